@@ -1,0 +1,365 @@
+// Generated from core/protocol by `make generate`. Do not edit.
+
+export type SessionId = string;
+
+export type AttachmentId = string;
+
+export type NodeId = string;
+
+export type SlotId = string;
+
+export type UserId = string;
+
+export type RequestId = string;
+
+export type AppId = string;
+
+export type Shelf = "game" | "tool";
+
+export type GpuClass = "none" | "render" | "render-encode";
+
+export type DisplayMode = { 
+/**
+ * Pixels.
+ */
+width: number, 
+/**
+ * Pixels.
+ */
+height: number, 
+/**
+ * Frames a second that the display asks of the app.
+ */
+hz: number, };
+
+export type Control = { 
+/**
+ * What to press, such as `W A S D`.
+ */
+keys: string, 
+/**
+ * What it does.
+ */
+action: string, };
+
+export type CreateSession = { 
+/**
+ * The catalogue entry to start.
+ */
+app: AppId, 
+/**
+ * The display to start it with; the app's own default otherwise.
+ */
+display?: DisplayMode, 
+/**
+ * xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
+ */
+keyboard_layout?: string, };
+
+export type Session = { 
+/**
+ * Its id.
+ */
+id: SessionId, 
+/**
+ * The catalogue entry it runs.
+ */
+app: AppId, 
+/**
+ * The app's name for people.
+ */
+title: string, 
+/**
+ * Where it is in its life.
+ */
+state: SessionState, 
+/**
+ * The node that runs it, once placed.
+ */
+node: NodeId | null, 
+/**
+ * The display it was started with.
+ */
+display: DisplayMode, 
+/**
+ * Whether this caller owns it. Only the owner attaches, controls and ends it.
+ */
+owned: boolean, 
+/**
+ * When it was created.
+ */
+created_at: number, 
+/**
+ * When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
+ */
+ends_at: number | null, 
+/**
+ * Path of the page that plays it, such as `/play/ses_...`.
+ */
+play_path: string, };
+
+export type SessionState = { "phase": "queued", 
+/**
+ * 1 is next.
+ */
+position: number, 
+/**
+ * Seconds until a slot is expected to be free, or unknown.
+ */
+eta_s: number | null, } | { "phase": "placing" } | { "phase": "starting", 
+/**
+ * How far it is.
+ */
+progress: StartProgress, } | { "phase": "ready" } | { "phase": "playing" } | { "phase": "detached" } | { "phase": "ending", 
+/**
+ * Why.
+ */
+reason: EndReason, } | { "phase": "ended", 
+/**
+ * Why.
+ */
+reason: EndReason, 
+/**
+ * The reason in one sentence for people, with what to do.
+ */
+detail: string, };
+
+export type StartProgress = { "step": "pulling", 
+/**
+ * Bytes so far.
+ */
+done_bytes: number, 
+/**
+ * Bytes in all, as far as known.
+ */
+total_bytes: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
+
+export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "node-lost" | "node-drained" | "internal";
+
+export type SessionList = { 
+/**
+ * The caller's sessions, newest first; ended ones stay for an hour.
+ */
+sessions: Array<Session>, };
+
+export type App = { 
+/**
+ * Its name in URLs.
+ */
+id: AppId, 
+/**
+ * Its name for people.
+ */
+title: string, 
+/**
+ * One or two sentences.
+ */
+summary: string, 
+/**
+ * URL path of its picture.
+ */
+picture: string, 
+/**
+ * Which shelf it stands on.
+ */
+shelf: Shelf, 
+/**
+ * What its keys do.
+ */
+controls: Array<Control>, 
+/**
+ * The GPU class it needs.
+ */
+gpu: GpuClass, 
+/**
+ * The display it is started with.
+ */
+display: DisplayMode, 
+/**
+ * Whether some node can run it now or later.
+ */
+available: boolean, 
+/**
+ * Whether its saves persist.
+ */
+saves: boolean, };
+
+export type AppList = { 
+/**
+ * The catalogue, sorted by title.
+ */
+apps: Array<App>, };
+
+export type Node = { 
+/**
+ * Its id.
+ */
+id: NodeId, 
+/**
+ * Its name for people.
+ */
+name: string, 
+/**
+ * Where it is, as its operator says.
+ */
+region: string, 
+/**
+ * Whether its control stream is up, and whether it takes sessions.
+ */
+status: NodeStatus, 
+/**
+ * Slots in all.
+ */
+slots_total: number, 
+/**
+ * Slots free now.
+ */
+slots_free: number, 
+/**
+ * What it has.
+ */
+gpu: GpuClass, 
+/**
+ * GPU models, as it claims.
+ */
+gpu_models: Array<string>, 
+/**
+ * Video encoders that worked when they were probed, best first, such as `x264enc`.
+ */
+encoders: Array<string>, 
+/**
+ * How it runs apps: `docker` or `sandbox`.
+ */
+runtime: string, 
+/**
+ * The build it runs.
+ */
+build: string, };
+
+export type NodeStatus = "online" | "draining" | "offline";
+
+export type NodeList = { 
+/**
+ * All nodes.
+ */
+nodes: Array<Node>, };
+
+export type CreateTicket = { 
+/**
+ * Whether to end another attachment that holds the session. Without it such a session answers
+ * `attached-elsewhere`.
+ */
+take_over: boolean, };
+
+export type Ticket = { 
+/**
+ * EdDSA JWT, audience one session.
+ */
+ticket: string, 
+/**
+ * It is void from then on.
+ */
+expires_at: number, 
+/**
+ * Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
+ */
+whep_path: string, };
+
+export type WhoAmI = { 
+/**
+ * `guest`, or the name of the API key.
+ */
+name: string, 
+/**
+ * What the caller is.
+ */
+role: Role, };
+
+export type Role = "guest" | "admin";
+
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "method-not-allowed" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+
+export type Problem = { 
+/**
+ * `https://nearlight.dev/problems/<name>`.
+ */
+type: string, 
+/**
+ * The type's name alone, for programs.
+ */
+name: ProblemName, 
+/**
+ * The same sentence for each problem of this type.
+ */
+title: string, 
+/**
+ * The HTTP status.
+ */
+status: number, 
+/**
+ * What happened this time and what to do, for the caller.
+ */
+detail: string, 
+/**
+ * The request id, to find it in the log.
+ */
+instance: string, };
+
+export type Notice = { "notice": "cursor", 
+/**
+ * Its shape.
+ */
+cursor: Cursor, } | { "notice": "clipboard", 
+/**
+ * UTF-8, at most [`crate::limits::CLIPBOARD_BYTES_MAX`] bytes.
+ */
+text: string, } | { "notice": "pointer-lock", 
+/**
+ * Whether it is wanted.
+ */
+wanted: boolean, } | { "notice": "display", 
+/**
+ * Pixels.
+ */
+width: number, 
+/**
+ * Pixels.
+ */
+height: number, } | { "notice": "ending-soon", 
+/**
+ * Why.
+ */
+reason: EndReason, 
+/**
+ * Seconds from now.
+ */
+in_s: number, } | { "notice": "detached", 
+/**
+ * Why.
+ */
+reason: DetachReason, } | { "notice": "ended", 
+/**
+ * Why.
+ */
+reason: EndReason, };
+
+export type Cursor = { "kind": "hidden" } | { "kind": "named", 
+/**
+ * The CSS name.
+ */
+name: string, } | { "kind": "image", 
+/**
+ * Base64 of a PNG, at most [`crate::limits::CURSOR_SIDE_MAX`] pixels a side.
+ */
+png: string, 
+/**
+ * The pixel that points.
+ */
+hotspot_x: number, 
+/**
+ * The pixel that points.
+ */
+hotspot_y: number, };
+
+export type DetachReason = "taken-over" | "node-restarting" | "protocol-error";
+

@@ -1,0 +1,1 @@
+//! Placement: fleet snapshot and request in, place or reject out.

@@ -1,0 +1,330 @@
+//! The HTTP API under `/v1`: what the broker and its clients say to each other.
+
+use crate::app::{Control, DisplayMode, GpuClass, Shelf};
+use crate::id::{AppId, NodeId, SessionId};
+use crate::unit::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/sessions`. Needs an `Idempotency-Key` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSession {
+    /// The catalogue entry to start.
+    #[schema(value_type = String)]
+    pub app: AppId,
+    /// The display to start it with; the app's own default otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub display: Option<DisplayMode>,
+    /// xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub keyboard_layout: Option<String>,
+}
+
+/// A session as its owner sees it: the answer to create, get and list, and every server-sent event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct Session {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: SessionId,
+    /// The catalogue entry it runs.
+    #[schema(value_type = String)]
+    pub app: AppId,
+    /// The app's name for people.
+    pub title: String,
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// The node that runs it, once placed.
+    #[schema(value_type = Option<String>)]
+    pub node: Option<NodeId>,
+    /// The display it was started with.
+    pub display: DisplayMode,
+    /// Whether this caller owns it. Only the owner attaches, controls and ends it.
+    pub owned: bool,
+    /// When it was created.
+    #[ts(type = "number")]
+    pub created_at: UnixMillis,
+    /// When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
+    #[ts(type = "number | null")]
+    pub ends_at: Option<UnixMillis>,
+    /// Path of the page that plays it, such as `/play/ses_...`.
+    pub play_path: String,
+}
+
+/// Where a session is in its life. `ended` is final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum SessionState {
+    /// Every suitable slot is taken.
+    Queued {
+        /// 1 is next.
+        position: u32,
+        /// Seconds until a slot is expected to be free, or unknown.
+        eta_s: Option<u32>,
+    },
+    /// A slot is claimed and the node is being told.
+    Placing,
+    /// The node is starting it.
+    Starting {
+        /// How far it is.
+        progress: StartProgress,
+    },
+    /// It runs, and waits for its player to attach.
+    Ready,
+    /// It runs, and its player is attached.
+    Playing,
+    /// It runs, its player is gone, and it is kept until `ends_at`.
+    Detached,
+    /// It is being stopped.
+    Ending {
+        /// Why.
+        reason: EndReason,
+    },
+    /// It is over.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// The reason in one sentence for people, with what to do.
+        detail: String,
+    },
+}
+
+/// How far the start of a session is, in the order in which it happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum StartProgress {
+    /// The image is being fetched.
+    Pulling {
+        /// Bytes so far.
+        #[ts(type = "number")]
+        done_bytes: u64,
+        /// Bytes in all, as far as known.
+        #[ts(type = "number")]
+        total_bytes: u64,
+    },
+    /// Desktop, sound and encoder are being started.
+    StartingDesktop,
+    /// The container is being started.
+    StartingApp,
+    /// The app runs and has not shown a picture yet.
+    WaitingForPicture,
+}
+
+/// Why a session ended.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// Its owner ended it.
+    PlayerEnded,
+    /// The app exited by itself with status 0.
+    AppExited,
+    /// The app exited with an error or was killed by a signal.
+    AppCrashed,
+    /// The app ran out of its memory.
+    AppOutOfMemory,
+    /// The app exited before it showed a picture.
+    AppStartFailed,
+    /// The app showed no picture in time.
+    StartTimeout,
+    /// The node has no such image and cannot get it.
+    ImageMissing,
+    /// The container engine refused or failed.
+    RuntimeFailed,
+    /// The app broke the rules of its desktop or sound server.
+    DesktopViolation,
+    /// The session worker crashed.
+    WorkerCrashed,
+    /// No encoder works.
+    EncoderFailed,
+    /// No input for the app's idle time.
+    IdleTimeout,
+    /// The app's maximum time is over.
+    TimeLimit,
+    /// The player was gone for longer than the grace time.
+    DetachedTimeout,
+    /// The node was lost for longer than its grace time.
+    NodeLost,
+    /// The operator drains the node or shuts it down.
+    NodeDrained,
+    /// Something broke on our side.
+    Internal,
+}
+
+impl EndReason {
+    /// The reason in one sentence for people, with what to do.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::PlayerEnded => "You ended the session.",
+            Self::AppExited => "The app was closed.",
+            Self::AppCrashed => {
+                "The app crashed. Start it again; if it crashes again, tell the operator."
+            }
+            Self::AppOutOfMemory => {
+                "The app used more memory than it is allowed. Tell the operator, who can raise needs.mem_mib."
+            }
+            Self::AppStartFailed => {
+                "The app exited before it showed a picture. Tell the operator: the node's log has its last output."
+            }
+            Self::StartTimeout => "The app showed no picture in time. Try again, or another app.",
+            Self::ImageMissing => {
+                "The app's image is not on the node and cannot be fetched. Tell the operator to build or pull it."
+            }
+            Self::RuntimeFailed => {
+                "The node could not start the container. Tell the operator: the node's log says why."
+            }
+            Self::DesktopViolation => {
+                "The app misbehaved towards its display or sound server and was stopped."
+            }
+            Self::WorkerCrashed => "The program that streams the session crashed. Start it again.",
+            Self::EncoderFailed => {
+                "No video encoder works on the node. Tell the operator to run `nearlight doctor`."
+            }
+            Self::IdleTimeout => "There was no input for a long time, so the session was ended.",
+            Self::TimeLimit => "The time limit of this app is reached.",
+            Self::DetachedTimeout => "You were away for longer than the session is kept.",
+            Self::NodeLost => {
+                "The node that ran the session is gone. Start it again on another one."
+            }
+            Self::NodeDrained => {
+                "The node was shut down by its operator. Start it again on another one."
+            }
+            Self::Internal => "Something broke on our side. Start it again.",
+        }
+    }
+}
+
+/// `GET /v1/sessions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct SessionList {
+    /// The caller's sessions, newest first; ended ones stay for an hour.
+    pub sessions: Vec<Session>,
+}
+
+/// One app as the lobby shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct App {
+    /// Its name in URLs.
+    #[schema(value_type = String)]
+    pub id: AppId,
+    /// Its name for people.
+    pub title: String,
+    /// One or two sentences.
+    pub summary: String,
+    /// URL path of its picture.
+    pub picture: String,
+    /// Which shelf it stands on.
+    pub shelf: Shelf,
+    /// What its keys do.
+    pub controls: Vec<Control>,
+    /// The GPU class it needs.
+    pub gpu: GpuClass,
+    /// The display it is started with.
+    pub display: DisplayMode,
+    /// Whether some node can run it now or later.
+    pub available: bool,
+    /// Whether its saves persist.
+    pub saves: bool,
+}
+
+/// `GET /v1/apps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct AppList {
+    /// The catalogue, sorted by title.
+    pub apps: Vec<App>,
+}
+
+/// One node as everyone may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct Node {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: NodeId,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is, as its operator says.
+    pub region: String,
+    /// Whether its control stream is up, and whether it takes sessions.
+    pub status: NodeStatus,
+    /// Slots in all.
+    pub slots_total: u32,
+    /// Slots free now.
+    pub slots_free: u32,
+    /// What it has.
+    pub gpu: GpuClass,
+    /// GPU models, as it claims.
+    pub gpu_models: Vec<String>,
+    /// Video encoders that worked when they were probed, best first, such as `x264enc`.
+    pub encoders: Vec<String>,
+    /// How it runs apps: `docker` or `sandbox`.
+    pub runtime: String,
+    /// The build it runs.
+    pub build: String,
+}
+
+/// Whether a node can be used.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeStatus {
+    /// Attached, takes sessions.
+    Online,
+    /// Attached, takes no new sessions.
+    Draining,
+    /// Not attached.
+    Offline,
+}
+
+/// `GET /v1/nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct NodeList {
+    /// All nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// `POST /v1/sessions/{id}/tickets`: the owner asks for the right to attach once.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateTicket {
+    /// Whether to end another attachment that holds the session. Without it such a session answers
+    /// `attached-elsewhere`.
+    pub take_over: bool,
+}
+
+/// The right to attach once: the Bearer token of the WHEP request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct Ticket {
+    /// EdDSA JWT, audience one session.
+    pub ticket: String,
+    /// It is void from then on.
+    #[ts(type = "number")]
+    pub expires_at: UnixMillis,
+    /// Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
+    pub whep_path: String,
+}
+
+/// `GET /v1/whoami`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct WhoAmI {
+    /// `guest`, or the name of the API key.
+    pub name: String,
+    /// What the caller is.
+    pub role: Role,
+}
+
+/// What a caller may do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Starts catalogue apps.
+    Guest,
+    /// Everything: `nearlight up`'s development key.
+    Admin,
+}

@@ -1,0 +1,342 @@
+//! The control stream: JSON messages in WebSocket text frames over mTLS, edge dials broker.
+//!
+//! ```text
+//! edge                                broker
+//!  | -- Hello ------------------------> |   once, first
+//!  | <------------------------ Welcome  |   or Refused, then close
+//!  | -- Inventory, Running -----------> |   what the node has, what it still runs
+//!  | <----------------------- Command   |   acked one by one, re-sent after re-attach
+//!  | -- Ack, Report, Heartbeat -------> |
+//!  | <------------------------- GoAway  |
+//! ```
+//!
+//! Commands are idempotent: an edge that sees one twice answers the same. A request that wants an
+//! answer (a WHEP offer) carries its own `request` id and is not re-sent after a re-attach.
+
+use crate::api::{EndReason, StartProgress};
+use crate::app::{AppSpec, DisplayMode, GpuClass};
+use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
+use crate::unit::U64;
+use serde::{Deserialize, Serialize};
+
+/// The version of this wire that we speak.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What an edge says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromEdge {
+    /// The first message.
+    Hello(Hello),
+    /// What the node has; after the welcome and whenever it changes.
+    Inventory(Inventory),
+    /// The sessions that the node still runs, with their grants; after the welcome.
+    Running {
+        /// One a session.
+        sessions: Vec<RunningSession>,
+    },
+    /// Still here.
+    Heartbeat(Heartbeat),
+    /// A command was carried out, or never will be.
+    Ack {
+        /// The command's number.
+        command: U64,
+        /// Whether it holds now.
+        outcome: AckOutcome,
+    },
+    /// A session changed.
+    Report {
+        /// Which.
+        session: SessionId,
+        /// The epoch it runs under.
+        epoch: U64,
+        /// What happened.
+        event: SessionReport,
+    },
+    /// The answer to a [`ToEdge::Whep`].
+    WhepAnswer {
+        /// The request it answers.
+        request: RequestId,
+        /// What came of it.
+        result: WhepResult,
+    },
+    /// The node takes no more sessions.
+    Draining,
+}
+
+/// What a broker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToEdge {
+    /// The answer to a hello that is taken.
+    Welcome(Welcome),
+    /// The answer to a hello that is not.
+    Refused {
+        /// Why, for the operator.
+        detail: String,
+        /// Seconds before the next attempt.
+        retry_after_s: u32,
+    },
+    /// Something to carry out.
+    Command {
+        /// Its number on this ledger; an ack names it.
+        command: U64,
+        /// What to do.
+        #[serde(flatten)]
+        order: Order,
+    },
+    /// A viewer's WHEP request.
+    Whep {
+        /// To be named in the answer.
+        request: RequestId,
+        /// The session.
+        session: SessionId,
+        /// What is asked.
+        #[serde(flatten)]
+        action: WhepAction,
+    },
+    /// The broker is going: attach elsewhere, or here again after a while.
+    GoAway {
+        /// Seconds before the next attempt.
+        retry_after_s: u32,
+    },
+}
+
+/// The first message of an edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Oldest version of this wire that the edge speaks.
+    pub proto_min: u32,
+    /// Newest version of this wire that the edge speaks.
+    pub proto_max: u32,
+    /// The node. Must be the one in the client certificate.
+    pub node: NodeId,
+    /// Its build, such as `0.1.0`.
+    pub build: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+}
+
+/// The broker takes the edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version to speak.
+    pub proto: u32,
+    /// Seconds between heartbeats.
+    pub heartbeat_s: u32,
+    /// Seconds: shortest wait before a reconnect.
+    pub backoff_min_s: u32,
+    /// Seconds: longest wait before a reconnect.
+    pub backoff_max_s: u32,
+    /// Seconds for which an edge keeps its sessions with no broker at all.
+    pub grace_s: u32,
+    /// The Ed25519 keys that sign grants and tickets, as a JWK set (RFC 7517, RFC 8037).
+    pub jwks: serde_json::Value,
+}
+
+/// What a node has. Claims, until a receipt backs them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Slots: each is capacity for one session.
+    pub slots: Vec<Slot>,
+    /// CPU that sessions may use, thousandths of a core.
+    pub cpu_milli: u32,
+    /// Memory that sessions may use, MiB.
+    pub mem_mib: u32,
+    /// The best GPU class.
+    pub gpu: GpuClass,
+    /// GPU models.
+    pub gpu_models: Vec<String>,
+    /// Encoders that encoded a frame when they were probed, best first.
+    pub encoders: Vec<String>,
+    /// `docker` or `sandbox`.
+    pub runtime: String,
+    /// Images that are present, as their references.
+    pub images: Vec<String>,
+}
+
+/// Capacity for one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its id, made by the edge and kept in its data directory.
+    pub id: SlotId,
+    /// The highest epoch that the edge's journal has for it.
+    pub epoch: U64,
+}
+
+/// A session that an edge still runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningSession {
+    /// Which.
+    pub session: SessionId,
+    /// The grant it was started with: an EdDSA JWT of [`crate::grant::Grant`].
+    pub grant: String,
+    /// Whether a viewer is attached.
+    pub attached: bool,
+    /// Whether it has shown a picture.
+    pub ready: bool,
+}
+
+/// Still here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// CPU in use by everything, thousandths of a core.
+    pub cpu_milli_used: u32,
+    /// Memory available, MiB.
+    pub mem_mib_available: u32,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum AckOutcome {
+    /// It is done, or was done before.
+    Done,
+    /// It will never be done.
+    Denied {
+        /// The epoch is older than the journal's, the grant is not valid, or the node drains.
+        reason: DenyReason,
+        /// For the log.
+        detail: String,
+    },
+}
+
+/// Why an edge refuses a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenyReason {
+    /// The journal has a newer epoch for the slot.
+    EpochOld,
+    /// Signature, node or slot of the grant are wrong.
+    GrantInvalid,
+    /// The slot runs another session.
+    SlotBusy,
+    /// The node drains.
+    Draining,
+}
+
+/// Something for an edge to carry out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Start a session.
+    Start(Box<Start>),
+    /// Stop a session; done once nothing of it is left.
+    Stop {
+        /// Which.
+        session: SessionId,
+        /// Why, to tell the player and to report back.
+        reason: EndReason,
+    },
+}
+
+/// What an edge needs to start a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The session.
+    pub session: SessionId,
+    /// An EdDSA JWT of [`crate::grant::Grant`].
+    pub grant: String,
+    /// What to run.
+    pub app: AppSpec,
+    /// The display to start with.
+    pub display: DisplayMode,
+    /// xkb layout of the keyboard.
+    pub keyboard_layout: String,
+}
+
+/// What happened to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum SessionReport {
+    /// It is starting.
+    Progress {
+        /// How far.
+        progress: StartProgress,
+    },
+    /// It showed its first picture.
+    Ready,
+    /// A viewer's transport is connected.
+    Attached {
+        /// Which.
+        attachment: AttachmentId,
+    },
+    /// The viewer is gone.
+    Detached {
+        /// Which.
+        attachment: AttachmentId,
+    },
+    /// The player did something. At most once in 10 s.
+    InputSeen,
+    /// It is over, and nothing of it is left on the node.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// The last words of the app or the engine, for the operator's log and the owner. May be
+        /// empty; at most 2 KiB.
+        detail: String,
+    },
+}
+
+/// What a viewer asks (draft-ietf-wish-whep).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum WhepAction {
+    /// A new attachment: POST.
+    Offer {
+        /// The id it will have.
+        attachment: AttachmentId,
+        /// The SDP offer.
+        sdp: String,
+        /// Whether to end the attachment that holds the session.
+        take_over: bool,
+    },
+    /// Trickled candidates: PATCH with `application/trickle-ice-sdpfrag` (RFC 8840).
+    Patch {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// The fragment.
+        fragment: String,
+    },
+    /// The viewer leaves: DELETE.
+    Delete {
+        /// The attachment.
+        attachment: AttachmentId,
+    },
+}
+
+/// What came of a viewer's request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum WhepResult {
+    /// The SDP answer to an offer.
+    Answer {
+        /// With every candidate of the node.
+        sdp: String,
+    },
+    /// Done (PATCH, DELETE).
+    Done,
+    /// Not done.
+    Refused {
+        /// Why.
+        reason: WhepRefusal,
+        /// What to do, for the caller.
+        detail: String,
+    },
+}
+
+/// Why an edge refuses a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhepRefusal {
+    /// Another attachment holds the session.
+    AttachedElsewhere,
+    /// The SDP cannot be parsed or has nothing we can send.
+    InvalidOffer,
+    /// No such session or attachment here.
+    NotFound,
+    /// The session has no picture yet.
+    NotReady,
+}

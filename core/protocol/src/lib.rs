@@ -1,0 +1,39 @@
+//! Every wire type of Nearlight, and nothing that moves bytes.
+//!
+//! Four wires meet here, in reading order:
+//!
+//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`problem`].
+//! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`].
+//! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
+//!    [`notice`] (edge to browser).
+//! 4. **Worker socket** between the edge agent and a session worker on one host: [`worker`].
+//!
+//! Shared by all: [`id`], [`unit`], [`limits`], [`keycode`].
+//!
+//! **Invariants.** Decoding never panics and never allocates more than the limits allow, whatever
+//! the bytes. Every 64-bit value in JSON is a decimal string ([`unit::U64`]): JavaScript and
+//! RFC 8785 lose integers above 2^53-1. Unknown JSON fields are ignored on read, so that a peer one
+//! version ahead can talk to us; unknown binary kinds are an error that the caller counts.
+//!
+//! **What it does not know:** sockets, clocks, files, and what any message makes the receiver do.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod api;
+pub mod app;
+pub mod control;
+pub mod grant;
+pub mod id;
+pub mod input;
+pub mod keycode;
+pub mod limits;
+pub mod notice;
+pub mod problem;
+pub mod unit;
+pub mod worker;
+
+mod bytes;
+
+#[cfg(test)]
+mod typescript;

@@ -1,0 +1,33 @@
+//! The bounds of every wire. A limit lives here when two programs must agree on it.
+
+/// Largest JSON body of an API request, bytes.
+pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest SDP in an offer or an answer, bytes. Chromium's offers are 5 to 8 KiB.
+pub const SDP_BYTES_MAX: usize = 48 * 1024;
+/// Largest message on the control stream, bytes.
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Commands to one edge that wait for an acknowledgement; past it the stream closes and re-attaches.
+pub const CONTROL_OUTBOX_MAX: usize = 64;
+/// Largest input packet on a data channel, bytes: a full clipboard and its header.
+pub const INPUT_PACKET_BYTES_MAX: usize = CLIPBOARD_BYTES_MAX + 32;
+/// Largest clipboard text either way, bytes of UTF-8.
+pub const CLIPBOARD_BYTES_MAX: usize = 60 * 1024;
+/// Largest composed text (IME) in one input packet, bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Largest JSON notice on the control data channel, bytes. Browsers take at least 256 KiB, the
+/// interoperable minimum is 64 KiB (RFC 8841 section 6).
+pub const NOTICE_BYTES_MAX: usize = 64 * 1024;
+/// Largest cursor image side, pixels; Chromium ignores larger custom cursors.
+pub const CURSOR_SIDE_MAX: u32 = 128;
+/// Largest frame on the worker socket, bytes: a key frame of noise at 4K.
+pub const WORKER_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Smallest and largest display side, pixels.
+pub const DISPLAY_SIDE_MIN: u32 = 64;
+/// See [`DISPLAY_SIDE_MIN`].
+pub const DISPLAY_SIDE_MAX: u32 = 4096;
+/// Highest display rate, Hz.
+pub const DISPLAY_HZ_MAX: u32 = 240;
+/// Gamepad seats per session.
+pub const GAMEPAD_SEATS: u8 = 4;
+/// Sessions one guest may hold at a time, queued ones counted.
+pub const GUEST_SESSIONS_MAX: u32 = 2;

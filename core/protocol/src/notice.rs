@@ -1,0 +1,191 @@
+//! What the edge tells the browser beside the media: JSON notices on the data channel `control`,
+//! and small binary marks on `motion`.
+//!
+//! Both channels are negotiated (no DCEP): `motion` is stream 0, unordered, no retransmits;
+//! `control` is stream 1, ordered and reliable. Binary marks are little-endian:
+//!
+//! ```text
+//! Pong   [version=1][kind=0x81][client_us u64][host_us u64]
+//! Frame  [version=1][kind=0x82][rtp_timestamp u32][frame u32][commit_us u64][encoded_us u64]
+//!        [sent_us u64][input_us u64]
+//! ```
+//!
+//! Host times are the node's monotonic clock in microseconds. `client_us` and `input_us` are the
+//! browser's own, echoed: `input_us` belongs to the newest input that was injected before the
+//! frame was committed, or is 0.
+
+use crate::api::EndReason;
+use crate::bytes::Reader;
+use serde::{Deserialize, Serialize};
+
+/// Stream id of the data channel for motion and marks.
+pub const MOTION_CHANNEL: u16 = 0;
+/// Stream id of the data channel for keys, text and notices.
+pub const CONTROL_CHANNEL: u16 = 1;
+
+/// A JSON notice from the edge to the browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(tag = "notice", rename_all = "kebab-case")]
+pub enum Notice {
+    /// The cursor that the app wants.
+    Cursor {
+        /// Its shape.
+        cursor: Cursor,
+    },
+    /// Text that the app put on its clipboard.
+    Clipboard {
+        /// UTF-8, at most [`crate::limits::CLIPBOARD_BYTES_MAX`] bytes.
+        text: String,
+    },
+    /// The app locked or confined the pointer (`true`) or let go: the browser should ask for
+    /// pointer lock and send relative motion.
+    PointerLock {
+        /// Whether it is wanted.
+        wanted: bool,
+    },
+    /// The display's size changed.
+    Display {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// The session will end by itself unless there is input (idle) or in any case.
+    EndingSoon {
+        /// Why.
+        reason: EndReason,
+        /// Seconds from now.
+        in_s: u32,
+    },
+    /// This attachment is over; the session may go on.
+    Detached {
+        /// Why.
+        reason: DetachReason,
+    },
+    /// The session is over.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// The cursor that the app wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Cursor {
+    /// None.
+    Hidden,
+    /// A name of CSS `cursor`, such as `default` or `text`.
+    Named {
+        /// The CSS name.
+        name: String,
+    },
+    /// An image.
+    Image {
+        /// Base64 of a PNG, at most [`crate::limits::CURSOR_SIDE_MAX`] pixels a side.
+        png: String,
+        /// The pixel that points.
+        hotspot_x: u32,
+        /// The pixel that points.
+        hotspot_y: u32,
+    },
+}
+
+/// Why an attachment ended while its session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum DetachReason {
+    /// The owner attached elsewhere.
+    TakenOver,
+    /// The edge is shutting its transport down.
+    NodeRestarting,
+    /// The browser broke the protocol.
+    ProtocolError,
+}
+
+/// Version byte of the binary marks.
+pub const MARK_VERSION: u8 = 1;
+const KIND_PONG: u8 = 0x81;
+const KIND_FRAME: u8 = 0x82;
+
+/// A binary mark from the edge to the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The answer to an input ping.
+    Pong {
+        /// The ping's own time.
+        client_us: u64,
+        /// When the edge answered.
+        host_us: u64,
+    },
+    /// Where one frame spent its time on the node.
+    Frame {
+        /// Matches `rtpTimestamp` of requestVideoFrameCallback.
+        rtp_timestamp: u32,
+        /// Number of the commit.
+        frame: u32,
+        /// When the app committed it.
+        commit_us: u64,
+        /// When the encoder had its access unit.
+        encoded_us: u64,
+        /// When its last packet was handed to the kernel.
+        sent_us: u64,
+        /// Browser time of the newest input injected before the commit, or 0.
+        input_us: u64,
+    },
+}
+
+impl Mark {
+    /// The mark as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(44);
+        out.push(MARK_VERSION);
+        match *self {
+            Self::Pong { client_us, host_us } => {
+                out.push(KIND_PONG);
+                out.extend(client_us.to_le_bytes());
+                out.extend(host_us.to_le_bytes());
+            }
+            Self::Frame {
+                rtp_timestamp,
+                frame,
+                commit_us,
+                encoded_us,
+                sent_us,
+                input_us,
+            } => {
+                out.push(KIND_FRAME);
+                out.extend(rtp_timestamp.to_le_bytes());
+                out.extend(frame.to_le_bytes());
+                for time in [commit_us, encoded_us, sent_us, input_us] {
+                    out.extend(time.to_le_bytes());
+                }
+            }
+        }
+        out
+    }
+
+    /// The mark in `bytes`, or `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader(bytes);
+        if r.u8()? != MARK_VERSION {
+            return None;
+        }
+        let mark = match r.u8()? {
+            KIND_PONG => Self::Pong {
+                client_us: r.u64()?,
+                host_us: r.u64()?,
+            },
+            KIND_FRAME => Self::Frame {
+                rtp_timestamp: r.u32()?,
+                frame: r.u32()?,
+                commit_us: r.u64()?,
+                encoded_us: r.u64()?,
+                sent_us: r.u64()?,
+                input_us: r.u64()?,
+            },
+            _ => return None,
+        };
+        r.is_empty().then_some(mark)
+    }
+}

@@ -1,0 +1,1 @@
+//! Session lifecycle, claims, leases and epochs as pure state machines.

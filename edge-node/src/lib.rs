@@ -1,0 +1,1 @@
+//! The edge agent: identity, control stream, containers, journal, the UDP port.

@@ -1,0 +1,1 @@
+//! WebRTC for all sessions of a node on one UDP port: sans-IO core, one thread, no async runtime.

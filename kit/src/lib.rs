@@ -1,0 +1,1 @@
+//! The shared IO crate: config, telemetry, identities, shutdown, problem+json.

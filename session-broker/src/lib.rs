@@ -1,0 +1,1 @@
+//! The session broker: HTTP API, placement, ledger, control streams.
