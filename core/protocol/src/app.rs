@@ -14,7 +14,7 @@ pub struct AppSpec {
     pub title: String,
     /// One or two sentences for the lobby.
     pub summary: String,
-    /// Path of its picture under client-web's `public/apps/`, such as `freedoom.webp`.
+    /// URL path of its picture, such as `/apps/freedoom.webp` (client-web's `public/apps/`).
     pub picture: String,
     /// `game`, `tool` or `desktop`: the lobby's shelves.
     pub shelf: Shelf,
