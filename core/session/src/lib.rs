@@ -1,1 +1,17 @@
-//! Session lifecycle, claims, leases and epochs as pure state machines.
+//! Session lifecycle, claims and epochs as pure state machines.
+//!
+//! In reading order:
+//!
+//! 1. [`epoch`]: the fencing number of a slot, and the edge's journal that never runs two of them.
+//!
+//! **Invariants.** Same inputs, same outputs: no clock, no socket, no file, no randomness. Time
+//! comes in as [`nearlight_protocol::unit::MonoTime`], decisions go out as values.
+//!
+//! **What it does not know:** HTTP, SQL, the control stream, containers.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod epoch;
+
+pub use epoch::{Admission, Denial, Epoch, EpochJournal, JournalEntry, Occupant};
