@@ -1,0 +1,46 @@
+//! What the operator decides about the transport, and why it may not start.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen: one address per family, all on one port. Port 0 lets the kernel choose.
+    pub bind: Vec<SocketAddr>,
+    /// Addresses at which browsers reach this host, written into every answer. Empty: every
+    /// address of this host, loopback included, so that a browser on the same machine works.
+    pub advertise: Vec<IpAddr>,
+    /// STUN servers for the node's address behind NAT. Empty: the advertised addresses are
+    /// reachable, and ICE-lite is used.
+    pub stun: Vec<SocketAddr>,
+    /// Sessions at a time; [`crate::Handle::add_session`] beyond it ends with
+    /// [`crate::Event::WorkerGone`].
+    pub max_sessions: usize,
+    /// Bit rate that a worker is told at each attachment, kbit/s.
+    pub kbps_start: u32,
+}
+
+/// Why the transport does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No address was given.
+    #[error("no address to bind: give at least one in `rtc.bind`")]
+    NoAddress,
+    /// Two addresses of one family, or differing ports.
+    #[error("`rtc.bind` takes at most one IPv4 and one IPv6 address, on one port")]
+    Addresses,
+    /// The address cannot be bound.
+    #[error("cannot listen on udp {address}: {source}; choose another port with --rtc-port")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// Something else that the kernel refused.
+    #[error("cannot start the transport thread: {0}")]
+    Io(#[from] std::io::Error),
+    /// The certificate of the node's DTLS could not be made.
+    #[error("cannot make a DTLS certificate: {0}")]
+    Certificate(String),
+}

@@ -1,0 +1,56 @@
+//! What the transport counts per session. Every access unit that a worker hands over is either sent
+//! or dropped with a reason: `video_in == video_sent + sum(video_dropped)` whenever nothing waits
+//! for the socket.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Totals of one session since it was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Access units from the worker.
+    pub video_in: u64,
+    /// Access units whose last packet the kernel took.
+    pub video_sent: u64,
+    /// Access units that were not sent, by reason.
+    pub video_dropped: BTreeMap<VideoDropReason, u64>,
+    /// Opus packets from the worker.
+    pub audio_in: u64,
+    /// Opus packets sent.
+    pub audio_sent: u64,
+    /// Datagrams sent to the viewer.
+    pub packets_sent: u64,
+    /// Bytes of UDP payload sent to the viewer.
+    pub bytes_sent: u64,
+    /// RTCP NACK messages from the viewer.
+    pub nacks: u64,
+    /// RTP packets sent again.
+    pub retransmits: u64,
+    /// Key frames that the viewer asked for (PLI and FIR).
+    pub plis: u64,
+    /// Input packets that were valid.
+    pub input_packets: u64,
+    /// Messages on the data channels that were no input packet.
+    pub input_rejected: u64,
+    /// Attachments that reached media.
+    pub attachments: u64,
+}
+
+impl Counters {
+    /// Access units that were not sent, whatever the reason.
+    pub fn video_dropped_total(&self) -> u64 {
+        self.video_dropped.values().sum()
+    }
+}
+
+/// Why an access unit was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VideoDropReason {
+    /// Nobody is attached, or the attachment's codec is another one.
+    NoAttachment,
+    /// Decoding cannot start here: the key frame has yet to come.
+    AwaitingKey,
+    /// The kernel does not take packets as fast as they come.
+    Socket,
+}

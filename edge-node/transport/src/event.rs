@@ -1,0 +1,64 @@
+//! What the transport tells the agent.
+
+use crate::counters::Counters;
+use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::worker;
+
+/// Something that happened to a session. Delivered on the transport's thread: the receiver must
+/// not block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The worker's sockets are bound: the app may start.
+    WorkerReady {
+        /// The session.
+        session: SessionId,
+        /// What the worker said.
+        ready: worker::Ready,
+    },
+    /// The app showed its first picture.
+    FirstFrame {
+        /// The session.
+        session: SessionId,
+    },
+    /// The worker cannot go on.
+    WorkerFailed {
+        /// The session.
+        session: SessionId,
+        /// What the worker said.
+        failed: worker::Failed,
+    },
+    /// The worker's socket is closed, by the worker or because it broke the protocol. The session
+    /// is forgotten here.
+    WorkerGone {
+        /// The session.
+        session: SessionId,
+    },
+    /// A viewer is connected: media flows.
+    Attached {
+        /// The session.
+        session: SessionId,
+        /// The viewer.
+        attachment: AttachmentId,
+    },
+    /// A viewer that was connected is gone.
+    Detached {
+        /// The session.
+        session: SessionId,
+        /// The viewer.
+        attachment: AttachmentId,
+    },
+    /// The player did something. At most once in ten seconds.
+    InputSeen {
+        /// The session.
+        session: SessionId,
+    },
+    /// Totals, each second.
+    Counters {
+        /// The session.
+        session: SessionId,
+        /// The worker's, as it last said.
+        worker: worker::Counters,
+        /// The transport's.
+        transport: Counters,
+    },
+}
