@@ -159,7 +159,8 @@ impl DisplayMode {
     /// Whether both sides are even and all three values are within [`crate::limits`].
     pub fn is_valid(self) -> bool {
         use crate::limits::{DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX, DISPLAY_SIDE_MIN};
-        let side = |v: u32| (DISPLAY_SIDE_MIN..=DISPLAY_SIDE_MAX).contains(&v) && v % 2 == 0;
+        let side =
+            |v: u32| (DISPLAY_SIDE_MIN..=DISPLAY_SIDE_MAX).contains(&v) && v.is_multiple_of(2);
         side(self.width) && side(self.height) && (1..=DISPLAY_HZ_MAX).contains(&self.hz)
     }
 }

@@ -95,6 +95,15 @@ pub enum ToEdge {
         #[serde(flatten)]
         action: WhepAction,
     },
+    /// Tell the session's viewer that it will end by itself; not acked, not re-sent.
+    EndingSoon {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// Seconds from now.
+        in_s: u32,
+    },
     /// The broker is going: attach elsewhere, or here again after a while.
     GoAway {
         /// Seconds before the next attempt.
