@@ -1,1 +1,22 @@
-//! The shared IO crate: config, telemetry, identities, shutdown, problem+json.
+//! The only IO that roles share: how a program starts, is configured, is seen, is trusted and stops.
+//!
+//! - [`config`]: a role's commented default TOML with the operator's file over it.
+//! - [`telemetry`]: logs on stderr, metrics for Prometheus.
+//! - [`clock`], [`ids`]: the two impure things that the pure crates ask to be given.
+//! - [`pki`]: the development CA, and mTLS identities on the node listener.
+//! - [`problem`]: RFC 9457 answers and the request id that names them in the log.
+//! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
+//! - [`files`]: files that are either old or new, never half.
+//!
+//! **What it does not know:** sessions, apps, containers, media. It depends on `core/protocol` alone.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod files;
+pub mod ids;
+pub mod pki;
+pub mod problem;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,141 @@
+//! Logs on stderr, metrics for Prometheus. stdout belongs to a role's one ready line.
+//!
+//! `NEARLIGHT_LOG` filters (`info` by default; `edge_node=debug,info` and the like),
+//! `NEARLIGHT_LOG_FORMAT=json` makes each line one JSON object with the role in it.
+
+use anyhow::{Context, bail};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, format};
+use tracing_subscriber::registry::LookupSpan;
+
+/// From 100 µs, below which no stage of a frame's way is worth telling apart, to ten seconds, past
+/// which every wait on a peer is over.
+const SECONDS_BUCKETS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.016, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 10.0,
+];
+
+/// Starts logging for this process.
+pub fn init(role: &'static str) -> anyhow::Result<()> {
+    let filter = match std::env::var("NEARLIGHT_LOG") {
+        Ok(text) => EnvFilter::try_new(&text)
+            .with_context(|| format!("NEARLIGHT_LOG={text} is not a filter; try `info`"))?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let installed = match std::env::var("NEARLIGHT_LOG_FORMAT").as_deref() {
+        Ok("json") => builder
+            .json()
+            .event_format(RoleFirst {
+                role,
+                inner: format().json(),
+            })
+            .try_init(),
+        Ok("text" | "") | Err(_) => builder.try_init(),
+        Ok(other) => bail!("NEARLIGHT_LOG_FORMAT={other} is not a format; use `text` or `json`"),
+    };
+    installed.map_err(|error| anyhow::anyhow!("logging was already started: {error}"))
+}
+
+/// Installs the metrics recorder of this process, once, and hands out what renders it. The role
+/// calls `run_upkeep` on it now and then (each scrape does it too).
+///
+/// # Panics
+/// If something else has installed a recorder, which no role does.
+pub fn prometheus() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
+                .expect("the buckets are not empty")
+                .install_recorder()
+                .expect("this is the only recorder of the process")
+        })
+        .clone()
+}
+
+/// JSON lines that start with the role, so that the logs of all roles can be read as one stream.
+struct RoleFirst {
+    role: &'static str,
+    inner: Format<Json>,
+}
+
+impl<S, N> FormatEvent<S, N> for RoleFirst
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.inner
+            .format_event(context, Writer::new(&mut line), event)?;
+        match line.strip_prefix('{') {
+            Some(rest) => write!(writer, "{{\"role\":\"{}\",{rest}", self.role),
+            None => writer.write_str(&line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_json_line_carries_the_role() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .event_format(RoleFirst {
+                role: "edge-node",
+                inner: format().json(),
+            })
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(session_id = "ses_1", "started");
+        });
+        let bytes = sink.0.lock().unwrap().clone();
+        let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(line["role"], "edge-node");
+        assert_eq!(line["fields"]["session_id"], "ses_1");
+    }
+
+    #[test]
+    fn the_recorder_is_installed_once() {
+        let first = prometheus();
+        let again = prometheus();
+        assert_eq!(first.render(), again.render());
+    }
+}
