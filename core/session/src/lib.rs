@@ -3,6 +3,8 @@
 //! In reading order:
 //!
 //! 1. [`epoch`]: the fencing number of a slot, and the edge's journal that never runs two of them.
+//! 2. [`lifecycle`]: from queued to ended, as the broker sees it.
+//! 3. [`queue`]: who is next when every slot is taken, and when.
 //!
 //! **Invariants.** Same inputs, same outputs: no clock, no socket, no file, no randomness. Time
 //! comes in as [`nearlight_protocol::unit::MonoTime`], decisions go out as values.
@@ -13,5 +15,9 @@
 #![deny(missing_docs)]
 
 pub mod epoch;
+pub mod lifecycle;
+pub mod queue;
 
 pub use epoch::{Admission, Denial, Epoch, EpochJournal, JournalEntry, Occupant};
+pub use lifecycle::{Claim, Effect, Event, Lifecycle, Limits, Outcome, Phase};
+pub use queue::Queue;

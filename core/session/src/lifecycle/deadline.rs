@@ -1,0 +1,177 @@
+//! When a phase ends by itself, and what happens then.
+
+use super::table::{applied, ignored, over, stopping};
+use super::{Effect, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::unit::MonoTime;
+
+/// The end of a phase that nothing prevents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    at: MonoTime,
+    reason: EndReason,
+}
+
+impl Lifecycle {
+    /// When [`super::Event::Tick`] will change something, unless another event comes first.
+    /// `None` for a queued or ended session only.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        let end = self.limits.end(&self.phase)?;
+        match self.limits.warning(&self.phase) {
+            Some(warning) => Some(end.at.min(warning.at)),
+            None => Some(end.at),
+        }
+    }
+
+    /// When a running session will end by itself, as its owner is told: idle, time limit or grace,
+    /// whichever comes first.
+    pub fn ends_at(&self) -> Option<MonoTime> {
+        self.limits.own_end(&self.phase).map(|end| end.at)
+    }
+}
+
+impl Limits {
+    /// Takes a [`super::Event::Tick`].
+    pub(super) fn tick(&self, phase: Phase, now: MonoTime) -> (Phase, Outcome) {
+        if let Some(end) = self.end(&phase)
+            && now >= end.at
+        {
+            return expire(phase, now, end.reason);
+        }
+        if let Some(warning) = self.warning(&phase)
+            && now >= warning.at
+        {
+            return warn(phase, now, warning);
+        }
+        ignored(phase, Ignored::NotDue)
+    }
+
+    /// The first deadline of a phase.
+    fn end(&self, phase: &Phase) -> Option<End> {
+        let (held, own) = match phase {
+            Phase::Queued | Phase::Ended { .. } => return None,
+            Phase::Placing { held, since } => {
+                let at = since.plus_millis(self.start_ms.min(self.start_total_ms));
+                (held, end(at, EndReason::StartTimeout))
+            }
+            Phase::Starting {
+                held,
+                since,
+                moved_at,
+                ..
+            } => {
+                let at = moved_at.plus_millis(self.start_ms);
+                let at = at.min(since.plus_millis(self.start_total_ms));
+                (held, end(at, EndReason::StartTimeout))
+            }
+            Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
+                (&run.held, self.own_end(phase)?)
+            }
+            Phase::Ending {
+                held,
+                reason,
+                since,
+            } => match held.link {
+                Link::Up => (held, end(since.plus_millis(self.stop_ms), *reason)),
+                // Nobody is there to confirm: only the node's grace frees the slot safely.
+                Link::Lost { since } => {
+                    return Some(end(since.plus_millis(self.node_grace_ms), *reason));
+                }
+            },
+        };
+        Some(match held.link {
+            Link::Up => own,
+            Link::Lost { since } => earlier(
+                own,
+                end(since.plus_millis(self.node_grace_ms), EndReason::NodeLost),
+            ),
+        })
+    }
+
+    /// The first of the ends that the owner is told of.
+    fn own_end(&self, phase: &Phase) -> Option<End> {
+        let limit = |run: &Run| end(run.ready_at.plus_millis(self.max_ms), EndReason::TimeLimit);
+        let away =
+            |since: MonoTime| end(since.plus_millis(self.grace_ms), EndReason::DetachedTimeout);
+        match phase {
+            Phase::Ready { run } => Some(earlier(away(run.ready_at), limit(run))),
+            Phase::Detached { run, since } => Some(earlier(away(*since), limit(run))),
+            Phase::Playing { run, .. } => Some(match run.held.link {
+                Link::Up => {
+                    let idle = run.input_at.plus_millis(self.idle_ms);
+                    earlier(end(idle, EndReason::IdleTimeout), limit(run))
+                }
+                // Input cannot be reported meanwhile, so idleness cannot be told.
+                Link::Lost { .. } => limit(run),
+            }),
+            Phase::Queued
+            | Phase::Placing { .. }
+            | Phase::Starting { .. }
+            | Phase::Ending { .. }
+            | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// When to warn whoever is attached, unless that was done for this very end.
+    fn warning(&self, phase: &Phase) -> Option<Warning> {
+        let Phase::Playing { run, .. } = phase else {
+            return None;
+        };
+        let of = self.own_end(phase)?;
+        let at = MonoTime(of.at.0.saturating_sub(self.warn_ms.saturating_mul(1000)));
+        (run.warned_of != Some(of.at)).then_some(Warning { at, of })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Warning {
+    at: MonoTime,
+    of: End,
+}
+
+fn warn(phase: Phase, now: MonoTime, warning: Warning) -> (Phase, Outcome) {
+    let Phase::Playing { run, viewer } = phase else {
+        return ignored(phase, Ignored::NotDue);
+    };
+    let in_s = warning.of.at.micros_since(now).div_ceil(1_000_000);
+    let warn = Effect::Warn {
+        claim: run.held.claim.clone(),
+        reason: warning.of.reason,
+        in_s: u32::try_from(in_s).unwrap_or(u32::MAX),
+    };
+    let run = Run {
+        warned_of: Some(warning.of.at),
+        ..run
+    };
+    applied(Phase::Playing { run, viewer }, vec![warn, Effect::Show])
+}
+
+/// The first deadline of `phase` has passed.
+fn expire(phase: Phase, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
+    match phase {
+        Phase::Queued | Phase::Ended { .. } => ignored(phase, Ignored::NotDue),
+        Phase::Ending { held, reason, .. } => {
+            let detail = "the node did not confirm the stop".to_owned();
+            over(held, reason, detail)
+        }
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => end_held(held, now, reason),
+        Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
+            end_held(run.held, now, reason)
+        }
+    }
+}
+
+fn end_held(held: Held, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
+    if reason == EndReason::NodeLost {
+        return over(held, reason, String::new());
+    }
+    stopping(held, now, reason)
+}
+
+const fn end(at: MonoTime, reason: EndReason) -> End {
+    End { at, reason }
+}
+
+fn earlier(a: End, b: End) -> End {
+    if b.at < a.at { b } else { a }
+}

@@ -1,0 +1,511 @@
+//! The transition table: one function an event, each over every phase.
+
+use super::{
+    Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Presence, Run,
+    STARTS_DENIED_MAX, Viewer,
+};
+use crate::epoch::Epoch;
+use nearlight_protocol::api::{EndReason, StartProgress};
+use nearlight_protocol::id::AttachmentId;
+use nearlight_protocol::unit::MonoTime;
+
+/// The next phase and what came of the event.
+type Step = (Phase, Outcome);
+
+impl Lifecycle {
+    /// Takes one event.
+    pub fn handle(&mut self, now: MonoTime, event: Event) -> Outcome {
+        if let Some(epoch) = event.epoch() {
+            match self.held() {
+                Some(held) if held.claim.epoch == epoch => {}
+                Some(_) => return Outcome::Ignored(Ignored::StaleEpoch),
+                None => return Outcome::Ignored(self.no_claim()),
+            }
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+        let (next, outcome) = match event {
+            Event::Claimed(claim) => claimed(phase, now, claim),
+            Event::StartAcked { .. } => start_acked(phase, now),
+            Event::StartDenied { detail, .. } => {
+                self.starts_denied = self.starts_denied.saturating_add(1);
+                start_denied(phase, self.starts_denied, detail)
+            }
+            Event::Progress { progress, .. } => progressed(phase, now, progress),
+            Event::NodeReady { .. } => ready(phase, now),
+            Event::Attached { attachment, .. } => attached(phase, now, Viewer::Named(attachment)),
+            Event::Detached { attachment, .. } => detached(phase, now, &attachment),
+            Event::InputSeen { .. } => input_seen(phase, now),
+            Event::NodeEnded { reason, detail, .. } => node_ended(phase, reason, detail),
+            Event::StopAcked { .. } => stop_acked(phase),
+            Event::EndRequested { reason } => end_requested(phase, now, reason),
+            Event::NodeLost => node_lost(phase, now),
+            Event::NodeBack { presence } => node_back(phase, now, presence),
+            Event::Tick => self.limits.tick(phase, now),
+        };
+        self.phase = next;
+        outcome
+    }
+
+    fn no_claim(&self) -> Ignored {
+        match self.phase {
+            Phase::Ended { .. } => Ignored::Over,
+            Phase::Queued
+            | Phase::Placing { .. }
+            | Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Playing { .. }
+            | Phase::Detached { .. }
+            | Phase::Ending { .. } => Ignored::Unclaimed,
+        }
+    }
+}
+
+impl Event {
+    /// The epoch that a report or an ack belongs to.
+    const fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::StartAcked { epoch }
+            | Self::StartDenied { epoch, .. }
+            | Self::Progress { epoch, .. }
+            | Self::NodeReady { epoch }
+            | Self::Attached { epoch, .. }
+            | Self::Detached { epoch, .. }
+            | Self::InputSeen { epoch }
+            | Self::NodeEnded { epoch, .. }
+            | Self::StopAcked { epoch } => Some(*epoch),
+            Self::Claimed(_)
+            | Self::EndRequested { .. }
+            | Self::NodeLost
+            | Self::NodeBack { .. }
+            | Self::Tick => None,
+        }
+    }
+}
+
+fn claimed(phase: Phase, now: MonoTime, claim: Claim) -> Step {
+    match phase {
+        Phase::Queued => {
+            let held = Held {
+                claim,
+                link: Link::Up,
+            };
+            applied(Phase::Placing { held, since: now }, vec![Effect::Publish])
+        }
+        Phase::Placing { .. }
+        | Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Playing { .. }
+        | Phase::Detached { .. }
+        | Phase::Ending { .. }
+        | Phase::Ended { .. } => denied(phase, Denied::NotQueued),
+    }
+}
+
+fn start_acked(phase: Phase, now: MonoTime) -> Step {
+    match phase {
+        Phase::Placing { held, since } => {
+            starting(held, since, now, StartProgress::StartingDesktop)
+        }
+        Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Playing { .. }
+        | Phase::Detached { .. } => ignored(phase, Ignored::Already),
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn start_denied(phase: Phase, denials: u8, detail: String) -> Step {
+    match phase {
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => {
+            let effects = vec![Effect::Release { claim: held.claim }, Effect::Publish];
+            if denials < STARTS_DENIED_MAX {
+                return applied(Phase::Queued, effects);
+            }
+            let reason = EndReason::RuntimeFailed;
+            applied(Phase::Ended { reason, detail }, effects)
+        }
+        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Ready { .. } | Phase::Playing { .. } | Phase::Detached { .. } => {
+            ignored(phase, Ignored::Already)
+        }
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+        Phase::Ended { .. } => ignored(phase, Ignored::Over),
+    }
+}
+
+fn progressed(phase: Phase, now: MonoTime, new: StartProgress) -> Step {
+    match phase {
+        Phase::Placing { held, since } => starting(held, since, now, new),
+        Phase::Starting { ref progress, .. } if *progress == new => {
+            ignored(phase, Ignored::Already)
+        }
+        Phase::Starting { held, since, .. } => applied(
+            Phase::Starting {
+                held,
+                progress: new,
+                since,
+                moved_at: now,
+            },
+            vec![Effect::Show],
+        ),
+        Phase::Ready { .. } | Phase::Playing { .. } | Phase::Detached { .. } => {
+            ignored(phase, Ignored::Already)
+        }
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn ready(phase: Phase, now: MonoTime) -> Step {
+    match phase {
+        Phase::Placing { held, .. } => {
+            let begins = Effect::UsageBegins {
+                claim: held.claim.clone(),
+            };
+            let run = Run::new(held, now);
+            applied(Phase::Ready { run }, vec![begins, Effect::Publish])
+        }
+        Phase::Starting { held, .. } => {
+            let run = Run::new(held, now);
+            applied(Phase::Ready { run }, vec![Effect::Publish])
+        }
+        Phase::Ready { .. } | Phase::Playing { .. } | Phase::Detached { .. } => {
+            ignored(phase, Ignored::Already)
+        }
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn attached(phase: Phase, now: MonoTime, new: Viewer) -> Step {
+    match phase {
+        Phase::Playing { ref viewer, .. } if *viewer == new => ignored(phase, Ignored::Already),
+        Phase::Ready { run } | Phase::Detached { run, .. } | Phase::Playing { run, .. } => {
+            let run = Run {
+                input_at: now,
+                warned_of: None,
+                ..run
+            };
+            applied(Phase::Playing { run, viewer: new }, vec![Effect::Publish])
+        }
+        Phase::Placing { .. } | Phase::Starting { .. } => denied(phase, Denied::NotReady),
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn detached(phase: Phase, now: MonoTime, gone: &AttachmentId) -> Step {
+    match phase {
+        Phase::Playing { run, viewer } => match viewer {
+            Viewer::Named(ref name) if name != gone => {
+                ignored(Phase::Playing { run, viewer }, Ignored::OtherViewer)
+            }
+            Viewer::Named(_) | Viewer::Unnamed => {
+                applied(Phase::Detached { run, since: now }, vec![Effect::Publish])
+            }
+        },
+        Phase::Ready { .. } | Phase::Detached { .. } => ignored(phase, Ignored::Already),
+        Phase::Placing { .. } | Phase::Starting { .. } => denied(phase, Denied::NotReady),
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn input_seen(phase: Phase, now: MonoTime) -> Step {
+    match phase {
+        Phase::Playing { run, viewer } => {
+            let run = Run {
+                input_at: now,
+                ..run
+            };
+            applied(Phase::Playing { run, viewer }, vec![Effect::Show])
+        }
+        Phase::Ready { .. } | Phase::Detached { .. } => ignored(phase, Ignored::NoViewer),
+        Phase::Placing { .. } | Phase::Starting { .. } => denied(phase, Denied::NotReady),
+        Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+    }
+}
+
+fn node_ended(phase: Phase, reason: EndReason, detail: String) -> Step {
+    match phase {
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => over(held, reason, detail),
+        Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
+            over(run.held, reason, detail)
+        }
+        // What we told the node counts: it may only echo it.
+        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+        Phase::Ended { .. } => ignored(phase, Ignored::Over),
+    }
+}
+
+fn stop_acked(phase: Phase) -> Step {
+    match phase {
+        Phase::Ending { held, reason, .. } => over(held, reason, String::new()),
+        Phase::Placing { .. }
+        | Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Playing { .. }
+        | Phase::Detached { .. } => denied(phase, Denied::NotEnding),
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+        Phase::Ended { .. } => ignored(phase, Ignored::Over),
+    }
+}
+
+fn end_requested(phase: Phase, now: MonoTime, reason: EndReason) -> Step {
+    match phase {
+        Phase::Queued => {
+            let detail = String::new();
+            applied(Phase::Ended { reason, detail }, vec![Effect::Publish])
+        }
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => stopping(held, now, reason),
+        Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
+            stopping(run.held, now, reason)
+        }
+        Phase::Ending { .. } => ignored(phase, Ignored::Already),
+        Phase::Ended { .. } => ignored(phase, Ignored::Over),
+    }
+}
+
+fn node_lost(mut phase: Phase, now: MonoTime) -> Step {
+    let held = match &mut phase {
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } | Phase::Ending { held, .. } => {
+            held
+        }
+        Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
+            &mut run.held
+        }
+        Phase::Queued => return ignored(phase, Ignored::Unclaimed),
+        Phase::Ended { .. } => return ignored(phase, Ignored::Over),
+    };
+    match held.link {
+        Link::Lost { .. } => ignored(phase, Ignored::Already),
+        Link::Up => {
+            held.link = Link::Lost { since: now };
+            applied(phase, vec![])
+        }
+    }
+}
+
+fn node_back(phase: Phase, now: MonoTime, presence: Presence) -> Step {
+    match phase {
+        Phase::Queued => ignored(phase, Ignored::Unclaimed),
+        Phase::Ended { .. } => ignored(phase, Ignored::Over),
+        Phase::Placing { held, since } => match presence {
+            // The order was never acked; it is still in the outbox and goes out again.
+            Presence::Absent => applied(
+                Phase::Placing {
+                    held: held.up(),
+                    since,
+                },
+                vec![],
+            ),
+            Presence::Running { attached, ready } => {
+                let begins = Effect::UsageBegins {
+                    claim: held.claim.clone(),
+                };
+                let (next, mut effects) = back_starting(held.up(), since, now, ready, attached);
+                effects.insert(0, begins);
+                applied(next, effects)
+            }
+        },
+        Phase::Starting {
+            held,
+            progress,
+            since,
+            ..
+        } => match presence {
+            Presence::Absent => gone(held),
+            Presence::Running { ready: false, .. } => applied(
+                Phase::Starting {
+                    held: held.up(),
+                    progress,
+                    since,
+                    moved_at: now,
+                },
+                vec![],
+            ),
+            Presence::Running { attached, ready } => {
+                let (next, effects) = back_starting(held.up(), since, now, ready, attached);
+                applied(next, effects)
+            }
+        },
+        Phase::Ready { run } => back_running(run, now, presence, None),
+        Phase::Playing { run, viewer } => back_running(run, now, presence, Some(viewer)),
+        Phase::Detached { run, since } => match presence {
+            Presence::Running {
+                attached: false, ..
+            } => applied(
+                Phase::Detached {
+                    run: run.up(),
+                    since,
+                },
+                vec![],
+            ),
+            Presence::Absent | Presence::Running { attached: true, .. } => {
+                back_running(run, now, presence, None)
+            }
+        },
+        Phase::Ending { held, reason, .. } => match presence {
+            Presence::Absent => over(held, reason, String::new()),
+            Presence::Running { .. } => applied(
+                Phase::Ending {
+                    held: held.up(),
+                    reason,
+                    since: now,
+                },
+                vec![],
+            ),
+        },
+    }
+}
+
+/// A node is back with a session that was placed or starting.
+fn back_starting(
+    held: Held,
+    since: MonoTime,
+    now: MonoTime,
+    ready: bool,
+    attached: bool,
+) -> (Phase, Vec<Effect>) {
+    let next = match (ready, attached) {
+        (false, _) => Phase::Starting {
+            held,
+            progress: StartProgress::StartingDesktop,
+            since,
+            moved_at: now,
+        },
+        (true, false) => Phase::Ready {
+            run: Run::new(held, now),
+        },
+        (true, true) => Phase::Playing {
+            run: Run::new(held, now),
+            viewer: Viewer::Unnamed,
+        },
+    };
+    (next, vec![Effect::Publish])
+}
+
+/// A node is back with, or without, a session that had shown its picture.
+fn back_running(run: Run, now: MonoTime, presence: Presence, viewer: Option<Viewer>) -> Step {
+    // Nobody could report input meanwhile: the player's idle time begins anew.
+    let fresh = |run: Run| Run {
+        input_at: now,
+        ..run.up()
+    };
+    match (presence, viewer) {
+        (Presence::Absent, Some(_) | None) => gone(run.held),
+        (Presence::Running { attached: true, .. }, Some(viewer)) => {
+            let run = fresh(run);
+            applied(Phase::Playing { run, viewer }, vec![Effect::Show])
+        }
+        (Presence::Running { attached: true, .. }, None) => {
+            let run = fresh(run);
+            let viewer = Viewer::Unnamed;
+            applied(Phase::Playing { run, viewer }, vec![Effect::Publish])
+        }
+        (
+            Presence::Running {
+                attached: false, ..
+            },
+            Some(_),
+        ) => applied(
+            Phase::Detached {
+                run: run.up(),
+                since: now,
+            },
+            vec![Effect::Publish],
+        ),
+        (
+            Presence::Running {
+                attached: false, ..
+            },
+            None,
+        ) => applied(Phase::Ready { run: run.up() }, vec![]),
+    }
+}
+
+fn gone(held: Held) -> Step {
+    let detail = "the node came back without the session".to_owned();
+    over(held, EndReason::NodeLost, detail)
+}
+
+fn starting(held: Held, since: MonoTime, now: MonoTime, progress: StartProgress) -> Step {
+    let begins = Effect::UsageBegins {
+        claim: held.claim.clone(),
+    };
+    applied(
+        Phase::Starting {
+            held,
+            progress,
+            since,
+            moved_at: now,
+        },
+        vec![begins, Effect::Publish],
+    )
+}
+
+/// The node has to stop it.
+pub(super) fn stopping(held: Held, now: MonoTime, reason: EndReason) -> Step {
+    let stop = Effect::Stop {
+        claim: held.claim.clone(),
+        reason,
+    };
+    applied(
+        Phase::Ending {
+            held,
+            reason,
+            since: now,
+        },
+        vec![stop, Effect::Publish],
+    )
+}
+
+/// Nothing is left of it on the node, or we no longer wait for the node's word.
+pub(super) fn over(held: Held, reason: EndReason, detail: String) -> Step {
+    applied(
+        Phase::Ended { reason, detail },
+        vec![Effect::Release { claim: held.claim }, Effect::Publish],
+    )
+}
+
+pub(super) const fn applied(next: Phase, effects: Vec<Effect>) -> Step {
+    (next, Outcome::Applied(effects))
+}
+
+pub(super) const fn ignored(phase: Phase, why: Ignored) -> Step {
+    (phase, Outcome::Ignored(why))
+}
+
+const fn denied(phase: Phase, why: Denied) -> Step {
+    (phase, Outcome::Denied(why))
+}
+
+impl Held {
+    fn up(self) -> Self {
+        Self {
+            link: Link::Up,
+            ..self
+        }
+    }
+}
+
+impl Run {
+    const fn new(held: Held, now: MonoTime) -> Self {
+        Self {
+            held,
+            ready_at: now,
+            input_at: now,
+            warned_of: None,
+        }
+    }
+
+    fn up(self) -> Self {
+        Self {
+            held: self.held.up(),
+            ..self
+        }
+    }
+}

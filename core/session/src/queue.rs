@@ -1,0 +1,174 @@
+//! Who is next when every slot is taken, and when.
+//!
+//! **Fairness.** Everyone's first waiting session comes before anyone's second; within a rank, who
+//! came first. One caller cannot push others back by asking more often.
+//!
+//! **Honesty.** An ETA is computed from what is known: sessions that are kept for an absent player
+//! end at a known time, the others last as long as sessions of late have lasted. Where neither is
+//! known the answer is "unknown", not a guess.
+//!
+//! **What it does not know:** slots and needs. The caller walks the order and takes the first
+//! session that fits somewhere, so that one with rare needs does not hold up the rest.
+
+use nearlight_protocol::id::{SessionId, UserId};
+use std::collections::{BTreeMap, HashMap};
+
+/// The sessions that wait.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    /// By arrival; what comes back to the front counts down from zero.
+    waiting: BTreeMap<i64, (SessionId, UserId)>,
+    arrivals: HashMap<SessionId, i64>,
+    next: i64,
+}
+
+/// A session that has a slot, as far as the ETA is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    /// How long it has had its slot, milliseconds.
+    pub age_ms: u64,
+    /// In how many milliseconds it ends at the latest, if that is certain: a time limit, or the
+    /// grace of an absent player.
+    pub ends_in_ms: Option<u64>,
+}
+
+impl Queue {
+    /// Appends a session. One that waits already keeps its place.
+    pub fn push(&mut self, session: SessionId, user: UserId) {
+        let arrival = self.next;
+        self.next += 1;
+        self.insert(arrival, session, user);
+    }
+
+    /// Puts a session that had a slot and lost it before it started back to the front.
+    pub fn push_front(&mut self, session: SessionId, user: UserId) {
+        let first = self.waiting.keys().next().copied();
+        self.insert(first.unwrap_or(self.next) - 1, session, user);
+    }
+
+    /// Takes a session out.
+    pub fn remove(&mut self, session: &SessionId) {
+        if let Some(arrival) = self.arrivals.remove(session) {
+            self.waiting.remove(&arrival);
+        }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Everyone who waits, next first.
+    pub fn order(&self) -> Vec<SessionId> {
+        let mut seen: HashMap<&UserId, u32> = HashMap::new();
+        let mut ranked: Vec<(u32, i64, &SessionId)> = self
+            .waiting
+            .iter()
+            .map(|(arrival, (session, user))| {
+                let rank = seen.entry(user).or_default();
+                *rank += 1;
+                (*rank, *arrival, session)
+            })
+            .collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(_, _, s)| s.clone()).collect()
+    }
+
+    fn insert(&mut self, arrival: i64, session: SessionId, user: UserId) {
+        if self.arrivals.contains_key(&session) {
+            return;
+        }
+        self.arrivals.insert(session.clone(), arrival);
+        self.waiting.insert(arrival, (session, user));
+    }
+}
+
+/// Seconds until the slot for `position` (1 is next) is expected to be free, or unknown.
+/// `typical_ms` is how long sessions of late have lasted, once there were enough.
+pub fn eta_s(position: u32, occupied: &[Occupied], typical_ms: Option<u64>) -> Option<u32> {
+    let mut free_in: Vec<u64> = occupied
+        .iter()
+        .filter_map(|o| match (o.ends_in_ms, typical_ms) {
+            (certain, Some(typical)) => {
+                let rest = typical.saturating_sub(o.age_ms);
+                // One that outlasted the typical time may end any minute or last as long again.
+                let rest = if rest == 0 { typical / 2 } else { rest };
+                Some(certain.map_or(rest, |c| c.min(rest)))
+            }
+            (Some(certain), None) => Some(certain),
+            (None, None) => None,
+        })
+        .collect();
+    free_in.sort_unstable();
+    let nth = usize::try_from(position.checked_sub(1)?).ok()?;
+    let ms = *free_in.get(nth)?;
+    u32::try_from(ms.div_ceil(1000)).ok()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn session(n: u64) -> SessionId {
+        SessionId::from_parts(n, [0; 10])
+    }
+
+    fn user(n: u64) -> UserId {
+        UserId::from_parts(n, [0; 10])
+    }
+
+    fn queue(arrivals: &[(u64, u64)]) -> Queue {
+        let mut queue = Queue::default();
+        for (s, u) in arrivals {
+            queue.push(session(*s), user(*u));
+        }
+        queue
+    }
+
+    #[test]
+    fn everyones_first_comes_before_anyones_second() {
+        let mut q = queue(&[(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]);
+        let order = |q: &Queue| q.order();
+        assert_eq!(order(&q), [1, 3, 2, 5, 4].map(session));
+        q.remove(&session(1));
+        assert_eq!(order(&q), [2, 3, 4, 5].map(session));
+        q.remove(&session(1));
+        assert_eq!(q.len(), 4);
+    }
+
+    #[test]
+    fn one_that_lost_its_slot_is_next_again() {
+        let mut q = queue(&[(1, 1), (2, 2)]);
+        q.push_front(session(3), user(3));
+        q.push_front(session(4), user(4));
+        q.push(session(1), user(1));
+        assert_eq!(q.order(), [4, 3, 1, 2].map(session));
+    }
+
+    #[test]
+    fn an_eta_is_known_or_unknown_but_never_made_up() {
+        let kept = |ms| Occupied {
+            age_ms: 0,
+            ends_in_ms: Some(ms),
+        };
+        let open = |age_ms| Occupied {
+            age_ms,
+            ends_in_ms: None,
+        };
+        assert_eq!(eta_s(1, &[], None), None);
+        assert_eq!(eta_s(1, &[open(5)], None), None);
+        assert_eq!(eta_s(1, &[open(5), kept(1500)], None), Some(2));
+        assert_eq!(eta_s(2, &[open(5), kept(1500)], None), None);
+        assert_eq!(
+            eta_s(2, &[open(40_000), kept(1500)], Some(60_000)),
+            Some(20)
+        );
+        assert_eq!(eta_s(1, &[open(90_000)], Some(60_000)), Some(30));
+        assert_eq!(eta_s(0, &[kept(1)], None), None);
+    }
+}
