@@ -1,0 +1,41 @@
+import tseslint from "typescript-eslint";
+
+/** Layers: what a folder must not import. The player's path never sees the UI or its library. */
+const layer = (folder, forbidden, message) => ({
+  files: [`src/${folder}/**/*.{ts,tsx}`],
+  rules: {
+    "no-restricted-imports": [
+      "error",
+      {
+        patterns: [
+          { group: ["preact", "preact/*", "@preact/*"], message: "The UI library belongs to ui/." },
+          { group: forbidden, message },
+        ],
+      },
+    ],
+  },
+});
+
+export default tseslint.config(
+  { ignores: ["dist", "node_modules", "src/wire/types.ts", "src/wire/constants.ts"] },
+  ...tseslint.configs.recommended,
+  {
+    files: ["**/*.{ts,tsx}"],
+    rules: {
+      "@typescript-eslint/no-explicit-any": "error",
+      "@typescript-eslint/consistent-type-imports": "error",
+      "no-restricted-exports": ["error", { restrictDefaultExports: { direct: true, named: true, defaultFrom: true } }],
+      "no-restricted-properties": [
+        "error",
+        { object: "window", property: "nearlight", message: "Nothing is exposed on window; see README.md." },
+      ],
+      "max-lines": ["error", { max: 250 }],
+      eqeqeq: "error",
+    },
+  },
+  { files: ["*.config.ts"], rules: { "no-restricted-exports": "off" } },
+  layer("wire", ["**/session/*", "**/stream/*", "**/input/*", "**/ui/*"], "wire/ depends on nothing."),
+  layer("session", ["**/ui/*", "**/input/*"], "session/ never imports ui/ or input/."),
+  layer("stream", ["**/ui/*", "**/input/*", "**/session/*"], "stream/ imports wire/ only."),
+  layer("input", ["**/ui/*", "**/session/*", "**/stream/*"], "input/ imports wire/ only."),
+);

@@ -1,0 +1,191 @@
+/**
+ * The HTTP API as typed calls. Every call answers a value, never throws: `ok`, or a `Refusal` that
+ * is the broker's problem+json, or what we know where there was none (offline, a proxy's error
+ * page, a deadline).
+ *
+ * Owns: URLs, headers, deadlines, the guest identity. Does not know: what a refusal means for a
+ * session (machine.ts) or for a person (words.ts).
+ */
+import type { AppList, CreateSession, NodeList, Problem, ProblemName, Session, SessionList, Ticket } from "../wire/types.ts";
+import { isRecord } from "../wire/json.ts";
+
+/** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. */
+export type Refusal = {
+  readonly name: ProblemName | "offline" | "garbled";
+  readonly detail: string;
+  /** The request id in the broker's log, or "". */
+  readonly instance: string;
+  /** Milliseconds that the broker asks to wait, or null. */
+  readonly retryAfterMs: number | null;
+};
+
+export type Result<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
+
+/** Where an accepted offer lives. */
+export type Accepted = { readonly sdp: string; readonly location: string; readonly etag: string | null };
+
+const DEADLINE_MS = 10_000;
+/** An offer is relayed to the node, which may be busy starting an encoder. */
+const OFFER_DEADLINE_MS = 15_000;
+
+type Call = {
+  readonly method?: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly json?: unknown;
+  readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly deadlineMs?: number;
+  readonly keepalive?: boolean;
+  readonly signal?: AbortSignal;
+};
+
+export class Api {
+  readonly #fetch: typeof fetch;
+  #identity: Promise<boolean> | null = null;
+
+  constructor(fetcher: typeof fetch = (input, init) => fetch(input, init)) {
+    this.#fetch = fetcher;
+  }
+
+  apps(signal?: AbortSignal): Promise<Result<AppList>> {
+    return this.#json("/v1/apps", { ...(signal && { signal }) });
+  }
+
+  nodes(signal?: AbortSignal): Promise<Result<NodeList>> {
+    return this.#json("/v1/nodes", { ...(signal && { signal }) });
+  }
+
+  sessions(signal?: AbortSignal): Promise<Result<SessionList>> {
+    return this.#json("/v1/sessions", { ...(signal && { signal }) });
+  }
+
+  /** Starts an app. `key` makes a repeat of the same wish safe (Idempotency-Key). */
+  create(wish: CreateSession, key: string): Promise<Result<Session>> {
+    return this.#json("/v1/sessions", { method: "POST", json: wish, headers: { "Idempotency-Key": key } });
+  }
+
+  session(id: string): Promise<Result<Session>> {
+    return this.#json(`/v1/sessions/${encodeURIComponent(id)}`, {});
+  }
+
+  eventsPath(id: string): string {
+    return `/v1/sessions/${encodeURIComponent(id)}/events`;
+  }
+
+  async end(id: string): Promise<Result<null>> {
+    const result = await this.#call(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+    return result.ok ? { ok: true, value: null } : result;
+  }
+
+  ticket(id: string, takeOver: boolean): Promise<Result<Ticket>> {
+    const path = `/v1/sessions/${encodeURIComponent(id)}/tickets`;
+    return this.#json(path, { method: "POST", json: { take_over: takeOver } });
+  }
+
+  /** Posts the offer (draft-ietf-wish-whep). The ticket is spent by it. */
+  async offer(ticket: Ticket, sdp: string): Promise<Result<Accepted>> {
+    const result = await this.#call(ticket.whep_path, {
+      method: "POST",
+      body: sdp,
+      headers: { "Content-Type": "application/sdp", Accept: "application/sdp", Authorization: `Bearer ${ticket.ticket}` },
+      deadlineMs: OFFER_DEADLINE_MS,
+    });
+    if (!result.ok) return result;
+    const location = result.value.headers.get("Location");
+    if (!location) return refuse("garbled", "The answer names no attachment.");
+    return {
+      ok: true,
+      value: { sdp: await result.value.text(), location, etag: result.value.headers.get("ETag") },
+    };
+  }
+
+  /** Sends trickled candidates. A refusal is no drama: the edge learns our address from our checks. */
+  async patch(location: string, ticket: string, etag: string | null, fragment: string): Promise<Result<null>> {
+    const result = await this.#call(location, {
+      method: "PATCH",
+      body: fragment,
+      headers: {
+        "Content-Type": "application/trickle-ice-sdpfrag",
+        Authorization: `Bearer ${ticket}`,
+        ...(etag === null ? {} : { "If-Match": etag }),
+      },
+    });
+    return result.ok ? { ok: true, value: null } : result;
+  }
+
+  /** Gives an attachment up. Works while the page goes away. */
+  async detach(location: string, ticket: string): Promise<Result<null>> {
+    const result = await this.#call(location, {
+      method: "DELETE",
+      headers: { Authorization: `Bearer ${ticket}` },
+      keepalive: true,
+      deadlineMs: 3_000,
+    });
+    return result.ok ? { ok: true, value: null } : result;
+  }
+
+  async #json<T>(path: string, call: Call): Promise<Result<T>> {
+    const result = await this.#call(path, call);
+    if (!result.ok) return result;
+    try {
+      return { ok: true, value: (await result.value.json()) as T };
+    } catch {
+      return refuse("garbled", "The answer is not JSON.");
+    }
+  }
+
+  /** One request; on `unauthenticated` it becomes a guest once and asks again. */
+  async #call(path: string, call: Call): Promise<Result<Response>> {
+    const first = await this.#once(path, call);
+    if (first.ok || first.refusal.name !== "unauthenticated" || call.headers?.["Authorization"]) return first;
+    return (await this.#becomeGuest()) ? this.#once(path, call) : first;
+  }
+
+  #becomeGuest(): Promise<boolean> {
+    this.#identity ??= this.#once("/v1/whoami", {}).then((result) => {
+      this.#identity = null;
+      return result.ok;
+    });
+    return this.#identity;
+  }
+
+  async #once(path: string, call: Call): Promise<Result<Response>> {
+    const deadline = AbortSignal.timeout(call.deadlineMs ?? DEADLINE_MS);
+    const headers: Record<string, string> = { Accept: "application/json", ...call.headers };
+    if (call.json !== undefined) headers["Content-Type"] = "application/json";
+    try {
+      const response = await this.#fetch(path, {
+        method: call.method ?? "GET",
+        headers,
+        body: call.json === undefined ? (call.body ?? null) : JSON.stringify(call.json),
+        credentials: "same-origin",
+        cache: "no-store",
+        keepalive: call.keepalive ?? false,
+        signal: call.signal ? AbortSignal.any([call.signal, deadline]) : deadline,
+      });
+      return response.ok ? { ok: true, value: response } : { ok: false, refusal: await refusalOf(response) };
+    } catch {
+      return refuse("offline", deadline.aborted ? "There was no answer in time." : "There was no answer.");
+    }
+  }
+}
+
+function refuse(name: Refusal["name"], detail: string): { ok: false; refusal: Refusal } {
+  return { ok: false, refusal: { name, detail, instance: "", retryAfterMs: null } };
+}
+
+async function refusalOf(response: Response): Promise<Refusal> {
+  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  const retryAfterMs = Number.isFinite(seconds) ? Math.min(seconds, 60) * 1000 : null;
+  try {
+    const problem: unknown = await response.json();
+    if (isRecord(problem) && typeof problem["name"] === "string") {
+      const { name, detail, instance } = problem as Problem;
+      return { name, detail: String(detail ?? ""), instance: String(instance ?? ""), retryAfterMs };
+    }
+  } catch {
+    // Not the API's own words: a proxy's page, or a cut connection.
+  }
+  // What a proxy in between says about a broker that is gone counts as no answer.
+  const name = response.status >= 502 ? "offline" : "garbled";
+  return { name, detail: `The answer was HTTP ${response.status}.`, instance: "", retryAfterMs };
+}

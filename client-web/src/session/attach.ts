@@ -1,0 +1,125 @@
+/**
+ * One try to attach: give our own old attachment up, get a ticket, post the offer, connect.
+ *
+ * Owns: the attachment's address on the broker, kept in the tab so that a reload can give it up.
+ * Invariant: an attachment of another tab is ended only by a ticket with `take_over`, which a
+ * person asked for. Does not know: what comes after a failure (machine.ts).
+ */
+import type { Notice } from "../wire/types.ts";
+import type { Mark } from "../wire/codec.ts";
+import { Link } from "../stream/link.ts";
+import type { Api, Refusal } from "./api.ts";
+import type { AttachStep } from "./machine.ts";
+
+type Held = { readonly session: string; readonly location: string; readonly ticket: string };
+
+const HELD_KEY = "nearlight.attachment";
+
+/** The attachment that this tab holds, as far as it remembers. */
+export class HeldAttachment {
+  readonly #store: Storage;
+  #held: Held | null;
+
+  constructor(store: Storage) {
+    this.#store = store;
+    this.#held = parseHeld(store.getItem(HELD_KEY));
+  }
+
+  id(session: string): string | null {
+    return this.#held?.session === session ? (this.#held.location.split("/").at(-1) ?? null) : null;
+  }
+
+  hold(held: Held): void {
+    this.#held = held;
+    this.#store.setItem(HELD_KEY, JSON.stringify(held));
+  }
+
+  /** Forgets it without telling anyone: it is over, or was never ours. */
+  forget(): void {
+    this.#held = null;
+    this.#store.removeItem(HELD_KEY);
+  }
+
+  /** Gives it up on the broker, so that the next ticket needs no take-over. */
+  async release(api: Api): Promise<void> {
+    const held = this.#held;
+    if (!held) return;
+    this.forget();
+    await api.detach(held.location, held.ticket);
+  }
+}
+
+function parseHeld(text: string | null): Held | null {
+  try {
+    const held = JSON.parse(text ?? "null") as Held | null;
+    return held && typeof held.location === "string" ? held : null;
+  } catch {
+    return null;
+  }
+}
+
+export type AttachEvents = {
+  readonly progressed: (step: AttachStep) => void;
+  readonly refused: (refusal: Refusal) => void;
+  readonly lost: () => void;
+  readonly notice: (notice: Notice) => void;
+  readonly mark: (mark: Mark) => void;
+  readonly controlOpen: () => void;
+  readonly foreignVersion: () => void;
+};
+
+export type Attempt = { readonly link: Link; readonly close: () => void };
+
+/** Begins; everything that follows comes through `events`, nothing after `close`. */
+export function beginAttach(
+  api: Api,
+  session: string,
+  takeOver: boolean,
+  held: HeldAttachment,
+  events: AttachEvents,
+): Attempt {
+  let over = false;
+  const live = <A extends unknown[]>(then: (...args: A) => void) => (...args: A): void => {
+    if (!over) then(...args);
+  };
+  const fragments: string[] = [];
+  let send: ((fragment: string) => void) | null = null;
+  const link = new Link({
+    connected: live(() => events.progressed("picture")),
+    lost: live(events.lost),
+    notice: live(events.notice),
+    mark: live(events.mark),
+    controlOpen: live(events.controlOpen),
+    foreignVersion: live(events.foreignVersion),
+    candidates: live((fragment) => (send ? send(fragment) : void fragments.push(fragment))),
+  });
+
+  const run = async (): Promise<void> => {
+    const [, sdp] = await Promise.all([held.release(api), link.offer()]);
+    const ticket = await api.ticket(session, takeOver);
+    if (over) return;
+    if (!ticket.ok) return events.refused(ticket.refusal);
+    events.progressed("offer");
+    const accepted = await api.offer(ticket.value, sdp);
+    if (!accepted.ok) return live(events.refused)(accepted.refusal);
+    const { location, etag } = accepted.value;
+    if (over) return void api.detach(location, ticket.value.ticket);
+    held.hold({ session, location, ticket: ticket.value.ticket });
+    events.progressed("transport");
+    await link.accept(accepted.value.sdp);
+    send = (fragment) => void api.patch(location, ticket.value.ticket, etag, fragment);
+    fragments.forEach(send);
+  };
+
+  run().catch((cause: unknown) => {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    live(events.refused)({ name: "invalid-offer", detail, instance: "", retryAfterMs: null });
+  });
+  return {
+    link,
+    close: () => {
+      over = true;
+      link.close();
+    },
+  };
+}

@@ -1,0 +1,240 @@
+/**
+ * What the player's page is doing about one session: a pure table, state x event -> state and
+ * effects. runner.ts is its only driver; vectors/session.json lists every edge and a test proves
+ * that the list and this table are the same.
+ *
+ * ```text
+ *  opening --seen--> waiting --ready--> attaching --picture--> playing
+ *     |                                  |  ^  |                 | peer lost
+ *     | problem                 problem  |  |  +-> elsewhere     v
+ *     v                                  |  +---- retry ---- reconnecting
+ *  refused <-----------------------------+        playing --taken over--> detached
+ *  any of them --session ending / ended--> ending --> ended
+ * ```
+ *
+ * Invariants: `ended` and `refused` keep no timer, feed or peer; a take-over happens only when a
+ * person asked for it; whoever was attached before gives its own attachment up first (runner).
+ * Does not know: time, HTTP, WebRTC, the DOM.
+ */
+import type { DetachReason, EndReason, SessionState } from "../wire/types.ts";
+import type { Refusal } from "./api.ts";
+
+export type AttachStep = "ticket" | "offer" | "transport" | "picture";
+
+export type State =
+  /** Asking the broker for the session. */
+  | { readonly name: "opening"; readonly attempt: number }
+  /** It exists and cannot be attached yet: queued, placing, starting. */
+  | { readonly name: "waiting"; readonly session: SessionState }
+  | { readonly name: "attaching"; readonly attempt: number; readonly step: AttachStep }
+  | { readonly name: "playing" }
+  /** Waits for the next try. `attempt` counts tries since there was a picture. */
+  | { readonly name: "reconnecting"; readonly attempt: number; readonly cause: LossCause }
+  /** The owner plays it elsewhere. */
+  | { readonly name: "elsewhere" }
+  /** The edge ended our attachment for a reason that a retry would only repeat. */
+  | { readonly name: "detached"; readonly reason: DetachReason }
+  | { readonly name: "ending" }
+  | { readonly name: "ended"; readonly reason: EndReason }
+  | { readonly name: "refused"; readonly refusal: Refusal };
+
+export type LossCause = "network" | "no-picture" | "node-restarting" | "broker" | "refused";
+
+export type Event =
+  | { readonly name: "session-seen"; readonly session: SessionState }
+  | { readonly name: "open-refused"; readonly refusal: Refusal }
+  | { readonly name: "attach-refused"; readonly refusal: Refusal }
+  | { readonly name: "attach-progressed"; readonly step: AttachStep }
+  | { readonly name: "picture-shown" }
+  | { readonly name: "peer-lost"; readonly cause: LossCause }
+  | { readonly name: "detach-noticed"; readonly reason: DetachReason }
+  | { readonly name: "end-noticed"; readonly reason: EndReason }
+  | { readonly name: "retry-due" }
+  | { readonly name: "retry-asked" }
+  | { readonly name: "take-over-asked" }
+  | { readonly name: "end-asked" };
+
+export type Effect =
+  /** Ask for the session once; answers session-seen or open-refused. */
+  | { readonly name: "open" }
+  /** Keep watching it; answers session-seen. */
+  | { readonly name: "watch" }
+  | { readonly name: "attach"; readonly takeOver: boolean }
+  | { readonly name: "drop-peer" }
+  | { readonly name: "retry-in"; readonly ms: number }
+  | { readonly name: "cancel-retry" }
+  /** Ask the broker to end the session. */
+  | { readonly name: "end" }
+  /** Nothing more will happen: close the feed. */
+  | { readonly name: "unwatch" };
+
+export type Step = { readonly state: State; readonly effects: readonly Effect[] };
+type StateOf<N extends State["name"]> = Extract<State, { name: N }>;
+type EventOf<N extends Event["name"]> = Extract<Event, { name: N }>;
+type Row<S extends State["name"]> = { readonly [E in Event["name"]]?: (state: StateOf<S>, event: EventOf<E>) => Step };
+
+/** Waits between tries, milliseconds: quick first, for most drops are short; then every 5 s for as
+ *  long as the session lives, which the broker decides and not we. */
+const BACKOFF_MS = [200, 500, 1_000, 2_000, 3_000, 5_000] as const;
+
+export function backoffMs(attempt: number): number {
+  return BACKOFF_MS[Math.min(Math.max(attempt, 1), BACKOFF_MS.length) - 1] ?? 5_000;
+}
+
+const step = (state: State, ...effects: Effect[]): Step => ({ state, effects });
+const attach = (attempt: number, takeOver: boolean): Step =>
+  step({ name: "attaching", attempt, step: "ticket" }, { name: "cancel-retry" }, { name: "attach", takeOver });
+const reconnect = (attempt: number, cause: LossCause, ms = backoffMs(attempt)): Step =>
+  step({ name: "reconnecting", attempt, cause }, { name: "drop-peer" }, { name: "retry-in", ms });
+const end = (reason: EndReason): Step =>
+  step({ name: "ended", reason }, { name: "cancel-retry" }, { name: "drop-peer" }, { name: "unwatch" });
+const ending = (): Step => step({ name: "ending" }, { name: "cancel-retry" }, { name: "drop-peer" });
+const endAsked = (): Step => step({ name: "ending" }, { name: "cancel-retry" }, { name: "drop-peer" }, { name: "end" });
+const refuse = (refusal: Refusal): Step =>
+  step({ name: "refused", refusal }, { name: "cancel-retry" }, { name: "drop-peer" }, { name: "unwatch" });
+
+/** The session's own news where we hold, or want, an attachment: only its end matters. */
+function overOrStay<S extends State>(state: S, session: SessionState): Step {
+  if (session.phase === "ended") return end(session.reason);
+  if (session.phase === "ending") return ending();
+  return step(state);
+}
+
+/** The session's news before the first attachment. */
+function follow(session: SessionState, attempt: number): Step {
+  switch (session.phase) {
+    case "queued":
+    case "placing":
+    case "starting":
+      return step({ name: "waiting", session });
+    case "ready":
+    case "playing":
+    case "detached":
+      return attach(attempt, false);
+    case "ending":
+      return ending();
+    case "ended":
+      return end(session.reason);
+  }
+}
+
+/** What a refusal of our wish to attach means. */
+function onAttachRefused(attempt: number, refusal: Refusal): Step {
+  const wait = refusal.retryAfterMs ?? backoffMs(attempt);
+  switch (refusal.name) {
+    case "attached-elsewhere":
+      return step({ name: "elsewhere" }, { name: "drop-peer" });
+    case "session-ended":
+    case "session-not-ready":
+      // The session knows better; its state decides where we go.
+      return step({ name: "opening", attempt: attempt + 1 }, { name: "drop-peer" }, { name: "retry-in", ms: wait });
+    case "node-unreachable":
+    case "ticket-invalid":
+      return reconnect(attempt + 1, "refused", wait);
+    case "internal":
+    case "offline":
+    case "too-many-requests":
+      return reconnect(attempt + 1, "broker", wait);
+    case "bad-request":
+    case "body-too-large":
+    case "forbidden":
+    case "garbled":
+    case "idempotency-conflict":
+    case "invalid-offer":
+    case "method-not-allowed":
+    case "not-found":
+    case "origin-refused":
+    case "quota-exceeded":
+    case "unauthenticated":
+    case "unsupported-media-type":
+      return refuse(refusal);
+  }
+}
+
+function onOpenRefused(attempt: number, refusal: Refusal): Step {
+  const again = ["offline", "internal", "too-many-requests", "node-unreachable"].includes(refusal.name);
+  if (!again) return refuse(refusal);
+  const ms = refusal.retryAfterMs ?? backoffMs(attempt);
+  return step({ name: "opening", attempt: attempt + 1 }, { name: "retry-in", ms });
+}
+
+function onDetachNoticed(reason: DetachReason): Step {
+  if (reason === "node-restarting") return reconnect(1, "node-restarting");
+  return step({ name: "detached", reason }, { name: "drop-peer" });
+}
+
+const TABLE: { readonly [S in State["name"]]: Row<S> } = {
+  opening: {
+    "session-seen": (state, event) => {
+      const next = follow(event.session, state.attempt);
+      return { state: next.state, effects: [{ name: "watch" }, ...next.effects] };
+    },
+    "open-refused": (state, event) => onOpenRefused(state.attempt, event.refusal),
+    "retry-due": (state) => step(state, { name: "open" }),
+    "retry-asked": () => step({ name: "opening", attempt: 1 }, { name: "cancel-retry" }, { name: "open" }),
+  },
+  waiting: {
+    "session-seen": (_, event) => follow(event.session, 1),
+    "end-asked": endAsked,
+  },
+  attaching: {
+    "session-seen": (state, event) => overOrStay(state, event.session),
+    "attach-refused": (state, event) => onAttachRefused(state.attempt, event.refusal),
+    "attach-progressed": (state, event) => step({ ...state, step: event.step }),
+    "picture-shown": () => step({ name: "playing" }),
+    "peer-lost": (state, event) => reconnect(state.attempt + 1, event.cause),
+    "detach-noticed": (_, event) => onDetachNoticed(event.reason),
+    "end-noticed": (_, event) => end(event.reason),
+    "end-asked": endAsked,
+  },
+  playing: {
+    "session-seen": (state, event) => overOrStay(state, event.session),
+    "peer-lost": (_, event) => reconnect(1, event.cause),
+    "detach-noticed": (_, event) => onDetachNoticed(event.reason),
+    "end-noticed": (_, event) => end(event.reason),
+    "end-asked": endAsked,
+  },
+  reconnecting: {
+    "session-seen": (state, event) => overOrStay(state, event.session),
+    "retry-due": (state) => attach(state.attempt, false),
+    "retry-asked": () => attach(1, false),
+    "end-asked": endAsked,
+  },
+  elsewhere: {
+    "session-seen": (state, event) => overOrStay(state, event.session),
+    "take-over-asked": () => attach(1, true),
+    "end-asked": endAsked,
+  },
+  detached: {
+    "session-seen": (state, event) => overOrStay(state, event.session),
+    "take-over-asked": () => attach(1, true),
+    "retry-asked": () => attach(1, false),
+    "end-asked": endAsked,
+  },
+  ending: {
+    "session-seen": (state, event) => (event.session.phase === "ended" ? end(event.session.reason) : step(state)),
+    "end-noticed": (_, event) => end(event.reason),
+    // The wish to end did not arrive: show why, and let the person try again.
+    "open-refused": (_, event) => refuse(event.refusal),
+  },
+  ended: {},
+  refused: {
+    "retry-asked": () => step({ name: "opening", attempt: 1 }, { name: "open" }),
+  },
+};
+
+export type Outcome = { readonly applied: true; readonly step: Step } | { readonly applied: false };
+
+/** One event. Where the table has no such edge the event is late or doubled, and nothing happens. */
+export function handle(state: State, event: Event): Outcome {
+  const row: Readonly<Record<string, unknown>> = TABLE[state.name];
+  const edge = row[event.name] as ((state: State, event: Event) => Step) | undefined;
+  return edge ? { applied: true, step: edge(state, event) } : { applied: false };
+}
+
+export const START: Step = step({ name: "opening", attempt: 1 }, { name: "open" });
+
+/** Every edge of the table as `state event`, for the test that compares it with the vectors. */
+export function edges(): string[] {
+  return Object.entries(TABLE).flatMap(([state, row]) => Object.keys(row).map((event) => `${state} ${event}`));
+}

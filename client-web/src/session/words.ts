@@ -1,0 +1,110 @@
+/**
+ * Reasons and problems in plain words with what to do. The wire has codes; people read this file.
+ */
+import type { EndReason, SessionState, StartProgress } from "../wire/types.ts";
+import type { Refusal } from "./api.ts";
+import { assertNever } from "../wire/never.ts";
+
+export type Words = { readonly title: string; readonly advice: string };
+
+export const END_WORDS: Readonly<Record<EndReason, Words>> = {
+  "player-ended": { title: "Session ended", advice: "You ended it. Your saves are kept where the app supports them." },
+  "app-exited": { title: "The app was closed", advice: "It quit by itself, from its own menu perhaps." },
+  "app-crashed": { title: "The app crashed", advice: "Start it again. If it crashes again, tell the operator." },
+  "app-out-of-memory": { title: "Out of memory", advice: "The app used more memory than it may. Tell the operator, who can raise its limit." },
+  "app-start-failed": { title: "The app could not start", advice: "It exited before it showed a picture. The operator finds its last output in the node's log." },
+  "start-timeout": { title: "No picture in time", advice: "The app started and showed nothing. Try again, or try another app." },
+  "image-missing": { title: "The app is not installed", advice: "The node has no image of it and cannot fetch one. Tell the operator to build or pull it." },
+  "runtime-failed": { title: "The container did not start", advice: "The node's container engine refused. The operator finds the cause in the node's log." },
+  "desktop-violation": { title: "The app misbehaved", advice: "It broke the rules of its display or sound server and was stopped." },
+  "worker-crashed": { title: "The stream crashed", advice: "The program that streams the session crashed. Start it again." },
+  "encoder-failed": { title: "No video encoder works", advice: "Tell the operator to run “nearlight doctor” on the node." },
+  "idle-timeout": { title: "Ended for inactivity", advice: "There was no input for a long time." },
+  "time-limit": { title: "Time is up", advice: "The time limit of this app is reached. You can start it again." },
+  "detached-timeout": { title: "You were away too long", advice: "A session is kept for a while after you leave, and that time is over." },
+  "node-lost": { title: "The node is gone", advice: "The machine that ran your session disappeared. Start it again on another one." },
+  "node-drained": { title: "The node was shut down", advice: "Its operator took it out of service. Start it again on another one." },
+  internal: { title: "Something broke on our side", advice: "Start it again. If it happens again, tell the operator." },
+};
+
+/** Reasons that are nobody's fault: shown without alarm. */
+export function isCalm(reason: EndReason): boolean {
+  return ["player-ended", "app-exited", "idle-timeout", "time-limit", "detached-timeout"].includes(reason);
+}
+
+const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
+  "attached-elsewhere": { title: "Playing somewhere else", advice: "This session is open in another tab or on another device." },
+  "bad-request": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
+  "body-too-large": { title: "Too much at once", advice: "The request was larger than the broker takes." },
+  forbidden: { title: "This session belongs to another player", advice: "Only the player who started it can see and control it. Start your own from the lobby." },
+  "idempotency-conflict": { title: "Already asked differently", advice: "Reload the page and try again." },
+  internal: { title: "Something broke on our side", advice: "Try again in a moment. The operator finds the cause in the log under the id below." },
+  "invalid-offer": { title: "This browser and the node found no common language", advice: "The node could not answer the video offer. Try a current Chrome, Edge, Firefox or Safari." },
+  "method-not-allowed": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
+  "node-unreachable": { title: "The node does not answer", advice: "It may be restarting. This page keeps trying." },
+  "not-found": { title: "There is no such session", advice: "It may have ended a while ago, or the link is incomplete." },
+  "origin-refused": { title: "Wrong address", advice: "Open Nearlight under the address that its operator gave you; this one is not on the broker's list." },
+  "quota-exceeded": { title: "You have reached your limit of sessions", advice: "End one that you no longer need, then start this one." },
+  "session-ended": { title: "The session has ended", advice: "Start it again from the lobby." },
+  "session-not-ready": { title: "Not ready yet", advice: "The session is still starting." },
+  "too-many-requests": { title: "A little too fast", advice: "The broker asks for a pause. Try again in a few seconds." },
+  "ticket-invalid": { title: "The ticket is spent", advice: "Try again: a new one is asked for each time." },
+  unauthenticated: { title: "The broker does not know you any more", advice: "Sessions belong to this browser's cookie. If cookies are blocked, allow them for this site." },
+  "unsupported-media-type": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
+  offline: { title: "The broker does not answer", advice: "Check your connection. This page tries again by itself." },
+  garbled: { title: "An answer that is not Nearlight's", advice: "Something between you and the broker answered instead of it: a proxy, or a login page of the network." },
+};
+
+export function refusalWords(refusal: Refusal): Words {
+  return REFUSAL_WORDS[refusal.name] ?? { title: "Refused", advice: refusal.detail };
+}
+
+/** The steps of a start in their order, as the progress list shows them. */
+export const START_STEPS = ["place", "pulling", "starting-desktop", "starting-app", "waiting-for-picture", "connect"] as const;
+export type StartStep = (typeof START_STEPS)[number];
+
+export const STEP_WORDS: Readonly<Record<StartStep, string>> = {
+  place: "Finding a node",
+  pulling: "Fetching the app",
+  "starting-desktop": "Starting desktop and sound",
+  "starting-app": "Starting the app",
+  "waiting-for-picture": "Waiting for its first picture",
+  connect: "Connecting to you",
+};
+
+/** The step that a session not yet attached is at. */
+export function startStep(state: SessionState): StartStep {
+  switch (state.phase) {
+    case "queued":
+    case "placing":
+      return "place";
+    case "starting":
+      return state.progress.step;
+    case "ready":
+    case "playing":
+    case "detached":
+    case "ending":
+    case "ended":
+      return "connect";
+    default:
+      return assertNever(state);
+  }
+}
+
+/** How much of an image is here, 0..1, or null where that is not known. */
+export function pulledShare(progress: StartProgress): number | null {
+  if (progress.step !== "pulling" || progress.total_bytes <= 0) return null;
+  return Math.min(1, progress.done_bytes / progress.total_bytes);
+}
+
+export function bytesWords(bytes: number): string {
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+/** Seconds as people say them: `40 s`, `3 min`, `1 h 5 min`. */
+export function durationWords(seconds: number): string {
+  if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

@@ -1,0 +1,46 @@
+/**
+ * Tells of each frame that the browser presents. With requestVideoFrameCallback it carries the
+ * frame's RTP timestamp and times; without it (old Firefox) only that there was one.
+ */
+import type { Presented } from "./latency.ts";
+
+export function watchFrames(
+  video: HTMLVideoElement,
+  onFrame: (frame: Presented | null) => void,
+  signal: AbortSignal,
+): void {
+  if ("requestVideoFrameCallback" in HTMLVideoElement.prototype) watchByCallback(video, onFrame, signal);
+  else watchByCounter(video, onFrame, signal);
+}
+
+function watchByCallback(video: HTMLVideoElement, onFrame: (frame: Presented | null) => void, signal: AbortSignal): void {
+  let handle = 0;
+  const look: VideoFrameRequestCallback = (_, seen) => {
+    handle = video.requestVideoFrameCallback(look);
+    onFrame(
+      seen.rtpTimestamp === undefined
+        ? null
+        : {
+            rtpTimestamp: seen.rtpTimestamp,
+            presentAtMs: seen.expectedDisplayTime,
+            receivedAtMs: seen.receiveTime ?? null,
+            decodeMs: seen.processingDuration === undefined ? null : seen.processingDuration * 1000,
+          },
+    );
+  };
+  handle = video.requestVideoFrameCallback(look);
+  signal.addEventListener("abort", () => video.cancelVideoFrameCallback(handle));
+}
+
+function watchByCounter(video: HTMLVideoElement, onFrame: (frame: null) => void, signal: AbortSignal): void {
+  let handle = 0;
+  let shown = 0;
+  const look = (): void => {
+    handle = requestAnimationFrame(look);
+    const { totalVideoFrames } = video.getVideoPlaybackQuality();
+    if (totalVideoFrames > shown) onFrame(null);
+    shown = totalVideoFrames;
+  };
+  handle = requestAnimationFrame(look);
+  signal.addEventListener("abort", () => cancelAnimationFrame(handle));
+}

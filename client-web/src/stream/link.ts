@@ -1,0 +1,211 @@
+/**
+ * One attachment's transport: the peer connection, its two media streams and its two channels.
+ *
+ * Owns: RTCPeerConnection, packet numbers, the liveness watch. Invariants: `lost` is reported at
+ * most once, never after `close`; motion is dropped rather than queued. Does not know: HTTP,
+ * tickets, retries.
+ */
+import { CONTROL_CHANNEL, MOTION_CHANNEL } from "../wire/constants.ts";
+import { decodeMark, encodePacket, type InputEvent, type Mark } from "../wire/codec.ts";
+import { parseNotice } from "../wire/notice.ts";
+import type { Notice } from "../wire/types.ts";
+import { askStereo, codecRank, fragment, partStreams } from "./sdp.ts";
+
+export type LinkEvents = {
+  readonly connected: () => void;
+  readonly lost: () => void;
+  readonly notice: (notice: Notice) => void;
+  readonly mark: (mark: Mark) => void;
+  /** The control channel is open: keys and text arrive from now on. */
+  readonly controlOpen: () => void;
+  /** The edge speaks another version of the wire than we do. */
+  readonly foreignVersion: () => void;
+  /** Trickled candidates, ready to send. */
+  readonly candidates: (fragment: string) => void;
+};
+
+/** More waiting than this means that the line is stuck: old motion is worth nothing. */
+const MOTION_BUFFERED_MAX = 16 * 1024;
+/** A full clipboard and a burst of keys; more means that the line is gone. */
+const CONTROL_BUFFERED_MAX = 1024 * 1024;
+/** ICE says `disconnected` on a short gap too; past this it is a loss. */
+const DISCONNECTED_MS = 1_500;
+/** Pings go out each second; a node that answered once and is silent for so long is gone. */
+const SILENCE_MS = 5_000;
+const PING_MS = 1_000;
+/** The first pings come quickly: the clock offset is needed for the first frames. */
+const FIRST_PINGS_MS = [0, 60, 140, 260, 420] as const;
+const TRICKLE_BATCH_MS = 60;
+
+export class Link {
+  readonly peer: RTCPeerConnection;
+  readonly video = new MediaStream();
+  readonly sound = new MediaStream();
+  readonly #motion: RTCDataChannel;
+  readonly #control: RTCDataChannel;
+  readonly #events: LinkEvents;
+  readonly #over = new AbortController();
+  #motionSeq = 0;
+  #controlSeq = 0;
+  #heardAt = 0;
+  #pending: { candidate: string; mid: string | null }[] = [];
+
+  constructor(events: LinkEvents) {
+    this.#events = events;
+    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: [] });
+    this.#motion = this.peer.createDataChannel("motion", {
+      negotiated: true,
+      id: MOTION_CHANNEL,
+      ordered: false,
+      maxRetransmits: 0,
+    });
+    this.#control = this.peer.createDataChannel("control", { negotiated: true, id: CONTROL_CHANNEL, ordered: true });
+    const signal = this.#over.signal;
+    this.#listenMedia(signal);
+    this.#listenChannels(signal);
+    this.#watchConnection(signal);
+  }
+
+  /** The offer: sent at once, for an edge that is reachable needs no candidates of ours. */
+  async offer(): Promise<string> {
+    const video = this.peer.addTransceiver("video", { direction: "recvonly" });
+    const sound = this.peer.addTransceiver("audio", { direction: "recvonly" });
+    preferCodecs(video);
+    playAtOnce(video.receiver);
+    playAtOnce(sound.receiver);
+    const offer = await this.peer.createOffer();
+    const sdp = askStereo(offer.sdp ?? "");
+    await this.peer.setLocalDescription({ type: "offer", sdp });
+    return sdp;
+  }
+
+  async accept(answer: string): Promise<void> {
+    await this.peer.setRemoteDescription({ type: "answer", sdp: partStreams(answer) });
+  }
+
+  /** Sends one input; `atMs` is its time on the performance clock. False if it was dropped. */
+  send(event: InputEvent, atMs: number): boolean {
+    const motion = event.kind === "pointer-absolute" || event.kind === "pointer-relative" || event.kind === "ping";
+    const channel = motion ? this.#motion : this.#control;
+    if (channel.readyState !== "open") return false;
+    if (channel.bufferedAmount > (motion ? MOTION_BUFFERED_MAX : CONTROL_BUFFERED_MAX)) {
+      if (!motion) this.#lose();
+      return false;
+    }
+    const seq = motion ? (this.#motionSeq += 1) : (this.#controlSeq += 1);
+    channel.send(encodePacket({ seq, clientUs: BigInt(Math.max(0, Math.round(atMs * 1000))), event }));
+    return true;
+  }
+
+  close(): void {
+    this.#over.abort();
+    this.peer.close();
+  }
+
+  #listenMedia(signal: AbortSignal): void {
+    this.peer.addEventListener(
+      "track",
+      (event) => (event.track.kind === "video" ? this.video : this.sound).addTrack(event.track),
+      { signal },
+    );
+    let timer: number | undefined;
+    const flush = (complete: boolean): void => {
+      clearTimeout(timer);
+      timer = undefined;
+      const sdp = this.peer.localDescription?.sdp;
+      if (!sdp || signal.aborted) return;
+      this.#events.candidates(fragment(sdp, this.#pending, complete));
+      this.#pending = [];
+    };
+    this.peer.addEventListener(
+      "icecandidate",
+      ({ candidate }) => {
+        if (candidate === null) return flush(true);
+        this.#pending.push({ candidate: candidate.candidate, mid: candidate.sdpMid });
+        timer ??= setTimeout(() => flush(false), TRICKLE_BATCH_MS);
+      },
+      { signal },
+    );
+    signal.addEventListener("abort", () => clearTimeout(timer));
+  }
+
+  #listenChannels(signal: AbortSignal): void {
+    this.#motion.binaryType = "arraybuffer";
+    this.#control.binaryType = "arraybuffer";
+    let warned = false;
+    const heard = (data: unknown): void => {
+      if (data instanceof ArrayBuffer) {
+        const result = decodeMark(data);
+        if (result.ok) {
+          if (result.mark.kind === "pong") this.#heardAt = performance.now();
+          this.#events.mark(result.mark);
+        } else if (result.why === "version" && !warned) {
+          warned = true;
+          this.#events.foreignVersion();
+        }
+      } else if (typeof data === "string") {
+        const notice = parseNotice(data);
+        if (notice) this.#events.notice(notice);
+      }
+    };
+    for (const channel of [this.#motion, this.#control]) {
+      channel.addEventListener("message", (event) => heard(event.data), { signal });
+    }
+    this.#motion.addEventListener("open", () => this.#ping(signal), { signal });
+    this.#control.addEventListener("open", () => this.#events.controlOpen(), { signal });
+  }
+
+  #ping(signal: AbortSignal): void {
+    const send = (): void => void this.send({ kind: "ping" }, performance.now());
+    const first = FIRST_PINGS_MS.map((ms) => setTimeout(send, ms));
+    const timer = setInterval(() => {
+      send();
+      if (this.#heardAt > 0 && performance.now() - this.#heardAt > SILENCE_MS) this.#lose();
+    }, PING_MS);
+    signal.addEventListener("abort", () => {
+      first.forEach(clearTimeout);
+      clearInterval(timer);
+    });
+  }
+
+  #watchConnection(signal: AbortSignal): void {
+    let patience: number | undefined;
+    const look = (): void => {
+      clearTimeout(patience);
+      switch (this.peer.connectionState) {
+        case "connected":
+          this.#events.connected();
+          return;
+        case "disconnected":
+          patience = setTimeout(() => this.#lose(), DISCONNECTED_MS);
+          return;
+        case "failed":
+        case "closed":
+          this.#lose();
+          return;
+        case "new":
+        case "connecting":
+          return;
+      }
+    };
+    this.peer.addEventListener("connectionstatechange", look, { signal });
+    signal.addEventListener("abort", () => clearTimeout(patience));
+  }
+
+  #lose(): void {
+    if (this.#over.signal.aborted) return;
+    this.#over.abort();
+    this.#events.lost();
+  }
+}
+
+function preferCodecs(video: RTCRtpTransceiver): void {
+  const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs;
+  if (!codecs || !("setCodecPreferences" in video)) return;
+  video.setCodecPreferences([...codecs].sort((a, b) => codecRank(a) - codecRank(b)));
+}
+
+/** Asks for no buffer ahead of the decoder: a late frame is better dropped than waited for. */
+function playAtOnce(receiver: RTCRtpReceiver): void {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+}

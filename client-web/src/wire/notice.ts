@@ -1,0 +1,69 @@
+/**
+ * JSON notices of the control channel, checked before anyone sees them: the edge is trusted with
+ * its session, not with the shape of our memory.
+ */
+import type { Cursor, DetachReason, EndReason, Notice } from "./types.ts";
+import { isRecord } from "./json.ts";
+
+const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
+  "player-ended", "app-exited", "app-crashed", "app-out-of-memory", "app-start-failed", "start-timeout",
+  "image-missing", "runtime-failed", "desktop-violation", "worker-crashed", "encoder-failed", "idle-timeout",
+  "time-limit", "detached-timeout", "node-lost", "node-drained", "internal",
+]);
+const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error"]);
+
+/** The notice in `json`, or null for anything that is none. */
+export function parseNotice(json: string): Notice | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return null;
+  }
+  if (!isRecord(value)) return null;
+  switch (value["notice"]) {
+    case "cursor": {
+      const cursor = parseCursor(value["cursor"]);
+      return cursor && { notice: "cursor", cursor };
+    }
+    case "clipboard":
+      return typeof value["text"] === "string" ? { notice: "clipboard", text: value["text"] } : null;
+    case "pointer-lock":
+      return typeof value["wanted"] === "boolean" ? { notice: "pointer-lock", wanted: value["wanted"] } : null;
+    case "display":
+      return isSize(value["width"]) && isSize(value["height"])
+        ? { notice: "display", width: value["width"], height: value["height"] }
+        : null;
+    case "ending-soon":
+      return isEndReason(value["reason"]) && isSize(value["in_s"])
+        ? { notice: "ending-soon", reason: value["reason"], in_s: value["in_s"] }
+        : null;
+    case "detached":
+      return isDetachReason(value["reason"]) ? { notice: "detached", reason: value["reason"] } : null;
+    case "ended":
+      return isEndReason(value["reason"]) ? { notice: "ended", reason: value["reason"] } : null;
+    default:
+      return null;
+  }
+}
+
+function parseCursor(value: unknown): Cursor | null {
+  if (!isRecord(value)) return null;
+  switch (value["kind"]) {
+    case "hidden":
+      return { kind: "hidden" };
+    case "named":
+      return typeof value["name"] === "string" ? { kind: "named", name: value["name"] } : null;
+    case "image": {
+      const { png, hotspot_x, hotspot_y } = value;
+      const base64 = typeof png === "string" && /^[A-Za-z0-9+/]+={0,2}$/.test(png);
+      return base64 && isSize(hotspot_x) && isSize(hotspot_y) ? { kind: "image", png, hotspot_x, hotspot_y } : null;
+    }
+    default:
+      return null;
+  }
+}
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+const isEndReason = (value: unknown): value is EndReason => typeof value === "string" && END_REASONS.has(value);
+const isDetachReason = (value: unknown): value is DetachReason => typeof value === "string" && DETACH_REASONS.has(value);

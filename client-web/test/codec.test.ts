@@ -1,0 +1,106 @@
+import { describe, expect, it } from "vitest";
+import vectors from "../../core/protocol/vectors/input.json";
+import { decodeMark, encodePacket, type InputEvent, type Packet } from "../src/wire/codec.ts";
+import { parseNotice } from "../src/wire/notice.ts";
+
+const packet = (seq: number, clientUs: bigint, event: InputEvent): Packet => ({ seq, clientUs, event });
+
+/** What the shared vectors stand for, by name: core/protocol/src/input/test.rs has the same list. */
+const PACKETS: Readonly<Record<string, Packet>> = {
+  "key down": packet(1, 1000n, { kind: "key", code: 30, pressed: true }),
+  "key up": packet(2, 2000n, { kind: "key", code: 30, pressed: false }),
+  text: packet(3, 3000n, { kind: "text", text: "né漢" }),
+  "pointer absolute": packet(4, 4000n, { kind: "pointer-absolute", x: 0, y: 65535 }),
+  "pointer relative": packet(5, 5000n, { kind: "pointer-relative", dx: -256, dy: 384 }),
+  "button with position": packet(6, 6000n, {
+    kind: "pointer-button",
+    button: 2,
+    pressed: true,
+    position: { x: 1, y: 2 },
+  }),
+  "button while locked": packet(7, 7000n, { kind: "pointer-button", button: 0, pressed: false, position: null }),
+  wheel: packet(8, 8000n, { kind: "wheel", dx: -120, dy: 240 }),
+  "release all": packet(9, 9000n, { kind: "release-all" }),
+  clipboard: packet(10, 10000n, { kind: "clipboard", text: "hello" }),
+  layout: packet(11, 11000n, { kind: "layout", layout: "us(intl)" }),
+  ping: packet(12, 0xffff_ffff_ffff_ffffn, { kind: "ping" }),
+  gamepad: packet(13, 13000n, { kind: "gamepad", seat: 3, buttons: 0x8000_0001, axes: [-32768, 0, 32767, 1, 2, 3] }),
+  touch: packet(0xffff_ffff, 14000n, { kind: "touch", id: 9, phase: 2, x: 5, y: 6 }),
+};
+
+const hex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
+
+describe("input packets", () => {
+  it("covers every shared vector", () => {
+    expect(Object.keys(PACKETS).sort()).toEqual(vectors.map(([name]) => name).sort());
+  });
+  it.each(vectors.map(([name, bytes]) => ({ name, bytes })))("$name", ({ name, bytes }) => {
+    const packet = PACKETS[name ?? ""];
+    expect(packet && hex(encodePacket(packet))).toBe(bytes);
+  });
+  it("clamps what does not fit", () => {
+    const bytes = encodePacket(packet(1, 0n, { kind: "pointer-absolute", x: -3, y: 70000 }));
+    expect(hex(bytes).slice(28)).toBe("0000ffff");
+  });
+});
+
+describe("marks", () => {
+  const mark = (kind: number, ...fields: readonly [number, bigint][]): ArrayBuffer => {
+    const size = fields.reduce((sum, [width]) => sum + width, 2);
+    const view = new DataView(new ArrayBuffer(size));
+    view.setUint8(0, 1);
+    view.setUint8(1, kind);
+    let at = 2;
+    for (const [width, value] of fields) {
+      if (width === 4) view.setUint32(at, Number(value), true);
+      else view.setBigUint64(at, value, true);
+      at += width;
+    }
+    return view.buffer;
+  };
+
+  it("reads a pong", () => {
+    expect(decodeMark(mark(0x81, [8, 5n], [8, 9n]))).toEqual({
+      ok: true,
+      mark: { kind: "pong", clientUs: 5, hostUs: 9 },
+    });
+  });
+  it("reads a frame", () => {
+    const bytes = mark(0x82, [4, 0xffff_ffffn], [4, 7n], [8, 1n], [8, 2n], [8, 3n], [8, 4n]);
+    expect(decodeMark(bytes)).toEqual({
+      ok: true,
+      mark: { kind: "frame", rtpTimestamp: 0xffff_ffff, frame: 7, commitUs: 1, encodedUs: 2, sentUs: 3, inputUs: 4 },
+    });
+  });
+  it("tells another version from garbage", () => {
+    expect(decodeMark(new Uint8Array([2, 0x81]).buffer)).toEqual({ ok: false, why: "version" });
+    expect(decodeMark(new Uint8Array([1, 0x81, 0]).buffer)).toEqual({ ok: false, why: "unknown" });
+    expect(decodeMark(new ArrayBuffer(0))).toEqual({ ok: false, why: "unknown" });
+  });
+});
+
+describe("notices", () => {
+  it.each([
+    { notice: "cursor", cursor: { kind: "hidden" } },
+    { notice: "cursor", cursor: { kind: "named", name: "text" } },
+    { notice: "cursor", cursor: { kind: "image", png: "iVBORw0KGgo=", hotspot_x: 1, hotspot_y: 2 } },
+    { notice: "clipboard", text: "x" },
+    { notice: "pointer-lock", wanted: true },
+    { notice: "display", width: 640, height: 480 },
+    { notice: "ending-soon", reason: "idle-timeout", in_s: 60 },
+    { notice: "detached", reason: "taken-over" },
+    { notice: "ended", reason: "app-exited" },
+  ])("$notice", (notice) => {
+    expect(parseNotice(JSON.stringify(notice))).toEqual(notice);
+  });
+  it.each([
+    "",
+    "[]",
+    "null",
+    '{"notice":"cursor"}',
+    '{"notice":"cursor","cursor":{"kind":"image","png":"\\")x","hotspot_x":0,"hotspot_y":0}}',
+    '{"notice":"ended","reason":"because"}',
+    '{"notice":"ending-soon","reason":"time-limit","in_s":-1}',
+    '{"notice":"unheard-of"}',
+  ])("refuses %s", (json) => expect(parseNotice(json)).toBeNull());
+});
