@@ -1,0 +1,221 @@
+/**
+ * One running Nearlight: `nearlight up` with its roles, on free ports, with a data directory of its
+ * own. Whoever brings it up takes it down, and taking it down proves that nothing is left.
+ */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Api } from "./api.js";
+import { leftovers } from "./leftovers.js";
+import { freeTcpPort, freeUdpPort } from "./ports.js";
+import { descendants, isAlive, signal, type Process } from "./processes.js";
+import { Hopeless, until } from "./until.js";
+
+/** The repository's root: this file runs as e2e/build/e2e/src/harness/stack.js. */
+export const ROOT = resolve(fileURLToPath(import.meta.url), "../../../../../..");
+/** Screenshots and logs. */
+export const ARTEFACTS = join(ROOT, "target/e2e");
+export const BINARIES =
+  process.env["NEARLIGHT_BIN_DIR"] ?? join(process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target"), "release");
+
+const READY_WITHIN_MS = 120_000;
+const DOWN_WITHIN_MS = 60_000;
+
+export interface StackOptions {
+  /** Names the log: target/e2e/<name>.log. */
+  name: string;
+  /** How the node runs apps. `docker` and `sandbox` insist; `auto` is what a stranger gets. */
+  runtime?: "docker" | "sandbox" | "auto";
+  env?: Record<string, string>;
+}
+
+export class Stack {
+  /** Where browsers go. */
+  base = "";
+  /** Of the edge node's listener for its operator. */
+  readonly admin: string;
+  private seenSessions = new Set<string>();
+
+  private constructor(
+    readonly options: StackOptions,
+    readonly data: string,
+    readonly rtcPort: number,
+    adminPort: number,
+    private readonly up: ChildProcess,
+    readonly log: string,
+  ) {
+    this.admin = `http://127.0.0.1:${adminPort}`;
+  }
+
+  static async up(options: StackOptions): Promise<Stack> {
+    const program = join(BINARIES, "nearlight");
+    if (!existsSync(program)) {
+      throw new Error(`${program} is missing: build it (cargo build --release) or set NEARLIGHT_BIN_DIR`);
+    }
+    mkdirSync(ARTEFACTS, { recursive: true });
+    const data = mkdtempSync(join(tmpdir(), "nearlight-e2e-"));
+    const [rtcPort, adminPort, listenPort] = [await freeUdpPort(), await freeTcpPort(), await freeTcpPort()];
+    const config = writeConfig(data, adminPort, options);
+    const log = join(ARTEFACTS, `${options.name}.log`);
+    const child = spawn(
+      program,
+      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config],
+      { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.env } },
+    );
+    const stack = new Stack(options, data, rtcPort, adminPort, child, log);
+    const file = createWriteStream(log);
+    child.stderr?.pipe(file);
+    let said = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      file.write(chunk);
+    });
+    try {
+      stack.base = await until(
+        "nearlight up to say ready",
+        () => {
+          if (child.exitCode !== null) throw new Hopeless(`nearlight up exited with ${child.exitCode}:\n${stack.logTail()}`);
+          return /^ready (http:\/\/\S+)$/m.exec(said)?.[1];
+        },
+        { within_ms: READY_WITHIN_MS },
+      );
+    } catch (error) {
+      signal(stack.pid, "SIGKILL");
+      throw new Error(`${String(error)}\n${stack.logTail()}`);
+    }
+    return stack;
+  }
+
+  get pid(): number {
+    if (this.up.pid === undefined) throw new Error("nearlight up has no pid");
+    return this.up.pid;
+  }
+
+  /** The operator's development key. */
+  get key(): string {
+    return readFileSync(join(this.data, "dev.key"), "utf8").trim();
+  }
+
+  /** The API as the operator. */
+  get operator(): Api {
+    return new Api(this.base, this.key);
+  }
+
+  /** A role's process under `nearlight up`. */
+  role(program: "session-broker" | "edge-node"): Process {
+    const found = descendants(this.pid).find((process) => process.program === program);
+    if (!found) throw new Error(`no ${program} runs under nearlight up`);
+    return found;
+  }
+
+  /** What the edge node says of its sessions, to its operator. */
+  async edgeSessions(): Promise<EdgeSession[]> {
+    const answer = await fetch(`${this.admin}/sessions`, { signal: AbortSignal.timeout(10_000) });
+    const { sessions } = (await answer.json()) as { sessions: EdgeSession[] };
+    for (const { session } of sessions) this.seenSessions.add(session);
+    return sessions;
+  }
+
+  async edgeSession(id: string): Promise<EdgeSession> {
+    const found = (await this.edgeSessions()).find(({ session }) => session === id);
+    if (!found) throw new Error(`the edge node has no session ${id}`);
+    return found;
+  }
+
+  /** The edge node's metrics, as text. */
+  async edgeMetrics(): Promise<string> {
+    return (await fetch(`${this.admin}/metrics`, { signal: AbortSignal.timeout(10_000) })).text();
+  }
+
+  /** Remembers a session for the final check that nothing of it is left. */
+  remember(id: string): void {
+    this.seenSessions.add(id);
+  }
+
+  /** What is there of this stack on the machine beyond `nearlight up` and its roles. */
+  leftovers(): string[] {
+    return leftovers(this.data, [...this.seenSessions]);
+  }
+
+  /** Ends it as Ctrl-C does, and proves that nothing is left. */
+  async down(): Promise<void> {
+    const roles = descendants(this.pid);
+    signal(this.pid, "SIGINT");
+    try {
+      await until("nearlight up to drain and exit", () => this.up.exitCode !== null || this.up.signalCode !== null, {
+        within_ms: DOWN_WITHIN_MS,
+        instead: () => descendants(this.pid),
+      });
+    } catch (error) {
+      for (const { pid } of [...descendants(this.pid), ...roles]) signal(pid, "SIGKILL");
+      signal(this.pid, "SIGKILL");
+      throw error;
+    }
+    const left = await until("nothing to be left", () => this.leftovers().length === 0 && !roles.some(({ pid }) => isAlive(pid)), {
+      within_ms: 15_000,
+      instead: () => ({ left: this.leftovers(), roles: roles.filter(({ pid }) => isAlive(pid)) }),
+    });
+    if (left && this.up.exitCode !== 0) {
+      throw new Error(`nearlight up exited with ${this.up.exitCode ?? this.up.signalCode}:\n${this.logTail()}`);
+    }
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  logTail(lines = 60): string {
+    try {
+      return readFileSync(this.log, "utf8").split("\n").slice(-lines).join("\n");
+    } catch {
+      return "(no log)";
+    }
+  }
+}
+
+/** One session in the edge node's `/sessions`. */
+export interface EdgeSession {
+  session: string;
+  state: string;
+  container: string | null;
+  container_pid: number | null;
+  worker_pid: number | null;
+  worker: {
+    committed: number;
+    encoded: number;
+    dropped: Record<string, number>;
+    in_flight: number;
+    injected: Record<string, number>;
+    audio_packets: number;
+    audio_underrun_ms: number;
+    encoder: string;
+  } | null;
+  transport: {
+    video_in: number;
+    video_sent: number;
+    video_dropped: Record<string, number>;
+    audio_in: number;
+    audio_sent: number;
+    packets_sent: number;
+    bytes_sent: number;
+    nacks: number;
+    retransmits: number;
+    plis: number;
+    input_packets: number;
+    input_rejected: number;
+    attachments: number;
+  } | null;
+}
+
+/** The catalogue of the tests is the built-in one and e2e/apps. */
+function writeConfig(data: string, adminPort: number, options: StackOptions): string {
+  const apps = join(data, "apps");
+  cpSync(join(ROOT, "configs/apps"), apps, { recursive: true });
+  cpSync(join(ROOT, "e2e/apps"), apps, { recursive: true });
+  const config = join(data, "up.toml");
+  writeFileSync(
+    config,
+    [`[broker]`, `apps = "${apps}"`, `[edge]`, `admin = "127.0.0.1:${adminPort}"`, `runtime = "${options.runtime ?? "auto"}"`, ""].join("\n"),
+  );
+  return config;
+}
