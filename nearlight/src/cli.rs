@@ -1,0 +1,138 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use nearlight_protocol::id::{AppId, SessionId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Low-latency GPU sessions: play and run apps on the nearest machine.
+#[derive(Debug, Parser)]
+#[command(name = "nearlight", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every role on this machine.
+    Up(Up),
+    /// Start an app and print the link that plays it.
+    Play(Play),
+    /// List, start and stop sessions.
+    Session {
+        /// What to do.
+        #[command(subcommand)]
+        command: SessionCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// List nodes.
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        command: NodeCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// List apps.
+    App {
+        /// What to do.
+        #[command(subcommand)]
+        command: AppCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+}
+
+/// `nearlight up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Address of the lobby and the API. Plain http, so loopback; TLS is set in the broker's file.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where everything is kept: keys, ledger, saves, root file systems.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// The one UDP port of all sessions; 0 lets the kernel choose.
+    #[arg(long, value_name = "PORT")]
+    pub rtc_port: Option<u16>,
+    /// TOML file with the sections [session-broker] and [edge-node], each laid over that role's
+    /// defaults (configs/session-broker.toml, configs/edge-node.toml).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The built browser client; found beside the programs or in client-web/dist otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub client_web: Option<PathBuf>,
+    /// Catalogue files that add to the built-in apps or replace them.
+    #[arg(long, value_name = "DIR")]
+    pub apps: Option<PathBuf>,
+}
+
+/// `nearlight play`.
+#[derive(Debug, Args)]
+pub struct Play {
+    /// The app, as `nearlight app list` names it.
+    pub app: AppId,
+    /// Which broker.
+    #[command(flatten)]
+    pub broker: Broker,
+}
+
+/// `nearlight session`.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Your sessions.
+    List,
+    /// Start an app, and do not wait for it.
+    Start {
+        /// The app.
+        app: AppId,
+    },
+    /// End a session.
+    Stop {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// `nearlight node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Every node.
+    List,
+}
+
+/// `nearlight app`.
+#[derive(Debug, Subcommand)]
+pub enum AppCommand {
+    /// The catalogue.
+    List,
+}
+
+/// Which broker, and how to show what it says.
+#[derive(Debug, Clone, Args)]
+pub struct Broker {
+    /// The broker.
+    #[arg(
+        long,
+        global = true,
+        env = "NEARLIGHT_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub url: String,
+    /// Your API key. Without one, the development key under --data is used.
+    #[arg(long, global = true, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Data directory of a `nearlight up` on this machine, for its development key.
+    #[arg(long, global = true, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Print JSON, one value a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}

@@ -1,0 +1,207 @@
+//! The broker's HTTP API, as the commands use it: blocking, JSON in and out, problems as errors.
+
+use crate::cli::Broker;
+use nearlight_protocol::problem::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+/// How long an answer may take. The event stream has no such limit: its pings keep it alive.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A silent event stream is dead after this; the broker pings every 15 s.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Why the broker's answer is not what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// It says why.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Problem(Box<Problem>),
+    /// It answered with something else.
+    #[error("{url} answered {status} and not as a Nearlight broker; check --url")]
+    Foreign {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// It did not answer.
+    #[error("cannot reach the broker at {url}; is it running? Start one with `nearlight up`")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// The connection broke.
+    #[error("the connection to the broker broke")]
+    Broken(#[source] std::io::Error),
+    /// No key.
+    #[error(
+        "no API key: give --token or NEARLIGHT_TOKEN, or --data with the data directory of a `nearlight up` (no {})",
+        .0.display()
+    )]
+    NoKey(PathBuf),
+}
+
+/// One broker and a key for it.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+    key: String,
+}
+
+impl Client {
+    /// A client for the broker that the command line names.
+    pub fn new(broker: &Broker) -> Result<Self, ClientError> {
+        let key = match &broker.token {
+            Some(token) => token.clone(),
+            None => {
+                let path = broker.data.join("dev.key");
+                std::fs::read_to_string(&path).map_err(|_| ClientError::NoKey(path))?
+            }
+        };
+        Ok(Self::with_key(&broker.url, &key))
+    }
+
+    /// A client for the broker at `url` with this key.
+    pub fn with_key(url: &str, key: &str) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        Self {
+            agent: config.into(),
+            url: url.trim_end_matches('/').to_owned(),
+            key: key.trim().to_owned(),
+        }
+    }
+
+    /// The URL of `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// GET.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self
+            .agent
+            .get(self.url(path))
+            .header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .call();
+        self.json(path, answer)
+    }
+
+    /// POST with a fresh Idempotency-Key.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self
+            .agent
+            .post(self.url(path))
+            .header("Authorization", self.bearer())
+            .header("Idempotency-Key", nearlight_kit::ids::request().as_str());
+        let answer = request
+            .config()
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .send_json(body);
+        self.json(path, answer)
+    }
+
+    /// DELETE; the answer's body is not read.
+    pub fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .delete(self.url(path))
+            .header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .call();
+        self.success(path, answer).map(drop)
+    }
+
+    /// The `data` of each server-sent event of `path`, until `each` has seen enough.
+    pub fn events<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .get(self.url(path))
+            .header("Authorization", self.bearer())
+            .header("Accept", "text/event-stream");
+        let answer = request
+            .config()
+            .timeout_recv_body(Some(EVENT_TIMEOUT))
+            .build()
+            .call();
+        let answer = self.success(path, answer)?;
+        for line in BufReader::new(answer.into_body().into_reader()).lines() {
+            let line = line.map_err(ClientError::Broken)?;
+            let Some(data) = line.strip_prefix("data:") else {
+                continue;
+            };
+            let event = serde_json::from_str(data).map_err(|_| self.foreign(path, 200))?;
+            if each(event).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.key)
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let answer = self.success(path, answer)?;
+        let status = answer.status().as_u16();
+        let reader = answer.into_body().into_reader();
+        serde_json::from_reader(reader).map_err(|_| self.foreign(path, status))
+    }
+
+    fn success(
+        &self,
+        path: &str,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ClientError> {
+        let answer = answer.map_err(|source| ClientError::Unreachable {
+            url: self.url(path),
+            source: Box::new(source),
+        })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        // A problem is small; whatever else answers may be endless.
+        let body = answer.into_body().into_reader().take(64 * 1024);
+        match serde_json::from_reader::<_, Problem>(body) {
+            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+            Err(_) => Err(self.foreign(path, status)),
+        }
+    }
+
+    fn foreign(&self, path: &str, status: u16) -> ClientError {
+        ClientError::Foreign {
+            url: self.url(path),
+            status,
+        }
+    }
+}

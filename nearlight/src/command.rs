@@ -1,0 +1,273 @@
+//! What a person asks of a broker: `play`, `session`, `node`, `app`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these commands exist to print"
+)]
+
+use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand};
+use crate::client::{Client, ClientError};
+use crate::table;
+use nearlight_protocol::api::{
+    AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress,
+};
+use nearlight_protocol::id::AppId;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The broker.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The session ended before it could be played.
+    #[error("the session ended before it could be played: {0}")]
+    Ended(String),
+    /// The event stream ended early.
+    #[error(
+        "the broker closed the connection; the session may still start: nearlight session list"
+    )]
+    StreamEnded,
+}
+
+/// Starts an app, shows its progress and prints the link that plays it.
+pub fn play(play: &Play) -> Result<(), CommandError> {
+    let client = Client::new(&play.broker)?;
+    let created = create(&client, &play.app)?;
+    let mut last = None;
+    let progress = Progress::new(play.broker.json);
+    client.events(
+        &format!("/v1/sessions/{}/events", created.id),
+        |session: Session| {
+            progress.show(&session);
+            let waiting = matches!(
+                session.state,
+                SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. }
+            );
+            last = Some(session);
+            if waiting {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    progress.clear();
+    let session = last.ok_or(CommandError::StreamEnded)?;
+    match &session.state {
+        SessionState::Ended { detail, .. } => Err(CommandError::Ended(detail.clone())),
+        SessionState::Ending { reason } => Err(CommandError::Ended(reason.sentence().to_owned())),
+        SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. } => {
+            Err(CommandError::StreamEnded)
+        }
+        SessionState::Ready | SessionState::Playing | SessionState::Detached => {
+            // With --json the last event said it.
+            if !play.broker.json {
+                println!("{}", client.url(&session.play_path));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Lists, starts and stops sessions.
+pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    match command {
+        SessionCommand::List => {
+            let list: SessionList = client.get("/v1/sessions")?;
+            let rows: Vec<_> = list.sessions.iter().map(session_row).collect();
+            show(broker, &list, || {
+                table::lay_out(["SESSION", "APP", "STATE", "NODE"], &rows)
+            });
+        }
+        SessionCommand::Start { app } => {
+            let session = create(&client, app)?;
+            show(broker, &session, || format!("{}\n", session.id));
+        }
+        SessionCommand::Stop { session } => {
+            client.delete(&format!("/v1/sessions/{session}"))?;
+            if !broker.json {
+                println!("{session} is ending");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lists nodes.
+pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> {
+    match command {
+        NodeCommand::List => {
+            let list: NodeList = Client::new(broker)?.get("/v1/nodes")?;
+            let rows: Vec<_> = list
+                .nodes
+                .iter()
+                .map(|node| {
+                    [
+                        node.id.to_string(),
+                        node.name.clone(),
+                        node.region.clone(),
+                        wire_name(&node.status),
+                        format!("{}/{}", node.slots_free, node.slots_total),
+                        node.runtime.clone(),
+                        node.encoders.join(" "),
+                    ]
+                })
+                .collect();
+            let head = [
+                "NODE", "NAME", "REGION", "STATUS", "FREE", "RUNTIME", "ENCODERS",
+            ];
+            show(broker, &list, || table::lay_out(head, &rows));
+        }
+    }
+    Ok(())
+}
+
+/// Lists apps.
+pub fn app(command: &AppCommand, broker: &Broker) -> Result<(), CommandError> {
+    match command {
+        AppCommand::List => {
+            let list: AppList = Client::new(broker)?.get("/v1/apps")?;
+            let rows: Vec<_> = list
+                .apps
+                .iter()
+                .map(|app| {
+                    let available = if app.available { "yes" } else { "no" };
+                    [
+                        app.id.to_string(),
+                        app.title.clone(),
+                        available.to_owned(),
+                        wire_name(&app.gpu),
+                    ]
+                })
+                .collect();
+            show(broker, &list, || {
+                table::lay_out(["APP", "TITLE", "AVAILABLE", "GPU"], &rows)
+            });
+        }
+    }
+    Ok(())
+}
+
+fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
+    let request = CreateSession {
+        app: app.clone(),
+        display: None,
+        keyboard_layout: None,
+    };
+    client.post("/v1/sessions", &request)
+}
+
+fn session_row(session: &Session) -> [String; 4] {
+    let node = session
+        .node
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), ToString::to_string);
+    [
+        session.id.to_string(),
+        session.app.to_string(),
+        describe(&session.state),
+        node,
+    ]
+}
+
+/// A state in a few words.
+fn describe(state: &SessionState) -> String {
+    match state {
+        SessionState::Queued {
+            position,
+            eta_s: None,
+        } => format!("queued, number {position}"),
+        SessionState::Queued {
+            position,
+            eta_s: Some(eta_s),
+        } => {
+            format!(
+                "queued, number {position}, about {} min",
+                eta_s.div_ceil(60)
+            )
+        }
+        SessionState::Placing => "placing".to_owned(),
+        SessionState::Starting { progress } => match progress {
+            StartProgress::Pulling {
+                done_bytes,
+                total_bytes,
+            } => {
+                format!(
+                    "pulling the image, {} of {} MB",
+                    done_bytes / 1_000_000,
+                    total_bytes / 1_000_000
+                )
+            }
+            StartProgress::StartingDesktop => "starting the desktop".to_owned(),
+            StartProgress::StartingApp => "starting the app".to_owned(),
+            StartProgress::WaitingForPicture => "waiting for the first picture".to_owned(),
+        },
+        SessionState::Ready => "ready".to_owned(),
+        SessionState::Playing => "playing".to_owned(),
+        SessionState::Detached => "detached".to_owned(),
+        SessionState::Ending { reason } => format!("ending: {}", wire_name(reason)),
+        SessionState::Ended { reason, .. } => format!("ended: {}", wire_name(reason)),
+    }
+}
+
+/// A unit variant by its name on the wire.
+fn wire_name(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+fn show(broker: &Broker, value: &impl Serialize, for_people: impl FnOnce() -> String) {
+    if broker.json {
+        print_json(value);
+    } else {
+        print!("{}", for_people());
+    }
+}
+
+fn print_json(value: &impl Serialize) {
+    println!(
+        "{}",
+        serde_json::to_string(value).expect("wire types have string keys")
+    );
+}
+
+/// One line on stderr that is written over, on a terminal; a line a step elsewhere; nothing beside
+/// JSON.
+struct Progress {
+    json: bool,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(json: bool) -> Self {
+        Self {
+            json,
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, session: &Session) {
+        if self.json {
+            print_json(session);
+        } else if self.terminal {
+            eprint!("\r\x1b[K{} …", describe(&session.state));
+            // A progress line that cannot be shown is no reason to fail.
+            let _ = std::io::stderr().flush();
+        } else {
+            eprintln!("{}", describe(&session.state));
+        }
+    }
+
+    fn clear(&self) {
+        if !self.json && self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What must be there before a role starts: directories, the lock, the CA and the identities, one
+//! configuration file a role.
+
+use crate::cli::Up;
+use anyhow::{Context as _, bail};
+use nearlight_kit::files::write_atomic;
+use nearlight_kit::pki::{Identity, ensure_ca};
+use nearlight_protocol::id::NodeId;
+use std::fs::{self, File, TryLockError};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+/// The sections of `--config`: one a role.
+const SECTIONS: [&str; 2] = ["session-broker", "edge-node"];
+
+/// Everything that is decided before the first role starts.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The command line.
+    pub(super) up: Up,
+    /// The data directory, absolute.
+    pub(super) data: PathBuf,
+    /// Where ca.pem and the identities are.
+    pub(super) pki: PathBuf,
+    /// Where the development key is, or will be once the broker runs.
+    pub(super) dev_key: PathBuf,
+    /// The directory of our own program, where the roles' programs are too.
+    pub(super) programs: PathBuf,
+    /// The built browser client.
+    pub(super) client_web: PathBuf,
+    /// Held while we run.
+    _lock: File,
+}
+
+impl Prepared {
+    /// Prepares the data directory.
+    pub(super) fn new(up: Up) -> anyhow::Result<Self> {
+        fs::create_dir_all(&up.data).with_context(|| {
+            format!(
+                "cannot create the data directory {}; choose another with --data",
+                up.data.display()
+            )
+        })?;
+        let data = up
+            .data
+            .canonicalize()
+            .context("cannot resolve the data directory")?;
+        let lock = lock(&data)?;
+        let programs = std::env::current_exe()
+            .context("cannot find our own program")?
+            .parent()
+            .context("our own program has no directory")?
+            .to_owned();
+        for program in ["session-broker", "edge-node", "edge-worker"] {
+            if !programs.join(program).is_file() {
+                bail!(
+                    "{program} is not beside nearlight in {}; build all programs: cargo build --release",
+                    programs.display()
+                );
+            }
+        }
+        let client_web = client_web(&up, &programs)?;
+        let pki = data.join("pki");
+        issue_identities(&pki, &node_id(&data)?)?;
+        let prepared = Self {
+            dev_key: data.join("dev.key"),
+            up,
+            data,
+            pki,
+            programs,
+            client_web,
+            _lock: lock,
+        };
+        prepared.split_config()?;
+        Ok(prepared)
+    }
+
+    /// The file with the section of `role`, if the operator gave one.
+    pub(super) fn config_of(&self, role: &str) -> Option<PathBuf> {
+        self.up
+            .config
+            .as_ref()
+            .map(|_| self.data.join("config").join(format!("{role}.toml")))
+    }
+
+    /// Where the lobby is, given the address that the broker listens on.
+    pub(super) fn url(&self, listen: &str) -> String {
+        format!("http://{listen}")
+    }
+
+    /// Splits `--config` into one file a role, which checks its own keys.
+    fn split_config(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.up.config else {
+            return Ok(());
+        };
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut sections: toml::Table = text
+            .parse()
+            .with_context(|| format!("{} is not TOML", path.display()))?;
+        fs::create_dir_all(self.data.join("config"))?;
+        for role in SECTIONS {
+            let section = match sections.remove(role) {
+                None => toml::Table::new(),
+                Some(toml::Value::Table(section)) => section,
+                Some(_) => bail!("{}: {role} must be a section: [{role}]", path.display()),
+            };
+            let text =
+                toml::to_string(&section).context("a section that was read can be written")?;
+            write_atomic(
+                &self.data.join("config").join(format!("{role}.toml")),
+                text.as_bytes(),
+                0o600,
+            )?;
+        }
+        if let Some(unknown) = sections.keys().next() {
+            bail!(
+                "{}: there is no section [{unknown}]; there are [session-broker] and [edge-node]",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Two supervisors on one data directory would run two ledgers and two nodes of one name.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("up.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another `nearlight up` runs with the data directory {}; stop it, or give this one its own --data and --listen",
+            data.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// This machine's node id, made once.
+fn node_id(data: &Path) -> anyhow::Result<NodeId> {
+    let path = data.join("node.id");
+    if path.exists() {
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        return text
+            .trim()
+            .parse()
+            .with_context(|| format!("{} is damaged", path.display()));
+    }
+    let id = nearlight_kit::ids::node();
+    write_atomic(&path, id.as_str().as_bytes(), 0o644)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(id)
+}
+
+fn issue_identities(pki: &Path, node: &NodeId) -> anyhow::Result<()> {
+    let ca = ensure_ca(pki)?;
+    let broker = Identity {
+        spiffe: "spiffe://nearlight/broker".to_owned(),
+        dns: vec!["nearlight-broker".to_owned()],
+        ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    ca.issue(pki, "broker", broker)?;
+    let node = Identity {
+        spiffe: format!("spiffe://nearlight/node/{node}"),
+        ..Identity::default()
+    };
+    ca.issue(pki, "node", node)?;
+    Ok(())
+}
+
+/// The built client: as given, installed beside the programs, or in the checkout.
+fn client_web(up: &Up, programs: &Path) -> anyhow::Result<PathBuf> {
+    let candidates = match &up.client_web {
+        Some(given) => vec![given.clone()],
+        None => vec![
+            programs.join("../share/nearlight/client-web"),
+            PathBuf::from("client-web/dist"),
+        ],
+    };
+    for candidate in &candidates {
+        if candidate.join("index.html").is_file() {
+            return candidate
+                .canonicalize()
+                .context("cannot resolve the client's directory");
+        }
+    }
+    bail!(
+        "the browser client is not built: no index.html in {}; run `make play`, or name its directory with --client-web",
+        candidates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(" or ")
+    )
+}

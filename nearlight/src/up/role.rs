@@ -1,0 +1,239 @@
+//! One role as a child process: started, watched, started again, stopped.
+//!
+//! ```text
+//!   start --ready line--> Up --dies--> wait (back-off) --start--> Up …
+//!                          `--stop: SIGTERM, deadline, SIGKILL--> gone
+//! ```
+//!
+//! The back-off doubles from 200 ms to 10 s and starts over once the role was up for a minute. The
+//! first start gets no second chance: what stops it (a taken port, a wrong file) stays.
+
+use super::prepare::Prepared;
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::ffi::OsString;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::Instant;
+
+/// From the start of the program to its ready line. The edge probes its encoders first.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// A role that was up for so long has earned a quick restart.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// A role's program and its flags.
+#[derive(Debug)]
+pub(super) struct Role {
+    name: &'static str,
+    program: OsString,
+    flags: Vec<(&'static str, OsString)>,
+}
+
+impl Role {
+    /// The session broker.
+    pub(super) fn broker(prepared: &Prepared) -> Self {
+        let mut flags = vec![
+            ("--data", prepared.data.join("broker").into()),
+            ("--listen", prepared.up.listen.to_string().into()),
+            ("--node-listen", "127.0.0.1:0".into()),
+            ("--pki", prepared.pki.clone().into()),
+            ("--client-web", prepared.client_web.clone().into()),
+            ("--dev-key-file", prepared.dev_key.clone().into()),
+        ];
+        if let Some(apps) = &prepared.up.apps {
+            flags.push(("--apps", apps.into()));
+        }
+        Self::new(prepared, "session-broker", flags)
+    }
+
+    /// The edge node, for the broker whose node listener is at `node_listen`.
+    pub(super) fn edge(prepared: &Prepared, node_listen: &str) -> Self {
+        let mut flags = vec![
+            ("--data", prepared.data.join("edge").into()),
+            ("--broker", node_listen.into()),
+            ("--pki", prepared.pki.clone().into()),
+        ];
+        if let Some(port) = prepared.up.rtc_port {
+            flags.push(("--rtc-port", port.to_string().into()));
+        }
+        Self::new(prepared, "edge-node", flags)
+    }
+
+    fn new(
+        prepared: &Prepared,
+        name: &'static str,
+        mut flags: Vec<(&'static str, OsString)>,
+    ) -> Self {
+        if let Some(config) = prepared.config_of(name) {
+            flags.push(("--config", config.into()));
+        }
+        Self {
+            name,
+            program: prepared.programs.join(name).into(),
+            flags,
+        }
+    }
+
+    /// Starts the program in a process group of its own, so that the terminal's Ctrl-C reaches only
+    /// us; `setpriv` ties its life to ours.
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&self.program);
+        for (flag, value) in &self.flags {
+            command.arg(flag).arg(value);
+        }
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command.spawn().with_context(|| {
+            format!(
+                "cannot start {}: is setpriv (util-linux) installed?",
+                self.name
+            )
+        })
+    }
+}
+
+/// A role that runs, or is about to run again.
+#[derive(Debug)]
+pub(super) struct Supervised {
+    role: Role,
+    child: Child,
+    ready: Value,
+    since: Instant,
+    backoff: Duration,
+}
+
+impl Supervised {
+    /// Starts the role and waits for its ready line.
+    pub(super) async fn start(role: Role) -> anyhow::Result<Self> {
+        let (child, ready) = launch(&role).await?;
+        Ok(Self {
+            role,
+            child,
+            ready,
+            since: Instant::now(),
+            backoff: BACKOFF_MIN,
+        })
+    }
+
+    /// What the role's ready line says of `name`.
+    pub(super) fn field(&self, name: &str) -> anyhow::Result<String> {
+        match self.ready.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            _ => bail!("the ready line of {} has no {name}", self.role.name),
+        }
+    }
+
+    /// Uses these flags from the next start on, instead of those of the same name.
+    pub(super) fn pin<const N: usize>(&mut self, pinned: [(&'static str, String); N]) {
+        for (flag, value) in pinned {
+            self.role.flags.retain(|(name, _)| *name != flag);
+            self.role.flags.push((flag, value.into()));
+        }
+    }
+
+    /// Starts the role again whenever it dies. Returns only if the program cannot be run at all.
+    pub(super) async fn keep_alive(&mut self) -> anyhow::Error {
+        loop {
+            match self.child.wait().await {
+                Ok(status) => self.say_died(status),
+                Err(error) => return error.into(),
+            }
+            if self.since.elapsed() > STEADY {
+                self.backoff = BACKOFF_MIN;
+            }
+            tokio::time::sleep(self.backoff).await;
+            self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+            self.since = Instant::now();
+            match launch(&self.role).await {
+                Ok((child, ready)) => {
+                    self.child = child;
+                    self.ready = ready;
+                    tracing::info!(role = self.role.name, "started again");
+                }
+                // The dead child is waited for again at once, and the back-off grows.
+                Err(error) => tracing::error!(role = self.role.name, "{error:#}"),
+            }
+        }
+    }
+
+    /// Ends the role: SIGTERM, and SIGKILL after `grace`.
+    pub(super) async fn stop(&mut self, grace: Duration) {
+        let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) else {
+            return;
+        };
+        if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
+            tracing::warn!(role = self.role.name, %error, "cannot be signalled");
+        }
+        match tokio::time::timeout(grace, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => tracing::info!(role = self.role.name, "stopped"),
+            Ok(outcome) => tracing::warn!(role = self.role.name, ?outcome, "stopped with an error"),
+            Err(_elapsed) => {
+                tracing::error!(
+                    role = self.role.name,
+                    grace_s = grace.as_secs(),
+                    "did not stop in time and is killed"
+                );
+                if let Err(error) = self.child.kill().await {
+                    tracing::error!(role = self.role.name, %error, "cannot be killed");
+                }
+            }
+        }
+    }
+
+    fn say_died(&self, status: ExitStatus) {
+        tracing::error!(role = self.role.name, %status, again_in_ms = self.backoff.as_millis(), "died");
+    }
+}
+
+/// Starts the program and waits for its ready line.
+async fn launch(role: &Role) -> anyhow::Result<(Child, Value)> {
+    let mut child = role.spawn()?;
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let ready = tokio::select! {
+        ready = tokio::time::timeout(READY_DEADLINE, ready_line(stdout)) => ready,
+        status = child.wait() => {
+            bail!("{} did not start ({}); its last lines above say why", role.name, status?)
+        }
+    };
+    match ready {
+        Ok(Ok(ready)) => Ok((child, ready)),
+        Ok(Err(error)) => {
+            child.kill().await?;
+            Err(error).with_context(|| format!("{} did not say that it is ready", role.name))
+        }
+        Err(_elapsed) => {
+            child.kill().await?;
+            bail!(
+                "{} was not ready within {} s",
+                role.name,
+                READY_DEADLINE.as_secs()
+            )
+        }
+    }
+}
+
+async fn ready_line(stdout: ChildStdout) -> anyhow::Result<Value> {
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await?;
+    if line.is_empty() {
+        // Its exit status says more than its closed pipe: let the caller's wait for it win.
+        std::future::pending::<()>().await;
+    }
+    let mut value: Value = serde_json::from_str(&line).context("the line is not JSON")?;
+    value
+        .get_mut("ready")
+        .map(Value::take)
+        .context("the line has no `ready`")
+}
