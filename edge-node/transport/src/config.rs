@@ -20,6 +20,19 @@ pub struct Config {
     pub kbps_start: u32,
 }
 
+impl Config {
+    /// A configuration for one machine: everything on `bind`, no NAT.
+    pub fn on(bind: SocketAddr) -> Self {
+        Self {
+            bind: vec![bind],
+            advertise: Vec::new(),
+            stun: Vec::new(),
+            max_sessions: 64,
+            kbps_start: 8000,
+        }
+    }
+}
+
 /// Why the transport does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -40,7 +53,7 @@ pub enum StartError {
     /// Something else that the kernel refused.
     #[error("cannot start the transport thread: {0}")]
     Io(#[from] std::io::Error),
-    /// The certificate of the node's DTLS could not be made.
-    #[error("cannot make a DTLS certificate: {0}")]
-    Certificate(String),
+    /// No cryptography, which DTLS and SRTP need.
+    #[error("no cryptography is built in: {0}")]
+    Crypto(String),
 }

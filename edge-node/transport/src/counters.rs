@@ -37,6 +37,13 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counts access units that were not sent.
+    pub(crate) fn drop_video(&mut self, reason: VideoDropReason, count: u64) {
+        if count > 0 {
+            *self.video_dropped.entry(reason).or_default() += count;
+        }
+    }
+
     /// Access units that were not sent, whatever the reason.
     pub fn video_dropped_total(&self) -> u64 {
         self.video_dropped.values().sum()

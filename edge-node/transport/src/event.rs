@@ -28,7 +28,8 @@ pub enum Event {
         failed: worker::Failed,
     },
     /// The worker's socket is closed, by the worker or because it broke the protocol. The session
-    /// is forgotten here.
+    /// stays known, so that [`crate::Handle::end_session`] can tell its viewer why; or give it
+    /// another connection with [`crate::Handle::add_session`].
     WorkerGone {
         /// The session.
         session: SessionId,

@@ -1,18 +1,19 @@
 //! How other threads talk to the transport: commands through a bounded channel and a waker.
+//!
+//! **Invariant.** Every `reply` runs exactly once, also when the thread is gone.
 
 use crate::config::{Config, StartError};
 use crate::event::Event;
+use crate::limits::COMMANDS_MAX;
+use crate::reactor::Reactor;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::notice::Notice;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-
-/// Commands that wait for the thread. Past it callers wait; the thread takes them on every wake.
-const COMMANDS_MAX: usize = 1024;
 
 /// Answers one WHEP request.
 pub(crate) type Reply = Box<dyn FnOnce(WhepResult) + Send>;
@@ -65,7 +66,8 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Binds the sockets and starts the thread. `events` runs on it and must not block.
+/// Binds the sockets and starts the thread. `events` runs on it: it must not block, and must not
+/// panic. Install the metrics recorder first.
 ///
 /// # Errors
 /// [`StartError`], with what to do.
@@ -73,14 +75,45 @@ pub fn start(
     config: Config,
     events: impl FnMut(Event) + Send + 'static,
 ) -> Result<Handle, StartError> {
-    let first = config.bind.first().ok_or(StartError::NoAddress)?;
-    let poll = mio::Poll::new()?;
-    let waker = mio::Waker::new(poll.registry(), mio::Token(0))?;
+    start_with(config, true, events)
+}
+
+/// [`start`] without UDP segmentation offload, to measure what it brings.
+///
+/// # Errors
+/// As [`start`].
+#[doc(hidden)]
+pub fn start_unsegmented(
+    config: Config,
+    events: impl FnMut(Event) + Send + 'static,
+) -> Result<Handle, StartError> {
+    start_with(config, false, events)
+}
+
+fn start_with(
+    config: Config,
+    segmentation: bool,
+    events: impl FnMut(Event) + Send + 'static,
+) -> Result<Handle, StartError> {
     let (commands, inbox) = sync_channel(COMMANDS_MAX);
-    let port = first.port();
+    let (report, started) = sync_channel(1);
+    // The loop is made where it runs: what it keeps for system calls cannot change threads.
     let thread = std::thread::Builder::new()
         .name("transport".to_owned())
-        .spawn(move || run(poll, &inbox, events))?;
+        .spawn(move || {
+            match Reactor::bind(config, segmentation, inbox, Box::new(events)) {
+                Ok((reactor, waker)) => {
+                    // The starter waits for this, so it is there to take it.
+                    let _ = report.send(Ok((reactor.port(), waker)));
+                    reactor.run();
+                }
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                }
+            }
+        })?;
+    let gone = || std::io::Error::other("the transport thread ended while it started");
+    let (port, waker) = started.recv().map_err(|_| gone())??;
     Ok(Handle {
         shared: Arc::new(Shared {
             port,
@@ -89,22 +122,6 @@ pub fn start(
             thread: Mutex::new(Some(thread)),
         }),
     })
-}
-
-fn run(mut poll: mio::Poll, inbox: &Receiver<Command>, mut events: impl FnMut(Event)) {
-    let mut ready = mio::Events::with_capacity(64);
-    while poll.poll(&mut ready, None).is_ok() {
-        while let Ok(command) = inbox.try_recv() {
-            match command {
-                Command::AddSession { session, worker } => {
-                    drop(worker);
-                    events(Event::WorkerGone { session });
-                }
-                Command::Shutdown => return,
-                other => refuse(other),
-            }
-        }
-    }
 }
 
 impl Handle {

@@ -1,0 +1,133 @@
+//! The two data channels: what of them is open, and how much may be under way.
+//!
+//! Marks on `motion` are skipped when the viewer does not keep up, for a stale mark helps nobody.
+//! Notices on `control` are reliable: they wait until the channel is open, and a viewer that lets
+//! too many pile up is given up.
+
+use crate::limits::{
+    CONTROL_OUTSTANDING_BYTES_MAX, MARKS_OUTSTANDING_BYTES_MAX, NOTICES_WAITING_MAX,
+};
+use bytes::BytesMut;
+use nearlight_protocol::notice::{Mark, Notice};
+use rtc::data_channel::RTCDataChannelId;
+use rtc::peer_connection::RTCPeerConnection;
+use std::time::Instant;
+
+/// The two channels of an attachment.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    motion: Channel,
+    control: Channel,
+    /// Notices from before the channel opened.
+    waiting: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: RTCDataChannelId,
+    open: bool,
+}
+
+impl Channels {
+    pub(crate) fn new(motion: RTCDataChannelId, control: RTCDataChannelId) -> Self {
+        let channel = |id| Channel { id, open: false };
+        Self {
+            motion: channel(motion),
+            control: channel(control),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_ours(&self, id: RTCDataChannelId) -> bool {
+        id == self.motion.id || id == self.control.id
+    }
+
+    /// Notes that a channel opened, and says what waited for it. `false`: it is none of ours.
+    pub(crate) fn opened(
+        &mut self,
+        connection: &mut RTCPeerConnection,
+        now: Instant,
+        id: RTCDataChannelId,
+    ) -> bool {
+        if id == self.motion.id {
+            self.motion.open = true;
+        } else if id == self.control.id {
+            self.control.open = true;
+            for json in std::mem::take(&mut self.waiting) {
+                self.say(connection, now, json);
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn closed(&mut self, id: RTCDataChannelId) {
+        for channel in [&mut self.motion, &mut self.control] {
+            channel.open &= channel.id != id;
+        }
+    }
+
+    /// Sends a mark, or skips it; says whether it was sent.
+    pub(crate) fn mark(
+        &mut self,
+        connection: &mut RTCPeerConnection,
+        now: Instant,
+        mark: &Mark,
+    ) -> bool {
+        let open = self.motion.open;
+        let Some(mut channel) = connection.data_channel(self.motion.id).filter(|_| open) else {
+            return false;
+        };
+        if channel.outstanding_bytes() > MARKS_OUTSTANDING_BYTES_MAX {
+            return false;
+        }
+        channel
+            .send(now, BytesMut::from(&mark.encode()[..]))
+            .is_ok()
+    }
+
+    /// Says a notice, now or once the channel is open. `false`: the viewer does not listen.
+    pub(crate) fn notify(
+        &mut self,
+        connection: &mut RTCPeerConnection,
+        now: Instant,
+        json: String,
+    ) -> bool {
+        if self.control.open {
+            return self.say(connection, now, json);
+        }
+        if self.waiting.len() == NOTICES_WAITING_MAX {
+            return false;
+        }
+        self.waiting.push(json);
+        true
+    }
+
+    /// Says a last notice if it can be said at all; says whether it was.
+    pub(crate) fn say_last(
+        &mut self,
+        connection: &mut RTCPeerConnection,
+        now: Instant,
+        notice: &Notice,
+    ) -> bool {
+        let json = serde_json::to_string(notice).ok();
+        json.is_some_and(|json| self.control.open && self.say(connection, now, json))
+    }
+
+    /// Whether the viewer has everything that was said on `control`.
+    pub(crate) fn is_acknowledged(&self, connection: &mut RTCPeerConnection) -> bool {
+        let channel = connection.data_channel(self.control.id);
+        !self.control.open || channel.is_none_or(|channel| channel.outstanding_bytes() == 0)
+    }
+
+    fn say(&self, connection: &mut RTCPeerConnection, now: Instant, json: String) -> bool {
+        let Some(mut channel) = connection.data_channel(self.control.id) else {
+            return false;
+        };
+        if channel.outstanding_bytes() > CONTROL_OUTSTANDING_BYTES_MAX {
+            return false;
+        }
+        channel.send_text(now, json).is_ok()
+    }
+}

@@ -1,0 +1,153 @@
+//! The gate that a viewer's messages pass: decoded once, counted, and let through within limits.
+//!
+//! Pure. Three malformed messages within a second end the attachment: a browser of ours never sends
+//! one, so it is another program, or a version that we cannot understand.
+
+use crate::limits::{INPUTS_PER_SECOND, STRIKE_WINDOW, STRIKES_MAX};
+use nearlight_protocol::input::{Event, Packet};
+use std::time::{Duration, Instant};
+
+/// What to do with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Hand it to the worker.
+    Forward {
+        /// Whether the player did something.
+        activity: bool,
+    },
+    /// Answer with a pong.
+    Pong {
+        /// The ping's own time.
+        client_us: u64,
+    },
+    /// No input packet, or too many a second: drop it.
+    Drop,
+    /// No input packet, once too often: end the attachment.
+    StrikeOut,
+}
+
+/// The gate.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    strikes: u32,
+    strikes_since: Option<Instant>,
+    taken: u32,
+    second: Option<Instant>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            strikes: 0,
+            strikes_since: None,
+            taken: 0,
+            second: None,
+        }
+    }
+
+    /// Judges one message.
+    pub(crate) fn judge(&mut self, now: Instant, text: bool, message: &[u8]) -> Verdict {
+        if !self.has_budget(now) {
+            return Verdict::Drop;
+        }
+        let packet = if text {
+            None
+        } else {
+            Packet::decode(message).ok()
+        };
+        let Some(packet) = packet else {
+            return self.strike(now);
+        };
+        match packet.event {
+            Event::Ping => Verdict::Pong {
+                client_us: packet.client_us,
+            },
+            event => Verdict::Forward {
+                activity: event.is_activity(),
+            },
+        }
+    }
+
+    /// Counts a breach of the protocol.
+    pub(crate) fn strike(&mut self, now: Instant) -> Verdict {
+        if is_over(self.strikes_since, now, STRIKE_WINDOW) {
+            self.strikes_since = Some(now);
+            self.strikes = 0;
+        }
+        self.strikes += 1;
+        if self.strikes >= STRIKES_MAX {
+            Verdict::StrikeOut
+        } else {
+            Verdict::Drop
+        }
+    }
+
+    fn has_budget(&mut self, now: Instant) -> bool {
+        if is_over(self.second, now, Duration::from_secs(1)) {
+            self.second = Some(now);
+            self.taken = 0;
+        }
+        self.taken += 1;
+        self.taken <= INPUTS_PER_SECOND
+    }
+}
+
+fn is_over(since: Option<Instant>, now: Instant, window: Duration) -> bool {
+    since.is_none_or(|since| now.saturating_duration_since(since) >= window)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn packet(event: Event) -> Vec<u8> {
+        Packet {
+            seq: 1,
+            client_us: 42,
+            event,
+        }
+        .encode()
+    }
+
+    #[test]
+    fn input_is_forwarded_and_pings_are_answered() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        let key = packet(Event::PointerAbsolute { x: 1, y: 2 });
+        let forward = Verdict::Forward { activity: true };
+        assert_eq!(gate.judge(now, false, &key), forward);
+        let release = packet(Event::ReleaseAll);
+        let quiet = Verdict::Forward { activity: false };
+        assert_eq!(gate.judge(now, false, &release), quiet);
+        let pong = Verdict::Pong { client_us: 42 };
+        assert_eq!(gate.judge(now, false, &packet(Event::Ping)), pong);
+    }
+
+    #[test]
+    fn the_third_strike_within_a_second_is_the_last() {
+        let mut now = Instant::now();
+        let mut gate = Gate::new();
+        for _ in 0..10 {
+            assert_eq!(gate.judge(now, false, b"garbage"), Verdict::Drop);
+            assert_eq!(gate.judge(now, true, &packet(Event::Ping)), Verdict::Drop);
+            now += STRIKE_WINDOW;
+        }
+        assert_eq!(gate.judge(now, false, b""), Verdict::Drop);
+        assert_eq!(gate.judge(now, false, b""), Verdict::Drop);
+        assert_eq!(gate.judge(now, false, b""), Verdict::StrikeOut);
+    }
+
+    #[test]
+    fn a_flood_is_dropped_without_strikes() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        let motion = packet(Event::PointerRelative { dx: 1, dy: 1 });
+        let forward = Verdict::Forward { activity: true };
+        for _ in 0..INPUTS_PER_SECOND {
+            assert_eq!(gate.judge(now, false, &motion), forward);
+        }
+        assert_eq!(gate.judge(now, false, &motion), Verdict::Drop);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(gate.judge(later, false, &motion), forward);
+    }
+}

@@ -1,0 +1,235 @@
+//! RTCP as we need it, as one interceptor in `rtc`'s chain: sends sender reports, and reads what the
+//! viewer reports.
+//!
+//! Our own, because RTP timestamps here are a fixed function of the node's clock: the report can
+//! name the exact relation, which keeps sound and picture together, where the stock interceptor
+//! would name the time at which a packet happened to be sent. And because what the viewer says
+//! (PLI, FIR, NACK, losses, round trip) must reach the loop without a compound packet being routed
+//! by its first SSRC.
+//!
+//! It sits between the NACK responder and the wire, so that it counts retransmissions too. It talks
+//! to the loop through [`Signals`]: atomics because `rtc` wants interceptors that are `Sync`, though
+//! both ends run on one thread.
+
+use crate::clock::{Clock, rtp_timestamp};
+use crate::limits::REPORT_INTERVAL;
+use rtc::interceptor::{
+    Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket,
+};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+use rtc::shared::error::Error;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Seconds from 1900, where NTP starts, to 1970.
+const NTP_TO_UNIX_S: u64 = 2_208_988_800;
+/// Streams of one attachment: picture, sound, and their retransmissions.
+const STREAMS_MAX: usize = 8;
+
+/// What the viewer reported, totals.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// RTCP packets that proved to be the viewer's.
+    pub(crate) reports: AtomicU64,
+    pub(crate) key_frames_wanted: AtomicU64,
+    pub(crate) nacks: AtomicU64,
+    pub(crate) retransmits: AtomicU64,
+    /// Packets that transport-wide feedback spoke of, and those of them that did not arrive.
+    pub(crate) feedback_packets: AtomicU64,
+    pub(crate) feedback_lost: AtomicU64,
+    /// The newest round trip, microseconds; 0 while unknown.
+    pub(crate) round_trip_us: AtomicU64,
+}
+
+/// The interceptor.
+pub(crate) struct Reports {
+    signals: Arc<Signals>,
+    clock: Clock,
+    /// Wall clock at `epoch`, as an NTP timestamp.
+    epoch_ntp: u64,
+    epoch: Instant,
+    streams: Vec<Sending>,
+    next: Option<Instant>,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+struct Sending {
+    ssrc: u32,
+    rate: u32,
+    packets: u32,
+    octets: u32,
+}
+
+impl Reports {
+    pub(crate) fn new(signals: Arc<Signals>, clock: Clock, now: Instant) -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            signals,
+            clock,
+            epoch_ntp: ntp(unix.unwrap_or_default() + Duration::from_secs(NTP_TO_UNIX_S)),
+            epoch: now,
+            streams: Vec::with_capacity(STREAMS_MAX),
+            next: None,
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        }
+    }
+
+    fn ntp(&self, at: Instant) -> u64 {
+        let since = ntp(at.saturating_duration_since(self.epoch));
+        self.epoch_ntp.wrapping_add(since)
+    }
+
+    fn read(&self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
+        let packet = packet.as_any();
+        if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            report.reports.iter().for_each(|r| self.round_trip(now, r));
+        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let any = u64::from(!nack.nacks.is_empty());
+            self.signals.nacks.fetch_add(any, Relaxed);
+        } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.signals.key_frames_wanted.fetch_add(1, Relaxed);
+        } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
+            let all = u64::from(feedback.packet_status_count);
+            let arrived = u64::try_from(feedback.recv_deltas.len()).unwrap_or(all);
+            self.signals.feedback_packets.fetch_add(all, Relaxed);
+            let lost = all.saturating_sub(arrived);
+            self.signals.feedback_lost.fetch_add(lost, Relaxed);
+        }
+    }
+
+    /// RFC 3550 section 6.4.1: now, less the delay at the receiver, less our report's time.
+    fn round_trip(&self, now: Instant, report: &ReceptionReport) {
+        if report.last_sender_report == 0 {
+            return;
+        }
+        // The middle 32 bits: 1/65536 s.
+        let middle = (self.ntp(now) >> 16) as u32;
+        let units = middle
+            .wrapping_sub(report.last_sender_report)
+            .wrapping_sub(report.delay);
+        // A receiver that rounds its delay up can make it slightly negative; more is nonsense.
+        if units < 30 << 16 {
+            let us = (u64::from(units) * 1_000_000) >> 16;
+            self.signals.round_trip_us.store(us.max(1), Relaxed);
+        }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let ntp_time = self.ntp(now);
+        let us = self.clock.micros(now);
+        for stream in self.streams.iter().filter(|stream| stream.packets > 0) {
+            let report = SenderReport {
+                ssrc: stream.ssrc,
+                ntp_time,
+                rtp_time: rtp_timestamp(us, stream.rate),
+                packet_count: stream.packets,
+                octet_count: stream.octets,
+                ..SenderReport::default()
+            };
+            self.writes.push_back(TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(Packet::Rtcp(vec![Box::new(report)])),
+            });
+        }
+    }
+}
+
+fn ntp(duration: Duration) -> u64 {
+    let fraction = (u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000;
+    (duration.as_secs() << 32) | fraction
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Reports {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(compound) = &packet.message.packet {
+            self.signals.reports.fetch_add(1, Relaxed);
+            for part in compound {
+                self.read(packet.now, part.as_ref());
+            }
+        }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtp(rtp) = &packet.message.packet {
+            if packet.message.has(&Attribute::Retransmission) {
+                self.signals.retransmits.fetch_add(1, Relaxed);
+            }
+            let ssrc = rtp.header.ssrc;
+            if let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc == ssrc) {
+                stream.packets = stream.packets.wrapping_add(1);
+                let octets = u32::try_from(rtp.payload.len()).unwrap_or(0);
+                stream.octets = stream.octets.wrapping_add(octets);
+            }
+            self.next.get_or_insert(packet.now);
+        }
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.next.is_some_and(|next| next <= now) {
+            self.next = Some(now + REPORT_INTERVAL);
+            self.report(now);
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        self.next
+    }
+}
+
+impl Interceptor for Reports {
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        let known = self.streams.iter().any(|s| s.ssrc == info.ssrc);
+        if !known && self.streams.len() < STREAMS_MAX && info.clock_rate > 0 {
+            self.streams.push(Sending {
+                ssrc: info.ssrc,
+                rate: info.clock_rate,
+                packets: 0,
+                octets: 0,
+            });
+        }
+    }
+
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        self.streams.retain(|stream| stream.ssrc != info.ssrc);
+    }
+
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+#[path = "reports/test.rs"]
+mod test;

@@ -1,0 +1,302 @@
+//! One UDP socket: receives with the address that a datagram was sent to, and sends runs of packets
+//! in as few system calls as the kernel allows.
+//!
+//! **States.** Generic segmentation offload (UDP_SEGMENT) is on from the start where the kernel has
+//! it, and goes off for good when a network card refuses it; then `sendmmsg` carries the batch.
+//!
+//! **Invariant.** Never blocks. The source address of an answer is the address that the viewer
+//! wrote to, on hosts with many addresses too.
+//!
+//! **Does not know** whose datagrams these are.
+
+use crate::limits::SOCKET_BUFFER_BYTES;
+use mio::net::UdpSocket;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn6, SockaddrStorage,
+    recvmsg, sendmmsg, sendmsg, setsockopt, sockopt,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Packets handed to the kernel in one call.
+pub(crate) const RUN_MAX: usize = 48;
+/// Linux takes no larger UDP datagram, segmented or not.
+const RUN_BYTES_MAX: usize = 60_000;
+
+/// The socket.
+pub(crate) struct Port {
+    socket: UdpSocket,
+    segments: bool,
+    control: Vec<u8>,
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+/// A datagram that came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    pub(crate) len: usize,
+    pub(crate) from: SocketAddr,
+    /// Our address that it was sent to, where the kernel says.
+    pub(crate) to: Option<IpAddr>,
+}
+
+/// Where packets go, and from which of our addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// What the kernel made of a run of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It took so many, from the front.
+    Packets(usize),
+    /// Its buffer is full: wait until the socket is writable.
+    Full,
+    /// It cannot send to that address; the run is lost, as a network may lose it.
+    Lost,
+}
+
+impl Port {
+    /// Binds to `address`.
+    pub(crate) fn bind(address: SocketAddr, segments: bool) -> io::Result<Self> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        // A privileged process may pass the system's limit; failing that, the limit is what we get.
+        if setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES).is_err() {
+            socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+        }
+        if setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER_BYTES).is_err() {
+            socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+        }
+        socket.bind(&address.into())?;
+        let segments = segments && setsockopt(&socket, sockopt::UdpGsoSegment, &0).is_ok();
+        let control = cmsg_space!(libc::in6_pktinfo, u16);
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into()),
+            segments,
+            headers: MultiHeaders::preallocate(RUN_MAX, Some(control.clone())),
+            control,
+        })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The socket, to register it.
+    pub(crate) fn source(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    /// The next datagram, or `None` if there is none now.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+        let mut slices = [IoSliceMut::new(buffer)];
+        let message = match recvmsg::<SockaddrStorage>(
+            self.socket.as_raw_fd(),
+            &mut slices,
+            Some(&mut self.control),
+            MsgFlags::empty(),
+        ) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let to = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                Some(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()))
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::from(info.ipi6_addr.s6_addr)),
+            _ => None,
+        });
+        let Some(from) = message.address.as_ref().and_then(plain) else {
+            return Ok(None);
+        };
+        Ok(Some(Received {
+            len: message.bytes,
+            from,
+            to,
+        }))
+    }
+
+    /// Sends packets from the front of `run`, at most [`RUN_MAX`].
+    pub(crate) fn send(&mut self, run: &[IoSlice<'_>], path: Path) -> Sent {
+        let fd = self.socket.as_raw_fd();
+        let to = SockaddrStorage::from(path.remote);
+        let outcome = with_source(path, |source| {
+            let segmented = if self.segments { segments(run) } else { 0 };
+            if segmented > 1 {
+                let size = u16::try_from(run[0].len()).unwrap_or(u16::MAX);
+                let mut control = vec![ControlMessage::UdpGsoSegments(&size)];
+                control.extend_from_slice(source);
+                send_one(fd, &run[..segmented], &control, &to).map(|()| segmented)
+            } else if run.len() == 1 {
+                send_one(fd, run, source, &to).map(|()| 1)
+            } else {
+                let count = run.len().min(RUN_MAX);
+                send_many(fd, &mut self.headers, &run[..count], source, to)
+            }
+        });
+        match outcome {
+            Ok(count) => Sent::Packets(count),
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Sent::Full,
+            Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if self.segments && run.len() > 1 => {
+                tracing::info!("the kernel refuses UDP segmentation offload here; going without");
+                self.segments = false;
+                Sent::Packets(0)
+            }
+            Err(error) => {
+                tracing::trace!(%error, "a datagram could not be sent");
+                Sent::Lost
+            }
+        }
+    }
+}
+
+/// How many packets at the front one segmented send can carry: all of one size, but the last one
+/// may be shorter.
+fn segments(run: &[IoSlice<'_>]) -> usize {
+    let Some(size) = run.first().map(|first| first.len()) else {
+        return 0;
+    };
+    let most = (RUN_BYTES_MAX / size.max(1)).min(RUN_MAX);
+    let mut count = 0;
+    for packet in run.iter().take(most) {
+        if packet.len() > size {
+            break;
+        }
+        count += 1;
+        if packet.len() < size {
+            break;
+        }
+    }
+    count
+}
+
+/// Calls `send` with the control message that sets the source address.
+fn with_source<T>(path: Path, send: impl FnOnce(&[ControlMessage<'_>]) -> T) -> T {
+    match (path.local, path.remote) {
+        (Some(IpAddr::V4(local)), SocketAddr::V4(_)) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(local.octets()),
+                },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            send(&[ControlMessage::Ipv4PacketInfo(&info)])
+        }
+        (Some(IpAddr::V6(local)), SocketAddr::V6(_)) => {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr {
+                    s6_addr: local.octets(),
+                },
+                ipi6_ifindex: 0,
+            };
+            send(&[ControlMessage::Ipv6PacketInfo(&info)])
+        }
+        (Some(_) | None, _) => send(&[]),
+    }
+}
+
+fn send_one(
+    fd: RawFd,
+    packets: &[IoSlice<'_>],
+    control: &[ControlMessage<'_>],
+    to: &SockaddrStorage,
+) -> nix::Result<()> {
+    sendmsg(fd, packets, control, MsgFlags::empty(), Some(to)).map(|_| ())
+}
+
+fn send_many(
+    fd: RawFd,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    packets: &[IoSlice<'_>],
+    control: &[ControlMessage<'_>],
+    to: SockaddrStorage,
+) -> nix::Result<usize> {
+    let addresses = [Some(to); RUN_MAX];
+    let (slices, _) = packets.as_chunks::<1>();
+    let addresses = &addresses[..packets.len()];
+    let sent = sendmmsg(fd, headers, slices, addresses, control, MsgFlags::empty())?;
+    Ok(sent.count())
+}
+
+fn plain(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::V4((*v4).into()));
+    }
+    address
+        .as_sockaddr_in6()
+        .map(|v6: &SockaddrIn6| SocketAddr::V6((*v6).into()))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn pair(segments: bool) -> (Port, Port, Path) {
+        let sender = Port::bind("127.0.0.1:0".parse().unwrap(), segments).unwrap();
+        let receiver = Port::bind("127.0.0.1:0".parse().unwrap(), segments).unwrap();
+        let path = Path {
+            remote: receiver.address().unwrap(),
+            local: Some("127.0.0.1".parse().unwrap()),
+        };
+        (sender, receiver, path)
+    }
+
+    #[test]
+    fn packets_arrive_one_by_one_with_and_without_segmentation() {
+        for segments in [true, false] {
+            let (mut sender, mut receiver, path) = pair(segments);
+            let packets: Vec<Vec<u8>> = [1200, 1200, 1200, 700, 900, 900]
+                .iter()
+                .enumerate()
+                .map(|(i, len)| vec![u8::try_from(i).unwrap(); *len])
+                .collect();
+            let slices: Vec<IoSlice<'_>> = packets.iter().map(|p| IoSlice::new(p)).collect();
+            let mut at = 0;
+            while at < slices.len() {
+                match sender.send(&slices[at..], path) {
+                    Sent::Packets(count) => at += count,
+                    Sent::Full | Sent::Lost => panic!("loopback takes six packets"),
+                }
+            }
+            let mut buffer = [0; 2048];
+            for packet in &packets {
+                let received = receiver.receive(&mut buffer).unwrap().unwrap();
+                assert_eq!(&buffer[..received.len], &packet[..]);
+                assert_eq!(received.from, sender.address().unwrap());
+                assert_eq!(received.to, Some("127.0.0.1".parse().unwrap()));
+            }
+            assert!(receiver.receive(&mut buffer).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_segmented_run_ends_after_a_shorter_packet_or_before_a_longer_one() {
+        let check = |sizes: &[usize], expected: usize| {
+            let packets: Vec<Vec<u8>> = sizes.iter().map(|len| vec![0; *len]).collect();
+            let slices: Vec<IoSlice<'_>> = packets.iter().map(|p| IoSlice::new(p)).collect();
+            assert_eq!(segments(&slices), expected, "{sizes:?}");
+        };
+        check(&[], 0);
+        check(&[1200], 1);
+        check(&[1200, 1200, 300], 3);
+        check(&[1200, 300, 300], 2);
+        check(&[300, 1200], 1);
+        check(&[1200; 64], 48);
+    }
+}
