@@ -8,7 +8,7 @@ import { assertNever } from "../wire/never.ts";
 export type Words = { readonly title: string; readonly advice: string };
 
 export const END_WORDS: Readonly<Record<EndReason, Words>> = {
-  "player-ended": { title: "Session ended", advice: "You ended it. Your saves are kept where the app supports them." },
+  "player-ended": { title: "Session ended", advice: "You ended the session. What the app saved is kept." },
   "app-exited": { title: "The app was closed", advice: "It quit by itself, from its own menu perhaps." },
   "app-crashed": { title: "The app crashed", advice: "Start it again. If it crashes again, tell the operator." },
   "app-out-of-memory": { title: "Out of memory", advice: "The app used more memory than it may. Tell the operator, who can raise its limit." },

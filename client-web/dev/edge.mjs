@@ -1,0 +1,101 @@
+// An edge node made of a browser page: for dev/screens.mjs and for looking at the player. It is a
+// peer of the real client over loopback, so the whole path but the node is the real one.
+
+/** Routes the WHEP requests of `context` to a page that answers them. */
+export async function edge(context, client, base) {
+  const page = await context.newPage();
+  await page.goto(`${base}icon.svg`.replace("icon.svg", "apps/"));
+  await page.evaluate(installEdge);
+  await client.bringToFront();
+  let attachments = 0;
+  await context.route("**/whep**", async (route) => {
+    const request = route.request();
+    if (request.method() !== "POST") return route.fulfill({ status: request.method() === "PATCH" ? 204 : 200 });
+    attachments += 1;
+    const sdp = await page.evaluate((offer) => globalThis.edge.answer(offer), request.postData());
+    const { pathname } = new URL(request.url());
+    return route.fulfill({
+      status: 201,
+      headers: { "Content-Type": "application/sdp", Location: `${pathname}/att_${attachments}`, ETag: '"1"' },
+      body: sdp,
+    });
+  });
+  return {
+    notice: (notice) => page.evaluate((n) => globalThis.edge.notice(n), notice),
+    seen: () => page.evaluate(() => globalThis.edge.seen),
+    drop: () => page.evaluate(() => globalThis.edge.drop()),
+  };
+}
+
+/** Runs in the edge's page. */
+function installEdge() {
+  const canvas = document.createElement("canvas");
+  canvas.width = 1280;
+  canvas.height = 720;
+  const pen = canvas.getContext("2d");
+  let input = { flips: 0, x: 640, y: 360 };
+  const paint = () => {
+    const t = performance.now() / 1000;
+    const sky = pen.createLinearGradient(0, 0, 0, 720);
+    sky.addColorStop(0, input.flips % 2 ? "#26365c" : "#1b1030");
+    sky.addColorStop(0.6, "#a0412f");
+    sky.addColorStop(1, "#2a1112");
+    pen.fillStyle = sky;
+    pen.fillRect(0, 0, 1280, 720);
+    for (let i = 0; i < 40; i += 1) {
+      pen.fillStyle = `hsl(${(i * 37) % 360} 60% ${30 + (i % 4) * 8}%)`;
+      pen.fillRect(((i * 97 + t * (40 + i)) % 1400) - 60, 420 + Math.sin(t + i) * 60, 46, 300);
+    }
+    pen.fillStyle = "#fff";
+    pen.beginPath();
+    pen.arc((input.x / 65535) * 1280, (input.y / 65535) * 720, 10, 0, 7);
+    pen.fill();
+  };
+  setInterval(paint, 16);
+  const edge = { seen: {}, peer: null, channels: [] };
+  const count = (name) => (edge.seen[name] = (edge.seen[name] ?? 0) + 1);
+  const KINDS = ["", "key", "text", "absolute", "relative", "button", "wheel", "release", "clipboard", "layout", "ping", "gamepad", "touch"];
+  edge.answer = async (offer) => {
+    edge.peer?.close();
+    const peer = (edge.peer = new RTCPeerConnection());
+    const motion = peer.createDataChannel("motion", { negotiated: true, id: 0, ordered: false, maxRetransmits: 0 });
+    const control = peer.createDataChannel("control", { negotiated: true, id: 1 });
+    edge.channels = [motion, control];
+    for (const channel of edge.channels) {
+      channel.binaryType = "arraybuffer";
+      channel.onmessage = ({ data }) => {
+        const view = new DataView(data);
+        const kind = KINDS[view.getUint8(1)];
+        count(kind);
+        if (kind === "key" && view.getUint8(16)) input.flips += 1;
+        if (kind === "absolute") input = { ...input, x: view.getUint16(14, true), y: view.getUint16(16, true) };
+        if (kind === "clipboard") edge.seen.text = new TextDecoder().decode(data.slice(14));
+        if (kind !== "ping") return;
+        const pong = new DataView(new ArrayBuffer(18));
+        pong.setUint8(0, 1);
+        pong.setUint8(1, 0x81);
+        pong.setBigUint64(2, view.getBigUint64(6, true), true);
+        pong.setBigUint64(10, BigInt(Math.round(performance.now() * 1000)), true);
+        motion.send(pong.buffer);
+      };
+    }
+    const stream = canvas.captureStream(60);
+    const context = new AudioContext();
+    const tone = context.createOscillator();
+    const sink = context.createMediaStreamDestination();
+    tone.connect(sink);
+    tone.start();
+    await peer.setRemoteDescription({ type: "offer", sdp: offer });
+    for (const track of [...stream.getTracks(), ...sink.stream.getTracks()]) peer.addTrack(track, stream);
+    await peer.setLocalDescription(await peer.createAnswer());
+    if (peer.iceGatheringState !== "complete") {
+      await new Promise((done) => {
+        peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && done();
+      });
+    }
+    return peer.localDescription.sdp;
+  };
+  edge.notice = (notice) => edge.channels[1]?.send(JSON.stringify(notice));
+  edge.drop = () => edge.peer?.close();
+  globalThis.edge = edge;
+}

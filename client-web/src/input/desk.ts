@@ -1,0 +1,94 @@
+/**
+ * All of a player's devices on one stage. Wires the parts of this folder and owns the one rule
+ * that spans them: whenever the page stops hearing the player, everything is let go.
+ */
+import type { Cursor } from "../wire/types.ts";
+import { Clipboard } from "./clipboard.ts";
+import { cssCursor } from "./cursor.ts";
+import { Fullscreen, guardLeaving } from "./fullscreen.ts";
+import { pollGamepads } from "./gamepad.ts";
+import { Keyboard, type Shortcut } from "./keyboard.ts";
+import { Pointer } from "./pointer.ts";
+import { PointerLock } from "./pointer-lock.ts";
+import type { Sink } from "./sink.ts";
+import { attachText } from "./text.ts";
+
+export type Stage = {
+  /** Takes focus, keys and pointer. */
+  readonly surface: HTMLElement;
+  readonly video: HTMLVideoElement;
+  /** Takes composed text while the player types. */
+  readonly field: HTMLTextAreaElement;
+};
+
+export type DeskHooks = {
+  readonly shortcut: (shortcut: Shortcut) => void;
+  readonly pointerLockWaits: (waiting: boolean) => void;
+  readonly fullscreen: (on: boolean, keyboardLocked: boolean) => void;
+};
+
+export class Desk {
+  readonly fullscreen = new Fullscreen();
+  readonly clipboard: Clipboard;
+  readonly #stage: Stage;
+  readonly #lock: PointerLock;
+
+  constructor(stage: Stage, sink: Sink, hooks: DeskHooks, signal: AbortSignal) {
+    this.#stage = stage;
+    this.clipboard = new Clipboard(sink);
+    const keyboard = new Keyboard(sink, {
+      shortcut: hooks.shortcut,
+      paste: (go) => this.clipboard.beforePaste(go),
+    });
+    const pointer = new Pointer(stage.video, sink);
+    this.#lock = new PointerLock(stage.surface, {
+      waiting: hooks.pointerLockWaits,
+      // With the keyboard lock the app has seen the key itself.
+      escaped: () => this.fullscreen.keyboardLocked || keyboard.tap("Escape", performance.now()),
+    });
+    keyboard.attach(stage.surface, signal);
+    keyboard.attach(stage.field, signal);
+    attachText(stage.field, sink, signal);
+    pointer.attach(stage.surface, signal);
+    this.#lock.attach(signal);
+    this.clipboard.attach(signal);
+    this.fullscreen.attach(hooks.fullscreen, signal);
+    pollGamepads(sink, signal);
+    guardLeaving(() => keyboard.modifierHeld && !this.fullscreen.keyboardLocked, signal);
+
+    const letGo = (): void => {
+      keyboard.forget();
+      pointer.forget();
+      sink({ kind: "release-all" }, performance.now());
+    };
+    addEventListener("blur", letGo, { signal });
+    addEventListener("pagehide", letGo, { signal });
+    document.addEventListener("visibilitychange", () => document.hidden && letGo(), { signal });
+    // Focus moved to a button or field of ours: its keys are not the app's, nor are those held.
+    for (const target of [stage.surface, stage.field]) {
+      target.addEventListener(
+        "focusout",
+        (event) => event.relatedTarget !== stage.surface && event.relatedTarget !== stage.field && letGo(),
+        { signal },
+      );
+    }
+  }
+
+  setCursor(cursor: Cursor): void {
+    this.#stage.surface.style.cursor = cssCursor(cursor);
+  }
+
+  wantPointerLock(wanted: boolean): void {
+    this.#lock.want(wanted);
+  }
+
+  focus(): void {
+    this.#stage.surface.focus({ preventScroll: true });
+  }
+
+  /** Brings up the text field, and with it a phone's keyboard; or puts it away. */
+  type(on: boolean): void {
+    if (on) this.#stage.field.focus({ preventScroll: true });
+    else this.focus();
+  }
+}

@@ -1,0 +1,25 @@
+/** The page: which view the address asks for. */
+import { render } from "preact";
+import type { Api } from "../session/api.ts";
+import type { HeldAttachment } from "../session/attach.ts";
+import { Lobby } from "./lobby.tsx";
+import { LobbyModel } from "./lobby-model.ts";
+import { Player } from "./player.tsx";
+import { path } from "./router.ts";
+import { Toasts } from "./toasts.tsx";
+
+export type Deps = { readonly api: Api; readonly held: HeldAttachment };
+
+export function mountApp(root: HTMLElement, deps: Deps): void {
+  const lobby = new LobbyModel(deps.api);
+  const App = () => {
+    const session = /^\/play\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
+    return (
+      <>
+        {session ? <Player key={session} session={session} deps={deps} lobby={lobby} /> : <Lobby model={lobby} />}
+        <Toasts />
+      </>
+    );
+  };
+  render(<App />, root);
+}

@@ -1,0 +1,31 @@
+/**
+ * What the page tells about itself to a test or a script, read-only: `data-*` of the document
+ * element and one JSON element. README.md documents both; nothing is on `window`.
+ */
+
+export type Phase =
+  | "lobby" | "starting" | "playing" | "reconnecting" | "elsewhere" | "detached" | "ending" | "ended" | "refused";
+
+export function publishPhase(phase: Phase, reason: string | null = null, attachment: string | null = null): void {
+  const { dataset } = document.documentElement;
+  dataset["phase"] = phase;
+  if (reason === null) delete dataset["reason"];
+  else dataset["reason"] = reason;
+  if (attachment === null) delete dataset["attachment"];
+  else dataset["attachment"] = attachment;
+}
+
+const STATS_ID = "nearlight-stats";
+
+/** Writes the statistics, or removes them. A data block is no script: the browser runs nothing. */
+export function publishStats(stats: unknown): void {
+  let element = document.getElementById(STATS_ID);
+  if (stats === null) return element?.remove();
+  if (!element) {
+    element = document.createElement("script");
+    element.id = STATS_ID;
+    element.setAttribute("type", "application/json");
+    document.body.append(element);
+  }
+  element.textContent = JSON.stringify(stats);
+}

@@ -1,0 +1,61 @@
+/** Small things to know while playing: each shows when it helps and goes by itself. */
+import { useEffect } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { canFullscreen, canLockKeyboard } from "../input/fullscreen.ts";
+import { END_WORDS } from "../session/words.ts";
+import type { App } from "../wire/types.ts";
+import type { PlayRoom } from "./play-room.ts";
+import { soundBlocked } from "./sound.ts";
+
+const TIP_MS = 7_000;
+
+export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: App | undefined }) {
+  const tip = useSignal(true);
+  const now = useSignal(performance.now());
+  useEffect(() => {
+    const hide = setTimeout(() => (tip.value = false), TIP_MS);
+    const tick = setInterval(() => (now.value = performance.now()), 500);
+    return () => {
+      clearTimeout(hide);
+      clearInterval(tick);
+    };
+  }, [tip, now]);
+  const ending = room.endingSoon.value;
+  const left = ending ? Math.max(0, Math.ceil((ending.atMs - now.value) / 1000)) : 0;
+  return (
+    <div class="hints" role="status" aria-live="polite">
+      {ending && (
+        <p class="hint warn" data-hint="ending-soon">
+          <strong>
+            {Math.floor(left / 60)}:{String(left % 60).padStart(2, "0")}
+          </strong>
+          {ending.reason === "idle-timeout" ? "Are you still there? Press any key to keep playing." : `${END_WORDS[ending.reason].title} soon. Save what you want to keep.`}
+        </p>
+      )}
+      {soundBlocked.value && (
+        <p class="hint" data-hint="sound">
+          Click, or press a key, for sound
+        </p>
+      )}
+      {room.lockWaits.value && (
+        <p class="hint" data-hint="pointer-lock">
+          Click to give the app your mouse. <kbd>Esc</kbd> takes it back.
+        </p>
+      )}
+      {tip.value && !ending && !room.lockWaits.value && !soundBlocked.value && (
+        <p class="hint calm" data-hint="tip">
+          {fullscreenTip(room.fullscreen.value, app)}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function fullscreenTip({ on, keyboardLocked }: { on: boolean; keyboardLocked: boolean }, app: App | undefined): string {
+  if (keyboardLocked) return "All keys go to the app now. Hold Esc to leave full screen.";
+  if (on) return "Esc leaves full screen.";
+  if (!canFullscreen()) return app?.shelf === "game" ? "Have fun." : "Connected.";
+  return canLockKeyboard()
+    ? "F11 for full screen: then every key goes to the app, Esc and Ctrl+W too."
+    : "F11 for full screen. Mind Ctrl+W: this browser keeps it for itself, and asks before it closes the page.";
+}

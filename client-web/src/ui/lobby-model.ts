@@ -1,0 +1,89 @@
+/**
+ * What the lobby shows: catalogue, nodes, this player's sessions; refreshed while it is looked at.
+ */
+import { computed, signal } from "@preact/signals";
+import type { Api, Refusal } from "../session/api.ts";
+import type { App, Node, Session } from "../wire/types.ts";
+import { keyboardLayout } from "./prefs.ts";
+import { navigate } from "./router.ts";
+import { unlockSound } from "./sound.ts";
+
+const REFRESH_MS = 4_000;
+
+export class LobbyModel {
+  readonly apps = signal<readonly App[] | null>(null);
+  readonly nodes = signal<readonly Node[] | null>(null);
+  readonly sessions = signal<readonly Session[]>([]);
+  /** Why the last refresh failed, or null. What was loaded before stays on screen. */
+  readonly trouble = signal<Refusal | null>(null);
+  /** The app that is being started, and what came of it. */
+  readonly starting = signal<string | null>(null);
+  readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
+  readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
+  readonly #api: Api;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  app(id: string): App | undefined {
+    return this.apps.value?.find((app) => app.id === id);
+  }
+
+  /** Keeps everything fresh until `signal` says stop; a hidden page asks for nothing. */
+  watch(signal: AbortSignal): void {
+    let timer: number | undefined;
+    const round = async (): Promise<void> => {
+      clearTimeout(timer);
+      if (!document.hidden) await this.refresh();
+      if (!signal.aborted) timer = setTimeout(() => void round(), REFRESH_MS);
+    };
+    addEventListener("online", () => void round(), { signal });
+    document.addEventListener("visibilitychange", () => !document.hidden && void round(), { signal });
+    signal.addEventListener("abort", () => clearTimeout(timer));
+    void round();
+  }
+
+  async refresh(): Promise<void> {
+    // Sessions first and alone: it is the call that makes a newcomer a guest.
+    const sessions = await this.#api.sessions();
+    const [apps, nodes] = await Promise.all([this.#api.apps(), this.#api.nodes()]);
+    if (sessions.ok) this.sessions.value = sessions.value.sessions;
+    if (apps.ok) this.apps.value = apps.value.apps;
+    if (nodes.ok) this.nodes.value = nodes.value.nodes;
+    const failed = [apps, nodes, sessions].find((result) => !result.ok);
+    this.trouble.value = failed && !failed.ok ? failed.refusal : null;
+  }
+
+  /** The catalogue alone, for a player page that was opened by its link. */
+  async loadApps(): Promise<void> {
+    if (this.apps.value) return;
+    const apps = await this.#api.apps();
+    if (apps.ok) this.apps.value = apps.value.apps;
+  }
+
+  /** Starts `app` and goes to its page. Call it inside the click: it unlocks the sound. */
+  async play(app: string): Promise<void> {
+    if (this.starting.value !== null) return;
+    unlockSound();
+    this.starting.value = app;
+    this.refused.value = null;
+    const wish = { app, keyboard_layout: keyboardLayout() };
+    const result = await this.#api.create(wish, idempotencyKey());
+    this.starting.value = null;
+    if (result.ok) navigate(result.value.play_path);
+    else this.refused.value = { app, refusal: result.refusal };
+  }
+
+  async end(session: string): Promise<void> {
+    const result = await this.#api.end(session);
+    if (!result.ok) this.trouble.value = result.refusal;
+    await this.refresh();
+  }
+}
+
+/** randomUUID exists in secure contexts only; a plain-http address of the local network is none. */
+function idempotencyKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

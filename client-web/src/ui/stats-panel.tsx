@@ -1,0 +1,94 @@
+/** The numbers, once a second: the line, the picture, and where a frame's time goes. */
+import type { Signal } from "@preact/signals";
+import { STAGES, type Stage } from "../stream/latency.ts";
+import type { Measured } from "./play-room.ts";
+
+const ms = (value: number | null | undefined): string => (value === null || value === undefined ? "–" : `${value.toFixed(1)} ms`);
+const STAGE_TITLES: Readonly<Record<Stage, string>> = {
+  input: "Your input, on its way to the node",
+  render: "From the input to the app's next picture",
+  capture: "Inside the app's commit: counted with encode",
+  encode: "Picture to compressed picture",
+  pace: "Compressed picture to its last packet",
+  network: "Node to browser",
+  decode: "Decoding in the browser",
+  present: "Jitter buffer, compositor and screen",
+};
+
+export function StatsPanel({ measured }: { readonly measured: Signal<Measured | null> }) {
+  const now = measured.value;
+  return (
+    <aside class="stats" aria-label="Statistics" data-testid="stats">
+      {now ? <Numbers now={now} /> : <p class="quiet">Measuring…</p>}
+    </aside>
+  );
+}
+
+function Numbers({ now }: { readonly now: Measured }) {
+  const { stream, latency } = now;
+  const facts: readonly (readonly [string, string])[] = [
+    ["Bitrate", stream.video_kbps === null ? "–" : `${(stream.video_kbps / 1000).toFixed(1)} Mbit/s`],
+    ["Picture", stream.width ? `${stream.width}×${stream.height} ${stream.codec ?? ""}` : "–"],
+    ["Round trip", `${ms(latency.rtt_ms)} · ICE ${ms(stream.ice_rtt_ms)}`],
+    ["Jitter buffer", `${ms(stream.video_jitter_buffer_ms)} · sound ${ms(stream.audio_jitter_buffer_ms)}`],
+    ["Decode", ms(stream.decode_ms)],
+    ["Dropped", `${stream.frames_dropped} frames · ${stream.packets_lost} packets`],
+    ["Freezes", `${stream.freezes} · ${(stream.freezes_ms / 1000).toFixed(1)} s`],
+  ];
+  return (
+    <>
+      <div class="stats-big">
+        <p>
+          <strong>{stream.fps ?? "–"}</strong>fps
+        </p>
+        <p>
+          <strong>{latency.frame_ms ? latency.frame_ms.p50.toFixed(0) : "–"}</strong>ms frame
+        </p>
+        <p>
+          <strong>{latency.input_to_picture_ms ? latency.input_to_picture_ms.p50.toFixed(0) : "–"}</strong>ms input
+        </p>
+      </div>
+      <Ledger now={now} />
+      <dl class="stats-facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </>
+  );
+}
+
+function Ledger({ now }: { readonly now: Measured }) {
+  const { stages } = now.latency;
+  const longest = Math.max(1, ...STAGES.map((stage) => stages[stage]?.p50 ?? 0));
+  return (
+    <table class="ledger">
+      <thead>
+        <tr>
+          <th scope="col">stage</th>
+          <th />
+          <th scope="col">p50</th>
+          <th scope="col">p95</th>
+        </tr>
+      </thead>
+      <tbody>
+        {STAGES.map((stage) => {
+          const spread = stages[stage];
+          return (
+            <tr key={stage} data-stage={stage} title={STAGE_TITLES[stage]}>
+              <th scope="row">{stage}</th>
+              <td>
+                <meter min={0} max={longest} value={spread?.p50 ?? 0} aria-hidden="true" />
+              </td>
+              <td>{stage === "capture" ? "·" : (spread?.p50.toFixed(1) ?? "–")}</td>
+              <td>{stage === "capture" ? "·" : (spread?.p95.toFixed(1) ?? "–")}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
