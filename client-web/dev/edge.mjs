@@ -33,6 +33,7 @@ function installEdge() {
   canvas.width = 1280;
   canvas.height = 720;
   const pen = canvas.getContext("2d");
+  let inputUs = 0n;
   let input = { flips: 0, x: 640, y: 360 };
   const paint = () => {
     const t = performance.now() / 1000;
@@ -55,9 +56,23 @@ function installEdge() {
   const edge = { seen: {}, peer: null, channels: [] };
   const count = (name) => (edge.seen[name] = (edge.seen[name] ?? 0) + 1);
   const KINDS = ["", "key", "text", "absolute", "relative", "button", "wheel", "release", "clipboard", "layout", "ping", "gamepad", "touch"];
+  // Commit times are made up: the encoder of a browser does not tell them.
+  let frames = 0;
+  const mark = (frame, motion) => {
+    if (motion.readyState !== "open") return;
+    const now = Math.round(performance.now() * 1000);
+    const view = new DataView(new ArrayBuffer(42));
+    view.setUint8(0, 1);
+    view.setUint8(1, 0x82);
+    view.setUint32(2, frame.getMetadata().rtpTimestamp ?? frame.timestamp, true);
+    view.setUint32(6, (frames += 1), true);
+    [now - 4200, now - 1100, now - 700].forEach((us, i) => view.setBigUint64(10 + 8 * i, BigInt(us), true));
+    view.setBigUint64(34, inputUs, true);
+    motion.send(view.buffer);
+  };
   edge.answer = async (offer) => {
     edge.peer?.close();
-    const peer = (edge.peer = new RTCPeerConnection());
+    const peer = (edge.peer = new RTCPeerConnection({ encodedInsertableStreams: true }));
     const motion = peer.createDataChannel("motion", { negotiated: true, id: 0, ordered: false, maxRetransmits: 0 });
     const control = peer.createDataChannel("control", { negotiated: true, id: 1 });
     edge.channels = [motion, control];
@@ -67,6 +82,7 @@ function installEdge() {
         const view = new DataView(data);
         const kind = KINDS[view.getUint8(1)];
         count(kind);
+        if (kind !== "ping") inputUs = view.getBigUint64(6, true);
         if (kind === "key" && view.getUint8(16)) input.flips += 1;
         if (kind === "absolute") input = { ...input, x: view.getUint16(14, true), y: view.getUint16(16, true) };
         if (kind === "clipboard") edge.seen.text = new TextDecoder().decode(data.slice(14));
@@ -87,6 +103,11 @@ function installEdge() {
     tone.start();
     await peer.setRemoteDescription({ type: "offer", sdp: offer });
     for (const track of [...stream.getTracks(), ...sink.stream.getTracks()]) peer.addTrack(track, stream);
+    for (const sender of peer.getSenders()) {
+      const { readable, writable } = sender.createEncodedStreams();
+      const marks = new TransformStream({ transform: (frame, out) => (sender.track.kind === "video" && mark(frame, motion), out.enqueue(frame)) });
+      void readable.pipeThrough(marks).pipeTo(writable);
+    }
     await peer.setLocalDescription(await peer.createAnswer());
     if (peer.iceGatheringState !== "complete") {
       await new Promise((done) => {

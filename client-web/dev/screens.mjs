@@ -80,8 +80,8 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     console.log(size, "the edge saw", JSON.stringify(await host.seen()));
     console.log(size, "stats", await page.locator("#nearlight-stats").textContent());
     await host.notice({ notice: "ending-soon", reason: "idle-timeout", in_s: 58 });
-    await host.notice({ notice: "pointer-lock", wanted: true });
     if (viewport === phone) await page.tap(".handle");
+    else await host.notice({ notice: "pointer-lock", wanted: true });
     await shot(page, `playing-hints-${size}`);
     await page.evaluate(() => document.querySelector('[data-action="settings"]').click());
     await shot(page, `settings-${size}`);

@@ -82,6 +82,12 @@ export class Desk {
     this.#lock.want(wanted);
   }
 
+  /** Back to a plain pointer: the app is out of reach. */
+  reset(): void {
+    this.#lock.want(false);
+    this.#stage.surface.style.cursor = "";
+  }
+
   focus(): void {
     this.#stage.surface.focus({ preventScroll: true });
   }

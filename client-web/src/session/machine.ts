@@ -208,7 +208,6 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
   detached: {
     "session-seen": (state, event) => overOrStay(state, event.session),
     "take-over-asked": () => attach(1, true),
-    "retry-asked": () => attach(1, false),
     "end-asked": endAsked,
   },
   ending: {

@@ -147,6 +147,9 @@ export class PlayRoom {
       this.hadPicture.value = true;
       this.focus();
     }
+    // Whatever comes over the picture now has buttons: the player needs the pointer back. The app's
+    // wish arrives again with the next attachment.
+    if (state.name !== "playing" && this.state.value.name === "playing") this.#desk?.reset();
     if (state.name === "ended") this.endingSoon.value = null;
     this.state.value = state;
     this.snapshot.value = this.#runner.snapshot;
