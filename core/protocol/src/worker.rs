@@ -7,7 +7,7 @@
 //! ```text
 //! agent -> worker   0x01 Attach json   0x02 Detach   0x03 Input [host_us u64][packet]
 //!                   0x04 KeyFrame      0x05 Bitrate [kbps u32]  0x06 Shutdown
-//! worker -> agent   0x81 Ready json    0x82 Video [header 42 bytes][access unit]
+//! worker -> agent   0x81 Ready json    0x82 Video [header 46 bytes][access unit]
 //!                   0x83 Audio [pts_us u64][opus]  0x84 Notice json  0x85 Counters json
 //!                   0x86 FirstFrame    0x87 Failed json
 //! ```
@@ -132,6 +132,11 @@ pub struct Counters {
     pub dropped: BTreeMap<DropReason, u64>,
     /// Commits in the encoder now.
     pub in_flight: u64,
+    /// Access units handed to the agent that show an earlier commit once more: for a new viewer, a
+    /// key frame, or better quality on a static screen. They belong to no commit, so the agent
+    /// counts `encoded + repeated` access units.
+    #[serde(default)]
+    pub repeated: u64,
     /// Input events injected, by kind.
     pub injected: BTreeMap<String, u64>,
     /// Opus packets handed to the agent.

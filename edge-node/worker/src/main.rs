@@ -1,1 +1,35 @@
-fn main() {}
+//! The program around [`edge_worker`]: arguments in, exit status out.
+
+use clap::Parser;
+use edge_worker::{bench, cli::Options, encode::probe, harden, session};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The log filter, as for every role.
+const FILTER_VARIABLE: &str = "NEARLIGHT_LOG";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let options = Options::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env(FILTER_VARIABLE)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    harden::harden()?;
+    gstreamer::init()?;
+    if options.probe_encoders {
+        let found: Vec<_> = probe::probe()
+            .iter()
+            .map(|recipe| (recipe.codec, recipe.element))
+            .collect();
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&found)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.session.is_none() {
+        writeln!(std::io::stdout(), "{}", bench::run(&options)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (session, event_loop) = session::start(&options)?;
+    Ok(ExitCode::from(session.run(event_loop)?))
+}

@@ -1,0 +1,276 @@
+//! From a commit to a picture for the encoder. There is no capture timer: this runs inside the
+//! commit, unless the app is ahead of the display's rate.
+//!
+//! ```text
+//! picture_changed --nobody watches--> dropped NoViewer
+//!                 --on time---------> drawn, handed to the feed
+//!                 --too early-------> waits for a tick (a newer one replaces it: OverRate)
+//! ```
+//!
+//! Drawing is direct where one surface is the whole picture: one pass from the client's memory to
+//! the encoder's. Otherwise the scene is composited first.
+
+use super::composite::CompositeError;
+use super::pixels::{ReadError, with_pixels};
+use super::{Desktop, scene::Scene};
+use crate::clock::mono_us;
+use crate::encode::picture::{Canvas, Order, PictureError, Pictures};
+use crate::encode::{Feed, Origin, Stamp};
+use crate::ledger::{Commit, Ledger};
+use crate::pace::Verdict;
+use nearlight_protocol::worker::DropReason;
+use smithay::backend::renderer::utils::with_renderer_surface_state;
+use smithay::reexports::wayland_server::protocol::wl_shm::Format;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use std::path::{Path, PathBuf};
+
+/// What a capture needs, and the commit that waits for one.
+#[derive(Debug)]
+pub struct Capture {
+    feed: Feed,
+    ledger: Ledger,
+    pictures: Pictures,
+    watching: bool,
+    newest: Option<u32>,
+    waiting: Option<Waiting>,
+    record: Option<(PathBuf, u32)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    commit: Commit,
+    stamp: Stamp,
+    /// How many of the presentation feedbacks that wait belong to this commit or older ones.
+    feedbacks: usize,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+enum DrawError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Composite(#[from] CompositeError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error("the surface has no buffer")]
+    NoBuffer,
+}
+
+impl DrawError {
+    fn reason(&self) -> DropReason {
+        match self {
+            Self::Picture(PictureError::Exhausted) => DropReason::Superseded,
+            Self::Read(_) | Self::Composite(_) | Self::Picture(_) | Self::NoBuffer => {
+                DropReason::Unreadable
+            }
+        }
+    }
+}
+
+impl Capture {
+    pub(crate) fn new(
+        feed: Feed,
+        ledger: Ledger,
+        pictures: Pictures,
+        record: Option<(PathBuf, u32)>,
+    ) -> Self {
+        Self {
+            feed,
+            ledger,
+            pictures,
+            watching: false,
+            newest: None,
+            waiting: None,
+            record,
+        }
+    }
+
+    /// Whether a commit waits for a tick.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
+impl Desktop {
+    /// Whether the app has shown a picture.
+    pub fn has_picture(&self) -> bool {
+        self.capture.newest.is_some()
+    }
+
+    /// A viewer came: pictures are wanted, the current one at once.
+    pub fn watch(&mut self) {
+        self.capture.watching = true;
+        let (Some(newest), false) = (self.capture.newest, self.scene.is_empty()) else {
+            return;
+        };
+        let stamp = Stamp {
+            commit_us: mono_us(),
+            ..Stamp::default()
+        };
+        match self.draw() {
+            Ok(picture) => {
+                let stamp = Stamp {
+                    captured_us: mono_us(),
+                    ..stamp
+                };
+                self.capture
+                    .feed
+                    .submit(picture, Origin::Repeat(newest), stamp);
+            }
+            Err(error) => tracing::warn!(%error, "no picture for a new viewer yet"),
+        }
+    }
+
+    /// Nobody watches.
+    pub fn unwatch(&mut self) {
+        self.capture.watching = false;
+        self.frames.pacer.forget_waiting();
+        if let Some(waiting) = self.capture.waiting.take() {
+            waiting.commit.dropped(DropReason::NoViewer);
+        }
+        self.discarded();
+    }
+
+    /// What is visible changed by a commit at `now`.
+    pub(crate) fn picture_changed(&mut self, now: u64) {
+        if self.scene.is_empty() {
+            return;
+        }
+        let commit = self.capture.ledger.committed();
+        let number = commit.number();
+        self.capture.newest = Some(number);
+        if !self.capture.watching {
+            commit.dropped(DropReason::NoViewer);
+            return self.presented(now, number);
+        }
+        let (input_us, input_host_us) = self.injected.newest();
+        let stamp = Stamp {
+            commit_us: now,
+            captured_us: 0,
+            input_us,
+            input_host_us,
+        };
+        match self.frames.pacer.on_commit(now) {
+            Verdict::Now => self.capture_now(commit, stamp),
+            Verdict::Later => {
+                let feedbacks = self.frames.feedback.len();
+                let newer = Waiting {
+                    commit,
+                    stamp,
+                    feedbacks,
+                };
+                if let Some(older) = self.capture.waiting.replace(newer) {
+                    older.commit.dropped(DropReason::OverRate);
+                    for feedback in self.frames.feedback.drain(..older.feedbacks) {
+                        feedback.discarded();
+                    }
+                    if let Some(newer) = &mut self.capture.waiting {
+                        newer.feedbacks = self.frames.feedback.len();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tick came for the commit that waits.
+    pub(crate) fn capture_waiting(&mut self) {
+        if let Some(Waiting { commit, stamp, .. }) = self.capture.waiting.take() {
+            self.capture_now(commit, stamp);
+        }
+    }
+
+    fn capture_now(&mut self, commit: Commit, stamp: Stamp) {
+        let number = commit.number();
+        match self.draw() {
+            Ok(picture) => {
+                let captured_us = mono_us();
+                let stamp = Stamp {
+                    captured_us,
+                    ..stamp
+                };
+                self.capture
+                    .feed
+                    .submit(picture, Origin::Commit(commit), stamp);
+                self.presented(captured_us, number);
+            }
+            Err(error) => {
+                tracing::debug!(%error, number, "commit has no picture");
+                commit.dropped(error.reason());
+                self.discarded();
+            }
+        }
+    }
+
+    fn draw(&mut self) -> Result<gstreamer::Buffer, DrawError> {
+        let mut canvas = self.capture.pictures.canvas()?;
+        let record = &mut self.capture.record;
+        match self.scene.direct() {
+            Some(surface) => draw_direct(&surface, &mut canvas, record)?,
+            None => draw_scene(&mut self.compositor, &self.scene, &mut canvas, record)?,
+        }
+        Ok(canvas.finish())
+    }
+}
+
+fn draw_direct(
+    surface: &WlSurface,
+    canvas: &mut Canvas,
+    record: &mut Option<(PathBuf, u32)>,
+) -> Result<(), DrawError> {
+    let buffer = with_renderer_surface_state(surface, |state| state.buffer().cloned())
+        .flatten()
+        .ok_or(DrawError::NoBuffer)?;
+    with_pixels(&buffer, |pixels, layout| {
+        let order = match layout.format {
+            Format::Abgr8888 | Format::Xbgr8888 => Order::Rgbx,
+            // The only other formats that are announced.
+            _ => Order::Bgrx,
+        };
+        let stride = layout.stride.unsigned_abs();
+        record_frame(record, pixels, stride, layout.width.unsigned_abs());
+        canvas.draw(pixels, stride, order)
+    })??;
+    Ok(())
+}
+
+fn draw_scene(
+    compositor: &mut super::Compositor,
+    scene: &Scene,
+    canvas: &mut Canvas,
+    record: &mut Option<(PathBuf, u32)>,
+) -> Result<(), DrawError> {
+    let (pixels, stride) = compositor.draw(scene)?;
+    record_frame(record, pixels, stride, stride / 4);
+    canvas.draw(pixels, stride, Order::Bgrx)?;
+    Ok(())
+}
+
+/// Appends a frame to the recording, if there is one and it is not full. Off in every real
+/// session; a failed write ends it.
+fn record_frame(record: &mut Option<(PathBuf, u32)>, pixels: &[u8], stride: u32, width: u32) {
+    let Some((dir, left)) = record else { return };
+    if let Err(error) = write_frame(dir, *left, pixels, stride, width) {
+        tracing::error!(%error, dir = %dir.display(), "recording ends");
+        *left = 1;
+    }
+    *left -= 1;
+    if *left == 0 {
+        *record = None;
+    }
+}
+
+fn write_frame(
+    dir: &Path,
+    left: u32,
+    pixels: &[u8],
+    stride: u32,
+    width: u32,
+) -> std::io::Result<()> {
+    let mut packed = Vec::with_capacity(pixels.len());
+    for row in pixels.chunks_exact(stride as usize) {
+        packed.extend_from_slice(&row[..width as usize * 4]);
+    }
+    // `left` counts down, names sort up.
+    std::fs::write(dir.join(format!("{:06}.bgrx", 999_999 - left)), packed)
+}

@@ -1,0 +1,491 @@
+//! From pictures to access units, for whoever watches.
+//!
+//! ```text
+//!             attach                    picture, encoder free
+//!   idle  ------------->  watching  --------------------------->  flying  -->  handed over
+//!    ^                       |  \                                   ^
+//!    +------ detach ---------+   \ encoder busy: waits, newest wins |
+//!                                 +--------------------------------+
+//! ```
+//!
+//! [`Feed`] owns the running encoder and every picture between the desktop and the agent: those in
+//! the encoder (`flying`), at most one that waits, and the last one, which is shown again when a
+//! new viewer comes, a key frame is asked for, or the screen stands still (its quality converges
+//! then). Both the desktop's thread and the encoder's call it; the lock is held for bookkeeping
+//! only, never while something is encoded or waited for.
+//!
+//! **Invariants.** Nothing is encoded without a viewer. The first access unit of an attachment is
+//! a key frame. Every commit that enters is settled in the [`crate::ledger`]. An encoder that
+//! fails or hangs is replaced by the next of the ladder; when none is left, [`Exhausted`].
+//!
+//! **What it does not know:** Wayland, sockets, why a key frame or a bit rate is wanted.
+
+pub mod keys;
+pub mod ladder;
+pub mod picture;
+pub mod pipeline;
+pub mod probe;
+
+use crate::clock::mono_us;
+use crate::ledger::{Commit, Ledger};
+use crate::limits::{ENCODE_MAX, REFINE_INTERVAL, REFINEMENTS};
+use crate::link::outbox::{Handed, Outbox};
+use gstreamer as gst;
+use keys::KeyGate;
+use ladder::{Recipe, Settings};
+use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
+use pipeline::{Output, Pipeline, Unit};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
+const ENCODE_MAX_US: u64 = ENCODE_MAX.as_micros() as u64;
+
+/// What the feed tells the event loop, from any thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Its next deadline moved closer.
+    Sooner,
+    /// The encoder of this generation is broken: call [`Feed::replace_encoder`].
+    Broken {
+        /// Which one.
+        generation: u64,
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// No encoder of the ladder works for the codec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no encoder for {codec:?} works: {last}")]
+pub struct Exhausted {
+    /// The codec that is wanted.
+    pub codec: VideoCodec,
+    /// What the last encoder said.
+    pub last: String,
+}
+
+/// Where and when a picture comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// When the app committed it.
+    pub commit_us: u64,
+    /// When it was converted.
+    pub captured_us: u64,
+    /// Browser time of the newest input before the commit, or 0.
+    pub input_us: u64,
+    /// Host time at which the agent got that input, or 0.
+    pub input_host_us: u64,
+}
+
+/// Whose picture it is.
+#[derive(Debug)]
+pub enum Origin {
+    /// Of a commit, which gets settled by what becomes of the picture.
+    Commit(Commit),
+    /// Of a commit that is settled already: the number of it.
+    Repeat(u32),
+}
+
+impl Origin {
+    fn number(&self) -> u32 {
+        match self {
+            Self::Commit(commit) => commit.number(),
+            Self::Repeat(number) => *number,
+        }
+    }
+
+    fn dropped(self, reason: DropReason) {
+        match self {
+            Self::Commit(commit) => commit.dropped(reason),
+            Self::Repeat(_) => {}
+        }
+    }
+}
+
+/// The encoder and the pictures around it; clones share them.
+#[derive(Clone, Debug)]
+pub struct Feed(Arc<Mutex<Inner>>);
+
+struct Inner {
+    settings: Settings,
+    ladder: Vec<&'static Recipe>,
+    ledger: Ledger,
+    outbox: Outbox,
+    tell: Box<dyn Fn(Event) + Send>,
+    viewer: Option<VideoCodec>,
+    running: Option<Pipeline>,
+    generation: u64,
+    flying: VecDeque<Flying>,
+    waiting: Option<(gst::Buffer, Origin, Stamp)>,
+    last: Option<(gst::Buffer, u32)>,
+    keys: KeyGate,
+    refinements_left: u32,
+    repeat_due_us: Option<u64>,
+    kbps_wanted: u32,
+    kbps_changed_us: u64,
+    pts_us: u64,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("viewer", &self.viewer)
+            .field("generation", &self.generation)
+            .field("flying", &self.flying.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A picture in the encoder.
+struct Flying {
+    pts_us: u64,
+    since_us: u64,
+    stamp: Stamp,
+    /// `None` once its viewer is gone: what comes back is thrown away.
+    origin: Option<Origin>,
+}
+
+impl Feed {
+    /// A feed that encodes with `ladder`; `tell` is called from any thread and must not block.
+    pub fn new(
+        settings: Settings,
+        ladder: Vec<&'static Recipe>,
+        ledger: Ledger,
+        outbox: Outbox,
+        tell: impl Fn(Event) + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            kbps_wanted: settings.kbps,
+            settings,
+            ladder,
+            ledger,
+            outbox,
+            tell: Box::new(tell),
+            viewer: None,
+            running: None,
+            generation: 0,
+            flying: VecDeque::new(),
+            waiting: None,
+            last: None,
+            keys: KeyGate::default(),
+            refinements_left: 0,
+            repeat_due_us: None,
+            kbps_changed_us: 0,
+            pts_us: 0,
+        })))
+    }
+
+    /// Codecs with an encoder, best first.
+    pub fn encoders(&self) -> Vec<(VideoCodec, String)> {
+        self.lock()
+            .ladder
+            .iter()
+            .map(|r| (r.codec, r.element.to_owned()))
+            .collect()
+    }
+
+    /// The encoder in use, or empty.
+    pub fn encoder(&self) -> String {
+        let inner = self.lock();
+        inner
+            .running
+            .as_ref()
+            .map_or_else(String::new, |p| p.recipe().element.to_owned())
+    }
+
+    /// A viewer came, or the same one again: start with a key frame. The caller hands in the
+    /// current picture next.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if there is no encoder for `codec`.
+    pub fn attach(&self, codec: VideoCodec, kbps: u32) -> Result<(), Exhausted> {
+        let mut inner = self.lock();
+        inner.abandon();
+        inner.viewer = Some(codec);
+        inner.kbps_wanted = kbps;
+        inner.keys.want_now();
+        let reusable = inner
+            .running
+            .as_ref()
+            .is_some_and(|p| p.recipe().codec == codec);
+        if !reusable {
+            inner.settings.kbps = kbps;
+            self.start(&mut inner, codec, "none is installed")?;
+        }
+        Ok(())
+    }
+
+    /// The viewer is gone. The encoder stays warm for the next one.
+    pub fn detach(&self) {
+        let mut inner = self.lock();
+        inner.abandon();
+        inner.viewer = None;
+    }
+
+    /// A new picture.
+    pub fn submit(&self, picture: gst::Buffer, origin: Origin, stamp: Stamp) {
+        let mut inner = self.lock();
+        if inner.viewer.is_none() {
+            return origin.dropped(DropReason::NoViewer);
+        }
+        inner.last = Some((picture.clone(), origin.number()));
+        inner.refinements_left = REFINEMENTS;
+        inner.repeat_due_us = Some(mono_us() + REFINE_US);
+        if let Some((_, older, _)) = inner.waiting.replace((picture, origin, stamp)) {
+            older.dropped(DropReason::Superseded);
+        }
+        inner.fill();
+    }
+
+    /// The viewer needs a key frame. The next commit becomes one; without a commit within a frame
+    /// time the last picture is shown again.
+    pub fn key_frame(&self) {
+        self.lock().want_key();
+    }
+
+    /// The path carries so much.
+    pub fn set_kbps(&self, kbps: u32) {
+        self.lock().kbps_wanted = kbps;
+    }
+
+    /// When [`Self::on_deadline`] wants to be called.
+    pub fn deadline_us(&self) -> Option<u64> {
+        let inner = self.lock();
+        let stuck = inner.flying.front().map(|f| f.since_us + ENCODE_MAX_US);
+        let repeat = inner.repeat_due_us.filter(|_| inner.viewer.is_some());
+        [stuck, repeat].into_iter().flatten().min()
+    }
+
+    /// Shows the last picture again if that is due, and gives up on an encoder that hangs.
+    pub fn on_deadline(&self, now: u64) {
+        let mut inner = self.lock();
+        if inner
+            .flying
+            .front()
+            .is_some_and(|f| f.since_us + ENCODE_MAX_US <= now)
+        {
+            let generation = inner.generation;
+            let reason = format!("it held a picture for {} s", ENCODE_MAX.as_secs());
+            (inner.tell)(Event::Broken { generation, reason });
+            return;
+        }
+        if inner.repeat_due_us.is_some_and(|due| due <= now) {
+            inner.repeat(now);
+        }
+    }
+
+    /// Goes on with the next encoder of the ladder. The broken one is not tried again.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if there is none.
+    pub fn replace_encoder(&self, generation: u64, reason: &str) -> Result<(), Exhausted> {
+        let mut inner = self.lock();
+        if generation != inner.generation {
+            return Ok(());
+        }
+        let Some(broken) = inner.running.take() else {
+            return Ok(());
+        };
+        let recipe = broken.recipe();
+        tracing::warn!(
+            encoder = recipe.element,
+            reason,
+            "encoder broke, trying the next one"
+        );
+        drop(broken);
+        inner.ladder.retain(|r| r.element != recipe.element);
+        for flying in std::mem::take(&mut inner.flying) {
+            if let Some(origin) = flying.origin {
+                origin.dropped(DropReason::Encoder);
+            }
+        }
+        inner.generation += 1;
+        if let Some(codec) = inner.viewer {
+            inner.keys.want_now();
+            self.start(&mut inner, codec, reason)?;
+            inner.fill();
+            let now = mono_us();
+            if inner.flying.is_empty() {
+                inner.repeat(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the best encoder for `codec` that does start.
+    fn start(&self, inner: &mut Inner, codec: VideoCodec, why: &str) -> Result<(), Exhausted> {
+        inner.running = None;
+        inner.flying.clear();
+        let mut last = why.to_owned();
+        while let Some(recipe) = inner.ladder.iter().copied().find(|r| r.codec == codec) {
+            inner.generation += 1;
+            let generation = inner.generation;
+            let feed = Arc::downgrade(&self.0);
+            let settings = inner.settings;
+            let started = Pipeline::start(recipe, &settings, move |output| {
+                if let Some(feed) = feed.upgrade() {
+                    Self(feed).on_output(generation, output);
+                }
+            });
+            match started {
+                Ok(pipeline) => {
+                    tracing::info!(encoder = recipe.element, ?settings, "encoder started");
+                    inner.running = Some(pipeline);
+                    inner.kbps_changed_us = mono_us();
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(encoder = recipe.element, %error, "encoder did not start");
+                    last = error.to_string();
+                    inner.ladder.retain(|r| r.element != recipe.element);
+                }
+            }
+        }
+        Err(Exhausted { codec, last })
+    }
+
+    /// On the encoder's thread.
+    fn on_output(&self, generation: u64, output: Output) {
+        let mut inner = self.lock();
+        if generation != inner.generation {
+            return;
+        }
+        match output {
+            Output::Unit(unit) => inner.on_unit(unit),
+            Output::Broken(reason) => (inner.tell)(Event::Broken { generation, reason }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn on_unit(&mut self, unit: Unit) {
+        // The encoder may swallow a picture; what it returns is in order, without B-frames.
+        while self.flying.front().is_some_and(|f| f.pts_us < unit.pts_us) {
+            if let Some(origin) = self.flying.pop_front().and_then(|f| f.origin) {
+                origin.dropped(DropReason::Encoder);
+            }
+        }
+        if self.flying.front().is_none_or(|f| f.pts_us != unit.pts_us) {
+            return;
+        }
+        let (
+            Some(codec),
+            Some(Flying {
+                pts_us,
+                stamp,
+                origin: Some(origin),
+                ..
+            }),
+        ) = (self.viewer, self.flying.pop_front())
+        else {
+            return self.fill();
+        };
+        let video = Video {
+            codec,
+            key: unit.key,
+            frame: origin.number(),
+            // The same but where a repeat overtook the commit: RTP time must not go back.
+            commit_us: pts_us,
+            captured_us: stamp.captured_us,
+            encoded_us: unit.encoded_us,
+            input_us: stamp.input_us,
+            input_host_us: stamp.input_host_us,
+            data: unit.data,
+        };
+        match (self.outbox.offer_video(video), origin) {
+            (Handed::Taken, Origin::Commit(commit)) => commit.encoded(),
+            (Handed::Taken, Origin::Repeat(_)) => self.ledger.repeated(),
+            (Handed::Behind, origin) => {
+                origin.dropped(DropReason::AgentBehind);
+                self.want_key();
+                (self.tell)(Event::Sooner);
+            }
+        }
+        self.fill();
+    }
+
+    /// Hands the waiting picture to the encoder if it has room.
+    fn fill(&mut self) {
+        let Some(running) = &self.running else { return };
+        if self.flying.len() >= running.recipe().depth {
+            return;
+        }
+        let Some((picture, origin, stamp)) = self.waiting.take() else {
+            return;
+        };
+        let now = mono_us();
+        let interval = running.recipe().rate_interval.as_micros() as u64;
+        if self.kbps_wanted != self.settings.kbps && self.kbps_changed_us + interval <= now {
+            self.settings.kbps = self.kbps_wanted;
+            self.kbps_changed_us = now;
+            running.set_kbps(self.kbps_wanted);
+        }
+        if self.keys.take(now) {
+            running.force_key();
+        }
+        self.pts_us = (self.pts_us + 1).max(stamp.commit_us);
+        if running.push(&picture, self.pts_us) {
+            let origin = Some(origin);
+            self.flying.push_back(Flying {
+                pts_us: self.pts_us,
+                since_us: now,
+                stamp,
+                origin,
+            });
+        } else {
+            origin.dropped(DropReason::Encoder);
+            let reason = "it takes no picture".to_owned();
+            (self.tell)(Event::Broken {
+                generation: self.generation,
+                reason,
+            });
+        }
+    }
+
+    fn want_key(&mut self) {
+        self.keys.want();
+        let frame_us = 1_000_000 / u64::from(self.settings.hz);
+        let due = self.keys.due_us().unwrap_or(0).max(mono_us() + frame_us);
+        self.repeat_due_us = Some(self.repeat_due_us.map_or(due, |old| old.min(due)));
+    }
+
+    /// Shows the last picture again, unless a newer one is on its way.
+    fn repeat(&mut self, now: u64) {
+        self.repeat_due_us = None;
+        if self.flying.is_empty() && self.waiting.is_none() {
+            let key_due = self.keys.due_us().is_some_and(|due| due <= now);
+            if !key_due {
+                self.refinements_left = self.refinements_left.saturating_sub(1);
+            }
+            if let Some((picture, number)) = self.last.clone() {
+                let stamp = Stamp {
+                    commit_us: now,
+                    captured_us: now,
+                    ..Stamp::default()
+                };
+                self.waiting = Some((picture, Origin::Repeat(number), stamp));
+                self.fill();
+            }
+        }
+        let refine = (self.refinements_left > 0).then_some(now + REFINE_US);
+        let key = self.keys.due_us().map(|due| due.max(now + REFINE_US / 10));
+        self.repeat_due_us = [refine, key].into_iter().flatten().min();
+    }
+
+    /// Nobody waits any more for what is on its way.
+    fn abandon(&mut self) {
+        let flying = self.flying.iter_mut().filter_map(|f| f.origin.take());
+        let waiting = self.waiting.take().map(|(_, origin, _)| origin);
+        for origin in flying.chain(waiting) {
+            origin.dropped(DropReason::NoViewer);
+        }
+        self.last = None;
+        self.repeat_due_us = None;
+        self.refinements_left = 0;
+    }
+}

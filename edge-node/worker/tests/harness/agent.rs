@@ -1,0 +1,155 @@
+//! The agent's end of the worker socket.
+
+use super::PATIENCE;
+use nearlight_protocol::input::{Event, Packet};
+use nearlight_protocol::notice::Notice;
+use nearlight_protocol::worker::{
+    Attach, Counters, Failed, FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len,
+};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A connection and everything that came over it.
+pub struct Agent {
+    stream: UnixStream,
+    bytes: Vec<u8>,
+    seq: u32,
+    pub ready: Option<Ready>,
+    pub first_frame: bool,
+    pub videos: Vec<Video>,
+    pub notices: Vec<Notice>,
+    pub counters: Counters,
+    pub counters_seen: u32,
+    pub audio: u64,
+    pub failed: Option<Failed>,
+    pub closed: bool,
+}
+
+impl Agent {
+    pub fn connect(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut agent = Self {
+            stream,
+            bytes: Vec::new(),
+            seq: 0,
+            ready: None,
+            first_frame: false,
+            videos: Vec::new(),
+            notices: Vec::new(),
+            counters: Counters::default(),
+            counters_seen: 0,
+            audio: 0,
+            failed: None,
+            closed: false,
+        };
+        agent.until("ready", |a| a.ready.is_some());
+        agent
+    }
+
+    pub fn send(&mut self, message: &ToWorker) {
+        let mut bytes = Vec::new();
+        message.encode_into(&mut bytes);
+        self.send_raw(&bytes);
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub fn attach(&mut self, codec: VideoCodec) {
+        self.send(&ToWorker::Attach(Attach { codec, kbps: 4000 }));
+    }
+
+    pub fn input(&mut self, event: Event) {
+        self.seq += 1;
+        let seq = self.seq;
+        self.input_with_seq(seq, event);
+    }
+
+    pub fn input_with_seq(&mut self, seq: u32, event: Event) {
+        let packet = Packet { seq, client_us: 1000 + u64::from(seq), event }.encode();
+        self.send(&ToWorker::Input { host_us: u64::from(seq), packet });
+    }
+
+    pub fn key(&mut self, code: u16, pressed: bool) {
+        self.input(Event::Key { code, pressed });
+    }
+
+    /// Reads for a moment and returns whether the condition holds.
+    pub fn poll(&mut self) {
+        let mut chunk = vec![0; 1 << 16];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => self.closed = true,
+            Ok(n) => self.bytes.extend(&chunk[..n]),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => self.closed = true,
+        }
+        let mut start = 0;
+        while let Some(len) = frame_len(&self.bytes[start..]).unwrap() {
+            if self.bytes.len() < start + len {
+                break;
+            }
+            let message = FromWorker::decode(&self.bytes[start..start + len]).unwrap();
+            start += len;
+            self.take(message);
+        }
+        self.bytes.drain(..start);
+    }
+
+    fn take(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Ready(ready) => self.ready = Some(ready),
+            FromWorker::Video(video) => self.videos.push(video),
+            FromWorker::Audio { .. } => self.audio += 1,
+            FromWorker::Notice(json) => {
+                self.notices.push(serde_json::from_slice(&json).unwrap());
+            }
+            FromWorker::Counters(counters) => {
+                assert_balanced(&counters);
+                self.counters = counters;
+                self.counters_seen += 1;
+            }
+            FromWorker::FirstFrame => self.first_frame = true,
+            FromWorker::Failed(failed) => self.failed = Some(failed),
+        }
+    }
+
+    /// Reads until `condition` holds.
+    pub fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !condition(self) {
+            assert!(
+                started.elapsed() < PATIENCE && !self.closed,
+                "{what} did not happen (closed: {}, failed: {:?}, videos: {}, {:?})",
+                self.closed,
+                self.failed,
+                self.videos.len(),
+                self.counters,
+            );
+            self.poll();
+        }
+    }
+
+    /// Waits for counters that were taken after everything so far.
+    pub fn fresh_counters(&mut self) -> Counters {
+        let seen = self.counters_seen;
+        self.until("counters", |a| a.counters_seen > seen + 1);
+        self.counters.clone()
+    }
+
+    /// Reads until `condition` holds for the session's failure.
+    pub fn until_failed(&mut self) -> Failed {
+        self.until("a failure", |a| a.failed.is_some());
+        self.failed.clone().unwrap()
+    }
+}
+
+/// Every commit is accounted for, whenever it is asked.
+pub fn assert_balanced(c: &Counters) {
+    let dropped: u64 = c.dropped.values().sum();
+    assert_eq!(c.committed, c.encoded + c.in_flight + dropped, "{c:?}");
+    assert!(c.in_flight <= 5, "{c:?}");
+}
