@@ -1,1 +1,66 @@
-fn main() {}
+//! The edge agent's program.
+
+use clap::Parser;
+use edge_node::args::Args;
+use edge_node::config::{Config, ConfigError};
+use edge_node::node::Node;
+use nearlight_kit::shutdown::{Drained, Shutdown};
+use std::process::ExitCode;
+
+/// The command line or the configuration is wrong (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match Config::load(&args, &edge_node::preflight::host()) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    if args.check_config {
+        return print(&serde_json::json!(config));
+    }
+    match run(config) {
+        Ok(Drained::Clean) => ExitCode::SUCCESS,
+        Ok(Drained::Overrun { .. }) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<Drained> {
+    nearlight_kit::telemetry::init("edge-node")?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals();
+    let mut node = Node::start(config, shutdown).await?;
+    if node.ready().await {
+        print(&serde_json::json!({"ready": {
+            "node": node.id,
+            "rtc_port": node.rtc_port,
+            "admin": node.admin,
+        }}));
+    }
+    Ok(node.stopped().await)
+}
+
+#[allow(clippy::print_stdout, reason = "this line is the program's interface")]
+fn print(line: &serde_json::Value) -> ExitCode {
+    println!("{line}");
+    ExitCode::SUCCESS
+}
+
+#[allow(
+    clippy::print_stderr,
+    reason = "logging starts after the configuration"
+)]
+fn refuse(error: &ConfigError) -> ExitCode {
+    eprintln!("edge-node: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        eprintln!("  {error}");
+        source = error.source();
+    }
+    ExitCode::from(EXIT_USAGE)
+}

@@ -1,0 +1,506 @@
+//! The agent: the one owner of everything that sessions share.
+//!
+//! ```text
+//!   control stream --orders, WHEP--> ,-------, --stop, events--> session tasks (one each)
+//!   transport ------events---------> | agent | <--reports, ends------'
+//!   admin ----------questions------> '-------' --reports, acks, answers--> control stream
+//! ```
+//!
+//! - [`orders`]: start and stop, and what is answered to them.
+//! - [`viewers`]: WHEP requests, passed on to the transport.
+//!
+//! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
+//! replies it makes itself. A session is journalled before it is started and released after nothing
+//! of it is left; `Start` is acked after the first, `Stop` after the second. Losing the broker ends
+//! no session until the grace time is over.
+//!
+//! **Order of a drain.** Take no more sessions and say so; end all sessions; report their ends;
+//! stop the transport; close the control stream.
+//!
+//! **What it does not know:** sockets, containers, how a session is started.
+
+mod orders;
+mod viewers;
+
+use crate::board::Board;
+use crate::control;
+use crate::grant::GrantKeys;
+use crate::identity::Identity;
+use crate::inventory::Inventory;
+use crate::journal::Journal;
+use crate::limits::DRAIN_DEADLINE;
+use crate::meters;
+use crate::session::driver::{Driver, Handle, Update, View};
+use crate::session::host::Host;
+use crate::session::machine::{Ending, Event};
+use crate::session::record::Record;
+use crate::streams::{CounterBoard, Totals};
+use futures_util::FutureExt;
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{FromEdge, RunningSession, SessionReport, ToEdge};
+use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
+use nearlight_protocol::unit::U64;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Everything that the agent hears.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The transport.
+    Transport(nearlight_transport::Event),
+    /// The control stream.
+    Control(control::Event),
+    /// A session's task.
+    Session {
+        /// Which.
+        session: SessionId,
+        /// What.
+        update: Update,
+    },
+    /// The admin listener.
+    ListSessions(oneshot::Sender<Vec<SessionView>>),
+}
+
+/// A session as `/sessions` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct SessionView {
+    session: SessionId,
+    app: String,
+    slot: SlotId,
+    epoch: U64,
+    ready: bool,
+    attachment: Option<AttachmentId>,
+    #[serde(flatten)]
+    view: View,
+    #[serde(flatten)]
+    counters: Totals,
+}
+
+/// What the agent is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) host: Arc<Host>,
+    pub(crate) identity: Identity,
+    pub(crate) journal: Journal,
+    pub(crate) inventory: Inventory,
+    pub(crate) counters: CounterBoard,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) inbox: mpsc::Receiver<Message>,
+    /// The other end of `inbox`, for the tasks that the agent starts.
+    pub(crate) address: mpsc::Sender<Message>,
+    /// Told once, after the first welcome.
+    pub(crate) ready: oneshot::Sender<()>,
+}
+
+/// The agent.
+pub(crate) struct Agent {
+    host: Arc<Host>,
+    identity: Identity,
+    journal: Journal,
+    inventory: Inventory,
+    counters: CounterBoard,
+    shutdown: Shutdown,
+    inbox: mpsc::Receiver<Message>,
+    address: mpsc::Sender<Message>,
+    ready: Option<oneshot::Sender<()>>,
+    sessions: BTreeMap<SessionId, Live>,
+    board: Board,
+    keys: Option<GrantKeys>,
+    link: Link,
+    grace: Duration,
+    draining: bool,
+}
+
+/// A session that runs, starts or ends.
+struct Live {
+    app: String,
+    slot: SlotId,
+    epoch: U64,
+    grant: String,
+    ready: bool,
+    attachment: Option<AttachmentId>,
+    handle: Handle,
+    /// `Stop` commands to ack once it is over.
+    stops: Vec<U64>,
+}
+
+/// The way to the broker.
+enum Link {
+    Up(mpsc::Sender<FromEdge>),
+    Down { since: Instant },
+}
+
+impl Agent {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let grace = Duration::from_secs(parts.host.config.grace_s.into());
+        meters::slots(parts.identity.slots.len());
+        Self {
+            host: parts.host,
+            identity: parts.identity,
+            journal: parts.journal,
+            inventory: parts.inventory,
+            counters: parts.counters,
+            shutdown: parts.shutdown,
+            inbox: parts.inbox,
+            address: parts.address,
+            ready: Some(parts.ready),
+            sessions: BTreeMap::new(),
+            board: Board::default(),
+            keys: None,
+            link: Link::Down {
+                since: Instant::now(),
+            },
+            grace,
+            draining: false,
+        }
+    }
+
+    /// Takes over a session whose worker and app run.
+    pub(crate) fn adopt(&mut self, record: Record, worker: crate::process::Process) {
+        tracing::info!(session_id = %record.session, "session adopted");
+        meters::session_adopted();
+        let (driver, handle) = Driver::adopted(
+            self.host.clone(),
+            record.clone(),
+            self.address.clone(),
+            worker,
+        );
+        self.own(record, driver, handle);
+    }
+
+    /// Remembers, for the broker, a session that an earlier agent left and that is cleared away.
+    pub(crate) fn lost(&mut self, session: &SessionId, epoch: U64, ending: Ending) {
+        tracing::warn!(session_id = %session, reason = ?ending.reason, detail = %ending.detail, "session lost");
+        self.release(session);
+        meters::session_ended(ending.reason);
+        self.post(session, epoch, ended(ending));
+    }
+
+    /// Runs until the shutdown token is cancelled and the drain is done.
+    pub(crate) async fn run(mut self) {
+        let stop = self.shutdown.token();
+        loop {
+            let grace_over = match &self.link {
+                Link::Down { since } if !self.sessions.is_empty() => Some(*since + self.grace),
+                Link::Down { .. } | Link::Up(_) => None,
+            };
+            tokio::select! {
+                Some(message) = self.inbox.recv() => self.hear(message),
+                () = until(grace_over) => self.give_up_on_broker(),
+                () = stop.cancelled() => break,
+            }
+        }
+        self.drain().await;
+    }
+
+    async fn drain(mut self) {
+        self.draining = true;
+        self.say(FromEdge::Draining);
+        self.stop_all(EndReason::NodeDrained);
+        let deadline = Instant::now() + DRAIN_DEADLINE;
+        while !self.sessions.is_empty() {
+            tokio::select! {
+                Some(message) = self.inbox.recv() => self.hear(message),
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::error!(left = self.sessions.len(), "sessions did not end in time; the next start of this node clears them away");
+                    break;
+                }
+            }
+        }
+        let transport = self.host.transport.clone();
+        if tokio::task::spawn_blocking(move || transport.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::error!("the transport did not shut down");
+        }
+        // Dropping `self` closes the control stream, once everything said on it is sent.
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Transport(event) => self.hear_transport(event),
+            Message::Control(event) => self.hear_control(event),
+            Message::Session { session, update } => match update {
+                Update::Report(event) => self.reported(&session, event),
+                Update::Ended(ending) => self.session_over(&session, ending),
+            },
+            Message::ListSessions(reply) => {
+                // Somebody who asks and does not wait for the answer gets none.
+                let _ = reply.send(self.views());
+            }
+        }
+    }
+
+    fn hear_control(&mut self, event: control::Event) {
+        match event {
+            control::Event::Attached {
+                welcome,
+                images,
+                out,
+            } => {
+                match GrantKeys::from_jwks(&welcome.jwks) {
+                    Ok(keys) => self.keys = Some(keys),
+                    Err(error) => {
+                        tracing::error!(%error, "no grant can be verified; orders to start are denied")
+                    }
+                }
+                self.grace = Duration::from_secs(welcome.grace_s.into());
+                self.inventory.images = images;
+                self.link = Link::Up(out);
+                meters::control_attached(true);
+                tracing::info!(heartbeat_s = welcome.heartbeat_s, "attached to the broker");
+                self.introduce();
+            }
+            control::Event::Images(images) => {
+                self.inventory.images = images;
+                self.say_inventory();
+            }
+            control::Event::Said(said) => self.hear_broker(*said),
+            control::Event::Detached => self.link_down(),
+        }
+    }
+
+    fn hear_broker(&mut self, said: ToEdge) {
+        match said {
+            ToEdge::Command { command, order } => self.ordered(command, order),
+            ToEdge::Whep {
+                request,
+                session,
+                action,
+            } => self.whep(request, &session, action),
+            ToEdge::EndingSoon {
+                session,
+                reason,
+                in_s,
+            } => self.warn_viewer(session, reason, in_s),
+            // The control stream deals with these itself.
+            ToEdge::Welcome(_) | ToEdge::Refused { .. } | ToEdge::GoAway { .. } => {}
+        }
+    }
+
+    fn hear_transport(&mut self, event: nearlight_transport::Event) {
+        use nearlight_transport::Event as Transport;
+        match event {
+            Transport::WorkerReady { session, ready } => {
+                tracing::debug!(session_id = %session, encoders = ?ready.encoders, "desktop ready");
+                self.pass_on(&session, Event::DesktopReady);
+            }
+            Transport::FirstFrame { session } => self.pass_on(&session, Event::FirstFrame),
+            Transport::WorkerFailed { session, failed } => {
+                self.pass_on(&session, Event::WorkerFailed(failed));
+            }
+            Transport::WorkerGone { session } => {
+                let detail = String::new();
+                self.pass_on(&session, Event::WorkerGone { detail });
+            }
+            Transport::Attached {
+                session,
+                attachment,
+            } => {
+                if let Some(live) = self.sessions.get_mut(&session) {
+                    live.attachment = Some(attachment.clone());
+                    self.reported(&session, SessionReport::Attached { attachment });
+                }
+            }
+            Transport::Detached {
+                session,
+                attachment,
+            } => {
+                if let Some(live) = self.sessions.get_mut(&session) {
+                    if live.attachment.as_ref() == Some(&attachment) {
+                        live.attachment = None;
+                    }
+                    self.reported(&session, SessionReport::Detached { attachment });
+                }
+            }
+            Transport::InputSeen { session } => {
+                self.reported(&session, SessionReport::InputSeen);
+            }
+            // Kept on the counter board by the callback.
+            Transport::Counters { .. } => {}
+        }
+    }
+
+    fn pass_on(&mut self, session: &SessionId, event: Event) {
+        let Some(live) = self.sessions.get(session) else {
+            return;
+        };
+        if let Err(error) = live.handle.events.try_send(event) {
+            // A session's task waits for nothing but its inbox; it may have just ended.
+            tracing::debug!(session_id = %session, %error, "a session hears no more");
+        }
+    }
+
+    fn reported(&mut self, session: &SessionId, event: SessionReport) {
+        let Some(live) = self.sessions.get_mut(session) else {
+            return;
+        };
+        live.ready |= event == SessionReport::Ready;
+        let epoch = live.epoch;
+        self.post(session, epoch, event);
+    }
+
+    fn session_over(&mut self, session: &SessionId, ending: Ending) {
+        let Some(live) = self.sessions.remove(session) else {
+            return;
+        };
+        self.release(session);
+        self.counters.remove(session);
+        meters::session_ended(ending.reason);
+        meters::sessions(self.sessions.len());
+        self.post(session, live.epoch, ended(ending));
+        for command in live.stops {
+            self.ack_done(command);
+        }
+    }
+
+    /// Runs a session's task, and makes sure that its end is heard whatever happens to it.
+    fn own(&mut self, record: Record, driver: Driver, handle: Handle) {
+        let live = Live {
+            app: record.app.id.to_string(),
+            slot: record.slot.clone(),
+            epoch: record.epoch,
+            grant: record.grant.clone(),
+            ready: record.ready,
+            attachment: None,
+            handle,
+            stops: Vec::new(),
+        };
+        let session = record.session.clone();
+        self.sessions.insert(session.clone(), live);
+        meters::sessions(self.sessions.len());
+        let (host, agent) = (self.host.clone(), self.address.clone());
+        self.shutdown.spawn(async move {
+            let ending = match AssertUnwindSafe(driver.run()).catch_unwind().await {
+                Ok(ending) => ending,
+                Err(_panic) => crate::adopt::clear_after_panic(&host, &record).await,
+            };
+            let update = Update::Ended(ending);
+            // The agent outlives every session, except in a drain that ran out of time.
+            let _ = agent.send(Message::Session { session, update }).await;
+        });
+    }
+
+    fn introduce(&mut self) {
+        self.say_inventory();
+        let sessions = self
+            .sessions
+            .iter()
+            .map(|(session, live)| RunningSession {
+                session: session.clone(),
+                grant: live.grant.clone(),
+                attached: live.attachment.is_some(),
+                ready: live.ready,
+            })
+            .collect();
+        // The ends first: a session that is not among the running ones would be taken for lost.
+        for message in self.board.ended() {
+            self.say(message);
+        }
+        self.say(FromEdge::Running { sessions });
+        for message in self.board.live() {
+            self.say(message);
+        }
+        if self.draining {
+            self.say(FromEdge::Draining);
+        }
+        if let Some(ready) = self.ready.take() {
+            // Whoever started us may have stopped listening.
+            let _ = ready.send(());
+        }
+    }
+
+    fn say_inventory(&mut self) {
+        let inventory = self.inventory.describe(&self.identity, &self.journal);
+        self.say(FromEdge::Inventory(inventory));
+    }
+
+    fn post(&mut self, session: &SessionId, epoch: U64, event: SessionReport) {
+        let message = self.board.post(session, epoch, event);
+        self.say(message);
+    }
+
+    /// Says something if a stream is up. One that does not keep up is dropped: the next one begins
+    /// with the newest state of everything.
+    fn say(&mut self, message: FromEdge) {
+        let Link::Up(out) = &self.link else { return };
+        match out.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!("the control stream is behind; closing it");
+                self.link_down();
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => self.link_down(),
+        }
+    }
+
+    fn link_down(&mut self) {
+        if matches!(self.link, Link::Up(_)) {
+            self.link = Link::Down {
+                since: Instant::now(),
+            };
+            meters::control_attached(false);
+        }
+    }
+
+    fn give_up_on_broker(&mut self) {
+        tracing::warn!(
+            grace_s = self.grace.as_secs(),
+            sessions = self.sessions.len(),
+            "no broker for the grace time; ending all sessions"
+        );
+        self.stop_all(EndReason::NodeLost);
+        // Begins anew: sessions that are adopted or started later have a grace time of their own.
+        self.link = Link::Down {
+            since: Instant::now(),
+        };
+    }
+
+    fn stop_all(&mut self, reason: EndReason) {
+        for live in self.sessions.values() {
+            live.handle.stop.send_replace(Some(reason));
+        }
+    }
+
+    fn release(&mut self, session: &SessionId) {
+        if let Err(error) = self.journal.release(session) {
+            tracing::error!(%error, session_id = %session, "cannot write the journal; the next start of this node does it");
+        }
+    }
+
+    fn views(&self) -> Vec<SessionView> {
+        self.sessions
+            .iter()
+            .map(|(session, live)| SessionView {
+                session: session.clone(),
+                app: live.app.clone(),
+                slot: live.slot.clone(),
+                epoch: live.epoch,
+                ready: live.ready,
+                attachment: live.attachment.clone(),
+                view: live.handle.view.borrow().clone(),
+                counters: self.counters.of(session),
+            })
+            .collect()
+    }
+}
+
+fn ended(ending: Ending) -> SessionReport {
+    SessionReport::Ended {
+        reason: ending.reason,
+        detail: ending.detail,
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

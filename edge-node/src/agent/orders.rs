@@ -1,0 +1,237 @@
+//! Start and stop. Both may come twice: the second time answers like the first.
+
+use super::{Agent, Live};
+use crate::meters;
+use crate::session::driver::Driver;
+use crate::session::record::Record;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Order, Start};
+use nearlight_protocol::grant::Grant;
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::unit::U64;
+use nearlight_session::{Admission, Epoch};
+
+/// Longest xkb layout that is passed on, such as `us(altgr-intl)`.
+const LAYOUT_BYTES_MAX: usize = 64;
+
+/// Why an order is not carried out.
+struct Denied {
+    reason: DenyReason,
+    detail: String,
+}
+
+impl Agent {
+    pub(super) fn ordered(&mut self, command: U64, order: Order) {
+        match order {
+            Order::Start(start) => match self.start(*start) {
+                Ok(()) => self.ack_done(command),
+                Err(denied) => {
+                    tracing::warn!(reason = ?denied.reason, detail = %denied.detail, "start denied");
+                    meters::start_denied(denied.reason);
+                    let outcome = AckOutcome::Denied {
+                        reason: denied.reason,
+                        detail: denied.detail,
+                    };
+                    self.say(FromEdge::Ack { command, outcome });
+                }
+            },
+            Order::Stop { session, reason } => self.stop(command, &session, reason),
+        }
+    }
+
+    pub(super) fn ack_done(&mut self, command: U64) {
+        let outcome = AckOutcome::Done;
+        self.say(FromEdge::Ack { command, outcome });
+    }
+
+    fn start(&mut self, start: Start) -> Result<(), Denied> {
+        let grant = self.verify(&start)?;
+        if let Some(live) = self.sessions.get(&grant.session) {
+            return if live.epoch == grant.epoch {
+                Ok(())
+            } else {
+                Err(denied(
+                    DenyReason::SlotBusy,
+                    "the session runs here under another epoch",
+                ))
+            };
+        }
+        if self.draining {
+            return Err(denied(DenyReason::Draining, "this node shuts down"));
+        }
+        let epoch = Epoch::from(grant.epoch);
+        let admission = self
+            .journal
+            .admit(&grant.slot, epoch, &grant.session)
+            .map_err(|error| {
+                tracing::error!(%error, "cannot write the epoch journal; starting nothing");
+                // The epoch is burnt: only a newer one can start this session.
+                denied(
+                    DenyReason::EpochOld,
+                    "the node cannot write its epoch journal",
+                )
+            })?;
+        match admission {
+            Admission::Admit => {
+                self.launch(start, grant);
+                Ok(())
+            }
+            Admission::Already => {
+                // It ran and is over. Say again how, for that report may be what was lost.
+                if let Some(end) = self.board.end_of(&grant.session) {
+                    self.say(end);
+                }
+                Ok(())
+            }
+            Admission::Deny(denial) => Err(denied(denial.into(), denial)),
+        }
+    }
+
+    fn verify(&self, start: &Start) -> Result<Grant, Denied> {
+        let invalid = |detail: String| denied(DenyReason::GrantInvalid, detail);
+        let keys = self
+            .keys
+            .as_ref()
+            .ok_or_else(|| invalid("the broker's welcome had no usable key".to_owned()))?;
+        let grant = keys
+            .verify(&start.grant, &self.identity)
+            .map_err(|error| invalid(error.to_string()))?;
+        if grant.session != start.session {
+            return Err(invalid("the grant is for another session".to_owned()));
+        }
+        check_start(start).map_err(|detail| invalid(detail.to_owned()))?;
+        Ok(grant)
+    }
+
+    fn launch(&mut self, start: Start, grant: Grant) {
+        let slot_index = self
+            .identity
+            .slots
+            .iter()
+            .position(|slot| *slot == grant.slot)
+            .expect("the grant was verified to be for one of our slots");
+        let record = Record {
+            dir: self.host.config.run.join(start.session.as_str()),
+            session: start.session,
+            slot: grant.slot,
+            slot_index,
+            epoch: grant.epoch,
+            grant: start.grant,
+            user: grant.user,
+            app: start.app,
+            display: start.display,
+            keyboard_layout: start.keyboard_layout,
+            started_ms: nearlight_kit::clock::unix_ms(),
+            worker: None,
+            running: None,
+            ready: false,
+        };
+        meters::session_started();
+        let (driver, handle) =
+            Driver::fresh(self.host.clone(), record.clone(), self.address.clone());
+        self.own(record, driver, handle);
+    }
+
+    fn stop(&mut self, command: U64, session: &SessionId, reason: EndReason) {
+        match self.sessions.get_mut(session) {
+            Some(live) => {
+                remember_stop(live, command);
+                // The first reason stays: the task reads it once.
+                live.handle.stop.send_if_modified(|wish| {
+                    let first = wish.is_none();
+                    *wish = wish.or(Some(reason));
+                    first
+                });
+            }
+            None => {
+                if let Some(end) = self.board.end_of(session) {
+                    self.say(end);
+                }
+                self.ack_done(command);
+            }
+        }
+    }
+}
+
+/// A command that is sent again while the session ends is acked once.
+fn remember_stop(live: &mut Live, command: U64) {
+    if !live.stops.contains(&command) {
+        live.stops.push(command);
+    }
+}
+
+/// What the catalogue checks too, checked again: this is where it becomes arguments and mounts.
+fn check_start(start: &Start) -> Result<(), &'static str> {
+    if !start.display.is_valid() {
+        return Err("the display is out of range");
+    }
+    if start.app.launch.command.is_empty() {
+        return Err("the app has no command");
+    }
+    let layout = &start.keyboard_layout;
+    let layout_valid = (1..=LAYOUT_BYTES_MAX).contains(&layout.len())
+        && layout
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-,()+:".contains(&b))
+        && !layout.starts_with('-');
+    if !layout_valid {
+        return Err("the keyboard layout is not an xkb layout");
+    }
+    let saves_valid = start.app.saves.as_deref().is_none_or(|saves| {
+        saves.starts_with('/')
+            && saves.len() > 1
+            && !saves
+                .split('/')
+                .skip(1)
+                .any(|part| matches!(part, "" | "." | ".."))
+    });
+    if !saves_valid {
+        return Err("`saves` is not an absolute path without `.` and `..`");
+    }
+    Ok(())
+}
+
+fn denied(reason: DenyReason, detail: impl ToString) -> Denied {
+    Denied {
+        reason,
+        detail: detail.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::app::DisplayMode;
+
+    fn start() -> Start {
+        Start {
+            session: nearlight_kit::ids::session(),
+            grant: String::new(),
+            app: crate::runtime::plan::test::spec(&["/bin/app"]),
+            display: DisplayMode::default(),
+            keyboard_layout: "us(altgr-intl)".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_becomes_arguments_and_mounts_is_checked() {
+        check_start(&start()).unwrap();
+        let mut good = start();
+        good.app.saves = Some("/home/player/.x/y".to_owned());
+        check_start(&good).unwrap();
+
+        let refuse = |change: &dyn Fn(&mut Start)| {
+            let mut bad = start();
+            change(&mut bad);
+            check_start(&bad).unwrap_err();
+        };
+        refuse(&|s| s.display.width = 1);
+        refuse(&|s| s.app.launch.command.clear());
+        for layout in ["", "--dir", "us;x", "us\n", &"x".repeat(65)] {
+            refuse(&|s| s.keyboard_layout = layout.to_owned());
+        }
+        for saves in ["", "/", "x", "/a/../b", "/a//b", "/a/"] {
+            refuse(&|s| s.app.saves = Some(saves.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Viewers: WHEP requests that the broker relays, and warnings that go to the browser.
+
+use super::{Agent, Link};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{FromEdge, WhepAction, WhepRefusal, WhepResult};
+use nearlight_protocol::id::{RequestId, SessionId};
+use nearlight_protocol::limits::SDP_BYTES_MAX;
+use nearlight_protocol::notice::Notice;
+
+impl Agent {
+    pub(super) fn whep(&mut self, request: RequestId, session: &SessionId, action: WhepAction) {
+        if let Err(result) = self.check_whep(session, &action) {
+            self.say(FromEdge::WhepAnswer { request, result });
+            return;
+        }
+        let Link::Up(out) = &self.link else { return };
+        let out = out.clone();
+        // Runs on the transport's thread, so it must not wait. A broker whose stream is full or
+        // gone has given up on the request anyway.
+        let reply = move |result| {
+            let _ = out.try_send(FromEdge::WhepAnswer { request, result });
+        };
+        let transport = &self.host.transport;
+        let session = session.clone();
+        match action {
+            WhepAction::Offer {
+                attachment,
+                sdp,
+                take_over,
+            } => transport.offer(session, attachment, sdp, take_over, reply),
+            WhepAction::Patch {
+                attachment,
+                fragment,
+            } => transport.patch(session, attachment, fragment, reply),
+            WhepAction::Delete { attachment } => transport.delete(session, attachment, reply),
+        }
+    }
+
+    pub(super) fn warn_viewer(&self, session: SessionId, reason: EndReason, in_s: u32) {
+        let notice = Notice::EndingSoon { reason, in_s };
+        self.host.transport.notify(session, notice);
+    }
+
+    fn check_whep(&self, session: &SessionId, action: &WhepAction) -> Result<(), WhepResult> {
+        let Some(live) = self.sessions.get(session) else {
+            return Err(refused(
+                WhepRefusal::NotFound,
+                "the session does not run on this node",
+            ));
+        };
+        let (is_offer, text) = match action {
+            WhepAction::Offer { sdp, .. } => (true, sdp.as_str()),
+            WhepAction::Patch { fragment, .. } => (false, fragment.as_str()),
+            WhepAction::Delete { .. } => (false, ""),
+        };
+        if is_offer && !live.ready {
+            return Err(refused(
+                WhepRefusal::NotReady,
+                "the session has no picture yet; wait until it is ready",
+            ));
+        }
+        if text.len() > SDP_BYTES_MAX {
+            return Err(refused(WhepRefusal::InvalidOffer, "the SDP is too large"));
+        }
+        Ok(())
+    }
+}
+
+fn refused(reason: WhepRefusal, detail: &str) -> WhepResult {
+    WhepResult::Refused {
+        reason,
+        detail: detail.to_owned(),
+    }
+}

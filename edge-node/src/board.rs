@@ -1,0 +1,147 @@
+//! What the broker should know of each session: the newest state, whoever hears it.
+//!
+//! Reports are not queued. While no stream is up, and when one comes up, only the newest state of a
+//! session matters: how far it is, who is attached, or that it ended and why. Ended sessions are
+//! kept for a while, for a report that was sent may not have arrived.
+//!
+//! **Invariant.** Bounded: one entry a live session, and the last
+//! [`ENDED_KEPT_MAX`](crate::limits::ENDED_KEPT_MAX) ended ones.
+
+use crate::limits::ENDED_KEPT_MAX;
+use nearlight_protocol::control::{FromEdge, SessionReport};
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::unit::U64;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The newest state of each session.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    live: BTreeMap<SessionId, Newest>,
+    ended: VecDeque<FromEdge>,
+}
+
+#[derive(Debug, Default)]
+struct Newest {
+    epoch: U64,
+    stage: Option<SessionReport>,
+    attachment: Option<SessionReport>,
+}
+
+impl Board {
+    /// Takes a report, and returns it as the message to send if a stream is up.
+    pub(crate) fn post(
+        &mut self,
+        session: &SessionId,
+        epoch: U64,
+        event: SessionReport,
+    ) -> FromEdge {
+        let message = report(session, epoch, event.clone());
+        let newest = self.live.entry(session.clone()).or_default();
+        newest.epoch = epoch;
+        match event {
+            SessionReport::Progress { .. } | SessionReport::Ready => newest.stage = Some(event),
+            SessionReport::Attached { .. } | SessionReport::Detached { .. } => {
+                newest.attachment = Some(event);
+            }
+            // Of no use later.
+            SessionReport::InputSeen => {}
+            SessionReport::Ended { .. } => {
+                self.live.remove(session);
+                if self.ended.len() == ENDED_KEPT_MAX {
+                    self.ended.pop_front();
+                }
+                self.ended.push_back(message.clone());
+            }
+        }
+        message
+    }
+
+    /// On a fresh stream, before it is said what runs: how the rest ended.
+    pub(crate) fn ended(&self) -> Vec<FromEdge> {
+        self.ended.iter().cloned().collect()
+    }
+
+    /// On a fresh stream, after it is said what runs: how far each is.
+    pub(crate) fn live(&self) -> Vec<FromEdge> {
+        let stages = self.live.iter().flat_map(|(session, newest)| {
+            [&newest.stage, &newest.attachment]
+                .into_iter()
+                .flatten()
+                .map(|event| report(session, newest.epoch, event.clone()))
+        });
+        stages.collect()
+    }
+
+    /// The report of a session's end, if it ended not too long ago.
+    pub(crate) fn end_of(&self, wanted: &SessionId) -> Option<FromEdge> {
+        let is_it = |message: &&FromEdge| matches!(message, FromEdge::Report { session, .. } if session == wanted);
+        self.ended.iter().rev().find(is_it).cloned()
+    }
+}
+
+fn report(session: &SessionId, epoch: U64, event: SessionReport) -> FromEdge {
+    FromEdge::Report {
+        session: session.clone(),
+        epoch,
+        event,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::api::{EndReason, StartProgress};
+
+    fn progress() -> SessionReport {
+        SessionReport::Progress {
+            progress: StartProgress::StartingApp,
+        }
+    }
+
+    fn ended() -> SessionReport {
+        SessionReport::Ended {
+            reason: EndReason::AppExited,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_state_wins() {
+        let mut board = Board::default();
+        let session = nearlight_kit::ids::session();
+        let attachment = nearlight_kit::ids::attachment();
+        let detached = SessionReport::Detached {
+            attachment: attachment.clone(),
+        };
+        for event in [
+            progress(),
+            SessionReport::Ready,
+            SessionReport::InputSeen,
+            SessionReport::Attached { attachment },
+            detached.clone(),
+        ] {
+            board.post(&session, U64(1), event);
+        }
+        let expected = [
+            report(&session, U64(1), SessionReport::Ready),
+            report(&session, U64(1), detached),
+        ];
+        assert_eq!(board.live(), expected);
+        board.post(&session, U64(1), ended());
+        assert!(board.live().is_empty());
+        assert_eq!(board.ended(), [report(&session, U64(1), ended())]);
+        assert!(board.end_of(&session).is_some());
+    }
+
+    #[test]
+    fn ended_sessions_are_kept_to_a_bound() {
+        let mut board = Board::default();
+        let first = nearlight_kit::ids::session();
+        board.post(&first, U64(1), ended());
+        for _ in 0..ENDED_KEPT_MAX {
+            board.post(&nearlight_kit::ids::session(), U64(1), ended());
+        }
+        assert_eq!(board.ended().len(), ENDED_KEPT_MAX);
+        assert!(board.end_of(&first).is_none());
+    }
+}

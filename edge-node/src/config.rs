@@ -1,0 +1,313 @@
+//! The configuration: `configs/edge-node.toml` is the document and the default.
+//!
+//! [`parsed`] mirrors the file; [`Config`] is what passed the checks, with every derived value
+//! filled in. Nothing reads a setting from anywhere else.
+
+use crate::args::Args;
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// The commented defaults that the program carries.
+pub const DEFAULTS: &str = include_str!("../../configs/edge-node.toml");
+
+/// What the operator decided, checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// The node's name for people.
+    pub name: String,
+    /// Where it is.
+    pub region: String,
+    /// The broker's node listener, `HOST:PORT`.
+    pub broker: String,
+    /// The name in the broker's certificate.
+    pub broker_server_name: String,
+    /// Seconds without a broker for which sessions are kept, until a welcome says otherwise.
+    pub grace_s: u32,
+    /// Where to listen for media, one address a family, one port.
+    pub rtc_bind: Vec<SocketAddr>,
+    /// Addresses written into answers.
+    pub rtc_advertise: Vec<IpAddr>,
+    /// STUN servers.
+    pub rtc_stun: Vec<SocketAddr>,
+    /// Bit rate of a new attachment, kbit/s.
+    pub kbps_start: u32,
+    /// Sessions at a time.
+    pub slots: usize,
+    /// CPU that sessions may use.
+    pub cpu_milli: u32,
+    /// Memory that sessions may use.
+    pub mem_mib: u32,
+    /// How apps run.
+    pub runtime: RuntimeChoice,
+    /// Seconds to the first picture.
+    pub start_timeout_s: u32,
+    /// Threads of a software encoder.
+    pub worker_threads: u32,
+    /// Where the admin listener binds.
+    pub admin: SocketAddr,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where sockets are.
+    pub run: PathBuf,
+    /// Where the certificates are.
+    pub pki: PathBuf,
+    /// The session worker's program.
+    pub worker: PathBuf,
+}
+
+/// How apps run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeChoice {
+    /// Docker if an engine answers, else the sandbox.
+    Auto,
+    /// Docker or nothing.
+    Docker,
+    /// The sandbox in any case.
+    Sandbox,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file is wrong.
+    #[error(transparent)]
+    File(#[from] nearlight_kit::config::ConfigError),
+    /// A value is out of its range.
+    #[error("`{key}` is {value}; it takes {range}")]
+    Range {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// The broker's address has no port.
+    #[error("`broker.address` is `{0}`; it takes HOST:PORT, such as broker.example:8443")]
+    BrokerAddress(String),
+    /// The admin listener would be reachable from outside.
+    #[error("`admin.listen` is {0}; it must be a loopback address, for it has no authentication")]
+    AdminNotLoopback(SocketAddr),
+    /// The sockets' paths would be too long for the kernel.
+    #[error("--run {} is too long: the sockets in it must fit in 107 bytes; choose a shorter one", .0.display())]
+    RunTooLong(PathBuf),
+    /// Where this program lies cannot be told.
+    #[error("cannot find this program's own path; give --worker")]
+    NoExecutable(#[source] std::io::Error),
+    /// The working directory is gone.
+    #[error("cannot make {} absolute", path.display())]
+    NotAbsolute {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+mod parsed {
+    use super::RuntimeChoice;
+    use serde::Deserialize;
+    use std::net::{IpAddr, SocketAddr};
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct File {
+        pub(super) name: String,
+        pub(super) region: String,
+        pub(super) broker: Broker,
+        pub(super) rtc: Rtc,
+        pub(super) slots: Slots,
+        pub(super) runtime: Runtime,
+        pub(super) worker: Worker,
+        pub(super) admin: Admin,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Broker {
+        pub(super) address: String,
+        pub(super) server_name: String,
+        pub(super) grace_s: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Rtc {
+        pub(super) port: u16,
+        pub(super) bind: Vec<IpAddr>,
+        pub(super) advertise: Vec<IpAddr>,
+        pub(super) stun: Vec<SocketAddr>,
+        pub(super) kbps_start: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Slots {
+        pub(super) count: u32,
+        pub(super) cpu_milli: u32,
+        pub(super) mem_mib: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Runtime {
+        pub(super) kind: RuntimeChoice,
+        pub(super) start_timeout_s: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Worker {
+        pub(super) threads: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Admin {
+        pub(super) listen: SocketAddr,
+    }
+}
+
+/// What the host has, for the values that the operator left to us.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// CPU cores that this process may use.
+    pub cores: u32,
+    /// Memory, MiB.
+    pub mem_mib: u32,
+    /// Whether we are root.
+    pub root: bool,
+}
+
+impl Config {
+    /// Defaults, the operator's file, the flags, in this order; then every check.
+    pub fn load(args: &Args, host: &Host) -> Result<Self, ConfigError> {
+        let file: parsed::File = nearlight_kit::config::load(DEFAULTS, args.config.as_deref())?;
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).map_err(|source| ConfigError::NotAbsolute {
+                path: path.clone(),
+                source,
+            })
+        };
+        let data = absolute(&args.data)?;
+        let run = match &args.run {
+            Some(run) => absolute(run)?,
+            None => default_run(&data, host.root),
+        };
+        let worker = match &args.worker {
+            Some(worker) => absolute(worker)?,
+            None => std::env::current_exe()
+                .map_err(ConfigError::NoExecutable)?
+                .with_file_name("edge-worker"),
+        };
+        let port = args.rtc_port.unwrap_or(file.rtc.port);
+        let derive = |given: u32, derived: u32| if given == 0 { derived } else { given };
+        let config = Self {
+            name: if file.name.is_empty() {
+                host.name.clone()
+            } else {
+                file.name
+            },
+            region: file.region,
+            broker: args.broker.clone().unwrap_or(file.broker.address),
+            broker_server_name: file.broker.server_name,
+            grace_s: file.broker.grace_s,
+            rtc_bind: (file.rtc.bind.iter())
+                .map(|ip| SocketAddr::new(*ip, port))
+                .collect(),
+            rtc_advertise: file.rtc.advertise,
+            rtc_stun: file.rtc.stun,
+            kbps_start: file.rtc.kbps_start,
+            slots: derive(file.slots.count, (host.cores / 2).max(2)) as usize,
+            cpu_milli: derive(file.slots.cpu_milli, host.cores.saturating_mul(1000)),
+            mem_mib: derive(
+                file.slots.mem_mib,
+                host.mem_mib.saturating_sub(1024).max(512),
+            ),
+            runtime: file.runtime.kind,
+            start_timeout_s: file.runtime.start_timeout_s,
+            worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
+            admin: args.admin.unwrap_or(file.admin.listen),
+            data,
+            run,
+            pki: absolute(&args.pki)?,
+            worker,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: u64, min: u64, max: u64, range| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(ConfigError::Range { key, value, range })
+            }
+        };
+        range(
+            "broker.grace_s",
+            self.grace_s.into(),
+            0,
+            86_400,
+            "0 to 86400",
+        )?;
+        range(
+            "rtc.kbps_start",
+            self.kbps_start.into(),
+            100,
+            100_000,
+            "100 to 100000",
+        )?;
+        range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
+        range(
+            "runtime.start_timeout_s",
+            self.start_timeout_s.into(),
+            5,
+            3600,
+            "5 to 3600",
+        )?;
+        range(
+            "worker.threads",
+            self.worker_threads.into(),
+            1,
+            64,
+            "0 to 64",
+        )?;
+        let with_port = self
+            .broker
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !with_port {
+            return Err(ConfigError::BrokerAddress(self.broker.clone()));
+        }
+        if !self.admin.ip().is_loopback() {
+            return Err(ConfigError::AdminNotLoopback(self.admin));
+        }
+        if self.run.as_os_str().len() > crate::session::RUN_DIR_BYTES_MAX {
+            return Err(ConfigError::RunTooLong(self.run.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// One directory a data directory, so that two nodes on one host do not meet, and short.
+fn default_run(data: &std::path::Path, root: bool) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    // FNV-1a: any stable hash will do, it only tells data directories apart.
+    let hash = data
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+    let base = if root {
+        PathBuf::from("/run")
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+    };
+    base.join(format!("nearlight-{hash:08x}"))
+}
+
+#[cfg(test)]
+#[path = "config/test.rs"]
+mod test;

@@ -1,0 +1,69 @@
+use super::*;
+use clap::Parser;
+
+fn host() -> Host {
+    Host {
+        name: "den".to_owned(),
+        cores: 8,
+        mem_mib: 16 * 1024,
+        root: true,
+    }
+}
+
+fn load(text: &str, flags: &[&str]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut line = vec!["edge-node", "--config", file.to_str().unwrap()];
+    line.extend(flags);
+    Config::load(&Args::parse_from(line), &host())
+}
+
+fn check_refused(text: &str, flags: &[&str], words: &str) {
+    let error = load(text, flags).unwrap_err().to_string();
+    assert!(error.contains(words), "{words:?} is not in {error:?}");
+}
+
+#[test]
+fn what_is_left_to_us_is_derived_from_the_host() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.name, "den");
+    assert_eq!(config.slots, 4);
+    assert_eq!(config.cpu_milli, 8000);
+    assert_eq!(config.mem_mib, 15 * 1024);
+    assert_eq!(config.worker_threads, 4);
+    assert!(config.run.starts_with("/run"));
+    assert_eq!(config.worker.file_name().unwrap(), "edge-worker");
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let config = load(
+        "[broker]\naddress = \"a:1\"\n[rtc]\nport = 5\n",
+        &["--broker", "b:2", "--rtc-port", "6"],
+    )
+    .unwrap();
+    assert_eq!(config.broker, "b:2");
+    assert_eq!(
+        config.rtc_bind,
+        ["0.0.0.0:6".parse::<SocketAddr>().unwrap()]
+    );
+}
+
+#[test]
+fn two_data_directories_have_two_run_directories() {
+    let one = default_run(std::path::Path::new("/a"), true);
+    let two = default_run(std::path::Path::new("/b"), true);
+    assert_ne!(one, two);
+}
+
+#[test]
+fn a_wrong_configuration_says_what_to_write() {
+    check_refused("[slots]\ncount = 257\n", &[], "`slots.count` is 257");
+    check_refused("[rtc]\nkbps_start = 5\n", &[], "100 to 100000");
+    check_refused("[broker]\naddress = \"here\"\n", &[], "HOST:PORT");
+    check_refused("[admin]\nlisten = \"0.0.0.0:1\"\n", &[], "loopback");
+    check_refused("[broker]\nadress = \"a:1\"\n", &[], "`broker.adress`");
+    let long = format!("/{}", "x".repeat(80));
+    check_refused("", &["--run", &long], "shorter");
+}

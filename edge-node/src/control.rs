@@ -1,0 +1,121 @@
+//! The control stream: the node dials the broker, says what it has, and takes orders.
+//!
+//! ```text
+//!  Dialling --welcome--> Attached --lost, GoAway, silent, behind--> Waiting --time--> Dialling
+//!      `------refused, failed, no welcome in time----------------->'
+//! ```
+//!
+//! - [`dial`]: TCP, mTLS, WebSocket, Hello, Welcome: within one deadline.
+//! - [`link`]: one attached stream, until it ends.
+//! - [`backoff`]: how long to wait before the next attempt.
+//! - [`load`]: what a heartbeat says of the host.
+//!
+//! **Invariants.** One stream at a time. Its loss touches no session. What the broker says goes to
+//! the agent's inbox in order; what the agent says waits in a bounded queue, and an agent that
+//! finds it full closes the stream: on the next one the newest state is said afresh.
+//!
+//! **What it does not know:** what an order makes the agent do.
+
+mod backoff;
+mod dial;
+mod link;
+mod load;
+
+use crate::agent::Message;
+use crate::limits::CONTROL_OUT_MAX;
+use crate::runtime::Runtime;
+use backoff::Backoff;
+pub(crate) use dial::Dialler;
+use link::LinkEnd;
+use nearlight_protocol::control::{FromEdge, ToEdge, Welcome};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What the control stream tells the agent.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The broker took us.
+    Attached {
+        /// What it said.
+        welcome: Box<Welcome>,
+        /// Images that are here.
+        images: Vec<String>,
+        /// To the broker, until this stream ends.
+        out: mpsc::Sender<FromEdge>,
+    },
+    /// It said something.
+    Said(Box<ToEdge>),
+    /// The images that are here have changed.
+    Images(Vec<String>),
+    /// The stream is over.
+    Detached,
+}
+
+/// Keeps the stream up until the agent is gone and everything it said is sent.
+pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc::Sender<Message>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let dialled = tokio::select! {
+            dialled = dialler.dial() => dialled,
+            () = agent.closed() => return,
+        };
+        let end = match dialled {
+            Ok(dialled) => {
+                backoff.welcomed(&dialled.welcome);
+                attached(dialled, &runtime, &agent).await
+            }
+            Err(error) => error.into(),
+        };
+        if agent.is_closed() {
+            return;
+        }
+        let wait = match end.retry_after {
+            Some(wait) => wait,
+            None => backoff.next(&mut rand::rng()),
+        };
+        tracing::warn!(
+            broker = %dialler.address(),
+            reason = %end.reason,
+            wait_ms = wait.as_millis(),
+            "no control stream; dialling again"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = agent.closed() => return,
+        }
+    }
+}
+
+async fn attached(
+    dialled: dial::Dialled,
+    runtime: &Arc<dyn Runtime>,
+    agent: &mpsc::Sender<Message>,
+) -> LinkEnd {
+    let images = runtime.images().await;
+    let (out, outbox) = mpsc::channel(CONTROL_OUT_MAX);
+    let heartbeat = Duration::from_secs(dialled.welcome.heartbeat_s.max(1).into());
+    let event = Event::Attached {
+        welcome: Box::new(dialled.welcome),
+        images: images.clone(),
+        out,
+    };
+    if agent.send(Message::Control(event)).await.is_err() {
+        return LinkEnd::because("this node stops");
+    }
+    let link = link::Link {
+        socket: dialled.socket,
+        outbox,
+        heartbeat,
+        images,
+    };
+    let end = link.run(runtime.as_ref(), agent).await;
+    // The agent is gone only when the process ends.
+    let _ = agent.send(Message::Control(Event::Detached)).await;
+    end
+}
+
+/// Memory of this host, MiB.
+pub(crate) fn host_mem_mib() -> u32 {
+    load::mem_mib("MemTotal:").unwrap_or(1024)
+}

@@ -1,0 +1,100 @@
+//! What the node has, as it tells the broker: claims, until somebody proves them.
+
+use crate::config::Config;
+use crate::encoders::Encoder;
+use crate::gpu::Gpus;
+use crate::identity::Identity;
+use crate::journal::Journal;
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control;
+
+/// What the node has beside its slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Inventory {
+    cpu_milli: u32,
+    mem_mib: u32,
+    gpu: GpuClass,
+    gpu_models: Vec<String>,
+    encoders: Vec<String>,
+    runtime: &'static str,
+    /// Images that are here; looked at again now and then.
+    pub(crate) images: Vec<String>,
+}
+
+impl Inventory {
+    pub(crate) fn new(
+        config: &Config,
+        gpus: &Gpus,
+        encoders: &[Encoder],
+        runtime: &'static str,
+    ) -> Self {
+        Self {
+            cpu_milli: config.cpu_milli,
+            mem_mib: config.mem_mib,
+            gpu: class(gpus, encoders),
+            gpu_models: gpus.models(),
+            encoders: encoders
+                .iter()
+                .map(|encoder| encoder.name.clone())
+                .collect(),
+            runtime,
+            images: Vec::new(),
+        }
+    }
+
+    /// The message of it.
+    pub(crate) fn describe(&self, node: &Identity, journal: &Journal) -> control::Inventory {
+        let slots = journal
+            .entries()
+            .filter(|entry| node.slots.contains(&entry.slot))
+            .map(|entry| control::Slot {
+                id: entry.slot,
+                epoch: entry.epoch.into(),
+            })
+            .collect();
+        control::Inventory {
+            slots,
+            cpu_milli: self.cpu_milli,
+            mem_mib: self.mem_mib,
+            gpu: self.gpu,
+            gpu_models: self.gpu_models.clone(),
+            encoders: self.encoders.clone(),
+            runtime: self.runtime.to_owned(),
+            images: self.images.clone(),
+        }
+    }
+}
+
+/// A GPU encodes if an encoder of one was seen to encode; that it renders is the driver's word.
+fn class(gpus: &Gpus, encoders: &[Encoder]) -> GpuClass {
+    if gpus.is_empty() {
+        GpuClass::None
+    } else if encoders.iter().any(Encoder::is_hardware) {
+        GpuClass::RenderEncode
+    } else {
+        GpuClass::Render
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::gpu::Gpu;
+    use nearlight_protocol::worker::VideoCodec;
+
+    #[test]
+    fn the_class_is_what_was_seen() {
+        let encoder = |name: &str| Encoder {
+            codec: VideoCodec::H264,
+            name: name.to_owned(),
+        };
+        let one = Gpus::from(vec![Gpu::default()]);
+        let none = Gpus::from(vec![]);
+        let soft = [encoder("x264enc")];
+        let hard = [encoder("nvh264enc"), encoder("x264enc")];
+        assert_eq!(class(&none, &soft), GpuClass::None);
+        assert_eq!(class(&none, &hard), GpuClass::None);
+        assert_eq!(class(&one, &soft), GpuClass::Render);
+        assert_eq!(class(&one, &hard), GpuClass::RenderEncode);
+    }
+}

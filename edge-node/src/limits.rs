@@ -1,0 +1,68 @@
+//! Every bound of the agent that no other program must agree on. The shared ones live in
+//! `core/protocol/limits.rs`.
+
+use std::time::Duration;
+
+/// Messages from all tasks that wait for the agent. It never waits on a peer, so this holds many
+/// times what one wake-up brings.
+pub(crate) const AGENT_INBOX_MAX: usize = 1024;
+/// Events that wait for one session's task.
+pub(crate) const SESSION_INBOX_MAX: usize = 64;
+/// Messages that wait for the control stream. Past it the stream is closed and dialled again: what
+/// counts is kept as the newest state and is sent afresh.
+pub(crate) const CONTROL_OUT_MAX: usize = 256;
+/// Ended sessions whose report is kept for a broker that asks again.
+pub(crate) const ENDED_KEPT_MAX: usize = 256;
+
+/// Dialling, TLS, the WebSocket handshake and the welcome, all together.
+pub(crate) const ATTACH_DEADLINE: Duration = Duration::from_secs(10);
+/// Heartbeat intervals without a word from the broker before the stream counts as dead.
+pub(crate) const SILENT_HEARTBEATS_MAX: u32 = 3;
+/// One message on its way into the socket.
+pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The worker's start: its socket must take connections after this.
+pub(crate) const WORKER_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// An adopted worker listens already.
+pub(crate) const ADOPT_CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// Between `Shutdown` and the kill of a worker.
+pub(crate) const WORKER_EXIT_DEADLINE: Duration = Duration::from_secs(3);
+/// How long an app's crash waits for the worker to say that it was thrown out for a violation, and
+/// a worker's exit for its last words.
+pub(crate) const LAST_WORDS_DEADLINE: Duration = Duration::from_millis(400);
+/// Between SIGTERM and SIGKILL of an app.
+pub(crate) const APP_STOP_GRACE: Duration = Duration::from_secs(3);
+/// One request to the container engine that should be quick.
+pub(crate) const ENGINE_DEADLINE: Duration = Duration::from_secs(30);
+/// Asking whether a container engine is there at all.
+pub(crate) const ENGINE_PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two looks at an engine that went away.
+pub(crate) const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// `edge-worker --probe-encoders`: the first run scans every GStreamer plugin.
+pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(60);
+/// Everything that a drain does.
+pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two progress reports of one pull.
+pub(crate) const PULL_REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at the log files of a session.
+pub(crate) const LOG_CHECK_EVERY: Duration = Duration::from_secs(30);
+/// A log file above this is cut to nothing: a hostile app must not fill the disk with complaints.
+pub(crate) const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Last output that is kept as the detail of an end.
+pub(crate) const DETAIL_BYTES_MAX: usize = 2 * 1024;
+
+/// Processes and threads in one container.
+pub(crate) const APP_PIDS_MAX: i64 = 512;
+/// Processes and threads of one worker.
+pub(crate) const WORKER_PIDS_MAX: u64 = 256;
+/// Open files of one worker: its clients' surfaces each bring descriptors.
+pub(crate) const WORKER_FILES_MAX: u64 = 4096;
+/// Address space of a worker on a node without a GPU; GPU drivers map far more than they use.
+pub(crate) const WORKER_ADDRESS_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Open files of one app process.
+pub(crate) const APP_FILES_MAX: u64 = 4096;
+/// Images named in an inventory, which must fit in one control message.
+pub(crate) const IMAGES_LISTED_MAX: usize = 512;
+/// `bwrap` says the pid of its child after this.
+pub(crate) const SANDBOX_START_DEADLINE: Duration = Duration::from_secs(5);

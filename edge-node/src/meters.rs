@@ -1,0 +1,74 @@
+//! The agent's metrics: names, help, and the calls that move them.
+
+use nearlight_protocol::api::EndReason;
+use std::time::Duration;
+
+const SESSIONS: &str = "edge_sessions";
+const SLOTS: &str = "edge_slots";
+const STARTED: &str = "edge_sessions_started_total";
+const ADOPTED: &str = "edge_sessions_adopted_total";
+const ENDED: &str = "edge_sessions_ended_total";
+const DENIED: &str = "edge_starts_denied_total";
+const START_SECONDS: &str = "edge_session_start_seconds";
+const ATTACHED: &str = "edge_control_attached";
+const ATTACHES: &str = "edge_control_attaches_total";
+
+/// Says what the metrics mean. Once, after the recorder is installed.
+pub(crate) fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!(
+        SESSIONS,
+        "Sessions on this node, those that start or end too"
+    );
+    describe_gauge!(SLOTS, "Slots of this node");
+    describe_counter!(STARTED, "Sessions that this node was ordered to start");
+    describe_counter!(ADOPTED, "Sessions taken over from an earlier agent");
+    describe_counter!(ENDED, "Sessions that ended, by reason");
+    describe_counter!(DENIED, "Orders to start that were refused, by reason");
+    describe_histogram!(START_SECONDS, "From the order to the first picture");
+    describe_gauge!(ATTACHED, "Whether the control stream is up");
+    describe_counter!(ATTACHES, "Times that the control stream came up");
+}
+
+pub(crate) fn slots(count: usize) {
+    metrics::gauge!(SLOTS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn sessions(count: usize) {
+    metrics::gauge!(SESSIONS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn session_started() {
+    metrics::counter!(STARTED).increment(1);
+}
+
+pub(crate) fn session_adopted() {
+    metrics::counter!(ADOPTED).increment(1);
+}
+
+pub(crate) fn session_ready(took: Duration) {
+    metrics::histogram!(START_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn session_ended(reason: EndReason) {
+    metrics::counter!(ENDED, "reason" => label(&reason)).increment(1);
+}
+
+pub(crate) fn start_denied(reason: nearlight_protocol::control::DenyReason) {
+    metrics::counter!(DENIED, "reason" => label(&reason)).increment(1);
+}
+
+pub(crate) fn control_attached(attached: bool) {
+    metrics::gauge!(ATTACHED).set(f64::from(u8::from(attached)));
+    if attached {
+        metrics::counter!(ATTACHES).increment(1);
+    }
+}
+
+/// The wire's own word for one of its closed sets.
+fn label(reason: &impl serde::Serialize) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => "unknown".to_owned(),
+    }
+}

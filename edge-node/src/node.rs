@@ -1,0 +1,124 @@
+//! Puts a node together, and takes it apart again.
+
+use crate::agent::{Agent, Parts};
+use crate::config::Config;
+use crate::control::{self, Dialler};
+use crate::gpu::Gpus;
+use crate::inventory::Inventory;
+use crate::journal::Journal;
+use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
+use crate::session::host::Host;
+use crate::streams::CounterBoard;
+use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
+use anyhow::Context;
+use nearlight_kit::shutdown::{Drained, Shutdown};
+use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
+use nearlight_protocol::id::NodeId;
+use rustls_pki_types::ServerName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// The UDP port of all sessions.
+    pub rtc_port: u16,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
+    ready: oneshot::Receiver<()>,
+    shutdown: Shutdown,
+    _lock: identity::DataLock,
+}
+
+impl Node {
+    /// Starts a node: checks, adopts what an earlier agent left, and dials the broker.
+    pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let root = nix::unistd::geteuid().is_root();
+        preflight::check(&config)?;
+        let lock = identity::lock(&config.data)?;
+        let identity = identity::load(&config.data, &config.pki, config.slots)?;
+        let journal = Journal::open(&config.data, &identity.slots)?;
+        let dialler = dialler(&config, &identity.node)?;
+        meters::describe();
+
+        let runtime = runtime::open(&config, &identity.node).await?;
+        let gpus = Gpus::probe();
+        let encoders = encoders::probe(&config, root).await;
+        let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name());
+
+        let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
+        let counters = CounterBoard::default();
+        let transport = streams::start(&config, address.clone(), counters.clone())?;
+        let rtc_port = transport.port();
+        let admin = admin::serve(config.admin, address.clone(), &shutdown)
+            .await
+            .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
+        let host = Arc::new(Host {
+            runtime: runtime.clone(),
+            transport,
+            cgroups: cgroup::Cgroups::open(),
+            gpus: gpus.uuids(),
+            root,
+            config,
+        });
+
+        let found = adopt::find(&host, &journal).await?;
+        let (told_ready, ready) = oneshot::channel();
+        let id = identity.node.clone();
+        let mut agent = Agent::new(Parts {
+            host,
+            identity,
+            journal,
+            inventory,
+            counters,
+            shutdown: shutdown.clone(),
+            inbox,
+            address: address.clone(),
+            ready: told_ready,
+        });
+        found.hand_over(&mut agent);
+
+        // The control stream outlives the agent by what it still has to say.
+        shutdown.spawn(control::run(dialler, runtime, address));
+        shutdown.spawn(agent.run());
+        Ok(Self {
+            id,
+            rtc_port,
+            admin,
+            ready,
+            shutdown,
+            _lock: lock,
+        })
+    }
+
+    /// Waits for the first welcome; `false` if the node stops before it.
+    pub async fn ready(&mut self) -> bool {
+        (&mut self.ready).await.is_ok()
+    }
+
+    /// Waits until somebody stops the node and the drain is done.
+    pub async fn stopped(self) -> Drained {
+        self.shutdown.token().cancelled().await;
+        self.shutdown
+            .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
+            .await
+    }
+}
+
+fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
+    let tls = nearlight_kit::pki::client_config(&config.pki, "node")?;
+    let server = ServerName::try_from(config.broker_server_name.clone())
+        .with_context(|| format!("`broker.server_name` is `{}`", config.broker_server_name))?;
+    let hello = Hello {
+        proto_min: PROTOCOL_VERSION,
+        proto_max: PROTOCOL_VERSION,
+        node: node.clone(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        name: config.name.clone(),
+        region: config.region.clone(),
+    };
+    Ok(Dialler::new(config.broker.clone(), server, tls, hello))
+}

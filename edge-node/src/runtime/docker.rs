@@ -1,0 +1,321 @@
+//! Containers through the Docker API.
+//!
+//! A container is named `nearlight-<session>` and labelled with node, session and epoch, so a start
+//! that is repeated meets its own name, and a restarted agent finds what is its own.
+//!
+//! **What it does not know:** why it starts or stops anything.
+
+mod pull;
+mod request;
+
+use super::{AppExit, AppPlan, AppRef, Pulled, Runtime, RuntimeError, last_words};
+use crate::limits::{DETAIL_BYTES_MAX, ENGINE_DEADLINE, ENGINE_PROBE_DEADLINE, ENGINE_RETRY};
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use nearlight_protocol::id::{NodeId, SessionId};
+use request::DeviceDriver;
+use std::collections::HashMap;
+use std::future::Future;
+
+const LABEL_SESSION: &str = "nearlight.session";
+const LABEL_EPOCH: &str = "nearlight.epoch";
+const LABEL_NODE: &str = "nearlight.node";
+
+/// A Docker engine, and the node whose containers in it are ours.
+#[derive(Debug)]
+pub struct Docker {
+    engine: bollard::Docker,
+    node: NodeId,
+}
+
+impl Docker {
+    /// Finds the engine (`DOCKER_HOST`, else the usual socket) and settles on a version of its API.
+    pub async fn open(node: &NodeId) -> Result<Self, RuntimeError> {
+        let action = "answer";
+        let engine = bollard::Docker::connect_with_local_defaults().map_err(refused(action))?;
+        let engine = tokio::time::timeout(ENGINE_PROBE_DEADLINE, engine.negotiate_version())
+            .await
+            .map_err(|_| RuntimeError::Deadline { action })?
+            .map_err(refused(action))?;
+        let version = engine.client_version();
+        tracing::info!(
+            api = %format_args!("{}.{}", version.major_version, version.minor_version),
+            "the container engine answers"
+        );
+        Ok(Self {
+            engine,
+            node: node.clone(),
+        })
+    }
+
+    async fn create(
+        &self,
+        plan: &AppPlan,
+        driver: Option<DeviceDriver>,
+    ) -> Result<String, RuntimeError> {
+        let name = container_name(&plan.session);
+        let body = request::container(plan, &self.node, driver);
+        let create = || {
+            let options = CreateContainerOptionsBuilder::new().name(&name).build();
+            self.engine.create_container(Some(options), body.clone())
+        };
+        let created = match bounded("create the container", create()).await {
+            Err(error) if status_of(&error) == Some(409) => {
+                // Ours, of an attempt whose answer was lost: it never got as far as a record.
+                self.remove_by_name(&name).await?;
+                bounded("create the container", create()).await
+            }
+            other => other,
+        };
+        Ok(created?.id)
+    }
+
+    async fn create_and_start(
+        &self,
+        plan: &AppPlan,
+        driver: Option<DeviceDriver>,
+    ) -> Result<AppRef, RuntimeError> {
+        let id = self.create(plan, driver).await?;
+        let start = self.engine.start_container(&id, None);
+        match bounded("start the container", start).await {
+            Ok(()) => Ok(AppRef::Docker { id }),
+            Err(error) => {
+                if let Err(leak) = self.remove_by_name(&id).await {
+                    tracing::warn!(container = %id, error = %leak, "a container that did not start stays until the next start of this node");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_app(&self, plan: &AppPlan) -> Result<AppRef, RuntimeError> {
+        if plan.gpus.is_empty() {
+            return self.create_and_start(plan, None).await;
+        }
+        // CDI is what engines have from 25 on; before that NVIDIA's own driver is asked for.
+        match self.create_and_start(plan, Some(DeviceDriver::Cdi)).await {
+            Err(error @ RuntimeError::Engine { .. }) => {
+                tracing::info!(%error, "no GPU through CDI; asking the nvidia driver");
+                self.create_and_start(plan, Some(DeviceDriver::Nvidia))
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    /// Waits as long as the container runs, through restarts of the engine.
+    async fn wait_for(&self, id: &str) -> AppExit {
+        loop {
+            let options = WaitContainerOptionsBuilder::new()
+                .condition("not-running")
+                .build();
+            let mut waiting = Box::pin(self.engine.wait_container(id, Some(options)));
+            match waiting.next().await {
+                // A status other than 0 is an "error" of the client library; all the same it ended.
+                Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => {}
+                Some(Err(error)) if status_of_engine(&error) == Some(404) => {
+                    return AppExit::default();
+                }
+                Some(Err(_)) | None => tokio::time::sleep(ENGINE_RETRY).await,
+            }
+            match self.outcome(id).await {
+                Ok(Some(exit)) => return exit,
+                Ok(None) => {}
+                Err(error) if status_of(&error) == Some(404) => return AppExit::default(),
+                Err(error) => {
+                    tracing::warn!(container = id, %error, "cannot look at a container; trying again");
+                    tokio::time::sleep(ENGINE_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// How the container ended; `None` while it runs.
+    async fn outcome(&self, id: &str) -> Result<Option<AppExit>, RuntimeError> {
+        let look = self.engine.inspect_container(id, None);
+        let state = bounded("inspect the container", look)
+            .await?
+            .state
+            .unwrap_or_default();
+        if state.running == Some(true) {
+            return Ok(None);
+        }
+        Ok(Some(AppExit {
+            status: state.exit_code,
+            out_of_memory: state.oom_killed == Some(true),
+            detail: self.last_output(id).await,
+        }))
+    }
+
+    async fn last_output(&self, id: &str) -> String {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .tail("40")
+            .build();
+        let mut lines = Box::pin(self.engine.logs(id, Some(options)));
+        let mut tail = Vec::new();
+        let read = async {
+            while let Some(Ok(line)) = lines.next().await {
+                tail.extend_from_slice(&line.into_bytes());
+                let surplus = tail.len().saturating_sub(DETAIL_BYTES_MAX);
+                tail.drain(..surplus);
+            }
+        };
+        // What has come by the deadline is still the best detail there is.
+        let _ = tokio::time::timeout(ENGINE_DEADLINE, read).await;
+        last_words(&tail)
+    }
+
+    async fn remove_by_name(&self, name: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let remove = self.engine.remove_container(name, Some(options));
+        match bounded("remove the container", remove).await {
+            // 404: it is gone. 409: somebody else is removing it.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<(SessionId, AppRef)>, RuntimeError> {
+        let filters = HashMap::from([("label", vec![format!("{LABEL_NODE}={}", self.node)])]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let list = self.engine.list_containers(Some(options));
+        let containers = bounded("list the containers", list).await?;
+        Ok(containers
+            .into_iter()
+            .filter_map(|container| {
+                let session = container.labels?.get(LABEL_SESSION)?.parse().ok()?;
+                Some((session, AppRef::Docker { id: container.id? }))
+            })
+            .collect())
+    }
+}
+
+impl Runtime for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn images(&self) -> BoxFuture<'_, Vec<String>> {
+        async {
+            let list = self.engine.list_images(None::<ListImagesOptions>);
+            match bounded("list the images", list).await {
+                Ok(images) => {
+                    let mut tags: Vec<_> = images
+                        .into_iter()
+                        .flat_map(|image| image.repo_tags)
+                        .collect();
+                    tags.sort();
+                    tags.truncate(crate::limits::IMAGES_LISTED_MAX);
+                    tags
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the inventory goes without images");
+                    Vec::new()
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        image: &'a str,
+        pulled: &'a (dyn Fn(Pulled) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        pull::fetch(&self.engine, image, pulled).boxed()
+    }
+
+    fn start<'a>(&'a self, plan: &'a AppPlan) -> BoxFuture<'a, Result<AppRef, RuntimeError>> {
+        self.start_app(plan).boxed()
+    }
+
+    fn wait<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, AppExit> {
+        async move {
+            match app {
+                AppRef::Docker { id } => self.wait_for(id).await,
+                // Of the other runtime, before the operator changed it: not ours to wait for.
+                AppRef::Sandbox { .. } => AppExit::default(),
+            }
+        }
+        .boxed()
+    }
+
+    fn ask_to_end<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, ()> {
+        async move {
+            let AppRef::Docker { id } = app else { return };
+            let options = KillContainerOptionsBuilder::new().signal("SIGTERM").build();
+            let kill = self.engine.kill_container(id, Some(options));
+            match bounded("signal the container", kill).await {
+                Ok(()) => {}
+                Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
+                Err(error) => tracing::warn!(container = %id, %error, "it will be killed instead"),
+            }
+        }
+        .boxed()
+    }
+
+    fn remove<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move {
+            match app {
+                AppRef::Docker { id } => self.remove_by_name(id).await,
+                AppRef::Sandbox { .. } => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn running(&self) -> BoxFuture<'_, Result<Vec<(SessionId, AppRef)>, RuntimeError>> {
+        self.list().boxed()
+    }
+}
+
+fn container_name(session: &SessionId) -> String {
+    format!("nearlight-{session}")
+}
+
+async fn bounded<T>(
+    action: &'static str,
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, RuntimeError> {
+    tokio::time::timeout(ENGINE_DEADLINE, request)
+        .await
+        .map_err(|_| RuntimeError::Deadline { action })?
+        .map_err(refused(action))
+}
+
+fn refused(action: &'static str) -> impl FnOnce(Error) -> RuntimeError {
+    move |source| RuntimeError::Engine {
+        action,
+        source: Box::new(source),
+    }
+}
+
+fn status_of(error: &RuntimeError) -> Option<u16> {
+    match error {
+        RuntimeError::Engine { source, .. } => status_of_engine(source),
+        RuntimeError::ImageMissing { .. }
+        | RuntimeError::Deadline { .. }
+        | RuntimeError::Sandbox { .. } => None,
+    }
+}
+
+fn status_of_engine(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}

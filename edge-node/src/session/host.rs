@@ -1,0 +1,79 @@
+//! What every session of this node shares.
+
+use crate::cgroup::Cgroups;
+use crate::config::Config;
+use crate::process::User;
+use crate::runtime::Runtime;
+use nearlight_transport::Handle;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The first of the workers' users: slot 0's worker runs as this one, slot 1's as the next. Debian
+/// leaves 60000 to 64999 to be given out by hand; 64000 on is used by no package.
+const WORKER_UID_FIRST: u32 = 64_000;
+/// The user that probes encoders.
+const PROBE_UID: u32 = WORKER_UID_FIRST - 1;
+
+/// What every session of this node shares.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) transport: Handle,
+    pub(crate) cgroups: Option<Cgroups>,
+    /// UUIDs of the GPUs; slot n has the one at n modulo their number.
+    pub(crate) gpus: Vec<String>,
+    /// Whether we are root and can give workers users of their own.
+    pub(crate) root: bool,
+}
+
+impl Host {
+    /// The user of a slot's worker; our own where we are not root.
+    pub(crate) fn worker_user(&self, slot_index: usize) -> Option<User> {
+        let offset = u32::try_from(slot_index).expect("a node has at most 256 slots");
+        self.root.then(|| unprivileged(WORKER_UID_FIRST + offset))
+    }
+
+    /// The GPUs that a slot's app gets.
+    pub(crate) fn gpus_of(&self, slot_index: usize) -> Vec<String> {
+        if self.gpus.is_empty() {
+            return Vec::new();
+        }
+        vec![self.gpus[slot_index % self.gpus.len()].clone()]
+    }
+
+    /// GStreamer's list of plugins: scanned once by the probe, read by every worker.
+    pub(crate) fn gst_registry(&self) -> PathBuf {
+        crate::encoders::registry(&self.config.run)
+    }
+}
+
+/// The user that probes encoders; our own where we are not root.
+pub(crate) fn probe_user(root: bool) -> Option<User> {
+    root.then(|| unprivileged(PROBE_UID))
+}
+
+fn unprivileged(id: u32) -> User {
+    User {
+        uid: id,
+        gid: id,
+        groups: render_groups(),
+    }
+}
+
+/// The groups that may use the host's render nodes, so that a worker can encode on a GPU.
+fn render_groups() -> Vec<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(nodes) = std::fs::read_dir("/dev/dri") else {
+        return Vec::new();
+    };
+    let mut groups: Vec<_> = nodes
+        .flatten()
+        .filter(|node| node.file_name().to_string_lossy().starts_with("renderD"))
+        .filter_map(|node| Some(node.metadata().ok()?.gid()))
+        .filter(|gid| *gid != 0)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}

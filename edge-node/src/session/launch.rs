@@ -1,0 +1,135 @@
+//! The worker process: what it is started with, and the way to its socket.
+
+use crate::cgroup::Ceiling;
+use crate::limits::{WORKER_ADDRESS_BYTES_MAX, WORKER_FILES_MAX, WORKER_PIDS_MAX};
+use crate::process::{Launch, Limit, Process};
+use crate::session::dirs;
+use crate::session::host::Host;
+use crate::session::record::Record;
+use nix::sys::resource::Resource;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Memory of a worker: an encoder, its frames, and what a hostile client makes it map.
+const WORKER_MEM_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Between two attempts to connect while the worker starts.
+const CONNECT_POLL: Duration = Duration::from_millis(10);
+/// What a worker may inherit: how GStreamer finds and logs, and how we log.
+const PASSED_ON: [&str; 6] = [
+    "GST_PLUGIN_PATH",
+    "GST_PLUGIN_SYSTEM_PATH",
+    "GST_DEBUG",
+    "LD_LIBRARY_PATH",
+    "NEARLIGHT_LOG",
+    "NEARLIGHT_LOG_FORMAT",
+];
+
+/// Starts the worker of a session, in a directory made afresh.
+pub(crate) fn spawn(host: &Host, record: &Record) -> io::Result<Process> {
+    let user = host.worker_user(record.slot_index);
+    dirs::make(&record.dir, user.as_ref())?;
+    let cgroup = match &host.cgroups {
+        Some(cgroups) => Some(cgroups.create(
+            &cgroup_name(record),
+            Ceiling {
+                mem_bytes: WORKER_MEM_BYTES_MAX,
+                cpu_milli: None,
+                pids: WORKER_PIDS_MAX,
+            },
+        )?),
+        None => None,
+    };
+    let mut limits = vec![
+        Limit(Resource::RLIMIT_CORE, 0),
+        Limit(Resource::RLIMIT_NOFILE, WORKER_FILES_MAX),
+    ];
+    if host.gpus.is_empty() {
+        limits.push(Limit(Resource::RLIMIT_AS, WORKER_ADDRESS_BYTES_MAX));
+    }
+    let procs = match &cgroup {
+        Some(cgroup) => cgroup.procs()?,
+        None => Vec::new(),
+    };
+    with_environment(
+        Launch::new(host.config.worker.clone(), "edge-worker"),
+        &dirs::desk(&record.dir),
+        &host.gst_registry(),
+    )
+    .env("GST_REGISTRY_UPDATE", "no")
+    .args(arguments(host, record))
+    .user(user)
+    .limits(limits)
+    .cgroups(procs)
+    .stderr(dirs::log_for_writing(&dirs::worker_log(&record.dir))?)
+    .spawn()
+}
+
+/// The environment of every run of the worker's program.
+pub(crate) fn with_environment(launch: Launch, home: &Path, gst_registry: &Path) -> Launch {
+    let mut launch = launch
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("LANG", "C.UTF-8")
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .env("GST_REGISTRY", gst_registry);
+    for key in PASSED_ON {
+        if let Some(value) = std::env::var_os(key) {
+            launch = launch.env(key, value);
+        }
+    }
+    launch
+}
+
+fn arguments(host: &Host, record: &Record) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    let mut add = |name: &str, value: OsString| {
+        args.push(name.into());
+        args.push(value);
+    };
+    let display = record.display;
+    add("--session", record.session.as_str().into());
+    add("--dir", dirs::desk(&record.dir).into());
+    add("--width", display.width.to_string().into());
+    add("--height", display.height.to_string().into());
+    add("--hz", display.hz.to_string().into());
+    add("--layout", record.keyboard_layout.clone().into());
+    add("--kbps", host.config.kbps_start.to_string().into());
+    add("--threads", host.config.worker_threads.to_string().into());
+    args
+}
+
+/// Connects to a worker's socket, which a fresh worker has yet to bind.
+pub(crate) async fn connect(dir: &Path, deadline: Duration) -> io::Result<UnixStream> {
+    let path = dirs::agent_socket(dir);
+    let attempts = async {
+        loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => return Ok(stream),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                    ) =>
+                {
+                    tokio::time::sleep(CONNECT_POLL).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    match tokio::time::timeout(deadline, attempts).await {
+        Ok(connected) => connected,
+        Err(_elapsed) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the worker did not open its socket in time",
+        )),
+    }
+}
+
+/// The worker's control group.
+pub(crate) fn cgroup_name(record: &Record) -> String {
+    format!("{}-worker", record.session)
+}

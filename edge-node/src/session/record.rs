@@ -1,0 +1,150 @@
+//! A session's record: `<data>/sessions/<session>.json`, replaced whole on every change.
+//!
+//! Written before the worker is spawned, again with the worker's name, with the app's, and at the
+//! first picture; removed when nothing of the session is left. Whatever happens between a change
+//! and its write is found by other marks: the container by its labels, the worker by its directory.
+
+use crate::process::ProcessId;
+use crate::runtime::AppRef;
+use nearlight_kit::files::write_atomic;
+use nearlight_protocol::app::{AppSpec, DisplayMode};
+use nearlight_protocol::id::{SessionId, SlotId, UserId};
+use nearlight_protocol::unit::{U64, UnixMillis};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the next agent needs to adopt a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Which.
+    pub(crate) session: SessionId,
+    /// Its slot.
+    pub(crate) slot: SlotId,
+    /// The slot's place in the node's list: it decides the worker's user.
+    pub(crate) slot_index: usize,
+    /// The epoch it runs under.
+    pub(crate) epoch: U64,
+    /// Its grant, as the broker signed it.
+    pub(crate) grant: String,
+    /// Whose it is.
+    pub(crate) user: UserId,
+    /// What it runs.
+    pub(crate) app: AppSpec,
+    /// Its display.
+    pub(crate) display: DisplayMode,
+    /// Its keyboard.
+    pub(crate) keyboard_layout: String,
+    /// Its directory of sockets.
+    pub(crate) dir: PathBuf,
+    /// When it was started.
+    pub(crate) started_ms: UnixMillis,
+    /// The worker, once spawned.
+    pub(crate) worker: Option<ProcessId>,
+    /// The app, once started.
+    pub(crate) running: Option<AppRef>,
+    /// Whether it has shown a picture.
+    pub(crate) ready: bool,
+}
+
+impl Record {
+    /// Puts it on disk.
+    pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        fs::create_dir_all(directory(data))?;
+        // The grant in it is nobody else's to show.
+        write_atomic(&path(data, &self.session), &bytes, 0o600)
+    }
+
+    /// Every record on disk. One that cannot be read is removed: what it stood for is found by its
+    /// other marks, and stopped.
+    pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
+        let entries = match fs::read_dir(directory(data)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut records = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "removing a damaged record; its session is stopped");
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Nothing of the session is left.
+pub(crate) fn remove(data: &Path, session: &SessionId) -> io::Result<()> {
+    match fs::remove_file(path(data, session)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    data.join("sessions")
+}
+
+fn path(data: &Path, session: &SessionId) -> PathBuf {
+    directory(data).join(format!("{session}.json"))
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    use super::*;
+
+    pub(crate) fn record(data: &Path) -> Record {
+        let session = nearlight_kit::ids::session();
+        Record {
+            slot: nearlight_kit::ids::slot(),
+            slot_index: 0,
+            epoch: U64(3),
+            grant: "a.b.c".to_owned(),
+            user: nearlight_kit::ids::user(),
+            app: crate::runtime::plan::test::spec(&["/bin/app"]),
+            display: DisplayMode::default(),
+            keyboard_layout: "us".to_owned(),
+            dir: data.join(session.as_str()),
+            started_ms: 1,
+            worker: Some(ProcessId {
+                pid: 1,
+                start_ticks: 2,
+            }),
+            running: Some(AppRef::Docker {
+                id: "c0".to_owned(),
+            }),
+            ready: true,
+            session,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_and_goes_for_good() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(Record::read_all(data.path()).unwrap().is_empty());
+        let record = record(data.path());
+        record.write(data.path()).unwrap();
+        assert_eq!(Record::read_all(data.path()).unwrap(), vec![record.clone()]);
+        remove(data.path(), &record.session).unwrap();
+        remove(data.path(), &record.session).unwrap();
+        assert!(Record::read_all(data.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_record_is_removed_and_hides_no_other() {
+        let data = tempfile::tempdir().unwrap();
+        let record = record(data.path());
+        record.write(data.path()).unwrap();
+        let damaged = data.path().join("sessions/ses_half.json");
+        fs::write(&damaged, b"{\"session\":").unwrap();
+        assert_eq!(Record::read_all(data.path()).unwrap(), [record]);
+        assert!(!damaged.exists());
+    }
+}

@@ -1,0 +1,112 @@
+//! Takes a session apart, wherever it stands: called by its driver at its end, and by adoption for
+//! what an earlier agent left.
+//!
+//! The order: the app is asked to end while its desktop is still there, so that it can save; the
+//! player is told; then app, worker, control groups, directory and record go. Each step is bounded
+//! and none hides another: what could not be removed is logged and found again at the next start.
+
+use crate::limits::{APP_STOP_GRACE, WORKER_EXIT_DEADLINE};
+use crate::process::{Process, with_argument};
+use crate::runtime::AppRef;
+use crate::session::dirs;
+use crate::session::host::Host;
+use crate::session::launch;
+use crate::session::record::{self, Record};
+use nearlight_protocol::api::EndReason;
+use std::time::Duration;
+
+/// Attempts to remove a container from an engine that has a bad moment.
+const REMOVE_ATTEMPTS: u32 = 3;
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What there is to take apart.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// The app, if it was started.
+    pub(crate) app: Option<AppRef>,
+    /// The worker, if it was spawned.
+    pub(crate) worker: Option<Process>,
+    /// Whether the transport has the worker's socket, and so can ask it to end.
+    pub(crate) connected: bool,
+}
+
+/// Leaves nothing of the session.
+pub(crate) async fn tear_down(host: &Host, record: &Record, parts: Parts, reason: EndReason) {
+    if let Some(app) = &parts.app {
+        host.runtime.ask_to_end(app).await;
+    }
+    host.transport.end_session(record.session.clone(), reason);
+    if let Some(app) = &parts.app {
+        // Over its grace, the removal kills it.
+        let over = host.runtime.wait(app);
+        let _ = tokio::time::timeout(APP_STOP_GRACE, over).await;
+        remove_app(host, app).await;
+    }
+    if let Some(worker) = &parts.worker {
+        end_worker(worker, parts.connected).await;
+    }
+    sweep(host, record).await;
+}
+
+/// Removes an app, running or not, with a few attempts.
+pub(crate) async fn remove_app(host: &Host, app: &AppRef) {
+    for attempt in 1..=REMOVE_ATTEMPTS {
+        match host.runtime.remove(app).await {
+            Ok(()) => return,
+            Err(error) if attempt == REMOVE_ATTEMPTS => {
+                tracing::error!(%error, ?app, "an app stays; the next start of this node removes it");
+            }
+            Err(error) => {
+                tracing::warn!(%error, ?app, "cannot remove an app; trying again");
+                tokio::time::sleep(REMOVE_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn end_worker(worker: &Process, asked: bool) {
+    if asked {
+        let ended = tokio::time::timeout(WORKER_EXIT_DEADLINE, worker.exited()).await;
+        if ended.is_ok() {
+            return;
+        }
+        tracing::warn!(pid = worker.id().pid, "a worker did not end in time");
+    }
+    worker.kill();
+    if tokio::time::timeout(WORKER_EXIT_DEADLINE, worker.exited())
+        .await
+        .is_err()
+    {
+        tracing::error!(pid = worker.id().pid, "a worker does not die");
+    }
+}
+
+/// Kills processes of the session that nobody has a handle to, and removes its files.
+async fn sweep(host: &Host, record: &Record) {
+    kill_strays(&record.dir).await;
+    if let Some(cgroups) = &host.cgroups
+        && let Err(error) = cgroups.find(&launch::cgroup_name(record)).remove().await
+    {
+        tracing::warn!(%error, "a control group stays");
+    }
+    if let Err(error) = dirs::remove(&record.dir) {
+        tracing::error!(dir = %record.dir.display(), %error, "a session's directory stays");
+    }
+    if let Err(error) = record::remove(&host.config.data, &record.session) {
+        tracing::error!(session_id = %record.session, %error, "a session's record stays");
+    }
+}
+
+/// Kills workers that were started with this session's directory.
+pub(crate) async fn kill_strays(dir: &std::path::Path) {
+    for id in with_argument(dirs::desk(dir).as_os_str()) {
+        match Process::find(id) {
+            Ok(Some(worker)) => {
+                tracing::warn!(pid = id.pid, "killing a worker that nobody owns");
+                end_worker(&worker, false).await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(pid = id.pid, %error, "cannot kill a stray worker"),
+        }
+    }
+}
