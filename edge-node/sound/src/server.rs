@@ -1,10 +1,15 @@
 //! The handle of a session's sound server: what its owner can do with it from any thread.
 
+use crate::encode::Packets;
+use crate::reactor::Reactor;
+use mio::Waker;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 /// Takes an Opus packet: the `CLOCK_MONOTONIC` microseconds of its first sample, and its bytes.
 ///
@@ -72,9 +77,10 @@ pub enum StartError {
     Encoder(String),
 }
 
-/// Counters as the sound thread writes them.
+/// What the handle and the thread share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    pub(crate) stop: AtomicBool,
     pub(crate) active: AtomicBool,
     pub(crate) packets: AtomicU64,
     pub(crate) underrun_ms: AtomicU64,
@@ -82,21 +88,72 @@ pub(crate) struct Shared {
     pub(crate) refused: AtomicU64,
 }
 
-/// A running server. Dropping it stops its thread and disconnects its clients.
+/// A running server. Dropping it stops its thread, disconnects its clients and removes its socket.
 #[derive(Debug)]
 pub struct SoundServer {
     shared: Arc<Shared>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+    path: PathBuf,
 }
 
 /// Starts a server that listens at `socket_path`, whose permissions are the only guard of it.
 ///
+/// A socket that is left there by a process that died is replaced.
+///
 /// # Errors
 /// [`StartError`] if the socket, the thread or the encoder cannot be had.
 pub fn start(socket_path: &Path, options: Options) -> Result<SoundServer, StartError> {
-    let _ = (socket_path, options);
+    let packets = Packets::new(options.bitrate_bps, options.on_packet)
+        .map_err(|error| StartError::Encoder(error.to_string()))?;
+    let listener = bind(socket_path).map_err(|source| StartError::Bind {
+        path: socket_path.display().to_string(),
+        source,
+    })?;
+    let shared = Arc::new(Shared::default());
+    let (reactor, waker) =
+        Reactor::new(listener, packets, Arc::clone(&shared)).map_err(StartError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name("sound".into())
+        .spawn(move || {
+            let real_time = crate::priority::raise();
+            tracing::debug!(real_time, "sound server runs");
+            reactor.run();
+        })
+        .map_err(StartError::Thread)?;
     Ok(SoundServer {
-        shared: Arc::default(),
+        shared,
+        waker,
+        thread: Some(thread),
+        path: socket_path.to_owned(),
     })
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            // Someone who answers is alive: leave the socket to it.
+            if UnixStream::connect(path).is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
+}
+
+impl Drop for SoundServer {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        // Should the waker fail, the clock wakes the thread within 10 ms.
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by its hook.
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl SoundServer {
