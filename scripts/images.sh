@@ -2,10 +2,11 @@
 # Makes the built-in apps' images, and their root file systems for the sandbox.
 #
 #   images.sh docker  [APP...]               images nearlight/<app>:1 in the Docker engine
-#   images.sh sandbox [--data DIR] [APP...]  root file systems DIR/rootfs/<app>/ (DIR: ./data)
+#   images.sh sandbox [--data DIR] [APP...]  root file systems DIR/rootfs/<app>/, where DIR is the
+#                                            edge node's data directory (./data/edge)
 #   images.sh         [--data DIR] [APP...]  docker where an engine answers, sandbox where not
 #
-# APP: base freedoom neverball calibrate x11; without any: the catalogue's.
+# APP: freedoom neverball calibrate x11; without any: the catalogue's.
 # Everything carries a stamp of what it was made from: a second run does nothing.
 # The Debian release is the host's own where the host is Debian, so that programs built on the host
 # find the glibc they were linked with; bookworm where not. NEARLIGHT_SUITE overrides it.
@@ -16,7 +17,7 @@ TAG=1
 LABEL=dev.nearlight.stamp
 SUITE=${NEARLIGHT_SUITE:-$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-bookworm}" || echo bookworm)}
 DEBIAN=debian:$SUITE-slim
-DATA=$ROOT/data
+DATA=$ROOT/data/edge
 STAGE=
 trap '[ -z "$STAGE" ] || rm -rf "$STAGE"' EXIT
 
@@ -28,7 +29,7 @@ main() {
             docker | sandbox) runtime=$1 ;;
             --data) shift; DATA=${1:?--data needs a directory} ;;
             --data=*) DATA=${1#--data=} ;;
-            -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+            -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
             -*) die "unknown option $1; see images.sh --help" ;;
             *) [ -d "$IMAGES/$1" ] || die "there is no image $1; see configs/images/"; apps+=("$1") ;;
         esac

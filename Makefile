@@ -1,0 +1,45 @@
+# Targets that people type; the work is in scripts/. Every target can be run again: what is up to
+# date is not done twice.
+#
+#   YES=1                 installs without asking
+#   CARGO_TARGET_DIR=DIR  build outputs (default ~/.cache/nearlight/target, shared by checkouts)
+
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nearlight/target
+export CARGO_TARGET_DIR
+export NEARLIGHT_BIN_DIR = $(CARGO_TARGET_DIR)/release
+
+.DEFAULT_GOAL := help
+.PHONY: help play test check doctor soak bench generate fmt images
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+play: ## build and start everything; ARGS="--listen 127.0.0.1:9000 --data /tmp/x" go to nearlight up
+	@scripts/play.sh $(ARGS)
+
+test: ## everything that a change must pass
+	@scripts/test.sh
+
+check: ## format, lints and unit tests: no root, no Docker
+	@scripts/check.sh
+
+doctor: ## list what this machine lacks; changes nothing
+	@scripts/doctor.sh
+
+soak: ## visits without end: SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED
+	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker
+	@cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm run --silent soak
+
+bench: ## measure, print a table, write target/bench/report.json; SUITE=play for one suite
+	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker
+	@cd e2e && npm ci --no-audit --no-fund --loglevel=error && SUITE=$(SUITE) npm run --silent bench
+
+generate: ## write the files that are derived from core/protocol
+	@scripts/generate.sh
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+images: ## make the built-in apps' images (or root file systems, without a Docker engine)
+	@scripts/build.sh && scripts/images.sh

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the release programs and the browser client; does nothing where both are up to date.
+. "$(dirname "$0")/lib.sh"
+
+WEB=$ROOT/client-web
+# Beside what they speak of, in directories that a clean build removes.
+INSTALLED=$WEB/node_modules/.nearlight-installed
+BUILT=$WEB/dist/.nearlight-built
+
+cd "$ROOT"
+cargo build --release --locked
+
+lock=$(content_hash "$WEB/package-lock.json" "$WEB/package.json")
+if [ "$(cat "$INSTALLED" 2>/dev/null)" != "$lock" ]; then
+    say "installing client-web's dependencies"
+    (cd "$WEB" && npm ci --no-audit --no-fund --loglevel=error) \
+        || die "npm ci failed in client-web" "It needs an npm registry: check the network and ~/.npmrc."
+    echo "$lock" >"$INSTALLED"
+fi
+
+source=$(content_hash "$WEB")
+if [ "$(cat "$BUILT" 2>/dev/null)" != "$source" ]; then
+    say "building client-web"
+    (cd "$WEB" && npm run --silent build)
+    echo "$source" >"$BUILT"
+fi

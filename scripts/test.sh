@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# `make test`: everything that a change must pass, from the fast to the slow. Installs what it needs,
+# starts a Docker engine where none runs, and stops what it started.
+. "$(dirname "$0")/lib.sh"
+
+cd "$ROOT"
+# Only what this run started is stopped.
+engine_is_ours=0
+trap '[ $engine_is_ours = 0 ] || scripts/docker.sh stop' EXIT
+
+began=$SECONDS
+# step NAME FUNCTION: a failure ends everything, with the step's name. Within a function of a step
+# bash does not stop at a failed command, so each chains its commands with &&.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    say "$name"
+    "$@" || die "$name: failed"
+    printf '    %s: %d s\n' "$name" $((SECONDS - start)) >&2
+}
+
+documents() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
+
+# The pure crates build where there is no clock, file, socket or thread to reach for.
+purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement; }
+
+# Types that the browser shares are generated from core/protocol; what is checked in must be that.
+generated() {
+    local before after
+    before=$(content_hash client-web/src/wire core/protocol/vectors)
+    scripts/generate.sh || return
+    after=$(content_hash client-web/src/wire core/protocol/vectors)
+    [ "$before" = "$after" ] || die "generated files were not up to date" "They are now: look at 'git diff', and add them to the change."
+}
+
+dependencies() {
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny --locked check
+    else
+        warn "cargo-deny is not installed: licences and advisories are not checked"
+    fi
+}
+
+images() {
+    if ! scripts/docker.sh status >/dev/null; then
+        scripts/docker.sh start || return
+        engine_is_ours=1
+    fi
+    scripts/images.sh docker freedoom neverball calibrate x11
+}
+
+end_to_end() {
+    export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release
+    (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm test)
+}
+
+soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
+
+step "what is missing" scripts/install.sh build run test
+step "release build" scripts/build.sh
+step "checks" scripts/check.sh
+step "documentation" documents
+step "purity" purity
+step "generated files" generated
+step "dependencies" dependencies
+step "images" images
+step "end to end" end_to_end
+step "soak, a bounded sample" soak
+say "make test: passed in $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
