@@ -4,13 +4,15 @@
 /** Routes the WHEP requests of `context` to a page that answers them. */
 export async function edge(context, client, base) {
   const page = await context.newPage();
-  await page.goto(`${base}icon.svg`.replace("icon.svg", "apps/"));
+  await page.goto(`${base}apps/calibrate.webp`);
   await page.evaluate(installEdge);
   await client.bringToFront();
   let attachments = 0;
+  let down = false;
   await context.route("**/whep**", async (route) => {
     const request = route.request();
     if (request.method() !== "POST") return route.fulfill({ status: request.method() === "PATCH" ? 204 : 200 });
+    if (down) return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ name: "node-unreachable" }) });
     attachments += 1;
     const sdp = await page.evaluate((offer) => globalThis.edge.answer(offer), request.postData());
     const { pathname } = new URL(request.url());
@@ -23,7 +25,11 @@ export async function edge(context, client, base) {
   return {
     notice: (notice) => page.evaluate((n) => globalThis.edge.notice(n), notice),
     seen: () => page.evaluate(() => globalThis.edge.seen),
-    drop: () => page.evaluate(() => globalThis.edge.drop()),
+    /** Forgets what was seen, and answers it. */
+    take: () => page.evaluate(() => { const seen = globalThis.edge.seen; globalThis.edge.seen = {}; return seen; }),
+    /** Goes away, or comes back. */
+    drop: () => ((down = true), page.evaluate(() => globalThis.edge.drop())),
+    back: () => (down = false),
   };
 }
 
@@ -85,6 +91,10 @@ function installEdge() {
         if (kind !== "ping") inputUs = view.getBigUint64(6, true);
         if (kind === "key" && view.getUint8(16)) input.flips += 1;
         if (kind === "absolute") input = { ...input, x: view.getUint16(14, true), y: view.getUint16(16, true) };
+        if (kind === "button") (edge.seen.buttons ??= []).push(`${view.getUint8(15) ? "+" : "-"}${view.getUint8(14)}`);
+        if (kind === "key") (edge.seen.keys ??= []).push(`${view.getUint8(16) ? "+" : "-"}${view.getUint16(14, true)}`);
+        if (kind === "relative") edge.seen.dx = (edge.seen.dx ?? 0) + view.getInt32(14, true) / 256;
+        if (kind === "text") edge.seen.typed = (edge.seen.typed ?? "") + new TextDecoder().decode(data.slice(14));
         if (kind === "clipboard") edge.seen.text = new TextDecoder().decode(data.slice(14));
         if (kind !== "ping") return;
         const pong = new DataView(new ArrayBuffer(18));

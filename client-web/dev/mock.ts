@@ -92,5 +92,9 @@ function answer(request: IncomingMessage, response: ServerResponse, next: () => 
 }
 
 export function mockBroker(): Plugin {
-  return { name: "mock-broker", configureServer: (server) => void server.middlewares.use(answer) };
+  return {
+    name: "mock-broker",
+    configureServer: (server) => void server.middlewares.use(answer),
+    configurePreviewServer: (server) => void server.middlewares.use(answer),
+  };
 }

@@ -88,7 +88,9 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     await page.keyboard.press("Escape");
     await host.drop();
     await phase(page, "reconnecting");
+    await page.waitForTimeout(2_000);
     await shot(page, `reconnecting-${size}`);
+    host.back();
     await phase(page, "playing");
     console.log(size, "reconnected");
     await host.notice({ notice: "detached", reason: "taken-over" });

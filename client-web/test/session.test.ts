@@ -70,6 +70,18 @@ describe("a held attachment", () => {
     expect(seen.map(({ path, init }) => `${init.method} ${path}`)).toEqual(["DELETE /v1/sessions/ses_1/whep/att_9"]);
     expect(new HeldAttachment(kept).id("ses_1")).toBeNull();
   });
+  it("is given up as the owner where its ticket is spent", async () => {
+    const { api, seen } = broker(problem("ticket-invalid", 401), () => new Response(null, { status: 200 }));
+    expect(await api.detach("/v1/sessions/ses_1/whep/att_9", "jwt")).toEqual({ ok: true, value: null });
+    expect(seen.map(({ init }) => Object.keys(init.headers ?? {}).includes("Authorization"))).toEqual([true, false]);
+  });
+  it("stays remembered while nobody answered, for the page that comes back", () => {
+    const kept = store();
+    const held = new HeldAttachment(kept);
+    held.hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
+    void held.release(new Api(() => new Promise(() => undefined)));
+    expect(new HeldAttachment(kept).id("ses_1")).toBe("att_9");
+  });
 });
 
 describe("words", () => {

@@ -112,15 +112,15 @@ export class Api {
     return result.ok ? { ok: true, value: null } : result;
   }
 
-  /** Gives an attachment up. Works while the page goes away. */
+  /** Gives an attachment up, by its ticket or else as the session's owner. Works while the page goes
+   *  away; one that is gone already is no failure worth telling. */
   async detach(location: string, ticket: string): Promise<Result<null>> {
-    const result = await this.#call(location, {
-      method: "DELETE",
-      headers: { Authorization: `Bearer ${ticket}` },
-      keepalive: true,
-      deadlineMs: 3_000,
-    });
-    return result.ok ? { ok: true, value: null } : result;
+    const call: Call = { method: "DELETE", keepalive: true, deadlineMs: 3_000 };
+    const result = await this.#call(location, { ...call, headers: { Authorization: `Bearer ${ticket}` } });
+    if (result.ok) return { ok: true, value: null };
+    const spent = ["ticket-invalid", "unauthenticated", "forbidden"].includes(result.refusal.name);
+    const owner = spent ? await this.#call(location, call) : result;
+    return owner.ok ? { ok: true, value: null } : owner;
   }
 
   async #json<T>(path: string, call: Call): Promise<Result<T>> {

@@ -40,12 +40,15 @@ export class HeldAttachment {
     this.#store.removeItem(HELD_KEY);
   }
 
-  /** Gives it up on the broker, so that the next ticket needs no take-over. */
+  /**
+   * Gives it up on the broker, so that the next ticket needs no take-over. It is forgotten only with
+   * the answer: a page that goes away gets none, and asks again when it is back.
+   */
   async release(api: Api): Promise<void> {
     const held = this.#held;
     if (!held) return;
-    this.forget();
     await api.detach(held.location, held.ticket);
+    if (this.#held === held) this.forget();
   }
 }
 

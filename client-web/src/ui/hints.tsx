@@ -44,14 +44,15 @@ export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: Ap
       )}
       {tip.value && !ending && !room.lockWaits.value && !soundBlocked.value && (
         <p class="hint calm" data-hint="tip">
-          {fullscreenTip(room.fullscreen.value, app)}
+          {tipWords(room.fullscreen.value, app)}
         </p>
       )}
     </div>
   );
 }
 
-function fullscreenTip({ on, keyboardLocked }: { on: boolean; keyboardLocked: boolean }, app: App | undefined): string {
+function tipWords({ on, keyboardLocked }: { on: boolean; keyboardLocked: boolean }, app: App | undefined): string {
+  if (matchMedia("(pointer: coarse)").matches) return "Touch is the mouse. The light at the top right opens the menu.";
   if (keyboardLocked) return "All keys go to the app now. Hold Esc to leave full screen.";
   if (on) return "Esc leaves full screen.";
   if (!canFullscreen()) return app?.shelf === "game" ? "Have fun." : "Connected.";
