@@ -14,6 +14,9 @@ import type { AttachStep } from "./machine.ts";
 type Held = { readonly session: string; readonly location: string; readonly ticket: string };
 
 const HELD_KEY = "nearlight.attachment";
+/** The broker learns from the node that our old attachment is gone; that takes a moment. */
+const RELEASE_TRIES = 10;
+const RELEASE_WAIT_MS = 200;
 
 /** The attachment that this tab holds, as far as it remembers. */
 export class HeldAttachment {
@@ -41,14 +44,16 @@ export class HeldAttachment {
   }
 
   /**
-   * Gives it up on the broker, so that the next ticket needs no take-over. It is forgotten only with
-   * the answer: a page that goes away gets none, and asks again when it is back.
+   * Gives it up on the broker, so that the next ticket needs no take-over; true if there was one. It
+   * is forgotten only with the answer: a page that goes away gets none, and asks again when it is back.
    */
-  async release(api: Api): Promise<void> {
+  async release(api: Api): Promise<boolean> {
     const held = this.#held;
-    if (!held) return;
-    await api.detach(held.location, held.ticket);
-    if (this.#held === held) this.forget();
+    if (!held) return false;
+    const result = await api.detach(held.location, held.ticket);
+    const unknown = !result.ok && ["offline", "internal", "node-unreachable", "too-many-requests"].includes(result.refusal.name);
+    if (this.#held === held && !unknown) this.forget();
+    return true;
   }
 }
 
@@ -97,9 +102,17 @@ export function beginAttach(
     candidates: live((fragment) => (send ? send(fragment) : void fragments.push(fragment))),
   });
 
-  const run = async (): Promise<void> => {
-    const [, sdp] = await Promise.all([held.release(api), link.offer()]);
+  /** Ours was given up a moment ago: "attached elsewhere" may still mean us. */
+  const ticketFor = async (tries: number): ReturnType<Api["ticket"]> => {
     const ticket = await api.ticket(session, takeOver);
+    if (ticket.ok || ticket.refusal.name !== "attached-elsewhere" || tries === 0 || over) return ticket;
+    await new Promise((done) => setTimeout(done, RELEASE_WAIT_MS));
+    return ticketFor(tries - 1);
+  };
+
+  const run = async (): Promise<void> => {
+    const [released, sdp] = await Promise.all([held.release(api), link.offer()]);
+    const ticket = await ticketFor(released ? RELEASE_TRIES : 0);
     if (over) return;
     if (!ticket.ok) return events.refused(ticket.refusal);
     events.progressed("offer");
