@@ -83,12 +83,17 @@ impl Port {
         }
         socket.bind(&address.into())?;
         let segments = segments && setsockopt(&socket, sockopt::UdpGsoSegment, &0).is_ok();
-        let control = cmsg_space!(libc::in6_pktinfo, u16);
+        // The kernel takes the whole buffer for control messages, so this one fits exactly.
+        let source = if address.is_ipv6() {
+            cmsg_space!(libc::in6_pktinfo)
+        } else {
+            cmsg_space!(libc::in_pktinfo)
+        };
         Ok(Self {
             socket: UdpSocket::from_std(socket.into()),
             segments,
-            headers: MultiHeaders::preallocate(RUN_MAX, Some(control.clone())),
-            control,
+            headers: MultiHeaders::preallocate(RUN_MAX, Some(source)),
+            control: cmsg_space!(libc::in6_pktinfo),
         })
     }
 
@@ -142,8 +147,8 @@ impl Port {
                 let mut control = vec![ControlMessage::UdpGsoSegments(&size)];
                 control.extend_from_slice(source);
                 send_one(fd, &run[..segmented], &control, &to).map(|()| segmented)
-            } else if run.len() == 1 {
-                send_one(fd, run, source, &to).map(|()| 1)
+            } else if run.len() == 1 || source.is_empty() {
+                send_one(fd, &run[..1], source, &to).map(|()| 1)
             } else {
                 let count = run.len().min(RUN_MAX);
                 send_many(fd, &mut self.headers, &run[..count], source, to)

@@ -160,11 +160,13 @@ impl Reactor {
             return;
         };
         let attachment = &mut viewer.attachment;
-        let sent = guard(|| attachment.send_video(now, video));
-        self.touched.insert(viewer_key);
-        match sent {
-            Some(Ok(())) => {}
-            Some(Err(reason)) => session.counters.drop_video(reason, 1),
+        match guard(|| attachment.send_video(now, video)) {
+            // At once, so that the next frame of this turn finds the queue as the kernel left it.
+            Some(Ok(())) => self.settle(viewer_key, now),
+            Some(Err(reason)) => {
+                session.counters.drop_video(reason, 1);
+                self.touched.insert(viewer_key);
+            }
             None => {
                 let reason = VideoDropReason::NoAttachment;
                 session.counters.drop_video(reason, 1);
@@ -219,11 +221,11 @@ impl Reactor {
             return;
         };
         let now = Instant::now();
-        self.tell_worker(key, &ToWorker::Shutdown);
         let current = self.sessions.get(&key).and_then(|session| session.current);
         if let Some(current) = current {
             self.leave(current, now, Some(&Notice::Ended { reason }));
         }
+        self.tell_worker(key, &ToWorker::Shutdown);
         self.refuse_waiting_of(id);
         self.report(key);
         let session = self.sessions.remove(&key);
