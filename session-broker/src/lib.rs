@@ -1,1 +1,32 @@
-//! The session broker: HTTP API, placement, ledger, control streams.
+//! The session broker: it places each session on an edge node, signs the grant, and remembers.
+//!
+//! In reading order:
+//!
+//! 1. [`broker`]: how the parts are put together, served and drained. [`config`], [`cli`].
+//! 2. [`sessions`]: the task that owns every session, the queue and the fleet.
+//! 3. [`ledger`]: what survives the broker.
+//! 4. [`control`]: the edges' streams.
+//! 5. [`http`]: the API, the browser client's files, and who may do what.
+//! 6. [`catalogue`], [`tokens`], [`fleet`], [`rate`], [`time`], [`metrics`]: what they share.
+//!
+//! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
+//! queue is bounded and every wait on a peer has a deadline.
+//!
+//! **What it does not know:** media, containers, encoders. A browser's offer passes through unread.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod catalogue;
+pub mod cli;
+pub mod config;
+pub mod ledger;
+pub mod time;
+pub mod tokens;
+
+mod control;
+mod fleet;
+mod http;
+mod metrics;
+mod rate;
+mod sessions;

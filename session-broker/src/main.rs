@@ -1,1 +1,69 @@
-fn main() {}
+//! `session-broker`: arguments, configuration, log, serve, drain.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use nearlight_kit::shutdown::Shutdown;
+use session_broker::broker::{Broker, DRAIN_GRACE};
+use session_broker::cli::Args;
+use session_broker::config::Config;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// `EX_USAGE`: the operator has to change something.
+const EXIT_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match args.load() {
+        Ok(config) => config,
+        Err(error) => {
+            say(
+                &mut std::io::stderr(),
+                &format!("session-broker: {:#}", anyhow::Error::from(error)),
+            );
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if args.check_config {
+        let shown = serde_json::to_string_pretty(&config).unwrap_or_default();
+        say(&mut std::io::stdout(), &shown);
+        return ExitCode::SUCCESS;
+    }
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(
+                &mut std::io::stderr(),
+                &format!("session-broker: {error:#}"),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    nearlight_kit::telemetry::init("session-broker")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals();
+        let broker = Broker::start(config, &shutdown).await?;
+        let ready = serde_json::json!({ "ready": {
+            "listen": broker.listen,
+            "node_listen": broker.node_listen,
+        }});
+        say(&mut std::io::stdout(), &ready.to_string());
+        shutdown.token().cancelled().await;
+        shutdown.drain(DRAIN_GRACE).await;
+        Ok(())
+    })
+}
+
+/// One line; whoever closed the pipe does not want it.
+fn say(to: &mut impl Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+    let _ = to.flush();
+}

@@ -67,6 +67,16 @@ pub fn decide(
     }
 }
 
+/// Whether any of `nodes` could run `request` now or at another time.
+pub fn could_ever<'a>(
+    nodes: impl IntoIterator<Item = &'a NodeView>,
+    request: &SessionRequest,
+) -> bool {
+    nodes
+        .into_iter()
+        .any(|node| check(node, request).map_or_else(Reason::passes, |()| true))
+}
+
 #[cfg(test)]
 #[path = "decide/test.rs"]
 mod test;

@@ -23,7 +23,7 @@ mod fleet;
 mod pick;
 mod rank;
 
-pub use decide::{Decision, Rejection, decide};
+pub use decide::{Decision, Rejection, could_ever, decide};
 pub use filter::Reason;
 pub use fleet::{FleetSnapshot, NodeView, Policy, SessionRequest};
 pub use rank::Why;

@@ -1,0 +1,129 @@
+-- The ledger. Portable SQL: what is here runs on SQLite and on PostgreSQL.
+-- Times are milliseconds since the Unix epoch. Ids are the strings of core/protocol.
+
+-- Who may ask: guests by the hash of their cookie, API keys by the hash of the key.
+CREATE TABLE credential (
+    hash        BLOB    NOT NULL PRIMARY KEY,
+    user_id     TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    role        TEXT    NOT NULL CHECK (role IN ('guest', 'admin')),
+    created_ms  BIGINT  NOT NULL,
+    revoked_ms  BIGINT
+);
+
+-- Sessions that a user holds, queued ones counted. Taken with the session's row, given back when
+-- the session is ending or over, each in the same transaction.
+CREATE TABLE quota (
+    user_id  TEXT    NOT NULL PRIMARY KEY,
+    used     BIGINT  NOT NULL CHECK (used >= 0)
+);
+
+CREATE TABLE node (
+    node_id      TEXT    NOT NULL PRIMARY KEY,
+    name         TEXT    NOT NULL,
+    region       TEXT    NOT NULL,
+    build        TEXT    NOT NULL,
+    inventory    TEXT    NOT NULL,
+    last_seen_ms BIGINT  NOT NULL
+);
+
+-- What is left of a node. Goes down with a claim, by compare-and-swap on `rev`.
+CREATE TABLE node_capacity (
+    node_id          TEXT    NOT NULL PRIMARY KEY,
+    cpu_milli_total  BIGINT  NOT NULL,
+    mem_mib_total    BIGINT  NOT NULL,
+    cpu_milli_free   BIGINT  NOT NULL CHECK (cpu_milli_free >= 0),
+    mem_mib_free     BIGINT  NOT NULL CHECK (mem_mib_free >= 0),
+    rev              BIGINT  NOT NULL
+);
+
+-- One exclusive unit of a node. `epoch` only rises; `listed` is whether the node still has it.
+CREATE TABLE slot (
+    slot_id  TEXT    NOT NULL PRIMARY KEY,
+    node_id  TEXT    NOT NULL,
+    epoch    BIGINT  NOT NULL,
+    listed   BIGINT  NOT NULL
+);
+CREATE INDEX slot_by_node ON slot (node_id);
+
+CREATE TABLE session (
+    session_id       TEXT    NOT NULL PRIMARY KEY,
+    user_id          TEXT    NOT NULL,
+    app_id           TEXT    NOT NULL,
+    app              TEXT    NOT NULL,
+    display_width    BIGINT  NOT NULL,
+    display_height   BIGINT  NOT NULL,
+    display_hz       BIGINT  NOT NULL,
+    keyboard_layout  TEXT    NOT NULL,
+    created_ms       BIGINT  NOT NULL,
+    -- The lifecycle's phase and what it carries; empty columns where a phase has no such thing.
+    phase            TEXT    NOT NULL,
+    since_ms         BIGINT  NOT NULL,
+    ready_ms         BIGINT,
+    node_id          TEXT,
+    slot_id          TEXT,
+    epoch            BIGINT,
+    viewer           TEXT,
+    reason           TEXT,
+    detail           TEXT    NOT NULL,
+    starts_denied    BIGINT  NOT NULL
+);
+CREATE INDEX session_by_phase ON session (phase, since_ms);
+
+-- What a session holds on a node. The unique index is the guard against a double booking: the
+-- engine itself refuses a second live claim of a slot.
+CREATE TABLE claim (
+    slot_id      TEXT    NOT NULL,
+    epoch        BIGINT  NOT NULL,
+    node_id      TEXT    NOT NULL,
+    session_id   TEXT    NOT NULL,
+    cpu_milli    BIGINT  NOT NULL,
+    mem_mib      BIGINT  NOT NULL,
+    claimed_ms   BIGINT  NOT NULL,
+    released_ms  BIGINT,
+    PRIMARY KEY (slot_id, epoch)
+);
+CREATE UNIQUE INDEX claim_live_slot ON claim (slot_id) WHERE released_ms IS NULL;
+CREATE INDEX claim_live_node ON claim (node_id) WHERE released_ms IS NULL;
+
+-- From the acked start to the acked stop, or to the moment at which we gave the node up.
+CREATE TABLE usage_interval (
+    session_id  TEXT    NOT NULL,
+    epoch       BIGINT  NOT NULL,
+    user_id     TEXT    NOT NULL,
+    app_id      TEXT    NOT NULL,
+    node_id     TEXT    NOT NULL,
+    began_ms    BIGINT  NOT NULL,
+    ended_ms    BIGINT,
+    PRIMARY KEY (session_id, epoch)
+);
+
+-- Orders that a node has not acked. Idempotent by (session, epoch, kind). A number is never used
+-- twice, or a late ack would hit a new order (PostgreSQL: GENERATED ALWAYS AS IDENTITY).
+CREATE TABLE outbox (
+    command_id  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    node_id     TEXT    NOT NULL,
+    session_id  TEXT    NOT NULL,
+    epoch       BIGINT  NOT NULL,
+    kind        TEXT    NOT NULL CHECK (kind IN ('start', 'stop')),
+    body        TEXT    NOT NULL,
+    created_ms  BIGINT  NOT NULL,
+    UNIQUE (session_id, epoch, kind)
+);
+
+CREATE TABLE idempotency (
+    user_id     TEXT    NOT NULL,
+    idem_key    TEXT    NOT NULL,
+    body_hash   BLOB    NOT NULL,
+    session_id  TEXT    NOT NULL,
+    created_ms  BIGINT  NOT NULL,
+    PRIMARY KEY (user_id, idem_key)
+);
+
+-- Attach tickets that were used, and for which attachment.
+CREATE TABLE ticket_spend (
+    ticket_id      TEXT    NOT NULL PRIMARY KEY,
+    session_id     TEXT    NOT NULL,
+    attachment_id  TEXT    NOT NULL,
+    spent_ms       BIGINT  NOT NULL
+);

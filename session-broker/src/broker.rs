@@ -1,0 +1,189 @@
+//! Putting the parts together, serving, and draining.
+//!
+//! Drain order: both listeners stop accepting and edges are told to go away; requests under way
+//! finish; the owner stops; the ledger's writer commits what it has and closes. Sessions are not
+//! ended: they run on, and the next broker finds them in the ledger and on the edges.
+
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::control::{NodeListener, Terms};
+use crate::http::{
+    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
+};
+use crate::ledger::{Credential, Ledger, Op, SqliteLedger};
+use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
+use crate::time::Clock;
+use crate::tokens::Signer;
+use anyhow::Context;
+use nearlight_kit::files::write_atomic;
+use nearlight_kit::pki::{self, Identity};
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::api::Role;
+use rand::Rng;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long requests under way may take once the broker stops.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
+
+const KEY_PREFIX: &str = "nlk_";
+const KEY_CHARS: usize = 32;
+const KEY_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// A broker that serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Broker {
+    /// The public listener's address.
+    pub listen: SocketAddr,
+    /// The node listener's address.
+    pub node_listen: SocketAddr,
+}
+
+impl Broker {
+    /// Starts serving. Tasks belong to `shutdown`.
+    ///
+    /// # Errors
+    /// Whatever keeps the broker from serving, with what to do about it.
+    pub async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        Self::start_with(config, shutdown, |ledger| ledger).await
+    }
+
+    /// Starts serving with another ledger around its own: tests let it fail.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_with(
+        config: Config,
+        shutdown: &Shutdown,
+        wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
+    ) -> anyhow::Result<Self> {
+        let metrics = nearlight_kit::telemetry::prometheus();
+        crate::metrics::describe();
+        let clock = Clock::start();
+        let catalogue = Catalogue::load(config.apps.as_deref())?;
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("cannot make {}", config.data.display()))?;
+        let signer = Signer::open(&config.data.join("signing.key"))?;
+        let file = config.data.join("ledger.sqlite");
+        let ledger = wrap(Arc::new(SqliteLedger::open(&file, clock, shutdown).await?));
+        if let Some(key_file) = &config.dev_key_file {
+            add_dev_key(&ledger, key_file, clock).await?;
+        }
+
+        let tls = config.tls.as_ref().map(public_tls).transpose()?;
+        let https = tls.is_some();
+        let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        ensure_identity(&config.pki)?;
+        let node_tls = pki::server_config(&config.pki, "broker")?;
+        let nodes = NodeListener::bind(config.node_listen, node_tls)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.node_listen))?;
+        let broker = Self {
+            listen: public.local_addr()?,
+            node_listen: nodes.local_addr()?,
+        };
+
+        let directory = Arc::new(Directory::default());
+        let (sessions, requests) = Sessions::new(directory.clone());
+        let (events, edges) = edge_events();
+        let owner_stop = CancellationToken::new();
+        let owner = Owner::start(OwnerParts {
+            ledger: ledger.clone(),
+            signer: signer.clone(),
+            clock,
+            times: config.sessions,
+            directory,
+            requests,
+            edges,
+            stop: owner_stop.clone(),
+        })
+        .await?;
+
+        let (routes, described) = http::routes();
+        let api = Arc::new(Api {
+            sessions,
+            ledger,
+            signer: signer.clone(),
+            clock,
+            catalogue,
+            identities: Identities::default(),
+            rates: Rates::new(&config.limits),
+            hosts: Hosts::new(&config.hosts, broker.listen),
+            https,
+            ticket_s: config.sessions.ticket_s,
+            metrics: Metrics(metrics),
+            client_web: config.client_web.clone(),
+            openapi: described.to_json()?,
+            stop: shutdown.token(),
+        });
+        let terms = Arc::new(Terms::new(
+            config.control,
+            config.sessions.node_grace_s,
+            signer,
+            clock,
+        ));
+        shutdown.spawn(owner.run());
+        shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
+        let service = http::service(api, routes);
+        let accepting = public.run(service, shutdown.clone());
+        shutdown.spawn(async move {
+            accepting.await;
+            // Nobody is left who could ask.
+            owner_stop.cancel();
+        });
+        tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
+        Ok(broker)
+    }
+}
+
+/// Makes the CA and the broker's certificate where there is none.
+fn ensure_identity(dir: &Path) -> anyhow::Result<()> {
+    if dir.join("broker.pem").exists() {
+        return Ok(());
+    }
+    let identity = Identity {
+        spiffe: "spiffe://nearlight/broker".to_owned(),
+        dns: vec!["nearlight-broker".to_owned()],
+        ips: Vec::new(),
+    };
+    pki::ensure_ca(dir)?.issue(dir, "broker", identity)?;
+    Ok(())
+}
+
+/// Takes the development key of `file`, made if it is missing, as an administrator's.
+async fn add_dev_key(ledger: &Arc<dyn Ledger>, file: &Path, clock: Clock) -> anyhow::Result<()> {
+    if !file.exists() {
+        let mut rng = rand::rng();
+        let body = (0..KEY_CHARS).map(|_| {
+            let at = rng.random_range(0..KEY_ALPHABET.len());
+            char::from(KEY_ALPHABET[at])
+        });
+        let key: String = KEY_PREFIX.chars().chain(body).collect();
+        write_atomic(file, format!("{key}\n").as_bytes(), 0o600)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let key = text.trim();
+    anyhow::ensure!(
+        key.starts_with(KEY_PREFIX) && key.len() >= KEY_PREFIX.len() + KEY_CHARS,
+        "{} holds no API key; delete it to have a new one made",
+        file.display()
+    );
+    let credential = Credential {
+        hash: credential_hash(key),
+        user: nearlight_kit::ids::user(),
+        name: "development".to_owned(),
+        role: Role::Admin,
+    };
+    let at = clock.now();
+    ledger
+        .write(vec![Op::AddCredential { credential, at }])
+        .await?;
+    Ok(())
+}

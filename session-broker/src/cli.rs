@@ -1,0 +1,62 @@
+//! The command line: a configuration file, and flags over it.
+
+use crate::config::{Config, InvalidConfig, Parsed};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The session broker of Nearlight.
+#[derive(Clone, Debug, Default, clap::Parser)]
+#[command(name = "session-broker", version)]
+pub struct Args {
+    /// Configuration over the built-in defaults (configs/session-broker.toml explains each key)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the ledger and the signing key
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Public listener
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Listener of the edges' control streams
+    #[arg(long, value_name = "ADDR")]
+    pub node_listen: Option<SocketAddr>,
+    /// Directory of the CA and the broker's certificate
+    #[arg(long, value_name = "DIR")]
+    pub pki: Option<PathBuf>,
+    /// The built browser client
+    #[arg(long, value_name = "DIR")]
+    pub client_web: Option<PathBuf>,
+    /// App files over the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub apps: Option<PathBuf>,
+    /// File of a development administrator's API key, made if it is missing
+    #[arg(long, value_name = "FILE")]
+    pub dev_key_file: Option<PathBuf>,
+    /// Print the effective configuration and exit
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+impl Args {
+    /// The configuration that these arguments stand for.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] with the key that is wrong.
+    pub fn load(&self) -> Result<Config, InvalidConfig> {
+        let mut parsed = Parsed::load(self.config.as_deref())?;
+        set(&mut parsed.data, self.data.as_ref());
+        set(&mut parsed.listen, self.listen.as_ref());
+        set(&mut parsed.node_listen, self.node_listen.as_ref());
+        set(&mut parsed.pki, self.pki.as_ref());
+        set(&mut parsed.client_web, self.client_web.as_ref());
+        set(&mut parsed.apps, self.apps.as_ref());
+        set(&mut parsed.dev_key_file, self.dev_key_file.as_ref());
+        Config::try_from(parsed)
+    }
+}
+
+fn set<T: Clone>(key: &mut T, flag: Option<&T>) {
+    if let Some(value) = flag {
+        key.clone_from(value);
+    }
+}

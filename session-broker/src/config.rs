@@ -1,0 +1,335 @@
+//! The broker's configuration: what the file says ([`Parsed`]), and what the broker runs with
+//! ([`Config`]), checked.
+
+use nearlight_kit::config::ConfigError;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The commented defaults that this program carries.
+pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConfig {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// Values that do not go together.
+    #[error("`{key}` {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+/// What the file says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parsed {
+    /// Public listener.
+    pub listen: SocketAddr,
+    /// Control streams' listener.
+    pub node_listen: SocketAddr,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The PKI directory.
+    pub pki: PathBuf,
+    /// The built browser client, or empty.
+    pub client_web: PathBuf,
+    /// App files, or empty.
+    pub apps: PathBuf,
+    /// The development key's file, or empty.
+    pub dev_key_file: PathBuf,
+    /// Host names of the public listener.
+    pub hosts: Vec<String>,
+    /// The public listener's certificate.
+    pub tls: TlsFiles,
+    /// Sessions' times.
+    pub sessions: SessionTimes,
+    /// Control streams.
+    pub control: Control,
+    /// Callers' limits.
+    pub limits: CallerLimits,
+}
+
+/// The public listener's certificate, or empty paths.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Sessions' times, seconds. The file explains each.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "configs/session-broker.toml is their documentation"
+)]
+pub struct SessionTimes {
+    pub start_s: u32,
+    pub start_total_s: u32,
+    pub warn_s: u32,
+    pub stop_s: u32,
+    pub node_grace_s: u32,
+    pub skew_s: u32,
+    pub ended_keep_s: u32,
+    pub ticket_s: u32,
+}
+
+/// Control streams. The file explains each.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "configs/session-broker.toml is their documentation"
+)]
+pub struct Control {
+    pub heartbeat_s: u32,
+    pub missed_max: u32,
+    pub backoff_min_s: u32,
+    pub backoff_max_s: u32,
+    pub accepts_per_s: u32,
+    pub accepts_burst: u32,
+    pub streams_max: usize,
+}
+
+/// Callers' limits. The file explains each.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "configs/session-broker.toml is their documentation"
+)]
+pub struct CallerLimits {
+    pub requests_per_s: u32,
+    pub requests_burst: u32,
+    pub creates_per_min: u32,
+    pub creates_burst: u32,
+    pub guests_per_min: u32,
+    pub guests_burst: u32,
+    pub connections_max: usize,
+}
+
+/// What the broker runs with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// Public listener.
+    pub listen: SocketAddr,
+    /// Control streams' listener.
+    pub node_listen: SocketAddr,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The PKI directory.
+    pub pki: PathBuf,
+    /// The built browser client.
+    pub client_web: Option<PathBuf>,
+    /// App files.
+    pub apps: Option<PathBuf>,
+    /// The development key's file.
+    pub dev_key_file: Option<PathBuf>,
+    /// Host names of the public listener, in lower case.
+    pub hosts: Vec<String>,
+    /// The public listener's certificate.
+    pub tls: Option<TlsFiles>,
+    /// Sessions' times.
+    pub sessions: SessionTimes,
+    /// Control streams.
+    pub control: Control,
+    /// Callers' limits.
+    pub limits: CallerLimits,
+}
+
+impl Parsed {
+    /// The defaults, with `file` over them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the key and its file.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        nearlight_kit::config::load(DEFAULTS, file)
+    }
+}
+
+impl TryFrom<Parsed> for Config {
+    type Error = InvalidConfig;
+
+    fn try_from(parsed: Parsed) -> Result<Self, InvalidConfig> {
+        let tls = tls(&parsed)?;
+        if tls.is_none() && !parsed.listen.ip().is_loopback() {
+            return Err(InvalidConfig::Value {
+                key: "listen",
+                problem: format!(
+                    "is {}, which others can reach: plain http is for loopback only. \
+                     Set tls.cert and tls.key, or listen on 127.0.0.1",
+                    parsed.listen
+                ),
+            });
+        }
+        check_times(&parsed.sessions)?;
+        check_control(&parsed.control)?;
+        check_limits(&parsed.limits)?;
+        let hosts = parsed
+            .hosts
+            .iter()
+            .map(|h| h.to_ascii_lowercase())
+            .collect();
+        if let Some(host) = parsed.hosts.iter().find(|h| h.contains(['/', ':', '*'])) {
+            return Err(InvalidConfig::Value {
+                key: "hosts",
+                problem: format!(
+                    "has `{host}`; give names such as play.example.org, without ports"
+                ),
+            });
+        }
+        Ok(Self {
+            listen: parsed.listen,
+            node_listen: parsed.node_listen,
+            data: parsed.data,
+            pki: parsed.pki,
+            client_web: given(parsed.client_web),
+            apps: given(parsed.apps),
+            dev_key_file: given(parsed.dev_key_file),
+            hosts,
+            tls,
+            sessions: parsed.sessions,
+            control: parsed.control,
+            limits: parsed.limits,
+        })
+    }
+}
+
+impl SessionTimes {
+    /// The lifecycle's limits for an app.
+    pub(crate) fn limits(&self, app: &nearlight_protocol::app::Time) -> nearlight_session::Limits {
+        let ms = |s: u32| u64::from(s) * 1000;
+        nearlight_session::Limits {
+            start_ms: ms(self.start_s),
+            start_total_ms: ms(self.start_total_s),
+            idle_ms: ms(app.idle_s),
+            max_ms: ms(app.max_s),
+            grace_ms: ms(app.grace_s),
+            stop_ms: ms(self.stop_s),
+            node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
+            warn_ms: ms(self.warn_s),
+        }
+    }
+}
+
+impl Control {
+    /// Silence after which a stream is given up.
+    pub(crate) fn dead_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.heartbeat_s) * u64::from(self.missed_max))
+    }
+}
+
+fn given(path: PathBuf) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
+fn tls(parsed: &Parsed) -> Result<Option<TlsFiles>, InvalidConfig> {
+    match (
+        given(parsed.tls.cert.clone()),
+        given(parsed.tls.key.clone()),
+    ) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(InvalidConfig::Value {
+            key: "tls",
+            problem: "needs both cert and key, or neither".to_owned(),
+        }),
+    }
+}
+
+fn check_times(times: &SessionTimes) -> Result<(), InvalidConfig> {
+    at_least("sessions.start_s", times.start_s, 1)?;
+    at_least("sessions.start_total_s", times.start_total_s, times.start_s)?;
+    at_least("sessions.stop_s", times.stop_s, 1)?;
+    at_least("sessions.node_grace_s", times.node_grace_s, 1)?;
+    at_least("sessions.ticket_s", times.ticket_s, 1)
+}
+
+fn check_control(control: &Control) -> Result<(), InvalidConfig> {
+    at_least("control.heartbeat_s", control.heartbeat_s, 1)?;
+    at_least("control.missed_max", control.missed_max, 2)?;
+    at_least("control.backoff_min_s", control.backoff_min_s, 1)?;
+    at_least(
+        "control.backoff_max_s",
+        control.backoff_max_s,
+        control.backoff_min_s,
+    )?;
+    at_least("control.accepts_per_s", control.accepts_per_s, 1)?;
+    at_least("control.accepts_burst", control.accepts_burst, 1)
+}
+
+fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
+    at_least("limits.requests_per_s", limits.requests_per_s, 1)?;
+    at_least("limits.requests_burst", limits.requests_burst, 1)?;
+    at_least("limits.creates_per_min", limits.creates_per_min, 1)?;
+    at_least("limits.creates_burst", limits.creates_burst, 1)?;
+    at_least("limits.guests_per_min", limits.guests_per_min, 1)?;
+    at_least("limits.guests_burst", limits.guests_burst, 1)
+}
+
+fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig> {
+    if value >= min {
+        return Ok(());
+    }
+    Err(InvalidConfig::Value {
+        key,
+        problem: format!("is {value}; it must be at least {min}"),
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn defaults() -> Parsed {
+        Parsed::load(None).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_complete() {
+        let parsed = defaults();
+        assert!(Config::try_from(parsed.clone()).is_ok());
+        let written: toml::Table = DEFAULTS.parse().unwrap();
+        let keys = toml::Table::try_from(parsed).unwrap();
+        assert_eq!(written, keys, "the file has every key, and no other");
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        let mut parsed = defaults();
+        parsed.listen = "0.0.0.0:80".parse().unwrap();
+        let error = Config::try_from(parsed.clone()).unwrap_err().to_string();
+        assert!(error.contains("`listen`"), "{error}");
+        parsed.tls = TlsFiles {
+            cert: "c".into(),
+            key: "k".into(),
+        };
+        assert!(Config::try_from(parsed).is_ok());
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_named() {
+        let cases: [(&str, fn(&mut Parsed)); 4] = [
+            ("tls", |p| p.tls.cert = "c".into()),
+            ("hosts", |p| p.hosts = vec!["http://a".into()]),
+            ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),
+            ("control.missed_max", |p| p.control.missed_max = 1),
+        ];
+        for (key, spoil) in cases {
+            let mut parsed = defaults();
+            spoil(&mut parsed);
+            let error = Config::try_from(parsed).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Control streams: edges dial in over mTLS and stay.
+//!
+//! ```text
+//!   accept --TLS, WebSocket--> Hello --checked--> Welcome --> read loop --> closed
+//!                                |                             ^  |
+//!                                +--> Refused, close           |  +--> session task: events
+//!                                                              +------ ToEdge, bounded queue
+//! ```
+//!
+//! A connection is one task that owns its socket. Others hold a [`Stream`]: a bounded queue towards
+//! the edge and the WHEP requests that wait for its answer. A full queue closes the stream; orders
+//! are in the ledger and go out again after the re-attach.
+//!
+//! **Invariants.** Nothing is read from a peer without a certificate of our CA, and a peer speaks
+//! for the node in its certificate only. Every wait on a peer has a deadline. Grants that a node
+//! shows are verified here before anyone hears of them.
+//!
+//! **What it does not know:** what an order means, which sessions there are.
+
+mod connection;
+mod listener;
+mod stream;
+
+pub(crate) use connection::{EdgeEvent, EdgeMessage, ShownSession};
+pub(crate) use listener::{NodeListener, Terms};
+pub(crate) use stream::{RelayError, Stream, WhepRequest};

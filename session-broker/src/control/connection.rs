@@ -1,0 +1,394 @@
+//! One edge's connection: the handshake, then reading and writing until either side ends it.
+
+use super::listener::Terms;
+use super::stream::Stream;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use nearlight_kit::pki::spiffe_of;
+use nearlight_protocol::control::{
+    AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
+    SessionReport, ToEdge, Welcome,
+};
+use nearlight_protocol::grant::Grant;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use nearlight_session::Epoch;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::CancellationToken;
+
+/// From the accept to the hello. A round trip around the world, a slow CPU, and some.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// For one message to leave. An edge that takes none for so long is gone.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// For the close to be answered.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// Buffers of one socket: 128 KiB by default, which 100,000 idle edges do not need.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// What a drained or overtaken edge waits before it dials again.
+const GO_AWAY_S: u32 = 1;
+/// What an edge with the wrong certificate or version waits: a person has to act.
+const REFUSED_RETRY_S: u32 = 60;
+
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// What the session task hears of an edge.
+#[derive(Debug)]
+pub(crate) enum EdgeEvent {
+    /// An edge is attached. A former stream of the node is void.
+    Attached {
+        /// The way to it.
+        stream: Arc<Stream>,
+        /// Who it says it is.
+        hello: Hello,
+    },
+    /// It said something.
+    Said {
+        /// Through which stream.
+        stream: Arc<Stream>,
+        /// What.
+        message: EdgeMessage,
+    },
+    /// Its stream is over.
+    Closed {
+        /// Which.
+        stream: Arc<Stream>,
+    },
+}
+
+/// What an edge said, checked.
+#[derive(Debug)]
+pub(crate) enum EdgeMessage {
+    /// What the node has.
+    Inventory(Inventory),
+    /// What it runs.
+    Running(Vec<ShownSession>),
+    /// Its load.
+    Heartbeat(Heartbeat),
+    /// It acked an order.
+    Ack {
+        /// The order.
+        command: u64,
+        /// What came of it.
+        outcome: AckOutcome,
+    },
+    /// A session changed.
+    Report {
+        /// Which.
+        session: SessionId,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// How.
+        event: SessionReport,
+    },
+    /// It takes no more sessions.
+    Draining,
+}
+
+/// A session that a node shows.
+#[derive(Debug)]
+pub(crate) struct ShownSession {
+    /// Which.
+    pub(crate) session: SessionId,
+    /// Its grant, if it is one of ours for this node and session.
+    pub(crate) grant: Option<Grant>,
+    /// Whether a viewer is attached.
+    pub(crate) attached: bool,
+    /// Whether it has shown a picture.
+    pub(crate) ready: bool,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamError {
+    /// It took too long to say hello.
+    #[error("the edge took too long to attach")]
+    Slow,
+    /// TLS failed: no certificate of our CA, usually.
+    #[error("TLS failed")]
+    Tls(#[source] std::io::Error),
+    /// WebSocket failed.
+    #[error("WebSocket failed")]
+    Socket(#[from] Box<tungstenite::Error>),
+    /// It broke the protocol.
+    #[error("the edge broke the protocol: {0}")]
+    Protocol(String),
+    /// It was refused.
+    #[error("the edge was refused: {0}")]
+    Refused(String),
+    /// It was silent for too long.
+    #[error("the edge was silent for too long")]
+    Silent,
+    /// It did not read.
+    #[error("the edge did not read")]
+    NotReading,
+}
+
+impl StreamError {
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Tls(_) => "tls",
+            Self::Socket(_) => "socket",
+            Self::Protocol(_) => "protocol",
+            Self::Refused(_) => "refused",
+            Self::Silent => "silent",
+            Self::NotReading => "not-reading",
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    terms: &Terms,
+    events: mpsc::Sender<EdgeEvent>,
+    stop: CancellationToken,
+) -> Result<(), StreamError> {
+    let opened = tokio::time::timeout(HANDSHAKE_WITHIN, open(tcp, tls)).await;
+    let (mut socket, certified, hello) = opened.map_err(|_| StreamError::Slow)??;
+    let refused = match check(&hello, certified.as_ref()) {
+        Err(detail) => Some((detail, REFUSED_RETRY_S)),
+        Ok(()) => match terms.admit() {
+            Ok(()) => None,
+            Err(wait_s) => Some(("too many edges attach at once".to_owned(), wait_s)),
+        },
+    };
+    if let Some((detail, retry_after_s)) = refused {
+        let refusal = ToEdge::Refused {
+            detail: detail.clone(),
+            retry_after_s,
+        };
+        send(&mut socket, &refusal).await?;
+        let _ = tokio::time::timeout(CLOSE_WITHIN, socket.close(None)).await;
+        return Err(StreamError::Refused(detail));
+    }
+    send(&mut socket, &ToEdge::Welcome(welcome(terms))).await?;
+    crate::metrics::control_stream("attached");
+    let (stream, queue) = Stream::new(hello.node.clone(), CancellationToken::new());
+    let stream = Arc::new(stream);
+    let attached = EdgeEvent::Attached {
+        stream: stream.clone(),
+        hello,
+    };
+    if events.send(attached).await.is_err() {
+        return Ok(());
+    }
+    let ended = converse(socket, terms, &stream, queue, &events, stop).await;
+    stream.close();
+    let _ = events.send(EdgeEvent::Closed { stream }).await;
+    ended
+}
+
+/// TLS, WebSocket, and the first message.
+async fn open(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+) -> Result<(Socket, Option<String>, Hello), StreamError> {
+    // Orders are small and must not wait for each other.
+    tcp.set_nodelay(true).map_err(StreamError::Tls)?;
+    let tls = tls.accept(tcp).await.map_err(StreamError::Tls)?;
+    let chain = tls.get_ref().1.peer_certificates();
+    let certified = chain.and_then(<[_]>::first).and_then(spiffe_of);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(2 * CONTROL_MESSAGE_BYTES_MAX)
+        .max_message_size(Some(CONTROL_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(CONTROL_MESSAGE_BYTES_MAX));
+    let mut socket = tokio_tungstenite::accept_async_with_config(tls, Some(config))
+        .await
+        .map_err(Box::new)?;
+    let first = socket.next().await.transpose().map_err(Box::new)?;
+    match first.as_ref().map(parse).transpose()?.flatten() {
+        Some(FromEdge::Hello(hello)) => Ok((socket, certified, hello)),
+        Some(_) | None => Err(StreamError::Protocol("no hello".to_owned())),
+    }
+}
+
+/// Why an edge is not taken.
+fn check(hello: &Hello, certified: Option<&String>) -> Result<(), String> {
+    if !(hello.proto_min..=hello.proto_max).contains(&PROTOCOL_VERSION) {
+        return Err(format!(
+            "this broker speaks version {PROTOCOL_VERSION} of the control stream, the edge {} to {}",
+            hello.proto_min, hello.proto_max
+        ));
+    }
+    let expected = format!("spiffe://nearlight/node/{}", hello.node);
+    if certified != Some(&expected) {
+        let shown = certified.map_or("none of ours", String::as_str);
+        return Err(format!(
+            "the hello is of {}, the certificate is for {shown}",
+            hello.node
+        ));
+    }
+    Ok(())
+}
+
+fn welcome(terms: &Terms) -> Welcome {
+    Welcome {
+        proto: PROTOCOL_VERSION,
+        heartbeat_s: terms.control.heartbeat_s,
+        backoff_min_s: terms.control.backoff_min_s,
+        backoff_max_s: terms.control.backoff_max_s,
+        grace_s: terms.node_grace_s,
+        jwks: terms.signer.jwks(),
+    }
+}
+
+/// Reads and writes until either side ends it.
+async fn converse(
+    socket: Socket,
+    terms: &Terms,
+    stream: &Arc<Stream>,
+    queue: mpsc::Receiver<ToEdge>,
+    events: &mpsc::Sender<EdgeEvent>,
+    stop: CancellationToken,
+) -> Result<(), StreamError> {
+    let (sink, source) = socket.split();
+    // Apart, so that an edge that does not read is still heard, and the other way round.
+    tokio::select! {
+        read = read_all(source, terms, stream, events) => read,
+        written = write_all(sink, queue, stop) => written,
+        () = stream.closed().cancelled() => Err(StreamError::NotReading),
+    }
+}
+
+async fn read_all(
+    mut source: SplitStream<Socket>,
+    terms: &Terms,
+    stream: &Arc<Stream>,
+    events: &mpsc::Sender<EdgeEvent>,
+) -> Result<(), StreamError> {
+    let dead_after = terms.control.dead_after();
+    loop {
+        let heard = tokio::time::timeout(dead_after, source.next()).await;
+        let frame = match heard.map_err(|_| StreamError::Silent)? {
+            Some(frame) => frame.map_err(Box::new)?,
+            None => return Ok(()),
+        };
+        let Some(message) = parse(&frame)? else {
+            continue;
+        };
+        let message = match message {
+            FromEdge::WhepAnswer { request, result } => {
+                stream.answer(&request, result);
+                continue;
+            }
+            FromEdge::Hello(_) => {
+                return Err(StreamError::Protocol("a second hello".to_owned()));
+            }
+            FromEdge::Inventory(inventory) => EdgeMessage::Inventory(inventory),
+            FromEdge::Running { sessions } => EdgeMessage::Running(
+                sessions
+                    .into_iter()
+                    .map(|shown| verify(shown, &stream.node, terms))
+                    .collect(),
+            ),
+            FromEdge::Heartbeat(heartbeat) => EdgeMessage::Heartbeat(heartbeat),
+            FromEdge::Ack { command, outcome } => EdgeMessage::Ack {
+                command: command.0,
+                outcome,
+            },
+            FromEdge::Report {
+                session,
+                epoch,
+                event,
+            } => EdgeMessage::Report {
+                session,
+                epoch: epoch.into(),
+                event,
+            },
+            FromEdge::Draining => EdgeMessage::Draining,
+        };
+        let said = EdgeEvent::Said {
+            stream: stream.clone(),
+            message,
+        };
+        // Waiting here is the back-pressure on an edge that talks too much.
+        if events.send(said).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn write_all(
+    mut sink: SplitSink<Socket, Message>,
+    mut queue: mpsc::Receiver<ToEdge>,
+    stop: CancellationToken,
+) -> Result<(), StreamError> {
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+            () = stop.cancelled() => ToEdge::GoAway { retry_after_s: GO_AWAY_S },
+        };
+        let last = matches!(message, ToEdge::GoAway { .. });
+        let text = Message::text(to_json(&message)?);
+        tokio::time::timeout(WRITE_WITHIN, sink.send(text))
+            .await
+            .map_err(|_| StreamError::NotReading)?
+            .map_err(Box::new)?;
+        if last {
+            let _ = tokio::time::timeout(CLOSE_WITHIN, sink.close()).await;
+            return Ok(());
+        }
+    }
+}
+
+async fn send(socket: &mut Socket, message: &ToEdge) -> Result<(), StreamError> {
+    let text = Message::text(to_json(message)?);
+    tokio::time::timeout(WRITE_WITHIN, socket.send(text))
+        .await
+        .map_err(|_| StreamError::NotReading)?
+        .map_err(|e| StreamError::Socket(Box::new(e)))
+}
+
+/// The message in a frame; `None` for pings, pongs and the close, which the library answers.
+fn parse(frame: &Message) -> Result<Option<FromEdge>, StreamError> {
+    match frame {
+        Message::Text(text) => serde_json::from_str(text)
+            .map(Some)
+            .map_err(|error| StreamError::Protocol(error.to_string())),
+        Message::Binary(_) => Err(StreamError::Protocol("a binary message".to_owned())),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(None),
+    }
+}
+
+fn to_json(message: &ToEdge) -> Result<String, StreamError> {
+    serde_json::to_string(message).map_err(|error| StreamError::Protocol(error.to_string()))
+}
+
+/// A node's word for a session counts as much as our signature on it.
+fn verify(shown: RunningSession, node: &NodeId, terms: &Terms) -> ShownSession {
+    let grant = match terms.signer.verify_grant(&shown.grant) {
+        Ok(grant) if grant.node == *node && grant.session == shown.session => Some(grant),
+        Ok(_) => {
+            tracing::warn!(node_id = %node, session_id = %shown.session,
+                "the node shows a grant for something else");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(node_id = %node, session_id = %shown.session, %error,
+                "the node shows a session without a grant of ours");
+            None
+        }
+    };
+    ShownSession {
+        session: shown.session,
+        grant,
+        attached: shown.attached,
+        ready: shown.ready,
+    }
+}

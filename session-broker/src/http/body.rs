@@ -1,0 +1,92 @@
+//! Extractors that refuse with problems: bodies by type and size, ids in paths.
+
+use super::problem::{Refusal, bad_request, not_found};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::problem::ProblemType;
+use serde::de::DeserializeOwned;
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        check_type(request.headers(), "application/json")?;
+        let bytes = bytes(request, state).await?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| bad_request(format!("The body is not what this path takes: {error}.")))
+    }
+}
+
+/// The body as it is, up to the limit of the router.
+pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejected| {
+            if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                too_large()
+            } else {
+                bad_request("The body broke off.").caused_by(rejected)
+            }
+        })
+}
+
+pub(super) fn too_large() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::BodyTooLarge,
+        "The body is larger than this path takes.",
+    )
+}
+
+/// Whether the body says that it is of type `expected`; parameters do not matter.
+pub(super) fn check_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let essence = kind.and_then(|k| k.split(';').next()).map(str::trim);
+    if essence.is_some_and(|e| e.eq_ignore_ascii_case(expected)) {
+        return Ok(());
+    }
+    Err(ProblemResponse::new(
+        ProblemType::UnsupportedMediaType,
+        format!("Send `Content-Type: {expected}`."),
+    ))
+}
+
+/// The session in `/v1/sessions/{id}`.
+#[derive(Debug)]
+pub(super) struct SessionPath(pub(super) SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = Path::<SessionId>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| not_found("session"))?;
+        Ok(Self(id))
+    }
+}
+
+/// Session and attachment in `/v1/sessions/{id}/whep/{attachment}`.
+#[derive(Debug)]
+pub(super) struct AttachmentPath(pub(super) SessionId, pub(super) AttachmentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AttachmentPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((session, attachment)) =
+            Path::<(SessionId, AttachmentId)>::from_request_parts(parts, state)
+                .await
+                .map_err(|_| not_found("attachment"))?;
+        Ok(Self(session, attachment))
+    }
+}

@@ -1,0 +1,72 @@
+//! `GET /v1/sessions/{id}/events`: the session as server-sent events.
+
+use super::Api;
+use super::body::SessionPath;
+use super::caller::Caller;
+use super::problem::Refusal;
+use super::session::as_seen_by;
+use crate::sessions::ShownSession;
+use axum::extract::State;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::stream::{self, Stream};
+use nearlight_protocol::problem::Problem;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Proxies close what is silent for 30 s or a minute.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// The session, at once and after every change, as events named `session`.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/events", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "The session.")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String,
+         description = "`event: session`, `data:` a Session as JSON. The stream ends when the \
+                        broker stops or forgets the session."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn watch_session(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let session = api.session_of(&caller, &id)?;
+    let watched = Watched {
+        caller,
+        session,
+        first: true,
+        stop: api.stop.clone(),
+    };
+    let ping = KeepAlive::new().interval(PING_EVERY).text("ping");
+    Ok(Sse::new(stream::unfold(watched, next)).keep_alive(ping))
+}
+
+struct Watched {
+    caller: Caller,
+    session: ShownSession,
+    first: bool,
+    stop: CancellationToken,
+}
+
+/// The next event; the newest view counts, those that a slow reader missed do not.
+async fn next(mut watched: Watched) -> Option<(Result<Event, Infallible>, Watched)> {
+    if !watched.first {
+        tokio::select! {
+            changed = watched.session.view.changed() => changed.ok()?,
+            () = watched.stop.cancelled() => return None,
+        }
+    }
+    watched.first = false;
+    watched.session.view.mark_unchanged();
+    let view = as_seen_by(&watched.caller, &watched.session);
+    let data = serde_json::to_string(&view).expect("a session is strings and numbers");
+    let event = Event::default().event("session").data(data);
+    Some((Ok(event), watched))
+}

@@ -1,0 +1,24 @@
+//! `GET /v1/nodes`: the fleet, as everyone may see it.
+
+use super::Api;
+use super::caller::Caller;
+use axum::Json;
+use axum::extract::State;
+use nearlight_protocol::api::NodeList;
+use nearlight_protocol::problem::Problem;
+use std::sync::Arc;
+
+/// All nodes that ever attached, with what they have free now.
+#[utoipa::path(
+    get, path = "/v1/nodes", tag = "nodes",
+    security(("api_key" = []), ("guest" = [])),
+    responses(
+        (status = 200, body = NodeList, description = "All nodes."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn list_nodes(State(api): State<Arc<Api>>, _caller: Caller) -> Json<NodeList> {
+    let nodes = api.sessions.directory().fleet().nodes;
+    Json(NodeList { nodes })
+}

@@ -1,0 +1,114 @@
+//! For operators and programs: health, metrics, the API's own description, the signing keys.
+
+use super::Api;
+use super::problem::Refusal;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::api::NodeStatus;
+use nearlight_protocol::problem::Problem;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+/// For one read of the ledger. A probe that waits longer has failed anyway.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+/// The OpenAPI 3.1 document of this API.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operations",
+    responses((status = 200, content_type = "application/json", body = String,
+               description = "This document."))
+)]
+pub(super) async fn openapi(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (headers, api.openapi.clone())
+}
+
+/// The Ed25519 keys that sign grants and tickets (RFC 7517, RFC 8037).
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "operations",
+    responses((status = 200, content_type = "application/json", body = String,
+               description = "A JWK set."))
+)]
+pub(super) async fn jwks(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
+    Json(api.signer.jwks())
+}
+
+/// Whether the process lives.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations",
+    responses((status = 200, content_type = "text/plain", body = String, description = "`ok`"))
+)]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the broker can take requests.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Readiness {
+    /// Nodes that take sessions now.
+    nodes_online: usize,
+}
+
+/// Whether requests can be served: the ledger answers.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses(
+        (status = 200, body = Readiness, description = "They can."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`internal`: the ledger does not answer."),
+    )
+)]
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Readiness>, Refusal> {
+    let asked = tokio::time::timeout(READY_WITHIN, api.ledger.credential([0; 32])).await;
+    match asked {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return Err(ProblemResponse::internal(error)),
+        Err(_elapsed) => return Err(ProblemResponse::internal("the ledger does not answer")),
+    }
+    let nodes = api.sessions.directory().fleet().nodes;
+    let online = nodes.iter().filter(|n| n.status == NodeStatus::Online);
+    Ok(Json(Readiness {
+        nodes_online: online.count(),
+    }))
+}
+
+/// The broker's metrics, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "text/plain", body = String,
+               description = "Prometheus text format."))
+)]
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (StatusCode::OK, headers, api.metrics.0.render())
+}
+
+/// How callers say who they are.
+pub(super) fn describe_security(described: &mut OpenApi) {
+    let bearer = |description: &str| {
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(description))
+                .build(),
+        )
+    };
+    let cookie = ApiKeyValue::with_description(
+        super::caller::GUEST_COOKIE,
+        "A guest's cookie, from GET /v1/whoami.",
+    );
+    let components = described.components.get_or_insert_default();
+    for (name, scheme) in [
+        ("api_key", bearer("An API key: `nlk_…`.")),
+        ("ticket", bearer("A ticket of the session.")),
+        ("guest", SecurityScheme::ApiKey(ApiKey::Cookie(cookie))),
+    ] {
+        components.add_security_scheme(name, scheme);
+    }
+}

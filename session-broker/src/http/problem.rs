@@ -1,0 +1,109 @@
+//! Domain errors as problems: one conversion each, exhaustive.
+
+use crate::control::RelayError;
+use crate::ledger::StoreError;
+use crate::sessions::{CreateError, EndError};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::control::WhepRefusal;
+use nearlight_protocol::problem::ProblemType;
+
+/// An answer that refuses.
+pub(super) type Refusal = ProblemResponse;
+
+/// Seconds after which a node that is away may be back: agents restart in about as long.
+const NODE_RETRY_S: u32 = 2;
+
+pub(super) fn bad_request(detail: impl Into<String>) -> Refusal {
+    ProblemResponse::new(ProblemType::BadRequest, detail)
+}
+
+pub(super) fn not_found(what: &str) -> Refusal {
+    ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
+}
+
+pub(super) fn forbidden() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::Forbidden,
+        "The session belongs to somebody else. Only its owner sees, plays and ends it.",
+    )
+}
+
+pub(super) fn unauthenticated(detail: &str) -> Refusal {
+    ProblemResponse::new(ProblemType::Unauthenticated, detail)
+}
+
+pub(super) fn ticket_invalid() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::TicketInvalid,
+        "The ticket is spent, expired, or for another session. Ask for a new one with POST to \
+         the session's `tickets`.",
+    )
+}
+
+pub(super) fn too_many(retry_after_s: u32) -> Refusal {
+    ProblemResponse::new(
+        ProblemType::TooManyRequests,
+        format!("Come back in {retry_after_s} s."),
+    )
+    .retry_after_s(retry_after_s)
+}
+
+pub(super) fn node_unreachable() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::NodeUnreachable,
+        "The session may go on; its node's control stream is down. Try again.",
+    )
+    .retry_after_s(NODE_RETRY_S)
+}
+
+pub(super) fn create_refused(error: CreateError) -> Refusal {
+    match error {
+        CreateError::Quota => ProblemResponse::new(
+            ProblemType::QuotaExceeded,
+            "You hold as many sessions as you may, waiting ones counted. End one first.",
+        ),
+        CreateError::KeyReused => ProblemResponse::new(
+            ProblemType::IdempotencyConflict,
+            "The Idempotency-Key came with another body before. Use a new key for a new session.",
+        ),
+        CreateError::Forgotten => ProblemResponse::new(
+            ProblemType::SessionEnded,
+            "The session of this Idempotency-Key is over. Use a new key for a new session.",
+        ),
+        CreateError::Unknown => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn end_refused(error: EndError) -> Refusal {
+    match error {
+        EndError::NotFound => not_found("session"),
+        EndError::Unknown => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn store_failed(error: &StoreError) -> Refusal {
+    ProblemResponse::internal(error)
+}
+
+pub(super) fn relay_failed(error: RelayError) -> Refusal {
+    match error {
+        RelayError::Busy | RelayError::Closed | RelayError::Timeout => {
+            node_unreachable().caused_by(error)
+        }
+    }
+}
+
+pub(super) fn whep_refused(reason: WhepRefusal, detail: &str) -> Refusal {
+    let name = match reason {
+        WhepRefusal::AttachedElsewhere => ProblemType::AttachedElsewhere,
+        WhepRefusal::InvalidOffer => ProblemType::InvalidOffer,
+        WhepRefusal::NotFound => ProblemType::NotFound,
+        WhepRefusal::NotReady => ProblemType::SessionNotReady,
+    };
+    let detail = if detail.is_empty() {
+        name.title()
+    } else {
+        detail
+    };
+    ProblemResponse::new(name, detail)
+}

@@ -1,0 +1,199 @@
+//! Accepting browsers and programs: plain http on loopback, TLS anywhere.
+
+use crate::config::TlsFiles;
+use axum::Router;
+use axum::http::Extensions;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use nearlight_kit::shutdown::Shutdown;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// For the TLS handshake, and for the head of a request: who is slower only holds a connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// Header lines of one request. Browsers send about 20.
+const HEADERS_MAX: usize = 100;
+/// Bytes of one request's head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long to wait after an accept that failed: out of file descriptors, usually.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+impl Peer {
+    /// The peer of a request; unspecified where a test calls the router without a connection.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        let none = Self(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        extensions.get::<Self>().copied().unwrap_or(none)
+    }
+}
+
+/// Why the public listener has no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file holds no certificate or key.
+    #[error("{file} holds no usable certificate or key")]
+    Pem {
+        /// Which.
+        file: String,
+        /// Why.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// They do not go together.
+    #[error("tls.cert and tls.key do not go together")]
+    Pair(#[from] rustls::Error),
+}
+
+/// TLS for browsers, from PEM files.
+pub(crate) fn public_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let pem = |file: &std::path::Path| {
+        let file = file.display().to_string();
+        move |source| TlsError::Pem { file, source }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect)
+        .map_err(pem(&files.cert))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The public listener, bound and not yet accepting.
+pub(crate) struct PublicListener {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    connections: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for PublicListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublicListener").finish_non_exhaustive()
+    }
+}
+
+impl PublicListener {
+    pub(crate) async fn bind(
+        at: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        connections_max: usize,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(at).await?,
+            tls: tls.map(TlsAcceptor::from),
+            connections: Arc::new(Semaphore::new(connections_max)),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until the shutdown, then lets requests finish. Ends when the last one has.
+    pub(crate) async fn run(self, service: Router, shutdown: Shutdown) {
+        let stop = shutdown.token();
+        let open = TaskTracker::new();
+        while let Some((tcp, peer, permit)) = self.accept(&stop).await {
+            let (service, tls, stop) = (service.clone(), self.tls.clone(), stop.clone());
+            let served = async move {
+                serve(tcp, tls, peer, service, stop).await;
+                drop(permit);
+            };
+            shutdown.spawn(open.track_future(served));
+        }
+        open.close();
+        open.wait().await;
+    }
+
+    async fn accept(
+        &self,
+        stop: &CancellationToken,
+    ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+        loop {
+            let permit = tokio::select! {
+                () = stop.cancelled() => return None,
+                permit = self.connections.clone().acquire_owned() => permit.ok()?,
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return None,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => return Some((tcp, peer, permit)),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    tcp: TcpStream,
+    tls: Option<TlsAcceptor>,
+    peer: SocketAddr,
+    service: Router,
+    stop: CancellationToken,
+) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = tls else {
+        return converse(tcp, peer, service, stop).await;
+    };
+    match tokio::time::timeout(HEAD_WITHIN, tls.accept(tcp)).await {
+        Ok(Ok(stream)) => converse(stream, peer, service, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
+        Err(_elapsed) => tracing::debug!("TLS took too long"),
+    }
+}
+
+async fn converse<S>(socket: S, peer: SocketAddr, service: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(service);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        service.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}

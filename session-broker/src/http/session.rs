@@ -1,0 +1,226 @@
+//! `/v1/sessions` and `/v1/sessions/{id}`.
+
+use super::Api;
+use super::body::{JsonBody, SessionPath};
+use super::caller::Caller;
+use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found, too_many};
+use crate::ledger::Idempotency;
+use crate::sessions::{Create, ShownSession};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::api::{CreateSession, EndReason, Role, Session, SessionList};
+use nearlight_protocol::limits::GUEST_SESSIONS_MAX;
+use nearlight_protocol::problem::Problem;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+const DEFAULT_LAYOUT: &str = "us";
+
+/// Starts an app: takes a slot at once, or a place in the queue.
+#[utoipa::path(
+    post, path = "/v1/sessions", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    params(("idempotency-key" = String, Header,
+        description = "1 to 128 visible characters of your choice. The same key and body answer \
+                       the same session, so that asking again is safe.")),
+    request_body = CreateSession,
+    responses(
+        (status = 201, body = Session, description = "The session, placed or queued.",
+         headers(("location" = String, description = "Its path."))),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`bad-request`, `not-found` for an unknown app, `quota-exceeded`, \
+                        `idempotency-conflict`, `too-many-requests`, …"),
+    )
+)]
+pub(super) async fn create_session(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<CreateSession>,
+) -> Result<Response, Refusal> {
+    let quota = match caller.role {
+        Role::Guest => {
+            let taken = api.rates.creates.take(caller.rate_key(), api.clock.now());
+            taken.map_err(too_many)?;
+            Some(GUEST_SESSIONS_MAX)
+        }
+        Role::Admin => None,
+    };
+    let create = checked(&api, &caller, &headers, body, quota)?;
+    let session = api.sessions.create(create).await.map_err(create_refused)?;
+    let location = format!("/v1/sessions/{}", session.id);
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(session),
+    )
+        .into_response())
+}
+
+/// The request as a domain type, or why it is none.
+fn checked(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: CreateSession,
+    quota: Option<u32>,
+) -> Result<Create, Refusal> {
+    let key = idempotency_key(headers)?;
+    let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
+    let app = api.catalogue.app(&body.app);
+    let app = app.ok_or_else(|| not_found("app"))?.clone();
+    let display = body.display.unwrap_or(app.needs.display);
+    if !display.is_valid() {
+        return Err(bad_request(
+            "`display` needs even sides of 64 to 4096 pixels and a rate of 1 to 240 Hz.",
+        ));
+    }
+    let keyboard_layout = body
+        .keyboard_layout
+        .unwrap_or_else(|| DEFAULT_LAYOUT.to_owned());
+    if !is_layout(&keyboard_layout) {
+        return Err(bad_request(
+            "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
+        ));
+    }
+    Ok(Create {
+        user: caller.user.clone(),
+        app,
+        display,
+        keyboard_layout,
+        idempotency: Idempotency {
+            key,
+            body_hash: Sha256::digest(text).into(),
+        },
+        quota,
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
+    let key = headers.get(IDEMPOTENCY_KEY).and_then(|v| v.to_str().ok());
+    match key {
+        Some(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(key.to_owned()),
+        Some(_) | None => Err(bad_request(
+            "Send an `Idempotency-Key` header of 1 to 128 visible characters, new for each \
+             session.",
+        )),
+    }
+}
+
+/// An xkb layout with at most one variant: what may go into a keymap's rule names.
+fn is_layout(text: &str) -> bool {
+    let word = |word: &str, max: usize| {
+        (1..=max).contains(&word.len())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    match text.strip_suffix(')').and_then(|t| t.split_once('(')) {
+        Some((layout, variant)) => word(layout, 12) && word(variant, 24),
+        None => word(text, 12),
+    }
+}
+
+/// Your sessions, newest first; ended ones stay for an hour. An administrator sees everyone's.
+#[utoipa::path(
+    get, path = "/v1/sessions", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    responses(
+        (status = 200, body = SessionList, description = "The sessions."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn list_sessions(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Json<SessionList> {
+    let of = match caller.role {
+        Role::Guest => Some(&caller.user),
+        Role::Admin => None,
+    };
+    let sessions = api.sessions.directory().list(of);
+    let sessions = sessions.iter().map(|s| as_seen_by(&caller, s)).collect();
+    Json(SessionList { sessions })
+}
+
+/// One session.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "The session.")),
+    responses(
+        (status = 200, body = Session, description = "The session."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn show_session(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+) -> Result<Json<Session>, Refusal> {
+    let session = api.session_of(&caller, &id)?;
+    Ok(Json(as_seen_by(&caller, &session)))
+}
+
+/// Ends a session. Once is enough; one that is over stays over.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "The session.")),
+    responses(
+        (status = 202, body = Session, description = "It is ending, or over."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn end_session(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+) -> Result<(StatusCode, Json<Session>), Refusal> {
+    let session = api.session_of(&caller, &id)?;
+    let ended = api.sessions.end(id, EndReason::PlayerEnded).await;
+    ended.map_err(end_refused)?;
+    Ok((StatusCode::ACCEPTED, Json(as_seen_by(&caller, &session))))
+}
+
+/// The session's view, with whether it is this caller's own.
+pub(super) fn as_seen_by(caller: &Caller, session: &ShownSession) -> Session {
+    let view = session.view.borrow().clone();
+    Session {
+        owned: caller.user == session.user,
+        ..view
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::is_layout;
+
+    #[test]
+    fn layouts_are_names_and_nothing_else() {
+        for good in ["us", "de", "us(intl)", "fr(oss_latin9)", "us(dvorak-intl)"] {
+            assert!(is_layout(good), "{good}");
+        }
+        for bad in [
+            "",
+            "us;reboot",
+            "us(",
+            "us()",
+            "(x)",
+            "us(a)(b)",
+            "../x",
+            "a b",
+            "üs",
+        ] {
+            assert!(!is_layout(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! `/v1/sessions/{id}/whep` (draft-ietf-wish-whep): a viewer's offer, relayed to the edge.
+//!
+//! The broker checks who asks and how often; what the SDP says is between browser and edge. A
+//! ticket opens one attachment, and from then on stands for it: PATCH and DELETE take the same
+//! Bearer token. Owners may use their API key instead.
+
+use super::Api;
+use super::body::{AttachmentPath, SessionPath, bytes, check_type, too_large};
+use super::caller::{KEY_PREFIX, bearer};
+use super::problem::{
+    Refusal, forbidden, node_unreachable, not_found, relay_failed, store_failed, ticket_invalid,
+    unauthenticated, whep_refused,
+};
+use super::serve::Peer;
+use super::ticket::attachable;
+use crate::control::WhepRequest;
+use crate::ledger::{Applied, Op, SpentTicket};
+use crate::sessions::ShownSession;
+use crate::tokens::TicketClaims;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::control::{WhepAction, WhepResult};
+use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::limits::SDP_BYTES_MAX;
+use nearlight_protocol::problem::{Problem, ProblemType};
+use std::sync::Arc;
+use std::time::Instant;
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// Attaches a viewer: an SDP offer in, the edge's answer out.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/whep", tag = "attachments",
+    security(("ticket" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The session.")),
+    request_body(content = String, content_type = "application/sdp", description = "The offer."),
+    responses(
+        (status = 201, content_type = "application/sdp", body = String,
+         description = "The answer, with every candidate of the node.",
+         headers(("location" = String, description = "The attachment."),
+                 ("etag" = String, description = "The ICE session."),
+                 ("accept-patch" = String, description = "Trickled candidates are taken."))),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`ticket-invalid`, `invalid-offer`, `attached-elsewhere`, \
+                        `session-not-ready`, `session-ended`, `node-unreachable`, …"),
+    )
+)]
+pub(super) async fn attach(
+    State(api): State<Arc<Api>>,
+    SessionPath(id): SessionPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let peer = Peer::of(request.extensions());
+    let headers = request.headers().clone();
+    check_type(&headers, SDP)?;
+    let sdp = sdp_text(request).await?;
+    let session = api.sessions.directory().session(&id);
+    let session = session.ok_or_else(|| not_found("session"))?;
+    let right = api.right_to(&session, &id, &headers, peer).await?;
+    if let Right::Ticket(claims) = &right {
+        claims
+            .check_time(api.clock.unix_ms())
+            .map_err(|error| ticket_invalid().caused_by(error))?;
+    }
+    attachable(&session, right.take_over())?;
+    if !sdp.starts_with("v=0") {
+        return Err(ProblemResponse::new(
+            ProblemType::InvalidOffer,
+            "The body is not an SDP offer.",
+        ));
+    }
+    let attachment = nearlight_kit::ids::attachment();
+    let take_over = right.take_over();
+    let relay = api.way_to(&session, &id)?;
+    if let Right::Ticket(claims) = right {
+        api.spend(claims, &id, &attachment).await?;
+    }
+    let offer = WhepAction::Offer {
+        attachment: attachment.clone(),
+        sdp,
+        take_over,
+    };
+    match relay.ask(offer).await? {
+        WhepResult::Answer { sdp } => Ok(answer(&id, &attachment, sdp)),
+        WhepResult::Refused { reason, detail } => Err(whep_refused(reason, &detail)),
+        WhepResult::Done => Err(ProblemResponse::internal(
+            "the edge answered an offer with done",
+        )),
+    }
+}
+
+fn answer(id: &SessionId, attachment: &AttachmentId, sdp: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, SDP.to_owned()),
+        (
+            header::LOCATION,
+            format!("/v1/sessions/{id}/whep/{attachment}"),
+        ),
+        (header::ETAG, format!("\"{attachment}\"")),
+        (ACCEPT_PATCH, FRAGMENT.to_owned()),
+    ];
+    (StatusCode::CREATED, headers, sdp).into_response()
+}
+
+/// What the endpoint takes. No CORS: pages of other origins do not attach.
+#[utoipa::path(
+    options, path = "/v1/sessions/{id}/whep", tag = "attachments",
+    params(("id" = String, Path, description = "The session.")),
+    responses((status = 204, description = "`Accept-Post: application/sdp`."))
+)]
+pub(super) async fn whep_options() -> impl IntoResponse {
+    (
+        StatusCode::NO_CONTENT,
+        [(ACCEPT_POST, SDP), (header::ALLOW, "OPTIONS, POST")],
+    )
+}
+
+/// Hands trickled candidates to the edge (RFC 8840).
+#[utoipa::path(
+    patch, path = "/v1/sessions/{id}/whep/{attachment}", tag = "attachments",
+    security(("ticket" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The session."),
+           ("attachment" = String, Path, description = "The attachment.")),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
+    responses(
+        (status = 204, description = "The edge has them."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`ticket-invalid`, `not-found`, `node-unreachable`, …"),
+    )
+)]
+pub(super) async fn patch_attachment(
+    State(api): State<Arc<Api>>,
+    AttachmentPath(id, attachment): AttachmentPath,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    let peer = Peer::of(request.extensions());
+    let headers = request.headers().clone();
+    check_type(&headers, FRAGMENT)?;
+    let fragment = sdp_text(request).await?;
+    let relay = api.attachment(&id, &attachment, &headers, peer).await?;
+    let patch = WhepAction::Patch {
+        attachment,
+        fragment,
+    };
+    done(relay.ask(patch).await?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends an attachment. The session is kept for its grace.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}/whep/{attachment}", tag = "attachments",
+    security(("ticket" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The session."),
+           ("attachment" = String, Path, description = "The attachment.")),
+    responses(
+        (status = 200, description = "It is gone."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`ticket-invalid`, `not-found`, `node-unreachable`, …"),
+    )
+)]
+pub(super) async fn end_attachment(
+    State(api): State<Arc<Api>>,
+    AttachmentPath(id, attachment): AttachmentPath,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    let peer = Peer::of(request.extensions());
+    let headers = request.headers().clone();
+    let relay = api.attachment(&id, &attachment, &headers, peer).await?;
+    done(relay.ask(WhepAction::Delete { attachment }).await?)?;
+    Ok(StatusCode::OK)
+}
+
+fn done(result: WhepResult) -> Result<(), Refusal> {
+    match result {
+        WhepResult::Done => Ok(()),
+        WhepResult::Refused { reason, detail } => Err(whep_refused(reason, &detail)),
+        WhepResult::Answer { .. } => Err(ProblemResponse::internal(
+            "the edge answered with an SDP unasked",
+        )),
+    }
+}
+
+async fn sdp_text(request: Request) -> Result<String, Refusal> {
+    let bytes = bytes(request, &()).await?;
+    if bytes.len() > SDP_BYTES_MAX {
+        return Err(too_large());
+    }
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| ProblemResponse::new(ProblemType::InvalidOffer, "The body is not UTF-8 text."))
+}
+
+/// What allows a viewer's request.
+enum Right {
+    /// A ticket for the session, its time not checked.
+    Ticket(TicketClaims),
+    /// Its owner's API key, or an administrator's.
+    Key,
+}
+
+impl Right {
+    fn take_over(&self) -> bool {
+        match self {
+            Self::Ticket(claims) => claims.take_over,
+            Self::Key => false,
+        }
+    }
+}
+
+/// The way to a session's node.
+struct Relay {
+    stream: Arc<crate::control::Stream>,
+    session: SessionId,
+}
+
+impl Relay {
+    async fn ask(self, action: WhepAction) -> Result<WhepResult, Refusal> {
+        let started = Instant::now();
+        let ask = WhepRequest {
+            request: nearlight_kit::problem::current_request(),
+            session: self.session,
+            action,
+        };
+        let result = self.stream.whep(ask).await;
+        let outcome = match &result {
+            Ok(WhepResult::Answer { .. } | WhepResult::Done) => "done",
+            Ok(WhepResult::Refused { .. }) => "refused",
+            Err(_) => "unreachable",
+        };
+        crate::metrics::whep(outcome, started.elapsed());
+        result.map_err(relay_failed)
+    }
+}
+
+impl Api {
+    async fn right_to(
+        &self,
+        session: &ShownSession,
+        id: &SessionId,
+        headers: &HeaderMap,
+        peer: Peer,
+    ) -> Result<Right, Refusal> {
+        let token = bearer(headers).ok_or_else(|| {
+            unauthenticated("Send `Authorization: Bearer` with a ticket of the session.")
+        })?;
+        if token.starts_with(KEY_PREFIX) {
+            let caller = self.key_owner(token, peer).await?;
+            if !caller.may_use(session) {
+                return Err(forbidden());
+            }
+            return Ok(Right::Key);
+        }
+        let claims = self.signer.verify_ticket(token, id);
+        claims
+            .map(Right::Ticket)
+            .map_err(|error| ticket_invalid().caused_by(error))
+    }
+
+    /// The way to an attachment that the caller may use.
+    async fn attachment(
+        &self,
+        id: &SessionId,
+        attachment: &AttachmentId,
+        headers: &HeaderMap,
+        peer: Peer,
+    ) -> Result<Relay, Refusal> {
+        let session = self.sessions.directory().session(id);
+        let session = session.ok_or_else(|| not_found("session"))?;
+        if let Right::Ticket(claims) = self.right_to(&session, id, headers, peer).await? {
+            let spent = self.ledger.spent_ticket(claims.jti).await;
+            let spent = spent.map_err(|e| store_failed(&e))?;
+            if spent.is_none_or(|on| on.attachment != *attachment) {
+                return Err(ticket_invalid());
+            }
+        }
+        self.way_to(&session, id)
+    }
+
+    fn way_to(&self, session: &ShownSession, id: &SessionId) -> Result<Relay, Refusal> {
+        let node = session.view.borrow().node.clone();
+        let stream = node.and_then(|node| self.sessions.directory().stream(&node));
+        Ok(Relay {
+            stream: stream.ok_or_else(node_unreachable)?,
+            session: id.clone(),
+        })
+    }
+
+    /// Marks a ticket as used, durably, before anything is done with it.
+    async fn spend(
+        &self,
+        claims: TicketClaims,
+        session: &SessionId,
+        attachment: &AttachmentId,
+    ) -> Result<(), Refusal> {
+        let spend = Op::SpendTicket {
+            ticket: claims.jti,
+            on: SpentTicket {
+                session: session.clone(),
+                attachment: attachment.clone(),
+            },
+            at: self.clock.now(),
+        };
+        let applied = self.ledger.write(vec![spend]).await;
+        match applied.map_err(|e| store_failed(&e))?.first() {
+            Some(Applied::Done) => Ok(()),
+            Some(_) | None => Err(ticket_invalid()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `GET /v1/whoami`: who the caller is. Whoever is nobody becomes a guest here.
+
+use super::Api;
+use super::caller::{Caller, GUEST_COOKIE, RateKey, credential_hash};
+use super::problem::{Refusal, store_failed, too_many};
+use super::serve::Peer;
+use crate::ledger::{Credential, Op};
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::api::{Role, WhoAmI};
+use nearlight_protocol::problem::Problem;
+use std::sync::Arc;
+
+/// A year: a guest's saves are found again.
+const COOKIE_AGE_S: u32 = 365 * 24 * 3600;
+
+/// Who you are. A caller without key or cookie is made a guest, by cookie.
+#[utoipa::path(
+    get, path = "/v1/whoami", tag = "callers",
+    responses(
+        (status = 200, body = WhoAmI, description = "The caller.",
+         headers(("set-cookie" = String, description = "Of a new guest."))),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`unauthenticated` for a wrong key, `too-many-requests`."),
+    )
+)]
+pub(super) async fn whoami(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Refusal> {
+    let peer = Peer::of(&extensions);
+    if let Some(caller) = api.caller(&headers, peer).await? {
+        return Ok(Json(answer(&caller)).into_response());
+    }
+    let (caller, cookie) = api.new_guest(peer).await?;
+    let mut response = Json(answer(&caller)).into_response();
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    Ok(response)
+}
+
+fn answer(caller: &Caller) -> WhoAmI {
+    WhoAmI {
+        name: caller.name.clone(),
+        role: caller.role,
+    }
+}
+
+impl Api {
+    async fn new_guest(&self, peer: Peer) -> Result<(Caller, HeaderValue), Refusal> {
+        let now = self.clock.now();
+        self.rates
+            .guests
+            .take(RateKey::of(peer), now)
+            .map_err(too_many)?;
+        let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let credential = Credential {
+            hash: credential_hash(&secret),
+            user: nearlight_kit::ids::user(),
+            name: "guest".to_owned(),
+            role: Role::Guest,
+        };
+        let add = Op::AddCredential {
+            credential: credential.clone(),
+            at: now,
+        };
+        let written = self.ledger.write(vec![add]).await;
+        written.map_err(|e| store_failed(&e))?;
+        self.identities.keep(credential.clone());
+        let secure = if self.https { "; Secure" } else { "" };
+        let cookie = format!(
+            "{GUEST_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; \
+             Max-Age={COOKIE_AGE_S}{secure}"
+        );
+        let cookie = HeaderValue::from_str(&cookie).map_err(ProblemResponse::internal)?;
+        Ok((credential.into(), cookie))
+    }
+}

@@ -1,0 +1,402 @@
+//! The ledger: what survives the broker.
+//!
+//! Everything that must not be lost or doubled is a row: sessions, slots and their epochs, claims,
+//! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials.
+//! Heartbeats and progress are not.
+//!
+//! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, each in a
+//! savepoint of its own: one that is refused (a lost race, a used key) leaves the others alone and
+//! says so in its [`Applied`]. When the future resolves with `Ok`, all of it is on the disk.
+//!
+//! **The ambiguous case.** [`StoreError::NotApplied`]: nothing was written. [`StoreError::Unknown`]:
+//! the commit itself failed, and it may have been written. Callers treat both alike: they forget
+//! what they believed and load again. They never guess.
+//!
+//! **What it does not know:** which transitions are right ([`nearlight_session`] does), placement,
+//! HTTP.
+
+use futures_util::future::BoxFuture;
+use nearlight_protocol::api::Role;
+use nearlight_protocol::app::{AppSpec, DisplayMode};
+use nearlight_protocol::control::{Inventory, Order};
+use nearlight_protocol::id::{AppId, AttachmentId, NodeId, SessionId, SlotId, UserId};
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_session::lifecycle::Phase;
+use nearlight_session::{Claim, Epoch};
+use std::collections::BTreeMap;
+
+mod fault;
+mod phase_row;
+mod read;
+mod sqlite;
+mod write;
+
+pub use fault::{Fault, FaultyLedger};
+pub use sqlite::{OpenError, SqliteLedger};
+
+/// Where the broker writes things down.
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// Applies `ops` in one transaction. One answer an op, in order.
+    fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
+
+    /// Everything that a starting broker needs: sessions that live or ended after
+    /// `ended_after_ms`, nodes, unacked orders.
+    fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>>;
+
+    /// One node.
+    fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>>;
+
+    /// Whose credential this is the hash of, unless it was revoked.
+    fn credential(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>>;
+
+    /// What a ticket was spent on.
+    fn spent_ticket(
+        &self,
+        ticket: String,
+    ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>>;
+
+    /// The usage intervals of a session, by epoch.
+    fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
+}
+
+/// Why the ledger failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written.
+    #[error("the ledger failed, and nothing was written")]
+    NotApplied(#[source] sqlx::Error),
+    /// It may have been written, or not.
+    #[error("the ledger failed while committing")]
+    Unknown(#[source] sqlx::Error),
+    /// A row does not read as what it should be: written by a newer broker, or by hand.
+    #[error("a row of the ledger cannot be read: {0}")]
+    Corrupt(String),
+    /// The writer is gone: the broker is stopping.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// SHA-256 of a cookie or an API key.
+pub type CredentialHash = [u8; 32];
+
+/// Whose credential it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// SHA-256 of the secret.
+    pub hash: CredentialHash,
+    /// The user.
+    pub user: UserId,
+    /// `guest`, or the key's name.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+}
+
+/// A session's row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The app as the catalogue had it when the session was created.
+    pub app: AppSpec,
+    /// Its display.
+    pub display: DisplayMode,
+    /// Its keyboard.
+    pub keyboard_layout: String,
+    /// When it was created.
+    pub created_at: MonoTime,
+    /// Where it is.
+    pub phase: Phase,
+    /// Nodes that refused to start it.
+    pub starts_denied: u8,
+    /// When its phase was written.
+    pub since: MonoTime,
+}
+
+/// A node's row, with its slots and capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Its build.
+    pub build: String,
+    /// What it said it has. The slots' epochs in it are its own; the ledger's are in `slots`.
+    pub inventory: Inventory,
+    /// Its slots by id: epoch, and who holds it.
+    pub slots: BTreeMap<SlotId, SlotRow>,
+    /// What no claim holds.
+    pub capacity: Capacity,
+}
+
+/// A slot as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotRow {
+    /// The last epoch that was granted.
+    pub epoch: Epoch,
+    /// Whether the node still has it.
+    pub listed: bool,
+    /// Its live claim.
+    pub held_by: Option<HeldBy>,
+}
+
+/// The live claim of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBy {
+    /// The session.
+    pub session: SessionId,
+    /// CPU that it took, thousandths of a core.
+    pub cpu_milli: u32,
+    /// Memory that it took, MiB.
+    pub mem_mib: u32,
+}
+
+/// What is left of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Thousandths of a core.
+    pub cpu_milli_free: u32,
+    /// MiB.
+    pub mem_mib_free: u32,
+    /// Compared and swapped by each claim and release.
+    pub rev: u64,
+}
+
+/// An order that its node has not acked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    /// Its number.
+    pub command: u64,
+    /// The node.
+    pub node: NodeId,
+    /// The session.
+    pub session: SessionId,
+    /// The epoch of the claim that it is about.
+    pub epoch: Epoch,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a ticket was spent on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentTicket {
+    /// The session.
+    pub session: SessionId,
+    /// The attachment that it opened.
+    pub attachment: AttachmentId,
+}
+
+/// A usage interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The claim's epoch.
+    pub epoch: Epoch,
+    /// The acked start.
+    pub began_ms: UnixMillis,
+    /// The acked stop; `None` while it runs.
+    pub ended_ms: Option<UnixMillis>,
+}
+
+/// Everything that a starting broker needs.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Sessions, oldest first.
+    pub sessions: Vec<SessionRow>,
+    /// Nodes.
+    pub nodes: Vec<NodeRow>,
+    /// Unacked orders, oldest first.
+    pub outbox: Vec<OutboxRow>,
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A new session with its idempotency key, if its user's quota allows.
+    CreateSession {
+        /// The session, queued.
+        row: Box<SessionRow>,
+        /// The key that its creator sent.
+        idempotency: Idempotency,
+        /// Sessions that its user may hold; `None` for no limit.
+        quota: Option<u32>,
+    },
+    /// A claim, with the order to start.
+    Reserve(Box<Reserve>),
+    /// A session's phase changed.
+    SavePhase {
+        /// The session.
+        session: SessionId,
+        /// Its phase.
+        phase: Phase,
+        /// Nodes that refused to start it.
+        starts_denied: u8,
+        /// When it changed.
+        at: MonoTime,
+    },
+    /// The user's quota has one more place.
+    ReturnQuota {
+        /// The user.
+        user: UserId,
+    },
+    /// A usage interval begins.
+    BeginUsage {
+        /// The session.
+        session: SessionId,
+        /// Whose.
+        user: UserId,
+        /// Its app.
+        app: AppId,
+        /// Its claim.
+        claim: Claim,
+        /// When.
+        at: MonoTime,
+    },
+    /// A claim is free again: capacity returns, its usage ends, its unacked orders are void.
+    Release {
+        /// The session.
+        session: SessionId,
+        /// The claim.
+        claim: Claim,
+        /// When.
+        at: MonoTime,
+    },
+    /// An order to stop.
+    OrderStop {
+        /// The session.
+        session: SessionId,
+        /// The node that runs it.
+        node: NodeId,
+        /// The epoch that it runs under.
+        epoch: Epoch,
+        /// [`Order::Stop`].
+        order: Order,
+        /// When.
+        at: MonoTime,
+    },
+    /// A node acked an order.
+    Acked {
+        /// The order.
+        command: u64,
+    },
+    /// A node is attached, with what it has.
+    SaveNode {
+        /// Its id.
+        node: NodeId,
+        /// Its name, region and build.
+        name: String,
+        /// Its region.
+        region: String,
+        /// Its build.
+        build: String,
+        /// What it has.
+        inventory: Inventory,
+        /// When.
+        at: MonoTime,
+    },
+    /// A grant of our own, shown by a node, has a higher epoch than the ledger: it lost rows.
+    RaiseEpoch {
+        /// The slot.
+        slot: SlotId,
+        /// The grant's epoch.
+        epoch: Epoch,
+    },
+    /// The nodes were heard of.
+    SeenNodes {
+        /// Which.
+        nodes: Vec<NodeId>,
+        /// When.
+        at: MonoTime,
+    },
+    /// A ticket is used.
+    SpendTicket {
+        /// Its id.
+        ticket: String,
+        /// What it is spent on.
+        on: SpentTicket,
+        /// When.
+        at: MonoTime,
+    },
+    /// A guest or an API key. One whose hash is there already is left as it is.
+    AddCredential {
+        /// The credential.
+        credential: Credential,
+        /// When.
+        at: MonoTime,
+    },
+    /// Old idempotency keys and tickets may go.
+    Prune {
+        /// Those from before may.
+        before: MonoTime,
+    },
+}
+
+/// An Idempotency-Key and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key, unique for its user.
+    pub key: String,
+    /// SHA-256 of the request.
+    pub body_hash: [u8; 32],
+}
+
+/// A claim to be made.
+#[derive(Clone, Debug)]
+pub struct Reserve {
+    /// For whom.
+    pub session: SessionId,
+    /// Whether the op right before creates the session; if that creates nothing, this one is
+    /// [`Applied::Skipped`].
+    pub with_create: bool,
+    /// The slot and its next epoch: one above the ledger's, or the race is lost.
+    pub claim: Claim,
+    /// CPU, thousandths of a core.
+    pub cpu_milli: u32,
+    /// Memory, MiB.
+    pub mem_mib: u32,
+    /// The capacity's revision that the decision was made on.
+    pub capacity_rev: u64,
+    /// [`Order::Start`] with the signed grant.
+    pub order: Order,
+    /// The session's next phase.
+    pub phase: Phase,
+    /// When.
+    pub at: MonoTime,
+}
+
+/// What came of an [`Op`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is done.
+    Done,
+    /// The order is in the outbox under this number.
+    Ordered {
+        /// Its number.
+        command: u64,
+    },
+    /// The same key and body came before; this is its session.
+    Replayed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The same key came before with another body.
+    KeyReused,
+    /// The user's quota is used up.
+    QuotaUsedUp,
+    /// Somebody else was first: the slot, its epoch or the node's capacity is not what it was.
+    RaceLost,
+    /// The ticket was used before.
+    TicketSpent,
+    /// The op before it created nothing, so there is nothing to reserve for.
+    Skipped,
+}
+
+#[cfg(test)]
+mod test;

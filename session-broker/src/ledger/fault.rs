@@ -1,0 +1,86 @@
+//! A ledger that fails on demand, for tests of what the broker does then.
+
+use super::{
+    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
+    Usage,
+};
+use futures_util::future::BoxFuture;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::UnixMillis;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What goes wrong with the next write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It fails, and nothing is written.
+    Fails,
+    /// It is written, and fails nevertheless.
+    FailsButApplied,
+}
+
+/// Wraps a ledger; [`FaultyLedger::arm`] makes the next write fail, once.
+#[derive(Clone, Debug)]
+pub struct FaultyLedger {
+    inner: Arc<dyn Ledger>,
+    armed: Arc<AtomicU8>,
+}
+
+impl FaultyLedger {
+    /// Around `inner`, with nothing armed.
+    pub fn new(inner: Arc<dyn Ledger>) -> Self {
+        Self {
+            inner,
+            armed: Arc::default(),
+        }
+    }
+
+    /// The next write meets `fault`.
+    pub fn arm(&self, fault: Fault) {
+        self.armed.store(fault as u8, Ordering::SeqCst);
+    }
+}
+
+impl Ledger for FaultyLedger {
+    fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+        let armed = self.armed.swap(Fault::None as u8, Ordering::SeqCst);
+        Box::pin(async move {
+            if armed == Fault::Fails as u8 {
+                return Err(StoreError::NotApplied(sqlx::Error::WorkerCrashed));
+            }
+            let applied = self.inner.write(ops).await;
+            if armed == Fault::FailsButApplied as u8 {
+                return Err(StoreError::Unknown(sqlx::Error::WorkerCrashed));
+            }
+            applied
+        })
+    }
+
+    fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        self.inner.load(ended_after_ms)
+    }
+
+    fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
+        self.inner.node(node)
+    }
+
+    fn credential(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
+        self.inner.credential(hash)
+    }
+
+    fn spent_ticket(
+        &self,
+        ticket: String,
+    ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>> {
+        self.inner.spent_ticket(ticket)
+    }
+
+    fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
+        self.inner.usage(session)
+    }
+}

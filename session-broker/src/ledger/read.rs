@@ -1,0 +1,167 @@
+//! Reading rows back, each validated on the way.
+
+use super::phase_row::{PhaseRow, epoch_value, from_ms, parse};
+use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
+use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use sqlx::Row;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use std::collections::BTreeMap;
+
+/// See [`super::Ledger::load`].
+pub(super) async fn load(
+    pool: &SqlitePool,
+    ended_after_ms: UnixMillis,
+    now: MonoTime,
+) -> Result<Loaded, StoreError> {
+    let sessions = sqlx::query(
+        "SELECT * FROM session WHERE phase <> 'ended' OR since_ms >= ? ORDER BY session_id",
+    )
+    .bind(i64::try_from(ended_after_ms).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::NotApplied)?
+    .iter()
+    .map(|row| session(row, now))
+    .collect::<Result<_, _>>()?;
+    let outbox = sqlx::query("SELECT * FROM outbox ORDER BY command_id")
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?
+        .iter()
+        .map(order)
+        .collect::<Result<_, _>>()?;
+    Ok(Loaded {
+        sessions,
+        nodes: nodes(pool, None).await?,
+        outbox,
+    })
+}
+
+/// All nodes, or one.
+pub(super) async fn nodes(
+    pool: &SqlitePool,
+    only: Option<&NodeId>,
+) -> Result<Vec<NodeRow>, StoreError> {
+    let only = only.map(NodeId::as_str);
+    let rows = sqlx::query(
+        "SELECT n.node_id, n.name, n.region, n.build, n.inventory,
+                c.cpu_milli_free, c.mem_mib_free, c.rev
+         FROM node n JOIN node_capacity c ON c.node_id = n.node_id
+         WHERE ? IS NULL OR n.node_id = ?
+         ORDER BY n.node_id",
+    )
+    .bind(only)
+    .bind(only)
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::NotApplied)?;
+    let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+    let slots = sqlx::query(
+        "SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
+                c.cpu_milli, c.mem_mib
+         FROM slot s LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL
+         WHERE ? IS NULL OR s.node_id = ?",
+    )
+    .bind(only)
+    .bind(only)
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::NotApplied)?;
+    for row in &slots {
+        let of: NodeId = parse(row.get("node_id"))?;
+        let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
+            continue;
+        };
+        let held_by = match row.get::<Option<&str>, _>("held_by") {
+            Some(session) => Some(HeldBy {
+                session: parse(session)?,
+                cpu_milli: unsigned(row.get("cpu_milli"))?,
+                mem_mib: unsigned(row.get("mem_mib"))?,
+            }),
+            None => None,
+        };
+        let slot = SlotRow {
+            epoch: epoch_value(row.get("epoch"))?,
+            listed: row.get::<i64, _>("listed") != 0,
+            held_by,
+        };
+        nodes[at].slots.insert(parse(row.get("slot_id"))?, slot);
+    }
+    Ok(nodes)
+}
+
+pub(super) async fn usage(pool: &SqlitePool, of: SessionId) -> Result<Vec<Usage>, StoreError> {
+    sqlx::query(
+        "SELECT epoch, began_ms, ended_ms FROM usage_interval WHERE session_id = ? ORDER BY epoch",
+    )
+    .bind(of.as_str())
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::NotApplied)?
+    .iter()
+    .map(|row| {
+        let ended: Option<i64> = row.get("ended_ms");
+        Ok(Usage {
+            epoch: epoch_value(row.get("epoch"))?,
+            began_ms: unsigned(row.get("began_ms"))?,
+            ended_ms: ended.map(unsigned).transpose()?,
+        })
+    })
+    .collect()
+}
+
+fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
+    let phase = PhaseRow::read(row);
+    let since = from_ms(phase.since_ms);
+    Ok(SessionRow {
+        id: parse(row.get("session_id"))?,
+        user: parse(row.get("user_id"))?,
+        app: json(row.get("app"))?,
+        display: DisplayMode {
+            width: unsigned(row.get("display_width"))?,
+            height: unsigned(row.get("display_height"))?,
+            hz: unsigned(row.get("display_hz"))?,
+        },
+        keyboard_layout: row.get("keyboard_layout"),
+        created_at: from_ms(row.get("created_ms")),
+        phase: phase.into_phase(now)?,
+        starts_denied: unsigned(row.get("starts_denied"))?,
+        since,
+    })
+}
+
+fn node(row: &SqliteRow) -> Result<NodeRow, StoreError> {
+    Ok(NodeRow {
+        id: parse(row.get("node_id"))?,
+        name: row.get("name"),
+        region: row.get("region"),
+        build: row.get("build"),
+        inventory: json(row.get("inventory"))?,
+        slots: BTreeMap::new(),
+        capacity: Capacity {
+            cpu_milli_free: unsigned(row.get("cpu_milli_free"))?,
+            mem_mib_free: unsigned(row.get("mem_mib_free"))?,
+            rev: unsigned(row.get("rev"))?,
+        },
+    })
+}
+
+fn order(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
+    Ok(OutboxRow {
+        command: unsigned(row.get("command_id"))?,
+        node: parse(row.get("node_id"))?,
+        session: parse(row.get("session_id"))?,
+        epoch: epoch_value(row.get("epoch"))?,
+        order: json(row.get("body"))?,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(e.to_string()))
+}
+
+fn unsigned<T: TryFrom<i64>>(column: i64) -> Result<T, StoreError> {
+    T::try_from(column).map_err(|_| StoreError::Corrupt(format!("{column} is out of range")))
+}

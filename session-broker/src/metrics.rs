@@ -1,0 +1,122 @@
+//! The broker's metrics: their names, help texts, and one function a measurement.
+//!
+//! Labels are closed sets: an enum's names, a route's pattern. Never an id.
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use nearlight_placement::Rejection;
+use nearlight_protocol::api::EndReason;
+use std::time::Duration;
+
+const HTTP_REQUESTS: &str = "broker_http_requests_seconds";
+const LEDGER_COMMIT: &str = "broker_ledger_commit_seconds";
+const LEDGER_OPS: &str = "broker_ledger_ops_total";
+const SESSIONS: &str = "broker_sessions";
+const SESSIONS_CREATED: &str = "broker_sessions_created_total";
+const SESSIONS_ENDED: &str = "broker_sessions_ended_total";
+const START: &str = "broker_session_start_seconds";
+const PLACE_REJECTED: &str = "broker_place_rejected_nodes_total";
+const RACES_LOST: &str = "broker_place_races_lost_total";
+const NODES: &str = "broker_nodes";
+const STREAMS: &str = "broker_control_streams_total";
+const WHEP: &str = "broker_whep_relay_seconds";
+const RELOADS: &str = "broker_ledger_reloads_total";
+
+/// Registers the help texts.
+pub(crate) fn describe() {
+    describe_histogram!(
+        HTTP_REQUESTS,
+        Unit::Seconds,
+        "Requests by route, method and status."
+    );
+    describe_histogram!(
+        LEDGER_COMMIT,
+        Unit::Seconds,
+        "Transactions of the ledger's writer."
+    );
+    describe_counter!(LEDGER_OPS, "Changes committed to the ledger.");
+    describe_counter!(
+        RELOADS,
+        "Times the broker forgot what it believed and loaded again."
+    );
+    describe_gauge!(SESSIONS, "Sessions by phase.");
+    describe_counter!(SESSIONS_CREATED, "Sessions created.");
+    describe_counter!(SESSIONS_ENDED, "Sessions ended, by reason.");
+    describe_histogram!(START, Unit::Seconds, "From creation to the first picture.");
+    describe_counter!(
+        PLACE_REJECTED,
+        "Nodes ruled out by a placement that failed, by reason."
+    );
+    describe_counter!(RACES_LOST, "Claims that somebody else made first.");
+    describe_gauge!(NODES, "Nodes by status.");
+    describe_counter!(STREAMS, "Control streams by how they went.");
+    describe_histogram!(
+        WHEP,
+        Unit::Seconds,
+        "WHEP requests relayed to an edge, by outcome."
+    );
+}
+
+pub(crate) fn http_request(route: &str, method: &str, status: u16, took: Duration) {
+    let labels = [
+        ("route", route.to_owned()),
+        ("method", method.to_owned()),
+        ("status", status.to_string()),
+    ];
+    histogram!(HTTP_REQUESTS, &labels).record(took);
+}
+
+pub(crate) fn ledger_commit(took: Duration, ops: usize, done: bool) {
+    let outcome = if done { "done" } else { "failed" };
+    histogram!(LEDGER_COMMIT, "outcome" => outcome).record(took);
+    if done {
+        counter!(LEDGER_OPS).increment(ops as u64);
+    }
+}
+
+pub(crate) fn ledger_reload() {
+    counter!(RELOADS).increment(1);
+}
+
+pub(crate) fn sessions(phase: &'static str, count: usize) {
+    gauge!(SESSIONS, "phase" => phase).set(count as f64);
+}
+
+pub(crate) fn session_created() {
+    counter!(SESSIONS_CREATED).increment(1);
+}
+
+pub(crate) fn session_started(took: Duration) {
+    histogram!(START).record(took);
+}
+
+pub(crate) fn session_ended(reason: EndReason) {
+    let reason = serde_json::to_value(reason)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    counter!(SESSIONS_ENDED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn place_rejected(rejection: &Rejection) {
+    for (reason, nodes) in &rejection.reasons {
+        counter!(PLACE_REJECTED, "reason" => reason.label()).increment(u64::from(*nodes));
+    }
+}
+
+pub(crate) fn race_lost() {
+    counter!(RACES_LOST).increment(1);
+}
+
+pub(crate) fn nodes(status: &'static str, count: usize) {
+    gauge!(NODES, "status" => status).set(count as f64);
+}
+
+pub(crate) fn control_stream(outcome: &'static str) {
+    counter!(STREAMS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn whep(outcome: &'static str, took: Duration) {
+    histogram!(WHEP, "outcome" => outcome).record(took);
+}

@@ -1,0 +1,140 @@
+//! One session in the owner's memory, and its view for readers.
+
+use crate::ledger::SessionRow;
+use crate::time::unix_ms;
+use nearlight_protocol::api::{EndReason, Session, SessionState};
+use nearlight_protocol::id::NodeId;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Lifecycle;
+use nearlight_session::lifecycle::{Limits, Phase};
+use tokio::sync::watch;
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What does not change. Its phase is the one that it was created or loaded with.
+    pub(super) row: SessionRow,
+    pub(super) life: Lifecycle,
+    /// The deadline that the owner's timer has for it.
+    pub(super) deadline: Option<MonoTime>,
+    /// When it ended or was found ended.
+    pub(super) ended_at: Option<MonoTime>,
+    /// The node that runs it, or ran it last.
+    node: Option<NodeId>,
+    /// Its place in the queue.
+    pub(super) place: Place,
+    view: watch::Sender<Session>,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) position: u32,
+    pub(super) eta_s: Option<u32>,
+}
+
+impl Entry {
+    pub(super) fn new(row: SessionRow, limits: Limits) -> Self {
+        let life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
+        let place = Place {
+            position: 1,
+            eta_s: None,
+        };
+        let view = watch::Sender::new(view(&row, &life, None, place));
+        Self {
+            row,
+            life,
+            deadline: None,
+            ended_at: None,
+            node: None,
+            place,
+            view,
+        }
+    }
+
+    /// The same session as the ledger has it. Whoever watches it goes on watching.
+    pub(super) fn reload(&mut self, row: SessionRow, limits: Limits) {
+        self.life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
+        self.row = row;
+        self.deadline = None;
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Session> {
+        self.view.subscribe()
+    }
+
+    pub(super) fn shown(&self) -> Session {
+        self.view.borrow().clone()
+    }
+
+    /// Brings the view up to date; readers wake up if it changed.
+    pub(super) fn publish(&mut self) {
+        if let Some(held) = self.life.held() {
+            self.node = Some(held.claim.node.clone());
+        }
+        let fresh = view(&self.row, &self.life, self.node.clone(), self.place);
+        self.view.send_if_modified(|shown| {
+            let changed = *shown != fresh;
+            if changed {
+                *shown = fresh;
+            }
+            changed
+        });
+    }
+}
+
+fn view(row: &SessionRow, life: &Lifecycle, node: Option<NodeId>, place: Place) -> Session {
+    let state = match life.phase() {
+        Phase::Queued => SessionState::Queued {
+            position: place.position,
+            eta_s: place.eta_s,
+        },
+        Phase::Placing { .. } => SessionState::Placing,
+        Phase::Starting { progress, .. } => SessionState::Starting {
+            progress: progress.clone(),
+        },
+        Phase::Ready { .. } => SessionState::Ready,
+        Phase::Playing { .. } => SessionState::Playing,
+        Phase::Detached { .. } => SessionState::Detached,
+        Phase::Ending { reason, .. } => SessionState::Ending { reason: *reason },
+        Phase::Ended { reason, detail } => SessionState::Ended {
+            reason: *reason,
+            detail: sentence(*reason, detail),
+        },
+    };
+    Session {
+        id: row.id.clone(),
+        app: row.app.id.clone(),
+        title: row.app.title.clone(),
+        state,
+        node,
+        display: row.display,
+        owned: true,
+        created_at: unix_ms(row.created_at),
+        ends_at: life.ends_at().map(unix_ms),
+        play_path: format!("/play/{}", row.id),
+    }
+}
+
+/// The reason for people; the last words follow where they help.
+fn sentence(reason: EndReason, detail: &str) -> String {
+    let sentence = reason.sentence();
+    if detail.is_empty() {
+        return sentence.to_owned();
+    }
+    format!("{sentence} ({detail})")
+}
+
+/// The label of a phase in logs and metrics.
+pub(super) const fn label(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Queued => "queued",
+        Phase::Placing { .. } => "placing",
+        Phase::Starting { .. } => "starting",
+        Phase::Ready { .. } => "ready",
+        Phase::Playing { .. } => "playing",
+        Phase::Detached { .. } => "detached",
+        Phase::Ending { .. } => "ending",
+        Phase::Ended { .. } => "ended",
+    }
+}

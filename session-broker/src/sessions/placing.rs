@@ -1,0 +1,181 @@
+//! Giving slots to sessions: the queue, the decision, the claim.
+
+use super::entry::Place;
+use super::owner::{Owner, placing};
+use super::request_of;
+use super::turn::{Then, Turn};
+use crate::ledger::{Op, OutboxRow, Reserve, SessionRow};
+use crate::time::unix_ms;
+use nearlight_placement::{Decision, Policy, decide};
+use nearlight_protocol::control::{Order, Start};
+use nearlight_protocol::grant::{Grant, ISSUER};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Claim;
+use nearlight_session::lifecycle::Phase;
+use nearlight_session::queue::{Occupied, eta_s};
+
+/// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
+const TRIED_MAX: usize = 64;
+/// Ended sessions from which the typical duration is computed, at least.
+const DURATIONS_MIN: usize = 5;
+
+impl Owner {
+    /// Tries those who wait, next first, unless nothing changed since it was last in vain.
+    pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let state = (self.fleet.snapshot().revision, self.queue.len());
+        if self.placed_in_vain == Some(state) {
+            return;
+        }
+        for id in self.queue.order().into_iter().take(TRIED_MAX) {
+            let Some(entry) = self.sessions.get(&id) else {
+                continue;
+            };
+            let row = entry.row.clone();
+            if self.place(&row, false, now, turn) {
+                // Its place is given up with the claim; until then it must not be tried again.
+                self.queue.remove(&id);
+            }
+        }
+        let revision = self.fleet.snapshot().revision;
+        self.placed_in_vain = Some((revision, self.queue.len()));
+        self.tell_places(now, turn);
+    }
+
+    /// Claims a slot for a session in this turn. Returns whether there was one.
+    pub(super) fn place(
+        &mut self,
+        row: &SessionRow,
+        with_create: bool,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) -> bool {
+        let request = request_of(&row.app);
+        let mut chance = |n: usize| rand::random_range(0..n);
+        let decision = decide(
+            self.fleet.snapshot(),
+            &request,
+            &Policy::default(),
+            &mut chance,
+        );
+        let (node, slot) = match decision {
+            Decision::Place { node, slot, why } => {
+                tracing::debug!(session_id = %row.id, node_id = %node, ?why, "placed");
+                (node, slot)
+            }
+            Decision::Reject(rejection) => {
+                crate::metrics::place_rejected(&rejection);
+                tracing::debug!(session_id = %row.id, reasons = ?rejection.reasons, "not placed");
+                return false;
+            }
+        };
+        let Some(epoch) = self.fleet.next_epoch(&node, &slot) else {
+            tracing::error!(slot_id = %slot, "the slot's epochs are used up");
+            return false;
+        };
+        let claim = Claim { node, slot, epoch };
+        let Some(capacity_rev) = self.fleet.take(&row.id, &claim, &request, now) else {
+            return false;
+        };
+        let order = self.start_order(row, &claim, now);
+        let reserve = Reserve {
+            session: row.id.clone(),
+            with_create,
+            claim: claim.clone(),
+            cpu_milli: request.cpu_milli,
+            mem_mib: request.mem_mib,
+            capacity_rev,
+            order: order.clone(),
+            phase: placing(self.times.limits(&row.app.time), &claim, now),
+            at: now,
+        };
+        let outbox = OutboxRow {
+            command: 0,
+            node: claim.node.clone(),
+            session: row.id.clone(),
+            epoch,
+            order,
+        };
+        let then = Then::Claimed {
+            session: row.id.clone(),
+            claim,
+            order: Box::new(outbox),
+        };
+        turn.push(Op::Reserve(Box::new(reserve)), then);
+        true
+    }
+
+    fn start_order(&self, row: &SessionRow, claim: &Claim, now: MonoTime) -> Order {
+        let grant = Grant {
+            iss: ISSUER.to_owned(),
+            session: row.id.clone(),
+            node: claim.node.clone(),
+            slot: claim.slot.clone(),
+            epoch: claim.epoch.into(),
+            user: row.user.clone(),
+            iat_ms: unix_ms(now),
+        };
+        Order::Start(Box::new(Start {
+            session: row.id.clone(),
+            grant: self.signer.grant(&grant),
+            app: row.app.clone(),
+            display: row.display,
+            keyboard_layout: row.keyboard_layout.clone(),
+        }))
+    }
+
+    /// Tells those who wait where they stand.
+    pub(super) fn tell_places(&mut self, now: MonoTime, turn: &mut Turn) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let occupied = self.occupied(now);
+        let typical = self.typical_ms();
+        for (i, id) in self.queue.order().into_iter().enumerate() {
+            let position = u32::try_from(i + 1).unwrap_or(u32::MAX);
+            let place = Place {
+                position,
+                eta_s: eta_s(position, &occupied, typical),
+            };
+            if let Some(entry) = self.sessions.get_mut(&id)
+                && entry.place != place
+            {
+                entry.place = place;
+                turn.touched.insert(id);
+            }
+        }
+    }
+
+    fn occupied(&self, now: MonoTime) -> Vec<Occupied> {
+        let with_slot = self.sessions.values().filter(|e| e.life.held().is_some());
+        with_slot
+            .map(|entry| {
+                let certain = match entry.life.phase() {
+                    Phase::Detached { .. } => entry.life.ends_at(),
+                    Phase::Ending { .. } => Some(now),
+                    Phase::Queued
+                    | Phase::Placing { .. }
+                    | Phase::Starting { .. }
+                    | Phase::Ready { .. }
+                    | Phase::Playing { .. }
+                    | Phase::Ended { .. } => None,
+                };
+                Occupied {
+                    age_ms: now.millis_since(entry.row.created_at),
+                    ends_in_ms: certain.map(|at| at.millis_since(now)),
+                }
+            })
+            .collect()
+    }
+
+    fn typical_ms(&self) -> Option<u64> {
+        if self.durations.len() < DURATIONS_MIN {
+            return None;
+        }
+        let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+}

@@ -1,0 +1,111 @@
+//! Loading what the ledger has: at the start, and whenever a commit's outcome is not known.
+
+use super::entry::Entry;
+use super::owner::Owner;
+use super::{PublicFleet, ShownSession};
+use crate::fleet::Fleet;
+use crate::ledger::StoreError;
+use crate::time::unix_ms;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Queue;
+use nearlight_session::lifecycle::Phase;
+use std::time::Duration;
+
+/// Between two attempts to read a ledger that fails.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Owner {
+    /// Forgets everything and takes what the ledger has. Who watches a session goes on watching.
+    ///
+    /// No control stream is up afterwards: each edge attaches again and says what it runs.
+    pub(super) async fn load(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let keep_us = u64::from(self.times.ended_keep_s) * 1_000_000;
+        let since = MonoTime(now.0.saturating_sub(keep_us));
+        let loaded = self.ledger.load(unix_ms(since)).await?;
+
+        let mut former = std::mem::take(&mut self.sessions);
+        self.queue = Queue::default();
+        self.deadlines.clear();
+        self.ended.clear();
+        self.fleet = Fleet::default();
+        self.placed_in_vain = None;
+        for row in loaded.nodes {
+            self.fleet.set_row(row, now);
+        }
+        for order in loaded.outbox {
+            let node = order.node.clone();
+            self.fleet
+                .change(&node, now, |n| n.outbox.insert(order.command, order));
+        }
+        for row in loaded.sessions {
+            let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
+            let limits = self.times.limits(&row.app.time);
+            let mut entry = match former.remove(&id) {
+                Some(mut entry) => {
+                    entry.reload(row, limits);
+                    entry
+                }
+                None => Entry::new(row, limits),
+            };
+            match &phase {
+                Phase::Queued => self.queue.push(id.clone(), entry.row.user.clone()),
+                Phase::Ended { .. } => {
+                    entry.ended_at = Some(since);
+                    self.ended.push_back((since, id.clone()));
+                }
+                Phase::Placing { .. }
+                | Phase::Starting { .. }
+                | Phase::Ready { .. }
+                | Phase::Playing { .. }
+                | Phase::Detached { .. }
+                | Phase::Ending { .. } => {}
+            }
+            entry.publish();
+            let shown = ShownSession {
+                user: entry.row.user.clone(),
+                view: entry.watch(),
+            };
+            self.directory.show(id.clone(), shown);
+            self.sessions.insert(id.clone(), entry);
+            self.note(&id, &phase, now);
+        }
+        self.ended.make_contiguous().sort_unstable();
+        for id in former.keys() {
+            self.directory.forget(id);
+        }
+        tracing::info!(
+            sessions = self.sessions.len(),
+            waiting = self.queue.len(),
+            nodes = self.fleet.snapshot().nodes.len(),
+            "ledger loaded"
+        );
+        Ok(())
+    }
+
+    /// A write failed, or may have: believes nothing of before, and starts from the ledger.
+    pub(super) async fn recover(&mut self, error: &StoreError) {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "loading the ledger again"
+        );
+        crate::metrics::ledger_reload();
+        for node in self.fleet.iter() {
+            if let Some(stream) = node.link.stream() {
+                stream.close();
+            }
+            self.directory.set_stream(&node.row.id, None);
+        }
+        self.directory.set_fleet(PublicFleet::default());
+        while let Err(error) = self.load().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the ledger cannot be read; trying again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! One turn of the owner: the changes to commit, and what to do once they are durable.
+
+use crate::control::Stream;
+use crate::ledger::{Op, OutboxRow};
+use crate::sessions::entry::Entry;
+use crate::sessions::{CreateError, EndError};
+use nearlight_protocol::api::Session;
+use nearlight_protocol::control::ToEdge;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_session::Claim;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a turn has decided.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Changes, in order, each with what follows it.
+    pub(super) ops: Vec<Op>,
+    pub(super) thens: Vec<Then>,
+    /// Sessions whose view may have changed.
+    pub(super) touched: BTreeSet<SessionId>,
+    /// Messages to edges that are not orders.
+    pub(super) messages: Vec<(Arc<Stream>, ToEdge)>,
+    /// Callers whose session's end is durable with this turn.
+    pub(super) ends: Vec<EndAnswer>,
+    /// Nodes that said what they run: their orders go out again.
+    pub(super) synced: Vec<NodeId>,
+}
+
+/// Who asked for an end, and the answer.
+pub(super) type EndAnswer = (oneshot::Sender<Ended>, Ended);
+type Ended = Result<(), EndError>;
+
+/// What follows a change, once it is durable.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Nothing.
+    Nothing,
+    /// A session is new.
+    Created(Box<New>),
+    /// A session has a claim, and its order to start a number.
+    Claimed {
+        session: SessionId,
+        claim: Claim,
+        /// The order, yet without its number.
+        order: Box<OutboxRow>,
+    },
+    /// An order has a number.
+    Ordered(Box<OutboxRow>),
+    /// The node's row is to be read back: the ledger decides what it has.
+    ReadBack(NodeId),
+}
+
+/// A session that is being created.
+#[derive(Debug)]
+pub(super) struct New {
+    pub(super) entry: Entry,
+    pub(super) reply: oneshot::Sender<Result<Session, CreateError>>,
+}
+
+impl Turn {
+    pub(super) fn push(&mut self, op: Op, then: Then) {
+        self.ops.push(op);
+        self.thens.push(then);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+            && self.touched.is_empty()
+            && self.messages.is_empty()
+            && self.ends.is_empty()
+            && self.synced.is_empty()
+    }
+}
