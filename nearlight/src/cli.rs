@@ -5,9 +5,19 @@ use nearlight_protocol::id::{AppId, SessionId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    done
+  1    it failed, or a check of the doctor did
+  2    wrong usage
+  3    no broker answers
+  4    the broker refused; the message says why
+  5    the session ended before it could be played
+  130  stopped at once by a second Ctrl-C";
+
 /// Low-latency GPU sessions: play and run apps on the nearest machine.
 #[derive(Debug, Parser)]
-#[command(name = "nearlight", version)]
+#[command(name = "nearlight", version, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -48,6 +58,8 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
+    /// Look for what this machine lacks; changes nothing.
+    Doctor(Doctor),
 }
 
 /// `nearlight up`.
@@ -84,6 +96,17 @@ pub struct Play {
     pub broker: Broker,
 }
 
+/// `nearlight doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The address that `nearlight up` is to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `nearlight session`.
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
@@ -118,14 +141,9 @@ pub enum AppCommand {
 /// Which broker, and how to show what it says.
 #[derive(Debug, Clone, Args)]
 pub struct Broker {
-    /// The broker.
-    #[arg(
-        long,
-        global = true,
-        env = "NEARLIGHT_URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub url: String,
+    /// The broker [default: the one of the `nearlight up` under --data, or http://127.0.0.1:8080].
+    #[arg(long, global = true, env = "NEARLIGHT_URL")]
+    pub url: Option<String>,
     /// Your API key. Without one, the development key under --data is used.
     #[arg(long, global = true, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-/// How long an answer may take. The event stream has no such limit: its pings keep it alive.
+/// Where `nearlight up` listens unless it is told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// How long an answer may take. The event stream may last: its pings keep it alive.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent event stream is dead after this; the broker pings every 15 s.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(45);
@@ -41,6 +43,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the broker broke")]
     Broken(#[source] std::io::Error),
+    /// The address is none.
+    #[error("`{0}` is not the address of a broker; it looks like http://127.0.0.1:8080")]
+    BadUrl(String),
     /// No key.
     #[error(
         "no API key: give --token or NEARLIGHT_TOKEN, or --data with the data directory of a `nearlight up` (no {})",
@@ -67,7 +72,14 @@ impl Client {
                 std::fs::read_to_string(&path).map_err(|_| ClientError::NoKey(path))?
             }
         };
-        Ok(Self::with_key(&broker.url, &key))
+        let url = match &broker.url {
+            Some(url) => url.clone(),
+            None => crate::up::running_url(&broker.data).unwrap_or_else(|| DEFAULT_URL.to_owned()),
+        };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(ClientError::BadUrl(url));
+        }
+        Ok(Self::with_key(&url, &key))
     }
 
     /// A client for the broker at `url` with this key.
@@ -145,7 +157,7 @@ impl Client {
             .header("Accept", "text/event-stream");
         let answer = request
             .config()
-            .timeout_recv_body(Some(EVENT_TIMEOUT))
+            .timeout_per_read(Some(EVENT_TIMEOUT))
             .build()
             .call();
         let answer = self.success(path, answer)?;

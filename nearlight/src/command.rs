@@ -1,20 +1,14 @@
 //! What a person asks of a broker: `play`, `session`, `node`, `app`.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "these commands exist to print"
-)]
-
 use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand};
 use crate::client::{Client, ClientError};
 use crate::table;
+use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
     AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress,
 };
 use nearlight_protocol::id::AppId;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 
 /// Why a command did not do what was asked.
@@ -38,11 +32,15 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
     let client = Client::new(&play.broker)?;
     let created = create(&client, &play.app)?;
     let mut last = None;
-    let progress = Progress::new(play.broker.json);
+    let mut progress = Progress::default();
     client.events(
         &format!("/v1/sessions/{}/events", created.id),
         |session: Session| {
-            progress.show(&session);
+            if play.broker.json {
+                terminal::json(&session);
+            } else {
+                progress.show(format!("{}: {}", session.title, describe(&session.state)));
+            }
             let waiting = matches!(
                 session.state,
                 SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. }
@@ -55,7 +53,7 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
             }
         },
     )?;
-    progress.clear();
+    drop(progress);
     let session = last.ok_or(CommandError::StreamEnded)?;
     match &session.state {
         SessionState::Ended { detail, .. } => Err(CommandError::Ended(detail.clone())),
@@ -66,7 +64,7 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
         SessionState::Ready | SessionState::Playing | SessionState::Detached => {
             // With --json the last event said it.
             if !play.broker.json {
-                println!("{}", client.url(&session.play_path));
+                terminal::result(client.url(&session.play_path));
             }
             Ok(())
         }
@@ -91,7 +89,7 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
         SessionCommand::Stop { session } => {
             client.delete(&format!("/v1/sessions/{session}"))?;
             if !broker.json {
-                println!("{session} is ending");
+                terminal::result(format_args!("{session} is ending"));
             }
         }
     }
@@ -225,49 +223,35 @@ fn wire_name(value: &impl Serialize) -> String {
 
 fn show(broker: &Broker, value: &impl Serialize, for_people: impl FnOnce() -> String) {
     if broker.json {
-        print_json(value);
+        terminal::json(value);
     } else {
-        print!("{}", for_people());
+        terminal::text(&for_people());
     }
 }
 
-fn print_json(value: &impl Serialize) {
-    println!(
-        "{}",
-        serde_json::to_string(value).expect("wire types have string keys")
-    );
-}
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::api::EndReason;
 
-/// One line on stderr that is written over, on a terminal; a line a step elsewhere; nothing beside
-/// JSON.
-struct Progress {
-    json: bool,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new(json: bool) -> Self {
-        Self {
-            json,
-            terminal: std::io::stderr().is_terminal(),
-        }
-    }
-
-    fn show(&self, session: &Session) {
-        if self.json {
-            print_json(session);
-        } else if self.terminal {
-            eprint!("\r\x1b[K{} …", describe(&session.state));
-            // A progress line that cannot be shown is no reason to fail.
-            let _ = std::io::stderr().flush();
-        } else {
-            eprintln!("{}", describe(&session.state));
-        }
-    }
-
-    fn clear(&self) {
-        if !self.json && self.terminal {
-            eprint!("\r\x1b[K");
-        }
+    #[test]
+    fn states_read_as_words() {
+        let queued = SessionState::Queued {
+            position: 2,
+            eta_s: Some(30),
+        };
+        assert_eq!(describe(&queued), "queued, number 2, about 1 min");
+        let pulling = SessionState::Starting {
+            progress: StartProgress::Pulling {
+                done_bytes: 12_300_000,
+                total_bytes: 40_000_000,
+            },
+        };
+        assert_eq!(describe(&pulling), "pulling the image, 12 of 40 MB");
+        let ended = SessionState::Ended {
+            reason: EndReason::PlayerEnded,
+            detail: String::new(),
+        };
+        assert_eq!(describe(&ended), "ended: player-ended");
     }
 }

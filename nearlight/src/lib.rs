@@ -4,10 +4,9 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`, `app`.
-//! - [`table`]: tables for people.
-//!
-//! **Exit codes.** 0 done; 1 it did not work, and the last line on stderr says what to do; 2 the
-//! command line is wrong; 64 a configuration file is wrong; 130 stopped by a second Ctrl-C.
+//! - [`doctor`]: what this machine has for running sessions, and what it lacks.
+//! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
+//! - [`table`], [`terminal`]: what people and scripts read.
 //!
 //! **What it does not know:** how a role works. It starts the same programs that an operator
 //! would, and speaks the same HTTP that anyone can.
@@ -17,5 +16,8 @@
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod doctor;
+pub mod failure;
 pub mod table;
+pub mod terminal;
 pub mod up;

@@ -1,30 +1,32 @@
 //! The command that people type.
 
-#![allow(clippy::print_stderr, reason = "a command says what went wrong")]
-
 use clap::Parser;
 use nearlight::cli::{Cli, Command};
+use nearlight::failure::Failure;
+use nearlight::{command, doctor, terminal, up};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Up(up) => nearlight::up::run(up),
-        Command::Play(play) => nearlight::command::play(&play).map_err(anyhow::Error::from),
-        Command::Session { command, broker } => {
-            nearlight::command::session(&command, &broker).map_err(anyhow::Error::from)
-        }
-        Command::Node { command, broker } => {
-            nearlight::command::node(&command, &broker).map_err(anyhow::Error::from)
-        }
-        Command::App { command, broker } => {
-            nearlight::command::app(&command, &broker).map_err(anyhow::Error::from)
-        }
-    };
-    match outcome {
+    match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("nearlight: {error:#}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            terminal::note(format_args!("nearlight: {failure}"));
+            for cause in failure.causes() {
+                terminal::note(format_args!("  because: {cause}"));
+            }
+            ExitCode::from(failure.exit_status())
         }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => up::run(args).map_err(Failure::Up),
+        Command::Play(args) => Ok(command::play(&args)?),
+        Command::Session { command, broker } => Ok(command::session(&command, &broker)?),
+        Command::Node { command, broker } => Ok(command::node(&command, &broker)?),
+        Command::App { command, broker } => Ok(command::app(&command, &broker)?),
+        Command::Doctor(args) if doctor::run(&args) => Ok(()),
+        Command::Doctor(_) => Err(Failure::Unfit),
     }
 }

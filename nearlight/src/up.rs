@@ -11,26 +11,25 @@
 //! it gets SIGTERM if we are killed. The roles are the same programs that an operator installs one
 //! by one; nothing here decides what they do.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "the ready lines are what scripts wait for"
-)]
-
 mod prepare;
 mod ready;
 mod role;
 
 use crate::cli::Up;
+use crate::terminal;
 use anyhow::{Context as _, bail};
-use nearlight_kit::shutdown::Shutdown;
 use prepare::Prepared;
 use role::{Role, Supervised};
+use std::path::Path;
 use std::time::Duration;
 
 /// Games are told, containers stopped, workers waited for.
 const EDGE_DRAIN: Duration = Duration::from_secs(25);
 /// Requests are answered and the ledger closed.
 const BROKER_DRAIN: Duration = Duration::from_secs(10);
+
+/// Printing what the roles wrote before they ended.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Runs until Ctrl-C, SIGTERM, or until a role cannot be started at all.
 ///
@@ -39,6 +38,7 @@ const BROKER_DRAIN: Duration = Duration::from_secs(10);
 pub fn run(up: Up) -> anyhow::Result<()> {
     nearlight_kit::telemetry::init("up")?;
     let prepared = Prepared::new(up)?;
+    prepared.check_ports()?;
     // One thread: the roles are tied to the life of the thread that starts them (PR_SET_PDEATHSIG).
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -47,8 +47,13 @@ pub fn run(up: Up) -> anyhow::Result<()> {
     runtime.block_on(supervise(&prepared))
 }
 
+/// Where the broker of the `up` that uses this data directory is, if one is ready.
+pub fn running_url(data: &Path) -> Option<String> {
+    std::fs::read_to_string(data.join(prepare::URL_FILE)).ok()
+}
+
 async fn supervise(prepared: &Prepared) -> anyhow::Result<()> {
-    let shutdown = Shutdown::new();
+    let shutdown = &prepared.tasks;
     shutdown.on_signals();
     let broker = Role::broker(prepared);
     let stopped = shutdown.token();
@@ -62,8 +67,10 @@ async fn supervise(prepared: &Prepared) -> anyhow::Result<()> {
     ]);
 
     let outcome = with_broker(prepared, &listen, &node_listen, &mut broker, &stopped).await;
-    broker.stop(BROKER_DRAIN).await;
-    outcome
+    let stopped = broker.stop(BROKER_DRAIN).await;
+    // The roles' last lines.
+    shutdown.drain(LAST_LINES).await;
+    outcome.and(stopped)
 }
 
 async fn with_broker(
@@ -87,8 +94,8 @@ async fn with_broker(
         () = stopped.cancelled() => Ok(()),
     };
     tracing::info!("ending sessions");
-    edge.stop(EDGE_DRAIN).await;
-    outcome
+    let stopped = edge.stop(EDGE_DRAIN).await;
+    outcome.and(stopped)
 }
 
 /// Announces readiness once, then keeps both roles alive.
@@ -100,8 +107,9 @@ async fn until_stopped(
 ) -> anyhow::Result<()> {
     let announced = async {
         ready::wait(url, &prepared.dev_key).await?;
-        println!("ready {url}");
-        println!("{}", ready::curl_line(url, &prepared.dev_key));
+        prepared.announce(url)?;
+        terminal::result(format_args!("ready {url}"));
+        terminal::result(ready::curl_line(url, &prepared.dev_key));
         std::future::pending::<anyhow::Result<()>>().await
     };
     tokio::select! {

@@ -5,11 +5,14 @@ use crate::cli::Up;
 use anyhow::{Context as _, bail};
 use nearlight_kit::files::write_atomic;
 use nearlight_kit::pki::{Identity, ensure_ca};
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::NodeId;
 use std::fs::{self, File, TryLockError};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
+/// In the data directory while an `up` is ready: where its broker is.
+pub(super) const URL_FILE: &str = "up.url";
 /// The sections of `--config`: one a role.
 const SECTIONS: [&str; 2] = ["session-broker", "edge-node"];
 
@@ -28,6 +31,8 @@ pub(super) struct Prepared {
     pub(super) programs: PathBuf,
     /// The built browser client.
     pub(super) client_web: PathBuf,
+    /// Owns everything that runs in this process.
+    pub(super) tasks: Shutdown,
     /// Held while we run.
     _lock: File,
 }
@@ -69,10 +74,32 @@ impl Prepared {
             pki,
             programs,
             client_web,
+            tasks: Shutdown::new(),
             _lock: lock,
         };
         prepared.split_config()?;
         Ok(prepared)
+    }
+
+    /// Asks for the ports that the roles will need, so that a refusal is told in one line, with the
+    /// flag to use. Another program may still be faster; then the role reports it.
+    pub(super) fn check_ports(&self) -> anyhow::Result<()> {
+        let listen = self.up.listen;
+        TcpListener::bind(listen).with_context(|| {
+            format!("cannot listen on {listen}; stop the program that has it, or choose another address, such as --listen 127.0.0.1:9000")
+        })?;
+        let port = self.up.rtc_port.unwrap_or(0);
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).with_context(|| {
+            format!("cannot use UDP port {port}; stop the program that has it, or choose another with --rtc-port")
+        })?;
+        Ok(())
+    }
+
+    /// Lets commands on this machine find the broker, for as long as we run.
+    pub(super) fn announce(&self, url: &str) -> anyhow::Result<()> {
+        let path = self.data.join(URL_FILE);
+        write_atomic(&path, url.as_bytes(), 0o644)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// The file with the section of `role`, if the operator gave one.
@@ -120,6 +147,13 @@ impl Prepared {
             );
         }
         Ok(())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Whoever still reads it finds nobody there, which is all that it could tell.
+        let _ = fs::remove_file(self.data.join(URL_FILE));
     }
 }
 

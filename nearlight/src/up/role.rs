@@ -9,7 +9,9 @@
 //! first start gets no second chance: what stops it (a taken port, a wrong file) stays.
 
 use super::prepare::Prepared;
+use crate::terminal;
 use anyhow::{Context as _, bail};
+use nearlight_kit::shutdown::Shutdown;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -17,7 +19,7 @@ use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
 
 /// From the start of the program to its ready line. The edge probes its encoders first.
@@ -27,12 +29,17 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A role that was up for so long has earned a quick restart.
 const STEADY: Duration = Duration::from_secs(60);
 
+/// The longest name of a role, so that the lines of all roles line up.
+const LABEL_WIDTH: usize = "session-broker".len();
+
 /// A role's program and its flags.
 #[derive(Debug)]
 pub(super) struct Role {
     name: &'static str,
     program: OsString,
     flags: Vec<(&'static str, OsString)>,
+    /// Owns the tasks that print what the role logs.
+    tasks: Shutdown,
 }
 
 impl Role {
@@ -77,6 +84,7 @@ impl Role {
             name,
             program: prepared.programs.join(name).into(),
             flags,
+            tasks: prepared.tasks.clone(),
         }
     }
 
@@ -93,7 +101,10 @@ impl Role {
         command
             .process_group(0)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Only for a start that is given up before its ready line; `stop` comes first otherwise.
+            .kill_on_drop(true);
         command.spawn().with_context(|| {
             format!(
                 "cannot start {}: is setpriv (util-linux) installed?",
@@ -169,9 +180,12 @@ impl Supervised {
     }
 
     /// Ends the role: SIGTERM, and SIGKILL after `grace`.
-    pub(super) async fn stop(&mut self, grace: Duration) {
+    ///
+    /// # Errors
+    /// If it had to be killed: what it ran may be left behind.
+    pub(super) async fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
         let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) else {
-            return;
+            return Ok(());
         };
         if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
             tracing::warn!(role = self.role.name, %error, "cannot be signalled");
@@ -180,16 +194,18 @@ impl Supervised {
             Ok(Ok(status)) if status.success() => tracing::info!(role = self.role.name, "stopped"),
             Ok(outcome) => tracing::warn!(role = self.role.name, ?outcome, "stopped with an error"),
             Err(_elapsed) => {
-                tracing::error!(
-                    role = self.role.name,
-                    grace_s = grace.as_secs(),
-                    "did not stop in time and is killed"
-                );
-                if let Err(error) = self.child.kill().await {
-                    tracing::error!(role = self.role.name, %error, "cannot be killed");
-                }
+                self.child
+                    .kill()
+                    .await
+                    .with_context(|| format!("{} cannot be killed", self.role.name))?;
+                bail!(
+                    "{} did not stop within {} s and was killed; the next `nearlight up` with this --data clears up what it left",
+                    self.role.name,
+                    grace.as_secs()
+                )
             }
         }
+        Ok(())
     }
 
     fn say_died(&self, status: ExitStatus) {
@@ -201,6 +217,8 @@ impl Supervised {
 async fn launch(role: &Role) -> anyhow::Result<(Child, Value)> {
     let mut child = role.spawn()?;
     let stdout = child.stdout.take().context("stdout is piped")?;
+    let stderr = child.stderr.take().context("stderr is piped")?;
+    role.tasks.spawn(forward(role.name, stderr));
     let ready = tokio::select! {
         ready = tokio::time::timeout(READY_DEADLINE, ready_line(stdout)) => ready,
         status = child.wait() => {
@@ -221,6 +239,15 @@ async fn launch(role: &Role) -> anyhow::Result<(Child, Value)> {
                 READY_DEADLINE.as_secs()
             )
         }
+    }
+}
+
+/// Prints what a role logs, each line with the role before it, until the role has closed its end.
+async fn forward(name: &'static str, stderr: ChildStderr) {
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line);
+        terminal::note(format_args!("{name:LABEL_WIDTH$} | {line}"));
     }
 }
 

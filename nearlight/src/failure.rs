@@ -1,0 +1,66 @@
+//! Which exit status a failure has, so that scripts can tell them apart.
+
+use crate::client::ClientError;
+use crate::command::CommandError;
+
+/// Why the program ends with another status than 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A question to a broker.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// `nearlight up`.
+    #[error("{0:#}")]
+    Up(anyhow::Error),
+    /// The doctor found that no session can run here.
+    #[error("no session can run here: the lines marked `missing` say what to do")]
+    Unfit,
+}
+
+impl Failure {
+    /// The exit status; `nearlight --help` lists them.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Up(_) | Self::Unfit => 1,
+            Self::Command(CommandError::Client(error)) => client_status(error),
+            Self::Command(CommandError::StreamEnded) => 1,
+            Self::Command(CommandError::Ended(_)) => 5,
+        }
+    }
+
+    /// What caused it, below the first line.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        causes
+    }
+}
+
+fn client_status(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Broken(_) | ClientError::NoKey(_) => 1,
+        ClientError::BadUrl(_) => 2,
+        ClientError::Unreachable { .. } | ClientError::Foreign { .. } => 3,
+        ClientError::Problem(_) => 4,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::problem::{Problem, ProblemType};
+
+    #[test]
+    fn statuses_tell_failures_apart() {
+        let status = |error: ClientError| Failure::from(CommandError::from(error)).exit_status();
+        let problem = Problem::new(ProblemType::NotFound, "", "");
+        assert_eq!(status(ClientError::Problem(Box::new(problem))), 4);
+        assert_eq!(status(ClientError::BadUrl(String::new())), 2);
+        let ended = CommandError::Ended(String::new());
+        assert_eq!(Failure::from(ended).exit_status(), 5);
+    }
+}

@@ -1,0 +1,144 @@
+//! The dependency graph is the architecture: this test reads it and fails on a new edge.
+//!
+//! `core/* <- kit <- roles <- nearlight`. A new edge needs a page in docs/adr/ and a line here.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says what it could not do by failing"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Every crate of the workspace with the crates of the workspace that it may use.
+const ALLOWED: &[(&str, &[&str])] = &[
+    // Pure: the wire types below everything, siblings unaware of each other.
+    ("nearlight-protocol", &[]),
+    ("nearlight-session", &["nearlight-protocol"]),
+    ("nearlight-placement", &["nearlight-protocol"]),
+    // The shared shell knows the wire types alone.
+    ("nearlight-kit", &["nearlight-protocol"]),
+    // Roles and their parts; a role never uses a role.
+    (
+        "session-broker",
+        &[
+            "nearlight-kit",
+            "nearlight-placement",
+            "nearlight-protocol",
+            "nearlight-session",
+        ],
+    ),
+    (
+        "edge-node",
+        &[
+            "nearlight-kit",
+            "nearlight-protocol",
+            "nearlight-session",
+            "nearlight-transport",
+        ],
+    ),
+    (
+        "nearlight-transport",
+        &["nearlight-kit", "nearlight-protocol"],
+    ),
+    ("nearlight-sound", &[]),
+    (
+        "edge-worker",
+        &["nearlight-kit", "nearlight-protocol", "nearlight-sound"],
+    ),
+    // Programs around them.
+    ("calibrate", &["nearlight-protocol"]),
+    ("xwm", &[]),
+    ("nearlight", &["nearlight-kit", "nearlight-protocol"]),
+];
+
+/// What a pure crate may use from outside: formats, errors, derives. Nothing that does IO.
+const PURE_OUTSIDE: &[&str] = &["serde", "serde_json", "thiserror", "ts-rs", "utoipa"];
+const PURE: &[&str] = &[
+    "nearlight-protocol",
+    "nearlight-session",
+    "nearlight-placement",
+];
+
+/// Each crate of the workspace with its ordinary (not dev, not build) dependencies.
+fn graph() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--locked",
+            "--offline",
+        ])
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let name_of = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().unwrap();
+            let ordinary = dependencies
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null());
+            (name_of(package), ordinary.map(name_of).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn no_crate_uses_one_that_it_may_not() {
+    let graph = graph();
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    for (name, dependencies) in &graph {
+        let may = allowed.get(name.as_str()).unwrap_or_else(|| {
+            panic!("{name} is new: say in nearlight/tests/layers.rs what it may use")
+        });
+        for dependency in dependencies.iter().filter(|name| graph.contains_key(*name)) {
+            assert!(
+                may.contains(&dependency.as_str()),
+                "{name} uses {dependency}, which ARCHITECTURE.md does not allow"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_line_here_speaks_of_a_crate_that_is_gone() {
+    let graph = graph();
+    for (name, may) in ALLOWED {
+        assert!(
+            graph.contains_key(*name),
+            "{name} is not in the workspace any more"
+        );
+        for other in *may {
+            assert!(
+                graph.contains_key(*other),
+                "{other} is not in the workspace any more"
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_crates_use_nothing_that_could_do_io() {
+    let graph = graph();
+    for name in PURE {
+        for dependency in &graph[*name] {
+            let known =
+                graph.contains_key(dependency) || PURE_OUTSIDE.contains(&dependency.as_str());
+            assert!(known, "{name} is pure and uses {dependency}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! `nearlight up` as a process, around roles that are small shell scripts: what it starts, with which
+//! flags, what it does when they die, and in which order it stops them.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says what it could not do by failing"
+)]
+
+use nearlight_protocol::api::{App, AppList};
+use nearlight_protocol::app::{DisplayMode, GpuClass, Shelf};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use tempfile::TempDir;
+
+/// A machine with the program, its roles and a broker's answer.
+struct Machine {
+    dir: TempDir,
+}
+
+/// A running `nearlight up`.
+struct Up {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Self { dir };
+        let nearlight = machine.path("nearlight");
+        fs::copy(env!("CARGO_BIN_EXE_nearlight"), nearlight).unwrap();
+        fs::create_dir(machine.path("web")).unwrap();
+        fs::write(machine.path("web/index.html"), "").unwrap();
+        let api = serve_one_app();
+        let broker = format!(r#"{{"ready":{{"listen":"{api}","node_listen":"127.0.0.1:4433"}}}}"#);
+        machine.role("session-broker", &broker);
+        let edge = r#"{"ready":{"node":"nod_x","rtc_port":5004,"admin":"127.0.0.1:4434"}}"#;
+        machine.role("edge-node", edge);
+        machine.role("edge-worker", "");
+        fs::create_dir(machine.path("data")).unwrap();
+        fs::write(machine.path("data/dev.key"), "nlk_test\n").unwrap();
+        machine
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A role that logs its flags and its end, says `ready`, and lives until SIGTERM.
+    fn role(&self, name: &str, ready: &str) {
+        let log = self.path("log").display().to_string();
+        let pid = self.path(&format!("{name}.pid")).display().to_string();
+        let script = format!(
+            "#!/bin/sh\necho \"{name} up $*\" >>{log}\necho $$ >{pid}\n\
+             trap 'echo \"{name} down\" >>{log}; kill $!; exit 0' TERM\n\
+             tail -f /dev/null >/dev/null 2>&1 &\necho '{ready}'\necho 'hello from {name}' >&2\nwait\n"
+        );
+        self.program(name, &script);
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn up(&self, flags: &[&str]) -> Up {
+        let mut child = Command::new(self.path("nearlight"))
+            .args(["up", "--listen", "127.0.0.1:0", "--client-web"])
+            .arg(self.path("web"))
+            .arg("--data")
+            .arg(self.path("data"))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Up {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn log(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn pid_of(&self, role: &str) -> Pid {
+        let text = fs::read_to_string(self.path(&format!("{role}.pid"))).unwrap();
+        Pid::from_raw(text.trim().parse().unwrap())
+    }
+}
+
+impl Up {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn wait_for_log(&mut self, word: &str) {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.stderr.read_line(&mut line).unwrap() > 0,
+                "no {word:?} in {seen}"
+            );
+            if line.contains(word) {
+                return;
+            }
+            seen.push_str(&line);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            signal,
+        )
+        .unwrap();
+    }
+
+    /// The exit status and what was left to read on stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+/// A broker that answers everything with a catalogue of one available app.
+fn serve_one_app() -> SocketAddr {
+    let app = App {
+        id: "freedoom".parse().unwrap(),
+        title: "Freedoom".to_owned(),
+        summary: String::new(),
+        picture: String::new(),
+        shelf: Shelf::Game,
+        controls: vec![],
+        gpu: GpuClass::None,
+        display: DisplayMode::default(),
+        available: true,
+        saves: false,
+    };
+    let body = serde_json::to_string(&AppList { apps: vec![app] }).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            let mut request = BufReader::new(connection.try_clone().unwrap());
+            let mut line = String::new();
+            while request.read_line(&mut line).is_ok_and(|n| n > 2) {
+                line.clear();
+            }
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let mut connection = connection;
+            // A client that has gone away is no matter of this test.
+            let _ = connection.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    address
+}
+
+fn flag(line: &str, name: &str) -> Option<String> {
+    let mut words = line.split(' ').skip_while(|word| *word != name);
+    words.next()?;
+    words.next().map(str::to_owned)
+}
+
+#[test]
+fn it_says_ready_and_stops_the_edge_before_the_broker() {
+    let machine = Machine::new();
+    let mut up = machine.up(&[]);
+    let ready = up.line();
+    assert!(ready.starts_with("ready http://127.0.0.1:"), "{ready}");
+    let curl = up.line();
+    assert!(
+        curl.starts_with("curl ") && curl.contains("dev.key"),
+        "{curl}"
+    );
+    up.signal(Signal::SIGTERM);
+    let (status, rest) = up.end();
+    assert_eq!(status, Some(0), "{rest}");
+    let log = machine.log();
+    assert_eq!(
+        log[2..],
+        ["edge-node down", "session-broker down"],
+        "{log:?}"
+    );
+    assert_eq!(flag(&log[1], "--broker").as_deref(), Some("127.0.0.1:4433"));
+    assert!(!machine.path("data/up.url").exists());
+}
+
+#[test]
+fn a_role_that_dies_comes_back_on_its_ports_and_its_log_is_told_apart() {
+    let machine = Machine::new();
+    let mut up = machine.up(&[]);
+    up.line();
+    kill(machine.pid_of("edge-node"), Signal::SIGKILL).unwrap();
+    up.wait_for_log("started again");
+    up.wait_for_log("edge-node      | hello from edge-node");
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.end().0, Some(0));
+    let log = machine.log();
+    assert_eq!(flag(&log[1], "--rtc-port"), None, "{log:?}");
+    assert_eq!(
+        flag(&log[2], "--rtc-port").as_deref(),
+        Some("5004"),
+        "{log:?}"
+    );
+    assert_eq!(
+        flag(&log[2], "--admin").as_deref(),
+        Some("127.0.0.1:4434"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_data_directory_has_one_owner() {
+    let machine = Machine::new();
+    let mut first = machine.up(&[]);
+    first.line();
+    let (status, words) = machine.up(&[]).end();
+    assert_eq!(status, Some(1));
+    assert!(words.contains("--data"), "{words}");
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.end().0, Some(0));
+}
+
+#[test]
+fn a_role_that_cannot_start_ends_it_with_its_last_words() {
+    let machine = Machine::new();
+    machine.program(
+        "edge-node",
+        "#!/bin/sh\necho 'no encoder works' >&2\nexit 70\n",
+    );
+    let (status, words) = machine.up(&[]).end();
+    assert_eq!(status, Some(1));
+    assert!(words.contains("edge-node did not start"), "{words}");
+    assert!(words.contains("no encoder works"), "{words}");
+    assert_eq!(
+        machine.log().last().map(String::as_str),
+        Some("session-broker down")
+    );
+}
+
+#[test]
+fn a_taken_port_names_the_flag_to_use() {
+    let machine = Machine::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut words = String::new();
+    let mut child = Command::new(machine.path("nearlight"))
+        .args(["up", "--listen", &address])
+        .arg("--client-web")
+        .arg(machine.path("web"))
+        .arg("--data")
+        .arg(machine.path("data"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut words)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(words.contains("--listen"), "{words}");
+    assert!(Path::new(&machine.path("data")).exists() && machine.log().is_empty());
+}
