@@ -7,6 +7,10 @@ use nearlight_protocol::worker;
 /// Something that happened to a session. Delivered on the transport's thread: the receiver must
 /// not block.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one comes once a second and is moved once"
+)]
 pub enum Event {
     /// The worker's sockets are bound: the app may start.
     WorkerReady {

@@ -336,7 +336,7 @@ impl Reactor {
     /// Carries out what a viewer asked of its session.
     fn apply(&mut self, key: AttachmentKey, session_key: SessionKey, effect: Effect, now: Instant) {
         match effect {
-            Effect::Connected => self.attached(key, session_key),
+            Effect::Connected => self.attached(key, session_key, now),
             Effect::Detached => self.detached(key, session_key),
             Effect::Over => self.forget_viewer(key, session_key),
             Effect::WantKeyFrame => {
@@ -364,11 +364,12 @@ impl Reactor {
         }
     }
 
-    fn attached(&mut self, key: AttachmentKey, session_key: SessionKey) {
+    fn attached(&mut self, key: AttachmentKey, session_key: SessionKey, now: Instant) {
         let Some(session) = self.sessions.get_mut(&session_key) else {
             return;
         };
         session.counters.attachments += 1;
+        session.expect_key_frame(now);
         let session = session.id.clone();
         let Some(viewer) = self.viewers.get(&key) else {
             return;

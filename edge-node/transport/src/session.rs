@@ -60,6 +60,11 @@ impl Session {
         self.key_frames.want(now)
     }
 
+    /// Notes that the worker was told of a viewer, which makes it start with a key frame.
+    pub(crate) fn expect_key_frame(&mut self, now: Instant) {
+        self.key_frames.asked = Some(now);
+    }
+
     /// When a key frame that had to wait is due.
     pub(crate) fn key_frame_due(&self) -> Option<Instant> {
         self.key_frames.due

@@ -128,6 +128,10 @@ impl Channels {
         if channel.outstanding_bytes() > CONTROL_OUTSTANDING_BYTES_MAX {
             return false;
         }
-        channel.send_text(now, json).is_ok()
+        if let Err(error) = channel.send_text(now, json) {
+            // Closed by the viewer, or larger than it takes: its loss, and no reason to end.
+            tracing::debug!(%error, "a notice could not be said");
+        }
+        true
     }
 }

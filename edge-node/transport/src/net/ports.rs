@@ -99,8 +99,9 @@ impl Ports {
                 None
             }
             Err(error) => {
-                // Such as a truncated control message. The next datagram is another matter.
+                // Whatever comes next wakes us again.
                 tracing::debug!(%error, "a datagram could not be read");
+                socket.readable = false;
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! Datagrams in: told apart cheaply, and handed to the viewer they belong to.
 
 use super::{Reactor, viewers::guard};
-use crate::attachment::Judged;
+use crate::attachment::path::Judged;
 use crate::limits::{DATAGRAM_BYTES_MAX, DATAGRAMS_PER_WAKE};
 use crate::meters::Datagram;
 use crate::net::ports::PORTS_MAX;

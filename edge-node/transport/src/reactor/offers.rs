@@ -186,8 +186,8 @@ impl Reactor {
             Ok(candidates) => candidates,
             Err(error) => return refused(WhepRefusal::InvalidOffer, error.to_string()),
         };
-        let attachment = &mut viewer.attachment;
-        if guard(|| attachment.add_candidates(candidates.into_iter())).is_none() {
+        let (attachment, now) = (&mut viewer.attachment, Instant::now());
+        if guard(|| attachment.add_candidates(now, candidates.into_iter())).is_none() {
             self.give_up_viewer(key);
         }
         self.touched.insert(key);

@@ -3,6 +3,7 @@
 
 use super::{Reactor, SessionKey};
 use crate::attachment::Effect;
+use crate::counters::VideoDropReason;
 use crate::limits::LEAVING_MAX;
 use crate::routes::AttachmentKey;
 use nearlight_protocol::id::SessionId;
@@ -58,8 +59,14 @@ impl Reactor {
     }
 
     pub(super) fn forget_viewer(&mut self, key: AttachmentKey, session_key: SessionKey) {
-        if let Some(viewer) = self.viewers.remove(&key) {
-            let attachment = &viewer.attachment;
+        if let Some(mut viewer) = self.viewers.remove(&key) {
+            let attachment = &mut viewer.attachment;
+            if let Some(session) = self.sessions.get_mut(&session_key) {
+                let reason = VideoDropReason::Socket;
+                session
+                    .counters
+                    .drop_video(reason, attachment.lose_frames());
+            }
             self.routes
                 .forget(key, attachment.ufrag(), attachment.addresses());
             // Dropping is third-party code too.
@@ -67,10 +74,10 @@ impl Reactor {
                 self.meters.caught();
             }
         }
-        if let Some(session) = self.sessions.get_mut(&session_key) {
-            if session.current == Some(key) {
-                session.current = None;
-            }
+        if let Some(session) = self.sessions.get_mut(&session_key)
+            && session.current == Some(key)
+        {
+            session.current = None;
         }
     }
 

@@ -196,10 +196,10 @@ impl Reactor {
 
     pub(super) fn tell_worker(&mut self, key: SessionKey, message: &ToWorker) {
         let session = self.sessions.get_mut(&key);
-        if let Some(link) = session.and_then(|session| session.link.as_mut()) {
-            if let Err(error) = link.send(message) {
-                self.lose_worker(key, &error);
-            }
+        if let Some(link) = session.and_then(|session| session.link.as_mut())
+            && let Err(error) = link.send(message)
+        {
+            self.lose_worker(key, &error);
         }
     }
 

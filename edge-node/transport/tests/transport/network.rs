@@ -3,6 +3,9 @@
 use crate::support::Node;
 use crate::support::relay::Relay;
 use crate::support::viewer::{Viewer, Wish};
+use rtc::stun::message::{BINDING_SUCCESS, Message};
+use rtc::stun::xoraddr::XorMappedAddress;
+use std::net::{SocketAddr, UdpSocket};
 
 fn attached_through(node: &Node, relay: &Relay) -> Viewer {
     let mut viewer = Viewer::new(Wish::H264);
@@ -52,4 +55,75 @@ fn a_viewer_whose_address_changes_keeps_its_picture() {
         assert_eq!(counters.attachments, 1);
         assert!(frame < 20, "the new address is not learned");
     }
+}
+
+/// A STUN server that sees everybody at `seen`.
+fn stun_server(seen: SocketAddr) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let mut request = Message::new();
+            request.raw = buffer[..len].to_vec();
+            request.decode().unwrap();
+            let mut answer = Message::new();
+            let mapped = XorMappedAddress {
+                ip: seen.ip(),
+                port: seen.port(),
+            };
+            let id = request.transaction_id;
+            answer
+                .build(&[Box::new(BINDING_SUCCESS), Box::new(id), Box::new(mapped)])
+                .unwrap();
+            let _ = socket.send_to(&answer.raw, from);
+        }
+    });
+    address
+}
+
+#[test]
+fn behind_nat_the_answer_names_the_outside_address_and_ice_is_full() {
+    let seen: SocketAddr = "203.0.113.9:41000".parse().unwrap();
+    let server = stun_server(seen);
+    let node = Node::start_with(|config| config.stun = vec![server]);
+    let worker = node.add_session(1);
+    let mut viewer = Viewer::new(Wish::H264);
+    let answer = node.answer(1, 1, &viewer.offer, false);
+    assert!(!answer.contains("a=ice-lite"));
+    assert!(answer.contains(" 203.0.113.9 41000 typ srflx raddr 0.0.0.0 rport 0\r\n"));
+    viewer.connect(&answer);
+    node.wait_attached(1);
+    worker.show(1, true, 100);
+    viewer.packets(1);
+}
+
+#[test]
+fn without_an_answer_from_the_stun_server_an_offer_is_answered_all_the_same() {
+    // Nobody listens there any more.
+    let gone = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let node = Node::start_with(|config| config.stun = vec![gone]);
+    let _worker = node.add_session(1);
+    let mut viewer = Viewer::new(Wish::H264);
+    let answer = node.answer(1, 1, &viewer.offer, false);
+    assert!(!answer.contains("srflx"));
+    viewer.connect(&answer);
+    node.wait_attached(1);
+}
+
+#[test]
+fn both_families_share_one_port() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return; // A machine without IPv6 has only one family to serve.
+    }
+    let node = Node::start_with(|config| config.bind.push("[::1]:0".parse().unwrap()));
+    let _worker = node.add_session(1);
+    let viewer = Viewer::new(Wish::H264);
+    let answer = node.answer(1, 1, &viewer.offer, false);
+    let port = node.transport.port();
+    assert!(answer.contains(&format!(" 127.0.0.1 {port} typ host")));
+    assert!(answer.contains(&format!(" ::1 {port} typ host")));
 }

@@ -48,7 +48,11 @@ impl Node {
             // A test that is over takes no more events.
             let _ = tx.send(event);
         });
-        let transport = transport.unwrap();
+        Self::of(transport.unwrap(), events)
+    }
+
+    /// A transport that was started elsewhere.
+    pub(crate) fn of(transport: Handle, events: Receiver<Event>) -> Self {
         Self { transport, events }
     }
 

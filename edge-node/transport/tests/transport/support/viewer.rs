@@ -1,5 +1,9 @@
 //! A native viewer: the async crate `webrtc`, which shares no code with the loop under test but the
 //! protocol core.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a viewer's tasks belong to its runtime and end with it"
+)]
 
 use super::DEADLINE;
 use bytes::BytesMut;
@@ -110,10 +114,8 @@ impl Viewer {
             .with_setting_engine(setting)
             .with_interceptor_registry(configure_rtcp_reports(registry))
             .with_handler(handler)
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
+            .with_udp_addrs(vec!["127.0.0.1:0"]);
+        let connection = Box::pin(connection.build()).await.unwrap();
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
             let added = connection.add_transceiver_from_kind(kind, None).await;
@@ -217,10 +219,10 @@ impl Viewer {
             };
             tokio::spawn(async move {
                 while let Some(event) = track.poll().await {
-                    if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-                        if sink.send(packet).await.is_err() {
-                            return;
-                        }
+                    if let TrackRemoteEvent::OnRtpPacket(packet) = event
+                        && sink.send(packet).await.is_err()
+                    {
+                        return;
                     }
                 }
             });
@@ -258,6 +260,16 @@ impl Viewer {
     /// Packets that have come and not been asked for.
     pub(crate) fn packets_left(&self) -> usize {
         self.packets.len()
+    }
+
+    /// Throws away the packets that have come; returns how many there were.
+    #[allow(dead_code, reason = "for the spike, which shares this file")]
+    pub(crate) fn drain_packets(&mut self) -> usize {
+        let mut count = 0;
+        while self.packets.try_recv().is_ok() {
+            count += 1;
+        }
+        count
     }
 
     /// Asks for a key frame.

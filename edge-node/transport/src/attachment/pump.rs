@@ -1,0 +1,230 @@
+//! Everything that moves without being asked: timers, what `rtc` wants to send, what it has to say,
+//! and what of that is for the session.
+
+use super::{Attachment, Effect, Phase};
+use crate::attachment::input::Verdict;
+use crate::counters::{Counters, VideoDropReason};
+use crate::limits::SILENCE_DEADLINE;
+use crate::net::ports::Ports;
+use crate::net::socket::Path;
+use crate::net::stun;
+use nearlight_protocol::notice::{DetachReason, Mark, Notice};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::sansio::Protocol;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// Rounds of "drain, handle, drain" in one pump: one answers the other a few times at most.
+const ROUNDS_MAX: usize = 16;
+/// A timer that is always due must not spin the loop.
+const SOONEST: Duration = Duration::from_millis(1);
+
+impl Attachment {
+    /// Moves everything along: timers, what `rtc` wants to send, what it has to say.
+    pub(crate) fn pump(&mut self, now: Instant, ports: &mut Ports, counters: &mut Counters) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.wake.is_some_and(|wake| wake <= now)
+            && let Err(error) = self.connection.handle_timeout(now)
+        {
+            tracing::debug!(attachment_id = %self.id, %error, "a timer failed");
+        }
+        for _ in 0..ROUNDS_MAX {
+            let mut busy = self.send_checks_and_queue(ports, counters);
+            while let Some(event) = self.connection.poll_event() {
+                busy = true;
+                self.on_event(now, &event);
+            }
+            while let Some(message) = self.connection.poll_read() {
+                busy = true;
+                self.on_message(now, message.message, counters);
+            }
+            busy |= self.flush(now, ports, counters);
+            if !busy {
+                break;
+            }
+        }
+        self.take_signals(counters);
+        self.check_deadlines(now);
+        self.finish_leaving(now, ports, counters);
+        let next = self.connection.poll_timeout();
+        self.wake = next.map(|at| at.max(now + SOONEST));
+    }
+
+    fn check_deadlines(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Connecting { until } if until <= now => {
+                tracing::info!(attachment_id = %self.id, "the viewer never connected");
+                self.leave(now, None);
+            }
+            Phase::Connected if now.saturating_duration_since(self.heard) >= SILENCE_DEADLINE => {
+                tracing::info!(attachment_id = %self.id, "the viewer is silent");
+                self.leave(now, None);
+            }
+            Phase::Connecting { .. } | Phase::Connected | Phase::Leaving { .. } | Phase::Over => {}
+        }
+    }
+
+    fn finish_leaving(&mut self, now: Instant, ports: &mut Ports, counters: &mut Counters) {
+        let Phase::Leaving { until } = self.phase else {
+            return;
+        };
+        let heard = match &self.channels {
+            Some(channels) => channels.is_acknowledged(&mut self.connection),
+            None => true,
+        };
+        if !heard && now < until {
+            return;
+        }
+        if let Err(error) = self.connection.close() {
+            tracing::debug!(attachment_id = %self.id, %error, "closing was not orderly");
+        }
+        self.send_checks_and_queue(ports, counters);
+        self.flush(now, ports, counters);
+        counters.drop_video(VideoDropReason::Socket, self.outbox.clear());
+        self.phase = Phase::Over;
+        self.effects.push(Effect::Over);
+    }
+
+    /// Sends STUN at once, to where it belongs, and queues the rest for the path.
+    fn send_checks_and_queue(&mut self, ports: &mut Ports, counters: &mut Counters) -> bool {
+        let mut any = false;
+        while let Some(transmit) = self.connection.poll_write() {
+            any = true;
+            if stun::is_stun(&transmit.message) {
+                let remote = transmit.transport.peer_addr;
+                let known = self.addresses.iter().find(|(a, _)| *a == remote);
+                let local = known.and_then(|(_, local)| *local);
+                // Lost if the kernel is full: STUN is retransmitted.
+                ports.send_one(&transmit.message, Path { remote, local });
+                counters.packets_sent += 1;
+                counters.bytes_sent += transmit.message.len() as u64;
+            } else {
+                self.outbox.push(transmit.message);
+            }
+        }
+        any
+    }
+
+    /// Queues what `rtc` made of media just written. STUN waits for the next pump: it is rare, and
+    /// this is the hot path.
+    pub(super) fn queue_packets(&mut self) {
+        while let Some(transmit) = self.connection.poll_write() {
+            self.outbox.push(transmit.message);
+        }
+    }
+
+    /// Hands queued packets to the kernel; says whether that made something new to send.
+    fn flush(&mut self, now: Instant, ports: &mut Ports, counters: &mut Counters) -> bool {
+        if let Some(path) = self.path {
+            let flushed = self.outbox.flush(path, |run, path| ports.send(run, path));
+            counters.packets_sent += flushed.packets;
+            counters.bytes_sent += flushed.bytes;
+        } else {
+            self.outbox.clear();
+        }
+        let mut marked = false;
+        while let Some(frame) = self.outbox.sent_frame() {
+            counters.video_sent += 1;
+            let sent_us = self.clock.now_us();
+            self.effects.push(Effect::FrameSent { frame, sent_us });
+            if let Some(channels) = &mut self.channels {
+                let mark = Mark::Frame {
+                    rtp_timestamp: frame.rtp_timestamp,
+                    frame: frame.number,
+                    commit_us: frame.commit_us,
+                    encoded_us: frame.encoded_us,
+                    sent_us,
+                    input_us: frame.input_us,
+                };
+                marked |= channels.mark(&mut self.connection, now, &mark);
+            }
+        }
+        marked
+    }
+
+    fn on_event(&mut self, now: Instant, event: &RTCPeerConnectionEvent) {
+        match event {
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
+                RTCPeerConnectionState::Connected => {
+                    if matches!(self.phase, Phase::Connecting { .. }) {
+                        self.phase = Phase::Connected;
+                        self.heard = now;
+                        self.nomination = None;
+                        self.effects.push(Effect::Connected);
+                    }
+                }
+                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
+                    self.leave(now, None);
+                }
+                _ => {}
+            },
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                let ours = match &mut self.channels {
+                    Some(channels) => channels.opened(&mut self.connection, now, *id),
+                    None => false,
+                };
+                if !ours && self.gate.strike(now) == Verdict::StrikeOut {
+                    self.strike_out(now);
+                }
+            }
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
+                if let Some(channels) = &mut self.channels {
+                    channels.closed(*id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, message: RTCMessage, counters: &mut Counters) {
+        let RTCMessage::DataChannelMessage(id, message) = message else {
+            return;
+        };
+        let ours = self.channels.as_ref().is_some_and(|c| c.is_ours(id));
+        if !self.is_connected() || !ours {
+            return;
+        }
+        self.heard = now;
+        match self.gate.judge(now, message.is_string, &message.data) {
+            Verdict::Forward { activity } => {
+                counters.input_packets += 1;
+                let packet = message.data.to_vec();
+                self.effects.push(Effect::Input { packet, activity });
+            }
+            Verdict::Pong { client_us } => {
+                counters.input_packets += 1;
+                let host_us = self.clock.now_us();
+                if let Some(channels) = &mut self.channels {
+                    let pong = Mark::Pong { client_us, host_us };
+                    channels.mark(&mut self.connection, now, &pong);
+                }
+            }
+            Verdict::Drop => counters.input_rejected += 1,
+            Verdict::StrikeOut => {
+                counters.input_rejected += 1;
+                self.strike_out(now);
+            }
+        }
+    }
+
+    fn strike_out(&mut self, now: Instant) {
+        tracing::info!(attachment_id = %self.id, "the viewer breaks the protocol");
+        let reason = DetachReason::ProtocolError;
+        self.leave(now, Some(&Notice::Detached { reason }));
+    }
+
+    fn take_signals(&mut self, counters: &mut Counters) {
+        counters.nacks += self.signals.nacks.swap(0, Relaxed);
+        counters.retransmits += self.signals.retransmits.swap(0, Relaxed);
+        let wanted = self.signals.key_frames_wanted.load(Relaxed);
+        counters.plis += wanted - self.key_frames_seen;
+        if wanted != self.key_frames_seen {
+            self.key_frames_seen = wanted;
+            self.effects.push(Effect::WantKeyFrame);
+        }
+    }
+}

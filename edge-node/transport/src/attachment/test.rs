@@ -1,0 +1,95 @@
+//! An attachment on a clock of our own: its deadlines, without waiting for them. What needs a real
+//! viewer is in tests/transport.
+
+use super::*;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::net::ports::Ports;
+use nearlight_protocol::notice::DetachReason;
+use std::time::Duration;
+
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+    a=rtpmap:96 VP8/90000\r\na=setup:actpass\r\n\
+    a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
+    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+    00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n";
+
+struct Bench {
+    attachment: Attachment,
+    ports: Ports,
+    counters: Counters,
+    start: Instant,
+}
+
+fn bench() -> Bench {
+    let poll = mio::Poll::new().unwrap();
+    let registry = poll.registry().try_clone().unwrap();
+    let config = Config::on("127.0.0.1:0".parse().unwrap());
+    let ports = Ports::bind(&config, true, registry, 1).unwrap();
+    let context = Context {
+        crypto: rtc::crypto::default_provider().unwrap(),
+        clock: Clock::start().unwrap(),
+        lite: true,
+        nominal: ports.addresses(),
+    };
+    let start = Instant::now();
+    let id = AttachmentId::from_parts(1, [1; 10]);
+    let offer = Offer::read(OFFER, &[VideoCodec::VP8]).unwrap();
+    let (attachment, answer) = Attachment::answer(&context, id, &offer, start).unwrap();
+    assert!(answer.contains("a=ice-lite"));
+    Bench {
+        attachment,
+        ports,
+        counters: Counters::default(),
+        start,
+    }
+}
+
+impl Bench {
+    fn effects_at(&mut self, after: Duration) -> Vec<Effect> {
+        let now = self.start + after;
+        self.attachment
+            .pump(now, &mut self.ports, &mut self.counters);
+        let mut effects = Vec::new();
+        self.attachment.take_effects(&mut effects);
+        effects
+    }
+}
+
+#[test]
+fn a_viewer_that_never_connects_is_dropped_after_its_deadline() {
+    let mut bench = bench();
+    let almost = CONNECT_DEADLINE.saturating_sub(Duration::from_millis(1));
+    assert_eq!(bench.effects_at(almost), []);
+    assert!(bench.attachment.is_replaceable(bench.start));
+    assert!(bench.attachment.deadline().unwrap() <= bench.start + CONNECT_DEADLINE);
+    // It never was attached, so nobody is told but whoever keeps it.
+    assert_eq!(bench.effects_at(CONNECT_DEADLINE), [Effect::Over]);
+    assert_eq!(bench.attachment.deadline(), None);
+}
+
+#[test]
+fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
+    let mut bench = bench();
+    let unit = Video {
+        codec: VideoCodec::VP8,
+        key: true,
+        frame: 1,
+        commit_us: 1,
+        captured_us: 2,
+        encoded_us: 3,
+        input_us: 0,
+        input_host_us: 0,
+        data: vec![1; 100],
+    };
+    let refused = bench.attachment.send_video(bench.start, unit);
+    assert_eq!(refused, Err(VideoDropReason::NoAttachment));
+    assert!(!bench.attachment.send_audio(bench.start, 1, vec![1]));
+    let reason = DetachReason::TakenOver;
+    let notice = Notice::Detached { reason };
+    bench.attachment.leave(bench.start, Some(&notice));
+    assert!(bench.attachment.is_leaving());
+    assert_eq!(bench.effects_at(Duration::ZERO), [Effect::Over]);
+    assert_eq!(bench.counters.packets_sent, 0);
+}
