@@ -82,6 +82,10 @@ export class Desk {
     this.#lock.want(wanted);
   }
 
+  freePointer(): void {
+    this.#lock.free();
+  }
+
   /** Back to a plain pointer: the app is out of reach. */
   reset(): void {
     this.#lock.want(false);

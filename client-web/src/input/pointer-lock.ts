@@ -37,11 +37,15 @@ export class PointerLock {
   want(wanted: boolean): void {
     this.#wanted = wanted;
     if (wanted) void this.#ask();
-    else if (this.locked) {
-      this.#letGo = true;
-      document.exitPointerLock();
-    }
+    else this.free();
     this.#hooks.waiting(wanted && !this.locked);
+  }
+
+  /** Gives the pointer to the page's own controls. The app's wish stands: the next click renews it. */
+  free(): void {
+    if (!this.locked) return;
+    this.#letGo = true;
+    document.exitPointerLock();
   }
 
   async #ask(): Promise<void> {
@@ -56,7 +60,7 @@ export class PointerLock {
   }
 
   #changed(): void {
-    const byPlayer = !this.locked && this.#wanted && !this.#letGo && document.hasFocus();
+    const byPlayer = !this.locked && this.#wanted && !this.#letGo && document.hasFocus() && !document.hidden;
     this.#letGo = false;
     this.#hooks.waiting(this.#wanted && !this.locked);
     if (byPlayer) this.#hooks.escaped();

@@ -6,7 +6,7 @@
  * Owns: URLs, headers, deadlines, the guest identity. Does not know: what a refusal means for a
  * session (machine.ts) or for a person (words.ts).
  */
-import type { AppList, CreateSession, NodeList, Problem, ProblemName, Session, SessionList, Ticket } from "../wire/types.ts";
+import type { AppList, CreateSession, NodeList, Problem, ProblemName, Session, SessionList, Ticket, WhoAmI } from "../wire/types.ts";
 import { isRecord } from "../wire/json.ts";
 
 /** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. */
@@ -35,7 +35,6 @@ type Call = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly deadlineMs?: number;
   readonly keepalive?: boolean;
-  readonly signal?: AbortSignal;
 };
 
 export class Api {
@@ -46,16 +45,21 @@ export class Api {
     this.#fetch = fetcher;
   }
 
-  apps(signal?: AbortSignal): Promise<Result<AppList>> {
-    return this.#json("/v1/apps", { ...(signal && { signal }) });
+  /** Who we are to the broker; makes a newcomer a guest. */
+  whoami(): Promise<Result<WhoAmI>> {
+    return this.#json("/v1/whoami", {});
   }
 
-  nodes(signal?: AbortSignal): Promise<Result<NodeList>> {
-    return this.#json("/v1/nodes", { ...(signal && { signal }) });
+  apps(): Promise<Result<AppList>> {
+    return this.#json("/v1/apps", {});
   }
 
-  sessions(signal?: AbortSignal): Promise<Result<SessionList>> {
-    return this.#json("/v1/sessions", { ...(signal && { signal }) });
+  nodes(): Promise<Result<NodeList>> {
+    return this.#json("/v1/nodes", {});
+  }
+
+  sessions(): Promise<Result<SessionList>> {
+    return this.#json("/v1/sessions", {});
   }
 
   /** Starts an app. `key` makes a repeat of the same wish safe (Idempotency-Key). */
@@ -160,7 +164,7 @@ export class Api {
         credentials: "same-origin",
         cache: "no-store",
         keepalive: call.keepalive ?? false,
-        signal: call.signal ? AbortSignal.any([call.signal, deadline]) : deadline,
+        signal: deadline,
       });
       return response.ok ? { ok: true, value: response } : { ok: false, refusal: await refusalOf(response) };
     } catch {

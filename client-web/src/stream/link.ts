@@ -30,9 +30,10 @@ const MOTION_BUFFERED_MAX = 16 * 1024;
 const CONTROL_BUFFERED_MAX = 1024 * 1024;
 /** ICE says `disconnected` on a short gap too; past this it is a loss. */
 const DISCONNECTED_MS = 1_500;
-/** Pings go out each second; a node that answered once and is silent for so long is gone. */
-const SILENCE_MS = 5_000;
 const PING_MS = 1_000;
+/** Pings in a row with nothing heard since: the node is gone. Counted and not timed, for a page that
+ *  was held up sends none. */
+const UNANSWERED_MAX = 4;
 /** The first pings come quickly: the clock offset is needed for the first frames. */
 const FIRST_PINGS_MS = [0, 60, 140, 260, 420] as const;
 const TRICKLE_BATCH_MS = 60;
@@ -47,7 +48,8 @@ export class Link {
   readonly #over = new AbortController();
   #motionSeq = 0;
   #controlSeq = 0;
-  #heardAt = 0;
+  #answers = false;
+  #unanswered = 0;
   #pending: { candidate: string; mid: string | null }[] = [];
 
   constructor(events: LinkEvents) {
@@ -134,10 +136,11 @@ export class Link {
     this.#control.binaryType = "arraybuffer";
     let warned = false;
     const heard = (data: unknown): void => {
+      this.#unanswered = 0;
       if (data instanceof ArrayBuffer) {
         const result = decodeMark(data);
         if (result.ok) {
-          if (result.mark.kind === "pong") this.#heardAt = performance.now();
+          this.#answers ||= result.mark.kind === "pong";
           this.#events.mark(result.mark);
         } else if (result.why === "version" && !warned) {
           warned = true;
@@ -160,7 +163,9 @@ export class Link {
     const first = FIRST_PINGS_MS.map((ms) => setTimeout(send, ms));
     const timer = setInterval(() => {
       send();
-      if (this.#heardAt > 0 && performance.now() - this.#heardAt > SILENCE_MS) this.#lose();
+      this.#unanswered += 1;
+      // Only a node that answers pings is known to be one that does.
+      if (this.#answers && this.#unanswered > UNANSWERED_MAX) this.#lose();
     }, PING_MS);
     signal.addEventListener("abort", () => {
       first.forEach(clearTimeout);

@@ -57,6 +57,6 @@ function tipWords({ on, keyboardLocked }: { on: boolean; keyboardLocked: boolean
   if (on) return "Esc leaves full screen.";
   if (!canFullscreen()) return app?.shelf === "game" ? "Have fun." : "Connected.";
   return canLockKeyboard()
-    ? "F11 for full screen: then every key goes to the app, Esc and Ctrl+W too."
-    : "F11 for full screen. Mind Ctrl+W: this browser keeps it for itself, and asks before it closes the page.";
+    ? "F11: full screen, and every key for the app. Ctrl+Alt+M: menu, and the mouse back."
+    : "F11: full screen. Ctrl+Alt+M: menu. Ctrl+W stays the browser's; it asks before it closes the page.";
 }

@@ -21,6 +21,7 @@ export class LobbyModel {
   readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
   readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
   readonly #api: Api;
+  #known = false;
 
   constructor(api: Api) {
     this.#api = api;
@@ -45,9 +46,9 @@ export class LobbyModel {
   }
 
   async refresh(): Promise<void> {
-    // Sessions first and alone: it is the call that makes a newcomer a guest.
-    const sessions = await this.#api.sessions();
-    const [apps, nodes] = await Promise.all([this.#api.apps(), this.#api.nodes()]);
+    // Once and alone: three calls of a newcomer would make three guests.
+    this.#known ||= (await this.#api.whoami()).ok;
+    const [sessions, apps, nodes] = await Promise.all([this.#api.sessions(), this.#api.apps(), this.#api.nodes()]);
     if (sessions.ok) this.sessions.value = sessions.value.sessions;
     if (apps.ok) this.apps.value = apps.value.apps;
     if (nodes.ok) this.nodes.value = nodes.value.nodes;

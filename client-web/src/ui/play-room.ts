@@ -100,8 +100,10 @@ export class PlayRoom {
 
   shortcut(shortcut: Shortcut): void {
     if (shortcut === "stats") statsShown.value = !statsShown.value;
-    else if (shortcut === "menu") this.menuOpen.value = !this.menuOpen.value;
-    else this.toggleFullscreen();
+    else if (shortcut === "menu") {
+      this.menuOpen.value = !this.menuOpen.value;
+      this.#desk?.freePointer();
+    } else this.toggleFullscreen();
   }
 
   toggleFullscreen(): void {

@@ -15,7 +15,7 @@ const CAUSE_WORDS: Readonly<Record<LossCause, string>> = {
 };
 
 const words = (state: State): string =>
-  state.name === "reconnecting" ? CAUSE_WORDS[state.cause] : "Found it. Connecting again.";
+  state.name === "reconnecting" ? CAUSE_WORDS[state.cause] : "Connecting again.";
 
 export function Reconnecting({ room }: { readonly room: PlayRoom }) {
   const now = useSignal(Date.now());
