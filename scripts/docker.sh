@@ -51,6 +51,7 @@ start() {
     have dockerd || die "no Docker engine is installed" "apt-get install docker.io"
     can_be_root || die "a Docker engine needs root to start" "Start it as root, or go without: apps run in the sandbox then."
     mkdir -p "$CACHE"
+    local settled=answers
     if [ -d /run/systemd/system ]; then
         say "starting the Docker engine (systemctl start docker)"
         as_root systemctl start docker || die "systemd cannot start docker" "See: journalctl -u docker"
@@ -58,11 +59,13 @@ start() {
         say "starting dockerd (log: $LOG)"
         # setsid: a Ctrl-C in this terminal is not for the engine.
         as_root sh -c 'setsid dockerd >"$1" 2>&1 </dev/null & echo $! >"$2"' sh "$LOG" "$PIDFILE"
+        settled=answers_or_died
     fi
-    if ! within $READY_WITHIN_S answers; then
-        if [ -f "$LOG" ] && ours; then tail -n 15 "$LOG" >&2; fi
+    within $READY_WITHIN_S $settled || true
+    if ! answers; then
+        if [ -f "$PIDFILE" ]; then tail -n 15 "$LOG" >&2; fi
         stop
-        die "the Docker engine did not answer in $READY_WITHIN_S s; $(why_not)" "Apps run in the sandbox without one."
+        die "the Docker engine did not start; $(why_not)" "Apps run in the sandbox without one."
     fi
 }
 
@@ -76,6 +79,8 @@ stop() {
 }
 
 not_ours() { ! ours; }
+
+answers_or_died() { answers || [ ! -d "/proc/$(cat "$PIDFILE")" ]; }
 
 status() {
     if answers; then
