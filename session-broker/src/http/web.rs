@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::problem::ProblemType;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use tower_http::services::ServeDir;
@@ -60,9 +61,14 @@ async fn read(root: &Path, request: Request) -> Result<Response, Refusal> {
         .precompressed_gzip()
         .try_call(request)
         .await;
-    served
-        .map(IntoResponse::into_response)
-        .map_err(ProblemResponse::internal)
+    match served {
+        Ok(response) => Ok(response.into_response()),
+        // `try_call` reports a missing file as an error, `call` would have answered 404.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(StatusCode::NOT_FOUND.into_response())
+        }
+        Err(error) => Err(ProblemResponse::internal(error)),
+    }
 }
 
 fn cached(mut response: Response, cache: HeaderValue) -> Response {
