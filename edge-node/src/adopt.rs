@@ -145,6 +145,7 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
         teardown::remove_app(host, &app).await;
     }
     clear_directories(host, &found).await;
+    clear_cgroups(host, &found).await;
     for (session, epoch) in live {
         let ending = Ending {
             reason: EndReason::Internal,
@@ -216,6 +217,20 @@ async fn clear_directories(host: &Host, found: &Found) {
         teardown::kill_strays(&entry.path()).await;
         if let Err(error) = crate::session::dirs::remove(&entry.path()) {
             tracing::error!(session_id = %session, %error, "it stays");
+        }
+    }
+}
+
+/// Control groups of sessions that are no more, and whatever hides in them.
+async fn clear_cgroups(host: &Host, found: &Found) {
+    let Some(cgroups) = &host.cgroups else { return };
+    for name in cgroups.names() {
+        let owned = |(record, _): &(Record, Process)| name.starts_with(record.session.as_str());
+        if found.adopted.iter().any(owned) {
+            continue;
+        }
+        if let Err(error) = cgroups.find(&name).remove().await {
+            tracing::error!(name, %error, "a control group stays");
         }
     }
 }

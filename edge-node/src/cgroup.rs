@@ -1,20 +1,21 @@
 //! Control groups for what the agent runs without a container engine: limits, and who ran into
 //! them. Version 1 and version 2 of the kernel's interface.
 //!
-//! Groups lie in `nearlight/` at the root of each hierarchy. Making them takes root; where none can
-//! be made, [`Cgroups::open`] says so and its callers do with resource limits.
+//! A node's groups lie in `nearlight-<node>/` at the root of each hierarchy. Making them takes root;
+//! where none can be made, [`Cgroups::open`] says so and its callers do with resource limits.
 
+use nearlight_protocol::id::NodeId;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MOUNT: &str = "/sys/fs/cgroup";
-const PARENT: &str = "nearlight";
 const V1_CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 /// A group is busy for a moment after its last process was killed.
 const REMOVE_ATTEMPTS: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(25);
+const CREATE_ATTEMPTS: u32 = 5;
 /// Over which the CPU limit is averaged, microseconds: the kernel's default.
 const CPU_PERIOD_US: u64 = 100_000;
 
@@ -23,6 +24,7 @@ const CPU_PERIOD_US: u64 = 100_000;
 pub(crate) struct Cgroups {
     version: Version,
     mount: PathBuf,
+    parent: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,8 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroups {
-    /// Tries to make the parent group; `None` where that is not permitted or not there.
-    pub(crate) fn open() -> Option<Self> {
+    /// Tries to make the node's parent group; `None` where that is not permitted or not there.
+    pub(crate) fn open(node: &NodeId) -> Option<Self> {
         let mount = PathBuf::from(MOUNT);
         let version = if mount.join("cgroup.controllers").exists() {
             Version::V2
@@ -58,9 +60,17 @@ impl Cgroups {
         } else {
             return None;
         };
-        let cgroups = Self { version, mount };
+        let parent = format!("nearlight-{node}");
+        let cgroups = Self {
+            version,
+            mount,
+            parent,
+        };
         match cgroups.make_parent() {
-            Ok(()) => Some(cgroups),
+            Ok(()) => {
+                cgroups.find("any").remove_parent();
+                Some(cgroups)
+            }
             Err(error) => {
                 tracing::debug!(%error, "cannot make a control group");
                 None
@@ -73,7 +83,7 @@ impl Cgroups {
             make(&dir)?;
         }
         if self.version == Version::V2 {
-            for dir in [self.mount.clone(), self.mount.join(PARENT)] {
+            for dir in [self.mount.clone(), self.mount.join(&self.parent)] {
                 fs::write(dir.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
             }
         }
@@ -83,9 +93,9 @@ impl Cgroups {
     fn dirs_of(&self, name: &str) -> Vec<PathBuf> {
         match self.version {
             Version::V1 => V1_CONTROLLERS
-                .map(|controller| self.mount.join(controller).join(PARENT).join(name))
+                .map(|controller| self.mount.join(controller).join(&self.parent).join(name))
                 .to_vec(),
-            Version::V2 => vec![self.mount.join(PARENT).join(name)],
+            Version::V2 => vec![self.mount.join(&self.parent).join(name)],
         }
     }
 
@@ -97,11 +107,33 @@ impl Cgroups {
         }
     }
 
+    /// The names of the groups that are there.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.dirs_of("")
+            .first()
+            .and_then(|parent| fs::read_dir(parent).ok())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
+    }
+
     /// Makes a group, or takes the one of the same name, with these limits.
     pub(crate) fn create(&self, name: &str, ceiling: Ceiling) -> io::Result<Cgroup> {
         let group = self.find(name);
-        for dir in &group.dirs {
-            make(dir)?;
+        for attempt in 1..=CREATE_ATTEMPTS {
+            let made = self
+                .make_parent()
+                .and_then(|()| group.dirs.iter().try_for_each(|dir| make(dir)));
+            match made {
+                Ok(()) => break,
+                // The last group of another session was just removed, and the parent with it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && attempt < CREATE_ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
         }
         group.limit(ceiling)?;
         Ok(group)
@@ -192,7 +224,10 @@ impl Cgroup {
         for attempt in 1..=REMOVE_ATTEMPTS {
             self.kill();
             match self.try_remove() {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.remove_parent();
+                    return Ok(());
+                }
                 Err(error) if attempt == REMOVE_ATTEMPTS => return Err(error),
                 Err(_busy) => tokio::time::sleep(REMOVE_PAUSE).await,
             }
@@ -208,6 +243,14 @@ impl Cgroup {
                 // It may be gone by now, which is what is wanted.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
+        }
+    }
+
+    /// The node's parent group goes with the last group in it.
+    fn remove_parent(&self) {
+        for parent in self.dirs.iter().filter_map(|dir| dir.parent()) {
+            // It stays as long as something is in it.
+            let _ = fs::remove_dir(parent);
         }
     }
 
@@ -237,16 +280,16 @@ mod test {
 
     #[tokio::test]
     async fn a_group_limits_memory_and_says_so() {
-        let Some(cgroups) = Cgroups::open() else {
+        let Some(cgroups) = Cgroups::open(&nearlight_kit::ids::node()) else {
             return; // Not permitted here; the sandbox then limits by address space.
         };
-        let name = format!("test-{}", std::process::id());
+        let name = "test";
         let ceiling = Ceiling {
             mem_bytes: 32 * 1024 * 1024,
             cpu_milli: Some(1000),
             pids: 16,
         };
-        let group = cgroups.create(&name, ceiling).unwrap();
+        let group = cgroups.create(name, ceiling).unwrap();
         let process = Launch::new("/bin/sh".into(), "sh")
             .args([
                 "-c",
@@ -258,7 +301,9 @@ mod test {
             .unwrap();
         process.exited().await;
         assert!(group.oom_kills() > 0);
+        assert_eq!(cgroups.names(), [name]);
         group.remove().await.unwrap();
-        assert_eq!(cgroups.find(&name).oom_kills(), 0);
+        assert!(cgroups.names().is_empty());
+        assert!(!cgroups.dirs_of("")[0].exists());
     }
 }

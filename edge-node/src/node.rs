@@ -59,7 +59,7 @@ impl Node {
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             transport,
-            cgroups: cgroup::Cgroups::open(),
+            cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.uuids(),
             root,
             config,

@@ -13,7 +13,7 @@ mod spawn;
 pub(crate) use spawn::{Bind, Launch, Limit, User};
 
 use pidfd::Pidfd;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -119,9 +119,21 @@ impl Process {
             .child
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        child
-            .as_mut()
-            .and_then(|child| child.try_wait().ok().flatten())
+        match child.as_mut() {
+            Some(child) => child.try_wait().ok().flatten(),
+            None => {
+                self.reap();
+                None
+            }
+        }
+    }
+
+    /// A child whose first handle is gone is still ours to reap. Somebody else's is not, and the
+    /// kernel says so.
+    fn reap(&self) {
+        if let Some(pid) = Pid::from_raw(self.id.pid) {
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
     }
 
     /// Kills it. A process that is gone is none the worse.
@@ -223,9 +235,12 @@ mod test {
         };
         assert!(Process::find(other).unwrap().is_none());
         let again = Process::find(id).unwrap().unwrap();
+        drop(process);
+        assert!(id.is_alive());
         again.kill();
         assert!(again.exited().await.is_none());
-        process.exited().await.unwrap();
+        let zombie = fs::read_to_string(format!("/proc/{}/stat", id.pid));
+        assert!(zombie.is_err(), "{zombie:?}");
     }
 
     #[tokio::test]

@@ -167,7 +167,7 @@ pub async fn open(config: &Config, node: &NodeId) -> Result<Arc<dyn Runtime>, No
         }
     }
     if matches!(config.runtime, RuntimeChoice::Auto | RuntimeChoice::Sandbox) {
-        match sandbox::Sandbox::open(&config.data, &config.run).await {
+        match sandbox::Sandbox::open(&config.data, &config.run, node).await {
             Ok(sandbox) => {
                 tracing::info!(docker = %refused.docker, "apps run in the sandbox");
                 return Ok(Arc::new(sandbox));

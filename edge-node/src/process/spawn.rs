@@ -18,6 +18,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// After standard input, output and error.
+const FIRST_UNNAMED_FD: u32 = 3;
+
 /// A user to become, for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
@@ -189,6 +192,7 @@ impl Child {
         for Limit(resource, value) in &self.limits {
             setrlimit(*resource, *value, *value)?;
         }
+        close_on_exec_from(FIRST_UNNAMED_FD)?;
         for fd in &self.kept {
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
         }
@@ -200,6 +204,24 @@ impl Child {
         nix::sys::prctl::set_no_new_privs()?;
         Ok(())
     }
+}
+
+/// Whoever started the agent may have left descriptors open that are nobody's business.
+fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: the call takes three numbers, touches no memory, and marks descriptors of this
+    // process alone, which is about to execute another program.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
 }
 
 /// Whether any user can execute the program by its path.

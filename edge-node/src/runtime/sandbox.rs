@@ -29,7 +29,7 @@ use crate::process::{Bind, Launch, Limit, Process, ProcessId, User, children_of,
 use crate::session::dirs;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nix::sys::resource::Resource;
 use std::fs::{self, File};
 use std::io;
@@ -54,7 +54,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Finds `bwrap` and tries it.
-    pub async fn open(data: &Path, run: &Path) -> Result<Self, RuntimeError> {
+    pub async fn open(data: &Path, run: &Path, node: &NodeId) -> Result<Self, RuntimeError> {
         let bwrap = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"]
             .iter()
             .map(PathBuf::from)
@@ -66,7 +66,7 @@ impl Sandbox {
                 )
             })?;
         let user = nix::unistd::geteuid().is_root().then(app_user);
-        let cgroups = Cgroups::open();
+        let cgroups = Cgroups::open(node);
         if cgroups.is_none() {
             tracing::warn!(
                 "no cgroup can be made here: the sandbox limits memory by process and CPU not at all"

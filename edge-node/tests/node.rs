@@ -1,0 +1,489 @@
+//! The real agent as a child process, a broker of the test, real containers; the worker is
+//! `examples/quiet_worker`, for what is tested here is who owns what, not the picture.
+#![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
+
+mod support;
+
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Order, SessionReport, ToEdge};
+use nearlight_protocol::id::SessionId;
+use nix::sys::signal::Signal;
+use support::broker::Attached;
+use support::docker_with_image;
+use support::node::{Agent, Site, app, until};
+
+const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+
+async fn docker_site() -> Option<Site> {
+    if !docker_with_image() {
+        return None;
+    }
+    Some(Site::new("docker").await)
+}
+
+/// An agent, attached, with one session that plays.
+async fn playing(site: &Site) -> (Agent, Attached, SessionId) {
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let session = play(site, &mut edge, 0, 1, FOREVER).await;
+    (agent, edge, session)
+}
+
+async fn play(
+    site: &Site,
+    edge: &mut Attached,
+    slot: usize,
+    epoch: u64,
+    script: &str,
+) -> SessionId {
+    let session = nearlight_kit::ids::session();
+    let slot = edge.inventory.slots[slot].id.clone();
+    let start = site.broker.start(&session, &slot, epoch, app(script));
+    assert_eq!(edge.done(start).await, AckOutcome::Done);
+    wait_for_app(edge, &session).await;
+    site.show_picture(&session);
+    edge.wait_ready(&session).await;
+    session
+}
+
+async fn wait_for_app(edge: &mut Attached, session: &SessionId) {
+    use nearlight_protocol::api::StartProgress;
+    let waiting = SessionReport::Progress {
+        progress: StartProgress::WaitingForPicture,
+    };
+    edge.report(session, |event| *event == waiting).await;
+}
+
+fn stop(session: &SessionId) -> Order {
+    Order::Stop {
+        session: session.clone(),
+        reason: EndReason::PlayerEnded,
+    }
+}
+
+async fn check_nothing_left(site: &Site) {
+    assert_eq!(site.leftovers(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(site.containers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_session_starts_plays_and_ends_without_a_trace() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let mut agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let ready = agent.ready();
+    assert_eq!(ready["node"], site.broker.node.as_str());
+    assert_eq!(edge.inventory.slots.len(), 2);
+    assert_eq!(edge.inventory.runtime, "docker");
+    assert_eq!(edge.inventory.encoders, ["x264enc"]);
+    assert!(edge.running.is_empty());
+
+    let session = nearlight_kit::ids::session();
+    let slot = edge.inventory.slots[0].id.clone();
+    let mut spec = app(FOREVER);
+    spec.saves = Some("/home/player/.config/doom".to_owned());
+    let start = site.broker.start(&session, &slot, 1, spec);
+    assert_eq!(edge.done(start.clone()).await, AckOutcome::Done);
+    wait_for_app(&mut edge, &session).await;
+    site.show_picture(&session);
+    edge.wait_ready(&session).await;
+    assert_eq!(site.containers().len(), 1);
+
+    // The same order again answers the same and starts nothing.
+    assert_eq!(edge.done(start.clone()).await, AckOutcome::Done);
+    assert_eq!(site.containers().len(), 1);
+
+    let wanted = edge.order(stop(&session)).await;
+    assert_eq!(edge.ended(&session).await.0, EndReason::PlayerEnded);
+    // The ack comes after the end: nothing of the session is left by now.
+    let done = FromEdge::Ack {
+        command: wanted,
+        outcome: AckOutcome::Done,
+    };
+    assert_eq!(edge.next().await, done);
+    check_nothing_left(&site).await;
+    assert!(
+        site.data()
+            .join("saves")
+            .join(support::broker::user().as_str())
+            .join("edge-test")
+            .is_dir()
+    );
+
+    // Both orders once more: over is over, and how it ended is said again.
+    assert_eq!(edge.done(stop(&session)).await, AckOutcome::Done);
+    edge.order(start).await;
+    assert_eq!(edge.ended(&session).await.0, EndReason::PlayerEnded);
+    assert!(site.containers().is_empty());
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.exited().await, Some(0));
+}
+
+#[tokio::test]
+async fn orders_without_a_right_are_denied() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, mut edge, session) = playing(&site).await;
+    let (slot, other_slot) = (
+        edge.inventory.slots[0].id.clone(),
+        edge.inventory.slots[1].id.clone(),
+    );
+    let new = nearlight_kit::ids::session();
+    let denied = |outcome: AckOutcome| match outcome {
+        AckOutcome::Denied { reason, .. } => reason,
+        AckOutcome::Done => panic!("it was done"),
+    };
+    let order = |slot, epoch| site.broker.start(&new, slot, epoch, app(FOREVER));
+
+    let outcome = edge.done(order(&slot, 1)).await;
+    assert_eq!(denied(outcome), DenyReason::EpochOld);
+    let outcome = edge.done(order(&slot, 2)).await;
+    assert_eq!(denied(outcome), DenyReason::SlotBusy);
+    let foreign_slot = nearlight_kit::ids::slot();
+    let outcome = edge.done(order(&foreign_slot, 1)).await;
+    assert_eq!(denied(outcome), DenyReason::GrantInvalid);
+
+    // A grant for another session, and one of another broker.
+    for grant in [
+        site.broker.grant(&session, &other_slot, 1),
+        "a.b.c".to_owned(),
+    ] {
+        let Order::Start(mut start) = order(&other_slot, 1) else {
+            unreachable!()
+        };
+        start.grant = grant;
+        let outcome = edge.done(Order::Start(start)).await;
+        assert_eq!(denied(outcome), DenyReason::GrantInvalid);
+    }
+    assert_eq!(site.containers().len(), 1);
+
+    // An epoch that a former session of the slot had is old, over a restart of the agent too.
+    assert_eq!(edge.done(stop(&session)).await, AckOutcome::Done);
+    agent.kill().await;
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    assert_eq!(edge.inventory.slots[0].epoch.0, 1);
+    let outcome = edge.done(order(&slot, 1)).await;
+    assert_eq!(denied(outcome), DenyReason::EpochOld);
+}
+
+#[tokio::test]
+async fn an_app_that_ends_says_why() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let slot = edge.inventory.slots[0].id.clone();
+    let mut epoch = 0;
+    let mut order = |spec| {
+        epoch += 1;
+        let session = nearlight_kit::ids::session();
+        let start = site.broker.start(&session, &slot, epoch, spec);
+        (session, start)
+    };
+
+    let (session, start) = order(app("echo no display; exit 3"));
+    edge.order(start).await;
+    let (reason, detail) = edge.ended(&session).await;
+    assert_eq!(
+        (reason, detail.as_str()),
+        (EndReason::AppStartFailed, "no display")
+    );
+
+    let mut spec = app("");
+    spec.launch.image = "nearlight/no-such-app:1".to_owned();
+    let (session, start) = order(spec);
+    edge.order(start).await;
+    assert_eq!(edge.ended(&session).await.0, EndReason::ImageMissing);
+
+    let mut spec = app("");
+    spec.launch.command = vec!["/no/such/program".to_owned()];
+    let (session, start) = order(spec);
+    edge.order(start).await;
+    let (reason, _) = edge.ended(&session).await;
+    assert!([EndReason::RuntimeFailed, EndReason::AppStartFailed].contains(&reason));
+    check_nothing_left(&site).await;
+
+    // After the picture.
+    for (script, expected) in [
+        (
+            "touch /tmp/x; while [ ! -e /home/player/.x/go ]; do sleep 0.05; done; exit 0",
+            EndReason::AppExited,
+        ),
+        (
+            "while [ ! -e /home/player/.x/go ]; do sleep 0.05; done; kill -SEGV $$",
+            EndReason::AppCrashed,
+        ),
+    ] {
+        let mut spec = app(script);
+        spec.saves = Some("/home/player/.x".to_owned());
+        let (session, start) = order(spec);
+        edge.order(start).await;
+        wait_for_app(&mut edge, &session).await;
+        site.show_picture(&session);
+        edge.wait_ready(&session).await;
+        let saves = site
+            .data()
+            .join("saves")
+            .join(support::broker::user().as_str())
+            .join("edge-test");
+        std::fs::write(saves.join("go"), b"").unwrap();
+        assert_eq!(edge.ended(&session).await.0, expected, "{script}");
+        std::fs::remove_file(saves.join("go")).unwrap();
+    }
+    check_nothing_left(&site).await;
+    drop(agent);
+}
+
+#[tokio::test]
+async fn one_worker_s_end_touches_no_other_session() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, mut edge, first) = playing(&site).await;
+    let second = play(&site, &mut edge, 1, 1, FOREVER).await;
+    site.tell_worker(&second, "crash");
+    let (reason, detail) = edge.ended(&second).await;
+    assert_eq!(reason, EndReason::WorkerCrashed);
+    assert!(detail.contains("the quiet worker listens"), "{detail:?}");
+
+    let third = play(&site, &mut edge, 1, 2, FOREVER).await;
+    site.tell_worker(&third, "fail");
+    let (reason, detail) = edge.ended(&third).await;
+    assert_eq!(
+        (reason, detail.as_str()),
+        (EndReason::DesktopViolation, "asked to")
+    );
+
+    assert_eq!(site.containers().len(), 1);
+    edge.order(stop(&first)).await;
+    assert_eq!(edge.ended(&first).await.0, EndReason::PlayerEnded);
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.exited().await, Some(0));
+    check_nothing_left(&site).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_is_followed_by_one_that_adopts() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, edge, session) = playing(&site).await;
+    let before = site.containers();
+    agent.kill().await;
+    drop(edge);
+    assert_eq!(site.containers(), before);
+
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    assert_eq!(site.containers(), before);
+    let shown: Vec<_> = edge.running.iter().map(|r| (&r.session, r.ready)).collect();
+    assert_eq!(shown, [(&session, true)]);
+    let grant = &edge.running[0].grant;
+    assert_eq!(
+        *grant,
+        site.broker.grant(&session, &edge.inventory.slots[0].id, 1)
+    );
+    assert_eq!(edge.inventory.slots[0].epoch.0, 1);
+
+    edge.order(stop(&session)).await;
+    assert_eq!(edge.ended(&session).await.0, EndReason::PlayerEnded);
+    check_nothing_left(&site).await;
+    drop(agent);
+}
+
+#[tokio::test]
+async fn what_lost_its_counterpart_while_the_agent_was_gone_is_cleared_away() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, mut edge, without_worker) = playing(&site).await;
+    let without_app = play(&site, &mut edge, 1, 1, FOREVER).await;
+    agent.kill().await;
+    drop(edge);
+
+    let worker = worker_of(&site, &without_worker);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    let name = format!("nearlight-{without_app}");
+    let removed = std::process::Command::new("docker")
+        .args(["rm", "-f", &name])
+        .output()
+        .unwrap();
+    assert!(removed.status.success());
+    // A directory that nobody has a record of.
+    let orphan = site.run().join(nearlight_kit::ids::session().as_str());
+    std::fs::create_dir(orphan).unwrap();
+
+    let agent = site.agent();
+    let edge = site.broker.attach().await;
+    assert!(edge.running.is_empty());
+    let mut ended = edge.ended.clone();
+    ended.sort_by(|one, two| one.0.cmp(&two.0));
+    let expected = [
+        (without_worker, EndReason::WorkerCrashed),
+        (without_app, EndReason::AppCrashed),
+    ];
+    assert_eq!(ended, expected);
+    check_nothing_left(&site).await;
+    drop(agent);
+}
+
+fn record_of(site: &Site, session: &SessionId) -> serde_json::Value {
+    let record = site.data().join("sessions").join(format!("{session}.json"));
+    serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap()
+}
+
+fn worker_of(site: &Site, session: &SessionId) -> i32 {
+    let record = record_of(site, session);
+    i32::try_from(record["worker"]["pid"].as_i64().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn an_app_that_ended_while_the_agent_was_gone_is_reported_with_its_own_reason() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, edge, session) = playing(&site).await;
+    agent.kill().await;
+    drop(edge);
+    let name = format!("nearlight-{session}");
+    let stopped = std::process::Command::new("docker")
+        .args(["kill", "-s", "KILL", &name])
+        .output()
+        .unwrap();
+    assert!(stopped.status.success());
+
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let reason = match edge.ended.first() {
+        Some((_, reason)) => *reason,
+        None => edge.ended(&session).await.0,
+    };
+    assert_eq!(reason, EndReason::AppCrashed);
+    check_nothing_left(&site).await;
+    drop(agent);
+}
+
+#[tokio::test]
+async fn the_sandbox_is_adopted_and_drained_like_a_container() {
+    let site = Site::new("sandbox").await;
+    support::node::give_rootfs(&site.data());
+    let (agent, edge, session) = playing(&site).await;
+    assert_eq!(edge.inventory.runtime, "sandbox");
+    let app = |site: &Site| {
+        let record = record_of(site, &session);
+        i32::try_from(record["running"]["init"]["pid"].as_i64().unwrap()).unwrap()
+    };
+    let before = app(&site);
+    agent.kill().await;
+    drop(edge);
+
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    assert_eq!(edge.running.len(), 1);
+    assert!(edge.running[0].ready);
+    assert_eq!(app(&site), before);
+    let alive = || std::path::Path::new(&format!("/proc/{before}/status")).exists();
+    assert!(alive());
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(edge.ended(&session).await.0, EndReason::NodeDrained);
+    assert_eq!(agent.exited().await, Some(0));
+    until("the app is gone", || !alive()).await;
+    check_nothing_left(&site).await;
+}
+
+#[tokio::test]
+async fn a_drain_leaves_nothing() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, mut edge, session) = playing(&site).await;
+    agent.signal(Signal::SIGTERM);
+    loop {
+        match edge.next().await {
+            FromEdge::Draining => break,
+            FromEdge::Report { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(edge.ended(&session).await.0, EndReason::NodeDrained);
+    assert_eq!(agent.exited().await, Some(0));
+    check_nothing_left(&site).await;
+}
+
+#[tokio::test]
+async fn sessions_outlive_the_broker_for_the_grace_time_alone() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (agent, mut edge, session) = playing(&site).await;
+    // The broker comes back within the grace time: the session goes on.
+    edge.say(&ToEdge::GoAway { retry_after_s: 0 }).await;
+    drop(edge);
+    let edge = site.broker.attach_with_grace(1).await;
+    assert_eq!(edge.running.len(), 1);
+    assert!(edge.running[0].ready);
+    let containers = site.containers();
+    assert_eq!(containers.len(), 1);
+
+    // Then it stays away: nobody accepts.
+    drop(edge);
+    until("the session is cleared away", || {
+        site.containers().is_empty()
+    })
+    .await;
+    let edge = loop {
+        let edge = site.broker.attach().await;
+        if edge.running.is_empty() {
+            break edge;
+        }
+    };
+    assert_eq!(edge.ended, [(session, EndReason::NodeLost)]);
+    check_nothing_left(&site).await;
+    drop(agent);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_exits_with_64_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        std::process::Command::new(env!("CARGO_BIN_EXE_edge-node"))
+            .args(["--check-config", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap()
+    };
+    let good = check("name = \"den\"\n");
+    assert_eq!(good.status.code(), Some(0));
+    let shown: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!(shown["name"], "den");
+    for (text, words) in [
+        ("nmae = \"den\"\n", "`nmae`"),
+        ("[slots]\ncount = 300\n", "slots.count"),
+        ("[admin]\nlisten = \"0.0.0.0:80\"\n", "loopback"),
+    ] {
+        let bad = check(text);
+        assert_eq!(bad.status.code(), Some(64), "{text}");
+        let said = String::from_utf8(bad.stderr).unwrap();
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_agent_with_the_same_data_is_refused() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let first = site.agent();
+    let _edge = site.broker.attach().await;
+    let second = site.agent();
+    assert_eq!(second.exited().await, Some(1));
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.exited().await, Some(0));
+}

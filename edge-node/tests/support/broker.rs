@@ -1,0 +1,274 @@
+//! A broker that takes one node, says what a test tells it to, and shows what the node says.
+
+use futures_util::{SinkExt, StreamExt};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use nearlight_kit::pki;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::app::AppSpec;
+use nearlight_protocol::control::{
+    AckOutcome, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport, Start, ToEdge,
+    Welcome,
+};
+use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
+use nearlight_protocol::id::{NodeId, SessionId, SlotId};
+use nearlight_protocol::unit::U64;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Far longer than anything takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A listening broker.
+pub struct Broker {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    key: EncodingKey,
+    pub node: NodeId,
+    pub address: SocketAddr,
+}
+
+/// A node that is attached to it.
+pub struct Attached {
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+    pub hello: Hello,
+    pub inventory: Inventory,
+    pub running: Vec<RunningSession>,
+    /// Reports of ends that came before `running`.
+    pub ended: Vec<(SessionId, EndReason)>,
+    commands: u64,
+}
+
+impl Broker {
+    /// Listens, with identities for itself and one node in `dir`.
+    pub async fn listen(dir: &Path) -> Self {
+        let node = nearlight_kit::ids::node();
+        let ca = pki::ensure_ca(dir).unwrap();
+        let broker = pki::Identity {
+            spiffe: "spiffe://nearlight/broker".to_owned(),
+            dns: vec!["nearlight-broker".to_owned()],
+            ips: Vec::new(),
+        };
+        ca.issue(dir, "broker", broker).unwrap();
+        let edge = pki::Identity {
+            spiffe: format!("spiffe://nearlight/node/{node}"),
+            ..pki::Identity::default()
+        };
+        ca.issue(dir, "node", edge).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            listener,
+            acceptor: pki::server_config(dir, "broker").unwrap().into(),
+            key: signing_key(1),
+            node,
+        }
+    }
+
+    /// The next node that dials, up to its hello.
+    pub async fn accept(&self) -> (WebSocketStream<TlsStream<TcpStream>>, Hello) {
+        let accept = async {
+            let (tcp, _) = self.listener.accept().await.unwrap();
+            let tls = self.acceptor.accept(tcp).await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(tls).await.unwrap();
+            match next(&mut socket).await {
+                FromEdge::Hello(hello) => (socket, hello),
+                other => panic!("{other:?} is no hello"),
+            }
+        };
+        tokio::time::timeout(PATIENCE, accept).await.unwrap()
+    }
+
+    /// Takes the next node that dials, with so many seconds of grace.
+    pub async fn attach_with_grace(&self, grace_s: u32) -> Attached {
+        let (socket, hello) = self.accept().await;
+        let mut attached = Attached {
+            socket,
+            hello,
+            inventory: Inventory {
+                slots: Vec::new(),
+                cpu_milli: 0,
+                mem_mib: 0,
+                gpu: nearlight_protocol::app::GpuClass::None,
+                gpu_models: Vec::new(),
+                encoders: Vec::new(),
+                runtime: String::new(),
+                images: Vec::new(),
+            },
+            running: Vec::new(),
+            ended: Vec::new(),
+            commands: 0,
+        };
+        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::EdDSA).unwrap();
+        jwk.common.key_id = Some("test".to_owned());
+        let welcome = Welcome {
+            proto: 1,
+            heartbeat_s: 1,
+            backoff_min_s: 0,
+            backoff_max_s: 1,
+            grace_s,
+            jwks: serde_json::json!({ "keys": [jwk] }),
+        };
+        attached.say(&ToEdge::Welcome(welcome)).await;
+        attached.introduction().await;
+        attached
+    }
+
+    pub async fn attach(&self) -> Attached {
+        self.attach_with_grace(600).await
+    }
+
+    /// A grant, signed.
+    pub fn grant(&self, session: &SessionId, slot: &SlotId, epoch: u64) -> String {
+        let grant = Grant {
+            iss: ISSUER.to_owned(),
+            session: session.clone(),
+            node: self.node.clone(),
+            slot: slot.clone(),
+            epoch: U64(epoch),
+            user: user(),
+            iat_ms: 1,
+        };
+        sign(&grant, &self.key)
+    }
+
+    /// An order to start.
+    pub fn start(&self, session: &SessionId, slot: &SlotId, epoch: u64, app: AppSpec) -> Order {
+        Order::Start(Box::new(Start {
+            session: session.clone(),
+            grant: self.grant(session, slot, epoch),
+            display: app.needs.display,
+            app,
+            keyboard_layout: "us".to_owned(),
+        }))
+    }
+}
+
+impl Attached {
+    pub async fn say(&mut self, message: &ToEdge) {
+        let text = serde_json::to_string(message).unwrap();
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Sends a command and returns its number.
+    pub async fn order(&mut self, order: Order) -> U64 {
+        self.commands += 1;
+        let command = U64(self.commands);
+        self.say(&ToEdge::Command { command, order }).await;
+        command
+    }
+
+    /// Sends a command and waits for its ack; reports on the way are dropped.
+    pub async fn done(&mut self, order: Order) -> AckOutcome {
+        let sent = self.order(order).await;
+        loop {
+            if let FromEdge::Ack { command, outcome } = self.next().await
+                && command == sent
+            {
+                return outcome;
+            }
+        }
+    }
+
+    /// The next message that is no heartbeat.
+    pub async fn next(&mut self) -> FromEdge {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, next(&mut self.socket));
+            match message.await.expect("the node says nothing") {
+                FromEdge::Heartbeat(_) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for a report of this session that `wanted` likes.
+    pub async fn report(
+        &mut self,
+        of: &SessionId,
+        wanted: impl Fn(&SessionReport) -> bool,
+    ) -> SessionReport {
+        loop {
+            if let FromEdge::Report { session, event, .. } = self.next().await
+                && session == *of
+            {
+                if wanted(&event) {
+                    return event;
+                }
+                let over = matches!(event, SessionReport::Ended { .. });
+                assert!(!over, "the session is over: {event:?}");
+            }
+        }
+    }
+
+    pub async fn wait_ready(&mut self, session: &SessionId) {
+        self.report(session, |event| *event == SessionReport::Ready)
+            .await;
+    }
+
+    /// Waits for the end and returns why.
+    pub async fn ended(&mut self, session: &SessionId) -> (EndReason, String) {
+        let is_end = |event: &SessionReport| matches!(event, SessionReport::Ended { .. });
+        match self.report(session, is_end).await {
+            SessionReport::Ended { reason, detail } => (reason, detail),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    async fn introduction(&mut self) {
+        match self.next().await {
+            FromEdge::Inventory(inventory) => self.inventory = inventory,
+            other => panic!("{other:?} before the inventory"),
+        }
+        loop {
+            match self.next().await {
+                FromEdge::Running { sessions } => {
+                    self.running = sessions;
+                    return;
+                }
+                FromEdge::Report {
+                    session,
+                    event: SessionReport::Ended { reason, .. },
+                    ..
+                } => self.ended.push((session, reason)),
+                other => panic!("{other:?} before what runs"),
+            }
+        }
+    }
+}
+
+/// The one player of all tests.
+pub fn user() -> nearlight_protocol::id::UserId {
+    nearlight_protocol::id::UserId::from_parts(1, [7; 10])
+}
+
+pub fn sign(grant: &Grant, key: &EncodingKey) -> String {
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.typ = Some(GRANT_TYP.to_owned());
+    jsonwebtoken::encode(&header, grant, key).unwrap()
+}
+
+/// PKCS#8 of an Ed25519 key: a fixed prefix (RFC 8410 section 7) and the seed.
+pub fn signing_key(seed: u8) -> EncodingKey {
+    let mut der = vec![
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ];
+    der.extend([seed; 32]);
+    EncodingKey::from_ed_der(&der)
+}
+
+async fn next(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> FromEdge {
+    loop {
+        match socket.next().await.expect("the node is gone").unwrap() {
+            Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
