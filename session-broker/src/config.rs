@@ -319,7 +319,8 @@ mod test {
 
     #[test]
     fn values_that_do_not_go_together_are_named() {
-        let cases: [(&str, fn(&mut Parsed)); 4] = [
+        type Spoil = fn(&mut Parsed);
+        let cases: [(&str, Spoil); 4] = [
             ("tls", |p| p.tls.cert = "c".into()),
             ("hosts", |p| p.hosts = vec!["http://a".into()]),
             ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),

@@ -116,6 +116,8 @@ pub struct SessionRow {
     pub starts_denied: u8,
     /// When its phase was written.
     pub since: MonoTime,
+    /// The node that runs it, or ran it last.
+    pub node: Option<NodeId>,
 }
 
 /// A node's row, with its slots and capacity.

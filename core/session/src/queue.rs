@@ -20,6 +20,7 @@ pub struct Queue {
     waiting: BTreeMap<i64, (SessionId, UserId)>,
     arrivals: HashMap<SessionId, i64>,
     next: i64,
+    revision: u64,
 }
 
 /// A session that has a slot, as far as the ETA is concerned.
@@ -50,7 +51,13 @@ impl Queue {
     pub fn remove(&mut self, session: &SessionId) {
         if let Some(arrival) = self.arrivals.remove(session) {
             self.waiting.remove(&arrival);
+            self.revision += 1;
         }
+    }
+
+    /// Rises with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// How many wait.
@@ -85,6 +92,7 @@ impl Queue {
         }
         self.arrivals.insert(session.clone(), arrival);
         self.waiting.insert(arrival, (session, user));
+        self.revision += 1;
     }
 }
 
@@ -137,8 +145,9 @@ mod test {
         assert_eq!(order(&q), [1, 3, 2, 5, 4].map(session));
         q.remove(&session(1));
         assert_eq!(order(&q), [2, 3, 4, 5].map(session));
+        let revision = q.revision();
         q.remove(&session(1));
-        assert_eq!(q.len(), 4);
+        assert_eq!((q.len(), q.revision()), (4, revision));
     }
 
     #[test]

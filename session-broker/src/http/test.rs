@@ -1,1 +1,67 @@
+//! The API's own description.
 
+use super::routes;
+use utoipa::openapi::OpenApi;
+
+/// Every path of the API with its methods: what a change adds, it adds here, knowingly.
+const PATHS: [(&str, &[&str]); 14] = [
+    ("/.well-known/jwks.json", &["get"]),
+    ("/healthz", &["get"]),
+    ("/metrics", &["get"]),
+    ("/openapi.json", &["get"]),
+    ("/readyz", &["get"]),
+    ("/v1/apps", &["get"]),
+    ("/v1/nodes", &["get"]),
+    ("/v1/sessions", &["get", "post"]),
+    ("/v1/sessions/{id}", &["delete", "get"]),
+    ("/v1/sessions/{id}/events", &["get"]),
+    ("/v1/sessions/{id}/tickets", &["post"]),
+    ("/v1/sessions/{id}/whep", &["options", "post"]),
+    ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/whoami", &["get"]),
+];
+
+fn described() -> serde_json::Value {
+    let (_, described): (_, OpenApi) = routes();
+    serde_json::to_value(described).unwrap()
+}
+
+#[test]
+fn every_route_is_in_the_document() {
+    let document = described();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    let found: Vec<(&str, Vec<&str>)> = paths
+        .iter()
+        .map(|(path, item)| {
+            let mut methods: Vec<&str> = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
+            methods.sort_unstable();
+            (path.as_str(), methods)
+        })
+        .collect();
+    let expected: Vec<(&str, Vec<&str>)> = PATHS
+        .iter()
+        .map(|(path, methods)| (*path, methods.to_vec()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_reference_of_the_document_leads_somewhere() {
+    let document = described();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let text = document.to_string();
+    let prefix = "\"#/components/schemas/";
+    for reference in text.split(prefix).skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "no schema `{name}`");
+    }
+    for name in ["Session", "CreateSession", "Ticket", "Problem", "EndReason"] {
+        assert!(schemas.contains_key(name), "no schema `{name}`");
+    }
+}

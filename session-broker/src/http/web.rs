@@ -37,37 +37,41 @@ pub(super) async fn files(
     };
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    let found = read(root, request).await?;
-    if found.status() == StatusCode::NOT_FOUND {
-        if !is_page(&path) {
-            return Err(not_found("path; /openapi.json lists the API"));
-        }
-        let index = Request::builder().method(method).uri(Uri::from_static("/"));
-        let index = index
-            .body(Body::empty())
-            .map_err(ProblemResponse::internal)?;
-        return Ok(cached(read(root, index).await?, ASK_AGAIN));
+    if let Some(found) = read(root, request).await? {
+        let cache = if path.starts_with(ASSETS) {
+            FOREVER
+        } else {
+            ASK_AGAIN
+        };
+        return Ok(cached(found, cache));
     }
-    let cache = if path.starts_with(ASSETS) {
-        FOREVER
-    } else {
-        ASK_AGAIN
-    };
-    Ok(cached(found, cache))
+    if !is_page(&path) {
+        return Err(not_found("path; /openapi.json lists the API"));
+    }
+    let index = Request::builder()
+        .method(method)
+        .uri(Uri::from_static("/index.html"));
+    let index = index
+        .body(Body::empty())
+        .map_err(ProblemResponse::internal)?;
+    let page = read(root, index).await?;
+    let page = page.ok_or_else(|| not_found("page; the browser client is not built whole"))?;
+    Ok(cached(page, ASK_AGAIN))
 }
 
-async fn read(root: &Path, request: Request) -> Result<Response, Refusal> {
+/// The file that a request names, if there is one.
+async fn read(root: &Path, request: Request) -> Result<Option<Response>, Refusal> {
     let served = ServeDir::new(root)
         .precompressed_gzip()
         .try_call(request)
         .await;
     match served {
-        Ok(response) => Ok(response.into_response()),
-        // `try_call` reports a missing file as an error, `call` would have answered 404.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(StatusCode::NOT_FOUND.into_response())
-        }
-        Err(error) => Err(ProblemResponse::internal(error)),
+        Ok(found) if found.status() == StatusCode::NOT_FOUND => Ok(None),
+        Ok(found) => Ok(Some(found.into_response())),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => Ok(None),
+            _ => Err(ProblemResponse::internal(error)),
+        },
     }
 }
 

@@ -105,14 +105,15 @@ impl PhaseRow {
     }
 
     /// The phase of a session whose broker has just started at `now`: no control stream is up yet,
-    /// and nobody's input was seen.
+    /// and nobody's input was seen. Times in which the broker had to be there begin anew: an edge
+    /// cannot start, nor a player come back, while it is away. The time limit goes on.
     pub(super) fn into_phase(self, now: MonoTime) -> Result<Phase, StoreError> {
         let since = from_ms(self.since_ms);
         Ok(match self.phase.as_str() {
             "queued" => Phase::Queued,
             "placing" => Phase::Placing {
                 held: self.held(now)?,
-                since,
+                since: now,
             },
             "starting" => Phase::Starting {
                 held: self.held(now)?,
@@ -129,12 +130,12 @@ impl PhaseRow {
             },
             "detached" => Phase::Detached {
                 run: self.carried(now)?,
-                since,
+                since: now,
             },
             "ending" => Phase::Ending {
                 held: self.held(now)?,
                 reason: self.end_reason()?,
-                since,
+                since: now,
             },
             "ended" => Phase::Ended {
                 reason: self.end_reason()?,

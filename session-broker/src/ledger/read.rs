@@ -115,6 +115,7 @@ pub(super) async fn usage(pool: &SqlitePool, of: SessionId) -> Result<Vec<Usage>
 fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
     let phase = PhaseRow::read(row);
     let since = from_ms(phase.since_ms);
+    let node = phase.node_id.as_deref().map(parse).transpose()?;
     Ok(SessionRow {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
@@ -129,6 +130,7 @@ fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         phase: phase.into_phase(now)?,
         starts_denied: unsigned(row.get("starts_denied"))?,
         since,
+        node,
     })
 }
 

@@ -1,1 +1,493 @@
+//! The invariants of the ledger, by name, against a real file.
 
+use super::*;
+use crate::time::Clock;
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::Slot;
+use nearlight_protocol::unit::U64;
+use nearlight_session::Limits;
+use nearlight_session::lifecycle::{Event, Lifecycle};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+struct Store {
+    dir: TempDir,
+    ledger: SqliteLedger,
+    shutdown: Shutdown,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::open(dir).await
+    }
+
+    async fn open(dir: TempDir) -> Self {
+        let shutdown = Shutdown::new();
+        let file = dir.path().join("ledger.sqlite");
+        let ledger = SqliteLedger::open(&file, Clock::start(), &shutdown)
+            .await
+            .unwrap();
+        Self {
+            dir,
+            ledger,
+            shutdown,
+        }
+    }
+
+    /// Closes it and opens the same file.
+    async fn reopen(self) -> Self {
+        drop(self.ledger);
+        self.shutdown.drain(GRACE).await;
+        Self::open(self.dir).await
+    }
+
+    async fn write(&self, op: Op) -> Applied {
+        self.ledger.write(vec![op]).await.unwrap().remove(0)
+    }
+
+    /// A node with so many slots and so much CPU.
+    async fn node(&self, slots: usize, cpu_milli: u32) -> NodeRow {
+        let id = nearlight_kit::ids::node();
+        let slots = (0..slots)
+            .map(|_| Slot {
+                id: nearlight_kit::ids::slot(),
+                epoch: U64(0),
+            })
+            .collect();
+        let op = Op::SaveNode {
+            node: id.clone(),
+            name: "n".to_owned(),
+            region: "r".to_owned(),
+            build: "b".to_owned(),
+            inventory: Inventory {
+                slots,
+                cpu_milli,
+                mem_mib: 1024,
+                gpu: GpuClass::None,
+                gpu_models: Vec::new(),
+                encoders: Vec::new(),
+                runtime: "docker".to_owned(),
+                images: Vec::new(),
+            },
+            at: MonoTime(0),
+        };
+        assert_eq!(self.write(op).await, Applied::Done);
+        self.ledger.node(id).await.unwrap().unwrap()
+    }
+
+    async fn session(&self) -> SessionRow {
+        let row = session();
+        assert_eq!(self.write(create(&row, "k", None)).await, Applied::Done);
+        row
+    }
+
+    async fn loaded(&self) -> Loaded {
+        self.ledger.load(0).await.unwrap()
+    }
+}
+
+fn session() -> SessionRow {
+    let app = r#"
+        id = "demo"
+        title = "Demo"
+        summary = "A demo."
+        picture = "/apps/demo.webp"
+        shelf = "tool"
+        launch = { image = "demo:1", command = ["/demo"] }
+    "#;
+    SessionRow {
+        id: nearlight_kit::ids::session(),
+        user: nearlight_kit::ids::user(),
+        app: toml::from_str(app).unwrap(),
+        display: DisplayMode::default(),
+        keyboard_layout: "us".to_owned(),
+        created_at: MonoTime(1_000),
+        phase: Phase::Queued,
+        starts_denied: 0,
+        since: MonoTime(1_000),
+        node: None,
+    }
+}
+
+fn create(row: &SessionRow, key: &str, quota: Option<u32>) -> Op {
+    Op::CreateSession {
+        row: Box::new(row.clone()),
+        idempotency: Idempotency {
+            key: key.to_owned(),
+            body_hash: [0; 32],
+        },
+        quota,
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        start_ms: 1,
+        start_total_ms: 1,
+        idle_ms: 1,
+        max_ms: 1,
+        grace_ms: 1,
+        stop_ms: 1,
+        node_grace_ms: 1,
+        warn_ms: 1,
+    }
+}
+
+/// A claim of the node's slot number `slot` as the row has it, for `session`.
+fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
+    let (slot, row) = node.slots.iter().nth(slot).unwrap();
+    let claim = Claim {
+        node: node.id.clone(),
+        slot: slot.clone(),
+        epoch: row.epoch.next().unwrap(),
+    };
+    let mut life = Lifecycle::new(limits());
+    life.handle(MonoTime(2_000), Event::Claimed(claim.clone()));
+    Reserve {
+        session: session.id.clone(),
+        with_create: false,
+        claim,
+        cpu_milli: 1000,
+        mem_mib: 100,
+        capacity_rev: node.capacity.rev,
+        order: Order::Stop {
+            session: session.id.clone(),
+            reason: EndReason::Internal,
+        },
+        phase: life.phase().clone(),
+        at: MonoTime(2_000),
+    }
+}
+
+fn op(reserve: &Reserve) -> Op {
+    Op::Reserve(Box::new(reserve.clone()))
+}
+
+fn ordered(applied: &Applied) -> bool {
+    matches!(applied, Applied::Ordered { .. })
+}
+
+#[tokio::test]
+async fn i1_a_slot_is_never_booked_twice_however_many_try_at_once() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let mut tries = Vec::new();
+    for _ in 0..40 {
+        let session = store.session().await;
+        tries.push(store.ledger.write(vec![op(&reserve(&node, 0, &session))]));
+    }
+    let outcomes = futures_util::future::join_all(tries).await;
+    let won = outcomes.iter().filter(|o| ordered(&o.as_ref().unwrap()[0]));
+    assert_eq!(won.count(), 1);
+    let placed = store.loaded().await.sessions;
+    let placed = placed.iter().filter(|s| s.phase != Phase::Queued);
+    assert_eq!(placed.count(), 1, "the others wait on");
+}
+
+#[tokio::test]
+async fn i1_claims_never_exceed_a_nodes_capacity() {
+    let store = Store::new().await;
+    let mut node = store.node(3, 2_500).await;
+    for slot in 0..3 {
+        let session = store.session().await;
+        let mut reserve = reserve(&node, slot, &session);
+        reserve.capacity_rev = node.capacity.rev;
+        let applied = store.write(op(&reserve)).await;
+        assert_eq!(ordered(&applied), slot < 2, "{applied:?}");
+        node = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    }
+    assert_eq!(node.capacity.cpu_milli_free, 500);
+}
+
+#[tokio::test]
+async fn i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race() {
+    let store = Store::new().await;
+    let node = store.node(2, 64_000).await;
+    let session = store.session().await;
+    let good = reserve(&node, 0, &session);
+    let mut old_epoch = good.clone();
+    old_epoch.claim.epoch = Epoch(5);
+    let mut old_rev = good.clone();
+    old_rev.capacity_rev += 1;
+    for bad in [old_epoch, old_rev] {
+        assert_eq!(store.write(op(&bad)).await, Applied::RaceLost);
+    }
+    assert!(
+        ordered(&store.write(op(&good)).await),
+        "a lost race leaves nothing behind"
+    );
+    assert_eq!(store.write(op(&good)).await, Applied::RaceLost);
+}
+
+#[tokio::test]
+async fn i3_an_acked_reserve_is_visible_after_a_reopen() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let session = store.session().await;
+    let reserve = reserve(&node, 0, &session);
+    assert!(ordered(&store.write(op(&reserve)).await));
+    let store = store.reopen().await;
+    let loaded = store.loaded().await;
+    let Phase::Placing { held, .. } = &loaded.sessions[0].phase else {
+        panic!("not placing: {:?}", loaded.sessions[0].phase);
+    };
+    assert_eq!(held.claim, reserve.claim);
+    let slot = &loaded.nodes[0].slots[&reserve.claim.slot];
+    assert_eq!(slot.epoch, reserve.claim.epoch);
+    assert_eq!(slot.held_by.as_ref().unwrap().session, session.id);
+    assert_eq!(
+        loaded.outbox.len(),
+        1,
+        "the order goes out again until it is acked"
+    );
+    assert_eq!(loaded.outbox[0].order, reserve.order);
+}
+
+#[tokio::test]
+async fn i4_a_released_reservation_gives_everything_back_once() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let session = store.session().await;
+    let first = reserve(&node, 0, &session);
+    store.write(op(&first)).await;
+    for _ in 0..2 {
+        let release = Op::Release {
+            session: session.id.clone(),
+            claim: first.claim.clone(),
+            at: MonoTime(9_000),
+        };
+        assert_eq!(store.write(release).await, Applied::Done);
+    }
+    let back = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    assert_eq!(back.capacity.cpu_milli_free, 64_000);
+    let other = store.session().await;
+    let second = reserve(&back, 0, &other);
+    assert_eq!(second.claim.epoch, Epoch(2), "epochs only rise");
+    assert!(ordered(&store.write(op(&second)).await));
+    let release = Op::Release {
+        session: session.id,
+        claim: first.claim,
+        at: MonoTime(9_000),
+    };
+    store.write(release).await;
+    let back = store.ledger.node(node.id).await.unwrap().unwrap();
+    let held = back.slots.values().next().unwrap().held_by.as_ref();
+    assert_eq!(
+        held.unwrap().session,
+        other.id,
+        "an old release frees no new claim"
+    );
+}
+
+#[tokio::test]
+async fn i5_usage_is_from_the_acked_start_to_the_acked_stop() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let session = store.session().await;
+    let claim = reserve(&node, 0, &session).claim;
+    let begin = |ms: u64| Op::BeginUsage {
+        session: session.id.clone(),
+        user: session.user.clone(),
+        app: session.app.id.clone(),
+        claim: claim.clone(),
+        at: MonoTime(ms * 1000),
+    };
+    let end = |ms: u64| Op::Release {
+        session: session.id.clone(),
+        claim: claim.clone(),
+        at: MonoTime(ms * 1000),
+    };
+    store.write(begin(5)).await;
+    store.write(begin(6)).await;
+    let store = store.reopen().await;
+    let open = store.ledger.usage(session.id.clone()).await.unwrap();
+    assert_eq!(
+        (open[0].began_ms, open[0].ended_ms),
+        (5, None),
+        "not lost, not doubled"
+    );
+    store.write(end(9)).await;
+    store.write(end(10)).await;
+    let closed = store.ledger.usage(session.id.clone()).await.unwrap();
+    assert_eq!((closed.len(), closed[0].ended_ms), (1, Some(9)));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_stands_for_one_session_of_one_body() {
+    let store = Store::new().await;
+    let first = session();
+    assert_eq!(
+        store.write(create(&first, "k", Some(2))).await,
+        Applied::Done
+    );
+    let mut again = session();
+    again.user.clone_from(&first.user);
+    let replayed = Applied::Replayed { session: first.id };
+    assert_eq!(store.write(create(&again, "k", Some(2))).await, replayed);
+    let mut other = create(&again, "k", Some(2));
+    if let Op::CreateSession { idempotency, .. } = &mut other {
+        idempotency.body_hash = [1; 32];
+    }
+    assert_eq!(store.write(other).await, Applied::KeyReused);
+    assert_eq!(
+        store.write(create(&again, "k2", Some(2))).await,
+        Applied::Done
+    );
+}
+
+#[tokio::test]
+async fn a_quota_is_taken_with_the_session_and_given_back() {
+    let store = Store::new().await;
+    let row = |user: &UserId| SessionRow {
+        user: user.clone(),
+        ..session()
+    };
+    let user = nearlight_kit::ids::user();
+    for key in ["a", "b"] {
+        assert_eq!(
+            store.write(create(&row(&user), key, Some(2))).await,
+            Applied::Done
+        );
+    }
+    assert_eq!(
+        store.write(create(&row(&user), "c", Some(2))).await,
+        Applied::QuotaUsedUp
+    );
+    assert_eq!(
+        store.loaded().await.sessions.len(),
+        2,
+        "the refused one is not there"
+    );
+    store.write(Op::ReturnQuota { user: user.clone() }).await;
+    assert_eq!(
+        store.write(create(&row(&user), "c", Some(2))).await,
+        Applied::Done,
+        "nor is its key"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let first = session();
+    store.write(create(&first, "k", None)).await;
+    let mut again = session();
+    again.user.clone_from(&first.user);
+    let mut reserve = reserve(&node, 0, &again);
+    reserve.with_create = true;
+    let ops = vec![create(&again, "k", None), op(&reserve)];
+    let applied = store.ledger.write(ops).await.unwrap();
+    assert_eq!(applied[1], Applied::Skipped);
+}
+
+#[tokio::test]
+async fn a_node_cannot_take_over_another_ones_slot() {
+    let store = Store::new().await;
+    let honest = store.node(1, 64_000).await;
+    let thief = store.node(0, 64_000).await;
+    let mut inventory = thief.inventory.clone();
+    inventory.slots.clone_from(&honest.inventory.slots);
+    let steal = Op::SaveNode {
+        node: thief.id.clone(),
+        name: String::new(),
+        region: String::new(),
+        build: String::new(),
+        inventory,
+        at: MonoTime(0),
+    };
+    store.write(steal).await;
+    let thief = store.ledger.node(thief.id).await.unwrap().unwrap();
+    assert!(thief.slots.is_empty());
+}
+
+#[tokio::test]
+async fn a_ticket_is_spent_once_whoever_is_first() {
+    let store = Store::new().await;
+    let spend = |n: u64| Op::SpendTicket {
+        ticket: "t".to_owned(),
+        on: SpentTicket {
+            session: SessionId::from_parts(1, [0; 10]),
+            attachment: AttachmentId::from_parts(n, [0; 10]),
+        },
+        at: MonoTime(0),
+    };
+    let tries = (0..8).map(|n| store.ledger.write(vec![spend(n)]));
+    let outcomes = futures_util::future::join_all(tries).await;
+    let won = outcomes
+        .iter()
+        .filter(|o| o.as_ref().unwrap()[0] == Applied::Done);
+    assert_eq!(won.count(), 1);
+}
+
+#[tokio::test]
+async fn every_phase_is_read_back_as_it_was_written() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let row = store.session().await;
+    let reserve = reserve(&node, 0, &row);
+    let epoch = reserve.claim.epoch;
+    let attachment = nearlight_kit::ids::attachment();
+    let mut life = Lifecycle::new(limits());
+    let reason = EndReason::AppCrashed;
+    let detail = "signal 11".to_owned();
+    let named = attachment.clone();
+    for event in [
+        Event::Claimed(reserve.claim.clone()),
+        Event::StartAcked { epoch },
+        Event::NodeReady { epoch },
+        Event::Attached { epoch, attachment },
+        Event::Detached {
+            epoch,
+            attachment: named,
+        },
+        Event::EndRequested { reason },
+        Event::NodeEnded {
+            epoch,
+            reason,
+            detail,
+        },
+    ] {
+        life.handle(MonoTime(3_000), event);
+        let save = Op::SavePhase {
+            session: row.id.clone(),
+            phase: life.phase().clone(),
+            starts_denied: 1,
+            at: MonoTime(3_000),
+        };
+        store.write(save).await;
+        let read = store.loaded().await.sessions.remove(0);
+        assert_eq!(
+            std::mem::discriminant(&read.phase),
+            std::mem::discriminant(life.phase()),
+            "{:?}",
+            read.phase
+        );
+        let read_life = Lifecycle::restore(limits(), read.phase, read.starts_denied);
+        let claim = |life: &Lifecycle| life.held().map(|held| held.claim.clone());
+        assert_eq!(claim(&read_life), claim(&life));
+        assert_eq!(read.node, Some(node.id.clone()));
+    }
+    let ended = store.loaded().await.sessions.remove(0).phase;
+    assert_eq!(ended, *life.phase());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_ledger_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file: &Path = &dir.path().join("ledger.sqlite");
+    std::fs::write(
+        file,
+        "not a database, but long enough to be looked at as one",
+    )
+    .unwrap();
+    let opened = SqliteLedger::open(file, Clock::start(), &Shutdown::new()).await;
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("ledger.sqlite"), "{error}");
+}

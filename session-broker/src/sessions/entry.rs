@@ -3,7 +3,6 @@
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
 use nearlight_protocol::api::{EndReason, Session, SessionState};
-use nearlight_protocol::id::NodeId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
@@ -19,8 +18,6 @@ pub(super) struct Entry {
     pub(super) deadline: Option<MonoTime>,
     /// When it ended or was found ended.
     pub(super) ended_at: Option<MonoTime>,
-    /// The node that runs it, or ran it last.
-    node: Option<NodeId>,
     /// Its place in the queue.
     pub(super) place: Place,
     view: watch::Sender<Session>,
@@ -40,13 +37,12 @@ impl Entry {
             position: 1,
             eta_s: None,
         };
-        let view = watch::Sender::new(view(&row, &life, None, place));
+        let view = watch::Sender::new(view(&row, &life, place));
         Self {
             row,
             life,
             deadline: None,
             ended_at: None,
-            node: None,
             place,
             view,
         }
@@ -70,9 +66,9 @@ impl Entry {
     /// Brings the view up to date; readers wake up if it changed.
     pub(super) fn publish(&mut self) {
         if let Some(held) = self.life.held() {
-            self.node = Some(held.claim.node.clone());
+            self.row.node = Some(held.claim.node.clone());
         }
-        let fresh = view(&self.row, &self.life, self.node.clone(), self.place);
+        let fresh = view(&self.row, &self.life, self.place);
         self.view.send_if_modified(|shown| {
             let changed = *shown != fresh;
             if changed {
@@ -83,7 +79,7 @@ impl Entry {
     }
 }
 
-fn view(row: &SessionRow, life: &Lifecycle, node: Option<NodeId>, place: Place) -> Session {
+fn view(row: &SessionRow, life: &Lifecycle, place: Place) -> Session {
     let state = match life.phase() {
         Phase::Queued => SessionState::Queued {
             position: place.position,
@@ -107,7 +103,7 @@ fn view(row: &SessionRow, life: &Lifecycle, node: Option<NodeId>, place: Place) 
         app: row.app.id.clone(),
         title: row.app.title.clone(),
         state,
-        node,
+        node: row.node.clone(),
         display: row.display,
         owned: true,
         created_at: unix_ms(row.created_at),

@@ -67,9 +67,13 @@ pub(crate) struct Owner {
     pub(super) durations: VecDeque<u64>,
     /// The fleet's revision that readers have.
     published: u64,
-    /// The fleet's revision and the queue's length that placement last saw in vain.
-    pub(super) placed_in_vain: Option<(u64, usize)>,
+    /// The revisions of fleet and queue that placement last saw in vain.
+    pub(super) placed_in_vain: Option<(u64, u64)>,
+    /// The queue's revision of which those who wait were told.
+    pub(super) told: u64,
     housekeepings: u32,
+    /// A read failed within a turn: at its end everything is loaded again.
+    doubt: Option<StoreError>,
     pub(super) stop: CancellationToken,
 }
 
@@ -105,7 +109,9 @@ impl Owner {
             durations: VecDeque::new(),
             published: 0,
             placed_in_vain: None,
+            told: 0,
             housekeepings: 0,
+            doubt: None,
             stop: parts.stop,
         };
         owner.load().await?;
@@ -203,6 +209,7 @@ impl Owner {
             phase: Phase::Queued,
             starts_denied: 0,
             since: now,
+            node: None,
         };
         let entry = Entry::new(row.clone(), self.times.limits(&row.app.time));
         let op = Op::CreateSession {
@@ -378,7 +385,7 @@ impl Owner {
         if self.fleet.thaw(now) {
             self.placed_in_vain = None;
         }
-        self.tell_places(now, turn);
+        self.tell_places(now, &mut turn.touched);
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
         while let Some((at, id)) = self.ended.front().cloned()
             && now.millis_since(at) >= keep_ms
@@ -443,6 +450,9 @@ impl Owner {
             self.act(applied, then, now, &mut touched, &mut replies)
                 .await;
         }
+        if self.queue.revision() != self.told {
+            self.tell_places(now, &mut touched);
+        }
         for id in touched {
             if let Some(entry) = self.sessions.get_mut(&id) {
                 entry.publish();
@@ -458,6 +468,9 @@ impl Owner {
         }
         for (reply, answer) in ends {
             let _ = reply.send(answer);
+        }
+        if let Some(error) = self.doubt.take() {
+            self.recover(&error).await;
         }
     }
 
@@ -597,7 +610,8 @@ impl Owner {
                 self.placed_in_vain = None;
             }
             Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
-            Err(error) => self.recover(&error).await,
+            // Not here: the turn's other changes are still being acted on.
+            Err(error) => self.doubt = Some(error),
         }
     }
 

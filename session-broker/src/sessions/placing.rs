@@ -9,10 +9,12 @@ use crate::time::unix_ms;
 use nearlight_placement::{Decision, Policy, decide};
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::queue::{Occupied, eta_s};
+use std::collections::BTreeSet;
 
 /// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
 const TRIED_MAX: usize = 64;
@@ -25,7 +27,7 @@ impl Owner {
         if self.queue.is_empty() {
             return;
         }
-        let state = (self.fleet.snapshot().revision, self.queue.len());
+        let state = (self.fleet.snapshot().revision, self.queue.revision());
         if self.placed_in_vain == Some(state) {
             return;
         }
@@ -40,8 +42,7 @@ impl Owner {
             }
         }
         let revision = self.fleet.snapshot().revision;
-        self.placed_in_vain = Some((revision, self.queue.len()));
-        self.tell_places(now, turn);
+        self.placed_in_vain = Some((revision, self.queue.revision()));
     }
 
     /// Claims a slot for a session in this turn. Returns whether there was one.
@@ -127,7 +128,8 @@ impl Owner {
     }
 
     /// Tells those who wait where they stand.
-    pub(super) fn tell_places(&mut self, now: MonoTime, turn: &mut Turn) {
+    pub(super) fn tell_places(&mut self, now: MonoTime, touched: &mut BTreeSet<SessionId>) {
+        self.told = self.queue.revision();
         if self.queue.is_empty() {
             return;
         }
@@ -143,7 +145,7 @@ impl Owner {
                 && entry.place != place
             {
                 entry.place = place;
-                turn.touched.insert(id);
+                touched.insert(id);
             }
         }
     }

@@ -47,7 +47,8 @@ fn check_place(nodes: Vec<NodeView>, expected: u64) {
 
 #[test]
 fn each_reason_rules_out_and_is_counted() {
-    let cases: [(Reason, fn(&mut NodeView)); 9] = [
+    type Spoil = fn(&mut NodeView);
+    let cases: [(Reason, Spoil); 9] = [
         (Reason::NoEncoder, |n| n.encodes = false),
         (Reason::TooSmall, |n| n.mem_mib_total = 100),
         (Reason::TooSmall, |n| n.cpu_milli_total = 500),

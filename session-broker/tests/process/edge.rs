@@ -1,0 +1,266 @@
+//! A scripted edge: speaks the control stream as the real one does, and does what the test says.
+
+use crate::http::PATIENCE;
+use futures_util::{SinkExt, StreamExt};
+use nearlight_kit::pki;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::{
+    AckOutcome, FromEdge, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession, SessionReport,
+    Slot, Start, ToEdge, Welcome, WhepAction, WhepResult,
+};
+use nearlight_protocol::grant::Grant;
+use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
+use nearlight_protocol::unit::U64;
+use rustls_pki_types::ServerName;
+use std::net::SocketAddr;
+use std::path::Path;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// A node that a test plays.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) slots: Vec<SlotId>,
+    pub(crate) cpu_milli: u32,
+}
+
+/// Its control stream.
+pub(crate) struct Edge {
+    pub(crate) node: Node,
+    pub(crate) welcome: Option<Welcome>,
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+}
+
+impl Node {
+    /// A new node with so many slots, with a certificate in `pki`.
+    pub(crate) fn new(pki: &Path, slots: usize) -> Self {
+        let id = nearlight_kit::ids::node();
+        let identity = pki::Identity {
+            spiffe: format!("spiffe://nearlight/node/{id}"),
+            ..pki::Identity::default()
+        };
+        let ca = pki::ensure_ca(pki).unwrap();
+        ca.issue(pki, id.as_str(), identity).unwrap();
+        Self {
+            id,
+            slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
+            cpu_milli: 64_000,
+        }
+    }
+
+    /// Dials, and says hello as `hello`. Reads nothing yet.
+    pub(crate) async fn dial(&self, pki: &Path, at: SocketAddr, hello: &NodeId) -> Edge {
+        let config = pki::client_config(pki, self.id.as_str()).unwrap();
+        let tcp = TcpStream::connect(at).await.unwrap();
+        let name = ServerName::try_from("nearlight-broker").unwrap();
+        let tls = TlsConnector::from(config).connect(name, tcp).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async("ws://nearlight-broker/", tls)
+            .await
+            .unwrap();
+        let mut edge = Edge {
+            node: self.clone(),
+            welcome: None,
+            socket,
+        };
+        edge.send(FromEdge::Hello(Hello {
+            proto_min: PROTOCOL_VERSION,
+            proto_max: PROTOCOL_VERSION,
+            node: hello.clone(),
+            build: "test".to_owned(),
+            name: "scripted".to_owned(),
+            region: "here".to_owned(),
+        }))
+        .await;
+        edge
+    }
+
+    /// Attaches, shows what it has and that it runs `sessions`.
+    pub(crate) async fn attach(
+        &self,
+        pki: &Path,
+        at: SocketAddr,
+        sessions: Vec<RunningSession>,
+    ) -> Edge {
+        let mut edge = self.dial(pki, at, &self.id).await;
+        match edge.next().await {
+            ToEdge::Welcome(welcome) => edge.welcome = Some(welcome),
+            other => panic!("no welcome but {other:?}"),
+        }
+        edge.send(FromEdge::Inventory(self.inventory())).await;
+        edge.send(FromEdge::Running { sessions }).await;
+        edge
+    }
+
+    pub(crate) fn inventory(&self) -> Inventory {
+        Inventory {
+            slots: self
+                .slots
+                .iter()
+                .map(|id| Slot {
+                    id: id.clone(),
+                    epoch: U64(0),
+                })
+                .collect(),
+            cpu_milli: self.cpu_milli,
+            mem_mib: 65_536,
+            gpu: GpuClass::RenderEncode,
+            gpu_models: vec!["Test".to_owned()],
+            encoders: vec!["x264enc".to_owned()],
+            runtime: "docker".to_owned(),
+            images: Vec::new(),
+        }
+    }
+}
+
+/// A started session, as its edge knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) command: U64,
+    pub(crate) start: Start,
+    pub(crate) grant: Grant,
+}
+
+impl Started {
+    pub(crate) fn running(&self, attached: bool) -> RunningSession {
+        RunningSession {
+            session: self.start.session.clone(),
+            grant: self.start.grant.clone(),
+            attached,
+            ready: true,
+        }
+    }
+}
+
+impl Edge {
+    pub(crate) async fn send(&mut self, message: FromEdge) {
+        let text = serde_json::to_string(&message).unwrap();
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next message; `None` once the broker has closed the stream.
+    pub(crate) async fn next_or_closed(&mut self) -> Option<ToEdge> {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match frame.expect("the broker says something in time")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> ToEdge {
+        self.next_or_closed().await.expect("the stream is open")
+    }
+
+    /// The next message must be an order to start; its grant must be for this node.
+    pub(crate) async fn expect_start(&mut self) -> Started {
+        match self.next().await {
+            ToEdge::Command {
+                command,
+                order: Order::Start(start),
+            } => {
+                let grant = claims(&start.grant);
+                assert_eq!(grant.node, self.node.id);
+                assert_eq!(grant.session, start.session);
+                assert!(self.node.slots.contains(&grant.slot));
+                Started {
+                    command,
+                    start: *start,
+                    grant,
+                }
+            }
+            other => panic!("no start but {other:?}"),
+        }
+    }
+
+    /// The next message must be an order to stop `session`.
+    pub(crate) async fn expect_stop(&mut self, session: &SessionId) -> (U64, EndReason) {
+        match self.next().await {
+            ToEdge::Command {
+                command,
+                order:
+                    Order::Stop {
+                        session: of,
+                        reason,
+                    },
+            } => {
+                assert_eq!(of, *session);
+                (command, reason)
+            }
+            other => panic!("no stop but {other:?}"),
+        }
+    }
+
+    /// The next message must be an offer.
+    pub(crate) async fn expect_offer(&mut self) -> (RequestId, AttachmentId, bool) {
+        match self.next().await {
+            ToEdge::Whep {
+                request,
+                action:
+                    WhepAction::Offer {
+                        attachment,
+                        take_over,
+                        ..
+                    },
+                ..
+            } => (request, attachment, take_over),
+            other => panic!("no offer but {other:?}"),
+        }
+    }
+
+    pub(crate) async fn ack(&mut self, command: U64) {
+        let outcome = AckOutcome::Done;
+        self.send(FromEdge::Ack { command, outcome }).await;
+    }
+
+    pub(crate) async fn answer(&mut self, request: RequestId, result: WhepResult) {
+        self.send(FromEdge::WhepAnswer { request, result }).await;
+    }
+
+    pub(crate) async fn report(&mut self, of: &Started, event: SessionReport) {
+        self.send(FromEdge::Report {
+            session: of.start.session.clone(),
+            epoch: of.grant.epoch,
+            event,
+        })
+        .await;
+    }
+
+    /// Takes the next order to start and carries it out up to the first picture.
+    pub(crate) async fn start_next(&mut self) -> Started {
+        let started = self.expect_start().await;
+        self.ack(started.command).await;
+        self.report(&started, SessionReport::Ready).await;
+        started
+    }
+
+    /// Takes the order to stop and carries it out.
+    pub(crate) async fn stop_next(&mut self, of: &Started) -> EndReason {
+        let (command, reason) = self.expect_stop(&of.start.session).await;
+        self.ack(command).await;
+        let detail = String::new();
+        self.report(of, SessionReport::Ended { reason, detail })
+            .await;
+        reason
+    }
+}
+
+/// The claims of a grant; whether its signature is right is another test's.
+fn claims(token: &str) -> Grant {
+    use base64::Engine;
+    let payload = token.split('.').nth(1).unwrap();
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(payload)
+        .unwrap();
+    serde_json::from_slice(&json).unwrap()
+}

@@ -1,0 +1,186 @@
+//! Control streams: who is taken, who wins, and how what a node runs meets what we believe.
+
+use crate::edge::{Edge, Node, Started};
+use crate::http::Client;
+use crate::rig::{Rig, eventually, id};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{RunningSession, ToEdge};
+use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+
+async fn playing(guest: &Client, edge: &mut Edge) -> (String, Started) {
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    reach(guest, &session, "ready").await;
+    (session, started)
+}
+
+async fn reach(guest: &Client, session: &str, phase: &str) {
+    let path = format!("/v1/sessions/{session}");
+    eventually(phase, || async {
+        guest.get(&path).await.at("/state/phase") == phase
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_speaks_for_its_certificate_only() {
+    let rig = Rig::start().await;
+    let (node, other) = (rig.node(1), rig.node(1));
+    let mut edge = node
+        .dial(&rig.pki(), rig.broker.node_listen, &other.id)
+        .await;
+    let ToEdge::Refused { detail, .. } = edge.next().await else {
+        panic!("it was taken");
+    };
+    assert!(detail.contains(other.id.as_str()), "{detail}");
+    assert!(edge.next_or_closed().await.is_none());
+}
+
+#[tokio::test]
+async fn the_newest_attach_wins_and_the_older_stream_is_sent_away() {
+    let rig = Rig::start().await;
+    let mut older = rig.edge(1).await;
+    let node = older.node.clone();
+    let guest = rig.guest().await;
+    let (session, started) = playing(&guest, &mut older).await;
+    let mut newer = rig.attach(&node, vec![started.running(true)]).await;
+    assert!(matches!(older.next().await, ToEdge::GoAway { .. }));
+    assert!(older.next_or_closed().await.is_none());
+    reach(&guest, &session, "playing").await;
+    assert_eq!(
+        guest
+            .delete(&format!("/v1/sessions/{session}"))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(newer.stop_next(&started).await, EndReason::PlayerEnded);
+}
+
+#[tokio::test]
+async fn garbage_and_floods_cost_a_node_its_stream_only() {
+    let rig = Rig::start().await;
+    let mut good = rig.edge(1).await;
+    for text in [
+        "{".to_owned(),
+        r#"{"type":"no-such"}"#.to_owned(),
+        r#"{"type":"ack","command":7}"#.to_owned(),
+        "x".repeat(CONTROL_MESSAGE_BYTES_MAX + 1),
+    ] {
+        let mut bad = rig.edge(1).await;
+        bad.send_text(&text).await;
+        assert!(bad.next_or_closed().await.is_none());
+    }
+    let guest = rig.guest().await;
+    eventually("the bad ones to be gone", || async {
+        let nodes = guest.get("/v1/nodes").await.json();
+        let online = nodes["nodes"].as_array().unwrap().clone();
+        online.iter().filter(|n| n["status"] == "online").count() == 1
+    })
+    .await;
+    playing(&guest, &mut good).await;
+}
+
+#[tokio::test]
+async fn a_session_goes_on_when_its_edge_comes_back_with_it() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let node = edge.node.clone();
+    let guest = rig.guest().await;
+    let (session, started) = playing(&guest, &mut edge).await;
+    drop(edge);
+    eventually("the node to be offline", || async {
+        guest.get("/v1/nodes").await.at("/nodes/0/status") == "offline"
+    })
+    .await;
+    let now = guest.get(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(
+        now.at("/state/phase"),
+        "ready",
+        "a lost stream stops nothing"
+    );
+    let _edge = rig.attach(&node, vec![started.running(true)]).await;
+    reach(&guest, &session, "playing").await;
+}
+
+#[tokio::test]
+async fn a_session_that_its_edge_no_longer_runs_is_lost() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let node = edge.node.clone();
+    let guest = rig.guest().await;
+    let (session, _) = playing(&guest, &mut edge).await;
+    drop(edge);
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    reach(&guest, &session, "ended").await;
+    let now = guest.get(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(now.at("/state/reason"), "node-lost");
+    playing(&guest, &mut edge).await;
+}
+
+#[tokio::test]
+async fn what_nobody_ordered_or_is_over_is_stopped() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let node = edge.node.clone();
+    let guest = rig.guest().await;
+    let (session, started) = playing(&guest, &mut edge).await;
+    guest.delete(&format!("/v1/sessions/{session}")).await;
+    edge.stop_next(&started).await;
+    reach(&guest, &session, "ended").await;
+    drop(edge);
+
+    let mut edge = rig.attach(&node, vec![started.running(false)]).await;
+    let (command, reason) = edge.expect_stop(&started.start.session).await;
+    assert_eq!(reason, EndReason::PlayerEnded);
+    edge.ack(command).await;
+    drop(edge);
+
+    let forged = RunningSession {
+        session: nearlight_kit::ids::session(),
+        grant: "e30.e30.e30".to_owned(),
+        attached: false,
+        ready: true,
+    };
+    let unknown = forged.session.clone();
+    let mut edge = rig.attach(&node, vec![forged]).await;
+    let (command, reason) = edge.expect_stop(&unknown).await;
+    assert_eq!(reason, EndReason::Internal);
+    edge.ack(command).await;
+}
+
+#[tokio::test]
+async fn a_nodes_grant_is_no_other_nodes() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let guest = rig.guest().await;
+    let (session, started) = playing(&guest, &mut edge).await;
+    let thief: Node = rig.node(1);
+    let mut other = rig.attach(&thief, vec![started.running(true)]).await;
+    other.expect_stop(&started.start.session).await;
+    let now = guest.get(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(now.at("/node"), edge.node.id.to_string());
+    assert_eq!(now.at("/state/phase"), "ready");
+}
+
+#[tokio::test]
+async fn an_edge_without_a_certificate_of_ours_is_not_heard() {
+    let rig = Rig::start().await;
+    let foreign = tempfile::tempdir().unwrap();
+    let node = Node::new(foreign.path(), 1);
+    // It even trusts our CA: the broker has to refuse it.
+    std::fs::copy(rig.pki().join("ca.pem"), foreign.path().join("ca.pem")).unwrap();
+    let config = nearlight_kit::pki::client_config(foreign.path(), node.id.as_str()).unwrap();
+    let tcp = tokio::net::TcpStream::connect(rig.broker.node_listen)
+        .await
+        .unwrap();
+    let name = rustls_pki_types::ServerName::try_from("nearlight-broker").unwrap();
+    let tls = tokio_rustls::TlsConnector::from(config)
+        .connect(name, tcp)
+        .await;
+    if let Ok(tls) = tls {
+        // With TLS 1.3 the client learns of the refusal on its first read.
+        let attached = tokio_tungstenite::client_async("ws://nearlight-broker/", tls).await;
+        assert!(attached.is_err());
+    }
+}

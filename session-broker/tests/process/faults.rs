@@ -1,0 +1,91 @@
+//! The ledger fails: before, or after it has written. The broker loads again and never guesses.
+
+use crate::http::Client;
+use crate::rig::{Rig, eventually};
+use serde_json::json;
+use session_broker::ledger::Fault;
+
+async fn create(guest: &Client, key: &str) -> crate::http::Answer {
+    let guest = guest.with("idempotency-key", key);
+    guest
+        .post_json("/v1/sessions", &json!({ "app": "demo" }))
+        .await
+}
+
+async fn a_create_meets(fault: Fault) {
+    let rig = Rig::start().await;
+    let guest = rig.guest().await;
+    rig.faults.arm(fault);
+    create(&guest, "k").await.refused(500, "internal");
+    let again = create(&guest, "k").await;
+    assert_eq!(
+        again.status, 201,
+        "{fault:?}: asking again is safe: {again:?}"
+    );
+    let listed = guest.get("/v1/sessions").await.json();
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 1, "{fault:?}");
+    assert_eq!(listed["sessions"][0]["id"], again.at("/id"));
+    let loaded = rig.ledger.load(0).await.unwrap();
+    assert_eq!(loaded.sessions.len(), 1, "{fault:?}: in the ledger, too");
+}
+
+#[tokio::test]
+async fn a_create_that_fails_is_created_once_by_asking_again() {
+    a_create_meets(Fault::Fails).await;
+}
+
+#[tokio::test]
+async fn a_create_that_fails_but_is_applied_is_created_once_by_asking_again() {
+    a_create_meets(Fault::FailsButApplied).await;
+}
+
+/// The end is asked for while the ledger fails; edges attach again, and it ends.
+async fn an_end_meets(fault: Fault) {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let node = edge.node.clone();
+    let guest = rig.guest().await;
+    let session = crate::rig::id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    let path = format!("/v1/sessions/{session}");
+    eventually("ready", || async {
+        guest.get(&path).await.at("/state/phase") == "ready"
+    })
+    .await;
+    rig.faults.arm(fault);
+    guest.delete(&path).await.refused(500, "internal");
+    while edge.next_or_closed().await.is_some() {}
+    let mut edge = rig.attach(&node, vec![started.running(false)]).await;
+    if fault == Fault::Fails {
+        eventually("the node", || async {
+            guest.get("/v1/nodes").await.at("/nodes/0/status") == "online"
+        })
+        .await;
+        assert_eq!(
+            guest.get(&path).await.at("/state/phase"),
+            "ready",
+            "nothing was written"
+        );
+        assert_eq!(guest.delete(&path).await.status, 202);
+    }
+    edge.stop_next(&started).await;
+    eventually("ended", || async {
+        guest.get(&path).await.at("/state/phase") == "ended"
+    })
+    .await;
+    assert_eq!(
+        guest.create("demo").await.at("/state/phase"),
+        "placing",
+        "the slot is free"
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_fails_changes_nothing() {
+    an_end_meets(Fault::Fails).await;
+}
+
+#[tokio::test]
+async fn an_end_that_fails_but_is_applied_is_carried_out() {
+    an_end_meets(Fault::FailsButApplied).await;
+}

@@ -1,0 +1,16 @@
+//! The broker over its real wires: HTTP as a stranger's program speaks it, and a scripted edge on
+//! the mTLS WebSocket. Nothing here knows the broker's insides.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod attach;
+mod edge;
+mod edges;
+mod faults;
+mod http;
+mod lifecycle;
+mod queue;
+mod refusals;
+mod restart;
+mod rig;

@@ -1,0 +1,292 @@
+//! What the API refuses, and how: always a problem, never a guess.
+
+use crate::http::Client;
+use crate::rig::{Rig, id};
+use nearlight_protocol::id::SessionId;
+use serde_json::json;
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const NOBODYS: &str = "ses_00000000000000000000000000";
+
+#[tokio::test]
+async fn whoever_is_nobody_may_only_become_a_guest() {
+    let rig = Rig::start().await;
+    let nobody = rig.nobody();
+    for path in ["/v1/sessions", "/v1/apps", "/v1/nodes"] {
+        nobody.get(path).await.refused(401, "unauthenticated");
+    }
+    let forged = nobody.with("cookie", "nearlight_guest=forged");
+    forged
+        .get("/v1/sessions")
+        .await
+        .refused(401, "unauthenticated");
+    let wrong = nobody.with("authorization", "Bearer nlk_wrong");
+    wrong
+        .get("/v1/whoami")
+        .await
+        .refused(401, "unauthenticated");
+
+    let minted = nobody.get("/v1/whoami").await;
+    let cookie = minted.header("set-cookie").unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let known = nobody.with("cookie", cookie.split(';').next().unwrap());
+    let again = known.get("/v1/whoami").await;
+    assert_eq!(
+        (again.at("/role"), again.header("set-cookie")),
+        ("guest".to_owned(), None)
+    );
+}
+
+#[tokio::test]
+async fn foreign_origins_and_rebound_hosts_are_refused() {
+    let rig = Rig::start().await;
+    let guest = rig.guest().await.with("idempotency-key", "k");
+    let own = format!("http://{}", guest.at);
+    for origin in ["https://evil.example", "http://127.0.0.1:1", "null"] {
+        let page = guest.with("origin", origin);
+        let refused = page
+            .post_json("/v1/sessions", &json!({ "app": "demo" }))
+            .await;
+        refused.refused(403, "origin-refused");
+        assert_eq!(refused.header("access-control-allow-origin"), None);
+    }
+    for host in ["evil.example", "evil.example:80", "localhost.evil.example"] {
+        let rebound = rig.nobody().with("host", host);
+        let refused = rebound.get("/v1/whoami").await;
+        refused.refused(403, "origin-refused");
+        assert_eq!(refused.header("set-cookie"), None);
+    }
+    let page = guest
+        .with("origin", &own)
+        .with("sec-fetch-site", "same-origin");
+    let created = page
+        .post_json("/v1/sessions", &json!({ "app": "demo" }))
+        .await;
+    assert_eq!(created.status, 201, "{created:?}");
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_apart() {
+    let rig = Rig::start().await;
+    let guest = rig.guest().await.with("idempotency-key", "k");
+    let create = |body: String| {
+        let guest = guest.clone();
+        async move { guest.request("POST", "/v1/sessions", &[JSON], &body).await }
+    };
+    for body in [
+        "{",
+        "null",
+        "[]",
+        r#"{"app":5}"#,
+        r#"{"app":"A B"}"#,
+        r#"{"app":"demo","image":"debian:12"}"#,
+        r#"{"app":"demo","launch":{"command":["sh"]}}"#,
+        r#"{"app":"demo","keyboard_layout":"us;reboot"}"#,
+        r#"{"app":"demo","display":{"width":63,"height":3,"hz":0}}"#,
+    ] {
+        create(body.to_owned()).await.refused(400, "bad-request");
+    }
+    create("[".repeat(20_000)).await.refused(400, "bad-request");
+    create(r#"{"app":"no-such-app"}"#.to_owned())
+        .await
+        .refused(404, "not-found");
+    let big = format!(
+        r#"{{"app":"demo","keyboard_layout":"{}"}}"#,
+        "x".repeat(70_000)
+    );
+    create(big).await.refused(413, "body-too-large");
+    let plain = [("content-type", "text/plain")];
+    let typed = guest
+        .request("POST", "/v1/sessions", &plain, r#"{"app":"demo"}"#)
+        .await;
+    typed.refused(415, "unsupported-media-type");
+    let keyless = rig.guest().await;
+    let keyless = keyless
+        .post_json("/v1/sessions", &json!({ "app": "demo" }))
+        .await;
+    keyless.refused(400, "bad-request");
+    assert_eq!(
+        guest.get("/v1/sessions").await.json()["sessions"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn unknown_ids_paths_and_methods_are_said_to_be_so() {
+    let rig = Rig::start().await;
+    let guest = rig.guest().await;
+    guest
+        .get(&format!("/v1/sessions/{NOBODYS}"))
+        .await
+        .refused(404, "not-found");
+    guest
+        .delete(&format!("/v1/sessions/{NOBODYS}"))
+        .await
+        .refused(404, "not-found");
+    guest
+        .get(&format!("/v1/sessions/{NOBODYS}/events"))
+        .await
+        .refused(404, "not-found");
+    let tickets = format!("/v1/sessions/{NOBODYS}/tickets");
+    guest
+        .post_json(&tickets, &json!({}))
+        .await
+        .refused(404, "not-found");
+    for odd in ["x", "ses_", "ses_..%2f..%2fetc", "%00", "%ff"] {
+        guest
+            .get(&format!("/v1/sessions/{odd}"))
+            .await
+            .refused(404, "not-found");
+    }
+    guest.get("/v1/no-such").await.refused(404, "not-found");
+    let put = guest.request("PUT", "/v1/sessions", &[], "").await;
+    put.refused(405, "method-not-allowed");
+    let allow = put.header("allow").unwrap_or_default();
+    assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
+}
+
+#[tokio::test]
+async fn guests_do_not_see_each_others_sessions() {
+    let rig = Rig::start().await;
+    let _edge = rig.edge(1).await;
+    let (one, two) = (rig.guest().await, rig.guest().await);
+    let session = id(&one.create("demo").await);
+    let path = format!("/v1/sessions/{session}");
+    two.get(&path).await.refused(403, "forbidden");
+    two.delete(&path).await.refused(403, "forbidden");
+    two.get(&format!("{path}/events"))
+        .await
+        .refused(403, "forbidden");
+    let tickets = format!("{path}/tickets");
+    two.post_json(&tickets, &json!({}))
+        .await
+        .refused(403, "forbidden");
+    assert_eq!(two.get("/v1/sessions").await.json()["sessions"], json!([]));
+    assert_eq!(one.get(&path).await.at("/owned"), "true");
+    let operator = rig.admin().get(&path).await;
+    assert_eq!(
+        operator.at("/owned"),
+        "false",
+        "an administrator sees it, as somebody else's"
+    );
+}
+
+#[tokio::test]
+async fn one_key_is_one_session() {
+    let rig = Rig::start().await;
+    let guest = rig.guest().await.with("idempotency-key", "k");
+    let body = json!({ "app": "demo" });
+    let first = guest.post_json("/v1/sessions", &body).await;
+    let again = guest.post_json("/v1/sessions", &body).await;
+    assert_eq!(id(&first), id(&again));
+    let other = json!({ "app": "demo", "keyboard_layout": "de" });
+    let reused = guest.post_json("/v1/sessions", &other).await;
+    reused.refused(409, "idempotency-conflict");
+    let stranger = rig.guest().await.with("idempotency-key", "k");
+    let theirs = stranger.post_json("/v1/sessions", &body).await;
+    assert_ne!(id(&first), id(&theirs), "a key is its user's own");
+}
+
+#[tokio::test]
+async fn quotas_and_rates_end_somewhere_and_say_when_to_come_back() {
+    let rig = Rig::start_with(|config| {
+        config.limits.requests_per_s = 1;
+        config.limits.requests_burst = 8;
+        config.limits.creates_burst = 3;
+    })
+    .await;
+    let guest = rig.guest().await;
+    let first = id(&guest.create("demo").await);
+    guest.create("demo").await;
+    guest.create("demo").await.refused(429, "quota-exceeded");
+    let often = guest.create("demo").await;
+    often.refused(429, "too-many-requests");
+    assert!(often.header("retry-after").is_some());
+    guest.delete(&format!("/v1/sessions/{first}")).await;
+    let mut last = guest.get("/v1/sessions").await;
+    for _ in 0..8 {
+        last = guest.get("/v1/sessions").await;
+    }
+    last.refused(429, "too-many-requests");
+    assert_eq!(
+        rig.guest().await.get("/v1/sessions").await.status,
+        200,
+        "others go on"
+    );
+}
+
+#[tokio::test]
+async fn every_described_path_is_routed_and_every_answer_is_guarded() {
+    let rig = Rig::start().await;
+    let nobody = rig.nobody();
+    let document = nobody.get("/openapi.json").await.json();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let at = path
+            .replace("{id}", NOBODYS)
+            .replace("{attachment}", "att_00000000000000000000000000");
+        for method in item.as_object().unwrap().keys() {
+            let answer = nobody.request(&method.to_uppercase(), &at, &[], "").await;
+            let routed = answer.status != 405 && !answer.body.contains("openapi.json lists");
+            assert!(routed, "{method} {path}: {answer:?}");
+            for header in [
+                "content-security-policy",
+                "x-content-type-options",
+                "x-request-id",
+            ] {
+                assert!(
+                    answer.header(header).is_some(),
+                    "{method} {path} has no {header}"
+                );
+            }
+        }
+    }
+    assert_eq!(nobody.get("/readyz").await.at("/nodes_online"), "0");
+    let metrics = nobody.get("/metrics").await.body;
+    assert!(metrics.contains("broker_ledger_commit_seconds"));
+    assert!(
+        metrics.contains(r#"route="/v1/sessions/{id}""#),
+        "routes, not ids"
+    );
+    let keys = nobody.get("/.well-known/jwks.json").await.json();
+    assert_eq!(keys["keys"][0]["crv"], "Ed25519");
+    assert!(keys["keys"][0].get("d").is_none(), "the public half only");
+}
+
+#[tokio::test]
+async fn the_clients_pages_are_one_page_and_its_files_are_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    std::fs::create_dir_all(site.join("assets")).unwrap();
+    std::fs::write(site.join("index.html"), "<!doctype html>page").unwrap();
+    std::fs::write(site.join("assets/main-abc.js"), "code").unwrap();
+    std::fs::write(dir.path().join("outside-of-site"), "secret").unwrap();
+    let rig = Rig::start_with(|config| config.client_web = site).await;
+    let nobody: Client = rig.nobody();
+    let session: SessionId = NOBODYS.parse().unwrap();
+    for page in ["/".to_owned(), format!("/play/{session}")] {
+        let answer = nobody.get(&page).await;
+        assert!(answer.status == 200, "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (200, Some("no-cache"))
+        );
+        assert!(answer.body.contains("page"), "{answer:?}");
+    }
+    let asset = nobody.get("/assets/main-abc.js").await;
+    assert!(asset.header("cache-control").unwrap().contains("immutable"));
+    for missing in ["/assets/other.js", "/v1/x", "/favicon.ico"] {
+        nobody.get(missing).await.refused(404, "not-found");
+    }
+    for outside in [
+        "/%2e%2e/outside-of-site",
+        "/../outside-of-site",
+        "/..%2foutside-of-site",
+    ] {
+        let answer = nobody.get(outside).await;
+        assert!(!answer.body.contains("secret"), "{outside}: {answer:?}");
+    }
+    let posted = nobody.request("POST", "/", &[JSON], "{}").await;
+    posted.refused(404, "not-found");
+}

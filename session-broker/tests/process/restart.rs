@@ -1,0 +1,207 @@
+//! The real program, killed and started again while sessions run.
+
+use crate::edge::{Edge, Node};
+use crate::http::{Client, PATIENCE};
+use crate::rig::{admin, eventually, id, parsed};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::SessionReport;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The broker's program.
+struct Program {
+    child: Child,
+    listen: SocketAddr,
+    node_listen: SocketAddr,
+}
+
+impl Program {
+    async fn start(dir: &Path) -> Self {
+        parsed(dir);
+        let path = |name: &str| dir.join(name);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_session-broker"))
+            .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(path("data"))
+            .arg("--pki")
+            .arg(path("pki"))
+            .arg("--apps")
+            .arg(path("apps"))
+            .arg("--dev-key-file")
+            .arg(path("dev.key"))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let read = tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await;
+        read.unwrap().unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let at = |key: &str| ready["ready"][key].as_str().unwrap().parse().unwrap();
+        Self {
+            child,
+            listen: at("listen"),
+            node_listen: at("node_listen"),
+        }
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// The same caller at the broker's new address.
+fn moved(client: &Client, to: &Program) -> Client {
+    Client {
+        at: to.listen,
+        ..client.clone()
+    }
+}
+
+async fn reach(client: &Client, session: &str, phase: &str) {
+    let path = format!("/v1/sessions/{session}");
+    eventually(phase, || async {
+        client.get(&path).await.at("/state/phase") == phase
+    })
+    .await;
+}
+
+async fn attached(dir: &TempDir, broker: &Program, slots: usize) -> Edge {
+    let pki = dir.path().join("pki");
+    let node = Node::new(&pki, slots);
+    let edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
+    let client = admin(dir.path(), broker.listen);
+    eventually("the node", || async {
+        client.get("/v1/nodes").await.at("/nodes/0/slots_free") == slots.to_string()
+    })
+    .await;
+    edge
+}
+
+#[tokio::test]
+async fn a_killed_broker_finds_its_sessions_and_their_streams_went_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attached(&dir, &broker, 1).await;
+    let guest = Client::guest(broker.listen).await;
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    let attachment = nearlight_kit::ids::attachment();
+    let named = attachment.clone();
+    edge.report(&started, SessionReport::Attached { attachment })
+        .await;
+    reach(&guest, &session, "playing").await;
+    let waiting = id(&guest.create("demo").await);
+    broker.kill().await;
+
+    let broker = Program::start(dir.path()).await;
+    let guest = moved(&guest, &broker);
+    let listed = guest.get("/v1/sessions").await.json();
+    assert_eq!(
+        listed["sessions"].as_array().unwrap().len(),
+        2,
+        "before any edge is back"
+    );
+    let path = format!("/v1/sessions/{session}");
+    assert_eq!(guest.get(&path).await.at("/state/phase"), "playing");
+    let next = guest.get(&format!("/v1/sessions/{waiting}")).await;
+    assert_eq!(next.at("/state/position"), "1", "the queue, too");
+
+    let node = edge.node.clone();
+    let pki = dir.path().join("pki");
+    let mut edge = node
+        .attach(&pki, broker.node_listen, vec![started.running(true)])
+        .await;
+    edge.report(&started, SessionReport::Detached { attachment: named })
+        .await;
+    reach(&guest, &session, "detached").await;
+    assert_eq!(guest.delete(&path).await.status, 202);
+    assert_eq!(edge.stop_next(&started).await, EndReason::PlayerEnded);
+    let second = edge.start_next().await;
+    assert_eq!(second.start.session.to_string(), waiting);
+    assert_eq!(second.grant.epoch.0, 2, "epochs go on where they were");
+}
+
+#[tokio::test]
+async fn orders_go_out_again_until_they_are_acked() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attached(&dir, &broker, 1).await;
+    let node = edge.node.clone();
+    let pki = dir.path().join("pki");
+    let guest = Client::guest(broker.listen).await;
+    let session = id(&guest.create("demo").await);
+    let unacked = edge.expect_start().await;
+    broker.kill().await;
+
+    let broker = Program::start(dir.path()).await;
+    let guest = moved(&guest, &broker);
+    let mut edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
+    let again = edge.expect_start().await;
+    assert_eq!(again.command, unacked.command, "the very same order");
+    assert_eq!(again.grant, unacked.grant);
+    edge.ack(again.command).await;
+    edge.report(&again, SessionReport::Ready).await;
+    reach(&guest, &session, "ready").await;
+    guest.delete(&format!("/v1/sessions/{session}")).await;
+    let (stop, _) = edge.expect_stop(&again.start.session).await;
+    broker.kill().await;
+
+    let broker = Program::start(dir.path()).await;
+    let guest = moved(&guest, &broker);
+    let mut edge = node
+        .attach(&pki, broker.node_listen, vec![again.running(false)])
+        .await;
+    let (repeated, reason) = edge.expect_stop(&again.start.session).await;
+    assert_eq!((repeated, reason), (stop, EndReason::PlayerEnded));
+    edge.ack(repeated).await;
+    reach(&guest, &session, "ended").await;
+}
+
+#[tokio::test]
+async fn keys_cookies_idempotency_and_spent_tickets_outlive_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attached(&dir, &broker, 1).await;
+    let node = edge.node.clone();
+    let guest = Client::guest(broker.listen)
+        .await
+        .with("idempotency-key", "mine");
+    let create = json!({ "app": "demo" });
+    let session = id(&guest.post_json("/v1/sessions", &create).await);
+    let started = edge.start_next().await;
+    reach(&guest, &session, "ready").await;
+    let tickets = format!("/v1/sessions/{session}/tickets");
+    let ticket = guest.post_json(&tickets, &json!({})).await.at("/ticket");
+    let viewer = Client::nobody(broker.listen).with("authorization", &format!("Bearer {ticket}"));
+    let whep = format!("/v1/sessions/{session}/whep");
+    let sdp = [("content-type", "application/sdp")];
+    let (posting, path) = (viewer.clone(), whep.clone());
+    let posting = async move { posting.request("POST", &path, &sdp, "v=0\r\n").await };
+    let posted = nearlight_kit::shutdown::Shutdown::new().spawn(posting);
+    edge.expect_offer().await;
+    broker.kill().await;
+    assert_eq!(posted.await.unwrap().status, 0, "the answer never came");
+
+    let broker = Program::start(dir.path()).await;
+    let pki = dir.path().join("pki");
+    let _edge = node
+        .attach(&pki, broker.node_listen, vec![started.running(false)])
+        .await;
+    let guest = moved(&guest, &broker);
+    let replayed = guest.post_json("/v1/sessions", &create).await;
+    assert_eq!(id(&replayed), session);
+    let spent = moved(&viewer, &broker)
+        .request("POST", &whep, &sdp, "v=0\r\n")
+        .await;
+    spent.refused(401, "ticket-invalid");
+    let keys = admin(dir.path(), broker.listen).get("/v1/whoami").await;
+    assert_eq!(keys.at("/role"), "admin");
+}

@@ -1,0 +1,170 @@
+//! A broker for one test: its own directory, free ports, and edges of its own CA.
+
+use crate::edge::{Edge, Node};
+use crate::http::{Answer, Client, PATIENCE};
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::control::RunningSession;
+use serde_json::Value;
+use session_broker::broker::Broker;
+use session_broker::config::{Config, Parsed};
+use session_broker::ledger::{FaultyLedger, Ledger};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use tempfile::TempDir;
+
+/// The apps of the tests: small needs, short times.
+const APP: &str = r#"
+    id = "demo"
+    title = "Demo"
+    summary = "A demo."
+    picture = "/apps/demo.webp"
+    shelf = "tool"
+    launch = { image = "demo:1", command = ["/demo"] }
+    time = { idle_s = 600, max_s = 3600, grace_s = 120 }
+"#;
+
+/// A broker in this process.
+pub(crate) struct Rig {
+    pub(crate) dir: TempDir,
+    pub(crate) broker: Broker,
+    pub(crate) faults: FaultyLedger,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    _shutdown: Stop,
+}
+
+/// Stops the broker with the test.
+struct Stop(Shutdown);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.token().cancel();
+    }
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts with a changed configuration.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Parsed)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut parsed = parsed(dir.path());
+        change(&mut parsed);
+        let config = Config::try_from(parsed).unwrap();
+        let shutdown = Shutdown::new();
+        let kept: OnceLock<(FaultyLedger, Arc<dyn Ledger>)> = OnceLock::new();
+        let broker = Broker::start_with(config, &shutdown, |ledger| {
+            let faults = FaultyLedger::new(ledger.clone());
+            kept.set((faults.clone(), ledger)).unwrap();
+            Arc::new(faults)
+        })
+        .await
+        .unwrap();
+        let (faults, ledger) = kept.into_inner().unwrap();
+        Self {
+            dir,
+            broker,
+            faults,
+            ledger,
+            _shutdown: Stop(shutdown),
+        }
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
+    pub(crate) fn node(&self, slots: usize) -> Node {
+        Node::new(&self.pki(), slots)
+    }
+
+    /// Attaches a node that runs nothing, and waits until it is online.
+    pub(crate) async fn edge(&self, slots: usize) -> Edge {
+        let node = self.node(slots);
+        let edge = self.attach(&node, Vec::new()).await;
+        self.online(&node).await;
+        edge
+    }
+
+    pub(crate) async fn attach(&self, node: &Node, running: Vec<RunningSession>) -> Edge {
+        node.attach(&self.pki(), self.broker.node_listen, running)
+            .await
+    }
+
+    /// Waits until everyone sees the node online, with its slots.
+    pub(crate) async fn online(&self, node: &Node) {
+        let client = self.admin();
+        let id = node.id.to_string();
+        eventually("the node to be online", || async {
+            let nodes = client.get("/v1/nodes").await.json();
+            let listed = nodes["nodes"].as_array().unwrap().clone();
+            listed
+                .iter()
+                .any(|n| n["id"] == id.as_str() && n["status"] == "online" && n["slots_total"] != 0)
+        })
+        .await;
+    }
+
+    pub(crate) fn nobody(&self) -> Client {
+        Client::nobody(self.broker.listen)
+    }
+
+    pub(crate) async fn guest(&self) -> Client {
+        Client::guest(self.broker.listen).await
+    }
+
+    pub(crate) fn admin(&self) -> Client {
+        admin(self.dir.path(), self.broker.listen)
+    }
+}
+
+/// The administrator's client.
+pub(crate) fn admin(dir: &Path, at: std::net::SocketAddr) -> Client {
+    let key = std::fs::read_to_string(dir.join("dev.key")).unwrap();
+    Client::nobody(at).with("authorization", &format!("Bearer {}", key.trim()))
+}
+
+/// The configuration of a broker under `dir`.
+pub(crate) fn parsed(dir: &Path) -> Parsed {
+    let apps = dir.join("apps");
+    std::fs::create_dir_all(&apps).unwrap();
+    std::fs::write(apps.join("demo.toml"), APP).unwrap();
+    let mut parsed = Parsed::load(None).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    (parsed.listen, parsed.node_listen) = (any, any);
+    parsed.data = dir.join("data");
+    parsed.pki = dir.join("pki");
+    parsed.apps = apps;
+    parsed.dev_key_file = dir.join("dev.key");
+    parsed
+}
+
+/// Asks again and again until it is so.
+pub(crate) async fn eventually<F>(what: &str, mut ask: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let asked = async {
+        let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
+        while !ask().await {
+            pause.tick().await;
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, asked).await;
+    done.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+/// The id in an answer to a create.
+pub(crate) fn id(created: &Answer) -> String {
+    assert_eq!(created.status, 201, "{created:?}");
+    created.at("/id")
+}
+
+/// The phase of a session.
+pub(crate) fn phase(session: &Value) -> &str {
+    session
+        .pointer("/state/phase")
+        .and_then(Value::as_str)
+        .unwrap()
+}
