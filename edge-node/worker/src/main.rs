@@ -5,13 +5,14 @@ use edge_worker::{bench, cli::Options, encode::probe, harden, session};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The log filter, as for every role.
+/// The log filter, as for every role, and what it is without one: smithay tells every object.
 const FILTER_VARIABLE: &str = "NEARLIGHT_LOG";
+const FILTER: &str = "info,smithay=warn";
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env(FILTER_VARIABLE)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -21,7 +21,8 @@ pub struct Agent {
     pub videos: Vec<Video>,
     pub notices: Vec<Notice>,
     pub counters: Counters,
-    pub counters_seen: u32,
+    greeted: bool,
+    marks: u64,
     pub audio: u64,
     pub failed: Option<Failed>,
     pub closed: bool,
@@ -30,7 +31,9 @@ pub struct Agent {
 impl Agent {
     pub fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
         let mut agent = Self {
             stream,
             bytes: Vec::new(),
@@ -40,12 +43,16 @@ impl Agent {
             videos: Vec::new(),
             notices: Vec::new(),
             counters: Counters::default(),
-            counters_seen: 0,
+            greeted: false,
+            marks: 0,
             audio: 0,
             failed: None,
             closed: false,
         };
-        agent.until("ready", |a| a.ready.is_some());
+        agent.until("ready and the first counters", |a| {
+            a.ready.is_some() && a.greeted
+        });
+        agent.marks = agent.counters.injected.get("layout").copied().unwrap_or(0);
         agent
     }
 
@@ -70,15 +77,23 @@ impl Agent {
     }
 
     pub fn input_with_seq(&mut self, seq: u32, event: Event) {
-        let packet = Packet { seq, client_us: 1000 + u64::from(seq), event }.encode();
-        self.send(&ToWorker::Input { host_us: u64::from(seq), packet });
+        let packet = Packet {
+            seq,
+            client_us: 1000 + u64::from(seq),
+            event,
+        }
+        .encode();
+        self.send(&ToWorker::Input {
+            host_us: u64::from(seq),
+            packet,
+        });
     }
 
     pub fn key(&mut self, code: u16, pressed: bool) {
         self.input(Event::Key { code, pressed });
     }
 
-    /// Reads for a moment and returns whether the condition holds.
+    /// Reads what is there, or waits a moment for it.
     pub fn poll(&mut self) {
         let mut chunk = vec![0; 1 << 16];
         match self.stream.read(&mut chunk) {
@@ -110,7 +125,7 @@ impl Agent {
             FromWorker::Counters(counters) => {
                 assert_balanced(&counters);
                 self.counters = counters;
-                self.counters_seen += 1;
+                self.greeted = true;
             }
             FromWorker::FirstFrame => self.first_frame = true,
             FromWorker::Failed(failed) => self.failed = Some(failed),
@@ -133,10 +148,16 @@ impl Agent {
         }
     }
 
-    /// Waits for counters that were taken after everything so far.
+    /// Counters that were taken after everything the worker was told so far, with every commit
+    /// settled. An input without effect marks the place.
     pub fn fresh_counters(&mut self) -> Counters {
-        let seen = self.counters_seen;
-        self.until("counters", |a| a.counters_seen > seen + 1);
+        let marks = |a: &Self| a.counters.injected.get("layout").copied().unwrap_or(0);
+        self.marks += 1;
+        let mark = self.marks;
+        self.input(Event::Layout("us".into()));
+        self.until("counters", |a| {
+            marks(a) >= mark && a.counters.in_flight == 0
+        });
         self.counters.clone()
     }
 

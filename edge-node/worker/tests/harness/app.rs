@@ -116,7 +116,11 @@ impl App {
         let toplevel = xdg.get_toplevel(&qh, ());
         surface.commit();
         self.until("a configure", |heard| heard.configured.is_some());
-        let window = Window { surface, xdg, toplevel };
+        let window = Window {
+            surface,
+            xdg,
+            toplevel,
+        };
         self.show(&window.surface, bgrx);
         window
     }
@@ -173,7 +177,9 @@ impl App {
                 Err(WaylandError::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return false,
             }
-            let Some(guard) = self.queue.prepare_read() else { continue };
+            let Some(guard) = self.queue.prepare_read() else {
+                continue;
+            };
             let fd = guard.connection_fd();
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::from(20_u8)).unwrap();
@@ -198,7 +204,10 @@ impl App {
         self.lives_until("a round trip", |heard| heard.synced > before)
     }
 
-    pub fn lock_pointer(&mut self, surface: &WlSurface) -> (ZwpLockedPointerV1, ZwpRelativePointerV1) {
+    pub fn lock_pointer(
+        &mut self,
+        surface: &WlSurface,
+    ) -> (ZwpLockedPointerV1, ZwpRelativePointerV1) {
         let qh = self.qh();
         let constraints: ZwpPointerConstraintsV1 = self.globals.bind(&qh, 1..=1, ()).unwrap();
         let relative: ZwpRelativePointerManagerV1 = self.globals.bind(&qh, 1..=1, ()).unwrap();
@@ -368,4 +377,3 @@ delegate_noop!(Heard: ZwpPointerConstraintsV1);
 delegate_noop!(Heard: ignore ZwpLockedPointerV1);
 delegate_noop!(Heard: ZwpRelativePointerManagerV1);
 delegate_noop!(Heard: ZwpTextInputManagerV3);
-

@@ -34,7 +34,9 @@ impl Picture {
             128.0 + 224.0 * (r - luma) / 1.5748,
         ];
         let got = self.yuv(x, y);
-        got.iter().zip(expected).all(|(got, want)| (f64::from(*got) - want).abs() <= 12.0)
+        got.iter()
+            .zip(expected)
+            .all(|(got, want)| (f64::from(*got) - want).abs() <= 12.0)
     }
 }
 
@@ -43,9 +45,10 @@ pub fn decode(videos: &[Video]) -> Vec<Picture> {
     gst::init().unwrap();
     let codec = videos.first().expect("something to decode").codec;
     let (caps, decoder) = match codec {
-        VideoCodec::H264 => {
-            ("video/x-h264,stream-format=byte-stream,alignment=au", "h264parse ! openh264dec")
-        }
+        VideoCodec::H264 => (
+            "video/x-h264,stream-format=byte-stream,alignment=au",
+            "h264parse ! openh264dec",
+        ),
         VideoCodec::VP8 => ("video/x-vp8", "vp8dec"),
     };
     let line = format!(
@@ -56,8 +59,16 @@ pub fn decode(videos: &[Video]) -> Vec<Picture> {
         .expect("GStreamer's decoders (Debian package gstreamer1.0-plugins-bad)")
         .downcast::<gst::Pipeline>()
         .unwrap();
-    let source = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
-    let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    let source = pipeline
+        .by_name("in")
+        .unwrap()
+        .downcast::<gst_app::AppSrc>()
+        .unwrap();
+    let sink = pipeline
+        .by_name("out")
+        .unwrap()
+        .downcast::<gst_app::AppSink>()
+        .unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     for (n, video) in videos.iter().enumerate() {
         let mut buffer = gst::Buffer::from_slice(video.data.clone());

@@ -1,7 +1,10 @@
 //! A real worker in a directory of its own, the test as its edge agent, and Wayland programs that
 //! the test drives step by step.
 
-#![allow(dead_code, reason = "each test program uses its own part of the harness")]
+#![allow(
+    dead_code,
+    reason = "each test program uses its own part of the harness"
+)]
 #![allow(unreachable_pub, reason = "a module of test programs has no outside")]
 
 pub mod agent;
@@ -38,9 +41,10 @@ impl Worker {
             .args(["--session", "ses_01kb3x9ktv7q2m5d8r4w6y0zab"])
             .arg("--dir")
             .arg(dir.path())
-            .args(["--threads", "1", "--kbps", "4000"])
+            .args(["--threads", "1"])
             .args(["--encoders", "H264:x264enc,VP8:vp8enc"])
             .args(args)
+            .env("NEARLIGHT_LOG", "warn")
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
