@@ -5,7 +5,9 @@
 //! aborts.
 #![allow(
     clippy::unwrap_used,
-    reason = "a test double that fails should say where"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test double speaks as the real worker does, and says where it fails"
 )]
 
 use nearlight_protocol::api::EndReason;

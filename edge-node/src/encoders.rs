@@ -11,7 +11,7 @@ use nearlight_protocol::worker::VideoCodec;
 use nix::unistd::{Gid, Uid};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Far more than a ladder needs.
@@ -113,7 +113,20 @@ async fn try_probe(config: &Config, root: bool) -> Result<Vec<Encoder>, ProbeErr
         let said = read(&stderr).map_err(run_error)?;
         return Err(ProbeError::Failed(crate::runtime::last_words(&said)));
     }
+    if let Err(error) = publish(&registry) {
+        tracing::warn!(%error, "each worker scans GStreamer's plugins by itself");
+    }
     Ok(serde_json::from_slice(&read(&stdout).map_err(run_error)?)?)
+}
+
+/// Lets every worker read the registry, which GStreamer keeps to the user who wrote it.
+fn publish(registry: &Path) -> io::Result<()> {
+    // Not through a link: what the probe left is not to be trusted with our rights.
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(registry)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 fn scratch() -> io::Result<File> {

@@ -45,6 +45,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Starts the app.
     fn start<'a>(&'a self, plan: &'a AppPlan) -> BoxFuture<'a, Result<AppRef, RuntimeError>>;
 
+    /// The app's first process, as this host numbers it; for people to look at.
+    fn pid<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, Option<i32>>;
+
     /// Waits until the app is over, for as long as it takes; at once if it is over already.
     fn wait<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, AppExit>;
 
@@ -178,15 +181,33 @@ pub async fn open(config: &Config, node: &NodeId) -> Result<Arc<dyn Runtime>, No
     Err(refused)
 }
 
-/// The last [`DETAIL_BYTES_MAX`](crate::limits::DETAIL_BYTES_MAX) of a program's output, as text.
+/// The last [`DETAIL_BYTES_MAX`](crate::limits::DETAIL_BYTES_MAX) of a program's output, as plain
+/// text: without the colours and cursor movements that it may hold.
 pub(crate) fn last_words(output: &[u8]) -> String {
-    let start = output.len().saturating_sub(crate::limits::DETAIL_BYTES_MAX);
-    let mut text = String::from_utf8_lossy(&output[start..]).into_owned();
-    // Replacement characters may have made it longer; what is cut off is its beginning.
-    while text.len() > crate::limits::DETAIL_BYTES_MAX {
-        text.remove(0);
+    let text = plain(&String::from_utf8_lossy(output));
+    let mut start = text.len().saturating_sub(crate::limits::DETAIL_BYTES_MAX);
+    while !text.is_char_boundary(start) {
+        start += 1;
     }
-    text.trim().to_owned()
+    text[start..].trim().to_owned()
+}
+
+/// Drops control characters, and control sequences (ECMA-48: ESC, `[`, up to a letter) as a whole.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        if char == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
+            for inner in chars.by_ref() {
+                if ('@'..='~').contains(&inner) {
+                    break;
+                }
+            }
+        } else if !char.is_control() || matches!(char, '\n' | '\t') {
+            plain.push(char);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -202,5 +223,9 @@ mod test {
         let words = last_words(&[0xff; 5000]);
         assert!(words.len() <= 2048 && !words.is_empty());
         assert_eq!(last_words(b""), "");
+        assert_eq!(
+            last_words(b"\x1b[31;1mred\x1b[0m\x07 end\r\n\x1b["),
+            "red end"
+        );
     }
 }

@@ -90,6 +90,19 @@ async fn a_session_starts_plays_and_ends_without_a_trace() {
     site.show_picture(&session);
     edge.wait_ready(&session).await;
     assert_eq!(site.containers().len(), 1);
+    let shown = ask(ready["admin"].as_str().unwrap(), "/sessions").await;
+    assert!(
+        shown.contains(&format!("\"session\":\"{session}\"")),
+        "{shown}"
+    );
+    assert!(shown.contains("\"state\":\"ready\""), "{shown}");
+    assert!(
+        shown.contains(&format!("\"container\":\"{}\"", site.containers()[0])),
+        "{shown}"
+    );
+    assert!(shown.contains("\"worker\":{\"committed\":"), "{shown}");
+    let metrics = ask(ready["admin"].as_str().unwrap(), "/metrics").await;
+    assert!(metrics.contains("edge_sessions 1\n"), "{metrics}");
 
     // The same order again answers the same and starts nothing.
     assert_eq!(edge.done(start.clone()).await, AckOutcome::Done);
@@ -119,6 +132,18 @@ async fn a_session_starts_plays_and_ends_without_a_trace() {
     assert!(site.containers().is_empty());
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.exited().await, Some(0));
+}
+
+/// A GET of the admin listener, headers and all.
+async fn ask(admin: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 #[tokio::test]

@@ -243,6 +243,19 @@ impl Runtime for Docker {
         self.start_app(plan).boxed()
     }
 
+    fn pid<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, Option<i32>> {
+        async move {
+            let AppRef::Docker { id } = app else {
+                return None;
+            };
+            let look = self.engine.inspect_container(id, None);
+            let found = bounded("inspect the container", look).await.ok()?;
+            let pid = i32::try_from(found.state?.pid?).ok()?;
+            (pid > 0).then_some(pid)
+        }
+        .boxed()
+    }
+
     fn wait<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, AppExit> {
         async move {
             match app {

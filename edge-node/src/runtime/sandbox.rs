@@ -330,6 +330,16 @@ impl Runtime for Sandbox {
         self.start_app(plan).boxed()
     }
 
+    fn pid<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, Option<i32>> {
+        async move {
+            match app {
+                AppRef::Sandbox { init, .. } => Some(init.pid),
+                AppRef::Docker { .. } => None,
+            }
+        }
+        .boxed()
+    }
+
     fn wait<'a>(&'a self, app: &'a AppRef) -> BoxFuture<'a, AppExit> {
         async move {
             match app {

@@ -9,7 +9,7 @@ use crate::limits::{
     ADOPT_CONNECT_DEADLINE, ENGINE_DEADLINE, LAST_WORDS_DEADLINE, LOG_CHECK_EVERY,
     SESSION_INBOX_MAX, WORKER_CONNECT_DEADLINE,
 };
-use crate::process::{Process, ProcessId};
+use crate::process::Process;
 use crate::runtime::{AppExit, AppPlan, AppRef, Pulled, RuntimeError};
 use crate::session::dirs;
 use crate::session::host::Host;
@@ -44,10 +44,26 @@ pub(crate) struct Handle {
 pub(crate) struct View {
     /// The state's name.
     pub(crate) state: &'static str,
-    /// The worker.
-    pub(crate) worker: Option<ProcessId>,
-    /// The app.
-    pub(crate) app: Option<AppRef>,
+    /// The container, where an engine runs the app.
+    pub(crate) container: Option<String>,
+    /// The app's first process, as this host numbers it.
+    pub(crate) container_pid: Option<i32>,
+    /// The worker's process.
+    pub(crate) worker_pid: Option<i32>,
+}
+
+impl View {
+    fn of(machine: &Machine, record: &Record, container_pid: Option<i32>) -> Self {
+        Self {
+            state: state_name(machine.state()),
+            container: match &record.running {
+                Some(AppRef::Docker { id }) => Some(id.clone()),
+                Some(AppRef::Sandbox { .. }) | None => None,
+            },
+            container_pid,
+            worker_pid: record.worker.map(|worker| worker.pid),
+        }
+    }
 }
 
 /// What a session's task tells the agent.
@@ -64,6 +80,7 @@ enum Job {
     ImageLooked(Result<(), RuntimeError>),
     WorkerConnected(io::Result<UnixStream>),
     AppStarted(Result<AppRef, RuntimeError>),
+    AppFound(Option<i32>),
     AppExited(AppExit),
     WorkerExited,
     StartTimedOut,
@@ -79,6 +96,7 @@ pub(crate) struct Driver {
     worker: Option<Arc<Process>>,
     connected: bool,
     starting_app: bool,
+    app_pid: Option<i32>,
     jobs: JoinSet<Job>,
     events: mpsc::Receiver<Event>,
     stop: watch::Receiver<Option<EndReason>>,
@@ -123,11 +141,7 @@ impl Driver {
     ) -> (Self, Handle) {
         let (events_in, events) = mpsc::channel(SESSION_INBOX_MAX);
         let (stop_in, stop) = watch::channel(None);
-        let (view, view_out) = watch::channel(View {
-            state: state_name(machine.state()),
-            worker: record.worker,
-            app: record.running.clone(),
-        });
+        let (view, view_out) = watch::channel(View::of(&machine, &record, None));
         let driver = Self {
             host,
             record,
@@ -136,6 +150,7 @@ impl Driver {
             worker: worker.map(Arc::new),
             connected: false,
             starting_app: false,
+            app_pid: None,
             jobs: JoinSet::new(),
             events,
             stop,
@@ -267,6 +282,7 @@ impl Driver {
                 self.starting_app = false;
                 self.feed(Event::StartFailed(refusal(&error)));
             }
+            Job::AppFound(pid) => self.app_pid = pid,
             Job::AppExited(exit) => {
                 tracing::info!(status = ?exit.status, out_of_memory = exit.out_of_memory, "app exited");
                 self.feed(Event::AppExited(exit));
@@ -390,6 +406,9 @@ impl Driver {
     }
 
     fn spawn_wait(&mut self, app: AppRef) {
+        let (runtime, sought) = (self.host.runtime.clone(), app.clone());
+        self.jobs
+            .spawn(async move { Job::AppFound(runtime.pid(&sought).await) });
         let runtime = self.host.runtime.clone();
         self.jobs
             .spawn(async move { Job::AppExited(runtime.wait(&app).await) });
@@ -435,11 +454,8 @@ impl Driver {
     }
 
     fn show(&self) {
-        self.view.send_replace(View {
-            state: state_name(self.machine.state()),
-            worker: self.record.worker,
-            app: self.record.running.clone(),
-        });
+        let view = View::of(&self.machine, &self.record, self.app_pid);
+        self.view.send_replace(view);
     }
 }
 
