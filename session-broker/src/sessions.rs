@@ -34,6 +34,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod acting;
+mod driving;
 mod edges;
 mod entry;
 mod owner;

@@ -1,6 +1,7 @@
 //! What edges say, turned into events of sessions and changes of the fleet.
 
-use super::owner::{Owner, push_stop};
+use super::driving::push_stop;
+use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::control::{EdgeEvent, EdgeMessage, ShownSession, Stream};
 use crate::fleet::{Link, nothing};

@@ -2,19 +2,18 @@
 
 use super::entry::{Entry, label};
 use super::turn::{New, Then, Turn};
-use super::{Create, CreateError, Directory, EndError, PublicFleet, Request, ShownSession};
+use super::{Create, CreateError, Directory, EndError, PublicFleet, Request};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::fleet::Fleet;
-use crate::ledger::{Applied, Ledger, Op, OutboxRow, SessionRow, StoreError};
+use crate::ledger::{Ledger, Op, SessionRow, StoreError};
 use crate::time::Clock;
 use crate::tokens::Signer;
-use nearlight_protocol::api::{EndReason, Session};
-use nearlight_protocol::control::{Order, ToEdge};
+use nearlight_protocol::api::Session;
 use nearlight_protocol::id::{NodeId, SessionId};
-use nearlight_protocol::unit::{MonoTime, U64};
-use nearlight_session::lifecycle::{Denied, Effect, Event, Outcome, Phase};
-use nearlight_session::{Claim, Epoch, Lifecycle, Queue};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Queue;
+use nearlight_session::lifecycle::{Event, Phase};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Events taken in one turn: what the writer commits in one transaction, roughly.
-const TURN_EVENTS_MAX: usize = 256;
+pub(super) const TURN_EVENTS_MAX: usize = 256;
 /// How often slots thaw, ETAs are told anew and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Housekeepings between two notes of which nodes are alive, and two prunings.
@@ -30,8 +29,6 @@ const SEEN_EVERY: u32 = 15;
 const PRUNE_EVERY: u32 = 1800;
 /// Idempotency keys and spent tickets are kept for a day.
 const PRUNE_AGE_MS: u64 = 24 * 3600 * 1000;
-/// Durations of ended sessions that the ETA is computed from.
-const DURATIONS_KEPT: usize = 32;
 
 /// What the owner is made of.
 #[derive(Debug)]
@@ -73,7 +70,7 @@ pub(crate) struct Owner {
     pub(super) told: u64,
     housekeepings: u32,
     /// A read failed within a turn: at its end everything is loaded again.
-    doubt: Option<StoreError>,
+    pub(super) doubt: Option<StoreError>,
     pub(super) stop: CancellationToken,
 }
 
@@ -224,162 +221,6 @@ impl Owner {
         }
     }
 
-    /// Lets a session take an event; `None` if there is no such session.
-    pub(super) fn drive(
-        &mut self,
-        id: &SessionId,
-        event: Event,
-        now: MonoTime,
-        turn: &mut Turn,
-    ) -> Option<Outcome> {
-        let entry = self.sessions.get_mut(id)?;
-        let was_over = entry.life.is_over();
-        let was = label(entry.life.phase());
-        let outcome = entry.life.handle(now, event);
-        let effects = match &outcome {
-            Outcome::Applied(effects) => effects.clone(),
-            Outcome::Ignored(why) => {
-                tracing::debug!(session_id = %id, phase = was, %why, "event ignored");
-                return Some(outcome);
-            }
-            Outcome::Denied(why) => {
-                log_denied(id, was, *why);
-                return Some(outcome);
-            }
-        };
-        let phase = entry.life.phase().clone();
-        if label(&phase) != was {
-            tracing::info!(session_id = %id, app = %entry.row.app.id, from = was,
-                to = label(&phase), "session moved");
-        }
-        if !was_over && entry.life.is_over() {
-            let user = entry.row.user.clone();
-            turn.push(Op::ReturnQuota { user }, Then::Nothing);
-        }
-        for effect in effects {
-            self.carry_out(id, effect, now, turn);
-        }
-        self.note(id, &phase, now);
-        turn.touched.insert(id.clone());
-        Some(outcome)
-    }
-
-    fn carry_out(&mut self, id: &SessionId, effect: Effect, now: MonoTime, turn: &mut Turn) {
-        let Some(entry) = self.sessions.get(id) else {
-            return;
-        };
-        match effect {
-            Effect::Stop { claim, reason } => {
-                push_stop(id, (&claim.node, claim.epoch), reason, now, turn);
-            }
-            Effect::UsageBegins { claim } => {
-                let began = Op::BeginUsage {
-                    session: id.clone(),
-                    user: entry.row.user.clone(),
-                    app: entry.row.app.id.clone(),
-                    claim,
-                    at: now,
-                };
-                turn.push(began, Then::Nothing);
-            }
-            Effect::Release { claim } => {
-                self.fleet.release(&claim, id, now);
-                let session = id.clone();
-                turn.push(
-                    Op::Release {
-                        session,
-                        claim,
-                        at: now,
-                    },
-                    Then::Nothing,
-                );
-            }
-            Effect::Warn {
-                claim,
-                reason,
-                in_s,
-            } => {
-                if let Some(stream) = self.fleet.online(&claim.node) {
-                    let session = id.clone();
-                    let warning = ToEdge::EndingSoon {
-                        session,
-                        reason,
-                        in_s,
-                    };
-                    turn.messages.push((stream.clone(), warning));
-                }
-            }
-            Effect::Publish => {
-                let saved = Op::SavePhase {
-                    session: id.clone(),
-                    phase: entry.life.phase().clone(),
-                    starts_denied: entry.life.starts_denied(),
-                    at: now,
-                };
-                turn.push(saved, Then::Nothing);
-            }
-            Effect::Show => {}
-        }
-    }
-
-    /// Keeps queue, deadlines and the list of ended sessions in step with a session's phase.
-    pub(super) fn note(&mut self, id: &SessionId, phase: &Phase, now: MonoTime) {
-        let Some(entry) = self.sessions.get_mut(id) else {
-            return;
-        };
-        match phase {
-            Phase::Queued => self.queue.push_front(id.clone(), entry.row.user.clone()),
-            Phase::Ended { reason, .. } => {
-                self.queue.remove(id);
-                if entry.ended_at.is_none() {
-                    entry.ended_at = Some(now);
-                    self.ended.push_back((now, id.clone()));
-                    crate::metrics::session_ended(*reason);
-                    self.durations
-                        .push_back(now.millis_since(entry.row.created_at));
-                    if self.durations.len() > DURATIONS_KEPT {
-                        self.durations.pop_front();
-                    }
-                }
-            }
-            Phase::Ready { run } => {
-                self.queue.remove(id);
-                if run.ready_at == now {
-                    let took = now.micros_since(entry.row.created_at);
-                    crate::metrics::session_started(Duration::from_micros(took));
-                }
-            }
-            Phase::Placing { .. }
-            | Phase::Starting { .. }
-            | Phase::Playing { .. }
-            | Phase::Detached { .. }
-            | Phase::Ending { .. } => self.queue.remove(id),
-        }
-        if let Some(at) = entry.deadline.take() {
-            self.deadlines.remove(&(at, id.clone()));
-        }
-        entry.deadline = entry.life.next_deadline();
-        if let Some(at) = entry.deadline {
-            self.deadlines.insert((at, id.clone()));
-        }
-    }
-
-    fn take_deadlines(&mut self, now: MonoTime, turn: &mut Turn) {
-        for _ in 0..TURN_EVENTS_MAX {
-            let Some((at, id)) = self.deadlines.first().cloned() else {
-                return;
-            };
-            if at > now {
-                return;
-            }
-            self.deadlines.remove(&(at, id.clone()));
-            if let Some(entry) = self.sessions.get_mut(&id) {
-                entry.deadline = None;
-            }
-            self.drive(&id, Event::Tick, now, turn);
-        }
-    }
-
     fn keep_house(&mut self, now: MonoTime, turn: &mut Turn) {
         self.housekeepings = self.housekeepings.wrapping_add(1);
         if self.fleet.thaw(now) {
@@ -416,205 +257,6 @@ impl Owner {
         }
     }
 
-    /// Makes the turn durable, and only then lets anyone see it.
-    async fn commit(&mut self, turn: Turn) {
-        let Turn {
-            ops,
-            thens,
-            mut touched,
-            messages,
-            ends,
-            synced,
-        } = turn;
-        let applied = if ops.is_empty() {
-            Vec::new()
-        } else {
-            match self.ledger.write(ops).await {
-                Ok(applied) => applied,
-                Err(error) => {
-                    // Whoever waits for an answer learns that the outcome is not known: the
-                    // senders are dropped here.
-                    drop((thens, ends));
-                    self.recover(&error).await;
-                    return;
-                }
-            }
-        };
-        let now = self.clock.now();
-        let mut replies = Vec::new();
-        // Before this turn's own orders, so that each goes out once and in order.
-        for node in synced {
-            self.resend(&node);
-        }
-        for (applied, then) in applied.into_iter().zip(thens) {
-            self.act(applied, then, now, &mut touched, &mut replies)
-                .await;
-        }
-        if self.queue.revision() != self.told {
-            self.tell_places(now, &mut touched);
-        }
-        for id in touched {
-            if let Some(entry) = self.sessions.get_mut(&id) {
-                entry.publish();
-            }
-        }
-        for (stream, message) in messages {
-            stream.send(message);
-        }
-        for (reply, id) in replies {
-            let shown = self.sessions.get(&id).map(Entry::shown);
-            // A caller that hung up finds its session by listing.
-            let _ = reply.send(shown.ok_or(CreateError::Forgotten));
-        }
-        for (reply, answer) in ends {
-            let _ = reply.send(answer);
-        }
-        if let Some(error) = self.doubt.take() {
-            self.recover(&error).await;
-        }
-    }
-
-    /// Carries out what follows one durable change.
-    async fn act(
-        &mut self,
-        applied: Applied,
-        then: Then,
-        now: MonoTime,
-        touched: &mut BTreeSet<SessionId>,
-        replies: &mut Vec<(oneshot::Sender<Result<Session, CreateError>>, SessionId)>,
-    ) {
-        match then {
-            Then::Nothing => {}
-            Then::Created(new) => {
-                let New { entry, reply } = *new;
-                let refusal = match applied {
-                    Applied::Replayed { session } => {
-                        replies.push((reply, session));
-                        return;
-                    }
-                    Applied::KeyReused => CreateError::KeyReused,
-                    Applied::QuotaUsedUp => CreateError::Quota,
-                    Applied::Done
-                    | Applied::Ordered { .. }
-                    | Applied::RaceLost
-                    | Applied::TicketSpent
-                    | Applied::Skipped => {
-                        let id = entry.row.id.clone();
-                        replies.push((reply, id.clone()));
-                        touched.insert(id.clone());
-                        self.add_new(id, entry);
-                        return;
-                    }
-                };
-                let _ = reply.send(Err(refusal));
-            }
-            Then::Claimed {
-                session,
-                claim,
-                order,
-            } => match applied {
-                Applied::Ordered { command } => {
-                    self.claimed(&session, claim, OutboxRow { command, ..*order }, now);
-                    touched.insert(session);
-                }
-                Applied::Done
-                | Applied::Replayed { .. }
-                | Applied::KeyReused
-                | Applied::QuotaUsedUp
-                | Applied::RaceLost
-                | Applied::TicketSpent
-                | Applied::Skipped => {
-                    if applied == Applied::RaceLost {
-                        crate::metrics::race_lost();
-                        tracing::debug!(session_id = %session, node_id = %claim.node, "race lost");
-                    }
-                    self.read_back(&claim.node).await;
-                    self.requeue(&session, now);
-                    touched.insert(session);
-                }
-            },
-            Then::Ordered(order) => {
-                if let Applied::Ordered { command } = applied {
-                    self.give(OutboxRow { command, ..*order }, now);
-                }
-            }
-            Then::ReadBack(node) => self.read_back(&node).await,
-        }
-    }
-
-    fn add_new(&mut self, id: SessionId, entry: Entry) {
-        crate::metrics::session_created();
-        tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
-        self.queue.push(id.clone(), entry.row.user.clone());
-        let shown = ShownSession {
-            user: entry.row.user.clone(),
-            view: entry.watch(),
-        };
-        self.directory.show(id.clone(), shown);
-        self.sessions.insert(id, entry);
-        self.placed_in_vain = None;
-    }
-
-    /// Its claim came to nothing: it is next again.
-    fn requeue(&mut self, id: &SessionId, now: MonoTime) {
-        let entry = self.sessions.get(id);
-        if let Some(phase) = entry.map(|e| e.life.phase().clone()) {
-            self.note(id, &phase, now);
-        }
-    }
-
-    /// The ledger holds the claim.
-    fn claimed(&mut self, id: &SessionId, claim: Claim, order: OutboxRow, now: MonoTime) {
-        if let Some(entry) = self.sessions.get_mut(id) {
-            let outcome = entry.life.handle(now, Event::Claimed(claim));
-            if let Outcome::Denied(why) = outcome {
-                log_denied(id, label(entry.life.phase()), why);
-            }
-            let phase = entry.life.phase().clone();
-            self.note(id, &phase, now);
-        }
-        self.give(order, now);
-    }
-
-    /// Keeps an order until it is acked, and sends it if its node is there.
-    fn give(&mut self, order: OutboxRow, now: MonoTime) {
-        let node = order.node.clone();
-        if let Some(stream) = self.fleet.online(&node) {
-            stream.send(command(&order));
-        }
-        self.fleet.change(&node, now, |n| {
-            n.outbox.insert(order.command, order);
-        });
-    }
-
-    /// Sends every order again that the node has not acked.
-    fn resend(&mut self, node: &NodeId) {
-        let Some(stream) = self.fleet.online(node) else {
-            return;
-        };
-        let orders = self
-            .fleet
-            .get(node)
-            .into_iter()
-            .flat_map(|n| n.outbox.values());
-        for order in orders {
-            stream.send(command(order));
-        }
-    }
-
-    async fn read_back(&mut self, node: &NodeId) {
-        match self.ledger.node(node.clone()).await {
-            Ok(Some(row)) => {
-                let now = self.clock.now();
-                self.fleet.set_row(row, now);
-                self.placed_in_vain = None;
-            }
-            Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
-            // Not here: the turn's other changes are still being acted on.
-            Err(error) => self.doubt = Some(error),
-        }
-    }
-
     fn publish_fleet(&mut self) {
         let snapshot = self.fleet.snapshot();
         self.published = snapshot.revision;
@@ -625,51 +267,4 @@ impl Owner {
         let views = snapshot.nodes.clone();
         self.directory.set_fleet(PublicFleet { nodes, views });
     }
-}
-
-/// Orders `node` to stop a session that it runs under `epoch`.
-pub(super) fn push_stop(
-    session: &SessionId,
-    (node, epoch): (&NodeId, Epoch),
-    reason: EndReason,
-    now: MonoTime,
-    turn: &mut Turn,
-) {
-    let order = Order::Stop {
-        session: session.clone(),
-        reason,
-    };
-    let row = OutboxRow {
-        command: 0,
-        node: node.clone(),
-        session: session.clone(),
-        epoch,
-        order: order.clone(),
-    };
-    let op = Op::OrderStop {
-        session: session.clone(),
-        node: node.clone(),
-        epoch,
-        order,
-        at: now,
-    };
-    turn.push(op, Then::Ordered(Box::new(row)));
-}
-
-fn command(order: &OutboxRow) -> ToEdge {
-    ToEdge::Command {
-        command: U64(order.command),
-        order: order.order.clone(),
-    }
-}
-
-fn log_denied(id: &SessionId, phase: &'static str, why: Denied) {
-    tracing::warn!(session_id = %id, phase, %why, "event denied");
-}
-
-/// The lifecycle that a claim leads to, for the row that is written with it.
-pub(super) fn placing(limits: nearlight_session::Limits, claim: &Claim, now: MonoTime) -> Phase {
-    let mut life = Lifecycle::new(limits);
-    life.handle(now, Event::Claimed(claim.clone()));
-    life.phase().clone()
 }

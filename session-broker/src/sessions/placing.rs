@@ -1,7 +1,8 @@
 //! Giving slots to sessions: the queue, the decision, the claim.
 
+use super::driving::placing;
 use super::entry::Place;
-use super::owner::{Owner, placing};
+use super::owner::Owner;
 use super::request_of;
 use super::turn::{Then, Turn};
 use crate::ledger::{Op, OutboxRow, Reserve, SessionRow};

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// Every wait of a test ends; this long is a failure.
@@ -73,6 +73,18 @@ impl Client {
             .await
     }
 
+    /// The one request on `socket`, as bytes come.
+    pub(crate) async fn over<S>(&self, mut socket: S, path: &str) -> Answer
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let head = self.head("GET", path, &[], "");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = socket.read_to_end(&mut bytes).await;
+        Answer::parse(&bytes)
+    }
+
     /// Sends one request on a connection of its own.
     pub(crate) async fn request(
         &self,
@@ -99,6 +111,13 @@ impl Client {
         body: &str,
     ) -> TcpStream {
         let mut tcp = TcpStream::connect(self.at).await.unwrap();
+        let request = self.head(method, path, headers, body);
+        let _ = tcp.write_all(request.as_bytes()).await;
+        tcp
+    }
+
+    /// A request as it goes on the wire, body included.
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         let own = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
         let all: Vec<(&str, &str)> = own.chain(headers.iter().copied()).collect();
@@ -111,9 +130,7 @@ impl Client {
         if !body.is_empty() {
             head += &format!("content-length: {}\r\n", body.len());
         }
-        let request = format!("{head}\r\n{body}");
-        let _ = tcp.write_all(request.as_bytes()).await;
-        tcp
+        format!("{head}\r\n{body}")
     }
 
     /// The events of a session.
@@ -191,14 +208,22 @@ pub(crate) struct Events {
 impl Events {
     /// The next session that is shown.
     pub(crate) async fn next(&mut self) -> Value {
+        self.next_or_end()
+            .await
+            .expect("the stream of events goes on")
+    }
+
+    /// The next session that is shown; `None` once the stream has ended.
+    pub(crate) async fn next_or_end(&mut self) -> Option<Value> {
         let read = async {
             let mut line = String::new();
             loop {
                 line.clear();
-                let read = self.lines.read_line(&mut line).await.unwrap();
-                assert!(read > 0, "the stream of events ended");
+                if self.lines.read_line(&mut line).await.unwrap() == 0 {
+                    return None;
+                }
                 if let Some(data) = line.strip_prefix("data: ") {
-                    return serde_json::from_str(data).unwrap();
+                    return Some(serde_json::from_str(data).unwrap());
                 }
             }
         };

@@ -7,6 +7,7 @@
 mod attach;
 mod edge;
 mod edges;
+mod ends;
 mod faults;
 mod http;
 mod lifecycle;
@@ -14,3 +15,4 @@ mod queue;
 mod refusals;
 mod restart;
 mod rig;
+mod tls;

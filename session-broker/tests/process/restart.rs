@@ -4,7 +4,7 @@ use crate::edge::{Edge, Node};
 use crate::http::{Client, PATIENCE};
 use crate::rig::{admin, eventually, id, parsed};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::SessionReport;
+use nearlight_protocol::control::{SessionReport, ToEdge};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,6 +49,15 @@ impl Program {
             listen: at("listen"),
             node_listen: at("node_listen"),
         }
+    }
+
+    /// SIGTERM, and waits for the end.
+    async fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").arg(pid).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap().unwrap()
     }
 
     /// SIGKILL: nothing is flushed, nobody is told.
@@ -204,4 +213,53 @@ async fn keys_cookies_idempotency_and_spent_tickets_outlive_the_broker() {
     spent.refused(401, "ticket-invalid");
     let keys = admin(dir.path(), broker.listen).get("/v1/whoami").await;
     assert_eq!(keys.at("/role"), "admin");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_told_to_stop_lets_go_of_everyone_and_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attached(&dir, &broker, 1).await;
+    let guest = Client::guest(broker.listen).await;
+    let session = id(&guest.create("demo").await);
+    edge.start_next().await;
+    reach(&guest, &session, "ready").await;
+    let mut events = guest.events(&session).await;
+    events.next().await;
+    assert!(broker.terminate().await.success());
+    assert!(matches!(edge.next().await, ToEdge::GoAway { .. }));
+    assert!(edge.next_or_closed().await.is_none());
+    assert!(
+        events.next_or_end().await.is_none(),
+        "its stream of events ended"
+    );
+
+    let broker = Program::start(dir.path()).await;
+    let now = moved(&guest, &broker)
+        .get(&format!("/v1/sessions/{session}"))
+        .await;
+    assert_eq!(now.at("/state/phase"), "ready");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_work_says_which_key() {
+    let run = |args: &'static [&'static str]| async move {
+        let program = env!("CARGO_BIN_EXE_session-broker");
+        let done = Command::new(program).args(args).output().await.unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        (
+            done.status.code(),
+            said,
+            String::from_utf8_lossy(&done.stdout).into_owned(),
+        )
+    };
+    let (code, _, shown) = run(&["--check-config", "--listen", "127.0.0.1:9"]).await;
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("127.0.0.1:9"), "{shown}");
+    let (code, said, _) = run(&["--check-config", "--listen", "0.0.0.0:80"]).await;
+    assert_eq!(code, Some(64));
+    assert!(
+        said.contains("`listen`") && said.contains("tls.cert"),
+        "{said}"
+    );
 }

@@ -12,16 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
-/// The apps of the tests: small needs, short times.
-const APP: &str = r#"
-    id = "demo"
-    title = "Demo"
-    summary = "A demo."
-    picture = "/apps/demo.webp"
-    shelf = "tool"
-    launch = { image = "demo:1", command = ["/demo"] }
-    time = { idle_s = 600, max_s = 3600, grace_s = 120 }
-"#;
+/// The apps of the tests, and their times.
+const APPS: [(&str, &str); 3] = [
+    ("demo", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
+    ("hasty", "{ idle_s = 1, max_s = 3600, grace_s = 1 }"),
+    ("brief", "{ idle_s = 600, max_s = 1, grace_s = 120 }"),
+];
 
 /// A broker in this process.
 pub(crate) struct Rig {
@@ -129,7 +125,20 @@ pub(crate) fn admin(dir: &Path, at: std::net::SocketAddr) -> Client {
 pub(crate) fn parsed(dir: &Path) -> Parsed {
     let apps = dir.join("apps");
     std::fs::create_dir_all(&apps).unwrap();
-    std::fs::write(apps.join("demo.toml"), APP).unwrap();
+    for (name, time) in APPS {
+        let text = format!(
+            r#"
+                id = "{name}"
+                title = "{name}"
+                summary = "For tests."
+                picture = "/apps/{name}.webp"
+                shelf = "tool"
+                launch = {{ image = "demo:1", command = ["/demo"] }}
+                time = {time}
+            "#
+        );
+        std::fs::write(apps.join(format!("{name}.toml")), text).unwrap();
+    }
     let mut parsed = Parsed::load(None).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     (parsed.listen, parsed.node_listen) = (any, any);

@@ -1,0 +1,227 @@
+//! Committing a turn, and acting on what is durable.
+
+use super::driving::log_denied;
+use super::entry::{Entry, label};
+use super::owner::Owner;
+use super::turn::{New, Then, Turn};
+use super::{CreateError, ShownSession};
+use crate::ledger::{Applied, OutboxRow};
+use nearlight_protocol::api::Session;
+use nearlight_protocol::control::ToEdge;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::{MonoTime, U64};
+use nearlight_session::Claim;
+use nearlight_session::lifecycle::{Event, Outcome};
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+
+/// Who created a session, and which one is the answer.
+type Created = (oneshot::Sender<Result<Session, CreateError>>, SessionId);
+
+impl Owner {
+    /// Makes the turn durable, and only then lets anyone see it.
+    pub(super) async fn commit(&mut self, turn: Turn) {
+        let Turn {
+            ops,
+            thens,
+            mut touched,
+            messages,
+            ends,
+            synced,
+        } = turn;
+        let applied = if ops.is_empty() {
+            Vec::new()
+        } else {
+            match self.ledger.write(ops).await {
+                Ok(applied) => applied,
+                Err(error) => {
+                    // Whoever waits for an answer learns that the outcome is not known: the
+                    // senders are dropped here.
+                    drop((thens, ends));
+                    self.recover(&error).await;
+                    return;
+                }
+            }
+        };
+        let now = self.clock.now();
+        let mut replies = Vec::new();
+        // Before this turn's own orders, so that each goes out once and in order.
+        for node in synced {
+            self.resend(&node);
+        }
+        for (applied, then) in applied.into_iter().zip(thens) {
+            self.act(applied, then, now, &mut touched, &mut replies)
+                .await;
+        }
+        if self.queue.revision() != self.told {
+            self.tell_places(now, &mut touched);
+        }
+        for id in touched {
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.publish();
+            }
+        }
+        for (stream, message) in messages {
+            stream.send(message);
+        }
+        for (reply, id) in replies {
+            let shown = self.sessions.get(&id).map(Entry::shown);
+            // A caller that hung up finds its session by listing.
+            let _ = reply.send(shown.ok_or(CreateError::Forgotten));
+        }
+        for (reply, answer) in ends {
+            let _ = reply.send(answer);
+        }
+        if let Some(error) = self.doubt.take() {
+            self.recover(&error).await;
+        }
+    }
+
+    /// Carries out what follows one durable change.
+    async fn act(
+        &mut self,
+        applied: Applied,
+        then: Then,
+        now: MonoTime,
+        touched: &mut BTreeSet<SessionId>,
+        replies: &mut Vec<Created>,
+    ) {
+        match then {
+            Then::Nothing => {}
+            Then::Created(new) => {
+                let New { entry, reply } = *new;
+                let refusal = match applied {
+                    Applied::Replayed { session } => {
+                        replies.push((reply, session));
+                        return;
+                    }
+                    Applied::KeyReused => CreateError::KeyReused,
+                    Applied::QuotaUsedUp => CreateError::Quota,
+                    Applied::Done
+                    | Applied::Ordered { .. }
+                    | Applied::RaceLost
+                    | Applied::TicketSpent
+                    | Applied::Skipped => {
+                        let id = entry.row.id.clone();
+                        replies.push((reply, id.clone()));
+                        touched.insert(id.clone());
+                        self.add_new(id, entry);
+                        return;
+                    }
+                };
+                let _ = reply.send(Err(refusal));
+            }
+            Then::Claimed {
+                session,
+                claim,
+                order,
+            } => match applied {
+                Applied::Ordered { command } => {
+                    self.claimed(&session, claim, OutboxRow { command, ..*order }, now);
+                    touched.insert(session);
+                }
+                Applied::Done
+                | Applied::Replayed { .. }
+                | Applied::KeyReused
+                | Applied::QuotaUsedUp
+                | Applied::RaceLost
+                | Applied::TicketSpent
+                | Applied::Skipped => {
+                    if applied == Applied::RaceLost {
+                        crate::metrics::race_lost();
+                        tracing::debug!(session_id = %session, node_id = %claim.node, "race lost");
+                    }
+                    self.read_back(&claim.node).await;
+                    self.requeue(&session, now);
+                    touched.insert(session);
+                }
+            },
+            Then::Ordered(order) => {
+                if let Applied::Ordered { command } = applied {
+                    self.give(OutboxRow { command, ..*order }, now);
+                }
+            }
+            Then::ReadBack(node) => self.read_back(&node).await,
+        }
+    }
+
+    fn add_new(&mut self, id: SessionId, entry: Entry) {
+        crate::metrics::session_created();
+        tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
+        self.queue.push(id.clone(), entry.row.user.clone());
+        let shown = ShownSession {
+            user: entry.row.user.clone(),
+            view: entry.watch(),
+        };
+        self.directory.show(id.clone(), shown);
+        self.sessions.insert(id, entry);
+        self.placed_in_vain = None;
+    }
+
+    /// Its claim came to nothing: it is next again.
+    fn requeue(&mut self, id: &SessionId, now: MonoTime) {
+        let entry = self.sessions.get(id);
+        if let Some(phase) = entry.map(|e| e.life.phase().clone()) {
+            self.note(id, &phase, now);
+        }
+    }
+
+    /// The ledger holds the claim.
+    fn claimed(&mut self, id: &SessionId, claim: Claim, order: OutboxRow, now: MonoTime) {
+        if let Some(entry) = self.sessions.get_mut(id) {
+            let outcome = entry.life.handle(now, Event::Claimed(claim));
+            if let Outcome::Denied(why) = outcome {
+                log_denied(id, label(entry.life.phase()), why);
+            }
+            let phase = entry.life.phase().clone();
+            self.note(id, &phase, now);
+        }
+        self.give(order, now);
+    }
+
+    /// Keeps an order until it is acked, and sends it if its node is there.
+    fn give(&mut self, order: OutboxRow, now: MonoTime) {
+        let node = order.node.clone();
+        if let Some(stream) = self.fleet.online(&node) {
+            stream.send(command(&order));
+        }
+        self.fleet.change(&node, now, |n| {
+            n.outbox.insert(order.command, order);
+        });
+    }
+
+    /// Sends every order again that the node has not acked.
+    fn resend(&mut self, node: &NodeId) {
+        let Some(stream) = self.fleet.online(node) else {
+            return;
+        };
+        let orders = self
+            .fleet
+            .get(node)
+            .into_iter()
+            .flat_map(|n| n.outbox.values());
+        for order in orders {
+            stream.send(command(order));
+        }
+    }
+
+    async fn read_back(&mut self, node: &NodeId) {
+        match self.ledger.node(node.clone()).await {
+            Ok(Some(row)) => {
+                let now = self.clock.now();
+                self.fleet.set_row(row, now);
+                self.placed_in_vain = None;
+            }
+            Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
+            // Not here: the turn's other changes are still being acted on.
+            Err(error) => self.doubt = Some(error),
+        }
+    }
+}
+
+fn command(order: &OutboxRow) -> ToEdge {
+    ToEdge::Command {
+        command: U64(order.command),
+        order: order.order.clone(),
+    }
+}

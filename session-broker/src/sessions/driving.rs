@@ -1,0 +1,214 @@
+//! Driving sessions: an event into the pure lifecycle, its effects into the turn.
+
+use super::entry::label;
+use super::owner::{Owner, TURN_EVENTS_MAX};
+use super::turn::{Then, Turn};
+use crate::ledger::{Op, OutboxRow};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{Order, ToEdge};
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::lifecycle::{Denied, Effect, Event, Outcome, Phase};
+use nearlight_session::{Claim, Epoch, Lifecycle};
+use std::time::Duration;
+
+/// Durations of ended sessions that the ETA is computed from.
+const DURATIONS_KEPT: usize = 32;
+
+impl Owner {
+    /// Lets a session take an event; `None` if there is no such session.
+    pub(super) fn drive(
+        &mut self,
+        id: &SessionId,
+        event: Event,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) -> Option<Outcome> {
+        let entry = self.sessions.get_mut(id)?;
+        let was_over = entry.life.is_over();
+        let was = label(entry.life.phase());
+        let outcome = entry.life.handle(now, event);
+        let effects = match &outcome {
+            Outcome::Applied(effects) => effects.clone(),
+            Outcome::Ignored(why) => {
+                tracing::debug!(session_id = %id, phase = was, %why, "event ignored");
+                return Some(outcome);
+            }
+            Outcome::Denied(why) => {
+                log_denied(id, was, *why);
+                return Some(outcome);
+            }
+        };
+        let phase = entry.life.phase().clone();
+        if label(&phase) != was {
+            tracing::info!(session_id = %id, app = %entry.row.app.id, from = was,
+                to = label(&phase), "session moved");
+        }
+        if !was_over && entry.life.is_over() {
+            let user = entry.row.user.clone();
+            turn.push(Op::ReturnQuota { user }, Then::Nothing);
+        }
+        for effect in effects {
+            self.carry_out(id, effect, now, turn);
+        }
+        self.note(id, &phase, now);
+        turn.touched.insert(id.clone());
+        Some(outcome)
+    }
+
+    fn carry_out(&mut self, id: &SessionId, effect: Effect, now: MonoTime, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get(id) else {
+            return;
+        };
+        match effect {
+            Effect::Stop { claim, reason } => {
+                push_stop(id, (&claim.node, claim.epoch), reason, now, turn);
+            }
+            Effect::UsageBegins { claim } => {
+                let began = Op::BeginUsage {
+                    session: id.clone(),
+                    user: entry.row.user.clone(),
+                    app: entry.row.app.id.clone(),
+                    claim,
+                    at: now,
+                };
+                turn.push(began, Then::Nothing);
+            }
+            Effect::Release { claim } => {
+                self.fleet.release(&claim, id, now);
+                let session = id.clone();
+                turn.push(
+                    Op::Release {
+                        session,
+                        claim,
+                        at: now,
+                    },
+                    Then::Nothing,
+                );
+            }
+            Effect::Warn {
+                claim,
+                reason,
+                in_s,
+            } => {
+                if let Some(stream) = self.fleet.online(&claim.node) {
+                    let session = id.clone();
+                    let warning = ToEdge::EndingSoon {
+                        session,
+                        reason,
+                        in_s,
+                    };
+                    turn.messages.push((stream.clone(), warning));
+                }
+            }
+            Effect::Publish => {
+                let saved = Op::SavePhase {
+                    session: id.clone(),
+                    phase: entry.life.phase().clone(),
+                    starts_denied: entry.life.starts_denied(),
+                    at: now,
+                };
+                turn.push(saved, Then::Nothing);
+            }
+            Effect::Show => {}
+        }
+    }
+
+    /// Keeps queue, deadlines and the list of ended sessions in step with a session's phase.
+    pub(super) fn note(&mut self, id: &SessionId, phase: &Phase, now: MonoTime) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        match phase {
+            Phase::Queued => self.queue.push_front(id.clone(), entry.row.user.clone()),
+            Phase::Ended { reason, .. } => {
+                self.queue.remove(id);
+                if entry.ended_at.is_none() {
+                    entry.ended_at = Some(now);
+                    self.ended.push_back((now, id.clone()));
+                    crate::metrics::session_ended(*reason);
+                    self.durations
+                        .push_back(now.millis_since(entry.row.created_at));
+                    if self.durations.len() > DURATIONS_KEPT {
+                        self.durations.pop_front();
+                    }
+                }
+            }
+            Phase::Ready { run } => {
+                self.queue.remove(id);
+                if run.ready_at == now {
+                    let took = now.micros_since(entry.row.created_at);
+                    crate::metrics::session_started(Duration::from_micros(took));
+                }
+            }
+            Phase::Placing { .. }
+            | Phase::Starting { .. }
+            | Phase::Playing { .. }
+            | Phase::Detached { .. }
+            | Phase::Ending { .. } => self.queue.remove(id),
+        }
+        if let Some(at) = entry.deadline.take() {
+            self.deadlines.remove(&(at, id.clone()));
+        }
+        entry.deadline = entry.life.next_deadline();
+        if let Some(at) = entry.deadline {
+            self.deadlines.insert((at, id.clone()));
+        }
+    }
+
+    pub(super) fn take_deadlines(&mut self, now: MonoTime, turn: &mut Turn) {
+        for _ in 0..TURN_EVENTS_MAX {
+            let Some((at, id)) = self.deadlines.first().cloned() else {
+                return;
+            };
+            if at > now {
+                return;
+            }
+            self.deadlines.remove(&(at, id.clone()));
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.deadline = None;
+            }
+            self.drive(&id, Event::Tick, now, turn);
+        }
+    }
+}
+
+/// Orders `node` to stop a session that it runs under `epoch`.
+pub(super) fn push_stop(
+    session: &SessionId,
+    (node, epoch): (&NodeId, Epoch),
+    reason: EndReason,
+    now: MonoTime,
+    turn: &mut Turn,
+) {
+    let order = Order::Stop {
+        session: session.clone(),
+        reason,
+    };
+    let row = OutboxRow {
+        command: 0,
+        node: node.clone(),
+        session: session.clone(),
+        epoch,
+        order: order.clone(),
+    };
+    let op = Op::OrderStop {
+        session: session.clone(),
+        node: node.clone(),
+        epoch,
+        order,
+        at: now,
+    };
+    turn.push(op, Then::Ordered(Box::new(row)));
+}
+
+pub(super) fn log_denied(id: &SessionId, phase: &'static str, why: Denied) {
+    tracing::warn!(session_id = %id, phase, %why, "event denied");
+}
+
+/// The lifecycle that a claim leads to, for the row that is written with it.
+pub(super) fn placing(limits: nearlight_session::Limits, claim: &Claim, now: MonoTime) -> Phase {
+    let mut life = Lifecycle::new(limits);
+    life.handle(now, Event::Claimed(claim.clone()));
+    life.phase().clone()
+}
