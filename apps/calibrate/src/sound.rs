@@ -45,10 +45,16 @@ impl Clicker {
         std::thread::Builder::new()
             .name("sound".into())
             .spawn(move || {
+                let mut last = String::new();
                 loop {
                     let error = player.play();
                     player.playing.store(false, Ordering::Relaxed);
-                    crate::complain(&error.context("no sound"));
+                    // The same trouble once a second is told once.
+                    let told = format!("{error:#}");
+                    if told != last {
+                        crate::complain(&error.context("no sound"));
+                        last = told;
+                    }
                     std::thread::sleep(AGAIN);
                 }
             })
