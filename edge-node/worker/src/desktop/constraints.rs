@@ -80,10 +80,11 @@ impl Desktop {
             &focus,
             &self.pointer,
             |constraint| {
-                if let Some(constraint) = &constraint {
-                    if !constraint.is_active() && allows(constraint.region(), location - origin) {
-                        constraint.activate();
-                    }
+                if let Some(constraint) = &constraint
+                    && !constraint.is_active()
+                    && allows(constraint.region(), location - origin)
+                {
+                    constraint.activate();
                 }
                 f(constraint.as_deref().filter(|c| c.is_active()))
             },

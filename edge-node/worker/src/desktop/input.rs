@@ -307,10 +307,10 @@ impl Desktop {
             }
             surface
         });
-        if let Some(surface) = clicked.filter(|s| self.scene.find(s).is_some()) {
-            if keyboard.current_focus().as_ref() != Some(&surface) {
-                keyboard.set_focus(self, Some(surface), SERIAL_COUNTER.next_serial());
-            }
+        if let Some(surface) = clicked.filter(|s| self.scene.find(s).is_some())
+            && keyboard.current_focus().as_ref() != Some(&surface)
+        {
+            keyboard.set_focus(self, Some(surface), SERIAL_COUNTER.next_serial());
         }
     }
 

@@ -33,11 +33,13 @@ pub(crate) fn with_pixels<T>(
     with_buffer_contents(buffer, |pool, pool_len, layout| {
         let rows = rows(pool_len, &layout)?;
         // SAFETY: `pool` is a live mapping of `pool_len` bytes while this closure runs, and `rows`
-        // ends within it. The client may write to it at the same time; `f` only moves bytes and
-        // computes colours from them, no branch or length depends on their values, so a torn read
-        // is a torn picture and nothing else. A fault in the mapping is caught by smithay's SIGBUS
-        // handler, which maps zeros over it.
-        let bytes = unsafe { std::slice::from_raw_parts(pool.add(rows.start), rows.len()) };
+        // starts within it.
+        let first = unsafe { pool.add(rows.start) };
+        // SAFETY: `rows` ends within the mapping. The client may write to it at the same time; `f`
+        // only moves bytes and computes colours from them, no branch or length depends on their
+        // values, so a torn read is a torn picture and nothing else. A fault in the mapping is
+        // caught by smithay's SIGBUS handler, which maps zeros over it.
+        let bytes = unsafe { std::slice::from_raw_parts(first, rows.len()) };
         Ok(f(bytes, layout))
     })?
 }

@@ -147,6 +147,18 @@ impl App {
         self.buffer_in(&file, bytes as i32, width, height)
     }
 
+    /// A buffer that no encoder can make small.
+    pub fn noise(&mut self, mut seed: u32, width: i32, height: i32) -> WlBuffer {
+        let mut bytes = vec![0; (width * height * 4) as usize];
+        for byte in &mut bytes {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (seed >> 24) as u8;
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        self.buffer_in(&file, bytes.len() as i32, width, height)
+    }
+
     pub fn buffer_in(&mut self, file: &File, bytes: i32, width: i32, height: i32) -> WlBuffer {
         let qh = self.qh();
         let pool = self.shm.create_pool(file.as_fd(), bytes, &qh, ());

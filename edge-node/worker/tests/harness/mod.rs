@@ -5,6 +5,8 @@
     dead_code,
     reason = "each test program uses its own part of the harness"
 )]
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![allow(missing_debug_implementations, reason = "nobody prints a harness")]
 #![allow(unreachable_pub, reason = "a module of test programs has no outside")]
 
 pub mod agent;
