@@ -219,6 +219,9 @@ impl Agent {
         {
             tracing::error!("the transport did not shut down");
         }
+        if self.sessions.is_empty() {
+            crate::preflight::remove_run(&self.host.config.run);
+        }
         // Dropping `self` closes the control stream, once everything said on it is sent.
     }
 

@@ -69,6 +69,16 @@ fn make_run(run: &Path) -> Result<(), PreflightError> {
     fs::set_permissions(run, Permissions::from_mode(0o711)).map_err(error)
 }
 
+/// Leaves nothing of the directory of sockets; what somebody else put there stays.
+pub(crate) fn remove_run(run: &Path) {
+    let registry = crate::encoders::registry(run);
+    let plugins = registry.parent().unwrap_or(run);
+    let removed = fs::remove_dir_all(plugins).and_then(|()| fs::remove_dir(run));
+    if let Err(error) = removed {
+        tracing::debug!(run = %run.display(), %error, "the run directory stays");
+    }
+}
+
 /// Each session takes a handful of descriptors; the soft limit of many shells is 1024.
 fn raise_file_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)

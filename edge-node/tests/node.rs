@@ -438,6 +438,7 @@ async fn a_drain_leaves_nothing() {
     assert_eq!(edge.ended(&session).await.0, EndReason::NodeDrained);
     assert_eq!(agent.exited().await, Some(0));
     check_nothing_left(&site).await;
+    assert!(!site.run().exists());
 }
 
 #[tokio::test]

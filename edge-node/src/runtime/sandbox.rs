@@ -309,7 +309,8 @@ impl Runtime for Sandbox {
                 .flatten()
                 .filter(|entry| entry.path().is_dir())
                 .filter_map(|entry| entry.file_name().into_string().ok())
-                .filter(|name| !name.starts_with('.'))
+                // With a dot it is one that is being made.
+                .filter(|name| !name.contains('.'))
                 .map(|name| format!("nearlight/{name}:1"))
                 .collect();
             images.sort();
