@@ -8,6 +8,7 @@
 //!
 //! - [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests, passed on to the transport.
+//! - [`uplink`]: what is said to the broker, and what happens without one.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
 //! replies it makes itself. A session is journalled before it is started and released after nothing
@@ -20,6 +21,7 @@
 //! **What it does not know:** sockets, containers, how a session is started.
 
 mod orders;
+mod uplink;
 mod viewers;
 
 use crate::board::Board;
@@ -38,7 +40,7 @@ use crate::streams::{CounterBoard, Totals};
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, RunningSession, SessionReport, ToEdge};
+use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
@@ -47,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use uplink::Link;
 
 /// Everything that the agent hears.
 #[derive(Debug)]
@@ -127,12 +130,6 @@ struct Live {
     handle: Handle,
     /// `Stop` commands to ack once it is over.
     stops: Vec<U64>,
-}
-
-/// The way to the broker.
-enum Link {
-    Up(mpsc::Sender<FromEdge>),
-    Down { since: Instant },
 }
 
 impl Agent {
@@ -388,81 +385,6 @@ impl Agent {
             // The agent outlives every session, except in a drain that ran out of time.
             let _ = agent.send(Message::Session { session, update }).await;
         });
-    }
-
-    fn introduce(&mut self) {
-        self.say_inventory();
-        let sessions = self
-            .sessions
-            .iter()
-            .map(|(session, live)| RunningSession {
-                session: session.clone(),
-                grant: live.grant.clone(),
-                attached: live.attachment.is_some(),
-                ready: live.ready,
-            })
-            .collect();
-        // The ends first: a session that is not among the running ones would be taken for lost.
-        for message in self.board.ended() {
-            self.say(message);
-        }
-        self.say(FromEdge::Running { sessions });
-        for message in self.board.live() {
-            self.say(message);
-        }
-        if self.draining {
-            self.say(FromEdge::Draining);
-        }
-        if let Some(ready) = self.ready.take() {
-            // Whoever started us may have stopped listening.
-            let _ = ready.send(());
-        }
-    }
-
-    fn say_inventory(&mut self) {
-        let inventory = self.inventory.describe(&self.identity, &self.journal);
-        self.say(FromEdge::Inventory(inventory));
-    }
-
-    fn post(&mut self, session: &SessionId, epoch: U64, event: SessionReport) {
-        let message = self.board.post(session, epoch, event);
-        self.say(message);
-    }
-
-    /// Says something if a stream is up. One that does not keep up is dropped: the next one begins
-    /// with the newest state of everything.
-    fn say(&mut self, message: FromEdge) {
-        let Link::Up(out) = &self.link else { return };
-        match out.try_send(message) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                tracing::warn!("the control stream is behind; closing it");
-                self.link_down();
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => self.link_down(),
-        }
-    }
-
-    fn link_down(&mut self) {
-        if matches!(self.link, Link::Up(_)) {
-            self.link = Link::Down {
-                since: Instant::now(),
-            };
-            meters::control_attached(false);
-        }
-    }
-
-    fn give_up_on_broker(&mut self) {
-        tracing::warn!(
-            grace_s = self.grace.as_secs(),
-            sessions = self.sessions.len(),
-            "no broker for the grace time; ending all sessions"
-        );
-        self.stop_all(EndReason::NodeLost);
-        // Begins anew: sessions that are adopted or started later have a grace time of their own.
-        self.link = Link::Down {
-            since: Instant::now(),
-        };
     }
 
     fn stop_all(&mut self, reason: EndReason) {

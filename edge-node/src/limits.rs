@@ -8,9 +8,10 @@ use std::time::Duration;
 pub(crate) const AGENT_INBOX_MAX: usize = 1024;
 /// Events that wait for one session's task.
 pub(crate) const SESSION_INBOX_MAX: usize = 64;
-/// Messages that wait for the control stream. Past it the stream is closed and dialled again: what
-/// counts is kept as the newest state and is sent afresh.
-pub(crate) const CONTROL_OUT_MAX: usize = 256;
+/// Messages that wait for the control stream. An introduction is one of them for each ended session
+/// that is kept and up to two for each slot, and must fit. Past it the stream is closed and dialled
+/// again: what counts is kept as the newest state and is said afresh.
+pub(crate) const CONTROL_OUT_MAX: usize = 1024;
 /// Ended sessions whose report is kept for a broker that asks again.
 pub(crate) const ENDED_KEPT_MAX: usize = 256;
 

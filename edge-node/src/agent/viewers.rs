@@ -1,6 +1,7 @@
 //! Viewers: WHEP requests that the broker relays, and warnings that go to the browser.
 
-use super::{Agent, Link};
+use super::Agent;
+use super::uplink::Link;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{FromEdge, WhepAction, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{RequestId, SessionId};
