@@ -169,6 +169,7 @@ impl Owner {
     /// The ledger holds the claim.
     fn claimed(&mut self, id: &SessionId, claim: Claim, order: OutboxRow, now: MonoTime) {
         if let Some(entry) = self.sessions.get_mut(id) {
+            entry.placed_at = now;
             let outcome = entry.life.handle(now, Event::Claimed(claim));
             if let Outcome::Denied(why) = outcome {
                 log_denied(id, label(entry.life.phase()), why);

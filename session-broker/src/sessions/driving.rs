@@ -127,8 +127,7 @@ impl Owner {
                     entry.ended_at = Some(now);
                     self.ended.push_back((now, id.clone()));
                     crate::metrics::session_ended(*reason);
-                    self.durations
-                        .push_back(now.millis_since(entry.row.created_at));
+                    self.durations.push_back(now.millis_since(entry.placed_at));
                     if self.durations.len() > DURATIONS_KEPT {
                         self.durations.pop_front();
                     }

@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) deadline: Option<MonoTime>,
     /// When it ended or was found ended.
     pub(super) ended_at: Option<MonoTime>,
+    /// Since when it has its slot; of one that was loaded, since when it is there.
+    pub(super) placed_at: MonoTime,
     /// Its place in the queue.
     pub(super) place: Place,
     view: watch::Sender<Session>,
@@ -39,6 +41,7 @@ impl Entry {
         };
         let view = watch::Sender::new(view(&row, &life, place));
         Self {
+            placed_at: row.created_at,
             row,
             life,
             deadline: None,

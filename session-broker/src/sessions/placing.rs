@@ -166,7 +166,7 @@ impl Owner {
                     | Phase::Ended { .. } => None,
                 };
                 Occupied {
-                    age_ms: now.millis_since(entry.row.created_at),
+                    age_ms: now.millis_since(entry.placed_at),
                     ends_in_ms: certain.map(|at| at.millis_since(now)),
                 }
             })

@@ -89,3 +89,59 @@ async fn an_end_that_fails_changes_nothing() {
 async fn an_end_that_fails_but_is_applied_is_carried_out() {
     an_end_meets(Fault::FailsButApplied).await;
 }
+
+/// The claim is made with the create, and meets `fault`.
+async fn a_claim_meets(fault: Fault) {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let node = edge.node.clone();
+    let guest = rig.guest().await;
+    rig.faults.arm(fault);
+    create(&guest, "k").await.refused(500, "internal");
+    while edge.next_or_closed().await.is_some() {}
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    rig.online(&node).await;
+    let session = crate::rig::id(&create(&guest, "k").await);
+    let started = edge.start_next().await;
+    assert_eq!(started.start.session.to_string(), session);
+    assert_eq!(started.grant.epoch.0, 1, "{fault:?}: claimed once");
+    let free = guest.get("/v1/nodes").await.at("/nodes/0/slots_free");
+    assert_eq!(free, "0", "{fault:?}");
+}
+
+#[tokio::test]
+async fn i3_a_claim_that_fails_is_made_by_asking_again() {
+    a_claim_meets(Fault::Fails).await;
+}
+
+#[tokio::test]
+async fn i3_a_claim_that_fails_but_is_applied_is_carried_out_once() {
+    a_claim_meets(Fault::FailsButApplied).await;
+}
+
+#[tokio::test]
+async fn a_ticket_whose_use_may_have_been_written_opens_nothing() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let guest = rig.guest().await;
+    let session = crate::rig::id(&guest.create("demo").await);
+    edge.start_next().await;
+    let path = format!("/v1/sessions/{session}");
+    eventually("ready", || async {
+        guest.get(&path).await.at("/state/phase") == "ready"
+    })
+    .await;
+    let ticket = guest
+        .post_json(&format!("{path}/tickets"), &json!({}))
+        .await
+        .at("/ticket");
+    let viewer = rig
+        .nobody()
+        .with("authorization", &format!("Bearer {ticket}"));
+    let sdp = [("content-type", "application/sdp")];
+    let whep = format!("{path}/whep");
+    let offer = || viewer.request("POST", &whep, &sdp, "v=0\r\n");
+    rig.faults.arm(Fault::FailsButApplied);
+    offer().await.refused(500, "internal");
+    offer().await.refused(401, "ticket-invalid");
+}
