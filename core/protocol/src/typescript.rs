@@ -1,6 +1,11 @@
 //! Writes `client-web/src/wire/` from the types here. `make generate` runs it with
 //! `NEARLIGHT_GENERATE=1`; otherwise it asserts that the files are up to date.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test that keeps files of client-web true must read and write them"
+)]
+
 use crate::{api, app, id, keycode, limits, notice, problem};
 use std::fmt::Write as _;
 use ts_rs::TS;

@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
+#[allow(clippy::too_many_lines, reason = "one sample of each kind, as data")]
 fn samples() -> Vec<(&'static str, Packet)> {
     let at = |seq, client_us, event| Packet {
         seq,
