@@ -1,7 +1,7 @@
 /** What a page shows and plays, whatever browser it is in. */
 
 import { BARCODE, decode, decodeAll, type Reading } from "./calibrate.js";
-import type { FrameMark, Grid, Loudness, SeenFrame } from "./probe.js";
+import type { FrameMark, Grid, Loudness, Pong, SeenFrame } from "./probe.js";
 import type { Notice } from "../../../client-web/src/wire/types.js";
 import { until, type Patience } from "./until.js";
 
@@ -79,6 +79,10 @@ export class Picture {
 
   marks(): Promise<FrameMark[]> {
     return this.page.evaluate(() => nearlightProbe.marks, undefined);
+  }
+
+  pongs(): Promise<Pong[]> {
+    return this.page.evaluate(() => nearlightProbe.pongs, undefined);
   }
 
   notices(): Promise<Notice[]> {

@@ -98,16 +98,29 @@ export class Player {
     await this.enter();
   }
 
-  /** Gives the page the gesture that it asks for, if it asks, and waits for the picture. */
+  /** Waits until the page says that it plays, and shows the picture. */
   async enter(): Promise<void> {
-    const play = this.page.getByRole("button", { name: /^(play|click to play|continue)/i });
-    await until("a picture or a Play button", async () => (await play.isVisible()) || this.hasPicture(), { within_ms: 90_000 });
-    if (await play.isVisible()) await play.click();
+    await this.phase("playing");
     await this.picture.isShown();
   }
 
-  private hasPicture(): Promise<boolean> {
-    return this.page.evaluate(() => (document.querySelector("video")?.videoWidth ?? 0) > 0);
+  /** Waits until the page is in `wanted`: client-web tells its phase as `data-phase` of the document element. */
+  async phase(wanted: string, patience: Patience = {}): Promise<void> {
+    const told = (): Promise<DOMStringMap> => this.page.evaluate(() => ({ ...document.documentElement.dataset }));
+    await until(
+      `the page to be ${wanted}`,
+      async () => {
+        const { phase, reason } = await told();
+        if (phase !== wanted && (phase === "ended" || phase === "refused")) throw new Hopeless(`the page is ${phase}: ${reason}`);
+        return phase === wanted;
+      },
+      { within_ms: 90_000, instead: told, ...patience },
+    );
+  }
+
+  /** The reason that the page tells with its phase. */
+  reason(): Promise<string | undefined> {
+    return this.page.evaluate(() => document.documentElement.dataset["reason"]);
   }
 
   /** The centre of the picture on the page, in CSS pixels. */

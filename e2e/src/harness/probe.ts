@@ -19,6 +19,16 @@ export interface FrameMark {
   input_us: number;
 }
 
+/** One answer to a ping of the page's, which tells how the two clocks stand. */
+export interface Pong {
+  /** The page's clock when it asked, microseconds. */
+  client_us: number;
+  /** The node's clock when it answered, microseconds. */
+  host_us: number;
+  /** The page's clock when the answer came, microseconds. */
+  back_us: number;
+}
+
 /** One frame that the video element presented. */
 export interface SeenFrame {
   /** `performance.now()` of the callback. */
@@ -54,6 +64,7 @@ export interface Probe {
   peers: RTCPeerConnection[];
   channels: Map<string, RTCDataChannel>;
   marks: FrameMark[];
+  pongs: Pong[];
   notices: Notice[];
   frames: SeenFrame[];
   /** Reads `grid` in every presented frame from now on. Its first row must have both colours. */
@@ -127,6 +138,7 @@ export function installProbe(): void {
     peers: [],
     channels: new Map(),
     marks: [],
+    pongs: [],
     notices: [],
     frames: [],
 
@@ -191,8 +203,13 @@ export function installProbe(): void {
 
   const readMark = (buffer: ArrayBuffer): void => {
     const view = new DataView(buffer);
-    if (view.byteLength !== 42 || view.getUint8(0) !== 1 || view.getUint8(1) !== 0x82) return;
     const time = (at: number): number => Number(view.getBigUint64(at, true));
+    if (view.byteLength === 18 && view.getUint8(0) === 1 && view.getUint8(1) === 0x81) {
+      probe.pongs.push({ client_us: time(2), host_us: time(10), back_us: performance.now() * 1000 });
+      if (probe.pongs.length > NOTICES_MAX) probe.pongs.splice(0, NOTICES_MAX / 2);
+      return;
+    }
+    if (view.byteLength !== 42 || view.getUint8(0) !== 1 || view.getUint8(1) !== 0x82) return;
     probe.marks.push({
       rtp: view.getUint32(2, true),
       frame: view.getUint32(6, true),

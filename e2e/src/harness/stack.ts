@@ -3,8 +3,8 @@
  * own. Whoever brings it up takes it down, and taking it down proves that nothing is left.
  */
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +30,8 @@ export interface StackOptions {
   /** How the node runs apps. `docker` and `sandbox` insist; `auto` is what a stranger gets. */
   runtime?: "docker" | "sandbox" | "auto";
   env?: Record<string, string>;
+  /** Apps to have root file systems of, for the sandbox. They are made once and shared by all data directories. */
+  roots?: string[];
 }
 
 export class Stack {
@@ -57,12 +59,13 @@ export class Stack {
     }
     mkdirSync(ARTEFACTS, { recursive: true });
     const data = mkdtempSync(join(tmpdir(), "nearlight-e2e-"));
+    if (options.roots) makeRoots(data, options.roots);
     const [rtcPort, adminPort, listenPort] = [await freeUdpPort(), await freeTcpPort(), await freeTcpPort()];
     const config = writeConfig(data, adminPort, options);
     const log = join(ARTEFACTS, `${options.name}.log`);
     const child = spawn(
       program,
-      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config],
+      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config, "--apps", join(ROOT, "e2e/apps")],
       { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.env } },
     );
     const stack = new Stack(options, data, rtcPort, adminPort, child, log);
@@ -114,7 +117,7 @@ export class Stack {
   /** What the edge node says of its sessions, to its operator. */
   async edgeSessions(): Promise<EdgeSession[]> {
     const answer = await fetch(`${this.admin}/sessions`, { signal: AbortSignal.timeout(10_000) });
-    const { sessions } = (await answer.json()) as { sessions: EdgeSession[] };
+    const sessions = (await answer.json()) as EdgeSession[];
     for (const { session } of sessions) this.seenSessions.add(session);
     return sessions;
   }
@@ -185,6 +188,7 @@ export interface EdgeSession {
     encoded: number;
     dropped: Record<string, number>;
     in_flight: number;
+    repeated: number;
     injected: Record<string, number>;
     audio_packets: number;
     audio_underrun_ms: number;
@@ -207,15 +211,35 @@ export interface EdgeSession {
   } | null;
 }
 
-/** The catalogue of the tests is the built-in one and e2e/apps. */
+function makeRoots(data: string, apps: readonly string[]): void {
+  const shared = join(ARTEFACTS, "sandbox");
+  const images = join(ROOT, "scripts/images.sh");
+  execFileSync(images, ["sandbox", "--data", shared, ...apps], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  mkdirSync(join(data, "edge"), { mode: 0o700 });
+  symlinkSync(join(shared, "rootfs"), join(data, "edge/rootfs"));
+}
+
+/** Room for what the tests start at once: what they claim is little, and none of it is a promise to a player. */
 function writeConfig(data: string, adminPort: number, options: StackOptions): string {
-  const apps = join(data, "apps");
-  cpSync(join(ROOT, "configs/apps"), apps, { recursive: true });
-  cpSync(join(ROOT, "e2e/apps"), apps, { recursive: true });
   const config = join(data, "up.toml");
-  writeFileSync(
-    config,
-    [`[broker]`, `apps = "${apps}"`, `[edge]`, `admin = "127.0.0.1:${adminPort}"`, `runtime = "${options.runtime ?? "auto"}"`, ""].join("\n"),
-  );
+  const lines = [
+    "[edge-node.admin]",
+    `listen = "127.0.0.1:${adminPort}"`,
+    "[edge-node.runtime]",
+    `kind = "${options.runtime ?? "auto"}"`,
+    "[edge-node.slots]",
+    "count = 6",
+    "cpu_milli = 8000",
+    "mem_mib = 8192",
+    // The tests look many times a second, and all from one address.
+    "[session-broker.limits]",
+    "requests_per_s = 1000",
+    "requests_burst = 2000",
+    "creates_per_min = 1000",
+    "creates_burst = 1000",
+    "guests_per_min = 1000",
+    "guests_burst = 1000",
+  ];
+  writeFileSync(config, `${lines.join("\n")}\n`);
   return config;
 }
