@@ -74,13 +74,13 @@ impl Hostile {
         queue: &mut EventQueue<Window>,
         window: &mut Window,
     ) -> Result<Option<ExitCode>> {
-        let mut attacker = Attacker::new(globals, queue, window)?;
         let step: fn(&mut Attacker) -> Result<()> = match self {
             Self::TruncatedShm => Attacker::truncate,
             Self::Surfaces => Attacker::add_surfaces,
             Self::GiantBuffers => Attacker::add_giant,
             Self::PulseGarbage | Self::PulseNeverReads => return Ok(None),
         };
+        let mut attacker = Attacker::new(globals, queue, window)?;
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let step = step(&mut attacker).and_then(|()| {

@@ -262,8 +262,13 @@ impl Reactor {
             return;
         };
         if let Leaving::Refused(refusal) = leaving {
-            tracing::warn!(client = id.0, %refusal, "sound client cut off");
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            let refused = self.shared.refused.fetch_add(1, Ordering::Relaxed) + 1;
+            // A program that comes back again and again does not fill the disk with it.
+            if refused.is_power_of_two() {
+                tracing::warn!(client = id.0, refused, %refusal, "sound client cut off");
+            } else {
+                tracing::debug!(client = id.0, refused, %refusal, "sound client cut off");
+            }
         }
         // Closing the socket takes it off the poll as well.
         let _ = self.poll.registry().deregister(&mut socket.stream);
