@@ -29,7 +29,7 @@ export class Player {
     await context.addInitScript(installProbe);
     const player = new Player(stack, context, await context.newPage());
     await player.page.goto("/");
-    await player.page.getByRole("heading").first().waitFor();
+    await until("the lobby to have made a guest", async () => (await context.cookies()).some(({ name }) => name === "nearlight_guest"));
     return player;
   }
 

@@ -128,6 +128,14 @@ export class Stack {
     return found;
   }
 
+  /** The session, once its totals, which come once a second, know of its `count`th attachment. */
+  async attached(id: string, count = 1): Promise<EdgeSession> {
+    return until(`attachment ${count} of ${id} to be counted`, async () => {
+      const session = await this.edgeSession(id);
+      return (session.transport?.attachments ?? 0) >= count && session;
+    });
+  }
+
   /** The edge node's metrics, as text. */
   async edgeMetrics(): Promise<string> {
     return (await fetch(`${this.admin}/metrics`, { signal: AbortSignal.timeout(10_000) })).text();
