@@ -61,12 +61,23 @@ fn main() -> Result<()> {
     };
     println!("| sender | sessions | CPU per session, % of a core | packets received per s |");
     println!("|---|---|---|---|");
-    ours("this loop, UDP segmentation", &plan, |config, events| {
-        nearlight_transport::start(config, events)
-    })?;
-    ours("this loop, sendmmsg", &plan, |config, events| {
-        nearlight_transport::start_unsegmented(config, events)
-    })?;
+    let segmented = |config, events: Events| nearlight_transport::start(config, events);
+    let plain = |config, events: Events| nearlight_transport::start_unsegmented(config, events);
+    let full = "a mark a frame on a data channel";
+    ours(
+        &format!("this loop, segmented, {full}"),
+        &plan,
+        Wish::H264,
+        segmented,
+    )?;
+    ours(
+        &format!("this loop, sendmmsg, {full}"),
+        &plan,
+        Wish::H264,
+        plain,
+    )?;
+    ours("this loop, segmented", &plan, Wish::NoChannels, segmented)?;
+    ours("this loop, sendmmsg", &plan, Wish::NoChannels, plain)?;
     theirs("crate webrtc, tokio", &plan)
 }
 
@@ -126,6 +137,7 @@ type Events = Box<dyn FnMut(Event) + Send>;
 fn ours(
     label: &str,
     plan: &Plan,
+    wish: Wish,
     start: impl FnOnce(Config, Events) -> Result<Handle, StartError>,
 ) -> Result<()> {
     let config = Config::on("127.0.0.1:0".parse()?);
@@ -136,7 +148,7 @@ fn ours(
     let mut viewers: Vec<Viewer> = Vec::new();
     for number in 1..=plan.sessions {
         let worker = node.add_session(number);
-        let mut viewer = Viewer::new(Wish::H264);
+        let mut viewer = Viewer::new(wish);
         let answer = node.answer(number, number, &viewer.offer, false);
         viewer.connect(&answer);
         node.wait_attached(number);
@@ -190,7 +202,7 @@ fn theirs(label: &str, plan: &Plan) -> Result<()> {
     let mut senders = Vec::new();
     let mut viewers = Vec::new();
     for _ in 0..plan.sessions {
-        let mut viewer = Viewer::new(Wish::H264);
+        let mut viewer = Viewer::new(Wish::NoChannels);
         let offer = viewer.offer.clone();
         let made = runtime.spawn(sender(offer));
         let (mut sender, answer) = runtime.block_on(made)??;

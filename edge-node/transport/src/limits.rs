@@ -77,5 +77,8 @@ pub(crate) const GATHER_INTERVAL: Duration = Duration::from_secs(15);
 pub(crate) const GATHER_RETRY: Duration = Duration::from_millis(250);
 /// How long an offer waits for the first reflexive address.
 pub(crate) const GATHER_DEADLINE: Duration = Duration::from_secs(1);
-/// Offers that wait for the first reflexive address.
+/// How long an offer waits for a viewer that holds the session to go: a page that is reloaded offers
+/// some milliseconds before its old connection has been closed.
+pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_millis(500);
+/// Offers that wait for either.
 pub(crate) const OFFERS_WAITING_MAX: usize = 64;

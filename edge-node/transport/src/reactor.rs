@@ -180,6 +180,8 @@ impl Reactor {
         while let Some(key) = self.touched.pop_first() {
             self.settle(key, Instant::now());
         }
+        // Last, for what was just settled may have freed a session.
+        self.answer_waiting(Instant::now());
     }
 
     /// Notes what the poll said; says whether packets can be sent again.
@@ -292,7 +294,6 @@ impl Reactor {
             self.tell_worker(key, &ToWorker::KeyFrame);
         }
         self.ask_stun(now);
-        self.answer_waiting(now);
         self.partings
             .retain_mut(|(link, until)| link.flush().is_ok() && !link.is_flushed() && *until > now);
         if self.next_tick <= now {

@@ -62,10 +62,14 @@ impl Channels {
         true
     }
 
-    pub(crate) fn closed(&mut self, id: RTCDataChannelId) {
+    /// Notes that a channel closed. `true`: the viewer has left. A browser closes its channels, with
+    /// an SCTP abort, when its page goes away, and says nothing else.
+    pub(crate) fn closed(&mut self, id: RTCDataChannelId) -> bool {
+        let left = self.control.open && id == self.control.id;
         for channel in [&mut self.motion, &mut self.control] {
             channel.open &= channel.id != id;
         }
+        left
     }
 
     /// Sends a mark, or skips it; says whether it was sent.

@@ -172,11 +172,16 @@ impl Attachment {
                 }
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
-                if let Some(channels) = &mut self.channels {
-                    channels.closed(*id);
-                }
+                let left = self.channels.as_mut().is_some_and(|c| c.closed(*id));
+                self.leave_if(now, left);
             }
             _ => {}
+        }
+    }
+
+    fn leave_if(&mut self, now: Instant, left: bool) {
+        if left {
+            self.leave(now, None);
         }
     }
 

@@ -1,19 +1,19 @@
 //! WHEP: an offer is answered, candidates are added, an attachment is deleted.
 //!
-//! Behind NAT the first offers wait for our address outside, at most [`GATHER_DEADLINE`]; then they
-//! are answered with what is known.
+//! An offer may have to wait a moment: behind NAT for our address outside, and for a viewer that is
+//! just leaving. When the moment is over it is answered with what is known.
 
 use super::{Reactor, Viewer, viewers::guard};
 use crate::attachment::Attachment;
 use crate::handle::Reply;
-use crate::limits::{GATHER_DEADLINE, OFFERS_WAITING_MAX};
+use crate::limits::{GATHER_DEADLINE, OFFERS_WAITING_MAX, RELEASE_DEADLINE};
 use crate::net::candidates;
 use crate::sdp::offer::Offer;
 use crate::sdp::{answer, fragment};
 use nearlight_protocol::control::{WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::notice::{DetachReason, Notice};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A POST.
 pub(super) struct Request {
@@ -24,10 +24,20 @@ pub(super) struct Request {
     pub(super) reply: Reply,
 }
 
-/// A POST that waits for our address outside the NAT.
+/// A POST that waits.
 pub(super) struct Waiting {
     request: Request,
+    what: Wait,
     pub(super) until: Instant,
+}
+
+/// What a POST waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Our address outside the NAT.
+    Address,
+    /// The viewer that holds the session.
+    Release,
 }
 
 fn refused(reason: WhepRefusal, detail: impl Into<String>) -> WhepResult {
@@ -44,27 +54,49 @@ fn unknown_session() -> WhepResult {
 impl Reactor {
     pub(super) fn offer(&mut self, request: Request) {
         let now = Instant::now();
-        let known = !self.gatherer.is_used() || self.gatherer.mapped(now).is_some();
-        if known || self.waiting_offers.len() >= OFFERS_WAITING_MAX {
-            self.answer(request, now);
-        } else {
-            let until = now + GATHER_DEADLINE;
-            self.waiting_offers.push(Waiting { request, until });
+        match self.obstacle(&request, now) {
+            Some((what, patience)) if self.waiting_offers.len() < OFFERS_WAITING_MAX => {
+                let until = now + patience;
+                self.waiting_offers.push(Waiting {
+                    request,
+                    what,
+                    until,
+                });
+            }
+            Some(_) | None => self.answer(request, now),
         }
+    }
+
+    /// What an offer had better wait for, and for how long.
+    fn obstacle(&self, request: &Request, now: Instant) -> Option<(Wait, Duration)> {
+        if self.gatherer.is_used() && self.gatherer.mapped(now).is_none() {
+            return Some((Wait::Address, GATHER_DEADLINE));
+        }
+        self.is_held(request, now)
+            .then_some((Wait::Release, RELEASE_DEADLINE))
+    }
+
+    /// Whether another viewer holds the session and may keep it.
+    fn is_held(&self, request: &Request, now: Instant) -> bool {
+        let key = self.by_id.get(&request.session);
+        let session = key.and_then(|key| self.sessions.get(key));
+        let current = session.and_then(|session| session.current);
+        let viewer = current.and_then(|current| self.viewers.get(&current));
+        viewer.is_some_and(|viewer| {
+            let same = *viewer.attachment.id() == request.attachment;
+            !request.take_over && !same && !viewer.attachment.is_replaceable(now)
+        })
     }
 
     /// Answers the offers that need not wait any longer.
     pub(super) fn answer_waiting(&mut self, now: Instant) {
-        if self.waiting_offers.is_empty() {
-            return;
-        }
-        let known = self.gatherer.mapped(now).is_some();
-        let waiting = std::mem::take(&mut self.waiting_offers);
-        for offer in waiting {
-            if known || offer.until <= now {
-                self.answer(offer.request, now);
-            } else {
+        for offer in std::mem::take(&mut self.waiting_offers) {
+            let obstacle = self.obstacle(&offer.request, now);
+            let still = obstacle.is_some_and(|(what, _)| what == offer.what);
+            if still && offer.until > now {
                 self.waiting_offers.push(offer);
+            } else {
+                self.answer(offer.request, now);
             }
         }
     }
@@ -86,51 +118,37 @@ impl Reactor {
     }
 
     fn answer(&mut self, request: Request, now: Instant) {
-        let Request {
-            session,
-            attachment,
-            sdp,
-            take_over,
-            reply,
-        } = request;
-        let result = match self.attach(&session, attachment, &sdp, take_over, now) {
+        let result = match self.attach(&request, now) {
             Ok(sdp) => WhepResult::Answer { sdp },
             Err(refusal) => refusal,
         };
         if let WhepResult::Refused { reason, detail } = &result {
+            let session = &request.session;
             tracing::info!(session_id = %session, ?reason, %detail, "an offer is refused");
         }
-        reply(result);
+        (request.reply)(result);
     }
 
-    fn attach(
-        &mut self,
-        id: &SessionId,
-        attachment: AttachmentId,
-        sdp: &str,
-        take_over: bool,
-        now: Instant,
-    ) -> Result<String, WhepResult> {
-        let key = self.by_id.get(id).copied().ok_or_else(unknown_session)?;
+    fn attach(&mut self, request: &Request, now: Instant) -> Result<String, WhepResult> {
+        let key = self.by_id.get(&request.session).copied();
+        let key = key.ok_or_else(unknown_session)?;
         let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
         if session.encoders.is_empty() || !session.shows_picture || session.link.is_none() {
             let detail = "the session shows no picture yet; follow its events and try again";
             return Err(refused(WhepRefusal::NotReady, detail));
         }
-        let current = session.current;
-        if let Some(viewer) = current.and_then(|current| self.viewers.get(&current)) {
-            let same = *viewer.attachment.id() == attachment;
-            if !take_over && !same && !viewer.attachment.is_replaceable(now) {
-                let detail = "the session is attached elsewhere; ask to take it over";
-                return Err(refused(WhepRefusal::AttachedElsewhere, detail));
-            }
+        if self.is_held(request, now) {
+            let detail = "the session is attached elsewhere; ask to take it over";
+            return Err(refused(WhepRefusal::AttachedElsewhere, detail));
         }
+        let current = session.current;
         let invalid = |detail: String| refused(WhepRefusal::InvalidOffer, detail);
         let encoders = session.encoders.as_slice();
-        let offer = Offer::read(sdp, encoders).map_err(|error| invalid(error.to_string()))?;
+        let offer =
+            Offer::read(&request.sdp, encoders).map_err(|error| invalid(error.to_string()))?;
         // The new one is built before the old one goes: a bad offer costs nobody the session.
-        let context = &self.context;
-        let built = guard(|| Attachment::answer(context, attachment, &offer, now));
+        let (context, id) = (&self.context, request.attachment.clone());
+        let built = guard(|| Attachment::answer(context, id, &offer, now));
         let (attachment, rtc_answer) = match built {
             Some(Ok(built)) => built,
             Some(Err(error)) => return Err(invalid(format!("the offer cannot work: {error}"))),

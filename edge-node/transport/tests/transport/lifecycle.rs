@@ -101,6 +101,17 @@ fn a_silent_viewer_is_given_up() {
 }
 
 #[test]
+fn a_viewer_that_closes_its_page_frees_the_session_at_once() {
+    let node = Node::start();
+    let _worker = node.add_session(1);
+    let mut viewer = attached(&node, 1, false);
+    viewer.wait_open();
+    viewer.close();
+    // No take-over, and no waiting for its silence: this offer is taken at the first attempt.
+    attached(&node, 2, false);
+}
+
+#[test]
 fn delete_detaches_at_once_and_only_once() {
     let node = Node::start();
     let worker = node.add_session(1);
