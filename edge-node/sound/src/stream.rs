@@ -13,7 +13,9 @@
 //!
 //! Flush and prebuf lead to Prebuffering from anywhere; a corked stream stays where it is.
 //! The client writes what it is asked for: [`Signal::Request`] keeps the queue and the bytes that
-//! are on their way at `target_length`. A stream that runs dry plays silence and stands still: its
+//! are on their way at `target_length`, plus a cushion that grows when the client was too slow for
+//! that and shrinks again while all goes well, so that a busy machine costs latency rather than
+//! sound. A stream that runs dry plays silence and stands still: its
 //! read index never passes its write index, so nothing that comes late is thrown away (the
 //! original server drops it where `prebuf` is 0).
 //!
@@ -32,6 +34,12 @@ use std::collections::VecDeque;
 const GAIN_MAX: f32 = 16.0;
 /// A stream that is dry for longer has nothing to play; that is no underrun.
 const DRY_US_MAX: u64 = 1_000_000;
+
+/// By how much the queue grows when it ran dry, and at most; after so long without, it shrinks by
+/// as much.
+const CUSHION_US: u64 = 10_000;
+const CUSHION_US_MAX: u64 = 60_000;
+const CUSHION_EASES_US: u64 = 10_000_000;
 
 /// What the client is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +107,9 @@ pub(crate) struct Stream {
     underrun_for: u64,
     /// For how long it has been dry, if it ran dry.
     dry_us: Option<u64>,
+    /// What is queued beyond the target, and for how long that was enough.
+    cushion_us: u64,
+    smooth_us: u64,
 }
 
 impl Stream {
@@ -118,6 +129,8 @@ impl Stream {
             playing_for: 0,
             underrun_for: 0,
             dry_us: None,
+            cushion_us: 0,
+            smooth_us: 0,
             setup,
         }
     }
@@ -187,8 +200,12 @@ impl Stream {
             glitch_ms = if dry <= DRY_US_MAX { dry / 1_000 } else { 0 };
         }
         let missing = self.play(out, scratch);
-        if missing > 0 && self.phase == Phase::Playing {
-            self.ran_dry(missing, signals);
+        if self.phase == Phase::Playing {
+            if missing > 0 {
+                self.ran_dry(missing, signals);
+            } else {
+                self.ran_smoothly(tick_us);
+            }
         }
         self.request(signals);
         glitch_ms
@@ -329,10 +346,20 @@ impl Stream {
         self.playing_for = 0;
         if self.dry_us.is_none() {
             signals.push(Signal::Underflow(self.read_index));
+            self.cushion_us = (self.cushion_us + CUSHION_US).min(CUSHION_US_MAX);
+            self.smooth_us = 0;
         }
         self.dry_us = Some(self.dry_us.unwrap_or(0) + missing_us);
         if self.prebuf() > 0 {
             self.phase = Phase::Prebuffering;
+        }
+    }
+
+    fn ran_smoothly(&mut self, tick_us: u64) {
+        self.smooth_us += tick_us;
+        if self.smooth_us >= CUSHION_EASES_US {
+            self.smooth_us = 0;
+            self.cushion_us = self.cushion_us.saturating_sub(CUSHION_US);
         }
     }
 
@@ -355,7 +382,9 @@ impl Stream {
     fn request(&mut self, signals: &mut Vec<Signal>) {
         let attr = &self.setup.attr;
         let there = self.queue.len() + self.awaited;
-        let missing = (attr.target_length as usize).saturating_sub(there);
+        let cushion = buffer::us_to_bytes(self.cushion_us, &self.setup.spec);
+        let target = (attr.target_length + cushion).min(attr.max_length);
+        let missing = (target as usize).saturating_sub(there);
         let missing = missing - missing % self.frame_bytes();
         if missing > 0 && missing >= attr.minimum_request_length as usize {
             self.awaited += missing;

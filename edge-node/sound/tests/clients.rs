@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A queue so long that a busy machine's players are never late.
+const QUEUE: &str = "--latency-msec=500";
+
 struct Bench {
     server: SoundServer,
     path: PathBuf,
@@ -146,6 +149,7 @@ fn pacat(format: &str, rate: u32, channels: u32, encode: impl Fn(f64) -> Vec<u8>
     let rate_arg = format!("--rate={rate}");
     let channels_arg = format!("--channels={channels}");
     let args = [
+        QUEUE,
         "--raw",
         "--playback",
         &format,
@@ -205,7 +209,7 @@ fn paplay_plays_a_wav_file() {
         .flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes())
         .collect();
     let file = bench.file("tone.wav", &wav(22_050, &samples));
-    let player = bench.client("paplay", &[&file]).spawn();
+    let player = bench.client("paplay", &[QUEUE, &file]).spawn();
     let heard = bench.heard(player.expect("pulseaudio-utils is installed"));
     assert!(share(sounding(&heard), 440.0) > 0.99);
     assert_eq!(bench.server.counters().refused, 0);

@@ -86,16 +86,52 @@ fn running_dry_is_told_once_and_counted_when_it_ends() {
     bench.tick();
     bench.tick();
     let (heard, signals) = bench.tick();
-    assert_eq!(
-        (heard, signals),
-        (0, vec![Signal::Underflow(TARGET as i64)])
-    );
+    let more = Signal::Request(HALF as u32);
+    assert_eq!(heard, 0);
+    assert_eq!(signals, [Signal::Underflow(TARGET as i64), more]);
     assert_eq!(bench.tick(), (0, vec![]));
     assert_eq!(bench.glitch_ms, 0);
     bench.write(TARGET);
     let (heard, signals) = bench.tick();
     assert_eq!((heard, signals[0]), (TICK, Signal::Started));
     assert_eq!(bench.glitch_ms, 20);
+}
+
+/// The app's queue after it was asked for the first time, was late `times` times and then wrote
+/// what it was asked for during so many ticks.
+fn queue_after(times: usize, ticks: usize) -> usize {
+    let mut bench = Bench::usual();
+    let mut asked = TARGET;
+    let sum = |signals: &[Signal]| {
+        let request = |signal: &Signal| match signal {
+            Signal::Request(bytes) => *bytes as usize,
+            _ => 0,
+        };
+        signals.iter().map(request).sum::<usize>()
+    };
+    for _ in 0..times {
+        let mut signals = bench.write(std::mem::take(&mut asked));
+        while !signals.iter().any(|s| matches!(s, Signal::Underflow(_))) {
+            asked += sum(&signals);
+            signals = bench.tick().1;
+        }
+        asked += sum(&signals);
+    }
+    for _ in 0..ticks {
+        asked = sum(&bench.write(asked)) + sum(&bench.tick().1);
+    }
+    bench.write(asked);
+    bench.stream.queue.len()
+}
+
+#[test]
+fn who_is_late_gets_a_longer_queue_until_all_is_well_again() {
+    assert_eq!(queue_after(0, 10), TARGET);
+    assert_eq!(queue_after(1, 10), TARGET + HALF);
+    assert_eq!(queue_after(3, 10), TARGET + 3 * HALF);
+    assert_eq!(queue_after(40, 10), TARGET + 6 * HALF);
+    assert_eq!(queue_after(3, 2_500), TARGET + HALF);
+    assert_eq!(queue_after(3, 10_000), TARGET);
 }
 
 #[test]
