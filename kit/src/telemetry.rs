@@ -21,12 +21,16 @@ const SECONDS_BUCKETS: [f64; 16] = [
     2.5, 10.0,
 ];
 
+/// Our own life at `info`. The WebRTC core logs every state of every viewer at `info`, and ordinary
+/// events of a page that reloads at `warn`; what matters of them the transport says itself.
+const DEFAULT_FILTER: &str = "info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error";
+
 /// Starts logging for this process.
 pub fn init(role: &'static str) -> anyhow::Result<()> {
     let filter = match std::env::var("NEARLIGHT_LOG") {
         Ok(text) => EnvFilter::try_new(&text)
             .with_context(|| format!("NEARLIGHT_LOG={text} is not a filter; try `info`"))?,
-        Err(_) => EnvFilter::new("info"),
+        Err(_) => EnvFilter::new(DEFAULT_FILTER),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -28,9 +28,24 @@ pub struct Agent {
     pub closed: bool,
 }
 
+/// The socket's file is there a moment before the worker listens on it.
+fn dial(path: &Path) -> UnixStream {
+    let started = Instant::now();
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(
+                error.kind() == std::io::ErrorKind::ConnectionRefused
+                    && started.elapsed() < PATIENCE,
+                "cannot connect to the worker: {error}"
+            ),
+        }
+    }
+}
+
 impl Agent {
     pub fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
+        let stream = dial(path);
         stream
             .set_read_timeout(Some(Duration::from_millis(20)))
             .unwrap();
