@@ -11,6 +11,9 @@
 //! that an app that truncates its file is cut off instead of killing us. Every bound of
 //! [`crate::limits`] that an app can reach ends in [`Desktop::violated`].
 //!
+//! X11 apps bring their own Xwayland: it runs beside them in the container, rootful, and is one
+//! fullscreen window here like any other. (Rootless needs Xwayland 23.1, which Debian 12 has not.)
+//!
 //! **What it does not know:** sockets to the agent, codecs, sessions.
 
 pub mod capture;

@@ -489,3 +489,6 @@ impl Inner {
         self.refinements_left = 0;
     }
 }
+
+#[cfg(test)]
+mod test;

@@ -230,3 +230,43 @@ fn a_program_that_disconnects_in_the_middle_is_no_violation() {
     assert_eq!(counters.in_flight, 0);
     assert!(worker.is_alive());
 }
+
+#[test]
+fn a_flood_of_requests_ends_in_a_reason_or_is_borne() {
+    let mut worker = Worker::start();
+    let mut agent = worker.agent();
+    let mut app = worker.app();
+    let _window = app.window(RED);
+    agent.until("the first frame", |a| a.first_frame);
+    agent.attach(VideoCodec::H264);
+
+    // `wl_display.sync` never leaves the Wayland library, so no limit of ours sees it. Every
+    // answer is read, so that nothing but the rate is wrong.
+    let flood = std::os::unix::net::UnixStream::connect(worker.wayland()).unwrap();
+    let mut answers = flood.try_clone().unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+    let mut requests = Vec::new();
+    for id in 2..5000_u32 {
+        for word in [1, 12 << 16, id] {
+            requests.extend(word.to_le_bytes());
+        }
+    }
+    for _ in 0..200 {
+        if (&flood).write_all(&requests).is_err() {
+            break;
+        }
+    }
+    flood.shutdown(std::net::Shutdown::Both).unwrap();
+    reader.join().unwrap().unwrap();
+
+    if agent.failed.is_none() && worker.is_alive() {
+        let before = agent.videos.len();
+        agent.send(&nearlight_protocol::worker::ToWorker::KeyFrame);
+        agent.until("the desktop again, or the reason", |a| {
+            a.failed.is_some() || a.videos.len() > before
+        });
+    }
+    if let Some(failed) = &agent.failed {
+        assert_eq!(failed.reason, EndReason::DesktopViolation, "{failed:?}");
+    }
+}

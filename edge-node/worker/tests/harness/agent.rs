@@ -35,8 +35,7 @@ fn dial(path: &Path) -> UnixStream {
         match UnixStream::connect(path) {
             Ok(stream) => return stream,
             Err(error) => assert!(
-                error.kind() == std::io::ErrorKind::ConnectionRefused
-                    && started.elapsed() < PATIENCE,
+                error.kind() == ErrorKind::ConnectionRefused && started.elapsed() < PATIENCE,
                 "cannot connect to the worker: {error}"
             ),
         }

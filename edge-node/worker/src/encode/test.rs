@@ -1,0 +1,173 @@
+use super::picture::{Order, Pictures};
+use super::*;
+use nearlight_protocol::worker::{FromWorker, frame_len};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SETTINGS: Settings = Settings {
+    width: 64,
+    height: 64,
+    hz: 60,
+    threads: 1,
+    kbps: 1000,
+};
+
+/// A feed, the agent's end of its link, and what it tells the event loop.
+struct Rig {
+    feed: Feed,
+    ledger: Ledger,
+    agent: UnixStream,
+    bytes: Vec<u8>,
+    told: Receiver<Event>,
+}
+
+impl Rig {
+    fn new(elements: &[&str]) -> Self {
+        gst::init().unwrap();
+        let (ours, agent) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        agent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let outbox = Outbox::new(|| {});
+        outbox.connect(ours);
+        let ladder = elements
+            .iter()
+            .map(|e| ladder::recipe(e).unwrap())
+            .collect();
+        let ledger = Ledger::default();
+        let (tell, told) = sync_channel(64);
+        let feed = Feed::new(SETTINGS, ladder, ledger.clone(), outbox, move |event| {
+            tell.try_send(event).unwrap();
+        });
+        Self {
+            feed,
+            ledger,
+            agent,
+            bytes: Vec::new(),
+            told,
+        }
+    }
+
+    fn submit(&self) {
+        let pictures = Pictures::new(64, 64, 60).unwrap();
+        let mut canvas = pictures.canvas().unwrap();
+        canvas.draw(&[0x40; 64 * 64 * 4], 256, Order::Bgrx).unwrap();
+        let commit = self.ledger.committed();
+        let stamp = Stamp {
+            commit_us: mono_us(),
+            ..Stamp::default()
+        };
+        self.feed
+            .submit(canvas.finish(), Origin::Commit(commit), stamp);
+    }
+
+    fn next_video(&mut self) -> Video {
+        loop {
+            if let Some(len) = frame_len(&self.bytes).unwrap()
+                && self.bytes.len() >= len
+            {
+                let frame: Vec<u8> = self.bytes.drain(..len).collect();
+                match FromWorker::decode(&frame).unwrap() {
+                    FromWorker::Video(video) => return video,
+                    other => panic!("not a video: {other:?}"),
+                }
+            }
+            let mut chunk = [0; 4096];
+            let n = self.agent.read(&mut chunk).expect("a video in time");
+            self.bytes.extend(&chunk[..n]);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_encoded_without_a_viewer() {
+    let rig = Rig::new(&["x264enc"]);
+    rig.submit();
+    assert_eq!(rig.ledger.snapshot().dropped[&DropReason::NoViewer], 1);
+    assert_eq!(rig.feed.deadline_us(), None);
+    assert_eq!(rig.feed.encoder(), "");
+}
+
+#[test]
+fn a_broken_encoder_is_replaced_by_the_next_which_shows_the_last_picture() {
+    let mut rig = Rig::new(&["x264enc", "openh264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.submit();
+    assert!(rig.next_video().key);
+    assert_eq!(rig.feed.encoder(), "x264enc");
+
+    rig.feed.replace_encoder(1, "pulled").unwrap();
+    let again = rig.next_video();
+    assert!(again.key);
+    assert_eq!(again.frame, 1);
+    assert_eq!(rig.feed.encoder(), "openh264enc");
+    // A late word about the first one changes nothing.
+    rig.feed.replace_encoder(1, "pulled again").unwrap();
+    assert_eq!(rig.feed.encoder(), "openh264enc");
+
+    rig.submit();
+    assert_eq!(rig.next_video().frame, 2);
+    let generation = rig.feed.lock().generation;
+    let exhausted = rig
+        .feed
+        .replace_encoder(generation, "pulled too")
+        .unwrap_err();
+    assert_eq!(exhausted.codec, VideoCodec::H264);
+    let totals = rig.ledger.snapshot();
+    assert_eq!(
+        (totals.committed, totals.encoded, totals.in_flight),
+        (2, 2, 0),
+        "{totals:?}"
+    );
+    assert!(totals.repeated >= 1);
+}
+
+#[test]
+fn a_codec_without_an_encoder_is_an_error() {
+    let rig = Rig::new(&["x264enc"]);
+    let exhausted = rig.feed.attach(VideoCodec::VP8, 1000).unwrap_err();
+    assert_eq!(exhausted.codec, VideoCodec::VP8);
+}
+
+#[test]
+fn a_burst_keeps_only_its_newest_picture() {
+    let mut rig = Rig::new(&["x264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    for _ in 0..20 {
+        rig.submit();
+    }
+    while rig.next_video().frame < 20 {}
+    let totals = rig.ledger.snapshot();
+    assert_eq!(totals.committed, 20);
+    assert_eq!(totals.in_flight, 0);
+    let superseded = totals
+        .dropped
+        .get(&DropReason::Superseded)
+        .copied()
+        .unwrap_or(0);
+    assert_eq!(totals.encoded + superseded, 20, "{totals:?}");
+}
+
+#[test]
+fn an_encoder_that_hangs_is_noticed() {
+    let rig = Rig::new(&["x264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    let since_us = mono_us();
+    rig.feed.lock().flying.push_back(Flying {
+        pts_us: u64::MAX,
+        since_us,
+        stamp: Stamp::default(),
+        origin: Some(Origin::Commit(rig.ledger.committed())),
+    });
+    rig.feed.on_deadline(since_us + ENCODE_MAX_US - 1);
+    assert!(rig.told.try_recv().is_err());
+    rig.feed.on_deadline(since_us + ENCODE_MAX_US);
+    assert!(matches!(
+        rig.told.try_recv(),
+        Ok(Event::Broken { generation: 1, .. })
+    ));
+    assert!(rig.feed.replace_encoder(1, "hung").is_err());
+    assert_eq!(rig.ledger.snapshot().dropped[&DropReason::Encoder], 1);
+}
