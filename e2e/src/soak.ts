@@ -1,0 +1,52 @@
+/**
+ * `npm run soak`: cycles until SOAK_CYCLES (default 50) are done or SOAK_HOURS (default none) are
+ * over, from SOAK_SEED (default: the time; it is printed, and repeats the run). One Nearlight lives
+ * through all of it.
+ */
+
+import { launchChromium } from "./harness/chromium.js";
+import { Random } from "./harness/random.js";
+import { cycle, holdings, holdNoMoreThan } from "./harness/soaking.js";
+import { Stack } from "./harness/stack.js";
+
+function setting(name: string, otherwise: number): number {
+  const text = process.env[name];
+  if (text === undefined || text === "") return otherwise;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0) throw new Error(`${name} is ${text}, and must be a number`);
+  return value;
+}
+
+const hours = setting("SOAK_HOURS", 0);
+const cycles = setting("SOAK_CYCLES", hours > 0 ? Number.MAX_SAFE_INTEGER : 50);
+const random = new Random(setting("SOAK_SEED", Date.now() % 2 ** 32));
+const deadline = hours > 0 ? performance.now() + hours * 3_600_000 : Infinity;
+
+console.log(`seed ${random.seed}: repeat with SOAK_SEED=${random.seed}`);
+const stack = await Stack.up({ name: "soak" });
+try {
+  const browser = await launchChromium();
+  try {
+    let first: ReturnType<typeof holdings> | undefined;
+    let done = 0;
+    while (done < cycles && performance.now() < deadline) {
+      await cycle(stack, browser, random);
+      done += 1;
+      first ??= holdings(stack);
+      const { "edge-node": edge, "session-broker": broker } = holdings(stack);
+      const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
+      console.log(
+        `cycle ${done}: edge-node ${edge.openFiles} files ${mib(edge.residentBytes)}, session-broker ${broker.openFiles} files ${mib(broker.residentBytes)}`,
+      );
+    }
+    if (first) await holdNoMoreThan(stack, first);
+    console.log(`${done} cycles, nothing left behind`);
+  } finally {
+    await browser.close();
+  }
+} catch (error) {
+  console.error(`seed ${random.seed}\n${stack.logTail()}`);
+  throw error;
+} finally {
+  await stack.down();
+}
