@@ -19,7 +19,7 @@ step() {
     printf '    %s: %d s\n' "$name" $((SECONDS - start)) >&2
 }
 
-documents() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
+documents() { RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
 
 # The pure crates build where there is no clock, file, socket or thread to reach for.
 purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement; }

@@ -5,7 +5,7 @@
 //! kept for a while, for a report that was sent may not have arrived.
 //!
 //! **Invariant.** Bounded: one entry a live session, and the last
-//! [`ENDED_KEPT_MAX`](crate::limits::ENDED_KEPT_MAX) ended ones.
+//! [`ENDED_KEPT_MAX`] ended ones.
 
 use crate::limits::ENDED_KEPT_MAX;
 use nearlight_protocol::control::{FromEdge, SessionReport};

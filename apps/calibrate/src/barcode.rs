@@ -1,7 +1,7 @@
 //! The machine-readable part of the picture: what is in it, and as which cells.
 //!
 //! The layout is a contract with every reader of the picture; docs/calibrate.md is its
-//! specification and this module its only writer. [`decode`] is the reader that the tests use.
+//! specification and this module its only writer. `decode` is the reader that the tests use.
 
 /// Cells in a row.
 pub(crate) const COLUMNS: usize = 32;

@@ -1,6 +1,6 @@
 //! The one task that owns a session.
 //!
-//! It feeds the [`Machine`](super::machine::Machine) and carries out its effects. Whatever takes
+//! It feeds the [`Machine`] and carries out its effects. Whatever takes
 //! time runs as a job beside the loop and comes back as a [`Job`]: the loop itself waits for nothing
 //! but the next event. Others hold a [`Handle`], and hear of it through the agent's inbox.
 
