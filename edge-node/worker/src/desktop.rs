@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** a client's buffer is read inside `shm::with_buffer_contents` and nowhere else, so
 //! that an app that truncates its file is cut off instead of killing us. Every bound of
-//! [`crate::limits`] that an app can reach ends in [`Desktop::violated`].
+//! [`crate::limits`] that an app can reach ends in `Desktop::violated`.
 //!
 //! X11 apps bring their own Xwayland: it runs beside them in the container, rootful, and is one
 //! fullscreen window here like any other. (Rootless needs Xwayland 23.1, which Debian 12 has not.)

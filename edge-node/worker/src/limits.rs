@@ -36,7 +36,8 @@ pub const CLIENT_BACKLOG_BYTES: usize = 1024 * 1024;
 pub const OWN_MEMORY_BYTES_MAX: u64 = 768 * 1024 * 1024;
 /// How often slow limits are checked.
 pub const HOUSEKEEPING: Duration = Duration::from_millis(250);
-/// How long one round of the event loop may take before the desktop counts as flooded.
+/// How long one round of the event loop may take before the desktop counts as flooded. A program
+/// that waits for its buffers or callbacks cannot get there: both go out at the end of a round.
 pub const ROUND_MAX: Duration = Duration::from_secs(5);
 /// How long an app may take to hand over or take a clipboard text.
 pub const CLIPBOARD_DEADLINE: Duration = Duration::from_secs(2);
@@ -55,12 +56,10 @@ pub const LINK_AUDIO_BACKLOG_BYTES: usize = 768 * 1024;
 pub const LINK_BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest frame that the agent may send: a clipboard text and its headers.
 pub const LINK_FRAME_BYTES_MAX: usize = nearlight_protocol::limits::INPUT_PACKET_BYTES_MAX + 64;
-/// Messages of the agent that are handled before other sources get their turn.
-pub const LINK_MESSAGES_PER_ROUND: usize = 256;
 /// How long the worker lives on without an agent.
 pub const AGENT_ABSENT_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long the last messages may take to reach the agent before the worker exits anyway.
-pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
+pub const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// Key frames are at least this far apart: at most 4 per second.
 pub const KEY_INTERVAL: Duration = Duration::from_millis(250);

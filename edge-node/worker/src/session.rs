@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything happens on the main thread, in rounds: wait for a file descriptor or the next
-//! deadline, handle what came, then do what is due ([`Session::after_round`]). There are no timers
+//! deadline, handle what came, then do what is due (`Session::after_round`). There are no timers
 //! beside the deadlines.
 //!
 //! While ending, the last messages wait for the agent: for [`FAREWELL_MAX`] if one is connected,
@@ -156,7 +156,7 @@ impl Session {
 
     fn next_deadline_us(&mut self, now: u64) -> u64 {
         if self.life != Life::Running {
-            return now + HOUSEKEEPING_US.min(FAREWELL_US / 8);
+            return now + HOUSEKEEPING_US / 8;
         }
         let due = [
             self.desktop.tick_us(now),

@@ -5,8 +5,8 @@
 //! holds the loop also holds the locks that a gentler end would need.
 
 use crate::clock::mono_us;
-use crate::limits::{HOUSEKEEPING, ROUND_MAX};
-use crate::link::outbox::Outbox;
+use crate::limits::{FAREWELL_MAX, HOUSEKEEPING, ROUND_MAX};
+use crate::link::outbox::{Flushed, Outbox};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::worker::{Failed, FromWorker};
 use std::sync::Arc;
@@ -62,5 +62,11 @@ fn bite(outbox: &Outbox) -> ! {
         reason: EndReason::DesktopViolation,
         detail,
     }));
+    let since_us = mono_us();
+    while outbox.flush() == Flushed::Waiting
+        && u128::from(mono_us() - since_us) < FAREWELL_MAX.as_micros()
+    {
+        std::thread::sleep(HOUSEKEEPING / 8);
+    }
     std::process::exit(STATUS)
 }

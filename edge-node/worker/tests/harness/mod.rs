@@ -117,6 +117,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // For whoever reads why the test failed.
+            std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("the worker at the end: {:?}\n", self.child.try_wait()),
+            )
+            .unwrap();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
