@@ -22,12 +22,15 @@
 
 pub mod keys;
 pub mod ladder;
+pub mod origin;
 pub mod picture;
 pub mod pipeline;
 pub mod probe;
 
+pub use origin::{Origin, Stamp};
+
 use crate::clock::mono_us;
-use crate::ledger::{Commit, Ledger};
+use crate::ledger::Ledger;
 use crate::limits::{ENCODE_MAX, REFINE_INTERVAL, REFINEMENTS};
 use crate::link::outbox::{Handed, Outbox};
 use gstreamer as gst;
@@ -65,54 +68,28 @@ pub struct Exhausted {
     pub last: String,
 }
 
-/// Where and when a picture comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// When the app committed it.
-    pub commit_us: u64,
-    /// When it was converted.
-    pub captured_us: u64,
-    /// Browser time of the newest input before the commit, or 0.
-    pub input_us: u64,
-    /// Host time at which the agent got that input, or 0.
-    pub input_host_us: u64,
-}
-
-/// Whose picture it is.
-#[derive(Debug)]
-pub enum Origin {
-    /// Of a commit, which gets settled by what becomes of the picture.
-    Commit(Commit),
-    /// Of a commit that is settled already: the number of it.
-    Repeat(u32),
-}
-
-impl Origin {
-    fn number(&self) -> u32 {
-        match self {
-            Self::Commit(commit) => commit.number(),
-            Self::Repeat(number) => *number,
-        }
-    }
-
-    fn dropped(self, reason: DropReason) {
-        match self {
-            Self::Commit(commit) => commit.dropped(reason),
-            Self::Repeat(_) => {}
-        }
-    }
-}
-
 /// The encoder and the pictures around it; clones share them.
-#[derive(Clone, Debug)]
-pub struct Feed(Arc<Mutex<Inner>>);
+#[derive(Clone)]
+pub struct Feed {
+    inner: Arc<Mutex<Inner>>,
+    tell: Tell,
+}
+
+/// How the event loop is told, without the lock: an encoder may fail while it is being started.
+type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.lock().fmt(f)
+    }
+}
 
 struct Inner {
     settings: Settings,
     ladder: Vec<&'static Recipe>,
     ledger: Ledger,
     outbox: Outbox,
-    tell: Box<dyn Fn(Event) + Send>,
+    tell: Tell,
     viewer: Option<VideoCodec>,
     running: Option<Pipeline>,
     generation: u64,
@@ -153,15 +130,16 @@ impl Feed {
         ladder: Vec<&'static Recipe>,
         ledger: Ledger,
         outbox: Outbox,
-        tell: impl Fn(Event) + Send + 'static,
+        tell: impl Fn(Event) + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
+        let tell: Tell = Arc::new(tell);
+        let inner = Inner {
             kbps_wanted: settings.kbps,
             settings,
             ladder,
             ledger,
             outbox,
-            tell: Box::new(tell),
+            tell: Arc::clone(&tell),
             viewer: None,
             running: None,
             generation: 0,
@@ -173,7 +151,11 @@ impl Feed {
             repeat_due_us: None,
             kbps_changed_us: 0,
             pts_us: 0,
-        })))
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            tell,
+        }
     }
 
     /// Codecs with an encoder, best first.
@@ -321,12 +303,18 @@ impl Feed {
         while let Some(recipe) = inner.ladder.iter().copied().find(|r| r.codec == codec) {
             inner.generation += 1;
             let generation = inner.generation;
-            let feed = Arc::downgrade(&self.0);
+            let (feed, tell) = (Arc::downgrade(&self.inner), Arc::clone(&self.tell));
             let settings = inner.settings;
-            let started = Pipeline::start(recipe, &settings, move |output| {
-                if let Some(feed) = feed.upgrade() {
-                    Self(feed).on_output(generation, output);
+            let started = Pipeline::start(recipe, &settings, move |output| match output {
+                Output::Unit(unit) => {
+                    if let Some(inner) = feed.upgrade() {
+                        let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+                        if inner.generation == generation {
+                            inner.on_unit(unit);
+                        }
+                    }
                 }
+                Output::Broken(reason) => tell(Event::Broken { generation, reason }),
             });
             match started {
                 Ok(pipeline) => {
@@ -345,24 +333,13 @@ impl Feed {
         Err(Exhausted { codec, last })
     }
 
-    /// On the encoder's thread.
-    fn on_output(&self, generation: u64, output: Output) {
-        let mut inner = self.lock();
-        if generation != inner.generation {
-            return;
-        }
-        match output {
-            Output::Unit(unit) => inner.on_unit(unit),
-            Output::Broken(reason) => (inner.tell)(Event::Broken { generation, reason }),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    /// On the encoder's thread.
     fn on_unit(&mut self, unit: Unit) {
         // The encoder may swallow a picture; what it returns is in order, without B-frames.
         while self.flying.front().is_some_and(|f| f.pts_us < unit.pts_us) {

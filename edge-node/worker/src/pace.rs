@@ -3,7 +3,8 @@
 //! Two clocks that must not fight:
 //! - the **rate** of what is captured: a commit is captured the moment it comes, unless the app
 //!   runs ahead of the display's rate by more than one frame; then it waits for a tick, and a newer
-//!   one replaces it;
+//!   one replaces it. A second commit in one round of requests waits for the end of the round, so
+//!   that a round costs one capture however many commits an app sends;
 //! - the **ticks** on which frame callbacks go out, a fixed grid of the display's rate.
 //!
 //! A plain rate limit locks an app one tick late: the frame it drew on tick n waits for tick n+1,
@@ -21,7 +22,7 @@
 pub enum Verdict {
     /// Capture it now.
     Now,
-    /// Keep it for the next tick; a newer commit replaces it.
+    /// Keep it for the next tick or the end of the round; a newer commit replaces it.
     Later,
 }
 
@@ -39,8 +40,17 @@ pub struct Tick {
 pub struct Pacer {
     interval_us: u64,
     due_us: u64,
-    waiting: bool,
+    waiting: Waiting,
+    captured_in_round: bool,
     callbacks_held: bool,
+}
+
+/// Whether a commit waits, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Nothing,
+    ForRound,
+    ForTick,
 }
 
 impl Pacer {
@@ -49,7 +59,8 @@ impl Pacer {
         Self {
             interval_us: 1_000_000 / u64::from(hz.max(1)),
             due_us: 0,
-            waiting: false,
+            waiting: Waiting::Nothing,
+            captured_in_round: false,
             callbacks_held: false,
         }
     }
@@ -66,21 +77,38 @@ impl Pacer {
 
     /// The app committed a picture.
     pub fn on_commit(&mut self, now: u64) -> Verdict {
-        if self.waiting || now + self.interval_us < self.due_us {
-            self.waiting = true;
+        if self.waiting != Waiting::Nothing {
+            return Verdict::Later;
+        }
+        if now + self.interval_us < self.due_us {
+            self.waiting = Waiting::ForTick;
+            return Verdict::Later;
+        }
+        if self.captured_in_round {
+            self.waiting = Waiting::ForRound;
             return Verdict::Later;
         }
         self.captured(now);
         Verdict::Now
     }
 
+    /// A round of requests is over. Returns whether to capture the commit that waits.
+    pub fn on_round_end(&mut self, now: u64) -> bool {
+        let capture = self.waiting == Waiting::ForRound;
+        if capture {
+            self.captured(now);
+        }
+        self.captured_in_round = false;
+        capture
+    }
+
     /// A tick came; at most one per [`Self::next_tick_us`].
     pub fn on_tick(&mut self, now: u64) -> Tick {
-        let capture = self.waiting && now + self.interval_us >= self.due_us;
+        let waiting = self.waiting != Waiting::Nothing;
+        let capture = waiting && now + self.interval_us >= self.due_us;
         let callbacks = !capture || self.callbacks_held;
         self.callbacks_held = !callbacks;
         if capture {
-            self.waiting = false;
             self.captured(now);
         }
         Tick { capture, callbacks }
@@ -88,10 +116,12 @@ impl Pacer {
 
     /// The commit that waited is gone, for example with its viewer.
     pub fn forget_waiting(&mut self) {
-        self.waiting = false;
+        self.waiting = Waiting::Nothing;
     }
 
     fn captured(&mut self, now: u64) {
+        self.waiting = Waiting::Nothing;
+        self.captured_in_round = true;
         self.due_us = self.due_us.max(now) + self.interval_us;
     }
 }
@@ -118,6 +148,7 @@ mod test {
                     Verdict::Now => captures.push((at, at)),
                     Verdict::Later => waiting_since = at,
                 }
+                assert!(!pacer.on_round_end(at));
             }
             let act = pacer.on_tick(tick);
             if act.capture {
@@ -155,6 +186,7 @@ mod test {
                     shown += 1;
                     newest_shown = waiting.take().expect("a tick captures what waits");
                 }
+                pacer.on_round_end(tick);
                 tick = pacer.next_tick_us(tick);
             }
             match pacer.on_commit(now) {
@@ -164,6 +196,7 @@ mod test {
                 }
                 Verdict::Later => waiting = Some(number),
             }
+            assert!(!pacer.on_round_end(now));
         }
         while waiting.is_some() {
             if pacer.on_tick(tick).capture {
@@ -196,5 +229,20 @@ mod test {
             assert!(held <= 1);
             tick = pacer.next_tick_us(tick);
         }
+    }
+
+    #[test]
+    fn a_round_costs_one_capture_and_ends_with_the_newest() {
+        let mut pacer = Pacer::new(60);
+        // Each commit comes so late that the rate alone would let it through.
+        let verdicts: Vec<_> = (1..=5).map(|n| pacer.on_commit(n * 100 * FRAME)).collect();
+        assert_eq!(verdicts[0], Verdict::Now);
+        assert!(
+            verdicts[1..].iter().all(|v| *v == Verdict::Later),
+            "{verdicts:?}"
+        );
+        assert!(pacer.on_round_end(500 * FRAME));
+        assert!(!pacer.on_round_end(501 * FRAME));
+        assert_eq!(pacer.on_commit(600 * FRAME), Verdict::Now);
     }
 }

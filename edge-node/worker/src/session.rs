@@ -117,6 +117,7 @@ impl Session {
         self.pulse.busy();
         let now = mono_us();
         if self.life == Life::Running {
+            self.desktop.on_round_end(now);
             self.desktop.on_tick(now);
             self.feed.on_deadline(now);
             self.desktop.on_cursor_due(now);

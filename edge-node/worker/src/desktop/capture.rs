@@ -4,7 +4,8 @@
 //! ```text
 //! picture_changed --nobody watches--> dropped NoViewer
 //!                 --on time---------> drawn, handed to the feed
-//!                 --too early-------> waits for a tick (a newer one replaces it: OverRate)
+//!                 --too early-------> waits for a tick or the end of the round of requests
+//!                                     (a newer one replaces it: OverRate)
 //! ```
 //!
 //! Drawing is direct where one surface is the whole picture: one pass from the client's memory to

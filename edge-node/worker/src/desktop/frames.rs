@@ -44,6 +44,13 @@ impl Desktop {
         self.frames.tick_us
     }
 
+    /// A round of requests is over.
+    pub fn on_round_end(&mut self, now: u64) {
+        if self.frames.pacer.on_round_end(now) {
+            self.capture_waiting();
+        }
+    }
+
     /// A tick of the display, if it is time.
     pub fn on_tick(&mut self, now: u64) {
         if self.frames.tick_us.is_none_or(|tick| tick > now) {

@@ -77,7 +77,8 @@ impl Agent {
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+        // A worker that is gone shows in what the test waits for next.
+        let _ = self.stream.write_all(bytes);
     }
 
     pub fn attach(&mut self, codec: VideoCodec) {
@@ -163,16 +164,28 @@ impl Agent {
     }
 
     /// Counters that were taken after everything the worker was told so far, with every commit
-    /// settled. An input without effect marks the place.
+    /// settled.
     pub fn fresh_counters(&mut self) -> Counters {
-        let marks = |a: &Self| a.counters.injected.get("layout").copied().unwrap_or(0);
-        self.marks += 1;
-        let mark = self.marks;
-        self.input(Event::Layout("us".into()));
+        let mark = self.mark();
         self.until("counters", |a| {
-            marks(a) >= mark && a.counters.in_flight == 0
+            a.has_reached(mark) && a.counters.in_flight == 0
         });
         self.counters.clone()
+    }
+
+    /// Marks a place in what the worker is told, by an input without effect.
+    pub fn mark(&mut self) -> u64 {
+        self.marks += 1;
+        self.input(Event::Layout("us".into()));
+        self.marks
+    }
+
+    /// Whether the newest counters were taken after the mark.
+    pub fn has_reached(&self, mark: u64) -> bool {
+        self.counters
+            .injected
+            .get("layout")
+            .is_some_and(|n| *n >= mark)
     }
 
     /// Reads until `condition` holds for the session's failure.
