@@ -26,6 +26,8 @@ const PACKETS: Readonly<Record<string, Packet>> = {
   ping: packet(12, 0xffff_ffff_ffff_ffffn, { kind: "ping" }),
   gamepad: packet(13, 13000n, { kind: "gamepad", seat: 3, buttons: 0x8000_0001, axes: [-32768, 0, 32767, 1, 2, 3] }),
   touch: packet(0xffff_ffff, 14000n, { kind: "touch", id: 9, phase: 2, x: 5, y: 6 }),
+  display: packet(15, 15000n, { kind: "display", width: 2560, height: 1440, hz: 144 }),
+  wish: packet(16, 16000n, { kind: "wish", kbpsMax: 0x01_02_03, heightMax: 720, fpsMax: 60 }),
 };
 
 const hex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
@@ -66,10 +68,10 @@ describe("marks", () => {
     });
   });
   it("reads a frame", () => {
-    const bytes = mark(0x82, [4, 0xffff_ffffn], [4, 7n], [8, 1n], [8, 2n], [8, 3n], [8, 4n]);
+    const bytes = mark(0x82, [4, 0xffff_ffffn], [4, 7n], [8, 1n], [8, 2n], [8, 3n], [8, 4n], [8, 5n], [8, 6n]);
     expect(decodeMark(bytes)).toEqual({
       ok: true,
-      mark: { kind: "frame", rtpTimestamp: 0xffff_ffff, frame: 7, commitUs: 1, encodedUs: 2, sentUs: 3, inputUs: 4 },
+      mark: { kind: "frame", rtpTimestamp: 0xffff_ffff, frame: 7, commitUs: 1, capturedUs: 2, encodedUs: 3, sentUs: 4, inputUs: 5, inputHostUs: 6 },
     });
   });
   it("tells another version from garbage", () => {

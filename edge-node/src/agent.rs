@@ -40,7 +40,7 @@ use crate::streams::{CounterBoard, Totals};
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge};
+use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
@@ -279,6 +279,14 @@ impl Agent {
                 reason,
                 in_s,
             } => self.warn_viewer(session, reason, in_s),
+            ToEdge::Probe { request, .. } => {
+                let detail = "This node offers no line check.".to_owned();
+                let reason = WhepRefusal::NotFound;
+                let result = WhepResult::Refused { reason, detail };
+                self.say(FromEdge::WhepAnswer { request, result });
+            }
+            // No watcher is let in yet.
+            ToEdge::EndWatch { .. } => {}
             // The control stream deals with these itself.
             ToEdge::Welcome(_) | ToEdge::Refused { .. } | ToEdge::GoAway { .. } => {}
         }

@@ -44,7 +44,7 @@ impl Board {
                 newest.attachment = Some(event);
             }
             // Of no use later.
-            SessionReport::InputSeen => {}
+            SessionReport::InputSeen | SessionReport::Watchers { .. } => {}
             SessionReport::Ended { .. } => {
                 self.live.remove(session);
                 if self.ended.len() == ENDED_KEPT_MAX {

@@ -61,6 +61,7 @@ impl Inventory {
             encoders: self.encoders.clone(),
             runtime: self.runtime.to_owned(),
             images: self.images.clone(),
+            uplink_kbps: None,
         }
     }
 }

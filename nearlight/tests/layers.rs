@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nearlight-protocol", &[]),
     ("nearlight-session", &["nearlight-protocol"]),
     ("nearlight-placement", &["nearlight-protocol"]),
+    ("nearlight-stream", &["nearlight-protocol"]),
     // The shared shell knows the wire types alone.
     ("nearlight-kit", &["nearlight-protocol"]),
     // Roles and their parts; a role never uses a role.
@@ -39,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "nearlight-transport",
-        &["nearlight-kit", "nearlight-protocol"],
+        &["nearlight-kit", "nearlight-protocol", "nearlight-stream"],
     ),
     ("nearlight-sound", &[]),
     (
@@ -50,11 +51,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("calibrate", &["nearlight-protocol"]),
     ("xwm", &[]),
     ("nearlight", &["nearlight-kit", "nearlight-protocol"]),
+    // The pure cores on a virtual clock, and load against the real roles.
+    ("nearlight-sim", &["nearlight-protocol", "nearlight-stream"]),
+    (
+        "nearlight-loadtest",
+        &[
+            "nearlight-kit",
+            "nearlight-protocol",
+            "nearlight-sim",
+            "nearlight-stream",
+            "nearlight-transport",
+        ],
+    ),
 ];
 
 /// What a pure crate may use from outside: formats, errors, derives. Nothing that does IO.
 const PURE_OUTSIDE: &[&str] = &["serde", "serde_json", "thiserror", "ts-rs", "utoipa"];
 const PURE: &[&str] = &[
+    "nearlight-stream",
     "nearlight-protocol",
     "nearlight-session",
     "nearlight-placement",

@@ -314,5 +314,6 @@ pub(crate) fn nothing() -> Inventory {
         encoders: Vec::new(),
         runtime: String::new(),
         images: Vec::new(),
+        uplink_kbps: None,
     }
 }

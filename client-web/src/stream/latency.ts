@@ -3,7 +3,7 @@
  * and a clock offset learned from pings. Pure: fed with values, read as a table.
  *
  * Stages, the same names as in metrics and loadtest: `input` browser to node; `render` input to
- * commit; `capture` is inside the commit and counted with `encode`; `pace` access unit to last
+ * commit; `capture` the copy out of the app's buffer; `encode`; `pace` access unit to last
  * packet; `network` to the browser; `decode`; `present` jitter buffer and compositor.
  *
  * Does not know: WebRTC, the DOM, the time.
@@ -98,7 +98,8 @@ export class LatencyLedger {
   }
 
   #record(mark: FrameMark, frame: Presented): void {
-    this.#add("encode", (mark.encodedUs - mark.commitUs) / 1000);
+    this.#add("capture", (mark.capturedUs - mark.commitUs) / 1000);
+    this.#add("encode", (mark.encodedUs - mark.capturedUs) / 1000);
     this.#add("pace", (mark.sentUs - mark.encodedUs) / 1000);
     if (frame.decodeMs !== null) this.#add("decode", frame.decodeMs);
     const clock = this.#best();
@@ -113,19 +114,19 @@ export class LatencyLedger {
         this.#add("present", Math.max(0, frame.presentAtMs - frame.receivedAtMs - frame.decodeMs));
       }
     }
-    this.#recordInput(mark, frame, here, clock.rttMs / 2);
+    this.#recordInput(mark, frame, here);
   }
 
   /** Only the first frame that contains an input tells how long that input took. */
-  #recordInput(mark: FrameMark, frame: Presented, here: (hostUs: number) => number, oneWayMs: number): void {
+  #recordInput(mark: FrameMark, frame: Presented, here: (hostUs: number) => number): void {
     if (mark.inputUs === 0 || mark.inputUs <= this.#lastInputUs) return;
     this.#lastInputUs = mark.inputUs;
     const pressedMs = mark.inputUs / 1000;
     const total = frame.presentAtMs - pressedMs;
     if (total < 0 || total > FRAME_WINDOW_MS_MAX) return;
     this.#add("input-to-picture", total);
-    this.#add("input", oneWayMs);
-    this.#add("render", Math.max(0, here(mark.commitUs) - pressedMs - oneWayMs));
+    this.#add("input", Math.max(0, here(mark.inputHostUs) - pressedMs));
+    this.#add("render", Math.max(0, (mark.commitUs - mark.inputHostUs) / 1000));
   }
 
   #add(name: Stage | "frame" | "input-to-picture", ms: number): void {

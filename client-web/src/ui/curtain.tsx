@@ -110,6 +110,11 @@ const DETACH_WORDS: Readonly<Record<DetachReason, { readonly title: string; read
     text: "It did not understand this page. Reload the page; the session goes on where it is.",
     button: "Connect again",
   },
+  "link-revoked": {
+    title: "The watch link is over",
+    text: "It was revoked, or its time is up. Ask the player for a new one.",
+    button: "Try again",
+  },
 };
 
 function Detached({ reason, room }: { readonly reason: DetachReason; readonly room: PlayRoom }) {

@@ -7,7 +7,7 @@ const ms = (value: number | null | undefined): string => (value === null || valu
 const STAGE_TITLES: Readonly<Record<Stage, string>> = {
   input: "Your input, on its way to the node",
   render: "From the input to the app's next picture",
-  capture: "Inside the app's commit: counted with encode",
+  capture: "Copying the picture out of the app",
   encode: "Picture to compressed picture",
   pace: "Compressed picture to its last packet",
   network: "Node to browser",

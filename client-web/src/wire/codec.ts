@@ -32,7 +32,9 @@ export type InputEvent =
   | { readonly kind: "layout"; readonly layout: string }
   | { readonly kind: "ping" }
   | { readonly kind: "gamepad"; readonly seat: number; readonly buttons: number; readonly axes: readonly number[] }
-  | { readonly kind: "touch"; readonly id: number; readonly phase: TouchPhase; readonly x: number; readonly y: number };
+  | { readonly kind: "touch"; readonly id: number; readonly phase: TouchPhase; readonly x: number; readonly y: number }
+  | { readonly kind: "display"; readonly width: number; readonly height: number; readonly hz: number }
+  | { readonly kind: "wish"; readonly kbpsMax: number; readonly heightMax: number; readonly fpsMax: number };
 
 export type Packet = { readonly seq: number; readonly clientUs: bigint; readonly event: InputEvent };
 
@@ -44,9 +46,11 @@ export type Mark =
       readonly rtpTimestamp: number;
       readonly frame: number;
       readonly commitUs: number;
+      readonly capturedUs: number;
       readonly encodedUs: number;
       readonly sentUs: number;
       readonly inputUs: number;
+      readonly inputHostUs: number;
     };
 
 const KIND: Readonly<Record<InputEvent["kind"], number>> = {
@@ -62,6 +66,8 @@ const KIND: Readonly<Record<InputEvent["kind"], number>> = {
   ping: 0x0a,
   gamepad: 0x0b,
   touch: 0x0c,
+  display: 0x0d,
+  wish: 0x0e,
 };
 
 /** The packet as bytes. Values out of range are clamped: a packet that we make is always valid. */
@@ -101,7 +107,10 @@ function bodyBytes(event: InputEvent): number {
     case "gamepad":
       return 17;
     case "touch":
+    case "display":
       return 6;
+    case "wish":
+      return 8;
     case "release-all":
     case "ping":
     case "text":
@@ -158,6 +167,16 @@ function writeBody(view: DataView, event: InputEvent): void {
       view.setUint16(at + 2, u16(event.x), true);
       view.setUint16(at + 4, u16(event.y), true);
       return;
+    case "display":
+      view.setUint16(at, u16(event.width), true);
+      view.setUint16(at + 2, u16(event.height), true);
+      view.setUint16(at + 4, u16(event.hz), true);
+      return;
+    case "wish":
+      view.setUint32(at, clamp(event.kbpsMax, 0, 0xffff_ffff), true);
+      view.setUint16(at + 4, u16(event.heightMax), true);
+      view.setUint16(at + 6, u16(event.fpsMax), true);
+      return;
     case "release-all":
     case "ping":
     case "text":
@@ -182,15 +201,17 @@ export function decodeMark(buffer: ArrayBuffer): MarkResult {
   if (kind === 0x81 && view.byteLength === 18) {
     return { ok: true, mark: { kind: "pong", clientUs: u64(2), hostUs: u64(10) } };
   }
-  if (kind === 0x82 && view.byteLength === 42) {
+  if (kind === 0x82 && view.byteLength === 58) {
     const mark: Mark = {
       kind: "frame",
       rtpTimestamp: view.getUint32(2, true),
       frame: view.getUint32(6, true),
       commitUs: u64(10),
-      encodedUs: u64(18),
-      sentUs: u64(26),
-      inputUs: u64(34),
+      capturedUs: u64(18),
+      encodedUs: u64(26),
+      sentUs: u64(34),
+      inputUs: u64(42),
+      inputHostUs: u64(50),
     };
     return { ok: true, mark };
   }

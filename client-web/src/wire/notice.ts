@@ -2,7 +2,7 @@
  * JSON notices of the control channel, checked before anyone sees them: the edge is trusted with
  * its session, not with the shape of our memory.
  */
-import type { Cursor, DetachReason, EndReason, Notice } from "./types.ts";
+import type { Cursor, DetachReason, EndReason, LimitedBy, Notice, Repair, StreamState } from "./types.ts";
 import { isRecord } from "./json.ts";
 
 const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
@@ -10,7 +10,9 @@ const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
   "image-missing", "runtime-failed", "desktop-violation", "worker-crashed", "encoder-failed", "idle-timeout",
   "time-limit", "detached-timeout", "node-lost", "node-drained", "internal",
 ]);
-const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error"]);
+const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error", "link-revoked"]);
+const LIMITS: ReadonlySet<string> = new Set<LimitedBy>(["nothing", "capacity", "loss", "uplink", "node", "player"]);
+const REPAIRS: ReadonlySet<string> = new Set<Repair>(["key-frame", "rtx", "flex-fec"]);
 
 /** The notice in `json`, or null for anything that is none. */
 export function parseNotice(json: string): Notice | null {
@@ -38,6 +40,12 @@ export function parseNotice(json: string): Notice | null {
       return isEndReason(value["reason"]) && isSize(value["in_s"])
         ? { notice: "ending-soon", reason: value["reason"], in_s: value["in_s"] }
         : null;
+    case "stream": {
+      const stream = parseStream(value["stream"]);
+      return stream && { notice: "stream", stream };
+    }
+    case "watchers":
+      return isSize(value["count"]) ? { notice: "watchers", count: value["count"] } : null;
     case "detached":
       return isDetachReason(value["reason"]) ? { notice: "detached", reason: value["reason"] } : null;
     case "ended":
@@ -64,6 +72,18 @@ function parseCursor(value: unknown): Cursor | null {
   }
 }
 
+function parseStream(value: unknown): StreamState | null {
+  if (!isRecord(value)) return null;
+  const { kbps_target, kbps_path, rtt_ms, queue_ms, loss_permille, width, height, fps_max } = value;
+  const { encoder, limited_by, repair } = value;
+  const sizes = isSize(kbps_target) && isSize(kbps_path) && isSize(rtt_ms) && isSize(queue_ms) && isSize(loss_permille);
+  if (!sizes || !isSize(width) || !isSize(height) || !isSize(fps_max)) return null;
+  if (typeof encoder !== "string" || !isLimitedBy(limited_by) || !isRepair(repair)) return null;
+  return { kbps_target, kbps_path, rtt_ms, queue_ms, loss_permille, width, height, fps_max, encoder, limited_by, repair };
+}
+
+const isLimitedBy = (value: unknown): value is LimitedBy => typeof value === "string" && LIMITS.has(value);
+const isRepair = (value: unknown): value is Repair => typeof value === "string" && REPAIRS.has(value);
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 const isEndReason = (value: unknown): value is EndReason => typeof value === "string" && END_REASONS.has(value);
 const isDetachReason = (value: unknown): value is DetachReason => typeof value === "string" && DETACH_REASONS.has(value);

@@ -12,6 +12,8 @@ export type UserId = string;
 
 export type RequestId = string;
 
+export type WatchLinkId = string;
+
 export type AppId = string;
 
 export type Shelf = "game" | "tool";
@@ -333,7 +335,15 @@ reason: EndReason,
 /**
  * Seconds from now.
  */
-in_s: number, } | { "notice": "detached", 
+in_s: number, } | { "notice": "stream", 
+/**
+ * The state of it.
+ */
+stream: StreamState, } | { "notice": "watchers", 
+/**
+ * Viewers on watch links.
+ */
+count: number, } | { "notice": "detached", 
 /**
  * Why.
  */
@@ -361,5 +371,55 @@ hotspot_x: number,
  */
 hotspot_y: number, };
 
-export type DetachReason = "taken-over" | "node-restarting" | "protocol-error";
+export type StreamState = { 
+/**
+ * What congestion control gives the encoder, kbit/s.
+ */
+kbps_target: number, 
+/**
+ * What it believes the path carries, kbit/s.
+ */
+kbps_path: number, 
+/**
+ * Round trip, milliseconds.
+ */
+rtt_ms: number, 
+/**
+ * Delay in queues on the path, beyond the least one seen, milliseconds.
+ */
+queue_ms: number, 
+/**
+ * Packets lost on the path, per mille, over the last seconds.
+ */
+loss_permille: number, 
+/**
+ * Encoded picture width, pixels.
+ */
+width: number, 
+/**
+ * Encoded picture height, pixels.
+ */
+height: number, 
+/**
+ * Frames per second at most.
+ */
+fps_max: number, 
+/**
+ * The encoder, such as `x264enc`.
+ */
+encoder: string, 
+/**
+ * What keeps the picture from being better.
+ */
+limited_by: LimitedBy, 
+/**
+ * How lost packets are made good.
+ */
+repair: Repair, };
+
+export type LimitedBy = "nothing" | "capacity" | "loss" | "uplink" | "node" | "player";
+
+export type Repair = "key-frame" | "rtx" | "flex-fec";
+
+export type DetachReason = "taken-over" | "node-restarting" | "protocol-error" | "link-revoked";
 

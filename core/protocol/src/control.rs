@@ -15,7 +15,7 @@
 
 use crate::api::{EndReason, StartProgress};
 use crate::app::{AppSpec, DisplayMode, GpuClass};
-use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
+use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
 use crate::unit::U64;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,20 @@ pub enum ToEdge {
         #[serde(flatten)]
         action: WhepAction,
     },
+    /// A line check: an SDP offer with data channels only, answered by [`FromEdge::WhepAnswer`].
+    Probe {
+        /// To be named in the answer.
+        request: RequestId,
+        /// The SDP offer.
+        sdp: String,
+    },
+    /// Nobody may watch on this link any more; not acked, not re-sent.
+    EndWatch {
+        /// The session.
+        session: SessionId,
+        /// The link.
+        link: WatchLinkId,
+    },
     /// Tell the session's viewer that it will end by itself; not acked, not re-sent.
     EndingSoon {
         /// The session.
@@ -164,6 +178,10 @@ pub struct Inventory {
     pub runtime: String,
     /// Images that are present, as their references.
     pub images: Vec<String>,
+    /// What the node's uplink carries for sessions, kbit/s: configured or measured, or `None`
+    /// while unknown.
+    #[serde(default)]
+    pub uplink_kbps: Option<u32>,
 }
 
 /// Capacity for one session.
@@ -277,6 +295,11 @@ pub enum SessionReport {
         /// Which.
         attachment: AttachmentId,
     },
+    /// So many watch on watch links now.
+    Watchers {
+        /// Viewers.
+        count: u32,
+    },
     /// The player did something. At most once in 10 s.
     InputSeen,
     /// It is over, and nothing of it is left on the node.
@@ -299,8 +322,9 @@ pub enum WhepAction {
         attachment: AttachmentId,
         /// The SDP offer.
         sdp: String,
-        /// Whether to end the attachment that holds the session.
-        take_over: bool,
+        /// What the viewer may do.
+        #[serde(flatten)]
+        role: ViewerRole,
     },
     /// Trickled candidates: PATCH with `application/trickle-ice-sdpfrag` (RFC 8840).
     Patch {
@@ -313,6 +337,22 @@ pub enum WhepAction {
     Delete {
         /// The attachment.
         attachment: AttachmentId,
+    },
+}
+
+/// What a viewer may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum ViewerRole {
+    /// The owner, who plays; one at a time.
+    Player {
+        /// Whether to end the attachment that holds the session.
+        take_over: bool,
+    },
+    /// A guest on a watch link: picture and sound, nothing the other way.
+    Watcher {
+        /// The link.
+        link: WatchLinkId,
     },
 }
 
@@ -348,4 +388,6 @@ pub enum WhepRefusal {
     NotFound,
     /// The session has no picture yet.
     NotReady,
+    /// As many watch the session, or check their line, as the node allows.
+    TooMany,
 }

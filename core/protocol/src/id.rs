@@ -83,6 +83,8 @@ prefixed_id!(/// Who owns sessions: a guest, a player or a tenant.
     UserId, "usr_", "user");
 prefixed_id!(/// One request, for logs and the `instance` of a problem.
     RequestId, "req_", "request");
+prefixed_id!(/// A link on which others watch a session.
+    WatchLinkId, "wat_", "watch link");
 
 /// Name of a catalogue entry: 1 to 40 of `a-z`, `0-9` and `-`, starting with a letter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ts_rs::TS)]

@@ -14,6 +14,8 @@
 //! 0x0a Ping
 //! 0x0b Gamepad          [seat u8][buttons u32][axes 6 x i16]   reserved
 //! 0x0c Touch            [id u8][phase u8][x u16][y u16]        reserved
+//! 0x0d Display          [width u16][height u16][hz u16]        pixels and Hz that the screen wants
+//! 0x0e Wish             [kbps_max u32][height_max u16][fps_max u16]   0: no limit
 //! ```
 //!
 //! `seq` counts per channel from 1 and only orders [`Event::PointerAbsolute`], whose stale packets
@@ -24,7 +26,10 @@
 //! led there may be lost or late.
 
 use crate::bytes::Reader;
-use crate::limits::{CLIPBOARD_BYTES_MAX, GAMEPAD_SEATS, INPUT_PACKET_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    CLIPBOARD_BYTES_MAX, DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX, DISPLAY_SIDE_MIN, GAMEPAD_SEATS,
+    INPUT_PACKET_BYTES_MAX, TEXT_BYTES_MAX,
+};
 
 /// Version byte of every input packet.
 pub const INPUT_VERSION: u8 = 1;
@@ -109,6 +114,24 @@ pub enum Event {
         x: u16,
         /// From the top, 0..=65535.
         y: u16,
+    },
+    /// What the player's screen shows best. Takes effect while the app runs.
+    Display {
+        /// Width, pixels, `DISPLAY_SIDE_MIN..=DISPLAY_SIDE_MAX`.
+        width: u16,
+        /// Height, pixels, likewise.
+        height: u16,
+        /// Refresh rate, 1 to `DISPLAY_HZ_MAX`.
+        hz: u16,
+    },
+    /// What the player allows the stream at most, from the settings; 0 is no limit.
+    Wish {
+        /// Everything sent, kbit/s.
+        kbps_max: u32,
+        /// Height of the encoded picture, pixels.
+        height_max: u16,
+        /// Frames per second.
+        fps_max: u16,
     },
 }
 
@@ -204,6 +227,20 @@ impl Packet {
                 out.extend(x.to_le_bytes());
                 out.extend(y.to_le_bytes());
             }
+            Event::Display { width, height, hz } => {
+                for value in [width, height, hz] {
+                    out.extend(value.to_le_bytes());
+                }
+            }
+            Event::Wish {
+                kbps_max,
+                height_max,
+                fps_max,
+            } => {
+                out.extend(kbps_max.to_le_bytes());
+                out.extend(height_max.to_le_bytes());
+                out.extend(fps_max.to_le_bytes());
+            }
         }
         out
     }
@@ -241,7 +278,12 @@ impl Event {
     pub fn is_activity(&self) -> bool {
         !matches!(
             self,
-            Self::Ping | Self::ReleaseAll | Self::Layout(_) | Self::Clipboard(_)
+            Self::Ping
+                | Self::ReleaseAll
+                | Self::Layout(_)
+                | Self::Clipboard(_)
+                | Self::Display { .. }
+                | Self::Wish { .. }
         )
     }
 
@@ -259,6 +301,8 @@ impl Event {
             Self::Ping => 0x0a,
             Self::Gamepad { .. } => 0x0b,
             Self::Touch { .. } => 0x0c,
+            Self::Display { .. } => 0x0d,
+            Self::Wish { .. } => 0x0e,
         }
     }
 
@@ -330,8 +374,32 @@ impl Event {
                     y: field(r.u16())?,
                 }
             }
+            0x0d => Self::decode_display(r)?,
+            0x0e => Self::Wish {
+                kbps_max: field(r.u32())?,
+                height_max: field(r.u16())?,
+                fps_max: field(r.u16())?,
+            },
             other => return Err(DecodeError::Kind(other)),
         })
+    }
+
+    fn decode_display(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let side = |value: u16| {
+            let sides = DISPLAY_SIDE_MIN..=DISPLAY_SIDE_MAX;
+            let fits = sides.contains(&u32::from(value));
+            if fits {
+                Ok(value)
+            } else {
+                Err(DecodeError::Value)
+            }
+        };
+        let (width, height) = (side(field(r.u16())?)?, side(field(r.u16())?)?);
+        let hz = field(r.u16())?;
+        if hz == 0 || u32::from(hz) > DISPLAY_HZ_MAX {
+            return Err(DecodeError::Value);
+        }
+        Ok(Self::Display { width, height, hz })
     }
 
     fn decode_button(r: &mut Reader<'_>) -> Result<Self, DecodeError> {

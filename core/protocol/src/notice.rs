@@ -6,13 +6,13 @@
 //!
 //! ```text
 //! Pong   [version=1][kind=0x81][client_us u64][host_us u64]
-//! Frame  [version=1][kind=0x82][rtp_timestamp u32][frame u32][commit_us u64][encoded_us u64]
-//!        [sent_us u64][input_us u64]
+//! Frame  [version=1][kind=0x82][rtp_timestamp u32][frame u32][commit_us u64][captured_us u64]
+//!        [encoded_us u64][sent_us u64][input_us u64][input_host_us u64]
 //! ```
 //!
 //! Host times are the node's monotonic clock in microseconds. `client_us` and `input_us` are the
 //! browser's own, echoed: `input_us` belongs to the newest input that was injected before the
-//! frame was committed, or is 0.
+//! frame was committed, or is 0; `input_host_us` is when the node got that input, or 0.
 
 use crate::api::EndReason;
 use crate::bytes::Reader;
@@ -57,6 +57,16 @@ pub enum Notice {
         /// Seconds from now.
         in_s: u32,
     },
+    /// How the stream goes, about once a second.
+    Stream {
+        /// The state of it.
+        stream: StreamState,
+    },
+    /// How many others watch the session.
+    Watchers {
+        /// Viewers on watch links.
+        count: u32,
+    },
     /// This attachment is over; the session may go on.
     Detached {
         /// Why.
@@ -67,6 +77,63 @@ pub enum Notice {
         /// Why.
         reason: EndReason,
     },
+}
+
+/// How the stream goes, as its sender sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct StreamState {
+    /// What congestion control gives the encoder, kbit/s.
+    pub kbps_target: u32,
+    /// What it believes the path carries, kbit/s.
+    pub kbps_path: u32,
+    /// Round trip, milliseconds.
+    pub rtt_ms: u32,
+    /// Delay in queues on the path, beyond the least one seen, milliseconds.
+    pub queue_ms: u32,
+    /// Packets lost on the path, per mille, over the last seconds.
+    pub loss_permille: u32,
+    /// Encoded picture width, pixels.
+    pub width: u32,
+    /// Encoded picture height, pixels.
+    pub height: u32,
+    /// Frames per second at most.
+    pub fps_max: u32,
+    /// The encoder, such as `x264enc`.
+    pub encoder: String,
+    /// What keeps the picture from being better.
+    pub limited_by: LimitedBy,
+    /// How lost packets are made good.
+    pub repair: Repair,
+}
+
+/// What keeps the picture from being better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitedBy {
+    /// Nothing: the app draws what the display can show.
+    Nothing,
+    /// The path's capacity.
+    Capacity,
+    /// The path's losses.
+    Loss,
+    /// The node's uplink, which other sessions share.
+    Uplink,
+    /// The node cannot encode or draw fast enough.
+    Node,
+    /// The player's own settings.
+    Player,
+}
+
+/// How lost packets are made good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repair {
+    /// The viewer offers no way; a key frame follows a loss.
+    KeyFrame,
+    /// Sent again when the viewer asks (RTX, RFC 4588).
+    Rtx,
+    /// Repair packets beside the stream (FlexFEC, RFC 8627), and RTX.
+    FlexFec,
 }
 
 /// The cursor that the app wants.
@@ -101,6 +168,8 @@ pub enum DetachReason {
     NodeRestarting,
     /// The browser broke the protocol.
     ProtocolError,
+    /// The watch link was revoked or has expired.
+    LinkRevoked,
 }
 
 /// Version byte of the binary marks.
@@ -126,19 +195,23 @@ pub enum Mark {
         frame: u32,
         /// When the app committed it.
         commit_us: u64,
+        /// When it was converted and handed to the encoder.
+        captured_us: u64,
         /// When the encoder had its access unit.
         encoded_us: u64,
         /// When its last packet was handed to the kernel.
         sent_us: u64,
         /// Browser time of the newest input injected before the commit, or 0.
         input_us: u64,
+        /// When the node got that input, or 0.
+        input_host_us: u64,
     },
 }
 
 impl Mark {
     /// The mark as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(44);
+        let mut out = Vec::with_capacity(58);
         out.push(MARK_VERSION);
         match *self {
             Self::Pong { client_us, host_us } => {
@@ -150,14 +223,23 @@ impl Mark {
                 rtp_timestamp,
                 frame,
                 commit_us,
+                captured_us,
                 encoded_us,
                 sent_us,
                 input_us,
+                input_host_us,
             } => {
                 out.push(KIND_FRAME);
                 out.extend(rtp_timestamp.to_le_bytes());
                 out.extend(frame.to_le_bytes());
-                for time in [commit_us, encoded_us, sent_us, input_us] {
+                for time in [
+                    commit_us,
+                    captured_us,
+                    encoded_us,
+                    sent_us,
+                    input_us,
+                    input_host_us,
+                ] {
                     out.extend(time.to_le_bytes());
                 }
             }
@@ -180,9 +262,11 @@ impl Mark {
                 rtp_timestamp: r.u32()?,
                 frame: r.u32()?,
                 commit_us: r.u64()?,
+                captured_us: r.u64()?,
                 encoded_us: r.u64()?,
                 sent_us: r.u64()?,
                 input_us: r.u64()?,
+                input_host_us: r.u64()?,
             },
             _ => return None,
         };

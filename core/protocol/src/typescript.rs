@@ -42,6 +42,7 @@ fn generated_types_are_up_to_date() {
         id::SlotId,
         id::UserId,
         id::RequestId,
+        id::WatchLinkId,
         id::AppId,
         app::Shelf,
         app::GpuClass,
@@ -66,6 +67,9 @@ fn generated_types_are_up_to_date() {
         problem::Problem,
         notice::Notice,
         notice::Cursor,
+        notice::StreamState,
+        notice::LimitedBy,
+        notice::Repair,
         notice::DetachReason,
     );
     check_or_write("types.ts", &out);

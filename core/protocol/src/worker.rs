@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! agent -> worker   0x01 Attach json   0x02 Detach   0x03 Input [host_us u64][packet]
-//!                   0x04 KeyFrame      0x05 Bitrate [kbps u32]  0x06 Shutdown
+//!                   0x04 KeyFrame      0x05 Target json   0x06 Shutdown  0x07 Display json
 //! worker -> agent   0x81 Ready json    0x82 Video [header 46 bytes][access unit]
 //!                   0x83 Audio [pts_us u64][opus]  0x84 Notice json  0x85 Counters json
 //!                   0x86 FirstFrame    0x87 Failed json
@@ -17,6 +17,7 @@
 //! starts each attachment with a key frame and the current cursor, pointer-lock wish and display.
 
 use crate::api::EndReason;
+use crate::app::DisplayMode;
 use crate::bytes::Reader;
 use crate::limits::WORKER_FRAME_BYTES_MAX;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,36 @@ pub enum VideoCodec {
     H264,
     /// VP8 (RFC 7741).
     VP8,
+    /// VP9 profile 0 (RFC 9628).
+    VP9,
+    /// HEVC main profile (RFC 7798), Annex B access units.
+    H265,
+    /// AV1 main profile (RTP Payload Format For AV1, AOM), low-overhead temporal units.
+    AV1,
+}
+
+impl VideoCodec {
+    /// Its number in a [`Video`] header.
+    fn number(self) -> u8 {
+        match self {
+            Self::H264 => 0,
+            Self::VP8 => 1,
+            Self::VP9 => 2,
+            Self::H265 => 3,
+            Self::AV1 => 4,
+        }
+    }
+
+    fn of_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::H264,
+            1 => Self::VP8,
+            2 => Self::VP9,
+            3 => Self::H265,
+            4 => Self::AV1,
+            _ => return None,
+        })
+    }
 }
 
 /// What the agent says.
@@ -47,10 +78,12 @@ pub enum ToWorker {
     },
     /// The viewer needs a key frame.
     KeyFrame,
-    /// The path carries so much, kbit/s.
-    Bitrate(u32),
+    /// What the path carries, for the encoder.
+    Target(Target),
     /// End: close the desktop and exit.
     Shutdown,
+    /// The display that the player's screen wants.
+    Display(DisplayMode),
 }
 
 /// How to encode for a viewer.
@@ -58,8 +91,39 @@ pub enum ToWorker {
 pub struct Attach {
     /// The codec that the viewer takes.
     pub codec: VideoCodec,
-    /// The bit rate to start with, kbit/s.
+    /// What to start with.
+    pub target: Target,
+    /// The display that the player's screen wants, or `None` to leave it as it is.
+    #[serde(default)]
+    pub display: Option<DisplayMode>,
+}
+
+/// What the encoder is to make of the display: the ladder's rung and the bit rate. Changes are
+/// seldom; an equal one changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Video bit rate, kbit/s, without packet headers, retransmissions and repair packets.
     pub kbps: u32,
+    /// The encoded picture's sides in percent of the display's: 100, 75, 50 or 25.
+    pub scale_percent: u8,
+    /// Frames per second at most; the display itself goes on at its own rate.
+    pub fps_max: u32,
+    /// Refresh the picture by a moving band of intra blocks, for paths that lose packets and are
+    /// too long to ask again. Encoders that cannot, ignore it.
+    #[serde(default)]
+    pub intra_refresh: bool,
+}
+
+impl Target {
+    /// Everything at its best, at `kbps`.
+    pub fn full(kbps: u32) -> Self {
+        Self {
+            kbps,
+            scale_percent: 100,
+            fps_max: crate::limits::DISPLAY_HZ_MAX,
+            intra_refresh: false,
+        }
+    }
 }
 
 /// What a worker says.
@@ -210,8 +274,9 @@ impl ToWorker {
                 o.extend(packet);
             }),
             Self::KeyFrame => frame(out, 0x04, |_| {}),
-            Self::Bitrate(kbps) => frame(out, 0x05, |o| o.extend(kbps.to_le_bytes())),
+            Self::Target(target) => frame(out, 0x05, |o| json_into(o, target)),
             Self::Shutdown => frame(out, 0x06, |_| {}),
+            Self::Display(mode) => frame(out, 0x07, |o| json_into(o, mode)),
         }
     }
 
@@ -230,8 +295,9 @@ impl ToWorker {
                 packet: r.rest().to_vec(),
             },
             0x04 => Self::KeyFrame,
-            0x05 => Self::Bitrate(r.u32().ok_or(bad)?),
+            0x05 => Self::Target(json(r.rest()).ok_or(bad)?),
             0x06 => Self::Shutdown,
+            0x07 => Self::Display(json(r.rest()).ok_or(bad)?),
             _ => return Err(bad),
         })
     }
@@ -243,10 +309,7 @@ impl FromWorker {
         match self {
             Self::Ready(ready) => frame(out, 0x81, |o| json_into(o, ready)),
             Self::Video(video) => frame(out, 0x82, |o| {
-                o.push(match video.codec {
-                    VideoCodec::H264 => 0,
-                    VideoCodec::VP8 => 1,
-                });
+                o.push(video.codec.number());
                 o.push(u8::from(video.key));
                 o.extend(video.frame.to_le_bytes());
                 for time in [
@@ -281,11 +344,7 @@ impl FromWorker {
         Ok(match kind {
             0x81 => Self::Ready(json(r.rest()).ok_or(bad)?),
             0x82 => Self::Video(Video {
-                codec: match r.u8().ok_or(bad)? {
-                    0 => VideoCodec::H264,
-                    1 => VideoCodec::VP8,
-                    _ => return Err(bad),
-                },
+                codec: r.u8().and_then(VideoCodec::of_number).ok_or(bad)?,
                 key: r.u8().ok_or(bad)? != 0,
                 frame: r.u32().ok_or(bad)?,
                 commit_us: r.u64().ok_or(bad)?,

@@ -27,8 +27,8 @@ impl Agent {
             WhepAction::Offer {
                 attachment,
                 sdp,
-                take_over,
-            } => transport.offer(session, attachment, sdp, take_over, reply),
+                role,
+            } => transport.offer(session, attachment, sdp, role, reply),
             WhepAction::Patch {
                 attachment,
                 fragment,

@@ -100,6 +100,7 @@ impl Broker {
                 encoders: Vec::new(),
                 runtime: String::new(),
                 images: Vec::new(),
+                uplink_kbps: None,
             },
             running: Vec::new(),
             ended: Vec::new(),

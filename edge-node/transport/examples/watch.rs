@@ -14,7 +14,7 @@
 #![allow(clippy::print_stdout, reason = "a program for a person at a terminal")]
 
 use anyhow::{Context, Result, bail};
-use nearlight_protocol::control::WhepResult;
+use nearlight_protocol::control::{ViewerRole, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::worker::{FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len};
 use nearlight_transport::{Config, Handle};
@@ -91,10 +91,16 @@ fn serve(
         let sdp = String::from_utf8(sdp)?;
         let take_over = head.contains("take_over");
         let (tx, rx) = mpsc::channel();
-        transport.offer(session.clone(), attachment, sdp, take_over, move |result| {
-            // The receiver waits below.
-            let _ = tx.send(result);
-        });
+        transport.offer(
+            session.clone(),
+            attachment,
+            sdp,
+            ViewerRole::Player { take_over },
+            move |result| {
+                // The receiver waits below.
+                let _ = tx.send(result);
+            },
+        );
         match rx.recv()? {
             WhepResult::Answer { sdp } => ("201 Created", "application/sdp", sdp),
             other => ("409 Conflict", "text/plain", format!("{other:?}")),

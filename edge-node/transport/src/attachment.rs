@@ -265,8 +265,10 @@ impl Attachment {
             rtp_timestamp,
             number: unit.frame,
             commit_us: unit.commit_us,
+            captured_us: unit.captured_us,
             encoded_us: unit.encoded_us,
             input_us: unit.input_us,
+            input_host_us: unit.input_host_us,
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::limits::COMMANDS_MAX;
 use crate::reactor::Reactor;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{WhepRefusal, WhepResult};
+use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::notice::Notice;
 use std::os::unix::net::UnixStream;
@@ -28,7 +28,7 @@ pub(crate) enum Command {
         session: SessionId,
         attachment: AttachmentId,
         sdp: String,
-        take_over: bool,
+        role: ViewerRole,
         reply: Reply,
     },
     Patch {
@@ -141,14 +141,14 @@ impl Handle {
         session: SessionId,
         attachment: AttachmentId,
         sdp: String,
-        take_over: bool,
+        role: ViewerRole,
         reply: impl FnOnce(WhepResult) + Send + 'static,
     ) {
         self.send(Command::Offer {
             session,
             attachment,
             sdp,
-            take_over,
+            role,
             reply: Box::new(reply),
         });
     }

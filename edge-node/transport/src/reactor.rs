@@ -25,7 +25,7 @@ use crate::worker_link::WorkerLink;
 use mio::{Events, Poll, Token, Waker};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::notice::{DetachReason, Notice};
-use nearlight_protocol::worker::{Attach, FromWorker, ToWorker};
+use nearlight_protocol::worker::{Attach, FromWorker, Target, ToWorker};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::Receiver;
@@ -255,13 +255,13 @@ impl Reactor {
                 session,
                 attachment,
                 sdp,
-                take_over,
+                role,
                 reply,
             } => self.offer(offers::Request {
                 session,
                 attachment,
                 sdp,
-                take_over,
+                role,
                 reply,
             }),
             Command::Patch {
@@ -378,7 +378,8 @@ impl Reactor {
         let attachment = viewer.attachment.id().clone();
         let attach = Attach {
             codec: viewer.attachment.codec(),
-            kbps: self.config.kbps_start,
+            target: Target::full(self.config.kbps_start),
+            display: None,
         };
         tracing::info!(session_id = %session, attachment_id = %attachment, "a viewer is connected");
         self.tell_worker(session_key, &ToWorker::Attach(attach));

@@ -6,7 +6,7 @@ use harness::Worker;
 use harness::agent::assert_balanced;
 use harness::decode::decode;
 use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::{DropReason, ToWorker, VideoCodec};
+use nearlight_protocol::worker::{DropReason, Target, ToWorker, VideoCodec};
 
 const RED: [u8; 4] = [0, 0, 255, 0];
 const GREEN: [u8; 4] = [0, 255, 0, 0];
@@ -269,7 +269,7 @@ fn an_agent_that_does_not_read_loses_frames_and_gets_a_key_frame_after() {
     let window = app.window(RED);
     agent.until("the first frame", |a| a.first_frame);
     agent.attach(VideoCodec::H264);
-    agent.send(&ToWorker::Bitrate(100_000));
+    agent.send(&ToWorker::Target(Target::full(100_000)));
 
     // Noise fills the bit rate, so that the socket and the backlog fill soon.
     let qh = app.qh();

@@ -99,6 +99,7 @@ pub(super) fn whep_refused(reason: WhepRefusal, detail: &str) -> Refusal {
         WhepRefusal::InvalidOffer => ProblemType::InvalidOffer,
         WhepRefusal::NotFound => ProblemType::NotFound,
         WhepRefusal::NotReady => ProblemType::SessionNotReady,
+        WhepRefusal::TooMany => ProblemType::TooManyRequests,
     };
     let detail = if detail.is_empty() {
         name.title()

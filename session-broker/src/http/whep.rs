@@ -21,7 +21,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::control::{WhepAction, WhepResult};
+use nearlight_protocol::control::{ViewerRole, WhepAction, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::limits::SDP_BYTES_MAX;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -83,7 +83,7 @@ pub(super) async fn attach(
     let offer = WhepAction::Offer {
         attachment: attachment.clone(),
         sdp,
-        take_over,
+        role: ViewerRole::Player { take_over },
     };
     match relay.ask(offer).await? {
         WhepResult::Answer { sdp } => Ok(answer(&id, &attachment, sdp)),

@@ -74,6 +74,7 @@ impl Store {
                 encoders: Vec::new(),
                 runtime: "docker".to_owned(),
                 images: Vec::new(),
+                uplink_kbps: None,
             },
             at: MonoTime(0),
         };

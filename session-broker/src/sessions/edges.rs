@@ -309,6 +309,7 @@ impl Owner {
             SessionReport::Ready => Event::NodeReady { epoch },
             SessionReport::Attached { attachment } => Event::Attached { epoch, attachment },
             SessionReport::Detached { attachment } => Event::Detached { epoch, attachment },
+            SessionReport::Watchers { .. } => return,
             SessionReport::InputSeen => Event::InputSeen { epoch },
             SessionReport::Ended { reason, detail } => {
                 tracing::info!(session_id = %session, node_id = %node, ?reason, detail,

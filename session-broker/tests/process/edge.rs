@@ -7,7 +7,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
     AckOutcome, FromEdge, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession, SessionReport,
-    Slot, Start, ToEdge, Welcome, WhepAction, WhepResult,
+    Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction, WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -113,6 +113,7 @@ impl Node {
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
             images: Vec::new(),
+            uplink_kbps: None,
         }
     }
 }
@@ -209,7 +210,7 @@ impl Edge {
                 action:
                     WhepAction::Offer {
                         attachment,
-                        take_over,
+                        role: ViewerRole::Player { take_over },
                         ..
                     },
                 ..

@@ -99,6 +99,30 @@ fn samples() -> Vec<(&'static str, Packet)> {
                 },
             ),
         ),
+        (
+            "display",
+            at(
+                15,
+                15_000,
+                Event::Display {
+                    width: 2560,
+                    height: 1440,
+                    hz: 144,
+                },
+            ),
+        ),
+        (
+            "wish",
+            at(
+                16,
+                16_000,
+                Event::Wish {
+                    kbps_max: 0x0001_0203,
+                    height_max: 720,
+                    fps_max: 60,
+                },
+            ),
+        ),
     ]
 }
 
@@ -154,6 +178,21 @@ fn bad_packets_are_refused() {
     assert_eq!(with(1, 0x7f), Err(DecodeError::Kind(0x7f)));
     assert_eq!(with(14, 0xff), Err(DecodeError::Value), "an unknown key");
     assert_eq!(with(16, 2), Err(DecodeError::Value), "half pressed");
+    let display = Event::Display {
+        width: 63,
+        height: 720,
+        hz: 60,
+    };
+    let small = Packet {
+        seq: 1,
+        client_us: 2,
+        event: display,
+    };
+    assert_eq!(
+        Packet::decode(&small.encode()),
+        Err(DecodeError::Value),
+        "a display that is too small"
+    );
     assert_eq!(
         Packet::decode(&vec![1; INPUT_PACKET_BYTES_MAX + 1]),
         Err(DecodeError::TooLarge)

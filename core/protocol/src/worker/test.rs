@@ -20,7 +20,8 @@ fn every_message_round_trips() {
     let to = [
         ToWorker::Attach(Attach {
             codec: VideoCodec::H264,
-            kbps: 8000,
+            target: Target::full(8000),
+            display: None,
         }),
         ToWorker::Detach,
         ToWorker::Input {
@@ -28,8 +29,18 @@ fn every_message_round_trips() {
             packet: vec![1, 2, 3],
         },
         ToWorker::KeyFrame,
-        ToWorker::Bitrate(1234),
+        ToWorker::Target(Target {
+            kbps: 1234,
+            scale_percent: 75,
+            fps_max: 30,
+            intra_refresh: true,
+        }),
         ToWorker::Shutdown,
+        ToWorker::Display(DisplayMode {
+            width: 1920,
+            height: 1080,
+            hz: 144,
+        }),
     ];
     for message in to {
         let mut bytes = Vec::new();

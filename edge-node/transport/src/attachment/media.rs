@@ -9,8 +9,11 @@ use crate::sdp::offer::Offer;
 use bytes::Bytes;
 use nearlight_protocol::worker::VideoCodec;
 use rtc::rtp;
+use rtc::rtp::codec::av1::Av1Payloader;
 use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
+use rtc::rtp::codec::vp9::Vp9Payloader;
 use rtc::rtp::packetizer::Payloader;
 
 /// Minimum and maximum playout delay of zero: show every frame as soon as it is decoded.
@@ -77,6 +80,9 @@ impl VideoStream {
                     payloader.enable_picture_id = true;
                     Box::new(payloader)
                 }
+                VideoCodec::VP9 => Box::new(Vp9Payloader::default()),
+                VideoCodec::H265 => Box::new(HevcPayloader::default()),
+                VideoCodec::AV1 => Box::new(Av1Payloader::default()),
             },
             head: Head::new(video.payload_type, ssrc),
             playout_delay: video.playout_delay,

@@ -19,8 +19,10 @@ pub(crate) struct Frame {
     pub(crate) rtp_timestamp: u32,
     pub(crate) number: u32,
     pub(crate) commit_us: u64,
+    pub(crate) captured_us: u64,
     pub(crate) encoded_us: u64,
     pub(crate) input_us: u64,
+    pub(crate) input_host_us: u64,
 }
 
 /// The queue.
@@ -142,8 +144,10 @@ mod test {
             rtp_timestamp: 0,
             number,
             commit_us: 0,
+            captured_us: 0,
             encoded_us: 0,
             input_us: 0,
+            input_host_us: 0,
         }
     }
 

@@ -19,7 +19,8 @@ use rtc::ice::network_type::NetworkType;
 use rtc::interceptor::{NackResponderBuilder, Registry, Slot, TwccSenderBuilder};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
+    MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::peer_connection::configuration::setting_engine::{
     SctpMaxMessageSize, SettingEngine, SettingEngineBuilder,
@@ -201,6 +202,9 @@ fn video_codec(offer: &Offer) -> RTCRtpCodec {
         mime_type: match offer.video.codec {
             VideoCodec::H264 => MIME_TYPE_H264,
             VideoCodec::VP8 => MIME_TYPE_VP8,
+            VideoCodec::VP9 => MIME_TYPE_VP9,
+            VideoCodec::H265 => MIME_TYPE_HEVC,
+            VideoCodec::AV1 => MIME_TYPE_AV1,
         }
         .to_owned(),
         clock_rate: 90_000,

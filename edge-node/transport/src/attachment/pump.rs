@@ -136,9 +136,11 @@ impl Attachment {
                     rtp_timestamp: frame.rtp_timestamp,
                     frame: frame.number,
                     commit_us: frame.commit_us,
+                    captured_us: frame.captured_us,
                     encoded_us: frame.encoded_us,
                     sent_us,
                     input_us: frame.input_us,
+                    input_host_us: frame.input_host_us,
                 };
                 marked |= channels.mark(&mut self.connection, now, &mark);
             }

@@ -10,7 +10,7 @@ use crate::limits::{GATHER_DEADLINE, OFFERS_WAITING_MAX, RELEASE_DEADLINE};
 use crate::net::candidates;
 use crate::sdp::offer::Offer;
 use crate::sdp::{answer, fragment};
-use nearlight_protocol::control::{WhepRefusal, WhepResult};
+use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::notice::{DetachReason, Notice};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(super) struct Request {
     pub(super) session: SessionId,
     pub(super) attachment: AttachmentId,
     pub(super) sdp: String,
-    pub(super) take_over: bool,
+    pub(super) role: ViewerRole,
     pub(super) reply: Reply,
 }
 
@@ -84,7 +84,9 @@ impl Reactor {
         let viewer = current.and_then(|current| self.viewers.get(&current));
         viewer.is_some_and(|viewer| {
             let same = *viewer.attachment.id() == request.attachment;
-            !request.take_over && !same && !viewer.attachment.is_replaceable(now)
+            request.role != (ViewerRole::Player { take_over: true })
+                && !same
+                && !viewer.attachment.is_replaceable(now)
         })
     }
 

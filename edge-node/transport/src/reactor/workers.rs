@@ -12,7 +12,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::{Attach, FromWorker, Ready, ToWorker, Video};
+use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker, Video};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -131,7 +131,8 @@ impl Reactor {
         if let Some(viewer) = viewer.filter(|viewer| viewer.attachment.is_connected()) {
             let attach = Attach {
                 codec: viewer.attachment.codec(),
-                kbps: self.config.kbps_start,
+                target: Target::full(self.config.kbps_start),
+                display: None,
             };
             self.tell_worker(key, &ToWorker::Attach(attach));
         }

@@ -26,7 +26,7 @@ fn frames_arrive_whole_with_the_time_of_their_commit() {
     let worker = node.add_session(1);
     let mut viewer = attached(&node, Wish::H264);
     let attach = worker.hear_attach();
-    assert_eq!((attach.codec, attach.kbps), (VideoCodec::H264, 8000));
+    assert_eq!((attach.codec, attach.target.kbps), (VideoCodec::H264, 8000));
     viewer.wait_open();
     for frame in 1..=20 {
         worker.show(frame, frame == 1, 5000);
@@ -52,6 +52,7 @@ fn frames_arrive_whole_with_the_time_of_their_commit() {
             encoded_us,
             sent_us,
             input_us,
+            ..
         } = viewer.mark()
         else {
             panic!("nothing was pinged");

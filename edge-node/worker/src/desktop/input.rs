@@ -107,8 +107,8 @@ impl Desktop {
             }
             Event::Clipboard(text) => self.offer_clipboard(text),
             Event::Layout(layout) => self.change_layout(layout),
-            // The agent answers pings. The others are reserved: counted, nothing to inject into.
-            Event::Ping => false,
+            // The agent answers these. The others are reserved: counted, nothing to inject into.
+            Event::Ping | Event::Display { .. } | Event::Wish { .. } => false,
             Event::Gamepad { .. } | Event::Touch { .. } => true,
         };
         if injected {
@@ -343,6 +343,8 @@ fn kind(event: &Event) -> &'static str {
         Event::Ping => "ping",
         Event::Gamepad { .. } => "gamepad",
         Event::Touch { .. } => "touch",
+        Event::Display { .. } => "display",
+        Event::Wish { .. } => "wish",
     }
 }
 

@@ -167,6 +167,17 @@ fn sink(
             .field("profile", "constrained-baseline")
             .build(),
         VideoCodec::VP8 => gst::Caps::new_empty_simple("video/x-vp8"),
+        VideoCodec::VP9 => gst::Caps::builder("video/x-vp9")
+            .field("profile", "0")
+            .build(),
+        VideoCodec::H265 => gst::Caps::builder("video/x-h265")
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .build(),
+        VideoCodec::AV1 => gst::Caps::builder("video/x-av1")
+            .field("stream-format", "obu-stream")
+            .field("alignment", "tu")
+            .build(),
     };
     let callbacks = gst_app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {

@@ -72,7 +72,7 @@ mod test {
 
     #[test]
     fn messages_come_out_whole_however_they_are_cut() {
-        let messages = [ToWorker::KeyFrame, ToWorker::Bitrate(7), ToWorker::Shutdown];
+        let messages = [ToWorker::KeyFrame, ToWorker::Detach, ToWorker::Shutdown];
         let mut bytes = Vec::new();
         for message in &messages {
             message.encode_into(&mut bytes);

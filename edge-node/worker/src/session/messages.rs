@@ -143,9 +143,12 @@ impl Session {
                 Err(error) => tracing::warn!(%error, "the agent let a bad input packet through"),
             },
             ToWorker::KeyFrame => self.feed.key_frame(),
-            ToWorker::Bitrate(kbps) => {
-                self.feed.set_kbps(kbps.clamp(*KBPS.start(), *KBPS.end()));
+            ToWorker::Target(target) => {
+                self.feed
+                    .set_kbps(target.kbps.clamp(*KBPS.start(), *KBPS.end()));
             }
+            // The display keeps its size for now.
+            ToWorker::Display(_) => {}
             ToWorker::Shutdown => self.end(),
         }
     }
@@ -153,7 +156,7 @@ impl Session {
     fn attach(&mut self, attach: &Attach) {
         tracing::info!(?attach, "viewer attached");
         self.desktop.forget_player();
-        let kbps = attach.kbps.clamp(*KBPS.start(), *KBPS.end());
+        let kbps = attach.target.kbps.clamp(*KBPS.start(), *KBPS.end());
         if let Err(error) = self.feed.attach(attach.codec, kbps) {
             return self.fail(EndReason::EncoderFailed, error.to_string());
         }

@@ -4,7 +4,7 @@ use super::PATIENCE;
 use nearlight_protocol::input::{Event, Packet};
 use nearlight_protocol::notice::Notice;
 use nearlight_protocol::worker::{
-    Attach, Counters, Failed, FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len,
+    Attach, Counters, Failed, FromWorker, Ready, Target, ToWorker, Video, VideoCodec, frame_len,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -82,7 +82,11 @@ impl Agent {
     }
 
     pub fn attach(&mut self, codec: VideoCodec) {
-        self.send(&ToWorker::Attach(Attach { codec, kbps: 4000 }));
+        self.send(&ToWorker::Attach(Attach {
+            codec,
+            target: Target::full(4000),
+            display: None,
+        }));
     }
 
     pub fn input(&mut self, event: Event) {

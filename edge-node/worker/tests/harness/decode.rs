@@ -50,6 +50,9 @@ pub fn decode(videos: &[Video]) -> Vec<Picture> {
             "h264parse ! openh264dec",
         ),
         VideoCodec::VP8 => ("video/x-vp8", "vp8dec"),
+        VideoCodec::VP9 => ("video/x-vp9", "vp9dec"),
+        VideoCodec::H265 => ("video/x-h265", "avdec_h265"),
+        VideoCodec::AV1 => ("video/x-av1", "dav1ddec"),
     };
     let line = format!(
         "appsrc name=in format=time caps={caps} ! {decoder} ! \

@@ -11,6 +11,9 @@ pub(super) fn name(codec: VideoCodec) -> &'static str {
     match codec {
         VideoCodec::H264 => "H264",
         VideoCodec::VP8 => "VP8",
+        VideoCodec::VP9 => "VP9",
+        VideoCodec::H265 => "H265",
+        VideoCodec::AV1 => "AV1",
     }
 }
 
@@ -77,7 +80,7 @@ pub(super) fn video(lines: &Lines<'_>, encoders: &[VideoCodec]) -> Option<Video>
         payload_type: pt,
         fmtp: match codec {
             VideoCodec::H264 => h264_fmtp(format),
-            VideoCodec::VP8 => String::new(),
+            VideoCodec::VP8 | VideoCodec::VP9 | VideoCodec::H265 | VideoCodec::AV1 => String::new(),
         },
         rtx: rtx.map(|rtx| rtx.payload_type),
         playout_delay: lines.extension(PLAYOUT_DELAY_URI),

@@ -5,7 +5,7 @@ pub(crate) mod relay;
 pub(crate) mod viewer;
 
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{WhepRefusal, WhepResult};
+use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
 use nearlight_protocol::worker::{
     Attach, Counters as WorkerCounters, FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len,
@@ -143,8 +143,13 @@ impl Node {
         let (tx, rx) = channel();
         let reply = move |result| tx.send(result).unwrap();
         let sdp = sdp.to_owned();
-        self.transport
-            .offer(session(number), attachment(id), sdp, take_over, reply);
+        self.transport.offer(
+            session(number),
+            attachment(id),
+            sdp,
+            ViewerRole::Player { take_over },
+            reply,
+        );
         rx.recv_timeout(DEADLINE).unwrap()
     }
 

@@ -1,0 +1,5 @@
+//! What a stream may send, and how: congestion control, pacing, the ladder over size and rate, and
+//! protection against loss. Pure: times come in, decisions go out.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]

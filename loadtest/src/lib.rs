@@ -1,0 +1,3 @@
+//! Load and impaired paths against the real roles.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! `loadtest`: load and impaired paths against the real roles.
+
+fn main() {}
