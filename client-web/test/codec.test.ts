@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import vectors from "../../core/protocol/vectors/input.json";
-import { decodeMark, encodePacket, type InputEvent, type Packet } from "../src/wire/codec.ts";
+import { TRAIN_BYTES, decodeMark, encodePacket, type InputEvent, type Packet } from "../src/wire/codec.ts";
 import { parseNotice } from "../src/wire/notice.ts";
 
 const packet = (seq: number, clientUs: bigint, event: InputEvent): Packet => ({ seq, clientUs, event });
@@ -73,6 +73,16 @@ describe("marks", () => {
       ok: true,
       mark: { kind: "frame", rtpTimestamp: 0xffff_ffff, frame: 7, commitUs: 1, capturedUs: 2, encodedUs: 3, sentUs: 4, inputUs: 5, inputHostUs: 6 },
     });
+  });
+  it("reads one message of a train, whatever its padding, at its one size", () => {
+    const bytes = new Uint8Array(TRAIN_BYTES).fill(0xee);
+    bytes.set([1, 0x83, 2, 2, 1, 4, 3, 5, 0, 0, 0, 0, 0, 0, 0]);
+    expect(decodeMark(bytes.buffer)).toEqual({
+      ok: true,
+      mark: { kind: "train", train: 2, seq: 0x0102, count: 0x0304, sentUs: 5 },
+    });
+    expect(decodeMark(bytes.buffer.slice(1))).toEqual({ ok: false, why: "version" });
+    expect(decodeMark(bytes.buffer.slice(0, -1))).toEqual({ ok: false, why: "unknown" });
   });
   it("tells another version from garbage", () => {
     expect(decodeMark(new Uint8Array([2, 0x81]).buffer)).toEqual({ ok: false, why: "version" });

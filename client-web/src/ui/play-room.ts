@@ -210,7 +210,7 @@ export class PlayRoom {
 
   #marked(mark: Mark): void {
     if (mark.kind === "pong") this.#ledger.pong(mark.clientUs, mark.hostUs, performance.now());
-    else this.#ledger.mark(mark);
+    else if (mark.kind === "frame") this.#ledger.mark(mark);
   }
 
   #noticed(notice: Notice): void {

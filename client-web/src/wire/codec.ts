@@ -10,6 +10,8 @@ import { assertNever } from "./never.ts";
 export const INPUT_VERSION = 1;
 const MARK_VERSION = 1;
 const HEADER_BYTES = 14;
+/** Size of one message of a train, as the edge pads it. */
+export const TRAIN_BYTES = 1100;
 
 export type TouchPhase = 0 | 1 | 2 | 3;
 export type Position = { readonly x: number; readonly y: number };
@@ -51,7 +53,9 @@ export type Mark =
       readonly sentUs: number;
       readonly inputUs: number;
       readonly inputHostUs: number;
-    };
+    }
+  /** One message of a line check's train, TRAIN_BYTES long on the wire. */
+  | { readonly kind: "train"; readonly train: number; readonly seq: number; readonly count: number; readonly sentUs: number };
 
 const KIND: Readonly<Record<InputEvent["kind"], number>> = {
   key: 0x01,
@@ -212,6 +216,16 @@ export function decodeMark(buffer: ArrayBuffer): MarkResult {
       sentUs: u64(34),
       inputUs: u64(42),
       inputHostUs: u64(50),
+    };
+    return { ok: true, mark };
+  }
+  if (kind === 0x83 && view.byteLength === TRAIN_BYTES) {
+    const mark: Mark = {
+      kind: "train",
+      train: view.getUint8(2),
+      seq: view.getUint16(3, true),
+      count: view.getUint16(5, true),
+      sentUs: u64(7),
     };
     return { ok: true, mark };
   }

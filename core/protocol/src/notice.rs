@@ -8,7 +8,11 @@
 //! Pong   [version=1][kind=0x81][client_us u64][host_us u64]
 //! Frame  [version=1][kind=0x82][rtp_timestamp u32][frame u32][commit_us u64][captured_us u64]
 //!        [encoded_us u64][sent_us u64][input_us u64][input_host_us u64]
+//! Train  [version=1][kind=0x83][train u8][seq u16][count u16][sent_us u64][padding to 1100 bytes]
 //! ```
+//!
+//! Trains are sent in a line check only: the messages of one train follow each other as fast as the
+//! edge paces them, so the browser can tell the path's capacity from how far they spread.
 //!
 //! Host times are the node's monotonic clock in microseconds. `client_us` and `input_us` are the
 //! browser's own, echoed: `input_us` belongs to the newest input that was injected before the
@@ -176,6 +180,9 @@ pub enum DetachReason {
 pub const MARK_VERSION: u8 = 1;
 const KIND_PONG: u8 = 0x81;
 const KIND_FRAME: u8 = 0x82;
+const KIND_TRAIN: u8 = 0x83;
+/// Size of a [`Mark::Train`], bytes: with SCTP, DTLS, UDP and IP it fills a packet of about 1200.
+pub const TRAIN_BYTES: usize = 1100;
 
 /// A binary mark from the edge to the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,12 +213,27 @@ pub enum Mark {
         /// When the node got that input, or 0.
         input_host_us: u64,
     },
+    /// One message of a train of a line check. [`TRAIN_BYTES`] long; the padding says nothing.
+    Train {
+        /// Number of the train, from 0.
+        train: u8,
+        /// Number of the message in it, from 0.
+        seq: u16,
+        /// Messages in the train.
+        count: u16,
+        /// When the edge sent it.
+        sent_us: u64,
+    },
 }
 
 impl Mark {
     /// The mark as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(58);
+        let size = match self {
+            Self::Pong { .. } | Self::Frame { .. } => 58,
+            Self::Train { .. } => TRAIN_BYTES,
+        };
+        let mut out = Vec::with_capacity(size);
         out.push(MARK_VERSION);
         match *self {
             Self::Pong { client_us, host_us } => {
@@ -243,6 +265,18 @@ impl Mark {
                     out.extend(time.to_le_bytes());
                 }
             }
+            Self::Train {
+                train,
+                seq,
+                count,
+                sent_us,
+            } => {
+                out.extend([KIND_TRAIN, train]);
+                out.extend(seq.to_le_bytes());
+                out.extend(count.to_le_bytes());
+                out.extend(sent_us.to_le_bytes());
+                out.resize(TRAIN_BYTES, 0);
+            }
         }
         out
     }
@@ -268,8 +302,40 @@ impl Mark {
                 input_us: r.u64()?,
                 input_host_us: r.u64()?,
             },
+            KIND_TRAIN if bytes.len() == TRAIN_BYTES => {
+                let mark = Self::Train {
+                    train: r.u8()?,
+                    seq: r.u16()?,
+                    count: r.u16()?,
+                    sent_us: r.u64()?,
+                };
+                return Some(mark);
+            }
             _ => return None,
         };
         r.is_empty().then_some(mark)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_train_is_padded_to_its_size_and_no_other_size_is_one() {
+        let train = Mark::Train {
+            train: 2,
+            seq: 0x0102,
+            count: 0x0304,
+            sent_us: 5,
+        };
+        let bytes = train.encode();
+        assert_eq!(bytes.len(), TRAIN_BYTES);
+        let head = [1, 0x83, 2, 2, 1, 4, 3, 5, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(bytes[..head.len()], head);
+        assert!(bytes[head.len()..].iter().all(|byte| *byte == 0));
+        assert_eq!(Mark::decode(&bytes), Some(train));
+        assert_eq!(Mark::decode(&bytes[..TRAIN_BYTES - 1]), None);
+        assert_eq!(Mark::decode(&[bytes, vec![0]].concat()), None);
     }
 }
