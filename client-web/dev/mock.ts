@@ -41,7 +41,7 @@ function apps(): App[] {
 }
 
 const node = (id: string, name: string, region: string, status: Node["status"], total: number, free: number): Node => ({
-  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc"], runtime: "docker", build: "0.1.0",
+  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null,
 });
 const NODES = [node("nod_1", "attic", "Zurich", "online", 4, 3), node("nod_2", "garage", "Bern", "draining", 2, 0)];
 
@@ -50,7 +50,7 @@ function session(id: string): Session | null {
   if (!state) return null;
   return {
     id, app: "freedoom", title: "Freedoom", state, node: "nod_1", display: DISPLAY, owned: true,
-    created_at: Date.now() - 300e3, ends_at: Date.now() + 95e3, play_path: `/play/${id}`,
+    created_at: Date.now() - 300e3, ends_at: Date.now() + 95e3, play_path: `/play/${id}`, watchers: 0,
   };
 }
 

@@ -286,7 +286,7 @@ impl Agent {
                 self.say(FromEdge::WhepAnswer { request, result });
             }
             // No watcher is let in yet.
-            ToEdge::EndWatch { .. } => {}
+            ToEdge::EndWatch { .. } | ToEdge::WatchLinks { .. } => {}
             // The control stream deals with these itself.
             ToEdge::Welcome(_) | ToEdge::Refused { .. } | ToEdge::GoAway { .. } => {}
         }

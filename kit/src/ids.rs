@@ -1,7 +1,9 @@
 //! Fresh ids: the time now and 80 bits of chance. `core/protocol` defines the shape.
 
 use crate::clock::unix_ms;
-use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId, UserId};
+use nearlight_protocol::id::{
+    AttachmentId, NodeId, RequestId, SessionId, SlotId, UserId, WatchLinkId,
+};
 
 /// A new session's id.
 pub fn session() -> SessionId {
@@ -31,6 +33,11 @@ pub fn user() -> UserId {
 /// A new request's id.
 pub fn request() -> RequestId {
     RequestId::from_parts(unix_ms(), rand::random())
+}
+
+/// A new watch link's id.
+pub fn watch_link() -> WatchLinkId {
+    WatchLinkId::from_parts(unix_ms(), rand::random())
 }
 
 #[cfg(test)]

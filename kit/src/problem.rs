@@ -115,13 +115,28 @@ pub async fn request_id(mut request: Request, next: Next) -> Response {
         "request",
         request_id = %id,
         method = %request.method(),
-        path = request.uri().path(),
+        path = %without_secrets(request.uri().path()),
     );
     request.extensions_mut().insert(id.clone());
     let answer = async { refine(next.run(request).await) };
     let mut response = CURRENT.scope(id, answer.instrument(span)).await;
     response.headers_mut().insert(REQUEST_ID_HEADER, header);
     response
+}
+
+/// Longest part of a path that is written to the log. Ids have 30 bytes; a secret that stands in a
+/// path has more.
+const LOGGED_PART_BYTES_MAX: usize = 40;
+
+/// A path as it may be logged: a log is no place for the token of a watch link.
+fn without_secrets(path: &str) -> std::borrow::Cow<'_, str> {
+    let is_long = |part: &str| part.len() > LOGGED_PART_BYTES_MAX;
+    if !path.split('/').any(is_long) {
+        return path.into();
+    }
+    let parts = path.split('/');
+    let parts: Vec<&str> = parts.map(|p| if is_long(p) { "…" } else { p }).collect();
+    parts.join("/").into()
 }
 
 /// Replaces a plain-text refusal of the framework by the problem that it stands for. JSON bodies,

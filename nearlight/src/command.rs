@@ -5,7 +5,7 @@ use crate::client::{Client, ClientError};
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress,
+    AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
 use serde::Serialize;
@@ -178,16 +178,12 @@ fn describe(state: &SessionState) -> String {
     match state {
         SessionState::Queued {
             position,
-            eta_s: None,
-        } => format!("queued, number {position}"),
-        SessionState::Queued {
-            position,
-            eta_s: Some(eta_s),
+            eta_s,
+            waits_for,
         } => {
-            format!(
-                "queued, number {position}, about {} min",
-                eta_s.div_ceil(60)
-            )
+            let lack = waits_for.map_or("", lack);
+            let eta = eta_s.map_or_else(String::new, |s| format!(", about {} min", s.div_ceil(60)));
+            format!("queued, number {position}{lack}{eta}")
         }
         SessionState::Placing => "placing".to_owned(),
         SessionState::Starting { progress } => match progress {
@@ -210,6 +206,17 @@ fn describe(state: &SessionState) -> String {
         SessionState::Detached => "detached".to_owned(),
         SessionState::Ending { reason } => format!("ending: {}", wire_name(reason)),
         SessionState::Ended { reason, .. } => format!("ended: {}", wire_name(reason)),
+    }
+}
+
+/// What a session waits for, after its place in the queue.
+const fn lack(what: WaitsFor) -> &'static str {
+    match what {
+        WaitsFor::Node => ", no attached node can run it",
+        WaitsFor::Slot => ", every slot is taken",
+        WaitsFor::Cpu => ", no node with enough CPU free",
+        WaitsFor::Memory => ", no node with enough memory free",
+        WaitsFor::Uplink => ", no node with enough uplink free",
     }
 }
 
@@ -239,8 +246,16 @@ mod test {
         let queued = SessionState::Queued {
             position: 2,
             eta_s: Some(30),
+            waits_for: None,
         };
         assert_eq!(describe(&queued), "queued, number 2, about 1 min");
+        let queued = SessionState::Queued {
+            position: 1,
+            eta_s: None,
+            waits_for: Some(WaitsFor::Uplink),
+        };
+        let words = "queued, number 1, no node with enough uplink free";
+        assert_eq!(describe(&queued), words);
         let pulling = SessionState::Starting {
             progress: StartProgress::Pulling {
                 done_bytes: 12_300_000,

@@ -292,6 +292,7 @@ impl FleetNode {
             encoders: inventory.encoders.clone(),
             runtime: inventory.runtime.clone(),
             build: self.row.build.clone(),
+            uplink_kbps: inventory.uplink_kbps,
         }
     }
 }

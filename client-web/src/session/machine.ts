@@ -141,6 +141,7 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "garbled":
     case "idempotency-conflict":
     case "invalid-offer":
+    case "link-ended":
     case "method-not-allowed":
     case "not-found":
     case "origin-refused":

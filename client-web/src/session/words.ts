@@ -40,6 +40,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "idempotency-conflict": { title: "Already asked differently", advice: "Reload the page and try again." },
   internal: { title: "Something broke on our side", advice: "Try again in a moment. The operator finds the cause in the log under the id below." },
   "invalid-offer": { title: "This browser and the node found no common language", advice: "The node could not answer the video offer. Try a current Chrome, Edge, Firefox or Safari." },
+  "link-ended": { title: "The watch link is over", advice: "It was revoked, or its time is up. Ask whoever sent it for a new one." },
   "method-not-allowed": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
   "node-unreachable": { title: "The node does not answer", advice: "It may be restarting. This page keeps trying." },
   "not-found": { title: "There is no such session", advice: "It may have ended a while ago, or the link is incomplete." },

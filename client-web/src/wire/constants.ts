@@ -4,6 +4,7 @@ export const MOTION_CHANNEL = 0;
 export const CONTROL_CHANNEL = 1;
 export const CLIPBOARD_BYTES_MAX = 61440;
 export const TEXT_BYTES_MAX = 1024;
+export const WATCH_LINK_S_MAX = 86400;
 
 /** KeyboardEvent.code to Linux evdev code. */
 export const KEYS: ReadonlyMap<string, number> = new Map([

@@ -98,7 +98,11 @@ ends_at: number | null,
 /**
  * Path of the page that plays it, such as `/play/ses_...`.
  */
-play_path: string, };
+play_path: string, 
+/**
+ * Guests who watch it on watch links now.
+ */
+watchers: number, };
 
 export type SessionState = { "phase": "queued", 
 /**
@@ -108,7 +112,11 @@ position: number,
 /**
  * Seconds until a slot is expected to be free, or unknown.
  */
-eta_s: number | null, } | { "phase": "placing" } | { "phase": "starting", 
+eta_s: number | null, 
+/**
+ * What the node lacks that comes closest to taking it, once a placement was tried.
+ */
+waits_for?: WaitsFor, } | { "phase": "placing" } | { "phase": "starting", 
 /**
  * How far it is.
  */
@@ -125,6 +133,8 @@ reason: EndReason,
  * The reason in one sentence for people, with what to do.
  */
 detail: string, };
+
+export type WaitsFor = "node" | "slot" | "cpu" | "memory" | "uplink";
 
 export type StartProgress = { "step": "pulling", 
 /**
@@ -236,7 +246,11 @@ runtime: string,
 /**
  * The build it runs.
  */
-build: string, };
+build: string, 
+/**
+ * What its uplink carries for sessions, kbit/s, as it is configured or measured.
+ */
+uplink_kbps: number | null, };
 
 export type NodeStatus = "online" | "draining" | "offline";
 
@@ -267,6 +281,61 @@ expires_at: number,
  */
 whep_path: string, };
 
+export type CreateWatchLink = { 
+/**
+ * Seconds for which the link works, 1 to [`crate::limits::WATCH_LINK_S_MAX`]. It also ends with
+ * its session.
+ */
+expires_s: number, };
+
+export type NewWatchLink = { 
+/**
+ * Its id, to revoke it.
+ */
+id: WatchLinkId, 
+/**
+ * Path of the page that watches, such as `/watch/<token>`. Whoever has it watches.
+ */
+url: string, 
+/**
+ * It is void from then on.
+ */
+expires_unix_ms: number, };
+
+export type WatchLink = { 
+/**
+ * Its id, to revoke it.
+ */
+id: WatchLinkId, 
+/**
+ * When it was made.
+ */
+created_unix_ms: number, 
+/**
+ * It is void from then on.
+ */
+expires_unix_ms: number, };
+
+export type WatchLinkList = { 
+/**
+ * Those that work, oldest first.
+ */
+links: Array<WatchLink>, };
+
+export type Watched = { 
+/**
+ * The app's name for people.
+ */
+title: string, 
+/**
+ * Whether there is a picture to watch now.
+ */
+live: boolean, 
+/**
+ * The link is void from then on.
+ */
+expires_unix_ms: number, };
+
 export type WhoAmI = { 
 /**
  * `guest`, or the name of the API key.
@@ -279,7 +348,7 @@ role: Role, };
 
 export type Role = "guest" | "admin";
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "method-not-allowed" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "link-ended" | "method-not-allowed" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

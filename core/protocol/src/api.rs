@@ -1,7 +1,7 @@
 //! The HTTP API under `/v1`: what the broker and its clients say to each other.
 
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
-use crate::id::{AppId, NodeId, SessionId};
+use crate::id::{AppId, NodeId, SessionId, WatchLinkId};
 use crate::unit::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Session {
     pub ends_at: Option<UnixMillis>,
     /// Path of the page that plays it, such as `/play/ses_...`.
     pub play_path: String,
+    /// Guests who watch it on watch links now.
+    #[serde(default)]
+    pub watchers: u32,
 }
 
 /// Where a session is in its life. `ended` is final.
@@ -62,6 +65,10 @@ pub enum SessionState {
         position: u32,
         /// Seconds until a slot is expected to be free, or unknown.
         eta_s: Option<u32>,
+        /// What the node lacks that comes closest to taking it, once a placement was tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        waits_for: Option<WaitsFor>,
     },
     /// A slot is claimed and the node is being told.
     Placing,
@@ -88,6 +95,24 @@ pub enum SessionState {
         /// The reason in one sentence for people, with what to do.
         detail: String,
     },
+}
+
+/// What a session waits for.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// A node that can run it and is attached.
+    Node,
+    /// A free slot.
+    Slot,
+    /// CPU that no other session has claimed.
+    Cpu,
+    /// Memory that no other session has claimed.
+    Memory,
+    /// Room on a node's uplink: no node has enough of it left.
+    Uplink,
 }
 
 /// How far the start of a session is, in the order in which it happens.
@@ -262,6 +287,8 @@ pub struct Node {
     pub runtime: String,
     /// The build it runs.
     pub build: String,
+    /// What its uplink carries for sessions, kbit/s, as it is configured or measured.
+    pub uplink_kbps: Option<u32>,
 }
 
 /// Whether a node can be used.
@@ -306,6 +333,61 @@ pub struct Ticket {
     pub expires_at: UnixMillis,
     /// Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
     pub whep_path: String,
+}
+
+/// `POST /v1/sessions/{id}/watch-links`: the owner lets others watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateWatchLink {
+    /// Seconds for which the link works, 1 to [`crate::limits::WATCH_LINK_S_MAX`]. It also ends with
+    /// its session.
+    pub expires_s: u32,
+}
+
+/// A watch link that was just made. Its address is told this once: the broker keeps only a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct NewWatchLink {
+    /// Its id, to revoke it.
+    #[schema(value_type = String)]
+    pub id: WatchLinkId,
+    /// Path of the page that watches, such as `/watch/<token>`. Whoever has it watches.
+    pub url: String,
+    /// It is void from then on.
+    #[ts(type = "number")]
+    pub expires_unix_ms: UnixMillis,
+}
+
+/// A watch link that works, as its owner sees it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct WatchLink {
+    /// Its id, to revoke it.
+    #[schema(value_type = String)]
+    pub id: WatchLinkId,
+    /// When it was made.
+    #[ts(type = "number")]
+    pub created_unix_ms: UnixMillis,
+    /// It is void from then on.
+    #[ts(type = "number")]
+    pub expires_unix_ms: UnixMillis,
+}
+
+/// `GET /v1/sessions/{id}/watch-links`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct WatchLinkList {
+    /// Those that work, oldest first.
+    pub links: Vec<WatchLink>,
+}
+
+/// `GET /v1/watch/{token}`: what whoever has the link may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct Watched {
+    /// The app's name for people.
+    pub title: String,
+    /// Whether there is a picture to watch now.
+    pub live: bool,
+    /// The link is void from then on.
+    #[ts(type = "number")]
+    pub expires_unix_ms: UnixMillis,
 }
 
 /// `GET /v1/whoami`.

@@ -102,7 +102,14 @@ pub enum ToEdge {
         /// The SDP offer.
         sdp: String,
     },
-    /// Nobody may watch on this link any more; not acked, not re-sent.
+    /// The watch links that work, of every session on the node that has any; on a fresh stream,
+    /// after the edge has said what it runs. Whoever watches on another link is let go.
+    WatchLinks {
+        /// One a session.
+        sessions: Vec<SessionWatchLinks>,
+    },
+    /// Nobody may watch on this link any more; not acked. What gets lost, the next
+    /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
         /// The session.
         session: SessionId,
@@ -123,6 +130,15 @@ pub enum ToEdge {
         /// Seconds before the next attempt.
         retry_after_s: u32,
     },
+}
+
+/// The watch links of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionWatchLinks {
+    /// The session.
+    pub session: SessionId,
+    /// Its links that work; at most [`crate::limits::WATCH_LINKS_MAX`].
+    pub links: Vec<WatchLinkId>,
 }
 
 /// The first message of an edge.

@@ -31,3 +31,7 @@ pub const DISPLAY_HZ_MAX: u32 = 240;
 pub const GAMEPAD_SEATS: u8 = 4;
 /// Sessions one guest may hold at a time, queued ones counted.
 pub const GUEST_SESSIONS_MAX: u32 = 2;
+/// Watch links of one session that work at a time.
+pub const WATCH_LINKS_MAX: u32 = 16;
+/// Longest time for which a watch link works, seconds.
+pub const WATCH_LINK_S_MAX: u32 = 24 * 3600;

@@ -24,6 +24,8 @@ pub enum ProblemType {
     Internal,
     /// The SDP offer cannot be answered.
     InvalidOffer,
+    /// The watch link was revoked, or its time is over.
+    LinkEnded,
     /// The method is not one that this resource takes.
     MethodNotAllowed,
     /// The node that runs the session cannot be reached at this moment.
@@ -50,7 +52,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -58,6 +60,7 @@ impl ProblemType {
         Self::IdempotencyConflict,
         Self::Internal,
         Self::InvalidOffer,
+        Self::LinkEnded,
         Self::MethodNotAllowed,
         Self::NodeUnreachable,
         Self::NotFound,
@@ -80,7 +83,7 @@ impl ProblemType {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::AttachedElsewhere | Self::SessionNotReady | Self::IdempotencyConflict => 409,
-            Self::SessionEnded => 410,
+            Self::LinkEnded | Self::SessionEnded => 410,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
@@ -99,6 +102,7 @@ impl ProblemType {
             Self::IdempotencyConflict => "The Idempotency-Key was used for another request",
             Self::Internal => "Something broke on our side",
             Self::InvalidOffer => "The SDP offer cannot be answered",
+            Self::LinkEnded => "The watch link is over",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::NodeUnreachable => "The node cannot be reached at the moment",
             Self::NotFound => "There is no such thing here",

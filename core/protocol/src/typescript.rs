@@ -51,6 +51,7 @@ fn generated_types_are_up_to_date() {
         api::CreateSession,
         api::Session,
         api::SessionState,
+        api::WaitsFor,
         api::StartProgress,
         api::EndReason,
         api::SessionList,
@@ -61,6 +62,11 @@ fn generated_types_are_up_to_date() {
         api::NodeList,
         api::CreateTicket,
         api::Ticket,
+        api::CreateWatchLink,
+        api::NewWatchLink,
+        api::WatchLink,
+        api::WatchLinkList,
+        api::Watched,
         api::WhoAmI,
         api::Role,
         problem::ProblemType,
@@ -100,6 +106,12 @@ fn generated_constants_are_up_to_date() {
         out,
         "export const TEXT_BYTES_MAX = {};",
         limits::TEXT_BYTES_MAX
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "export const WATCH_LINK_S_MAX = {};",
+        limits::WATCH_LINK_S_MAX
     )
     .unwrap();
     writeln!(out, "\n/** KeyboardEvent.code to Linux evdev code. */").unwrap();

@@ -83,3 +83,12 @@ fn refusals_of_the_framework_become_problems() {
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(headers["allow"], "GET,HEAD");
 }
+
+#[test]
+fn secrets_in_paths_are_not_logged_and_ids_are() {
+    let session = format!("/v1/sessions/{}/whep", crate::ids::session());
+    assert_eq!(without_secrets(&session), session);
+    let token = "a".repeat(43);
+    let watch = format!("/v1/watch/{token}/whep");
+    assert_eq!(without_secrets(&watch), "/v1/watch/…/whep");
+}

@@ -87,6 +87,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place) -> Session {
         Phase::Queued => SessionState::Queued {
             position: place.position,
             eta_s: place.eta_s,
+            waits_for: None,
         },
         Phase::Placing { .. } => SessionState::Placing,
         Phase::Starting { progress, .. } => SessionState::Starting {
@@ -112,6 +113,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place) -> Session {
         created_at: unix_ms(row.created_at),
         ends_at: life.ends_at().map(unix_ms),
         play_path: format!("/play/{}", row.id),
+        watchers: 0,
     }
 }
 
