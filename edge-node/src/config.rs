@@ -28,6 +28,8 @@ pub struct Config {
     pub rtc_bind: Vec<SocketAddr>,
     /// Addresses written into answers.
     pub rtc_advertise: Vec<IpAddr>,
+    /// The port written into answers, if it is not the one listened on.
+    pub rtc_advertise_port: Option<u16>,
     /// STUN servers.
     pub rtc_stun: Vec<SocketAddr>,
     /// Bit rate of a new attachment, kbit/s.
@@ -136,6 +138,7 @@ mod parsed {
         pub(super) port: u16,
         pub(super) bind: Vec<IpAddr>,
         pub(super) advertise: Vec<IpAddr>,
+        pub(super) advertise_port: u16,
         pub(super) stun: Vec<SocketAddr>,
         pub(super) kbps_start: u32,
     }
@@ -214,6 +217,7 @@ impl Config {
                 .map(|ip| SocketAddr::new(*ip, port))
                 .collect(),
             rtc_advertise: file.rtc.advertise,
+            rtc_advertise_port: Some(file.rtc.advertise_port).filter(|port| *port != 0),
             rtc_stun: file.rtc.stun,
             kbps_start: file.rtc.kbps_start,
             slots: derive(file.slots.count, (host.cores / 2).max(2)) as usize,

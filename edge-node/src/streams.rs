@@ -55,6 +55,7 @@ pub(crate) fn start(
     let transport = nearlight_transport::Config {
         bind: config.rtc_bind.clone(),
         advertise: config.rtc_advertise.clone(),
+        advertise_port: config.rtc_advertise_port,
         stun: config.rtc_stun.clone(),
         max_sessions: config.slots,
         kbps_start: config.kbps_start,

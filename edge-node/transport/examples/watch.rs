@@ -47,6 +47,7 @@ fn main() -> Result<()> {
         advertise: Vec::new(),
         stun: Vec::new(),
         max_sessions: 1,
+        advertise_port: None,
         kbps_start: 8000,
     };
     let transport = nearlight_transport::start(config, |event| println!("{event:?}"))?;

@@ -10,6 +10,9 @@ pub struct Config {
     /// Addresses at which browsers reach this host, written into every answer. Empty: every
     /// address of this host, loopback included, so that a browser on the same machine works.
     pub advertise: Vec<IpAddr>,
+    /// The port at which browsers reach it there, where something in between has another one: a port
+    /// forward, or a relay. `None`: the one it listens on.
+    pub advertise_port: Option<u16>,
     /// STUN servers for the node's address behind NAT. Empty: the advertised addresses are
     /// reachable, and ICE-lite is used.
     pub stun: Vec<SocketAddr>,
@@ -26,6 +29,7 @@ impl Config {
         Self {
             bind: vec![bind],
             advertise: Vec::new(),
+            advertise_port: None,
             stun: Vec::new(),
             max_sessions: 64,
             kbps_start: 8000,

@@ -187,7 +187,8 @@ impl Reactor {
         if hosts.is_empty() {
             tracing::warn!("there is no address to name in an answer; set `rtc.advertise`");
         }
-        candidates::lines(&hosts, self.ports.number(), self.gatherer.mapped(now))
+        let port = self.config.advertise_port.unwrap_or(self.ports.number());
+        candidates::lines(&hosts, port, self.gatherer.mapped(now))
     }
 
     pub(super) fn patch(

@@ -115,6 +115,15 @@ fn without_an_answer_from_the_stun_server_an_offer_is_answered_all_the_same() {
 }
 
 #[test]
+fn behind_a_port_forward_the_answer_names_the_port_outside() {
+    let node = Node::start_with(|config| config.advertise_port = Some(41_000));
+    let _worker = node.add_session(1);
+    let viewer = Viewer::new(Wish::H264);
+    let answer = node.answer(1, 1, &viewer.offer, false);
+    assert!(answer.contains(" 127.0.0.1 41000 typ host"));
+}
+
+#[test]
 fn both_families_share_one_port() {
     if UdpSocket::bind("[::1]:0").is_err() {
         return; // A machine without IPv6 has only one family to serve.
