@@ -142,7 +142,8 @@ pub enum FromWorker {
     },
     /// For the browser, as it is: JSON of a [`crate::notice::Notice`].
     Notice(Vec<u8>),
-    /// Totals since the worker started. Every second, and once before it exits.
+    /// Totals since the worker started, and what it encodes now. Every second, when display or
+    /// target change, and once before it exits.
     Counters(Counters),
     /// The app showed its first picture.
     FirstFrame,
@@ -184,7 +185,7 @@ pub struct Video {
     pub data: Vec<u8>,
 }
 
-/// Totals of a worker since it started.
+/// Totals of a worker since it started, and what it encodes now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Commits of a new picture by the app.
@@ -209,6 +210,18 @@ pub struct Counters {
     pub audio_underrun_ms: u64,
     /// The encoder in use, or empty.
     pub encoder: String,
+    /// The display that apps see now.
+    #[serde(default)]
+    pub display: Option<DisplayMode>,
+    /// Width of the pictures that the encoder gets, pixels.
+    #[serde(default)]
+    pub encoded_width: u32,
+    /// Height of them, pixels.
+    #[serde(default)]
+    pub encoded_height: u32,
+    /// Frames per second at most that the encoder gets.
+    #[serde(default)]
+    pub fps_max: u32,
 }
 
 /// Why a commit made no access unit.

@@ -265,6 +265,7 @@ impl Session {
             audio_packets: self.outbox.audio_packets(),
             audio_underrun_ms: sound.underrun_ms,
             encoder: self.feed.encoder(),
+            ..Counters::default()
         }
     }
 }

@@ -50,6 +50,10 @@ fn every_message_round_trips() {
     }
     let counters = Counters {
         dropped: [(DropReason::NoViewer, 3)].into(),
+        display: Some(DisplayMode::default()),
+        encoded_width: 960,
+        encoded_height: 540,
+        fps_max: 60,
         ..Counters::default()
     };
     let from = [
