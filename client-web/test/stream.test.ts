@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LatencyLedger } from "../src/stream/latency.ts";
+import { type Answered, LatencyLedger } from "../src/stream/latency.ts";
 import { askStereo, codecRank, fragment, partStreams } from "../src/stream/sdp.ts";
 import { digest, type Sample } from "../src/stream/stats.ts";
 
@@ -66,6 +66,18 @@ describe("the latency ledger", () => {
     ledger.mark(mark(2, 26, 5));
     ledger.presented(shown(2, 900));
     expect(ledger.table().input_to_picture_ms).toEqual({ p50: 25, p95: 25 });
+  });
+  it("answers each input with stages that add up", () => {
+    const answers: Answered[] = [];
+    const ledger = new LatencyLedger((answered) => answers.push(answered));
+    ledger.pong(100_000, 1_104_000, 108);
+    for (const rtp of [9, 10]) {
+      ledger.mark(mark(rtp, 1_210, 200));
+      ledger.presented(shown(rtp, 228));
+    }
+    expect(answers).toHaveLength(1);
+    expect(answers[0]).toMatchObject({ inputUs: 200_000, rtpTimestamp: 9, presentAtMs: 228, clockErrorMs: 4 });
+    expect(Object.values(answers[0]?.stages ?? {}).reduce<number>((sum, ms) => sum + (ms ?? NaN), 0)).toBe(28);
   });
   it("trusts the quickest ping", () => {
     const ledger = new LatencyLedger();

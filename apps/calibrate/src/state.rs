@@ -39,6 +39,8 @@ pub(crate) enum Action {
     ExhaustMemory,
     /// F9.
     ToggleFreeze,
+    /// F10.
+    ToggleMode,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             65 => Self::Exit(3),
             66 => Self::ExhaustMemory,
             67 => Self::ToggleFreeze,
+            68 => Self::ToggleMode,
             _ => return None,
         })
     }
@@ -101,6 +104,11 @@ impl State {
     /// `title` heads the text.
     pub(crate) fn set_title(&mut self, title: String) {
         self.title = title;
+    }
+
+    /// The mode is another.
+    pub(crate) fn set_immediate(&mut self, immediate: bool) {
+        self.immediate = immediate;
     }
 
     /// A key went down or up.
@@ -287,6 +295,17 @@ mod test {
         assert_eq!(state.key(NOW, 59, false), None);
         assert_eq!(state.key(NOW, 65, true), Some(Action::Exit(3)));
         assert_eq!(state.key(NOW, 30, true), None);
+    }
+
+    #[test]
+    fn the_flags_name_the_mode() {
+        let mut state = state();
+        assert_eq!(state.key(NOW, 68, true), Some(Action::ToggleMode));
+        for (immediate, shown) in [(true, flag::IMMEDIATE), (false, 0)] {
+            state.set_immediate(immediate);
+            let flags = state.commit(4, false).payload.flags;
+            assert_eq!(flags & flag::IMMEDIATE, shown);
+        }
     }
 
     #[test]

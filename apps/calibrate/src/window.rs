@@ -245,6 +245,12 @@ impl Window {
                     Pace::Resting | Pace::Due => Pace::Frozen,
                 };
             }
+            Action::ToggleMode => {
+                self.style.immediate = !self.style.immediate;
+                self.state.set_immediate(self.style.immediate);
+                self.name_picture();
+                self.due();
+            }
         }
     }
 
@@ -254,21 +260,28 @@ impl Window {
         if current != Some(self.size) {
             let (width, height) = self.size;
             let Style { scene, seed, .. } = self.style;
-            let mode = if self.style.immediate {
-                "immediate"
-            } else {
-                "paced"
-            };
-            let scene_name = format!("{scene:?}").to_lowercase();
-            self.state.set_title(format!(
-                "CALIBRATE  {mode}  {scene_name}  seed {seed}  {width}x{height}"
-            ));
+            self.name_picture();
             self.generation += 1;
             let buffers = Buffers::new(&self.shm, &self.queue, self.size, self.generation)?;
             self.picture = Some((Picture::new(width, height, scene, seed), buffers));
         }
         self.due();
         Ok(())
+    }
+
+    /// The head of the text: what is shown, and how.
+    fn name_picture(&mut self) {
+        let Style {
+            immediate,
+            scene,
+            seed,
+        } = self.style;
+        let (width, height) = self.size;
+        let mode = if immediate { "immediate" } else { "paced" };
+        let scene = format!("{scene:?}").to_lowercase();
+        self.state.set_title(format!(
+            "CALIBRATE  {mode}  {scene}  seed {seed}  {width}x{height}"
+        ));
     }
 }
 

@@ -32,6 +32,18 @@ export type LatencyTable = {
   readonly clock_offset_ms: number | null;
 };
 
+/** One input and the first picture that contains it. The stages add up to `presentAtMs` less the
+ *  input's time, give or take the clock error: a stage that it would make negative is 0. */
+export type Answered = {
+  /** The input event's time, microseconds of the browser's performance clock. */
+  readonly inputUs: number;
+  readonly rtpTimestamp: number;
+  readonly presentAtMs: number;
+  readonly stages: Readonly<Record<Stage, number | null>>;
+  /** Half of the quickest ping: the node's clock is not known better. */
+  readonly clockErrorMs: number;
+};
+
 /** Four seconds at 60 fps: long enough for a p95, short enough to follow a change. */
 const WINDOW = 240;
 /** Marks and presentations that wait for their counterpart. */
@@ -41,13 +53,19 @@ const PINGS_MAX = 20;
 const FRAME_WINDOW_MS_MAX = 5_000;
 
 type FrameMark = Extract<Mark, { kind: "frame" }>;
+type Ping = { readonly rttMs: number; readonly offsetMs: number };
 
 export class LatencyLedger {
   readonly #series = new Map<Stage | "frame" | "input-to-picture", number[]>();
   readonly #marks = new Map<number, FrameMark>();
   readonly #presented = new Map<number, Presented>();
-  #pings: { rttMs: number; offsetMs: number }[] = [];
+  #pings: Ping[] = [];
   #lastInputUs = 0;
+  readonly #answered: (answered: Answered) => void;
+
+  constructor(answered: (answered: Answered) => void = () => undefined) {
+    this.#answered = answered;
+  }
 
   /** A ping came back at `nowMs`. */
   pong(clientUs: number, hostUs: number, nowMs: number): void {
@@ -90,43 +108,60 @@ export class LatencyLedger {
   }
 
   /** The quickest ping has the least queueing in it, so its midpoint is the truest. */
-  #best(): { rttMs: number; offsetMs: number } | null {
-    return this.#pings.reduce<{ rttMs: number; offsetMs: number } | null>(
+  #best(): Ping | null {
+    return this.#pings.reduce<Ping | null>(
       (best, ping) => (best === null || ping.rttMs < best.rttMs ? ping : best),
       null,
     );
   }
 
   #record(mark: FrameMark, frame: Presented): void {
-    this.#add("capture", (mark.capturedUs - mark.commitUs) / 1000);
-    this.#add("encode", (mark.encodedUs - mark.capturedUs) / 1000);
-    this.#add("pace", (mark.sentUs - mark.encodedUs) / 1000);
-    if (frame.decodeMs !== null) this.#add("decode", frame.decodeMs);
+    const stages: Record<Stage, number | null> = {
+      input: null,
+      render: null,
+      capture: (mark.capturedUs - mark.commitUs) / 1000,
+      encode: (mark.encodedUs - mark.capturedUs) / 1000,
+      pace: (mark.sentUs - mark.encodedUs) / 1000,
+      network: null,
+      decode: frame.decodeMs,
+      present: null,
+    };
     const clock = this.#best();
-    if (!clock) return;
+    if (clock) this.#recordAcross(mark, frame, stages, clock);
+    for (const stage of STAGES) {
+      const ms = stages[stage];
+      if (ms !== null) this.#add(stage, ms);
+    }
+  }
+
+  /** What spans both clocks: the stages between node and browser, and the totals. */
+  #recordAcross(mark: FrameMark, frame: Presented, stages: Record<Stage, number | null>, clock: Ping): void {
     const here = (hostUs: number): number => hostUs / 1000 - clock.offsetMs;
     const total = frame.presentAtMs - here(mark.commitUs);
     if (total < 0 || total > FRAME_WINDOW_MS_MAX) return;
     this.#add("frame", total);
     if (frame.receivedAtMs !== null) {
-      this.#add("network", Math.max(0, frame.receivedAtMs - here(mark.sentUs)));
+      stages.network = Math.max(0, frame.receivedAtMs - here(mark.sentUs));
       if (frame.decodeMs !== null) {
-        this.#add("present", Math.max(0, frame.presentAtMs - frame.receivedAtMs - frame.decodeMs));
+        stages.present = Math.max(0, frame.presentAtMs - frame.receivedAtMs - frame.decodeMs);
       }
     }
-    this.#recordInput(mark, frame, here);
-  }
-
-  /** Only the first frame that contains an input tells how long that input took. */
-  #recordInput(mark: FrameMark, frame: Presented, here: (hostUs: number) => number): void {
+    // Only the first frame that contains an input tells how long that input took.
     if (mark.inputUs === 0 || mark.inputUs <= this.#lastInputUs) return;
     this.#lastInputUs = mark.inputUs;
     const pressedMs = mark.inputUs / 1000;
-    const total = frame.presentAtMs - pressedMs;
-    if (total < 0 || total > FRAME_WINDOW_MS_MAX) return;
-    this.#add("input-to-picture", total);
-    this.#add("input", Math.max(0, here(mark.inputHostUs) - pressedMs));
-    this.#add("render", Math.max(0, (mark.commitUs - mark.inputHostUs) / 1000));
+    const answer = frame.presentAtMs - pressedMs;
+    if (answer < 0 || answer > FRAME_WINDOW_MS_MAX) return;
+    this.#add("input-to-picture", answer);
+    stages.input = Math.max(0, here(mark.inputHostUs) - pressedMs);
+    stages.render = Math.max(0, (mark.commitUs - mark.inputHostUs) / 1000);
+    this.#answered({
+      inputUs: mark.inputUs,
+      rtpTimestamp: mark.rtpTimestamp,
+      presentAtMs: frame.presentAtMs,
+      stages,
+      clockErrorMs: clock.rttMs / 2,
+    });
   }
 
   #add(name: Stage | "frame" | "input-to-picture", ms: number): void {

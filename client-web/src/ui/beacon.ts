@@ -1,7 +1,8 @@
 /**
  * What the page tells about itself to a test or a script, read-only: `data-*` of the document
- * element and one JSON element. README.md documents both; nothing is on `window`.
+ * element, one JSON element, one event. README.md documents them; nothing is on `window`.
  */
+import type { Answered } from "../stream/latency.ts";
 
 export type Phase =
   | "lobby" | "starting" | "playing" | "reconnecting" | "elsewhere" | "detached" | "ending" | "ended" | "refused";
@@ -28,4 +29,16 @@ export function publishStats(stats: unknown): void {
     document.body.append(element);
   }
   element.textContent = JSON.stringify(stats);
+}
+
+/** Tells of one input and the first picture that contains it, as the event `nearlight-answer`. */
+export function publishAnswer({ inputUs, rtpTimestamp, presentAtMs, stages, clockErrorMs }: Answered): void {
+  const detail = {
+    input_us: inputUs,
+    rtp_timestamp: rtpTimestamp,
+    present_at_ms: presentAtMs,
+    stages,
+    clock_error_ms: clockErrorMs,
+  };
+  document.dispatchEvent(new CustomEvent("nearlight-answer", { detail }));
 }

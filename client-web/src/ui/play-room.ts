@@ -16,7 +16,7 @@ import { pollStats, type StreamStats } from "../stream/stats.ts";
 import type { InputEvent, Mark } from "../wire/codec.ts";
 import type { EndReason, Notice, Session } from "../wire/types.ts";
 import type { Deps } from "./app.tsx";
-import { publishPhase, publishStats } from "./beacon.ts";
+import { publishAnswer, publishPhase, publishStats } from "./beacon.ts";
 import { phaseOf } from "./phase.ts";
 import { keyboardLayout, statsShown } from "./prefs.ts";
 import { playSound } from "./sound.ts";
@@ -53,7 +53,7 @@ export class PlayRoom {
   readonly phase = computed(() => phaseOf(this.state.value, this.hadPicture.value));
   readonly #runner: Runner;
   readonly #over = new AbortController();
-  #ledger = new LatencyLedger();
+  #ledger = new LatencyLedger(publishAnswer);
   #desk: Desk | null = null;
   #stage: RoomStage | null = null;
   #linked: { readonly link: Link; readonly end: AbortController } | null = null;
@@ -165,7 +165,7 @@ export class PlayRoom {
     if (!link || !stage) return;
     const end = new AbortController();
     this.#linked = { link, end };
-    this.#ledger = new LatencyLedger();
+    this.#ledger = new LatencyLedger(publishAnswer);
     stage.video.srcObject = link.video;
     playSound(link.sound, end.signal);
     const shown = (): void => this.#runner.dispatch({ name: "picture-shown" });
