@@ -7,6 +7,7 @@
 //! ```text
 //! agent -> worker   0x01 Attach json   0x02 Detach   0x03 Input [host_us u64][packet]
 //!                   0x04 KeyFrame      0x05 Target json   0x06 Shutdown  0x07 Display json
+//!                   0x08 Hold [until_us u64]
 //! worker -> agent   0x81 Ready json    0x82 Video [header 46 bytes][access unit]
 //!                   0x83 Audio [pts_us u64][opus]  0x84 Notice json  0x85 Counters json
 //!                   0x86 FirstFrame    0x87 Failed json
@@ -84,6 +85,12 @@ pub enum ToWorker {
     Shutdown,
     /// The display that the player's screen wants.
     Display(DisplayMode),
+    /// The path is behind: start no picture before then, and then encode the newest one. A frame
+    /// that is not encoded costs nothing; one that is encoded and not sent costs a key frame.
+    Hold {
+        /// Host monotonic microseconds. A later message replaces an earlier one; 0 ends it.
+        until_us: u64,
+    },
 }
 
 /// How to encode for a viewer.
@@ -290,6 +297,7 @@ impl ToWorker {
             Self::Target(target) => frame(out, 0x05, |o| json_into(o, target)),
             Self::Shutdown => frame(out, 0x06, |_| {}),
             Self::Display(mode) => frame(out, 0x07, |o| json_into(o, mode)),
+            Self::Hold { until_us } => frame(out, 0x08, |o| o.extend(until_us.to_le_bytes())),
         }
     }
 
@@ -311,6 +319,9 @@ impl ToWorker {
             0x05 => Self::Target(json(r.rest()).ok_or(bad)?),
             0x06 => Self::Shutdown,
             0x07 => Self::Display(json(r.rest()).ok_or(bad)?),
+            0x08 => Self::Hold {
+                until_us: r.u64().filter(|_| r.is_empty()).ok_or(bad)?,
+            },
             _ => return Err(bad),
         })
     }

@@ -43,6 +43,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
 const ENCODE_MAX_US: u64 = ENCODE_MAX.as_micros() as u64;
+/// A path that is behind for longer than that is asked again with a picture.
+const HOLD_MAX_US: u64 = 500_000;
 
 /// What the feed tells the event loop, from any thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,8 @@ struct Inner {
     repeat_due_us: Option<u64>,
     kbps_wanted: u32,
     kbps_changed_us: u64,
+    /// No picture starts before: the path is behind.
+    held_until_us: u64,
     pts_us: u64,
 }
 
@@ -150,6 +154,7 @@ impl Feed {
             refinements_left: 0,
             repeat_due_us: None,
             kbps_changed_us: 0,
+            held_until_us: 0,
             pts_us: 0,
         };
         Self {
@@ -186,6 +191,7 @@ impl Feed {
         inner.abandon();
         inner.viewer = Some(codec);
         inner.kbps_wanted = kbps;
+        inner.held_until_us = 0;
         inner.keys.want_now();
         let reusable = inner
             .running
@@ -231,12 +237,22 @@ impl Feed {
         self.lock().kbps_wanted = kbps;
     }
 
+    /// The path is behind: starts no picture before `until_us`, but at most [`HOLD_MAX_US`] from now.
+    /// What waits meanwhile is the newest picture.
+    pub fn hold(&self, until_us: u64) {
+        let mut inner = self.lock();
+        inner.held_until_us = until_us.min(mono_us() + HOLD_MAX_US);
+        inner.fill();
+    }
+
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline_us(&self) -> Option<u64> {
         let inner = self.lock();
         let stuck = inner.flying.front().map(|f| f.since_us + ENCODE_MAX_US);
         let repeat = inner.repeat_due_us.filter(|_| inner.viewer.is_some());
-        [stuck, repeat].into_iter().flatten().min()
+        let held = inner.waiting.is_some() && inner.held_until_us > 0;
+        let release = held.then_some(inner.held_until_us);
+        [stuck, repeat, release].into_iter().flatten().min()
     }
 
     /// Shows the last picture again if that is due, and gives up on an encoder that hangs.
@@ -255,6 +271,7 @@ impl Feed {
         if inner.repeat_due_us.is_some_and(|due| due <= now) {
             inner.repeat(now);
         }
+        inner.fill();
     }
 
     /// Goes on with the next encoder of the ladder. The broken one is not tried again.
@@ -389,13 +406,14 @@ impl Inner {
     /// Hands the waiting picture to the encoder if it has room.
     fn fill(&mut self) {
         let Some(running) = &self.running else { return };
-        if self.flying.len() >= running.recipe().depth {
+        let now = mono_us();
+        if self.flying.len() >= running.recipe().depth || now < self.held_until_us {
             return;
         }
+        self.held_until_us = 0;
         let Some((picture, origin, stamp)) = self.waiting.take() else {
             return;
         };
-        let now = mono_us();
         let interval = running.recipe().rate_interval.as_micros() as u64;
         if self.kbps_wanted != self.settings.kbps && self.kbps_changed_us + interval <= now {
             self.settings.kbps = self.kbps_wanted;

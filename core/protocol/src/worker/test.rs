@@ -41,6 +41,7 @@ fn every_message_round_trips() {
             height: 1080,
             hz: 144,
         }),
+        ToWorker::Hold { until_us: 123_456 },
     ];
     for message in to {
         let mut bytes = Vec::new();

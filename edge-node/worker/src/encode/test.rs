@@ -164,6 +164,26 @@ fn a_burst_keeps_only_its_newest_picture() {
 }
 
 #[test]
+fn while_the_path_is_behind_only_the_newest_picture_waits() {
+    let mut rig = Rig::new(&["x264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.submit();
+    assert_eq!(rig.next_video().frame, 1);
+    rig.settled();
+    // However far away the agent says, it is half a second at most.
+    rig.feed.hold(u64::MAX);
+    let until_us = rig.feed.lock().held_until_us;
+    assert!(until_us <= mono_us() + HOLD_MAX_US);
+    for _ in 0..3 {
+        rig.submit();
+    }
+    assert!(rig.feed.deadline_us().unwrap() <= until_us);
+    assert_eq!(rig.ledger.snapshot().dropped[&DropReason::Superseded], 2);
+    rig.feed.hold(0);
+    assert_eq!(rig.next_video().frame, 4);
+}
+
+#[test]
 fn an_encoder_that_hangs_is_noticed() {
     let rig = Rig::new(&["x264enc"]);
     rig.feed.attach(VideoCodec::H264, 1000).unwrap();

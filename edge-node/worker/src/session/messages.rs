@@ -149,6 +149,7 @@ impl Session {
             }
             // The display keeps its size for now.
             ToWorker::Display(_) => {}
+            ToWorker::Hold { until_us } => self.feed.hold(until_us),
             ToWorker::Shutdown => self.end(),
         }
     }
