@@ -44,7 +44,33 @@ await step("play from the lobby", async () => {
   await page.goto("/");
   await page.getByRole("button", { name: /freedoom/i }).first().click();
   await phase("playing");
-  await saw((seen) => seen.layout === 1);
+  const first = await saw((seen) => seen.layout === 1 && seen.display > 0 && seen.wish > 0);
+  assert.deepEqual([first.screen, first.wished], [[1280, 720, 60], [0, 0, 0]]);
+});
+await step("the screen and the wishes are told, and told again when they change", async () => {
+  await page.setViewportSize({ width: 1000, height: 600 });
+  assert.deepEqual((await saw((seen) => seen.display > 0)).screen, [1000, 600, 60]);
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await saw((seen) => seen.display > 0);
+  await page.keyboard.press("Control+Alt+KeyM");
+  await page.click('[data-action="settings"]');
+  await page.selectOption('[data-field="bitrate"]', "8000");
+  assert.deepEqual((await saw((seen) => seen.wish > 0)).wished, [8000, 0, 0]);
+  await page.click('[data-field="data-saver"]');
+  assert.deepEqual((await saw((seen) => seen.wish > 0)).wished, [3000, 720, 60]);
+  await page.click('[data-field="data-saver"]');
+  await page.selectOption('[data-field="bitrate"]', "");
+  await saw((seen) => seen.wish > 1);
+});
+await step("another video format is another attachment", async () => {
+  const before = await page.getAttribute("html", "data-attachment");
+  await page.selectOption('[data-field="codec"]', "VP9");
+  await page.waitForFunction((old) => document.documentElement.dataset.phase === "playing" && document.documentElement.dataset.attachment !== old, before);
+  await page.waitForFunction(() => JSON.parse(document.getElementById("nearlight-stats")?.textContent ?? "{}").stream?.codec === "VP9");
+  await page.selectOption('[data-field="codec"]', "");
+  await page.waitForFunction(() => JSON.parse(document.getElementById("nearlight-stats")?.textContent ?? "{}").stream?.codec === "H264");
+  await page.keyboard.press("Escape");
+  await host.take();
 });
 await step("keys, without a click first, each up as often as down", async () => {
   await page.keyboard.press("KeyW");

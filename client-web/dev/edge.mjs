@@ -61,19 +61,20 @@ function installEdge() {
   setInterval(paint, 16);
   const edge = { seen: {}, peer: null, channels: [] };
   const count = (name) => (edge.seen[name] = (edge.seen[name] ?? 0) + 1);
-  const KINDS = ["", "key", "text", "absolute", "relative", "button", "wheel", "release", "clipboard", "layout", "ping", "gamepad", "touch"];
+  const KINDS = ["", "key", "text", "absolute", "relative", "button", "wheel", "release", "clipboard", "layout", "ping", "gamepad", "touch", "display", "wish"];
   // Commit times are made up: the encoder of a browser does not tell them.
   let frames = 0;
   const mark = (frame, motion) => {
     if (motion.readyState !== "open") return;
     const now = Math.round(performance.now() * 1000);
-    const view = new DataView(new ArrayBuffer(42));
+    const view = new DataView(new ArrayBuffer(58));
     view.setUint8(0, 1);
     view.setUint8(1, 0x82);
     view.setUint32(2, frame.getMetadata().rtpTimestamp ?? frame.timestamp, true);
     view.setUint32(6, (frames += 1), true);
-    [now - 4200, now - 1100, now - 700].forEach((us, i) => view.setBigUint64(10 + 8 * i, BigInt(us), true));
-    view.setBigUint64(34, inputUs, true);
+    [now - 5200, now - 4200, now - 1100, now - 700].forEach((us, i) => view.setBigUint64(10 + 8 * i, BigInt(us), true));
+    view.setBigUint64(42, inputUs, true);
+    view.setBigUint64(50, inputUs === 0n ? 0n : BigInt(now - 9000), true);
     motion.send(view.buffer);
   };
   edge.answer = async (offer) => {
@@ -88,12 +89,14 @@ function installEdge() {
         const view = new DataView(data);
         const kind = KINDS[view.getUint8(1)];
         count(kind);
-        if (kind !== "ping") inputUs = view.getBigUint64(6, true);
+        if (!["ping", "display", "wish", "layout"].includes(kind)) inputUs = view.getBigUint64(6, true);
         if (kind === "key" && view.getUint8(16)) input.flips += 1;
         if (kind === "absolute") input = { ...input, x: view.getUint16(14, true), y: view.getUint16(16, true) };
         if (kind === "button") (edge.seen.buttons ??= []).push(`${view.getUint8(15) ? "+" : "-"}${view.getUint8(14)}`);
         if (kind === "key") (edge.seen.keys ??= []).push(`${view.getUint8(16) ? "+" : "-"}${view.getUint16(14, true)}`);
         if (kind === "relative") edge.seen.dx = (edge.seen.dx ?? 0) + view.getInt32(14, true) / 256;
+        if (kind === "display") edge.seen.screen = [14, 16, 18].map((at) => view.getUint16(at, true));
+        if (kind === "wish") edge.seen.wished = [view.getUint32(14, true), view.getUint16(18, true), view.getUint16(20, true)];
         if (kind === "text") edge.seen.typed = (edge.seen.typed ?? "") + new TextDecoder().decode(data.slice(14));
         if (kind === "clipboard") edge.seen.text = new TextDecoder().decode(data.slice(14));
         if (kind !== "ping") return;

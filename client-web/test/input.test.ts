@@ -4,6 +4,7 @@ import { padState } from "../src/input/gamepad.ts";
 import { pictureBox, toDisplay } from "../src/input/geometry.ts";
 import { Keyboard, type Shortcut } from "../src/input/keyboard.ts";
 import { layoutByLanguage, layoutByPrint, LAYOUTS } from "../src/input/layout.ts";
+import { displayRate, fitDisplay, screenRate } from "../src/input/screen.ts";
 import { splitText } from "../src/input/text.ts";
 import { WheelScale } from "../src/input/wheel.ts";
 import type { InputEvent } from "../src/wire/codec.ts";
@@ -24,6 +25,40 @@ describe("geometry", () => {
   ])("puts %i,%i at %i,%i", (x, y, dx, dy) => {
     expect(toDisplay(x, y, pictureBox(wide, 1280, 720))).toEqual({ x: dx, y: dy });
   });
+});
+
+describe("the screen", () => {
+  it.each([
+    ["the window itself", 1280, 720, 1080, 1280, 720],
+    ["even sides, and never more than the place has", 1283, 721, 1080, 1282, 720],
+    ["less than the window, in its shape", 2560, 1440, 1080, 1920, 1080],
+    ["a window with the browser's bars", 1920, 950, 720, 1454, 720],
+    ["bars instead of a tower on a phone that stands", 1170, 2532, 1080, 1170, 876],
+    ["bars instead of a slit on three screens in a row", 5760, 1080, 1080, 2560, 1080],
+    ["something readable in a tiny window", 320, 180, 1080, 640, 360],
+    ["something while the page has no size", 0, 0, 1080, 1280, 720],
+  ])("asks for %s", (_, width, height, heightMax, w, h) => {
+    expect(fitDisplay({ width, height }, heightMax)).toEqual({ width: w, height: h });
+  });
+  const frames = (hz: number, skipped: readonly number[] = []) =>
+    Array.from({ length: 25 }, (_, i) => (1000 / hz) * i).filter((_, i) => !skipped.includes(i));
+  it("reads its rate, also on a page that was held up", () => {
+    expect(screenRate(frames(60))).toBeCloseTo(60);
+    expect(screenRate(frames(144, [3, 4, 9, 15]))).toBeCloseTo(144);
+    expect(screenRate([1, 2, 3])).toBeNull();
+  });
+  it.each([
+    [59.94, 144, 60],
+    [75, 144, 60],
+    [90, 144, 90],
+    [119.88, 144, 120],
+    [165, 144, 144],
+    [240, 60, 60],
+    [30, 144, 60],
+    [null, 144, 60],
+    [60, 30, 30],
+  ])("asks a display at %s Hz, at most %i, for %i", (screen, max, hz) => expect(displayRate(screen, { max })).toBe(hz));
+  it("asks for what the player chose", () => expect(displayRate(60, { exact: 120 })).toBe(120));
 });
 
 describe("the wheel", () => {

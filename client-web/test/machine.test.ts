@@ -8,7 +8,7 @@ const edge = ({ state, event }: Vector): string => `${state.name} ${event.name}`
 
 const EVENTS: readonly Event["name"][] = [
   "session-seen", "open-refused", "attach-refused", "attach-progressed", "picture-shown", "peer-lost",
-  "detach-noticed", "end-noticed", "retry-due", "retry-asked", "take-over-asked", "end-asked",
+  "detach-noticed", "end-noticed", "retry-due", "retry-asked", "take-over-asked", "reattach-asked", "end-asked",
 ];
 
 describe("the session machine", () => {

@@ -98,8 +98,9 @@ describe("statistics", () => {
   const sample = (atMs: number, frames: number, bytes: number): Sample => ({
     atMs,
     entries: [
-      { type: "inbound-rtp", id: "v", kind: "video", codecId: "c", framesDecoded: frames, bytesReceived: bytes, totalDecodeTime: frames * 0.002, jitterBufferDelay: frames * 0.005, jitterBufferEmittedCount: frames, framesDropped: 1, frameWidth: 1280, frameHeight: 720 },
+      { type: "inbound-rtp", id: "v", kind: "video", codecId: "c", framesDecoded: frames, bytesReceived: bytes, totalDecodeTime: frames * 0.002, jitterBufferDelay: frames * 0.005, jitterBufferEmittedCount: frames, framesDropped: frames / 30, packetsReceived: frames * 10, packetsLost: frames / 6, frameWidth: 1280, frameHeight: 720 },
       { type: "inbound-rtp", id: "a", kind: "audio", bytesReceived: bytes / 10, totalAudioEnergy: 0.25, concealedSamples: 48 * frames, totalSamplesReceived: 480 * frames },
+      { type: "transport", id: "t", bytesReceived: bytes * 1.2 },
       { type: "codec", id: "c", mimeType: "video/H264" },
       { type: "candidate-pair", id: "p", nominated: true, state: "succeeded", currentRoundTripTime: 0.0123 },
     ],
@@ -107,11 +108,11 @@ describe("statistics", () => {
   it("turns two reports into rates", () => {
     expect(digest(sample(3_000, 150, 2_000_000), sample(1_000, 30, 500_000))).toMatchObject({
       codec: "H264", width: 1280, height: 720, fps: 60, video_kbps: 6_000, audio_kbps: 600, ice_rtt_ms: 12.3,
-      video_jitter_buffer_ms: 5, decode_ms: 2, frames_decoded: 150, frames_dropped: 1, audio_energy: 0.25, audio_concealed_share: 0.1,
+      video_jitter_buffer_ms: 5, decode_ms: 2, frames_decoded: 150, frames_dropped: 5, received_kbps: 7_200, dropped_share: 0.03, loss_permille: 16, audio_energy: 0.25, audio_concealed_share: 0.1,
     });
   });
   it("says null where there is nothing to compare, or nothing at all", () => {
-    expect(digest(sample(1_000, 30, 1), null)).toMatchObject({ fps: null, video_kbps: null, decode_ms: null, frames_decoded: 30 });
+    expect(digest(sample(1_000, 30, 1), null)).toMatchObject({ fps: null, video_kbps: null, decode_ms: null, loss_permille: null, dropped_share: null, frames_decoded: 30 });
     expect(digest({ atMs: 0, entries: [] }, null)).toMatchObject({ codec: null, frames_decoded: 0, audio_energy: 0 });
   });
 });

@@ -10,6 +10,7 @@ import { pollGamepads } from "./gamepad.ts";
 import { Keyboard, type Shortcut } from "./keyboard.ts";
 import { Pointer } from "./pointer.ts";
 import { PointerLock } from "./pointer-lock.ts";
+import { Screen, type ScreenLimits } from "./screen.ts";
 import type { Sink } from "./sink.ts";
 import { attachText } from "./text.ts";
 
@@ -25,11 +26,13 @@ export type DeskHooks = {
   readonly shortcut: (shortcut: Shortcut) => void;
   readonly pointerLockWaits: (waiting: boolean) => void;
   readonly fullscreen: (on: boolean, keyboardLocked: boolean) => void;
+  readonly screenLimits: () => ScreenLimits;
 };
 
 export class Desk {
   readonly fullscreen = new Fullscreen();
   readonly clipboard: Clipboard;
+  readonly screen: Screen;
   readonly #stage: Stage;
   readonly #lock: PointerLock;
 
@@ -46,6 +49,8 @@ export class Desk {
       // With the keyboard lock the app has seen the key itself.
       escaped: () => this.fullscreen.keyboardLocked || keyboard.tap("Escape", performance.now()),
     });
+    this.screen = new Screen(sink, hooks.screenLimits);
+    this.screen.attach(stage.surface, signal);
     keyboard.attach(stage.surface, signal);
     keyboard.attach(stage.field, signal);
     attachText(stage.field, sink, signal);

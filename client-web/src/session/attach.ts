@@ -78,14 +78,16 @@ export type AttachEvents = {
 
 export type Attempt = { readonly link: Link; readonly close: () => void };
 
+export type AttachWish = {
+  readonly session: string;
+  /** Whether a person asked to end another attachment. */
+  readonly takeOver: boolean;
+  /** The codec that the player prefers. */
+  readonly codec: string | null;
+};
+
 /** Begins; everything that follows comes through `events`, nothing after `close`. */
-export function beginAttach(
-  api: Api,
-  session: string,
-  takeOver: boolean,
-  held: HeldAttachment,
-  events: AttachEvents,
-): Attempt {
+export function beginAttach(api: Api, { session, takeOver, codec }: AttachWish, held: HeldAttachment, events: AttachEvents): Attempt {
   let over = false;
   const live = <A extends unknown[]>(then: (...args: A) => void) => (...args: A): void => {
     if (!over) then(...args);
@@ -111,7 +113,7 @@ export function beginAttach(
   };
 
   const run = async (): Promise<void> => {
-    const [released, sdp] = await Promise.all([held.release(api), link.offer()]);
+    const [released, sdp] = await Promise.all([held.release(api), link.offer(codec)]);
     const ticket = await ticketFor(released ? RELEASE_TRIES : 0);
     if (over) return;
     if (!ticket.ok) return events.refused(ticket.refusal);

@@ -4,7 +4,7 @@
  * that the list and this table are the same.
  *
  * ```text
- *  opening --seen--> waiting --ready--> attaching --picture--> playing
+ *  opening --seen--> waiting --ready--> attaching --picture--> playing --reattach--> attaching
  *     |                                  |  ^  |                 | peer lost
  *     | problem                 problem  |  |  +-> elsewhere     v
  *     v                                  |  +---- retry ---- reconnecting
@@ -52,6 +52,8 @@ export type Event =
   | { readonly name: "retry-due" }
   | { readonly name: "retry-asked" }
   | { readonly name: "take-over-asked" }
+  /** The player chose something that only a new attachment can have. */
+  | { readonly name: "reattach-asked" }
   | { readonly name: "end-asked" };
 
 export type Effect =
@@ -180,6 +182,7 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
   },
   attaching: {
     "session-seen": (state, event) => overOrStay(state, event.session),
+    "reattach-asked": () => attach(1, false),
     "attach-refused": (state, event) => onAttachRefused(state.attempt, event.refusal),
     "attach-progressed": (state, event) => step({ ...state, step: event.step }),
     "picture-shown": () => step({ name: "playing" }),
@@ -190,6 +193,7 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
   },
   playing: {
     "session-seen": (state, event) => overOrStay(state, event.session),
+    "reattach-asked": () => attach(1, false),
     "peer-lost": (_, event) => reconnect(1, event.cause),
     "detach-noticed": (_, event) => onDetachNoticed(event.reason),
     "end-noticed": (_, event) => end(event.reason),

@@ -14,6 +14,8 @@ import { watchSession } from "./feed.ts";
 import { handle, START, type Effect, type Event, type State } from "./machine.ts";
 
 export type Listener = {
+  /** The codec that the player prefers, asked at each attach. */
+  readonly codec: () => string | null;
   readonly changed: () => void;
   readonly notice: (notice: Notice) => void;
   readonly mark: (mark: Mark) => void;
@@ -156,7 +158,7 @@ export class Runner {
     this.#attempt?.close();
     clearTimeout(this.#deadline);
     this.#armDeadline();
-    this.#attempt = beginAttach(this.#api, this.session, takeOver, this.#held, {
+    this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec: this.#listener.codec() }, this.#held, {
       progressed: (step) => this.dispatch({ name: "attach-progressed", step }),
       refused: (refusal) => this.dispatch({ name: "attach-refused", refusal }),
       lost: () => this.dispatch({ name: "peer-lost", cause: "network" }),

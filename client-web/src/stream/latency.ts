@@ -107,6 +107,11 @@ export class LatencyLedger {
     };
   }
 
+  /** The round trips of the last pings, oldest first. */
+  roundTripsMs(): readonly number[] {
+    return this.#pings.map(({ rttMs }) => rttMs);
+  }
+
   /** The quickest ping has the least queueing in it, so its midpoint is the truest. */
   #best(): Ping | null {
     return this.#pings.reduce<Ping | null>(

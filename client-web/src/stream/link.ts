@@ -68,11 +68,12 @@ export class Link {
     this.#watchConnection(signal);
   }
 
-  /** The offer: sent at once, for an edge that is reachable needs no candidates of ours. */
-  async offer(): Promise<string> {
+  /** The offer, with the codec that the player prefers first: sent at once, for an edge that is
+   *  reachable needs no candidates of ours. */
+  async offer(codec: string | null): Promise<string> {
     const video = this.peer.addTransceiver("video", { direction: "recvonly" });
     const sound = this.peer.addTransceiver("audio", { direction: "recvonly" });
-    preferCodecs(video);
+    preferCodecs(video, codec);
     playAtOnce(video.receiver);
     playAtOnce(sound.receiver);
     const offer = await this.peer.createOffer();
@@ -204,10 +205,10 @@ export class Link {
   }
 }
 
-function preferCodecs(video: RTCRtpTransceiver): void {
+function preferCodecs(video: RTCRtpTransceiver, codec: string | null): void {
   const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs;
   if (!codecs || !("setCodecPreferences" in video)) return;
-  video.setCodecPreferences([...codecs].sort((a, b) => codecRank(a) - codecRank(b)));
+  video.setCodecPreferences([...codecs].sort((a, b) => codecRank(a, codec) - codecRank(b, codec)));
 }
 
 /** Asks for no buffer ahead of the decoder: a late frame is better dropped than waited for. */

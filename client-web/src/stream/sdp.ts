@@ -50,15 +50,16 @@ export function fragment(
   return `${lines.filter((text) => text !== "").join("\r\n")}\r\n`;
 }
 
-/** How much we like a codec: smaller is better. H.264 as the edge makes it, any H.264, VP8, the
- *  rest; repair formats (rtx, red, fec) keep their place behind. */
-export function codecRank(codec: { readonly mimeType: string; readonly sdpFmtpLine?: string }): number {
+/** How much we like a codec: smaller is better. What the player prefers, H.264 as the edge makes it,
+ *  any H.264, VP8, the rest; repair formats (rtx, red, flexfec) keep their place behind. */
+export function codecRank(codec: { readonly mimeType: string; readonly sdpFmtpLine?: string }, preferred: string | null = null): number {
   const name = codec.mimeType.toLowerCase();
   const fmtp = codec.sdpFmtpLine?.toLowerCase() ?? "";
+  const liked = preferred !== null && name === `video/${preferred.toLowerCase()}` ? -10 : 0;
   if (name === "video/h264") {
-    if (!fmtp.includes("packetization-mode=1")) return 2;
-    return fmtp.includes("profile-level-id=42e01f") ? 0 : 1;
+    if (!fmtp.includes("packetization-mode=1")) return liked + 2;
+    return liked + (fmtp.includes("profile-level-id=42e01f") ? 0 : 1);
   }
-  if (name === "video/vp8") return 3;
-  return /\/(rtx|red|ulpfec|flexfec-03)$/.test(name) ? 5 : 4;
+  if (name === "video/vp8") return liked + 3;
+  return /\/(rtx|red|ulpfec|flexfec-03)$/.test(name) ? 5 : liked + 4;
 }

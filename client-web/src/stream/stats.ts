@@ -11,6 +11,8 @@ export type StreamStats = {
   readonly fps: number | null;
   readonly video_kbps: number | null;
   readonly audio_kbps: number | null;
+  /** Everything that came in: picture, sound, repair, headers. */
+  readonly received_kbps: number | null;
   readonly ice_rtt_ms: number | null;
   readonly video_jitter_buffer_ms: number | null;
   readonly audio_jitter_buffer_ms: number | null;
@@ -20,7 +22,11 @@ export type StreamStats = {
   readonly key_frames_decoded: number;
   readonly freezes: number;
   readonly freezes_ms: number;
+  /** Share of the pictures of this second that were decoded and not shown. */
+  readonly dropped_share: number | null;
   readonly packets_lost: number;
+  /** Packets of this second's picture that did not come at first. */
+  readonly loss_permille: number | null;
   readonly nacks: number;
   readonly plis: number;
   /** Sum of squared sound samples x seconds (W3C totalAudioEnergy): grows while there is sound. */
@@ -44,6 +50,8 @@ export function digest(now: Sample, before: Sample | null): StreamStats {
   const videoBefore = inbound(before, "video");
   const soundBefore = inbound(before, "audio");
   const codec = now.entries.find((entry) => entry.id === video?.["codecId"]);
+  const transport = now.entries.find((entry) => entry.type === "transport");
+  const transportBefore = before?.entries.find((entry) => entry.type === "transport");
   const pair = now.entries.find(
     (entry) => entry.type === "candidate-pair" && entry["nominated"] === true && entry["state"] === "succeeded",
   );
@@ -65,6 +73,9 @@ export function digest(now: Sample, before: Sample | null): StreamStats {
   const concealed = growth(sound, soundBefore, "concealedSamples");
   const samples = growth(sound, soundBefore, "totalSamplesReceived");
   const frames = growth(video, videoBefore, "framesDecoded");
+  const dropped = growth(video, videoBefore, "framesDropped");
+  const lost = growth(video, videoBefore, "packetsLost");
+  const received = growth(video, videoBefore, "packetsReceived");
   const mime = codec?.["mimeType"];
   const rtt = num(pair, "currentRoundTripTime");
   return {
@@ -74,6 +85,7 @@ export function digest(now: Sample, before: Sample | null): StreamStats {
     fps: frames !== null && seconds > 0 ? Math.round(frames / seconds) : null,
     video_kbps: kbps(video, videoBefore),
     audio_kbps: kbps(sound, soundBefore),
+    received_kbps: kbps(transport, transportBefore),
     ice_rtt_ms: rtt === null ? null : round(rtt * 1000),
     video_jitter_buffer_ms: mean(video, videoBefore, "jitterBufferDelay", "jitterBufferEmittedCount"),
     audio_jitter_buffer_ms: mean(sound, soundBefore, "jitterBufferDelay", "jitterBufferEmittedCount"),
@@ -83,7 +95,9 @@ export function digest(now: Sample, before: Sample | null): StreamStats {
     key_frames_decoded: num(video, "keyFramesDecoded") ?? 0,
     freezes: num(video, "freezeCount") ?? 0,
     freezes_ms: Math.round((num(video, "totalFreezesDuration") ?? 0) * 1000),
+    dropped_share: dropped === null || !frames ? null : round(dropped / (dropped + frames)),
     packets_lost: num(video, "packetsLost") ?? 0,
+    loss_permille: lost === null || !received ? null : Math.round((lost / (lost + received)) * 1000),
     nacks: num(video, "nackCount") ?? 0,
     plis: num(video, "pliCount") ?? 0,
     audio_energy: num(sound, "totalAudioEnergy") ?? 0,

@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { canFullscreen, canLockKeyboard } from "../input/fullscreen.ts";
 import { END_WORDS } from "../session/words.ts";
 import type { App } from "../wire/types.ts";
+import { FAULT_WORDS } from "./faults.ts";
 import type { PlayRoom } from "./play-room.ts";
 import { soundBlocked } from "./sound.ts";
 
@@ -21,6 +22,7 @@ export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: Ap
     };
   }, [tip, now]);
   const ending = room.endingSoon.value;
+  const fault = room.measured.value?.alarm ?? null;
   const left = ending ? Math.max(0, Math.ceil((ending.atMs - now.value) / 1000)) : 0;
   return (
     <div class="hints" role="status" aria-live="polite">
@@ -30,6 +32,11 @@ export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: Ap
             {Math.floor(left / 60)}:{String(left % 60).padStart(2, "0")}
           </strong>
           {ending.reason === "idle-timeout" ? "Are you still there? Press any key to keep playing." : `${END_WORDS[ending.reason].title} soon. Save what you want to keep.`}
+        </p>
+      )}
+      {fault && (
+        <p class="hint fault" data-hint="fault" data-fault={fault}>
+          <strong>{FAULT_WORDS[fault].title}.</strong> {FAULT_WORDS[fault].advice}
         </p>
       )}
       {soundBlocked.value && (
@@ -42,7 +49,7 @@ export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: Ap
           Click to give the app your mouse. <kbd>Esc</kbd> takes it back.
         </p>
       )}
-      {tip.value && !ending && !room.lockWaits.value && !soundBlocked.value && (
+      {tip.value && !ending && !fault && !room.lockWaits.value && !soundBlocked.value && (
         <p class="hint calm" data-hint="tip">
           {tipWords(room.fullscreen.value, app)}
         </p>

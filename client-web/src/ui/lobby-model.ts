@@ -2,9 +2,11 @@
  * What the lobby shows: catalogue, nodes, this player's sessions; refreshed while it is looked at.
  */
 import { computed, signal } from "@preact/signals";
+import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api, Refusal } from "../session/api.ts";
-import type { App, Node, Session } from "../wire/types.ts";
-import { keyboardLayout } from "./prefs.ts";
+import { ceilingOf, displayLimits } from "../stream/choices.ts";
+import type { App, DisplayMode, Node, Session } from "../wire/types.ts";
+import { choices, keyboardLayout } from "./prefs.ts";
 import { navigate } from "./router.ts";
 import { unlockSound } from "./sound.ts";
 
@@ -56,11 +58,27 @@ export class LobbyModel {
     this.trouble.value = failed && !failed.ok ? failed.refusal : null;
   }
 
-  /** The catalogue alone, for a player page that was opened by its link. */
-  async loadApps(): Promise<void> {
-    if (this.apps.value) return;
-    const apps = await this.#api.apps();
+  /** Catalogue and nodes alone, for a player page that was opened by its link. */
+  async loadPlaces(): Promise<void> {
+    if (this.apps.peek() && this.nodes.peek()) return;
+    const [apps, nodes] = await Promise.all([this.#api.apps(), this.#api.nodes()]);
     if (apps.ok) this.apps.value = apps.value.apps;
+    if (nodes.ok) this.nodes.value = nodes.value.nodes;
+  }
+
+  node(id: string | null | undefined): Node | undefined {
+    return this.nodes.value?.find((node) => node.id === id);
+  }
+
+  /** The display to start `app` with, so that its first picture fits this window already. */
+  #display(app: string): DisplayMode | undefined {
+    const known = this.apps.peek()?.find(({ id }) => id === app)?.display;
+    if (!known) return undefined;
+    // Where it will run is not known yet: a fleet with one node without a GPU gets the modest size.
+    const nodes = this.nodes.peek() ?? [];
+    const modest = nodes.length === 0 || nodes.some(({ gpu }) => gpu === "none");
+    const limits = displayLimits(choices.peek(), ceilingOf(known, modest ? "none" : "render"));
+    return { ...fitDisplay(pagePlace(), limits.heightMax), hz: "exact" in limits.hz ? limits.hz.exact : Math.min(known.hz, limits.hz.max) };
   }
 
   /** Starts `app` and goes to its page. Call it inside the click: it unlocks the sound. */
@@ -69,7 +87,8 @@ export class LobbyModel {
     unlockSound();
     this.starting.value = app;
     this.refused.value = null;
-    const wish = { app, keyboard_layout: keyboardLayout() };
+    const display = this.#display(app);
+    const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }) };
     const result = await this.#api.create(wish, idempotencyKey());
     this.starting.value = null;
     if (result.ok) navigate(result.value.play_path);

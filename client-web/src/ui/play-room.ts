@@ -9,26 +9,18 @@ import { Desk, type Stage } from "../input/desk.ts";
 import type { Shortcut } from "../input/keyboard.ts";
 import { START, type State } from "../session/machine.ts";
 import { Runner } from "../session/runner.ts";
-import { watchFrames } from "../stream/frames.ts";
-import { LatencyLedger, type LatencyTable } from "../stream/latency.ts";
+import { ceilingOf, displayLimits, wishOf, type Ceiling } from "../stream/choices.ts";
+import { Gauge, metered, type Measured } from "../stream/gauge.ts";
 import type { Link } from "../stream/link.ts";
-import { pollStats, type StreamStats } from "../stream/stats.ts";
-import type { InputEvent, Mark } from "../wire/codec.ts";
+import type { InputEvent } from "../wire/codec.ts";
 import type { EndReason, Notice, Session } from "../wire/types.ts";
 import type { Deps } from "./app.tsx";
 import { publishAnswer, publishPhase, publishStats } from "./beacon.ts";
 import { phaseOf } from "./phase.ts";
-import { keyboardLayout, statsShown } from "./prefs.ts";
+import { choices, codec, dataSaver, keyboardLayout, saverOffered, statsShown } from "./prefs.ts";
 import { playSound } from "./sound.ts";
 import { toast } from "./toasts.tsx";
-
-/** One second as the overlay shows it. */
-export type Measured = {
-  readonly stream: StreamStats;
-  readonly latency: LatencyTable;
-  /** Frames that the browser presented in this second. */
-  readonly presented_fps: number;
-};
+import { keepStill, showCrisp } from "./video.ts";
 
 /** The elements that the room works on. */
 export type RoomStage = Stage & {
@@ -38,6 +30,9 @@ export type RoomStage = Stage & {
   readonly frozen: HTMLCanvasElement;
 };
 
+/** What is sent without the player doing anything. */
+const QUIET: ReadonlySet<InputEvent["kind"]> = new Set(["ping", "release-all", "layout", "display", "wish"]);
+
 export class PlayRoom {
   readonly state = signal<State>(START.state);
   readonly snapshot = signal<Session | null>(null);
@@ -45,6 +40,8 @@ export class PlayRoom {
   readonly fullscreen = signal({ on: false, keyboardLocked: false });
   /** The app wants the pointer, and a click is needed to give it. */
   readonly lockWaits = signal(false);
+  /** How many others watch. */
+  readonly watchers = signal(0);
   readonly endingSoon = signal<{ readonly reason: EndReason; readonly atMs: number } | null>(null);
   readonly menuOpen = signal(false);
   readonly typing = signal(false);
@@ -53,19 +50,19 @@ export class PlayRoom {
   readonly phase = computed(() => phaseOf(this.state.value, this.hadPicture.value));
   readonly #runner: Runner;
   readonly #over = new AbortController();
-  #ledger = new LatencyLedger(publishAnswer);
+  #ceiling: Ceiling = ceilingOf(undefined, undefined);
   #desk: Desk | null = null;
   #stage: RoomStage | null = null;
-  #linked: { readonly link: Link; readonly end: AbortController } | null = null;
-  #presented = 0;
+  #linked: { readonly link: Link; readonly gauge: Gauge; readonly end: AbortController } | null = null;
   #inputSeenAt = 0;
 
   constructor(session: string, deps: Deps) {
     this.#runner = new Runner(session, deps.api, deps.held, {
+      codec: () => codec.peek(),
       changed: () => this.#changed(),
       notice: (notice) => this.#noticed(notice),
-      mark: (mark) => this.#marked(mark),
-      controlOpen: () => this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now()),
+      mark: (mark) => this.#linked?.gauge.marked(mark),
+      controlOpen: () => this.#introduce(),
       foreignVersion: () => toast("The node speaks a newer language than this page. Reload to update the page."),
     });
   }
@@ -77,6 +74,7 @@ export class PlayRoom {
       shortcut: (shortcut: Shortcut) => this.shortcut(shortcut),
       pointerLockWaits: (waiting: boolean) => void (this.lockWaits.value = waiting),
       fullscreen: (on: boolean, keyboardLocked: boolean) => void (this.fullscreen.value = { on, keyboardLocked }),
+      screenLimits: () => displayLimits(choices.peek(), this.#ceiling),
     };
     this.#desk = new Desk(stage, (event, atMs) => this.#send(event, atMs), hooks, signal);
     stage.field.addEventListener("blur", () => (this.typing.value = false), { signal });
@@ -87,7 +85,18 @@ export class PlayRoom {
       const { phase, reason } = this.phase.value;
       publishPhase(phase, reason, phase === "playing" ? this.#runner.attachment : null);
     });
-    signal.addEventListener("abort", stop);
+    // A choice made while playing holds at once; only another codec needs another attachment.
+    const stopWish = choices.subscribe((chosen) => {
+      this.#send(wishOf(chosen), performance.now());
+      this.#desk?.screen.tell();
+    });
+    let preferred = codec.peek();
+    const stopCodec = codec.subscribe((chosen) => {
+      if (chosen !== preferred) this.#runner.dispatch({ name: "reattach-asked" });
+      preferred = chosen;
+    });
+    signal.addEventListener("abort", () => [stop, stopWish, stopCodec].forEach((end) => end()));
+    showCrisp(stage.video, stage.surface, signal);
     this.#runner.start();
   }
 
@@ -124,6 +133,12 @@ export class PlayRoom {
     this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now());
   }
 
+  /** Up to where the choice "auto" goes, once app and node are known. */
+  setCeiling(ceiling: Ceiling): void {
+    this.#ceiling = ceiling;
+    this.#desk?.screen.tell();
+  }
+
   async allowClipboard(): Promise<void> {
     const allowed = await this.#desk?.clipboard.allowReading();
     toast(allowed ? "Your clipboard now follows you into the app." : "The browser refused. Pasting with Ctrl+V still works.");
@@ -133,13 +148,21 @@ export class PlayRoom {
   retry = (): void => this.#runner.dispatch({ name: "retry-asked" });
   end = (): void => this.#runner.dispatch({ name: "end-asked" });
 
+  /** What a new attachment has to know before the first key. */
+  #introduce(): void {
+    this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now());
+    this.#send(wishOf(choices.peek()), performance.now());
+    this.#desk?.screen.announce();
+    if (saverOffered.peek() || dataSaver.peek() || !metered()) return;
+    saverOffered.value = true;
+    toast("You seem to pay for your data.", { label: "Data saver: 1.4 GB an hour", run: () => void (dataSaver.value = true) });
+  }
+
   #send(event: InputEvent, atMs: number): void {
     this.#runner.send(event, atMs);
     // Any input postpones an idle end; the broker's next word says whether it did.
-    const idle = this.endingSoon.value?.reason === "idle-timeout";
-    if (idle && event.kind !== "ping" && event.kind !== "release-all" && atMs > this.#inputSeenAt) {
-      this.endingSoon.value = null;
-    }
+    const idle = this.endingSoon.peek()?.reason === "idle-timeout";
+    if (idle && !QUIET.has(event.kind) && atMs > this.#inputSeenAt) this.endingSoon.value = null;
   }
 
   #changed(): void {
@@ -164,53 +187,30 @@ export class PlayRoom {
     const stage = this.#stage;
     if (!link || !stage) return;
     const end = new AbortController();
-    this.#linked = { link, end };
-    this.#ledger = new LatencyLedger(publishAnswer);
     stage.video.srcObject = link.video;
     playSound(link.sound, end.signal);
     const shown = (): void => this.#runner.dispatch({ name: "picture-shown" });
     // A hidden page gets no frame callbacks, but learns that there is a picture.
     stage.video.addEventListener("loadeddata", shown, { signal: end.signal });
-    watchFrames(
-      stage.video,
-      (frame) => {
-        this.#presented += 1;
-        if (frame) this.#ledger.presented(frame);
-        if (this.#runner.state.name === "attaching") shown();
-      },
-      end.signal,
-    );
-    pollStats(link.peer, (stats) => this.#measured(stats), end.signal);
+    const events = {
+      measured: (measured: Measured) => this.#measured(measured),
+      frame: () => this.#runner.state.name === "attaching" && shown(),
+      answered: publishAnswer,
+    };
+    this.#linked = { link, end, gauge: new Gauge(link.peer, stage.video, events, end.signal) };
   }
 
   #unlink(): void {
     if (!this.#linked) return;
-    this.#freeze();
+    if (this.#stage) keepStill(this.#stage.video, this.#stage.frozen);
     this.#linked.end.abort();
     this.#linked = null;
     this.measured.value = null;
   }
 
-  /** Keeps the last picture: a reconnect should look like a pause, not like a loss. */
-  #freeze(): void {
-    const stage = this.#stage;
-    if (!stage || stage.video.videoWidth === 0) return;
-    stage.frozen.width = stage.video.videoWidth;
-    stage.frozen.height = stage.video.videoHeight;
-    stage.frozen.getContext("2d")?.drawImage(stage.video, 0, 0);
-    stage.video.srcObject = null;
-  }
-
-  #measured(stream: StreamStats): void {
-    const measured = { stream, latency: this.#ledger.table(), presented_fps: this.#presented };
-    this.#presented = 0;
+  #measured(measured: Measured): void {
     this.measured.value = measured;
     publishStats({ at_ms: Math.round(performance.now()), attachment: this.#runner.attachment, ...measured });
-  }
-
-  #marked(mark: Mark): void {
-    if (mark.kind === "pong") this.#ledger.pong(mark.clientUs, mark.hostUs, performance.now());
-    else if (mark.kind === "frame") this.#ledger.mark(mark);
   }
 
   #noticed(notice: Notice): void {
@@ -227,6 +227,12 @@ export class PlayRoom {
       case "ending-soon":
         this.#inputSeenAt = performance.now();
         this.endingSoon.value = { reason: notice.reason, atMs: performance.now() + notice.in_s * 1000 };
+        return;
+      case "stream":
+        this.#linked?.gauge.told(notice.stream);
+        return;
+      case "watchers":
+        this.watchers.value = notice.count;
         return;
       case "display":
       case "detached":

@@ -1,6 +1,7 @@
 /** The page of one session: the stage, and over it whatever there is to say. */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
+import { ceilingOf } from "../stream/choices.ts";
 import type { Deps } from "./app.tsx";
 import { Curtain } from "./curtain.tsx";
 import { Dock } from "./dock.tsx";
@@ -22,7 +23,7 @@ export function Player({ session, deps, lobby }: PlayerProps) {
   const settings = useSignal(false);
   const room = useMemo(() => new PlayRoom(session, deps), [session, deps]);
   useEffect(() => {
-    void lobby.loadApps();
+    void lobby.loadPlaces();
     if (!root.current || !surface.current || !video.current || !frozen.current || !field.current) return undefined;
     room.open({
       root: root.current,
@@ -40,6 +41,8 @@ export function Player({ session, deps, lobby }: PlayerProps) {
     document.title = snapshot ? `${title} · Nearlight` : "Nearlight";
   }, [snapshot, title]);
   const app = snapshot ? lobby.app(snapshot.app) : undefined;
+  const gpu = lobby.node(snapshot?.node)?.gpu;
+  useEffect(() => room.setCeiling(ceilingOf(app?.display, gpu)), [room, app, gpu]);
   const { phase } = room.phase.value;
   return (
     <div class="player" ref={root} data-phase={phase} data-had-picture={room.hadPicture.value}>

@@ -5,6 +5,7 @@ import type { App } from "../wire/types.ts";
 import { Controls } from "./card.tsx";
 import { Icon } from "./icons.tsx";
 import type { PlayRoom } from "./play-room.ts";
+import { PictureSettings } from "./picture-settings.tsx";
 import { chosenLayout, guessedLayout, muted, statsShown, volume } from "./prefs.ts";
 
 type SettingsProps = { readonly room: PlayRoom; readonly app: App | undefined; readonly close: () => void };
@@ -24,6 +25,8 @@ export function Settings({ room, app, close }: SettingsProps) {
           <Icon name="close" />
         </button>
       </header>
+      <PictureSettings receivedKbps={room.measured.value?.stream.received_kbps ?? null} />
+      <h3>Keys, sound and more</h3>
       <label class="row">
         <span>Keyboard layout</span>
         <select

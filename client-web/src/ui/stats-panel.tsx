@@ -1,7 +1,10 @@
-/** The numbers, once a second: the line, the picture, and where a frame's time goes. */
+/** The numbers, once a second: who is at fault, the line, the picture, and where a frame's time goes. */
 import type { Signal } from "@preact/signals";
 import { STAGES, type Stage } from "../stream/latency.ts";
-import type { Measured } from "./play-room.ts";
+import { hourlyWords } from "../stream/choices.ts";
+import type { Measured } from "../stream/gauge.ts";
+import type { StreamState } from "../wire/types.ts";
+import { FAULT_WORDS, LIMIT_WORDS, REPAIR_WORDS } from "./faults.ts";
 
 const ms = (value: number | null | undefined): string => (value === null || value === undefined ? "–" : `${value.toFixed(1)} ms`);
 const STAGE_TITLES: Readonly<Record<Stage, string>> = {
@@ -24,12 +27,28 @@ export function StatsPanel({ measured }: { readonly measured: Signal<Measured | 
   );
 }
 
+const mbps = (kbps: number | null): string => (kbps === null ? "–" : `${(kbps / 1000).toFixed(1)} Mbit/s`);
+
+type Facts = readonly (readonly [string, string])[];
+
+/** What the node tells of its sending. */
+const senderFacts = (sender: StreamState): Facts => [
+  ["Bitrate for", `${mbps(sender.kbps_target)} of ${mbps(sender.kbps_path)}`],
+  ["Encoded", `${sender.width}×${sender.height} at most ${sender.fps_max} fps, ${sender.encoder}`],
+  ["Queue, loss", `${sender.queue_ms} ms · ${(sender.loss_permille / 10).toFixed(1)} %`],
+  ["Losses are", REPAIR_WORDS[sender.repair]],
+  ["Limited by", LIMIT_WORDS[sender.limited_by]],
+];
+
 function Numbers({ now }: { readonly now: Measured }) {
-  const { stream, latency } = now;
-  const facts: readonly (readonly [string, string])[] = [
-    ["Bitrate", stream.video_kbps === null ? "–" : `${(stream.video_kbps / 1000).toFixed(1)} Mbit/s`],
+  const { stream, latency, round_trips, sender } = now;
+  const jitter = round_trips ? `${round_trips.min_ms.toFixed(0)} to ${(round_trips.min_ms + round_trips.jitter_ms).toFixed(0)} ms` : ms(latency.rtt_ms);
+  const received = stream.received_kbps === null ? "" : ` · ${hourlyWords(stream.received_kbps)}/h`;
+  const facts: Facts = [
+    ["Received", `${mbps(stream.received_kbps ?? stream.video_kbps)}${received}`],
     ["Picture", stream.width ? `${stream.width}×${stream.height} ${stream.codec ?? ""}` : "–"],
-    ["Round trip", `${ms(latency.rtt_ms)} · ICE ${ms(stream.ice_rtt_ms)}`],
+    ...(sender ? senderFacts(sender) : []),
+    ["Round trip", `${jitter} · ICE ${ms(stream.ice_rtt_ms)}`],
     ["Jitter buffer", `${ms(stream.video_jitter_buffer_ms)} · sound ${ms(stream.audio_jitter_buffer_ms)}`],
     ["Decode", ms(stream.decode_ms)],
     ["Dropped", `${stream.frames_dropped} frames · ${stream.packets_lost} packets`],
@@ -37,6 +56,7 @@ function Numbers({ now }: { readonly now: Measured }) {
   ];
   return (
     <>
+      <Verdict now={now} />
       <div class="stats-big">
         <p>
           <strong>{stream.fps ?? "–"}</strong>fps
@@ -58,6 +78,17 @@ function Numbers({ now }: { readonly now: Measured }) {
         ))}
       </dl>
     </>
+  );
+}
+
+/** One line: whether it is fine, and else what is at fault. */
+function Verdict({ now: { diagnosis } }: { readonly now: Measured }) {
+  const { grade, fault } = diagnosis;
+  return (
+    <p class="verdict" data-grade={grade} data-fault={fault ?? "none"} data-testid="diagnosis">
+      <span class="dot" />
+      {fault === null ? "Fine" : FAULT_WORDS[fault].title}
+    </p>
   );
 }
 
@@ -83,8 +114,8 @@ function Ledger({ now }: { readonly now: Measured }) {
               <td>
                 <meter min={0} max={longest} value={spread?.p50 ?? 0} aria-hidden="true" />
               </td>
-              <td>{stage === "capture" ? "·" : (spread?.p50.toFixed(1) ?? "–")}</td>
-              <td>{stage === "capture" ? "·" : (spread?.p95.toFixed(1) ?? "–")}</td>
+              <td>{spread?.p50.toFixed(1) ?? "–"}</td>
+              <td>{spread?.p95.toFixed(1) ?? "–"}</td>
             </tr>
           );
         })}

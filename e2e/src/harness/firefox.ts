@@ -24,7 +24,7 @@ export async function launchFirefox(): Promise<FirefoxPlayer> {
     },
   });
   const page = await browser.newPage();
-  await page.setViewport({ width: 1280, height: 800 });
+  await page.setViewport({ width: 1280, height: 720 });
   await page.evaluateOnNewDocument(installProbe);
   const picture = new Picture({ evaluate: (body, argument) => page.evaluate(body as never, argument as never) });
   return { browser, page, picture };

@@ -22,7 +22,7 @@ export class Player {
   /** Opens the lobby, which makes the player a guest. */
   static async arrive(stack: Stack, browser: Browser): Promise<Player> {
     const context = await browser.newContext({
-      viewport: { width: 1280, height: 800 },
+      viewport: { width: 1280, height: 720 },
       permissions: ["clipboard-read", "clipboard-write"],
       baseURL: stack.base,
     });

@@ -1,0 +1,96 @@
+/** What the picture may cost and show, kept on this device, with what an hour of it takes. */
+import type { Signal } from "@preact/signals";
+import { CODEC_TITLES, effective, FPS_CHOICES, HEIGHT_CHOICES, hourlyWords, KBPS_CHOICES, SAVER, type Codec } from "../stream/choices.ts";
+import { choices, codec, codecs, dataSaver, fpsMax, heightMax, kbpsMax } from "./prefs.ts";
+
+/** `receivedKbps`: what comes in now, or null while nothing does. */
+export function PictureSettings({ receivedKbps }: { readonly receivedKbps: number | null }) {
+  const saving = dataSaver.value;
+  return (
+    <>
+      <h3>Picture</h3>
+      <label class="row">
+        <span>
+          Data saver
+          <small>
+            At most {hourlyWords(SAVER.kbpsMax)} an hour, {SAVER.heightMax}p
+          </small>
+        </span>
+        <input
+          class="switch"
+          type="checkbox"
+          role="switch"
+          data-field="data-saver"
+          checked={saving}
+          onChange={() => (dataSaver.value = !saving)}
+        />
+      </label>
+      <NumberChoice field="bitrate" label="Bitrate" auto="Auto: what the line carries" unit="Mbit/s" scale={1000} all={KBPS_CHOICES} chosen={kbpsMax} />
+      <NumberChoice field="resolution" label="Resolution" auto="Auto: fits the window" unit="p" scale={1} all={HEIGHT_CHOICES} chosen={heightMax} />
+      <NumberChoice field="frame-rate" label="Frame rate" auto="Auto: fits the screen" unit="fps" scale={1} all={FPS_CHOICES} chosen={fpsMax} />
+      {codecs.length > 1 && (
+        <label class="row">
+          <span>Video format</span>
+          <select
+            data-field="codec"
+            value={codec.value ?? ""}
+            onChange={(event) => (codec.value = codecs.find((one) => one === event.currentTarget.value) ?? null)}
+          >
+            <option value="">Auto</option>
+            {codecs.map((one: Codec) => (
+              <option key={one} value={one}>
+                {CODEC_TITLES[one]}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <Cost receivedKbps={receivedKbps} />
+    </>
+  );
+}
+
+function Cost({ receivedKbps }: { readonly receivedKbps: number | null }) {
+  const { kbpsMax: limit } = effective(choices.value);
+  return (
+    <p class="cost" data-testid="cost">
+      {limit === null ? "No limit on data." : <>At most <strong>{hourlyWords(limit)}</strong> an hour.</>}
+      {receivedKbps !== null && (
+        <>
+          {" "}
+          Now <strong>{(receivedKbps / 1000).toFixed(1)} Mbit/s</strong>: {hourlyWords(receivedKbps)} an hour.
+        </>
+      )}
+    </p>
+  );
+}
+
+type NumberChoiceProps = {
+  readonly field: string;
+  readonly label: string;
+  readonly auto: string;
+  readonly unit: string;
+  /** One of `unit` in what is kept. */
+  readonly scale: number;
+  readonly all: readonly number[];
+  readonly chosen: Signal<number | null>;
+};
+
+function NumberChoice({ field, label, auto, unit, scale, all, chosen }: NumberChoiceProps) {
+  return (
+    <label class="row">
+      <span>{label}</span>
+      <select data-field={field} value={chosen.value ?? ""} onChange={(event) => (chosen.value = Number(event.currentTarget.value) || null)}>
+        <option value="">{auto}</option>
+        {all.map((one) => (
+          <option key={one} value={one}>
+            {field === "resolution" ? "Up to " : ""}
+            {one / scale}
+            {unit === "p" ? "" : " "}
+            {unit}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

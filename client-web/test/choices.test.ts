@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { ceilingOf, codecsIn, displayLimits, hourlyWords, wishOf, type Choices } from "../src/stream/choices.ts";
+import { codecRank } from "../src/stream/sdp.ts";
+
+const AUTO: Choices = { kbpsMax: null, heightMax: null, fpsMax: null, dataSaver: false };
+const SMALL = { width: 1280, height: 720, hz: 60 };
+
+describe("the player's choices", () => {
+  it("go up to what a slot was measured for, or to what a GPU does", () => {
+    expect(displayLimits(AUTO, ceilingOf(SMALL, "none"))).toEqual({ heightMax: 720, hz: { max: 60 } });
+    expect(displayLimits(AUTO, ceilingOf(undefined, undefined))).toEqual({ heightMax: 720, hz: { max: 60 } });
+    expect(displayLimits(AUTO, ceilingOf(SMALL, "render"))).toEqual({ heightMax: 1080, hz: { max: 144 } });
+  });
+  it("have the last word where there is one", () => {
+    const chosen = { ...AUTO, heightMax: 1440, fpsMax: 120 };
+    expect(displayLimits(chosen, ceilingOf(SMALL, "none"))).toEqual({ heightMax: 1440, hz: { exact: 120 } });
+    expect(wishOf({ ...chosen, kbpsMax: 20_000 })).toEqual({ kind: "wish", kbpsMax: 20_000, heightMax: 1440, fpsMax: 120 });
+  });
+  it("wish for nothing by themselves", () => expect(wishOf(AUTO)).toEqual({ kind: "wish", kbpsMax: 0, heightMax: 0, fpsMax: 0 }));
+  it("give way to the data saver, and never to more than was chosen", () => {
+    expect(wishOf({ ...AUTO, kbpsMax: 50_000, heightMax: 1440, fpsMax: 144, dataSaver: true })).toEqual({ kind: "wish", kbpsMax: 3_000, heightMax: 720, fpsMax: 60 });
+    expect(wishOf({ ...AUTO, kbpsMax: 2_000, fpsMax: 30, dataSaver: true })).toEqual({ kind: "wish", kbpsMax: 2_000, heightMax: 720, fpsMax: 30 });
+    expect(displayLimits({ ...AUTO, dataSaver: true }, ceilingOf(SMALL, "render-encode"))).toEqual({ heightMax: 720, hz: { max: 60 } });
+    expect(displayLimits({ ...AUTO, fpsMax: 144, dataSaver: true }, ceilingOf(SMALL, "render"))).toEqual({ heightMax: 720, hz: { exact: 60 } });
+  });
+  it("cost what they cost", () => {
+    expect([3_000, 8_000, 50_000].map(hourlyWords)).toEqual(["1.4 GB", "3.6 GB", "23 GB"]);
+  });
+});
+
+describe("codecs", () => {
+  it("are offered where the browser has them", () => {
+    expect(codecsIn(["video/VP8", "video/rtx", "video/H264", "video/AV1", "video/H264"])).toEqual(["H264", "AV1"]);
+  });
+  it("stand first where the player prefers them, and repair stays behind", () => {
+    const offer = ["video/H264", "video/VP8", "video/VP9", "video/AV1", "video/flexfec-03", "video/rtx"].map((mimeType) => ({ mimeType }));
+    const order = (preferred: string | null) => [...offer].sort((a, b) => codecRank(a, preferred) - codecRank(b, preferred)).map(({ mimeType }) => mimeType.slice(6));
+    expect(order("AV1")).toEqual(["AV1", "H264", "VP8", "VP9", "flexfec-03", "rtx"]);
+    expect(order(null)).toEqual(["H264", "VP8", "VP9", "AV1", "flexfec-03", "rtx"]);
+  });
+});
