@@ -14,6 +14,7 @@ use crate::ledger::{Credential, Ledger, Op, SqliteLedger};
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::watch::WatchLinks;
 use anyhow::Context;
 use nearlight_kit::files::write_atomic;
 use nearlight_kit::pki::{self, Identity};
@@ -91,13 +92,15 @@ impl Broker {
         let directory = Arc::new(Directory::default());
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
+        let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
         let owner_stop = CancellationToken::new();
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
             signer: signer.clone(),
             clock,
             times: config.sessions,
-            directory,
+            directory: directory.clone(),
+            links: links.clone(),
             requests,
             edges,
             stop: owner_stop.clone(),
@@ -108,6 +111,7 @@ impl Broker {
         let api = Arc::new(Api {
             sessions,
             ledger,
+            links: links.clone(),
             signer: signer.clone(),
             clock,
             catalogue,
@@ -128,6 +132,7 @@ impl Broker {
             clock,
         ));
         shutdown.spawn(owner.run());
+        shutdown.spawn(links.run(directory, clock, shutdown.token()));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
         let service = http::service(api, routes);
         let accepting = public.run(service, shutdown.clone());

@@ -115,6 +115,8 @@ pub struct CallerLimits {
     pub creates_burst: u32,
     pub guests_per_min: u32,
     pub guests_burst: u32,
+    pub viewers_per_min: u32,
+    pub viewers_burst: u32,
     pub connections_max: usize,
 }
 
@@ -274,7 +276,9 @@ fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
     at_least("limits.creates_per_min", limits.creates_per_min, 1)?;
     at_least("limits.creates_burst", limits.creates_burst, 1)?;
     at_least("limits.guests_per_min", limits.guests_per_min, 1)?;
-    at_least("limits.guests_burst", limits.guests_burst, 1)
+    at_least("limits.guests_burst", limits.guests_burst, 1)?;
+    at_least("limits.viewers_per_min", limits.viewers_per_min, 1)?;
+    at_least("limits.viewers_burst", limits.viewers_burst, 1)
 }
 
 fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig> {

@@ -23,4 +23,4 @@ mod stream;
 
 pub(crate) use connection::{EdgeEvent, EdgeMessage, ShownSession};
 pub(crate) use listener::{NodeListener, Terms};
-pub(crate) use stream::{RelayError, Stream, WhepRequest};
+pub(crate) use stream::{RelayError, Stream};

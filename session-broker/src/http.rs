@@ -8,7 +8,8 @@
 //! what comes back into an answer; every refusal is a problem (RFC 9457) from [`problem`].
 //!
 //! **Invariants.** Nothing is done for a Host that is not ours, nor for an Origin that is not the
-//! Host's own (no CORS). Whoever is not known does nothing but `whoami`. Only its owner, and an
+//! Host's own (no CORS). Whoever is not known does nothing but `whoami`, and
+//! watch with a watch link's secret. Only its owner, and an
 //! administrator, sees and ends a session.
 //!
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
@@ -20,6 +21,7 @@ use crate::rate::RateLimit;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::watch::WatchLinks;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -41,10 +43,14 @@ mod events;
 mod guard;
 mod nodes;
 mod ops;
+mod probe;
 mod problem;
+mod relay;
 mod serve;
 mod session;
 mod ticket;
+mod watch_links;
+mod watching;
 mod web;
 mod whep;
 mod whoami;
@@ -58,6 +64,7 @@ pub(crate) use serve::{PublicListener, public_tls};
 pub(crate) struct Api {
     pub(crate) sessions: Sessions,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) links: Arc<WatchLinks>,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
     pub(crate) catalogue: Catalogue,
@@ -91,6 +98,7 @@ pub(crate) struct Rates {
     pub(crate) requests: RateLimit<RateKey>,
     pub(crate) creates: RateLimit<RateKey>,
     pub(crate) guests: RateLimit<RateKey>,
+    pub(crate) viewers: RateLimit<RateKey>,
 }
 
 impl Rates {
@@ -99,6 +107,7 @@ impl Rates {
             requests: RateLimit::per_second(limits.requests_per_s, limits.requests_burst),
             creates: RateLimit::per_minute(limits.creates_per_min, limits.creates_burst),
             guests: RateLimit::per_minute(limits.guests_per_min, limits.guests_burst),
+            viewers: RateLimit::per_minute(limits.viewers_per_min, limits.viewers_burst),
         }
     }
 }
@@ -119,12 +128,21 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(whoami::whoami))
         .routes(routes!(apps::list_apps))
         .routes(routes!(nodes::list_nodes))
+        .routes(routes!(probe::probe_node))
         .routes(routes!(session::create_session, session::list_sessions))
         .routes(routes!(session::show_session, session::end_session))
         .routes(routes!(events::watch_session))
         .routes(routes!(ticket::create_ticket))
         .routes(routes!(whep::attach, whep::whep_options))
         .routes(routes!(whep::patch_attachment, whep::end_attachment))
+        .routes(routes!(
+            watch_links::create_watch_link,
+            watch_links::list_watch_links
+        ))
+        .routes(routes!(watch_links::revoke_watch_link))
+        .routes(routes!(watching::show_watched))
+        .routes(routes!(watching::watch, watching::watch_options))
+        .routes(routes!(watching::patch_watcher, watching::end_watcher))
         .routes(routes!(ops::openapi))
         .routes(routes!(ops::jwks))
         .routes(routes!(ops::healthz))

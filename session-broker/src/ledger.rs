@@ -1,7 +1,8 @@
 //! The ledger: what survives the broker.
 //!
 //! Everything that must not be lost or doubled is a row: sessions, slots and their epochs, claims,
-//! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials.
+//! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials,
+//! watch links.
 //! Heartbeats and progress are not.
 //!
 //! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, each in a
@@ -19,7 +20,7 @@ use futures_util::future::BoxFuture;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::control::{Inventory, Order};
-use nearlight_protocol::id::{AppId, AttachmentId, NodeId, SessionId, SlotId, UserId};
+use nearlight_protocol::id::{AppId, AttachmentId, NodeId, SessionId, SlotId, UserId, WatchLinkId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
@@ -29,6 +30,7 @@ mod fault;
 mod phase_row;
 mod read;
 mod sqlite;
+mod watch_row;
 mod write;
 
 pub use fault::{Fault, FaultyLedger};
@@ -57,6 +59,18 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         &self,
         ticket: String,
     ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>>;
+
+    /// The watch link of this hash, whether it still holds or not, until it is pruned.
+    fn watch_link(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<WatchLinkRow>, StoreError>>;
+
+    /// Every watch link that holds at `now_ms`.
+    fn watch_links(
+        &self,
+        now_ms: UnixMillis,
+    ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>>;
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
@@ -196,6 +210,21 @@ pub struct SpentTicket {
     pub attachment: AttachmentId,
 }
 
+/// A watch link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchLinkRow {
+    /// Its id.
+    pub id: WatchLinkId,
+    /// SHA-256 of its secret.
+    pub hash: CredentialHash,
+    /// The session that it shows.
+    pub session: SessionId,
+    /// When it was made.
+    pub created_ms: UnixMillis,
+    /// It is void from then on.
+    pub expires_ms: UnixMillis,
+}
+
 /// A usage interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -333,7 +362,23 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
-    /// Old idempotency keys and tickets may go.
+    /// A new watch link, if its session has not too many that hold.
+    AddWatchLink {
+        /// The link.
+        link: WatchLinkRow,
+        /// How many of its session may hold at a time.
+        links_max: u32,
+    },
+    /// A watch link is void. One that is void stays as it was.
+    RevokeWatchLink {
+        /// Its session.
+        session: SessionId,
+        /// The link.
+        link: WatchLinkId,
+        /// When.
+        at: MonoTime,
+    },
+    /// Old idempotency keys, tickets and watch links may go.
     Prune {
         /// Those from before may.
         before: MonoTime,
@@ -398,6 +443,8 @@ pub enum Applied {
     TicketSpent,
     /// The op before it created nothing, so there is nothing to reserve for.
     Skipped,
+    /// There is no such row.
+    Missing,
 }
 
 #[cfg(test)]

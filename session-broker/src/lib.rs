@@ -5,9 +5,10 @@
 //! 1. [`broker`]: how the parts are put together, served and drained. [`config`], [`cli`].
 //! 2. `sessions`: the task that owns every session, the queue and the fleet.
 //! 3. [`ledger`]: what survives the broker.
-//! 4. `control`: the edges' streams.
-//! 5. `http`: the API, the browser client's files, and who may do what.
-//! 6. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 4. `watch`: the watch links that hold.
+//! 5. `control`: the edges' streams.
+//! 6. `http`: the API, the browser client's files, and who may do what.
+//! 7. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -30,3 +31,4 @@ mod http;
 mod metrics;
 mod rate;
 mod sessions;
+mod watch;

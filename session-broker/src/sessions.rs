@@ -211,6 +211,13 @@ impl Directory {
         self.read().streams.get(node).cloned()
     }
 
+    /// The stream to the node that runs a session.
+    pub(crate) fn way_to(&self, session: &SessionId) -> Option<Arc<Stream>> {
+        let shown = self.read();
+        let node = shown.sessions.get(session)?.view.borrow().node.clone()?;
+        shown.streams.get(&node).cloned()
+    }
+
     /// The fleet now.
     pub(crate) fn fleet(&self) -> PublicFleet {
         self.fleet.borrow().clone()

@@ -1,7 +1,7 @@
 //! The handle to an edge's control stream.
 
-use nearlight_protocol::control::{ToEdge, WhepAction, WhepResult};
-use nearlight_protocol::id::{NodeId, RequestId, SessionId};
+use nearlight_protocol::control::{ToEdge, WhepResult};
+use nearlight_protocol::id::{NodeId, RequestId};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages that wait to be written to one edge. An edge that reads nothing for so long is gone.
 const QUEUE_MAX: usize = 256;
-/// WHEP requests that wait for one edge: more than any number of slots attaches at once.
+/// Offers and the like that wait for one edge: more than any number of slots attaches at once.
 const PENDING_MAX: usize = 256;
 /// How long a browser waits for its answer. Gathering candidates and starting DTLS takes
 /// milliseconds; past this the edge hangs.
@@ -24,14 +24,6 @@ pub(crate) struct Stream {
     /// Held for a look-up, never across an await.
     pending: Mutex<HashMap<RequestId, oneshot::Sender<WhepResult>>>,
     closed: CancellationToken,
-}
-
-/// Something for an edge to answer.
-#[derive(Clone, Debug)]
-pub(crate) struct WhepRequest {
-    pub(crate) request: RequestId,
-    pub(crate) session: SessionId,
-    pub(crate) action: WhepAction,
 }
 
 /// Why an edge did not answer.
@@ -85,9 +77,14 @@ impl Stream {
     }
 
     /// Asks the edge and waits for its answer.
-    pub(crate) async fn whep(&self, ask: WhepRequest) -> Result<WhepResult, RelayError> {
+    ///
+    /// `message` names `request`.
+    pub(crate) async fn ask(
+        &self,
+        request: RequestId,
+        message: ToEdge,
+    ) -> Result<WhepResult, RelayError> {
         let (reply, answer) = oneshot::channel();
-        let request = ask.request.clone();
         {
             let mut pending = self.pending();
             if pending.len() >= PENDING_MAX {
@@ -99,11 +96,6 @@ impl Stream {
         let _forget = Forget {
             stream: self,
             request: &request,
-        };
-        let message = ToEdge::Whep {
-            request: request.clone(),
-            session: ask.session,
-            action: ask.action,
         };
         self.out.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => RelayError::Busy,

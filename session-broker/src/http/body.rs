@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::id::{AttachmentId, NodeId, SessionId, WatchLinkId};
 use nearlight_protocol::problem::ProblemType;
 use serde::de::DeserializeOwned;
 
@@ -60,6 +60,16 @@ pub(super) fn check_type(headers: &HeaderMap, expected: &str) -> Result<(), Refu
     ))
 }
 
+/// A path's parameters, or that there is no such thing.
+async fn parts_of<T, S>(parts: &mut Parts, state: &S, what: &str) -> Result<T, Refusal>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let path = Path::<T>::from_request_parts(parts, state).await;
+    path.map(|Path(found)| found).map_err(|_| not_found(what))
+}
+
 /// The session in `/v1/sessions/{id}`.
 #[derive(Debug)]
 pub(super) struct SessionPath(pub(super) SessionId);
@@ -68,10 +78,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path(id) = Path::<SessionId>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| not_found("session"))?;
-        Ok(Self(id))
+        parts_of(parts, state, "session").await.map(Self)
     }
 }
 
@@ -83,10 +90,57 @@ impl<S: Send + Sync> FromRequestParts<S> for AttachmentPath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path((session, attachment)) =
-            Path::<(SessionId, AttachmentId)>::from_request_parts(parts, state)
-                .await
-                .map_err(|_| not_found("attachment"))?;
+        let (session, attachment) = parts_of(parts, state, "attachment").await?;
         Ok(Self(session, attachment))
+    }
+}
+
+/// Session and link in `/v1/sessions/{id}/watch-links/{link}`.
+#[derive(Debug)]
+pub(super) struct WatchLinkPath(pub(super) SessionId, pub(super) WatchLinkId);
+
+impl<S: Send + Sync> FromRequestParts<S> for WatchLinkPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (session, link) = parts_of(parts, state, "watch link").await?;
+        Ok(Self(session, link))
+    }
+}
+
+/// The secret in `/v1/watch/{token}`.
+#[derive(Debug)]
+pub(super) struct WatchPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for WatchPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "watch link").await.map(Self)
+    }
+}
+
+/// Secret and attachment in `/v1/watch/{token}/whep/{attachment}`.
+#[derive(Debug)]
+pub(super) struct WatcherPath(pub(super) String, pub(super) AttachmentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for WatcherPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (token, attachment) = parts_of(parts, state, "attachment").await?;
+        Ok(Self(token, attachment))
+    }
+}
+
+/// The node in `/v1/nodes/{node}/probe`.
+#[derive(Debug)]
+pub(super) struct NodePath(pub(super) NodeId);
+
+impl<S: Send + Sync> FromRequestParts<S> for NodePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "node").await.map(Self)
     }
 }

@@ -174,7 +174,7 @@ impl Api {
         }
     }
 
-    fn within_rate(&self, key: RateKey) -> Result<(), Refusal> {
+    pub(super) fn within_rate(&self, key: RateKey) -> Result<(), Refusal> {
         self.rates
             .requests
             .take(key, self.clock.now())

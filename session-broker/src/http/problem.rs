@@ -13,6 +13,9 @@ pub(super) type Refusal = ProblemResponse;
 /// Seconds after which a node that is away may be back: agents restart in about as long.
 const NODE_RETRY_S: u32 = 2;
 
+/// Seconds after which a node may have room for one more viewer: a line check takes no longer.
+const CROWD_RETRY_S: u32 = 10;
+
 pub(super) fn bad_request(detail: impl Into<String>) -> Refusal {
     ProblemResponse::new(ProblemType::BadRequest, detail)
 }
@@ -37,6 +40,21 @@ pub(super) fn ticket_invalid() -> Refusal {
         ProblemType::TicketInvalid,
         "The ticket is spent, expired, or for another session. Ask for a new one with POST to \
          the session's `tickets`.",
+    )
+}
+
+pub(super) fn link_ended() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::LinkEnded,
+        "The link was revoked, its time is over, or its session is. Ask whoever sent it for a new \
+         one.",
+    )
+}
+
+pub(super) fn session_over() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::SessionEnded,
+        "The session is over. Start another one.",
     )
 }
 
@@ -106,5 +124,12 @@ pub(super) fn whep_refused(reason: WhepRefusal, detail: &str) -> Refusal {
     } else {
         detail
     };
-    ProblemResponse::new(name, detail)
+    let refusal = ProblemResponse::new(name, detail);
+    match reason {
+        WhepRefusal::TooMany => refusal.retry_after_s(CROWD_RETRY_S),
+        WhepRefusal::AttachedElsewhere
+        | WhepRefusal::InvalidOffer
+        | WhepRefusal::NotFound
+        | WhepRefusal::NotReady => refusal,
+    }
 }

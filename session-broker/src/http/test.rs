@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 14] = [
+const PATHS: [(&str, &[&str]); 20] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -12,12 +12,18 @@ const PATHS: [(&str, &[&str]); 14] = [
     ("/readyz", &["get"]),
     ("/v1/apps", &["get"]),
     ("/v1/nodes", &["get"]),
+    ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/events", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),
+    ("/v1/sessions/{id}/watch-links", &["get", "post"]),
+    ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),
     ("/v1/sessions/{id}/whep", &["options", "post"]),
     ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/watch/{token}", &["get"]),
+    ("/v1/watch/{token}/whep", &["options", "post"]),
+    ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),
     ("/v1/whoami", &["get"]),
 ];
 

@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
-use super::problem::Refusal;
+use super::problem::{Refusal, session_over};
 use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
 use axum::Json;
@@ -72,10 +72,7 @@ pub(super) fn attachable(session: &ShownSession, take_over: bool) -> Result<(), 
             )
             .retry_after_s(1)
         }
-        SessionState::Ending { .. } | SessionState::Ended { .. } => ProblemResponse::new(
-            ProblemType::SessionEnded,
-            "The session is over. Start another one.",
-        ),
+        SessionState::Ending { .. } | SessionState::Ended { .. } => session_over(),
     };
     Err(refusal)
 }

@@ -5,33 +5,26 @@
 //! Bearer token. Owners may use their API key instead.
 
 use super::Api;
-use super::body::{AttachmentPath, SessionPath, bytes, check_type, too_large};
+use super::body::{AttachmentPath, SessionPath, check_type};
 use super::caller::{KEY_PREFIX, bearer};
 use super::problem::{
-    Refusal, forbidden, node_unreachable, not_found, relay_failed, store_failed, ticket_invalid,
-    unauthenticated, whep_refused,
+    Refusal, forbidden, not_found, store_failed, ticket_invalid, unauthenticated,
+};
+use super::relay::{
+    ACCEPT_POST, FRAGMENT, Relay, SDP, attached, expect_answer, expect_done, offer, sdp_text,
 };
 use super::serve::Peer;
 use super::ticket::attachable;
-use crate::control::WhepRequest;
 use crate::ledger::{Applied, Op, SpentTicket};
 use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::control::{ViewerRole, WhepAction, WhepResult};
+use nearlight_protocol::control::{ViewerRole, WhepAction};
 use nearlight_protocol::id::{AttachmentId, SessionId};
-use nearlight_protocol::limits::SDP_BYTES_MAX;
-use nearlight_protocol::problem::{Problem, ProblemType};
+use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
-use std::time::Instant;
-
-const SDP: &str = "application/sdp";
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// Attaches a viewer: an SDP offer in, the edge's answer out.
 #[utoipa::path(
@@ -58,7 +51,6 @@ pub(super) async fn attach(
     let peer = Peer::of(request.extensions());
     let headers = request.headers().clone();
     check_type(&headers, SDP)?;
-    let sdp = sdp_text(request).await?;
     let session = api.sessions.directory().session(&id);
     let session = session.ok_or_else(|| not_found("session"))?;
     let right = api.right_to(&session, &id, &headers, peer).await?;
@@ -68,43 +60,21 @@ pub(super) async fn attach(
             .map_err(|error| ticket_invalid().caused_by(error))?;
     }
     attachable(&session, right.take_over())?;
-    if !sdp.starts_with("v=0") {
-        return Err(ProblemResponse::new(
-            ProblemType::InvalidOffer,
-            "The body is not an SDP offer.",
-        ));
-    }
+    let sdp = offer(request).await?;
     let attachment = nearlight_kit::ids::attachment();
     let take_over = right.take_over();
-    let relay = api.way_to(&session, &id)?;
+    let relay = api.way_to(&session)?;
     if let Right::Ticket(claims) = right {
         api.spend(claims, &id, &attachment).await?;
     }
-    let offer = WhepAction::Offer {
+    let asked = WhepAction::Offer {
         attachment: attachment.clone(),
         sdp,
         role: ViewerRole::Player { take_over },
     };
-    match relay.ask(offer).await? {
-        WhepResult::Answer { sdp } => Ok(answer(&id, &attachment, sdp)),
-        WhepResult::Refused { reason, detail } => Err(whep_refused(reason, &detail)),
-        WhepResult::Done => Err(ProblemResponse::internal(
-            "the edge answered an offer with done",
-        )),
-    }
-}
-
-fn answer(id: &SessionId, attachment: &AttachmentId, sdp: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, SDP.to_owned()),
-        (
-            header::LOCATION,
-            format!("/v1/sessions/{id}/whep/{attachment}"),
-        ),
-        (header::ETAG, format!("\"{attachment}\"")),
-        (ACCEPT_PATCH, FRAGMENT.to_owned()),
-    ];
-    (StatusCode::CREATED, headers, sdp).into_response()
+    let sdp = expect_answer(relay.whep(&id, asked).await?)?;
+    let path = format!("/v1/sessions/{id}/whep");
+    Ok(attached(&path, &attachment, sdp))
 }
 
 /// What the endpoint takes. No CORS: pages of other origins do not attach.
@@ -147,7 +117,7 @@ pub(super) async fn patch_attachment(
         attachment,
         fragment,
     };
-    done(relay.ask(patch).await?)?;
+    expect_done(relay.whep(&id, patch).await?)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -171,27 +141,9 @@ pub(super) async fn end_attachment(
     let peer = Peer::of(request.extensions());
     let headers = request.headers().clone();
     let relay = api.attachment(&id, &attachment, &headers, peer).await?;
-    done(relay.ask(WhepAction::Delete { attachment }).await?)?;
+    let delete = WhepAction::Delete { attachment };
+    expect_done(relay.whep(&id, delete).await?)?;
     Ok(StatusCode::OK)
-}
-
-fn done(result: WhepResult) -> Result<(), Refusal> {
-    match result {
-        WhepResult::Done => Ok(()),
-        WhepResult::Refused { reason, detail } => Err(whep_refused(reason, &detail)),
-        WhepResult::Answer { .. } => Err(ProblemResponse::internal(
-            "the edge answered with an SDP unasked",
-        )),
-    }
-}
-
-async fn sdp_text(request: Request) -> Result<String, Refusal> {
-    let bytes = bytes(request, &()).await?;
-    if bytes.len() > SDP_BYTES_MAX {
-        return Err(too_large());
-    }
-    String::from_utf8(bytes.to_vec())
-        .map_err(|_| ProblemResponse::new(ProblemType::InvalidOffer, "The body is not UTF-8 text."))
 }
 
 /// What allows a viewer's request.
@@ -208,31 +160,6 @@ impl Right {
             Self::Ticket(claims) => claims.take_over,
             Self::Key => false,
         }
-    }
-}
-
-/// The way to a session's node.
-struct Relay {
-    stream: Arc<crate::control::Stream>,
-    session: SessionId,
-}
-
-impl Relay {
-    async fn ask(self, action: WhepAction) -> Result<WhepResult, Refusal> {
-        let started = Instant::now();
-        let ask = WhepRequest {
-            request: nearlight_kit::problem::current_request(),
-            session: self.session,
-            action,
-        };
-        let result = self.stream.whep(ask).await;
-        let outcome = match &result {
-            Ok(WhepResult::Answer { .. } | WhepResult::Done) => "done",
-            Ok(WhepResult::Refused { .. }) => "refused",
-            Err(_) => "unreachable",
-        };
-        crate::metrics::whep(outcome, started.elapsed());
-        result.map_err(relay_failed)
     }
 }
 
@@ -277,16 +204,7 @@ impl Api {
                 return Err(ticket_invalid());
             }
         }
-        self.way_to(&session, id)
-    }
-
-    fn way_to(&self, session: &ShownSession, id: &SessionId) -> Result<Relay, Refusal> {
-        let node = session.view.borrow().node.clone();
-        let stream = node.and_then(|node| self.sessions.directory().stream(&node));
-        Ok(Relay {
-            stream: stream.ok_or_else(node_unreachable)?,
-            session: id.clone(),
-        })
+        self.way_to(&session)
     }
 
     /// Marks a ticket as used, durably, before anything is done with it.

@@ -2,7 +2,7 @@
 
 use super::{
     Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
-    Usage,
+    Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -78,6 +78,20 @@ impl Ledger for FaultyLedger {
         ticket: String,
     ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>> {
         self.inner.spent_ticket(ticket)
+    }
+
+    fn watch_link(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<WatchLinkRow>, StoreError>> {
+        self.inner.watch_link(hash)
+    }
+
+    fn watch_links(
+        &self,
+        now_ms: UnixMillis,
+    ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
+        self.inner.watch_links(now_ms)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -8,7 +8,7 @@
 use super::phase_row::parse;
 use super::{
     Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
-    Usage, read, write,
+    Usage, WatchLinkRow, read, watch_row, write,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -35,11 +35,18 @@ const READERS: u32 = 2;
 /// How long SQLite waits for a lock before it gives up. Only a second process can hold one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "ledger",
-    include_str!("../../migrations/0001_ledger.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../migrations/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "watch links",
+        include_str!("../../migrations/0002_watch_links.sql"),
+    ),
+];
 
 /// The ledger in a SQLite file.
 #[derive(Debug)]
@@ -262,6 +269,20 @@ impl Ledger for SqliteLedger {
                 attachment: parse(row.get("attachment_id"))?,
             }))
         })
+    }
+
+    fn watch_link(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<WatchLinkRow>, StoreError>> {
+        Box::pin(watch_row::one(&self.readers, hash))
+    }
+
+    fn watch_links(
+        &self,
+        now_ms: UnixMillis,
+    ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
+        Box::pin(watch_row::holding(&self.readers, now_ms))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -492,3 +492,56 @@ async fn a_file_that_is_no_ledger_is_refused_by_name() {
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("ledger.sqlite"), "{error}");
 }
+
+fn link(session: &SessionId, n: u8, expires_ms: UnixMillis) -> WatchLinkRow {
+    WatchLinkRow {
+        id: nearlight_kit::ids::watch_link(),
+        hash: [n; 32],
+        session: session.clone(),
+        created_ms: 1000,
+        expires_ms,
+    }
+}
+
+#[tokio::test]
+async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_place() {
+    let store = Store::new().await;
+    let session = nearlight_kit::ids::session();
+    let add = |link: &WatchLinkRow| Op::AddWatchLink {
+        link: link.clone(),
+        links_max: 2,
+    };
+    let (one, two, three) = (
+        link(&session, 1, 2000),
+        link(&session, 2, 2000),
+        link(&session, 3, 2000),
+    );
+    assert_eq!(store.write(add(&one)).await, Applied::Done);
+    assert_eq!(store.write(add(&two)).await, Applied::Done);
+    assert_eq!(store.write(add(&three)).await, Applied::QuotaUsedUp);
+    let other = link(&nearlight_kit::ids::session(), 4, 2000);
+    assert_eq!(store.write(add(&other)).await, Applied::Done);
+    let revoke = |of: &SessionId, link: &WatchLinkRow| Op::RevokeWatchLink {
+        session: of.clone(),
+        link: link.id.clone(),
+        at: MonoTime(1_000_000),
+    };
+    assert_eq!(
+        store.write(revoke(&session, &other)).await,
+        Applied::Missing
+    );
+    assert_eq!(store.write(revoke(&session, &one)).await, Applied::Done);
+    assert_eq!(store.write(revoke(&session, &one)).await, Applied::Done);
+    assert_eq!(store.write(add(&three)).await, Applied::Done);
+    // One whose time is over leaves its place as well.
+    let late = WatchLinkRow {
+        created_ms: 2000,
+        ..link(&session, 5, 3000)
+    };
+    assert_eq!(store.write(add(&late)).await, Applied::Done);
+    assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), Some(one));
+    let before = MonoTime(2_500_000);
+    store.write(Op::Prune { before }).await;
+    assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
+    assert_eq!(store.ledger.watch_link([5; 32]).await.unwrap(), Some(late));
+}

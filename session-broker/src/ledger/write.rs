@@ -1,7 +1,8 @@
 //! One op, as SQL in the writer's transaction.
 
 use super::phase_row::{PhaseRow, epoch_column, parse, to_ms};
-use super::{Applied, Credential, Idempotency, Op, Reserve, SessionRow, StoreError};
+use super::watch_row;
+use super::{Applied, Credential, Idempotency, Op, Reserve, SessionRow, SpentTicket, StoreError};
 use nearlight_protocol::api::Role;
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{AppId, NodeId, SessionId, UserId};
@@ -88,23 +89,12 @@ pub(super) async fn apply(
             }
             Ok(Applied::Done)
         }
-        Op::SpendTicket { ticket, on, at } => {
-            let spend = sqlx::query(
-                "INSERT INTO ticket_spend (ticket_id, session_id, attachment_id, spent_ms)
-                 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            )
-            .bind(ticket)
-            .bind(on.session.as_str())
-            .bind(on.attachment.as_str())
-            .bind(to_ms(*at));
-            let spent = run(tx, spend).await? == 1;
-            Ok(if spent {
-                Applied::Done
-            } else {
-                Applied::TicketSpent
-            })
-        }
+        Op::SpendTicket { ticket, on, at } => spend_ticket(tx, ticket, on, *at).await,
         Op::AddCredential { credential, at } => add_credential(tx, credential, *at).await,
+        Op::AddWatchLink { link, links_max } => watch_row::add(tx, link, *links_max).await,
+        Op::RevokeWatchLink { session, link, at } => {
+            watch_row::revoke(tx, session, link, *at).await
+        }
         Op::Prune { before } => prune(tx, *before).await,
     }
 }
@@ -432,6 +422,26 @@ async fn recount_capacity(tx: &mut SqliteConnection, node: &NodeId) -> Result<()
     Ok(())
 }
 
+async fn spend_ticket(
+    tx: &mut SqliteConnection,
+    ticket: &str,
+    on: &SpentTicket,
+    at: MonoTime,
+) -> Result<Applied, StoreError> {
+    let spend = sqlx::query(
+        "INSERT INTO ticket_spend (ticket_id, session_id, attachment_id, spent_ms)
+         VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(ticket)
+    .bind(on.session.as_str())
+    .bind(on.attachment.as_str())
+    .bind(to_ms(at));
+    Ok(match run(tx, spend).await? {
+        0 => Applied::TicketSpent,
+        _ => Applied::Done,
+    })
+}
+
 async fn add_credential(
     tx: &mut SqliteConnection,
     credential: &Credential,
@@ -471,6 +481,7 @@ async fn prune(tx: &mut SqliteConnection, before: MonoTime) -> Result<Applied, S
              (SELECT session_id FROM session WHERE phase <> 'ended')",
     );
     run(tx, orders.bind(before)).await?;
+    watch_row::prune(tx, before).await?;
     Ok(Applied::Done)
 }
 

@@ -47,6 +47,7 @@ impl Owner {
         let mut replies = Vec::new();
         // Before this turn's own orders, so that each goes out once and in order.
         for node in synced {
+            self.show_links(&node);
             self.resend(&node);
         }
         for (applied, then) in applied.into_iter().zip(thens) {
@@ -59,6 +60,9 @@ impl Owner {
         for id in touched {
             if let Some(entry) = self.sessions.get_mut(&id) {
                 entry.publish();
+                if entry.ended_at.is_some() {
+                    self.links.session_over(&id);
+                }
             }
         }
         for (stream, message) in messages {
@@ -101,6 +105,7 @@ impl Owner {
                     | Applied::Ordered { .. }
                     | Applied::RaceLost
                     | Applied::TicketSpent
+                    | Applied::Missing
                     | Applied::Skipped => {
                         let id = entry.row.id.clone();
                         replies.push((reply, id.clone()));
@@ -126,6 +131,7 @@ impl Owner {
                 | Applied::QuotaUsedUp
                 | Applied::RaceLost
                 | Applied::TicketSpent
+                | Applied::Missing
                 | Applied::Skipped => {
                     if applied == Applied::RaceLost {
                         crate::metrics::race_lost();
@@ -203,6 +209,14 @@ impl Owner {
             .flat_map(|n| n.outbox.values());
         for order in orders {
             stream.send(command(order));
+        }
+    }
+
+    /// Tells a node that attached who may still watch what it runs.
+    fn show_links(&self, node: &NodeId) {
+        let sessions = self.fleet.holders(node);
+        if let Some(stream) = self.fleet.online(node).filter(|_| !sessions.is_empty()) {
+            self.links.show(sessions, stream);
         }
     }
 

@@ -309,7 +309,10 @@ impl Owner {
             SessionReport::Ready => Event::NodeReady { epoch },
             SessionReport::Attached { attachment } => Event::Attached { epoch, attachment },
             SessionReport::Detached { attachment } => Event::Detached { epoch, attachment },
-            SessionReport::Watchers { .. } => return,
+            SessionReport::Watchers { count } => {
+                self.watched(session, epoch, count, turn);
+                return;
+            }
             SessionReport::InputSeen => Event::InputSeen { epoch },
             SessionReport::Ended { reason, detail } => {
                 tracing::info!(session_id = %session, node_id = %node, ?reason, detail,
@@ -322,6 +325,16 @@ impl Owner {
             }
         };
         self.drive(session, event, now, turn);
+    }
+
+    /// Not written down: an edge says it again on each new stream.
+    fn watched(&mut self, session: &SessionId, epoch: Epoch, count: u32, turn: &mut Turn) {
+        if let Some(entry) = self.sessions.get_mut(session)
+            && entry.life.held().is_some_and(|h| h.claim.epoch == epoch)
+        {
+            entry.watchers = count;
+            turn.touched.insert(session.clone());
+        }
     }
 }
 

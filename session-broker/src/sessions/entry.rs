@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) placed_at: MonoTime,
     /// Its place in the queue.
     pub(super) place: Place,
+    /// Guests on watch links, as its node said last.
+    pub(super) watchers: u32,
     view: watch::Sender<Session>,
 }
 
@@ -39,7 +41,7 @@ impl Entry {
             position: 1,
             eta_s: None,
         };
-        let view = watch::Sender::new(view(&row, &life, place));
+        let view = watch::Sender::new(view(&row, &life, place, 0));
         Self {
             placed_at: row.created_at,
             row,
@@ -47,6 +49,7 @@ impl Entry {
             deadline: None,
             ended_at: None,
             place,
+            watchers: 0,
             view,
         }
     }
@@ -71,7 +74,12 @@ impl Entry {
         if let Some(held) = self.life.held() {
             self.row.node = Some(held.claim.node.clone());
         }
-        let fresh = view(&self.row, &self.life, self.place);
+        let watchers = if self.life.held().is_some() {
+            self.watchers
+        } else {
+            0
+        };
+        let fresh = view(&self.row, &self.life, self.place, watchers);
         self.view.send_if_modified(|shown| {
             let changed = *shown != fresh;
             if changed {
@@ -82,7 +90,7 @@ impl Entry {
     }
 }
 
-fn view(row: &SessionRow, life: &Lifecycle, place: Place) -> Session {
+fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Session {
     let state = match life.phase() {
         Phase::Queued => SessionState::Queued {
             position: place.position,
@@ -113,7 +121,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place) -> Session {
         created_at: unix_ms(row.created_at),
         ends_at: life.ends_at().map(unix_ms),
         play_path: format!("/play/{}", row.id),
-        watchers: 0,
+        watchers,
     }
 }
 

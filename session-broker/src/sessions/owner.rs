@@ -9,6 +9,7 @@ use crate::fleet::Fleet;
 use crate::ledger::{Ledger, Op, SessionRow, StoreError};
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::watch::WatchLinks;
 use nearlight_protocol::api::Session;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
@@ -38,6 +39,7 @@ pub(crate) struct OwnerParts {
     pub(crate) clock: Clock,
     pub(crate) times: SessionTimes,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) links: Arc<WatchLinks>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
     pub(crate) stop: CancellationToken,
@@ -51,6 +53,7 @@ pub(crate) struct Owner {
     pub(super) clock: Clock,
     pub(super) times: SessionTimes,
     pub(super) directory: Arc<Directory>,
+    pub(super) links: Arc<WatchLinks>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
     pub(super) sessions: HashMap<SessionId, Entry>,
@@ -96,6 +99,7 @@ impl Owner {
             clock: parts.clock,
             times: parts.times,
             directory: parts.directory,
+            links: parts.links,
             requests: parts.requests,
             edges: parts.edges,
             sessions: HashMap::new(),

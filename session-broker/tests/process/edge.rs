@@ -7,7 +7,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
     AckOutcome, FromEdge, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession, SessionReport,
-    Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction, WhepResult,
+    SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction, WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -33,6 +33,8 @@ pub(crate) struct Node {
 pub(crate) struct Edge {
     pub(crate) node: Node,
     pub(crate) welcome: Option<Welcome>,
+    /// What it was shown of watch links when it attached.
+    watch_links: Option<Vec<SessionWatchLinks>>,
     socket: WebSocketStream<TlsStream<TcpStream>>,
 }
 
@@ -65,6 +67,7 @@ impl Node {
         let mut edge = Edge {
             node: self.clone(),
             welcome: None,
+            watch_links: None,
             socket,
         };
         edge.send(FromEdge::Hello(Hello {
@@ -152,9 +155,28 @@ impl Edge {
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("the broker says something in time")? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => match serde_json::from_str(&text).unwrap() {
+                    // Comes once a stream, before everything else.
+                    ToEdge::WatchLinks { sessions } => self.watch_links = Some(sessions),
+                    other => return Some(other),
+                },
                 Ok(Message::Close(_)) | Err(_) => return None,
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// What it is shown of watch links when it attaches with sessions.
+    pub(crate) async fn watch_links(&mut self) -> Vec<SessionWatchLinks> {
+        loop {
+            if let Some(shown) = self.watch_links.take() {
+                return shown;
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            if let Some(Ok(Message::Text(text))) = frame.expect("it is shown in time")
+                && let ToEdge::WatchLinks { sessions } = serde_json::from_str(&text).unwrap()
+            {
+                return sessions;
             }
         }
     }

@@ -225,7 +225,10 @@ async fn every_described_path_is_routed_and_every_answer_is_guarded() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let at = path
             .replace("{id}", NOBODYS)
-            .replace("{attachment}", "att_00000000000000000000000000");
+            .replace("{attachment}", "att_00000000000000000000000000")
+            .replace("{link}", "wat_00000000000000000000000000")
+            .replace("{node}", "nod_00000000000000000000000000")
+            .replace("{token}", "t");
         for method in item.as_object().unwrap().keys() {
             let answer = nobody.request(&method.to_uppercase(), &at, &[], "").await;
             let routed = answer.status != 405 && !answer.body.contains("openapi.json lists");
@@ -265,7 +268,13 @@ async fn the_clients_pages_are_one_page_and_its_files_are_files() {
     let rig = Rig::start_with(|config| config.client_web = site).await;
     let nobody: Client = rig.nobody();
     let session: SessionId = NOBODYS.parse().unwrap();
-    for page in ["/".to_owned(), format!("/play/{session}")] {
+    let token = "a_-".repeat(14);
+    let pages = [
+        "/".to_owned(),
+        format!("/play/{session}"),
+        format!("/watch/{token}"),
+    ];
+    for page in pages {
         let answer = nobody.get(&page).await;
         assert!(answer.status == 200, "{answer:?}");
         assert_eq!(
