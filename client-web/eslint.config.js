@@ -34,8 +34,9 @@ export default tseslint.config(
     },
   },
   { files: ["*.config.ts"], rules: { "no-restricted-exports": "off" } },
-  layer("wire", ["**/session/*", "**/stream/*", "**/input/*", "**/ui/*"], "wire/ depends on nothing."),
-  layer("session", ["**/ui/*", "**/input/*"], "session/ never imports ui/ or input/."),
-  layer("stream", ["**/ui/*", "**/input/*", "**/session/*"], "stream/ imports wire/ only."),
-  layer("input", ["**/ui/*", "**/session/*", "**/stream/*"], "input/ imports wire/ only."),
+  layer("wire", ["**/session/*", "**/stream/*", "**/probe/*", "**/input/*", "**/ui/*"], "wire/ depends on nothing."),
+  layer("session", ["**/ui/*", "**/input/*", "**/probe/*"], "session/ never imports ui/, input/ or probe/."),
+  layer("stream", ["**/ui/*", "**/input/*", "**/session/*", "**/probe/*"], "stream/ imports wire/ only."),
+  layer("probe", ["**/ui/*", "**/input/*", "**/session/*"], "probe/ imports wire/ and stream/ only."),
+  layer("input", ["**/ui/*", "**/session/*", "**/stream/*", "**/probe/*"], "input/ imports wire/ only."),
 );

@@ -40,8 +40,20 @@ const step = async (name, run) => {
   console.log("ok", name);
 };
 
-await step("play from the lobby", async () => {
+await step("the first visit checks the line, and the second knows it", async () => {
   await page.goto("/");
+  await page.waitForSelector('[data-line="checking"]');
+  await page.waitForSelector('[data-line="good"]');
+  await page.reload();
+  await page.waitForSelector('[data-node] .line-word');
+  assert.equal(await page.locator("[data-line]").count(), 0);
+});
+await step("a check can be asked for, and skipped", async () => {
+  await page.locator('[data-node] [data-action="check-line"]').first().click();
+  await page.click('[data-action="skip-check"]');
+  await page.waitForSelector("[data-line]", { state: "detached" });
+});
+await step("play from the lobby", async () => {
   await page.getByRole("button", { name: /freedoom/i }).first().click();
   await phase("playing");
   const first = await saw((seen) => seen.layout === 1 && seen.display > 0 && seen.wish > 0);

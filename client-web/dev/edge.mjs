@@ -22,6 +22,11 @@ export async function edge(context, client, base) {
       body: sdp,
     });
   });
+  await context.route("**/probe", async (route) => {
+    if (down) return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ name: "node-unreachable" }) });
+    const sdp = await page.evaluate((offer) => globalThis.edge.probe(offer), route.request().postData());
+    return route.fulfill({ status: 201, headers: { "Content-Type": "application/sdp" }, body: sdp });
+  });
   return {
     notice: (notice) => page.evaluate((n) => globalThis.edge.notice(n), notice),
     seen: () => page.evaluate(() => globalThis.edge.seen),
@@ -122,11 +127,42 @@ function installEdge() {
       void readable.pipeThrough(marks).pipeTo(writable);
     }
     await peer.setLocalDescription(await peer.createAnswer());
-    if (peer.iceGatheringState !== "complete") {
-      await new Promise((done) => {
-        peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && done();
-      });
-    }
+    await gathered(peer);
+    return peer.localDescription.sdp;
+  };
+  const gathered = (peer) =>
+    new Promise((done) => {
+      const look = () => peer.iceGatheringState === "complete" && done();
+      peer.onicegatheringstatechange = look;
+      look();
+    });
+  // A line check: pongs, and three trains of messages.
+  edge.probe = async (offer) => {
+    const peer = new RTCPeerConnection();
+    const motion = peer.createDataChannel("motion", { negotiated: true, id: 0, ordered: false, maxRetransmits: 0 });
+    peer.createDataChannel("control", { negotiated: true, id: 1, ordered: true });
+    motion.binaryType = "arraybuffer";
+    motion.onmessage = ({ data }) => {
+      const pong = new DataView(new ArrayBuffer(18));
+      pong.setUint16(0, 0x0181);
+      pong.setBigUint64(2, new DataView(data).getBigUint64(6, true), true);
+      if (motion.readyState === "open") motion.send(pong.buffer);
+    };
+    const train = (number, count) => {
+      for (let seq = 0; seq < count; seq += 1) {
+        const view = new DataView(new ArrayBuffer(1100));
+        view.setUint16(0, 0x0183);
+        view.setUint8(2, number);
+        view.setUint16(3, seq, true);
+        view.setUint16(5, count, true);
+        motion.send(view.buffer);
+      }
+    };
+    motion.onopen = () => [96, 48, 48].forEach((count, i) => setTimeout(train, 400 * i, i, count));
+    setTimeout(() => peer.close(), 10_000);
+    await peer.setRemoteDescription({ type: "offer", sdp: offer });
+    await peer.setLocalDescription(await peer.createAnswer());
+    await gathered(peer);
     return peer.localDescription.sdp;
   };
   edge.notice = (notice) => edge.channels[1]?.send(JSON.stringify(notice));

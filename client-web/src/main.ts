@@ -2,6 +2,7 @@
 import "./ui/styles/base.css";
 import "./ui/styles/lobby.css";
 import "./ui/styles/player.css";
+import { KeptChecks } from "./probe/kept.ts";
 import { Api } from "./session/api.ts";
 import { HeldAttachment } from "./session/attach.ts";
 import { mountApp } from "./ui/app.tsx";
@@ -12,5 +13,14 @@ const [entry] = performance.getEntriesByType("navigation");
 const cameBack = entry instanceof PerformanceNavigationTiming && ["reload", "back_forward"].includes(entry.type);
 if (!cameBack) held.forget();
 
+/** Reading `localStorage` alone throws where a browser keeps nothing. */
+function deviceStore(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+
 const root = document.getElementById("app");
-if (root) mountApp(root, { api: new Api(), held });
+if (root) mountApp(root, { api: new Api(), held, checks: new KeptChecks(deviceStore()) });

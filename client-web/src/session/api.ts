@@ -85,6 +85,17 @@ export class Api {
     return this.#json(path, { method: "POST", json: { take_over: takeOver } });
   }
 
+  /** Posts the offer of a line check; answers the node's answer. */
+  async probe(node: string, sdp: string): Promise<Result<string>> {
+    const result = await this.#call(`/v1/nodes/${encodeURIComponent(node)}/probe`, {
+      method: "POST",
+      body: sdp,
+      headers: { "Content-Type": "application/sdp", Accept: "application/sdp" },
+      deadlineMs: OFFER_DEADLINE_MS,
+    });
+    return result.ok ? { ok: true, value: await result.value.text() } : result;
+  }
+
   /** Posts the offer (draft-ietf-wish-whep). The ticket is spent by it. */
   async offer(ticket: Ticket, sdp: string): Promise<Result<Accepted>> {
     const result = await this.#call(ticket.whep_path, {

@@ -1,7 +1,7 @@
 /**
  * Reasons and problems in plain words with what to do. The wire has codes; people read this file.
  */
-import type { EndReason, SessionState, StartProgress } from "../wire/types.ts";
+import type { EndReason, SessionState, StartProgress, WaitsFor } from "../wire/types.ts";
 import type { Refusal } from "./api.ts";
 import { assertNever } from "../wire/never.ts";
 
@@ -71,6 +71,15 @@ export const STEP_WORDS: Readonly<Record<StartStep, string>> = {
   "starting-app": "Starting the app",
   "waiting-for-picture": "Waiting for its first picture",
   connect: "Connecting to you",
+};
+
+/** Why a session is in line. */
+export const WAIT_WORDS: Readonly<Record<WaitsFor, string>> = {
+  node: "No node that can run it is online.",
+  slot: "Every slot is taken.",
+  cpu: "The nodes have no processor time left.",
+  memory: "The nodes have no memory left.",
+  uplink: "The nodes' lines carry no further stream.",
 };
 
 /** The step that a session not yet attached is at. */

@@ -1,17 +1,19 @@
 /** The page: which view the address asks for. */
 import { render } from "preact";
+import type { KeptChecks } from "../probe/kept.ts";
 import type { Api } from "../session/api.ts";
 import type { HeldAttachment } from "../session/attach.ts";
+import { LineModel } from "./line-model.ts";
 import { Lobby } from "./lobby.tsx";
 import { LobbyModel } from "./lobby-model.ts";
 import { Player } from "./player.tsx";
 import { path } from "./router.ts";
 import { Toasts } from "./toasts.tsx";
 
-export type Deps = { readonly api: Api; readonly held: HeldAttachment };
+export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly checks: KeptChecks };
 
 export function mountApp(root: HTMLElement, deps: Deps): void {
-  const lobby = new LobbyModel(deps.api);
+  const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks));
   const App = () => {
     const session = /^\/play\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
     return (

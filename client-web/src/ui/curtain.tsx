@@ -33,11 +33,11 @@ function Body({ state, room, app, lobby }: CurtainProps & { readonly state: Stat
     case "opening":
     case "waiting":
     case "attaching":
-      return room.hadPicture.value ? <Reconnecting room={room} /> : <Starting room={room} app={app} state={state} />;
+      return room.hadPicture.value ? <Reconnecting room={room} /> : <Starting room={room} app={app} state={state} line={lobby.line} />;
     case "playing":
       return null;
     case "reconnecting":
-      return room.hadPicture.value ? <Reconnecting room={room} /> : <Starting room={room} app={app} state={state} />;
+      return room.hadPicture.value ? <Reconnecting room={room} /> : <Starting room={room} app={app} state={state} line={lobby.line} />;
     case "elsewhere":
       return (
         <Panel tone="calm" title="Playing somewhere else" text="This session is open in another tab or on another device. Taking over moves it here; it goes on where it is.">

@@ -6,6 +6,7 @@ import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api, Refusal } from "../session/api.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
 import type { App, DisplayMode, Node, Session } from "../wire/types.ts";
+import type { LineModel } from "./line-model.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
 import { navigate } from "./router.ts";
 import { unlockSound } from "./sound.ts";
@@ -21,12 +22,14 @@ export class LobbyModel {
   /** The app that is being started, and what came of it. */
   readonly starting = signal<string | null>(null);
   readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
+  readonly line: LineModel;
   readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
   readonly #api: Api;
   #known = false;
 
-  constructor(api: Api) {
+  constructor(api: Api, line: LineModel) {
     this.#api = api;
+    this.line = line;
   }
 
   app(id: string): App | undefined {
@@ -55,6 +58,7 @@ export class LobbyModel {
     if (apps.ok) this.apps.value = apps.value.apps;
     if (nodes.ok) this.nodes.value = nodes.value.nodes;
     const failed = [apps, nodes, sessions].find((result) => !result.ok);
+    this.line.offer(this.nodes.peek() ?? []);
     this.trouble.value = failed && !failed.ok ? failed.refusal : null;
   }
 

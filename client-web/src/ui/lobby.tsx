@@ -6,6 +6,7 @@ import type { App } from "../wire/types.ts";
 import { publishPhase } from "./beacon.ts";
 import { AppCard, GhostCard } from "./card.tsx";
 import { Mark } from "./icons.tsx";
+import { LineStrip } from "./line.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
 import { Nodes } from "./nodes.tsx";
 import { chosenLayout, guessedLayout } from "./prefs.ts";
@@ -28,6 +29,7 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
       <Header model={model} />
       <main id="catalogue" tabIndex={-1}>
         <Trouble model={model} />
+        <LineStrip line={model.line} nodeName={(id) => model.node(id)?.name ?? "the node"} />
         <Running model={model} />
         {apps === null ? (
           <Ghosts failed={model.trouble.value !== null} />
@@ -42,7 +44,7 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
             <Shelf title="Tools" apps={apps.filter((app) => app.shelf === "tool")} model={model} small />
           </>
         )}
-        <Nodes nodes={model.nodes.value} />
+        <Nodes nodes={model.nodes.value} line={model.line} />
       </main>
       <footer>
         <p>Each session runs in its own locked-down container, and is yours alone.</p>

@@ -1,5 +1,7 @@
 /** Where sessions can run now. */
 import type { Node, NodeStatus } from "../wire/types.ts";
+import type { LineModel } from "./line-model.ts";
+import { LineWord } from "./line.tsx";
 
 const STATUS_WORDS: Readonly<Record<NodeStatus, string>> = {
   online: "Online",
@@ -7,7 +9,7 @@ const STATUS_WORDS: Readonly<Record<NodeStatus, string>> = {
   offline: "Offline",
 };
 
-export function Nodes({ nodes }: { readonly nodes: readonly Node[] | null }) {
+export function Nodes({ nodes, line }: { readonly nodes: readonly Node[] | null; readonly line: LineModel }) {
   return (
     <section class="nodes" id="nodes" aria-label="Nodes">
       <h2>Nodes</h2>
@@ -18,7 +20,7 @@ export function Nodes({ nodes }: { readonly nodes: readonly Node[] | null }) {
       ) : (
         <ul>
           {nodes.map((node) => (
-            <NodeRow key={node.id} node={node} />
+            <NodeRow key={node.id} node={node} line={line} />
           ))}
         </ul>
       )}
@@ -29,7 +31,7 @@ export function Nodes({ nodes }: { readonly nodes: readonly Node[] | null }) {
 /** More than this many slots are told in numbers alone. */
 const PIPS_MAX = 16;
 
-function NodeRow({ node }: { readonly node: Node }) {
+function NodeRow({ node, line }: { readonly node: Node; readonly line: LineModel }) {
   const taken = node.slots_total - node.slots_free;
   return (
     <li class="node" data-node={node.id} data-status={node.status}>
@@ -57,7 +59,23 @@ function NodeRow({ node }: { readonly node: Node }) {
         <span>{node.gpu_models[0] ?? (node.gpu === "none" ? "Software rendering" : "GPU")}</span>
         <span>{node.encoders[0] ?? "no encoder"}</span>
         <span>{node.runtime}</span>
+        {node.uplink_kbps !== null && <span>{Math.round(node.uplink_kbps / 1000)} Mbit/s uplink</span>}
       </p>
+      {node.status !== "offline" && (
+        <p class="node-line">
+          <LineWord check={line.of(node.id)} />
+          <button
+            type="button"
+            class="button small quiet"
+            data-action="check-line"
+            aria-label={`Check the line to ${node.name}`}
+            disabled={line.state.value.name === "checking"}
+            onClick={() => void line.check(node.id, true)}
+          >
+            Check line
+          </button>
+        </p>
+      )}
     </li>
   );
 }

@@ -44,6 +44,8 @@ export function Player({ session, deps, lobby }: PlayerProps) {
   const gpu = lobby.node(snapshot?.node)?.gpu;
   useEffect(() => room.setCeiling(ceilingOf(app?.display, gpu)), [room, app, gpu]);
   const { phase } = room.phase.value;
+  // The stream needs the whole line now, and the overlay goes on where the check ends.
+  useEffect(() => void (phase === "playing" && lobby.line.stop()), [phase, lobby]);
   return (
     <div class="player" ref={root} data-phase={phase} data-had-picture={room.hadPicture.value}>
       <div

@@ -2,15 +2,17 @@
 import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import type { State } from "../session/machine.ts";
-import { bytesWords, durationWords, pulledShare, START_STEPS, startStep, STEP_WORDS, type StartStep } from "../session/words.ts";
+import { bytesWords, durationWords, pulledShare, START_STEPS, startStep, STEP_WORDS, WAIT_WORDS, type StartStep } from "../session/words.ts";
 import type { App, SessionState } from "../wire/types.ts";
 import { Controls } from "./card.tsx";
 import { ToLobby } from "./curtain.tsx";
+import type { LineModel } from "./line-model.ts";
+import { LineNote } from "./line.tsx";
 import type { PlayRoom } from "./play-room.ts";
 
-type StartingProps = { readonly room: PlayRoom; readonly app: App | undefined; readonly state: State };
+type StartingProps = { readonly room: PlayRoom; readonly app: App | undefined; readonly state: State; readonly line: LineModel };
 
-export function Starting({ room, app, state }: StartingProps) {
+export function Starting({ room, app, state, line }: StartingProps) {
   const session = state.name === "waiting" ? state.session : null;
   const step: StartStep = session ? startStep(session) : state.name === "opening" ? "place" : "connect";
   const at = START_STEPS.indexOf(step);
@@ -23,7 +25,7 @@ export function Starting({ room, app, state }: StartingProps) {
         <i />
       </span>
       <h1>{room.snapshot.value?.title ?? app?.title ?? "Your session"}</h1>
-      {queued ? <Queue position={queued.position} etaS={queued.eta_s} /> : <Headline state={state} step={step} />}
+      {queued ? <Queue {...queued} /> : <Headline state={state} step={step} />}
       {session?.phase === "starting" && session.progress.step === "pulling" && <Pulling session={session} />}
       {!queued && (
         <ol class="steps">
@@ -37,6 +39,7 @@ export function Starting({ room, app, state }: StartingProps) {
           })}
         </ol>
       )}
+      <LineNote line={line} node={room.snapshot.value?.node ?? null} />
       {app && <Controls app={app} />}
       <div class="panel-actions">
         <ToLobby />
@@ -68,7 +71,7 @@ function Headline({ state, step }: { readonly state: State; readonly step: Start
   );
 }
 
-function Queue({ position, etaS }: { readonly position: number; readonly etaS: number | null }) {
+function Queue({ position, eta_s, waits_for }: Extract<SessionState, { phase: "queued" }>) {
   return (
     <div class="queue">
       <p class="queue-place">
@@ -78,8 +81,8 @@ function Queue({ position, etaS }: { readonly position: number; readonly etaS: n
       <p class="starting-words">
         {position === 1 ? "You are next in line" : `You are number ${position} in line`}
         <small>
-          {etaS === null ? "Every slot is taken; how long is not known yet." : `A slot is expected in about ${durationWords(etaS)}.`} Keep
-          this page open: it starts by itself.
+          {WAIT_WORDS[waits_for ?? "slot"]} {eta_s === null ? "How long is not known yet." : `It should be your turn in about ${durationWords(eta_s)}.`}{" "}
+          Keep this page open: it starts by itself.
         </small>
       </p>
     </div>
