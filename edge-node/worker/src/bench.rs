@@ -48,10 +48,9 @@ struct Spread {
 /// If there is no encoder or the frames cannot be read.
 pub fn run(options: &Options) -> anyhow::Result<String> {
     let (width, height) = options.display();
+    let pictures = Pictures::new((width, height), 100, options.hz)?;
     let settings = Settings {
-        width,
-        height,
-        hz: options.hz,
+        shape: pictures.shape(),
         threads: options.threads,
         kbps: options.kbps,
     };
@@ -73,7 +72,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         // The loop below reads one answer for each picture, so there is always room.
         let _ = tell.try_send(output);
     })?;
-    let samples = measure(&pipeline, &told, &settings, &frames, options.frames)?;
+    let samples = measure(&pipeline, &told, &pictures, &frames, options.frames)?;
     let spread = |f: fn(&Sample) -> u64| Spread::of(samples.iter().map(f).collect());
     let report = Report {
         encoder: recipe.element,
@@ -119,12 +118,12 @@ struct Sample {
 fn measure(
     pipeline: &Pipeline,
     told: &Receiver<Output>,
-    settings: &Settings,
+    pictures: &Pictures,
     frames: &[Vec<u8>],
     count: u32,
 ) -> anyhow::Result<Vec<Sample>> {
-    let pictures = Pictures::new(settings.width, settings.height, settings.hz)?;
-    let interval_us = 1_000_000 / u64::from(settings.hz);
+    let shape = pictures.shape();
+    let interval_us = 1_000_000 / u64::from(shape.hz);
     let first_us = mono_us() + interval_us;
     let mut samples = Vec::with_capacity(count as usize);
     for (n, frame) in (0..count + WARM_UP).zip(frames.iter().cycle()) {
@@ -132,7 +131,7 @@ fn measure(
         std::thread::sleep(Duration::from_micros(due_us.saturating_sub(mono_us())));
         let start_us = mono_us();
         let mut canvas = pictures.canvas()?;
-        canvas.draw(frame, settings.width * 4, Order::Bgrx)?;
+        canvas.draw(frame, shape.width * 4, Order::Bgrx)?;
         let converted_us = mono_us();
         if !pipeline.push(&canvas.finish(), start_us) {
             bail!("the encoder takes no picture");

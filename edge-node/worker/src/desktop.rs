@@ -2,8 +2,8 @@
 //!
 //! One file per global; what they share is here. In reading order: [`clients`] (who is connected
 //! and what they may use up), [`surfaces`] (a commit), [`scene`] (what is visible), [`capture`]
-//! (from a commit to a picture for the encoder), [`frames`] (when apps may draw), [`input`] (from
-//! the player to the app).
+//! (from a commit to a picture for the encoder), [`frames`] (when apps may draw), [`display`] (its
+//! size and rate, which follow the player's screen), [`input`] (from the player to the app).
 //!
 //! Owns everything an app can make here. Runs on the main thread only.
 //!
@@ -23,6 +23,7 @@ pub mod composite;
 pub mod constraints;
 pub mod cursor;
 pub mod decoration;
+pub mod display;
 pub mod frames;
 pub mod globals;
 pub mod input;
@@ -37,8 +38,8 @@ pub mod shm;
 pub mod surfaces;
 pub mod text_input;
 
-use crate::encode::Feed;
-use crate::encode::picture::{PictureError, Pictures};
+use crate::encode::picture::PictureError;
+use crate::encode::{Exhausted, Feed};
 use crate::ledger::Ledger;
 use crate::notices::Notices;
 use capture::Capture;
@@ -46,6 +47,8 @@ use clients::Clients;
 use clipboard::Clipboard;
 use composite::Compositor;
 use cursor::CursorWatch;
+pub use display::DisplaySize;
+use display::Wishes;
 use frames::Frames;
 use globals::Globals;
 use input::Injected;
@@ -61,29 +64,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use text_input::TextInputs;
 
-/// The display that apps see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DisplaySize {
-    /// Pixels, even.
-    pub width: u32,
-    /// Pixels, even.
-    pub height: u32,
-    /// Frames per second.
-    pub hz: u32,
-}
-
-impl DisplaySize {
-    /// Width as Wayland counts.
-    pub fn w(&self) -> i32 {
-        self.width as i32
-    }
-
-    /// Height as Wayland counts.
-    pub fn h(&self) -> i32 {
-        self.height as i32
-    }
-}
-
 /// Why there is no desktop.
 #[derive(Debug, thiserror::Error)]
 pub enum DesktopError {
@@ -96,6 +76,9 @@ pub enum DesktopError {
     /// No software renderer.
     #[error("cannot composite: {0}")]
     Compositor(#[from] composite::CompositeError),
+    /// No encoder for the size.
+    #[error(transparent)]
+    Encoder(#[from] Exhausted),
 }
 
 /// What the desktop works with, made by the session.
@@ -120,6 +103,7 @@ pub struct Parts {
 pub struct Desktop {
     pub(crate) display: DisplayHandle,
     pub(crate) size: DisplaySize,
+    pub(crate) wishes: Wishes,
     pub(crate) globals: Globals,
     pub(crate) clients: Clients,
     pub(crate) seat_state: SeatState<Self>,
@@ -149,10 +133,10 @@ impl Desktop {
         let size = parts.size;
         let mut seat_state = SeatState::new();
         let (seat, keyboard, pointer) = seat::start(display, &mut seat_state, &parts.layout)?;
-        let pictures = Pictures::new(size.width, size.height, size.hz)?;
         Ok(Self {
             display: display.clone(),
             size,
+            wishes: Wishes::default(),
             globals: Globals::new(display),
             clients: Clients::default(),
             seat_state,
@@ -163,7 +147,7 @@ impl Desktop {
             popups: PopupManager::default(),
             scene: Scene::new(size),
             frames: Frames::new(size.hz),
-            capture: Capture::new(parts.feed, parts.ledger, pictures, parts.record),
+            capture: Capture::new(parts.feed, parts.ledger, size, parts.record)?,
             compositor: Compositor::new(size)?,
             injected: Injected::new(parts.layout),
             cursor: CursorWatch::default(),

@@ -14,8 +14,8 @@
 //! then). Both the desktop's thread and the encoder's call it; the lock is held for bookkeeping
 //! only, never while something is encoded or waited for.
 //!
-//! **Invariants.** Nothing is encoded without a viewer. The first access unit of an attachment is
-//! a key frame. Every commit that enters is settled in the [`crate::ledger`]. An encoder that
+//! **Invariants.** Nothing is encoded without a viewer. The first access unit of an attachment and
+//! of a new shape is a key frame. Every picture has the shape the encoder was started for. Every commit that enters is settled in the [`crate::ledger`]. An encoder that
 //! fails or hangs is replaced by the next of the ladder; when none is left, [`Exhausted`].
 //!
 //! **What it does not know:** Wayland, sockets, why a key frame or a bit rate is wanted.
@@ -26,6 +26,7 @@ pub mod origin;
 pub mod picture;
 pub mod pipeline;
 pub mod probe;
+pub mod scale;
 
 pub use origin::{Origin, Stamp};
 
@@ -37,6 +38,7 @@ use gstreamer as gst;
 use keys::KeyGate;
 use ladder::{Recipe, Settings};
 use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
+use picture::Shape;
 use pipeline::{Output, Pipeline, Unit};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -188,7 +190,7 @@ impl Feed {
     /// [`Exhausted`] if there is no encoder for `codec`.
     pub fn attach(&self, codec: VideoCodec, kbps: u32) -> Result<(), Exhausted> {
         let mut inner = self.lock();
-        inner.abandon();
+        inner.abandon(DropReason::NoViewer);
         inner.viewer = Some(codec);
         inner.kbps_wanted = kbps;
         inner.held_until_us = 0;
@@ -204,10 +206,37 @@ impl Feed {
         Ok(())
     }
 
+    /// Pictures have this shape from now on. Starts the encoder anew if somebody watches; the
+    /// caller hands in the current picture next, or soon.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if no encoder takes the shape.
+    pub fn reshape(&self, shape: Shape) -> Result<(), Exhausted> {
+        let mut inner = self.lock();
+        if inner.settings.shape == shape {
+            return Ok(());
+        }
+        inner.abandon(DropReason::Superseded);
+        inner.flying.clear();
+        inner.settings.shape = shape;
+        inner.running = None;
+        if let Some(codec) = inner.viewer {
+            inner.settings.kbps = inner.kbps_wanted;
+            inner.keys.want_now();
+            self.start(&mut inner, codec, "none takes the size")?;
+        }
+        Ok(())
+    }
+
+    /// The pictures' size and rate.
+    pub fn shape(&self) -> Shape {
+        self.lock().settings.shape
+    }
+
     /// The viewer is gone. The encoder stays warm for the next one.
     pub fn detach(&self) {
         let mut inner = self.lock();
-        inner.abandon();
+        inner.abandon(DropReason::NoViewer);
         inner.viewer = None;
     }
 
@@ -444,7 +473,7 @@ impl Inner {
 
     fn want_key(&mut self) {
         self.keys.want();
-        let frame_us = 1_000_000 / u64::from(self.settings.hz);
+        let frame_us = 1_000_000 / u64::from(self.settings.shape.hz);
         let due = self.keys.due_us().unwrap_or(0).max(mono_us() + frame_us);
         self.repeat_due_us = Some(self.repeat_due_us.map_or(due, |old| old.min(due)));
     }
@@ -473,11 +502,11 @@ impl Inner {
     }
 
     /// Nobody waits any more for what is on its way.
-    fn abandon(&mut self) {
+    fn abandon(&mut self, reason: DropReason) {
         let flying = self.flying.iter_mut().filter_map(|f| f.origin.take());
         let waiting = self.waiting.take().map(|(_, origin, _)| origin);
         for origin in flying.chain(waiting) {
-            origin.dropped(DropReason::NoViewer);
+            origin.dropped(reason);
         }
         self.last = None;
         self.repeat_due_us = None;

@@ -48,6 +48,11 @@ pub const TYPED_SYMBOLS_MAX: usize = 128;
 /// Cursor images per second that are sent on; an animated cursor may be faster.
 pub const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The display changes at most this often: each change costs an encoder start and a key frame.
+pub const DISPLAY_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a changed display waits for an app to draw on it before it is shown as it is.
+pub const REDRAW_WAIT: Duration = Duration::from_millis(100);
+
 /// Bytes that may wait for the agent before video is dropped up to the next key frame.
 pub const LINK_VIDEO_BACKLOG_BYTES: usize = 512 * 1024;
 /// Bytes that may wait for the agent before sound is dropped.

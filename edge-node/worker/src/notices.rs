@@ -51,6 +51,14 @@ impl Notices {
         self.attached = false;
     }
 
+    /// The display has this size now.
+    pub fn display(&mut self, (width, height): (u32, u32)) {
+        if self.display != (width, height) {
+            self.display = (width, height);
+            self.tell(&Notice::Display { width, height });
+        }
+    }
+
     /// The app wants this cursor.
     pub fn cursor(&mut self, cursor: Cursor) {
         if self.cursor != cursor {

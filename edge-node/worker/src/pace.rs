@@ -1,45 +1,77 @@
-//! When a commit is shown and when apps may draw: the display's rate, without a capture timer.
+//! When a commit is shown and when apps may draw. There is no capture timer and no fixed grid.
 //!
-//! Two clocks that must not fight:
-//! - the **rate** of what is captured: a commit is captured the moment it comes, unless the app
-//!   runs ahead of the display's rate by more than one frame; then it waits for a tick, and a newer
-//!   one replaces it. A second commit in one round of requests waits for the end of the round, so
-//!   that a round costs one capture however many commits an app sends;
-//! - the **ticks** on which frame callbacks go out, a fixed grid of the display's rate.
+//! One budget, a virtual-scheduling leaky bucket (ITU-T I.371, GCRA) of the display's rate: each
+//! frame costs one interval, and `due` is when the budget has room for the next one if nothing ran
+//! ahead. What spends it:
+//! - a **frame callback**, which pays for the commit that answers it: that one is captured the
+//!   moment it comes;
+//! - a commit that **no callback asked for**, captured at once as long as the budget is at most one
+//!   interval behind; past that it waits for the next turn, and a newer one replaces it.
 //!
-//! A plain rate limit locks an app one tick late: the frame it drew on tick n waits for tick n+1,
-//! whose callback makes it draw the next frame, which again comes too early. So a tick that
-//! captured a waiting frame sends no callbacks, unless the tick before did the same (an app that
-//! ignores callbacks must not starve one that waits for them).
+//! Callbacks wait for their turn, one interval after the last frame. An **input** brings the turn
+//! forward, to the moment of the input if the budget allows: an app that samples input when it may
+//! draw would else show it up to an interval later. What ran ahead is paid back an eighth of an
+//! interval per frame, so the average stays the display's rate and no frame is skipped. A steady
+//! flow of input (a mouse that moves) thereby locks the app's phase to the player's screen. An
+//! input that comes while the app draws counts once the app waits again.
 //!
-//! The rate is a virtual-scheduling leaky bucket (ITU-T I.371, GCRA): `due` is when the next frame
-//! would come if the app kept the rate exactly.
+//! A callback is otherwise sent as soon as its turn comes, not later: a commit leaves when it is
+//! made, so there is no deadline that a later start could still meet. For the same reason an app
+//! that draws for longer than an interval gets its callback at once and is not held for a grid.
 //!
-//! **What it does not know:** surfaces, timers, what a frame is.
+//! A plain rate limit locks an app one turn late: the frame it drew waits for the turn whose
+//! callback makes it draw the next frame, which again comes too early. So a turn that captures a
+//! waiting frame sends no callbacks, unless the turn before did the same (an app that ignores
+//! callbacks must not starve one that waits for them).
+//!
+//! Behind the budget is a **cap** on what is captured, for paths and players that want fewer frames
+//! than the display has: commits over it are dropped evenly, the newest is kept, and it is shown
+//! if no newer one comes in time.
+//!
+//! A second commit in one round of requests waits for the end of the round, so that a round costs
+//! one capture however many commits an app sends.
+//!
+//! **What it does not know:** surfaces, timers, what a frame or an input is.
 
 /// Whether a commit is captured at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Capture it now.
+    /// Capture it now, instead of the one that waits.
     Now,
-    /// Keep it for the next tick or the end of the round; a newer commit replaces it.
+    /// Keep it; a newer commit replaces it.
     Later,
 }
 
-/// What to do on a tick, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tick {
+/// What to do when a deadline has come, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
     /// Capture the commit that waits.
     pub capture: bool,
     /// Let apps draw: send the frame callbacks.
     pub callbacks: bool,
 }
 
+/// What ran ahead is paid back by this part of an interval with each frame.
+const PAYBACK_PART: u64 = 8;
+/// A turn that comes late by at most this part of an interval counts as on time: timers are late.
+const LATE_PART: u64 = 4;
+
 /// The pacing of one display. Times are microseconds of one clock.
 #[derive(Debug)]
 pub struct Pacer {
     interval_us: u64,
+    /// Between two captures; the display's own interval if there is no cap.
+    cap_interval_us: u64,
+    /// When the budget has room for the next frame.
     due_us: u64,
+    /// How much earlier than that the next turn is; at most one interval.
+    ahead_us: u64,
+    /// When the cap has room for the next capture.
+    cap_due_us: u64,
+    /// A callback went out and its commit has not come.
+    paid: bool,
+    /// An input came while no callback waited.
+    input_waits: bool,
     waiting: Waiting,
     captured_in_round: bool,
     callbacks_held: bool,
@@ -49,20 +81,42 @@ pub struct Pacer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     Nothing,
-    ForRound,
-    ForTick,
+    /// The end of the round; it is paid for.
+    Round,
+    /// The budget.
+    Turn,
+    /// The cap; it is paid for.
+    Cap,
 }
 
 impl Pacer {
-    /// A display of `hz`.
+    /// A display of `hz`, without a cap.
     pub fn new(hz: u32) -> Self {
+        let interval_us = interval_us(hz);
         Self {
-            interval_us: 1_000_000 / u64::from(hz.max(1)),
+            interval_us,
+            cap_interval_us: interval_us,
             due_us: 0,
+            ahead_us: 0,
+            cap_due_us: 0,
+            paid: false,
+            input_waits: false,
             waiting: Waiting::Nothing,
             captured_in_round: false,
             callbacks_held: false,
         }
+    }
+
+    /// The display has this rate now, and at most `fps_max` pictures a second are wanted of it.
+    pub fn set_rates(&mut self, hz: u32, fps_max: u32) {
+        let interval_us = interval_us(hz);
+        // The next turn of a faster display comes sooner; what ran ahead is forgiven.
+        self.due_us = self
+            .turn_us()
+            .min(self.due_us.saturating_sub(self.interval_us) + interval_us);
+        self.ahead_us = 0;
+        self.interval_us = interval_us;
+        self.cap_interval_us = interval_us.max(self::interval_us(fps_max));
     }
 
     /// Time between two frames.
@@ -70,48 +124,85 @@ impl Pacer {
         self.interval_us
     }
 
-    /// The first tick after `now`.
-    pub fn next_tick_us(&self, now: u64) -> u64 {
-        (now / self.interval_us + 1) * self.interval_us
-    }
-
     /// The app committed a picture.
     pub fn on_commit(&mut self, now: u64) -> Verdict {
-        if self.waiting != Waiting::Nothing {
-            return Verdict::Later;
-        }
-        if now + self.interval_us < self.due_us {
-            self.waiting = Waiting::ForTick;
-            return Verdict::Later;
+        match self.waiting {
+            Waiting::Round | Waiting::Turn => return Verdict::Later,
+            // The commit that it replaces has paid.
+            Waiting::Cap => self.paid = false,
+            Waiting::Nothing if self.paid => self.paid = false,
+            Waiting::Nothing if now + self.interval_us >= self.due_us => self.spend(now, true),
+            Waiting::Nothing => {
+                self.waiting = Waiting::Turn;
+                return Verdict::Later;
+            }
         }
         if self.captured_in_round {
-            self.waiting = Waiting::ForRound;
+            self.waiting = Waiting::Round;
             return Verdict::Later;
         }
-        self.captured(now);
-        Verdict::Now
+        if self.capture(now) {
+            Verdict::Now
+        } else {
+            Verdict::Later
+        }
     }
 
     /// A round of requests is over. Returns whether to capture the commit that waits.
     pub fn on_round_end(&mut self, now: u64) -> bool {
-        let capture = self.waiting == Waiting::ForRound;
-        if capture {
-            self.captured(now);
-        }
+        let capture = self.waiting == Waiting::Round && self.capture(now);
         self.captured_in_round = false;
         capture
     }
 
-    /// A tick came; at most one per [`Self::next_tick_us`].
-    pub fn on_tick(&mut self, now: u64) -> Tick {
-        let waiting = self.waiting != Waiting::Nothing;
-        let capture = waiting && now + self.interval_us >= self.due_us;
-        let callbacks = !capture || self.callbacks_held;
-        self.callbacks_held = !callbacks;
-        if capture {
+    /// An input reached the app, which waits for a callback or does not.
+    pub fn on_input(&mut self, now: u64, callbacks_wait: bool) {
+        if callbacks_wait {
+            self.bring_forward(now);
+        } else {
+            self.input_waits = true;
+        }
+    }
+
+    /// When [`Self::on_deadline`] wants to be called, if callbacks wait or do not.
+    pub fn deadline_us(&mut self, now: u64, callbacks_wait: bool) -> Option<u64> {
+        if callbacks_wait && std::mem::take(&mut self.input_waits) {
+            self.bring_forward(now);
+        }
+        match self.waiting {
+            Waiting::Cap if callbacks_wait => Some(self.turn_us().min(self.cap_over_us())),
+            Waiting::Cap => Some(self.cap_over_us()),
+            Waiting::Turn => Some(self.turn_us()),
+            Waiting::Round | Waiting::Nothing => callbacks_wait.then(|| self.turn_us()),
+        }
+    }
+
+    /// A deadline came.
+    pub fn on_deadline(&mut self, now: u64, callbacks_wait: bool) -> Turn {
+        let mut act = Turn::default();
+        let over_rate = self.waiting == Waiting::Turn;
+        let turn_us = self.turn_us();
+        if (callbacks_wait || over_rate) && turn_us <= now {
+            act.callbacks = callbacks_wait && (!over_rate || self.callbacks_held);
+            self.callbacks_held = callbacks_wait && !act.callbacks;
+            let late = now - turn_us > self.interval_us / LATE_PART;
+            let at = if late { now } else { turn_us };
+            self.spend(at, !over_rate);
+            if over_rate {
+                act.capture = self.capture(now);
+            }
+            if act.callbacks {
+                self.paid = true;
+                self.input_waits = false;
+                // Both the frame that waited and the one that is asked for.
+                self.due_us += if over_rate { self.interval_us } else { 0 };
+            }
+        }
+        if self.waiting == Waiting::Cap && self.cap_over_us() <= now {
+            act.capture = true;
             self.captured(now);
         }
-        Tick { capture, callbacks }
+        act
     }
 
     /// The commit that waited is gone, for example with its viewer.
@@ -119,130 +210,55 @@ impl Pacer {
         self.waiting = Waiting::Nothing;
     }
 
+    /// When the next turn is.
+    fn turn_us(&self) -> u64 {
+        self.due_us - self.ahead_us
+    }
+
+    /// The next turn comes at `now`, or as soon after it as the budget allows.
+    fn bring_forward(&mut self, now: u64) {
+        let at = now.max(self.due_us.saturating_sub(self.interval_us));
+        self.ahead_us = self.ahead_us.max(self.due_us.saturating_sub(at));
+    }
+
+    /// A frame takes its part of the budget at `at`.
+    fn spend(&mut self, at: u64, pay_back: bool) {
+        self.ahead_us = self.due_us.saturating_sub(at).min(self.interval_us);
+        if pay_back {
+            let part = self.interval_us / PAYBACK_PART;
+            self.ahead_us = self.ahead_us.saturating_sub(part);
+        }
+        self.due_us = self.due_us.max(at) + self.interval_us;
+    }
+
+    /// Captures a commit that is paid for, or lets it wait for the cap.
+    fn capture(&mut self, now: u64) -> bool {
+        let capped = self.cap_interval_us > self.interval_us;
+        if capped && now + self.interval_us / 2 < self.cap_due_us {
+            self.waiting = Waiting::Cap;
+            return false;
+        }
+        self.captured(now);
+        true
+    }
+
     fn captured(&mut self, now: u64) {
         self.waiting = Waiting::Nothing;
         self.captured_in_round = true;
-        self.due_us = self.due_us.max(now) + self.interval_us;
+        let on_time = now.saturating_sub(self.interval_us / 2);
+        self.cap_due_us = self.cap_due_us.max(on_time) + self.cap_interval_us;
     }
+
+    /// When a commit that waits for the cap is shown although a newer one may come.
+    fn cap_over_us(&self) -> u64 {
+        self.cap_due_us + self.interval_us / 2
+    }
+}
+
+fn interval_us(hz: u32) -> u64 {
+    1_000_000 / u64::from(hz.max(1))
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    const FRAME: u64 = 16_666;
-
-    /// Runs an app for `ticks` ticks; it commits at `offsets` after each callback, or freely.
-    fn captures_of_paced_app(draw_us: u64, ticks: u64, late_start_us: u64) -> Vec<(u64, u64)> {
-        let mut pacer = Pacer::new(60);
-        let mut captures = Vec::new();
-        let mut commit_at = Some(late_start_us);
-        let mut wants_callback = false;
-        let mut waiting_since = 0;
-        let mut tick = pacer.next_tick_us(0);
-        for _ in 0..ticks {
-            if let Some(at) = commit_at.filter(|at| *at < tick) {
-                commit_at = None;
-                wants_callback = true;
-                match pacer.on_commit(at) {
-                    Verdict::Now => captures.push((at, at)),
-                    Verdict::Later => waiting_since = at,
-                }
-                assert!(!pacer.on_round_end(at));
-            }
-            let act = pacer.on_tick(tick);
-            if act.capture {
-                captures.push((waiting_since, tick));
-            }
-            if act.callbacks && wants_callback {
-                wants_callback = false;
-                commit_at = Some(tick + draw_us);
-            }
-            tick = pacer.next_tick_us(tick);
-        }
-        captures
-    }
-
-    #[test]
-    fn an_app_that_waits_for_callbacks_is_captured_on_commit() {
-        for draw_us in [200, 5_000, 15_000] {
-            let captures = captures_of_paced_app(draw_us, 600, 3_000);
-            assert!(captures.len() >= 598, "{draw_us}: {}", captures.len());
-            let late = captures.iter().filter(|(commit, at)| commit != at).count();
-            assert!(late <= 1, "{draw_us}: {late} captured late");
-        }
-    }
-
-    #[test]
-    fn a_free_running_app_is_held_to_the_rate_and_its_newest_frame_is_shown() {
-        let mut pacer = Pacer::new(60);
-        let (mut shown, mut newest_shown) = (0, 0);
-        let mut waiting = None;
-        let mut tick = pacer.next_tick_us(0);
-        for number in 1..=3_000u64 {
-            let now = number * 3_333;
-            while tick <= now {
-                if pacer.on_tick(tick).capture {
-                    shown += 1;
-                    newest_shown = waiting.take().expect("a tick captures what waits");
-                }
-                pacer.on_round_end(tick);
-                tick = pacer.next_tick_us(tick);
-            }
-            match pacer.on_commit(now) {
-                Verdict::Now => {
-                    shown += 1;
-                    newest_shown = number;
-                }
-                Verdict::Later => waiting = Some(number),
-            }
-            assert!(!pacer.on_round_end(now));
-        }
-        while waiting.is_some() {
-            if pacer.on_tick(tick).capture {
-                newest_shown = waiting.take().expect("checked above");
-            }
-            tick = pacer.next_tick_us(tick);
-        }
-        assert_eq!(newest_shown, 3_000);
-        let seconds = 3_000 * 3_333 / 1_000_000;
-        assert!(
-            (60 * seconds - 2..=60 * (seconds + 1) + 2).contains(&shown),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn callbacks_come_at_least_every_second_tick() {
-        let mut pacer = Pacer::new(60);
-        let mut tick = FRAME;
-        let mut held = 0;
-        for _ in 0..100 {
-            for sub in 0..5 {
-                pacer.on_commit(tick - FRAME + sub * 3_000);
-            }
-            if pacer.on_tick(tick).callbacks {
-                held = 0;
-            } else {
-                held += 1;
-            }
-            assert!(held <= 1);
-            tick = pacer.next_tick_us(tick);
-        }
-    }
-
-    #[test]
-    fn a_round_costs_one_capture_and_ends_with_the_newest() {
-        let mut pacer = Pacer::new(60);
-        // Each commit comes so late that the rate alone would let it through.
-        let verdicts: Vec<_> = (1..=5).map(|n| pacer.on_commit(n * 100 * FRAME)).collect();
-        assert_eq!(verdicts[0], Verdict::Now);
-        assert!(
-            verdicts[1..].iter().all(|v| *v == Verdict::Later),
-            "{verdicts:?}"
-        );
-        assert!(pacer.on_round_end(500 * FRAME));
-        assert!(!pacer.on_round_end(501 * FRAME));
-        assert_eq!(pacer.on_commit(600 * FRAME), Verdict::Now);
-    }
-}
+#[path = "pace/test.rs"]
+mod test;

@@ -22,7 +22,7 @@ mod transfers;
 pub use start::{StartError, start};
 
 use crate::clock::mono_us;
-use crate::desktop::Desktop;
+use crate::desktop::{Desktop, DesktopError};
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
 use crate::limits::{FAREWELL_MAX, HOUSEKEEPING, OWN_MEMORY_BYTES_MAX};
@@ -118,9 +118,11 @@ impl Session {
         let now = mono_us();
         if self.life == Life::Running {
             self.desktop.on_round_end(now);
-            self.desktop.on_tick(now);
+            self.desktop.on_turn(now);
             self.feed.on_deadline(now);
             self.desktop.on_cursor_due(now);
+            let displayed = self.desktop.on_display_due(now);
+            self.changed(displayed);
             self.desktop.after_round();
             for transfer in self.desktop.take_transfers() {
                 self.begin_transfer(transfer, now);
@@ -160,9 +162,10 @@ impl Session {
             return now + HOUSEKEEPING_US / 8;
         }
         let due = [
-            self.desktop.tick_us(now),
+            self.desktop.turn_us(now),
             self.feed.deadline_us(),
             self.desktop.cursor_due_us(),
+            self.desktop.display_due_us(),
             Some(self.housekeeping_due_us),
             Some(self.counters_due_us),
         ];
@@ -221,6 +224,18 @@ impl Session {
         }
     }
 
+    /// The display or what is encoded of it changed: the agent is told at once.
+    fn changed(&mut self, changed: Result<bool, DesktopError>) {
+        match changed {
+            Ok(false) => {}
+            Ok(true) => self.counters_due_us = 0,
+            Err(DesktopError::Encoder(error)) => {
+                self.fail(EndReason::EncoderFailed, error.to_string());
+            }
+            Err(error) => self.fail(EndReason::Internal, error.to_string()),
+        }
+    }
+
     fn on_feed_event(&mut self, event: FeedEvent) {
         match event {
             // The deadline is computed anew before each wait.
@@ -255,6 +270,7 @@ impl Session {
     fn counters(&self) -> Counters {
         let frames = self.ledger.snapshot();
         let sound = self.sound.counters();
+        let (shape, (display, fps_max)) = (self.feed.shape(), self.desktop.display());
         Counters {
             committed: frames.committed,
             encoded: frames.encoded,
@@ -265,7 +281,10 @@ impl Session {
             audio_packets: self.outbox.audio_packets(),
             audio_underrun_ms: sound.underrun_ms,
             encoder: self.feed.encoder(),
-            ..Counters::default()
+            display: Some(display),
+            encoded_width: shape.width,
+            encoded_height: shape.height,
+            fps_max,
         }
     }
 }

@@ -4,22 +4,26 @@
 //! ```text
 //! picture_changed --nobody watches--> dropped NoViewer
 //!                 --on time---------> drawn, handed to the feed
-//!                 --too early-------> waits for a tick or the end of the round of requests
+//!                 --too early-------> waits for a turn or the end of the round of requests
 //!                                     (a newer one replaces it: OverRate)
 //! ```
+//!
+//! A picture may be smaller than the display ([`Capture::set_target`]); pictures of another size
+//! take over at once, and if no commit draws one soon, what is visible is drawn again.
 //!
 //! Drawing is direct where one surface is the whole picture: one pass from the client's memory to
 //! the encoder's. Otherwise the scene is composited first.
 
 use super::composite::CompositeError;
 use super::pixels::{ReadError, with_pixels};
-use super::{Desktop, scene::Scene};
+use super::{Desktop, DesktopError, DisplaySize, scene::Scene};
 use crate::clock::mono_us;
 use crate::encode::picture::{Canvas, Order, PictureError, Pictures};
 use crate::encode::{Feed, Origin, Stamp};
 use crate::ledger::{Commit, Ledger};
+use crate::limits::REDRAW_WAIT;
 use crate::pace::Verdict;
-use nearlight_protocol::worker::DropReason;
+use nearlight_protocol::worker::{DropReason, Target};
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -31,6 +35,9 @@ pub struct Capture {
     feed: Feed,
     ledger: Ledger,
     pictures: Pictures,
+    scale_percent: u8,
+    fps_max: u32,
+    redraw_due_us: Option<u64>,
     watching: bool,
     newest: Option<u32>,
     waiting: Option<Waiting>,
@@ -73,24 +80,56 @@ impl Capture {
     pub(crate) fn new(
         feed: Feed,
         ledger: Ledger,
-        pictures: Pictures,
+        size: DisplaySize,
         record: Option<(PathBuf, u32)>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, PictureError> {
+        let best = Target::full(0);
+        Ok(Self {
             feed,
             ledger,
-            pictures,
+            pictures: pictures(size, best.scale_percent)?,
+            scale_percent: best.scale_percent,
+            fps_max: best.fps_max,
+            redraw_due_us: None,
             watching: false,
             newest: None,
             waiting: None,
             record,
-        }
+        })
     }
 
-    /// Whether a commit waits for a tick.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.waiting.is_some()
+    /// Frames per second that are encoded at most.
+    pub(crate) fn fps_max(&self) -> u32 {
+        self.fps_max
     }
+
+    /// What part of the display pictures are from the next [`Self::reshape`] on. Returns whether
+    /// it is another, or another rate.
+    pub(crate) fn set_target(&mut self, scale_percent: u8, fps_max: u32) -> bool {
+        let old = (self.scale_percent, self.fps_max);
+        (self.scale_percent, self.fps_max) = (scale_percent, fps_max);
+        old != (scale_percent, fps_max)
+    }
+
+    /// Pictures are of this display from now on. Equal ones change nothing.
+    pub(crate) fn reshape(&mut self, size: DisplaySize, now: u64) -> Result<(), DesktopError> {
+        let pictures = pictures(size, self.scale_percent)?;
+        if !pictures.is_like(&self.pictures) {
+            self.feed.reshape(pictures.shape())?;
+            self.pictures = pictures;
+            self.redraw_due_us = Some(now + REDRAW_WAIT.as_micros() as u64);
+        }
+        Ok(())
+    }
+
+    /// When what is visible is to be drawn again.
+    pub(crate) fn redraw_due_us(&self) -> Option<u64> {
+        self.redraw_due_us.filter(|_| self.watching)
+    }
+}
+
+fn pictures(size: DisplaySize, scale_percent: u8) -> Result<Pictures, PictureError> {
+    Pictures::new((size.width, size.height), scale_percent, size.hz)
 }
 
 impl Desktop {
@@ -102,6 +141,18 @@ impl Desktop {
     /// A viewer came: pictures are wanted, the current one at once.
     pub fn watch(&mut self) {
         self.capture.watching = true;
+        self.redraw();
+    }
+
+    /// Shows a display that changed and that no app has drawn on since.
+    pub(crate) fn redraw_if_due(&mut self, now: u64) {
+        if self.capture.redraw_due_us().is_some_and(|due| due <= now) {
+            self.redraw();
+        }
+    }
+
+    fn redraw(&mut self) {
+        self.capture.redraw_due_us = None;
         let (Some(newest), false) = (self.capture.newest, self.scene.is_empty()) else {
             return;
         };
@@ -119,7 +170,7 @@ impl Desktop {
                     .feed
                     .submit(picture, Origin::Repeat(newest), stamp);
             }
-            Err(error) => tracing::warn!(%error, "no picture for a new viewer yet"),
+            Err(error) => tracing::warn!(%error, "nothing to show yet"),
         }
     }
 
@@ -153,28 +204,32 @@ impl Desktop {
             input_host_us,
         };
         match self.frames.pacer.on_commit(now) {
-            Verdict::Now => self.capture_now(commit, stamp),
+            Verdict::Now => {
+                self.drop_waiting();
+                self.capture_now(commit, stamp);
+            }
             Verdict::Later => {
-                let feedbacks = self.frames.feedback.len();
-                let newer = Waiting {
+                self.drop_waiting();
+                self.capture.waiting = Some(Waiting {
                     commit,
                     stamp,
-                    feedbacks,
-                };
-                if let Some(older) = self.capture.waiting.replace(newer) {
-                    older.commit.dropped(DropReason::OverRate);
-                    for feedback in self.frames.feedback.drain(..older.feedbacks) {
-                        feedback.discarded();
-                    }
-                    if let Some(newer) = &mut self.capture.waiting {
-                        newer.feedbacks = self.frames.feedback.len();
-                    }
-                }
+                    feedbacks: self.frames.feedback.len(),
+                });
             }
         }
     }
 
-    /// A tick came for the commit that waits.
+    /// A newer commit takes the place of the one that waits.
+    fn drop_waiting(&mut self) {
+        if let Some(older) = self.capture.waiting.take() {
+            older.commit.dropped(DropReason::OverRate);
+            for feedback in self.frames.feedback.drain(..older.feedbacks) {
+                feedback.discarded();
+            }
+        }
+    }
+
+    /// The turn came for the commit that waits.
     pub(crate) fn capture_waiting(&mut self) {
         if let Some(Waiting { commit, stamp, .. }) = self.capture.waiting.take() {
             self.capture_now(commit, stamp);
@@ -183,6 +238,7 @@ impl Desktop {
 
     fn capture_now(&mut self, commit: Commit, stamp: Stamp) {
         let number = commit.number();
+        self.capture.redraw_due_us = None;
         match self.draw() {
             Ok(picture) => {
                 let captured_us = mono_us();

@@ -1,6 +1,6 @@
-//! When apps may draw: frame callbacks on the ticks of the display's rate.
+//! When apps may draw: frame callbacks, in the turns that the [`Pacer`] gives.
 //!
-//! Owns the callbacks that wait and the [`Pacer`]. A tick is only waited for while something waits.
+//! Owns the callbacks that wait and the [`Pacer`]. A turn is only waited for while something waits.
 
 use super::Desktop;
 use crate::clock::event_ms;
@@ -8,13 +8,12 @@ use crate::pace::Pacer;
 use smithay::reexports::wayland_server::protocol::wl_callback::WlCallback;
 use smithay::wayland::presentation::PresentationFeedbackCallback;
 
-/// What waits for a tick or a picture.
+/// What waits for a turn or a picture.
 #[derive(Debug)]
 pub struct Frames {
     pub(crate) pacer: Pacer,
     pub(crate) callbacks: Vec<WlCallback>,
     pub(crate) feedback: Vec<PresentationFeedbackCallback>,
-    tick_us: Option<u64>,
 }
 
 impl Frames {
@@ -23,7 +22,6 @@ impl Frames {
             pacer: Pacer::new(hz),
             callbacks: Vec::new(),
             feedback: Vec::new(),
-            tick_us: None,
         }
     }
 
@@ -31,17 +29,18 @@ impl Frames {
     pub(crate) fn waiting(&self) -> usize {
         self.callbacks.len() + self.feedback.len()
     }
+
+    /// An input reached the app.
+    pub(crate) fn on_input(&mut self, now: u64) {
+        self.pacer.on_input(now, !self.callbacks.is_empty());
+    }
 }
 
 impl Desktop {
-    /// When [`Self::on_tick`] wants to be called.
-    pub fn tick_us(&mut self, now: u64) -> Option<u64> {
-        if self.frames.callbacks.is_empty() && !self.capture.has_waiting() {
-            self.frames.tick_us = None;
-        } else if self.frames.tick_us.is_none() {
-            self.frames.tick_us = Some(self.frames.pacer.next_tick_us(now));
-        }
-        self.frames.tick_us
+    /// When [`Self::on_turn`] wants to be called.
+    pub fn turn_us(&mut self, now: u64) -> Option<u64> {
+        let callbacks_wait = !self.frames.callbacks.is_empty();
+        self.frames.pacer.deadline_us(now, callbacks_wait)
     }
 
     /// A round of requests is over.
@@ -51,13 +50,13 @@ impl Desktop {
         }
     }
 
-    /// A tick of the display, if it is time.
-    pub fn on_tick(&mut self, now: u64) {
-        if self.frames.tick_us.is_none_or(|tick| tick > now) {
+    /// A turn of the display, if it is time.
+    pub fn on_turn(&mut self, now: u64) {
+        if self.turn_us(now).is_none_or(|turn| turn > now) {
             return;
         }
-        self.frames.tick_us = None;
-        let act = self.frames.pacer.on_tick(now);
+        let callbacks_wait = !self.frames.callbacks.is_empty();
+        let act = self.frames.pacer.on_deadline(now, callbacks_wait);
         if act.capture {
             self.capture_waiting();
         }

@@ -2,7 +2,7 @@
 
 use super::{Desktop, DisplaySize};
 use nix::time::ClockId;
-use smithay::output::{Mode, Output, PhysicalProperties, Subpixel};
+use smithay::output::{Output, PhysicalProperties, Subpixel};
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::wayland_server::protocol::wl_shm;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -81,10 +81,7 @@ pub(crate) fn output(display: &DisplayHandle, size: DisplaySize) -> Output {
         },
     );
     output.create_global::<Desktop>(display);
-    let mode = Mode {
-        size: (size.w(), size.h()).into(),
-        refresh: size.hz as i32 * 1000,
-    };
+    let mode = size.mode();
     output.change_current_state(
         Some(mode),
         Some(Transform::Normal),

@@ -80,7 +80,8 @@ impl Desktop {
     /// Injects one packet that the agent got at `host_us`.
     pub fn inject(&mut self, packet: Packet, host_us: u64) {
         let kind = kind(&packet.event);
-        if packet.event.is_activity() {
+        let active = packet.event.is_activity();
+        if active {
             self.injected.newest = (packet.client_us, host_us);
         }
         let injected = match packet.event {
@@ -111,6 +112,9 @@ impl Desktop {
             Event::Ping | Event::Display { .. } | Event::Wish { .. } => false,
             Event::Gamepad { .. } | Event::Touch { .. } => true,
         };
+        if injected && active {
+            self.frames.on_input(mono_us());
+        }
         if injected {
             *self.injected.counts.entry(kind).or_default() += 1;
         }
@@ -243,7 +247,7 @@ impl Desktop {
         pointer.relative_motion(self, focus, &event);
     }
 
-    fn move_pointer(&mut self, to: Point<f64, Logical>) {
+    pub(crate) fn move_pointer(&mut self, to: Point<f64, Logical>) {
         let location = self.confine(self.clamp(to));
         let focus = self.scene.under(location);
         let serial = SERIAL_COUNTER.next_serial();

@@ -10,6 +10,7 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, Rectangle, Transform};
 use smithay::wayland::compositor::{RectangleKind, SurfaceAttributes, get_children, with_states};
 use smithay::wayland::seat::WaylandFocus;
+use smithay::wayland::shell::xdg::ToplevelSurface;
 
 /// Every window, bottom to top, mapped or not.
 #[derive(Debug)]
@@ -31,6 +32,16 @@ impl Scene {
             size,
             windows: Vec::new(),
         }
+    }
+
+    /// The display has another size.
+    pub(crate) fn resize(&mut self, size: DisplaySize) {
+        self.size = size;
+    }
+
+    /// Every window's role, mapped or not.
+    pub(crate) fn toplevels(&self) -> impl Iterator<Item = &ToplevelSurface> {
+        self.windows.iter().filter_map(|w| w.window.toplevel())
     }
 
     /// A new window, on top.

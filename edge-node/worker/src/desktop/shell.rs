@@ -4,6 +4,7 @@
 //! to move, resize, minimize or leave fullscreen are answered with what is.
 
 use super::Desktop;
+use super::display::configure;
 use crate::clock::mono_us;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::delegate_xdg_shell;
@@ -13,7 +14,6 @@ use smithay::desktop::{
 };
 use smithay::input::Seat;
 use smithay::input::pointer::Focus;
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -134,15 +134,7 @@ impl Desktop {
             return false;
         };
         if !toplevel.is_initial_configure_sent() {
-            let dialog = toplevel.parent().is_some();
-            toplevel.with_pending_state(|state| {
-                state.bounds = Some((size.w(), size.h()).into());
-                state.states.set(State::Activated);
-                if !dialog {
-                    state.size = Some((size.w(), size.h()).into());
-                    state.states.set(State::Fullscreen);
-                }
-            });
+            configure(toplevel, size);
             toplevel.send_configure();
         }
         let mapped = with_renderer_surface_state(root, |s| s.buffer().is_some()).unwrap_or(false);

@@ -5,6 +5,7 @@
 //! at all. An element that is not installed, or whose hardware is missing, fails its probe and is
 //! left out.
 
+use super::picture::Shape;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use nearlight_protocol::worker::VideoCodec;
@@ -13,12 +14,8 @@ use std::time::Duration;
 /// What every encoder of a session is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Picture width, even.
-    pub width: u32,
-    /// Picture height, even.
-    pub height: u32,
-    /// Frames per second that the rate control plans with.
-    pub hz: u32,
+    /// The pictures' size and rate.
+    pub shape: Shape,
     /// Encoder threads, for software.
     pub threads: u32,
     /// Bit rate, kbit/s.
@@ -208,7 +205,10 @@ fn x264(settings: &Settings) -> Vec<(&'static str, String)> {
     all.push(("threads", settings.threads.to_string()));
     // Milliseconds of the bit rate. One frame makes key frames unreadable; one and a half bounds
     // a key frame to about 25 ms of the path.
-    all.push(("vbv-buf-capacity", (1500 / settings.hz).max(8).to_string()));
+    all.push((
+        "vbv-buf-capacity",
+        (1500 / settings.shape.hz).max(8).to_string(),
+    ));
     all
 }
 
@@ -253,7 +253,7 @@ fn vp8(settings: &Settings) -> Vec<(&'static str, String)> {
 
 /// One frame at the bit rate, kbit, with room as for x264.
 fn frame_kbit(settings: &Settings) -> u32 {
-    (settings.kbps * 3 / 2 / settings.hz).max(1)
+    (settings.kbps * 3 / 2 / settings.shape.hz).max(1)
 }
 
 fn pairs(all: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {

@@ -70,7 +70,7 @@ impl Pipeline {
     ) -> Result<Self, StartError> {
         let on_output = Arc::new(on_output);
         let pipeline = gst::Pipeline::new();
-        let caps = picture::layout(settings.width, settings.height, settings.hz)?.to_caps()?;
+        let caps = picture::layout(settings.shape)?.to_caps()?;
         let source = gst_app::AppSrc::builder()
             .caps(&caps)
             .format(gst::Format::Time)

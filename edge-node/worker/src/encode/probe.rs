@@ -48,10 +48,9 @@ fn works(recipe: &'static Recipe) -> bool {
 
 fn try_one(recipe: &'static Recipe) -> Result<(), String> {
     let (width, height) = SIDE;
+    let pictures = Pictures::new((width, height), 100, 60).map_err(|e| e.to_string())?;
     let settings = Settings {
-        width,
-        height,
-        hz: 60,
+        shape: pictures.shape(),
         threads: 1,
         kbps: 2000,
     };
@@ -62,7 +61,6 @@ fn try_one(recipe: &'static Recipe) -> Result<(), String> {
     })
     .map_err(|e| e.to_string())?;
 
-    let pictures = Pictures::new(width, height, 60).map_err(|e| e.to_string())?;
     let mut canvas = pictures.canvas().map_err(|e| e.to_string())?;
     let grey = vec![0x80; (width * height * 4) as usize];
     canvas

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SETTINGS: Settings = Settings {
-    width: 64,
-    height: 64,
-    hz: 60,
+    shape: Shape {
+        width: 64,
+        height: 64,
+        hz: 60,
+    },
     threads: 1,
     kbps: 1000,
 };
@@ -51,7 +53,7 @@ impl Rig {
     }
 
     fn submit(&self) {
-        let pictures = Pictures::new(64, 64, 60).unwrap();
+        let pictures = Pictures::new((64, 64), 100, 60).unwrap();
         let mut canvas = pictures.canvas().unwrap();
         canvas.draw(&[0x40; 64 * 64 * 4], 256, Order::Bgrx).unwrap();
         let commit = self.ledger.committed();

@@ -5,13 +5,17 @@ use crate::clock::mono_us;
 use crate::link::outbox::Flushed;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::input::Packet;
-use nearlight_protocol::worker::{Attach, FromWorker, Ready, ToWorker};
+use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, Mode, PostAction};
 use std::os::fd::OwnedFd;
 
 /// What a viewer's path may carry, kbit/s; the agent knows better, but must not break an encoder.
 const KBPS: std::ops::RangeInclusive<u32> = 100..=200_000;
+
+fn within(kbps: u32) -> u32 {
+    kbps.clamp(*KBPS.start(), *KBPS.end())
+}
 
 impl Session {
     /// The listener is readable.
@@ -143,12 +147,8 @@ impl Session {
                 Err(error) => tracing::warn!(%error, "the agent let a bad input packet through"),
             },
             ToWorker::KeyFrame => self.feed.key_frame(),
-            ToWorker::Target(target) => {
-                self.feed
-                    .set_kbps(target.kbps.clamp(*KBPS.start(), *KBPS.end()));
-            }
-            // The display keeps its size for now.
-            ToWorker::Display(_) => {}
+            ToWorker::Target(target) => self.aim(target),
+            ToWorker::Display(mode) => self.desktop.want_display(mode),
             ToWorker::Hold { until_us } => self.feed.hold(until_us),
             ToWorker::Shutdown => self.end(),
         }
@@ -157,13 +157,30 @@ impl Session {
     fn attach(&mut self, attach: &Attach) {
         tracing::info!(?attach, "viewer attached");
         self.desktop.forget_player();
-        let kbps = attach.target.kbps.clamp(*KBPS.start(), *KBPS.end());
+        // Before the encoder starts, so that it starts once.
+        if let Some(mode) = attach.display {
+            self.desktop.want_display(mode);
+            let displayed = self.desktop.on_display_due(mono_us());
+            self.changed(displayed);
+        }
+        self.aim(attach.target);
+        let kbps = within(attach.target.kbps);
         if let Err(error) = self.feed.attach(attach.codec, kbps) {
             return self.fail(EndReason::EncoderFailed, error.to_string());
         }
         self.desktop.notices_attached(true);
         self.sound.set_active(true);
         self.desktop.watch();
+    }
+
+    /// What the path carries. Refreshing by intra blocks is no use to the viewers there are: a
+    /// WebRTC receiver hands only frames with all their references to its decoder, so after a loss
+    /// that nothing repaired it waits for a key frame however many intra blocks come before.
+    fn aim(&mut self, target: Target) {
+        self.feed.set_kbps(within(target.kbps));
+        let (percent, fps_max) = (target.scale_percent, target.fps_max);
+        let aimed = self.desktop.set_target(percent, fps_max, mono_us());
+        self.changed(aimed);
     }
 
     /// Nobody watches any more, for whatever reason.

@@ -5,6 +5,7 @@ use crate::cli::Options;
 use crate::clock::mono_us;
 use crate::desktop::{Desktop, DesktopError, DisplaySize, Parts};
 use crate::encode::ladder::Settings;
+use crate::encode::picture::Shape;
 use crate::encode::probe;
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
@@ -133,9 +134,11 @@ fn feed(options: &Options, ledger: &Ledger, outbox: &Outbox) -> (Feed, Channel<F
     };
     let (width, height) = options.display();
     let settings = Settings {
-        width,
-        height,
-        hz: options.hz,
+        shape: Shape {
+            width,
+            height,
+            hz: options.hz,
+        },
         threads: options.threads,
         kbps: options.kbps,
     };

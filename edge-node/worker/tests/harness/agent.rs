@@ -1,6 +1,7 @@
 //! The agent's end of the worker socket.
 
 use super::PATIENCE;
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::input::{Event, Packet};
 use nearlight_protocol::notice::Notice;
 use nearlight_protocol::worker::{
@@ -82,10 +83,14 @@ impl Agent {
     }
 
     pub fn attach(&mut self, codec: VideoCodec) {
+        self.attach_with(codec, None);
+    }
+
+    pub fn attach_with(&mut self, codec: VideoCodec, display: Option<DisplayMode>) {
         self.send(&ToWorker::Attach(Attach {
             codec,
             target: Target::full(4000),
-            display: None,
+            display,
         }));
     }
 

@@ -18,6 +18,7 @@ use wayland_client::protocol::wl_data_device_manager::WlDataDeviceManager;
 use wayland_client::protocol::wl_data_offer::WlDataOffer;
 use wayland_client::protocol::wl_data_source::{self, WlDataSource};
 use wayland_client::protocol::wl_keyboard::{self, WlKeyboard};
+use wayland_client::protocol::wl_output::{self, WlOutput};
 use wayland_client::protocol::wl_pointer::{self, WlPointer};
 use wayland_client::protocol::wl_region::WlRegion;
 use wayland_client::protocol::wl_registry::WlRegistry;
@@ -48,6 +49,8 @@ use wayland_protocols::xdg::shell::client::xdg_wm_base::{self, XdgWmBase};
 #[derive(Default)]
 pub struct Heard {
     pub configured: Option<(i32, i32)>,
+    /// Width, height and millihertz of each mode that the output announced as its own.
+    pub modes: Vec<(i32, i32, i32)>,
     pub frames_done: u32,
     pub keys: Vec<(u32, bool)>,
     pub keymaps: Vec<String>,
@@ -90,6 +93,7 @@ impl App {
         let (globals, queue) = registry_queue_init::<Heard>(&connection).unwrap();
         let qh = queue.handle();
         let seat: WlSeat = globals.bind(&qh, 7..=8, ()).unwrap();
+        let _: WlOutput = globals.bind(&qh, 2..=4, ()).unwrap();
         Self {
             compositor: globals.bind(&qh, 4..=5, ()).unwrap(),
             shm: globals.bind(&qh, 1..=1, ()).unwrap(),
@@ -293,6 +297,11 @@ hear!(XdgSurface, _heard, xdg, event => {
 hear!(XdgToplevel, heard, _toplevel, event => {
     if let xdg_toplevel::Event::Configure { width, height, .. } = event {
         heard.configured = Some((width, height));
+    }
+});
+hear!(WlOutput, heard, _output, event => {
+    if let wl_output::Event::Mode { width, height, refresh, .. } = event {
+        heard.modes.push((width, height, refresh));
     }
 });
 hear!(WlKeyboard, heard, _keyboard, event => {
