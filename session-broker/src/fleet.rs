@@ -129,6 +129,7 @@ impl Fleet {
                 session: session.clone(),
                 cpu_milli: request.cpu_milli,
                 mem_mib: request.mem_mib,
+                kbps: request.kbps,
             });
             let rev = node.row.capacity.rev;
             node.recount();
@@ -221,15 +222,18 @@ impl FleetNode {
     /// What no claim holds, by the rule of the ledger's own recount.
     fn recount(&mut self) {
         let held = self.row.slots.values().filter_map(|s| s.held_by.as_ref());
-        let (cpu, mem) = held.fold((0_u32, 0_u32), |(cpu, mem), held| {
+        let (cpu, mem, kbps) = held.fold((0_u32, 0_u32, 0_u32), |(cpu, mem, kbps), held| {
             (
                 cpu.saturating_add(held.cpu_milli),
                 mem.saturating_add(held.mem_mib),
+                kbps.saturating_add(held.kbps),
             )
         });
+        let uplink = self.row.inventory.uplink_kbps;
         self.row.capacity = Capacity {
             cpu_milli_free: self.row.inventory.cpu_milli.saturating_sub(cpu),
             mem_mib_free: self.row.inventory.mem_mib.saturating_sub(mem),
+            uplink_kbps_free: uplink.map(|total| total.saturating_sub(kbps)),
             rev: self.row.capacity.rev + 1,
         };
     }
@@ -268,6 +272,8 @@ impl FleetNode {
             cpu_milli_total: inventory.cpu_milli,
             mem_mib_free: self.row.capacity.mem_mib_free,
             mem_mib_total: inventory.mem_mib,
+            uplink_kbps_free: self.row.capacity.uplink_kbps_free,
+            uplink_kbps_total: inventory.uplink_kbps,
             images: inventory.images.iter().cloned().collect(),
         }
     }

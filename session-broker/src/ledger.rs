@@ -173,6 +173,8 @@ pub struct HeldBy {
     pub cpu_milli: u32,
     /// Memory that it took, MiB.
     pub mem_mib: u32,
+    /// Uplink that is set aside for it, kbit/s.
+    pub kbps: u32,
 }
 
 /// What is left of a node.
@@ -182,6 +184,8 @@ pub struct Capacity {
     pub cpu_milli_free: u32,
     /// MiB.
     pub mem_mib_free: u32,
+    /// kbit/s of the uplink; `None` while nobody knows what it carries.
+    pub uplink_kbps_free: Option<u32>,
     /// Compared and swapped by each claim and release.
     pub rev: u64,
 }
@@ -408,6 +412,8 @@ pub struct Reserve {
     pub cpu_milli: u32,
     /// Memory, MiB.
     pub mem_mib: u32,
+    /// Uplink, kbit/s.
+    pub kbps: u32,
     /// The capacity's revision that the decision was made on.
     pub capacity_rev: u64,
     /// [`Order::Start`] with the signed grant.

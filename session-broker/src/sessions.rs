@@ -283,6 +283,7 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
     SessionRequest {
         cpu_milli: app.needs.cpu_milli,
         mem_mib: app.needs.mem_mib,
+        kbps: app.needs.kbps_min,
         gpu: app.needs.gpu,
         image: app.launch.image.clone(),
     }

@@ -35,6 +35,12 @@ impl Rejection {
     pub fn passes(&self) -> bool {
         self.reasons.keys().any(|reason| reason.passes())
     }
+
+    /// What the node lacks that comes closest to taking the session: the one that passed the most
+    /// checks. `None` without any node.
+    pub fn nearest(&self) -> Option<Reason> {
+        self.reasons.keys().next_back().copied()
+    }
 }
 
 /// Places `request`, or says why not. `chance(n)` returns a number below `n`.

@@ -10,7 +10,7 @@ pub enum Reason {
     GpuClass,
     /// No video encoder works on it.
     NoEncoder,
-    /// The session needs more CPU or memory than the node has in all.
+    /// The session needs more CPU, memory or uplink than the node has in all.
     TooSmall,
     /// Its control stream is down.
     Offline,
@@ -24,6 +24,8 @@ pub enum Reason {
     CpuTaken,
     /// Too much of its memory is claimed.
     MemoryTaken,
+    /// Too much of its uplink is claimed.
+    UplinkTaken,
 }
 
 impl Reason {
@@ -36,7 +38,8 @@ impl Reason {
             | Self::OutboxFull
             | Self::SlotsTaken
             | Self::CpuTaken
-            | Self::MemoryTaken => true,
+            | Self::MemoryTaken
+            | Self::UplinkTaken => true,
         }
     }
 
@@ -52,17 +55,21 @@ impl Reason {
             Self::SlotsTaken => "slots-taken",
             Self::CpuTaken => "cpu-taken",
             Self::MemoryTaken => "memory-taken",
+            Self::UplinkTaken => "uplink-taken",
         }
     }
 }
 
 /// Whether `node` can run `request` now.
 pub(crate) fn check(node: &NodeView, request: &SessionRequest) -> Result<(), Reason> {
+    let less = |uplink: Option<u32>| uplink.is_some_and(|kbps| kbps < request.kbps);
     let checks = [
         (node.gpu < request.gpu, Reason::GpuClass),
         (!node.encodes, Reason::NoEncoder),
         (
-            node.cpu_milli_total < request.cpu_milli || node.mem_mib_total < request.mem_mib,
+            node.cpu_milli_total < request.cpu_milli
+                || node.mem_mib_total < request.mem_mib
+                || less(node.uplink_kbps_total),
             Reason::TooSmall,
         ),
         (!node.attached, Reason::Offline),
@@ -71,6 +78,7 @@ pub(crate) fn check(node: &NodeView, request: &SessionRequest) -> Result<(), Rea
         (node.slots_free.is_empty(), Reason::SlotsTaken),
         (node.cpu_milli_free < request.cpu_milli, Reason::CpuTaken),
         (node.mem_mib_free < request.mem_mib, Reason::MemoryTaken),
+        (less(node.uplink_kbps_free), Reason::UplinkTaken),
     ];
     match checks.into_iter().find(|(fails, _)| *fails) {
         Some((_, reason)) => Err(reason),

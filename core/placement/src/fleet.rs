@@ -40,6 +40,10 @@ pub struct NodeView {
     pub mem_mib_free: u32,
     /// Memory that sessions may use in all.
     pub mem_mib_total: u32,
+    /// Uplink that no claim holds, kbit/s; `None` while nobody knows what it carries.
+    pub uplink_kbps_free: Option<u32>,
+    /// Uplink in all, kbit/s.
+    pub uplink_kbps_total: Option<u32>,
     /// Images that are present.
     pub images: BTreeSet<String>,
 }
@@ -51,6 +55,8 @@ pub struct SessionRequest {
     pub cpu_milli: u32,
     /// MiB.
     pub mem_mib: u32,
+    /// Uplink, kbit/s.
+    pub kbps: u32,
     /// GPU class, or better.
     pub gpu: GpuClass,
     /// The image it runs.

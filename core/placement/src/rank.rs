@@ -10,8 +10,8 @@ pub struct Why {
     pub pulls_image: bool,
     /// The node has a better GPU than the session needs, which another one may need.
     pub wastes_gpu: bool,
-    /// Load after the session is placed, thousandths: the larger of slots and CPU. The emptiest
-    /// node comes first, for sessions on one node share caches and memory bandwidth.
+    /// Load after the session is placed, thousandths: the largest of slots, CPU and uplink. The
+    /// emptiest node comes first, for sessions on one node share caches, memory bandwidth and line.
     pub load_milli: u32,
 }
 
@@ -21,11 +21,19 @@ pub(crate) fn why(node: &NodeView, request: &SessionRequest) -> Why {
     let taken = node.slots_total.saturating_sub(free).saturating_add(1);
     let cpu_free = node.cpu_milli_free.saturating_sub(request.cpu_milli);
     let cpu_taken = node.cpu_milli_total.saturating_sub(cpu_free);
+    let uplink_load = match (node.uplink_kbps_total, node.uplink_kbps_free) {
+        (Some(total), Some(free)) => {
+            let left = free.saturating_sub(request.kbps);
+            per_mille(total.saturating_sub(left), total)
+        }
+        (Some(_) | None, _) => 0,
+    };
     Why {
         pulls_image: !node.images.contains(&request.image),
         wastes_gpu: node.gpu > request.gpu && request.gpu == GpuClass::None,
         load_milli: per_mille(taken, node.slots_total)
-            .max(per_mille(cpu_taken, node.cpu_milli_total)),
+            .max(per_mille(cpu_taken, node.cpu_milli_total))
+            .max(uplink_load),
     }
 }
 

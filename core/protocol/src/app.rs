@@ -89,6 +89,9 @@ pub struct Needs {
     pub gpu: GpuClass,
     /// Display size and rate the app is started with.
     pub display: DisplayMode,
+    /// Uplink that is set aside for a session on its node, kbit/s: with less than this it is not
+    /// worth playing, so it is not started. What is left of the uplink, sessions share fairly.
+    pub kbps_min: u32,
     /// Whether the app may reach a network. Off unless an app declares it.
     pub network: bool,
 }
@@ -101,6 +104,7 @@ impl Default for Needs {
             tmp_mib: 256,
             gpu: GpuClass::None,
             display: DisplayMode::default(),
+            kbps_min: 4000,
             network: false,
         }
     }

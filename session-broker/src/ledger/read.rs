@@ -47,7 +47,7 @@ pub(super) async fn nodes(
     let only = only.map(NodeId::as_str);
     let rows = sqlx::query(
         "SELECT n.node_id, n.name, n.region, n.build, n.inventory,
-                c.cpu_milli_free, c.mem_mib_free, c.rev
+                c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev
          FROM node n JOIN node_capacity c ON c.node_id = n.node_id
          WHERE ? IS NULL OR n.node_id = ?
          ORDER BY n.node_id",
@@ -60,7 +60,7 @@ pub(super) async fn nodes(
     let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
     let slots = sqlx::query(
         "SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
-                c.cpu_milli, c.mem_mib
+                c.cpu_milli, c.mem_mib, c.kbps
          FROM slot s LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL
          WHERE ? IS NULL OR s.node_id = ?",
     )
@@ -79,6 +79,7 @@ pub(super) async fn nodes(
                 session: parse(session)?,
                 cpu_milli: unsigned(row.get("cpu_milli"))?,
                 mem_mib: unsigned(row.get("mem_mib"))?,
+                kbps: unsigned(row.get("kbps"))?,
             }),
             None => None,
         };
@@ -135,6 +136,7 @@ fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
 }
 
 fn node(row: &SqliteRow) -> Result<NodeRow, StoreError> {
+    let uplink: Option<i64> = row.get("uplink_kbps_free");
     Ok(NodeRow {
         id: parse(row.get("node_id"))?,
         name: row.get("name"),
@@ -145,6 +147,7 @@ fn node(row: &SqliteRow) -> Result<NodeRow, StoreError> {
         capacity: Capacity {
             cpu_milli_free: unsigned(row.get("cpu_milli_free"))?,
             mem_mib_free: unsigned(row.get("mem_mib_free"))?,
+            uplink_kbps_free: uplink.map(unsigned).transpose()?,
             rev: unsigned(row.get("rev"))?,
         },
     })

@@ -35,7 +35,7 @@ const READERS: u32 = 2;
 /// How long SQLite waits for a lock before it gives up. Only a second process can hold one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "ledger",
@@ -45,6 +45,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "watch links",
         include_str!("../../migrations/0002_watch_links.sql"),
+    ),
+    (
+        3,
+        "uplink",
+        include_str!("../../migrations/0003_uplink.sql"),
     ),
 ];
 

@@ -156,6 +156,7 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         claim,
         cpu_milli: 1000,
         mem_mib: 100,
+        kbps: 4000,
         capacity_rev: node.capacity.rev,
         order: Order::Stop {
             session: session.id.clone(),

@@ -20,8 +20,11 @@ const RECOUNT_CAPACITY: &str = "
         cpu_milli_free = CASE WHEN cpu_milli_total > held.cpu
             THEN cpu_milli_total - held.cpu ELSE 0 END,
         mem_mib_free = CASE WHEN mem_mib_total > held.mem
-            THEN mem_mib_total - held.mem ELSE 0 END
-    FROM (SELECT COALESCE(SUM(cpu_milli), 0) AS cpu, COALESCE(SUM(mem_mib), 0) AS mem
+            THEN mem_mib_total - held.mem ELSE 0 END,
+        uplink_kbps_free = CASE WHEN uplink_kbps_total IS NULL THEN NULL
+            WHEN uplink_kbps_total > held.kbps THEN uplink_kbps_total - held.kbps ELSE 0 END
+    FROM (SELECT COALESCE(SUM(cpu_milli), 0) AS cpu, COALESCE(SUM(mem_mib), 0) AS mem,
+              COALESCE(SUM(kbps), 0) AS kbps
           FROM claim WHERE node_id = ? AND released_ms IS NULL) AS held
     WHERE node_id = ?";
 
@@ -208,8 +211,9 @@ async fn try_reserve(tx: &mut SqliteConnection, r: &Reserve) -> Result<bool, Sto
         return Ok(false);
     }
     let claim = sqlx::query(
-        "INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, claimed_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO claim
+             (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, claimed_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(r.claim.slot.as_str())
     .bind(epoch)
@@ -217,21 +221,25 @@ async fn try_reserve(tx: &mut SqliteConnection, r: &Reserve) -> Result<bool, Sto
     .bind(r.session.as_str())
     .bind(i64::from(r.cpu_milli))
     .bind(i64::from(r.mem_mib))
+    .bind(i64::from(r.kbps))
     .bind(to_ms(r.at));
     if run(tx, claim).await? == 0 {
         return Ok(false);
     }
     let capacity = sqlx::query(
         "UPDATE node_capacity SET rev = rev + 1, cpu_milli_free = cpu_milli_free - ?,
-             mem_mib_free = mem_mib_free - ?
-         WHERE node_id = ? AND rev = ? AND cpu_milli_free >= ? AND mem_mib_free >= ?",
+             mem_mib_free = mem_mib_free - ?, uplink_kbps_free = uplink_kbps_free - ?
+         WHERE node_id = ? AND rev = ? AND cpu_milli_free >= ? AND mem_mib_free >= ?
+             AND (uplink_kbps_free IS NULL OR uplink_kbps_free >= ?)",
     )
     .bind(i64::from(r.cpu_milli))
     .bind(i64::from(r.mem_mib))
+    .bind(i64::from(r.kbps))
     .bind(r.claim.node.as_str())
     .bind(int(r.capacity_rev)?)
     .bind(i64::from(r.cpu_milli))
-    .bind(i64::from(r.mem_mib));
+    .bind(i64::from(r.mem_mib))
+    .bind(i64::from(r.kbps));
     if run(tx, capacity).await? == 0 {
         return Ok(false);
     }
@@ -393,14 +401,17 @@ async fn save_node(
     run(tx, upsert).await?;
     let capacity = sqlx::query(
         "INSERT INTO node_capacity
-             (node_id, cpu_milli_total, mem_mib_total, cpu_milli_free, mem_mib_free, rev)
-         VALUES (?, ?, ?, 0, 0, 0)
+             (node_id, cpu_milli_total, mem_mib_total, uplink_kbps_total, cpu_milli_free,
+              mem_mib_free, rev)
+         VALUES (?, ?, ?, ?, 0, 0, 0)
          ON CONFLICT (node_id) DO UPDATE SET cpu_milli_total = excluded.cpu_milli_total,
-             mem_mib_total = excluded.mem_mib_total",
+             mem_mib_total = excluded.mem_mib_total,
+             uplink_kbps_total = excluded.uplink_kbps_total",
     )
     .bind(node.as_str())
     .bind(i64::from(inventory.cpu_milli))
-    .bind(i64::from(inventory.mem_mib));
+    .bind(i64::from(inventory.mem_mib))
+    .bind(inventory.uplink_kbps.map(i64::from));
     run(tx, capacity).await?;
     recount_capacity(tx, node).await?;
     let unlist = sqlx::query("UPDATE slot SET listed = 0 WHERE node_id = ?");

@@ -2,7 +2,7 @@
 
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
-use nearlight_protocol::api::{EndReason, Session, SessionState};
+use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
@@ -32,6 +32,8 @@ pub(super) struct Entry {
 pub(super) struct Place {
     pub(super) position: u32,
     pub(super) eta_s: Option<u32>,
+    /// What no node has for it, once one was looked for.
+    pub(super) waits_for: Option<WaitsFor>,
 }
 
 impl Entry {
@@ -40,6 +42,7 @@ impl Entry {
         let place = Place {
             position: 1,
             eta_s: None,
+            waits_for: None,
         };
         let view = watch::Sender::new(view(&row, &life, place, 0));
         Self {
@@ -95,7 +98,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Sess
         Phase::Queued => SessionState::Queued {
             position: place.position,
             eta_s: place.eta_s,
-            waits_for: None,
+            waits_for: place.waits_for,
         },
         Phase::Placing { .. } => SessionState::Placing,
         Phase::Starting { progress, .. } => SessionState::Starting {

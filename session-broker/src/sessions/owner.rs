@@ -221,7 +221,8 @@ impl Owner {
         turn.push(op, Then::Created(Box::new(New { entry, reply })));
         // Nobody waits before it: its claim can go into the same transaction.
         if self.queue.is_empty() {
-            self.place(&row, true, now, turn);
+            // What it lacks is told when it has its place in the queue.
+            let _ = self.place(&row, true, now, turn);
         }
     }
 

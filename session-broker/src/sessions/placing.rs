@@ -7,7 +7,8 @@ use super::request_of;
 use super::turn::{Then, Turn};
 use crate::ledger::{Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, Policy, decide};
+use nearlight_placement::{Decision, Policy, Reason, decide};
+use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::SessionId;
@@ -37,23 +38,24 @@ impl Owner {
                 continue;
             };
             let row = entry.row.clone();
-            if self.place(&row, false, now, turn) {
+            match self.place(&row, false, now, turn) {
                 // Its place is given up with the claim; until then it must not be tried again.
-                self.queue.remove(&id);
+                Ok(()) => self.queue.remove(&id),
+                Err(lack) => self.tell_lack(&id, lack, turn),
             }
         }
         let revision = self.fleet.snapshot().revision;
         self.placed_in_vain = Some((revision, self.queue.revision()));
     }
 
-    /// Claims a slot for a session in this turn. Returns whether there was one.
+    /// Claims a slot for a session in this turn, or says what it waits for.
     pub(super) fn place(
         &mut self,
         row: &SessionRow,
         with_create: bool,
         now: MonoTime,
         turn: &mut Turn,
-    ) -> bool {
+    ) -> Result<(), WaitsFor> {
         let request = request_of(&row.app);
         let mut chance = |n: usize| rand::random_range(0..n);
         let decision = decide(
@@ -70,16 +72,16 @@ impl Owner {
             Decision::Reject(rejection) => {
                 crate::metrics::place_rejected(&rejection);
                 tracing::debug!(session_id = %row.id, reasons = ?rejection.reasons, "not placed");
-                return false;
+                return Err(lack(rejection.nearest()));
             }
         };
         let Some(epoch) = self.fleet.next_epoch(&node, &slot) else {
             tracing::error!(slot_id = %slot, "the slot's epochs are used up");
-            return false;
+            return Err(WaitsFor::Slot);
         };
         let claim = Claim { node, slot, epoch };
         let Some(capacity_rev) = self.fleet.take(&row.id, &claim, &request, now) else {
-            return false;
+            return Err(WaitsFor::Slot);
         };
         let order = self.start_order(row, &claim, now);
         let reserve = Reserve {
@@ -88,6 +90,7 @@ impl Owner {
             claim: claim.clone(),
             cpu_milli: request.cpu_milli,
             mem_mib: request.mem_mib,
+            kbps: request.kbps,
             capacity_rev,
             order: order.clone(),
             phase: placing(self.times.limits(&row.app.time), &claim, now),
@@ -106,7 +109,16 @@ impl Owner {
             order: Box::new(outbox),
         };
         turn.push(Op::Reserve(Box::new(reserve)), then);
-        true
+        Ok(())
+    }
+
+    fn tell_lack(&mut self, id: &SessionId, lack: WaitsFor, turn: &mut Turn) {
+        if let Some(entry) = self.sessions.get_mut(id)
+            && entry.place.waits_for != Some(lack)
+        {
+            entry.place.waits_for = Some(lack);
+            turn.touched.insert(id.clone());
+        }
     }
 
     fn start_order(&self, row: &SessionRow, claim: &Claim, now: MonoTime) -> Order {
@@ -138,13 +150,15 @@ impl Owner {
         let typical = self.typical_ms();
         for (i, id) in self.queue.order().into_iter().enumerate() {
             let position = u32::try_from(i + 1).unwrap_or(u32::MAX);
+            let Some(entry) = self.sessions.get_mut(&id) else {
+                continue;
+            };
             let place = Place {
                 position,
                 eta_s: eta_s(position, &occupied, typical),
+                waits_for: entry.place.waits_for,
             };
-            if let Some(entry) = self.sessions.get_mut(&id)
-                && entry.place != place
-            {
+            if entry.place != place {
                 entry.place = place;
                 touched.insert(id);
             }
@@ -180,5 +194,24 @@ impl Owner {
         let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied()
+    }
+}
+
+/// What the node lacks that comes closest to taking a session.
+const fn lack(nearest: Option<Reason>) -> WaitsFor {
+    match nearest {
+        Some(Reason::SlotsTaken) => WaitsFor::Slot,
+        Some(Reason::CpuTaken) => WaitsFor::Cpu,
+        Some(Reason::MemoryTaken) => WaitsFor::Memory,
+        Some(Reason::UplinkTaken) => WaitsFor::Uplink,
+        Some(
+            Reason::GpuClass
+            | Reason::NoEncoder
+            | Reason::TooSmall
+            | Reason::Offline
+            | Reason::Draining
+            | Reason::OutboxFull,
+        )
+        | None => WaitsFor::Node,
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
     pub(crate) cpu_milli: u32,
+    pub(crate) uplink_kbps: Option<u32>,
 }
 
 /// Its control stream.
@@ -52,6 +53,7 @@ impl Node {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
             cpu_milli: 64_000,
+            uplink_kbps: None,
         }
     }
 
@@ -116,7 +118,7 @@ impl Node {
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
             images: Vec::new(),
-            uplink_kbps: None,
+            uplink_kbps: self.uplink_kbps,
         }
     }
 }

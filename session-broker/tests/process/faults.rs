@@ -82,12 +82,12 @@ async fn an_end_meets(fault: Fault) {
 
 #[tokio::test]
 async fn an_end_that_fails_changes_nothing() {
-    an_end_meets(Fault::Fails).await;
+    Box::pin(an_end_meets(Fault::Fails)).await;
 }
 
 #[tokio::test]
 async fn an_end_that_fails_but_is_applied_is_carried_out() {
-    an_end_meets(Fault::FailsButApplied).await;
+    Box::pin(an_end_meets(Fault::FailsButApplied)).await;
 }
 
 /// The claim is made with the create, and meets `fault`.
@@ -111,12 +111,12 @@ async fn a_claim_meets(fault: Fault) {
 
 #[tokio::test]
 async fn i3_a_claim_that_fails_is_made_by_asking_again() {
-    a_claim_meets(Fault::Fails).await;
+    Box::pin(a_claim_meets(Fault::Fails)).await;
 }
 
 #[tokio::test]
 async fn i3_a_claim_that_fails_but_is_applied_is_carried_out_once() {
-    a_claim_meets(Fault::FailsButApplied).await;
+    Box::pin(a_claim_meets(Fault::FailsButApplied)).await;
 }
 
 #[tokio::test]

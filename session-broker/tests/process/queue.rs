@@ -82,3 +82,63 @@ async fn a_draining_node_gets_nothing_new() {
     .await;
     assert_eq!(guest.create("demo").await.at("/state/phase"), "queued");
 }
+
+#[tokio::test]
+async fn a_session_that_the_uplink_does_not_carry_waits_for_it() {
+    let rig = Rig::start().await;
+    let mut node = rig.node(4);
+    // Room for two of the 8 Mbit/s that the app `wide` wants at least, and some.
+    node.uplink_kbps = Some(20_000);
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    rig.online(&node).await;
+    let listed = rig.admin().get("/v1/nodes").await;
+    assert_eq!(listed.at("/nodes/0/uplink_kbps"), "20000");
+    let (one, two) = (rig.guest().await, rig.guest().await);
+    let first = id(&one.create("wide").await);
+    let started = edge.start_next().await;
+    one.create("wide").await;
+    edge.start_next().await;
+    let third = id(&two.create("wide").await);
+    let path = format!("/v1/sessions/{third}");
+    crate::rig::eventually("the reason to be told", || async {
+        two.get(&path).await.at("/state")
+            == r#"{"eta_s":null,"phase":"queued","position":1,"waits_for":"uplink"}"#
+    })
+    .await;
+    let metrics = rig.nobody().get("/metrics").await.body;
+    let counted = r#"broker_place_rejected_nodes_total{reason="uplink-taken"}"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    // What wants less is not held up by it.
+    two.create("demo").await;
+    let modest = edge.start_next().await;
+    assert_eq!(modest.start.app.id.to_string(), "demo");
+
+    one.delete(&format!("/v1/sessions/{first}")).await;
+    edge.stop_next(&started).await;
+    assert_eq!(edge.start_next().await.start.session.to_string(), third);
+}
+
+#[tokio::test]
+async fn an_uplink_that_turns_out_narrower_ends_nothing_and_takes_nothing_new() {
+    let rig = Rig::start().await;
+    let mut node = rig.node(4);
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    rig.online(&node).await;
+    let guest = rig.guest().await;
+    let running = id(&guest.create("wide").await);
+    edge.start_next().await;
+    node.uplink_kbps = Some(9_000);
+    let inventory = nearlight_protocol::control::FromEdge::Inventory(node.inventory());
+    edge.send(inventory).await;
+    crate::rig::eventually("the uplink to be known", || async {
+        guest.get("/v1/nodes").await.at("/nodes/0/uplink_kbps") == "9000"
+    })
+    .await;
+    let waiting = guest.create("wide").await;
+    assert_eq!(waiting.at("/state/phase"), "queued");
+    let running = guest.get(&format!("/v1/sessions/{running}")).await;
+    assert_eq!(running.at("/state/phase"), "ready");
+    // Nor does a restart forget what is set aside.
+    let row = rig.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    assert_eq!(row.capacity.uplink_kbps_free, Some(1_000));
+}

@@ -13,10 +13,11 @@ use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 /// The apps of the tests, and their times.
-const APPS: [(&str, &str); 3] = [
+const APPS: [(&str, &str); 4] = [
     ("demo", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
     ("hasty", "{ idle_s = 1, max_s = 3600, grace_s = 1 }"),
     ("brief", "{ idle_s = 600, max_s = 1, grace_s = 120 }"),
+    ("wide", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
 ];
 
 /// A broker in this process.
@@ -50,13 +51,12 @@ impl Rig {
         let config = Config::try_from(parsed).unwrap();
         let shutdown = Shutdown::new();
         let kept: OnceLock<(FaultyLedger, Arc<dyn Ledger>)> = OnceLock::new();
-        let broker = Broker::start_with(config, &shutdown, |ledger| {
+        let starting = Broker::start_with(config, &shutdown, |ledger| {
             let faults = FaultyLedger::new(ledger.clone());
             kept.set((faults.clone(), ledger)).unwrap();
             Arc::new(faults)
-        })
-        .await
-        .unwrap();
+        });
+        let broker = Box::pin(starting).await.unwrap();
         let (faults, ledger) = kept.into_inner().unwrap();
         Self {
             dir,
@@ -126,6 +126,7 @@ pub(crate) fn parsed(dir: &Path) -> Parsed {
     let apps = dir.join("apps");
     std::fs::create_dir_all(&apps).unwrap();
     for (name, time) in APPS {
+        let kbps_min = if name == "wide" { 8000 } else { 1000 };
         let text = format!(
             r#"
                 id = "{name}"
@@ -134,6 +135,7 @@ pub(crate) fn parsed(dir: &Path) -> Parsed {
                 picture = "/apps/{name}.webp"
                 shelf = "tool"
                 launch = {{ image = "demo:1", command = ["/demo"] }}
+                needs = {{ kbps_min = {kbps_min} }}
                 time = {time}
             "#
         );

@@ -279,7 +279,11 @@ async fn forged_links_lead_nowhere_and_a_link_only_to_its_own_viewers() {
 
 #[tokio::test]
 async fn links_are_bounded_for_each_session() {
-    let rig = Rig::start_with(|config| config.limits.creates_burst = 2000).await;
+    let rig = Rig::start_with(|config| {
+        config.limits.creates_burst = 2000;
+        config.limits.requests_burst = 5000;
+    })
+    .await;
     let mut edge = rig.edge(1).await;
     let (owner, session, _) = playing(&rig, &mut edge).await;
     let mut held = Vec::new();

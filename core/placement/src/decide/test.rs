@@ -19,6 +19,8 @@ fn node(n: u64) -> NodeView {
         cpu_milli_total: 4000,
         mem_mib_free: 4096,
         mem_mib_total: 4096,
+        uplink_kbps_free: None,
+        uplink_kbps_total: None,
         images: ["doom".to_owned()].into(),
     }
 }
@@ -27,6 +29,7 @@ fn request() -> SessionRequest {
     SessionRequest {
         cpu_milli: 1000,
         mem_mib: 512,
+        kbps: 4000,
         gpu: GpuClass::None,
         image: "doom".to_owned(),
     }
@@ -48,7 +51,7 @@ fn check_place(nodes: Vec<NodeView>, expected: u64) {
 #[test]
 fn each_reason_rules_out_and_is_counted() {
     type Spoil = fn(&mut NodeView);
-    let cases: [(Reason, Spoil); 9] = [
+    let cases: [(Reason, Spoil); 11] = [
         (Reason::NoEncoder, |n| n.encodes = false),
         (Reason::TooSmall, |n| n.mem_mib_total = 100),
         (Reason::TooSmall, |n| n.cpu_milli_total = 500),
@@ -58,6 +61,8 @@ fn each_reason_rules_out_and_is_counted() {
         (Reason::SlotsTaken, |n| n.slots_free.clear()),
         (Reason::CpuTaken, |n| n.cpu_milli_free = 999),
         (Reason::MemoryTaken, |n| n.mem_mib_free = 511),
+        (Reason::TooSmall, |n| n.uplink_kbps_total = Some(3999)),
+        (Reason::UplinkTaken, |n| n.uplink_kbps_free = Some(3999)),
     ];
     for (reason, spoil) in cases {
         let mut nodes = vec![node(1), node(2)];
@@ -108,6 +113,36 @@ fn the_emptiest_node_comes_first() {
     let mut busy = node(1);
     busy.cpu_milli_free = 1500;
     check_place(vec![busy, node(2)], 2);
+}
+
+#[test]
+fn an_uplink_that_nobody_knows_rules_nothing_out_and_a_wide_one_comes_first() {
+    let mut narrow = node(1);
+    (narrow.uplink_kbps_total, narrow.uplink_kbps_free) = (Some(8000), Some(8000));
+    let mut wide = node(2);
+    (wide.uplink_kbps_total, wide.uplink_kbps_free) = (Some(80_000), Some(80_000));
+    // One session of two slots is half; the same session is half of 8 Mbit/s, too.
+    narrow.slots_total = 8;
+    wide.slots_total = 8;
+    check_place(vec![narrow.clone(), node(3)], 3);
+    narrow.slots_free = vec![narrow.slots_free[0].clone(); 8];
+    wide.slots_free = vec![wide.slots_free[0].clone(); 8];
+    check_place(vec![narrow, wide], 2);
+}
+
+#[test]
+fn a_rejection_names_what_the_best_node_lacks() {
+    let mut busy = node(1);
+    busy.uplink_kbps_free = Some(0);
+    let mut away = node(2);
+    away.attached = false;
+    let nodes = fleet(vec![away, busy]);
+    let Decision::Reject(rejection) = decide(&nodes, &request(), &Policy::default(), &mut |_| 0)
+    else {
+        panic!("placed");
+    };
+    assert_eq!(rejection.nearest(), Some(Reason::UplinkTaken));
+    assert_eq!(Rejection::default().nearest(), None);
 }
 
 #[test]
