@@ -34,6 +34,8 @@ pub struct Config {
     pub rtc_stun: Vec<SocketAddr>,
     /// Bit rate of a new attachment, kbit/s.
     pub kbps_start: u32,
+    /// What the line carries for sessions, kbit/s, if the operator knows.
+    pub uplink_kbps: Option<u32>,
     /// Sessions at a time.
     pub slots: usize,
     /// CPU that sessions may use.
@@ -141,6 +143,7 @@ mod parsed {
         pub(super) advertise_port: u16,
         pub(super) stun: Vec<SocketAddr>,
         pub(super) kbps_start: u32,
+        pub(super) uplink_mbit: u32,
     }
 
     #[derive(Debug, Deserialize)]
@@ -220,6 +223,7 @@ impl Config {
             rtc_advertise_port: Some(file.rtc.advertise_port).filter(|port| *port != 0),
             rtc_stun: file.rtc.stun,
             kbps_start: file.rtc.kbps_start,
+            uplink_kbps: Some(file.rtc.uplink_mbit.saturating_mul(1000)).filter(|kbps| *kbps != 0),
             slots: derive(file.slots.count, (host.cores / 2).max(2)) as usize,
             cpu_milli: derive(file.slots.cpu_milli, host.cores.saturating_mul(1000)),
             mem_mib: derive(
@@ -260,6 +264,13 @@ impl Config {
             100,
             100_000,
             "100 to 100000",
+        )?;
+        range(
+            "rtc.uplink_mbit",
+            u64::from(self.uplink_kbps.unwrap_or(0)) / 1000,
+            0,
+            100_000,
+            "0 to 100000",
         )?;
         range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
         range(

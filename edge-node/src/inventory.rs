@@ -17,6 +17,8 @@ pub(crate) struct Inventory {
     gpu_models: Vec<String>,
     encoders: Vec<String>,
     runtime: &'static str,
+    /// What the line carries, kbit/s.
+    pub(crate) uplink_kbps: Option<u32>,
     /// Images that are here; looked at again now and then.
     pub(crate) images: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Inventory {
                 .map(|encoder| encoder.name.clone())
                 .collect(),
             runtime,
+            uplink_kbps: config.uplink_kbps,
             images: Vec::new(),
         }
     }
@@ -61,7 +64,7 @@ impl Inventory {
             encoders: self.encoders.clone(),
             runtime: self.runtime.to_owned(),
             images: self.images.clone(),
-            uplink_kbps: None,
+            uplink_kbps: self.uplink_kbps,
         }
     }
 }

@@ -51,6 +51,13 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn an_uplink_is_unknown_until_the_operator_says() {
+    assert_eq!(load("", &[]).unwrap().uplink_kbps, None);
+    let told = load("[rtc]\nuplink_mbit = 20\n", &[]).unwrap();
+    assert_eq!(told.uplink_kbps, Some(20_000));
+}
+
+#[test]
 fn two_data_directories_have_two_run_directories() {
     let one = default_run(std::path::Path::new("/a"), true);
     let two = default_run(std::path::Path::new("/b"), true);
@@ -61,6 +68,7 @@ fn two_data_directories_have_two_run_directories() {
 fn a_wrong_configuration_says_what_to_write() {
     check_refused("[slots]\ncount = 257\n", &[], "`slots.count` is 257");
     check_refused("[rtc]\nkbps_start = 5\n", &[], "100 to 100000");
+    check_refused("[rtc]\nuplink_mbit = 100001\n", &[], "`rtc.uplink_mbit`");
     check_refused("[broker]\naddress = \"here\"\n", &[], "HOST:PORT");
     check_refused("[admin]\nlisten = \"0.0.0.0:1\"\n", &[], "loopback");
     check_refused("[broker]\nadress = \"a:1\"\n", &[], "`broker.adress`");
