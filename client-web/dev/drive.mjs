@@ -19,7 +19,7 @@ const faults = [];
 page.on("pageerror", (error) => faults.push(error.message));
 page.on("console", (line) => /Content Security Policy|Uncaught/.test(line.text()) && faults.push(line.text()));
 const host = await edge(context, page, base);
-await context.route((url) => url.pathname === "/" || url.pathname.startsWith("/play/"), async (route) => {
+await context.route((url) => url.pathname === "/" || url.pathname.startsWith("/play/") || url.pathname.startsWith("/watch/"), async (route) => {
   const response = await route.fetch();
   await route.fulfill({ response, headers: { ...response.headers(), "content-security-policy": CSP, "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" } });
 });
@@ -153,6 +153,36 @@ await step("statistics, as JSON and as an overlay", async () => {
     const { stream, latency } = JSON.parse(document.getElementById("nearlight-stats").textContent);
     return stream.frames_decoded > 0 && stream.codec !== null && latency.frame_ms !== null && latency.input_to_picture_ms !== null && stream.audio_energy > 0;
   });
+});
+await step("a watch link: made, watched with no input and no identity, counted, revoked", async () => {
+  await page.keyboard.press("Control+Alt+KeyM");
+  await page.click('[data-action="share"]');
+  await page.click('[data-action="make-link"]');
+  await page.waitForSelector("[data-watch-link]");
+  const address = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(address, `${base}watch/live`);
+  const guest = await context.newPage();
+  const asked = [];
+  guest.on("request", (request) => request.url().includes("/v1/") && asked.push(new URL(request.url()).pathname));
+  await guest.goto(address);
+  await guest.waitForSelector('html[data-phase="watching"]');
+  await guest.mouse.click(640, 360);
+  await guest.keyboard.press("KeyW");
+  await guest.waitForFunction(() => JSON.parse(document.getElementById("nearlight-stats")?.textContent ?? "{}").stream?.frames_decoded > 30);
+  assert.deepEqual(asked.filter((path) => !path.startsWith("/v1/watch/live")), []);
+  const told = Object.keys(await host.seen()).filter((kind) => kind.startsWith("watcher") && kind !== "watcher ping");
+  assert.deepEqual(told, []);
+  await page.bringToFront();
+  await host.notice({ notice: "watchers", count: 2 });
+  await page.waitForFunction(() => document.querySelector('[data-action="share"] .badge')?.textContent === "2");
+  await page.click('[data-action="revoke-link"]');
+  await page.waitForSelector("[data-watch-link]", { state: "detached" });
+  await host.watcherNotice({ notice: "detached", reason: "link-revoked" });
+  await guest.waitForSelector('html[data-phase="ended"][data-reason="link-ended"]');
+  await guest.goto(`${base}watch/wrong`);
+  await guest.waitForSelector('html[data-phase="ended"][data-reason="not-found"]');
+  await guest.close();
+  await page.keyboard.press("Escape");
 });
 await step("a lost node: reconnecting, then playing again", async () => {
   const before = await page.getAttribute("html", "data-attachment");

@@ -14,8 +14,9 @@ export async function edge(context, client, base) {
     if (request.method() !== "POST") return route.fulfill({ status: request.method() === "PATCH" ? 204 : 200 });
     if (down) return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ name: "node-unreachable" }) });
     attachments += 1;
-    const sdp = await page.evaluate((offer) => globalThis.edge.answer(offer), request.postData());
     const { pathname } = new URL(request.url());
+    const watcher = pathname.startsWith("/v1/watch/");
+    const sdp = await page.evaluate(([offer, watches]) => globalThis.edge.answer(offer, watches), [request.postData(), watcher]);
     return route.fulfill({
       status: 201,
       headers: { "Content-Type": "application/sdp", Location: `${pathname}/att_${attachments}`, ETag: '"1"' },
@@ -29,6 +30,7 @@ export async function edge(context, client, base) {
   });
   return {
     notice: (notice) => page.evaluate((n) => globalThis.edge.notice(n), notice),
+    watcherNotice: (notice) => page.evaluate((n) => globalThis.edge.watcherNotice(n), notice),
     seen: () => page.evaluate(() => globalThis.edge.seen),
     /** Forgets what was seen, and answers it. */
     take: () => page.evaluate(() => { const seen = globalThis.edge.seen; globalThis.edge.seen = {}; return seen; }),
@@ -82,13 +84,14 @@ function installEdge() {
     view.setBigUint64(50, inputUs === 0n ? 0n : BigInt(now - 9000), true);
     motion.send(view.buffer);
   };
-  edge.answer = async (offer) => {
-    edge.peer?.close();
-    const peer = (edge.peer = new RTCPeerConnection({ encodedInsertableStreams: true }));
+  edge.answer = async (offer, watches) => {
+    if (!watches) edge.peer?.close();
+    const peer = new RTCPeerConnection({ encodedInsertableStreams: true });
+    if (!watches) edge.peer = peer;
     const motion = peer.createDataChannel("motion", { negotiated: true, id: 0, ordered: false, maxRetransmits: 0 });
     const control = peer.createDataChannel("control", { negotiated: true, id: 1 });
-    edge.channels = [motion, control];
-    for (const channel of edge.channels) {
+    edge[watches ? "watching" : "channels"] = [motion, control];
+    for (const channel of watches ? [] : edge.channels) {
       channel.binaryType = "arraybuffer";
       channel.onmessage = ({ data }) => {
         const view = new DataView(data);
@@ -113,6 +116,10 @@ function installEdge() {
         motion.send(pong.buffer);
       };
     }
+    if (watches) {
+      for (const channel of edge.watching) channel.onmessage = ({ data }) => count(`watcher ${KINDS[new DataView(data).getUint8(1)]}`);
+      motion.binaryType = control.binaryType = "arraybuffer";
+    }
     const stream = canvas.captureStream(60);
     const context = new AudioContext();
     const tone = context.createOscillator();
@@ -123,7 +130,7 @@ function installEdge() {
     for (const track of [...stream.getTracks(), ...sink.stream.getTracks()]) peer.addTrack(track, stream);
     for (const sender of peer.getSenders()) {
       const { readable, writable } = sender.createEncodedStreams();
-      const marks = new TransformStream({ transform: (frame, out) => (sender.track.kind === "video" && mark(frame, motion), out.enqueue(frame)) });
+      const marks = new TransformStream({ transform: (frame, out) => (sender.track.kind === "video" && !watches && mark(frame, motion), out.enqueue(frame)) });
       void readable.pipeThrough(marks).pipeTo(writable);
     }
     await peer.setLocalDescription(await peer.createAnswer());
@@ -166,6 +173,7 @@ function installEdge() {
     return peer.localDescription.sdp;
   };
   edge.notice = (notice) => edge.channels[1]?.send(JSON.stringify(notice));
+  edge.watcherNotice = (notice) => edge.watching[1].send(JSON.stringify(notice));
   edge.drop = () => edge.peer?.close();
   globalThis.edge = edge;
 }

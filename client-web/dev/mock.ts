@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { readFileSync, readdirSync } from "node:fs";
 import type { Plugin } from "vite";
-import type { App, Node, Problem, ProblemName, Session, SessionState } from "../src/wire/types.ts";
+import type { App, Node, Problem, ProblemName, Session, SessionState, WatchLink } from "../src/wire/types.ts";
 
 const DISPLAY = { width: 1280, height: 720, hz: 60 };
 const ended = (reason: Extract<SessionState, { phase: "ended" }>["reason"]): SessionState => ({ phase: "ended", reason, detail: "" });
@@ -63,10 +63,33 @@ function problem(response: ServerResponse, status: number, name: ProblemName): v
   json(response, status, body);
 }
 
+/** Watch links of every session: made, listed, revoked. */
+let links: WatchLink[] = [];
+
+function watchLinks(request: IncomingMessage, response: ServerResponse, link: string): void {
+  if (request.method === "GET") return json(response, 200, { links });
+  if (request.method === "DELETE") {
+    links = links.filter(({ id }) => id !== link);
+    return void response.writeHead(204).end();
+  }
+  const made = { id: `wat_${links.length + 1}`, created_unix_ms: Date.now(), expires_unix_ms: Date.now() + 4 * 3600e3 };
+  links = [...links, made];
+  json(response, 201, { id: made.id, url: "/watch/live", expires_unix_ms: made.expires_unix_ms });
+}
+
+/** The secret of a watch link is its scenario. */
+function watched(response: ServerResponse, token: string): void {
+  if (token === "revoked") return problem(response, 410, "link-ended");
+  if (token !== "live" && token !== "away") return problem(response, 404, "not-found");
+  json(response, 200, { title: "Freedoom", live: token === "live", expires_unix_ms: Date.now() + 3600e3 });
+}
+
 function answer(request: IncomingMessage, response: ServerResponse, next: () => void): void {
   const [path = ""] = (request.url ?? "").split("?");
   const [, id = "", rest = ""] = /^\/v1\/sessions\/([^/]+)(.*)$/.exec(path) ?? [];
   if (!path.startsWith("/v1/")) return next();
+  const [, token] = /^\/v1\/watch\/([^/]+)$/.exec(path) ?? [];
+  if (token) return watched(response, token);
   if (path === "/v1/whoami") return json(response, 200, { name: "guest", role: "guest" });
   if (path === "/v1/apps") return json(response, 200, { apps: apps() });
   if (path === "/v1/nodes") return json(response, 200, { nodes: NODES });
@@ -83,6 +106,7 @@ function answer(request: IncomingMessage, response: ServerResponse, next: () => 
     response.write(`event: session\ndata: ${JSON.stringify(known)}\n\n`);
     return;
   }
+  if (rest.startsWith("/watch-links")) return watchLinks(request, response, rest.split("/")[2] ?? "");
   if (rest === "/tickets") {
     if (id === "ses_elsewhere") return problem(response, 409, "attached-elsewhere");
     return json(response, 200, { ticket: "mock", expires_at: Date.now() + 60e3, whep_path: `/v1/sessions/${id}/whep` });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ceilingOf, codecsIn, displayLimits, hourlyWords, wishOf, type Choices } from "../src/stream/choices.ts";
-import { codecRank } from "../src/stream/sdp.ts";
+import { chooseCodecs } from "../src/stream/sdp.ts";
 
 const AUTO: Choices = { kbpsMax: null, heightMax: null, fpsMax: null, dataSaver: false };
 const SMALL = { width: 1280, height: 720, hz: 60 };
@@ -32,10 +32,13 @@ describe("codecs", () => {
   it("are offered where the browser has them", () => {
     expect(codecsIn(["video/VP8", "video/rtx", "video/H264", "video/AV1", "video/H264"])).toEqual(["H264", "AV1"]);
   });
-  it("stand first where the player prefers them, and repair stays behind", () => {
-    const offer = ["video/H264", "video/VP8", "video/VP9", "video/AV1", "video/flexfec-03", "video/rtx"].map((mimeType) => ({ mimeType }));
-    const order = (preferred: string | null) => [...offer].sort((a, b) => codecRank(a, preferred) - codecRank(b, preferred)).map(({ mimeType }) => mimeType.slice(6));
-    expect(order("AV1")).toEqual(["AV1", "H264", "VP8", "VP9", "flexfec-03", "rtx"]);
-    expect(order(null)).toEqual(["H264", "VP8", "VP9", "AV1", "flexfec-03", "rtx"]);
+  const offer = ["video/VP8", "video/rtx", "video/VP9", "video/AV1", "video/H264", "video/flexfec-03"].map((mimeType) => ({ mimeType }));
+  const names = (only: string | null) => chooseCodecs(offer, only).map(({ mimeType }) => mimeType.slice(6));
+  it("are all offered where none is wanted, what mends losses last", () => {
+    expect(names(null)).toEqual(["H264", "VP8", "VP9", "AV1", "rtx", "flexfec-03"]);
+  });
+  it("are offered alone where one is wanted, with what mends losses", () => {
+    expect(names("AV1")).toEqual(["AV1", "rtx", "flexfec-03"]);
+    expect(names("H265")).toEqual(names(null));
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Answered, LatencyLedger } from "../src/stream/latency.ts";
-import { askStereo, codecRank, fragment, partStreams } from "../src/stream/sdp.ts";
+import { askStereo, chooseCodecs, fragment, partStreams } from "../src/stream/sdp.ts";
 import { digest, type Sample } from "../src/stream/stats.ts";
 
 describe("session descriptions", () => {
@@ -32,7 +32,7 @@ describe("session descriptions", () => {
       { mimeType: "video/H264", sdpFmtpLine: "packetization-mode=1;profile-level-id=4d001f" },
       { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f" },
     ];
-    expect([...codecs].sort((a, b) => codecRank(a) - codecRank(b))).toEqual([...codecs].reverse());
+    expect(chooseCodecs(codecs, null)).toEqual([...codecs].reverse());
   });
 });
 

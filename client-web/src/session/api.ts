@@ -6,7 +6,9 @@
  * Owns: URLs, headers, deadlines, the guest identity. Does not know: what a refusal means for a
  * session (machine.ts) or for a person (words.ts).
  */
-import type { AppList, CreateSession, NodeList, Problem, ProblemName, Session, SessionList, Ticket, WhoAmI } from "../wire/types.ts";
+import type {
+  AppList, CreateSession, NewWatchLink, NodeList, Problem, ProblemName, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
+} from "../wire/types.ts";
 import { isRecord } from "../wire/json.ts";
 
 /** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. */
@@ -35,6 +37,8 @@ type Call = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly deadlineMs?: number;
   readonly keepalive?: boolean;
+  /** Sends no cookie, takes none, and makes nobody a guest. */
+  readonly anonymous?: boolean;
 };
 
 export class Api {
@@ -97,12 +101,46 @@ export class Api {
   }
 
   /** Posts the offer (draft-ietf-wish-whep). The ticket is spent by it. */
-  async offer(ticket: Ticket, sdp: string): Promise<Result<Accepted>> {
-    const result = await this.#call(ticket.whep_path, {
+  offer(ticket: Ticket, sdp: string): Promise<Result<Accepted>> {
+    return this.#offer(ticket.whep_path, sdp, { Authorization: `Bearer ${ticket.ticket}` });
+  }
+
+  /** Makes a link for others to watch on. Its address is told only now. */
+  createWatchLink(session: string, expiresS: number): Promise<Result<NewWatchLink>> {
+    return this.#json(watchLinks(session), { method: "POST", json: { expires_s: expiresS } });
+  }
+
+  watchLinks(session: string): Promise<Result<WatchLinkList>> {
+    return this.#json(watchLinks(session), {});
+  }
+
+  async revokeWatchLink(session: string, link: string): Promise<Result<null>> {
+    const result = await this.#call(`${watchLinks(session)}/${encodeURIComponent(link)}`, { method: "DELETE" });
+    return result.ok ? { ok: true, value: null } : result;
+  }
+
+  /** What a watch link shows. Asks for no identity. */
+  watched(token: string): Promise<Result<Watched>> {
+    return this.#json(`/v1/watch/${encodeURIComponent(token)}`, { anonymous: true });
+  }
+
+  /** Posts a watcher's offer. */
+  watch(token: string, sdp: string): Promise<Result<Accepted>> {
+    return this.#offer(`/v1/watch/${encodeURIComponent(token)}/whep`, sdp, null);
+  }
+
+  /** A watcher goes. Works while the page goes away. */
+  async leave(location: string): Promise<void> {
+    await this.#call(location, { method: "DELETE", keepalive: true, deadlineMs: 3_000, anonymous: true });
+  }
+
+  async #offer(path: string, sdp: string, right: Readonly<Record<string, string>> | null): Promise<Result<Accepted>> {
+    const result = await this.#call(path, {
       method: "POST",
       body: sdp,
-      headers: { "Content-Type": "application/sdp", Accept: "application/sdp", Authorization: `Bearer ${ticket.ticket}` },
+      headers: { "Content-Type": "application/sdp", Accept: "application/sdp", ...right },
       deadlineMs: OFFER_DEADLINE_MS,
+      anonymous: right === null,
     });
     if (!result.ok) return result;
     const location = result.value.headers.get("Location");
@@ -114,15 +152,16 @@ export class Api {
   }
 
   /** Sends trickled candidates. A refusal is no drama: the edge learns our address from our checks. */
-  async patch(location: string, ticket: string, etag: string | null, fragment: string): Promise<Result<null>> {
+  async patch(location: string, ticket: string | null, etag: string | null, fragment: string): Promise<Result<null>> {
     const result = await this.#call(location, {
       method: "PATCH",
       body: fragment,
       headers: {
         "Content-Type": "application/trickle-ice-sdpfrag",
-        Authorization: `Bearer ${ticket}`,
+        ...(ticket === null ? {} : { Authorization: `Bearer ${ticket}` }),
         ...(etag === null ? {} : { "If-Match": etag }),
       },
+      anonymous: ticket === null,
     });
     return result.ok ? { ok: true, value: null } : result;
   }
@@ -151,7 +190,8 @@ export class Api {
   /** One request; on `unauthenticated` it becomes a guest once and asks again. */
   async #call(path: string, call: Call): Promise<Result<Response>> {
     const first = await this.#once(path, call);
-    if (first.ok || first.refusal.name !== "unauthenticated" || call.headers?.["Authorization"]) return first;
+    const becomes = !call.anonymous && !call.headers?.["Authorization"];
+    if (first.ok || first.refusal.name !== "unauthenticated" || !becomes) return first;
     return (await this.#becomeGuest()) ? this.#once(path, call) : first;
   }
 
@@ -172,7 +212,7 @@ export class Api {
         method: call.method ?? "GET",
         headers,
         body: call.json === undefined ? (call.body ?? null) : JSON.stringify(call.json),
-        credentials: "same-origin",
+        credentials: call.anonymous ? "omit" : "same-origin",
         cache: "no-store",
         keepalive: call.keepalive ?? false,
         signal: deadline,
@@ -183,6 +223,8 @@ export class Api {
     }
   }
 }
+
+const watchLinks = (session: string): string => `/v1/sessions/${encodeURIComponent(session)}/watch-links`;
 
 function refuse(name: Refusal["name"], detail: string): { ok: false; refusal: Refusal } {
   return { ok: false, refusal: { name, detail, instance: "", retryAfterMs: null } };

@@ -82,7 +82,7 @@ export type AttachWish = {
   readonly session: string;
   /** Whether a person asked to end another attachment. */
   readonly takeOver: boolean;
-  /** The codec that the player prefers. */
+  /** The codec that the player wants, if a certain one. */
   readonly codec: string | null;
 };
 

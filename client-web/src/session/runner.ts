@@ -14,8 +14,10 @@ import { watchSession } from "./feed.ts";
 import { handle, START, type Effect, type Event, type State } from "./machine.ts";
 
 export type Listener = {
-  /** The codec that the player prefers, asked at each attach. */
+  /** The codec that the player wants, if a certain one; asked at each attach. */
   readonly codec: () => string | null;
+  /** The node cannot make that codec, and was asked for any other. */
+  readonly codecRefused: (codec: string) => void;
   readonly changed: () => void;
   readonly notice: (notice: Notice) => void;
   readonly mark: (mark: Mark) => void;
@@ -37,6 +39,7 @@ export class Runner {
   #snapshot: Session | null = null;
   #attempt: Attempt | null = null;
   #feed: AbortController | null = null;
+  #refusedCodec: string | null = null;
   #retry: number | undefined;
   #deadline: number | undefined;
 
@@ -158,9 +161,16 @@ export class Runner {
     this.#attempt?.close();
     clearTimeout(this.#deadline);
     this.#armDeadline();
-    this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec: this.#listener.codec() }, this.#held, {
+    const wanted = this.#listener.codec();
+    const codec = wanted === this.#refusedCodec ? null : wanted;
+    this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec }, this.#held, {
       progressed: (step) => this.dispatch({ name: "attach-progressed", step }),
-      refused: (refusal) => this.dispatch({ name: "attach-refused", refusal }),
+      refused: (refusal) => {
+        if (codec === null || refusal.name !== "invalid-offer") return this.dispatch({ name: "attach-refused", refusal });
+        this.#refusedCodec = codec;
+        this.#listener.codecRefused(codec);
+        this.#attach(takeOver);
+      },
       lost: () => this.dispatch({ name: "peer-lost", cause: "network" }),
       notice: (notice) => this.#noticed(notice),
       mark: this.#listener.mark,

@@ -9,7 +9,7 @@ import { CONTROL_CHANNEL, MOTION_CHANNEL } from "../wire/constants.ts";
 import { decodeMark, encodePacket, type InputEvent, type Mark } from "../wire/codec.ts";
 import { parseNotice } from "../wire/notice.ts";
 import type { Notice } from "../wire/types.ts";
-import { askStereo, codecRank, fragment, partStreams } from "./sdp.ts";
+import { askStereo, chooseCodecs, fragment, partStreams } from "./sdp.ts";
 
 export type LinkEvents = {
   readonly connected: () => void;
@@ -68,7 +68,7 @@ export class Link {
     this.#watchConnection(signal);
   }
 
-  /** The offer, with the codec that the player prefers first: sent at once, for an edge that is
+  /** The offer, of one codec if the player wants that one: sent at once, for an edge that is
    *  reachable needs no candidates of ours. */
   async offer(codec: string | null): Promise<string> {
     const video = this.peer.addTransceiver("video", { direction: "recvonly" });
@@ -208,7 +208,7 @@ export class Link {
 function preferCodecs(video: RTCRtpTransceiver, codec: string | null): void {
   const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs;
   if (!codecs || !("setCodecPreferences" in video)) return;
-  video.setCodecPreferences([...codecs].sort((a, b) => codecRank(a, codec) - codecRank(b, codec)));
+  video.setCodecPreferences(chooseCodecs(codecs, codec));
 }
 
 /** Asks for no buffer ahead of the decoder: a late frame is better dropped than waited for. */

@@ -50,16 +50,28 @@ export function fragment(
   return `${lines.filter((text) => text !== "").join("\r\n")}\r\n`;
 }
 
-/** How much we like a codec: smaller is better. What the player prefers, H.264 as the edge makes it,
- *  any H.264, VP8, the rest; repair formats (rtx, red, flexfec) keep their place behind. */
-export function codecRank(codec: { readonly mimeType: string; readonly sdpFmtpLine?: string }, preferred: string | null = null): number {
+type OfferedCodec = { readonly mimeType: string; readonly sdpFmtpLine?: string };
+
+/** The codecs to offer, best first. The node chooses among them, so a player who wants one codec
+ *  offers that one alone, with the formats that mend losses; one that the browser lacks counts as
+ *  no wish. */
+export function chooseCodecs<C extends OfferedCodec>(codecs: readonly C[], only: string | null): C[] {
+  const sorted = [...codecs].sort((a, b) => codecRank(a) - codecRank(b));
+  const wanted = sorted.filter((codec) => codec.mimeType.toLowerCase() === `video/${(only ?? "").toLowerCase()}`);
+  return wanted.length === 0 ? sorted : [...wanted, ...sorted.filter(isRepair)];
+}
+
+const isRepair = ({ mimeType }: OfferedCodec): boolean => /\/(rtx|red|ulpfec|flexfec-03)$/i.test(mimeType);
+
+/** How much we like a codec: smaller is better. H.264 as the edge makes it, any H.264, VP8, the
+ *  rest; formats that mend losses keep their place behind. */
+function codecRank(codec: OfferedCodec): number {
   const name = codec.mimeType.toLowerCase();
   const fmtp = codec.sdpFmtpLine?.toLowerCase() ?? "";
-  const liked = preferred !== null && name === `video/${preferred.toLowerCase()}` ? -10 : 0;
   if (name === "video/h264") {
-    if (!fmtp.includes("packetization-mode=1")) return liked + 2;
-    return liked + (fmtp.includes("profile-level-id=42e01f") ? 0 : 1);
+    if (!fmtp.includes("packetization-mode=1")) return 2;
+    return fmtp.includes("profile-level-id=42e01f") ? 0 : 1;
   }
-  if (name === "video/vp8") return liked + 3;
-  return /\/(rtx|red|ulpfec|flexfec-03)$/.test(name) ? 5 : liked + 4;
+  if (name === "video/vp8") return 3;
+  return isRepair(codec) ? 5 : 4;
 }

@@ -9,12 +9,15 @@ import { LobbyModel } from "./lobby-model.ts";
 import { Player } from "./player.tsx";
 import { path } from "./router.ts";
 import { Toasts } from "./toasts.tsx";
+import { Watch } from "./watch.tsx";
 
 export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly checks: KeptChecks };
 
 export function mountApp(root: HTMLElement, deps: Deps): void {
   const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks));
   const App = () => {
+    const watch = /^\/watch\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
+    if (watch) return <Watch key={watch} token={watch} api={deps.api} />;
     const session = /^\/play\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
     return (
       <>

@@ -5,19 +5,23 @@
 import { useEffect, useRef } from "preact/hooks";
 import { useSignal, type Signal } from "@preact/signals";
 import { canFullscreen } from "../input/fullscreen.ts";
-import { Icon, Mark, type IconName } from "./icons.tsx";
+import { DockButton } from "./dock-button.tsx";
+import { Icon, Mark } from "./icons.tsx";
 import type { PlayRoom } from "./play-room.ts";
 import { muted, statsShown, volume } from "./prefs.ts";
 import { navigate } from "./router.ts";
 import { toast } from "./toasts.tsx";
 
-type DockProps = { readonly room: PlayRoom; readonly title: string; readonly settings: Signal<boolean> };
+/** What is open at the side of the picture. */
+export type Drawer = "settings" | "share" | null;
+
+type DockProps = { readonly room: PlayRoom; readonly title: string; readonly drawer: Signal<Drawer> };
 
 /** How near to the top the pointer calls the dock, CSS pixels. */
 const NEAR_TOP_PX = 36;
 const LINGER_MS = 1_600;
 
-export function Dock({ room, title, settings }: DockProps) {
+export function Dock({ room, title, drawer }: DockProps) {
   const dock = useRef<HTMLElement>(null);
   const near = useSignal(true);
   const sure = useSignal(false);
@@ -52,7 +56,8 @@ export function Dock({ room, title, settings }: DockProps) {
   };
   const { phase } = room.phase.value;
   const playing = phase === "playing";
-  const shown = near.value || open || !playing || settings.value;
+  const shown = near.value || open || !playing || drawer.value !== null;
+  const toggle = (one: Drawer): void => void (drawer.value = drawer.value === one ? null : one);
   const copyLink = (): void => {
     navigator.clipboard.writeText(location.href).then(
       () => toast("Link copied. It opens this session in your other tabs of this browser."),
@@ -96,8 +101,18 @@ export function Dock({ room, title, settings }: DockProps) {
             <DockButton action="stats" icon="stats" label="Statistics" hint="Ctrl+Alt+S" pressed={statsShown.value} onClick={() => (statsShown.value = !statsShown.value)} />
           </>
         )}
+        {playing && (
+          <DockButton
+            action="share"
+            icon="eye"
+            label={room.watchers.value === 0 ? "Let others watch" : `Let others watch: ${room.watchers.value} watch now`}
+            pressed={drawer.value === "share"}
+            badge={room.watchers.value}
+            onClick={() => toggle("share")}
+          />
+        )}
         <DockButton action="copy-link" icon="link" label="Copy link" onClick={copyLink} />
-        <DockButton action="settings" icon="settings" label="Settings" pressed={settings.value} onClick={() => (settings.value = !settings.value)} />
+        <DockButton action="settings" icon="settings" label="Settings" pressed={drawer.value === "settings"} onClick={() => toggle("settings")} />
         {canFullscreen() && (
           <DockButton
             action="fullscreen"
@@ -122,30 +137,5 @@ export function Dock({ room, title, settings }: DockProps) {
         )}
       </nav>
     </>
-  );
-}
-
-type DockButtonProps = {
-  readonly action: string;
-  readonly icon: IconName;
-  readonly label: string;
-  readonly hint?: string;
-  readonly pressed?: boolean;
-  readonly onClick: () => void;
-};
-
-function DockButton({ action, icon, label, hint, pressed, onClick }: DockButtonProps) {
-  return (
-    <button
-      type="button"
-      class="dock-button"
-      data-action={action}
-      aria-label={label}
-      title={hint ? `${label} (${hint})` : label}
-      {...(pressed === undefined ? {} : { "aria-pressed": pressed })}
-      onClick={onClick}
-    >
-      <Icon name={icon} />
-    </button>
   );
 }

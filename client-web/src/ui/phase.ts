@@ -1,5 +1,6 @@
-/** A state of the machine as the one word that tests and styles see, with its reason. Pure. */
+/** A state of a machine as the one word that tests and styles see, with its reason. Pure. */
 import type { State } from "../session/machine.ts";
+import type { WatchState } from "../session/watch.ts";
 import { assertNever } from "../wire/never.ts";
 import type { Phase } from "./beacon.ts";
 
@@ -30,5 +31,20 @@ export function phaseOf(state: State, hadPicture: boolean): { readonly phase: Ph
       return { phase: "refused", reason: state.refusal.name };
     default:
       return assertNever(state);
+  }
+}
+
+/** The same for the page of a watch link. */
+export function watchPhase(state: WatchState, hadPicture: boolean): Phase {
+  switch (state.name) {
+    case "looking":
+    case "waiting":
+    case "attaching":
+    case "reconnecting":
+      return hadPicture ? "reconnecting" : "starting";
+    case "watching":
+      return "watching";
+    case "over":
+      return state.why === "refused" ? "refused" : "ended";
   }
 }

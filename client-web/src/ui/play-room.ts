@@ -59,6 +59,7 @@ export class PlayRoom {
   constructor(session: string, deps: Deps) {
     this.#runner = new Runner(session, deps.api, deps.held, {
       codec: () => codec.peek(),
+      codecRefused: () => toast("The node does not make that video format. It uses the best that it has."),
       changed: () => this.#changed(),
       notice: (notice) => this.#noticed(notice),
       mark: (mark) => this.#linked?.gauge.marked(mark),

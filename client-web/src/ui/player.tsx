@@ -4,12 +4,13 @@ import { useSignal } from "@preact/signals";
 import { ceilingOf } from "../stream/choices.ts";
 import type { Deps } from "./app.tsx";
 import { Curtain } from "./curtain.tsx";
-import { Dock } from "./dock.tsx";
+import { Dock, type Drawer } from "./dock.tsx";
 import { Hints } from "./hints.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
 import { PlayRoom } from "./play-room.ts";
 import { statsShown } from "./prefs.ts";
 import { Settings } from "./settings.tsx";
+import { Share } from "./share.tsx";
 import { StatsPanel } from "./stats-panel.tsx";
 
 type PlayerProps = { readonly session: string; readonly deps: Deps; readonly lobby: LobbyModel };
@@ -20,7 +21,7 @@ export function Player({ session, deps, lobby }: PlayerProps) {
   const video = useRef<HTMLVideoElement>(null);
   const frozen = useRef<HTMLCanvasElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
-  const settings = useSignal(false);
+  const drawer = useSignal<Drawer>(null);
   const room = useMemo(() => new PlayRoom(session, deps), [session, deps]);
   useEffect(() => {
     void lobby.loadPlaces();
@@ -70,8 +71,9 @@ export function Player({ session, deps, lobby }: PlayerProps) {
       <Curtain room={room} app={app} lobby={lobby} />
       {phase === "playing" && <Hints room={room} app={app} />}
       {statsShown.value && phase === "playing" && <StatsPanel measured={room.measured} />}
-      <Dock room={room} title={title} settings={settings} />
-      {settings.value && <Settings room={room} app={app} close={() => (settings.value = false)} />}
+      <Dock room={room} title={title} drawer={drawer} />
+      {drawer.value === "settings" && <Settings room={room} app={app} close={() => (drawer.value = null)} />}
+      {drawer.value === "share" && <Share room={room} api={deps.api} session={session} close={() => (drawer.value = null)} />}
     </div>
   );
 }

@@ -35,7 +35,10 @@ function Row({ session, model }: { readonly session: Session; readonly model: Lo
       {app && <Picture app={app} />}
       <div class="run-words">
         <h3>{session.title}</h3>
-        <p>{stateWords(session)}</p>
+        <p>
+          {stateWords(session)}
+          {session.watchers > 0 && ` · ${session.watchers} watch`}
+        </p>
       </div>
       <button type="button" class="button primary" data-action="resume" aria-label={`Resume ${session.title}`} onClick={resume}>
         <Icon name="play" />
