@@ -327,6 +327,9 @@ impl Agent {
                     self.reported(&session, SessionReport::Detached { attachment });
                 }
             }
+            Transport::Watchers { session, count } => {
+                self.reported(&session, SessionReport::Watchers { count });
+            }
             Transport::InputSeen { session } => {
                 self.reported(&session, SessionReport::InputSeen);
             }

@@ -65,13 +65,17 @@ pub(crate) fn start(
             session,
             worker,
             transport,
-        } => board.put(session, Totals { worker, transport }),
+        } => {
+            let (worker, transport) = (*worker, *transport);
+            board.put(session, Totals { worker, transport });
+        }
         Event::WorkerReady { .. }
         | Event::FirstFrame { .. }
         | Event::WorkerFailed { .. }
         | Event::WorkerGone { .. }
         | Event::Attached { .. }
         | Event::Detached { .. }
+        | Event::Watchers { .. }
         | Event::InputSeen { .. } => {
             if let Err(error) = inbox.try_send(Message::Transport(event)) {
                 tracing::error!(%error, "the agent does not keep up with its transport");

@@ -115,6 +115,11 @@ const DETACH_WORDS: Readonly<Record<DetachReason, { readonly title: string; read
     text: "It was revoked, or its time is up. Ask the player for a new one.",
     button: "Try again",
   },
+  "codec-changed": {
+    title: "The picture changed",
+    text: "The player's browser takes another kind of video than this page agreed to.",
+    button: "Connect again",
+  },
 };
 
 function Detached({ reason, room }: { readonly reason: DetachReason; readonly room: PlayRoom }) {

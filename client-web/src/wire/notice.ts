@@ -10,7 +10,7 @@ const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
   "image-missing", "runtime-failed", "desktop-violation", "worker-crashed", "encoder-failed", "idle-timeout",
   "time-limit", "detached-timeout", "node-lost", "node-drained", "internal",
 ]);
-const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error", "link-revoked"]);
+const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error", "link-revoked", "codec-changed"]);
 const LIMITS: ReadonlySet<string> = new Set<LimitedBy>(["nothing", "capacity", "loss", "uplink", "node", "player"]);
 const REPAIRS: ReadonlySet<string> = new Set<Repair>(["key-frame", "rtx", "flex-fec"]);
 

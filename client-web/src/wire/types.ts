@@ -490,5 +490,5 @@ export type LimitedBy = "nothing" | "capacity" | "loss" | "uplink" | "node" | "p
 
 export type Repair = "key-frame" | "rtx" | "flex-fec";
 
-export type DetachReason = "taken-over" | "node-restarting" | "protocol-error" | "link-revoked";
+export type DetachReason = "taken-over" | "node-restarting" | "protocol-error" | "link-revoked" | "codec-changed";
 

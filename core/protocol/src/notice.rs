@@ -174,6 +174,8 @@ pub enum DetachReason {
     ProtocolError,
     /// The watch link was revoked or has expired.
     LinkRevoked,
+    /// The stream goes on in a codec that was not agreed with this viewer: attach again.
+    CodecChanged,
 }
 
 /// Version byte of the binary marks.

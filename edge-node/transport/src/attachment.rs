@@ -9,6 +9,10 @@
 //! **Owns** the `rtc` peer connection, the path to the viewer, the packets that wait, and the state
 //! of the data channels. **Does not know** sessions, workers or routes: what concerns them comes out
 //! as [`Effect`]s.
+//!
+//! What passes depends on who is at the other end ([`Kind`]): only a player's input comes out, only
+//! a player gets notices and marks; a line check has no media, gets trains instead of marks, and is
+//! over after ten seconds.
 
 use crate::attachment::channels::Channels;
 use crate::attachment::input::Gate;
@@ -16,17 +20,21 @@ use crate::attachment::media::{AudioStream, VideoStream};
 use crate::attachment::outbox::{Frame, Outbox};
 use crate::attachment::peer::{Context, Peer};
 use crate::attachment::reports::Signals;
+use crate::attachment::trains::Trains;
 use crate::clock::Clock;
 use crate::counters::VideoDropReason;
 use crate::limits::{
-    CONNECT_DEADLINE, GOODBYE_DEADLINE, REMOTE_CANDIDATES_MAX, SILENCE_DEADLINE, STALE_AFTER,
+    CONNECT_DEADLINE, GOODBYE_DEADLINE, INPUTS_PER_SECOND, LINE_CHECK_DEADLINE, PINGS_PER_SECOND,
+    REMOTE_CANDIDATES_MAX, SILENCE_DEADLINE, STALE_AFTER,
 };
 use crate::net::socket::{Path, Received};
+use crate::picture::Picture;
 use crate::sdp::fragment;
 use crate::sdp::offer::{Credentials, Offer};
+use bytes::Bytes;
 use nearlight_protocol::id::AttachmentId;
 use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::{Video, VideoCodec};
+use nearlight_protocol::worker::VideoCodec;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
@@ -46,6 +54,18 @@ pub(crate) mod path;
 pub(crate) mod peer;
 mod pump;
 pub(crate) mod reports;
+pub(crate) mod trains;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Plays.
+    Player,
+    /// Sees and hears.
+    Watcher,
+    /// Checks its line.
+    LineCheck,
+}
 
 /// What an attachment asks of its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +105,7 @@ enum Phase {
 /// One viewer's connection.
 pub(crate) struct Attachment {
     id: AttachmentId,
+    kind: Kind,
     phase: Phase,
     ours: Credentials,
     theirs: Credentials,
@@ -95,8 +116,12 @@ pub(crate) struct Attachment {
     lite: bool,
     signals: Arc<Signals>,
     key_frames_seen: u64,
-    video: VideoStream,
+    video: Option<VideoStream>,
     audio: Option<AudioStream>,
+    /// `None` unless it is a line check, and until both channels are open.
+    trains: Option<Trains>,
+    /// When it is over in any case.
+    expires: Option<Instant>,
     awaits_key: bool,
     channels: Option<Channels>,
     gate: Gate,
@@ -120,13 +145,19 @@ impl Attachment {
     pub(crate) fn answer(
         context: &Context,
         id: AttachmentId,
+        kind: Kind,
         offer: &Offer,
         now: Instant,
     ) -> Result<(Self, String), Error> {
         let ours = peer::credentials();
         let peer = Peer::answer(context, offer, &ours, now)?;
+        let per_second = match kind {
+            Kind::Player => INPUTS_PER_SECOND,
+            Kind::Watcher | Kind::LineCheck => PINGS_PER_SECOND,
+        };
         let mut attachment = Self {
             id,
+            kind,
             phase: Phase::Connecting {
                 until: now + CONNECT_DEADLINE,
             },
@@ -139,13 +170,15 @@ impl Attachment {
             lite: context.lite,
             signals: peer.signals,
             key_frames_seen: 0,
-            video: VideoStream::new(offer, peer.video_ssrc),
-            audio: AudioStream::new(offer, peer.audio_ssrc),
+            video: (offer.video.as_ref()).map(|video| VideoStream::new(video, peer.video_ssrc)),
+            audio: (offer.audio.as_ref()).map(|audio| AudioStream::new(audio, peer.audio_ssrc)),
+            trains: None,
+            expires: (kind == Kind::LineCheck).then(|| now + LINE_CHECK_DEADLINE),
             awaits_key: true,
             channels: peer
                 .channels
                 .map(|(motion, control)| Channels::new(motion, control)),
-            gate: Gate::new(),
+            gate: Gate::new(per_second),
             outbox: Outbox::default(),
             path: None,
             path_heard: now,
@@ -173,8 +206,13 @@ impl Attachment {
         &self.theirs.ufrag
     }
 
-    pub(crate) fn codec(&self) -> VideoCodec {
-        self.video.codec()
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The codec that its viewer takes.
+    pub(crate) fn codec(&self) -> Option<VideoCodec> {
+        self.video.as_ref().map(VideoStream::codec)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -211,10 +249,15 @@ impl Attachment {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = match self.phase {
             Phase::Connecting { until } | Phase::Leaving { until } => until,
-            Phase::Connected => self.heard + SILENCE_DEADLINE,
+            Phase::Connected => {
+                let train = self.trains.as_ref().and_then(Trains::deadline);
+                let silent = self.heard + SILENCE_DEADLINE;
+                train.map_or(silent, |at| at.min(silent))
+            }
             Phase::Over => return None,
         };
-        Some(self.wake.map_or(own, |wake| wake.min(own)))
+        let others = [self.wake, self.expires];
+        Some(others.into_iter().flatten().fold(own, Instant::min))
     }
 
     /// Adds trickled candidates. In ICE-lite they have no use: the viewer's checks show where it is.
@@ -239,12 +282,16 @@ impl Attachment {
         self.wake = Some(now);
     }
 
-    /// Sends an access unit, unless there is a reason not to.
-    pub(crate) fn send_video(&mut self, now: Instant, unit: Video) -> Result<(), VideoDropReason> {
-        if !self.is_connected() || unit.codec != self.video.codec() {
+    /// Sends a picture, unless there is a reason not to.
+    pub(crate) fn send_video(
+        &mut self,
+        now: Instant,
+        picture: &Picture,
+    ) -> Result<(), VideoDropReason> {
+        if !self.is_connected() || self.codec() != Some(picture.codec) {
             return Err(VideoDropReason::NoAttachment);
         }
-        if self.awaits_key && !unit.key {
+        if self.awaits_key && !picture.key {
             // After a congestion drop the viewer has not asked: we do, once there is room.
             if !self.outbox.is_congested() {
                 self.effects.push(Effect::WantKeyFrame);
@@ -256,31 +303,26 @@ impl Attachment {
             return Err(VideoDropReason::Socket);
         }
         self.awaits_key = false;
-        let (packets, rtp_timestamp) = self.video.packets(unit.data, unit.commit_us);
-        for packet in packets {
-            self.write(now, RTCMessage::RtpPacket(String::new(), packet));
+        if let Some(video) = &mut self.video {
+            for packet in video.packets(picture) {
+                let message = RTCMessage::RtpPacket(String::new(), packet);
+                write(&mut self.connection, now, message);
+            }
         }
         self.queue_packets();
-        self.outbox.end_frame(Frame {
-            rtp_timestamp,
-            number: unit.frame,
-            commit_us: unit.commit_us,
-            captured_us: unit.captured_us,
-            encoded_us: unit.encoded_us,
-            input_us: unit.input_us,
-            input_host_us: unit.input_host_us,
-        });
+        self.outbox.end_frame(picture.frame);
         Ok(())
     }
 
     /// Sends an Opus packet; says whether it went.
-    pub(crate) fn send_audio(&mut self, now: Instant, pts_us: u64, opus: Vec<u8>) -> bool {
+    pub(crate) fn send_audio(&mut self, now: Instant, pts_us: u64, opus: Bytes) -> bool {
         let ready = self.is_connected() && !self.outbox.is_congested();
         let Some(audio) = self.audio.as_mut().filter(|_| ready) else {
             return false;
         };
         let packet = audio.packet(opus, pts_us);
-        self.write(now, RTCMessage::RtpPacket(String::new(), packet));
+        let message = RTCMessage::RtpPacket(String::new(), packet);
+        write(&mut self.connection, now, message);
         true
     }
 
@@ -310,13 +352,6 @@ impl Attachment {
         self.phase = Phase::Leaving { until };
     }
 
-    fn write(&mut self, now: Instant, message: RTCMessage) {
-        let message = TaggedRTCMessage { now, message };
-        if let Err(error) = self.connection.handle_write(message) {
-            tracing::trace!(%error, "a packet was not taken");
-        }
-    }
-
     /// Gives up the frames that wait; returns how many there were.
     pub(crate) fn lose_frames(&mut self) -> u64 {
         self.outbox.clear()
@@ -325,6 +360,12 @@ impl Attachment {
     /// What it asks of its session since the last call.
     pub(crate) fn take_effects(&mut self, into: &mut Vec<Effect>) {
         into.append(&mut self.effects);
+    }
+}
+
+fn write(connection: &mut RTCPeerConnection, now: Instant, message: RTCMessage) {
+    if let Err(error) = connection.handle_write(TaggedRTCMessage { now, message }) {
+        tracing::trace!(%error, "a packet was not taken");
     }
 }
 

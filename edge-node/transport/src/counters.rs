@@ -32,8 +32,32 @@ pub struct Counters {
     pub input_packets: u64,
     /// Messages on the data channels that were no input packet.
     pub input_rejected: u64,
+    /// Attachments of players that reached media.
+    pub attachments: u64,
+    /// What went to the watchers, which is in no other total.
+    #[serde(default)]
+    pub watchers: WatcherCounters,
+}
+
+/// Totals of a session's watchers, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatcherCounters {
     /// Attachments that reached media.
     pub attachments: u64,
+    /// Access units whose last packet the kernel took, one for each watcher.
+    pub video_sent: u64,
+    /// Access units that were not sent to a watcher, one for each.
+    pub video_dropped: u64,
+    /// Datagrams sent.
+    pub packets_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// RTP packets sent again.
+    pub retransmits: u64,
+    /// Key frames that they asked for (PLI and FIR).
+    pub plis: u64,
+    /// Messages that were no ping: a watcher has no input.
+    pub input_rejected: u64,
 }
 
 impl Counters {
@@ -41,6 +65,20 @@ impl Counters {
     pub(crate) fn drop_video(&mut self, reason: VideoDropReason, count: u64) {
         if count > 0 {
             *self.video_dropped.entry(reason).or_default() += count;
+        }
+    }
+
+    /// Totals that were kept for watchers, in their own terms.
+    pub(crate) fn as_watchers(&self) -> WatcherCounters {
+        WatcherCounters {
+            attachments: self.attachments,
+            video_sent: self.video_sent,
+            video_dropped: self.video_dropped_total(),
+            packets_sent: self.packets_sent,
+            bytes_sent: self.bytes_sent,
+            retransmits: self.retransmits,
+            plis: self.plis,
+            input_rejected: self.input_rejected,
         }
     }
 
@@ -54,7 +92,7 @@ impl Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VideoDropReason {
-    /// Nobody is attached, or the attachment's codec is another one.
+    /// Nobody plays, or the player's codec is another one.
     NoAttachment,
     /// Decoding cannot start here: the key frame has yet to come.
     AwaitingKey,

@@ -7,10 +7,6 @@ use nearlight_protocol::worker;
 /// Something that happened to a session. Delivered on the transport's thread: the receiver must
 /// not block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the large one comes once a second and is moved once"
-)]
 pub enum Event {
     /// The worker's sockets are bound: the app may start.
     WorkerReady {
@@ -38,19 +34,26 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
-    /// A viewer is connected: media flows.
+    /// A player is connected: media flows.
     Attached {
         /// The session.
         session: SessionId,
         /// The viewer.
         attachment: AttachmentId,
     },
-    /// A viewer that was connected is gone.
+    /// A player that was connected is gone.
     Detached {
         /// The session.
         session: SessionId,
         /// The viewer.
         attachment: AttachmentId,
+    },
+    /// So many watch now.
+    Watchers {
+        /// The session.
+        session: SessionId,
+        /// Viewers on watch links that are connected.
+        count: u32,
     },
     /// The player did something. At most once in ten seconds.
     InputSeen {
@@ -62,8 +65,8 @@ pub enum Event {
         /// The session.
         session: SessionId,
         /// The worker's, as it last said.
-        worker: worker::Counters,
+        worker: Box<worker::Counters>,
         /// The transport's.
-        transport: Counters,
+        transport: Box<Counters>,
     },
 }

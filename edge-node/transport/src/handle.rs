@@ -8,7 +8,7 @@ use crate::limits::COMMANDS_MAX;
 use crate::reactor::Reactor;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
-use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::id::{AttachmentId, SessionId, WatchLinkId};
 use nearlight_protocol::notice::Notice;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -42,6 +42,14 @@ pub(crate) enum Command {
         attachment: AttachmentId,
         reply: Reply,
     },
+    Probe {
+        sdp: String,
+        reply: Reply,
+    },
+    EndWatch {
+        session: SessionId,
+        link: WatchLinkId,
+    },
     Notify {
         session: SessionId,
         notice: Notice,
@@ -50,7 +58,24 @@ pub(crate) enum Command {
         session: SessionId,
         reason: EndReason,
     },
+    Census(Box<dyn FnOnce(Census) + Send>),
     Shutdown,
+}
+
+/// How much the loop keeps.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions.
+    pub sessions: usize,
+    /// Attachments, those that are leaving included.
+    pub viewers: usize,
+    /// Attachments that sessions refer to.
+    pub referred: usize,
+    /// ICE user names and addresses that route to attachments.
+    pub routes: usize,
+    /// Offers, workers and attachments that wait for something.
+    pub waiting: usize,
 }
 
 /// A clonable way to the transport's thread.
@@ -183,12 +208,30 @@ impl Handle {
         });
     }
 
-    /// Tells the attached browser something; nobody attached, nobody told.
+    /// Answers the offer of a line check. `reply` runs on the transport's thread, exactly once.
+    pub fn probe(&self, sdp: String, reply: impl FnOnce(WhepResult) + Send + 'static) {
+        let reply = Box::new(reply);
+        self.send(Command::Probe { sdp, reply });
+    }
+
+    /// Ends everybody who watches on a link, because it was revoked or has expired.
+    pub fn end_watch(&self, session: SessionId, link: WatchLinkId) {
+        self.send(Command::EndWatch { session, link });
+    }
+
+    /// Tells the player's browser something; nobody attached, nobody told.
     pub fn notify(&self, session: SessionId, notice: Notice) {
         self.send(Command::Notify { session, notice });
     }
 
-    /// Says `Ended` to the browser and `Shutdown` to the worker, and forgets the session.
+    /// Says how much the loop keeps, for tests that nothing is left behind. `reply` runs on the
+    /// transport's thread, unless it has ended.
+    #[doc(hidden)]
+    pub fn census(&self, reply: impl FnOnce(Census) + Send + 'static) {
+        self.send(Command::Census(Box::new(reply)));
+    }
+
+    /// Says `Ended` to the browsers and `Shutdown` to the worker, and forgets the session.
     pub fn end_session(&self, session: SessionId, reason: EndReason) {
         self.send(Command::EndSession { session, reason });
     }
@@ -235,11 +278,14 @@ pub(crate) fn refuse(command: Command) {
     match command {
         Command::Offer { reply, .. }
         | Command::Patch { reply, .. }
-        | Command::Delete { reply, .. } => reply(WhepResult::Refused {
+        | Command::Delete { reply, .. }
+        | Command::Probe { reply, .. } => reply(WhepResult::Refused {
             reason: WhepRefusal::NotFound,
             detail: "the node's transport has shut down; try again".to_owned(),
         }),
         Command::AddSession { .. }
+        | Command::Census(_)
+        | Command::EndWatch { .. }
         | Command::Notify { .. }
         | Command::EndSession { .. }
         | Command::Shutdown => {}

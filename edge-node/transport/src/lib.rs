@@ -12,14 +12,16 @@
 //! changing threads, and so does input the other way.
 //!
 //! **States.** A session is known from [`Handle::add_session`] to [`Handle::end_session`]; a viewer's
-//! connection (an attachment) lives as `attachment` has it, at most one to a session.
+//! connection (an attachment) lives as `attachment` has it: one player to a session, and watchers
+//! beside it that see the same encode.
 //!
 //! **Invariants.**
 //! - Nothing that is not authentic creates state: a datagram from a new address counts only if it is
 //!   a STUN request that names an attachment and proves its password.
 //! - Work per wake is bounded for every source, and every queue is bounded (`limits`).
-//! - A frame is sent, or counted as dropped with a reason, never silently lost:
+//! - A frame is sent to the player, or counted as dropped with a reason, never silently lost:
 //!   `video_in == video_sent + sum(video_dropped)` whenever nothing waits for the socket.
+//! - Watchers cost the player at most a key frame every two seconds.
 //! - A panic of third-party parsing code on a viewer's bytes ends that viewer's attachment, not the
 //!   thread: every call into it is caught.
 //!
@@ -40,6 +42,7 @@ mod handle;
 mod limits;
 mod meters;
 mod net;
+mod picture;
 mod reactor;
 mod routes;
 mod sdp;
@@ -47,7 +50,9 @@ mod session;
 mod worker_link;
 
 pub use config::{Config, StartError};
-pub use counters::{Counters, VideoDropReason};
+pub use counters::{Counters, VideoDropReason, WatcherCounters};
 pub use event::Event;
-pub use handle::{Handle, start, start_unsegmented};
+#[doc(hidden)]
+pub use handle::{Census, start_unsegmented};
+pub use handle::{Handle, start};
 pub use meters::describe_metrics;

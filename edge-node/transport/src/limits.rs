@@ -37,8 +37,19 @@ pub(crate) const CONTROL_OUTSTANDING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of marks that are under way; past it marks are skipped, for stale ones help nobody.
 pub(crate) const MARKS_OUTSTANDING_BYTES_MAX: usize = 16 * 1024;
 
+/// The same for a line check, whose trains are under way beside its pongs.
+pub(crate) const TRAINS_OUTSTANDING_BYTES_MAX: usize = 512 * 1024;
+
 /// From the answer to media.
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+/// A line check from its answer to its end.
+pub(crate) const LINE_CHECK_DEADLINE: Duration = Duration::from_secs(10);
+/// The start of a line check, when only pongs are sent.
+pub(crate) const LINE_CHECK_QUIET: Duration = Duration::from_secs(1);
+/// How long a train of a line check waits for the one before it to be acknowledged.
+pub(crate) const TRAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// Line checks at a time: each takes what its line carries for a second or two.
+pub(crate) const LINE_CHECKS_MAX: usize = 4;
 /// Silence after which another offer may replace the attachment without taking over.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(3);
 /// Silence after which the attachment is over. Chromium checks a stable path every 2.5 s.
@@ -53,17 +64,26 @@ pub(crate) const PATH_SILENT_AFTER: Duration = Duration::from_secs(2);
 pub(crate) const ADDRESSES_MAX: usize = 32;
 /// Candidates of a viewer that full ICE checks.
 pub(crate) const REMOTE_CANDIDATES_MAX: usize = 32;
-/// Attachments being closed at a time; the oldest is cut off beyond it.
+/// Attachments being closed at a time; the oldest of them is cut off beyond it.
 pub(crate) const LEAVING_MAX: usize = 256;
 
 /// Between two key frames that a viewer asks for.
 pub(crate) const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
+/// Between two key frames for watchers, who share the player's encode: one costs the player what a
+/// dozen frames do.
+pub(crate) const WATCHER_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two key frames that one watcher may ask for, after the one that it starts with.
+pub(crate) const WATCHER_WISH_INTERVAL: Duration = Duration::from_secs(10);
+/// Watchers of one session, those that are still connecting included.
+pub(crate) const WATCHERS_MAX: usize = 16;
 /// Malformed input within [`STRIKE_WINDOW`] that ends an attachment.
 pub(crate) const STRIKES_MAX: u32 = 3;
 /// See [`STRIKES_MAX`].
 pub(crate) const STRIKE_WINDOW: Duration = Duration::from_secs(1);
 /// Input packets per second taken from a viewer: an 8 kHz mouse. The rest is dropped and counted.
 pub(crate) const INPUTS_PER_SECOND: u32 = 8000;
+/// Pings per second taken from a viewer that may not play.
+pub(crate) const PINGS_PER_SECOND: u32 = 100;
 /// Between two [`crate::Event::InputSeen`].
 pub(crate) const INPUT_SEEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two [`crate::Event::Counters`].

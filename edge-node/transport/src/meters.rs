@@ -138,9 +138,14 @@ impl Meters {
             let of = |c: &Counters| c.video_dropped.get(reason).copied().unwrap_or(0);
             counter.increment(of(now) - of(before));
         }
+        let (watched, watched_before) = (&now.watchers, &before.watchers);
         self.packets
             .increment(now.packets_sent - before.packets_sent);
+        self.packets
+            .increment(watched.packets_sent - watched_before.packets_sent);
         self.bytes.increment(now.bytes_sent - before.bytes_sent);
+        self.bytes
+            .increment(watched.bytes_sent - watched_before.bytes_sent);
         self.retransmits
             .increment(now.retransmits - before.retransmits);
         self.nacks.increment(now.nacks - before.nacks);

@@ -7,13 +7,13 @@
 //! **Invariants.** No call here blocks but the wait. An attachment that was touched is settled before
 //! the turn ends, so what `rtc` wants to send never lies about.
 
-use crate::attachment::Effect;
 use crate::attachment::peer::Context;
+use crate::attachment::{Effect, Kind};
 use crate::clock::{Clock, span};
 use crate::config::{Config, StartError};
 use crate::counters::Counters;
 use crate::event::Event;
-use crate::handle::{Command, refuse};
+use crate::handle::{Census, Command, refuse};
 use crate::limits::{COMMANDS_PER_WAKE, COUNTERS_INTERVAL, DATAGRAM_BYTES_MAX, SHUTDOWN_DEADLINE};
 use crate::meters::Meters;
 use crate::net::candidates;
@@ -25,7 +25,7 @@ use crate::worker_link::WorkerLink;
 use mio::{Events, Poll, Token, Waker};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::notice::{DetachReason, Notice};
-use nearlight_protocol::worker::{Attach, FromWorker, Target, ToWorker};
+use nearlight_protocol::worker::{FromWorker, ToWorker};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::Receiver;
@@ -34,7 +34,10 @@ use std::time::{Duration, Instant};
 mod datagrams;
 mod offers;
 mod viewers;
+mod watchers;
 mod workers;
+
+use watchers::Watch;
 
 const WAKER: Token = Token(0);
 const FIRST_PORT: usize = 1;
@@ -45,10 +48,15 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// Names a session within the loop, and its worker's socket; never used twice.
 type SessionKey = usize;
 
+/// The key of no session: line checks belong to none.
+const NO_SESSION: SessionKey = WAKER.0;
+
 /// An attachment and the session it belongs to, which may have ended before it.
 struct Viewer {
     attachment: crate::attachment::Attachment,
     session: SessionKey,
+    /// `Some` for a watcher.
+    watch: Option<Watch>,
 }
 
 /// The loop's state.
@@ -258,12 +266,20 @@ impl Reactor {
                 role,
                 reply,
             } => self.offer(offers::Request {
-                session,
-                attachment,
+                what: offers::What::Attach {
+                    session,
+                    attachment,
+                    role,
+                },
                 sdp,
-                role,
                 reply,
             }),
+            Command::Probe { sdp, reply } => self.offer(offers::Request {
+                what: offers::What::LineCheck,
+                sdp,
+                reply,
+            }),
+            Command::EndWatch { session, link } => self.end_watch(&session, &link),
             Command::Patch {
                 session,
                 attachment,
@@ -277,7 +293,20 @@ impl Reactor {
             } => reply(self.delete(&session, &attachment)),
             Command::Notify { session, notice } => self.notify(&session, &notice),
             Command::EndSession { session, reason } => self.end_session(&session, reason),
+            Command::Census(reply) => reply(self.census()),
             Command::Shutdown => self.stop(),
+        }
+    }
+
+    fn census(&self) -> Census {
+        let sessions = self.sessions.values();
+        let referred = sessions.map(|s| s.watchers.len() + usize::from(s.current.is_some()));
+        Census {
+            sessions: self.sessions.len(),
+            viewers: self.viewers.len(),
+            referred: referred.sum(),
+            routes: self.routes.len(),
+            waiting: self.waiting_offers.len() + self.partings.len() + self.touched.len(),
         }
     }
 
@@ -324,28 +353,39 @@ impl Reactor {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
+        session.counters.watchers = session.watched.as_watchers();
         self.meters.add(&session.metered, &session.counters);
         session.metered = session.counters.clone();
         let event = Event::Counters {
             session: session.id.clone(),
-            worker: session.worker_counters.clone(),
-            transport: session.counters.clone(),
+            worker: Box::new(session.worker_counters.clone()),
+            transport: Box::new(session.counters.clone()),
         };
         (self.events)(event);
     }
 
     /// Carries out what a viewer asked of its session.
     fn apply(&mut self, key: AttachmentKey, session_key: SessionKey, effect: Effect, now: Instant) {
+        let Some(kind) = self
+            .viewers
+            .get(&key)
+            .map(|viewer| viewer.attachment.kind())
+        else {
+            return;
+        };
         match effect {
-            Effect::Connected => self.attached(key, session_key, now),
-            Effect::Detached => self.detached(key, session_key),
+            Effect::Connected => match kind {
+                Kind::Player => self.attached(key, session_key, now),
+                Kind::Watcher => self.watcher_connected(key, session_key, now),
+                Kind::LineCheck => {}
+            },
+            Effect::Detached => match kind {
+                Kind::Player => self.detached(key, session_key, now),
+                Kind::Watcher => self.watcher_gone(key, session_key, now),
+                Kind::LineCheck => {}
+            },
             Effect::Over => self.forget_viewer(key, session_key),
-            Effect::WantKeyFrame => {
-                let session = self.sessions.get_mut(&session_key);
-                if session.is_some_and(|session| session.want_key_frame(now)) {
-                    self.tell_worker(session_key, &ToWorker::KeyFrame);
-                }
-            }
+            Effect::WantKeyFrame => self.want_key_frame(key, session_key, now),
             Effect::Input { packet, activity } => {
                 let host_us = self.context.clock.micros(now);
                 self.tell_worker(session_key, &ToWorker::Input { host_us, packet });
@@ -358,10 +398,25 @@ impl Reactor {
                 }
             }
             Effect::FrameSent { frame, sent_us } => {
-                if let Some(took) = span(frame.encoded_us, sent_us) {
+                let took = span(frame.encoded_us, sent_us).filter(|_| kind == Kind::Player);
+                if let Some(took) = took {
                     self.meters.pace(took);
                 }
             }
+        }
+    }
+
+    fn want_key_frame(&mut self, key: AttachmentKey, session_key: SessionKey, now: Instant) {
+        let viewer = self.viewers.get_mut(&key);
+        let Some(session) = self.sessions.get_mut(&session_key) else {
+            return;
+        };
+        let ask = match viewer.and_then(|viewer| viewer.watch.as_mut()) {
+            None => session.want_key_frame(now),
+            Some(watch) => watch.may_wish(now) && session.watcher_wants_key_frame(now),
+        };
+        if ask {
+            self.tell_worker(session_key, &ToWorker::KeyFrame);
         }
     }
 
@@ -370,26 +425,28 @@ impl Reactor {
             return;
         };
         session.counters.attachments += 1;
-        session.expect_key_frame(now);
+        let watched = session.watchers_told > 0;
         let session = session.id.clone();
         let Some(viewer) = self.viewers.get(&key) else {
             return;
         };
         let attachment = viewer.attachment.id().clone();
-        let attach = Attach {
-            codec: viewer.attachment.codec(),
-            target: Target::full(self.config.kbps_start),
-            display: None,
-        };
+        let codec = viewer.attachment.codec();
         tracing::info!(session_id = %session, attachment_id = %attachment, "a viewer is connected");
-        self.tell_worker(session_key, &ToWorker::Attach(attach));
+        if let Some(codec) = codec {
+            self.encode(session_key, codec, now);
+        }
+        self.part_with_other_codecs(session_key, now);
+        if watched {
+            self.tell_watchers(session_key);
+        }
         (self.events)(Event::Attached {
             session,
             attachment,
         });
     }
 
-    fn detached(&mut self, key: AttachmentKey, session_key: SessionKey) {
+    fn detached(&mut self, key: AttachmentKey, session_key: SessionKey, now: Instant) {
         let Some(session) = self.sessions.get_mut(&session_key) else {
             return;
         };
@@ -402,7 +459,7 @@ impl Reactor {
         };
         let attachment = viewer.attachment.id().clone();
         tracing::info!(session_id = %session, attachment_id = %attachment, "a viewer is gone");
-        self.tell_worker(session_key, &ToWorker::Detach);
+        self.encode_for_watchers(session_key, now);
         (self.events)(Event::Detached {
             session,
             attachment,

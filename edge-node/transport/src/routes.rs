@@ -36,6 +36,11 @@ impl Routes {
         self.by_address.get(&address).copied()
     }
 
+    /// Entries of both tables.
+    pub(crate) fn len(&self) -> usize {
+        self.by_ufrag.len() + self.by_address.len()
+    }
+
     /// Forgets an attachment.
     pub(crate) fn forget(
         &mut self,

@@ -1,4 +1,4 @@
-//! What the loop keeps of a session: its worker, its viewer, its totals.
+//! What the loop keeps of a session: its worker, its player, its watchers, its totals.
 //!
 //! ```text
 //! added -> worker ready -> shows a picture        (viewers are answered from here on)
@@ -7,12 +7,13 @@
 //! ```
 
 use crate::counters::Counters;
-use crate::limits::{INPUT_SEEN_INTERVAL, KEY_FRAME_INTERVAL};
+use crate::limits::{INPUT_SEEN_INTERVAL, KEY_FRAME_INTERVAL, WATCHER_KEY_FRAME_INTERVAL};
+use crate::picture::{Cutter, Picture};
 use crate::routes::AttachmentKey;
 use crate::worker_link::WorkerLink;
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::worker::{self, VideoCodec};
-use std::time::Instant;
+use nearlight_protocol::worker::{self, Video, VideoCodec};
+use std::time::{Duration, Instant};
 
 /// One session.
 pub(crate) struct Session {
@@ -22,14 +23,23 @@ pub(crate) struct Session {
     /// Codecs that the worker encodes, best first; empty until it is ready.
     pub(crate) encoders: Vec<VideoCodec>,
     pub(crate) shows_picture: bool,
-    /// The viewer, from its answer on.
+    /// The player, from its answer on.
     pub(crate) current: Option<AttachmentKey>,
+    /// Who watches, from the answer on.
+    pub(crate) watchers: Vec<AttachmentKey>,
+    /// What the worker was told to encode, while somebody is connected.
+    pub(crate) encoding: Option<VideoCodec>,
     pub(crate) counters: Counters,
+    /// Totals of the watchers, in the player's terms.
+    pub(crate) watched: Counters,
     /// Totals that the metrics already have.
     pub(crate) metered: Counters,
     pub(crate) worker_counters: worker::Counters,
+    /// Watchers that the agent and the player know of.
+    pub(crate) watchers_told: u32,
     key_frames: KeyFrames,
     input_seen: Option<Instant>,
+    cutter: Option<Cutter>,
 }
 
 impl Session {
@@ -40,12 +50,27 @@ impl Session {
             encoders: Vec::new(),
             shows_picture: false,
             current: None,
+            watchers: Vec::new(),
+            encoding: None,
             counters: Counters::default(),
+            watched: Counters::default(),
             metered: Counters::default(),
             worker_counters: worker::Counters::default(),
+            watchers_told: 0,
             key_frames: KeyFrames::default(),
             input_seen: None,
+            cutter: None,
         }
+    }
+
+    /// Cuts an access unit into payloads, for everybody.
+    pub(crate) fn cut(&mut self, video: Video) -> Picture {
+        let fits = |cutter: &Cutter| cutter.codec() == video.codec;
+        let cutter = match self.cutter.take().filter(fits) {
+            Some(cutter) => cutter,
+            None => Cutter::new(video.codec),
+        };
+        self.cutter.insert(cutter).cut(video)
     }
 
     /// Gives the session another worker connection; returns the old one.
@@ -55,9 +80,14 @@ impl Session {
         self.link.replace(link)
     }
 
-    /// Notes that a key frame is wanted; says whether to ask for it now.
+    /// Notes that the player wants a key frame; says whether to ask for it now.
     pub(crate) fn want_key_frame(&mut self, now: Instant) -> bool {
-        self.key_frames.want(now)
+        self.key_frames.want(now, KEY_FRAME_INTERVAL)
+    }
+
+    /// Notes that a watcher wants a key frame; says whether to ask for it now.
+    pub(crate) fn watcher_wants_key_frame(&mut self, now: Instant) -> bool {
+        self.key_frames.want(now, WATCHER_KEY_FRAME_INTERVAL)
     }
 
     /// Notes that the worker was told of a viewer, which makes it start with a key frame.
@@ -100,10 +130,12 @@ struct KeyFrames {
 }
 
 impl KeyFrames {
-    fn want(&mut self, now: Instant) -> bool {
+    /// Notes a wish of somebody who may have a key frame each `interval`.
+    fn want(&mut self, now: Instant, interval: Duration) -> bool {
         match self.asked {
-            Some(asked) if now < asked + KEY_FRAME_INTERVAL => {
-                self.due = Some(asked + KEY_FRAME_INTERVAL);
+            Some(asked) if now < asked + interval => {
+                let due = asked + interval;
+                self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
                 false
             }
             Some(_) | None => {
@@ -116,7 +148,11 @@ impl KeyFrames {
 
     fn take_due(&mut self, now: Instant) -> bool {
         let due = self.due.is_some_and(|due| due <= now);
-        due && self.want(now)
+        if due {
+            self.asked = Some(now);
+            self.due = None;
+        }
+        due
     }
 }
 
@@ -128,10 +164,24 @@ mod test {
     fn key_frames_are_spaced_and_no_wish_is_lost() {
         let start = Instant::now();
         let mut key_frames = KeyFrames::default();
-        assert!(key_frames.want(start));
-        assert!(!key_frames.want(start + KEY_FRAME_INTERVAL / 3));
+        assert!(key_frames.want(start, KEY_FRAME_INTERVAL));
+        assert!(!key_frames.want(start + KEY_FRAME_INTERVAL / 3, KEY_FRAME_INTERVAL));
         assert!(!key_frames.take_due(start + KEY_FRAME_INTERVAL / 2));
         assert!(key_frames.take_due(start + KEY_FRAME_INTERVAL));
         assert!(!key_frames.take_due(start + KEY_FRAME_INTERVAL * 2));
+    }
+
+    #[test]
+    fn a_watcher_waits_longer_and_does_not_hold_the_player_up() {
+        let (start, mut key_frames) = (Instant::now(), KeyFrames::default());
+        assert!(key_frames.want(start, WATCHER_KEY_FRAME_INTERVAL));
+        let soon = start + KEY_FRAME_INTERVAL / 2;
+        assert!(!key_frames.want(soon, WATCHER_KEY_FRAME_INTERVAL));
+        assert_eq!(key_frames.due, Some(start + WATCHER_KEY_FRAME_INTERVAL));
+        // The player's wish, which would wait too, comes first and serves both.
+        assert!(!key_frames.want(soon, KEY_FRAME_INTERVAL));
+        assert!(!key_frames.want(soon, WATCHER_KEY_FRAME_INTERVAL));
+        assert!(key_frames.take_due(start + KEY_FRAME_INTERVAL));
+        assert!(!key_frames.take_due(start + WATCHER_KEY_FRAME_INTERVAL));
     }
 }

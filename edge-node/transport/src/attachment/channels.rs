@@ -6,6 +6,7 @@
 
 use crate::limits::{
     CONTROL_OUTSTANDING_BYTES_MAX, MARKS_OUTSTANDING_BYTES_MAX, NOTICES_WAITING_MAX,
+    TRAINS_OUTSTANDING_BYTES_MAX,
 };
 use bytes::BytesMut;
 use nearlight_protocol::notice::{Mark, Notice};
@@ -18,6 +19,8 @@ use std::time::Instant;
 pub(crate) struct Channels {
     motion: Channel,
     control: Channel,
+    /// Bytes on `motion` past which marks are skipped.
+    marks_bytes_max: usize,
     /// Notices from before the channel opened.
     waiting: Vec<String>,
 }
@@ -34,6 +37,7 @@ impl Channels {
         Self {
             motion: channel(motion),
             control: channel(control),
+            marks_bytes_max: MARKS_OUTSTANDING_BYTES_MAX,
             waiting: Vec::new(),
         }
     }
@@ -83,12 +87,43 @@ impl Channels {
         let Some(mut channel) = connection.data_channel(self.motion.id).filter(|_| open) else {
             return false;
         };
-        if channel.outstanding_bytes() > MARKS_OUTSTANDING_BYTES_MAX {
+        if channel.outstanding_bytes() > self.marks_bytes_max {
             return false;
         }
         channel
             .send(now, BytesMut::from(&mark.encode()[..]))
             .is_ok()
+    }
+
+    /// Whether both are open.
+    pub(crate) fn are_open(&self) -> bool {
+        self.motion.open && self.control.open
+    }
+
+    /// Whether nothing is under way on `motion`.
+    pub(crate) fn is_motion_idle(&self, connection: &mut RTCPeerConnection) -> bool {
+        let channel = connection.data_channel(self.motion.id);
+        channel.is_none_or(|channel| channel.outstanding_bytes() == 0)
+    }
+
+    /// Sends the marks of a train, all of them; a train is bounded by itself. From now on pongs go
+    /// beside them.
+    pub(crate) fn train(
+        &mut self,
+        connection: &mut RTCPeerConnection,
+        now: Instant,
+        marks: impl Iterator<Item = Mark>,
+    ) -> bool {
+        let Some(mut channel) = connection.data_channel(self.motion.id) else {
+            return false;
+        };
+        self.marks_bytes_max = TRAINS_OUTSTANDING_BYTES_MAX;
+        let mut sent = false;
+        for mark in marks {
+            let bytes = BytesMut::from(&mark.encode()[..]);
+            sent |= channel.send(now, bytes).is_ok();
+        }
+        sent
     }
 
     /// Says a notice, now or once the channel is open. `false`: the viewer does not listen.

@@ -3,7 +3,7 @@
 //! Pure. Three malformed messages within a second end the attachment: a browser of ours never sends
 //! one, so it is another program, or a version that we cannot understand.
 
-use crate::limits::{INPUTS_PER_SECOND, STRIKE_WINDOW, STRIKES_MAX};
+use crate::limits::{STRIKE_WINDOW, STRIKES_MAX};
 use nearlight_protocol::input::{Event, Packet};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ pub(crate) enum Verdict {
 /// The gate.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    per_second: u32,
     strikes: u32,
     strikes_since: Option<Instant>,
     taken: u32,
@@ -36,8 +37,10 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new() -> Self {
+    /// Lets `per_second` messages through.
+    pub(crate) fn new(per_second: u32) -> Self {
         Self {
+            per_second,
             strikes: 0,
             strikes_since: None,
             taken: 0,
@@ -88,7 +91,7 @@ impl Gate {
             self.taken = 0;
         }
         self.taken += 1;
-        self.taken <= INPUTS_PER_SECOND
+        self.taken <= self.per_second
     }
 }
 
@@ -99,6 +102,8 @@ fn is_over(since: Option<Instant>, now: Instant, window: Duration) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    const INPUTS_PER_SECOND: u32 = 500;
 
     fn packet(event: Event) -> Vec<u8> {
         Packet {
@@ -112,7 +117,7 @@ mod test {
     #[test]
     fn input_is_forwarded_and_pings_are_answered() {
         let now = Instant::now();
-        let mut gate = Gate::new();
+        let mut gate = Gate::new(INPUTS_PER_SECOND);
         let key = packet(Event::PointerAbsolute { x: 1, y: 2 });
         let forward = Verdict::Forward { activity: true };
         assert_eq!(gate.judge(now, false, &key), forward);
@@ -126,7 +131,7 @@ mod test {
     #[test]
     fn the_third_strike_within_a_second_is_the_last() {
         let mut now = Instant::now();
-        let mut gate = Gate::new();
+        let mut gate = Gate::new(INPUTS_PER_SECOND);
         for _ in 0..10 {
             assert_eq!(gate.judge(now, false, b"garbage"), Verdict::Drop);
             assert_eq!(gate.judge(now, true, &packet(Event::Ping)), Verdict::Drop);
@@ -140,7 +145,7 @@ mod test {
     #[test]
     fn a_flood_is_dropped_without_strikes() {
         let now = Instant::now();
-        let mut gate = Gate::new();
+        let mut gate = Gate::new(INPUTS_PER_SECOND);
         let motion = packet(Event::PointerRelative { dx: 1, dy: 1 });
         let forward = Verdict::Forward { activity: true };
         for _ in 0..INPUTS_PER_SECOND {

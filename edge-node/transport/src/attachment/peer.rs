@@ -8,7 +8,9 @@
 
 use crate::attachment::reports::{Reports, Signals};
 use crate::clock::Clock;
-use crate::sdp::offer::{Credentials, OPUS_FMTP, Offer, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
+use crate::sdp::offer::{
+    Credentials, OPUS_FMTP, Offer, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, Video,
+};
 use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::{CONTROL_CHANNEL, MOTION_CHANNEL};
 use nearlight_protocol::worker::VideoCodec;
@@ -112,12 +114,11 @@ impl Peer {
             Some(_) => Some(create_channels(&mut connection)?),
         };
         let (video_ssrc, rtx_ssrc, audio_ssrc) = (rand::random(), rand::random(), rand::random());
-        let rtx = offer
-            .video
-            .rtx
-            .map(|_| RTCRtpRtxParameters { ssrc: rtx_ssrc });
-        let video = video_codec(offer);
-        add_track(&mut connection, RtpCodecKind::Video, video, video_ssrc, rtx)?;
+        if let Some(video) = &offer.video {
+            let rtx = video.rtx.map(|_| RTCRtpRtxParameters { ssrc: rtx_ssrc });
+            let video = video_codec(video);
+            add_track(&mut connection, RtpCodecKind::Video, video, video_ssrc, rtx)?;
+        }
         if offer.audio.is_some() {
             let opus = opus_codec();
             add_track(&mut connection, RtpCodecKind::Audio, opus, audio_ssrc, None)?;
@@ -161,22 +162,8 @@ fn setting_engine(context: &Context, offer: &Offer, ours: &Credentials) -> Setti
 
 fn media_engine(offer: &Offer) -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
-    let video = RTCRtpCodecParameters {
-        rtp_codec: video_codec(offer),
-        payload_type: offer.video.payload_type,
-    };
-    engine.register_codec(video, RtpCodecKind::Video)?;
-    if let Some(payload_type) = offer.video.rtx {
-        let rtx = RTCRtpCodecParameters {
-            rtp_codec: RTCRtpCodec {
-                mime_type: MIME_TYPE_RTX.to_owned(),
-                clock_rate: 90_000,
-                sdp_fmtp_line: format!("apt={}", offer.video.payload_type),
-                ..RTCRtpCodec::default()
-            },
-            payload_type,
-        };
-        engine.register_codec(rtx, RtpCodecKind::Video)?;
+    if let Some(video) = &offer.video {
+        register_video(&mut engine, video)?;
     }
     if let Some(audio) = &offer.audio {
         let opus = RTCRtpCodecParameters {
@@ -197,9 +184,30 @@ fn media_engine(offer: &Offer) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-fn video_codec(offer: &Offer) -> RTCRtpCodec {
+fn register_video(engine: &mut MediaEngine, video: &Video) -> Result<(), Error> {
+    let picture = RTCRtpCodecParameters {
+        rtp_codec: video_codec(video),
+        payload_type: video.payload_type,
+    };
+    engine.register_codec(picture, RtpCodecKind::Video)?;
+    let Some(payload_type) = video.rtx else {
+        return Ok(());
+    };
+    let rtx = RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: MIME_TYPE_RTX.to_owned(),
+            clock_rate: 90_000,
+            sdp_fmtp_line: format!("apt={}", video.payload_type),
+            ..RTCRtpCodec::default()
+        },
+        payload_type,
+    };
+    engine.register_codec(rtx, RtpCodecKind::Video)
+}
+
+fn video_codec(video: &Video) -> RTCRtpCodec {
     RTCRtpCodec {
-        mime_type: match offer.video.codec {
+        mime_type: match video.codec {
             VideoCodec::H264 => MIME_TYPE_H264,
             VideoCodec::VP8 => MIME_TYPE_VP8,
             VideoCodec::VP9 => MIME_TYPE_VP9,
@@ -209,7 +217,7 @@ fn video_codec(offer: &Offer) -> RTCRtpCodec {
         .to_owned(),
         clock_rate: 90_000,
         channels: 0,
-        sdp_fmtp_line: offer.video.fmtp.clone(),
+        sdp_fmtp_line: video.fmtp.clone(),
         rtcp_feedback: feedback(&[
             ("nack", ""),
             ("nack", "pli"),

@@ -1,8 +1,10 @@
 //! Everything that moves without being asked: timers, what `rtc` wants to send, what it has to say,
 //! and what of that is for the session.
 
-use super::{Attachment, Effect, Phase};
+use super::{Attachment, Effect, Kind, Phase};
+use crate::attachment::channels::Channels;
 use crate::attachment::input::Verdict;
+use crate::attachment::trains::Trains;
 use crate::counters::{Counters, VideoDropReason};
 use crate::limits::SILENCE_DEADLINE;
 use crate::net::ports::Ports;
@@ -43,6 +45,7 @@ impl Attachment {
                 self.on_message(now, message.message, counters);
             }
             busy |= self.flush(now, ports, counters);
+            busy |= self.send_train(now);
             if !busy {
                 break;
             }
@@ -54,7 +57,24 @@ impl Attachment {
         self.wake = next.map(|at| at.max(now + SOONEST));
     }
 
+    /// Sends the next train of a line check, if it is time; says whether there was one.
+    fn send_train(&mut self, now: Instant) -> bool {
+        let (Some(trains), Some(channels)) = (&mut self.trains, &mut self.channels) else {
+            return false;
+        };
+        if self.phase != Phase::Connected {
+            return false;
+        }
+        let idle = channels.is_motion_idle(&mut self.connection);
+        let marks = trains.take(now, idle, self.clock.micros(now));
+        channels.train(&mut self.connection, now, marks)
+    }
+
     fn check_deadlines(&mut self, now: Instant) {
+        if self.expires.is_some_and(|at| at <= now) {
+            self.expires = None;
+            self.leave(now, None);
+        }
         match self.phase {
             Phase::Connecting { until } if until <= now => {
                 tracing::info!(attachment_id = %self.id, "the viewer never connected");
@@ -131,7 +151,8 @@ impl Attachment {
             counters.video_sent += 1;
             let sent_us = self.clock.now_us();
             self.effects.push(Effect::FrameSent { frame, sent_us });
-            if let Some(channels) = &mut self.channels {
+            let told = self.channels.as_mut();
+            if let Some(channels) = told.filter(|_| self.kind == Kind::Player) {
                 let mark = Mark::Frame {
                     rtp_timestamp: frame.rtp_timestamp,
                     frame: frame.number,
@@ -169,6 +190,10 @@ impl Attachment {
                     Some(channels) => channels.opened(&mut self.connection, now, *id),
                     None => false,
                 };
+                let open = self.channels.as_ref().is_some_and(Channels::are_open);
+                if open && self.kind == Kind::LineCheck && self.trains.is_none() {
+                    self.trains = Some(Trains::new(now));
+                }
                 if !ours && self.gate.strike(now) == Verdict::StrikeOut {
                     self.strike_out(now);
                 }
@@ -197,6 +222,8 @@ impl Attachment {
         }
         self.heard = now;
         match self.gate.judge(now, message.is_string, &message.data) {
+            // Only a player's hands reach the app.
+            Verdict::Forward { .. } if self.kind != Kind::Player => counters.input_rejected += 1,
             Verdict::Forward { activity } => {
                 counters.input_packets += 1;
                 let packet = message.data.to_vec();

@@ -5,7 +5,9 @@ use super::*;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::net::ports::Ports;
+use crate::picture::Cutter;
 use nearlight_protocol::notice::DetachReason;
+use nearlight_protocol::worker::Video;
 use std::time::Duration;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
@@ -23,6 +25,11 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    let offer = Offer::read(OFFER, &[VideoCodec::VP8]).unwrap();
+    bench_of(Kind::Player, &offer)
+}
+
+fn bench_of(kind: Kind, offer: &Offer) -> Bench {
     let poll = mio::Poll::new().unwrap();
     let registry = poll.registry().try_clone().unwrap();
     let config = Config::on("127.0.0.1:0".parse().unwrap());
@@ -35,8 +42,8 @@ fn bench() -> Bench {
     };
     let start = Instant::now();
     let id = AttachmentId::from_parts(1, [1; 10]);
-    let offer = Offer::read(OFFER, &[VideoCodec::VP8]).unwrap();
-    let (attachment, answer) = Attachment::answer(&context, id, &offer, start).unwrap();
+    let answered = Attachment::answer(&context, id, kind, offer, start);
+    let (attachment, answer) = answered.unwrap();
     assert!(answer.contains("a=ice-lite"));
     Bench {
         attachment,
@@ -72,7 +79,7 @@ fn a_viewer_that_never_connects_is_dropped_after_its_deadline() {
 #[test]
 fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
     let mut bench = bench();
-    let unit = Video {
+    let picture = Cutter::new(VideoCodec::VP8).cut(Video {
         codec: VideoCodec::VP8,
         key: true,
         frame: 1,
@@ -82,14 +89,31 @@ fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
         input_us: 0,
         input_host_us: 0,
         data: vec![1; 100],
-    };
-    let refused = bench.attachment.send_video(bench.start, unit);
+    });
+    let refused = bench.attachment.send_video(bench.start, &picture);
     assert_eq!(refused, Err(VideoDropReason::NoAttachment));
-    assert!(!bench.attachment.send_audio(bench.start, 1, vec![1]));
+    assert!(!bench.attachment.send_audio(bench.start, 1, Bytes::new()));
     let reason = DetachReason::TakenOver;
     let notice = Notice::Detached { reason };
     bench.attachment.leave(bench.start, Some(&notice));
     assert!(bench.attachment.is_leaving());
     assert_eq!(bench.effects_at(Duration::ZERO), [Effect::Over]);
     assert_eq!(bench.counters.packets_sent, 0);
+}
+
+#[test]
+fn a_line_check_is_over_after_its_time_whatever_it_does() {
+    let media = OFFER.find("m=video").unwrap();
+    let transport = OFFER.find("a=setup").unwrap();
+    let (session, transport) = (&OFFER[..media], &OFFER[transport..]);
+    let data =
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
+    let offer = Offer::read_line_check(&format!("{session}{data}{transport}")).unwrap();
+    let mut bench = bench_of(Kind::LineCheck, &offer);
+    assert_eq!(bench.attachment.codec(), None);
+    assert!(bench.attachment.deadline().unwrap() <= bench.start + LINE_CHECK_DEADLINE);
+    let almost = LINE_CHECK_DEADLINE.saturating_sub(Duration::from_millis(1));
+    assert_eq!(bench.effects_at(almost), []);
+    assert_eq!(bench.effects_at(LINE_CHECK_DEADLINE), [Effect::Over]);
+    assert_eq!(bench.attachment.deadline(), None);
 }

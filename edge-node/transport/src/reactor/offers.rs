@@ -1,27 +1,40 @@
-//! WHEP: an offer is answered, candidates are added, an attachment is deleted.
+//! WHEP: an offer is answered, candidates are added, an attachment is deleted. A line check is an
+//! offer too, of nobody's session.
 //!
 //! An offer may have to wait a moment: behind NAT for our address outside, and for a viewer that is
 //! just leaving. When the moment is over it is answered with what is known.
 
-use super::{Reactor, Viewer, viewers::guard};
-use crate::attachment::Attachment;
+use super::{NO_SESSION, Reactor, SessionKey, Viewer, Watch, viewers::guard};
+use crate::attachment::{Attachment, Kind};
 use crate::handle::Reply;
-use crate::limits::{GATHER_DEADLINE, OFFERS_WAITING_MAX, RELEASE_DEADLINE};
+use crate::limits::{
+    GATHER_DEADLINE, LINE_CHECKS_MAX, OFFERS_WAITING_MAX, RELEASE_DEADLINE, WATCHERS_MAX,
+};
 use crate::net::candidates;
+use crate::routes::AttachmentKey;
 use crate::sdp::offer::Offer;
 use crate::sdp::{answer, fragment};
+use crate::session::Session;
 use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
-use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::id::{AttachmentId, SessionId, WatchLinkId};
 use nearlight_protocol::notice::{DetachReason, Notice};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A POST.
 pub(super) struct Request {
-    pub(super) session: SessionId,
-    pub(super) attachment: AttachmentId,
+    pub(super) what: What,
     pub(super) sdp: String,
-    pub(super) role: ViewerRole,
     pub(super) reply: Reply,
+}
+
+/// What a POST is for.
+pub(super) enum What {
+    Attach {
+        session: SessionId,
+        attachment: AttachmentId,
+        role: ViewerRole,
+    },
+    LineCheck,
 }
 
 /// A POST that waits.
@@ -51,6 +64,14 @@ fn unknown_session() -> WhepResult {
     refused(WhepRefusal::NotFound, "the node has no such session")
 }
 
+fn unknown_attachment() -> WhepResult {
+    refused(WhepRefusal::NotFound, "the session has no such attachment")
+}
+
+fn invalid(detail: impl Into<String>) -> WhepResult {
+    refused(WhepRefusal::InvalidOffer, detail)
+}
+
 impl Reactor {
     pub(super) fn offer(&mut self, request: Request) {
         let now = Instant::now();
@@ -76,17 +97,33 @@ impl Reactor {
             .then_some((Wait::Release, RELEASE_DEADLINE))
     }
 
-    /// Whether another viewer holds the session and may keep it.
+    /// Whether another player holds the session and may keep it.
     fn is_held(&self, request: &Request, now: Instant) -> bool {
-        let key = self.by_id.get(&request.session);
+        let What::Attach {
+            session,
+            attachment,
+            role: ViewerRole::Player { take_over: false },
+        } = &request.what
+        else {
+            return false;
+        };
+        let key = self.by_id.get(session);
         let session = key.and_then(|key| self.sessions.get(key));
-        let current = session.and_then(|session| session.current);
-        let viewer = current.and_then(|current| self.viewers.get(&current));
-        viewer.is_some_and(|viewer| {
-            let same = *viewer.attachment.id() == request.attachment;
-            request.role != (ViewerRole::Player { take_over: true })
-                && !same
-                && !viewer.attachment.is_replaceable(now)
+        session.is_some_and(|session| self.has_holder_against(session, attachment, now))
+    }
+
+    /// Whether a player other than `attachment` holds the session and may keep it.
+    fn has_holder_against(
+        &self,
+        session: &Session,
+        attachment: &AttachmentId,
+        now: Instant,
+    ) -> bool {
+        let current = session.current;
+        let holder = current.and_then(|current| self.viewers.get(&current));
+        holder.is_some_and(|holder| {
+            let same = holder.attachment.id() == attachment;
+            !same && !holder.attachment.is_replaceable(now)
         })
     }
 
@@ -109,9 +146,21 @@ impl Reactor {
         }
     }
 
-    pub(super) fn refuse_waiting_of(&mut self, session: &SessionId) {
+    /// Refuses the offers that wait for `session`: all of them, or the watchers' of one link.
+    pub(super) fn refuse_waiting_of(&mut self, session: &SessionId, link: Option<&WatchLinkId>) {
+        let is_over = |what: &What| match what {
+            What::LineCheck => false,
+            What::Attach {
+                session: of, role, ..
+            } => {
+                let over = link.is_none_or(
+                    |link| matches!(role, ViewerRole::Watcher { link: its } if its == link),
+                );
+                of == session && over
+            }
+        };
         for offer in std::mem::take(&mut self.waiting_offers) {
-            if offer.request.session == *session {
+            if is_over(&offer.request.what) {
                 (offer.request.reply)(unknown_session());
             } else {
                 self.waiting_offers.push(offer);
@@ -120,65 +169,173 @@ impl Reactor {
     }
 
     fn answer(&mut self, request: Request, now: Instant) {
-        let result = match self.attach(&request, now) {
+        let answered = match &request.what {
+            What::LineCheck => self.check_line(&request.sdp, now),
+            What::Attach {
+                session,
+                attachment,
+                role,
+            } => {
+                let answered = self.attach(session, attachment, role, &request.sdp, now);
+                if let Err(WhepResult::Refused { reason, detail }) = &answered {
+                    tracing::info!(session_id = %session, ?reason, %detail, "an offer is refused");
+                }
+                answered
+            }
+        };
+        let result = match answered {
             Ok(sdp) => WhepResult::Answer { sdp },
             Err(refusal) => refusal,
         };
-        if let WhepResult::Refused { reason, detail } = &result {
-            let session = &request.session;
-            tracing::info!(session_id = %session, ?reason, %detail, "an offer is refused");
-        }
         (request.reply)(result);
     }
 
-    fn attach(&mut self, request: &Request, now: Instant) -> Result<String, WhepResult> {
-        let key = self.by_id.get(&request.session).copied();
+    fn attach(
+        &mut self,
+        session: &SessionId,
+        id: &AttachmentId,
+        role: &ViewerRole,
+        sdp: &str,
+        now: Instant,
+    ) -> Result<String, WhepResult> {
+        let key = self.by_id.get(session).copied();
         let key = key.ok_or_else(unknown_session)?;
         let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
         if session.encoders.is_empty() || !session.shows_picture || session.link.is_none() {
             let detail = "the session shows no picture yet; follow its events and try again";
             return Err(refused(WhepRefusal::NotReady, detail));
         }
-        if self.is_held(request, now) {
+        match role {
+            ViewerRole::Player { take_over } => self.attach_player(key, id, *take_over, sdp, now),
+            ViewerRole::Watcher { link } => self.attach_watcher(key, id, link, sdp, now),
+        }
+    }
+
+    fn attach_player(
+        &mut self,
+        key: SessionKey,
+        id: &AttachmentId,
+        take_over: bool,
+        sdp: &str,
+        now: Instant,
+    ) -> Result<String, WhepResult> {
+        let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
+        let current = session.current;
+        if !take_over && self.has_holder_against(session, id, now) {
             let detail = "the session is attached elsewhere; ask to take it over";
             return Err(refused(WhepRefusal::AttachedElsewhere, detail));
         }
-        let current = session.current;
-        let invalid = |detail: String| refused(WhepRefusal::InvalidOffer, detail);
-        let encoders = session.encoders.as_slice();
-        let offer =
-            Offer::read(&request.sdp, encoders).map_err(|error| invalid(error.to_string()))?;
+        let offer = Offer::read(sdp, &session.encoders);
+        let offer = offer.map_err(|error| invalid(error.to_string()))?;
         // The new one is built before the old one goes: a bad offer costs nobody the session.
-        let (context, id) = (&self.context, request.attachment.clone());
-        let built = guard(|| Attachment::answer(context, id, &offer, now));
+        let (attachment, answer) = self.build(id.clone(), Kind::Player, &offer, now)?;
+        if let Some(current) = current {
+            let reason = DetachReason::TakenOver;
+            self.leave(current, now, Some(&Notice::Detached { reason }));
+        }
+        let viewer = self.admit(attachment, key, None);
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.current = Some(viewer);
+        }
+        Ok(answer)
+    }
+
+    fn attach_watcher(
+        &mut self,
+        key: SessionKey,
+        id: &AttachmentId,
+        link: &WatchLinkId,
+        sdp: &str,
+        now: Instant,
+    ) -> Result<String, WhepResult> {
+        let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
+        let same = self.watcher_named(session, id);
+        if session.watchers.len() >= WATCHERS_MAX && same.is_none() {
+            let detail = format!("{WATCHERS_MAX} watch this session already; try again later");
+            return Err(refused(WhepRefusal::TooMany, detail));
+        }
+        // One encode for everybody: who comes later takes the codec that is chosen.
+        let chosen = self.codec_chosen(session);
+        let codecs = chosen
+            .as_ref()
+            .map_or(&session.encoders[..], std::slice::from_ref);
+        let offer = Offer::read(sdp, codecs).map_err(|error| match chosen {
+            Some(_) => invalid(format!("{error}, as its player chose")),
+            None => invalid(error.to_string()),
+        })?;
+        let (attachment, answer) = self.build(id.clone(), Kind::Watcher, &offer, now)?;
+        if let Some(same) = same {
+            let reason = DetachReason::TakenOver;
+            self.leave(same, now, Some(&Notice::Detached { reason }));
+        }
+        let watch = Watch::on(link.clone(), now);
+        let viewer = self.admit(attachment, key, Some(watch));
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.watchers.push(viewer);
+        }
+        Ok(answer)
+    }
+
+    fn check_line(&mut self, sdp: &str, now: Instant) -> Result<String, WhepResult> {
+        let checks = self.viewers.values().filter(|viewer| {
+            viewer.attachment.kind() == Kind::LineCheck && !viewer.attachment.is_leaving()
+        });
+        if checks.count() >= LINE_CHECKS_MAX {
+            let detail = "as many check their line as the node allows; try again in ten seconds";
+            return Err(refused(WhepRefusal::TooMany, detail));
+        }
+        let offer = Offer::read_line_check(sdp).map_err(|error| invalid(error.to_string()))?;
+        // Nobody refers to it: the id is for the log.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0);
+        let id = AttachmentId::from_parts(unix_ms, rand::random());
+        let (attachment, answer) = self.build(id, Kind::LineCheck, &offer, now)?;
+        self.admit(attachment, NO_SESSION, None);
+        Ok(answer)
+    }
+
+    /// Makes an attachment and the answer that its viewer gets.
+    fn build(
+        &mut self,
+        id: AttachmentId,
+        kind: Kind,
+        offer: &Offer,
+        now: Instant,
+    ) -> Result<(Attachment, String), WhepResult> {
+        let context = &self.context;
+        let built = guard(|| Attachment::answer(context, id, kind, offer, now));
         let (attachment, rtc_answer) = match built {
             Some(Ok(built)) => built,
             Some(Err(error)) => return Err(invalid(format!("the offer cannot work: {error}"))),
             None => {
                 self.meters.caught();
-                return Err(invalid("the offer cannot be processed".to_owned()));
+                return Err(invalid("the offer cannot be processed"));
             }
         };
         let lines = self.candidate_lines(now);
-        let answer = answer::complete(&rtc_answer, &offer, &lines)
-            .ok_or_else(|| invalid("the offer's sections cannot be matched".to_owned()))?;
-        if let Some(current) = current {
-            let reason = DetachReason::TakenOver;
-            self.leave(current, now, Some(&Notice::Detached { reason }));
-        }
-        let viewer_key = self.next_key;
+        let answer = answer::complete(&rtc_answer, offer, &lines)
+            .ok_or_else(|| invalid("the offer's sections cannot be matched"))?;
+        Ok((attachment, answer))
+    }
+
+    /// Takes an attachment in: from here on its datagrams find it.
+    fn admit(
+        &mut self,
+        attachment: Attachment,
+        session: SessionKey,
+        watch: Option<Watch>,
+    ) -> AttachmentKey {
+        let key = self.next_key;
         self.next_key += 1;
-        self.routes.expect(attachment.ufrag(), viewer_key);
+        self.routes.expect(attachment.ufrag(), key);
         let viewer = Viewer {
             attachment,
-            session: key,
+            session,
+            watch,
         };
-        self.viewers.insert(viewer_key, viewer);
-        if let Some(session) = self.sessions.get_mut(&key) {
-            session.current = Some(viewer_key);
-        }
-        self.touched.insert(viewer_key);
-        Ok(answer)
+        self.viewers.insert(key, viewer);
+        self.touched.insert(key);
+        key
     }
 
     fn candidate_lines(&self, now: Instant) -> Vec<String> {
@@ -198,14 +355,14 @@ impl Reactor {
         text: &str,
     ) -> WhepResult {
         let Some(key) = self.viewer_of(session, attachment) else {
-            return refused(WhepRefusal::NotFound, "the session has no such attachment");
+            return unknown_attachment();
         };
         let Some(viewer) = self.viewers.get_mut(&key) else {
-            return refused(WhepRefusal::NotFound, "the session has no such attachment");
+            return unknown_attachment();
         };
         let candidates = match fragment::candidates(text, viewer.attachment.viewer_ufrag()) {
             Ok(candidates) => candidates,
-            Err(error) => return refused(WhepRefusal::InvalidOffer, error.to_string()),
+            Err(error) => return invalid(error.to_string()),
         };
         let (attachment, now) = (&mut viewer.attachment, Instant::now());
         if guard(|| attachment.add_candidates(now, candidates.into_iter())).is_none() {
@@ -217,15 +374,18 @@ impl Reactor {
 
     pub(super) fn delete(&mut self, session: &SessionId, attachment: &AttachmentId) -> WhepResult {
         let Some(key) = self.viewer_of(session, attachment) else {
-            return refused(WhepRefusal::NotFound, "the session has no such attachment");
+            return unknown_attachment();
         };
         self.leave(key, Instant::now(), None);
         WhepResult::Done
     }
 
-    fn viewer_of(&self, session: &SessionId, attachment: &AttachmentId) -> Option<u64> {
+    fn viewer_of(&self, session: &SessionId, attachment: &AttachmentId) -> Option<AttachmentKey> {
         let session = self.sessions.get(self.by_id.get(session)?)?;
-        let viewer = self.viewers.get(&session.current?)?;
-        (viewer.attachment.id() == attachment).then_some(session.current?)
+        let current = session.current.filter(|current| {
+            let viewer = self.viewers.get(current);
+            viewer.is_some_and(|viewer| viewer.attachment.id() == attachment)
+        });
+        current.or_else(|| self.watcher_named(session, attachment))
     }
 }

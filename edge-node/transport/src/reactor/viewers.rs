@@ -2,10 +2,11 @@
 //! their bytes panics.
 
 use super::{Reactor, SessionKey};
-use crate::attachment::Effect;
-use crate::counters::VideoDropReason;
+use crate::attachment::{Effect, Kind};
+use crate::counters::{Counters, VideoDropReason};
 use crate::limits::LEAVING_MAX;
 use crate::routes::AttachmentKey;
+use crate::session::Session;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::notice::Notice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,20 @@ pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
+/// Where what happens to a viewer counts. A line check is of no session, and a viewer may outlive its
+/// own.
+fn counters_of<'a>(
+    session: Option<&'a mut Session>,
+    kind: Kind,
+    stray: &'a mut Counters,
+) -> &'a mut Counters {
+    match (session, kind) {
+        (Some(session), Kind::Player) => &mut session.counters,
+        (Some(session), Kind::Watcher) => &mut session.watched,
+        (Some(_), Kind::LineCheck) | (None, _) => stray,
+    }
+}
+
 impl Reactor {
     /// Moves a viewer along and carries out what it asks for.
     pub(super) fn settle(&mut self, key: AttachmentKey, now: Instant) {
@@ -24,10 +39,8 @@ impl Reactor {
             return;
         };
         let session_key = viewer.session;
-        let counters = match self.sessions.get_mut(&session_key) {
-            Some(session) => &mut session.counters,
-            None => &mut self.stray,
-        };
+        let session = self.sessions.get_mut(&session_key);
+        let counters = counters_of(session, viewer.attachment.kind(), &mut self.stray);
         let (attachment, ports) = (&mut viewer.attachment, &mut self.ports);
         if guard(|| attachment.pump(now, ports, counters)).is_none() {
             self.give_up_viewer(key);
@@ -61,12 +74,9 @@ impl Reactor {
     pub(super) fn forget_viewer(&mut self, key: AttachmentKey, session_key: SessionKey) {
         if let Some(mut viewer) = self.viewers.remove(&key) {
             let attachment = &mut viewer.attachment;
-            if let Some(session) = self.sessions.get_mut(&session_key) {
-                let reason = VideoDropReason::Socket;
-                session
-                    .counters
-                    .drop_video(reason, attachment.lose_frames());
-            }
+            let session = self.sessions.get_mut(&session_key);
+            let counters = counters_of(session, attachment.kind(), &mut self.stray);
+            counters.drop_video(VideoDropReason::Socket, attachment.lose_frames());
             self.routes
                 .forget(key, attachment.ufrag(), attachment.addresses());
             // Dropping is third-party code too.
@@ -74,10 +84,11 @@ impl Reactor {
                 self.meters.caught();
             }
         }
-        if let Some(session) = self.sessions.get_mut(&session_key)
-            && session.current == Some(key)
-        {
-            session.current = None;
+        if let Some(session) = self.sessions.get_mut(&session_key) {
+            session.watchers.retain(|watcher| *watcher != key);
+            if session.current == Some(key) {
+                session.current = None;
+            }
         }
     }
 
@@ -92,15 +103,13 @@ impl Reactor {
             return;
         }
         self.settle(key, now);
-        if self.viewers.len() > LEAVING_MAX + self.sessions.len() {
-            let oldest = self
-                .viewers
-                .iter()
-                .find(|(_, viewer)| viewer.attachment.is_leaving())
-                .map(|(key, viewer)| (*key, viewer.session));
-            if let Some((oldest, session_key)) = oldest {
-                self.forget_viewer(oldest, session_key);
-            }
+        let all = self.viewers.iter();
+        let mut leaving = all.filter(|(_, viewer)| viewer.attachment.is_leaving());
+        let oldest = leaving.next().map(|(key, viewer)| (*key, viewer.session));
+        if let Some((oldest, session_key)) = oldest
+            && leaving.count() >= LEAVING_MAX
+        {
+            self.forget_viewer(oldest, session_key);
         }
     }
 
@@ -111,7 +120,7 @@ impl Reactor {
         }
     }
 
-    /// Says something to the browser of a session, if there is one.
+    /// Says something to the player's browser, if there is one.
     pub(super) fn notify(&mut self, session: &SessionId, notice: &Notice) {
         let Ok(json) = serde_json::to_string(notice) else {
             return;
@@ -121,7 +130,7 @@ impl Reactor {
         }
     }
 
-    /// Says `json` to the browser of a session, if there is one.
+    /// Says `json` to the player's browser, if there is one.
     pub(super) fn say(&mut self, session_key: SessionKey, json: String) {
         let current = self.sessions.get(&session_key).and_then(|s| s.current);
         let Some(key) = current else {

@@ -5,14 +5,16 @@ use crate::clock::span;
 use crate::counters::VideoDropReason;
 use crate::event::Event;
 use crate::limits::GOODBYE_DEADLINE;
+use crate::picture::Picture;
 use crate::session::Session;
 use crate::worker_link::{LinkError, WorkerLink};
+use bytes::Bytes;
 use mio::{Interest, Token};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker, Video};
+use nearlight_protocol::worker::{FromWorker, Ready, ToWorker, Video};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -102,7 +104,7 @@ impl Reactor {
                     session.worker_counters = counters;
                 }
             }
-            FromWorker::Ready(ready) => self.worker_ready(key, ready),
+            FromWorker::Ready(ready) => self.worker_ready(key, ready, now),
             FromWorker::FirstFrame => {
                 if let Some(session) = self.sessions.get_mut(&key) {
                     session.shows_picture = true;
@@ -119,22 +121,15 @@ impl Reactor {
         }
     }
 
-    fn worker_ready(&mut self, key: SessionKey, ready: Ready) {
+    fn worker_ready(&mut self, key: SessionKey, ready: Ready, now: Instant) {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
         session.encoders = ready.encoders.iter().map(|(codec, _)| *codec).collect();
         let id = session.id.clone();
-        let current = session.current;
-        // A worker that is connected anew has forgotten its viewer.
-        let viewer = current.and_then(|current| self.viewers.get(&current));
-        if let Some(viewer) = viewer.filter(|viewer| viewer.attachment.is_connected()) {
-            let attach = Attach {
-                codec: viewer.attachment.codec(),
-                target: Target::full(self.config.kbps_start),
-                display: None,
-            };
-            self.tell_worker(key, &ToWorker::Attach(attach));
+        // A worker that is connected anew has forgotten who sees it.
+        if let Some(codec) = session.encoding {
+            self.encode(key, codec, now);
         }
         (self.events)(Event::WorkerReady { session: id, ready });
     }
@@ -153,6 +148,20 @@ impl Reactor {
         if let Some(took) = span(video.captured_us, video.encoded_us) {
             self.meters.encode(took);
         }
+        if session.current.is_none() && session.watchers.is_empty() {
+            let reason = VideoDropReason::NoAttachment;
+            session.counters.drop_video(reason, 1);
+            return;
+        }
+        let picture = session.cut(video);
+        self.show_player(key, &picture, now);
+        self.show_watchers(key, &picture, now);
+    }
+
+    fn show_player(&mut self, key: SessionKey, picture: &Picture, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
         let current = session.current;
         let viewer = current.and_then(|current| self.viewers.get_mut(&current));
         let (Some(viewer_key), Some(viewer)) = (current, viewer) else {
@@ -161,7 +170,7 @@ impl Reactor {
             return;
         };
         let attachment = &mut viewer.attachment;
-        match guard(|| attachment.send_video(now, video)) {
+        match guard(|| attachment.send_video(now, picture)) {
             // At once, so that the next frame of this turn finds the queue as the kernel left it.
             Some(Ok(())) => self.settle(viewer_key, now),
             Some(Err(reason)) => {
@@ -181,18 +190,19 @@ impl Reactor {
             return;
         };
         session.counters.audio_in += 1;
+        let opus = Bytes::from(opus);
         let current = session.current;
         let viewer = current.and_then(|current| self.viewers.get_mut(&current));
-        let (Some(viewer_key), Some(viewer)) = (current, viewer) else {
-            return;
-        };
-        let attachment = &mut viewer.attachment;
-        match guard(|| attachment.send_audio(now, pts_us, opus)) {
-            Some(true) => session.counters.audio_sent += 1,
-            Some(false) => {}
-            None => self.give_up_viewer(viewer_key),
+        if let (Some(viewer_key), Some(viewer)) = (current, viewer) {
+            let (attachment, opus) = (&mut viewer.attachment, opus.clone());
+            match guard(|| attachment.send_audio(now, pts_us, opus)) {
+                Some(true) => session.counters.audio_sent += 1,
+                Some(false) => {}
+                None => self.give_up_viewer(viewer_key),
+            }
+            self.touched.insert(viewer_key);
         }
-        self.touched.insert(viewer_key);
+        self.play_watchers(key, pts_us, &opus, now);
     }
 
     pub(super) fn tell_worker(&mut self, key: SessionKey, message: &ToWorker) {
@@ -222,12 +232,14 @@ impl Reactor {
             return;
         };
         let now = Instant::now();
-        let current = self.sessions.get(&key).and_then(|session| session.current);
-        if let Some(current) = current {
-            self.leave(current, now, Some(&Notice::Ended { reason }));
+        let session = self.sessions.get(&key);
+        let watchers = session.map(|session| session.watchers.clone());
+        let player = session.and_then(|session| session.current);
+        for viewer in watchers.unwrap_or_default().into_iter().chain(player) {
+            self.leave(viewer, now, Some(&Notice::Ended { reason }));
         }
         self.tell_worker(key, &ToWorker::Shutdown);
-        self.refuse_waiting_of(id);
+        self.refuse_waiting_of(id, None);
         self.report(key);
         let session = self.sessions.remove(&key);
         if let Some(link) = session.and_then(|session| session.link) {

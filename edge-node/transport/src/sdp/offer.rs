@@ -3,7 +3,8 @@
 //! Pure. Only lines that are understood have an effect; everything that is kept has been checked
 //! against its grammar, because it is written out again, to `rtc` and to the viewer.
 //!
-//! **Invariant.** An [`Offer`] has a video section that we can fill; audio and data are optional.
+//! **Invariant.** An [`Offer`] of a viewer has a video section that we can fill; audio and data are
+//! optional. The offer of a line check has data and nothing else.
 
 use nearlight_protocol::limits::SDP_BYTES_MAX;
 use nearlight_protocol::worker::VideoCodec;
@@ -39,17 +40,19 @@ pub(crate) enum OfferError {
     #[error("an ICE-lite viewer cannot connect here; run full ICE")]
     Lite,
     #[error(
-        "nothing that we can send: offer to receive H.264 (profile 42e01f, packetization-mode=1) \
-         or VP8; this session has {0}"
+        "nothing that we can send: offer to receive a codec that the session has (H.264 with a \
+         baseline profile and packetization-mode=1); this session has {0}"
     )]
     NoVideo(String),
+    #[error("a line check needs data channels: create them before the offer")]
+    NoData,
 }
 
 /// A viewer's offer, reduced to what matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) ice: Credentials,
-    pub(crate) video: Video,
+    pub(crate) video: Option<Video>,
     pub(crate) audio: Option<Audio>,
     pub(crate) data: Option<Data>,
     /// Candidates, without `a=`.
@@ -178,11 +181,38 @@ impl<'a> Lines<'a> {
 }
 
 impl Offer {
-    /// Reads `sdp`, for a session that can encode with `encoders`, best first.
+    /// Reads a viewer's `sdp`, for a session that can encode with `encoders`, best first.
     ///
     /// # Errors
     /// [`OfferError`], for whoever made the offer.
     pub(crate) fn read(sdp: &str, encoders: &[VideoCodec]) -> Result<Self, OfferError> {
+        let take = |lines: &Lines<'_>, roles: &mut Roles| roles.take(lines, encoders);
+        Self::parse(sdp, take, |roles| match roles.video {
+            Some(_) => Ok(()),
+            None => {
+                let names: Vec<&str> = encoders.iter().map(|codec| codec::name(*codec)).collect();
+                Err(OfferError::NoVideo(names.join(", ")))
+            }
+        })
+    }
+
+    /// Reads the `sdp` of a line check: its data channels, and nothing else.
+    ///
+    /// # Errors
+    /// [`OfferError`], for whoever made the offer.
+    pub(crate) fn read_line_check(sdp: &str) -> Result<Self, OfferError> {
+        let take = |lines: &Lines<'_>, roles: &mut Roles| roles.take_data(lines);
+        Self::parse(sdp, take, |roles| match roles.data {
+            Some(_) => Ok(()),
+            None => Err(OfferError::NoData),
+        })
+    }
+
+    fn parse(
+        sdp: &str,
+        take: impl Fn(&Lines<'_>, &mut Roles) -> Role,
+        check: impl FnOnce(&Roles) -> Result<(), OfferError>,
+    ) -> Result<Self, OfferError> {
         if sdp.len() > SDP_BYTES_MAX {
             return Err(OfferError::TooLarge);
         }
@@ -193,20 +223,17 @@ impl Offer {
         let mut roles = Roles::default();
         let mut sections = Vec::with_capacity(media.len());
         for lines in &media {
-            let role = roles.take(lines, encoders);
+            let role = take(lines, &mut roles);
             sections.push(section(lines, role)?);
         }
-        let Some(video) = roles.video else {
-            let names: Vec<&str> = encoders.iter().map(|codec| codec::name(*codec)).collect();
-            return Err(OfferError::NoVideo(names.join(", ")));
-        };
+        check(&roles)?;
         check_bundle(&session, &media, &sections)?;
         let accepted = || {
             let all = media.iter().zip(&sections);
             all.filter(|(_, s)| s.role != Role::Refused).map(|(l, _)| l)
         };
         // With BUNDLE the transport's attributes are those of the first section, or the session's.
-        let first = accepted().next().ok_or(OfferError::Missing("media"))?;
+        let first = accepted().next().unwrap_or(&session);
         let find = |name| first.value(name).or_else(|| session.value(name));
         Ok(Self {
             ice: credentials(find("ice-ufrag"), find("ice-pwd"))?,
@@ -216,7 +243,7 @@ impl Offer {
                 .flat_map(|lines| lines.values("candidate"))
                 .map(|value| format!("candidate:{value}"))
                 .collect(),
-            video,
+            video: roles.video,
             audio: roles.audio,
             data: roles.data,
             sections,
@@ -234,7 +261,7 @@ impl Offer {
         line(&mut out, format_args!("a=group:BUNDLE {}", mids.join(" ")));
         for section in self.accepted() {
             match section.role {
-                Role::Video => self.video.write(&mut out),
+                Role::Video => self.video.iter().for_each(|video| video.write(&mut out)),
                 Role::Audio => self.audio.iter().for_each(|audio| audio.write(&mut out)),
                 Role::Data => self.data.iter().for_each(|data| data.write(&mut out)),
                 Role::Refused => {}
@@ -280,12 +307,18 @@ impl Roles {
                 self.audio = codec::audio(lines);
                 self.audio.as_ref().map_or(Role::Refused, |_| Role::Audio)
             }
-            Some("application") if self.data.is_none() => {
-                self.data = codec::data(lines);
-                self.data.as_ref().map_or(Role::Refused, |_| Role::Data)
-            }
+            Some("application") => self.take_data(lines),
             Some(_) | None => Role::Refused,
         }
+    }
+
+    fn take_data(&mut self, lines: &Lines<'_>) -> Role {
+        let wanted = lines.media.first() == Some(&"application") && lines.is_open();
+        if !wanted || self.data.is_some() {
+            return Role::Refused;
+        }
+        self.data = codec::data(lines);
+        self.data.as_ref().map_or(Role::Refused, |_| Role::Data)
     }
 }
 

@@ -6,8 +6,12 @@ mod hostile;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod line_check;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod playing;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod watchers;

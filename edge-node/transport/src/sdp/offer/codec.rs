@@ -5,6 +5,7 @@ use super::{
 };
 use nearlight_protocol::worker::VideoCodec;
 use std::cmp::Reverse;
+use std::fmt::Write as _;
 
 /// The codec's name in SDP.
 pub(super) fn name(codec: VideoCodec) -> &'static str {
@@ -58,17 +59,19 @@ fn formats<'a>(lines: &Lines<'a>) -> Vec<Format<'a>> {
         .collect()
 }
 
-/// The best video format for a session with `encoders`.
+/// The best video format for a session with `encoders`: the encoder's order decides, for only the
+/// node knows what an encoder costs it; among the formats of one codec the one that we encode, and
+/// among equals the first, which is the viewer's own preference.
 pub(super) fn video(lines: &Lines<'_>, encoders: &[VideoCodec]) -> Option<Video> {
     let formats = formats(lines);
     let best = formats
         .iter()
         .filter_map(|format| {
             let (codec, rank) = rank(format)?;
-            encoders.contains(&codec).then_some((format, codec, rank))
+            let place = encoders.iter().position(|encoder| *encoder == codec)?;
+            Some((format, codec, (place, Reverse(rank))))
         })
-        // The first of equals is the viewer's own preference.
-        .min_by_key(|(_, _, rank)| Reverse(*rank))?;
+        .min_by_key(|(_, _, liked)| *liked)?;
     let (format, codec, _) = best;
     let pt = format.payload_type;
     let rtx = formats.iter().find(|other| {
@@ -80,7 +83,10 @@ pub(super) fn video(lines: &Lines<'_>, encoders: &[VideoCodec]) -> Option<Video>
         payload_type: pt,
         fmtp: match codec {
             VideoCodec::H264 => h264_fmtp(format),
-            VideoCodec::VP8 | VideoCodec::VP9 | VideoCodec::H265 | VideoCodec::AV1 => String::new(),
+            VideoCodec::VP8 => String::new(),
+            VideoCodec::VP9 => echo(format, &["profile-id"]),
+            VideoCodec::H265 => echo(format, &["level-id", "profile-id", "tier-flag", "tx-mode"]),
+            VideoCodec::AV1 => echo(format, &["level-idx", "profile", "tier"]),
         },
         rtx: rtx.map(|rtx| rtx.payload_type),
         playout_delay: lines.extension(PLAYOUT_DELAY_URI),
@@ -106,8 +112,39 @@ fn rank(format: &Format<'_>) -> Option<(VideoCodec, u8)> {
             Some((VideoCodec::H264, rank))
         }
         "vp8/90000" => Some((VideoCodec::VP8, 1)),
+        // 4:2:0 with 8 bits is profile 0 of VP9 and AV1, and profile 1 (main) of HEVC; each is what
+        // the parameter's absence means.
+        "vp9/90000" => is(format, "profile-id", "0").then_some((VideoCodec::VP9, 1)),
+        "av1/90000" => is(format, "profile", "0").then_some((VideoCodec::AV1, 1)),
+        "h265/90000" => {
+            let main = is(format, "profile-id", "1") && is(format, "tx-mode", "SRST");
+            main.then_some((VideoCodec::H265, 1))
+        }
         _ => None,
     }
+}
+
+/// Whether a parameter has the value that it also has when it is absent.
+fn is(format: &Format<'_>, key: &str, default: &str) -> bool {
+    let value = format.parameter(key);
+    value.is_none_or(|value| value.eq_ignore_ascii_case(default))
+}
+
+/// The parameters among `keys`, as offered: an answer that differs in one names another format.
+fn echo(format: &Format<'_>, keys: &[&str]) -> String {
+    let mut out = String::new();
+    for key in keys {
+        let value = format.parameter(key).filter(|value| {
+            let plain = value.bytes().all(|b| b.is_ascii_alphanumeric());
+            plain && (1..=8).contains(&value.len())
+        });
+        if let Some(value) = value {
+            let comma = if out.is_empty() { "" } else { ";" };
+            // Writing into a String cannot fail.
+            let _ = write!(out, "{comma}{key}={value}");
+        }
+    }
+    out
 }
 
 fn profile_level_id(format: &Format<'_>) -> Option<u32> {

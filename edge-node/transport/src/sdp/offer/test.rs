@@ -41,11 +41,10 @@ fn chromium() -> String {
 #[test]
 fn constrained_baseline_with_packetization_mode_1_is_preferred() {
     let offer = Offer::read(&chromium(), &BOTH).unwrap();
-    assert_eq!(offer.video.codec, VideoCodec::H264);
-    assert_eq!(offer.video.payload_type, 106);
-    assert_eq!(offer.video.rtx, Some(107));
-    assert_eq!(offer.video.playout_delay, Some(5));
-    assert_eq!(offer.video.feedback, ["nack", "nack pli"]);
+    let video = offer.video.as_ref().unwrap();
+    assert_eq!((video.codec, video.payload_type), (VideoCodec::H264, 106));
+    assert_eq!((video.rtx, video.playout_delay), (Some(107), Some(5)));
+    assert_eq!(video.feedback, ["nack", "nack pli"]);
     assert_eq!(offer.audio.as_ref().unwrap().payload_type, 111);
     assert_eq!(offer.data.as_ref().unwrap().sctp_port, 5000);
     assert_eq!(offer.candidates.len(), 1);
@@ -56,20 +55,59 @@ fn constrained_baseline_with_packetization_mode_1_is_preferred() {
 #[test]
 fn what_the_session_cannot_encode_is_not_picked() {
     let offer = Offer::read(&chromium(), &[VideoCodec::VP8]).unwrap();
-    assert_eq!(
-        (offer.video.codec, offer.video.rtx),
-        (VideoCodec::VP8, Some(97))
-    );
+    let video = offer.video.unwrap();
+    assert_eq!((video.codec, video.rtx), (VideoCodec::VP8, Some(97)));
     let baseline = chromium().replace("42e01f", "640032");
     let offer = Offer::read(&baseline, &BOTH).unwrap();
-    assert_eq!(offer.video.payload_type, 102);
-    assert!(offer.video.fmtp.ends_with("profile-level-id=42001f"));
+    let video = offer.video.unwrap();
+    assert_eq!(video.payload_type, 102);
+    assert!(video.fmtp.ends_with("profile-level-id=42001f"));
     let none = chromium().replace("H264", "H265");
     let error = Offer::read(&none, &[VideoCodec::H264]).unwrap_err();
     assert!(
         error.to_string().ends_with("this session has H264"),
         "{error}"
     );
+}
+
+#[test]
+fn the_session_s_encoders_decide_and_the_viewer_among_equals() {
+    let check = |sdp: &str, encoders: &[VideoCodec], expected: (u8, &str)| {
+        let video = Offer::read(sdp, encoders).unwrap().video.unwrap();
+        let found = (video.payload_type, video.fmtp.as_str());
+        assert_eq!(found, expected, "{encoders:?}");
+        let again = Offer::read(&Offer::read(sdp, encoders).unwrap().reduced(), encoders);
+        assert_eq!(again.unwrap().video.unwrap(), video);
+    };
+    let more = chromium().replace(
+        "a=rtpmap:45 AV1/90000\r\n",
+        "a=rtpmap:45 AV1/90000\r\na=fmtp:45 level-idx=5;profile=0;tier=0\r\n\
+         a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=2\r\n\
+         a=rtpmap:99 VP9/90000\r\na=fmtp:99 profile-id=0\r\n\
+         a=rtpmap:49 H265/90000\r\n\
+         a=fmtp:49 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST;x=<>\r\n",
+    );
+    let more = more.replace("107 45\r\n", "107 45 98 99 49\r\n");
+    use VideoCodec::{AV1, H264, H265, VP8, VP9};
+    check(&more, &[AV1, H264], (45, "level-idx=5;profile=0;tier=0"));
+    check(&more, &[VP9, AV1], (99, "profile-id=0"));
+    let hevc = "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST";
+    check(&more, &[H265, H264, VP8], (49, hevc));
+    check(&more, &[VP8, H265], (96, ""));
+    // A viewer without the best of them gets the next.
+    let without = more.replace("AV1/90000", "AV2/90000");
+    check(&without, &[AV1, VP8], (96, ""));
+}
+
+#[test]
+fn a_line_check_has_data_and_refuses_the_rest() {
+    let offer = Offer::read_line_check(&chromium()).unwrap();
+    assert!(offer.video.is_none() && offer.audio.is_none() && offer.data.is_some());
+    let roles: Vec<Role> = offer.sections.iter().map(|s| s.role).collect();
+    assert_eq!(roles, [Role::Refused, Role::Refused, Role::Data]);
+    assert!(!offer.reduced().contains("rtpmap"));
+    let media = chromium().replace("m=application", "m=text");
+    assert_eq!(Offer::read_line_check(&media), Err(OfferError::NoData));
 }
 
 #[test]

@@ -6,11 +6,11 @@ pub(crate) mod viewer;
 
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{ViewerRole, WhepRefusal, WhepResult};
-use nearlight_protocol::id::{AttachmentId, SessionId};
+use nearlight_protocol::id::{AttachmentId, SessionId, WatchLinkId};
 use nearlight_protocol::worker::{
     Attach, Counters as WorkerCounters, FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len,
 };
-use nearlight_transport::{Config, Counters, Event, Handle};
+use nearlight_transport::{Census, Config, Counters, Event, Handle};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,6 +27,11 @@ pub(crate) fn session(number: u64) -> SessionId {
 /// An attachment id of its own for each number.
 pub(crate) fn attachment(number: u64) -> AttachmentId {
     AttachmentId::from_parts(number, [4; 10])
+}
+
+/// A watch link id of its own for each number.
+pub(crate) fn link(number: u64) -> WatchLinkId {
+    WatchLinkId::from_parts(number, [5; 10])
 }
 
 /// A transport on loopback and its events.
@@ -120,7 +125,7 @@ impl Node {
         match self.wait(like) {
             Event::Counters {
                 worker, transport, ..
-            } => (worker, transport),
+            } => (*worker, *transport),
             other => unreachable!("{other:?}"),
         }
     }
@@ -153,12 +158,45 @@ impl Node {
         rx.recv_timeout(DEADLINE).unwrap()
     }
 
+    /// Offers to watch session `number` on link `link`.
+    pub(crate) fn watch(&self, number: u64, id: u64, sdp: &str, link: u64) -> WhepResult {
+        let (tx, rx) = channel();
+        let reply = move |result| tx.send(result).unwrap();
+        let role = ViewerRole::Watcher {
+            link: self::link(link),
+        };
+        let (session, attachment) = (session(number), attachment(id));
+        self.transport
+            .offer(session, attachment, sdp.to_owned(), role, reply);
+        rx.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Offers to check a line.
+    pub(crate) fn check_line(&self, sdp: &str) -> WhepResult {
+        let (tx, rx) = channel();
+        let reply = move |result| tx.send(result).unwrap();
+        self.transport.probe(sdp.to_owned(), reply);
+        rx.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Waits until `count` watch session `number`.
+    pub(crate) fn wait_watchers(&self, number: u64, count: u32) {
+        let session = session(number);
+        let wanted = Event::Watchers { session, count };
+        self.wait(|event| *event == wanted);
+    }
+
+    /// How much the loop keeps.
+    pub(crate) fn census(&self) -> Census {
+        let (tx, rx) = channel();
+        self.transport
+            .census(move |census| tx.send(census).unwrap());
+        rx.recv_timeout(DEADLINE).unwrap()
+    }
+
     /// The answer to an offer that must be taken.
     pub(crate) fn answer(&self, number: u64, id: u64, sdp: &str, take_over: bool) -> String {
-        match self.offer(number, id, sdp, take_over) {
-            WhepResult::Answer { sdp } => sdp,
-            other => panic!("refused: {other:?}"),
-        }
+        taken(self.offer(number, id, sdp, take_over))
     }
 
     /// The reason for which an offer is refused.
@@ -191,6 +229,14 @@ impl Node {
 
     pub(crate) fn end(&self, number: u64, reason: EndReason) {
         self.transport.end_session(session(number), reason);
+    }
+}
+
+/// The answer in a result that must be one.
+pub(crate) fn taken(result: WhepResult) -> String {
+    match result {
+        WhepResult::Answer { sdp } => sdp,
+        other => panic!("refused: {other:?}"),
     }
 }
 

@@ -21,6 +21,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
@@ -38,6 +39,8 @@ pub(crate) enum Wish {
     Vp8,
     /// H.264 without data channels, as a third-party WHEP client offers.
     NoChannels,
+    /// Data channels alone, to check a line.
+    LineCheck,
 }
 
 /// The viewer. It runs on threads of its own, so it can vanish without a word.
@@ -117,7 +120,11 @@ impl Viewer {
             .with_udp_addrs(vec!["127.0.0.1:0"]);
         let connection = Box::pin(connection.build()).await.unwrap();
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
+        let media: &[RtpCodecKind] = match wish {
+            Wish::LineCheck => &[],
+            _ => &[RtpCodecKind::Video, RtpCodecKind::Audio],
+        };
+        for kind in media.iter().copied() {
             let added = connection.add_transceiver_from_kind(kind, None).await;
             added.map(|_| ()).unwrap();
         }
@@ -288,6 +295,34 @@ impl Viewer {
         let runtime = self.runtime();
         let next = async { timeout(DEADLINE, self.marks.recv()).await };
         runtime.block_on(next).expect("a mark comes").unwrap()
+    }
+
+    /// Waits until a ping is answered: only then the node too has its channels open.
+    pub(crate) fn wait_answered(&mut self) {
+        let runtime = self.runtime();
+        self.wait_open();
+        for seq in 0.. {
+            self.send_motion(&input(seq, Event::Ping));
+            // The channel may lose a ping as a network does: another one follows.
+            let patience = Duration::from_millis(200);
+            let heard = async { timeout(patience, self.marks.recv()).await };
+            match runtime.block_on(heard) {
+                Ok(Some(Mark::Pong { .. })) => return,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => assert!(seq < 100, "no ping is answered"),
+            }
+        }
+    }
+
+    /// Takes `count` marks that must all be of frames.
+    pub(crate) fn mark_frames(&mut self, count: usize) -> usize {
+        let marks = (0..count).map(|_| self.mark());
+        marks.filter(|m| matches!(m, Mark::Frame { .. })).count()
+    }
+
+    /// Marks that have come and not been asked for.
+    pub(crate) fn marks_left(&self) -> usize {
+        self.marks.len()
     }
 
     pub(crate) fn notice(&mut self) -> Notice {
