@@ -81,6 +81,7 @@ pub struct SessionTimes {
     pub node_grace_s: u32,
     pub skew_s: u32,
     pub ended_keep_s: u32,
+    pub retain_days: u32,
     pub ticket_s: u32,
 }
 
@@ -224,6 +225,13 @@ impl SessionTimes {
     }
 }
 
+impl SessionTimes {
+    /// For how long ended sessions stay in the ledger; `None` for ever.
+    pub(crate) fn retain_ms(&self) -> Option<u64> {
+        (self.retain_days != 0).then(|| u64::from(self.retain_days) * 24 * 3600 * 1000)
+    }
+}
+
 impl Control {
     /// Silence after which a stream is given up.
     pub(crate) fn dead_after(&self) -> Duration {
@@ -254,7 +262,20 @@ fn check_times(times: &SessionTimes) -> Result<(), InvalidConfig> {
     at_least("sessions.start_total_s", times.start_total_s, times.start_s)?;
     at_least("sessions.stop_s", times.stop_s, 1)?;
     at_least("sessions.node_grace_s", times.node_grace_s, 1)?;
-    at_least("sessions.ticket_s", times.ticket_s, 1)
+    at_least("sessions.ticket_s", times.ticket_s, 1)?;
+    match times.retain_ms() {
+        Some(keep_ms) if keep_ms / 1000 < u64::from(times.ended_keep_s) => {
+            Err(InvalidConfig::Value {
+                key: "sessions.retain_days",
+                problem: format!(
+                    "is {}, less than the {} s of sessions.ended_keep_s; keep longer, or list \
+                     shorter",
+                    times.retain_days, times.ended_keep_s
+                ),
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_control(control: &Control) -> Result<(), InvalidConfig> {
@@ -324,10 +345,14 @@ mod test {
     #[test]
     fn values_that_do_not_go_together_are_named() {
         type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 4] = [
+        let cases: [(&str, Spoil); 5] = [
             ("tls", |p| p.tls.cert = "c".into()),
             ("hosts", |p| p.hosts = vec!["http://a".into()]),
             ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),
+            ("sessions.retain_days", |p| {
+                p.sessions.ended_keep_s = 86_401;
+                p.sessions.retain_days = 1;
+            }),
             ("control.missed_max", |p| p.control.missed_max = 1),
         ];
         for (key, spoil) in cases {

@@ -382,6 +382,13 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
+    /// Sessions that ended long ago go, with their claims, usage, tickets and watch links.
+    SweepEnded {
+        /// Those that ended before go.
+        before: MonoTime,
+        /// How many at most: a transaction must not hold up the others.
+        sessions_max: u32,
+    },
     /// Old idempotency keys, tickets and watch links may go.
     Prune {
         /// Those from before may.

@@ -41,6 +41,15 @@ type Call = {
   readonly anonymous?: boolean;
 };
 
+/**
+ * A newcomer becomes a guest by the first answer that sets a cookie. Of two tabs that open at once
+ * the second waits, and asks with the cookie that the first was given: one browser is one guest.
+ */
+async function oneTabAtATime<T>(ask: () => Promise<T>): Promise<T> {
+  const locks: LockManager | undefined = globalThis.navigator?.locks;
+  return locks ? await locks.request("nearlight-guest", ask) : await ask();
+}
+
 export class Api {
   readonly #fetch: typeof fetch;
   #identity: Promise<boolean> | null = null;
@@ -51,7 +60,7 @@ export class Api {
 
   /** Who we are to the broker; makes a newcomer a guest. */
   whoami(): Promise<Result<WhoAmI>> {
-    return this.#json("/v1/whoami", {});
+    return oneTabAtATime(() => this.#json("/v1/whoami", {}));
   }
 
   apps(): Promise<Result<AppList>> {
@@ -196,7 +205,7 @@ export class Api {
   }
 
   #becomeGuest(): Promise<boolean> {
-    this.#identity ??= this.#once("/v1/whoami", {}).then((result) => {
+    this.#identity ??= oneTabAtATime(() => this.#once("/v1/whoami", {})).then((result) => {
       this.#identity = null;
       return result.ok;
     });

@@ -35,7 +35,7 @@ const READERS: u32 = 2;
 /// How long SQLite waits for a lock before it gives up. Only a second process can hold one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "ledger",
@@ -50,6 +50,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "uplink",
         include_str!("../../migrations/0003_uplink.sql"),
+    ),
+    (
+        4,
+        "retention",
+        include_str!("../../migrations/0004_retention.sql"),
     ),
 ];
 

@@ -546,3 +546,89 @@ async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_plac
     assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
     assert_eq!(store.ledger.watch_link([5; 32]).await.unwrap(), Some(late));
 }
+#[tokio::test]
+async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays() {
+    let store = Store::new().await;
+    let node = store.node(1, 64_000).await;
+    let live = store.session().await;
+    let mut ended = Vec::new();
+    for n in 1..=5 {
+        let session = store.session().await;
+        let phase = Phase::Ended {
+            reason: EndReason::PlayerEnded,
+            detail: String::new(),
+        };
+        let at = MonoTime(n * 1_000_000);
+        if n == 1 {
+            let node = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
+            let held = reserve(&node, 0, &session);
+            assert!(ordered(&store.write(op(&held)).await));
+            let (session, claim) = (session.id.clone(), held.claim);
+            store.write(Op::Release { session, claim, at }).await;
+        }
+        let save = Op::SavePhase {
+            session: session.id.clone(),
+            phase,
+            starts_denied: 0,
+            at,
+        };
+        store.write(save).await;
+        let n = u8::try_from(n).unwrap();
+        let link = link(&session.id, n, 9_000);
+        let add = Op::AddWatchLink { link, links_max: 1 };
+        store.write(add).await;
+        ended.push(session.id);
+    }
+    let sweep = || Op::SweepEnded {
+        before: MonoTime(4_500_000),
+        sessions_max: 3,
+    };
+    let left = async || -> Vec<SessionId> {
+        let sessions = store.loaded().await.sessions;
+        sessions.into_iter().map(|row| row.id).collect()
+    };
+    store.write(sweep()).await;
+    let mut expected = vec![live.id.clone(), ended[3].clone(), ended[4].clone()];
+    expected.sort();
+    assert_eq!(
+        left().await,
+        expected,
+        "the oldest first, and no more than asked"
+    );
+    assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
+    assert!(store.ledger.watch_link([4; 32]).await.unwrap().is_some());
+    store.write(sweep()).await;
+    store.write(sweep()).await;
+    let mut expected = vec![live.id, ended[4].clone()];
+    expected.sort();
+    assert_eq!(left().await, expected, "one ended too lately");
+    // The slot's epochs go on from where they were.
+    let node = store.ledger.node(node.id).await.unwrap().unwrap();
+    assert_eq!(node.slots.values().next().unwrap().epoch, Epoch(1));
+}
+
+#[tokio::test]
+async fn i1_claims_never_exceed_a_nodes_uplink() {
+    let store = Store::new().await;
+    let mut node = store.node(3, 64_000).await;
+    let known = Inventory {
+        uplink_kbps: Some(10_000),
+        ..node.inventory.clone()
+    };
+    let save = Op::SaveNode {
+        node: node.id.clone(),
+        name: "n".to_owned(),
+        region: "r".to_owned(),
+        build: "b".to_owned(),
+        inventory: known,
+        at: MonoTime(0),
+    };
+    store.write(save).await;
+    for slot in 0..3 {
+        node = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
+        let session = store.session().await;
+        let applied = store.write(op(&reserve(&node, slot, &session))).await;
+        assert_eq!(ordered(&applied), slot < 2, "{applied:?}");
+    }
+    assert_eq!(node.capacity.uplink_kbps_free, Some(2_000));
+}

@@ -98,6 +98,10 @@ pub(super) async fn apply(
         Op::RevokeWatchLink { session, link, at } => {
             watch_row::revoke(tx, session, link, *at).await
         }
+        Op::SweepEnded {
+            before,
+            sessions_max,
+        } => sweep_ended(tx, *before, *sessions_max).await,
         Op::Prune { before } => prune(tx, *before).await,
     }
 }
@@ -472,6 +476,31 @@ async fn add_credential(
     .bind(role)
     .bind(to_ms(at));
     run(tx, insert).await?;
+    Ok(Applied::Done)
+}
+
+async fn sweep_ended(
+    tx: &mut SqliteConnection,
+    before: MonoTime,
+    sessions_max: u32,
+) -> Result<Applied, StoreError> {
+    // The same sessions each time: nobody else writes, and their own rows go last.
+    const OLDEST: &str = "(SELECT session_id FROM session WHERE phase = 'ended' AND since_ms < ?
+        ORDER BY since_ms, session_id LIMIT ?)";
+    const TABLES: [&str; 5] = [
+        "claim",
+        "usage_interval",
+        "ticket_spend",
+        "watch_link",
+        "session",
+    ];
+    for table in TABLES {
+        let delete = format!("DELETE FROM {table} WHERE session_id IN {OLDEST}");
+        let delete = sqlx::query(sqlx::AssertSqlSafe(delete))
+            .bind(to_ms(before))
+            .bind(i64::from(sessions_max));
+        run(tx, delete).await?;
+    }
     Ok(Applied::Done)
 }
 

@@ -28,6 +28,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Housekeepings between two notes of which nodes are alive, and two prunings.
 const SEEN_EVERY: u32 = 15;
 const PRUNE_EVERY: u32 = 1800;
+/// Sessions swept in one turn: a few milliseconds of the ledger's writer, every half minute.
+const SWEEP_MAX: u32 = 200;
 /// Idempotency keys and spent tickets are kept for a day.
 const PRUNE_AGE_MS: u64 = 24 * 3600 * 1000;
 
@@ -245,11 +247,24 @@ impl Owner {
             let nodes: Vec<NodeId> = attached.map(|n| n.row.id.clone()).collect();
             turn.push(Op::SeenNodes { nodes, at: now }, Then::Nothing);
         }
+        if let Some(keep_ms) = self.times.retain_ms().filter(|_| self.sweeps()) {
+            let before = MonoTime(now.0.saturating_sub(keep_ms * 1000));
+            let sweep = Op::SweepEnded {
+                before,
+                sessions_max: SWEEP_MAX,
+            };
+            turn.push(sweep, Then::Nothing);
+        }
         if self.housekeepings.is_multiple_of(PRUNE_EVERY) {
             let before = MonoTime(now.0.saturating_sub(PRUNE_AGE_MS * 1000));
             turn.push(Op::Prune { before }, Then::Nothing);
         }
         self.set_gauges();
+    }
+
+    /// Whether it is time to look for sessions that ended long ago; at the start, too.
+    fn sweeps(&self) -> bool {
+        self.housekeepings % SEEN_EVERY == 1
     }
 
     fn set_gauges(&self) {
