@@ -5,7 +5,7 @@ use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -54,6 +54,14 @@ pub enum ClientError {
     NoKey(PathBuf),
 }
 
+/// The broker that the command line names: `url`, or that of the `nearlight up` under `data`.
+pub fn broker_url(url: Option<&str>, data: &Path) -> String {
+    match url {
+        Some(url) => url.to_owned(),
+        None => crate::up::running_url(data).unwrap_or_else(|| DEFAULT_URL.to_owned()),
+    }
+}
+
 /// One broker and a key for it.
 #[derive(Debug)]
 pub struct Client {
@@ -72,10 +80,7 @@ impl Client {
                 std::fs::read_to_string(&path).map_err(|_| ClientError::NoKey(path))?
             }
         };
-        let url = match &broker.url {
-            Some(url) => url.clone(),
-            None => crate::up::running_url(&broker.data).unwrap_or_else(|| DEFAULT_URL.to_owned()),
-        };
+        let url = broker_url(broker.url.as_deref(), &broker.data);
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ClientError::BadUrl(url));
         }

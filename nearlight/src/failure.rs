@@ -1,5 +1,6 @@
 //! Which exit status a failure has, so that scripts can tell them apart.
 
+use crate::bench::BenchError;
 use crate::client::ClientError;
 use crate::command::CommandError;
 
@@ -12,6 +13,9 @@ pub enum Failure {
     /// `nearlight up`.
     #[error("{0:#}")]
     Up(anyhow::Error),
+    /// `nearlight bench`.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// The doctor found that no session can run here.
     #[error("no session can run here: the lines marked `missing` say what to do")]
     Unfit,
@@ -21,7 +25,7 @@ impl Failure {
     /// The exit status; `nearlight --help` lists them.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Up(_) | Self::Unfit => 1,
+            Self::Up(_) | Self::Bench(_) | Self::Unfit => 1,
             Self::Command(CommandError::Client(error)) => client_status(error),
             Self::Command(CommandError::StreamEnded) => 1,
             Self::Command(CommandError::Ended(_)) => 5,

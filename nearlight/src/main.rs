@@ -1,9 +1,9 @@
 //! The command that people type.
 
 use clap::Parser;
-use nearlight::cli::{Cli, Command};
+use nearlight::cli::{BenchCommand, Cli, Command};
 use nearlight::failure::Failure;
-use nearlight::{command, doctor, terminal, up};
+use nearlight::{bench, command, doctor, terminal, up};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -28,5 +28,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::App { command, broker } => Ok(command::app(&command, &broker)?),
         Command::Doctor(args) if doctor::run(&args) => Ok(()),
         Command::Doctor(_) => Err(Failure::Unfit),
+        Command::Bench {
+            command: BenchCommand::Latency(args),
+        } => Ok(bench::latency(&args)?),
     }
 }

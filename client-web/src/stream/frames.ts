@@ -22,7 +22,8 @@ function watchByCallback(video: HTMLVideoElement, onFrame: (frame: Presented | n
         ? null
         : {
             rtpTimestamp: seen.rtpTimestamp,
-            presentAtMs: seen.expectedDisplayTime,
+            // A busy page is called after the time at which the frame should have been shown.
+            presentAtMs: Math.max(seen.expectedDisplayTime, performance.now()),
             receivedAtMs: seen.receiveTime ?? null,
             decodeMs: seen.processingDuration === undefined ? null : seen.processingDuration * 1000,
           },
