@@ -3,3 +3,10 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+
+pub mod congestion;
+pub mod key_frames;
+pub mod ladder;
+pub mod pacing;
+pub mod repair;
+pub mod uplink;

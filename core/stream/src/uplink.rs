@@ -1,0 +1,183 @@
+//! One node's uplink, shared by its sessions.
+//!
+//! Each session has a controller of its own, and would find its share of a common bottleneck by
+//! pushing the others: slowly, unfairly, and with everybody's queue. So the sessions share one
+//! estimate. It is configured, or measured: when several sessions find their paths full at the same
+//! time, what they deliver together is what the uplink carries. From then on each gets a max-min
+//! fair share, the estimate probes upwards slowly, and it is forgotten once it is no limit.
+
+/// Share of the uplink that is given away: the rest is for feedback, sound and bursts.
+const USABLE: f64 = 0.95;
+/// Upwards probing of a measured uplink, share per second.
+const PROBE: f64 = 0.02;
+/// A measured uplink of which less than this share is wanted for so long is forgotten.
+const IDLE_SHARE: f64 = 0.7;
+const FORGET_AFTER_US: u64 = 30_000_000;
+/// Sessions that must be full at once for it to be the uplink: as many, and this share of those
+/// that send.
+const FULL_MIN: usize = 2;
+const FULL_SHARE: f64 = 0.6;
+/// The least share, kbit/s.
+const KBPS_LEAST: u32 = 150;
+
+/// One session, as of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// What it could use, kbit/s, were the uplink no limit.
+    pub kbps_wanted: u32,
+    /// What it sends, kbit/s.
+    pub kbps_sent: u32,
+    /// Whether its controller takes its path for full.
+    pub congested: bool,
+}
+
+/// The uplink of a node.
+#[derive(Clone, Debug)]
+pub struct Uplink {
+    configured: Option<u32>,
+    measured: Option<f64>,
+    updated_us: u64,
+    /// Since when a measured uplink has been no limit.
+    idle_since_us: Option<u64>,
+}
+
+impl Uplink {
+    /// An uplink of so many kbit/s, or one to be measured.
+    pub fn new(kbps: Option<u32>) -> Self {
+        Self {
+            configured: kbps,
+            measured: None,
+            updated_us: 0,
+            idle_since_us: None,
+        }
+    }
+
+    /// What it carries, configured or measured; `None` while unknown.
+    pub fn kbps(&self) -> Option<u32> {
+        self.configured.or(self.measured.map(|kbps| kbps as u32))
+    }
+
+    /// Looks at all sessions and writes what each may send into `shares`, in their order; `None` is
+    /// no limit. To be called a few times a second.
+    pub fn share(&mut self, demands: &[Demand], now_us: u64, shares: &mut Vec<Option<u32>>) {
+        shares.clear();
+        if self.configured.is_none() {
+            self.measure(demands, now_us);
+        }
+        let Some(kbps) = self.kbps() else {
+            shares.resize(demands.len(), None);
+            return;
+        };
+        let usable = (f64::from(kbps) * USABLE) as u32;
+        let level = fair_level(demands, usable).max(KBPS_LEAST);
+        shares.resize(demands.len(), Some(level));
+    }
+
+    fn measure(&mut self, demands: &[Demand], now_us: u64) {
+        let seconds = now_us.saturating_sub(self.updated_us).min(1_000_000) as f64 / 1e6;
+        self.updated_us = now_us;
+        let sending = demands.iter().filter(|d| d.kbps_sent > 0).count();
+        let full = demands.iter().filter(|d| d.congested).count();
+        let total: f64 = demands.iter().map(|d| f64::from(d.kbps_sent)).sum();
+        if full >= FULL_MIN && full as f64 >= sending as f64 * FULL_SHARE {
+            // They are all backing off already: the least that was measured is likely too little.
+            let before = self.measured.unwrap_or(total);
+            self.measured = Some(total.max(before * 0.8).min(before.max(1.0)));
+            self.idle_since_us = None;
+            return;
+        }
+        let Some(measured) = &mut self.measured else {
+            return;
+        };
+        *measured *= 1.0 + PROBE * seconds;
+        if total > *measured * IDLE_SHARE && demands.len() >= FULL_MIN {
+            self.idle_since_us = None;
+        } else if now_us.saturating_sub(*self.idle_since_us.get_or_insert(now_us)) > FORGET_AFTER_US
+            || demands.len() < FULL_MIN
+        {
+            self.measured = None;
+            self.idle_since_us = None;
+        }
+    }
+}
+
+/// The level of max-min fairness: who wants less gets that, and all others get as much as each
+/// other.
+fn fair_level(demands: &[Demand], usable: u32) -> u32 {
+    let mut wanted: Vec<u32> = demands.iter().map(|d| d.kbps_wanted).collect();
+    wanted.sort_unstable();
+    let mut left = usable;
+    for (i, want) in wanted.iter().enumerate() {
+        let sharers = u32::try_from(wanted.len() - i).unwrap_or(u32::MAX);
+        let level = left / sharers;
+        if *want > level {
+            return level;
+        }
+        left -= *want;
+    }
+    // Everybody gets what they want; what is left is nobody's limit.
+    wanted.last().copied().unwrap_or(0).saturating_add(left)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn demand(kbps_wanted: u32, kbps_sent: u32, congested: bool) -> Demand {
+        Demand {
+            kbps_wanted,
+            kbps_sent,
+            congested,
+        }
+    }
+
+    #[test]
+    fn a_third_session_on_twenty_megabits_lowers_all_fairly() {
+        let mut uplink = Uplink::new(Some(20_000));
+        let mut shares = Vec::new();
+        uplink.share(&[demand(8_000, 8_000, false); 2], 0, &mut shares);
+        assert!(shares.iter().all(|share| share.unwrap() >= 8_000));
+        uplink.share(&[demand(8_000, 8_000, false); 3], 0, &mut shares);
+        assert_eq!(shares, [Some(6_333); 3]);
+        // Who wants little leaves the rest to the others.
+        let mixed = [demand(1_000, 1_000, false), demand(20_000, 9_000, false)];
+        uplink.share(&mixed, 0, &mut shares);
+        assert_eq!(shares[1], Some(18_000));
+    }
+
+    #[test]
+    fn an_uplink_is_measured_when_several_are_full_and_forgotten_when_none_is() {
+        let mut uplink = Uplink::new(None);
+        let mut shares = Vec::new();
+        let one = [demand(8_000, 4_000, true), demand(8_000, 8_000, false)];
+        uplink.share(&one, 0, &mut shares);
+        assert_eq!(uplink.kbps(), None, "one full path is that path's matter");
+        uplink.share(&[demand(8_000, 5_000, true); 2], 250_000, &mut shares);
+        assert_eq!(uplink.kbps(), Some(10_000));
+        assert_eq!(shares, [Some(4_750); 2]);
+        let mut now = 500_000;
+        for _ in 0..200 {
+            uplink.share(&[demand(8_000, 2_000, false); 2], now, &mut shares);
+            now += 250_000;
+        }
+        assert_eq!(uplink.kbps(), None);
+        assert_eq!(shares, [None; 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_never_exceed_the_uplink_and_nobody_is_starved(
+            uplink in 1_000_u32..100_000,
+            wanted in proptest::collection::vec(0_u32..20_000, 1..6),
+        ) {
+            let demands: Vec<Demand> = wanted.iter().map(|w| demand(*w, *w, false)).collect();
+            let level = fair_level(&demands, uplink);
+            let used: u64 = wanted.iter().map(|w| u64::from((*w).min(level))).sum();
+            prop_assert!(used <= u64::from(uplink));
+            let everybody = wanted.iter().all(|w| *w <= level);
+            let sharers = wanted.len() as u64;
+            prop_assert!(everybody || used + sharers >= u64::from(uplink));
+        }
+    }
+}

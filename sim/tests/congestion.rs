@@ -1,0 +1,187 @@
+//! What the controller promises on paths, on a virtual clock and over many seeds. Every figure here
+//! is a property of the algorithm, the same on every machine; a failure names its scenario and seed.
+//! `cargo run -p nearlight-sim --example stream -- <scenario> <seed>` shows such a run.
+
+use nearlight_sim::path::{Burst, Conditions};
+use nearlight_sim::stream::{Outcome, Scenario, Span};
+
+const SEEDS: std::ops::Range<u64> = 1..5;
+
+fn each_seed(scenario: &Scenario, name: &str, judge: impl Fn(&Outcome) -> Result<(), String>) {
+    for seed in SEEDS {
+        let outcome = scenario.run(seed);
+        if let Err(wrong) = judge(&outcome) {
+            panic!("{name}, seed {seed}: {wrong}\n{}", outcome.trace());
+        }
+    }
+}
+
+fn at_most(what: &str, value: u64, most: u64) -> Result<(), String> {
+    let message = || format!("{what} is {value}, more than {most}");
+    (value <= most).then_some(()).ok_or_else(message)
+}
+
+fn at_least(what: &str, value: f64, least: f64) -> Result<(), String> {
+    let message = || format!("{what} is {value:.3}, less than {least:.3}");
+    (value >= least).then_some(()).ok_or_else(message)
+}
+
+/// Capacity `high`, `low`, `high` kbit/s, 30 s each, behind a queue of 100 ms.
+fn steps(name: &str, high: u32, low: u32) {
+    let steps = [(0, high), (30_000_000, low), (60_000_000, high)];
+    let scenario = Scenario {
+        length_us: 90_000_000,
+        ..Scenario::bottleneck(high, 100_000)
+    }
+    .with_steps(&steps, 100_000);
+    let settled = [
+        Span::seconds(2, 30),
+        Span::seconds(32, 60),
+        Span::seconds(62, 90),
+    ];
+    each_seed(&scenario, name, |outcome| {
+        at_most("queue p95", outcome.queue_us(0.95, &settled), 60_000)?;
+        at_most(
+            "queue ever",
+            outcome.queue_us(1.0, &[Span::seconds(0, 90)]),
+            500_000,
+        )?;
+        at_most("freeze", outcome.freeze_us(&settled), 250_000)?;
+        for (from, kbps) in [(5, high), (37, low), (67, high)] {
+            let steady = outcome.useful_kbps(Span::seconds(from, from + 22));
+            at_least("useful share of capacity", steady / f64::from(kbps), 0.93)?;
+        }
+        // Back to 90 % of it, within 5 s of the step up.
+        let goal = f64::from(high) * 0.9;
+        let reached = outcome.reached_us(goal, 60_000_000).unwrap_or(u64::MAX);
+        at_most("back after the step", reached, 65_000_000)?;
+        // And the encoder is left alone: less than two changes a second.
+        at_most("targets", outcome.changes(Span::seconds(0, 90)) as u64, 180)
+    });
+}
+
+#[test]
+fn capacity_steps_by_forty_percent_and_the_queue_stays_short() {
+    steps("8, 4.8, 8 Mbit/s", 8_000, 4_800);
+}
+
+#[test]
+fn capacity_steps_by_eighty_percent_and_the_queue_stays_short() {
+    steps("10, 2, 10 Mbit/s", 10_000, 2_000);
+}
+
+#[test]
+fn a_deep_queue_is_not_filled() {
+    for kbps in [2_000, 5_000, 12_000] {
+        let scenario = Scenario::bottleneck(kbps, 200_000);
+        each_seed(&scenario, &format!("{kbps} kbit/s, 200 ms"), |outcome| {
+            let settled = [Span::seconds(2, 60)];
+            at_most("queue p95", outcome.queue_us(0.95, &settled), 60_000)?;
+            at_most("freeze", outcome.freeze_us(&settled), 250_000)?;
+            let steady = outcome.useful_kbps(Span::seconds(5, 60));
+            at_least("useful share", steady / f64::from(kbps), 0.93)
+        });
+    }
+}
+
+#[test]
+fn beside_a_cubic_flow_each_gets_its_part() {
+    for queue_us in [100_000, 200_000] {
+        let scenario = Scenario {
+            cubic_us: Some((15_000_000, 75_000_000)),
+            length_us: 100_000_000,
+            ..Scenario::bottleneck(10_000, queue_us)
+        };
+        each_seed(&scenario, &format!("Cubic, {queue_us} us"), |outcome| {
+            let both = Span::seconds(20, 75);
+            let (ours, theirs) = (outcome.useful_kbps(both), outcome.cubic_kbps(both));
+            let share = ours / (ours + theirs);
+            at_least("our share", share, 0.20)?;
+            at_least("the share of Cubic", 1.0 - share, 0.20)?;
+            // It is gone, and so is the queue.
+            let after = [Span::seconds(85, 100)];
+            at_most("queue p95 after it", outcome.queue_us(0.95, &after), 60_000)?;
+            at_least("useful after it", outcome.useful_kbps(after[0]), 9_300.0)
+        });
+    }
+}
+
+fn lossy(change: impl FnOnce(&mut Conditions)) -> Scenario {
+    let mut scenario = Scenario::bottleneck(50_000, 100_000);
+    scenario.kbps_max = 8_600;
+    scenario.length_us = 30_000_000;
+    change(&mut scenario.steps[0].1);
+    scenario
+}
+
+#[test]
+fn random_loss_does_not_lower_the_rate() {
+    for loss in [0.02, 0.05, 0.08] {
+        let scenario = lossy(|conditions| conditions.loss = loss);
+        each_seed(&scenario, &format!("loss {loss}"), |outcome| {
+            let steady = Span::seconds(2, 30);
+            at_least("useful", outcome.useful_kbps(steady), 7_000.0)?;
+            at_least("frames", outcome.fps(steady), 58.0)
+        });
+    }
+}
+
+#[test]
+fn bursts_and_jitter_do_not_lower_the_rate() {
+    let bursts = lossy(|conditions| {
+        conditions.burst = Some(Burst::Runs {
+            packets: 10,
+            every_us: 2_000_000,
+        });
+    });
+    let jitter = lossy(|conditions| conditions.jitter_us = 10_000);
+    for (name, scenario) in [("bursts", bursts), ("jitter", jitter)] {
+        each_seed(&scenario, name, |outcome| {
+            at_least("useful", outcome.useful_kbps(Span::seconds(2, 30)), 7_000.0)
+        });
+    }
+}
+
+#[test]
+fn a_quiet_scene_that_wakes_up_finds_its_rate_and_no_queue() {
+    let scenario = Scenario {
+        scene_kbps: vec![(0, u32::MAX), (10_000_000, 300), (40_000_000, u32::MAX)],
+        ..Scenario::bottleneck(8_000, 200_000)
+    };
+    each_seed(&scenario, "quiet", |outcome| {
+        let awake = Span::seconds(40, 42);
+        at_most("queue p95", outcome.queue_us(0.95, &[awake]), 100_000)?;
+        at_least(
+            "useful",
+            outcome.useful_kbps(Span::seconds(43, 60)),
+            7_000.0,
+        )
+    });
+}
+
+#[test]
+fn a_path_that_dies_for_a_while_is_used_again() {
+    let dead = |at_us, loss| {
+        let mut scenario = Scenario::bottleneck(8_000, 100_000);
+        let mut conditions = scenario.steps.remove(0).1;
+        conditions.loss = loss;
+        (at_us, conditions)
+    };
+    let scenario = Scenario {
+        steps: vec![dead(0, 0.0), dead(10_000_000, 1.0), dead(13_000_000, 0.0)],
+        length_us: 30_000_000,
+        ..Scenario::bottleneck(8_000, 100_000)
+    };
+    each_seed(&scenario, "dead", |outcome| {
+        at_most(
+            "picture back",
+            outcome.freeze_us(&[Span::seconds(14, 30)]),
+            250_000,
+        )?;
+        at_least(
+            "useful",
+            outcome.useful_kbps(Span::seconds(18, 30)),
+            7_000.0,
+        )
+    });
+}
