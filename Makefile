@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 export NEARLIGHT_BIN_DIR = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help play test check doctor soak bench generate fmt images
+.PHONY: help play test check doctor soak bench fuzz generate fmt images
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,11 +35,14 @@ bench: ## measure, print a table, write target/bench/report.json; SUITE=play for
 	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker
 	@cd e2e && npm ci --no-audit --no-fund --loglevel=error && SUITE=$(SUITE) npm run --silent bench
 
+fuzz: ## run each fuzz target for FUZZ_SECONDS=20; TARGETS="stun notice" for some
+	@scripts/install.sh build fuzz && scripts/fuzz.sh run $(TARGETS)
+
 generate: ## write the files that are derived from core/protocol
 	@scripts/generate.sh
 
 fmt: ## format the Rust code
-	@cargo fmt --all
+	@cargo fmt --all && cargo fmt --manifest-path fuzz/Cargo.toml
 
 images: ## make the built-in apps' images (or root file systems, without a Docker engine)
 	@scripts/build.sh && scripts/images.sh

@@ -5,6 +5,7 @@
 cd "$ROOT"
 say "formatting"
 cargo fmt --all -- --check
+cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 say "unit tests"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, after asking: install.sh STAGE... (build, run, test).
+# Installs what is missing, after asking: install.sh STAGE... (build, run, test, fuzz).
 #
 # YES=1, or CI in the environment, answers yes. Debian packages come first; then a Rust toolchain
 # (rustup) and Node.js where Debian's is absent or too old, both below the home directory. What it
@@ -17,6 +17,7 @@ main() {
         case " ${packages[*]-} " in *" $package "*) ;; *) packages+=("$package") ;; esac
     done < <(missing "$@")
     if ! have cargo; then wanted+=("$(printf '%-34s %s' "rustup (sh.rustup.rs)" "the Rust toolchain, below ~/.cargo")"); fi
+    if lacks_fuzz "$@"; then wanted+=("$(printf '%-34s %s' "cargo-fuzz (crates.io)" "builds the fuzz targets, below ~/.cargo")"); fi
     if ! node_is_new_enough; then wanted+=("$(printf '%-34s %s' "Node.js (nodejs.org)" "builds the browser client, below ~/.cache/nearlight")"); fi
     [ ${#wanted[@]} -gt 0 ] || return 0
 
@@ -25,9 +26,12 @@ main() {
     confirm
     if [ ${#packages[@]} -gt 0 ]; then install_packages; fi
     have cargo || install_rust
+    if lacks_fuzz "$@"; then cargo install cargo-fuzz --locked --quiet || warn "cannot install cargo-fuzz: cargo install cargo-fuzz --locked"; fi
     node_is_new_enough || install_node
     report "$@"
 }
+
+lacks_fuzz() { case " $* " in *" fuzz "*) ! have cargo-fuzz ;; *) false ;; esac }
 
 confirm() {
     if [ "${YES:-}" = 1 ] || [ -n "${CI:-}" ]; then return; fi

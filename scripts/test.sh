@@ -56,13 +56,14 @@ end_to_end() {
 
 soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
 
-step "what is missing" scripts/install.sh build run test
+step "what is missing" scripts/install.sh build run test fuzz
 step "release build" scripts/build.sh
 step "checks" scripts/check.sh
 step "documentation" documents
 step "purity" purity
 step "generated files" generated
 step "dependencies" dependencies
+step "fuzz targets and their seeds" scripts/fuzz.sh seeds
 step "images" images
 step "end to end" end_to_end
 step "soak, a bounded sample" soak

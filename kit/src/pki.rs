@@ -297,4 +297,5 @@ fn tls_error(name: &str) -> impl FnOnce(rustls::Error) -> PkiError {
 }
 
 #[cfg(test)]
+#[path = "pki/test.rs"]
 mod test;

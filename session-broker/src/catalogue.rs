@@ -102,20 +102,29 @@ impl Catalogue {
     }
 
     fn add(&mut self, file: &str, stem: &str, text: &str) -> Result<(), CatalogueError> {
-        let app: AppSpec = toml::from_str(text).map_err(|source| CatalogueError::Syntax {
-            file: file.to_owned(),
-            source: Box::new(source),
-        })?;
-        if let Some((field, problem)) = fault(&app, stem) {
-            return Err(CatalogueError::Field {
-                file: file.to_owned(),
-                field,
-                problem,
-            });
-        }
+        let app = read(file, stem, text)?;
         self.apps.insert(app.id.clone(), Arc::new(app));
         Ok(())
     }
+}
+
+/// The app that `text` describes, the content of `file` with the name `stem`.
+///
+/// # Errors
+/// [`CatalogueError`] if it is none, or cannot work.
+pub fn read(file: &str, stem: &str, text: &str) -> Result<AppSpec, CatalogueError> {
+    let app: AppSpec = toml::from_str(text).map_err(|source| CatalogueError::Syntax {
+        file: file.to_owned(),
+        source: Box::new(source),
+    })?;
+    if let Some((field, problem)) = fault(&app, stem) {
+        return Err(CatalogueError::Field {
+            file: file.to_owned(),
+            field,
+            problem,
+        });
+    }
+    Ok(app)
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {

@@ -23,6 +23,8 @@ mod buffer;
 mod desk;
 mod encode;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod priority;
 mod reactor;

@@ -38,6 +38,8 @@ mod clock;
 mod config;
 mod counters;
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod limits;
 mod meters;

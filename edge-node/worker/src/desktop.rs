@@ -28,6 +28,7 @@ pub mod frames;
 pub mod globals;
 pub mod input;
 pub mod keymap;
+pub mod layout;
 pub mod pixels;
 pub mod presentation;
 pub mod regions;

@@ -26,7 +26,9 @@ pub(crate) fn candidates<'a>(
         return Err(FragmentError::TooLarge);
     }
     let mut found = Vec::new();
-    for attribute in fragment.lines().filter_map(|l| l.trim().strip_prefix("a=")) {
+    // A lone CR ends a line, too: it must not get into what is kept.
+    let lines = fragment.split(['\r', '\n']);
+    for attribute in lines.filter_map(|l| l.trim().strip_prefix("a=")) {
         if attribute
             .strip_prefix("ice-ufrag:")
             .is_some_and(|u| u != ufrag)
@@ -75,6 +77,10 @@ mod test {
             Ok(vec!["candidate:1 1 udp 2130706431 192.0.2.5 5000 typ host"])
         );
         assert_eq!(candidates(fragment, "efgh"), Err(FragmentError::Restart));
+        assert_eq!(
+            candidates("a=candidate:1\ra=candidate:2", "abcd"),
+            Ok(vec!["candidate:1", "candidate:2"])
+        );
         let many = "a=candidate:1 1 udp 1 192.0.2.5 5000 typ host\n".repeat(33);
         assert_eq!(
             candidates(&many, "abcd"),

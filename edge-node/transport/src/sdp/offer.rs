@@ -334,7 +334,8 @@ fn split(sdp: &str) -> Result<(Lines<'_>, Vec<Lines<'_>>), OfferError> {
     }
     let mut session = Lines::default();
     let mut media: Vec<Lines<'_>> = Vec::new();
-    for text in sdp.lines() {
+    // A lone CR ends a line, too: it must not get into what is kept.
+    for text in sdp.split(['\r', '\n']) {
         let text = text.trim_end();
         if let Some(rest) = text.strip_prefix("m=") {
             if media.len() == SECTIONS_MAX {

@@ -4,6 +4,7 @@
 )]
 //! The two places where pixels are read through a pointer.
 
+use super::layout::{self, Layout};
 use smithay::reexports::pixman;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents};
@@ -30,8 +31,8 @@ pub(crate) fn with_pixels<T>(
     buffer: &WlBuffer,
     f: impl FnOnce(&[u8], BufferData) -> T,
 ) -> Result<T, ReadError> {
-    with_buffer_contents(buffer, |pool, pool_len, layout| {
-        let rows = rows(pool_len, &layout)?;
+    with_buffer_contents(buffer, |pool, pool_len, data| {
+        let rows = layout::rows(pool_len, &described(&data)).ok_or(ReadError::OutOfPool)?;
         // SAFETY: `pool` is a live mapping of `pool_len` bytes while this closure runs, and `rows`
         // starts within it.
         let first = unsafe { pool.add(rows.start) };
@@ -40,22 +41,17 @@ pub(crate) fn with_pixels<T>(
         // values, so a torn read is a torn picture and nothing else. A fault in the mapping is
         // caught by smithay's SIGBUS handler, which maps zeros over it.
         let bytes = unsafe { std::slice::from_raw_parts(first, rows.len()) };
-        Ok(f(bytes, layout))
+        Ok(f(bytes, data))
     })?
 }
 
-fn rows(pool_len: usize, layout: &BufferData) -> Result<std::ops::Range<usize>, ReadError> {
-    let size = |value: i32| usize::try_from(value).map_err(|_| ReadError::OutOfPool);
-    let (start, stride, height) = (
-        size(layout.offset)?,
-        size(layout.stride)?,
-        size(layout.height)?,
-    );
-    let end = start + stride * height;
-    if pool_len == 0 || end > pool_len || size(layout.width)? * 4 > stride {
-        return Err(ReadError::OutOfPool);
+fn described(data: &BufferData) -> Layout {
+    Layout {
+        offset: data.offset,
+        width: data.width,
+        height: data.height,
+        stride: data.stride,
     }
-    Ok(start..end)
 }
 
 /// The pixels of an image that pixman owns, and the bytes between two rows.
@@ -67,36 +63,4 @@ pub(crate) fn image_pixels<'a>(image: &'a pixman::Image<'static, 'static>) -> (&
     // SAFETY: as above; nothing writes to it while the image is borrowed.
     let pixels = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), bytes) };
     (pixels, image.stride() as u32)
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-    use smithay::reexports::wayland_server::protocol::wl_shm::Format;
-
-    #[test]
-    fn rows_end_within_the_pool() {
-        let layout = |offset, width, height, stride| BufferData {
-            offset,
-            width,
-            height,
-            stride,
-            format: Format::Xrgb8888,
-        };
-        for (pool, layout, ok) in [
-            (4096, layout(0, 16, 64, 64), true),
-            (4095, layout(0, 16, 64, 64), false),
-            (4096, layout(1, 16, 64, 64), false),
-            (4096, layout(-1, 16, 64, 64), false),
-            (4096, layout(0, 17, 64, 64), false),
-            (0, layout(0, 16, 64, 64), false),
-            (
-                usize::MAX,
-                layout(i32::MAX, i32::MAX / 4, i32::MAX, i32::MAX),
-                true,
-            ),
-        ] {
-            assert_eq!(rows(pool, &layout).is_ok(), ok, "{pool} {layout:?}");
-        }
-    }
 }

@@ -4,7 +4,8 @@
 //! resized to zero.
 
 use super::Desktop;
-use crate::limits::{BUFFER_BYTES_MAX, BUFFER_SIDE_MAX, BUFFERS_MAX, POOL_BYTES_MAX, POOLS_MAX};
+use super::layout;
+use crate::limits::{BUFFERS_MAX, POOL_BYTES_MAX, POOLS_MAX};
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_shm::{self, WlShm};
@@ -96,11 +97,8 @@ fn refusal(request: &wl_shm_pool::Request) -> Option<String> {
             stride,
             ..
         } => {
-            let bytes = i64::from(stride) * i64::from(height);
-            let odd = width <= 0 || height <= 0 || stride <= 0;
-            let huge = width > BUFFER_SIDE_MAX || height > BUFFER_SIDE_MAX;
-            (odd || huge || bytes > BUFFER_BYTES_MAX)
-                .then(|| format!("a buffer of {width} x {height} pixels in {bytes} bytes"))
+            let what = || format!("a buffer of {width} x {height} pixels, {stride} bytes a row");
+            layout::is_unfit(width, height, stride).then(what)
         }
         _ => None,
     }

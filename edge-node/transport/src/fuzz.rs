@@ -1,0 +1,167 @@
+//! Entrances for the fuzz targets in `fuzz/`: each takes what a stranger may send, and asserts what
+//! must hold whatever it is. No part of the crate's API.
+
+use crate::attachment::input::{Gate, Verdict};
+use crate::attachment::peer::{Context, Peer, credentials};
+use crate::clock::Clock;
+use crate::limits::{INPUTS_PER_SECOND, REMOTE_CANDIDATES_MAX};
+use crate::net::stun::{Binding, is_stun};
+use crate::routes::{AttachmentKey, Routes};
+use crate::sdp::offer::{Offer, Role};
+use crate::sdp::{answer, fragment};
+use crate::worker_link::WorkerLink;
+use nearlight_protocol::input::Packet;
+use nearlight_protocol::worker::{FromWorker, VideoCodec, frame_len};
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+const ENCODERS: [VideoCodec; 5] = [
+    VideoCodec::AV1,
+    VideoCodec::H265,
+    VideoCodec::H264,
+    VideoCodec::VP9,
+    VideoCodec::VP8,
+];
+
+static CONTEXT: LazyLock<Context> = LazyLock::new(|| Context {
+    crypto: rtc::crypto::default_provider().expect("the crate has a provider"),
+    clock: Clock::start().expect("Linux has a monotonic clock"),
+    lite: true,
+    nominal: vec![SocketAddr::from(([192, 0, 2, 1], 8443))],
+});
+
+/// An SDP offer: what is taken says the same when it is reduced, and is answered section by section.
+pub fn offer(sdp: &str) {
+    let Ok(offer) = Offer::read(sdp, &ENCODERS) else {
+        return;
+    };
+    let reduced = offer.reduced();
+    let again = Offer::read(&reduced, &ENCODERS).expect("what we write for `rtc` is an offer");
+    assert_eq!(again.ice, offer.ice);
+    assert_eq!(again.video, offer.video);
+    assert_eq!(again.audio, offer.audio);
+    assert_eq!(again.data, offer.data);
+    let peer = Peer::answer(&CONTEXT, &offer, &credentials(), Instant::now());
+    let peer = peer.unwrap_or_else(|error| panic!("`rtc` takes what we took: {error}\n{reduced}"));
+    let candidate = "a=candidate:1 1 udp 1 192.0.2.1 8443 typ host".to_owned();
+    let answer = answer::complete(&peer.answer, &offer, &[candidate]).expect("every section");
+    let sections = answer.lines().filter(|line| line.starts_with("m="));
+    assert_eq!(sections.count(), offer.sections.len(), "{answer}");
+    let refused = offer.sections.iter().filter(|s| s.role == Role::Refused);
+    let closed = answer.lines().filter(|line| {
+        let mut words = line.split(' ');
+        words.next().is_some_and(|word| word.starts_with("m=")) && words.next() == Some("0")
+    });
+    assert_eq!(closed.count(), refused.count(), "{answer}");
+}
+
+/// Trickled candidates: as many as the limit, whole words, no line breaks.
+pub fn fragment(text: &str) {
+    let Ok(candidates) = fragment::candidates(text, "ours") else {
+        return;
+    };
+    assert!(candidates.len() <= REMOTE_CANDIDATES_MAX);
+    for candidate in candidates {
+        assert!(candidate.starts_with("candidate:") && !candidate.contains(['\r', '\n']));
+        let _ = fragment::is_usable(candidate);
+    }
+}
+
+/// A datagram from nobody known: read, and not authentic, for nobody knows the password.
+pub fn stun(datagram: &[u8]) {
+    let Some(binding) = Binding::parse(datagram) else {
+        return;
+    };
+    assert!(is_stun(datagram));
+    assert!(binding.ufrag().is_none_or(|ufrag| !ufrag.contains(':')));
+    let _ = binding.mapped_address();
+    let _ = binding.use_candidate();
+    assert!(!binding.is_authentic("a password that is in no seed", &*CONTEXT.crypto));
+}
+
+/// Viewers that come, prove an address and go, as `(step, viewer, address)`, against two plain maps.
+pub fn routes(steps: &[(u8, u8, u8)]) {
+    let mut routes = Routes::default();
+    let mut named: HashMap<AttachmentKey, String> = HashMap::new();
+    let mut owners: HashMap<SocketAddr, AttachmentKey> = HashMap::new();
+    for (index, (step, viewer, address)) in steps.iter().enumerate() {
+        let key = AttachmentKey::from(*viewer);
+        let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), u16::from(*address));
+        match step % 3 {
+            0 if !named.contains_key(&key) => {
+                let ufrag = format!("{viewer}-{index}");
+                routes.expect(&ufrag, key);
+                named.insert(key, ufrag);
+            }
+            1 if named.contains_key(&key) => {
+                routes.learn(address, key);
+                owners.insert(address, key);
+            }
+            2 => {
+                if let Some(ufrag) = named.remove(&key) {
+                    let all = (0..=255).map(|port| SocketAddr::new(address.ip(), port));
+                    routes.forget(key, &ufrag, all);
+                    owners.retain(|_, owner| *owner != key);
+                    assert_eq!(routes.of_ufrag(&ufrag), None);
+                }
+            }
+            _ => {}
+        }
+        assert_eq!(routes.of_address(address), owners.get(&address).copied());
+    }
+    for (key, ufrag) in &named {
+        assert_eq!(routes.of_ufrag(ufrag), Some(*key));
+    }
+}
+
+/// Messages on a data channel, as `(text, message)`, a quarter of a second apart: only input packets
+/// pass, and whoever is struck out sent something else.
+pub fn gate(messages: &[(bool, &[u8])]) {
+    let mut now = Instant::now();
+    let mut gate = Gate::new(INPUTS_PER_SECOND);
+    for (text, message) in messages {
+        now += Duration::from_millis(250);
+        let packet = (!text).then(|| Packet::decode(message).ok()).flatten();
+        match gate.judge(now, *text, message) {
+            Verdict::Drop => {}
+            Verdict::StrikeOut => assert!(packet.is_none()),
+            _ => assert!(packet.is_some()),
+        }
+    }
+}
+
+/// What a worker writes, piece by piece: the frames that come out are those that went in, up to the
+/// first that is none.
+pub fn worker_link(writes: &[&[u8]]) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+    let mut link = WorkerLink::new(ours).expect("a stream can be taken over");
+    let (mut frames, mut scratch, mut over) = (Vec::new(), [0; 512], false);
+    for bytes in writes {
+        if over || (&theirs).write_all(bytes).is_err() {
+            break;
+        }
+        link.ready(true, false);
+        while !over && link.has_work() {
+            over = link.pull(&mut scratch, &mut frames).is_err();
+        }
+    }
+    drop(theirs);
+    link.ready(true, false);
+    while !over {
+        over = link.pull(&mut scratch, &mut frames).is_err();
+    }
+    let whole = writes.concat();
+    let mut rest = whole.as_slice();
+    let mut expected = Vec::new();
+    while let Ok(Some(len)) = frame_len(rest)
+        && let Some((frame, after)) = rest.split_at_checked(len)
+        && let Ok(frame) = FromWorker::decode(frame)
+    {
+        expected.push(frame);
+        rest = after;
+    }
+    assert_eq!(frames, expected);
+}

@@ -1,0 +1,48 @@
+//! JSON bodies of the HTTP API, both ways, and the ids in its paths: what is read is written as it
+//! was read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nearlight_protocol::api::{
+    CreateSession, CreateTicket, CreateWatchLink, NewWatchLink, Session, Ticket, WatchLinkList,
+    WhoAmI,
+};
+use nearlight_protocol::id::{AppId, AttachmentId, SessionId, WatchLinkId};
+use nearlight_protocol::problem::Problem;
+use serde::{Serialize, de::DeserializeOwned};
+
+fuzz_target!(|bytes: &[u8]| {
+    round_trip::<CreateSession>(bytes);
+    round_trip::<CreateTicket>(bytes);
+    round_trip::<CreateWatchLink>(bytes);
+    round_trip::<NewWatchLink>(bytes);
+    round_trip::<WatchLinkList>(bytes);
+    round_trip::<Session>(bytes);
+    round_trip::<Ticket>(bytes);
+    round_trip::<WhoAmI>(bytes);
+    round_trip::<Problem>(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        id::<AppId>(text);
+        id::<AttachmentId>(text);
+        id::<SessionId>(text);
+        id::<WatchLinkId>(text);
+    }
+});
+
+fn round_trip<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    let Ok(body) = serde_json::from_slice::<T>(bytes) else {
+        return;
+    };
+    let text = serde_json::to_string(&body).expect("a body is plain JSON");
+    let again: T = serde_json::from_str(&text).expect("what we write is what we read");
+    assert_eq!(serde_json::to_string(&again).ok(), Some(text));
+}
+
+/// An id is safe in a path, a file name and a log line.
+fn id<T: std::str::FromStr + std::fmt::Display>(text: &str) {
+    if let Ok(id) = text.parse::<T>() {
+        assert_eq!(id.to_string(), text);
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        assert!(text.len() <= 40 && text.bytes().all(plain));
+    }
+}
