@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`orders`]: start and stop, and what is answered to them.
-//! - [`viewers`]: WHEP requests, passed on to the transport.
+//! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
 //! - [`uplink`]: what is said to the broker, and what happens without one.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
@@ -23,6 +23,7 @@
 mod orders;
 mod uplink;
 mod viewers;
+mod watched;
 
 use crate::board::Board;
 use crate::control;
@@ -40,7 +41,7 @@ use crate::streams::{CounterBoard, Totals};
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge, WhepRefusal, WhepResult};
+use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uplink::Link;
+use watched::Watched;
 
 /// Everything that the agent hears.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ pub(crate) struct Agent {
     ready: Option<oneshot::Sender<()>>,
     sessions: BTreeMap<SessionId, Live>,
     board: Board,
+    watched: Watched,
     keys: Option<GrantKeys>,
     link: Link,
     grace: Duration,
@@ -148,6 +151,7 @@ impl Agent {
             ready: Some(parts.ready),
             sessions: BTreeMap::new(),
             board: Board::default(),
+            watched: Watched::default(),
             keys: None,
             link: Link::Down {
                 since: Instant::now(),
@@ -279,14 +283,13 @@ impl Agent {
                 reason,
                 in_s,
             } => self.warn_viewer(session, reason, in_s),
-            ToEdge::Probe { request, .. } => {
-                let detail = "This node offers no line check.".to_owned();
-                let reason = WhepRefusal::NotFound;
-                let result = WhepResult::Refused { reason, detail };
-                self.say(FromEdge::WhepAnswer { request, result });
+            ToEdge::Probe { request, sdp } => self.probe(request, sdp),
+            ToEdge::EndWatch { session, link } => self.end_watch(session, link),
+            ToEdge::WatchLinks { sessions } => {
+                for (session, link) in self.watched.keep(&sessions) {
+                    self.end_watch(session, link);
+                }
             }
-            // No watcher is let in yet.
-            ToEdge::EndWatch { .. } | ToEdge::WatchLinks { .. } => {}
             // The control stream deals with these itself.
             ToEdge::Welcome(_) | ToEdge::Refused { .. } | ToEdge::GoAway { .. } => {}
         }
@@ -363,6 +366,7 @@ impl Agent {
         };
         self.release(session);
         self.counters.remove(session);
+        self.watched.forget(session);
         meters::session_ended(ending.reason);
         meters::sessions(self.sessions.len());
         self.post(session, live.epoch, ended(ending));

@@ -1,7 +1,7 @@
 //! What the broker should know of each session: the newest state, whoever hears it.
 //!
 //! Reports are not queued. While no stream is up, and when one comes up, only the newest state of a
-//! session matters: how far it is, who is attached, or that it ended and why. Ended sessions are
+//! session matters: how far it is, who is attached, how many watch, or that it ended and why. Ended sessions are
 //! kept for a while, for a report that was sent may not have arrived.
 //!
 //! **Invariant.** Bounded: one entry a live session, and the last
@@ -25,6 +25,7 @@ struct Newest {
     epoch: U64,
     stage: Option<SessionReport>,
     attachment: Option<SessionReport>,
+    watchers: Option<SessionReport>,
 }
 
 impl Board {
@@ -43,8 +44,9 @@ impl Board {
             SessionReport::Attached { .. } | SessionReport::Detached { .. } => {
                 newest.attachment = Some(event);
             }
+            SessionReport::Watchers { .. } => newest.watchers = Some(event),
             // Of no use later.
-            SessionReport::InputSeen | SessionReport::Watchers { .. } => {}
+            SessionReport::InputSeen => {}
             SessionReport::Ended { .. } => {
                 self.live.remove(session);
                 if self.ended.len() == ENDED_KEPT_MAX {
@@ -64,7 +66,7 @@ impl Board {
     /// On a fresh stream, after it is said what runs: how far each is.
     pub(crate) fn live(&self) -> Vec<FromEdge> {
         let stages = self.live.iter().flat_map(|(session, newest)| {
-            [&newest.stage, &newest.attachment]
+            [&newest.stage, &newest.attachment, &newest.watchers]
                 .into_iter()
                 .flatten()
                 .map(|event| report(session, newest.epoch, event.clone()))
@@ -119,12 +121,15 @@ mod test {
             SessionReport::InputSeen,
             SessionReport::Attached { attachment },
             detached.clone(),
+            SessionReport::Watchers { count: 2 },
+            SessionReport::Watchers { count: 1 },
         ] {
             board.post(&session, U64(1), event);
         }
         let expected = [
             report(&session, U64(1), SessionReport::Ready),
             report(&session, U64(1), detached),
+            report(&session, U64(1), SessionReport::Watchers { count: 1 }),
         ];
         assert_eq!(board.live(), expected);
         board.post(&session, U64(1), ended());

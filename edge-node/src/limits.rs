@@ -9,9 +9,9 @@ pub(crate) const AGENT_INBOX_MAX: usize = 1024;
 /// Events that wait for one session's task.
 pub(crate) const SESSION_INBOX_MAX: usize = 64;
 /// Messages that wait for the control stream. An introduction is one of them for each ended session
-/// that is kept and up to two for each slot, and must fit. Past it the stream is closed and dialled
+/// that is kept and up to three for each slot, and must fit. Past it the stream is closed and dialled
 /// again: what counts is kept as the newest state and is said afresh.
-pub(crate) const CONTROL_OUT_MAX: usize = 1024;
+pub(crate) const CONTROL_OUT_MAX: usize = 2048;
 /// Ended sessions whose report is kept for a broker that asks again.
 pub(crate) const ENDED_KEPT_MAX: usize = 256;
 

@@ -5,8 +5,11 @@
 mod support;
 
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Order, SessionReport, ToEdge};
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::control::{
+    AckOutcome, DenyReason, FromEdge, Order, SessionReport, SessionWatchLinks, ToEdge, ViewerRole,
+    WhepAction, WhepRefusal, WhepResult,
+};
+use nearlight_protocol::id::{RequestId, SessionId};
 use nix::sys::signal::Signal;
 use support::broker::Attached;
 use support::docker_with_image;
@@ -512,4 +515,102 @@ async fn a_second_agent_with_the_same_data_is_refused() {
     assert_eq!(second.exited().await, Some(1));
     first.signal(Signal::SIGTERM);
     assert_eq!(first.exited().await, Some(0));
+}
+
+/// What a browser offers for a line check: data channels alone.
+const LINE_CHECK: &str = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+    a=group:BUNDLE 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+    a=ice-ufrag:Wx3K\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=ice-options:trickle\r\n\
+    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+    00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\na=setup:actpass\r\na=mid:0\r\n\
+    a=sctp-port:5000\r\na=max-message-size:262144\r\n";
+
+/// Asks, and returns what the node answers to it.
+async fn asked(edge: &mut Attached, ask: impl FnOnce(RequestId) -> ToEdge) -> WhepResult {
+    let own = nearlight_kit::ids::request();
+    edge.say(&ask(own.clone())).await;
+    loop {
+        if let FromEdge::WhepAnswer { request, result } = edge.next().await {
+            assert_eq!(request, own);
+            return result;
+        }
+    }
+}
+
+fn refusal(result: &WhepResult) -> WhepRefusal {
+    match result {
+        WhepResult::Refused { reason, detail } => {
+            assert!(!detail.is_empty(), "{reason:?} says nothing");
+            *reason
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_line_is_checked_without_any_session_and_nonsense_is_refused() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let probe = |sdp: &str| {
+        let sdp = sdp.to_owned();
+        |request| ToEdge::Probe { request, sdp }
+    };
+    let long = format!("v=0\r\n{}", "a=x\r\n".repeat(20_000));
+    for bad in ["", "v=0\r\n", "hello", long.as_str()] {
+        let result = asked(&mut edge, probe(bad)).await;
+        assert_eq!(refusal(&result), WhepRefusal::InvalidOffer, "{bad:.20}");
+    }
+    for _ in 0..4 {
+        match asked(&mut edge, probe(LINE_CHECK)).await {
+            WhepResult::Answer { sdp } => assert!(sdp.contains("m=application"), "{sdp}"),
+            other => panic!("no answer but {other:?}"),
+        }
+    }
+    let fifth = asked(&mut edge, probe(LINE_CHECK)).await;
+    assert_eq!(refusal(&fifth), WhepRefusal::TooMany);
+}
+
+#[tokio::test]
+async fn watchers_are_refused_for_what_is_no_offer_and_ends_of_unknown_links_do_no_harm() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let (_agent, mut edge, session) = playing(&site).await;
+    let watch = |of: &SessionId, sdp: &str| {
+        let (session, sdp) = (of.clone(), sdp.to_owned());
+        let action = WhepAction::Offer {
+            attachment: nearlight_kit::ids::attachment(),
+            sdp,
+            role: ViewerRole::Watcher {
+                link: nearlight_kit::ids::watch_link(),
+            },
+        };
+        |request| ToEdge::Whep {
+            request,
+            session,
+            action,
+        }
+    };
+    let garbage = asked(&mut edge, watch(&session, "v=0\r\n")).await;
+    assert_eq!(refusal(&garbage), WhepRefusal::InvalidOffer);
+    let stranger = nearlight_kit::ids::session();
+    let unknown = asked(&mut edge, watch(&stranger, LINE_CHECK)).await;
+    assert_eq!(refusal(&unknown), WhepRefusal::NotFound);
+    for of in [&session, &stranger] {
+        edge.say(&ToEdge::EndWatch {
+            session: of.clone(),
+            link: nearlight_kit::ids::watch_link(),
+        })
+        .await;
+    }
+    let sessions = vec![SessionWatchLinks {
+        session: stranger,
+        links: vec![nearlight_kit::ids::watch_link()],
+    }];
+    edge.say(&ToEdge::WatchLinks { sessions }).await;
+    let again = asked(&mut edge, watch(&session, "v=0\r\n")).await;
+    assert_eq!(refusal(&again), WhepRefusal::InvalidOffer, "it goes on");
 }

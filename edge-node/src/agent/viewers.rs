@@ -1,10 +1,10 @@
-//! Viewers: WHEP requests that the broker relays, and warnings that go to the browser.
+//! Viewers: WHEP requests and line checks that the broker relays, and warnings to the browser.
 
 use super::Agent;
 use super::uplink::Link;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, WhepAction, WhepRefusal, WhepResult};
-use nearlight_protocol::id::{RequestId, SessionId};
+use nearlight_protocol::control::{FromEdge, ViewerRole, WhepAction, WhepRefusal, WhepResult};
+use nearlight_protocol::id::{RequestId, SessionId, WatchLinkId};
 use nearlight_protocol::limits::SDP_BYTES_MAX;
 use nearlight_protocol::notice::Notice;
 
@@ -14,13 +14,16 @@ impl Agent {
             self.say(FromEdge::WhepAnswer { request, result });
             return;
         }
-        let Link::Up(out) = &self.link else { return };
-        let out = out.clone();
-        // Runs on the transport's thread, so it must not wait. A broker whose stream is full or
-        // gone has given up on the request anyway.
-        let reply = move |result| {
-            let _ = out.try_send(FromEdge::WhepAnswer { request, result });
+        let Some(reply) = self.reply(request) else {
+            return;
         };
+        if let WhepAction::Offer {
+            role: ViewerRole::Watcher { link },
+            ..
+        } = &action
+        {
+            self.watched.asked(session, link.clone());
+        }
         let transport = &self.host.transport;
         let session = session.clone();
         match action {
@@ -35,6 +38,36 @@ impl Agent {
             } => transport.patch(session, attachment, fragment, reply),
             WhepAction::Delete { attachment } => transport.delete(session, attachment, reply),
         }
+    }
+
+    /// Answers the offer of a line check, which belongs to no session.
+    pub(super) fn probe(&mut self, request: RequestId, sdp: String) {
+        if sdp.len() > SDP_BYTES_MAX {
+            let result = refused(WhepRefusal::InvalidOffer, "the SDP is too large");
+            self.say(FromEdge::WhepAnswer { request, result });
+            return;
+        }
+        if let Some(reply) = self.reply(request) {
+            self.host.transport.probe(sdp, reply);
+        }
+    }
+
+    /// Lets go whoever watches on a link.
+    pub(super) fn end_watch(&mut self, session: SessionId, link: WatchLinkId) {
+        self.watched.ended(&session, &link);
+        self.host.transport.end_watch(session, link);
+    }
+
+    /// Sends the transport's answer to the broker that asked. Runs on the transport's thread, so it
+    /// must not wait. A broker whose stream is full or gone has given up on the request anyway.
+    fn reply(&self, request: RequestId) -> Option<impl FnOnce(WhepResult) + Send + 'static> {
+        let Link::Up(out) = &self.link else {
+            return None;
+        };
+        let out = out.clone();
+        Some(move |result| {
+            let _ = out.try_send(FromEdge::WhepAnswer { request, result });
+        })
     }
 
     pub(super) fn warn_viewer(&self, session: SessionId, reason: EndReason, in_s: u32) {
