@@ -60,7 +60,7 @@ impl Node {
             runtime: runtime.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
-            gpus: gpus.uuids(),
+            gpus: gpus.for_apps(),
             root,
             config,
         });

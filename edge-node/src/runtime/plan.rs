@@ -57,8 +57,26 @@ pub struct AppPlan {
     pub tmp_mib: u32,
     /// Whether it may reach a network.
     pub network: bool,
-    /// UUIDs of the GPUs that it gets.
-    pub gpus: Vec<String>,
+    /// The GPUs that it gets.
+    pub gpus: Vec<AppGpu>,
+}
+
+/// A device file such as `/dev/dri/renderD128`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderNode {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The group that may use it.
+    pub gid: u32,
+}
+
+/// What an app gets of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppGpu {
+    /// How a container engine addresses it.
+    pub uuid: String,
+    /// Through which the app renders.
+    pub render_node: Option<RenderNode>,
 }
 
 /// A temporary file system of an app.
@@ -101,6 +119,21 @@ impl AppPlan {
             network: spec.needs.network,
             gpus: Vec::new(),
         }
+    }
+
+    /// The device files through which it renders.
+    pub fn render_nodes(&self) -> impl Iterator<Item = &RenderNode> {
+        self.gpus.iter().filter_map(|gpu| gpu.render_node.as_ref())
+    }
+
+    /// The groups that it needs to use them: the files belong to a group of the host, such as
+    /// `render`, of which the image knows nothing. Never root's.
+    pub fn render_groups(&self) -> Vec<u32> {
+        let mut groups: Vec<u32> = self.render_nodes().map(|node| node.gid).collect();
+        groups.retain(|gid| *gid != 0);
+        groups.sort_unstable();
+        groups.dedup();
+        groups
     }
 
     /// Its temporary file systems, parents first. A mount point that an engine makes on the way to
@@ -197,6 +230,16 @@ pub(crate) mod test {
     fn plan(spec: &AppSpec) -> AppPlan {
         let session = nearlight_kit::ids::session();
         AppPlan::new(session, U64(1), spec, Path::new("/run/x/ses"), true)
+    }
+
+    pub(crate) fn gpu(gid: u32) -> AppGpu {
+        AppGpu {
+            uuid: "GPU-1".to_owned(),
+            render_node: Some(RenderNode {
+                path: "/dev/dri/renderD128".into(),
+                gid,
+            }),
+        }
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Sandbox {
                 saves.as_deref(),
                 status.as_raw_fd(),
             ))
-            .user(self.user.clone())
+            .user(self.user_of(plan))
             .limits(limits)
             .binds(binds)
             .cgroups(cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::procs)?)
@@ -201,6 +201,15 @@ impl Sandbox {
             launch = launch.env(key, value);
         }
         Ok((launch.spawn()?, status_path))
+    }
+
+    /// The app's user, with the groups of its render nodes. Namespaces keep them: the kernel goes by
+    /// the groups that a process has, whether they have a name in its namespace or not.
+    fn user_of(&self, plan: &AppPlan) -> Option<User> {
+        self.user.clone().map(|user| User {
+            groups: plan.render_groups(),
+            ..user
+        })
     }
 
     /// Where `bwrap`, as the app's user, finds the root file system and the saves.

@@ -4,6 +4,7 @@ use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::process::User;
 use crate::runtime::Runtime;
+use crate::runtime::plan::AppGpu;
 use nearlight_transport::Handle;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(crate) struct Host {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) transport: Handle,
     pub(crate) cgroups: Option<Cgroups>,
-    /// UUIDs of the GPUs; slot n has the one at n modulo their number.
-    pub(crate) gpus: Vec<String>,
+    /// The GPUs; slot n has the one at n modulo their number.
+    pub(crate) gpus: Vec<AppGpu>,
     /// Whether we are root and can give workers users of their own.
     pub(crate) root: bool,
 }
@@ -35,7 +36,7 @@ impl Host {
     }
 
     /// The GPUs that a slot's app gets.
-    pub(crate) fn gpus_of(&self, slot_index: usize) -> Vec<String> {
+    pub(crate) fn gpus_of(&self, slot_index: usize) -> Vec<AppGpu> {
         if self.gpus.is_empty() {
             return Vec::new();
         }

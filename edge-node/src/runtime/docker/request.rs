@@ -2,10 +2,10 @@
 
 use super::{LABEL_EPOCH, LABEL_NODE, LABEL_SESSION};
 use crate::limits::{APP_FILES_MAX, APP_PIDS_MAX};
-use crate::runtime::plan::{AppPlan, SOCKETS, Tmpfs};
+use crate::runtime::plan::{AppGpu, AppPlan, RenderNode, SOCKETS, Tmpfs};
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
 };
 use nearlight_protocol::id::NodeId;
 use std::collections::HashMap;
@@ -74,6 +74,9 @@ fn host_config(plan: &AppPlan, driver: Option<DeviceDriver>) -> HostConfig {
                     .into(),
             ),
         }),
+        devices: (!plan.gpus.is_empty()).then(|| plan.render_nodes().map(device).collect()),
+        group_add: (!plan.gpus.is_empty())
+            .then(|| plan.render_groups().iter().map(u32::to_string).collect()),
         device_requests: driver.map(|driver| vec![devices(&plan.gpus, driver)]),
         ..HostConfig::default()
     }
@@ -121,20 +124,30 @@ fn mounts(plan: &AppPlan) -> Vec<Mount> {
     mounts
 }
 
-fn devices(gpus: &[String], driver: DeviceDriver) -> DeviceRequest {
+/// Named beside the request for the GPU: NVIDIA's older driver brings no render node by itself.
+fn device(node: &RenderNode) -> DeviceMapping {
+    let path = node.path.display().to_string();
+    DeviceMapping {
+        path_on_host: Some(path.clone()),
+        path_in_container: Some(path),
+        cgroup_permissions: Some("rw".to_owned()),
+    }
+}
+
+fn devices(gpus: &[AppGpu], driver: DeviceDriver) -> DeviceRequest {
     match driver {
         DeviceDriver::Cdi => DeviceRequest {
             driver: Some("cdi".to_owned()),
             device_ids: Some(
                 gpus.iter()
-                    .map(|id| format!("nvidia.com/gpu={id}"))
+                    .map(|gpu| format!("nvidia.com/gpu={}", gpu.uuid))
                     .collect(),
             ),
             ..DeviceRequest::default()
         },
         DeviceDriver::Nvidia => DeviceRequest {
             driver: Some("nvidia".to_owned()),
-            device_ids: Some(gpus.to_vec()),
+            device_ids: Some(gpus.iter().map(|gpu| gpu.uuid.clone()).collect()),
             capabilities: Some(vec![vec!["gpu".to_owned()]]),
             options: Some(HashMap::new()),
             ..DeviceRequest::default()
@@ -176,6 +189,7 @@ mod test {
         assert_eq!(host.nano_cpus, Some(1_000_000_000));
         assert!(host.privileged.is_none() && host.device_requests.is_none());
         assert!(host.binds.is_none() && host.cap_add.is_none());
+        assert!(host.devices.is_none() && host.group_add.is_none());
         let mounts = host.mounts.unwrap();
         assert_eq!(mounts.len(), 1);
         assert_eq!(mounts[0].read_only, Some(true));
@@ -201,7 +215,10 @@ mod test {
     #[test]
     fn gpus_are_asked_for_by_uuid() {
         let mut plan = plan();
-        plan.gpus = vec!["GPU-1".to_owned()];
+        plan.gpus = vec![AppGpu {
+            uuid: "GPU-1".to_owned(),
+            render_node: None,
+        }];
         let request = |driver| {
             let body = container(&plan, &nearlight_kit::ids::node(), Some(driver));
             body.host_config.unwrap().device_requests.unwrap().remove(0)
@@ -213,5 +230,25 @@ mod test {
         assert_eq!(nvidia.driver.as_deref(), Some("nvidia"));
         assert_eq!(nvidia.device_ids.unwrap(), ["GPU-1"]);
         assert_eq!(nvidia.capabilities.unwrap(), [["gpu"]]);
+    }
+
+    #[test]
+    fn the_render_node_comes_with_its_group_and_nothing_else_of_the_host() {
+        let mut plan = plan();
+        plan.gpus = vec![crate::runtime::plan::test::gpu(105)];
+        let body = container(&plan, &nearlight_kit::ids::node(), Some(DeviceDriver::Cdi));
+        let host = body.host_config.unwrap();
+        let devices = host.devices.unwrap();
+        assert_eq!(devices.len(), 1);
+        let node = Some("/dev/dri/renderD128".to_owned());
+        assert_eq!(devices[0].path_on_host, node);
+        assert_eq!(devices[0].path_in_container, node);
+        assert_eq!(devices[0].cgroup_permissions.as_deref(), Some("rw"));
+        assert_eq!(host.group_add.unwrap(), ["105"]);
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        // A file of root's: rather no rendering than root's group.
+        plan.gpus = vec![crate::runtime::plan::test::gpu(0)];
+        let body = container(&plan, &nearlight_kit::ids::node(), Some(DeviceDriver::Cdi));
+        assert_eq!(body.host_config.unwrap().group_add.unwrap(), [""; 0]);
     }
 }

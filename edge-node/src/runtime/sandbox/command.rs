@@ -32,6 +32,9 @@ pub(super) fn app(
 
     args.add(["--ro-bind"]).path(root).add(["/"]);
     args.add(["--proc", "/proc", "--dev", "/dev"]);
+    for node in plan.render_nodes() {
+        args.add(["--dev-bind"]).path(&node.path).path(&node.path);
+    }
     args.add(["--perms", "1777", "--size", &size, "--tmpfs", "/dev/shm"]);
     args.add(["--perms", "0755", "--size", &size, "--tmpfs", "/run"]);
     args.add(["--perms", "0755", "--size", &size, "--tmpfs", "/home"]);
@@ -74,10 +77,15 @@ mod test {
     use nearlight_protocol::unit::U64;
 
     fn line(network: bool) -> String {
+        line_with(network, Vec::new())
+    }
+
+    fn line_with(network: bool, gpus: Vec<crate::runtime::plan::AppGpu>) -> String {
         let spec = crate::runtime::plan::test::spec(&["/usr/bin/app", "--flag"]);
         let session = nearlight_kit::ids::session();
         let mut plan = AppPlan::new(session, U64(7), &spec, Path::new("/run/n/ses"), true);
         plan.network = network;
+        plan.gpus = gpus;
         plan.saves = Some(("/d/saves".into(), "/home/player/.local/x".to_owned()));
         let args = app(&plan, Path::new("/r"), Some(Path::new("/d/saves")), 9);
         let args: Vec<_> = args.iter().filter_map(|arg| arg.to_str()).collect();
@@ -101,6 +109,14 @@ mod test {
         }
         assert!(line.ends_with("-- /usr/bin/app --flag"), "{line}");
         assert!(!line.contains("--share-net"));
+    }
+
+    #[test]
+    fn of_the_hosts_devices_only_the_render_node_is_shown() {
+        let line = line_with(false, vec![crate::runtime::plan::test::gpu(105)]);
+        assert!(line.contains("--dev /dev --dev-bind /dev/dri/renderD128 /dev/dri/renderD128"));
+        assert_eq!(line.matches("--dev-bind").count(), 1);
+        assert!(!self::line(false).contains("--dev-bind"));
     }
 
     #[test]
