@@ -43,7 +43,7 @@ const step = async (name, run) => {
 await step("the first visit checks the line, and the second knows it", async () => {
   await page.goto("/");
   await page.waitForSelector('[data-line="checking"]');
-  await page.waitForSelector('[data-line="good"]');
+  await page.waitForSelector('[data-line]:not([data-line="checking"])');
   await page.reload();
   await page.waitForSelector('[data-node] .line-word');
   assert.equal(await page.locator("[data-line]").count(), 0);

@@ -28,11 +28,15 @@ async function visit(path, viewport, then, options = {}) {
     await then(page, context);
   } catch (error) {
     console.error(path, error.message);
-    await page.screenshot({ path: `${out}/failed.png` });
+    await page.screenshot({ path: `${out}/failed-${path.replaceAll("/", "")}.png` });
   } finally {
     await context.close();
   }
 }
+const SENDER = {
+  kbps_target: 11_800, kbps_path: 14_200, rtt_ms: 14, queue_ms: 3, loss_permille: 4, width: 1280, height: 720, fps_max: 60,
+  encoder: "x264enc", limited_by: "nothing", repair: "rtx",
+};
 const still = (page) => page.waitForTimeout(700);
 const shot = async (page, name) => {
   await still(page);
@@ -47,6 +51,38 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     await page.waitForSelector("[data-app]");
     await still(page);
     await page.screenshot({ path: `${out}/lobby-${size}.png`, fullPage: true });
+  });
+  await visit("line check", viewport, async (page, context) => {
+    const host = await edge(context, page, base);
+    await page.goto("/");
+    await page.waitForSelector('[data-line="checking"]');
+    await shot(page, `line-checking-${size}`);
+    await page.waitForSelector('[data-line]:not([data-line="checking"])');
+    await shot(page, `line-checked-${size}`);
+    const verdict = { grade: "poor", fault: "wifi" };
+    const figures = { trips: { min_ms: 4.2, median_ms: 9, jitter_ms: 61 }, pings_sent: 56, loss_permille: 21, kbps: 18_400, train_loss_permille: 0 };
+    await page.evaluate((check) => localStorage.setItem("nearlight.line-checks", JSON.stringify([["nod_1", check]])), { verdict, figures, atMs: Date.now() });
+    await page.reload();
+    await page.waitForSelector(".line-word");
+    await page.locator("#nodes").scrollIntoViewIfNeeded();
+    await shot(page, `line-poor-${size}`);
+    await host.drop();
+    await page.locator('[data-node] [data-action="check-line"]').first().click();
+    await page.waitForSelector('[data-line="failed"]');
+    await page.evaluate(() => scrollTo(0, 0));
+    await shot(page, `line-failed-${size}`);
+  });
+  await visit("watch", viewport, async (page, context) => {
+    const host = await edge(context, page, base);
+    await page.goto("/watch/away");
+    await shot(page, `watch-waiting-${size}`);
+    await page.goto("/watch/live");
+    await phase(page, "watching");
+    console.log(size, "watching", await page.evaluate(() => [document.querySelector("[data-hint]")?.textContent, document.querySelector("#stage-audio").paused]));
+    await shot(page, `watching-${size}`);
+    await host.watcherNotice({ notice: "detached", reason: "link-revoked" });
+    await phase(page, "ended");
+    await shot(page, `watch-over-${size}`);
   });
   await visit("offline", viewport, async (page, context) => {
     await context.route("**/v1/**", (route) => route.abort());
@@ -70,6 +106,8 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     await page.mouse.click(320, 320, { button: "right" });
     await shot(page, `playing-tip-${size}`);
     await page.keyboard.press("Control+Alt+KeyS");
+    await host.notice({ notice: "stream", stream: SENDER });
+    await host.notice({ notice: "watchers", count: 3 });
     await page.waitForTimeout(3_000);
     await page.keyboard.press("KeyB");
     await page.evaluate(() => navigator.clipboard.writeText("pasted text"));
@@ -86,6 +124,15 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     await page.evaluate(() => document.querySelector('[data-action="settings"]').click());
     await shot(page, `settings-${size}`);
     await page.keyboard.press("Escape");
+    await host.notice({ notice: "pointer-lock", wanted: false });
+    await page.evaluate(() => document.querySelector('[data-action="share"]').click());
+    await page.click('[data-action="make-link"]');
+    await page.waitForSelector("[data-watch-link]");
+    await shot(page, `share-${size}`);
+    await page.keyboard.press("Escape");
+    await host.notice({ notice: "stream", stream: { ...SENDER, queue_ms: 160, kbps_target: 900, limited_by: "capacity" } });
+    await page.waitForSelector('[data-hint="fault"]');
+    await shot(page, `playing-fault-${size}`);
     await host.drop();
     await phase(page, "reconnecting");
     await page.waitForTimeout(2_000);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Alarm } from "../src/stream/alarm.ts";
+import { usualLateness } from "../src/stream/lateness.ts";
 import { diagnose, roundTrips, type Diagnosis, type Fault, type Signs } from "../src/stream/diagnosis.ts";
 
 const FINE: Signs = {
@@ -35,6 +36,10 @@ describe("the diagnosis", () => {
   });
   it("reads round trips", () => {
     expect(roundTrips([1, 2, 3])).toBeNull();
+    expect(roundTrips([9, 5, 30, 6, 7, 8, 5, 6, 7, 6], 10)?.jitter_ms).toBe(15);
+    expect(roundTrips([9, 5, 30, 6, 7, 8, 5, 6, 7, 6], 100)?.jitter_ms).toBe(0);
+    expect(usualLateness([])).toBe(0);
+    expect(usualLateness([0, 0, 1, 1, 1, 2, 2, 2, 3, 40])).toBe(40);
     expect(roundTrips([9, 5, 30, 6, 7, 8, 5, 6, 7, 6])).toEqual({ min_ms: 5, median_ms: 7, jitter_ms: 25 });
   });
 });

@@ -5,10 +5,10 @@ import { judge } from "../src/probe/verdict.ts";
 import type { Diagnosis, Fault } from "../src/stream/diagnosis.ts";
 
 /** Pings every 50 ms from `fromMs`, each answered after what `rttMs` says, or lost where it says null. */
-function ping(collector: Collector, count: number, rttMs: (i: number) => number | null, fromMs = 0): void {
+function ping(collector: Collector, count: number, rttMs: (i: number) => number | null, fromMs = 0, lateMs = 0): void {
   for (let i = 0; i < count; i += 1) {
     const atMs = fromMs + 50 * i;
-    collector.pinged(atMs * 1000, atMs);
+    collector.pinged(atMs * 1000, atMs, lateMs);
     const rtt = rttMs(i);
     if (rtt !== null) collector.ponged(atMs * 1000, atMs + rtt);
   }
@@ -47,6 +47,11 @@ describe("a line check", () => {
     ping(collector, 5, () => null, 2_500);
     train(collector, 0, 40, 0, 1, [1, 2, 3, 4]);
     expect(collector.figures(3_000)).toMatchObject({ loss_permille: 100, train_loss_permille: 100, pings_sent: 45 });
+  });
+  it("takes off what the page itself was late", () => {
+    const collector = new Collector();
+    ping(collector, 40, (i) => 10 + 2 * (i % 10), 0, 15);
+    expect(collector.figures(4_000).trips).toEqual({ min_ms: 10, median_ms: 20, jitter_ms: 3 });
   });
   it("knows nothing where nothing came", () => {
     expect(new Collector().figures(3_000)).toEqual({ trips: null, pings_sent: 0, loss_permille: 0, kbps: null, train_loss_permille: null });

@@ -91,7 +91,7 @@ describe("words", () => {
   });
   it("says sizes and times as people do", () => {
     expect([bytesWords(900_000), bytesWords(5_200_000), bytesWords(212_000_000), bytesWords(1_500_000_000)]).toEqual(["900 kB", "5.2 MB", "212 MB", "1.50 GB"]);
-    expect([durationWords(40), durationWords(240), durationWords(3_900)]).toEqual(["40 s", "4 min", "1 h 5 min"]);
+    expect([durationWords(40), durationWords(240), durationWords(3_900), durationWords(14_398)]).toEqual(["40 s", "4 min", "1 h 5 min", "4 h"]);
   });
   it("knows the step of a start", () => {
     expect(startStep({ phase: "placing" })).toBe("place");

@@ -128,11 +128,17 @@ export class Screen {
 }
 
 function screenPixels(entry: ResizeObserverEntry): Size {
-  const box = entry.devicePixelContentBoxSize?.[0];
-  if (box) return { width: box.inlineSize, height: box.blockSize };
+  const exact = entry.devicePixelContentBoxSize?.[0];
   const { width, height } = entry.contentRect;
-  return { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
+  return {
+    width: side(exact?.inlineSize, width * devicePixelRatio),
+    height: side(exact?.blockSize, height * devicePixelRatio),
+  };
 }
+
+/** The browser's own count, where it has one that can be true: emulated screens report another. */
+const side = (exact: number | undefined, about: number): number =>
+  exact !== undefined && Math.abs(exact - about) < 2 ? exact : Math.round(about);
 
 /** The place that a picture over the whole page would have, in screen pixels. */
 export function pagePlace(): Size {

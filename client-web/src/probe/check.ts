@@ -75,6 +75,7 @@ function listen(motion: RTCDataChannel, signal: AbortSignal): Collector {
 /** Pings for the length of a check, then gives the last answers their time. */
 async function ping(motion: RTCDataChannel, collector: Collector, progress: (share: number) => void, signal: AbortSignal): Promise<void> {
   const from = performance.now();
+  let due = from;
   for (let seq = 1; !signal.aborted && motion.readyState === "open"; seq += 1) {
     const nowMs = performance.now();
     const share = (nowMs - from) / CHECK_MS;
@@ -82,7 +83,8 @@ async function ping(motion: RTCDataChannel, collector: Collector, progress: (sha
     progress(share);
     const clientUs = Math.round(nowMs * 1000);
     motion.send(encodePacket({ seq, clientUs: BigInt(clientUs), event: { kind: "ping" } }));
-    collector.pinged(clientUs, nowMs);
+    collector.pinged(clientUs, nowMs, nowMs - due);
+    due = performance.now() + PING_MS;
     await wait(PING_MS, signal);
   }
   progress(1);

@@ -9,8 +9,9 @@
  *
  * Does not know: connections, the time, what is good (verdict.ts).
  */
-import { TRAIN_BYTES } from "../wire/codec.ts";
 import { roundTrips, type RoundTrips } from "../stream/diagnosis.ts";
+import { usualLateness } from "../stream/lateness.ts";
+import { TRAIN_BYTES } from "../wire/codec.ts";
 
 export type Figures = {
   /** Of the line at rest, or null where too few pings came back. */
@@ -44,11 +45,13 @@ const FLIGHT_MS = 1_000;
 export class Collector {
   readonly #sent = new Map<number, number>();
   readonly #answered: Ping[] = [];
+  readonly #late: number[] = [];
   readonly #trains = new Map<number, Train>();
 
-  /** A ping was sent; `clientUs` is the time in it. */
-  pinged(clientUs: number, nowMs: number): void {
+  /** A ping was sent; `clientUs` is the time in it, `lateMs` by how much its timer was late. */
+  pinged(clientUs: number, nowMs: number, lateMs: number): void {
     this.#sent.set(clientUs, nowMs);
+    this.#late.push(Math.max(0, lateMs));
   }
 
   ponged(clientUs: number, nowMs: number): void {
@@ -76,10 +79,11 @@ export class Collector {
       trains.some(({ firstMs, lastMs }) => backMs >= firstMs - BESIDE_MS && sentMs <= lastMs + BESIDE_MS);
     const rtts = (pings: readonly Ping[]): number[] => pings.map(({ sentMs, backMs }) => backMs - sentMs);
     const atRest = this.#answered.filter((ping) => !beside(ping));
+    const late = usualLateness(this.#late);
     const count = trains.reduce((sum, train) => sum + train.count, 0);
     const received = trains.reduce((sum, train) => sum + train.received, 0);
     return {
-      trips: roundTrips(rtts(atRest)) ?? roundTrips(rtts(this.#answered)),
+      trips: roundTrips(rtts(atRest), late) ?? roundTrips(rtts(this.#answered), late),
       pings_sent: this.#sent.size + this.#answered.length,
       loss_permille: due === 0 ? 0 : Math.round((lost / due) * 1000),
       kbps: trains.reduce<number | null>((best, train) => larger(best, carried(train)), null),

@@ -97,10 +97,17 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
 }
 
 function onDetached(reason: DetachReason): WatchStep {
-  if (reason === "link-revoked") return over("link-ended");
-  if (reason === "protocol-error" || reason === "taken-over") return over("refused");
-  // The node restarts, or wants another attachment of the same link.
-  return reconnect(1, "node-restarting");
+  switch (reason) {
+    case "link-revoked":
+      return over("link-ended");
+    // The same link holds: attach again, with whatever the stream is now.
+    case "codec-changed":
+    case "node-restarting":
+      return reconnect(1, "node-restarting");
+    case "protocol-error":
+    case "taken-over":
+      return over("refused");
+  }
 }
 
 const TABLE: { readonly [S in WatchState["name"]]: Row<S> } = {

@@ -67,13 +67,14 @@ export const grade = (value: number | null, [fair, poor]: Bounds): Grade =>
 export const worst = (...grades: readonly Grade[]): Grade =>
   grades.reduce((worse, one) => (RANK[one] > RANK[worse] ? one : worse), "good");
 
-/** The least, the middle and the spread of some round trips, or null where they are too few. */
-export function roundTrips(rttsMs: readonly number[]): RoundTrips | null {
+/** The least, the middle and the spread of some round trips, or null where they are too few. As much
+ *  as the page itself is usually late is taken off the spread: it is no sign of the line. */
+export function roundTrips(rttsMs: readonly number[], lateMs = 0): RoundTrips | null {
   if (rttsMs.length < 4) return null;
   const sorted = [...rttsMs].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
   const min_ms = sorted[0] ?? 0;
-  return { min_ms, median_ms: at(0.5), jitter_ms: at(0.9) - min_ms };
+  return { min_ms, median_ms: at(0.5), jitter_ms: Math.max(0, at(0.9) - min_ms - lateMs) };
 }
 
 export function diagnose(signs: Signs): Diagnosis {

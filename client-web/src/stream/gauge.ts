@@ -9,6 +9,7 @@ import type { StreamState } from "../wire/types.ts";
 import { Alarm } from "./alarm.ts";
 import { diagnose, roundTrips, type Diagnosis, type Fault, type Medium, type RoundTrips } from "./diagnosis.ts";
 import { watchFrames } from "./frames.ts";
+import { Lateness } from "./lateness.ts";
 import { LatencyLedger, type Answered, type LatencyTable } from "./latency.ts";
 import { pollStats, type StreamStats } from "./stats.ts";
 
@@ -37,12 +38,14 @@ export type GaugeEvents = {
 export class Gauge {
   readonly #ledger: LatencyLedger;
   readonly #alarm = new Alarm();
+  readonly #lateness: Lateness;
   #presented = 0;
   #sender: StreamState | null = null;
 
   /** Measures `peer` and `video` until `signal` says stop. */
   constructor(peer: RTCPeerConnection, video: HTMLVideoElement, events: GaugeEvents, signal: AbortSignal) {
     this.#ledger = new LatencyLedger(events.answered);
+    this.#lateness = new Lateness(signal);
     watchFrames(
       video,
       (frame) => {
@@ -66,7 +69,7 @@ export class Gauge {
 
   #second(stream: StreamStats): Measured {
     const latency = this.#ledger.table();
-    const round_trips = roundTrips(this.#ledger.roundTripsMs());
+    const round_trips = roundTrips(this.#ledger.roundTripsMs(), this.#lateness.usualMs());
     const sender = this.#sender;
     const fps = Math.max(stream.fps ?? 0, Math.min(sender?.fps_max ?? 60, 60), 1);
     const diagnosis = diagnose({

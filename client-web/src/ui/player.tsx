@@ -46,7 +46,11 @@ export function Player({ session, deps, lobby }: PlayerProps) {
   useEffect(() => room.setCeiling(ceilingOf(app?.display, gpu)), [room, app, gpu]);
   const { phase } = room.phase.value;
   // The stream needs the whole line now, and the overlay goes on where the check ends.
-  useEffect(() => void (phase === "playing" && lobby.line.stop()), [phase, lobby]);
+  useEffect(() => {
+    if (phase === "playing") lobby.line.stop();
+    // Whatever is said now has buttons of its own.
+    else if (!["starting", "reconnecting"].includes(phase)) drawer.value = null;
+  }, [phase, lobby, drawer]);
   return (
     <div class="player" ref={root} data-phase={phase} data-had-picture={room.hadPicture.value}>
       <div

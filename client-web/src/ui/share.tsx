@@ -30,6 +30,7 @@ export function Share({ room, api, session, close }: ShareProps) {
     room.focus();
   };
   const make = async (): Promise<void> => {
+    if (model.busy.value) return;
     const address = await model.make(expiresS.value);
     if (address !== null) await copy(address);
   };
@@ -54,7 +55,7 @@ export function Share({ room, api, session, close }: ShareProps) {
           ))}
         </select>
       </label>
-      <button ref={first} type="button" class="button primary" data-action="make-link" disabled={model.busy.value} onClick={() => void make()}>
+      <button ref={first} type="button" class="button primary" data-action="make-link" onClick={() => void make()}>
         <Icon name="link" />
         Make a link and copy it
       </button>
@@ -89,12 +90,13 @@ function Links({ model }: { readonly model: ShareModel }) {
 
 function LinkRow({ link, model }: { readonly link: WatchLink; readonly model: ShareModel }) {
   const address = model.address(link.id);
-  const ago = durationWords((Date.now() - link.created_unix_ms) / 1000);
+  const ageS = (Date.now() - link.created_unix_ms) / 1000;
   const left = durationWords((link.expires_unix_ms - Date.now()) / 1000);
   return (
     <li data-watch-link={link.id}>
       <span>
-        Made {ago} ago<small>Works another {left}</small>
+        {ageS < 60 ? "Made just now" : `Made ${durationWords(ageS)} ago`}
+        <small>Works another {left}</small>
       </span>
       {address !== null && (
         <button type="button" class="button small" data-action="copy-watch-link" onClick={() => void copy(address)}>

@@ -33,10 +33,11 @@ type Facts = readonly (readonly [string, string])[];
 
 /** What the node tells of its sending. */
 const senderFacts = (sender: StreamState): Facts => [
-  ["Bitrate for", `${mbps(sender.kbps_target)} of ${mbps(sender.kbps_path)}`],
-  ["Encoded", `${sender.width}×${sender.height} at most ${sender.fps_max} fps, ${sender.encoder}`],
-  ["Queue, loss", `${sender.queue_ms} ms · ${(sender.loss_permille / 10).toFixed(1)} %`],
-  ["Losses are", REPAIR_WORDS[sender.repair]],
+  ["Target of path", `${mbps(sender.kbps_target)} of ${mbps(sender.kbps_path)}`],
+  ["Encodes", `${sender.width}×${sender.height}, up to ${sender.fps_max} fps`],
+  ["Encoder", sender.encoder],
+  ["Queue · loss", `${sender.queue_ms} ms · ${(sender.loss_permille / 10).toFixed(1)} %`],
+  ["Repair", REPAIR_WORDS[sender.repair]],
   ["Limited by", LIMIT_WORDS[sender.limited_by]],
 ];
 
