@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Api, type Refusal } from "../src/session/api.ts";
+import { Api } from "../src/session/api.ts";
+import type { Refusal } from "../src/session/refusal.ts";
 import { handleWatch, watchEdges, type WatchEffect, type WatchEvent, type WatchState } from "../src/session/watch.ts";
 import { watchPhase } from "../src/ui/phase.ts";
 

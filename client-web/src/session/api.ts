@@ -7,21 +7,9 @@
  * session (machine.ts) or for a person (words.ts).
  */
 import type {
-  AppList, CreateSession, NewWatchLink, NodeList, Problem, ProblemName, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
+  AppList, CreateSession, NewWatchLink, NodeList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
-import { isRecord } from "../wire/json.ts";
-
-/** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. */
-export type Refusal = {
-  readonly name: ProblemName | "offline" | "garbled";
-  readonly detail: string;
-  /** The request id in the broker's log, or "". */
-  readonly instance: string;
-  /** Milliseconds that the broker asks to wait, or null. */
-  readonly retryAfterMs: number | null;
-};
-
-export type Result<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
+import { refusalOf, refuse, type Result } from "./refusal.ts";
 
 /** Where an accepted offer lives. */
 export type Accepted = { readonly sdp: string; readonly location: string; readonly etag: string | null };
@@ -234,24 +222,3 @@ export class Api {
 }
 
 const watchLinks = (session: string): string => `/v1/sessions/${encodeURIComponent(session)}/watch-links`;
-
-function refuse(name: Refusal["name"], detail: string): { ok: false; refusal: Refusal } {
-  return { ok: false, refusal: { name, detail, instance: "", retryAfterMs: null } };
-}
-
-async function refusalOf(response: Response): Promise<Refusal> {
-  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
-  const retryAfterMs = Number.isFinite(seconds) ? Math.min(seconds, 60) * 1000 : null;
-  try {
-    const problem: unknown = await response.json();
-    if (isRecord(problem) && typeof problem["name"] === "string") {
-      const { name, detail, instance } = problem as Problem;
-      return { name, detail: String(detail ?? ""), instance: String(instance ?? ""), retryAfterMs };
-    }
-  } catch {
-    // Not the API's own words: a proxy's page, or a cut connection.
-  }
-  // What a proxy in between says about a broker that is gone counts as no answer.
-  const name = response.status >= 502 ? "offline" : "garbled";
-  return { name, detail: `The answer was HTTP ${response.status}.`, instance: "", retryAfterMs };
-}

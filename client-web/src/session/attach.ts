@@ -8,7 +8,8 @@
 import type { Notice } from "../wire/types.ts";
 import type { Mark } from "../wire/codec.ts";
 import { Link } from "../stream/link.ts";
-import type { Api, Refusal } from "./api.ts";
+import type { Api } from "./api.ts";
+import type { Refusal } from "./refusal.ts";
 import type { AttachStep } from "./machine.ts";
 
 type Held = { readonly session: string; readonly location: string; readonly ticket: string };

@@ -17,7 +17,7 @@
  * Does not know: time, HTTP, WebRTC, the DOM.
  */
 import type { DetachReason, EndReason, SessionState } from "../wire/types.ts";
-import type { Refusal } from "./api.ts";
+import type { Refusal } from "./refusal.ts";
 
 export type AttachStep = "ticket" | "offer" | "transport" | "picture";
 

@@ -14,7 +14,7 @@
  * and hear it. Does not know: time, HTTP, WebRTC, the DOM.
  */
 import type { DetachReason } from "../wire/types.ts";
-import type { Refusal } from "./api.ts";
+import type { Refusal } from "./refusal.ts";
 import { backoffMs, type LossCause } from "./machine.ts";
 
 /** Why there is nothing to watch any more. `refused`: for a reason that only the refusal tells. */

@@ -2,7 +2,7 @@
  * Reasons and problems in plain words with what to do. The wire has codes; people read this file.
  */
 import type { EndReason, SessionState, StartProgress, WaitsFor } from "../wire/types.ts";
-import type { Refusal } from "./api.ts";
+import type { Refusal } from "./refusal.ts";
 import { assertNever } from "../wire/never.ts";
 
 export type Words = { readonly title: string; readonly advice: string };

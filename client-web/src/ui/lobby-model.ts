@@ -3,7 +3,8 @@
  */
 import { computed, signal } from "@preact/signals";
 import { fitDisplay, pagePlace } from "../input/screen.ts";
-import type { Api, Refusal } from "../session/api.ts";
+import type { Api } from "../session/api.ts";
+import type { Refusal } from "../session/refusal.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
 import type { App, DisplayMode, Node, Session } from "../wire/types.ts";
 import type { LineModel } from "./line-model.ts";

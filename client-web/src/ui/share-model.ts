@@ -3,7 +3,8 @@
  * known where it was made: this tab remembers it.
  */
 import { signal } from "@preact/signals";
-import type { Api, Refusal } from "../session/api.ts";
+import type { Api } from "../session/api.ts";
+import type { Refusal } from "../session/refusal.ts";
 import type { WatchLink } from "../wire/types.ts";
 
 export class ShareModel {
