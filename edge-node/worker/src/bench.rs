@@ -30,6 +30,10 @@ struct Report {
     threads: u32,
     frames: usize,
     bytes_per_frame: usize,
+    /// What the encoder delivered of `kbps`.
+    kbps_delivered: u64,
+    /// Access units, bytes.
+    bytes: Spread,
     convert: Spread,
     encode: Spread,
     total: Spread,
@@ -83,6 +87,12 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         threads: options.threads,
         frames: samples.len(),
         bytes_per_frame: samples.iter().map(|s| s.bytes).sum::<usize>() / samples.len().max(1),
+        kbps_delivered: samples.iter().map(|s| s.bytes as u64).sum::<u64>()
+            * 8
+            * u64::from(options.hz)
+            / samples.len().max(1) as u64
+            / 1000,
+        bytes: spread(|s| s.bytes as u64),
         convert: spread(|s| s.convert_us),
         encode: spread(|s| s.encode_us),
         total: spread(|s| s.convert_us + s.encode_us),
@@ -91,12 +101,16 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         return Ok(serde_json::to_string(&report)?);
     }
     Ok(format!(
-        "{} {width}x{height}@{} {} kbit/s, {} threads: convert {} / {} / {}, encode {} / {} / {}, \
+        "{} {width}x{height}@{} {} of {} kbit/s, {} threads: bytes {} / {} / {}, convert {} / {} / {}, encode {} / {} / {}, \
          total {} / {} / {} us (p50 / p90 / p99)",
         report.encoder,
         report.hz,
+        report.kbps_delivered,
         report.kbps,
         report.threads,
+        report.bytes.p50,
+        report.bytes.p90,
+        report.bytes.p99,
         report.convert.p50,
         report.convert.p90,
         report.convert.p99,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// One session's desktop, sound and encoders.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "edge-worker", version)]
-#[command(group(ArgGroup::new("mode").args(["session", "probe_encoders", "bench_encoder", "synthetic"]).required(true)))]
+#[command(group(ArgGroup::new("mode").args(["session", "probe_encoders", "try_encoders", "bench_encoder", "synthetic"]).required(true)))]
 pub struct Options {
     /// The session's id.
     #[arg(long, requires = "dir", value_parser = parse_session)]
@@ -49,6 +49,9 @@ pub struct Options {
     /// Try every encoder by encoding a frame, print those that work as JSON, and exit.
     #[arg(long)]
     pub probe_encoders: bool,
+    /// The same for people and for checks: every encoder that is known, and why one does not work.
+    #[arg(long)]
+    pub try_encoders: bool,
 
     /// Measure conversion and encoding alone, at the display's rate, with frames of BGRx in this
     /// file (or directory of files, as `--record-frames` writes them), and exit.
@@ -83,7 +86,12 @@ fn parse_codec(text: &str) -> Result<VideoCodec, String> {
     match text {
         "H264" => Ok(VideoCodec::H264),
         "VP8" => Ok(VideoCodec::VP8),
-        other => Err(format!("no codec {other:?}; say H264 or VP8")),
+        "VP9" => Ok(VideoCodec::VP9),
+        "H265" => Ok(VideoCodec::H265),
+        "AV1" => Ok(VideoCodec::AV1),
+        other => Err(format!(
+            "no codec {other:?}; say H264, VP8, VP9, H265 or AV1"
+        )),
     }
 }
 
@@ -106,6 +114,8 @@ mod test {
                 false,
             ),
             (&["--probe-encoders"][..], true),
+            (&["--try-encoders"][..], true),
+            (&["--try-encoders", "--probe-encoders"][..], false),
             (&["--synthetic", "--probe-encoders"][..], false),
             (&[][..], false),
             (&["--probe-encoders", "--width", "3"][..], false),

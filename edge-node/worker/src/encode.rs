@@ -27,6 +27,7 @@ pub mod picture;
 pub mod pipeline;
 pub mod probe;
 pub mod scale;
+pub mod tempo;
 
 pub use origin::{Origin, Stamp};
 
@@ -42,6 +43,7 @@ use picture::Shape;
 use pipeline::{Output, Pipeline, Unit};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tempo::Tempo;
 
 const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
 const ENCODE_MAX_US: u64 = ENCODE_MAX.as_micros() as u64;
@@ -103,8 +105,10 @@ struct Inner {
     keys: KeyGate,
     refinements_left: u32,
     repeat_due_us: Option<u64>,
+    /// What the path carries; `settings.kbps` is what the encoder was told.
     kbps_wanted: u32,
     kbps_changed_us: u64,
+    tempo: Tempo,
     /// No picture starts before: the path is behind.
     held_until_us: u64,
     pts_us: u64,
@@ -156,6 +160,7 @@ impl Feed {
             refinements_left: 0,
             repeat_due_us: None,
             kbps_changed_us: 0,
+            tempo: Tempo::default(),
             held_until_us: 0,
             pts_us: 0,
         };
@@ -245,6 +250,9 @@ impl Feed {
         let mut inner = self.lock();
         if inner.viewer.is_none() {
             return origin.dropped(DropReason::NoViewer);
+        }
+        if matches!(origin, Origin::Commit(_)) {
+            inner.tempo.on_picture(stamp.commit_us);
         }
         inner.last = Some((picture.clone(), origin.number()));
         inner.refinements_left = REFINEMENTS;
@@ -443,11 +451,18 @@ impl Inner {
         let Some((picture, origin, stamp)) = self.waiting.take() else {
             return;
         };
-        let interval = running.recipe().rate_interval.as_micros() as u64;
-        if self.kbps_wanted != self.settings.kbps && self.kbps_changed_us + interval <= now {
-            self.settings.kbps = self.kbps_wanted;
+        let recipe = running.recipe();
+        let interval = recipe.rate_interval.as_micros() as u64;
+        let kbps = if recipe.by_caps_rate {
+            let hz = self.settings.shape.hz;
+            self.tempo.kbps_for(self.kbps_wanted, hz)
+        } else {
+            self.kbps_wanted
+        };
+        if kbps != self.settings.kbps && self.kbps_changed_us + interval <= now {
+            self.settings.kbps = kbps;
             self.kbps_changed_us = now;
-            running.set_kbps(self.kbps_wanted);
+            running.set_kbps(kbps);
         }
         if self.keys.take(now) {
             running.force_key();

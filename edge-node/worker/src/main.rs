@@ -28,6 +28,11 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if options.try_encoders {
+        let trials = serde_json::to_string(&probe::trials())?;
+        writeln!(std::io::stdout(), "{trials}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if options.session.is_none() {
         writeln!(std::io::stdout(), "{}", bench::run(&options)?)?;
         return Ok(ExitCode::SUCCESS);

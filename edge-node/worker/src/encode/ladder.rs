@@ -1,9 +1,17 @@
-//! The encoders we know, best first, and how each is told the same thing: one reference, no
-//! B-frames, key frames on request only, constant bit rate with a buffer of about one frame.
+//! The encoders we know and how each is told the same thing: one reference, no B-frames, key frames
+//! on request only, constant bit rate with a buffer of a few frames.
 //!
-//! NVIDIA's family needs GStreamer 1.26 on drivers from 580 on; A100, H100 and H200 have no NVENC
-//! at all. An element that is not installed, or whose hardware is missing, fails its probe and is
-//! left out.
+//! In order: hardware that makes AV1, HEVC, H.264, then software that makes H.264, VP8, VP9. A
+//! viewer's own order decides between codecs; within one codec the first that works is taken. An
+//! element that is not installed, or whose hardware is missing, fails its probe and is left out;
+//! slow software codecs stay out unless they encode 720p at 60 frames a second with time to spare.
+//!
+//! No recipe refreshes by moving bands of intra blocks: a WebRTC receiver decodes only frames with
+//! all their references, so after a loss that nothing repaired it waits for a key frame anyway, and
+//! x264 would have to restart for it.
+
+mod hardware;
+mod software;
 
 use super::picture::Shape;
 use gstreamer as gst;
@@ -31,15 +39,20 @@ pub struct Recipe {
     pub element: &'static str,
     /// The raw format it takes in system memory.
     pub format: &'static str,
-    /// Whether its output needs `h264parse` for parameter sets in band and whole access units.
-    pub parse: bool,
+    /// The parser that its output needs for headers in band and whole access units.
+    pub parser: Option<&'static str>,
     /// Frames in it at a time. Two where the hardware works while we convert the next.
     pub depth: usize,
-    /// The property that holds the bit rate, and its units per kbit/s.
-    pub rate: (&'static str, u32),
+    /// Whether it gives each picture the bit rate over the rate in its caps, however rare pictures
+    /// are. Others go by the pictures' times.
+    pub by_caps_rate: bool,
+    /// Whether it must prove that this machine is fast enough for it.
+    pub demanding: bool,
     /// Changes of the bit rate are at least this far apart. NVENC is known to grow when it is
     /// reconfigured often.
     pub rate_interval: Duration,
+    /// The properties that hold the bit rate, also while it runs.
+    rate: fn(Shape, u32) -> Vec<(&'static str, u64)>,
     properties: fn(&Settings) -> Vec<(&'static str, String)>,
 }
 
@@ -47,217 +60,113 @@ impl Recipe {
     /// Sets everything that the installed version of the element has.
     pub fn apply(&self, element: &gst::Element, settings: &Settings) {
         for (name, value) in (self.properties)(settings) {
-            if element.find_property(name).is_some() {
-                element.set_property_from_str(name, &value);
-            }
+            set(element, name, &value);
         }
-        self.apply_kbps(element, settings.kbps);
+        self.apply_kbps(element, settings.shape, settings.kbps);
     }
 
     /// Sets the bit rate, also while it runs.
-    pub fn apply_kbps(&self, element: &gst::Element, kbps: u32) {
-        let (name, per_kbps) = self.rate;
-        if element.find_property(name).is_some() {
-            let value = u64::from(kbps) * u64::from(per_kbps);
-            element.set_property_from_str(name, &value.to_string());
+    pub fn apply_kbps(&self, element: &gst::Element, shape: Shape, kbps: u32) {
+        for (name, value) in (self.rate)(shape, kbps) {
+            set(element, name, &value.to_string());
         }
+    }
+}
+
+/// Sets a property if this version of the element has it and knows the value.
+fn set(element: &gst::Element, name: &str, value: &str) {
+    let Some(property) = element.find_property(name) else {
+        return;
+    };
+    match gst::glib::Value::deserialize(value, property.value_type()) {
+        Ok(value) => element.set_property_from_value(name, &value),
+        Err(_) => tracing::debug!(
+            encoder = %element.name(),
+            name,
+            value,
+            "this version does not know the value"
+        ),
     }
 }
 
 /// The recipe for a GStreamer element.
 pub fn recipe(element: &str) -> Option<&'static Recipe> {
-    LADDER.iter().find(|recipe| recipe.element == element)
+    LADDER.iter().copied().find(|r| r.element == element)
 }
 
 const FAST: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(1);
 
-/// Every encoder, best first for its codec.
-pub static LADDER: &[Recipe] = &[
-    nvidia("nvautogpuh264enc"),
-    nvidia("nvcudah264enc"),
-    nvidia("nvh264enc"),
-    va("vah264lpenc"),
-    va("vah264enc"),
-    Recipe {
-        codec: VideoCodec::H264,
-        element: "qsvh264enc",
-        format: "NV12",
-        parse: true,
-        depth: 2,
-        rate: ("bitrate", 1),
-        rate_interval: SELDOM,
-        properties: |_| {
-            pairs(&[
-                ("b-frames", "0"),
-                ("ref-frames", "1"),
-                ("gop-size", "0"),
-                ("low-latency", "true"),
-                ("rate-control", "cbr"),
-                ("target-usage", "7"),
-            ])
-        },
-    },
-    Recipe {
-        codec: VideoCodec::H264,
-        element: "x264enc",
-        format: "I420",
-        parse: false,
-        depth: 1,
-        rate: ("bitrate", 1),
-        rate_interval: FAST,
-        properties: x264,
-    },
-    Recipe {
-        codec: VideoCodec::H264,
-        element: "openh264enc",
-        format: "I420",
-        parse: true,
-        depth: 1,
-        rate: ("bitrate", 1000),
-        rate_interval: FAST,
-        properties: openh264,
-    },
-    Recipe {
-        codec: VideoCodec::VP8,
-        element: "vp8enc",
-        format: "I420",
-        parse: false,
-        depth: 1,
-        rate: ("target-bitrate", 1000),
-        rate_interval: FAST,
-        properties: vp8,
-    },
+/// Every encoder, best first.
+pub static LADDER: &[&Recipe] = &[
+    &hardware::NVIDIA_AV1[0],
+    &hardware::NVIDIA_AV1[1],
+    &hardware::NVIDIA_AV1[2],
+    &hardware::VA_AV1,
+    &hardware::QSV_AV1,
+    &hardware::NVIDIA_H265[0],
+    &hardware::NVIDIA_H265[1],
+    &hardware::NVIDIA_H265[2],
+    &hardware::VA_H265[0],
+    &hardware::VA_H265[1],
+    &hardware::QSV_H265,
+    &hardware::NVIDIA_H264[0],
+    &hardware::NVIDIA_H264[1],
+    &hardware::NVIDIA_H264[2],
+    &hardware::VA_H264[0],
+    &hardware::VA_H264[1],
+    &hardware::QSV_H264,
+    &software::X264,
+    &software::OPENH264,
+    &software::VP8,
+    &software::VP9,
 ];
-
-const fn nvidia(element: &'static str) -> Recipe {
-    Recipe {
-        codec: VideoCodec::H264,
-        element,
-        format: "I420",
-        parse: true,
-        depth: 2,
-        rate: ("bitrate", 1),
-        rate_interval: SELDOM,
-        properties: |settings| {
-            let mut all = pairs(&[
-                ("preset", "p2"),
-                ("tune", "ultra-low-latency"),
-                ("zerolatency", "true"),
-                ("zero-reorder-delay", "true"),
-                ("rc-mode", "cbr"),
-                ("rc-lookahead", "0"),
-                ("bframes", "0"),
-                ("b-frames", "0"),
-                ("gop-size", "-1"),
-                ("strict-gop", "true"),
-                ("repeat-sequence-header", "true"),
-                ("aud", "false"),
-            ]);
-            all.push(("vbv-buffer-size", frame_kbit(settings).to_string()));
-            all
-        },
-    }
-}
-
-const fn va(element: &'static str) -> Recipe {
-    Recipe {
-        codec: VideoCodec::H264,
-        element,
-        format: "NV12",
-        parse: true,
-        depth: 2,
-        rate: ("bitrate", 1),
-        rate_interval: SELDOM,
-        properties: |settings| {
-            let mut all = pairs(&[
-                ("b-frames", "0"),
-                ("ref-frames", "1"),
-                ("key-int-max", "0"),
-                ("rate-control", "cbr"),
-                ("target-usage", "7"),
-                ("aud", "false"),
-            ]);
-            all.push(("cpb-size", frame_kbit(settings).to_string()));
-            all
-        },
-    }
-}
-
-fn x264(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut all = pairs(&[
-        ("speed-preset", "ultrafast"),
-        ("tune", "zerolatency"),
-        ("bframes", "0"),
-        ("b-adapt", "false"),
-        ("ref", "1"),
-        ("cabac", "false"),
-        ("dct8x8", "false"),
-        ("rc-lookahead", "0"),
-        ("sync-lookahead", "0"),
-        ("mb-tree", "false"),
-        ("key-int-max", "2147483647"),
-        ("sliced-threads", "true"),
-        ("byte-stream", "true"),
-        ("aud", "false"),
-        ("insert-vui", "true"),
-    ]);
-    all.push(("threads", settings.threads.to_string()));
-    // Milliseconds of the bit rate. One frame makes key frames unreadable; one and a half bounds
-    // a key frame to about 25 ms of the path.
-    all.push((
-        "vbv-buf-capacity",
-        (1500 / settings.shape.hz).max(8).to_string(),
-    ));
-    all
-}
-
-fn openh264(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut all = pairs(&[
-        ("complexity", "low"),
-        ("rate-control", "bitrate"),
-        ("gop-size", "2147483647"),
-        ("scene-change-detection", "false"),
-        ("background-detection", "false"),
-        ("enable-frame-skip", "false"),
-        ("slice-mode", "n-slices"),
-    ]);
-    all.push(("num-slices", settings.threads.to_string()));
-    all.push(("multi-thread", settings.threads.to_string()));
-    all
-}
-
-fn vp8(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut all = pairs(&[
-        ("deadline", "1"),
-        ("cpu-used", "8"),
-        ("end-usage", "cbr"),
-        ("keyframe-mode", "disabled"),
-        ("keyframe-max-dist", "2147483647"),
-        ("lag-in-frames", "0"),
-        ("error-resilient", "0"),
-        ("dropframe-threshold", "0"),
-        ("resize-allowed", "false"),
-        ("min-quantizer", "4"),
-        ("max-quantizer", "56"),
-        ("static-threshold", "0"),
-        ("buffer-size", "200"),
-        ("buffer-initial-size", "100"),
-        ("buffer-optimal-size", "120"),
-        ("overshoot", "25"),
-        ("undershoot", "95"),
-    ]);
-    all.push(("threads", settings.threads.to_string()));
-    all
-}
-
-/// One frame at the bit rate, kbit, with room as for x264.
-fn frame_kbit(settings: &Settings) -> u32 {
-    (settings.kbps * 3 / 2 / settings.shape.hz).max(1)
-}
 
 fn pairs(all: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
     all.iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn hardware_comes_first_and_no_element_twice() {
+        let names: BTreeSet<_> = LADDER.iter().map(|r| r.element).collect();
+        assert_eq!(names.len(), LADDER.len());
+        let place = |name| LADDER.iter().position(|r| r.element == name).unwrap();
+        assert!(place("nvav1enc") < place("nvh265enc"));
+        assert!(place("nvh265enc") < place("vah264enc"));
+        assert!(place("qsvh264enc") < place("x264enc"));
+        assert!(place("x264enc") < place("vp8enc"));
+    }
+
+    #[test]
+    fn installed_elements_take_what_they_are_told() {
+        gst::init().unwrap();
+        let settings = Settings {
+            shape: Shape {
+                width: 1280,
+                height: 720,
+                hz: 60,
+            },
+            threads: 2,
+            kbps: 2_000,
+        };
+        let element = gst::ElementFactory::make("x264enc").build().unwrap();
+        recipe("x264enc").unwrap().apply(&element, &settings);
+        assert_eq!(element.property::<u32>("bitrate"), 2_360);
+        assert_eq!(element.property::<u32>("vbv-buf-capacity"), 41);
+        assert!(!element.property::<bool>("cabac"));
+        // A name or a value of another version is skipped.
+        set(&element, "no-such-property", "1");
+        set(&element, "speed-preset", "warp");
+        assert_eq!(
+            element.property_value("speed-preset").serialize().unwrap(),
+            "ultrafast"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! One running encoder: `appsrc ! [videoconvert] ! encoder ! [h264parse] ! caps ! appsink`.
+//! One running encoder: `appsrc ! [videoconvert] ! encoder ! [parser] ! caps ! appsink`.
 //!
 //! Owns the GStreamer elements. The encoder works on the pipeline's own thread, which also calls
 //! `on_unit`. Nothing here waits: a full or broken encoder shows in what comes back.
@@ -6,7 +6,7 @@
 //! **What it does not know:** who watches, commits, the ladder.
 
 use super::ladder::{Recipe, Settings};
-use super::picture;
+use super::picture::{self, Shape};
 use crate::clock::mono_us;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -53,6 +53,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Pipeline {
     recipe: &'static Recipe,
+    shape: Shape,
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     encoder: gst::Element,
@@ -87,10 +88,12 @@ impl Pipeline {
             chain.push(gst::ElementFactory::make("videoconvert").build()?);
         }
         chain.push(encoder.clone());
-        if recipe.parse {
-            let parse = gst::ElementFactory::make("h264parse").build()?;
-            parse.set_property("config-interval", -1);
-            chain.push(parse);
+        if let Some(parser) = recipe.parser {
+            let parser = gst::ElementFactory::make(parser).build()?;
+            if parser.find_property("config-interval").is_some() {
+                parser.set_property("config-interval", -1);
+            }
+            chain.push(parser);
         }
         chain.push(sink.upcast());
         pipeline.add_many(&chain)?;
@@ -99,6 +102,7 @@ impl Pipeline {
         watch(&pipeline, on_output)?;
         let running = Self {
             recipe,
+            shape: settings.shape,
             pipeline,
             source,
             encoder,
@@ -135,7 +139,7 @@ impl Pipeline {
 
     /// Changes the bit rate.
     pub fn set_kbps(&self, kbps: u32) {
-        self.recipe.apply_kbps(&self.encoder, kbps);
+        self.recipe.apply_kbps(&self.encoder, self.shape, kbps);
     }
 }
 

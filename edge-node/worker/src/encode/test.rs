@@ -206,3 +206,65 @@ fn an_encoder_that_hangs_is_noticed() {
     assert!(rig.feed.replace_encoder(1, "hung").is_err());
     assert_eq!(rig.ledger.snapshot().dropped[&DropReason::Encoder], 1);
 }
+
+/// Pictures of blocks of grey noise, none like the one before.
+fn noise(seed: &mut u32, side: (u32, u32)) -> Vec<u8> {
+    let blocks: Vec<u8> = (0..side.0 / 8 * (side.1 / 8))
+        .map(|_| {
+            *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            116 + (*seed >> 24) as u8 % 24
+        })
+        .collect();
+    let row = |y: u32| {
+        let blocks = &blocks[(y / 8 * (side.0 / 8)) as usize..];
+        blocks[..side.0 as usize / 8]
+            .iter()
+            .flat_map(|level| [*level; 32])
+    };
+    (0..side.1).flat_map(row).collect()
+}
+
+#[test]
+fn the_bit_rate_is_what_the_path_carries_and_no_frame_is_a_flood() {
+    gst::init().unwrap();
+    let side = (640, 360);
+    let pictures = Pictures::new(side, 100, 60).unwrap();
+    let settings = Settings {
+        shape: pictures.shape(),
+        threads: 1,
+        kbps: 2000,
+    };
+    let (tell, told) = sync_channel(4);
+    let recipe = ladder::recipe("x264enc").unwrap();
+    let pipeline = Pipeline::start(recipe, &settings, move |output| {
+        tell.send(output).unwrap();
+    })
+    .unwrap();
+    let mut seed = 1;
+    let mut pts_us = 0;
+    for kbps in [2000, 1200, 2000] {
+        pipeline.set_kbps(kbps);
+        let mut sizes = Vec::new();
+        for n in 0..90 {
+            let mut canvas = pictures.canvas().unwrap();
+            let pixels = noise(&mut seed, side);
+            canvas.draw(&pixels, side.0 * 4, Order::Bgrx).unwrap();
+            pts_us += 16_667;
+            assert!(pipeline.push(&canvas.finish(), pts_us));
+            match told.recv_timeout(PATIENCE).unwrap() {
+                Output::Unit(unit) => {
+                    assert_eq!(unit.key, pts_us == 16_667);
+                    sizes.extend((n >= 20).then_some(unit.data.len()));
+                }
+                Output::Broken(reason) => panic!("{reason}"),
+            }
+        }
+        let delivered = sizes.iter().sum::<usize>() as u32 * 8 * 60 / sizes.len() as u32 / 1000;
+        assert!(
+            delivered.abs_diff(kbps) <= kbps / 10,
+            "{delivered} of {kbps} kbit/s"
+        );
+        let largest = sizes.iter().max().unwrap() * sizes.len() * 10 / sizes.iter().sum::<usize>();
+        assert!(largest <= 20, "a frame of {largest} tenths of the mean");
+    }
+}
