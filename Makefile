@@ -10,10 +10,10 @@ export CARGO_TARGET_DIR
 export NEARLIGHT_BIN_DIR = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help play test check doctor soak bench fuzz generate fmt images
+.PHONY: help play test check doctor gpu-check soak bench fuzz generate fmt images
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 play: ## build and start everything; ARGS="--listen 127.0.0.1:9000 --data /tmp/x" go to nearlight up
 	@scripts/play.sh $(ARGS)
@@ -26,6 +26,9 @@ check: ## format, lints and unit tests: no root, no Docker
 
 doctor: ## list what this machine lacks; changes nothing
 	@scripts/doctor.sh
+
+gpu-check: ## say as JSON what a GPU of this machine can be used for, and what keeps it from more
+	@scripts/gpu-check.sh
 
 soak: ## visits without end: SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED
 	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker

@@ -35,4 +35,8 @@ pub struct Args {
     /// Print the effective configuration and exit: 0, or 64 if it is wrong.
     #[arg(long)]
     pub check_config: bool,
+    /// Print what a GPU of this machine can be used for, as JSON, and exit: 0, or 1 if a check
+    /// failed. Without an NVIDIA GPU it says so and exits with 0.
+    #[arg(long)]
+    pub gpu_check: bool,
 }

@@ -83,6 +83,16 @@ pub(crate) async fn probe(config: &Config, root: bool) -> Vec<Encoder> {
 }
 
 async fn try_probe(config: &Config, root: bool) -> Result<Vec<Encoder>, ProbeError> {
+    let said = output_of(config, root, "--probe-encoders").await?;
+    Ok(serde_json::from_slice(&said)?)
+}
+
+/// What the worker's program prints when it is run with `flag`, as a user without rights.
+pub(crate) async fn output_of(
+    config: &Config,
+    root: bool,
+    flag: &str,
+) -> Result<Vec<u8>, ProbeError> {
     let run_error = |source| ProbeError::Run {
         program: config.worker.clone(),
         source,
@@ -99,7 +109,7 @@ async fn try_probe(config: &Config, root: bool) -> Result<Vec<Encoder>, ProbeErr
     let stderr = scratch().map_err(run_error)?;
     let launch = Launch::new(config.worker.clone(), "edge-worker");
     let process = launch::with_environment(launch, home, &registry)
-        .args(["--probe-encoders"])
+        .args([flag])
         .user(user)
         .stdout(stdout.try_clone().map_err(run_error)?)
         .stderr(stderr.try_clone().map_err(run_error)?)
@@ -116,7 +126,7 @@ async fn try_probe(config: &Config, root: bool) -> Result<Vec<Encoder>, ProbeErr
     if let Err(error) = publish(&registry) {
         tracing::warn!(%error, "each worker scans GStreamer's plugins by itself");
     }
-    Ok(serde_json::from_slice(&read(&stdout).map_err(run_error)?)?)
+    read(&stdout).map_err(run_error)
 }
 
 /// Lets every worker read the registry, which GStreamer keeps to the user who wrote it.

@@ -23,7 +23,7 @@ pub(crate) struct Gpu {
 }
 
 /// The render node of a PCI device, by its address in sysfs.
-fn render_node(sysfs: &Path, dev: &Path, bus_id: &str) -> Option<RenderNode> {
+pub(crate) fn render_node(sysfs: &Path, dev: &Path, bus_id: &str) -> Option<RenderNode> {
     // NVML writes the domain with eight digits, sysfs with four: 00000000:01:00.0.
     let short = bus_id.to_ascii_lowercase();
     let short = short.strip_prefix("0000").filter(|s| s.len() == 12)?;

@@ -18,6 +18,7 @@
 
 pub mod args;
 pub mod config;
+pub mod gpu_check;
 pub mod identity;
 pub mod node;
 pub mod preflight;

@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     if args.check_config {
         return print(&serde_json::json!(config));
     }
+    if args.gpu_check {
+        return check_gpu(&config);
+    }
     match run(config) {
         Ok(Drained::Clean) => ExitCode::SUCCESS,
         Ok(Drained::Overrun { .. }) => ExitCode::FAILURE,
@@ -26,6 +29,17 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[tokio::main]
+async fn check_gpu(config: &Config) -> ExitCode {
+    let report = edge_node::gpu_check::run(config).await;
+    print(&serde_json::json!(report));
+    if report.passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

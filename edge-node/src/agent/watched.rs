@@ -58,7 +58,8 @@ mod test {
 
     #[test]
     fn what_is_not_among_those_that_hold_has_ended() {
-        let (one, two) = (nearlight_kit::ids::session(), nearlight_kit::ids::session());
+        let session = |n| SessionId::from_parts(n, [0; 10]);
+        let (one, two) = (session(1), session(2));
         let link = |n| WatchLinkId::from_parts(n, [0; 10]);
         let mut watched = Watched::default();
         for (session, n) in [(&one, 1), (&one, 2), (&one, 3), (&two, 4)] {

@@ -1,0 +1,74 @@
+//! `edge-node --gpu-check`: what a GPU of this machine can be used for, and what keeps it from more.
+//!
+//! ```text
+//!   NVML, sysfs ---> facts --+--> nvml, render nodes
+//!   eglinfo, vulkaninfo -----+--> EGL and Vulkan on the host
+//!   one container, as a game's is asked for --> EGL and Vulkan in the container
+//!   edge-worker --try-encoders ---------------> each encoder, and whether any of the GPU works
+//! ```
+//!
+//! A check passes, fails with a fix, or is skipped with the reason. Judging is pure and apart from
+//! looking, so that it can be tested where there is no GPU.
+//!
+//! **What it does not know:** sessions, brokers. It changes nothing and leaves nothing behind.
+
+mod container;
+mod encoders;
+mod host;
+mod report;
+
+pub use report::{Check, Encoder, Gpu, Report, Verdict};
+
+use crate::config::Config;
+use crate::preflight;
+use std::path::Path;
+
+/// Looks at everything.
+pub async fn run(config: &Config) -> Report {
+    let facts = match host::look(Path::new("/sys"), host::ask_nvml) {
+        Ok(facts) => facts,
+        Err(host::NoGpu::None(why)) => return Report::skipped(why),
+        Err(host::NoGpu::Hidden(check)) => {
+            let mut report = Report::default();
+            report.checks.push(check);
+            return report.judged();
+        }
+    };
+    let mut checks = host::checks(&facts);
+    checks.extend(container::checks(&facts.for_apps()).await);
+    let (encoders, encoding) = try_encoders(config, &facts).await;
+    checks.extend(encoding);
+    checks.extend(report::not_built());
+    let report = Report {
+        driver: facts.driver,
+        cuda: facts.cuda,
+        gstreamer: facts.gstreamer,
+        gpus: facts.gpus,
+        checks,
+        encoders,
+        ..Report::default()
+    };
+    report.judged()
+}
+
+async fn try_encoders(config: &Config, facts: &host::Facts) -> (Vec<Encoder>, Vec<Check>) {
+    if let Err(error) = preflight::check(config) {
+        let fix = "Build the worker beside this program: cargo build --release --locked.";
+        return (
+            Vec::new(),
+            vec![Check::fail("encoders", error.to_string(), fix)],
+        );
+    }
+    let root = nix::unistd::geteuid().is_root();
+    let tried = crate::encoders::output_of(config, root, "--try-encoders").await;
+    preflight::remove_run(&config.run);
+    let tried = tried.and_then(|said| Ok(serde_json::from_slice(&said)?));
+    match tried {
+        Ok(trials) => encoders::judge(trials, facts),
+        Err(error) => {
+            let detail = format!("the encoders' trial did not come to an end: {error}");
+            let fix = "Run `edge-worker --try-encoders` by hand; its log says where it stops.";
+            (Vec::new(), vec![Check::fail("encoders", detail, fix)])
+        }
+    }
+}
