@@ -35,9 +35,21 @@ pub async fn run(config: &Config) -> Report {
         }
     };
     let mut checks = host::checks(&facts);
-    checks.extend(container::checks(&facts.for_apps()).await);
-    let (encoders, encoding) = try_encoders(config, &facts).await;
-    checks.extend(encoding);
+    let mut encoders = Vec::new();
+    match preflight::check(config) {
+        Ok(()) => {
+            checks.extend(container::checks(&facts.for_apps(), &config.run).await);
+            let (tried, verdicts) = try_encoders(config, &facts).await;
+            encoders = tried;
+            checks.extend(verdicts);
+            preflight::remove_run(&config.run);
+        }
+        Err(error) => {
+            let fix = "Build the worker beside this program (cargo build --release --locked), and \
+                       give --run a directory of its own.";
+            checks.push(Check::fail("programs", error.to_string(), fix));
+        }
+    }
     checks.extend(report::not_built());
     let report = Report {
         driver: facts.driver,
@@ -52,16 +64,8 @@ pub async fn run(config: &Config) -> Report {
 }
 
 async fn try_encoders(config: &Config, facts: &host::Facts) -> (Vec<Encoder>, Vec<Check>) {
-    if let Err(error) = preflight::check(config) {
-        let fix = "Build the worker beside this program: cargo build --release --locked.";
-        return (
-            Vec::new(),
-            vec![Check::fail("encoders", error.to_string(), fix)],
-        );
-    }
     let root = nix::unistd::geteuid().is_root();
     let tried = crate::encoders::output_of(config, root, "--try-encoders").await;
-    preflight::remove_run(&config.run);
     let tried = tried.and_then(|said| Ok(serde_json::from_slice(&said)?));
     match tried {
         Ok(trials) => encoders::judge(trials, facts),

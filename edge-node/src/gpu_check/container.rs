@@ -36,10 +36,11 @@ else echo 'no vulkaninfo'; fi
 exit 0
 "#;
 
-/// Runs the container and judges what it saw.
-pub(super) async fn checks(gpus: &[AppGpu]) -> Vec<Check> {
+/// Runs the container and judges what it saw. Its sockets would be in `run`, where sessions have
+/// theirs: a path that the engine finds, too.
+pub(super) async fn checks(gpus: &[AppGpu], run: &Path) -> Vec<Check> {
     const NAME: &str = "container";
-    match look(gpus).await {
+    match look(gpus, run).await {
         Ok(exit) if exit.status == Some(0) => judge(&exit.detail),
         Ok(exit) => vec![Check::fail(
             NAME,
@@ -76,14 +77,14 @@ enum Look {
     Refused(RuntimeError),
 }
 
-async fn look(gpus: &[AppGpu]) -> Result<AppExit, Look> {
+async fn look(gpus: &[AppGpu], run: &Path) -> Result<AppExit, Look> {
     let node = nearlight_kit::ids::node();
     let docker = Docker::open(&node).await.map_err(Look::NoEngine)?;
     if !docker.images().await.iter().any(|image| image == IMAGE) {
         return Err(Look::NoImage);
     }
     let session = nearlight_kit::ids::session();
-    let dir = std::env::temp_dir().join(session.as_str());
+    let dir = run.join(session.as_str());
     let plan = AppPlan {
         gpus: gpus.to_vec(),
         ..AppPlan::new(session, U64(1), &spec(), &dir, true)
@@ -247,7 +248,8 @@ mod test {
     /// Needs a Docker engine with our base image; without a GPU the container still has to say so.
     #[tokio::test]
     async fn the_look_around_runs_in_the_image_that_games_stand_on() {
-        match look(&[]).await {
+        let run = tempfile::tempdir().unwrap();
+        match look(&[], run.path()).await {
             Ok(exit) => {
                 assert_eq!(exit.status, Some(0), "{}", exit.detail);
                 assert!(exit.detail.contains("no eglinfo"), "{}", exit.detail);
