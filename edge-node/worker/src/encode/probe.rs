@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 const SIDE: (u32, u32) = (320, 240);
 /// What a slow codec is tried with.
 const DEMANDING_SIDE: (u32, u32) = (1280, 720);
-const DEMANDING_PICTURES: usize = 40;
+const DEMANDING_PICTURES: usize = 20;
 const HZ: u32 = 60;
 /// The part of a frame's time that the median picture may take: the app and the network need the
 /// rest.
@@ -84,15 +84,17 @@ fn trial(recipe: &'static Recipe) -> Trial {
 /// An encoder under trial and what it returns.
 struct Bench {
     pipeline: Pipeline,
-    pictures: Pictures,
+    /// Two that differ, shown in turn.
+    pictures: [gst::Buffer; 2],
     told: Receiver<Output>,
 }
 
 impl Bench {
     fn start(recipe: &'static Recipe, side: (u32, u32)) -> Result<Self, String> {
-        let pictures = Pictures::new(side, 100, HZ).map_err(|e| e.to_string())?;
+        let pool = Pictures::new(side, 100, HZ).map_err(|e| e.to_string())?;
+        let pictures = [picture(&pool, 0)?, picture(&pool, 3)?];
         let settings = Settings {
-            shape: pictures.shape(),
+            shape: pool.shape(),
             threads: THREADS,
             kbps: KBPS,
         };
@@ -109,22 +111,9 @@ impl Bench {
         })
     }
 
-    /// Hands over a textured picture that moves with `n`.
     fn push(&self, n: u64) -> Result<(), String> {
-        let shape = self.pictures.shape();
-        let mut pixels = Vec::with_capacity((shape.width * shape.height * 4) as usize);
-        for y in 0..u64::from(shape.height) {
-            for x in 0..u64::from(shape.width) {
-                let texture = (((x + 3 * n) ^ y).wrapping_mul(2_654_435_761) >> 7) as u8 / 4;
-                pixels.extend([96 + texture, 64 + texture, (y / 8) as u8, 0]);
-            }
-        }
-        let mut canvas = self.pictures.canvas().map_err(|e| e.to_string())?;
-        canvas
-            .draw(&pixels, shape.width * 4, Order::Bgrx)
-            .map_err(|e| e.to_string())?;
         let pts_us = 1_000_000 + n * 1_000_000 / u64::from(HZ);
-        if self.pipeline.push(&canvas.finish(), pts_us) {
+        if self.pipeline.push(&self.pictures[n as usize % 2], pts_us) {
             Ok(())
         } else {
             Err("it takes no picture".into())
@@ -138,6 +127,23 @@ impl Bench {
             Err(_) => Err(format!("no frame within {} s", PROBE_MAX.as_secs())),
         }
     }
+}
+
+/// A texture, moved sideways.
+fn picture(pool: &Pictures, shift: u32) -> Result<gst::Buffer, String> {
+    let shape = pool.shape();
+    let mut pixels = Vec::with_capacity((shape.width * shape.height * 4) as usize);
+    for y in 0..shape.height {
+        for x in 0..shape.width {
+            let texture = (((x + shift) ^ y).wrapping_mul(2_654_435_761) >> 24) as u8 / 4;
+            pixels.extend([96 + texture, 64 + texture, (y / 8) as u8, 0]);
+        }
+    }
+    let mut canvas = pool.canvas().map_err(|e| e.to_string())?;
+    canvas
+        .draw(&pixels, shape.width * 4, Order::Bgrx)
+        .map_err(|e| e.to_string())?;
+    Ok(canvas.finish())
 }
 
 fn returns_a_key_frame(recipe: &'static Recipe) -> Result<(), String> {
