@@ -10,7 +10,7 @@
 //! same browser, in turn with the sessions. What each figure means is in docs/performance.md.
 //!
 //! Parts: [`plan`] (what is run), [`cdp`] and [`browser`] (a typed client and its Chromium),
-//! [`page`] with page.js (one page, driven and read), [`sample`] (presses and stages joined),
+//! [`tab`] and [`page`] with page.js (one page, driven and read), [`sample`] (presses and stages joined),
 //! [`quantile`], [`figures`], [`plot`], [`report`] (pure, from values to files), [`machine`],
 //! [`host`] (a Nearlight of our own).
 //!
@@ -27,6 +27,7 @@ mod plot;
 mod quantile;
 mod report;
 mod sample;
+mod tab;
 
 use crate::cli::{BenchMode, Latency};
 use crate::terminal::{self, Progress};

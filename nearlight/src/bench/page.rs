@@ -5,25 +5,19 @@
 //!   Session: lobby -> click Play -> first picture -> settle -> press … press -> take -> end
 //! ```
 //!
-//! Owns: the browser context (cookies of one guest) and the target in it. What runs inside the page
-//! is page.js.
+//! Owns: the tab. Does not know: the DevTools protocol; how pixels are read (page.js).
 
 use super::browser::Browser;
 use super::cdp::CdpError;
 use super::plan::Mode;
 use super::sample::{Answer, Press};
+use super::tab::{Key, Notice, Tab};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-const SCRIPT: &str = include_str!("page.js");
 const FLOOR: &str = include_str!("floor.html");
-/// The display that is asked for: the window is as large, so that no pixel is scaled.
-const WIDTH: u32 = 1280;
-const HEIGHT: u32 = 720;
-
 /// The reason that a page gives where the node has no image of the app.
 const IMAGE_MISSING: &str = "image-missing";
 /// The lobby shows its cards within a second.
@@ -96,18 +90,6 @@ pub enum PageError {
     Endless,
 }
 
-/// What page.js tells by itself.
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-enum Notice {
-    /// The picture that answers the last press was seen.
-    Seen,
-    /// The first picture, so long after the click on Play.
-    Picture { after_ms: Option<f64> },
-    /// The player page is in another phase.
-    Phase { phase: String, reason: String },
-}
-
 /// What the picture shows.
 #[derive(Debug, Deserialize)]
 struct Shows {
@@ -125,13 +107,6 @@ pub(super) struct Taken {
     pub(super) answers: Vec<Answer>,
 }
 
-/// A key, as the protocol names it.
-struct Key {
-    code: &'static str,
-    key: &'static str,
-    number: u32,
-}
-
 const KEY: Key = Key {
     code: "KeyA",
     key: "a",
@@ -144,62 +119,25 @@ const MODE_KEY: Key = Key {
     number: 121,
 };
 
-/// A page, alone in its browser context.
+/// A page of a fresh guest.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
-    browser: &'a mut Browser,
-    context: String,
-    target: String,
+    tab: Tab<'a>,
 }
 
 impl<'a> Page<'a> {
-    /// A blank page with a guest's empty cookies.
+    /// A blank one.
     pub(super) async fn open(browser: &'a mut Browser) -> Result<Self, PageError> {
-        browser.cdp.forget_notices();
-        let context: Value = browser
-            .cdp
-            .call(None, "Target.createBrowserContext", json!({}))
-            .await?;
-        let context = text(&context, "browserContextId");
-        let blank = json!({ "url": "about:blank", "browserContextId": context, "width": WIDTH, "height": HEIGHT });
-        let created: Value = browser.cdp.call(None, "Target.createTarget", blank).await?;
-        let attach = json!({ "targetId": text(&created, "targetId"), "flatten": true });
-        let attached: Value = browser
-            .cdp
-            .call(None, "Target.attachToTarget", attach)
-            .await?;
-        let mut page = Self {
-            target: text(&attached, "sessionId"),
-            browser,
-            context,
-        };
-        let metrics =
-            json!({ "width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false });
-        page.call("Page.enable", json!({})).await?;
-        page.call("Runtime.enable", json!({})).await?;
-        page.call("Runtime.addBinding", json!({ "name": "nearlightBench" }))
-            .await?;
-        page.call(
-            "Page.addScriptToEvaluateOnNewDocument",
-            json!({ "source": SCRIPT }),
-        )
-        .await?;
-        page.call("Emulation.setDeviceMetricsOverride", metrics)
-            .await?;
-        page.call(
-            "Emulation.setFocusEmulationEnabled",
-            json!({ "enabled": true }),
-        )
-        .await?;
-        page.call("Page.bringToFront", json!({})).await?;
-        Ok(page)
+        let tab = Tab::open(browser).await?;
+        Ok(Self { tab })
     }
 
     /// Shows the floor's canvas.
     pub(super) async fn show_floor(&mut self) -> Result<(), PageError> {
-        let path = self.browser.folder().join("floor.html");
+        let path = self.tab.folder().join("floor.html");
         std::fs::write(&path, FLOOR).map_err(PageError::Floor)?;
-        self.navigate(&format!("file://{}", path.display())).await?;
+        let url = format!("file://{}", path.display());
+        self.navigate(&url).await?;
         // The canvas is painted by its own script, which has run once the page is there.
         self.until(
             "document.readyState === 'complete' && document.querySelector('canvas') !== null",
@@ -228,11 +166,8 @@ impl<'a> Page<'a> {
             "(() => {{ const button = {button}; button.scrollIntoView({{ block: 'center' }}); \
              const box = button.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
         );
-        let (x, y): (f64, f64) = self.evaluate(&place).await?;
-        for kind in ["mousePressed", "mouseReleased"] {
-            let click = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", click).await?;
-        }
+        let (x, y): (f64, f64) = self.tab.evaluate(&place).await?;
+        self.tab.click(x, y).await?;
         self.first_picture(app).await
     }
 
@@ -246,10 +181,8 @@ impl<'a> Page<'a> {
                 return Err(PageError::NotCalibrate(app.to_owned()));
             }
             if shows.immediate == Some(mode == Mode::Immediate) {
-                return self
-                    .evaluate::<Value>("nearlightRig.forget()")
-                    .await
-                    .map(drop);
+                self.tab.evaluate::<Value>("nearlightRig.forget()").await?;
+                return Ok(());
             }
             if attempt < 2 {
                 self.press_key(&MODE_KEY).await?;
@@ -265,23 +198,23 @@ impl<'a> Page<'a> {
 
     /// What the run left.
     pub(super) async fn take(&mut self) -> Result<Taken, PageError> {
-        self.evaluate("nearlightRig.take()").await
+        Ok(self.tab.evaluate("nearlightRig.take()").await?)
     }
 
     /// How the stream is, in the player page's own words.
     pub(super) async fn stats(&mut self) -> Result<Value, PageError> {
         let words = "JSON.parse(document.querySelector('#nearlight-stats')?.textContent ?? 'null')";
-        self.evaluate(words).await
+        Ok(self.tab.evaluate(words).await?)
     }
 
     /// Ends the session of this page, and waits until the node has room again.
     pub(super) async fn end_session(&mut self) -> Result<(), PageError> {
         let end = "fetch('/v1/sessions' + location.pathname.slice('/play'.length), { method: 'DELETE' }).then(() => null)";
-        self.evaluate::<Value>(end).await?;
+        self.tab.evaluate::<Value>(end).await?;
         let deadline = Instant::now() + END_DEADLINE;
         let over = "fetch('/v1/sessions' + location.pathname.slice('/play'.length)).then((answer) => answer.json()).then((session) => (session.state?.phase ?? 'ended') === 'ended')";
         while Instant::now() < deadline {
-            if self.evaluate(over).await? {
+            if self.tab.evaluate(over).await? {
                 return Ok(());
             }
             sleep(POLL).await;
@@ -289,23 +222,17 @@ impl<'a> Page<'a> {
         Err(PageError::Endless)
     }
 
-    /// Closes the page and forgets its guest.
+    /// Closes it.
     pub(super) async fn close(self) -> Result<(), PageError> {
-        let context = json!({ "browserContextId": self.context });
-        let method = "Target.disposeBrowserContext";
-        self.browser
-            .cdp
-            .call::<Value>(None, method, context)
-            .await?;
-        Ok(())
+        Ok(self.tab.close().await?)
     }
 
     async fn press_key(&mut self, key: &Key) -> Result<bool, PageError> {
-        self.browser.cdp.forget_notices();
-        self.key("rawKeyDown", key).await?;
+        self.tab.forget_notices();
+        self.tab.key("rawKeyDown", key).await?;
         let deadline = Instant::now() + SEEN_DEADLINE;
         let seen = loop {
-            match self.notice(deadline).await? {
+            match self.tab.notice(deadline).await? {
                 Some(Notice::Seen) => break true,
                 Some(Notice::Phase { phase, reason }) if is_over(&phase) => {
                     return Err(PageError::Over { phase, reason });
@@ -314,7 +241,7 @@ impl<'a> Page<'a> {
                 None => break false,
             }
         };
-        self.key("keyUp", key).await?;
+        self.tab.key("keyUp", key).await?;
         if !seen {
             // The flip may still come: the next press starts from what is there then.
             self.steady().await?;
@@ -322,22 +249,11 @@ impl<'a> Page<'a> {
         Ok(seen)
     }
 
-    async fn key(&mut self, kind: &str, key: &Key) -> Result<(), PageError> {
-        let event = json!({
-            "type": kind,
-            "code": key.code,
-            "key": key.key,
-            "windowsVirtualKeyCode": key.number,
-            "nativeVirtualKeyCode": key.number,
-        });
-        self.call("Input.dispatchKeyEvent", event).await
-    }
-
     async fn first_picture(&mut self, app: &str) -> Result<f64, PageError> {
         let deadline = Instant::now() + PICTURE_DEADLINE;
         let mut phase = "lobby".to_owned();
         loop {
-            match self.notice(deadline).await? {
+            match self.tab.notice(deadline).await? {
                 Some(Notice::Phase { reason, .. }) if reason == IMAGE_MISSING => {
                     return Err(PageError::Unavailable(app.to_owned()));
                 }
@@ -367,14 +283,14 @@ impl<'a> Page<'a> {
     }
 
     async fn read(&mut self) -> Result<Shows, PageError> {
-        self.evaluate("nearlightRig.read()").await
+        Ok(self.tab.evaluate("nearlightRig.read()").await?)
     }
 
     /// Whether `condition` came true before the lobby's deadline.
     async fn until(&mut self, condition: &str) -> Result<bool, PageError> {
         let deadline = Instant::now() + LOBBY_DEADLINE;
         while Instant::now() < deadline {
-            if self.evaluate(condition).await? {
+            if self.tab.evaluate(condition).await? {
                 return Ok(true);
             }
             sleep(POLL).await;
@@ -383,62 +299,13 @@ impl<'a> Page<'a> {
     }
 
     async fn navigate(&mut self, url: &str) -> Result<(), PageError> {
-        let answer: Value = self
-            .browser
-            .cdp
-            .call(Some(&self.target), "Page.navigate", json!({ "url": url }))
-            .await?;
-        match answer.get("errorText").and_then(Value::as_str) {
-            None | Some("") => Ok(()),
+        match self.tab.navigate(url).await? {
+            None => Ok(()),
             Some(why) => Err(PageError::Unreachable {
                 url: url.to_owned(),
-                why: why.to_owned(),
+                why,
             }),
         }
-    }
-
-    async fn notice(&mut self, deadline: Instant) -> Result<Option<Notice>, PageError> {
-        let Some(payload) = self.browser.cdp.notice(deadline).await? else {
-            return Ok(None);
-        };
-        let notice = serde_json::from_str(&payload).map_err(|source| CdpError::Strange {
-            method: "Runtime.bindingCalled",
-            source,
-        })?;
-        Ok(Some(notice))
-    }
-
-    async fn call(&mut self, method: &'static str, params: Value) -> Result<(), PageError> {
-        self.browser
-            .cdp
-            .call::<Value>(Some(&self.target), method, params)
-            .await?;
-        Ok(())
-    }
-
-    /// The value of an expression, or of its promise.
-    async fn evaluate<T: DeserializeOwned>(&mut self, expression: &str) -> Result<T, PageError> {
-        const METHOD: &str = "Runtime.evaluate";
-        let params =
-            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut answer: Value = self
-            .browser
-            .cdp
-            .call(Some(&self.target), METHOD, params)
-            .await?;
-        if let Some(failure) = answer.get("exceptionDetails") {
-            let words = failure["exception"]["description"].as_str();
-            let words = words.or(failure["text"].as_str()).unwrap_or("no reason");
-            return Err(CdpError::Script(words.to_owned()).into());
-        }
-        let value = answer["result"]["value"].take();
-        serde_json::from_value(value).map_err(|source| {
-            CdpError::Strange {
-                method: METHOD,
-                source,
-            }
-            .into()
-        })
     }
 }
 
@@ -447,29 +314,9 @@ fn is_over(phase: &str) -> bool {
     ["ended", "refused", "detached", "elsewhere"].contains(&phase)
 }
 
-fn text(answer: &Value, name: &str) -> String {
-    answer[name].as_str().unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
-
-    #[test]
-    fn notices_are_those_that_the_script_tells() {
-        let parse = |text: &str| serde_json::from_str::<Notice>(text).unwrap();
-        assert_eq!(parse(r#"{"kind":"seen"}"#), Notice::Seen);
-        let picture = parse(r#"{"kind":"picture","after_ms":812.5}"#);
-        assert_eq!(
-            picture,
-            Notice::Picture {
-                after_ms: Some(812.5)
-            }
-        );
-        for kind in ["seen", "picture", "phase"] {
-            assert!(SCRIPT.contains(&format!("kind: \"{kind}\"")), "{kind}");
-        }
-    }
 
     #[test]
     fn errors_say_what_to_do() {
