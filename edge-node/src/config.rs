@@ -34,6 +34,8 @@ pub struct Config {
     pub rtc_stun: Vec<SocketAddr>,
     /// Bit rate of a new attachment, kbit/s.
     pub kbps_start: u32,
+    /// The most that a session gets, kbit/s.
+    pub kbps_max: u32,
     /// What the line carries for sessions, kbit/s, if the operator knows.
     pub uplink_kbps: Option<u32>,
     /// Sessions at a time.
@@ -143,6 +145,7 @@ mod parsed {
         pub(super) advertise_port: u16,
         pub(super) stun: Vec<SocketAddr>,
         pub(super) kbps_start: u32,
+        pub(super) kbps_max: u32,
         pub(super) uplink_mbit: u32,
     }
 
@@ -223,6 +226,7 @@ impl Config {
             rtc_advertise_port: Some(file.rtc.advertise_port).filter(|port| *port != 0),
             rtc_stun: file.rtc.stun,
             kbps_start: file.rtc.kbps_start,
+            kbps_max: file.rtc.kbps_max,
             uplink_kbps: Some(file.rtc.uplink_mbit.saturating_mul(1000)).filter(|kbps| *kbps != 0),
             slots: derive(file.slots.count, (host.cores / 2).max(2)) as usize,
             cpu_milli: derive(file.slots.cpu_milli, host.cores.saturating_mul(1000)),
@@ -264,6 +268,13 @@ impl Config {
             100,
             100_000,
             "100 to 100000",
+        )?;
+        range(
+            "rtc.kbps_max",
+            self.kbps_max.into(),
+            self.kbps_start.into(),
+            100_000,
+            "`rtc.kbps_start` to 100000",
         )?;
         range(
             "rtc.uplink_mbit",

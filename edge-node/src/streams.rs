@@ -59,6 +59,8 @@ pub(crate) fn start(
         stun: config.rtc_stun.clone(),
         max_sessions: config.slots,
         kbps_start: config.kbps_start,
+        kbps_max: config.kbps_max,
+        uplink_kbps: config.uplink_kbps,
     };
     nearlight_transport::start(transport, move |event| match event {
         Event::Counters {

@@ -68,6 +68,11 @@ fn two_data_directories_have_two_run_directories() {
 fn a_wrong_configuration_says_what_to_write() {
     check_refused("[slots]\ncount = 257\n", &[], "`slots.count` is 257");
     check_refused("[rtc]\nkbps_start = 5\n", &[], "100 to 100000");
+    check_refused(
+        "[rtc]\nkbps_max = 7999\n",
+        &[],
+        "`rtc.kbps_start` to 100000",
+    );
     check_refused("[rtc]\nuplink_mbit = 100001\n", &[], "`rtc.uplink_mbit`");
     check_refused("[broker]\naddress = \"here\"\n", &[], "HOST:PORT");
     check_refused("[admin]\nlisten = \"0.0.0.0:1\"\n", &[], "loopback");

@@ -49,6 +49,8 @@ fn main() -> Result<()> {
         max_sessions: 1,
         advertise_port: None,
         kbps_start: 8000,
+        kbps_max: 8000,
+        uplink_kbps: None,
     };
     let transport = nearlight_transport::start(config, |event| println!("{event:?}"))?;
     let session = SessionId::from_parts(1, [1; 10]);

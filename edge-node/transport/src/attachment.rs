@@ -15,14 +15,16 @@
 //! over after ten seconds.
 
 use crate::attachment::channels::Channels;
+use crate::attachment::congestion::Flow;
 use crate::attachment::input::Gate;
 use crate::attachment::media::{AudioStream, VideoStream};
 use crate::attachment::outbox::{Frame, Outbox};
 use crate::attachment::peer::{Context, Peer};
 use crate::attachment::reports::Signals;
 use crate::attachment::trains::Trains;
+use crate::attachment::wire::Streams;
 use crate::clock::Clock;
-use crate::counters::VideoDropReason;
+use crate::counters::{FlowGauges, VideoDropReason};
 use crate::limits::{
     CONNECT_DEADLINE, GOODBYE_DEADLINE, INPUTS_PER_SECOND, LINE_CHECK_DEADLINE, PINGS_PER_SECOND,
     REMOTE_CANDIDATES_MAX, SILENCE_DEADLINE, STALE_AFTER,
@@ -32,9 +34,11 @@ use crate::picture::Picture;
 use crate::sdp::fragment;
 use crate::sdp::offer::{Credentials, Offer};
 use bytes::Bytes;
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::AttachmentId;
-use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::VideoCodec;
+use nearlight_protocol::notice::{Notice, Repair, StreamState};
+use nearlight_protocol::worker::{Target, VideoCodec};
+use nearlight_stream::uplink::Demand;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
@@ -47,6 +51,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 pub(crate) mod channels;
+pub(crate) mod congestion;
 pub(crate) mod input;
 pub(crate) mod media;
 pub(crate) mod outbox;
@@ -55,6 +60,7 @@ pub(crate) mod peer;
 mod pump;
 pub(crate) mod reports;
 pub(crate) mod trains;
+pub(crate) mod wire;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +91,15 @@ pub(crate) enum Effect {
         /// Whether the player did something.
         activity: bool,
     },
+    /// The path carries something else now: the worker's next target.
+    Target(Target),
+    /// The path is behind: the worker should start no picture before then.
+    Hold {
+        /// Host time.
+        until_us: u64,
+    },
+    /// The player's screen wants another display.
+    Display(DisplayMode),
     /// The kernel has all of this frame.
     FrameSent {
         /// The frame.
@@ -126,6 +141,9 @@ pub(crate) struct Attachment {
     channels: Option<Channels>,
     gate: Gate,
     outbox: Outbox,
+    streams: Streams,
+    flow: Flow,
+    repair: Repair,
     path: Option<Path>,
     path_heard: Instant,
     heard: Instant,
@@ -151,6 +169,9 @@ impl Attachment {
     ) -> Result<(Self, String), Error> {
         let ours = peer::credentials();
         let peer = Peer::answer(context, offer, &ours, now)?;
+        let streams = Streams::new(offer);
+        let now_us = context.clock.micros(now);
+        let rtx = offer.video.as_ref().and_then(|video| video.rtx);
         let per_second = match kind {
             Kind::Player => INPUTS_PER_SECOND,
             Kind::Watcher | Kind::LineCheck => PINGS_PER_SECOND,
@@ -180,6 +201,9 @@ impl Attachment {
                 .map(|(motion, control)| Channels::new(motion, control)),
             gate: Gate::new(per_second),
             outbox: Outbox::default(),
+            streams,
+            flow: Flow::new(context.rates, streams.has_feedback(), now_us),
+            repair: rtx.map_or(Repair::KeyFrame, |_| Repair::Rtx),
             path: None,
             path_heard: now,
             heard: now,
@@ -252,7 +276,12 @@ impl Attachment {
             Phase::Connected => {
                 let train = self.trains.as_ref().and_then(Trains::deadline);
                 let silent = self.heard + SILENCE_DEADLINE;
-                train.map_or(silent, |at| at.min(silent))
+                let paced = self.outbox.is_paced().then(|| self.flow.room_at_us());
+                let flow_us = paced.map_or(self.flow.steer_at_us(), |at| {
+                    at.min(self.flow.steer_at_us())
+                });
+                let flow = self.clock.instant(flow_us);
+                train.map_or(silent, |at| at.min(silent)).min(flow)
             }
             Phase::Over => return None,
         };
@@ -291,9 +320,11 @@ impl Attachment {
         if !self.is_connected() || self.codec() != Some(picture.codec) {
             return Err(VideoDropReason::NoAttachment);
         }
+        let (waiting, frames) = (self.outbox.waiting_bytes(), self.outbox.waiting_frames());
+        let room = self.flow.admits(waiting, frames, self.clock.micros(now));
         if self.awaits_key && !picture.key {
-            // After a congestion drop the viewer has not asked: we do, once there is room.
-            if !self.outbox.is_congested() {
+            // After a drop of ours the viewer has not asked: we do, once there is room.
+            if room && !self.outbox.is_congested() {
                 self.effects.push(Effect::WantKeyFrame);
             }
             return Err(VideoDropReason::AwaitingKey);
@@ -301,6 +332,10 @@ impl Attachment {
         if self.outbox.is_congested() {
             self.awaits_key = true;
             return Err(VideoDropReason::Socket);
+        }
+        if !room {
+            self.awaits_key = true;
+            return Err(VideoDropReason::Path);
         }
         self.awaits_key = false;
         if let Some(video) = &mut self.video {
@@ -350,6 +385,37 @@ impl Attachment {
         };
         let until = if said { now + GOODBYE_DEADLINE } else { now };
         self.phase = Phase::Leaving { until };
+    }
+
+    /// What the worker is to make for this viewer, to begin with.
+    pub(crate) fn first_target(&mut self, now: Instant) -> Target {
+        self.flow.first_target(self.clock.micros(now))
+    }
+
+    /// The display that the worker shows now.
+    pub(crate) fn set_display(&mut self, display: DisplayMode) {
+        self.flow.set_display(display);
+    }
+
+    /// What it would have of the node's uplink; `None` while it sends nothing.
+    pub(crate) fn demand(&mut self, now: Instant) -> Option<Demand> {
+        let sends = self.is_connected() && self.video.is_some();
+        sends.then(|| self.flow.demand(self.clock.micros(now)))
+    }
+
+    /// Its share of the node's uplink, kbit/s.
+    pub(crate) fn set_uplink(&mut self, kbps: Option<u32>) {
+        self.flow.set_uplink(kbps);
+    }
+
+    /// How the stream goes.
+    pub(crate) fn stream_state(&self) -> StreamState {
+        self.flow.state(self.repair)
+    }
+
+    /// What its controller believes, for the totals.
+    pub(crate) fn gauges(&self) -> FlowGauges {
+        self.flow.gauges()
     }
 
     /// Gives up the frames that wait; returns how many there were.

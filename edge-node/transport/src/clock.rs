@@ -30,6 +30,11 @@ impl Clock {
         self.origin_us + u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
     }
 
+    /// The moment that is `us` microseconds of `CLOCK_MONOTONIC`; what is before our start is that.
+    pub(crate) fn instant(&self, us: u64) -> Instant {
+        self.origin + Duration::from_micros(us.saturating_sub(self.origin_us))
+    }
+
     /// Now, in microseconds of `CLOCK_MONOTONIC`.
     pub(crate) fn now_us(&self) -> u64 {
         self.micros(Instant::now())

@@ -21,6 +21,10 @@ pub struct Config {
     pub max_sessions: usize,
     /// Bit rate that a worker is told at each attachment, kbit/s.
     pub kbps_start: u32,
+    /// The most that a worker is told, however much the path carries, kbit/s.
+    pub kbps_max: u32,
+    /// What the node's uplink carries for all sessions together, kbit/s; `None`: it is measured.
+    pub uplink_kbps: Option<u32>,
 }
 
 impl Config {
@@ -33,6 +37,8 @@ impl Config {
             stun: Vec::new(),
             max_sessions: 64,
             kbps_start: 8000,
+            kbps_max: 12_000,
+            uplink_kbps: None,
         }
     }
 }

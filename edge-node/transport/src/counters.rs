@@ -34,9 +34,27 @@ pub struct Counters {
     pub input_rejected: u64,
     /// Attachments of players that reached media.
     pub attachments: u64,
+    /// What the player's path is taken for and what is made of it, now.
+    #[serde(default)]
+    pub flow: FlowGauges,
     /// What went to the watchers, which is in no other total.
     #[serde(default)]
     pub watchers: WatcherCounters,
+}
+
+/// The flow to the player, as its controller sees it. Zero while nobody plays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowGauges {
+    /// What the encoder is told, kbit/s.
+    pub kbps_target: u32,
+    /// What the path is believed to carry, kbit/s.
+    pub kbps_path: u32,
+    /// Round trip, microseconds.
+    pub rtt_us: u32,
+    /// The queue on the path, microseconds.
+    pub queue_us: u32,
+    /// Packets lost over the last seconds, per mille.
+    pub loss_permille: u32,
 }
 
 /// Totals of a session's watchers, all together.
@@ -98,4 +116,6 @@ pub enum VideoDropReason {
     AwaitingKey,
     /// The kernel does not take packets as fast as they come.
     Socket,
+    /// The path is behind, and the encoder did not wait.
+    Path,
 }

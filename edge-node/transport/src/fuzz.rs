@@ -1,6 +1,7 @@
 //! Entrances for the fuzz targets in `fuzz/`: each takes what a stranger may send, and asserts what
 //! must hold whatever it is. No part of the crate's API.
 
+use crate::attachment::congestion::Rates;
 use crate::attachment::input::{Gate, Verdict};
 use crate::attachment::peer::{Context, Peer, credentials};
 use crate::clock::Clock;
@@ -29,6 +30,10 @@ const ENCODERS: [VideoCodec; 5] = [
 static CONTEXT: LazyLock<Context> = LazyLock::new(|| Context {
     crypto: rtc::crypto::default_provider().expect("the crate has a provider"),
     clock: Clock::start().expect("Linux has a monotonic clock"),
+    rates: Rates {
+        kbps_start: 8_000,
+        kbps_max: 12_000,
+    },
     lite: true,
     nominal: vec![SocketAddr::from(([192, 0, 2, 1], 8443))],
 });

@@ -52,7 +52,7 @@ mod session;
 mod worker_link;
 
 pub use config::{Config, StartError};
-pub use counters::{Counters, VideoDropReason, WatcherCounters};
+pub use counters::{Counters, FlowGauges, VideoDropReason, WatcherCounters};
 pub use event::Event;
 #[doc(hidden)]
 pub use handle::{Census, start_unsegmented};

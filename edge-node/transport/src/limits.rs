@@ -23,6 +23,13 @@ pub(crate) const PACKET_BYTES: usize = 1200;
 /// What of [`PACKET_BYTES`] is no payload: RTP header 12, extension block 4 + 8, SRTP tag 16.
 pub(crate) const PACKET_OVERHEAD_BYTES: usize = 40;
 
+/// Least rate of an attachment, whatever its path does, kbit/s: sound, and a picture that moves.
+pub(crate) const KBPS_MIN: u32 = 200;
+/// Between two looks at what the path carries while no feedback comes.
+pub(crate) const STEER_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two divisions of the node's uplink among the sessions.
+pub(crate) const SHARE_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Media bytes that may wait for the kernel before whole frames are dropped: 64 ms at 8 Mbit/s.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 64 * 1024;
 /// Packets that may wait for the kernel in any case; the rest is lost as on any network.

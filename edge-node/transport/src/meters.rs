@@ -1,7 +1,7 @@
 //! Metrics of the transport. Totals are added once a second from the sessions' own counters, so the
 //! path of a packet touches none; stages are recorded once a frame.
 
-use crate::counters::{Counters, VideoDropReason};
+use crate::counters::{Counters, FlowGauges, VideoDropReason};
 use metrics::{Counter, Gauge, Histogram, Unit};
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ const FEEDBACK: &str = "edge_transport_feedback_packets_total";
 const INPUT: &str = "edge_transport_input_packets_total";
 const ATTACHMENTS: &str = "edge_transport_attachments";
 const CAUGHT: &str = "edge_transport_panics_caught_total";
+const PATH_RATE: &str = "edge_transport_path_bits_per_second";
+const TARGET_RATE: &str = "edge_transport_target_bits_per_second";
+const QUEUE: &str = "edge_transport_path_queue_seconds";
+const LOSS: &str = "edge_transport_path_loss_ratio";
 const STAGE: &str = "edge_stage_seconds";
 
 /// Describes every metric of the transport to the installed recorder.
@@ -50,6 +54,26 @@ pub fn describe_metrics() {
         "Panics on a viewer's bytes; each ended one attachment."
     );
     describe_histogram!(
+        PATH_RATE,
+        Unit::BitsPerSecond,
+        "What players' paths are believed to carry, each second."
+    );
+    describe_histogram!(
+        TARGET_RATE,
+        Unit::BitsPerSecond,
+        "What encoders are told for players, each second."
+    );
+    describe_histogram!(
+        QUEUE,
+        Unit::Seconds,
+        "Queues on players' paths, each second."
+    );
+    describe_histogram!(
+        LOSS,
+        Unit::Count,
+        "Share of packets lost on players' paths over the last seconds, each second."
+    );
+    describe_histogram!(
         STAGE,
         Unit::Seconds,
         "Where a frame spent its time, by stage."
@@ -72,7 +96,7 @@ pub(crate) struct Meters {
     unknown: Counter,
     forged: Counter,
     frames_sent: Counter,
-    frames_dropped: [(VideoDropReason, Counter); 3],
+    frames_dropped: [(VideoDropReason, Counter); 4],
     packets: Counter,
     bytes: Counter,
     retransmits: Counter,
@@ -84,6 +108,10 @@ pub(crate) struct Meters {
     input_rejected: Counter,
     attachments: Gauge,
     caught: Counter,
+    path_rate: Histogram,
+    target_rate: Histogram,
+    queue: Histogram,
+    loss: Histogram,
     capture: Histogram,
     encode: Histogram,
     pace: Histogram,
@@ -103,6 +131,7 @@ impl Meters {
                 dropped(VideoDropReason::NoAttachment, "no-attachment"),
                 dropped(VideoDropReason::AwaitingKey, "awaiting-key"),
                 dropped(VideoDropReason::Socket, "socket"),
+                dropped(VideoDropReason::Path, "path"),
             ],
             packets: counter!(PACKETS),
             bytes: counter!(BYTES),
@@ -115,6 +144,10 @@ impl Meters {
             input_rejected: counter!(INPUT, "outcome" => "rejected"),
             attachments: gauge!(ATTACHMENTS),
             caught: counter!(CAUGHT),
+            path_rate: histogram!(PATH_RATE),
+            target_rate: histogram!(TARGET_RATE),
+            queue: histogram!(QUEUE),
+            loss: histogram!(LOSS),
             capture: histogram!(STAGE, "stage" => "capture"),
             encode: histogram!(STAGE, "stage" => "encode"),
             pace: histogram!(STAGE, "stage" => "pace"),
@@ -160,6 +193,15 @@ impl Meters {
         self.reported_arrived
             .increment(packets.saturating_sub(lost));
         self.reported_lost.increment(lost);
+    }
+
+    /// How a player's stream goes.
+    pub(crate) fn flow(&self, gauges: &FlowGauges) {
+        self.path_rate.record(f64::from(gauges.kbps_path) * 1000.0);
+        self.target_rate
+            .record(f64::from(gauges.kbps_target) * 1000.0);
+        self.queue.record(f64::from(gauges.queue_us) / 1e6);
+        self.loss.record(f64::from(gauges.loss_permille) / 1000.0);
     }
 
     pub(crate) fn attachments(&self, connected: usize) {

@@ -7,6 +7,7 @@
 //! **Invariants.** No call here blocks but the wait. An attachment that was touched is settled before
 //! the turn ends, so what `rtc` wants to send never lies about.
 
+use crate::attachment::congestion::Rates;
 use crate::attachment::peer::Context;
 use crate::attachment::{Effect, Kind};
 use crate::clock::{Clock, span};
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 
 mod datagrams;
 mod offers;
+mod uplink;
 mod viewers;
 mod watchers;
 mod workers;
@@ -83,6 +85,7 @@ pub(crate) struct Reactor {
     next_key: u64,
     next_token: usize,
     next_tick: Instant,
+    sharing: uplink::Sharing,
     stopping: Option<Instant>,
     commands_left: bool,
     datagram: Box<[u8; DATAGRAM_BYTES_MAX]>,
@@ -107,6 +110,10 @@ impl Reactor {
         let context = Context {
             crypto: crypto.map_err(|error| StartError::Crypto(error.to_string()))?,
             clock: Clock::start()?,
+            rates: Rates {
+                kbps_start: config.kbps_start,
+                kbps_max: config.kbps_max,
+            },
             lite: config.stun.is_empty(),
             nominal: ports.addresses().iter().map(nominal).collect(),
         };
@@ -120,6 +127,7 @@ impl Reactor {
         );
         let reactor = Self {
             gatherer: Gatherer::new(config.stun.clone(), now),
+            sharing: uplink::Sharing::new(config.uplink_kbps, now),
             config,
             poll,
             inbox,
@@ -226,7 +234,8 @@ impl Reactor {
             .viewers
             .values()
             .filter_map(|v| v.attachment.deadline());
-        let key_frames = self.sessions.values().filter_map(Session::key_frame_due);
+        let key_frames = self.sessions.values().filter_map(|s| s.key_frames.due_us());
+        let key_frames = key_frames.map(|us| self.context.clock.instant(us));
         let partings = self.partings.iter().map(|(_, until)| *until);
         let offers = self.waiting_offers.iter().map(|offer| offer.until);
         let next = viewers
@@ -235,6 +244,7 @@ impl Reactor {
             .chain(offers)
             .chain(self.gatherer.deadline())
             .chain(self.stopping)
+            .chain(self.sharing.deadline(!self.viewers.is_empty()))
             .fold(self.next_tick, Instant::min);
         Some(next.saturating_duration_since(now))
     }
@@ -314,10 +324,11 @@ impl Reactor {
         let due = |viewer: &Viewer| viewer.attachment.deadline().is_some_and(|at| at <= now);
         let viewers = self.viewers.iter().filter(|(_, viewer)| due(viewer));
         self.touched.extend(viewers.map(|(key, _)| *key));
+        let now_us = self.context.clock.micros(now);
         let keys: Vec<SessionKey> = self
             .sessions
             .iter_mut()
-            .filter_map(|(key, session)| session.take_due_key_frame(now).then_some(*key))
+            .filter_map(|(key, session)| session.key_frames.take_due(now_us).then_some(*key))
             .collect();
         for key in keys {
             self.tell_worker(key, &ToWorker::KeyFrame);
@@ -325,6 +336,7 @@ impl Reactor {
         self.ask_stun(now);
         self.partings
             .retain_mut(|(link, until)| link.flush().is_ok() && !link.is_flushed() && *until > now);
+        self.share_uplink(now);
         if self.next_tick <= now {
             self.next_tick = now + COUNTERS_INTERVAL;
             self.tick();
@@ -343,6 +355,7 @@ impl Reactor {
             }
         }
         self.meters.attachments(connected);
+        self.tell_streams();
         let keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         for key in keys {
             self.report(key);
@@ -397,6 +410,11 @@ impl Reactor {
                     (self.events)(Event::InputSeen { session });
                 }
             }
+            Effect::Target(target) => self.tell_worker(session_key, &ToWorker::Target(target)),
+            Effect::Hold { until_us } => {
+                self.tell_worker(session_key, &ToWorker::Hold { until_us });
+            }
+            Effect::Display(mode) => self.tell_worker(session_key, &ToWorker::Display(mode)),
             Effect::FrameSent { frame, sent_us } => {
                 let took = span(frame.encoded_us, sent_us).filter(|_| kind == Kind::Player);
                 if let Some(took) = took {
@@ -411,9 +429,14 @@ impl Reactor {
         let Some(session) = self.sessions.get_mut(&session_key) else {
             return;
         };
-        let ask = match viewer.and_then(|viewer| viewer.watch.as_mut()) {
-            None => session.want_key_frame(now),
-            Some(watch) => watch.may_wish(now) && session.watcher_wants_key_frame(now),
+        let now_us = self.context.clock.micros(now);
+        let Some(viewer) = viewer else {
+            return;
+        };
+        let loss = viewer.attachment.gauges().loss_permille;
+        let ask = match &mut viewer.watch {
+            None => session.want_key_frame(loss, now_us),
+            Some(watch) => watch.may_wish(now) && session.watcher_wants_key_frame(now_us),
         };
         if ask {
             self.tell_worker(session_key, &ToWorker::KeyFrame);

@@ -13,7 +13,8 @@ use crate::routes::AttachmentKey;
 use crate::worker_link::WorkerLink;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::worker::{self, Video, VideoCodec};
-use std::time::{Duration, Instant};
+use nearlight_stream::key_frames::KeyFrames;
+use std::time::Instant;
 
 /// One session.
 pub(crate) struct Session {
@@ -37,7 +38,9 @@ pub(crate) struct Session {
     pub(crate) worker_counters: worker::Counters,
     /// Watchers that the agent and the player know of.
     pub(crate) watchers_told: u32,
-    key_frames: KeyFrames,
+    /// The worker's counts as of the last notice about the stream.
+    pub(crate) told: worker::Counters,
+    pub(crate) key_frames: KeyFrames,
     input_seen: Option<Instant>,
     cutter: Option<Cutter>,
 }
@@ -57,6 +60,7 @@ impl Session {
             metered: Counters::default(),
             worker_counters: worker::Counters::default(),
             watchers_told: 0,
+            told: worker::Counters::default(),
             key_frames: KeyFrames::default(),
             input_seen: None,
             cutter: None,
@@ -81,33 +85,15 @@ impl Session {
     }
 
     /// Notes that the player wants a key frame; says whether to ask for it now.
-    pub(crate) fn want_key_frame(&mut self, now: Instant) -> bool {
-        self.key_frames.want(now, KEY_FRAME_INTERVAL)
+    pub(crate) fn want_key_frame(&mut self, loss_permille: u32, now_us: u64) -> bool {
+        let interval = KEY_FRAME_INTERVAL.as_micros() as u64;
+        self.key_frames.want(interval, loss_permille, now_us)
     }
 
     /// Notes that a watcher wants a key frame; says whether to ask for it now.
-    pub(crate) fn watcher_wants_key_frame(&mut self, now: Instant) -> bool {
-        self.key_frames.want(now, WATCHER_KEY_FRAME_INTERVAL)
-    }
-
-    /// Notes that the worker was told of a viewer, which makes it start with a key frame.
-    pub(crate) fn expect_key_frame(&mut self, now: Instant) {
-        self.key_frames.asked = Some(now);
-    }
-
-    /// When a key frame that had to wait is due.
-    pub(crate) fn key_frame_due(&self) -> Option<Instant> {
-        self.key_frames.due
-    }
-
-    /// Whether a key frame that had to wait is due now.
-    pub(crate) fn take_due_key_frame(&mut self, now: Instant) -> bool {
-        self.key_frames.take_due(now)
-    }
-
-    /// Notes a key frame that came: nobody waits for an earlier wish.
-    pub(crate) fn saw_key_frame(&mut self) {
-        self.key_frames.due = None;
+    pub(crate) fn watcher_wants_key_frame(&mut self, now_us: u64) -> bool {
+        let interval = WATCHER_KEY_FRAME_INTERVAL.as_micros() as u64;
+        self.key_frames.want(interval, 0, now_us)
     }
 
     /// Notes activity; says whether to report it.
@@ -118,70 +104,5 @@ impl Session {
         }
         self.input_seen = Some(now);
         true
-    }
-}
-
-/// Key frames cost many times another frame, and a viewer can ask for as many as it likes.
-#[derive(Debug, Default)]
-struct KeyFrames {
-    asked: Option<Instant>,
-    /// A wish that came too soon.
-    due: Option<Instant>,
-}
-
-impl KeyFrames {
-    /// Notes a wish of somebody who may have a key frame each `interval`.
-    fn want(&mut self, now: Instant, interval: Duration) -> bool {
-        match self.asked {
-            Some(asked) if now < asked + interval => {
-                let due = asked + interval;
-                self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-                false
-            }
-            Some(_) | None => {
-                self.asked = Some(now);
-                self.due = None;
-                true
-            }
-        }
-    }
-
-    fn take_due(&mut self, now: Instant) -> bool {
-        let due = self.due.is_some_and(|due| due <= now);
-        if due {
-            self.asked = Some(now);
-            self.due = None;
-        }
-        due
-    }
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn key_frames_are_spaced_and_no_wish_is_lost() {
-        let start = Instant::now();
-        let mut key_frames = KeyFrames::default();
-        assert!(key_frames.want(start, KEY_FRAME_INTERVAL));
-        assert!(!key_frames.want(start + KEY_FRAME_INTERVAL / 3, KEY_FRAME_INTERVAL));
-        assert!(!key_frames.take_due(start + KEY_FRAME_INTERVAL / 2));
-        assert!(key_frames.take_due(start + KEY_FRAME_INTERVAL));
-        assert!(!key_frames.take_due(start + KEY_FRAME_INTERVAL * 2));
-    }
-
-    #[test]
-    fn a_watcher_waits_longer_and_does_not_hold_the_player_up() {
-        let (start, mut key_frames) = (Instant::now(), KeyFrames::default());
-        assert!(key_frames.want(start, WATCHER_KEY_FRAME_INTERVAL));
-        let soon = start + KEY_FRAME_INTERVAL / 2;
-        assert!(!key_frames.want(soon, WATCHER_KEY_FRAME_INTERVAL));
-        assert_eq!(key_frames.due, Some(start + WATCHER_KEY_FRAME_INTERVAL));
-        // The player's wish, which would wait too, comes first and serves both.
-        assert!(!key_frames.want(soon, KEY_FRAME_INTERVAL));
-        assert!(!key_frames.want(soon, WATCHER_KEY_FRAME_INTERVAL));
-        assert!(key_frames.take_due(start + KEY_FRAME_INTERVAL));
-        assert!(!key_frames.take_due(start + WATCHER_KEY_FRAME_INTERVAL));
     }
 }

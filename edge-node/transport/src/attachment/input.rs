@@ -4,6 +4,7 @@
 //! one, so it is another program, or a version that we cannot understand.
 
 use crate::limits::{STRIKE_WINDOW, STRIKES_MAX};
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::input::{Event, Packet};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,17 @@ pub(crate) enum Verdict {
         /// The ping's own time.
         client_us: u64,
     },
+    /// What the player allows the stream at most; 0 is no limit.
+    Wish {
+        /// Everything sent, kbit/s.
+        kbps_max: u32,
+        /// Height of the encoded picture, pixels.
+        height_max: u16,
+        /// Frames per second.
+        fps_max: u16,
+    },
+    /// What the player's screen shows best.
+    Display(DisplayMode),
     /// No input packet, or too many a second: drop it.
     Drop,
     /// No input packet, once too often: end the attachment.
@@ -65,6 +77,20 @@ impl Gate {
             Event::Ping => Verdict::Pong {
                 client_us: packet.client_us,
             },
+            Event::Wish {
+                kbps_max,
+                height_max,
+                fps_max,
+            } => Verdict::Wish {
+                kbps_max,
+                height_max,
+                fps_max,
+            },
+            Event::Display { width, height, hz } => Verdict::Display(DisplayMode {
+                width: width.into(),
+                height: height.into(),
+                hz: hz.into(),
+            }),
             event => Verdict::Forward {
                 activity: event.is_activity(),
             },
@@ -126,6 +152,33 @@ mod test {
         assert_eq!(gate.judge(now, false, &release), quiet);
         let pong = Verdict::Pong { client_us: 42 };
         assert_eq!(gate.judge(now, false, &packet(Event::Ping)), pong);
+    }
+
+    #[test]
+    fn settings_are_not_input() {
+        let mut gate = Gate::new(100);
+        let wish = packet(Event::Wish {
+            kbps_max: 4000,
+            height_max: 540,
+            fps_max: 30,
+        });
+        let expected = Verdict::Wish {
+            kbps_max: 4000,
+            height_max: 540,
+            fps_max: 30,
+        };
+        assert_eq!(gate.judge(Instant::now(), false, &wish), expected);
+        let display = packet(Event::Display {
+            width: 1920,
+            height: 1080,
+            hz: 120,
+        });
+        let expected = Verdict::Display(DisplayMode {
+            width: 1920,
+            height: 1080,
+            hz: 120,
+        });
+        assert_eq!(gate.judge(Instant::now(), false, &display), expected);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Packets that `rtc` has made and the kernel has yet to take.
 //!
-//! Usually empty: a frame's packets go in and out within one call. When the kernel's buffer is full
-//! they wait here for the socket to become writable, which spreads a large key frame; frames that
-//! come while too much waits are dropped whole by the caller.
+//! Three lanes. What must not wait (sound, reports, handshakes, data channels) goes first and at
+//! once. What was asked for again goes next, and the picture last; both only as far as the pacer has
+//! room. On a good path a frame's packets go in and out within one call; on a narrow one they leave
+//! in small runs, and what comes while too much waits is dropped whole by the caller.
 //!
-//! **Invariants.** Packets leave in order. A frame counts as sent when the kernel has its last
-//! packet. Bounded by [`BACKLOG_PACKETS_MAX`]: what comes beyond it is lost, as on a network.
+//! **Invariants.** Packets of a lane leave in order. A frame counts as sent when the kernel has its
+//! last packet. Bounded by [`BACKLOG_PACKETS_MAX`]: what comes beyond it is lost, as on a network.
 
+use crate::attachment::wire::Tag;
 use crate::limits::{BACKLOG_BYTES_MAX, BACKLOG_PACKETS_MAX};
 use crate::net::socket::{Path, RUN_MAX, Sent};
 use bytes::BytesMut;
+use nearlight_stream::congestion::Kind;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -28,11 +31,20 @@ pub(crate) struct Frame {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    packets: VecDeque<BytesMut>,
-    bytes: usize,
-    /// Frames and the number of the packet that is their last.
+    first: Lane,
+    again: Lane,
+    picture: Lane,
+    /// Frames and the number of the picture's packet that is their last.
     frames: VecDeque<(u64, Frame)>,
     pushed: u64,
+    /// The kernel's buffer was full at the last attempt.
+    blocked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    packets: VecDeque<(BytesMut, Tag)>,
+    bytes: usize,
     gone: u64,
 }
 
@@ -48,29 +60,51 @@ pub(crate) struct Flushed {
 
 impl Outbox {
     /// Takes a packet; says whether there was room.
-    pub(crate) fn push(&mut self, packet: BytesMut) -> bool {
-        if self.packets.len() >= BACKLOG_PACKETS_MAX {
+    pub(crate) fn push(&mut self, packet: BytesMut, tag: Tag) -> bool {
+        let lane = match tag.kind {
+            Kind::Audio | Kind::Control => &mut self.first,
+            Kind::Retransmit => &mut self.again,
+            Kind::Video | Kind::Repair | Kind::Padding => &mut self.picture,
+        };
+        if lane.packets.len() >= BACKLOG_PACKETS_MAX {
             return false;
         }
-        self.bytes += packet.len();
-        self.packets.push_back(packet);
-        self.pushed += 1;
+        if !matches!(tag.kind, Kind::Audio | Kind::Control | Kind::Retransmit) {
+            self.pushed += 1;
+        }
+        lane.bytes += packet.len();
+        lane.packets.push_back((packet, tag));
         true
     }
 
-    /// Says that `frame` ends with the last packet pushed.
+    /// Says that `frame` ends with the picture's last packet pushed.
     pub(crate) fn end_frame(&mut self, frame: Frame) {
         self.frames.push_back((self.pushed, frame));
     }
 
-    /// Whether so much waits that another frame would only grow the queue.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.bytes > BACKLOG_BYTES_MAX
+    /// Bytes that wait for the pacer.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.again.bytes + self.picture.bytes
     }
 
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+    /// Bytes of it that were asked for again.
+    pub(crate) fn again_bytes(&self) -> usize {
+        self.again.bytes
+    }
+
+    /// Frames that are not wholly sent.
+    pub(crate) fn waiting_frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether the kernel takes nothing and so much waits that more would only grow the queue.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.blocked && self.waiting_bytes() + self.first.bytes > BACKLOG_BYTES_MAX
+    }
+
+    /// Whether something waits that only the pacer holds back.
+    pub(crate) fn is_paced(&self) -> bool {
+        !self.blocked && self.waiting_bytes() > 0
     }
 
     /// Forgets everything; returns how many frames are lost with it.
@@ -80,138 +114,89 @@ impl Outbox {
         frames
     }
 
-    /// Hands packets to `send` until it is full or nothing waits.
+    /// Hands packets to `send` until it is full or nothing more may leave: everything of the first
+    /// lane, and `room` bytes of the others, the last packet rounded up. `left` is told of each.
     pub(crate) fn flush(
         &mut self,
         path: Path,
+        room: usize,
         mut send: impl FnMut(&[IoSlice<'_>], Path) -> Sent,
+        mut left: impl FnMut(&Tag),
     ) -> Flushed {
         let mut flushed = Flushed::default();
-        while !self.packets.is_empty() {
-            let mut run = std::array::from_fn::<_, RUN_MAX, _>(|_| IoSlice::new(&[]));
-            let count = self.packets.len().min(RUN_MAX);
-            for (slot, packet) in run.iter_mut().zip(&self.packets) {
-                *slot = IoSlice::new(packet);
+        let (mut unpaced, mut room) = (usize::MAX, room);
+        self.first
+            .flush(path, &mut unpaced, &mut send, &mut left, &mut flushed);
+        for lane in [&mut self.again, &mut self.picture] {
+            if !flushed.blocked {
+                lane.flush(path, &mut room, &mut send, &mut left, &mut flushed);
             }
-            let (taken, lost) = match send(&run[..count], path) {
-                Sent::Packets(taken) => (taken, 0),
-                Sent::Lost => (0, 1),
-                Sent::Full => {
-                    flushed.blocked = true;
-                    return flushed;
-                }
-            };
-            flushed.packets += u64::try_from(taken).unwrap_or(0);
-            flushed.lost += u64::try_from(lost).unwrap_or(0);
-            flushed.bytes += self.drop_front(taken);
-            self.drop_front(lost);
         }
+        self.blocked = flushed.blocked;
         flushed
     }
 
     /// The next frame whose last packet has left.
     pub(crate) fn sent_frame(&mut self) -> Option<Frame> {
         let (last, frame) = *self.frames.front()?;
-        if last > self.gone {
+        if last > self.picture.gone {
             return None;
         }
         self.frames.pop_front();
         Some(frame)
     }
+}
 
-    fn drop_front(&mut self, count: usize) -> u64 {
+impl Lane {
+    fn flush(
+        &mut self,
+        path: Path,
+        room: &mut usize,
+        send: &mut impl FnMut(&[IoSlice<'_>], Path) -> Sent,
+        left: &mut impl FnMut(&Tag),
+        flushed: &mut Flushed,
+    ) {
+        while !self.packets.is_empty() && *room > 0 {
+            let mut run = std::array::from_fn::<_, RUN_MAX, _>(|_| IoSlice::new(&[]));
+            let mut count = 0;
+            let mut bytes = 0;
+            for (slot, (packet, _)) in run.iter_mut().zip(&self.packets) {
+                if bytes >= *room {
+                    break;
+                }
+                *slot = IoSlice::new(packet);
+                bytes += packet.len();
+                count += 1;
+            }
+            let (taken, lost) = match send(&run[..count], path) {
+                Sent::Packets(taken) => (taken, 0),
+                Sent::Lost => (0, 1),
+                Sent::Full => {
+                    flushed.blocked = true;
+                    return;
+                }
+            };
+            flushed.packets += u64::try_from(taken).unwrap_or(0);
+            flushed.lost += u64::try_from(lost).unwrap_or(0);
+            let bytes = self.drop_front(taken, &mut *left);
+            flushed.bytes += u64::try_from(bytes).unwrap_or(0);
+            *room = room.saturating_sub(bytes);
+            self.drop_front(lost, |_| {});
+        }
+    }
+
+    fn drop_front(&mut self, count: usize, mut left: impl FnMut(&Tag)) -> usize {
         let mut bytes = 0;
-        for packet in self.packets.drain(..count.min(self.packets.len())) {
+        for (packet, tag) in self.packets.drain(..count.min(self.packets.len())) {
             bytes += packet.len();
             self.gone += 1;
+            left(&tag);
         }
         self.bytes -= bytes;
-        u64::try_from(bytes).unwrap_or(0)
+        bytes
     }
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    const PATH: Path = Path {
-        remote: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9),
-        local: None,
-    };
-
-    fn frame(number: u32) -> Frame {
-        Frame {
-            rtp_timestamp: 0,
-            number,
-            commit_us: 0,
-            captured_us: 0,
-            encoded_us: 0,
-            input_us: 0,
-            input_host_us: 0,
-        }
-    }
-
-    fn packet(len: usize) -> BytesMut {
-        BytesMut::zeroed(len)
-    }
-
-    #[test]
-    fn a_frame_is_sent_with_its_last_packet() {
-        let mut outbox = Outbox::default();
-        for number in 1..=2 {
-            assert!(outbox.push(packet(100)));
-            assert!(outbox.push(packet(50)));
-            outbox.end_frame(frame(number));
-        }
-        let mut room = 3;
-        let flushed = outbox.flush(PATH, |run, _| {
-            if room == 0 {
-                return Sent::Full;
-            }
-            let count = run.len().min(room);
-            room -= count;
-            Sent::Packets(count)
-        });
-        assert_eq!((flushed.packets, flushed.bytes), (3, 250));
-        assert!(flushed.blocked);
-        assert_eq!(outbox.sent_frame(), Some(frame(1)));
-        assert_eq!(outbox.sent_frame(), None);
-        let flushed = outbox.flush(PATH, |run, _| Sent::Packets(run.len()));
-        assert!(!flushed.blocked);
-        assert_eq!(outbox.sent_frame(), Some(frame(2)));
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn what_the_kernel_cannot_send_is_lost_and_the_rest_goes_on() {
-        let mut outbox = Outbox::default();
-        outbox.push(packet(1));
-        outbox.push(packet(1));
-        outbox.end_frame(frame(7));
-        let mut first = true;
-        let flushed = outbox.flush(PATH, |_, _| {
-            if std::mem::take(&mut first) {
-                Sent::Lost
-            } else {
-                Sent::Packets(1)
-            }
-        });
-        assert_eq!((flushed.packets, flushed.lost), (1, 1));
-        assert_eq!(outbox.sent_frame(), Some(frame(7)));
-    }
-
-    #[test]
-    fn the_queue_is_bounded_and_says_when_it_is_full_enough() {
-        let mut outbox = Outbox::default();
-        assert!(!outbox.is_congested());
-        outbox.push(packet(BACKLOG_BYTES_MAX + 1));
-        assert!(outbox.is_congested());
-        for _ in 1..BACKLOG_PACKETS_MAX {
-            assert!(outbox.push(packet(1)));
-        }
-        assert!(!outbox.push(packet(1)));
-        outbox.end_frame(frame(1));
-        assert_eq!(outbox.clear(), 1);
-        assert!(outbox.is_empty() && !outbox.is_congested());
-    }
-}
+#[path = "outbox/test.rs"]
+mod test;

@@ -6,6 +6,7 @@
 //! negotiated, so their reliability is ours; multicast DNS is off; ICE timeouts are off, because the
 //! attachment watches its own path and `rtc` never leaves the first pair it selected.
 
+use crate::attachment::congestion::Rates;
 use crate::attachment::reports::{Reports, Signals};
 use crate::clock::Clock;
 use crate::sdp::offer::{
@@ -52,6 +53,7 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 pub(crate) struct Context {
     pub(crate) crypto: Arc<dyn RTCCryptoProvider>,
     pub(crate) clock: Clock,
+    pub(crate) rates: Rates,
     pub(crate) lite: bool,
     /// The addresses that `rtc` takes for ours, one per family.
     pub(crate) nominal: Vec<SocketAddr>,

@@ -10,7 +10,9 @@ use crate::limits::SILENCE_DEADLINE;
 use crate::net::ports::Ports;
 use crate::net::socket::Path;
 use crate::net::stun;
+use bytes::BytesMut;
 use nearlight_protocol::notice::{DetachReason, Mark, Notice};
+use nearlight_stream::congestion;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::RTCPeerConnectionState;
@@ -34,6 +36,7 @@ impl Attachment {
         {
             tracing::debug!(attachment_id = %self.id, %error, "a timer failed");
         }
+        self.steer(now);
         for _ in 0..ROUNDS_MAX {
             let mut busy = self.send_checks_and_queue(ports, counters);
             while let Some(event) = self.connection.poll_event() {
@@ -51,10 +54,31 @@ impl Attachment {
             }
         }
         self.take_signals(counters);
+        self.hold(now);
         self.check_deadlines(now);
         self.finish_leaving(now, ports, counters);
         let next = self.connection.poll_timeout();
         self.wake = next.map(|at| at.max(now + SOONEST));
+    }
+
+    /// Takes what the viewer reported of the path, and has the encoder follow the player's.
+    fn steer(&mut self, now: Instant) {
+        let target = self.flow.steer(&self.signals, self.clock.micros(now));
+        let steers = self.kind == Kind::Player && self.is_connected();
+        if let Some(target) = target.filter(|_| steers) {
+            self.effects.push(Effect::Target(target));
+        }
+    }
+
+    /// Has the encoder wait while the player's path is behind.
+    fn hold(&mut self, now: Instant) {
+        if self.kind != Kind::Player || !self.is_connected() {
+            return;
+        }
+        let waiting = self.outbox.waiting_bytes();
+        if let Some(until_us) = self.flow.hold(waiting, self.clock.micros(now)) {
+            self.effects.push(Effect::Hold { until_us });
+        }
     }
 
     /// Sends the next train of a line check, if it is time; says whether there was one.
@@ -123,7 +147,7 @@ impl Attachment {
                 counters.packets_sent += 1;
                 counters.bytes_sent += transmit.message.len() as u64;
             } else {
-                self.outbox.push(transmit.message);
+                self.queue(transmit.message);
             }
         }
         any
@@ -133,14 +157,32 @@ impl Attachment {
     /// this is the hot path.
     pub(super) fn queue_packets(&mut self) {
         while let Some(transmit) = self.connection.poll_write() {
-            self.outbox.push(transmit.message);
+            self.queue(transmit.message);
+        }
+    }
+
+    /// Queues a packet, unless it is one that was asked for again and would come too late: then the
+    /// viewer asks once more, or for a key frame.
+    fn queue(&mut self, packet: BytesMut) {
+        let tag = self.streams.read(&packet);
+        let again = self.outbox.again_bytes();
+        if tag.kind != congestion::Kind::Retransmit || again <= self.flow.again_bytes_max() {
+            self.outbox.push(packet, tag);
         }
     }
 
     /// Hands queued packets to the kernel; says whether that made something new to send.
     fn flush(&mut self, now: Instant, ports: &mut Ports, counters: &mut Counters) -> bool {
         if let Some(path) = self.path {
-            let flushed = self.outbox.flush(path, |run, path| ports.send(run, path));
+            let now_us = self.clock.micros(now);
+            let room = self.flow.room(now_us);
+            let flow = &mut self.flow;
+            let flushed = self.outbox.flush(
+                path,
+                room,
+                |run, path| ports.send(run, path),
+                |tag| flow.left(tag, now_us),
+            );
             counters.packets_sent += flushed.packets;
             counters.bytes_sent += flushed.bytes;
         } else {
@@ -223,7 +265,11 @@ impl Attachment {
         self.heard = now;
         match self.gate.judge(now, message.is_string, &message.data) {
             // Only a player's hands reach the app.
-            Verdict::Forward { .. } if self.kind != Kind::Player => counters.input_rejected += 1,
+            Verdict::Forward { .. } | Verdict::Wish { .. } | Verdict::Display(_)
+                if self.kind != Kind::Player =>
+            {
+                counters.input_rejected += 1;
+            }
             Verdict::Forward { activity } => {
                 counters.input_packets += 1;
                 let packet = message.data.to_vec();
@@ -236,6 +282,18 @@ impl Attachment {
                     let pong = Mark::Pong { client_us, host_us };
                     channels.mark(&mut self.connection, now, &pong);
                 }
+            }
+            Verdict::Wish {
+                kbps_max,
+                height_max,
+                fps_max,
+            } => {
+                counters.input_packets += 1;
+                self.flow.set_wish(kbps_max, height_max, fps_max);
+            }
+            Verdict::Display(mode) => {
+                counters.input_packets += 1;
+                self.effects.push(Effect::Display(mode));
             }
             Verdict::Drop => counters.input_rejected += 1,
             Verdict::StrikeOut => {

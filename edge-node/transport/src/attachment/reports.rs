@@ -13,6 +13,7 @@
 
 use crate::clock::{Clock, rtp_timestamp};
 use crate::limits::REPORT_INTERVAL;
+use nearlight_stream::congestion::Outcome;
 use rtc::interceptor::{
     Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket,
 };
@@ -21,20 +22,27 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
+};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds from 1900, where NTP starts, to 1970.
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 /// Streams of one attachment: picture, sound, and their retransmissions.
 const STREAMS_MAX: usize = 8;
+/// Feedback messages kept; they are taken in the turn that brings them.
+const FEEDBACK_WAITING_MAX: usize = 16;
+/// Unit of a feedback message's reference time (draft-holmer-rmcat-transport-wide-cc-extensions-01
+/// section 3.1).
+const REFERENCE_US: i64 = 64_000;
 
 /// What the viewer reported, totals.
 #[derive(Debug, Default)]
@@ -49,6 +57,28 @@ pub(crate) struct Signals {
     pub(crate) feedback_lost: AtomicU64,
     /// The newest round trip, microseconds; 0 while unknown.
     pub(crate) round_trip_us: AtomicU64,
+    /// Transport-wide feedback that has yet to be taken, a message each. Never contended.
+    outcomes: Mutex<VecDeque<Vec<Outcome>>>,
+}
+
+impl Signals {
+    /// Keeps a feedback message until it is taken.
+    pub(crate) fn reported(&self, outcomes: Vec<Outcome>) {
+        let mut waiting = self.waiting();
+        if waiting.len() == FEEDBACK_WAITING_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(outcomes);
+    }
+
+    /// The feedback messages since the last call.
+    pub(crate) fn take_outcomes(&self) -> VecDeque<Vec<Outcome>> {
+        std::mem::take(&mut *self.waiting())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Vec<Outcome>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The interceptor.
@@ -106,6 +136,7 @@ impl Reports {
             self.signals.feedback_packets.fetch_add(all, Relaxed);
             let lost = all.saturating_sub(arrived);
             self.signals.feedback_lost.fetch_add(lost, Relaxed);
+            self.signals.reported(outcomes(feedback));
         }
     }
 
@@ -145,6 +176,50 @@ impl Reports {
             });
         }
     }
+}
+
+/// What a feedback message says of each packet. Its times count from a reference that wraps after
+/// twelve days; the controller takes such a jump for another clock.
+fn outcomes(feedback: &TransportLayerCc) -> Vec<Outcome> {
+    let count = usize::from(feedback.packet_status_count);
+    let mut outcomes = Vec::with_capacity(count);
+    let mut deltas = feedback.recv_deltas.iter();
+    let mut at_us = i64::from(feedback.reference_time) * REFERENCE_US;
+    let mut sequence = feedback.base_sequence_number;
+    let mut take = |symbol: SymbolTypeTcc| {
+        // Vectors have room for more packets than the message speaks of.
+        if outcomes.len() == count {
+            return;
+        }
+        let arrived = match symbol {
+            SymbolTypeTcc::PacketReceivedSmallDelta | SymbolTypeTcc::PacketReceivedLargeDelta => {
+                deltas.next().map(|delta| {
+                    at_us = at_us.saturating_add(delta.delta);
+                    u64::try_from(at_us).unwrap_or(0)
+                })
+            }
+            SymbolTypeTcc::PacketNotReceived | SymbolTypeTcc::PacketReceivedWithoutDelta => None,
+        };
+        // Arrived without a time says nothing that could be used, and is not lost either.
+        if symbol != SymbolTypeTcc::PacketReceivedWithoutDelta {
+            outcomes.push(Outcome {
+                sequence,
+                arrived_us: arrived,
+            });
+        }
+        sequence = sequence.wrapping_add(1);
+    };
+    for chunk in &feedback.packet_chunks {
+        match chunk {
+            PacketStatusChunk::RunLengthChunk(run) => {
+                (0..run.run_length).for_each(|_| take(run.packet_status_symbol));
+            }
+            PacketStatusChunk::StatusVectorChunk(vector) => {
+                vector.symbol_list.iter().copied().for_each(&mut take);
+            }
+        }
+    }
+    outcomes
 }
 
 fn ntp(duration: Duration) -> u64 {

@@ -37,6 +37,10 @@ fn bench_of(kind: Kind, offer: &Offer) -> Bench {
     let context = Context {
         crypto: rtc::crypto::default_provider().unwrap(),
         clock: Clock::start().unwrap(),
+        rates: congestion::Rates {
+            kbps_start: config.kbps_start,
+            kbps_max: config.kbps_max,
+        },
         lite: true,
         nominal: ports.addresses(),
     };

@@ -75,10 +75,16 @@ impl Reactor {
             return;
         };
         session.encoding = Some(codec);
-        session.expect_key_frame(now);
+        session.key_frames.expect(self.context.clock.micros(now));
+        let player = session.current.and_then(|key| self.viewers.get_mut(&key));
+        let player = player.filter(|viewer| viewer.attachment.is_connected());
+        let target = match player {
+            Some(player) => player.attachment.first_target(now),
+            None => Target::full(self.config.kbps_start),
+        };
         let attach = Attach {
             codec,
-            target: Target::full(self.config.kbps_start),
+            target,
             display: None,
         };
         self.tell_worker(key, &ToWorker::Attach(attach));
@@ -118,7 +124,7 @@ impl Reactor {
         match (session.encoding, takes) {
             (None, Some(codec)) => self.encode(key, codec, now),
             (chosen, takes) if chosen == takes => {
-                if session.watcher_wants_key_frame(now) {
+                if session.watcher_wants_key_frame(self.context.clock.micros(now)) {
                     self.tell_worker(key, &ToWorker::KeyFrame);
                 }
             }

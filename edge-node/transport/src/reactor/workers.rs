@@ -14,7 +14,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::Notice;
-use nearlight_protocol::worker::{FromWorker, Ready, ToWorker, Video};
+use nearlight_protocol::worker::{self, FromWorker, Ready, ToWorker, Video};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -100,9 +100,7 @@ impl Reactor {
                 Ok(_) | Err(_) => tracing::debug!("a worker's notice is too large or no text"),
             },
             FromWorker::Counters(counters) => {
-                if let Some(session) = self.sessions.get_mut(&key) {
-                    session.worker_counters = counters;
-                }
+                self.worker_counted(key, counters);
             }
             FromWorker::Ready(ready) => self.worker_ready(key, ready, now),
             FromWorker::FirstFrame => {
@@ -119,6 +117,17 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    fn worker_counted(&mut self, key: SessionKey, counters: worker::Counters) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let player = session.current.and_then(|key| self.viewers.get_mut(&key));
+        if let (Some(player), Some(display)) = (player, counters.display) {
+            player.attachment.set_display(display);
+        }
+        session.worker_counters = counters;
     }
 
     fn worker_ready(&mut self, key: SessionKey, ready: Ready, now: Instant) {
@@ -140,7 +149,7 @@ impl Reactor {
         };
         session.counters.video_in += 1;
         if video.key {
-            session.saw_key_frame();
+            session.key_frames.came();
         }
         if let Some(took) = span(video.commit_us, video.captured_us) {
             self.meters.capture(took);

@@ -79,7 +79,7 @@ pub(crate) struct Video {
     /// Payload type of retransmissions (RFC 4588).
     pub(crate) rtx: Option<u8>,
     pub(crate) playout_delay: Option<u8>,
-    transport_cc: Option<u8>,
+    pub(crate) transport_cc: Option<u8>,
     feedback: Vec<&'static str>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Video {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Audio {
     pub(crate) payload_type: u8,
-    transport_cc: Option<u8>,
+    pub(crate) transport_cc: Option<u8>,
     feedback: Vec<&'static str>,
 }
 

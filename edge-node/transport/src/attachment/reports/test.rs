@@ -96,3 +96,61 @@ fn every_kind_of_feedback_is_counted_and_passed_on() {
     assert_eq!(signals.feedback_lost.load(Relaxed), 3);
     assert!(reports.poll_read().is_some());
 }
+
+#[test]
+fn feedback_says_of_each_packet_when_it_arrived() {
+    use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
+        RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
+    };
+    let delta = |delta| RecvDelta {
+        type_tcc_packet: SymbolTypeTcc::PacketReceivedSmallDelta,
+        delta,
+    };
+    let lost = SymbolTypeTcc::PacketNotReceived;
+    let small = SymbolTypeTcc::PacketReceivedSmallDelta;
+    let feedback = TransportLayerCc {
+        base_sequence_number: 65_534,
+        packet_status_count: 5,
+        reference_time: 10,
+        packet_chunks: vec![
+            PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+                type_tcc: StatusChunkTypeTcc::RunLengthChunk,
+                packet_status_symbol: small,
+                run_length: 2,
+            }),
+            PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
+                type_tcc: StatusChunkTypeTcc::StatusVectorChunk,
+                symbol_size: SymbolSizeTypeTcc::TwoBit,
+                symbol_list: vec![lost, small, small, lost, lost, lost, lost],
+            }),
+        ],
+        recv_deltas: vec![delta(250), delta(1_000), delta(-500), delta(2_000)],
+        ..TransportLayerCc::default()
+    };
+    let of = |sequence, arrived_us| Outcome {
+        sequence,
+        arrived_us,
+    };
+    let expected = [
+        of(65_534, Some(640_250)),
+        of(65_535, Some(641_250)),
+        of(0, None),
+        of(1, Some(640_750)),
+        of(2, Some(642_750)),
+    ];
+    assert_eq!(outcomes(&feedback), expected);
+
+    // Fewer deltas than it claims: what has no time did not arrive, and nothing panics.
+    let short = TransportLayerCc {
+        recv_deltas: vec![delta(250)],
+        ..feedback
+    };
+    assert_eq!(outcomes(&short)[1], of(65_535, None));
+
+    let signals = Signals::default();
+    for n in 0..100 {
+        signals.reported(vec![of(n, None)]);
+    }
+    assert_eq!(signals.take_outcomes().len(), FEEDBACK_WAITING_MAX);
+    assert!(signals.take_outcomes().is_empty());
+}

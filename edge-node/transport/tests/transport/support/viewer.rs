@@ -8,7 +8,7 @@
 use super::DEADLINE;
 use bytes::BytesMut;
 use nearlight_protocol::input::{Event, Packet};
-use nearlight_protocol::notice::{Mark, Notice};
+use nearlight_protocol::notice::{Mark, Notice, StreamState};
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::{
     configure_nack, configure_rtcp_reports, configure_twcc_receiver_only,
@@ -264,6 +264,17 @@ impl Viewer {
         })
     }
 
+    /// Takes both tracks, as a page does that plays them.
+    pub(crate) fn accept_both(&mut self) {
+        let runtime = self.runtime();
+        runtime.block_on(self.accept_tracks(2));
+    }
+
+    /// Throws away the sound that has come; returns how many packets there were.
+    pub(crate) fn drain_sounds(&mut self) -> usize {
+        std::iter::from_fn(|| self.sounds.try_recv().ok()).count()
+    }
+
     /// Packets that have come and not been asked for.
     pub(crate) fn packets_left(&self) -> usize {
         self.packets.len()
@@ -325,7 +336,27 @@ impl Viewer {
         self.marks.len()
     }
 
+    /// The next notice that is not about how the stream goes, which comes every second.
     pub(crate) fn notice(&mut self) -> Notice {
+        loop {
+            let notice = self.any_notice();
+            if !matches!(notice, Notice::Stream { .. }) {
+                return notice;
+            }
+        }
+    }
+
+    /// How the stream goes, once `wanted` likes it.
+    pub(crate) fn stream_state(&mut self, wanted: impl Fn(&StreamState) -> bool) -> StreamState {
+        loop {
+            match self.any_notice() {
+                Notice::Stream { stream } if wanted(&stream) => return stream,
+                _ => {}
+            }
+        }
+    }
+
+    fn any_notice(&mut self) -> Notice {
         let runtime = self.runtime();
         let next = async { timeout(DEADLINE, self.notices.recv()).await };
         runtime.block_on(next).expect("a notice comes").unwrap()

@@ -1,0 +1,342 @@
+//! The flow control of one attachment: the controller, the pacer and the ladder of `core/stream`
+//! between `rtc`, the outbox and the worker.
+//!
+//! ```text
+//! feedback ─> controller ─> estimate ─┬─> pacer: when packets leave, when to hold the encoder
+//!   packets left ─┘                   └─> ladder: what the encoder is to make (the player's only)
+//! ```
+//!
+//! A viewer that reports nothing (no transport-wide feedback) keeps the rate that it began with, and
+//! gets its packets unpaced beyond a burst; nothing here then holds the encoder.
+//!
+//! **Owns** no packet and no socket: it is told what left, and says what may.
+
+use crate::attachment::reports::Signals;
+use crate::attachment::wire::Tag;
+use crate::counters::FlowGauges;
+use crate::limits::{KBPS_MIN, STEER_INTERVAL};
+use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::notice::{LimitedBy, Repair, StreamState};
+use nearlight_protocol::worker::Target;
+use nearlight_stream::congestion::{Config, Controller, Estimate};
+use nearlight_stream::ladder::{Display, Ladder, Wish};
+use nearlight_stream::pacing::Pacer;
+use nearlight_stream::uplink::Demand;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What is sent beside the media at a given media rate: headers, sound, and a little.
+const WIRE_PERCENT: u32 = 108;
+/// How long the encoder is held at a time while nothing is heard of the viewer.
+const BLIND_HOLD_US: u64 = 200_000;
+/// What was asked for again may wait so long, and so much of it in any case.
+const AGAIN_US_MAX: u64 = 50_000;
+const AGAIN_BYTES_MIN: usize = 12_000;
+/// The display that is assumed until the worker tells.
+const DISPLAY_HZ: u32 = 60;
+/// A hold that ends less than this later than the one before it is not worth a message.
+const HOLD_GRAIN_US: u64 = 2_000;
+
+/// Bounds of the media's rate, kbit/s.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    pub(crate) kbps_start: u32,
+    pub(crate) kbps_max: u32,
+}
+
+/// The flow control of one attachment.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    controller: Controller,
+    pacer: Pacer,
+    ladder: Ladder,
+    rates: Rates,
+    wish_kbps: Option<u32>,
+    paces: bool,
+    estimate: Estimate,
+    round_trip_us: u64,
+    steer_at_us: u64,
+    held_until_us: u64,
+}
+
+impl Flow {
+    /// A flow that knows nothing of its path. `paces`: the viewer sends feedback.
+    pub(crate) fn new(rates: Rates, paces: bool, now_us: u64) -> Self {
+        let config = Config {
+            kbps_min: KBPS_MIN,
+            kbps_start: wire_kbps(rates.kbps_start),
+            kbps_max: wire_kbps(rates.kbps_max.max(rates.kbps_start)),
+        };
+        let mut controller = Controller::new(config, now_us);
+        let estimate = controller.estimate(now_us);
+        let display = DisplayMode::default();
+        Self {
+            pacer: Pacer::new(estimate.kbps_pacing, now_us),
+            ladder: Ladder::new(Display {
+                width: display.width,
+                height: display.height,
+                hz: DISPLAY_HZ,
+            }),
+            controller,
+            rates,
+            wish_kbps: None,
+            paces,
+            estimate,
+            round_trip_us: 0,
+            steer_at_us: now_us,
+            held_until_us: 0,
+        }
+    }
+
+    /// What the encoder is to begin with.
+    pub(crate) fn first_target(&mut self, now_us: u64) -> Target {
+        // To begin with exactly what the operator said; the estimate has a little to spare.
+        let most = match self.ladder.given() {
+            None => self.rates.kbps_start,
+            Some(_) => self.rates.kbps_max,
+        };
+        let kbps = self.estimate.kbps_media.min(most);
+        self.ladder.first(kbps, now_us)
+    }
+
+    /// Notes a packet that left.
+    pub(crate) fn left(&mut self, tag: &Tag, now_us: u64) {
+        match tag.sequence {
+            Some(sequence) => self
+                .controller
+                .on_sent(sequence, tag.bytes, tag.kind, now_us),
+            None => self
+                .controller
+                .on_sent_unnumbered(tag.bytes, tag.kind, now_us),
+        }
+        self.pacer.on_sent(tag.bytes as usize, now_us);
+    }
+
+    /// Bytes of the picture that may leave now.
+    pub(crate) fn room(&mut self, now_us: u64) -> usize {
+        if self.paces {
+            self.pacer.room(now_us)
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// When there will be room.
+    pub(crate) fn room_at_us(&self) -> u64 {
+        self.pacer.next_us()
+    }
+
+    /// When [`Self::steer`] wants to be called at the latest.
+    pub(crate) fn steer_at_us(&self) -> u64 {
+        self.steer_at_us
+    }
+
+    /// Whether another frame may join those that wait.
+    pub(crate) fn admits(&mut self, waiting: usize, frames: usize, now_us: u64) -> bool {
+        !self.paces || self.pacer.admits(waiting, frames, now_us)
+    }
+
+    /// Bytes that were asked for again that may wait, so that they are not late when they leave.
+    pub(crate) fn again_bytes_max(&self) -> usize {
+        if !self.paces {
+            return usize::MAX;
+        }
+        let kbps = u64::from(self.estimate.kbps_pacing);
+        let bytes = kbps * AGAIN_US_MAX / 8_000;
+        usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .max(AGAIN_BYTES_MIN)
+    }
+
+    /// Until when the encoder had better start nothing, if that is news.
+    pub(crate) fn hold(&mut self, waiting: usize, now_us: u64) -> Option<u64> {
+        if !self.paces {
+            return None;
+        }
+        let until = if self.estimate.blind {
+            Some(now_us + BLIND_HOLD_US)
+        } else {
+            self.pacer.hold_us(waiting, now_us)
+        }?;
+        if until < self.held_until_us.saturating_add(HOLD_GRAIN_US) {
+            return None;
+        }
+        self.held_until_us = until;
+        Some(until)
+    }
+
+    /// Takes what the viewer reported, and time. Returns the next target, if it is another one.
+    pub(crate) fn steer(&mut self, signals: &Signals, now_us: u64) -> Option<Target> {
+        let mut news = now_us >= self.steer_at_us;
+        let round_trip = signals.round_trip_us.load(Relaxed);
+        if round_trip > 0 && round_trip != self.round_trip_us {
+            self.round_trip_us = round_trip;
+            self.controller.on_round_trip(round_trip);
+        }
+        for outcomes in signals.take_outcomes() {
+            self.controller.on_feedback(&outcomes, now_us);
+            news = true;
+        }
+        if !news {
+            return None;
+        }
+        self.controller.on_tick(now_us);
+        self.steer_at_us = now_us + STEER_INTERVAL.as_micros() as u64;
+        self.adapt(now_us)
+    }
+
+    fn adapt(&mut self, now_us: u64) -> Option<Target> {
+        self.estimate = self.controller.estimate(now_us);
+        self.pacer.set_kbps(self.estimate.kbps_pacing, now_us);
+        // Before the first target there is no encoder to tell.
+        self.ladder.given()?;
+        let kbps = self.estimate.kbps_media.min(self.rates.kbps_max);
+        self.ladder.next(kbps, now_us)
+    }
+
+    /// What the player allows; 0 is no limit.
+    pub(crate) fn set_wish(&mut self, kbps_max: u32, height_max: u16, fps_max: u16) {
+        let limit = |value: u32| (value > 0).then_some(value);
+        self.wish_kbps = limit(kbps_max);
+        self.controller.set_wish(self.wish_kbps);
+        self.ladder.set_wish(Wish {
+            height_max: limit(height_max.into()),
+            fps_max: limit(fps_max.into()),
+        });
+        self.steer_at_us = 0;
+    }
+
+    /// The display changed.
+    pub(crate) fn set_display(&mut self, display: DisplayMode) {
+        self.ladder.set_display(Display {
+            width: display.width,
+            height: display.height,
+            hz: display.hz,
+        });
+    }
+
+    /// The share of the node's uplink.
+    pub(crate) fn set_uplink(&mut self, kbps: Option<u32>) {
+        self.controller.set_uplink(kbps);
+    }
+
+    /// What it would have of the node's uplink.
+    pub(crate) fn demand(&mut self, now_us: u64) -> Demand {
+        let useful = wire_kbps(self.rates.kbps_max.min(self.ladder.kbps_useful()));
+        Demand {
+            kbps_wanted: useful.min(self.wish_kbps.unwrap_or(u32::MAX)),
+            kbps_sent: self.controller.kbps_sent(now_us),
+            congested: self.controller.is_congested(),
+        }
+    }
+
+    /// What the controller believes, as of the last feedback.
+    pub(crate) fn gauges(&self) -> FlowGauges {
+        FlowGauges {
+            kbps_target: self.ladder.given().map_or(0, |target| target.kbps),
+            kbps_path: self.estimate.kbps_path,
+            rtt_us: self.estimate.rtt_us,
+            queue_us: self.estimate.queue_us,
+            loss_permille: self.estimate.loss_permille,
+        }
+    }
+
+    /// The state of the stream for the player; the picture's sides and the encoder are the
+    /// worker's to tell.
+    pub(crate) fn state(&self, repair: Repair) -> StreamState {
+        let target = self.ladder.given().unwrap_or(Target::full(0));
+        let (width, height) = self.ladder.sides(&target);
+        let useful = target.kbps >= self.rates.kbps_max.min(self.ladder.kbps_useful());
+        StreamState {
+            kbps_target: target.kbps,
+            kbps_path: self.estimate.kbps_path,
+            rtt_ms: self.estimate.rtt_us / 1000,
+            queue_ms: self.estimate.queue_us / 1000,
+            loss_permille: self.estimate.loss_permille,
+            width,
+            height,
+            fps_max: target.fps_max,
+            encoder: String::new(),
+            limited_by: match self.estimate.limited_by {
+                LimitedBy::Capacity | LimitedBy::Loss if useful => LimitedBy::Nothing,
+                other => other,
+            },
+            repair,
+        }
+    }
+}
+
+fn wire_kbps(media: u32) -> u32 {
+    u32::try_from(u64::from(media) * u64::from(WIRE_PERCENT) / 100).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_stream::congestion::{Kind, Outcome};
+
+    const RATES: Rates = Rates {
+        kbps_start: 8_000,
+        kbps_max: 12_000,
+    };
+
+    /// Sends for `ms` at 9.6 Mbit/s into a path that gives 4.8: each packet waits behind the others.
+    fn congest(flow: &mut Flow, signals: &Signals, ms: u64) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let mut outcomes = Vec::new();
+        for at in 0..ms {
+            let tag = Tag {
+                kind: Kind::Video,
+                sequence: Some(at as u16),
+                bytes: 1_200,
+            };
+            flow.left(&tag, at * 1_000);
+            outcomes.push(Outcome {
+                sequence: at as u16,
+                arrived_us: Some(20_000 + at * 2_000),
+            });
+            if at % 50 == 49 {
+                signals.reported(std::mem::take(&mut outcomes));
+                targets.extend(flow.steer(signals, at * 1_000));
+            }
+        }
+        targets
+    }
+
+    #[test]
+    fn the_target_falls_under_what_the_path_gives() {
+        let signals = Signals::default();
+        let mut flow = Flow::new(RATES, true, 0);
+        assert_eq!(flow.first_target(0).kbps, 8_000);
+        let targets = congest(&mut flow, &signals, 400);
+        assert!(targets.last().unwrap().kbps < 4_800, "{targets:?}");
+        let state = flow.state(Repair::Rtx);
+        assert_eq!(state.limited_by, LimitedBy::Capacity);
+        assert!(state.queue_ms > 0);
+        assert!(flow.demand(400_000).congested);
+    }
+
+    #[test]
+    fn without_feedback_nothing_changes_and_nothing_waits() {
+        let signals = Signals::default();
+        let mut flow = Flow::new(RATES, false, 0);
+        flow.first_target(0);
+        assert_eq!(flow.steer(&signals, 5_000_000), None);
+        assert_eq!(flow.room(5_000_000), usize::MAX);
+        assert!(flow.admits(1_000_000, 10, 5_000_000));
+        assert_eq!(flow.hold(1_000_000, 5_000_000), None);
+    }
+
+    #[test]
+    fn the_players_wish_is_kept() {
+        let signals = Signals::default();
+        let mut flow = Flow::new(RATES, true, 0);
+        flow.first_target(0);
+        flow.set_wish(3_000, 360, 30);
+        let target = flow.steer(&signals, 100_000).unwrap();
+        assert!(target.kbps < 3_000);
+        assert_eq!((target.scale_percent, target.fps_max), (50, 30));
+        assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Player);
+        flow.set_wish(0, 0, 0);
+        assert_eq!(flow.demand(0).kbps_wanted, wire_kbps(12_000));
+    }
+}
