@@ -131,6 +131,7 @@ for (const [size, viewport] of [["wide", wide], ["phone", phone]]) {
     await shot(page, `share-${size}`);
     await page.keyboard.press("Escape");
     await host.notice({ notice: "stream", stream: { ...SENDER, queue_ms: 160, kbps_target: 900, limited_by: "capacity" } });
+    await page.keyboard.press("Control+Alt+KeyS");
     await page.waitForSelector('[data-hint="fault"]');
     await shot(page, `playing-fault-${size}`);
     await host.drop();

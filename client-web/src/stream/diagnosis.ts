@@ -35,6 +35,7 @@ export type Signs = {
   readonly limited_by: LimitedBy | null;
   /** How long a picture lasts at the stream's rate. */
   readonly period_ms: number;
+  /** What the node does to a picture before it is sent: the slower of copying and encoding. */
   readonly encode_ms: number | null;
   readonly decode_ms: number | null;
   /** Share of the pictures that arrived in time and were dropped here. */

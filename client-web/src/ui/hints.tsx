@@ -6,6 +6,7 @@ import { END_WORDS } from "../session/words.ts";
 import type { App } from "../wire/types.ts";
 import { FAULT_WORDS } from "./faults.ts";
 import type { PlayRoom } from "./play-room.ts";
+import { statsShown } from "./prefs.ts";
 import { soundBlocked } from "./sound.ts";
 
 const TIP_MS = 7_000;
@@ -22,7 +23,8 @@ export function Hints({ room, app }: { readonly room: PlayRoom; readonly app: Ap
     };
   }, [tip, now]);
   const ending = room.endingSoon.value;
-  const fault = room.measured.value?.alarm ?? null;
+  // The overlay says the same.
+  const fault = statsShown.value ? null : (room.measured.value?.alarm ?? null);
   const left = ending ? Math.max(0, Math.ceil((ending.atMs - now.value) / 1000)) : 0;
   return (
     <div class="hints" role="status" aria-live="polite">
