@@ -244,3 +244,21 @@ fn fewer_frames_are_dropped_commits_and_the_last_one_is_shown() {
     });
     assert!(newest(&agent).is_near(160, 120, [0, 255, 0]));
 }
+
+#[test]
+fn sizes_that_change_leave_nothing_behind() {
+    const GROWTH_BYTES_MAX: u64 = 32 << 20;
+    let (worker, mut agent, _app, _window) = watched();
+    let mut change = |n: u32| {
+        let before = keys(&agent);
+        agent.send(&ToWorker::Display(mode(800 + 2 * n, 600, 60)));
+        agent.until("a key frame", |a| keys(a) > before);
+    };
+    (0..6).for_each(&mut change);
+    let (bytes, threads) = (worker.resident_bytes(), worker.threads());
+    (6..24).for_each(&mut change);
+    // An encoder and its pictures take more than 8 MiB at this size.
+    let grown = worker.resident_bytes().saturating_sub(bytes);
+    assert!(grown < GROWTH_BYTES_MAX, "{grown} bytes more");
+    agent.until("old encoders to end", |_| worker.threads() <= threads);
+}

@@ -204,6 +204,7 @@ fn another_codec_and_another_attachment_start_with_a_key_frame() {
     for codec in [
         VideoCodec::H264,
         VideoCodec::VP8,
+        VideoCodec::VP9,
         VideoCodec::H264,
         VideoCodec::H264,
     ] {

@@ -44,7 +44,7 @@ impl Worker {
             .arg("--dir")
             .arg(dir.path())
             .args(["--threads", "1"])
-            .args(["--encoders", "H264:x264enc,VP8:vp8enc"])
+            .args(["--encoders", "H264:x264enc,VP8:vp8enc,VP9:vp9enc"])
             .args(args)
             .env("NEARLIGHT_LOG", "warn")
             .stdin(Stdio::null())
@@ -106,6 +106,12 @@ impl Worker {
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Threads that run now.
+    pub fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.count()
     }
 
     /// Memory that is resident now, bytes.
