@@ -272,11 +272,6 @@ impl Controller {
         }
     }
 
-    /// What everything but the picture takes of the rate now, kbit/s.
-    pub fn kbps_beside(&mut self, now_us: u64) -> u32 {
-        kbps(self.beside.kbps(now_us))
-    }
-
     /// What is sent now, kbit/s.
     pub fn kbps_sent(&mut self, now_us: u64) -> u32 {
         kbps(self.all.kbps(now_us))

@@ -17,6 +17,9 @@ const AUDIO_US: u64 = 10_000;
 /// Packets kept to be sent again.
 const KEPT: usize = 1_024;
 const TICK_US: u64 = 100_000;
+/// What was asked for again may wait so long, and so much of it in any case.
+const AGAIN_US_MAX: u64 = 50_000;
+const AGAIN_BYTES_MIN: u64 = 12_000;
 /// Between two key frames.
 const KEY_FRAME_US: u64 = 300_000;
 
@@ -82,6 +85,12 @@ impl Sender {
         self.controller.on_round_trip(report.rtt_us(now_us));
         self.controller.on_feedback(&report.outcomes, now_us);
         for number in &report.missing {
+            let bytes: u32 = self.again.iter().map(|(_, _, bytes)| bytes).sum();
+            let most =
+                u64::from(self.controller.estimate(now_us).kbps_pacing) * AGAIN_US_MAX / 8_000;
+            if u64::from(bytes) > most.max(AGAIN_BYTES_MIN) {
+                break;
+            }
             if let Some(packet) = self.kept.iter().find(|(_, n, _)| n == number) {
                 self.again.push_back(*packet);
             }
