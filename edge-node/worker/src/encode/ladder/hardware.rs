@@ -95,7 +95,8 @@ const fn va(codec: VideoCodec, parser: &'static str, element: &'static str) -> R
             let mut all = pairs(&[
                 ("b-frames", "0"),
                 ("ref-frames", "1"),
-                ("key-int-max", "0"),
+                // The largest group; 0 would make a key frame every second.
+                ("key-int-max", "1024"),
                 // AV1: groups of one frame, so that nothing is reordered.
                 ("gf-group-size", "1"),
                 ("rate-control", "cbr"),
@@ -116,7 +117,8 @@ const fn qsv(codec: VideoCodec, parser: &'static str, element: &'static str) -> 
             pairs(&[
                 ("b-frames", "0"),
                 ("ref-frames", "1"),
-                ("gop-size", "0"),
+                // The largest group; 0 leaves it to the driver.
+                ("gop-size", "65535"),
                 ("low-latency", "true"),
                 ("rate-control", "cbr"),
                 ("target-usage", "7"),
