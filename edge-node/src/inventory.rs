@@ -13,6 +13,7 @@ use nearlight_protocol::control;
 pub(crate) struct Inventory {
     cpu_milli: u32,
     mem_mib: u32,
+    encode_cpu_milli: u32,
     gpu: GpuClass,
     gpu_models: Vec<String>,
     encoders: Vec<String>,
@@ -33,6 +34,7 @@ impl Inventory {
         Self {
             cpu_milli: config.cpu_milli,
             mem_mib: config.mem_mib,
+            encode_cpu_milli: encode_cpu_milli(config, encoders),
             gpu: class(gpus, encoders),
             gpu_models: gpus.models(),
             encoders: encoders
@@ -59,6 +61,7 @@ impl Inventory {
             slots,
             cpu_milli: self.cpu_milli,
             mem_mib: self.mem_mib,
+            encode_cpu_milli: self.encode_cpu_milli,
             gpu: self.gpu,
             gpu_models: self.gpu_models.clone(),
             encoders: self.encoders.clone(),
@@ -66,6 +69,24 @@ impl Inventory {
             images: self.images.clone(),
             uplink_kbps: self.uplink_kbps,
         }
+    }
+}
+
+/// CPU of a session whose pictures a GPU encodes: desktop, sound and packets.
+const BESIDE_GPU_MILLI: u32 = 250;
+/// CPU of one that is encoded by CPU, at 720p60.
+const BY_CPU_MILLI: u32 = 1000;
+/// CPU that a slot's app has before anything is left for its encoder.
+const APP_MILLI: u32 = 1000;
+
+/// CPU that a session takes beside its app. Where the slots' shares are too small for both, the
+/// operator has more slots than cores for them, and the encoder takes what is over.
+fn encode_cpu_milli(config: &Config, encoders: &[Encoder]) -> u32 {
+    let slots = u32::try_from(config.slots).unwrap_or(u32::MAX).max(1);
+    let over = (config.cpu_milli / slots).saturating_sub(APP_MILLI);
+    match encoders.first() {
+        Some(best) if best.is_hardware() => BESIDE_GPU_MILLI.min(over),
+        Some(_) | None => BY_CPU_MILLI.min(over),
     }
 }
 
@@ -85,6 +106,30 @@ mod test {
     use super::*;
     use crate::gpu::Gpu;
     use nearlight_protocol::worker::VideoCodec;
+
+    #[test]
+    fn an_encoder_takes_what_a_slots_share_leaves_to_it() {
+        let encoder = |name: &str| Encoder {
+            codec: VideoCodec::H264,
+            name: name.to_owned(),
+        };
+        let with = |cpu_milli, slots, name| {
+            let host = crate::preflight::host();
+            let args = clap::Parser::parse_from(["edge-node"]);
+            let mut config = Config::load(&args, &host).unwrap();
+            (config.cpu_milli, config.slots) = (cpu_milli, slots);
+            encode_cpu_milli(&config, &[encoder(name)])
+        };
+        assert_eq!(with(8000, 4, "x264enc"), 1000);
+        assert_eq!(with(8000, 2, "x264enc"), 1000, "it uses no more");
+        assert_eq!(with(3000, 2, "x264enc"), 500);
+        assert_eq!(
+            with(2000, 2, "x264enc"),
+            0,
+            "two cores, two slots: as before"
+        );
+        assert_eq!(with(8000, 4, "nvh264enc"), 250);
+    }
 
     #[test]
     fn the_class_is_what_was_seen() {

@@ -114,26 +114,29 @@ impl Fleet {
         Some(changed)
     }
 
-    /// Takes a claim, ahead of its transaction. Returns the capacity's revision to compare with.
+    /// Takes a claim, ahead of its transaction. Returns what to write, and the capacity's revision to
+    /// compare with.
     pub(crate) fn take(
         &mut self,
         session: &SessionId,
         claim: &Claim,
         request: &SessionRequest,
         now: MonoTime,
-    ) -> Option<u64> {
+    ) -> Option<(HeldBy, u64)> {
         self.change(&claim.node, now, |node| {
             let slot = node.row.slots.get_mut(&claim.slot)?;
             slot.epoch = claim.epoch;
-            slot.held_by = Some(HeldBy {
+            let encoder = node.row.inventory.encode_cpu_milli;
+            let held = HeldBy {
                 session: session.clone(),
-                cpu_milli: request.cpu_milli,
+                cpu_milli: request.cpu_milli.saturating_add(encoder),
                 mem_mib: request.mem_mib,
                 kbps: request.kbps,
-            });
+            };
+            slot.held_by = Some(held.clone());
             let rev = node.row.capacity.rev;
             node.recount();
-            Some(rev)
+            Some((held, rev))
         })?
     }
 
@@ -270,6 +273,7 @@ impl FleetNode {
             slots_free: self.free_slots(now),
             cpu_milli_free: self.row.capacity.cpu_milli_free,
             cpu_milli_total: inventory.cpu_milli,
+            encode_cpu_milli: inventory.encode_cpu_milli,
             mem_mib_free: self.row.capacity.mem_mib_free,
             mem_mib_total: inventory.mem_mib,
             uplink_kbps_free: self.row.capacity.uplink_kbps_free,
@@ -316,6 +320,7 @@ pub(crate) fn nothing() -> Inventory {
         slots: Vec::new(),
         cpu_milli: 0,
         mem_mib: 0,
+        encode_cpu_milli: 0,
         gpu: GpuClass::None,
         gpu_models: Vec::new(),
         encoders: Vec::new(),

@@ -63,11 +63,12 @@ impl Reason {
 /// Whether `node` can run `request` now.
 pub(crate) fn check(node: &NodeView, request: &SessionRequest) -> Result<(), Reason> {
     let less = |uplink: Option<u32>| uplink.is_some_and(|kbps| kbps < request.kbps);
+    let cpu_milli = node.cpu_milli_for(request);
     let checks = [
         (node.gpu < request.gpu, Reason::GpuClass),
         (!node.encodes, Reason::NoEncoder),
         (
-            node.cpu_milli_total < request.cpu_milli
+            node.cpu_milli_total < cpu_milli
                 || node.mem_mib_total < request.mem_mib
                 || less(node.uplink_kbps_total),
             Reason::TooSmall,
@@ -76,7 +77,7 @@ pub(crate) fn check(node: &NodeView, request: &SessionRequest) -> Result<(), Rea
         (node.draining, Reason::Draining),
         (node.outbox_full, Reason::OutboxFull),
         (node.slots_free.is_empty(), Reason::SlotsTaken),
-        (node.cpu_milli_free < request.cpu_milli, Reason::CpuTaken),
+        (node.cpu_milli_free < cpu_milli, Reason::CpuTaken),
         (node.mem_mib_free < request.mem_mib, Reason::MemoryTaken),
         (less(node.uplink_kbps_free), Reason::UplinkTaken),
     ];

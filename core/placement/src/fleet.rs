@@ -36,6 +36,8 @@ pub struct NodeView {
     pub cpu_milli_free: u32,
     /// CPU that sessions may use in all.
     pub cpu_milli_total: u32,
+    /// CPU that a session takes here beside what its app needs, thousandths of a core.
+    pub encode_cpu_milli: u32,
     /// Memory that no claim holds, MiB.
     pub mem_mib_free: u32,
     /// Memory that sessions may use in all.
@@ -46,6 +48,13 @@ pub struct NodeView {
     pub uplink_kbps_total: Option<u32>,
     /// Images that are present.
     pub images: BTreeSet<String>,
+}
+
+impl NodeView {
+    /// CPU that `request` takes here: its app's, and its encoder's.
+    pub fn cpu_milli_for(&self, request: &SessionRequest) -> u32 {
+        request.cpu_milli.saturating_add(self.encode_cpu_milli)
+    }
 }
 
 /// What a session needs.

@@ -19,7 +19,9 @@ pub struct Why {
 pub(crate) fn why(node: &NodeView, request: &SessionRequest) -> Why {
     let free = u32::try_from(node.slots_free.len()).unwrap_or(u32::MAX);
     let taken = node.slots_total.saturating_sub(free).saturating_add(1);
-    let cpu_free = node.cpu_milli_free.saturating_sub(request.cpu_milli);
+    let cpu_free = node
+        .cpu_milli_free
+        .saturating_sub(node.cpu_milli_for(request));
     let cpu_taken = node.cpu_milli_total.saturating_sub(cpu_free);
     let uplink_load = match (node.uplink_kbps_total, node.uplink_kbps_free) {
         (Some(total), Some(free)) => {

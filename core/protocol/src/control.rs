@@ -184,6 +184,9 @@ pub struct Inventory {
     pub cpu_milli: u32,
     /// Memory that sessions may use, MiB.
     pub mem_mib: u32,
+    /// CPU that each session takes beside its app's, for desktop and encoder, thousandths of a core.
+    #[serde(default)]
+    pub encode_cpu_milli: u32,
     /// The best GPU class.
     pub gpu: GpuClass,
     /// GPU models.

@@ -95,6 +95,7 @@ impl Broker {
                 slots: Vec::new(),
                 cpu_milli: 0,
                 mem_mib: 0,
+                encode_cpu_milli: 0,
                 gpu: nearlight_protocol::app::GpuClass::None,
                 gpu_models: Vec::new(),
                 encoders: Vec::new(),

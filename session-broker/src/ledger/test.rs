@@ -69,6 +69,7 @@ impl Store {
                 slots,
                 cpu_milli,
                 mem_mib: 1024,
+                encode_cpu_milli: 0,
                 gpu: GpuClass::None,
                 gpu_models: Vec::new(),
                 encoders: Vec::new(),

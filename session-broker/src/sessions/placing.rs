@@ -80,7 +80,7 @@ impl Owner {
             return Err(WaitsFor::Slot);
         };
         let claim = Claim { node, slot, epoch };
-        let Some(capacity_rev) = self.fleet.take(&row.id, &claim, &request, now) else {
+        let Some((held, capacity_rev)) = self.fleet.take(&row.id, &claim, &request, now) else {
             return Err(WaitsFor::Slot);
         };
         let order = self.start_order(row, &claim, now);
@@ -88,9 +88,9 @@ impl Owner {
             session: row.id.clone(),
             with_create,
             claim: claim.clone(),
-            cpu_milli: request.cpu_milli,
-            mem_mib: request.mem_mib,
-            kbps: request.kbps,
+            cpu_milli: held.cpu_milli,
+            mem_mib: held.mem_mib,
+            kbps: held.kbps,
             capacity_rev,
             order: order.clone(),
             phase: placing(self.times.limits(&row.app.time), &claim, now),

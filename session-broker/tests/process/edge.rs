@@ -27,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
     pub(crate) cpu_milli: u32,
+    pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
 }
 
@@ -53,6 +54,7 @@ impl Node {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
             cpu_milli: 64_000,
+            encode_cpu_milli: 0,
             uplink_kbps: None,
         }
     }
@@ -113,6 +115,7 @@ impl Node {
                 .collect(),
             cpu_milli: self.cpu_milli,
             mem_mib: 65_536,
+            encode_cpu_milli: self.encode_cpu_milli,
             gpu: GpuClass::RenderEncode,
             gpu_models: vec!["Test".to_owned()],
             encoders: vec!["x264enc".to_owned()],

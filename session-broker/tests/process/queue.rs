@@ -142,3 +142,26 @@ async fn an_uplink_that_turns_out_narrower_ends_nothing_and_takes_nothing_new() 
     let row = rig.ledger.node(node.id.clone()).await.unwrap().unwrap();
     assert_eq!(row.capacity.uplink_kbps_free, Some(1_000));
 }
+
+#[tokio::test]
+async fn a_sessions_encoder_is_claimed_with_its_app() {
+    let rig = Rig::start().await;
+    let mut node = rig.node(4);
+    // Each takes 1000 for its app and 1000 for its encoder.
+    (node.cpu_milli, node.encode_cpu_milli) = (5_000, 1_000);
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    rig.online(&node).await;
+    let (one, two) = (rig.guest().await, rig.guest().await);
+    one.create("demo").await;
+    edge.start_next().await;
+    one.create("demo").await;
+    edge.start_next().await;
+    let third = id(&two.create("demo").await);
+    let path = format!("/v1/sessions/{third}");
+    crate::rig::eventually("the reason to be told", || async {
+        two.get(&path).await.json()["state"]["waits_for"] == "cpu"
+    })
+    .await;
+    let row = rig.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    assert_eq!(row.capacity.cpu_milli_free, 1_000);
+}

@@ -17,6 +17,7 @@ fn node(n: u64) -> NodeView {
         ],
         cpu_milli_free: 4000,
         cpu_milli_total: 4000,
+        encode_cpu_milli: 0,
         mem_mib_free: 4096,
         mem_mib_total: 4096,
         uplink_kbps_free: None,
@@ -51,7 +52,7 @@ fn check_place(nodes: Vec<NodeView>, expected: u64) {
 #[test]
 fn each_reason_rules_out_and_is_counted() {
     type Spoil = fn(&mut NodeView);
-    let cases: [(Reason, Spoil); 11] = [
+    let cases: [(Reason, Spoil); 13] = [
         (Reason::NoEncoder, |n| n.encodes = false),
         (Reason::TooSmall, |n| n.mem_mib_total = 100),
         (Reason::TooSmall, |n| n.cpu_milli_total = 500),
@@ -60,6 +61,10 @@ fn each_reason_rules_out_and_is_counted() {
         (Reason::OutboxFull, |n| n.outbox_full = true),
         (Reason::SlotsTaken, |n| n.slots_free.clear()),
         (Reason::CpuTaken, |n| n.cpu_milli_free = 999),
+        (Reason::CpuTaken, |n| {
+            (n.cpu_milli_free, n.encode_cpu_milli) = (1999, 1000);
+        }),
+        (Reason::TooSmall, |n| n.encode_cpu_milli = 3001),
         (Reason::MemoryTaken, |n| n.mem_mib_free = 511),
         (Reason::TooSmall, |n| n.uplink_kbps_total = Some(3999)),
         (Reason::UplinkTaken, |n| n.uplink_kbps_free = Some(3999)),
