@@ -1,7 +1,7 @@
 //! `nearlight bench latency`: from a key press in a browser to the picture that answers it.
 //!
 //! ```text
-//!   round 1: floor, immediate, paced · round 2: floor, immediate, paced · …
+//!   round 1: immediate, paced, floor · round 2: immediate, paced, floor · …
 //!   run:     a fresh guest's page -> settle -> press, see, wait at random, press, … -> report
 //! ```
 //!

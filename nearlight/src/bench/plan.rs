@@ -71,10 +71,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Every run. Floor and sessions take turns, so that what else the machine does meets both.
+    /// Every run. Sessions and floor take turns, so that what else the machine does meets both; a
+    /// session is first, so that one that cannot be played is told at once.
     pub(super) fn runs(&self) -> Vec<Run> {
         let sessions = self.modes.iter().copied().map(Subject::Session);
-        let subjects: Vec<_> = std::iter::once(Subject::Floor).chain(sessions).collect();
+        let subjects: Vec<_> = sessions.chain([Subject::Floor]).collect();
         (0..self.sessions)
             .flat_map(|round| subjects.iter().map(move |&subject| Run { subject, round }))
             .collect()
@@ -113,7 +114,7 @@ mod test {
             .iter()
             .map(|run| (run.subject.name(), run.round))
             .collect();
-        let turn = |round| [("floor", round), ("immediate", round), ("paced", round)];
+        let turn = |round| [("immediate", round), ("paced", round), ("floor", round)];
         assert_eq!(names, [turn(0), turn(1)].concat());
     }
 
