@@ -24,7 +24,7 @@ describe("the player's choices", () => {
     expect(displayLimits({ ...AUTO, fpsMax: 144, dataSaver: true }, ceilingOf(SMALL, "render"))).toEqual({ heightMax: 720, hz: { exact: 60 } });
   });
   it("cost what they cost", () => {
-    expect([3_000, 8_000, 50_000].map(hourlyWords)).toEqual(["1.4 GB", "3.6 GB", "23 GB"]);
+    expect([100, 3_000, 8_000, 50_000].map(hourlyWords)).toEqual(["45 MB", "1.4 GB", "3.6 GB", "23 GB"]);
   });
 });
 

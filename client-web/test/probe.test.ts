@@ -69,6 +69,8 @@ describe("its verdict", () => {
     ["trains that hardly come through", { train_loss_permille: 600 }, "poor", "line"],
     ["Wi-Fi: near, and jumping", { trips: trips(4, 20) }, "fair", "wifi"],
     ["bad Wi-Fi", { trips: trips(4, 60), loss_permille: 40 }, "poor", "wifi"],
+    ["one ping of fifty lost", { loss_permille: 20 }, "good", null],
+    ["two of them", { loss_permille: 40 }, "fair", "line"],
     ["a narrow line that jumps is a line", { trips: trips(8, 60), kbps: 1_500 }, "poor", "line"],
     ["a node far away", { trips: trips(80, 4) }, "fair", "distance"],
     ["a node very far away", { trips: trips(190, 4) }, "poor", "distance"],
@@ -76,6 +78,7 @@ describe("its verdict", () => {
     ["a node that does not answer though its trains come", { trips: null, loss_permille: 900 }, "poor", "node"],
   ])("names %s", (_, figures, grade, fault) => expect(judge({ ...fine, ...figures }, null)).toEqual({ grade, fault }));
   it("blames no Wi-Fi on a cable", () => expect(judge({ ...fine, trips: trips(4, 60) }, "wired").fault).toBe("line"));
+  it("blames nothing for jitter within one machine", () => expect(judge({ ...fine, trips: trips(4, 60) }, "loopback").fault).toBeNull());
 });
 
 describe("kept checks", () => {

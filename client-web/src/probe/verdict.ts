@@ -2,20 +2,19 @@
  * Whether a line is good for playing, and which part of it is at fault. Pure. The suspects are
  * those of the stream's diagnosis, without this device: nothing is decoded in a check.
  */
-import { grade, worst, type Diagnosis, type Fault, type Grade, type Medium } from "../stream/diagnosis.ts";
+import { grade, isOwn, mayBeRadio, worst, type Diagnosis, type Fault, type Grade, type Medium } from "../stream/diagnosis.ts";
 import type { Figures } from "./figures.ts";
 
 /** From `fair` on and from `poor` on; a player feels these in every click. */
 const DISTANCE_MS = [45, 110] as const;
 const JITTER_MS = [12, 35] as const;
-const LOSS_PERMILLE = [15, 50] as const;
+/** One ping of fifty is 20 per mille, and no sign yet. */
+const LOSS_PERMILLE = [30, 80] as const;
 /** A train may overrun a short queue; only much of it lost is a sign. */
 const TRAIN_LOSS_PERMILLE = [150, 400] as const;
 /** 720p at 60 pictures a second looks right from 10 Mbit/s on, and tolerable from 3. */
 const KBPS_GOOD = 10_000;
 const KBPS_FAIR = 3_000;
-/** Quicker than any radio: jitter there is this machine's own. */
-const LOOPBACK_MS = 1.5;
 /** Half of the pings unanswered where the trains came through: the node has no time for us. */
 const SILENT_PERMILLE = 500;
 
@@ -32,9 +31,9 @@ function suspects({ trips, loss_permille, kbps, train_loss_permille }: Figures, 
   const silent = loss_permille >= SILENT_PERMILLE && (train_loss_permille ?? 1000) < TRAIN_LOSS_PERMILLE[0];
   const loss = silent ? "good" : grade(loss_permille, LOSS_PERMILLE);
   const least = trips?.min_ms ?? Number.POSITIVE_INFINITY;
-  const jitter = least < LOOPBACK_MS ? "good" : grade(trips?.jitter_ms ?? null, JITTER_MS);
+  const jitter = isOwn(least, medium) ? "good" : grade(trips?.jitter_ms ?? null, JITTER_MS);
   const near = least < DISTANCE_MS[0];
-  const radio = medium !== "wired" && medium !== "cellular" && near && jitter !== "good" && capacity !== "poor";
+  const radio = mayBeRadio(medium) && near && jitter !== "good" && capacity !== "poor";
   const steady = worst(jitter, loss);
   return [
     ["node", silent ? "poor" : "good"],

@@ -63,9 +63,10 @@ export function gigabytesAnHour(kbps: number): number {
   return (kbps * 1000 * 3600) / 8 / 1e9;
 }
 
-/** `1.4 GB`, `14 GB`: no digits that nobody can use. */
+/** `1.4 GB`, `14 GB`, `45 MB`: no digits that nobody can use. */
 export function hourlyWords(kbps: number): string {
   const gigabytes = gigabytesAnHour(kbps);
+  if (gigabytes < 0.1) return `${Math.round(gigabytes * 1000)} MB`;
   return `${gigabytes < 10 ? gigabytes.toFixed(1) : Math.round(gigabytes)} GB`;
 }
 

@@ -16,8 +16,8 @@ import type { LimitedBy } from "../wire/types.ts";
 export type Fault = "device" | "node" | "line" | "wifi" | "distance";
 export type Grade = "good" | "fair" | "poor";
 export type Diagnosis = { readonly grade: Grade; readonly fault: Fault | null };
-/** What the browser is connected by, where it tells. */
-export type Medium = "wired" | "wifi" | "cellular";
+/** What the browser is connected by, where it tells. `loopback`: node and browser are one machine. */
+export type Medium = "wired" | "wifi" | "cellular" | "loopback";
 
 export type RoundTrips = {
   readonly min_ms: number;
@@ -52,8 +52,6 @@ const LOSS_PERMILLE: Bounds = [10, 40];
 /** Shares of a picture's period: past one, pictures are late for good. */
 const WORK_SHARE: Bounds = [0.7, 1];
 const DROPPED_SHARE: Bounds = [0.03, 0.1];
-/** Quicker than any radio: jitter on such a path is the machine's own, and no sign of anything. */
-const LOOPBACK_MS = 1.5;
 /** A queue that stands explains jitter; below this there is none. */
 const NO_QUEUE_MS = 15;
 /** Below these even a small picture shows blocks. */
@@ -99,18 +97,23 @@ function suspects(signs: Signs): Readonly<Record<Fault, Grade>> {
   };
 }
 
+/** Quicker than any radio: jitter on such a path is the machine's own, and no sign of anything. */
+const OWN_MS = 1.5;
+export const isOwn = (leastMs: number, medium: Medium | null): boolean => leastMs < OWN_MS || medium === "loopback";
+export const mayBeRadio = (medium: Medium | null): boolean => medium === null || medium === "wifi";
+
 const capacity = ({ kbps_target }: Signs): Grade =>
   kbps_target === null || kbps_target >= KBPS_FAIR ? "good" : kbps_target >= KBPS_POOR ? "fair" : "poor";
 
 /** Jitter and loss are the line's or the radio's: a queue that stands, or a cable, speaks for the line. */
 function air(signs: Signs): { readonly line: Grade; readonly wifi: Grade } {
   const least = signs.trips?.min_ms ?? Number.POSITIVE_INFINITY;
-  const jitter = grade(least < LOOPBACK_MS ? null : (signs.trips?.jitter_ms ?? null), JITTER_MS);
+  const jitter = grade(isOwn(least, signs.medium) ? null : (signs.trips?.jitter_ms ?? null), JITTER_MS);
   const loss = grade(signs.loss_permille, LOSS_PERMILLE);
   const narrow = signs.limited_by === "capacity" || signs.limited_by === "loss" ? capacity(signs) : "good";
   const line = worst(grade(signs.queue_ms, QUEUE_MS), narrow);
   const queued = (signs.queue_ms ?? 0) > NO_QUEUE_MS || signs.limited_by === "capacity";
   const near = least < DISTANCE_MS[0];
-  const radio = signs.medium !== "wired" && signs.medium !== "cellular" && near && !queued && jitter !== "good";
+  const radio = mayBeRadio(signs.medium) && near && !queued && jitter !== "good";
   return radio ? { line, wifi: worst(jitter, loss) } : { line: worst(line, jitter, loss), wifi: "good" };
 }

@@ -102,6 +102,7 @@ const network = (): NetworkInformation | undefined =>
 
 /** What the browser is connected by; most tell it on phones only. */
 export function medium(): Medium | null {
+  if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return "loopback";
   switch (network()?.type) {
     case "ethernet":
       return "wired";

@@ -7,6 +7,7 @@ import type { StreamState } from "../wire/types.ts";
 import { FAULT_WORDS, LIMIT_WORDS, REPAIR_WORDS } from "./faults.ts";
 
 const ms = (value: number | null | undefined): string => (value === null || value === undefined ? "–" : `${value.toFixed(1)} ms`);
+const short = (value: number | undefined): string => (value === undefined ? "–" : value.toFixed(value < 100 ? 1 : 0));
 const STAGE_TITLES: Readonly<Record<Stage, string>> = {
   input: "Your input, on its way to the node",
   render: "From the input to the app's next picture",
@@ -115,8 +116,8 @@ function Ledger({ now }: { readonly now: Measured }) {
               <td>
                 <meter min={0} max={longest} value={spread?.p50 ?? 0} aria-hidden="true" />
               </td>
-              <td>{spread?.p50.toFixed(1) ?? "–"}</td>
-              <td>{spread?.p95.toFixed(1) ?? "–"}</td>
+              <td>{short(spread?.p50)}</td>
+              <td>{short(spread?.p95)}</td>
             </tr>
           );
         })}
