@@ -2,9 +2,11 @@
 //!
 //! Each session has a controller of its own, and would find its share of a common bottleneck by
 //! pushing the others: slowly, unfairly, and with everybody's queue. So the sessions share one
-//! estimate. It is configured, or measured: when several sessions find their paths full at the same
-//! time, what they deliver together is what the uplink carries. From then on each gets a max-min
-//! fair share, the estimate probes upwards slowly, and it is forgotten once it is no limit.
+//! estimate. It is configured, or measured: packets that wait in one queue wait equally long, so when
+//! several sessions see the same queue for seconds on end, it is that of the uplink, and what they
+//! send together is what the uplink carries. Queues on lines of their own differ. From then on each
+//! gets a max-min fair share, the estimate probes upwards slowly, and it is forgotten once it is no
+//! limit.
 
 /// Share of the uplink that is given away: the rest is for feedback, sound and bursts.
 const USABLE: f64 = 0.95;
@@ -13,10 +15,16 @@ const PROBE: f64 = 0.02;
 /// A measured uplink of which less than this share is wanted for so long is forgotten.
 const IDLE_SHARE: f64 = 0.7;
 const FORGET_AFTER_US: u64 = 30_000_000;
-/// Sessions that must be full at once for it to be the uplink: as many, and this share of those
-/// that send.
+/// Sessions that must see the same queue for it to be the uplink's: as many, this share of those that
+/// send, for so many looks in a row.
 const FULL_MIN: usize = 2;
 const FULL_SHARE: f64 = 0.6;
+const FULL_LOOKS: u32 = 8;
+/// A queue that says something, and how far two views of one may be apart: by so much, or by this
+/// share of the longer.
+const QUEUE_US_MIN: u32 = 8_000;
+const QUEUE_APART_US: u32 = 5_000;
+const QUEUE_APART_SHARE: u32 = 4;
 /// The least share, kbit/s.
 const KBPS_LEAST: u32 = 150;
 
@@ -27,8 +35,8 @@ pub struct Demand {
     pub kbps_wanted: u32,
     /// What it sends, kbit/s.
     pub kbps_sent: u32,
-    /// Whether its controller takes its path for full.
-    pub congested: bool,
+    /// The queue on its path, microseconds.
+    pub queue_us: u32,
 }
 
 /// The uplink of a node.
@@ -37,6 +45,8 @@ pub struct Uplink {
     configured: Option<u32>,
     measured: Option<f64>,
     updated_us: u64,
+    /// Looks in a row at which the sessions saw the same queue.
+    looks: u32,
     /// Since when a measured uplink has been no limit.
     idle_since_us: Option<u64>,
 }
@@ -48,6 +58,7 @@ impl Uplink {
             configured: kbps,
             measured: None,
             updated_us: 0,
+            looks: 0,
             idle_since_us: None,
         }
     }
@@ -76,11 +87,14 @@ impl Uplink {
     fn measure(&mut self, demands: &[Demand], now_us: u64) {
         let seconds = now_us.saturating_sub(self.updated_us).min(1_000_000) as f64 / 1e6;
         self.updated_us = now_us;
-        let sending = demands.iter().filter(|d| d.kbps_sent > 0).count();
-        let full = demands.iter().filter(|d| d.congested).count();
+        self.looks = if is_one_queue(demands) {
+            self.looks.saturating_add(1)
+        } else {
+            0
+        };
         let total: f64 = demands.iter().map(|d| f64::from(d.kbps_sent)).sum();
-        if full >= FULL_MIN && full as f64 >= sending as f64 * FULL_SHARE {
-            // They are all backing off already: the least that was measured is likely too little.
+        if self.looks >= FULL_LOOKS {
+            // They may be backing off already, so what they send now is likely too little.
             let before = self.measured.unwrap_or(total);
             self.measured = Some(total.max(before * 0.8).min(before.max(1.0)));
             self.idle_since_us = None;
@@ -99,6 +113,21 @@ impl Uplink {
             self.idle_since_us = None;
         }
     }
+}
+
+/// Whether enough of those who send see the same queue.
+fn is_one_queue(demands: &[Demand]) -> bool {
+    let sending = demands.iter().filter(|d| d.kbps_sent > 0);
+    let queues = || {
+        let queues = sending.clone().map(|d| d.queue_us);
+        queues.filter(|queue| *queue >= QUEUE_US_MIN)
+    };
+    let (count, all) = (queues().count(), sending.clone().count());
+    if count < FULL_MIN || (count as f64) < all as f64 * FULL_SHARE {
+        return false;
+    }
+    let (longest, shortest) = (queues().max().unwrap_or(0), queues().min().unwrap_or(0));
+    longest - shortest <= QUEUE_APART_US.max(longest / QUEUE_APART_SHARE)
 }
 
 /// The level of max-min fairness: who wants less gets that, and all others get as much as each
@@ -124,11 +153,11 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    fn demand(kbps_wanted: u32, kbps_sent: u32, congested: bool) -> Demand {
+    fn demand(kbps_wanted: u32, kbps_sent: u32, queue_us: u32) -> Demand {
         Demand {
             kbps_wanted,
             kbps_sent,
-            congested,
+            queue_us,
         }
     }
 
@@ -136,12 +165,12 @@ mod test {
     fn a_third_session_on_twenty_megabits_lowers_all_fairly() {
         let mut uplink = Uplink::new(Some(20_000));
         let mut shares = Vec::new();
-        uplink.share(&[demand(8_000, 8_000, false); 2], 0, &mut shares);
+        uplink.share(&[demand(8_000, 8_000, 0); 2], 0, &mut shares);
         assert!(shares.iter().all(|share| share.unwrap() >= 8_000));
-        uplink.share(&[demand(8_000, 8_000, false); 3], 0, &mut shares);
+        uplink.share(&[demand(8_000, 8_000, 0); 3], 0, &mut shares);
         assert_eq!(shares, [Some(6_333); 3]);
         // Who wants little leaves the rest to the others.
-        let mixed = [demand(1_000, 1_000, false), demand(20_000, 9_000, false)];
+        let mixed = [demand(1_000, 1_000, 0), demand(20_000, 9_000, 0)];
         uplink.share(&mixed, 0, &mut shares);
         assert_eq!(shares[1], Some(18_000));
     }
@@ -150,17 +179,27 @@ mod test {
     fn an_uplink_is_measured_when_several_are_full_and_forgotten_when_none_is() {
         let mut uplink = Uplink::new(None);
         let mut shares = Vec::new();
-        let one = [demand(8_000, 4_000, true), demand(8_000, 8_000, false)];
-        uplink.share(&one, 0, &mut shares);
+        let mut now = 0;
+        let mut look = |uplink: &mut Uplink, demands: &[Demand], times: u32| {
+            for _ in 0..times {
+                now += 250_000;
+                uplink.share(demands, now, &mut shares);
+            }
+            shares.clone()
+        };
+        let one = [demand(8_000, 4_000, 30_000), demand(8_000, 8_000, 0)];
+        look(&mut uplink, &one, 50);
         assert_eq!(uplink.kbps(), None, "one full path is that path's matter");
-        uplink.share(&[demand(8_000, 5_000, true); 2], 250_000, &mut shares);
+        let two = [demand(8_000, 4_000, 30_000), demand(8_000, 8_000, 15_000)];
+        look(&mut uplink, &two, 50);
+        assert_eq!(uplink.kbps(), None, "two queues are two lines");
+        let same = [demand(8_000, 4_000, 30_000), demand(8_000, 6_000, 27_000)];
+        look(&mut uplink, &same, FULL_LOOKS - 1);
+        assert_eq!(uplink.kbps(), None, "a moment may be chance");
+        let shares = look(&mut uplink, &same, 1);
         assert_eq!(uplink.kbps(), Some(10_000));
         assert_eq!(shares, [Some(4_750); 2]);
-        let mut now = 500_000;
-        for _ in 0..200 {
-            uplink.share(&[demand(8_000, 2_000, false); 2], now, &mut shares);
-            now += 250_000;
-        }
+        let shares = look(&mut uplink, &[demand(8_000, 2_000, 0); 2], 200);
         assert_eq!(uplink.kbps(), None);
         assert_eq!(shares, [None; 2]);
     }
@@ -171,7 +210,7 @@ mod test {
             uplink in 1_000_u32..100_000,
             wanted in proptest::collection::vec(0_u32..20_000, 1..6),
         ) {
-            let demands: Vec<Demand> = wanted.iter().map(|w| demand(*w, *w, false)).collect();
+            let demands: Vec<Demand> = wanted.iter().map(|w| demand(*w, *w, 0)).collect();
             let level = fair_level(&demands, uplink);
             let used: u64 = wanted.iter().map(|w| u64::from((*w).min(level))).sum();
             prop_assert!(used <= u64::from(uplink));

@@ -26,8 +26,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// What is sent beside the media at a given media rate: headers, sound, and a little.
 const WIRE_PERCENT: u32 = 108;
-/// How long the encoder is held at a time while nothing is heard of the viewer.
-const BLIND_HOLD_US: u64 = 200_000;
+/// How long the encoder is held at a time while nothing is heard of the viewer, and how long it is
+/// not in between: a frame gets through then, without which nothing would ever be heard again.
+const BLIND_HOLD_US: u64 = 300_000;
+const BLIND_GAP_US: u64 = 40_000;
 /// What was asked for again may wait so long, and so much of it in any case.
 const AGAIN_US_MAX: u64 = 50_000;
 const AGAIN_BYTES_MIN: usize = 12_000;
@@ -153,7 +155,8 @@ impl Flow {
             return None;
         }
         let until = if self.estimate.blind {
-            Some(now_us + BLIND_HOLD_US)
+            let over = now_us >= self.held_until_us.saturating_add(BLIND_GAP_US);
+            over.then_some(now_us + BLIND_HOLD_US)
         } else {
             self.pacer.hold_us(waiting, now_us)
         }?;
@@ -225,7 +228,7 @@ impl Flow {
         Demand {
             kbps_wanted: useful.min(self.wish_kbps.unwrap_or(u32::MAX)),
             kbps_sent: self.controller.kbps_sent(now_us),
-            congested: self.controller.is_congested(),
+            queue_us: self.estimate.queue_us,
         }
     }
 
@@ -312,7 +315,7 @@ mod test {
         let state = flow.state(Repair::Rtx);
         assert_eq!(state.limited_by, LimitedBy::Capacity);
         assert!(state.queue_ms > 0);
-        assert!(flow.demand(400_000).congested);
+        assert!(flow.demand(400_000).queue_us > 0);
     }
 
     #[test]
@@ -324,6 +327,32 @@ mod test {
         assert_eq!(flow.room(5_000_000), usize::MAX);
         assert!(flow.admits(1_000_000, 10, 5_000_000));
         assert_eq!(flow.hold(1_000_000, 5_000_000), None);
+    }
+
+    #[test]
+    fn while_nothing_is_heard_a_frame_gets_through_now_and_then() {
+        let signals = Signals::default();
+        let mut flow = Flow::new(RATES, true, 0);
+        flow.first_target(0);
+        congest(&mut flow, &signals, 100);
+        let (mut held_ms, mut holds, mut until_us) = (0, 0, 0);
+        for ms in 100..4_000_u64 {
+            let now_us = ms * 1_000;
+            let tag = Tag {
+                kind: Kind::Video,
+                sequence: Some(ms as u16),
+                bytes: 100,
+            };
+            flow.left(&tag, now_us);
+            flow.steer(&signals, now_us);
+            if let Some(until) = flow.hold(0, now_us) {
+                until_us = until;
+                holds += 1;
+            }
+            held_ms += u64::from(now_us < until_us);
+        }
+        assert!((5..=12).contains(&holds), "{holds}");
+        assert!((2_000..3_300).contains(&held_ms), "{held_ms}");
     }
 
     #[test]
