@@ -13,6 +13,8 @@ const BOTTOM: f64 = 40.0;
 /// Bars of a histogram.
 const BIN_MS: f64 = 2.0;
 const STAGE_ROW: f64 = 46.0;
+/// A stage that is narrower tells its name only when pointed at.
+const LABEL_WIDTH_MIN: f64 = 72.0;
 
 /// A sample with the name that the legend gives it; the name is its colour's class too.
 #[derive(Clone, Debug)]
@@ -156,7 +158,7 @@ pub(super) fn stage_bars(rows: &[(&str, Vec<(&str, f64)>)]) -> String {
                 svg,
                 r#"<rect class="stage-{stage}" x="{x:.1}" y="{y}" width="{width:.1}" height="20"><title>{stage} {ms:.2} ms</title></rect>"#
             );
-            if width > 48.0 {
+            if width > LABEL_WIDTH_MIN {
                 text(
                     &mut svg,
                     "start on-bar",
