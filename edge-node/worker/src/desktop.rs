@@ -31,6 +31,7 @@ pub mod keymap;
 pub mod layout;
 pub mod pixels;
 pub mod presentation;
+mod record;
 pub mod regions;
 pub mod scene;
 pub mod seat;

@@ -20,6 +20,7 @@
 //!
 //! **What it does not know:** Wayland, sockets, why a key frame or a bit rate is wanted.
 
+mod flow;
 pub mod keys;
 pub mod ladder;
 pub mod origin;
@@ -33,19 +34,19 @@ pub use origin::{Origin, Stamp};
 
 use crate::clock::mono_us;
 use crate::ledger::Ledger;
-use crate::limits::{ENCODE_MAX, REFINE_INTERVAL, REFINEMENTS};
-use crate::link::outbox::{Handed, Outbox};
+use crate::limits::{ENCODE_MAX, REFINEMENTS};
+use crate::link::outbox::Outbox;
+use flow::{Flow, REFINE_US};
 use gstreamer as gst;
 use keys::KeyGate;
 use ladder::{Recipe, Settings};
-use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
+use nearlight_protocol::worker::{DropReason, VideoCodec};
 use picture::Shape;
-use pipeline::{Output, Pipeline, Unit};
+use pipeline::{Output, Pipeline};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempo::Tempo;
 
-const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
 const ENCODE_MAX_US: u64 = ENCODE_MAX.as_micros() as u64;
 /// A path that is behind for longer than that is asked again with a picture.
 const HOLD_MAX_US: u64 = 500_000;
@@ -77,7 +78,7 @@ pub struct Exhausted {
 /// The encoder and the pictures around it; clones share them.
 #[derive(Clone)]
 pub struct Feed {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Flow>>,
     tell: Tell,
 }
 
@@ -90,49 +91,6 @@ impl std::fmt::Debug for Feed {
     }
 }
 
-struct Inner {
-    settings: Settings,
-    ladder: Vec<&'static Recipe>,
-    ledger: Ledger,
-    outbox: Outbox,
-    tell: Tell,
-    viewer: Option<VideoCodec>,
-    running: Option<Pipeline>,
-    generation: u64,
-    flying: VecDeque<Flying>,
-    waiting: Option<(gst::Buffer, Origin, Stamp)>,
-    last: Option<(gst::Buffer, u32)>,
-    keys: KeyGate,
-    refinements_left: u32,
-    repeat_due_us: Option<u64>,
-    /// What the path carries; `settings.kbps` is what the encoder was told.
-    kbps_wanted: u32,
-    kbps_changed_us: u64,
-    tempo: Tempo,
-    /// No picture starts before: the path is behind.
-    held_until_us: u64,
-    pts_us: u64,
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
-            .field("viewer", &self.viewer)
-            .field("generation", &self.generation)
-            .field("flying", &self.flying.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A picture in the encoder.
-struct Flying {
-    pts_us: u64,
-    since_us: u64,
-    stamp: Stamp,
-    /// `None` once its viewer is gone: what comes back is thrown away.
-    origin: Option<Origin>,
-}
-
 impl Feed {
     /// A feed that encodes with `ladder`; `tell` is called from any thread and must not block.
     pub fn new(
@@ -143,7 +101,7 @@ impl Feed {
         tell: impl Fn(Event) + Send + Sync + 'static,
     ) -> Self {
         let tell: Tell = Arc::new(tell);
-        let inner = Inner {
+        let inner = Flow {
             kbps_wanted: settings.kbps,
             settings,
             ladder,
@@ -274,7 +232,7 @@ impl Feed {
         self.lock().kbps_wanted = kbps;
     }
 
-    /// The path is behind: starts no picture before `until_us`, but at most [`HOLD_MAX_US`] from now.
+    /// The path is behind: starts no picture before `until_us`, but at most half a second from now.
     /// What waits meanwhile is the newest picture.
     pub fn hold(&self, until_us: u64) {
         let mut inner = self.lock();
@@ -350,7 +308,7 @@ impl Feed {
     }
 
     /// Starts the best encoder for `codec` that does start.
-    fn start(&self, inner: &mut Inner, codec: VideoCodec, why: &str) -> Result<(), Exhausted> {
+    fn start(&self, inner: &mut Flow, codec: VideoCodec, why: &str) -> Result<(), Exhausted> {
         inner.running = None;
         inner.flying.clear();
         let mut last = why.to_owned();
@@ -387,145 +345,8 @@ impl Feed {
         Err(Exhausted { codec, last })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Flow> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// On the encoder's thread.
-    fn on_unit(&mut self, unit: Unit) {
-        // The encoder may swallow a picture; what it returns is in order, without B-frames.
-        while self.flying.front().is_some_and(|f| f.pts_us < unit.pts_us) {
-            if let Some(origin) = self.flying.pop_front().and_then(|f| f.origin) {
-                origin.dropped(DropReason::Encoder);
-            }
-        }
-        if self.flying.front().is_none_or(|f| f.pts_us != unit.pts_us) {
-            return;
-        }
-        let (
-            Some(codec),
-            Some(Flying {
-                pts_us,
-                stamp,
-                origin: Some(origin),
-                ..
-            }),
-        ) = (self.viewer, self.flying.pop_front())
-        else {
-            return self.fill();
-        };
-        let video = Video {
-            codec,
-            key: unit.key,
-            frame: origin.number(),
-            // The same but where a repeat overtook the commit: RTP time must not go back.
-            commit_us: pts_us,
-            captured_us: stamp.captured_us,
-            encoded_us: unit.encoded_us,
-            input_us: stamp.input_us,
-            input_host_us: stamp.input_host_us,
-            data: unit.data,
-        };
-        match (self.outbox.offer_video(video), origin) {
-            (Handed::Taken, Origin::Commit(commit)) => commit.encoded(),
-            (Handed::Taken, Origin::Repeat(_)) => self.ledger.repeated(),
-            (Handed::Behind, origin) => {
-                origin.dropped(DropReason::AgentBehind);
-                self.want_key();
-                (self.tell)(Event::Sooner);
-            }
-        }
-        self.fill();
-    }
-
-    /// Hands the waiting picture to the encoder if it has room.
-    fn fill(&mut self) {
-        let Some(running) = &self.running else { return };
-        let now = mono_us();
-        if self.flying.len() >= running.recipe().depth || now < self.held_until_us {
-            return;
-        }
-        self.held_until_us = 0;
-        let Some((picture, origin, stamp)) = self.waiting.take() else {
-            return;
-        };
-        let recipe = running.recipe();
-        let interval = recipe.rate_interval.as_micros() as u64;
-        let kbps = if recipe.by_caps_rate {
-            let hz = self.settings.shape.hz;
-            self.tempo.kbps_for(self.kbps_wanted, hz)
-        } else {
-            self.kbps_wanted
-        };
-        if kbps != self.settings.kbps && self.kbps_changed_us + interval <= now {
-            self.settings.kbps = kbps;
-            self.kbps_changed_us = now;
-            running.set_kbps(kbps);
-        }
-        if self.keys.take(now) {
-            running.force_key();
-        }
-        self.pts_us = (self.pts_us + 1).max(stamp.commit_us);
-        if running.push(&picture, self.pts_us) {
-            let origin = Some(origin);
-            self.flying.push_back(Flying {
-                pts_us: self.pts_us,
-                since_us: now,
-                stamp,
-                origin,
-            });
-        } else {
-            origin.dropped(DropReason::Encoder);
-            let reason = "it takes no picture".to_owned();
-            (self.tell)(Event::Broken {
-                generation: self.generation,
-                reason,
-            });
-        }
-    }
-
-    fn want_key(&mut self) {
-        self.keys.want();
-        let frame_us = 1_000_000 / u64::from(self.settings.shape.hz);
-        let due = self.keys.due_us().unwrap_or(0).max(mono_us() + frame_us);
-        self.repeat_due_us = Some(self.repeat_due_us.map_or(due, |old| old.min(due)));
-    }
-
-    /// Shows the last picture again, unless a newer one is on its way.
-    fn repeat(&mut self, now: u64) {
-        self.repeat_due_us = None;
-        if self.flying.is_empty() && self.waiting.is_none() {
-            let key_due = self.keys.due_us().is_some_and(|due| due <= now);
-            if !key_due {
-                self.refinements_left = self.refinements_left.saturating_sub(1);
-            }
-            if let Some((picture, number)) = self.last.clone() {
-                let stamp = Stamp {
-                    commit_us: now,
-                    captured_us: now,
-                    ..Stamp::default()
-                };
-                self.waiting = Some((picture, Origin::Repeat(number), stamp));
-                self.fill();
-            }
-        }
-        let refine = (self.refinements_left > 0).then_some(now + REFINE_US);
-        let key = self.keys.due_us().map(|due| due.max(now + REFINE_US / 10));
-        self.repeat_due_us = [refine, key].into_iter().flatten().min();
-    }
-
-    /// Nobody waits any more for what is on its way.
-    fn abandon(&mut self, reason: DropReason) {
-        let flying = self.flying.iter_mut().filter_map(|f| f.origin.take());
-        let waiting = self.waiting.take().map(|(_, origin, _)| origin);
-        for origin in flying.chain(waiting) {
-            origin.dropped(reason);
-        }
-        self.last = None;
-        self.repeat_due_us = None;
-        self.refinements_left = 0;
     }
 }
 

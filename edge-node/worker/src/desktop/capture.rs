@@ -8,7 +8,7 @@
 //!                                     (a newer one replaces it: OverRate)
 //! ```
 //!
-//! A picture may be smaller than the display ([`Capture::set_target`]); pictures of another size
+//! A picture may be smaller than the display (`Capture::set_target`); pictures of another size
 //! take over at once, and if no commit draws one soon, what is visible is drawn again.
 //!
 //! Drawing is direct where one surface is the whole picture: one pass from the client's memory to
@@ -16,6 +16,7 @@
 
 use super::composite::CompositeError;
 use super::pixels::{ReadError, with_pixels};
+use super::record::record_frame;
 use super::{Desktop, DesktopError, DisplaySize, scene::Scene};
 use crate::clock::mono_us;
 use crate::encode::picture::{Canvas, Order, PictureError, Pictures};
@@ -27,7 +28,7 @@ use nearlight_protocol::worker::{DropReason, Target};
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a capture needs, and the commit that waits for one.
 #[derive(Debug)]
@@ -301,33 +302,4 @@ fn draw_scene(
     record_frame(record, pixels, stride, stride / 4);
     canvas.draw(pixels, stride, Order::Bgrx)?;
     Ok(())
-}
-
-/// Appends a frame to the recording, if there is one and it is not full. Off in every real
-/// session; a failed write ends it.
-fn record_frame(record: &mut Option<(PathBuf, u32)>, pixels: &[u8], stride: u32, width: u32) {
-    let Some((dir, left)) = record else { return };
-    if let Err(error) = write_frame(dir, *left, pixels, stride, width) {
-        tracing::error!(%error, dir = %dir.display(), "recording ends");
-        *left = 1;
-    }
-    *left -= 1;
-    if *left == 0 {
-        *record = None;
-    }
-}
-
-fn write_frame(
-    dir: &Path,
-    left: u32,
-    pixels: &[u8],
-    stride: u32,
-    width: u32,
-) -> std::io::Result<()> {
-    let mut packed = Vec::with_capacity(pixels.len());
-    for row in pixels.chunks_exact(stride as usize) {
-        packed.extend_from_slice(&row[..width as usize * 4]);
-    }
-    // `left` counts down, names sort up.
-    std::fs::write(dir.join(format!("{:06}.bgrx", 999_999 - left)), packed)
 }

@@ -5,7 +5,7 @@
 //! told a higher bit rate, by as much as pictures are rarer.
 //!
 //! The rate is taken from what is committed, not from what is encoded: pictures that wait for the
-//! path must not become larger for it. Slower pictures are believed after [`GAPS`] of them, faster
+//! path must not become larger for it. Slower pictures are believed after eight of them, faster
 //! ones after two, so that a game that speeds up does not flood the path.
 
 use std::collections::VecDeque;

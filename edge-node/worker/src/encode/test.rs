@@ -1,6 +1,7 @@
+use super::flow::Flying;
 use super::picture::{Order, Pictures};
 use super::*;
-use nearlight_protocol::worker::{FromWorker, frame_len};
+use nearlight_protocol::worker::{FromWorker, Video, frame_len};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, sync_channel};

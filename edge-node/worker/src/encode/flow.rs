@@ -1,0 +1,202 @@
+//! The pictures between the desktop and the agent, under the feed's lock: those in the encoder, at
+//! most one that waits, and the last one, which may be shown again.
+//!
+//! **Invariant:** a picture leaves by one of two ways, both of which settle its origin: as an access
+//! unit that was offered to the agent, or dropped with a reason.
+
+use super::keys::KeyGate;
+use super::ladder::{Recipe, Settings};
+use super::origin::{Origin, Stamp};
+use super::pipeline::{Pipeline, Unit};
+use super::tempo::Tempo;
+use super::{Event, Tell};
+use crate::clock::mono_us;
+use crate::ledger::Ledger;
+use crate::limits::REFINE_INTERVAL;
+use crate::link::outbox::{Handed, Outbox};
+use gstreamer as gst;
+use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
+use std::collections::VecDeque;
+
+pub(super) const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
+
+/// What a feed's lock guards.
+pub(super) struct Flow {
+    pub(super) settings: Settings,
+    pub(super) ladder: Vec<&'static Recipe>,
+    pub(super) ledger: Ledger,
+    pub(super) outbox: Outbox,
+    pub(super) tell: Tell,
+    pub(super) viewer: Option<VideoCodec>,
+    pub(super) running: Option<Pipeline>,
+    pub(super) generation: u64,
+    pub(super) flying: VecDeque<Flying>,
+    pub(super) waiting: Option<(gst::Buffer, Origin, Stamp)>,
+    pub(super) last: Option<(gst::Buffer, u32)>,
+    pub(super) keys: KeyGate,
+    pub(super) refinements_left: u32,
+    pub(super) repeat_due_us: Option<u64>,
+    /// What the path carries; `settings.kbps` is what the encoder was told.
+    pub(super) kbps_wanted: u32,
+    pub(super) kbps_changed_us: u64,
+    pub(super) tempo: Tempo,
+    /// No picture starts before: the path is behind.
+    pub(super) held_until_us: u64,
+    pub(super) pts_us: u64,
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow")
+            .field("viewer", &self.viewer)
+            .field("generation", &self.generation)
+            .field("flying", &self.flying.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A picture in the encoder.
+pub(super) struct Flying {
+    pub(super) pts_us: u64,
+    pub(super) since_us: u64,
+    pub(super) stamp: Stamp,
+    /// `None` once its viewer is gone: what comes back is thrown away.
+    pub(super) origin: Option<Origin>,
+}
+
+impl Flow {
+    /// On the encoder's thread.
+    pub(super) fn on_unit(&mut self, unit: Unit) {
+        // The encoder may swallow a picture; what it returns is in order, without B-frames.
+        while self.flying.front().is_some_and(|f| f.pts_us < unit.pts_us) {
+            if let Some(origin) = self.flying.pop_front().and_then(|f| f.origin) {
+                origin.dropped(DropReason::Encoder);
+            }
+        }
+        if self.flying.front().is_none_or(|f| f.pts_us != unit.pts_us) {
+            return;
+        }
+        let (
+            Some(codec),
+            Some(Flying {
+                pts_us,
+                stamp,
+                origin: Some(origin),
+                ..
+            }),
+        ) = (self.viewer, self.flying.pop_front())
+        else {
+            return self.fill();
+        };
+        let video = Video {
+            codec,
+            key: unit.key,
+            frame: origin.number(),
+            // The same but where a repeat overtook the commit: RTP time must not go back.
+            commit_us: pts_us,
+            captured_us: stamp.captured_us,
+            encoded_us: unit.encoded_us,
+            input_us: stamp.input_us,
+            input_host_us: stamp.input_host_us,
+            data: unit.data,
+        };
+        match (self.outbox.offer_video(video), origin) {
+            (Handed::Taken, Origin::Commit(commit)) => commit.encoded(),
+            (Handed::Taken, Origin::Repeat(_)) => self.ledger.repeated(),
+            (Handed::Behind, origin) => {
+                origin.dropped(DropReason::AgentBehind);
+                self.want_key();
+                (self.tell)(Event::Sooner);
+            }
+        }
+        self.fill();
+    }
+
+    /// Hands the waiting picture to the encoder if it has room.
+    pub(super) fn fill(&mut self) {
+        let Some(running) = &self.running else { return };
+        let now = mono_us();
+        if self.flying.len() >= running.recipe().depth || now < self.held_until_us {
+            return;
+        }
+        self.held_until_us = 0;
+        let Some((picture, origin, stamp)) = self.waiting.take() else {
+            return;
+        };
+        let recipe = running.recipe();
+        let interval = recipe.rate_interval.as_micros() as u64;
+        let kbps = if recipe.by_caps_rate {
+            let hz = self.settings.shape.hz;
+            self.tempo.kbps_for(self.kbps_wanted, hz)
+        } else {
+            self.kbps_wanted
+        };
+        if kbps != self.settings.kbps && self.kbps_changed_us + interval <= now {
+            self.settings.kbps = kbps;
+            self.kbps_changed_us = now;
+            running.set_kbps(kbps);
+        }
+        if self.keys.take(now) {
+            running.force_key();
+        }
+        self.pts_us = (self.pts_us + 1).max(stamp.commit_us);
+        if running.push(&picture, self.pts_us) {
+            let origin = Some(origin);
+            self.flying.push_back(Flying {
+                pts_us: self.pts_us,
+                since_us: now,
+                stamp,
+                origin,
+            });
+        } else {
+            origin.dropped(DropReason::Encoder);
+            let reason = "it takes no picture".to_owned();
+            (self.tell)(Event::Broken {
+                generation: self.generation,
+                reason,
+            });
+        }
+    }
+
+    pub(super) fn want_key(&mut self) {
+        self.keys.want();
+        let frame_us = 1_000_000 / u64::from(self.settings.shape.hz);
+        let due = self.keys.due_us().unwrap_or(0).max(mono_us() + frame_us);
+        self.repeat_due_us = Some(self.repeat_due_us.map_or(due, |old| old.min(due)));
+    }
+
+    /// Shows the last picture again, unless a newer one is on its way.
+    pub(super) fn repeat(&mut self, now: u64) {
+        self.repeat_due_us = None;
+        if self.flying.is_empty() && self.waiting.is_none() {
+            let key_due = self.keys.due_us().is_some_and(|due| due <= now);
+            if !key_due {
+                self.refinements_left = self.refinements_left.saturating_sub(1);
+            }
+            if let Some((picture, number)) = self.last.clone() {
+                let stamp = Stamp {
+                    commit_us: now,
+                    captured_us: now,
+                    ..Stamp::default()
+                };
+                self.waiting = Some((picture, Origin::Repeat(number), stamp));
+                self.fill();
+            }
+        }
+        let refine = (self.refinements_left > 0).then_some(now + REFINE_US);
+        let key = self.keys.due_us().map(|due| due.max(now + REFINE_US / 10));
+        self.repeat_due_us = [refine, key].into_iter().flatten().min();
+    }
+
+    /// Nobody waits any more for what is on its way.
+    pub(super) fn abandon(&mut self, reason: DropReason) {
+        let flying = self.flying.iter_mut().filter_map(|f| f.origin.take());
+        let waiting = self.waiting.take().map(|(_, origin, _)| origin);
+        for origin in flying.chain(waiting) {
+            origin.dropped(reason);
+        }
+        self.last = None;
+        self.repeat_due_us = None;
+        self.refinements_left = 0;
+    }
+}
