@@ -20,6 +20,7 @@ use crate::attachment::input::Gate;
 use crate::attachment::media::{AudioStream, VideoStream};
 use crate::attachment::outbox::{Frame, Outbox};
 use crate::attachment::peer::{Context, Peer};
+use crate::attachment::repair::Repairs;
 use crate::attachment::reports::Signals;
 use crate::attachment::trains::Trains;
 use crate::attachment::wire::Streams;
@@ -36,7 +37,7 @@ use crate::sdp::offer::{Credentials, Offer};
 use bytes::Bytes;
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::AttachmentId;
-use nearlight_protocol::notice::{Notice, Repair, StreamState};
+use nearlight_protocol::notice::{Notice, StreamState};
 use nearlight_protocol::worker::{Target, VideoCodec};
 use nearlight_stream::uplink::Demand;
 use rtc::crypto::RTCCryptoProvider;
@@ -52,13 +53,17 @@ use std::time::Instant;
 
 pub(crate) mod channels;
 pub(crate) mod congestion;
+pub(crate) mod fec;
 pub(crate) mod input;
 pub(crate) mod media;
 pub(crate) mod outbox;
 pub(crate) mod path;
 pub(crate) mod peer;
 mod pump;
+pub(crate) mod red;
+pub(crate) mod repair;
 pub(crate) mod reports;
+pub(crate) mod resend;
 pub(crate) mod trains;
 pub(crate) mod wire;
 
@@ -133,6 +138,7 @@ pub(crate) struct Attachment {
     key_frames_seen: u64,
     video: Option<VideoStream>,
     audio: Option<AudioStream>,
+    repairs: Repairs,
     /// `None` unless it is a line check, and until both channels are open.
     trains: Option<Trains>,
     /// When it is over in any case.
@@ -143,7 +149,6 @@ pub(crate) struct Attachment {
     outbox: Outbox,
     streams: Streams,
     flow: Flow,
-    repair: Repair,
     path: Option<Path>,
     path_heard: Instant,
     heard: Instant,
@@ -171,7 +176,6 @@ impl Attachment {
         let peer = Peer::answer(context, offer, &ours, now)?;
         let streams = Streams::new(offer);
         let now_us = context.clock.micros(now);
-        let rtx = offer.video.as_ref().and_then(|video| video.rtx);
         let per_second = match kind {
             Kind::Player => INPUTS_PER_SECOND,
             Kind::Watcher | Kind::LineCheck => PINGS_PER_SECOND,
@@ -191,8 +195,10 @@ impl Attachment {
             lite: context.lite,
             signals: peer.signals,
             key_frames_seen: 0,
-            video: (offer.video.as_ref()).map(|video| VideoStream::new(video, peer.video_ssrc)),
+            video: (offer.video.as_ref())
+                .map(|video| VideoStream::new(video, peer.video_ssrc, peer.repair_ssrc)),
             audio: (offer.audio.as_ref()).map(|audio| AudioStream::new(audio, peer.audio_ssrc)),
+            repairs: Repairs::new(offer),
             trains: None,
             expires: (kind == Kind::LineCheck).then(|| now + LINE_CHECK_DEADLINE),
             awaits_key: true,
@@ -203,7 +209,6 @@ impl Attachment {
             outbox: Outbox::default(),
             streams,
             flow: Flow::new(context.rates, streams.has_feedback(), now_us),
-            repair: rtx.map_or(Repair::KeyFrame, |_| Repair::Rtx),
             path: None,
             path_heard: now,
             heard: now,
@@ -263,8 +268,18 @@ impl Attachment {
         (us > 0).then_some(us)
     }
 
-    /// Packets that feedback spoke of and those that were lost, since the last call.
-    pub(crate) fn take_feedback(&self) -> (u64, u64) {
+    /// Packets that feedback spoke of and those that were lost, since the last call; reviews how
+    /// losses are made good.
+    pub(crate) fn take_feedback(&mut self) -> (u64, u64) {
+        let (path, congested) = (self.flow.gauges(), self.flow.is_congested());
+        if let Some(plan) = self.repairs.review(&path, congested) {
+            if let Some(video) = &mut self.video {
+                video.protect(plan.fec_percent);
+            }
+            if let Some(audio) = &mut self.audio {
+                audio.carry(plan.red_depth);
+            }
+        }
         let packets = self.signals.feedback_packets.swap(0, Relaxed);
         (packets, self.signals.feedback_lost.swap(0, Relaxed))
     }
@@ -410,7 +425,7 @@ impl Attachment {
 
     /// How the stream goes.
     pub(crate) fn stream_state(&self) -> StreamState {
-        self.flow.state(self.repair)
+        self.flow.state(self.repairs.repair())
     }
 
     /// What its controller believes, for the totals.

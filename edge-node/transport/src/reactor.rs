@@ -346,7 +346,7 @@ impl Reactor {
     /// Once a second: totals to the agent and to the metrics.
     fn tick(&mut self) {
         let mut connected = 0;
-        for viewer in self.viewers.values() {
+        for viewer in self.viewers.values_mut() {
             connected += usize::from(viewer.attachment.is_connected());
             let (packets, lost) = viewer.attachment.take_feedback();
             self.meters.feedback(packets, lost);

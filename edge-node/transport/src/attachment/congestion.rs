@@ -232,6 +232,11 @@ impl Flow {
         }
     }
 
+    /// Whether the path is full, so that its losses are the queue's.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.controller.is_congested()
+    }
+
     /// What the controller believes, as of the last feedback.
     pub(crate) fn gauges(&self) -> FlowGauges {
         FlowGauges {

@@ -8,9 +8,10 @@
 
 use crate::attachment::congestion::Rates;
 use crate::attachment::reports::{Reports, Signals};
+use crate::attachment::resend::{Resender, Rtx};
 use crate::clock::Clock;
 use crate::sdp::offer::{
-    Credentials, OPUS_FMTP, Offer, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, Video,
+    Audio, Credentials, FLEXFEC_FMTP, OPUS_FMTP, Offer, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, Video,
 };
 use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::{CONTROL_CHANNEL, MOTION_CHANNEL};
@@ -19,11 +20,11 @@ use rtc::crypto::RTCCryptoProvider;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::network_type::NetworkType;
-use rtc::interceptor::{NackResponderBuilder, Registry, Slot, TwccSenderBuilder};
+use rtc::interceptor::{Registry, Slot, TwccSenderBuilder};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
-    MIME_TYPE_VP9, MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_FLEX_FEC03, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS,
+    MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::peer_connection::configuration::setting_engine::{
     SctpMaxMessageSize, SettingEngine, SettingEngineBuilder,
@@ -33,7 +34,8 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpEncodingParameters, RTCRtpFecParameters, RTCRtpHeaderExtensionCapability,
+    RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::shared::error::Error;
@@ -41,10 +43,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Packets kept for retransmission: a second and a half at 8 Mbit/s.
-const RETRANSMIT_PACKETS: u16 = 1024;
-/// Between the NACK responder (4000) and the TWCC sender (2000): see [`Reports`].
+/// Between the resender (4000) and the TWCC sender (2000): see [`Reports`].
 const REPORTS_SLOT: usize = 3_500;
+/// Redundant sound (RFC 2198).
+const MIME_TYPE_RED: &str = "audio/red";
 /// Full ICE keeps the pair's NAT mapping open; media does most of it.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
@@ -64,6 +66,7 @@ pub(crate) struct Peer {
     pub(crate) connection: Box<RTCPeerConnection>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) video_ssrc: u32,
+    pub(crate) repair_ssrc: u32,
     pub(crate) audio_ssrc: u32,
     pub(crate) channels: Option<(RTCDataChannelId, RTCDataChannelId)>,
     /// What `rtc` answered to the reduced offer.
@@ -98,11 +101,14 @@ impl Peer {
     ) -> Result<Self, Error> {
         let signals = Arc::new(Signals::default());
         let reports = Reports::new(Arc::clone(&signals), context.clock, now);
-        let responder = NackResponderBuilder::new().with_size(RETRANSMIT_PACKETS);
-        let registry = Registry::new()
+        let [video_ssrc, rtx_ssrc, repair_ssrc, audio_ssrc] = rand::random();
+        let mut registry = Registry::new()
             .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-            .with(Slot::from(REPORTS_SLOT), reports)
-            .with(Slot::NackResponder, responder.build());
+            .with(Slot::from(REPORTS_SLOT), reports);
+        if let Some(video) = &offer.video {
+            let resender = resender(video, video_ssrc, rtx_ssrc, Arc::clone(&signals));
+            registry = registry.with(Slot::NackResponder, resender);
+        }
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_media_engine(media_engine(offer)?)
             .with_setting_engine(setting_engine(context, offer, ours))
@@ -115,15 +121,23 @@ impl Peer {
             None => None,
             Some(_) => Some(create_channels(&mut connection)?),
         };
-        let (video_ssrc, rtx_ssrc, audio_ssrc) = (rand::random(), rand::random(), rand::random());
         if let Some(video) = &offer.video {
-            let rtx = video.rtx.map(|_| RTCRtpRtxParameters { ssrc: rtx_ssrc });
+            let coding = RTCRtpCodingParameters {
+                ssrc: Some(video_ssrc),
+                rtx: video.rtx.map(|_| RTCRtpRtxParameters { ssrc: rtx_ssrc }),
+                fec: (video.flexfec).map(|_| RTCRtpFecParameters { ssrc: repair_ssrc }),
+                ..RTCRtpCodingParameters::default()
+            };
             let video = video_codec(video);
-            add_track(&mut connection, RtpCodecKind::Video, video, video_ssrc, rtx)?;
+            add_track(&mut connection, RtpCodecKind::Video, video, coding)?;
         }
-        if offer.audio.is_some() {
-            let opus = opus_codec();
-            add_track(&mut connection, RtpCodecKind::Audio, opus, audio_ssrc, None)?;
+        if let Some(audio) = &offer.audio {
+            let coding = RTCRtpCodingParameters {
+                ssrc: Some(audio_ssrc),
+                ..RTCRtpCodingParameters::default()
+            };
+            let opus = opus_codec(audio);
+            add_track(&mut connection, RtpCodecKind::Audio, opus, coding)?;
         }
         let remote = RTCSessionDescription::offer(offer.reduced())?;
         connection.set_remote_description(now, remote)?;
@@ -134,6 +148,7 @@ impl Peer {
             connection: Box::new(connection),
             signals,
             video_ssrc,
+            repair_ssrc,
             audio_ssrc,
             channels,
             answer: answer.sdp,
@@ -168,11 +183,7 @@ fn media_engine(offer: &Offer) -> Result<MediaEngine, Error> {
         register_video(&mut engine, video)?;
     }
     if let Some(audio) = &offer.audio {
-        let opus = RTCRtpCodecParameters {
-            rtp_codec: opus_codec(),
-            payload_type: audio.payload_type,
-        };
-        engine.register_codec(opus, RtpCodecKind::Audio)?;
+        register_audio(&mut engine, audio)?;
     }
     for (uri, kind) in [
         (TRANSPORT_CC_URI, RtpCodecKind::Video),
@@ -192,19 +203,57 @@ fn register_video(engine: &mut MediaEngine, video: &Video) -> Result<(), Error> 
         payload_type: video.payload_type,
     };
     engine.register_codec(picture, RtpCodecKind::Video)?;
-    let Some(payload_type) = video.rtx else {
-        return Ok(());
-    };
-    let rtx = RTCRtpCodecParameters {
-        rtp_codec: RTCRtpCodec {
-            mime_type: MIME_TYPE_RTX.to_owned(),
+    let again = format!("apt={}", video.payload_type);
+    for (payload_type, mime_type, fmtp) in [
+        (video.rtx, MIME_TYPE_RTX, again.as_str()),
+        (video.flexfec, MIME_TYPE_FLEX_FEC03, FLEXFEC_FMTP),
+    ] {
+        let rtp_codec = RTCRtpCodec {
+            mime_type: mime_type.to_owned(),
             clock_rate: 90_000,
-            sdp_fmtp_line: format!("apt={}", video.payload_type),
+            sdp_fmtp_line: fmtp.to_owned(),
             ..RTCRtpCodec::default()
-        },
+        };
+        if let Some(payload_type) = payload_type {
+            let codec = RTCRtpCodecParameters {
+                rtp_codec,
+                payload_type,
+            };
+            engine.register_codec(codec, RtpCodecKind::Video)?;
+        }
+    }
+    Ok(())
+}
+
+fn register_audio(engine: &mut MediaEngine, audio: &Audio) -> Result<(), Error> {
+    let payload_type = audio.payload_type;
+    let opus = RTCRtpCodecParameters {
+        rtp_codec: opus_codec(audio),
         payload_type,
     };
-    engine.register_codec(rtx, RtpCodecKind::Video)
+    engine.register_codec(opus, RtpCodecKind::Audio)?;
+    let Some(red) = audio.red else {
+        return Ok(());
+    };
+    let redundant = RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: MIME_TYPE_RED.to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            sdp_fmtp_line: format!("{payload_type}/{payload_type}"),
+            ..RTCRtpCodec::default()
+        },
+        payload_type: red,
+    };
+    engine.register_codec(redundant, RtpCodecKind::Audio)
+}
+
+fn resender(video: &Video, ssrc: u32, rtx_ssrc: u32, signals: Arc<Signals>) -> Resender {
+    let rtx = video.rtx.map(|payload_type| Rtx {
+        ssrc: rtx_ssrc,
+        payload_type,
+    });
+    Resender::new(signals, ssrc, video.payload_type, rtx, video.playout_delay)
 }
 
 fn video_codec(video: &Video) -> RTCRtpCodec {
@@ -220,52 +269,44 @@ fn video_codec(video: &Video) -> RTCRtpCodec {
         clock_rate: 90_000,
         channels: 0,
         sdp_fmtp_line: video.fmtp.clone(),
-        rtcp_feedback: feedback(&[
-            ("nack", ""),
-            ("nack", "pli"),
-            ("ccm", "fir"),
-            ("transport-cc", ""),
-        ]),
+        rtcp_feedback: feedback(&video.feedback),
     }
 }
 
-fn opus_codec() -> RTCRtpCodec {
+fn opus_codec(audio: &Audio) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
         clock_rate: 48_000,
         channels: 2,
         sdp_fmtp_line: OPUS_FMTP.to_owned(),
-        rtcp_feedback: feedback(&[("transport-cc", "")]),
+        rtcp_feedback: feedback(&audio.feedback),
     }
 }
 
-fn feedback(kinds: &[(&str, &str)]) -> Vec<RTCPFeedback> {
-    kinds
-        .iter()
-        .map(|(typ, parameter)| RTCPFeedback {
-            typ: (*typ).to_owned(),
-            parameter: (*parameter).to_owned(),
-        })
-        .collect()
+/// What was offered, and no more: an answer must not name what the viewer does not know.
+fn feedback(offered: &[&str]) -> Vec<RTCPFeedback> {
+    let split = |kind: &str| {
+        let (typ, parameter) = kind.split_once(' ').unwrap_or((kind, ""));
+        RTCPFeedback {
+            typ: typ.to_owned(),
+            parameter: parameter.to_owned(),
+        }
+    };
+    offered.iter().copied().map(split).collect()
 }
 
 fn add_track(
     connection: &mut RTCPeerConnection,
     kind: RtpCodecKind,
     codec: RTCRtpCodec,
-    ssrc: u32,
-    rtx: Option<RTCRtpRtxParameters>,
+    coding: RTCRtpCodingParameters,
 ) -> Result<(), Error> {
     let name = match kind {
         RtpCodecKind::Audio => "sound",
         _ => "picture",
     };
     let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters {
-            ssrc: Some(ssrc),
-            rtx,
-            ..RTCRtpCodingParameters::default()
-        },
+        rtp_coding_parameters: coding,
         active: true,
         codec,
         ..RTCRtpEncodingParameters::default()

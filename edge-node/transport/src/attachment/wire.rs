@@ -22,7 +22,10 @@ pub(crate) struct Tag {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Streams {
     audio: Option<u8>,
+    /// Redundant sound.
+    red: Option<u8>,
     rtx: Option<u8>,
+    flexfec: Option<u8>,
     audio_number_id: Option<u8>,
     video_number_id: Option<u8>,
 }
@@ -31,7 +34,9 @@ impl Streams {
     pub(crate) fn new(offer: &Offer) -> Self {
         Self {
             audio: offer.audio.as_ref().map(|audio| audio.payload_type),
+            red: offer.audio.as_ref().and_then(|audio| audio.red),
             rtx: offer.video.as_ref().and_then(|video| video.rtx),
+            flexfec: offer.video.as_ref().and_then(|video| video.flexfec),
             audio_number_id: offer.audio.as_ref().and_then(|audio| audio.transport_cc),
             video_number_id: offer.video.as_ref().and_then(|video| video.transport_cc),
         }
@@ -58,10 +63,12 @@ impl Streams {
             return control;
         }
         let payload_type = Some(second & 0x7f);
-        let (kind, id) = if payload_type == self.audio {
+        let (kind, id) = if payload_type == self.audio || payload_type == self.red {
             (Kind::Audio, self.audio_number_id)
         } else if payload_type == self.rtx {
             (Kind::Retransmit, self.video_number_id)
+        } else if payload_type == self.flexfec {
+            (Kind::Repair, self.video_number_id)
         } else {
             (Kind::Video, self.video_number_id)
         };
@@ -109,7 +116,9 @@ mod test {
 
     const STREAMS: Streams = Streams {
         audio: Some(111),
+        red: Some(63),
         rtx: Some(97),
+        flexfec: Some(49),
         audio_number_id: Some(3),
         video_number_id: Some(5),
     };
@@ -138,6 +147,8 @@ mod test {
         // After another one, and after padding.
         let second = [0x62, 1, 2, 3, 0, 0x51, 0xff, 0xfe];
         check(&packet(96, &second), Kind::Video, Some(0xfffe));
+        check(&packet(49, &[]), Kind::Repair, None);
+        check(&packet(63, &[]), Kind::Audio, None);
         check(&packet(111, &number), Kind::Audio, None);
         check(&packet(111, &[0x31, 0, 9, 0]), Kind::Audio, Some(9));
     }

@@ -78,17 +78,21 @@ pub(crate) struct Video {
     pub(crate) fmtp: String,
     /// Payload type of retransmissions (RFC 4588).
     pub(crate) rtx: Option<u8>,
+    /// Payload type of repair packets (`flexfec-03`).
+    pub(crate) flexfec: Option<u8>,
     pub(crate) playout_delay: Option<u8>,
     pub(crate) transport_cc: Option<u8>,
-    feedback: Vec<&'static str>,
+    pub(crate) feedback: Vec<&'static str>,
 }
 
 /// The section that takes the sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Audio {
     pub(crate) payload_type: u8,
+    /// Payload type of redundant sound (RFC 2198).
+    pub(crate) red: Option<u8>,
     pub(crate) transport_cc: Option<u8>,
-    feedback: Vec<&'static str>,
+    pub(crate) feedback: Vec<&'static str>,
 }
 
 /// The section that carries the data channels.
@@ -118,6 +122,8 @@ pub(crate) enum Role {
     Refused,
 }
 
+/// What a repair packet may be late by, microseconds, as Chromium says it.
+pub(crate) const FLEXFEC_FMTP: &str = "repair-window=10000000";
 /// Opus as we send it, and as it is answered.
 pub(crate) const OPUS_FMTP: &str = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1";
 

@@ -1,7 +1,8 @@
 //! Which of the offered payload types we send.
 
 use super::{
-    Audio, Data, Lines, OPUS_FMTP, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, Video, is_token, line,
+    Audio, Data, FLEXFEC_FMTP, Lines, OPUS_FMTP, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, Video,
+    is_token, line,
 };
 use nearlight_protocol::worker::VideoCodec;
 use std::cmp::Reverse;
@@ -89,6 +90,9 @@ pub(super) fn video(lines: &Lines<'_>, encoders: &[VideoCodec]) -> Option<Video>
             VideoCodec::AV1 => echo(format, &["level-idx", "profile", "tier"]),
         },
         rtx: rtx.map(|rtx| rtx.payload_type),
+        flexfec: (formats.iter())
+            .find(|other| other.encoding == "flexfec-03/90000")
+            .map(|other| other.payload_type),
         playout_delay: lines.extension(PLAYOUT_DELAY_URI),
         transport_cc: lines.extension(TRANSPORT_CC_URI),
         feedback: lines.feedback(pt),
@@ -162,8 +166,15 @@ fn h264_fmtp(format: &Format<'_>) -> String {
 pub(super) fn audio(lines: &Lines<'_>) -> Option<Audio> {
     let formats = formats(lines);
     let opus = formats.iter().find(|f| f.encoding == "opus/48000/2")?;
+    let red = formats.iter().find(|other| {
+        let mut carried = other.fmtp.split('/').peekable();
+        other.encoding == "red/48000/2"
+            && carried.peek().is_some()
+            && carried.all(|pt| pt.trim().parse() == Ok(opus.payload_type))
+    });
     Some(Audio {
         payload_type: opus.payload_type,
+        red: red.map(|red| red.payload_type),
         transport_cc: lines.extension(TRANSPORT_CC_URI),
         feedback: lines.feedback(opus.payload_type),
     })
@@ -193,7 +204,12 @@ impl Video {
     pub(super) fn write(&self, out: &mut String) {
         let pt = self.payload_type;
         let rtx = self.rtx.map(|rtx| format!(" {rtx}")).unwrap_or_default();
-        line(out, format_args!("m=video 9 UDP/TLS/RTP/SAVPF {pt}{rtx}"));
+        let fec = self
+            .flexfec
+            .map(|fec| format!(" {fec}"))
+            .unwrap_or_default();
+        let section = "m=video 9 UDP/TLS/RTP/SAVPF";
+        line(out, format_args!("{section} {pt}{rtx}{fec}"));
         media_lines(out, pt, self.transport_cc, &self.feedback);
         if let Some(id) = self.playout_delay {
             line(out, format_args!("a=extmap:{id} {PLAYOUT_DELAY_URI}"));
@@ -209,16 +225,25 @@ impl Video {
             line(out, format_args!("a=rtpmap:{rtx} rtx/90000"));
             line(out, format_args!("a=fmtp:{rtx} apt={pt}"));
         }
+        if let Some(fec) = self.flexfec {
+            line(out, format_args!("a=rtpmap:{fec} flexfec-03/90000"));
+            line(out, format_args!("a=fmtp:{fec} {FLEXFEC_FMTP}"));
+        }
     }
 }
 
 impl Audio {
     pub(super) fn write(&self, out: &mut String) {
         let pt = self.payload_type;
-        line(out, format_args!("m=audio 9 UDP/TLS/RTP/SAVPF {pt}"));
+        let red = self.red.map(|red| format!(" {red}")).unwrap_or_default();
+        line(out, format_args!("m=audio 9 UDP/TLS/RTP/SAVPF {pt}{red}"));
         media_lines(out, pt, self.transport_cc, &self.feedback);
         line(out, format_args!("a=rtpmap:{pt} opus/48000/2"));
         line(out, format_args!("a=fmtp:{pt} {OPUS_FMTP}"));
+        if let Some(red) = self.red {
+            line(out, format_args!("a=rtpmap:{red} red/48000/2"));
+            line(out, format_args!("a=fmtp:{red} {pt}/{pt}"));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ fn chromium() -> String {
     format!(
         "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n\
          a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 104 105 106 107 45\r\nc=IN IP4 0.0.0.0\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 104 105 106 107 45 49\r\nc=IN IP4 0.0.0.0\r\n\
          {transport}a=mid:0\r\n\
          a=extmap:3 {TRANSPORT_CC_URI}\r\na=extmap:5 {PLAYOUT_DELAY_URI}\r\n\
          a=extmap:16 urn:example:two-byte\r\na=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
@@ -29,9 +29,10 @@ fn chromium() -> String {
          a=rtpmap:106 H264/90000\r\na=rtcp-fb:106 nack\r\na=rtcp-fb:106 nack pli\r\n\
          a=fmtp:106 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
          a=rtpmap:107 rtx/90000\r\na=fmtp:107 apt=106\r\na=rtpmap:45 AV1/90000\r\n\
+         a=rtpmap:49 flexfec-03/90000\r\na=fmtp:49 repair-window=10000000\r\n\
          m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9\r\nc=IN IP4 0.0.0.0\r\n{transport}a=mid:1\r\n\
          a=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\n\
-         a=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:9 G722/8000\r\n\
+         a=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:9 G722/8000\r\n\
          m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n{transport}\
          a=mid:2\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n\
          a=candidate:1 1 udp 2113937151 6b0c.local 50000 typ host\r\n"
@@ -84,19 +85,39 @@ fn the_session_s_encoders_decide_and_the_viewer_among_equals() {
         "a=rtpmap:45 AV1/90000\r\na=fmtp:45 level-idx=5;profile=0;tier=0\r\n\
          a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=2\r\n\
          a=rtpmap:99 VP9/90000\r\na=fmtp:99 profile-id=0\r\n\
-         a=rtpmap:49 H265/90000\r\n\
-         a=fmtp:49 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST;x=<>\r\n",
+         a=rtpmap:50 H265/90000\r\n\
+         a=fmtp:50 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST;x=<>\r\n",
     );
-    let more = more.replace("107 45\r\n", "107 45 98 99 49\r\n");
+    let more = more.replace("107 45 49\r\n", "107 45 49 98 99 50\r\n");
     use VideoCodec::{AV1, H264, H265, VP8, VP9};
     check(&more, &[AV1, H264], (45, "level-idx=5;profile=0;tier=0"));
     check(&more, &[VP9, AV1], (99, "profile-id=0"));
     let hevc = "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST";
-    check(&more, &[H265, H264, VP8], (49, hevc));
+    check(&more, &[H265, H264, VP8], (50, hevc));
     check(&more, &[VP8, H265], (96, ""));
     // A viewer without the best of them gets the next.
     let without = more.replace("AV1/90000", "AV2/90000");
     check(&without, &[AV1, VP8], (96, ""));
+}
+
+#[test]
+fn repair_and_redundancy_are_taken_only_where_they_are_whole() {
+    let check = |from: &str, to: &str, expected: (Option<u8>, Option<u8>)| {
+        let offer = Offer::read(&chromium().replace(from, to), &BOTH).unwrap();
+        let video = offer.video.as_ref().unwrap();
+        let found = (video.flexfec, offer.audio.as_ref().unwrap().red);
+        assert_eq!(found, expected, "{from} -> {to}");
+    };
+    check("", "", (Some(49), Some(63)));
+    check("flexfec-03/90000", "flexfec-03/48000", (None, Some(63)));
+    check("a=rtpmap:49 ", "a=rtpmap:300 ", (None, Some(63)));
+    check(" 45 49\r\n", " 45\r\n", (None, Some(63)));
+    // Carries another codec, nothing, or nonsense.
+    check("a=fmtp:63 111/111", "a=fmtp:63 111/9", (Some(49), None));
+    check("a=fmtp:63 111/111", "a=fmtp:63 ", (Some(49), None));
+    check("a=fmtp:63 111/111", "a=x:1", (Some(49), None));
+    check("a=fmtp:63 111/111", "a=fmtp:63 <>/111", (Some(49), None));
+    check("red/48000/2", "red/8000", (Some(49), None));
 }
 
 #[test]
