@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// The agent waits for no peer, so it answers at once or is broken.
@@ -28,7 +29,13 @@ pub(crate) async fn serve(
     let bound = listener.local_addr()?;
     let prometheus = nearlight_kit::telemetry::prometheus();
     let router = Router::new()
-        .route("/metrics", get(move || ready(prometheus.render())))
+        .route(
+            "/metrics",
+            get(move || {
+                crate::meters::tasks(Handle::current().metrics().num_alive_tasks());
+                ready(prometheus.render())
+            }),
+        )
         .route("/healthz", get(|| ready("ok\n")))
         .route("/sessions", get(sessions))
         .with_state(agent);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 const SESSIONS: &str = "edge_sessions";
 const SLOTS: &str = "edge_slots";
+const TASKS: &str = "edge_tasks";
 const STARTED: &str = "edge_sessions_started_total";
 const ADOPTED: &str = "edge_sessions_adopted_total";
 const ENDED: &str = "edge_sessions_ended_total";
@@ -21,6 +22,7 @@ pub(crate) fn describe() {
         "Sessions on this node, those that start or end too"
     );
     describe_gauge!(SLOTS, "Slots of this node");
+    describe_gauge!(TASKS, "Tasks of the agent's runtime that have not ended");
     describe_counter!(STARTED, "Sessions that this node was ordered to start");
     describe_counter!(ADOPTED, "Sessions taken over from an earlier agent");
     describe_counter!(ENDED, "Sessions that ended, by reason");
@@ -28,6 +30,10 @@ pub(crate) fn describe() {
     describe_histogram!(START_SECONDS, "From the order to the first picture");
     describe_gauge!(ATTACHED, "Whether the control stream is up");
     describe_counter!(ATTACHES, "Times that the control stream came up");
+}
+
+pub(crate) fn tasks(count: usize) {
+    metrics::gauge!(TASKS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }
 
 pub(crate) fn slots(count: usize) {

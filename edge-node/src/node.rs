@@ -42,7 +42,10 @@ impl Node {
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
         let dialler = dialler(&config, &identity.node)?;
+        // Before anything counts: what is counted without a recorder is lost, and stays so.
+        drop(nearlight_kit::telemetry::prometheus());
         meters::describe();
+        nearlight_transport::describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
         let gpus = Gpus::probe();
