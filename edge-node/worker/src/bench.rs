@@ -9,6 +9,7 @@ use crate::encode::picture::{Order, Pictures};
 use crate::encode::pipeline::{Output, Pipeline};
 use crate::encode::probe;
 use anyhow::{Context, bail};
+use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -37,6 +38,8 @@ struct Report {
     convert: Spread,
     encode: Spread,
     total: Spread,
+    /// CPU of this process, percent of a core.
+    cpu_percent: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +79,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         // The loop below reads one answer for each picture, so there is always room.
         let _ = tell.try_send(output);
     })?;
-    let samples = measure(&pipeline, &told, &pictures, &frames, options.frames)?;
+    let (samples, cpu_percent) = measure(&pipeline, &told, &pictures, &frames, options.frames)?;
     let spread = |f: fn(&Sample) -> u64| Spread::of(samples.iter().map(f).collect());
     let report = Report {
         encoder: recipe.element,
@@ -96,13 +99,14 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         convert: spread(|s| s.convert_us),
         encode: spread(|s| s.encode_us),
         total: spread(|s| s.convert_us + s.encode_us),
+        cpu_percent,
     };
     if options.json {
         return Ok(serde_json::to_string(&report)?);
     }
     Ok(format!(
         "{} {width}x{height}@{} {} of {} kbit/s, {} threads: bytes {} / {} / {}, convert {} / {} / {}, encode {} / {} / {}, \
-         total {} / {} / {} us (p50 / p90 / p99)",
+         total {} / {} / {} us (p50 / p90 / p99), {:.1} % of a core",
         report.encoder,
         report.hz,
         report.kbps_delivered,
@@ -120,6 +124,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         report.total.p50,
         report.total.p90,
         report.total.p99,
+        report.cpu_percent,
     ))
 }
 
@@ -135,15 +140,19 @@ fn measure(
     pictures: &Pictures,
     frames: &[Vec<u8>],
     count: u32,
-) -> anyhow::Result<Vec<Sample>> {
+) -> anyhow::Result<(Vec<Sample>, f64)> {
     let shape = pictures.shape();
     let interval_us = 1_000_000 / u64::from(shape.hz);
     let first_us = mono_us() + interval_us;
     let mut samples = Vec::with_capacity(count as usize);
+    let mut began = (first_us, cpu_us()?);
     for (n, frame) in (0..count + WARM_UP).zip(frames.iter().cycle()) {
         let due_us = first_us + u64::from(n) * interval_us;
         std::thread::sleep(Duration::from_micros(due_us.saturating_sub(mono_us())));
         let start_us = mono_us();
+        if n == WARM_UP {
+            began = (start_us, cpu_us()?);
+        }
         let mut canvas = pictures.canvas()?;
         canvas.draw(frame, shape.width * 4, Order::Bgrx)?;
         let converted_us = mono_us();
@@ -161,7 +170,17 @@ fn measure(
             Err(_) => bail!("the encoder returned nothing"),
         }
     }
-    Ok(samples)
+    let (began_us, began_cpu_us) = began;
+    let wall_us = mono_us().saturating_sub(began_us).max(1);
+    let cpu_percent = 100.0 * (cpu_us()? - began_cpu_us) as f64 / wall_us as f64;
+    Ok((samples, cpu_percent))
+}
+
+/// CPU time of this process so far, all its threads.
+fn cpu_us() -> anyhow::Result<i64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let us = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    Ok(us(usage.user_time()) + us(usage.system_time()))
 }
 
 impl Spread {
