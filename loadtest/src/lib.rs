@@ -2,4 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod barcode;
+pub mod broker;
+pub mod churn;
+pub mod clock;
+pub mod decode;
+pub mod edge;
+pub mod frames;
+pub mod net_cpu;
 pub mod path;
+pub mod recording;
+pub mod started;
+pub mod stream;
+pub mod viewer;

@@ -1,0 +1,242 @@
+//! Decodes a stream and reads calibrate's barcode from each picture.
+
+use crate::barcode::{self, Luma};
+use crate::frames::Frame;
+use crate::viewer::Codec;
+use anyhow::{Context, Result};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
+use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
+use serde::Serialize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Access units that wait for the decoder; a decoder that is so far behind is no oracle.
+const WAITING_MAX: u64 = 120;
+/// How long the decoder may take to finish what it was given.
+const DRAIN_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// What the pictures said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Readings {
+    /// Access units given to the decoder.
+    pub given: u64,
+    /// Pictures that came out.
+    pub decoded: u64,
+    /// Pictures whose barcode could be read.
+    pub read: u64,
+    /// Pictures whose counter was below that of one before.
+    pub backwards: u64,
+    /// Pictures whose counter was that of the one before.
+    pub repeated: u64,
+    /// Commits that no picture showed.
+    pub skipped: u64,
+    /// The newest counter.
+    pub counter: u32,
+}
+
+impl Readings {
+    /// A picture came out of the decoder.
+    fn add(&mut self, reading: Option<barcode::Reading>) {
+        self.decoded += 1;
+        let Some(reading) = reading else {
+            return;
+        };
+        let first = self.read == 0;
+        self.read += 1;
+        // Counters wrap: what is less than half a round ahead is ahead.
+        let ahead = reading.counter.wrapping_sub(self.counter) as i32;
+        match ahead {
+            _ if first => {}
+            0 => self.repeated += 1,
+            1.. => self.skipped += u64::from(ahead.unsigned_abs() - 1),
+            _ => self.backwards += 1,
+        }
+        self.counter = reading.counter;
+    }
+
+    /// What is wrong with the pictures, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        if self.given == 0 {
+            return Some("nothing was decoded: no key frame came".to_owned());
+        }
+        if self.backwards > 0 {
+            return Some(format!("{} pictures went backwards", self.backwards));
+        }
+        if self.decoded < self.given {
+            let missing = self.given - self.decoded;
+            return Some(format!("{missing} access units gave no picture"));
+        }
+        // A flip of the whole picture may leave the barcode coarse for a picture or two.
+        let unread = self.decoded - self.read;
+        (unread * 10 > self.decoded).then(|| {
+            format!(
+                "the barcode of {unread} of {} pictures cannot be read",
+                self.decoded
+            )
+        })
+    }
+}
+
+/// A decoder with a reader behind it.
+#[derive(Debug)]
+pub struct Decoder {
+    pipeline: gst::Pipeline,
+    source: AppSrc,
+    readings: Arc<Mutex<Readings>>,
+    given: u64,
+}
+
+impl Decoder {
+    /// A decoder of pictures of a display that is `display_width` wide.
+    ///
+    /// # Errors
+    /// No decoder is installed.
+    pub fn new(codec: Codec, display_width: u32) -> Result<Self> {
+        gst::init()?;
+        let (caps, chain) = match codec {
+            Codec::H264 => {
+                let decoders = ["avdec_h264", "openh264dec"];
+                let found = decoders
+                    .into_iter()
+                    .find(|name| gst::ElementFactory::find(name).is_some());
+                let decoder = found.context(
+                    "no H.264 decoder: install gstreamer1.0-libav or gstreamer1.0-plugins-bad",
+                )?;
+                let caps = "video/x-h264,stream-format=byte-stream,alignment=au";
+                (caps, format!("h264parse ! {decoder}"))
+            }
+            Codec::Vp8 => ("video/x-vp8", "vp8dec".to_owned()),
+        };
+        let text = format!(
+            "appsrc name=in format=time caps={caps} ! {chain} ! video/x-raw,format=I420 \
+             ! appsink name=out sync=false"
+        );
+        let pipeline = gst::parse::launch(&text)?;
+        let pipeline = pipeline.downcast::<gst::Pipeline>();
+        let pipeline = pipeline.map_err(|_| anyhow::anyhow!("the decoder is no pipeline"))?;
+        let element = |name: &str| pipeline.by_name(name).context("an element that was named");
+        let source = element("in")?.downcast::<AppSrc>();
+        let source = source.map_err(|_| anyhow::anyhow!("an appsrc"))?;
+        let sink = element("out")?.downcast::<AppSink>();
+        let sink = sink.map_err(|_| anyhow::anyhow!("an appsink"))?;
+        let readings = Arc::new(Mutex::new(Readings::default()));
+        let put = Arc::clone(&readings);
+        let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let reading = read(&sample, display_width);
+            let mut readings = put.lock().unwrap_or_else(PoisonError::into_inner);
+            readings.add(reading);
+            Ok(gst::FlowSuccess::Ok)
+        });
+        sink.set_callbacks(callbacks.build());
+        pipeline.set_state(gst::State::Playing)?;
+        Ok(Self {
+            pipeline,
+            source,
+            readings,
+            given: 0,
+        })
+    }
+
+    /// Decodes a frame; frames must come without a gap from a key frame on.
+    ///
+    /// # Errors
+    /// The decoder failed, or is far behind.
+    pub fn give(&mut self, frame: &Frame) -> Result<()> {
+        let mut buffer = gst::Buffer::from_slice(frame.data.clone());
+        // Only the order counts.
+        let pts = gst::ClockTime::from_mseconds(self.given * 16);
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(pts);
+        }
+        self.given += 1;
+        let waiting = self.given - self.readings().decoded;
+        anyhow::ensure!(
+            waiting < WAITING_MAX,
+            "the decoder is {waiting} pictures behind: decode fewer sessions with --decode"
+        );
+        self.source.push_buffer(buffer).context("the decoder")?;
+        Ok(())
+    }
+
+    /// What was read so far.
+    pub fn readings(&self) -> Readings {
+        let readings = *self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        Readings {
+            given: self.given,
+            ..readings
+        }
+    }
+
+    /// Waits until everything is decoded.
+    ///
+    /// # Errors
+    /// The decoder failed.
+    pub fn finish(self) -> Result<Readings> {
+        self.source.end_of_stream().context("the decoder")?;
+        let bus = self.pipeline.bus().context("a pipeline has a bus")?;
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = bus.timed_pop_filtered(DRAIN_DEADLINE, &ends);
+        let message = message.context("the decoder does not finish")?;
+        if let gst::MessageView::Error(error) = message.view() {
+            anyhow::bail!("the decoder failed: {}", error.error());
+        }
+        Ok(self.readings())
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // A pipeline that cannot be stopped ends with the process.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn read(sample: &gst::Sample, display_width: u32) -> Option<barcode::Reading> {
+    let info = VideoInfo::from_caps(sample.caps()?).ok()?;
+    let frame = VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+    let luma = Luma {
+        bytes: frame.plane_data(0).ok()?,
+        stride: usize::try_from(*frame.plane_stride().first()?).ok()?,
+        width: frame.width() as usize,
+        height: frame.height() as usize,
+    };
+    barcode::read(luma, display_width)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn after(counters: &[Option<u32>]) -> Readings {
+        let mut readings = Readings::default();
+        for counter in counters {
+            readings.given += 1;
+            readings.add(counter.map(|counter| barcode::Reading { counter, inputs: 0 }));
+        }
+        readings
+    }
+
+    #[test]
+    fn counters_may_skip_and_repeat_but_not_go_back() {
+        let readings = after(&[Some(u32::MAX), Some(0), Some(0), Some(3)]);
+        assert_eq!((readings.repeated, readings.skipped), (1, 2));
+        assert_eq!(readings.fault(), None);
+        let readings = after(&[Some(5), Some(4)]);
+        assert_eq!(readings.fault().unwrap(), "1 pictures went backwards");
+    }
+
+    #[test]
+    fn pictures_that_are_missing_or_unreadable_are_a_fault() {
+        assert!(after(&[]).fault().unwrap().contains("no key frame"));
+        let mut readings = after(&[Some(1)]);
+        readings.given += 1;
+        assert!(readings.fault().unwrap().contains("gave no picture"));
+        let mut some = vec![Some(1); 18];
+        some.extend([None, None]);
+        assert_eq!(after(&some).fault(), None);
+        some.push(None);
+        assert!(after(&some).fault().unwrap().contains("3 of 21"));
+    }
+}

@@ -1,0 +1,299 @@
+//! Access units from RTP packets, in order. Pure: arrival times come in.
+//!
+//! A packet that is missing holds up those behind it, as it does in a browser, until a
+//! retransmission brings it or [`PATIENCE_US`] is over. Then everything up to the next key frame is
+//! given up: what follows refers to what is lost.
+
+use bytes::{Bytes, BytesMut};
+use rtc::rtp::Packet;
+use rtc::rtp::codec::h264::H264Packet;
+use rtc::rtp::codec::vp8::Vp8Packet;
+use rtc::rtp::packetizer::Depacketizer;
+use std::collections::BTreeMap;
+
+/// How long a missing packet is waited for.
+pub const PATIENCE_US: u64 = 500_000;
+/// Packets held while one is missing; more means that it never comes.
+const HELD_MAX: usize = 4096;
+
+/// What became of the packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// Packets that came, each once.
+    pub packets: u64,
+    /// Their RTP payload, bytes.
+    pub payload_bytes: u64,
+    /// Packets that came again.
+    pub duplicates: u64,
+    /// Packets that others overtook: out of order or sent again.
+    pub late: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Frames that were complete.
+    pub frames: u64,
+    /// Frames that came and could not be decoded, for what they refer to is lost.
+    pub spoiled: u64,
+}
+
+/// A complete access unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// RTP timestamp, as marks name it.
+    pub rtp_timestamp: u32,
+    /// Whether it refers to nothing before it.
+    pub key: bool,
+    /// As a decoder takes it: Annex B for H.264.
+    pub data: Bytes,
+    /// When its last packet to arrive arrived.
+    pub at_us: u64,
+}
+
+/// What comes out, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// A frame that can be decoded.
+    Frame(Frame),
+    /// Something is lost for good: a key frame is needed.
+    Broken,
+}
+
+enum Unpack {
+    H264(H264Packet),
+    Vp8(Vp8Packet),
+}
+
+/// See the module.
+pub struct Assembler {
+    unpack: Unpack,
+    /// Extended sequence number of the next packet in order; `None` before the first.
+    next: Option<u64>,
+    held: BTreeMap<u64, (Packet, u64)>,
+    unit: BytesMut,
+    unit_at_us: u64,
+    /// Waiting for a key frame.
+    broken: bool,
+    newest: u64,
+    tally: Tally,
+}
+
+impl Assembler {
+    /// For H.264.
+    pub fn h264() -> Self {
+        Self::of(Unpack::H264(H264Packet::default()))
+    }
+
+    /// For VP8.
+    pub fn vp8() -> Self {
+        Self::of(Unpack::Vp8(Vp8Packet::default()))
+    }
+
+    fn of(unpack: Unpack) -> Self {
+        Self {
+            unpack,
+            next: None,
+            held: BTreeMap::new(),
+            unit: BytesMut::new(),
+            unit_at_us: 0,
+            broken: true,
+            newest: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// A packet arrived.
+    pub fn push(&mut self, packet: Packet, at_us: u64) {
+        let number = self.extended(packet.header.sequence_number);
+        let next = *self.next.get_or_insert(number);
+        if number < next || self.held.contains_key(&number) {
+            self.tally.duplicates += 1;
+            return;
+        }
+        if number < self.newest {
+            self.tally.late += 1;
+        }
+        self.newest = self.newest.max(number);
+        self.tally.packets += 1;
+        self.tally.payload_bytes += packet.payload.len() as u64;
+        self.held.insert(number, (packet, at_us));
+    }
+
+    /// The next thing in order, if there is one; call until there is none.
+    pub fn pull(&mut self, now_us: u64) -> Option<Out> {
+        loop {
+            let (number, at_us) = self.held.iter().next().map(|(n, (_, at))| (*n, *at))?;
+            if Some(number) != self.next {
+                let waited_us = now_us.saturating_sub(at_us);
+                if waited_us < PATIENCE_US && self.held.len() < HELD_MAX {
+                    return None;
+                }
+                self.tally.lost += number - self.next.unwrap_or(number);
+                self.next = Some(number);
+                self.unit.clear();
+                let already = std::mem::replace(&mut self.broken, true);
+                if !already {
+                    return Some(Out::Broken);
+                }
+            }
+            let (packet, at_us) = self.held.remove(&number)?;
+            self.next = Some(number + 1);
+            if let Some(frame) = self.add(&packet, at_us) {
+                return Some(Out::Frame(frame));
+            }
+        }
+    }
+
+    /// What became of the packets so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn add(&mut self, packet: &Packet, at_us: u64) -> Option<Frame> {
+        let part = match &mut self.unpack {
+            Unpack::H264(unpack) => unpack.depacketize(&packet.payload),
+            Unpack::Vp8(unpack) => unpack.depacketize(&packet.payload),
+        };
+        // Padding has no payload, and what is torn by a loss no meaning.
+        if let Ok(part) = part {
+            self.unit.extend_from_slice(&part);
+        }
+        self.unit_at_us = self.unit_at_us.max(at_us);
+        if !packet.header.marker {
+            return None;
+        }
+        let data = self.unit.split().freeze();
+        let at_us = std::mem::take(&mut self.unit_at_us);
+        let key = match self.unpack {
+            Unpack::H264(_) => has_idr(&data),
+            // The inverse of the key frame flag is bit 0 (RFC 6386 section 9.1).
+            Unpack::Vp8(_) => data.first().is_some_and(|byte| byte & 1 == 0),
+        };
+        if data.is_empty() {
+            return None;
+        }
+        if self.broken && !key {
+            self.tally.spoiled += 1;
+            return None;
+        }
+        self.broken = false;
+        self.tally.frames += 1;
+        Some(Frame {
+            rtp_timestamp: packet.header.timestamp,
+            key,
+            data,
+            at_us,
+        })
+    }
+
+    /// The number nearest to the newest one that ends in `sequence`.
+    fn extended(&self, sequence: u16) -> u64 {
+        if self.next.is_none() {
+            // One round up, so that what came before the first has a number too.
+            return u64::from(sequence) + (1 << 16);
+        }
+        let ahead = sequence.wrapping_sub(self.newest as u16) as i16;
+        self.newest.saturating_add_signed(i64::from(ahead))
+    }
+}
+
+impl std::fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembler")
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether an access unit in Annex B has a slice of an IDR picture (NAL unit type 5).
+fn has_idr(unit: &[u8]) -> bool {
+    unit.windows(4)
+        .any(|w| w[..3] == [0, 0, 1] && w[3] & 31 == 5)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    const IDR: u8 = 0x65;
+    const SLICE: u8 = 0x41;
+
+    /// A frame of one packet.
+    fn packet(sequence: u16, kind: u8) -> Packet {
+        let mut packet = Packet::default();
+        packet.header.sequence_number = sequence;
+        packet.header.timestamp = u32::from(sequence) * 1500;
+        packet.header.marker = true;
+        packet.payload = Bytes::from(vec![kind, 1, 2, 3]);
+        packet
+    }
+
+    fn frames(assembler: &mut Assembler, now_us: u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        while let Some(out) = assembler.pull(now_us) {
+            match out {
+                Out::Frame(frame) => found.push(frame.rtp_timestamp / 1500),
+                Out::Broken => found.push(u32::MAX),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn frames_come_in_order_over_the_wrap_and_start_with_a_key_frame() {
+        let mut assembler = Assembler::h264();
+        assembler.push(packet(65_533, SLICE), 0);
+        assembler.push(packet(65_534, IDR), 1);
+        assembler.push(packet(0, SLICE), 2);
+        assembler.push(packet(65_535, SLICE), 3);
+        assert_eq!(frames(&mut assembler, 4), [65_534, 65_535, 0]);
+        let tally = assembler.tally();
+        assert_eq!((tally.frames, tally.spoiled, tally.late), (3, 1, 1));
+        assert_eq!((tally.lost, tally.duplicates, tally.packets), (0, 0, 4));
+    }
+
+    #[test]
+    fn a_missing_packet_is_waited_for_and_may_come_late() {
+        let mut assembler = Assembler::h264();
+        assembler.push(packet(1, IDR), 0);
+        assembler.push(packet(3, SLICE), 10);
+        assert_eq!(frames(&mut assembler, 20), [1]);
+        assembler.push(packet(2, SLICE), 30);
+        assembler.push(packet(2, SLICE), 31);
+        assert_eq!(frames(&mut assembler, 40), [2, 3]);
+        assert_eq!(assembler.tally().duplicates, 1);
+    }
+
+    #[test]
+    fn what_refers_to_a_lost_packet_is_spoiled_until_a_key_frame() {
+        let mut assembler = Assembler::h264();
+        assembler.push(packet(1, IDR), 0);
+        assembler.push(packet(3, SLICE), 10);
+        assert_eq!(frames(&mut assembler, PATIENCE_US), [1]);
+        assert_eq!(frames(&mut assembler, 10 + PATIENCE_US), [u32::MAX]);
+        assembler.push(packet(4, IDR), 20 + PATIENCE_US);
+        assert_eq!(frames(&mut assembler, 20 + PATIENCE_US), [4]);
+        let tally = assembler.tally();
+        assert_eq!((tally.lost, tally.spoiled, tally.frames), (1, 1, 2));
+    }
+
+    #[test]
+    fn a_frame_of_many_packets_has_the_time_of_the_last_to_come() {
+        let mut assembler = Assembler::h264();
+        let part = |sequence: u16, header: u8, marker: bool| {
+            let mut part = packet(sequence, 0);
+            // FU-A of an IDR slice.
+            part.payload = Bytes::from(vec![0x7c, header, 9, 9]);
+            part.header.timestamp = 1500;
+            part.header.marker = marker;
+            part
+        };
+        assembler.push(part(1, 0x85, false), 0);
+        assembler.push(part(3, 0x45, true), 10);
+        assert_eq!(assembler.pull(20), None);
+        assembler.push(part(2, 0x05, false), 30);
+        let Some(Out::Frame(frame)) = assembler.pull(40) else {
+            panic!("the frame is complete");
+        };
+        assert_eq!((frame.at_us, frame.key), (30, true));
+        assert_eq!(frame.data[..], [0, 0, 0, 1, 0x65, 9, 9, 9, 9, 9, 9]);
+    }
+}
