@@ -54,7 +54,7 @@ end_to_end() {
     (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm test)
 }
 
-soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
+soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
 
 step "what is missing" scripts/install.sh build run test fuzz
 step "release build" scripts/build.sh

@@ -1,10 +1,12 @@
 /**
  * `npm run soak`: cycles until SOAK_CYCLES (default 50) are done or SOAK_HOURS (default none) are
- * over, from SOAK_SEED (default: the time; it is printed, and repeats the run). One Nearlight lives
- * through all of it.
+ * over, from SOAK_SEED (default: the time; it is printed, and repeats the run). Then native viewers
+ * attach, play and leave: SOAK_CHURN times (default 10,000; 0 for none), and for SOAK_CHURN_MINUTES
+ * (default 30) at least; memory may grow by 5 percent. One Nearlight lives through all of it.
  */
 
 import { launchChromium } from "./harness/chromium.js";
+import { against, loadtest, type Churned } from "./harness/loadtest.js";
 import { Random } from "./harness/random.js";
 import { cycle, holdings, holdNoMoreThan } from "./harness/soaking.js";
 import { Stack } from "./harness/stack.js";
@@ -19,6 +21,8 @@ function setting(name: string, otherwise: number): number {
 
 const hours = setting("SOAK_HOURS", 0);
 const cycles = setting("SOAK_CYCLES", hours > 0 ? Number.MAX_SAFE_INTEGER : 50);
+const churn = setting("SOAK_CHURN", 10_000);
+const churnMinutes = setting("SOAK_CHURN_MINUTES", 30);
 const random = new Random(setting("SOAK_SEED", Date.now() % 2 ** 32));
 const deadline = hours > 0 ? performance.now() + hours * 3_600_000 : Infinity;
 
@@ -43,6 +47,13 @@ try {
     console.log(`${done} cycles, nothing left behind`);
   } finally {
     await browser.close();
+  }
+  if (churn > 0) {
+    const plan = ["--cycles", String(churn), "--at-least", `${churnMinutes}min`, "--growth-max", "5%", "--sessions", "4"];
+    const report = await loadtest<Churned>(["churn", ...against(stack), "--seed", String(random.seed), ...plan]);
+    console.log(JSON.stringify(report));
+    if (report.faults.length > 0) throw new Error(`native viewers: ${report.faults.join("; ")}`);
+    console.log(`${report.cycles} native viewers came and went, memory grew by ${report.memory.percent.toFixed(1)} percent`);
   }
 } catch (error) {
   console.error(`seed ${random.seed}\n${stack.logTail()}`);
