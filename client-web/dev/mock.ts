@@ -41,7 +41,7 @@ function apps(): App[] {
 }
 
 const node = (id: string, name: string, region: string, status: Node["status"], total: number, free: number): Node => ({
-  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null,
+  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc", "vp9enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null,
 });
 const NODES = [node("nod_1", "attic", "Zurich", "online", 4, 3), node("nod_2", "garage", "Bern", "draining", 2, 0)];
 

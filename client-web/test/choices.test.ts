@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ceilingOf, codecsIn, displayLimits, hourlyWords, wishOf, type Choices } from "../src/stream/choices.ts";
+import { ceilingOf, codecsIn, codecsMadeBy, displayLimits, hourlyWords, wishOf, type Choices } from "../src/stream/choices.ts";
 import { chooseCodecs } from "../src/stream/sdp.ts";
 
 const AUTO: Choices = { kbpsMax: null, heightMax: null, fpsMax: null, dataSaver: false };
@@ -31,6 +31,12 @@ describe("the player's choices", () => {
 describe("codecs", () => {
   it("are offered where the browser has them", () => {
     expect(codecsIn(["video/VP8", "video/rtx", "video/H264", "video/AV1", "video/H264"])).toEqual(["H264", "AV1"]);
+  });
+  it("are offered where the node makes them, or while that is not known", () => {
+    const known = codecsIn(["video/H264", "video/VP9", "video/AV1", "video/H265"]);
+    expect(codecsMadeBy(known, ["x264enc", "vp8enc", "vp9enc"])).toEqual(["H264", "VP9"]);
+    expect(codecsMadeBy(known, ["nvautogpuh265enc", "svtav1enc"])).toEqual(["AV1", "H265"]);
+    expect(codecsMadeBy(known, undefined)).toEqual(known);
   });
   const offer = ["video/VP8", "video/rtx", "video/VP9", "video/AV1", "video/H264", "video/flexfec-03"].map((mimeType) => ({ mimeType }));
   const names = (only: string | null) => chooseCodecs(offer, only).map(({ mimeType }) => mimeType.slice(6));

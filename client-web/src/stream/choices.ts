@@ -80,3 +80,12 @@ export function codecsIn(mimeTypes: readonly string[]): readonly Codec[] {
   const known = new Set(mimeTypes.map((mime) => mime.toLowerCase()));
   return CODECS.filter((codec) => known.has(`video/${codec.toLowerCase()}`));
 }
+
+/** What an encoder's name, such as `x264enc` or `vah265enc`, says of its codec. */
+const MADE_BY: Readonly<Record<Codec, RegExp>> = { H264: /264/, VP9: /vp9/i, AV1: /av1/i, H265: /265|hevc/i };
+
+/** Those of `codecs` that a node makes; all of them while its encoders are not known. */
+export function codecsMadeBy(codecs: readonly Codec[], encoders: readonly string[] | undefined): readonly Codec[] {
+  if (encoders === undefined) return codecs;
+  return codecs.filter((codec) => encoders.some((name) => MADE_BY[codec].test(name)));
+}

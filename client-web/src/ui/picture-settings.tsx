@@ -1,11 +1,20 @@
 /** What the picture may cost and show, kept on this device, with what an hour of it takes. */
 import type { Signal } from "@preact/signals";
-import { CODEC_TITLES, effective, FPS_CHOICES, HEIGHT_CHOICES, hourlyWords, KBPS_CHOICES, SAVER, type Codec } from "../stream/choices.ts";
+import { CODEC_TITLES, codecsMadeBy, effective, FPS_CHOICES, HEIGHT_CHOICES, hourlyWords, KBPS_CHOICES, SAVER } from "../stream/choices.ts";
 import { choices, codec, codecs, dataSaver, fpsMax, heightMax, kbpsMax } from "./prefs.ts";
 
-/** `receivedKbps`: what comes in now, or null while nothing does. */
-export function PictureSettings({ receivedKbps }: { readonly receivedKbps: number | null }) {
+type PictureSettingsProps = {
+  /** What comes in now, or null while nothing does. */
+  readonly receivedKbps: number | null;
+  /** The node's encoders, where they are known. */
+  readonly encoders: readonly string[] | undefined;
+};
+
+export function PictureSettings({ receivedKbps, encoders }: PictureSettingsProps) {
   const saving = dataSaver.value;
+  const made = codecsMadeBy(codecs, encoders);
+  // What was chosen stays in sight, also where this node cannot make it.
+  const offered = codecs.filter((one) => made.includes(one) || one === codec.value);
   return (
     <>
       <h3>Picture</h3>
@@ -28,7 +37,7 @@ export function PictureSettings({ receivedKbps }: { readonly receivedKbps: numbe
       <NumberChoice field="bitrate" label="Bitrate" auto="Auto: what the line carries" unit="Mbit/s" scale={1000} all={KBPS_CHOICES} chosen={kbpsMax} />
       <NumberChoice field="resolution" label="Resolution" auto="Auto: fits the window" unit="p" scale={1} all={HEIGHT_CHOICES} chosen={heightMax} />
       <NumberChoice field="frame-rate" label="Frame rate" auto="Auto: fits the screen" unit="fps" scale={1} all={FPS_CHOICES} chosen={fpsMax} />
-      {codecs.length > 1 && (
+      {offered.length > 1 && (
         <label class="row">
           <span>Video format</span>
           <select
@@ -37,7 +46,7 @@ export function PictureSettings({ receivedKbps }: { readonly receivedKbps: numbe
             onChange={(event) => (codec.value = codecs.find((one) => one === event.currentTarget.value) ?? null)}
           >
             <option value="">Auto</option>
-            {codecs.map((one: Codec) => (
+            {offered.map((one) => (
               <option key={one} value={one}>
                 {CODEC_TITLES[one]}
               </option>

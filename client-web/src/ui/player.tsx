@@ -42,7 +42,8 @@ export function Player({ session, deps, lobby }: PlayerProps) {
     document.title = snapshot ? `${title} · Nearlight` : "Nearlight";
   }, [snapshot, title]);
   const app = snapshot ? lobby.app(snapshot.app) : undefined;
-  const gpu = lobby.node(snapshot?.node)?.gpu;
+  const node = lobby.node(snapshot?.node);
+  const gpu = node?.gpu;
   useEffect(() => room.setCeiling(ceilingOf(app?.display, gpu)), [room, app, gpu]);
   const { phase } = room.phase.value;
   // The stream needs the whole line now, and the overlay goes on where the check ends.
@@ -76,7 +77,7 @@ export function Player({ session, deps, lobby }: PlayerProps) {
       {phase === "playing" && <Hints room={room} app={app} />}
       {statsShown.value && phase === "playing" && <StatsPanel measured={room.measured} />}
       <Dock room={room} title={title} drawer={drawer} />
-      {drawer.value === "settings" && <Settings room={room} app={app} close={() => (drawer.value = null)} />}
+      {drawer.value === "settings" && <Settings room={room} app={app} node={node} close={() => (drawer.value = null)} />}
       {drawer.value === "share" && <Share room={room} api={deps.api} session={session} close={() => (drawer.value = null)} />}
     </div>
   );

@@ -1,16 +1,16 @@
 /** The few things worth setting while playing, and what the keys do. */
 import { useEffect, useRef } from "preact/hooks";
 import { LAYOUTS } from "../input/layout.ts";
-import type { App } from "../wire/types.ts";
+import type { App, Node } from "../wire/types.ts";
 import { Controls } from "./card.tsx";
 import { Icon } from "./icons.tsx";
 import type { PlayRoom } from "./play-room.ts";
 import { PictureSettings } from "./picture-settings.tsx";
 import { chosenLayout, guessedLayout, muted, statsShown, volume } from "./prefs.ts";
 
-type SettingsProps = { readonly room: PlayRoom; readonly app: App | undefined; readonly close: () => void };
+type SettingsProps = { readonly room: PlayRoom; readonly app: App | undefined; readonly node: Node | undefined; readonly close: () => void };
 
-export function Settings({ room, app, close }: SettingsProps) {
+export function Settings({ room, app, node, close }: SettingsProps) {
   const first = useRef<HTMLButtonElement>(null);
   useEffect(() => first.current?.focus(), []);
   const leave = (): void => {
@@ -25,7 +25,7 @@ export function Settings({ room, app, close }: SettingsProps) {
           <Icon name="close" />
         </button>
       </header>
-      <PictureSettings receivedKbps={room.measured.value?.stream.received_kbps ?? null} />
+      <PictureSettings receivedKbps={room.measured.value?.stream.received_kbps ?? null} encoders={node?.encoders} />
       <h3>Keys, sound and more</h3>
       <label class="row">
         <span>Keyboard layout</span>

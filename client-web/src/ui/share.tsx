@@ -96,7 +96,7 @@ function LinkRow({ link, model }: { readonly link: WatchLink; readonly model: Sh
     <li data-watch-link={link.id}>
       <span>
         {ageS < 60 ? "Made just now" : `Made ${durationWords(ageS)} ago`}
-        <small>Works another {left}</small>
+        <small>{left} left</small>
       </span>
       {address !== null && (
         <button type="button" class="button small" data-action="copy-watch-link" onClick={() => void copy(address)}>

@@ -79,7 +79,7 @@ export function Watch({ token, api }: { readonly token: string; readonly api: Ap
 }
 
 const END_WORDS: Readonly<Record<Exclude<WatchEnd, "refused">, { readonly title: string; readonly text: string }>> = {
-  "link-ended": { title: "The watch link is over", text: "It was revoked, its time is up, or the game behind it has ended. Ask whoever sent it for a new one." },
+  "link-ended": { title: "The watch link is over", text: "It was revoked, its time is up, or its session has ended. Ask whoever sent it for a new one." },
   "session-ended": { title: "That was it", text: "The session has ended." },
   "not-found": { title: "There is no such link", text: "It may be incomplete: copy it whole, up to its last character." },
 };
