@@ -48,6 +48,9 @@ pub const TYPED_SYMBOLS_MAX: usize = 128;
 /// Cursor images per second that are sent on; an animated cursor may be faster.
 pub const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Smallest picture that every encoder takes (NVENC's AV1 is the pickiest). Neither a display that
+/// a player asks for nor a smaller picture of one goes below.
+pub const PICTURE_MIN: (u32, u32) = (192, 128);
 /// The display changes at most this often: each change costs an encoder start and a key frame.
 pub const DISPLAY_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a changed display waits for an app to draw on it before it is shown as it is.

@@ -20,7 +20,10 @@ fn mode(width: u32, height: u32, hz: u32) -> DisplayMode {
 
 /// A worker with a red window that somebody watches.
 fn watched() -> (Worker, Agent, App, Window) {
-    let worker = Worker::start();
+    watched_in(Worker::start())
+}
+
+fn watched_in(worker: Worker) -> (Worker, Agent, App, Window) {
     let mut agent = worker.agent();
     let mut app = worker.app();
     let window = app.window(RED);
@@ -108,11 +111,11 @@ fn an_app_that_keeps_its_size_is_shown_in_the_middle() {
     assert!(picture.is_near(150, 110, [0, 0, 0]));
 
     // And cut where the display is smaller.
-    agent.send(&ToWorker::Display(mode(160, 120, 60)));
+    agent.send(&ToWorker::Display(mode(200, 150, 60)));
     agent.until("a key frame", |a| keys(a) == 3);
     let picture = newest(&agent);
-    assert_eq!((picture.width, picture.height), (160, 120));
-    assert!(picture.is_near(80, 60, [255, 0, 0]));
+    assert_eq!((picture.width, picture.height), (200, 150));
+    assert!(picture.is_near(100, 75, [255, 0, 0]));
 }
 
 #[test]
@@ -125,9 +128,9 @@ fn the_pointer_stays_at_its_part_of_the_display() {
     app.until("the motion", |heard| {
         heard.motions.last() == Some(&(80.0, 60.0))
     });
-    agent.send(&ToWorker::Display(mode(160, 120, 60)));
+    agent.send(&ToWorker::Display(mode(240, 180, 60)));
     app.until("the pointer", |heard| {
-        heard.motions.last() == Some(&(40.0, 30.0))
+        heard.motions.last() == Some(&(60.0, 45.0))
     });
 }
 
@@ -153,9 +156,9 @@ fn a_window_that_is_dragged_costs_few_changes_and_ends_with_the_last() {
 fn what_no_screen_has_is_brought_within_bounds() {
     let (mut worker, mut agent, mut app, _window) = watched();
     agent.send(&ToWorker::Display(mode(1, 99_999_999, u32::MAX)));
-    app.until("the size", |heard| heard.configured == Some((64, 4096)));
+    app.until("the size", |heard| heard.configured == Some((192, 4096)));
     agent.until("the display", |a| {
-        a.counters.display == Some(mode(64, 4096, 240))
+        a.counters.display == Some(mode(192, 4096, 240))
     });
     assert!(worker.is_alive());
 }
@@ -182,8 +185,9 @@ fn a_viewer_brings_its_display_along() {
 
 #[test]
 fn a_smaller_picture_shows_the_whole_display_and_costs_one_key_frame() {
-    let (_worker, mut agent, mut app, window) = watched();
-    for (n, (percent, size)) in [(50, (160, 120)), (75, (240, 180)), (100, (320, 240))]
+    let (_worker, mut agent, mut app, window) =
+        watched_in(Worker::with(&["--width", "400", "--height", "300"]));
+    for (n, (percent, size)) in [(50, (200, 150)), (75, (300, 224)), (100, (400, 300))]
         .into_iter()
         .enumerate()
     {
@@ -208,12 +212,12 @@ fn a_smaller_picture_shows_the_whole_display_and_costs_one_key_frame() {
         assert_eq!((counters.encoded_width, counters.encoded_height), size);
         assert_eq!(
             counters.display,
-            Some(mode(320, 240, 60)),
+            Some(mode(400, 300, 60)),
             "the app's stays"
         );
         assert_eq!(keys(&agent), n + 2);
     }
-    assert_eq!(app.heard.configured, Some((320, 240)));
+    assert_eq!(app.heard.configured, Some((400, 300)));
 }
 
 #[test]

@@ -14,9 +14,9 @@
 
 use super::composite::Compositor;
 use super::{Desktop, DesktopError};
-use crate::limits::DISPLAY_INTERVAL;
+use crate::limits::{DISPLAY_INTERVAL, PICTURE_MIN};
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::limits::{DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX, DISPLAY_SIDE_MIN};
+use nearlight_protocol::limits::{DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX};
 use smithay::output::Mode;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State;
 use smithay::wayland::shell::xdg::ToplevelSurface;
@@ -39,10 +39,10 @@ pub struct DisplaySize {
 impl DisplaySize {
     /// The display nearest to what a player's screen wants.
     pub fn fitting(mode: DisplayMode) -> Self {
-        let side = |side: u32| side.clamp(DISPLAY_SIDE_MIN, DISPLAY_SIDE_MAX) & !1;
+        let side = |side: u32, min: u32| side.clamp(min, DISPLAY_SIDE_MAX) & !1;
         Self {
-            width: side(mode.width),
-            height: side(mode.height),
+            width: side(mode.width, PICTURE_MIN.0),
+            height: side(mode.height, PICTURE_MIN.1),
             hz: mode.hz.clamp(HZ_MIN, DISPLAY_HZ_MAX),
         }
     }
@@ -211,8 +211,8 @@ mod test {
         for ((width, height, hz), expected) in [
             ((1280, 720, 60), (1280, 720, 60)),
             ((1367, 767, 144), (1366, 766, 144)),
-            ((1, 9000, 1), (64, 4096, 30)),
-            ((0, 0, 1000), (64, 64, 240)),
+            ((1, 9000, 1), (192, 4096, 30)),
+            ((0, 0, 1000), (192, 128, 240)),
         ] {
             let size = DisplaySize::fitting(DisplayMode { width, height, hz });
             assert_eq!((size.width, size.height, size.hz), expected);

@@ -295,9 +295,9 @@ mod test {
     fn short_pixels_are_an_error() {
         gst::init().unwrap();
         for percent in [100, 50] {
-            let pictures = Pictures::new((128, 128), percent, 60).unwrap();
+            let pictures = Pictures::new((400, 300), percent, 60).unwrap();
             let mut canvas = pictures.canvas().unwrap();
-            assert!(canvas.draw(&[0; 100], 512, Order::Bgrx).is_err());
+            assert!(canvas.draw(&[0; 100], 1600, Order::Bgrx).is_err());
         }
     }
 
@@ -305,16 +305,16 @@ mod test {
     fn a_smaller_picture_shows_the_same() {
         gst::init().unwrap();
         // The left half is white, the right half black.
-        let row: Vec<u8> = (0..400)
-            .flat_map(|x| [if x < 200 { 255 } else { 0 }; 4])
+        let row: Vec<u8> = (0..800)
+            .flat_map(|x| [if x < 400 { 255 } else { 0 }; 4])
             .collect();
-        let pixels = row.repeat(300);
+        let pixels = row.repeat(600);
         for percent in [100, 75, 50, 25] {
-            let pictures = Pictures::new((400, 300), percent, 60).unwrap();
+            let pictures = Pictures::new((800, 600), percent, 60).unwrap();
             let shape = pictures.shape();
-            assert_eq!(shape.width, 4 * u32::from(percent), "{shape:?}");
+            assert_eq!(shape.width, 8 * u32::from(percent), "{shape:?}");
             let mut canvas = pictures.canvas().unwrap();
-            canvas.draw(&pixels, 1600, Order::Bgrx).unwrap();
+            canvas.draw(&pixels, 3200, Order::Bgrx).unwrap();
             let stride = canvas.layout.stride()[0] as usize;
             let buffer = canvas.finish();
             let map = buffer.map_readable().unwrap();

@@ -6,7 +6,7 @@
 //!
 //! **What it does not know:** colours, encoders, who wants a smaller picture.
 
-use nearlight_protocol::limits::DISPLAY_SIDE_MIN;
+use crate::limits::PICTURE_MIN;
 use std::ops::Range;
 
 /// How much smaller than the display the encoded picture is.
@@ -25,7 +25,7 @@ pub enum Scale {
 
 impl Scale {
     /// The scale nearest to `percent` at which a display of this size still makes a picture that
-    /// is as large as the smallest display.
+    /// every encoder takes.
     pub fn fitting(percent: u8, (width, height): (u32, u32)) -> Self {
         let wanted = match percent {
             88.. => Self::Whole,
@@ -36,7 +36,7 @@ impl Scale {
         let larger = [Self::Quarter, Self::Half, Self::ThreeQuarters];
         let fits = |scale: &Self| {
             let (width, height) = scale.size((width, height));
-            width.min(height) >= DISPLAY_SIDE_MIN
+            width >= PICTURE_MIN.0 && height >= PICTURE_MIN.1
         };
         let from = larger.iter().position(|scale| *scale == wanted);
         from.and_then(|from| larger[from..].iter().copied().find(fits))
@@ -179,7 +179,7 @@ mod test {
     use proptest::prelude::*;
 
     #[test]
-    fn sizes_are_even_and_never_below_the_smallest_display() {
+    fn sizes_are_even_and_never_too_small_for_an_encoder() {
         for (percent, display, scale, size) in [
             (100, (1280, 720), Scale::Whole, (1280, 720)),
             (75, (1280, 720), Scale::ThreeQuarters, (960, 540)),
@@ -188,7 +188,8 @@ mod test {
             (0, (1280, 720), Scale::Quarter, (320, 180)),
             (255, (1280, 720), Scale::Whole, (1280, 720)),
             (75, (1366, 768), Scale::ThreeQuarters, (1024, 576)),
-            (25, (320, 240), Scale::Half, (160, 120)),
+            (25, (480, 320), Scale::Half, (240, 160)),
+            (25, (320, 240), Scale::ThreeQuarters, (240, 180)),
             (25, (66, 64), Scale::Whole, (66, 64)),
         ] {
             let fitting = Scale::fitting(percent, display);
