@@ -31,7 +31,7 @@ use crate::grant::GrantKeys;
 use crate::identity::Identity;
 use crate::inventory::Inventory;
 use crate::journal::Journal;
-use crate::limits::DRAIN_DEADLINE;
+use crate::limits::{DRAIN_DEADLINE, MEASURED_UPLINK_KBPS_MIN};
 use crate::meters;
 use crate::session::driver::{Driver, Handle, Update, View};
 use crate::session::host::Host;
@@ -335,6 +335,11 @@ impl Agent {
             }
             Transport::InputSeen { session } => {
                 self.reported(&session, SessionReport::InputSeen);
+            }
+            Transport::Uplink { kbps } => {
+                tracing::info!(?kbps, "the uplink was measured");
+                self.inventory.uplink_kbps = kbps.map(|kbps| kbps.max(MEASURED_UPLINK_KBPS_MIN));
+                self.say_inventory();
             }
             // Kept on the counter board by the callback.
             Transport::Counters { .. } => {}

@@ -22,6 +22,10 @@ pub(crate) const SILENT_HEARTBEATS_MAX: u32 = 3;
 /// One message on its way into the socket.
 pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The least that a measured uplink counts for in admission. It is measured by what viewers report:
+/// two of them on bad lines of their own, or who lie, must not close the node to everybody else.
+pub(crate) const MEASURED_UPLINK_KBPS_MIN: u32 = 10_000;
+
 /// The worker's start: its socket must take connections after this.
 pub(crate) const WORKER_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// An adopted worker listens already.

@@ -78,6 +78,7 @@ pub(crate) fn start(
         | Event::Attached { .. }
         | Event::Detached { .. }
         | Event::Watchers { .. }
+        | Event::Uplink { .. }
         | Event::InputSeen { .. } => {
             if let Err(error) = inbox.try_send(Message::Transport(event)) {
                 tracing::error!(%error, "the agent does not keep up with its transport");

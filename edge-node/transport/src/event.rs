@@ -60,6 +60,12 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
+    /// What the uplink was measured to carry, whenever it changes by much and at most once in ten
+    /// seconds; never where it is configured.
+    Uplink {
+        /// kbit/s; `None` once it is no limit any more.
+        kbps: Option<u32>,
+    },
     /// Totals, each second.
     Counters {
         /// The session.

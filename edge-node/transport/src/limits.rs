@@ -29,6 +29,8 @@ pub(crate) const KBPS_MIN: u32 = 200;
 pub(crate) const STEER_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two divisions of the node's uplink among the sessions.
 pub(crate) const SHARE_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two words to the agent on what the uplink carries.
+pub(crate) const UPLINK_NEWS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Media bytes that may wait for the kernel before whole frames are dropped: 64 ms at 8 Mbit/s.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 64 * 1024;

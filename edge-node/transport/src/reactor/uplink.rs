@@ -1,10 +1,11 @@
 //! What concerns all streams at once: the node's uplink, and how each stream goes.
 //!
-//! Four times a second the uplink is divided among everybody who is sent a picture; once a second
-//! each player is told how the stream goes.
+//! Four times a second the uplink is divided among everybody who is sent a picture, and the agent
+//! hears what it was measured to carry; once a second each player is told how the stream goes.
 
 use super::Reactor;
-use crate::limits::SHARE_INTERVAL;
+use crate::event::Event;
+use crate::limits::{SHARE_INTERVAL, UPLINK_NEWS_INTERVAL};
 use crate::routes::AttachmentKey;
 use crate::session::Session;
 use nearlight_protocol::notice::{LimitedBy, Notice, StreamState};
@@ -19,6 +20,7 @@ const BEHIND_ONE_IN: u64 = 20;
 /// The division of the uplink, and room to work it out in.
 pub(super) struct Sharing {
     uplink: Uplink,
+    news: News,
     next: Instant,
     keys: Vec<AttachmentKey>,
     demands: Vec<Demand>,
@@ -29,6 +31,7 @@ impl Sharing {
     pub(super) fn new(kbps: Option<u32>, now: Instant) -> Self {
         Self {
             uplink: Uplink::new(kbps),
+            news: News { kbps, after: now },
             next: now,
             keys: Vec::new(),
             demands: Vec::new(),
@@ -39,6 +42,29 @@ impl Sharing {
     /// When the next division is due, if there is anybody.
     pub(super) fn deadline(&self, anybody: bool) -> Option<Instant> {
         anybody.then_some(self.next)
+    }
+}
+
+/// What the agent was told that the uplink carries.
+struct News {
+    kbps: Option<u32>,
+    /// When it may be told again.
+    after: Instant,
+}
+
+impl News {
+    /// Whether the agent has to hear of this: it came, it went, or it moved by more than a tenth.
+    fn is_news(&mut self, kbps: Option<u32>, now: Instant) -> bool {
+        let moved = match (self.kbps, kbps) {
+            (Some(told), Some(kbps)) => told.abs_diff(kbps) > told / 10,
+            (told, kbps) => told != kbps,
+        };
+        let news = moved && now >= self.after;
+        if news {
+            self.kbps = kbps;
+            self.after = now + UPLINK_NEWS_INTERVAL;
+        }
+        news
     }
 }
 
@@ -60,6 +86,10 @@ impl Reactor {
         let now_us = self.context.clock.micros(now);
         let (uplink, shares) = (&mut sharing.uplink, &mut sharing.shares);
         uplink.share(&sharing.demands, now_us, shares);
+        let kbps = uplink.kbps();
+        if sharing.news.is_news(kbps, now) {
+            (self.events)(Event::Uplink { kbps });
+        }
         for (key, share) in sharing.keys.iter().zip(shares) {
             if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.attachment.set_uplink(*share);
@@ -119,6 +149,27 @@ fn is_behind(before: &Counters, now: &Counters) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn the_agent_hears_of_what_changes_by_much_and_seldom() {
+        let start = Instant::now();
+        let at = |s| start + std::time::Duration::from_secs(s);
+        let mut news = News {
+            kbps: None,
+            after: start,
+        };
+        assert!(!news.is_news(None, at(0)));
+        assert!(news.is_news(Some(20_000), at(1)));
+        assert!(!news.is_news(Some(10_000), at(10)), "too soon");
+        assert!(!news.is_news(Some(21_900), at(20)), "too little");
+        assert!(news.is_news(Some(22_100), at(20)));
+        assert!(news.is_news(None, at(40)));
+        let mut configured = News {
+            kbps: Some(8_000),
+            after: start,
+        };
+        assert!(!configured.is_news(Some(8_000), at(99)));
+    }
 
     fn counters(committed: u64, superseded: u64) -> Counters {
         Counters {
