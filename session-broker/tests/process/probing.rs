@@ -93,7 +93,7 @@ async fn what_is_no_line_check_does_not_reach_the_node() {
     for asked in asked {
         assert_eq!(asked.await.unwrap().status, 201);
     }
-    for _ in 0..100 {
+    for _ in 0..20 {
         probe(&guest, &node)
             .await
             .unwrap()

@@ -263,3 +263,46 @@ async fn a_configuration_that_cannot_work_says_which_key() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn watch_links_outlive_a_kill_and_what_ended_meanwhile_stays_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attached(&dir, &broker, 1).await;
+    let owner = Client::guest(broker.listen).await;
+    let session = id(&owner.create("demo").await);
+    let started = edge.start_next().await;
+    reach(&owner, &session, "ready").await;
+    let links = format!("/v1/sessions/{session}/watch-links");
+    let link = |expires_s: u32| {
+        let (owner, links) = (owner.clone(), links.clone());
+        async move {
+            let body = json!({ "expires_s": expires_s });
+            owner.post_json(&links, &body).await
+        }
+    };
+    let (kept, revoked, brief) = (link(600).await, link(600).await, link(1).await);
+    owner.delete(revoked.header("location").unwrap()).await;
+    broker.kill().await;
+    let node = edge.node.clone();
+    drop(edge);
+
+    let broker = Program::start(dir.path()).await;
+    let owner = moved(&owner, &broker);
+    let api = |made: &crate::http::Answer| format!("/v1{}", made.at("/url"));
+    let nobody = Client::nobody(broker.listen);
+    assert_eq!(nobody.get(&api(&kept)).await.status, 200);
+    nobody.get(&api(&revoked)).await.refused(410, "link-ended");
+    eventually("the brief one to end", || async {
+        nobody.get(&api(&brief)).await.status == 410
+    })
+    .await;
+    let listed = owner.get(&links).await.json();
+    assert_eq!(listed["links"].as_array().unwrap().len(), 1);
+    let pki = dir.path().join("pki");
+    let running = vec![started.running(false)];
+    let mut edge = node.attach(&pki, broker.node_listen, running).await;
+    let shown = edge.watch_links().await;
+    let shown: Vec<String> = shown[0].links.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, [kept.at("/id")]);
+}
