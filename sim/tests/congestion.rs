@@ -142,6 +142,32 @@ fn bursts_and_jitter_do_not_lower_the_rate() {
     }
 }
 
+/// Every two seconds nothing arrives for a while, and then everything at once: a radio that scans, or
+/// a machine that has other things to do.
+#[test]
+fn stalls_do_not_wear_the_rate_down() {
+    for kbps in [6_000, 50_000] {
+        let mut scenario = Scenario::bottleneck(kbps, 200_000);
+        scenario.kbps_max = 8_600;
+        scenario.length_us = 40_000_000;
+        let usual = scenario.steps[0].1;
+        let stalled = Conditions {
+            delay_us: usual.delay_us + 130_000,
+            ..usual
+        };
+        for second in (3..40).step_by(2) {
+            let at_us = second * 1_000_000;
+            // What leaves now is held up, and what leaves after it waits behind it.
+            scenario.steps.push((at_us, stalled));
+            scenario.steps.push((at_us + 10_000, usual));
+        }
+        each_seed(&scenario, &format!("stalls, {kbps} kbit/s"), |outcome| {
+            let least = f64::from(kbps.min(8_600)) * 0.85;
+            at_least("useful", outcome.useful_kbps(Span::seconds(5, 40)), least)
+        });
+    }
+}
+
 #[test]
 fn a_quiet_scene_that_wakes_up_finds_its_rate_and_no_queue() {
     let scenario = Scenario {

@@ -40,12 +40,19 @@ const DRAIN_LEAST: f64 = 0.45;
 const DRAIN_US: f64 = 300_000.0;
 /// A queue that is not half gone after so much draining, beyond a round trip, is not ours.
 const DRAIN_PATIENCE_US: u64 = 700_000;
+/// The least share of the rate to which one feedback lowers what the path is taken to give: arrivals
+/// that stop for a moment say little about the rate, and the next feedback is 50 ms away.
+const FULL_LEAST: f64 = 0.6;
+/// If packets arrive faster than this times what the path was taken to give, it was never full: a
+/// radio, or a machine, held everything up for a moment and let it go at once.
+const STALLED: f64 = 1.3;
 /// With no queue under [`QUEUE_EMPTY_US`] for so long the least delay may be stale: drain once.
 const QUEUE_REST_US: u64 = 12_000_000;
 /// Climbing near what was full before, share of the rate per second.
 const CLIMB_SLOW: f64 = 0.04;
-/// Climbing where the path has not been seen full.
+/// Climbing where the path has not been seen full, and at least so many kbit/s per second.
 const CLIMB_OPEN: f64 = 0.12;
+const CLIMB_OPEN_KBPS: f64 = 200.0;
 /// Climbing where packet trains say that there is more.
 const CLIMB_BOLD: f64 = 0.7;
 /// How much of what the trains say is climbed to boldly: they see a bottleneck that nobody else
@@ -56,7 +63,7 @@ const LOSS_RANDOM: f64 = 0.10;
 /// Loss that counts as a full queue when a queue stands, however short the queue is.
 const LOSS_WITH_QUEUE: f64 = 0.02;
 /// While sending less than this share of the rate, nothing is learnt about more.
-const IDLE_SHARE: f64 = 0.75;
+const IDLE_SHARE: f64 = 0.65;
 /// The rate is at most so many times what was delivered over the last seconds.
 const BEYOND_PROVEN: f64 = 2.0;
 /// What was proven fades by this share per second.
@@ -82,8 +89,12 @@ enum Phase {
     Drain {
         since_us: u64,
         peak_us: u64,
-        /// The rate to come back to, before [`AFTER_DRAIN`].
+        /// What the path is taken to give.
         full: f64,
+        /// The rate before.
+        before: f64,
+        /// It was a stall, and `before` is right.
+        stalled: bool,
     },
     Compete {
         cut_us: u64,
@@ -178,17 +189,7 @@ impl Steering {
         match self.phase {
             Phase::Steer if self.is_too_much(signals, now_us) => self.begin_drain(signals, now_us),
             Phase::Steer => self.keep(signals, seconds, now_us),
-            Phase::Drain {
-                since_us,
-                peak_us,
-                full,
-            } => self.drain(
-                signals,
-                now_us,
-                since_us,
-                peak_us.max(signals.queue_us),
-                full,
-            ),
+            Phase::Drain { .. } => self.drain(signals, now_us),
             Phase::Compete { .. } => self.compete(signals, seconds, now_us),
         }
         let proven = self.proven * BEYOND_PROVEN;
@@ -239,12 +240,15 @@ impl Steering {
 
     fn begin_drain(&mut self, signals: &Signals, now_us: u64) {
         let full = self.full_now(signals);
+        let before = self.rate;
         self.full = Some((full, now_us));
         self.lossy = signals.loss_now > LOSS_RANDOM && signals.queue_us < QUEUE_LONG_US / 2;
         self.phase = Phase::Drain {
             since_us: now_us,
             peak_us: signals.queue_us,
             full,
+            before,
+            stalled: false,
         };
         self.rate = full * drain_share(signals.queue_us);
     }
@@ -254,42 +258,48 @@ impl Steering {
     fn full_now(&self, signals: &Signals) -> f64 {
         let delivered = [signals.delivered_now, signals.delivered];
         let least = delivered.into_iter().flatten().reduce(f64::min);
-        least
-            .unwrap_or(self.rate * 0.85)
-            .min(self.rate.max(signals.sent))
+        let least = least.unwrap_or(self.rate * 0.85);
+        least.clamp(self.rate * FULL_LEAST, self.rate.max(signals.sent))
     }
 
-    fn drain(&mut self, signals: &Signals, now_us: u64, since_us: u64, peak_us: u64, full: f64) {
-        let lasted = now_us.saturating_sub(since_us);
-        if signals.queue_us <= QUEUE_EMPTY_US {
-            self.phase = Phase::Steer;
-            self.drained_us = Some(now_us);
-            self.full = Some((full, now_us));
-            self.rate = full * AFTER_DRAIN;
-            return;
-        }
-        // While packets from before the drain still arrive, they tell what the path gives.
-        let saturated = lasted < signals.rtt_us + 150_000;
-        let full = match signals.delivered_now {
-            Some(rate) if saturated => full.min(rate),
-            Some(_) | None => full,
-        };
-        let ours = lasted < DRAIN_PATIENCE_US + 2 * signals.rtt_us;
-        if !ours && signals.queue_us > peak_us / 2 {
-            self.phase = Phase::Compete {
-                cut_us: now_us,
-                top_us: peak_us,
-                short_since_us: None,
-            };
-            self.rate = signals.delivered.unwrap_or(full).max(full * DRAIN_LEAST);
-            return;
-        }
-        self.phase = Phase::Drain {
+    fn drain(&mut self, signals: &Signals, now_us: u64) {
+        let Phase::Drain {
             since_us,
             peak_us,
             full,
+            before,
+            stalled,
+        } = &mut self.phase
+        else {
+            return;
         };
-        self.rate = full * drain_share(signals.queue_us);
+        let lasted = now_us.saturating_sub(*since_us);
+        *peak_us = (*peak_us).max(signals.queue_us);
+        let delivered = signals.delivered_now.unwrap_or(*full);
+        *stalled |= delivered > *full * STALLED;
+        if signals.queue_us <= QUEUE_EMPTY_US {
+            let found = if *stalled { *before } else { *full };
+            self.phase = Phase::Steer;
+            self.drained_us = Some(now_us);
+            self.full = Some((found, now_us));
+            self.rate = found * AFTER_DRAIN;
+            return;
+        }
+        // While packets from before the drain still arrive, they tell what the path gives.
+        if lasted < signals.rtt_us + 150_000 {
+            *full = (*full).min(delivered.max(*full * FULL_LEAST));
+        }
+        let patience = DRAIN_PATIENCE_US + 2 * signals.rtt_us;
+        if lasted >= patience && signals.queue_us > *peak_us / 2 {
+            self.rate = signals.delivered.unwrap_or(*full).max(*full * DRAIN_LEAST);
+            self.phase = Phase::Compete {
+                cut_us: now_us,
+                top_us: *peak_us,
+                short_since_us: None,
+            };
+            return;
+        }
+        self.rate = *full * drain_share(signals.queue_us);
     }
 
     fn keep(&mut self, signals: &Signals, seconds: f64, now_us: u64) {
@@ -329,7 +339,12 @@ impl Steering {
             Some((full, _)) if self.rate > full * AFTER_DRAIN => CLIMB_SLOW,
             Some(_) | None => CLIMB_OPEN,
         };
-        self.rate *= 1.0 + pace * seconds;
+        let open = if pace < CLIMB_OPEN {
+            0.0
+        } else {
+            CLIMB_OPEN_KBPS
+        };
+        self.rate += (self.rate * pace).max(open) * seconds;
     }
 
     /// Loss without a queue. It may be chance, which less sending does not help, or a policer,

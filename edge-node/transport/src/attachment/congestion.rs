@@ -29,7 +29,7 @@ const WIRE_PERCENT: u32 = 108;
 /// How long the encoder is held at a time while nothing is heard of the viewer, and how long it is
 /// not in between: a frame gets through then, without which nothing would ever be heard again.
 const BLIND_HOLD_US: u64 = 300_000;
-const BLIND_GAP_US: u64 = 40_000;
+const BLIND_GAP_US: u64 = 100_000;
 /// What was asked for again may wait so long, and so much of it in any case.
 const AGAIN_US_MAX: u64 = 50_000;
 const AGAIN_BYTES_MIN: usize = 12_000;
