@@ -13,6 +13,7 @@
 //! is in the figure.
 
 mod receivers;
+mod record;
 mod worker;
 
 use crate::edge::threads_cpu_ns;
@@ -47,9 +48,10 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// Measures the CPU that sending costs, with replayed sessions and receivers in another process.
 #[derive(Debug, clap::Args)]
 pub struct NetCpuArgs {
-    /// What to replay: a recording of `loadtest stream --record`.
+    /// What to replay, as `loadtest stream --record` wrote it [default: ten seconds of the scene
+    /// `noise` at 8 Mbit/s, which a worker records first].
     #[arg(long)]
-    recording: PathBuf,
+    recording: Option<PathBuf>,
     /// Sessions at a time.
     #[arg(long, default_value_t = 8)]
     sessions: u64,
@@ -65,6 +67,7 @@ pub struct NetCpuArgs {
 struct Report {
     sessions: u64,
     /// Percent of a core for each session, the median run.
+    #[serde(rename = "stream.net_cpu_percent")]
     net_cpu_percent: f64,
     /// Each run.
     runs: Vec<f64>,
@@ -75,6 +78,7 @@ struct Report {
     frames_in: u64,
     frames_sent: u64,
     packets_sent: u64,
+    /// Since the receivers were connected.
     packets_received: u64,
     retransmits: u64,
     /// What makes the figure void, in words; empty if nothing does.
@@ -95,7 +99,10 @@ struct Totals {
 /// # Errors
 /// Something could not be measured.
 pub fn run(args: &NetCpuArgs) -> Result<bool> {
-    let units = Arc::new(recording::read(&args.recording)?);
+    let units = Arc::new(match &args.recording {
+        Some(path) => recording::read(path)?,
+        None => record::record()?,
+    });
     let (tell, events) = sync_channel(EVENTS_MAX);
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let transport = nearlight_transport::start(Config::on(loopback), move |event| {
@@ -115,6 +122,7 @@ pub fn run(args: &NetCpuArgs) -> Result<bool> {
     receivers.wait_connected()?;
     std::thread::sleep(WARM_UP);
     let before = totals(&events, args.sessions)?;
+    let counted = Instant::now();
     let mut runs = Vec::new();
     for _ in 0..args.runs.max(1) {
         let (spent_ns, began) = (cpu_ns()?, Instant::now());
@@ -123,10 +131,18 @@ pub fn run(args: &NetCpuArgs) -> Result<bool> {
         runs.push(100.0 * spent_ns as f64 / elapsed.as_nanos() as f64 / args.sessions as f64);
     }
     let after = totals(&events, args.sessions)?;
+    let seconds = counted.elapsed().as_secs_f64();
     drop(replays);
     let packets_received = receivers.finish()?;
     transport.shutdown();
-    let report = Report::new(args, &units, runs, (before, after), packets_received);
+    let report = Report::new(
+        args,
+        &units,
+        runs,
+        (before, after),
+        seconds,
+        packets_received,
+    );
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &report)?;
     writeln!(out)?;
@@ -139,10 +155,9 @@ impl Report {
         units: &[recording::Unit],
         runs: Vec<f64>,
         (before, after): (Totals, Totals),
+        seconds: f64,
         packets_received: u64,
     ) -> Self {
-        let bytes: usize = units.iter().map(|unit| unit.data.len()).sum();
-        let seconds = args.measure.us as f64 / 1e6 * runs.len() as f64;
         let frames_in = after.frames_in - before.frames_in;
         let frames_sent = after.frames_sent - before.frames_sent;
         let fps = frames_in as f64 / args.sessions as f64 / seconds;
@@ -161,7 +176,7 @@ impl Report {
             sessions: args.sessions,
             net_cpu_percent: sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN),
             runs,
-            kbps: bytes as f64 * 8.0 * worker::HZ as f64 / 1000.0 / units.len() as f64,
+            kbps: record::kbps(units),
             fps,
             frames_in,
             frames_sent,

@@ -29,7 +29,7 @@ export interface Streamed extends Faults {
 
 /** `loadtest net-cpu`. */
 export interface NetCpu extends Faults {
-  net_cpu_percent: number;
+  "stream.net_cpu_percent": number;
   runs: number[];
   kbps: number;
   fps: number;

@@ -66,15 +66,20 @@ fn say(mut stream: &UnixStream, message: &FromWorker) -> Result<()> {
     Ok(stream.write_all(&bytes)?)
 }
 
+/// The next frame of a worker's socket, whole.
+pub(super) fn read_frame(mut stream: &UnixStream) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    stream.read_exact(&mut bytes)?;
+    let length = frame_len(&bytes)?.context("four bytes are a head")?;
+    bytes.resize(length, 0);
+    stream.read_exact(&mut bytes[4..])?;
+    Ok(bytes)
+}
+
 /// Hears what the transport wants until it hangs up.
-fn listen(mut stream: &UnixStream, wants_key: &AtomicBool, attached: &AtomicBool) -> Result<()> {
+fn listen(stream: &UnixStream, wants_key: &AtomicBool, attached: &AtomicBool) -> Result<()> {
     loop {
-        let mut bytes = vec![0; 4];
-        stream.read_exact(&mut bytes)?;
-        let length = frame_len(&bytes)?.context("four bytes are a head")?;
-        bytes.resize(length, 0);
-        stream.read_exact(&mut bytes[4..])?;
-        match ToWorker::decode(&bytes)? {
+        match ToWorker::decode(&read_frame(stream)?)? {
             ToWorker::Attach(_) => {
                 wants_key.store(true, Relaxed);
                 attached.store(true, Relaxed);
