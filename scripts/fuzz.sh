@@ -18,9 +18,8 @@ TARGETS=$(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' fuzz/Cargo.toml)
 
 build() {
     have cargo-fuzz || die "cargo-fuzz is not installed" "Run: cargo install cargo-fuzz --locked"
-    # The lock is checked apart, for cargo-fuzz cannot be told to keep to it.
-    cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 >/dev/null \
-        || die "fuzz/Cargo.lock is not up to date" "Run: cargo update --workspace --manifest-path fuzz/Cargo.toml"
+    # The workspace's versions; what only the targets need is pinned in their manifest.
+    [ fuzz/Cargo.lock -nt Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
     cargo fuzz build --sanitizer none --target-dir "$OUT"
 }
 

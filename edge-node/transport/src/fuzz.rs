@@ -7,12 +7,14 @@ use crate::attachment::peer::{Context, Peer, credentials};
 use crate::clock::Clock;
 use crate::limits::{INPUTS_PER_SECOND, REMOTE_CANDIDATES_MAX};
 use crate::net::stun::{Binding, is_stun};
+use crate::picture::{Cutter, PAYLOAD_BYTES};
 use crate::routes::{AttachmentKey, Routes};
 use crate::sdp::offer::{Offer, Role};
 use crate::sdp::{answer, fragment};
 use crate::worker_link::WorkerLink;
+use bytes::Bytes;
 use nearlight_protocol::input::Packet;
-use nearlight_protocol::worker::{FromWorker, VideoCodec, frame_len};
+use nearlight_protocol::worker::{FromWorker, Video, VideoCodec, frame_len};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -135,6 +137,28 @@ pub fn gate(messages: &[(bool, &[u8])]) {
             Verdict::StrikeOut => assert!(packet.is_none()),
             _ => assert!(packet.is_some()),
         }
+    }
+}
+
+/// Access units of a worker, one after the other, as `(key frame, unit)`: each is cut into packets
+/// that fit, or into none.
+pub fn access_units(codec: u8, units: &[(bool, &[u8])]) {
+    let codec = ENCODERS[usize::from(codec) % ENCODERS.len()];
+    let mut cutter = Cutter::new(codec);
+    for (frame, (key, unit)) in (1..).zip(units) {
+        let picture = cutter.cut(Video {
+            codec,
+            key: *key,
+            frame,
+            commit_us: 1,
+            captured_us: 2,
+            encoded_us: 3,
+            input_us: 0,
+            input_host_us: 0,
+            data: unit.to_vec(),
+        });
+        let fits = |payload: &Bytes| (1..=PAYLOAD_BYTES).contains(&payload.len());
+        assert!(picture.payloads.iter().all(fits), "{codec:?}");
     }
 }
 

@@ -14,8 +14,9 @@ use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::codec::vp9::Vp9Payloader;
 use rtc::rtp::packetizer::Payloader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const PAYLOAD_BYTES: usize = PACKET_BYTES - PACKET_OVERHEAD_BYTES;
+pub(crate) const PAYLOAD_BYTES: usize = PACKET_BYTES - PACKET_OVERHEAD_BYTES;
 
 /// An access unit, ready to be put into packets.
 #[derive(Clone, Debug)]
@@ -58,7 +59,13 @@ impl Cutter {
     /// Cuts an access unit of this cutter's codec.
     pub(crate) fn cut(&mut self, video: Video) -> Picture {
         let unit = Bytes::from(video.data);
-        let payloads = self.payloader.payload(PAYLOAD_BYTES, &unit);
+        let payloader = &mut self.payloader;
+        let cut = catch_unwind(AssertUnwindSafe(|| payloader.payload(PAYLOAD_BYTES, &unit)));
+        // `rtc` trusts the lengths within a unit, and a worker may be in a hostile app's hands.
+        let payloads = cut.unwrap_or_else(|_| {
+            *self = Self::new(self.codec);
+            Ok(Vec::new())
+        });
         Picture {
             codec: video.codec,
             key: video.key,
@@ -73,5 +80,33 @@ impl Cutter {
             },
             payloads: payloads.unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn payloads(cutter: &mut Cutter, unit: &[u8]) -> usize {
+        let video = Video {
+            codec: cutter.codec(),
+            key: true,
+            frame: 1,
+            commit_us: 1,
+            captured_us: 2,
+            encoded_us: 3,
+            input_us: 0,
+            input_host_us: 0,
+            data: unit.to_vec(),
+        };
+        cutter.cut(video).payloads.len()
+    }
+
+    #[test]
+    fn a_unit_that_lies_about_its_lengths_is_cut_into_nothing() {
+        let mut cutter = Cutter::new(VideoCodec::AV1);
+        // A temporal delimiter, then a frame that claims 1,500 bytes and has two.
+        assert_eq!(payloads(&mut cutter, &[0x12, 0, 0x32, 0xdc, 0x0b, 1, 2]), 0);
+        assert!(payloads(&mut cutter, &[0x12, 0, 0x32, 2, 1, 2]) > 0);
     }
 }
