@@ -106,8 +106,8 @@ fn the_encoder_is_told_what_a_narrow_path_carries() {
     encoder.draw_until(|target| target.kbps < 3_000);
     let (frames, sounds) = (u64::from(encoder.frame), encoder.sounds);
     assert!(sounds > 0, "the sound is never held back");
-    let state = viewer.stream_state(|state| state.kbps_target < 3_000);
-    assert_eq!(state.limited_by, LimitedBy::Capacity);
+    viewer
+        .stream_state(|state| state.kbps_target < 3_000 && state.limited_by == LimitedBy::Capacity);
     let (_, counters) = node.wait_counters(1, |c| c.audio_in == frames);
     assert_eq!(counters.audio_sent, counters.audio_in);
     assert!(counters.flow.kbps_target < 3_000);
@@ -156,9 +156,9 @@ fn the_players_wish_bounds_the_encoder() {
     let mut encoder = Encoder::new(&worker, &mut viewer, false);
     encoder.draw_until(|target| target.kbps < 2_000 && target.scale_percent == 50);
     assert_eq!(encoder.target.fps_max, 30);
-    let state = viewer.stream_state(|state| state.kbps_target < 2_000);
+    let state = viewer.stream_state(|state| state.limited_by == LimitedBy::Player);
     assert_eq!((state.width, state.height), (640, 360));
-    assert_eq!(state.limited_by, LimitedBy::Player);
+    assert!(state.kbps_target < 2_000);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn two_sessions_share_an_uplink_fairly() {
             ToWorker::Target(target) => (2_000..4_000).contains(&target.kbps),
             _ => false,
         });
-        let state = viewer.stream_state(|state| state.kbps_target < 4_000);
-        assert_eq!(state.limited_by, LimitedBy::Uplink);
+        let state = viewer.stream_state(|state| state.limited_by == LimitedBy::Uplink);
+        assert!(state.kbps_target < 4_000);
     }
 }
