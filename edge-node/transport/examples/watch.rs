@@ -1,4 +1,4 @@
-//! Plays a recorded H.264 file to browsers through the transport: one session, WHEP over plain HTTP,
+//! Plays recorded video to browsers through the transport: one session, WHEP over plain HTTP,
 //! no broker, no agent. For looking at the transport alone, with any browser.
 //!
 //! ```text
@@ -7,6 +7,14 @@
 //!   ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au \
 //!   ! filesink location=/tmp/watch.h264
 //! cargo run --release -p nearlight-transport --example watch -- /tmp/watch.h264 8090
+//! ```
+//!
+//! Other codecs come as a folder of access units, one a file, that begins with its only key frame;
+//! the extension names the codec (`vp8`, `vp9`, `h265`, `av1`):
+//!
+//! ```text
+//! ... ! av1enc usage-profile=realtime cpu-used=10 lag-in-frames=0 keyframe-max-dist=9999 \
+//!   ! video/x-av1,stream-format=obu-stream,alignment=tu ! multifilesink location=/tmp/units/%05d.av1
 //! ```
 //!
 //! With a third argument `wrong-start` each viewer first gets a frame that is no key frame though it
@@ -21,6 +29,7 @@ use nearlight_transport::{Config, Handle};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -35,12 +44,12 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let file = args
         .next()
-        .context("usage: watch FILE.h264 [PORT] [wrong-start]")?;
+        .context("usage: watch FILE.h264|FOLDER [PORT] [wrong-start]")?;
     let port: u16 = args.next().unwrap_or_else(|| "8090".to_owned()).parse()?;
     let wrong_start = args.next().is_some();
-    let units = split(&std::fs::read(&file).with_context(|| file.clone())?);
+    let (codec, units) = units(Path::new(&file)).with_context(|| file.clone())?;
     if units.is_empty() {
-        bail!("{file} has no access unit delimiters; see the head of this example");
+        bail!("{file} has no access units; see the head of this example");
     }
     let config = Config {
         bind: vec!["0.0.0.0:0".parse()?],
@@ -56,7 +65,7 @@ fn main() -> Result<()> {
     let session = SessionId::from_parts(1, [1; 10]);
     let (ours, theirs) = UnixStream::pair()?;
     transport.add_session(session.clone(), ours);
-    std::thread::spawn(move || play(&theirs, &units, wrong_start));
+    std::thread::spawn(move || play(&theirs, codec, &units, wrong_start));
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     println!(
         "open http://127.0.0.1:{port}/ (media on udp {})",
@@ -122,7 +131,7 @@ fn serve(
 }
 
 /// A worker without a desktop: says that it is ready and plays while somebody is attached.
-fn play(stream: &UnixStream, units: &[(bool, Vec<u8>)], wrong_start: bool) -> Result<()> {
+fn play(stream: &UnixStream, codec: VideoCodec, units: &[Unit], wrong_start: bool) -> Result<()> {
     let key_wanted = Arc::new(AtomicBool::new(false));
     let attached = Arc::new(AtomicBool::new(false));
     let mut reading = stream.try_clone()?;
@@ -152,7 +161,7 @@ fn play(stream: &UnixStream, units: &[(bool, Vec<u8>)], wrong_start: bool) -> Re
         message.encode_into(&mut bytes);
         (&mut &*stream).write_all(&bytes)
     };
-    let encoders = vec![(VideoCodec::H264, "a file".to_owned())];
+    let encoders = vec![(codec, "a file".to_owned())];
     say(&FromWorker::Ready(Ready {
         width: 1280,
         height: 720,
@@ -179,7 +188,7 @@ fn play(stream: &UnixStream, units: &[(bool, Vec<u8>)], wrong_start: bool) -> Re
         frame += 1;
         let now = monotonic_us();
         say(&FromWorker::Video(Video {
-            codec: VideoCodec::H264,
+            codec,
             key: *key || lie,
             frame,
             commit_us: now - 3000,
@@ -205,13 +214,39 @@ fn monotonic_us() -> u64 {
     now.tv_sec().unsigned_abs() * 1_000_000 + now.tv_nsec().unsigned_abs() / 1000
 }
 
-fn next_key(units: &[(bool, Vec<u8>)], from: usize) -> usize {
+fn next_key(units: &[Unit], from: usize) -> usize {
     let mut indices = (0..units.len()).map(|i| (from + i) % units.len());
     indices.find(|i| units[*i].0).unwrap_or(0)
 }
 
+/// Whether it is a key frame, and its bytes.
+type Unit = (bool, Vec<u8>);
+
+/// The access units of a file or a folder, and their codec.
+fn units(path: &Path) -> Result<(VideoCodec, Vec<Unit>)> {
+    if path.is_file() {
+        return Ok((VideoCodec::H264, split(&std::fs::read(path)?)));
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let first = files.first().and_then(|file| file.extension());
+    let codec = match first.and_then(|extension| extension.to_str()) {
+        Some("vp8") => VideoCodec::VP8,
+        Some("vp9") => VideoCodec::VP9,
+        Some("h265") => VideoCodec::H265,
+        Some("av1") => VideoCodec::AV1,
+        other => bail!("{other:?} names no codec"),
+    };
+    let read = |(i, file): (usize, &PathBuf)| Ok((i == 0, std::fs::read(file)?));
+    let units = files.iter().enumerate().map(read);
+    Ok((codec, units.collect::<std::io::Result<_>>()?))
+}
+
 /// Splits a byte stream at its access unit delimiters, and tells which units are key frames.
-fn split(bytes: &[u8]) -> Vec<(bool, Vec<u8>)> {
+fn split(bytes: &[u8]) -> Vec<Unit> {
     let starts: Vec<usize> = bytes
         .windows(5)
         .enumerate()

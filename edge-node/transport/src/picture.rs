@@ -1,7 +1,7 @@
 //! An access unit, cut into RTP payloads once for everybody who sees it.
 //!
-//! Owns the payloader of a session. The payloads are shared, not copied: what differs between
-//! viewers is the RTP header, which each attachment makes for itself.
+//! Owns the way in which a session's codec is cut. The payloads are shared, not copied: what differs
+//! between viewers is the RTP header, which each attachment makes for itself.
 
 use crate::attachment::outbox::Frame;
 use crate::clock::rtp_timestamp;
@@ -9,12 +9,13 @@ use crate::limits::{PACKET_BYTES, PACKET_OVERHEAD_BYTES};
 use bytes::Bytes;
 use nearlight_protocol::worker::{Video, VideoCodec};
 use rtc::rtp::codec::av1::Av1Payloader;
-use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
-use rtc::rtp::codec::vp9::Vp9Payloader;
 use rtc::rtp::packetizer::Payloader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod h264;
+mod vp9;
 
 pub(crate) const PAYLOAD_BYTES: usize = PACKET_BYTES - PACKET_OVERHEAD_BYTES;
 
@@ -33,23 +34,31 @@ pub(crate) struct Picture {
 #[derive(Debug)]
 pub(crate) struct Cutter {
     codec: VideoCodec,
-    payloader: Box<dyn Payloader>,
+    way: Way,
+}
+
+/// How a codec is cut: ours where a picture's packets share one buffer, else `rtc`'s.
+#[derive(Debug)]
+enum Way {
+    H264,
+    Vp9(vp9::Numbers),
+    Rtc(Box<dyn Payloader>),
 }
 
 impl Cutter {
     pub(crate) fn new(codec: VideoCodec) -> Self {
-        let payloader: Box<dyn Payloader> = match codec {
-            VideoCodec::H264 => Box::new(H264Payloader::default()),
+        let way = match codec {
+            VideoCodec::H264 => Way::H264,
             VideoCodec::VP8 => {
                 let mut payloader = Vp8Payloader::default();
                 payloader.enable_picture_id = true;
-                Box::new(payloader)
+                Way::Rtc(Box::new(payloader))
             }
-            VideoCodec::VP9 => Box::new(Vp9Payloader::default()),
-            VideoCodec::H265 => Box::new(HevcPayloader),
-            VideoCodec::AV1 => Box::new(Av1Payloader::default()),
+            VideoCodec::VP9 => Way::Vp9(vp9::Numbers::new()),
+            VideoCodec::H265 => Way::Rtc(Box::new(HevcPayloader)),
+            VideoCodec::AV1 => Way::Rtc(Box::new(Av1Payloader::default())),
         };
-        Self { codec, payloader }
+        Self { codec, way }
     }
 
     pub(crate) fn codec(&self) -> VideoCodec {
@@ -59,13 +68,20 @@ impl Cutter {
     /// Cuts an access unit of this cutter's codec.
     pub(crate) fn cut(&mut self, video: Video) -> Picture {
         let unit = Bytes::from(video.data);
-        let payloader = &mut self.payloader;
-        let cut = catch_unwind(AssertUnwindSafe(|| payloader.payload(PAYLOAD_BYTES, &unit)));
-        // `rtc` trusts the lengths within a unit, and a worker may be in a hostile app's hands.
-        let payloads = cut.unwrap_or_else(|_| {
-            *self = Self::new(self.codec);
-            Ok(Vec::new())
-        });
+        let mut payloads = Vec::with_capacity(unit.len() / PAYLOAD_BYTES + 4);
+        match &mut self.way {
+            Way::H264 => h264::cut(&unit, PAYLOAD_BYTES, &mut payloads),
+            Way::Vp9(numbers) => numbers.cut(&unit, video.key, PAYLOAD_BYTES, &mut payloads),
+            Way::Rtc(payloader) => {
+                let cut = || payloader.payload(PAYLOAD_BYTES, &unit);
+                // `rtc` trusts the lengths within a unit, and a worker may be in a hostile app's
+                // hands.
+                match catch_unwind(AssertUnwindSafe(cut)) {
+                    Ok(cut) => payloads = cut.unwrap_or_default(),
+                    Err(_) => *self = Self::new(self.codec),
+                }
+            }
+        }
         Picture {
             codec: video.codec,
             key: video.key,
@@ -78,8 +94,15 @@ impl Cutter {
                 input_us: video.input_us,
                 input_host_us: video.input_host_us,
             },
-            payloads: payloads.unwrap_or_default(),
+            payloads,
         }
+    }
+}
+
+/// Shares a buffer out into payloads of `bytes_max`, and a last one.
+fn share_out(mut buffer: Bytes, bytes_max: usize, payloads: &mut Vec<Bytes>) {
+    while !buffer.is_empty() {
+        payloads.push(buffer.split_to(buffer.len().min(bytes_max)));
     }
 }
 

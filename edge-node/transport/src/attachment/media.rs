@@ -151,3 +151,7 @@ impl AudioStream {
         packet
     }
 }
+
+#[cfg(test)]
+#[path = "media/test.rs"]
+mod test;

@@ -26,7 +26,7 @@ fn a_second_viewer_is_refused_unless_it_takes_over() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut first = attached(&node, 1, false);
-    first.wait_open();
+    first.wait_answered();
     worker.show(1, true, 100);
     first.packets(1);
     let other = Viewer::new(Wish::H264);
@@ -105,7 +105,7 @@ fn a_viewer_that_closes_its_page_frees_the_session_at_once() {
     let node = Node::start();
     let _worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_open();
+    viewer.wait_answered();
     viewer.close();
     // No take-over, and no waiting for its silence: this offer is taken at the first attempt.
     attached(&node, 2, false);
@@ -131,7 +131,7 @@ fn the_end_of_a_session_reaches_browser_and_worker() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_open();
+    viewer.wait_answered();
     let reason = EndReason::TimeLimit;
     node.end(1, reason);
     assert_eq!(viewer.notice(), Notice::Ended { reason });
@@ -146,7 +146,7 @@ fn shutdown_tells_browsers_and_leaves_workers_alone() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_open();
+    viewer.wait_answered();
     node.transport.shutdown();
     let reason = DetachReason::NodeRestarting;
     assert_eq!(viewer.notice(), Notice::Detached { reason });
