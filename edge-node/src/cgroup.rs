@@ -18,6 +18,14 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(25);
 const CREATE_ATTEMPTS: u32 = 5;
 /// Over which the CPU limit is averaged, microseconds: the kernel's default.
 const CPU_PERIOD_US: u64 = 100_000;
+/// What the kernel gives a group that says nothing, in the scale of [`Ceiling::cpu_weight`].
+pub(crate) const CPU_WEIGHT_DEFAULT: u32 = 100;
+/// Of the node's own group against the host's others, and of what makes pictures against the apps in
+/// it: little work, for which a player waits. An app that takes every core would else hold each
+/// frame back by a slice of the scheduler's.
+pub(crate) const CPU_WEIGHT_FIRST: u32 = 800;
+/// Version 1 counts in shares; this many are its default.
+const V1_SHARES_DEFAULT: u32 = 1024;
 
 /// The hierarchies of this host in which groups can be made.
 #[derive(Clone, Debug)]
@@ -39,6 +47,8 @@ pub(crate) struct Ceiling {
     pub(crate) mem_bytes: u64,
     /// Thousandths of a core; none: as much as there is.
     pub(crate) cpu_milli: Option<u32>,
+    /// Where there is less CPU than is wanted: its part, against [`CPU_WEIGHT_DEFAULT`].
+    pub(crate) cpu_weight: u32,
     pub(crate) pids: u64,
 }
 
@@ -87,7 +97,7 @@ impl Cgroups {
                 fs::write(dir.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
             }
         }
-        Ok(())
+        self.find("").set_cpu_weight(CPU_WEIGHT_FIRST)
     }
 
     fn dirs_of(&self, name: &str) -> Vec<PathBuf> {
@@ -145,8 +155,10 @@ impl Cgroup {
         let Ceiling {
             mem_bytes,
             cpu_milli,
+            cpu_weight,
             pids,
         } = ceiling;
+        self.set_cpu_weight(cpu_weight)?;
         let quota = cpu_milli.map(|milli| u64::from(milli) * CPU_PERIOD_US / 1000);
         match self.version {
             Version::V1 => {
@@ -168,6 +180,16 @@ impl Cgroup {
                 self.set("cpu.max", format!("{quota} {CPU_PERIOD_US}"))?;
                 self.set("pids.max", pids)
             }
+        }
+    }
+
+    fn set_cpu_weight(&self, weight: u32) -> io::Result<()> {
+        match self.version {
+            Version::V1 => {
+                let shares = weight * V1_SHARES_DEFAULT / CPU_WEIGHT_DEFAULT;
+                self.set("cpu.shares", shares)
+            }
+            Version::V2 => self.set("cpu.weight", weight),
         }
     }
 
@@ -279,6 +301,36 @@ mod test {
     use crate::process::Launch;
 
     #[tokio::test]
+    async fn pictures_come_before_apps() {
+        let Some(cgroups) = Cgroups::open(&nearlight_kit::ids::node()) else {
+            return; // As below.
+        };
+        let made = |name, cpu_weight| {
+            let ceiling = Ceiling {
+                mem_bytes: 32 * 1024 * 1024,
+                cpu_milli: None,
+                cpu_weight,
+                pids: 16,
+            };
+            cgroups.create(name, ceiling).unwrap()
+        };
+        let app = made("app", CPU_WEIGHT_DEFAULT);
+        let worker = made("worker", CPU_WEIGHT_FIRST);
+        let (file, scale) = match cgroups.version {
+            Version::V1 => ("cpu.shares", 1024),
+            Version::V2 => ("cpu.weight", 100),
+        };
+        let weight = |group: &Cgroup| -> u32 {
+            let text = fs::read_to_string(group.dir_of(file).join(file)).unwrap();
+            text.trim().parse().unwrap()
+        };
+        assert_eq!((weight(&app), weight(&worker)), (scale, 8 * scale));
+        assert_eq!(weight(&cgroups.find("")), 8 * scale);
+        app.remove().await.unwrap();
+        worker.remove().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_group_limits_memory_and_says_so() {
         let Some(cgroups) = Cgroups::open(&nearlight_kit::ids::node()) else {
             return; // Not permitted here; the sandbox then limits by address space.
@@ -287,6 +339,7 @@ mod test {
         let ceiling = Ceiling {
             mem_bytes: 32 * 1024 * 1024,
             cpu_milli: Some(1000),
+            cpu_weight: CPU_WEIGHT_DEFAULT,
             pids: 16,
         };
         let group = cgroups.create(name, ceiling).unwrap();

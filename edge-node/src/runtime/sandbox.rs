@@ -20,7 +20,7 @@ mod command;
 
 use super::plan::app_user;
 use super::{AppExit, AppPlan, AppRef, Pulled, Runtime, RuntimeError, last_words};
-use crate::cgroup::{Ceiling, Cgroup, Cgroups};
+use crate::cgroup::{CPU_WEIGHT_DEFAULT, Ceiling, Cgroup, Cgroups};
 use crate::limits::{
     APP_FILES_MAX, APP_PIDS_MAX, ENGINE_PROBE_DEADLINE, SANDBOX_START_DEADLINE,
     WORKER_EXIT_DEADLINE,
@@ -143,6 +143,7 @@ impl Sandbox {
                         Ceiling {
                             mem_bytes: u64::from(plan.mem_mib) * 1024 * 1024,
                             cpu_milli: Some(plan.cpu_milli),
+                            cpu_weight: CPU_WEIGHT_DEFAULT,
                             pids: APP_PIDS_MAX.unsigned_abs(),
                         },
                     )

@@ -1,6 +1,6 @@
 //! The worker process: what it is started with, and the way to its socket.
 
-use crate::cgroup::Ceiling;
+use crate::cgroup::{CPU_WEIGHT_FIRST, Ceiling};
 use crate::limits::{WORKER_ADDRESS_BYTES_MAX, WORKER_FILES_MAX, WORKER_PIDS_MAX};
 use crate::process::{Launch, Limit, Process};
 use crate::session::dirs;
@@ -37,6 +37,7 @@ pub(crate) fn spawn(host: &Host, record: &Record) -> io::Result<Process> {
             Ceiling {
                 mem_bytes: WORKER_MEM_BYTES_MAX,
                 cpu_milli: None,
+                cpu_weight: CPU_WEIGHT_FIRST,
                 pids: WORKER_PIDS_MAX,
             },
         )?),
