@@ -117,8 +117,9 @@ export class Picture {
   /** Statistics of the received video, as the browser counts them. */
   async inbound(kind: "video" | "audio"): Promise<Record<string, number | string>> {
     return this.page.evaluate(async (wanted) => {
-      const peer = nearlightProbe.peers.at(-1);
-      if (!peer) throw new Error("the page has no peer connection");
+      // A line check has a connection, too, and receives nothing.
+      const peer = nearlightProbe.peers.findLast((one) => one.getReceivers().length > 0);
+      if (!peer) throw new Error("the page has no peer connection that receives");
       const found: Record<string, number | string> = {};
       const report = await peer.getStats();
       report.forEach((entry: Record<string, unknown>) => {

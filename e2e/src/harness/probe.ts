@@ -13,10 +13,13 @@ export interface FrameMark {
   rtp: number;
   frame: number;
   commit_us: number;
+  captured_us: number;
   encoded_us: number;
   sent_us: number;
   /** The browser's own clock, or 0. */
   input_us: number;
+  /** When the node got that input, or 0. */
+  input_host_us: number;
 }
 
 /** One answer to a ping of the page's, which tells how the two clocks stand. */
@@ -209,14 +212,16 @@ export function installProbe(): void {
       if (probe.pongs.length > NOTICES_MAX) probe.pongs.splice(0, NOTICES_MAX / 2);
       return;
     }
-    if (view.byteLength !== 42 || view.getUint8(0) !== 1 || view.getUint8(1) !== 0x82) return;
+    if (view.byteLength !== 58 || view.getUint8(0) !== 1 || view.getUint8(1) !== 0x82) return;
     probe.marks.push({
       rtp: view.getUint32(2, true),
       frame: view.getUint32(6, true),
       commit_us: time(10),
-      encoded_us: time(18),
-      sent_us: time(26),
-      input_us: time(34),
+      captured_us: time(18),
+      encoded_us: time(26),
+      sent_us: time(34),
+      input_us: time(42),
+      input_host_us: time(50),
     });
     if (probe.marks.length > MARKS_MAX) probe.marks.splice(0, MARKS_MAX / 2);
   };

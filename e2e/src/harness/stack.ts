@@ -6,20 +6,16 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { Api } from "./api.js";
 import { leftovers } from "./leftovers.js";
+import { Path } from "./path.js";
+import { ARTEFACTS, BINARIES, ROOT } from "./places.js";
 import { freeTcpPort, freeUdpPort } from "./ports.js";
 import { descendants, isAlive, signal, type Process } from "./processes.js";
 import { Hopeless, until } from "./until.js";
 
-/** The repository's root: this file runs as e2e/build/e2e/src/harness/stack.js. */
-export const ROOT = resolve(fileURLToPath(import.meta.url), "../../../../../..");
-/** Screenshots and logs. */
-export const ARTEFACTS = join(ROOT, "target/e2e");
-export const BINARIES =
-  process.env["NEARLIGHT_BIN_DIR"] ?? join(process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target"), "release");
+export { ARTEFACTS, BINARIES, ROOT };
 
 const READY_WITHIN_MS = 120_000;
 const DOWN_WITHIN_MS = 60_000;
@@ -30,6 +26,10 @@ export interface StackOptions {
   /** How the node runs apps. `docker` and `sandbox` insist; `auto` is what a stranger gets. */
   runtime?: "docker" | "sandbox" | "auto";
   env?: Record<string, string>;
+  /** Players reach the node over a path whose conditions the test chooses; seeded with this. */
+  path?: number;
+  /** More of the configuration, TOML. */
+  config?: string[];
   /** Apps to have root file systems of, for the sandbox. They are made once and shared by all data directories. */
   roots?: string[];
 }
@@ -40,6 +40,7 @@ export class Stack {
   /** Of the edge node's listener for its operator. */
   readonly admin: string;
   private seenSessions = new Set<string>();
+  private between: Path | undefined;
 
   private constructor(
     readonly options: StackOptions,
@@ -61,7 +62,8 @@ export class Stack {
     const data = mkdtempSync(join(tmpdir(), "nearlight-e2e-"));
     if (options.roots) makeRoots(data, options.roots);
     const [rtcPort, adminPort, listenPort] = [await freeUdpPort(), await freeTcpPort(), await freeTcpPort()];
-    const config = writeConfig(data, adminPort, options);
+    const pathPort = options.path === undefined ? 0 : await freeUdpPort();
+    const config = writeConfig(data, adminPort, pathPort, options);
     const log = join(ARTEFACTS, `${options.name}.log`);
     const child = spawn(
       program,
@@ -85,6 +87,7 @@ export class Stack {
         },
         { within_ms: READY_WITHIN_MS },
       );
+      if (options.path !== undefined) stack.between = await Path.open(pathPort, rtcPort, data, options.path);
     } catch (error) {
       signal(stack.pid, "SIGKILL");
       throw new Error(`${String(error)}\n${stack.logTail()}`);
@@ -95,6 +98,12 @@ export class Stack {
   get pid(): number {
     if (this.up.pid === undefined) throw new Error("nearlight up has no pid");
     return this.up.pid;
+  }
+
+  /** The path to the players, of a stack that was brought up with one. */
+  get path(): Path {
+    if (!this.between) throw new Error("this stack has no path: ask for one in its options");
+    return this.between;
   }
 
   /** The operator's development key. */
@@ -153,6 +162,7 @@ export class Stack {
 
   /** Ends it as Ctrl-C does, and proves that nothing is left. */
   async down(): Promise<void> {
+    await this.between?.close();
     const roles = descendants(this.pid);
     signal(this.pid, "SIGINT");
     try {
@@ -228,7 +238,7 @@ function makeRoots(data: string, apps: readonly string[]): void {
 }
 
 /** Room for what the tests start at once: what they claim is little, and none of it is a promise to a player. */
-function writeConfig(data: string, adminPort: number, options: StackOptions): string {
+function writeConfig(data: string, adminPort: number, pathPort: number, options: StackOptions): string {
   const config = join(data, "up.toml");
   const lines = [
     "[edge-node.admin]",
@@ -247,6 +257,8 @@ function writeConfig(data: string, adminPort: number, options: StackOptions): st
     "creates_burst = 1000",
     "guests_per_min = 1000",
     "guests_burst = 1000",
+    ...(pathPort === 0 ? [] : ["[edge-node.rtc]", 'advertise = ["127.0.0.1"]', `advertise_port = ${pathPort}`]),
+    ...(options.config ?? []),
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
   return config;

@@ -53,12 +53,12 @@ document.querySelector("button").onclick = async () => {
   const options = { negotiated: true, id: 0 };
   const [motion] = [from.createDataChannel("marks", options), to.createDataChannel("motion", options)];
   motion.onopen = () => {
-    const mark = new DataView(new ArrayBuffer(42));
+    const mark = new DataView(new ArrayBuffer(58));
     mark.setUint8(0, 1);
     mark.setUint8(1, 0x82);
     mark.setUint32(2, 90000, true);
     mark.setUint32(6, 7, true);
-    [1000n, 2000n, 3000n, 4000n].forEach((time, i) => mark.setBigUint64(10 + 8 * i, time, true));
+    [1000n, 2000n, 3000n, 4000n, 5000n, 6000n].forEach((time, i) => mark.setBigUint64(10 + 8 * i, time, true));
     motion.send(mark.buffer);
     motion.send(JSON.stringify({ notice: "pointer-lock", wanted: true }));
   };
@@ -112,7 +112,7 @@ async function readsTheLoop(picture: Picture, withSound: boolean): Promise<void>
     await picture.isLoud(0.5, "the tone");
   }
   const [mark] = await picture.marks();
-  assert.deepEqual(mark, { rtp: 90000, frame: 7, commit_us: 1000, encoded_us: 2000, sent_us: 3000, input_us: 4000 });
+  assert.deepEqual(mark, { rtp: 90000, frame: 7, commit_us: 1000, captured_us: 2000, encoded_us: 3000, sent_us: 4000, input_us: 5000, input_host_us: 6000 });
   assert.deepEqual(await picture.notices(), [{ notice: "pointer-lock", wanted: true }]);
 }
 

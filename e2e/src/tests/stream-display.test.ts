@@ -1,0 +1,77 @@
+/** The display follows the window and the player's choices, while the app runs. */
+
+import assert from "node:assert/strict";
+import { BARCODE } from "../harness/calibrate.js";
+import type { Player } from "../harness/player.js";
+import { Rig } from "../harness/rig.js";
+import { streamState } from "../harness/streaming.js";
+import { until } from "../harness/until.js";
+
+const rig = Rig.forThisFile({ name: "stream-display", runtime: "docker" });
+
+/** Resizes the window, and waits until the picture in it has its shape. */
+async function resize(player: Player, width: number, height: number): Promise<void> {
+  await player.page.setViewportSize({ width, height });
+  await until(`the node to tell of ${width} x ${height}`, async () => {
+    const told = (await player.picture.notices()).findLast((notice) => notice.notice === "display");
+    return told?.notice === "display" && told.width === width && told.height === height;
+  }, { instead: async () => (await player.picture.notices()).filter((notice) => notice.notice === "display").slice(-3) });
+  // A node that is short of CPU may encode it smaller.
+  await until(
+    "the picture to have that shape",
+    () => player.page.evaluate(([w, h]) => {
+      const video = document.querySelector("video");
+      if (!video?.videoHeight || video.videoWidth > w) return false;
+      return Math.abs(video.videoWidth / video.videoHeight - w / h) < 0.02;
+    }, [width, height] as const),
+    { instead: () => player.page.evaluate(() => [document.querySelector("video")?.videoWidth, document.querySelector("video")?.videoHeight]) },
+  );
+}
+
+rig.test("a window of another size has a display of that size, and what is pointed at is hit", async () => {
+  const player = await rig.player();
+  const { id } = await player.play({ app: "calibrate" });
+  await player.picture.watch();
+  await player.picture.reading("some commits", ({ counter }) => counter > 30);
+  const { container } = await rig.stack.edgeSession(id);
+  let before = 0;
+  for (const [width, height] of [[960, 540], [800, 600], [1280, 720]] as const) {
+    await resize(player, width, height);
+    await player.picture.watch({ ...BARCODE, width, height });
+    const [x, y] = [Math.round(width * 0.75), Math.round(height * 0.625)];
+    await player.page.mouse.move(width / 2, height / 2);
+    await player.page.mouse.move(x, y);
+    // The edges of the app's window are the display's: what is 3/4 across the page is so in the app.
+    const seen = await player.picture.reading("the pointer where it is pointed at", ({ pointer, pointerInside }) =>
+      pointerInside && Math.abs(pointer.x - x) <= 1 && Math.abs(pointer.y - y) <= 1);
+    assert.ok(seen.counter > before, "the same app goes on");
+    before = seen.counter;
+  }
+  const after = await rig.stack.edgeSession(id);
+  assert.equal(after.container, container, "nothing was started again");
+  assert.equal(after.transport?.attachments, 1, "nor was the player sent away");
+});
+
+rig.test("what the player allows is what the node sends", async () => {
+  const player = await rig.player();
+  await player.play({ app: "bench-noise" });
+  const choose = async (field: string, value: string): Promise<void> => {
+    await player.page.locator(`[data-field=${field}]`).selectOption(value);
+  };
+  await player.page.keyboard.press("Control+Alt+KeyM");
+  const settings = player.page.locator("[data-action=settings]");
+  await settings.click();
+  const told = (what: string, wanted: Parameters<typeof streamState>[1]) => streamState(player, wanted, what);
+  await told("more than the player will allow", ({ kbps_target, fps_max }) => kbps_target > 2_000 && fps_max > 30);
+
+  await choose("bitrate", "2000");
+  const narrow = await told("a target within the player's limit", ({ kbps_target }) => kbps_target <= 2_000);
+  assert.ok(narrow.kbps_target > 0);
+  await told("that the player is what limits it", ({ limited_by }) => limited_by === "player");
+  await choose("frame-rate", "30");
+  await told("thirty pictures a second", ({ fps_max }) => fps_max <= 30);
+
+  await choose("bitrate", "");
+  await choose("frame-rate", "");
+  await told("more again", ({ kbps_target, fps_max }) => kbps_target > 2_000 && fps_max > 30);
+});
