@@ -79,6 +79,17 @@ describe("the latency ledger", () => {
     expect(answers[0]).toMatchObject({ inputUs: 200_000, rtpTimestamp: 9, presentAtMs: 228, clockErrorMs: 4 });
     expect(Object.values(answers[0]?.stages ?? {}).reduce<number>((sum, ms) => sum + (ms ?? NaN), 0)).toBe(28);
   });
+  it("adds up too where a stage was written down late", () => {
+    const answers: Answered[] = [];
+    const ledger = new LatencyLedger((answered) => answers.push(answered));
+    ledger.pong(100_000, 1_104_000, 108);
+    // The last packet left 3 ms after the browser had seen one of the frame's, and decoding took long.
+    ledger.mark({ ...mark(9, 1_210, 200), sentUs: 1_221_000 });
+    ledger.presented({ ...shown(9, 228), decodeMs: 9 });
+    const stages = answers[0]?.stages;
+    expect(stages).toMatchObject({ pace: 8, network: 0, decode: 7, present: 0 });
+    expect(Object.values(stages ?? {}).reduce<number>((sum, ms) => sum + (ms ?? NaN), 0)).toBe(28);
+  });
   it("trusts the quickest ping", () => {
     const ledger = new LatencyLedger();
     ledger.pong(0, 502_000, 4);

@@ -146,9 +146,16 @@ export class LatencyLedger {
     if (total < 0 || total > FRAME_WINDOW_MS_MAX) return;
     this.#add("frame", total);
     if (frame.receivedAtMs !== null) {
-      stages.network = Math.max(0, frame.receivedAtMs - here(mark.sentUs));
+      // A busy machine writes down late what it did, and the browser tells when one packet of the frame
+      // came: no frame is there before its last packet left, none is decoded before it is there.
+      const sent = Math.min(here(mark.sentUs), frame.presentAtMs);
+      const received = Math.min(Math.max(frame.receivedAtMs, sent), frame.presentAtMs);
+      stages.pace = Math.max(0, sent - here(mark.encodedUs));
+      stages.network = received - sent;
       if (frame.decodeMs !== null) {
-        stages.present = Math.max(0, frame.presentAtMs - frame.receivedAtMs - frame.decodeMs);
+        const left = frame.presentAtMs - received;
+        stages.decode = Math.min(frame.decodeMs, left);
+        stages.present = left - stages.decode;
       }
     }
     // Only the first frame that contains an input tells how long that input took.
