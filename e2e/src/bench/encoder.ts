@@ -62,7 +62,7 @@ export async function record(calibrateArgs: readonly string[]): Promise<string> 
 function attach(path: string): Promise<Socket | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {
-      const json = Buffer.from(JSON.stringify({ codec: "H264", kbps: Number(KBPS) }));
+      const json = Buffer.from(JSON.stringify({ codec: "H264", target: { kbps: Number(KBPS), scale_percent: 100, fps_max: 240 } }));
       const head = Buffer.alloc(5);
       head.writeUInt32LE(json.length + 1);
       head.writeUInt8(0x01, 4);
@@ -74,15 +74,15 @@ function attach(path: string): Promise<Socket | undefined> {
   });
 }
 
-/** Milliseconds per frame, from its pixels to its access unit. */
-export function measure(recording: string): Spread {
+/** Milliseconds per frame, from its pixels to its access unit, and the CPU that it takes, percent of a core. */
+export function measure(recording: string): Spread & { cpu_percent: number } {
   const out = execFileSync(
     WORKER,
     ["--bench-encoder", join(recording, "frames"), ...DISPLAY, "--kbps", KBPS, "--threads", THREADS, "--frames", String(MEASURED_FRAMES), "--json"],
     { encoding: "utf8", timeout: 120_000, stdio: ["ignore", "pipe", "inherit"] },
   );
-  const { total, frames } = JSON.parse(out) as { total: Record<"p50" | "p90" | "p99", number>; frames: number };
-  return { p50: total.p50 / 1000, p90: total.p90 / 1000, p99: total.p99 / 1000, count: frames };
+  const { total, frames, cpu_percent } = JSON.parse(out) as { total: Record<"p50" | "p90" | "p99", number>; frames: number; cpu_percent: number };
+  return { p50: total.p50 / 1000, p90: total.p90 / 1000, p99: total.p99 / 1000, count: frames, cpu_percent };
 }
 
 export function forget(recording: string): void {
