@@ -15,8 +15,10 @@ mod browser;
 mod encoder;
 mod outcome;
 mod sender;
+mod stalls;
 
 pub use outcome::{Outcome, Span};
+pub use stalls::Stalls;
 
 use crate::cubic::Cubic;
 use crate::path::{Conditions, Fate, Path};
@@ -39,6 +41,14 @@ pub struct Scenario {
     pub kbps_max: u32,
     /// The most that the scene makes the encoder produce, kbit/s, and since when.
     pub scene_kbps: Vec<(u64, u32)>,
+    /// A larger picture now and then, as an app shows that was quiet and is used: between two of
+    /// them, microseconds, and its bytes. With it there is no sound, and a picture only ten times a
+    /// second.
+    pub flips: Option<(u64, u32)>,
+    /// Until when the flips go on.
+    pub flips_until_us: u64,
+    /// When the browser has other things to do.
+    pub stalls: Option<Stalls>,
     /// When a Cubic flow begins and ends, if there is one.
     pub cubic_us: Option<(u64, u64)>,
     /// Between two feedback messages, microseconds.
@@ -57,6 +67,9 @@ impl Scenario {
             kbps_start: 8_000,
             kbps_max: 20_000,
             scene_kbps: vec![(0, u32::MAX)],
+            flips: None,
+            flips_until_us: 0,
+            stalls: None,
             cubic_us: None,
             feedback_us: 50_000,
             length_us: 60_000_000,
@@ -77,7 +90,8 @@ impl Scenario {
     pub fn run(&self, seed: u64) -> Outcome {
         let mut path = Path::new(self.steps[0].1, seed);
         let mut sender = Sender::new(self, seed);
-        let mut browser = Browser::new(self.feedback_us);
+        let stalls = self.stalls.map(|stalls| stalls.over(self.length_us, seed));
+        let mut browser = Browser::new(self.feedback_us, stalls.unwrap_or_default());
         let mut cubic: Option<Cubic> = None;
         let mut outcome = Outcome::default();
         let mut steps = self.steps.iter().peekable();
@@ -89,7 +103,8 @@ impl Scenario {
                 sender.on_report(&report, now_us);
             }
             sender.encode(now_us, &mut outcome);
-            sender.release(now_us, |packet| {
+            sender.release(now_us, |packet, encoded_us| {
+                outcome.paced(now_us, encoded_us);
                 let fate = path.offer(now_us, packet.wire_bytes);
                 if let Fate::Deliver { at_us, queued_us } = fate {
                     outcome.waited(now_us, queued_us);

@@ -3,7 +3,7 @@
 //! `cargo run -p nearlight-sim --example stream -- <scenario> <seed>` shows such a run.
 
 use nearlight_sim::path::{Burst, Conditions};
-use nearlight_sim::stream::{Outcome, Scenario, Span};
+use nearlight_sim::stream::{Outcome, Scenario, Span, Stalls};
 
 const SEEDS: std::ops::Range<u64> = 1..5;
 
@@ -166,6 +166,76 @@ fn stalls_do_not_wear_the_rate_down() {
             at_least("useful", outcome.useful_kbps(Span::seconds(5, 40)), least)
         });
     }
+}
+
+/// A receiver on a busy machine, on a path that has room for everything.
+fn stalled(share: f64) -> Scenario {
+    let mut scenario = Scenario::bottleneck(100_000, 100_000);
+    scenario.steps[0].1.delay_us = 200;
+    scenario.back_us = 200;
+    scenario.kbps_max = 12_000;
+    scenario.length_us = 40_000_000;
+    scenario.stalls = Some(Stalls {
+        share,
+        least_us: 20_000,
+        most_us: 120_000,
+    });
+    scenario
+}
+
+fn keeps_its_path(outcome: &Outcome, span: Span) -> Result<(), String> {
+    at_least("the path", outcome.path_fell_to(span), 0.8)
+}
+
+#[test]
+fn a_busy_receiver_does_not_make_a_quiet_picture_wait() {
+    for share in [0.05, 0.2] {
+        let quiet = Scenario {
+            scene_kbps: vec![(0, 100), (30_000_000, u32::MAX)],
+            flips: Some((640_000, 8_000)),
+            flips_until_us: 30_000_000,
+            ..stalled(share)
+        };
+        each_seed(&quiet, &format!("quiet, busy {share}"), |outcome| {
+            let all = Span::seconds(1, 40);
+            at_most("holds", outcome.holds(all) as u64, 0)?;
+            at_most("pacing", outcome.paced_us(Span::seconds(0, 30)), 0)?;
+            at_most("pacing awake", outcome.paced_us(all), 5_000)?;
+            keeps_its_path(outcome, all)?;
+            let awake = outcome.useful_kbps(Span::seconds(31, 40));
+            at_least("useful awake", awake, 7_500.0)
+        });
+    }
+}
+
+#[test]
+fn a_busy_receiver_does_not_lower_the_rate_of_a_wild_picture() {
+    for share in [0.05, 0.2] {
+        let wild = Scenario {
+            kbps_max: 8_000,
+            ..stalled(share)
+        };
+        each_seed(&wild, &format!("wild, busy {share}"), |outcome| {
+            keeps_its_path(outcome, Span::seconds(2, 40))?;
+            at_most("holds", outcome.holds(Span::seconds(2, 40)) as u64, 0)?;
+            at_least("useful", outcome.useful_kbps(Span::seconds(2, 40)), 7_500.0)
+        });
+    }
+}
+
+#[test]
+fn a_path_that_becomes_too_narrow_for_a_quiet_scene_is_noticed() {
+    let scenario = Scenario {
+        scene_kbps: vec![(0, 2_000)],
+        length_us: 30_000_000,
+        ..Scenario::bottleneck(20_000, 400_000)
+    }
+    .with_steps(&[(0, 20_000), (10_000_000, 1_000)], 400_000);
+    each_seed(&scenario, "narrow", |outcome| {
+        let settled = [Span::seconds(13, 30)];
+        at_most("queue p95", outcome.queue_us(0.95, &settled), 80_000)?;
+        at_least("useful", outcome.useful_kbps(settled[0]), 880.0)
+    });
 }
 
 #[test]

@@ -84,6 +84,8 @@ pub struct Estimate {
     pub kbps_media: u32,
     /// How fast packets may follow each other, kbit/s.
     pub kbps_pacing: u32,
+    /// Bytes that may leave at once: a whole frame while the path shows no queue.
+    pub burst_bytes: u32,
     /// The queue on the path, microseconds.
     pub queue_us: u32,
     /// Packets lost over the last seconds, per mille.
@@ -109,6 +111,11 @@ const PACE_OVER_PATH: f64 = 1.25;
 /// Packets leave at least this much faster than the rate, so that a frame larger than the others
 /// does not wait, and trains have something to tell.
 const PACE_OVER_RATE: f64 = 2.0;
+/// While little is sent and no queue stands, this much faster than the most that may be sent: such a
+/// picture is all there is, and does not wait.
+const PACE_IDLE: f64 = 2.5;
+/// A frame's share of a second, for the burst.
+const FRAMES_PER_SECOND: f64 = 60.0;
 /// Losses are reported over so long.
 const LOSS_SHOWN_US: u64 = 2_500_000;
 
@@ -131,7 +138,6 @@ pub struct Controller {
     /// The newest feedback that said something new.
     heard_us: Option<u64>,
     halved_us: u64,
-    queue_us: u64,
 }
 
 impl Controller {
@@ -159,7 +165,6 @@ impl Controller {
             rtt_us: None,
             heard_us: None,
             halved_us: 0,
-            queue_us: 0,
         }
     }
 
@@ -206,16 +211,18 @@ impl Controller {
         self.losses.add(arrived, missing, found, now_us);
         self.heard_us = Some(now_us);
         self.halved_us = now_us;
-        self.queue_us = self.delay.standing_us();
         let signals = Signals {
-            queue_us: self.queue_us,
+            queue_us: self.delay.standing_us(),
+            raised_us: self.delay.raised_us(),
             slope: self.delay.slope(),
             delivered_now: self.delivery.kbps_over(120_000),
             delivered: self.delivery.kbps_over(400_000),
+            peak: self.delivery.peak_kbps(),
             train: self.trains.kbps(now_us),
             loss_now: self.losses.share_over(300_000, 20, now_us),
             loss: self.losses.share_over(1_000_000, 50, now_us),
             sent: self.all.kbps(now_us),
+            sent_now: self.all.kbps_now(now_us),
             rtt_us: self.rtt_us.unwrap_or(100_000),
         };
         self.steering.steer(&signals, self.ceiling(), now_us);
@@ -254,15 +261,24 @@ impl Controller {
         let beside = self.beside.kbps(now_us).min(rate * 0.5);
         let media = (rate - beside) * (1.0 - HEADER_SHARE);
         let path = self.trains.kbps(now_us);
-        let pacing = path.map_or(rate * 2.5, |path| {
+        let mut pacing = path.map_or(rate * PACE_IDLE, |path| {
             (path * PACE_OVER_PATH).max(rate * PACE_OVER_RATE)
         });
+        let (mut burst, most) = (0.0, self.ceiling().max(rate));
+        // Before it was heard of, a path shows nothing.
+        if self.heard_us.is_some() && self.steering.is_free() {
+            burst = most * 125.0 / FRAMES_PER_SECOND;
+            if self.steering.is_idle() {
+                pacing = pacing.max(most * PACE_IDLE);
+            }
+        }
         let permille = self.losses.share_over(LOSS_SHOWN_US, 50, now_us) * 1000.0;
         Estimate {
-            kbps_path: kbps(self.steering.path(path)),
+            kbps_path: kbps(self.steering.path()),
             kbps_media: kbps(media),
             kbps_pacing: kbps(pacing),
-            queue_us: u32::try_from(self.queue_us).unwrap_or(u32::MAX),
+            burst_bytes: burst as u32,
+            queue_us: u32::try_from(self.steering.queue_us()).unwrap_or(u32::MAX),
             loss_permille: permille.round() as u32,
             rtt_us: self
                 .rtt_us

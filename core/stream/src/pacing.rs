@@ -2,7 +2,8 @@
 //!
 //! A leaky bucket: what has left drains at the pacing rate, and more may leave once little enough is
 //! left in it. Sound and control pass by, though they fill it too. The bucket's depth is a burst of
-//! a few packets, so that a run of them can go to the kernel at once.
+//! a few packets, so that a run of them can go to the kernel at once, or a whole frame while the path
+//! shows no queue.
 //!
 //! **Back-pressure goes to the encoder.** A frame that was encoded and is dropped breaks the chain of
 //! references and costs a key frame, many frames' worth; one that was never encoded costs nothing.
@@ -26,6 +27,8 @@ const HOLD_FROM_US: u64 = 6_000;
 pub struct Pacer {
     /// Bytes a microsecond.
     rate: f64,
+    /// Bytes that may leave at once, if more than the least burst.
+    burst_bytes: f64,
     /// Bytes that have left and not drained, as of `at_us`.
     level: f64,
     at_us: u64,
@@ -36,15 +39,17 @@ impl Pacer {
     pub fn new(kbps: u32, now_us: u64) -> Self {
         Self {
             rate: rate(kbps),
+            burst_bytes: 0.0,
             level: 0.0,
             at_us: now_us,
         }
     }
 
-    /// Changes the rate from now on.
-    pub fn set_kbps(&mut self, kbps: u32, now_us: u64) {
+    /// Changes the rate, and what may leave at once, from now on.
+    pub fn set(&mut self, kbps: u32, burst_bytes: u32, now_us: u64) {
         self.drain(now_us);
         self.rate = rate(kbps);
+        self.burst_bytes = f64::from(burst_bytes);
     }
 
     fn drain(&mut self, now_us: u64) {
@@ -54,7 +59,9 @@ impl Pacer {
     }
 
     fn burst(&self) -> f64 {
-        (BURST_US * self.rate).max(BURST_BYTES_MIN)
+        (BURST_US * self.rate)
+            .max(BURST_BYTES_MIN)
+            .max(self.burst_bytes)
     }
 
     /// Bytes that may leave now. The last packet of a run may exceed it.
@@ -116,6 +123,17 @@ mod test {
     }
 
     #[test]
+    fn a_whole_frame_leaves_at_once_where_it_may() {
+        let mut pacer = Pacer::new(8_000, 0);
+        pacer.set(8_000, 25_000, 0);
+        assert_eq!(pacer.hold_us(25_000, 0), None);
+        pacer.on_sent(24_000, 0);
+        assert!(pacer.room(0) > 0);
+        pacer.set(8_000, 0, 0);
+        assert_eq!(pacer.room(0), 0);
+    }
+
+    #[test]
     fn what_has_to_wait_holds_the_encoder_before_it_drops_frames() {
         let mut pacer = Pacer::new(8_000, 0);
         pacer.on_sent(12_000, 0);
@@ -152,7 +170,7 @@ mod test {
             let mut pacer = Pacer::new(0, 0);
             for now in times {
                 pacer.on_sent(1_000, now);
-                pacer.set_kbps(1, now);
+                pacer.set(1, 0, now);
                 let _ = (pacer.room(now), pacer.next_us(), pacer.admits(1, 9, now));
             }
         }

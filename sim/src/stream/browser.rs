@@ -1,6 +1,7 @@
 //! A model of a browser: reports arrivals, asks for what is missing, shows whole frames in order,
 //! and asks for a key frame when it cannot go on.
 
+use super::stalls;
 use super::{Frame, Outcome, Packet, What};
 use nearlight_stream::congestion;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +38,7 @@ impl Report {
 pub(super) struct Browser {
     feedback_us: u64,
     feedback_due_us: u64,
+    stalls: Vec<(u64, u64)>,
     /// On their way, by arrival.
     coming: BTreeMap<(u64, u64), Packet>,
     offered: u64,
@@ -56,10 +58,11 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    pub(super) fn new(feedback_us: u64) -> Self {
+    pub(super) fn new(feedback_us: u64, stalls: Vec<(u64, u64)>) -> Self {
         Self {
             feedback_us,
             feedback_due_us: feedback_us,
+            stalls,
             coming: BTreeMap::new(),
             offered: 0,
             arrived: BTreeMap::new(),
@@ -77,6 +80,7 @@ impl Browser {
 
     pub(super) fn arrives(&mut self, packet: Packet, at_us: u64) {
         self.offered += 1;
+        let at_us = stalls::over_at(&self.stalls, at_us);
         self.coming.insert((at_us, self.offered), packet);
     }
 
@@ -104,7 +108,8 @@ impl Browser {
         self.show(now_us, outcome);
         let missing = self.ask(now_us);
         let key_frame = self.wants_key_frame(now_us);
-        let feedback = now_us >= self.feedback_due_us;
+        let stalled = stalls::over_at(&self.stalls, now_us) > now_us;
+        let feedback = now_us >= self.feedback_due_us && !stalled;
         if feedback {
             self.feedback_due_us = now_us + self.feedback_us;
         }

@@ -36,6 +36,12 @@ pub struct Outcome {
     frames: Vec<(u64, u64)>,
     /// The encoder's target and the controller's rate, ten times a second.
     targets: Vec<(u64, u32, u32)>,
+    /// What the path was said to carry, as often.
+    paths: Vec<(u64, u32)>,
+    /// When the encoder was asked to wait.
+    holds: Vec<u64>,
+    /// How long the pacer kept each packet of the picture.
+    paced: Vec<(u64, u64)>,
 }
 
 impl Outcome {
@@ -57,6 +63,38 @@ impl Outcome {
 
     pub(super) fn target(&mut self, at_us: u64, kbps: u32, rate: u32) {
         self.targets.push((at_us, kbps, rate));
+    }
+
+    pub(super) fn path(&mut self, at_us: u64, kbps: u32) {
+        self.paths.push((at_us, kbps));
+    }
+
+    pub(super) fn held(&mut self, at_us: u64) {
+        self.holds.push(at_us);
+    }
+
+    pub(super) fn paced(&mut self, at_us: u64, encoded_us: u64) {
+        self.paced.push((at_us, at_us - encoded_us));
+    }
+
+    /// To what share of what it was before, 0 to 1, the path was said to fall over a span.
+    pub fn path_fell_to(&self, span: Span) -> f64 {
+        let within = self.paths.iter().filter(|(at, _)| span.contains(*at));
+        let (_, share) = within.fold((1, 1.0), |(most, share), (_, kbps)| {
+            let most = most.max(*kbps);
+            (most, f64::min(share, f64::from(*kbps) / f64::from(most)))
+        });
+        share
+    }
+
+    /// The longest that the pacer kept a packet over a span, microseconds.
+    pub fn paced_us(&self, span: Span) -> u64 {
+        quantile(1.0, &[span], &self.paced)
+    }
+
+    /// How often the encoder was asked to wait over a span.
+    pub fn holds(&self, span: Span) -> usize {
+        self.holds.iter().filter(|at| span.contains(**at)).count()
     }
 
     /// The share of packets (0 to 1) that met a queue of at most the result, microseconds, over the

@@ -20,6 +20,8 @@ const TICK_US: u64 = 100_000;
 /// What was asked for again may wait so long, and so much of it in any case.
 const AGAIN_US_MAX: u64 = 50_000;
 const AGAIN_BYTES_MIN: u64 = 12_000;
+/// Frames per second of a quiet scene.
+const QUIET_FPS: u32 = 10;
 /// Between two key frames.
 const KEY_FRAME_US: u64 = 300_000;
 
@@ -31,6 +33,9 @@ pub(super) struct Sender {
     keys: KeyFrames,
     encoder: Encoder,
     scene_kbps: Vec<(u64, u32)>,
+    flips: Option<(u64, u32)>,
+    flips_until_us: u64,
+    flip_due_us: u64,
     kbps: u32,
     fps: u32,
     frame_due_us: u64,
@@ -65,6 +70,9 @@ impl Sender {
             keys: KeyFrames::default(),
             encoder: Encoder::new(seed),
             scene_kbps: scenario.scene_kbps.clone(),
+            flips: scenario.flips,
+            flips_until_us: scenario.flips_until_us,
+            flip_due_us: 0,
             kbps: scenario.kbps_start,
             fps: 60,
             frame_due_us: 0,
@@ -104,7 +112,8 @@ impl Sender {
 
     fn adapt(&mut self, now_us: u64) {
         let estimate = self.controller.estimate(now_us);
-        self.pacer.set_kbps(estimate.kbps_pacing, now_us);
+        self.pacer
+            .set(estimate.kbps_pacing, estimate.burst_bytes, now_us);
         if let Some(target) = self.ladder.next(estimate.kbps_media, now_us) {
             self.kbps = target.kbps;
             self.fps = target.fps_max;
@@ -118,6 +127,7 @@ impl Sender {
             self.adapt(now_us);
             self.key_wanted |= self.keys.take_due(now_us);
             outcome.target(now_us, self.kbps, self.controller.kbps_rate());
+            outcome.path(now_us, self.controller.estimate(now_us).kbps_path);
         }
         if now_us < self.frame_due_us {
             return;
@@ -126,12 +136,15 @@ impl Sender {
         let blind = self.controller.estimate(now_us).blind;
         if let Some(until) = self.pacer.hold_us(waiting, now_us) {
             self.held_until_us = until;
+            outcome.held(now_us);
         }
         if now_us < self.held_until_us || blind {
             return;
         }
         // The frame that waited for the hold to end is encoded now; the rhythm goes on.
-        let period = 1_000_000 / u64::from(self.fps);
+        let quiet = self.flips.filter(|_| now_us < self.flips_until_us);
+        let fps = if quiet.is_some() { QUIET_FPS } else { self.fps };
+        let period = 1_000_000 / u64::from(fps);
         while self.frame_due_us <= now_us {
             self.frame_due_us += period;
         }
@@ -141,7 +154,13 @@ impl Sender {
         if key {
             self.keys.expect(now_us);
         }
-        let bytes = self.encoder.bytes(self.kbps.min(most), self.fps, key);
+        let mut bytes = self.encoder.bytes(self.kbps.min(most), fps, key);
+        if let Some((every_us, flip_bytes)) = quiet
+            && now_us >= self.flip_due_us
+        {
+            self.flip_due_us = now_us + every_us;
+            bytes = flip_bytes;
+        }
         let packets = u64::from(bytes.div_ceil(PAYLOAD_BYTES));
         self.frame += 1;
         let frame = Frame {
@@ -170,9 +189,12 @@ impl Sender {
     }
 
     /// Sends what may leave now.
-    pub(super) fn release(&mut self, now_us: u64, mut send: impl FnMut(Packet)) {
-        if now_us >= self.audio_due_us {
-            self.audio_due_us += AUDIO_US;
+    /// Says of each when it was made.
+    pub(super) fn release(&mut self, now_us: u64, mut send: impl FnMut(Packet, u64)) {
+        let silent = self.flips.is_some() && now_us < self.flips_until_us;
+        if now_us >= self.audio_due_us && !silent {
+            self.audio_due_us = now_us + AUDIO_US;
+            let mut send = |packet| send(packet, now_us);
             self.send(Kind::Audio, What::Audio, AUDIO_BYTES, now_us, &mut send);
         }
         while self.pacer.room(now_us) > 0 {
@@ -187,6 +209,8 @@ impl Sender {
                 frame,
                 again,
             };
+            let made_us = if again { now_us } else { frame.encoded_us };
+            let mut send = |packet| send(packet, made_us);
             self.send(kind, what, bytes, now_us, &mut send);
         }
     }

@@ -5,6 +5,10 @@
 //! itself, which says nothing about the path; so the **standing** queue is the least delay of the
 //! last few frames, the part that does not drain between them (the observation behind CoDel, RFC
 //! 8289). Jitter that hits some packets and not others does not show in it either.
+//!
+//! A receiver that has other things to do for a moment stamps what arrived meanwhile late, all at
+//! once. Such a stall shows in the standing queue of a stream that sends little; it does not in the
+//! **raised** one, the least delay of a third of a second, which takes that much longer to tell.
 
 use std::collections::VecDeque;
 
@@ -17,6 +21,10 @@ const STANDING_US: u64 = 60_000;
 /// Over which the slope is taken, and the grain of its points.
 const SLOPE_US: u64 = 300_000;
 const SLOPE_GRAIN_US: u64 = 20_000;
+const GRAINS: usize = (SLOPE_US / SLOPE_GRAIN_US) as usize + 1;
+/// Fewer grains with an arrival than that tell nothing, nor do they of a shorter time than that.
+const GRAINS_MIN: usize = 5;
+const GRAINS_SPAN_MIN: usize = 10;
 /// Samples kept; at more than 10,000 packets a second the window shortens.
 const SAMPLES_MAX: usize = 4096;
 /// A delay that changes by so much from one packet to the next is another clock.
@@ -88,20 +96,37 @@ impl Delay {
         }
     }
 
-    /// How fast the queue grows, microseconds per second, by least squares over the least delays of
-    /// each grain. Zero while there is too little to tell.
-    pub(super) fn slope(&self) -> f64 {
-        let Some((start, _)) = self.samples.front().copied() else {
-            return 0.0;
-        };
-        let mut least: [Option<i64>; (SLOPE_US / SLOPE_GRAIN_US) as usize + 1] =
-            [None; (SLOPE_US / SLOPE_GRAIN_US) as usize + 1];
+    /// The queue that did not drain for [`SLOPE_US`], microseconds; zero while too little arrived, or
+    /// too much of it at once, to tell.
+    pub(super) fn raised_us(&self) -> u64 {
+        let grains = self.grains();
+        let span = grains.iter().rposition(Option::is_some).unwrap_or(0);
+        if grains.iter().flatten().count() < GRAINS_MIN || span < GRAINS_SPAN_MIN {
+            return 0;
+        }
+        match (grains.into_iter().flatten().min(), self.base()) {
+            (Some(delay), Some(base)) => delay.abs_diff(base),
+            _ => 0,
+        }
+    }
+
+    /// The least delay of each grain of the last [`SLOPE_US`].
+    fn grains(&self) -> [Option<i64>; GRAINS] {
+        let mut least = [None; GRAINS];
+        let start = self.samples.front().map_or(0, |(at, _)| *at);
         for (at, delay) in &self.samples {
             let grain = (at.saturating_sub(start) / SLOPE_GRAIN_US) as usize;
             if let Some(slot) = least.get_mut(grain) {
-                *slot = Some(slot.map_or(*delay, |before| before.min(*delay)));
+                *slot = Some(slot.map_or(*delay, |before: i64| before.min(*delay)));
             }
         }
+        least
+    }
+
+    /// How fast the queue grows, microseconds per second, by least squares over the least delays of
+    /// each grain. Zero while there is too little to tell.
+    pub(super) fn slope(&self) -> f64 {
+        let least = self.grains();
         let base = self.base().unwrap_or(0);
         let points = || {
             let grains = least.iter().enumerate();
@@ -110,7 +135,7 @@ impl Delay {
             })
         };
         let count = points().count() as f64;
-        if count < 5.0 {
+        if count < GRAINS_MIN as f64 {
             return 0.0;
         }
         let mean_x = points().map(|(x, _)| x).sum::<f64>() / count;
@@ -150,6 +175,26 @@ mod test {
         let standing = delay.standing_us();
         assert!((90_000..100_000).contains(&standing), "{standing}");
         assert!((delay.slope() - 100_000.0).abs() < 10_000.0);
+    }
+
+    #[test]
+    fn a_stall_raises_nothing_and_a_full_path_does() {
+        let mut stalled = Delay::default();
+        let mut full = Delay::default();
+        for frame in 0..40_u64 {
+            let sent = frame * 50_000;
+            // The last 100 ms before two seconds are stamped at their end.
+            let late = if frame >= 38 { 1_950_000 } else { sent };
+            stalled.add(sent, late.max(sent) + 20_000);
+            let queue = if frame >= 30 { 50_000 } else { 0 };
+            full.add(sent, sent + 20_000 + queue);
+        }
+        assert_eq!(stalled.raised_us(), 0);
+        assert_eq!(full.raised_us(), 50_000);
+        let mut rare = Delay::default();
+        rare.add(0, 20_000);
+        rare.add(500_000, 600_000);
+        assert_eq!((rare.standing_us(), rare.raised_us()), (80_000, 0));
     }
 
     #[test]

@@ -13,6 +13,10 @@ use std::collections::VecDeque;
 const KEPT_US: u64 = 1_000_000;
 const ARRIVALS_MAX: usize = 4096;
 
+/// Over which a peak is looked for, and how long one is.
+const PEAK_WINDOW_US: u64 = 100_000;
+const PEAK_US: u64 = 10_000;
+
 /// Bytes that arrived.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
@@ -40,6 +44,26 @@ impl Delivery {
         {
             self.arrivals.pop_front();
         }
+    }
+
+    /// The fastest that packets arrived for a moment of the last tenth of a second, kbit/s: a path
+    /// that is full spaces them at the rate that it gives, a stall lets them go at once.
+    pub(super) fn peak_kbps(&self) -> f64 {
+        let newest = self.arrivals.back().map_or(0, |(at, _)| *at);
+        let recent = self.arrivals.iter().rev();
+        let mut recent = recent.take_while(|(at, _)| newest - at <= PEAK_WINDOW_US);
+        // From here on backwards; the oldest one's bytes came before the moment began.
+        let mut moment: VecDeque<(u64, u32)> = VecDeque::new();
+        let (mut bytes, mut most) = (0_u64, 0_u64);
+        while let Some((at, size)) = recent.next().copied() {
+            while moment.front().is_some_and(|(end, _)| end - at > PEAK_US) {
+                bytes -= moment.pop_front().map_or(0, |(_, size)| u64::from(size));
+            }
+            most = most.max(bytes);
+            moment.push_back((at, size));
+            bytes += u64::from(size);
+        }
+        (most * 8) as f64 * 1000.0 / PEAK_US as f64
     }
 
     /// The rate over the newest `window_us`, kbit/s, if enough of it is filled to tell.
@@ -180,6 +204,18 @@ impl Meter {
         self.slice = self.slice.max(slice);
     }
 
+    /// Kbit/s over the last quarter of a second.
+    pub(super) fn kbps_now(&mut self, now_us: u64) -> f64 {
+        self.turn(now_us);
+        let slice = now_us / SLICE_US;
+        let last = (0..3).filter_map(|back| slice.checked_sub(back));
+        let bytes: u64 = last
+            .map(|i| self.slices[(i % SLICES as u64) as usize])
+            .sum();
+        let span = 2 * SLICE_US + now_us % SLICE_US;
+        (bytes * 8) as f64 * 1000.0 / span as f64
+    }
+
     /// Kbit/s over the last second, or what there is of one.
     pub(super) fn kbps(&mut self, now_us: u64) -> f64 {
         let Some(since) = self.since_us else {
@@ -226,6 +262,23 @@ mod test {
     }
 
     #[test]
+    fn a_peak_is_the_rate_of_a_full_path_and_far_more_after_a_stall() {
+        let mut full = Delivery::default();
+        let mut stalled = Delivery::default();
+        for i in 0..200_u64 {
+            full.add(i * 1_000, 1000);
+            stalled.add(if i >= 150 { 199_000 } else { i * 1_000 }, 1000);
+        }
+        assert!(
+            (full.peak_kbps() - 8_000.0).abs() < 100.0,
+            "{}",
+            full.peak_kbps()
+        );
+        assert!(stalled.peak_kbps() > 30_000.0, "{}", stalled.peak_kbps());
+        assert!(Delivery::default().peak_kbps() < 1.0);
+    }
+
+    #[test]
     fn a_train_arrives_as_fast_as_the_path_carries() {
         let mut trains = Trains::default();
         for frame in 0..10_u64 {
@@ -249,6 +302,8 @@ mod test {
         }
         let kbps = meter.kbps(3_000_000);
         assert!((kbps - 8_000.0).abs() < 900.0, "{kbps}");
-        assert!(meter.kbps(9_000_000) < 1.0);
+        let now = meter.kbps_now(2_999_000);
+        assert!((now - 8_000.0).abs() < 100.0, "{now}");
+        assert!(meter.kbps(9_000_000) < 1.0 && meter.kbps_now(9_000_000) < 1.0);
     }
 }

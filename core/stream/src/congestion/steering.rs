@@ -5,12 +5,16 @@
 pub(super) struct Signals {
     /// The standing queue.
     pub(super) queue_us: u64,
+    /// The queue that stood for longer, which stalls do not feign.
+    pub(super) raised_us: u64,
     /// Its growth, microseconds per second.
     pub(super) slope: f64,
     /// What arrived over the last tenth of a second.
     pub(super) delivered_now: Option<f64>,
     /// What arrived over the last half second.
     pub(super) delivered: Option<f64>,
+    /// The fastest that packets arrived for a moment.
+    pub(super) peak: f64,
     /// What packet trains arrived at.
     pub(super) train: Option<f64>,
     /// Share lost, just now.
@@ -19,6 +23,8 @@ pub(super) struct Signals {
     pub(super) loss: f64,
     /// What was sent over the last second.
     pub(super) sent: f64,
+    /// What was sent over the last quarter of one.
+    pub(super) sent_now: f64,
     pub(super) rtt_us: u64,
 }
 
@@ -46,6 +52,8 @@ const FULL_LEAST: f64 = 0.6;
 /// If packets arrive faster than this times what the path was taken to give, it was never full: a
 /// radio, or a machine, held everything up for a moment and let it go at once.
 const STALLED: f64 = 1.3;
+/// If for a moment they arrive faster than this times the rate, no full path spaced them.
+const UNSPACED: f64 = 1.5;
 /// With no queue under [`QUEUE_EMPTY_US`] for so long the least delay may be stale: drain once.
 const QUEUE_REST_US: u64 = 12_000_000;
 /// Climbing near what was full before, share of the rate per second.
@@ -55,18 +63,25 @@ const CLIMB_OPEN: f64 = 0.12;
 const CLIMB_OPEN_KBPS: f64 = 200.0;
 /// Climbing where packet trains say that there is more.
 const CLIMB_BOLD: f64 = 0.7;
+/// Climbing back to where a single drain began.
+const CLIMB_BACK: f64 = 4.0;
 /// How much of what the trains say is climbed to boldly: they see a bottleneck that nobody else
 /// uses.
 const TRAIN_SHARE: f64 = 0.93;
 /// Random loss that is not ours to answer, up to here.
 const LOSS_RANDOM: f64 = 0.10;
+/// The same while little is sent.
+const LOSS_RANDOM_IDLE: f64 = 0.20;
 /// Loss that counts as a full queue when a queue stands, however short the queue is.
 const LOSS_WITH_QUEUE: f64 = 0.02;
 /// While sending less than this share of the rate, nothing is learnt about more.
 const IDLE_SHARE: f64 = 0.65;
+/// While little is sent, a queue is ours only if it grows by so much, microseconds per second, or
+/// loses packets.
+const SLOPE_IDLE: f64 = 50_000.0;
 /// The rate is at most so many times what was delivered over the last seconds.
 const BEYOND_PROVEN: f64 = 2.0;
-/// What was proven fades by this share per second.
+/// What was proven fades by this share per second, down to what the rate began with.
 const PROVEN_FADES: f64 = 0.02;
 /// What was full is remembered for so long, or, once as much is sent without a queue, so long.
 const FULL_REMEMBERED_US: u64 = 20_000_000;
@@ -108,7 +123,16 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Steering {
     rate: f64,
+    start: f64,
     phase: Phase,
+    /// The queue as it was judged last.
+    queue_us: u64,
+    /// Whether enough is sent to fill what the path is taken to give.
+    filled: bool,
+    /// The rate before a drain that has yet to prove right.
+    good: Option<f64>,
+    /// The most that trains have shown since the path was last full.
+    shown: f64,
     /// What the path gave when it was last full, and when that was.
     full: Option<(f64, u64)>,
     /// The most that was delivered, fading.
@@ -130,7 +154,12 @@ impl Steering {
     pub(super) fn new(rate: f64, now_us: u64) -> Self {
         Self {
             rate,
+            start: rate,
             phase: Phase::Steer,
+            queue_us: 0,
+            filled: false,
+            good: None,
+            shown: 0.0,
             full: None,
             proven: rate,
             steered_us: now_us,
@@ -147,13 +176,24 @@ impl Steering {
     }
 
     /// What the path carries: what it gave when full, or else the best that is known.
-    pub(super) fn path(&self, train: Option<f64>) -> f64 {
-        match (self.full, train) {
-            (Some((full, _)), _) => full.max(self.rate),
-            (None, Some(train)) => (train * TRAIN_SHARE).min(self.proven * BEYOND_PROVEN),
-            (None, None) => self.rate,
-        }
-        .max(self.rate)
+    pub(super) fn path(&self) -> f64 {
+        let known = self.full.map_or(self.shown, |(full, _)| full);
+        known.max(self.rate)
+    }
+
+    /// The queue on the path, microseconds.
+    pub(super) fn queue_us(&self) -> u64 {
+        self.queue_us
+    }
+
+    /// Whether nothing speaks against sending a whole frame at once: no queue, nor lately a full path.
+    pub(super) fn is_free(&self) -> bool {
+        !self.was_limited() && self.queue_us < QUEUE_EMPTY_US
+    }
+
+    /// Whether so little is sent that nothing is learnt about the path.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.filled
     }
 
     pub(super) fn is_congested(&self) -> bool {
@@ -177,6 +217,7 @@ impl Steering {
     /// Nothing is heard.
     pub(super) fn halve(&mut self, now_us: u64) {
         self.full = Some((self.rate, now_us));
+        self.good.get_or_insert(self.rate);
         self.rate /= 2.0;
     }
 
@@ -185,6 +226,7 @@ impl Steering {
         let passed = now_us.saturating_sub(self.steered_us).min(250_000);
         self.steered_us = now_us;
         let seconds = passed as f64 / 1_000_000.0;
+        let signals = &self.judged(signals);
         self.remember(signals, seconds, now_us);
         match self.phase {
             Phase::Steer if self.is_too_much(signals, now_us) => self.begin_drain(signals, now_us),
@@ -196,30 +238,64 @@ impl Steering {
         self.rate = self.rate.min(ceiling).min(proven.max(signals.sent));
     }
 
+    /// The same with the queue in which to believe. A stream that sends little, or whose packets
+    /// arrive faster than any full path lets them, may have met a stall: then only a queue that
+    /// stands for longer counts.
+    fn judged(&mut self, signals: &Signals) -> Signals {
+        self.filled = signals.sent.max(signals.sent_now) >= self.rate * IDLE_SHARE;
+        let full = match self.phase {
+            Phase::Drain { full, .. } => full,
+            Phase::Steer | Phase::Compete { .. } => self.full.map_or(0.0, |(full, _)| full),
+        };
+        let spaced = signals.peak <= self.rate.max(full) * UNSPACED;
+        self.queue_us = if self.filled && spaced {
+            signals.queue_us
+        } else {
+            signals.queue_us.min(signals.raised_us)
+        };
+        Signals {
+            queue_us: self.queue_us,
+            ..*signals
+        }
+    }
+
     fn remember(&mut self, signals: &Signals, seconds: f64, now_us: u64) {
         if signals.queue_us < QUEUE_EMPTY_US {
             self.rested_us = now_us;
         } else {
             self.queued_us = now_us;
         }
-        self.proven *= 1.0 - PROVEN_FADES * seconds;
-        // Never less than the trains show to be there: a quiet picture proves little by itself.
+        let fade = 1.0 - PROVEN_FADES * seconds;
+        self.proven = (self.proven * fade).max(self.start);
         self.proven = self.proven.max(signals.delivered.unwrap_or(0.0));
+        let train = signals.train.unwrap_or(0.0) * TRAIN_SHARE;
+        self.shown = self.shown.max(train.min(self.proven * BEYOND_PROVEN));
+        if self.good.is_some_and(|good| self.rate >= good) {
+            self.good = None;
+        }
         if signals.loss < LOSS_WITH_QUEUE && signals.queue_us < QUEUE_EMPTY_US {
             self.loss_cut = None;
             self.lossy = false;
         }
         if let Some((full, at)) = self.full {
-            let free_us = now_us.saturating_sub(self.queued_us.max(at));
-            let outgrown = self.rate > full && free_us > FULL_OUTGROWN_US;
+            let outgrown = self.rate > full && self.free_us(at, now_us) > FULL_OUTGROWN_US;
             if outgrown || now_us.saturating_sub(at) > FULL_REMEMBERED_US {
                 self.full = None;
             }
         }
     }
 
+    /// For how long there has been no queue, since `at`.
+    fn free_us(&self, at: u64, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.queued_us.max(at))
+    }
+
     /// Whether the queue is, or is about to be, too long.
     fn is_too_much(&self, signals: &Signals, now_us: u64) -> bool {
+        if !self.filled {
+            let ours = signals.slope > SLOPE_IDLE || signals.loss_now > LOSS_WITH_QUEUE;
+            return signals.queue_us > QUEUE_LONG_US && ours;
+        }
         let queue = signals.queue_us as f64;
         let reaction_s = (signals.rtt_us as f64 / 1_000_000.0) + 0.1;
         let coming = queue + signals.slope.max(0.0) * reaction_s;
@@ -241,6 +317,9 @@ impl Steering {
     fn begin_drain(&mut self, signals: &Signals, now_us: u64) {
         let full = self.full_now(signals);
         let before = self.rate;
+        // A second drain on the way back says that the first was right.
+        self.good = self.good.is_none().then_some(before);
+        self.shown = 0.0;
         self.full = Some((full, now_us));
         self.lossy = signals.loss_now > LOSS_RANDOM && signals.queue_us < QUEUE_LONG_US / 2;
         self.phase = Phase::Drain {
@@ -309,7 +388,7 @@ impl Steering {
         if signals.queue_us >= QUEUE_EMPTY_US {
             if let Some(delivered) = signals.delivered {
                 // A queue stands, so what arrives is what the path gives, unless we were idle.
-                if signals.sent < self.rate * IDLE_SHARE {
+                if !self.filled {
                     return;
                 }
                 let off = QUEUE_AIM_US - signals.queue_us as f64;
@@ -320,19 +399,22 @@ impl Steering {
             }
             return;
         }
-        self.climb(signals, seconds);
+        self.climb(signals, seconds, now_us);
     }
 
-    fn climb(&mut self, signals: &Signals, seconds: f64) {
+    fn climb(&mut self, signals: &Signals, seconds: f64, now_us: u64) {
         let roomy = signals
             .train
             .filter(|train| train * TRAIN_SHARE > self.rate);
         if let Some(train) = roomy {
             let bold = self.rate * (1.0 + CLIMB_BOLD * seconds);
-            self.rate = bold.min(train * TRAIN_SHARE);
+            self.rate = bold
+                .max(self.back(seconds, now_us))
+                .min(train * TRAIN_SHARE);
             return;
         }
-        if signals.sent < self.rate * IDLE_SHARE {
+        if !self.filled {
+            self.rate = self.back(seconds, now_us);
             return;
         }
         let pace = match self.full {
@@ -347,6 +429,19 @@ impl Steering {
         self.rate += (self.rate * pace).max(open) * seconds;
     }
 
+    /// The rate on the way back to what it was before a drain, once there has been no queue for long
+    /// enough that the trains are new ones too.
+    fn back(&self, seconds: f64, now_us: u64) -> f64 {
+        let full_us = self.full.map_or(0, |(_, at)| at);
+        match self.good {
+            Some(good) if self.free_us(full_us, now_us) > FULL_OUTGROWN_US => {
+                let back = self.rate * (1.0 + CLIMB_BACK * seconds);
+                back.min(good).max(self.rate)
+            }
+            _ => self.rate,
+        }
+    }
+
     /// Loss without a queue. It may be chance, which less sending does not help, or a policer,
     /// which it does: cut once to what arrives, and again only if that helped.
     fn answer_loss(&mut self, signals: &Signals, now_us: u64) -> bool {
@@ -356,7 +451,12 @@ impl Steering {
         let old = self
             .drained_us
             .is_some_and(|at| now_us.saturating_sub(at) < 1_500_000);
-        if old || (signals.loss <= LOSS_RANDOM && !short) {
+        let chance = if self.filled {
+            signals.loss <= LOSS_RANDOM && !short
+        } else {
+            signals.loss <= LOSS_RANDOM_IDLE
+        };
+        if old || chance {
             return false;
         }
         let (waited, helped) = match self.loss_cut {
@@ -407,7 +507,7 @@ impl Steering {
             self.full = Some((carried, now_us));
             return;
         }
-        if signals.sent > self.rate * IDLE_SHARE {
+        if self.filled {
             self.rate += (self.rate * COMPETE_CLIMB + COMPETE_CLIMB_KBPS) * seconds;
         }
     }

@@ -189,7 +189,9 @@ impl Flow {
 
     fn adapt(&mut self, now_us: u64) -> Option<Target> {
         self.estimate = self.controller.estimate(now_us);
-        self.pacer.set_kbps(self.estimate.kbps_pacing, now_us);
+        let estimate = &self.estimate;
+        self.pacer
+            .set(estimate.kbps_pacing, estimate.burst_bytes, now_us);
         // Before the first target there is no encoder to tell.
         self.ladder.given()?;
         let kbps = self.estimate.kbps_media.min(self.rates.kbps_max);
