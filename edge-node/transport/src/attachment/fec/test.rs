@@ -171,6 +171,34 @@ fn as_many_losses_in_a_row_come_back_as_there_are_repair_packets() {
     }
 }
 
+/// Whether a receiver that takes one loss after the other gets all of `lost` back.
+fn comes_back(repair: &[rtp::Packet], mut lost: Vec<u16>) -> bool {
+    let masks: Vec<_> = repair.iter().map(|r| protected(r).0).collect();
+    loop {
+        let missing = |mask: &&Vec<u16>| mask.iter().filter(|n| lost.contains(n)).count() == 1;
+        let Some(mask) = masks.iter().find(missing) else {
+            return lost.is_empty();
+        };
+        lost.retain(|number| !mask.contains(number));
+    }
+}
+
+#[test]
+fn any_two_losses_and_short_runs_come_back_from_pairs() {
+    let media = frame(1, 90, &[1160; 15]);
+    let repair = repaired(40, std::slice::from_ref(&media));
+    assert_eq!(repair.len(), 6);
+    for one in 1..=15 {
+        for other in 1..one {
+            assert!(comes_back(&repair, vec![one, other]), "{one} and {other}");
+        }
+        let run: Vec<u16> = (one..(one + 4).min(16)).collect();
+        assert!(comes_back(&repair, run.clone()), "{run:?}");
+    }
+    let all = (1..=15).collect();
+    assert!(!comes_back(&repair, all));
+}
+
 #[test]
 fn small_frames_share_one_and_long_ones_make_several_groups() {
     let small = [
@@ -186,7 +214,8 @@ fn small_frames_share_one_and_long_ones_make_several_groups() {
     assert_eq!(repair.len(), 18);
     let mut all: Vec<u16> = repair.iter().flat_map(|r| protected(r).0).collect();
     all.sort_unstable();
-    assert_eq!(all, (100..190).collect::<Vec<u16>>());
+    let twice = (100..190).flat_map(|number| [number, number]);
+    assert_eq!(all, twice.collect::<Vec<u16>>());
     assert!(repaired(0, &[long]).is_empty());
 }
 
