@@ -116,6 +116,9 @@ const PACE_OVER_RATE: f64 = 2.0;
 const PACE_IDLE: f64 = 2.5;
 /// A frame's share of a second, for the burst.
 const FRAMES_PER_SECOND: f64 = 60.0;
+/// While little is sent, so much of a second may leave at once: an encoder saves up some 50 ms of its
+/// rate for a picture that changes wholly, and that one is what the player waits for.
+const BURST_IDLE_S: f64 = 0.06;
 /// Losses are reported over so long.
 const LOSS_SHOWN_US: u64 = 2_500_000;
 
@@ -270,6 +273,7 @@ impl Controller {
             burst = most * 125.0 / FRAMES_PER_SECOND;
             if self.steering.is_idle() {
                 pacing = pacing.max(most * PACE_IDLE);
+                burst = most * 125.0 * BURST_IDLE_S;
             }
         }
         let permille = self.losses.share_over(LOSS_SHOWN_US, 50, now_us) * 1000.0;
