@@ -162,15 +162,25 @@ fn measure(
         } else {
             Ok(None)
         };
-        let measured: Result<Vec<Measured>> = threads
-            .into_iter()
-            .map(|thread| {
-                let measured = thread.join();
-                measured.unwrap_or_else(|_| anyhow::bail!("a session's thread panicked"))
-            })
-            .collect();
-        Ok((measured?, cpu?))
+        let measured = threads.into_iter().map(|thread| {
+            let measured = thread.join();
+            measured.unwrap_or_else(|_| anyhow::bail!("a session's thread panicked"))
+        });
+        Ok((all_or_the_cause(measured)?, cpu?))
     })
+}
+
+/// Every measurement, or the error for which the others were given up.
+fn all_or_the_cause(measured: impl Iterator<Item = Result<Measured>>) -> Result<Vec<Measured>> {
+    let (mut all, mut given_up) = (Vec::new(), None);
+    for one in measured {
+        match one {
+            Ok(one) => all.push(one),
+            Err(error) if error.is::<session::GivenUp>() => given_up = Some(error),
+            Err(cause) => return Err(cause),
+        }
+    }
+    given_up.map_or(Ok(all), Err)
 }
 
 /// CPU of the node's processes over the window.

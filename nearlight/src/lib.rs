@@ -4,7 +4,7 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`, `app`.
-//! - [`bench`]: `nearlight bench latency`, input to picture in a real browser.
+//! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
 //! - [`table`], [`terminal`]: what people and scripts read.

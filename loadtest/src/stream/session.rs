@@ -60,6 +60,11 @@ pub(super) struct Measured {
     pub(super) readings: Option<Readings>,
 }
 
+/// Why a session that had no fault of its own was not measured to the end.
+#[derive(Debug, thiserror::Error)]
+#[error("given up, for another session failed")]
+pub(super) struct GivenUp;
+
 /// Attaches, says so to `attached`, and measures until the window is over.
 pub(super) fn run(plan: &Plan, attached: &SyncSender<()>) -> Result<Measured> {
     let viewer = Viewer::new(Options {
@@ -81,7 +86,7 @@ pub(super) fn run(plan: &Plan, attached: &SyncSender<()>) -> Result<Measured> {
     let mut thread = Thread::new(plan, &viewer)?;
     while !thread.is_over() {
         if plan.failed.load(Relaxed) {
-            bail!("given up, for another session failed");
+            return Err(GivenUp.into());
         }
         thread.turn().with_context(|| format!("{}", plan.session))?;
     }
