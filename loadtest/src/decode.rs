@@ -11,10 +11,11 @@ use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Access units that wait for the decoder; a decoder that is so far behind is no oracle.
-const WAITING_MAX: u64 = 120;
+/// Access units that wait for the decoder: fifteen seconds at 60 Hz, so that a busy machine may decode
+/// after the fact. What is beyond it would only fill the memory.
+const WAITING_MAX: u64 = 900;
 /// How long the decoder may take to finish what it was given.
-const DRAIN_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+const DRAIN_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
 /// What the pictures said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
