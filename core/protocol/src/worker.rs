@@ -115,10 +115,6 @@ pub struct Target {
     pub scale_percent: u8,
     /// Frames per second at most; the display itself goes on at its own rate.
     pub fps_max: u32,
-    /// Refresh the picture by a moving band of intra blocks, for paths that lose packets and are
-    /// too long to ask again. Encoders that cannot, ignore it.
-    #[serde(default)]
-    pub intra_refresh: bool,
 }
 
 impl Target {
@@ -128,7 +124,6 @@ impl Target {
             kbps,
             scale_percent: 100,
             fps_max: crate::limits::DISPLAY_HZ_MAX,
-            intra_refresh: false,
         }
     }
 }

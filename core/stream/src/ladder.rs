@@ -66,7 +66,6 @@ pub struct Ladder {
     few_since_us: Option<u64>,
     many_since_us: Option<u64>,
     given: Option<(Target, u64)>,
-    intra_refresh: bool,
 }
 
 impl Ladder {
@@ -79,7 +78,6 @@ impl Ladder {
             few_since_us: None,
             many_since_us: None,
             given: None,
-            intra_refresh: false,
         }
     }
 
@@ -91,11 +89,6 @@ impl Ladder {
     /// The player changed the settings.
     pub fn set_wish(&mut self, wish: Wish) {
         self.wish = wish;
-    }
-
-    /// Whether losses are such that the picture had better refresh itself.
-    pub fn set_intra_refresh(&mut self, wanted: bool) {
-        self.intra_refresh = wanted;
     }
 
     /// The most that the display can make use of, kbit/s of media.
@@ -159,7 +152,6 @@ impl Ladder {
             kbps: kbps.min(self.kbps_useful()).max(1),
             scale_percent: RUNGS[rung].0,
             fps_max: self.fps(rung),
-            intra_refresh: self.intra_refresh,
         }
     }
 

@@ -24,8 +24,6 @@ pub struct Path {
     pub rtt_us: u32,
     /// Packets lost, per mille.
     pub loss_permille: u32,
-    /// Packets lost in a row, at worst.
-    pub run_max: u32,
     /// Whether the path is full: then losses are the queue's, and more packets make more of them.
     pub congested: bool,
 }
@@ -39,8 +37,6 @@ pub struct Plan {
     pub fec_percent: u8,
     /// Earlier Opus packets that each packet carries along.
     pub red_depth: u8,
-    /// Whether the picture should refresh itself by a moving band.
-    pub intra_refresh: bool,
 }
 
 /// A round trip that hides within the time a frame is late unnoticed: two frames at 60 Hz and what
@@ -94,17 +90,15 @@ pub fn choose(path: Path, offered: Offered, before: Option<Plan>) -> Plan {
         } else {
             0
         },
-        intra_refresh: lossy && !path.congested && (path.rtt_us > RTT_LONG_US || !offered.rtx),
     }
 }
 
-/// Far more than what is lost on average, more for runs and for distance: a group that loses more than
+/// Far more than what is lost on average, more for distance: a group that loses more than
 /// its repair packets give back is as good as unprotected.
 fn fec_percent(path: Path) -> u8 {
     let losses = path.loss_permille.min(1000) * FEC_PERCENT_PER_PERCENT / 10;
-    let runs = path.run_max.clamp(1, 10) * 2 - 2;
     let far = if path.rtt_us > RTT_LONG_US { 10 } else { 0 };
-    let percent = (FEC_PERCENT_MIN + losses + runs + far).min(FEC_PERCENT_MAX);
+    let percent = (FEC_PERCENT_MIN + losses + far).min(FEC_PERCENT_MAX);
     u8::try_from(percent).unwrap_or(0)
 }
 
@@ -139,7 +133,6 @@ mod test {
         Path {
             rtt_us,
             loss_permille,
-            run_max: 1,
             congested: false,
         }
     }
@@ -157,16 +150,11 @@ mod test {
     }
 
     #[test]
-    fn repair_packets_grow_with_loss_runs_and_distance_and_stop_in_congestion() {
+    fn repair_packets_grow_with_loss_and_distance_and_stop_in_congestion() {
         let percent = |path| choose(path, ALL, None).fec_percent;
         let near = percent(path(60_000, 60));
         assert!(percent(path(60_000, 150)) > near);
         assert!(percent(path(200_000, 60)) > near);
-        let runs = Path {
-            run_max: 10,
-            ..path(60_000, 60)
-        };
-        assert!(percent(runs) > near);
         let full = Path {
             congested: true,
             ..path(60_000, 60)
@@ -180,7 +168,6 @@ mod test {
         let plan = choose(path(60_000, 100), none, None);
         assert_eq!(plan.repair, Repair::KeyFrame);
         assert_eq!((plan.fec_percent, plan.red_depth), (0, 0));
-        assert!(plan.intra_refresh);
     }
 
     #[test]
@@ -196,9 +183,9 @@ mod test {
     proptest! {
         #[test]
         fn any_path_has_a_plan_within_bounds(
-            rtt_us: u32, loss_permille: u32, run_max: u32, congested: bool,
+            rtt_us: u32, loss_permille: u32, congested: bool,
         ) {
-            let path = Path { rtt_us, loss_permille, run_max, congested };
+            let path = Path { rtt_us, loss_permille, congested };
             let plan = choose(path, ALL, None);
             prop_assert!(u32::from(plan.fec_percent) <= FEC_PERCENT_MAX && plan.red_depth <= 2);
         }

@@ -33,7 +33,6 @@ fn every_message_round_trips() {
             kbps: 1234,
             scale_percent: 75,
             fps_max: 30,
-            intra_refresh: true,
         }),
         ToWorker::Shutdown,
         ToWorker::Display(DisplayMode {

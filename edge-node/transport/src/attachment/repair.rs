@@ -35,7 +35,6 @@ impl Repairs {
         let path = Path {
             rtt_us: path.rtt_us,
             loss_permille: path.loss_permille,
-            run_max: 1,
             congested,
         };
         let plan = choose(path, self.offered, self.plan);
