@@ -35,6 +35,8 @@ pub struct Plan {
     pub repair: Repair,
     /// Repair packets, percent of the picture's.
     pub fec_percent: u8,
+    /// How often a packet that is asked for again is sent.
+    pub copies: u8,
     /// Earlier Opus packets that each packet carries along.
     pub red_depth: u8,
 }
@@ -54,6 +56,12 @@ const RED_TWO: u32 = 80;
 /// 200 of either broken; the mean of the losses alone would leave one in 20.
 const FEC_PERCENT_MIN: u32 = 16;
 const FEC_PERCENT_PER_PERCENT: u32 = 5;
+/// Loss from which what is asked for again is sent twice, and three times. A browser that only receives
+/// knows no round trip and asks a second time after 100 ms (libwebrtc's `NackRequester`), so an
+/// answer that is lost, too, is a freeze; and so rarely is anything asked for again that another copy
+/// costs about what the losses are.
+const COPIES_TWO: u32 = 8;
+const COPIES_THREE: u32 = 120;
 /// More than one in two costs more picture than the losses do.
 const FEC_PERCENT_MAX: u32 = 50;
 /// Loss under which a change of plan back is made, as a share of that over which it was made, so
@@ -82,11 +90,17 @@ pub fn choose(path: Path, offered: Offered, before: Option<Plan>) -> Plan {
         Repair::Rtx | Repair::KeyFrame => 0,
     };
     let red = before.map_or(0, |plan| plan.red_depth);
+    let copies = before.map_or(1, |plan| plan.copies);
     Plan {
         repair,
         fec_percent,
+        copies: if path.congested {
+            1
+        } else {
+            1 + steps(path.loss_permille, [COPIES_TWO, COPIES_THREE], copies - 1)
+        },
         red_depth: if offered.red {
-            red_depth(path.loss_permille, red)
+            steps(path.loss_permille, [RED_ONE, RED_TWO], red)
         } else {
             0
         },
@@ -102,20 +116,14 @@ fn fec_percent(path: Path) -> u8 {
     u8::try_from(percent).unwrap_or(0)
 }
 
-fn red_depth(loss_permille: u32, before: u8) -> u8 {
-    let over = |limit: u32, depth: u8| {
-        let limit = if before >= depth {
-            limit / BACK_SHARE
-        } else {
-            limit
-        };
-        loss_permille >= limit
-    };
-    if over(RED_TWO, 2) {
-        2
-    } else {
-        u8::from(over(RED_ONE, 1))
-    }
+/// How many of the limits the loss reaches; a step that was taken `before` is kept down to a share of
+/// its limit.
+fn steps(loss_permille: u32, limits: [u32; 2], before: u8) -> u8 {
+    let reached = (1_u8..).zip(limits).filter(|(step, limit)| {
+        let kept = before >= *step;
+        loss_permille >= if kept { limit / BACK_SHARE } else { *limit }
+    });
+    reached.map(|(step, _)| step).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -163,6 +171,17 @@ mod test {
     }
 
     #[test]
+    fn an_answer_is_sent_more_than_once_where_it_may_be_lost_too() {
+        let copies = |loss| choose(path(60_000, loss), ALL, None).copies;
+        assert_eq!([0, 3, 20, 50, 200].map(copies), [1, 1, 2, 2, 3]);
+        let full = Path {
+            congested: true,
+            ..path(60_000, 50)
+        };
+        assert_eq!(choose(full, ALL, None).copies, 1);
+    }
+
+    #[test]
     fn what_is_not_offered_is_not_used() {
         let none = Offered::default();
         let plan = choose(path(60_000, 100), none, None);
@@ -188,6 +207,7 @@ mod test {
             let path = Path { rtt_us, loss_permille, congested };
             let plan = choose(path, ALL, None);
             prop_assert!(u32::from(plan.fec_percent) <= FEC_PERCENT_MAX && plan.red_depth <= 2);
+            prop_assert!((1..=3).contains(&plan.copies));
         }
     }
 }

@@ -279,6 +279,7 @@ impl Attachment {
             if let Some(audio) = &mut self.audio {
                 audio.carry(plan.red_depth);
             }
+            self.signals.copies.store(plan.copies.into(), Relaxed);
         }
         let packets = self.signals.feedback_packets.swap(0, Relaxed);
         (packets, self.signals.feedback_lost.swap(0, Relaxed))

@@ -57,6 +57,8 @@ pub(crate) struct Signals {
     pub(crate) feedback_lost: AtomicU64,
     /// The newest round trip, microseconds; 0 while unknown.
     pub(crate) round_trip_us: AtomicU64,
+    /// How often what is asked for again is sent, at least once; the other way, from the loop.
+    pub(crate) copies: AtomicU64,
     /// Transport-wide feedback that has yet to be taken, a message each. Never contended.
     outcomes: Mutex<VecDeque<Vec<Outcome>>>,
 }

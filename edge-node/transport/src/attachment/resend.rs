@@ -5,6 +5,8 @@
 //!                                             or the budget is spent
 //! ```
 //!
+//! Where answers may be lost, too, each is sent as often as [`Signals::copies`] says.
+//!
 //! Our own, because the stock responder answers every repetition of a NACK, though the first answer
 //! may still be on its way, and as much as it is asked for; and because it keeps whole packets with
 //! their headers, which costs an allocation for each.
@@ -130,7 +132,24 @@ impl Resender {
             return;
         }
         kept.resent = Some(now);
-        self.budget -= SENT_PER_RESENT;
+        let copies = self.signals.copies.load(Relaxed).max(1);
+        for _ in 0..copies {
+            if self.budget < SENT_PER_RESENT {
+                return;
+            }
+            self.budget -= SENT_PER_RESENT;
+            let packet = self.again(sequence);
+            self.writes.extend(packet.map(|packet| TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(Packet::Rtp(packet)).with(Attribute::Retransmission),
+            }));
+        }
+    }
+
+    /// A kept packet, to be sent once more: on its own source where there is one (RFC 4588 section 4).
+    fn again(&mut self, sequence: u16) -> Option<rtp::Packet> {
+        let kept = self.kept[usize::from(sequence) % KEPT].as_ref()?;
         let mut header = rtp::header::Header {
             version: 2,
             marker: kept.marker,
@@ -155,12 +174,7 @@ impl Resender {
             // Three bytes under an id of 1 to 14 always fit.
             let _ = header.set_extension(id, super::media::PLAYOUT_DELAY_ZERO);
         }
-        let packet = Packet::Rtp(rtp::Packet { header, payload });
-        self.writes.push_back(TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: AttributedPacket::new(packet).with(Attribute::Retransmission),
-        });
+        Some(rtp::Packet { header, payload })
     }
 }
 

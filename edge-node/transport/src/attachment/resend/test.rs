@@ -138,3 +138,21 @@ fn a_viewer_that_asks_for_everything_gets_half_of_it_beyond_a_burst() {
     }
     assert_eq!(resent, 256 + 1000 - 1);
 }
+
+#[test]
+fn copies_of_an_answer_differ_in_their_number_and_count_against_the_budget() {
+    let mut bench = bench(Some(RTX));
+    bench.signals.copies.store(2, Relaxed);
+    bench.send(SSRC, 4);
+    let resent = bench.ask(Duration::ZERO, 4, 0);
+    assert_eq!(resent.len(), 2);
+    assert_eq!(resent[0].payload, resent[1].payload);
+    let numbers = [0, 1].map(|i: usize| resent[i].header.sequence_number);
+    assert_eq!(numbers[1], numbers[0].wrapping_add(1));
+    let mut all = 2;
+    for sequence in 5..2000 {
+        bench.send(SSRC, sequence);
+        all += bench.ask(Duration::ZERO, sequence, 0).len();
+    }
+    assert_eq!(all, 256 + 998 - 1);
+}
