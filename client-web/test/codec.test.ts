@@ -27,6 +27,7 @@ const PACKETS: Readonly<Record<string, Packet>> = {
   gamepad: packet(13, 13000n, { kind: "gamepad", seat: 3, buttons: 0x8000_0001, axes: [-32768, 0, 32767, 1, 2, 3] }),
   touch: packet(0xffff_ffff, 14000n, { kind: "touch", id: 9, phase: 2, x: 5, y: 6 }),
   display: packet(15, 15000n, { kind: "display", width: 2560, height: 1440, hz: 144 }),
+  phase: packet(17, 17000n, { kind: "phase", shiftUs: -4000 }),
   wish: packet(16, 16000n, { kind: "wish", kbpsMax: 0x01_02_03, heightMax: 720, fpsMax: 60 }),
 };
 

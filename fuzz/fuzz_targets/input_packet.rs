@@ -32,6 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         | Event::ReleaseAll
         | Event::Ping
         | Event::Touch { .. }
-        | Event::Wish { .. } => {}
+        | Event::Wish { .. }
+        | Event::Phase { .. } => {}
     }
 });

@@ -3,19 +3,22 @@
  * frame's RTP timestamp and times; without it (old Firefox) only that there was one.
  */
 import type { Presented } from "./latency.ts";
+import type { Shown } from "./phase.ts";
+
+export type Frame = Presented & Shown;
 
 export function watchFrames(
   video: HTMLVideoElement,
-  onFrame: (frame: Presented | null) => void,
+  onFrame: (frame: Frame | null) => void,
   signal: AbortSignal,
 ): void {
   if ("requestVideoFrameCallback" in HTMLVideoElement.prototype) watchByCallback(video, onFrame, signal);
   else watchByCounter(video, onFrame, signal);
 }
 
-function watchByCallback(video: HTMLVideoElement, onFrame: (frame: Presented | null) => void, signal: AbortSignal): void {
+function watchByCallback(video: HTMLVideoElement, onFrame: (frame: Frame | null) => void, signal: AbortSignal): void {
   let handle = 0;
-  const look: VideoFrameRequestCallback = (_, seen) => {
+  const look: VideoFrameRequestCallback = (refreshAtMs, seen) => {
     handle = video.requestVideoFrameCallback(look);
     onFrame(
       seen.rtpTimestamp === undefined
@@ -26,6 +29,9 @@ function watchByCallback(video: HTMLVideoElement, onFrame: (frame: Presented | n
             presentAtMs: Math.max(seen.expectedDisplayTime, performance.now()),
             receivedAtMs: seen.receiveTime ?? null,
             decodeMs: seen.processingDuration === undefined ? null : seen.processingDuration * 1000,
+            refreshAtMs,
+            readyAtMs: seen.presentationTime,
+            count: seen.presentedFrames,
           },
     );
   };

@@ -10,6 +10,7 @@ import { Alarm } from "./alarm.ts";
 import { diagnose, roundTrips, type Diagnosis, type Fault, type Medium, type RoundTrips } from "./diagnosis.ts";
 import { watchFrames } from "./frames.ts";
 import { Lateness } from "./lateness.ts";
+import { PhaseLock } from "./phase.ts";
 import { LatencyLedger, type Answered, type LatencyTable, type Spread } from "./latency.ts";
 import { pollStats, type StreamStats } from "./stats.ts";
 
@@ -33,6 +34,8 @@ export type GaugeEvents = {
   readonly frame: () => void;
   /** An input met its first picture. */
   readonly answered: (answered: Answered) => void;
+  /** Frames had better come so many microseconds later. */
+  readonly shift: (shiftUs: number) => void;
 };
 
 export class Gauge {
@@ -46,11 +49,15 @@ export class Gauge {
   constructor(peer: RTCPeerConnection, video: HTMLVideoElement, events: GaugeEvents, signal: AbortSignal) {
     this.#ledger = new LatencyLedger(events.answered);
     this.#lateness = new Lateness(signal);
+    const phase = new PhaseLock(events.shift);
     watchFrames(
       video,
       (frame) => {
         this.#presented += 1;
-        if (frame) this.#ledger.presented(frame);
+        if (frame) {
+          this.#ledger.presented(frame);
+          phase.shown(frame);
+        }
         events.frame();
       },
       signal,

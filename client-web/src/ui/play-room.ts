@@ -12,7 +12,7 @@ import { Runner } from "../session/runner.ts";
 import { ceilingOf, displayLimits, wishOf, type Ceiling } from "../stream/choices.ts";
 import { Gauge, metered, type Measured } from "../stream/gauge.ts";
 import type { Link } from "../stream/link.ts";
-import type { InputEvent } from "../wire/codec.ts";
+import { QUIET, type InputEvent } from "../wire/codec.ts";
 import type { EndReason, Notice, Session } from "../wire/types.ts";
 import type { Deps } from "./app.tsx";
 import { publishAnswer, publishPhase, publishStats } from "./beacon.ts";
@@ -29,9 +29,6 @@ export type RoomStage = Stage & {
   /** Holds the last picture while there is no connection. */
   readonly frozen: HTMLCanvasElement;
 };
-
-/** What is sent without the player doing anything. */
-const QUIET: ReadonlySet<InputEvent["kind"]> = new Set(["ping", "release-all", "layout", "display", "wish"]);
 
 export class PlayRoom {
   readonly state = signal<State>(START.state);
@@ -197,6 +194,7 @@ export class PlayRoom {
       measured: (measured: Measured) => this.#measured(measured),
       frame: () => this.#runner.state.name === "attaching" && shown(),
       answered: publishAnswer,
+      shift: (shiftUs: number) => this.#send({ kind: "phase", shiftUs }, performance.now()),
     };
     this.#linked = { link, end, gauge: new Gauge(link.peer, stage.video, events, end.signal) };
   }

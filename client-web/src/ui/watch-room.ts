@@ -74,6 +74,8 @@ export class WatchRoom {
       measured: (measured: object) => publishStats({ at_ms: Math.round(performance.now()), attachment: null, ...measured }),
       frame: () => this.#runner.state.name === "attaching" && shown(),
       answered: () => undefined,
+      // The display's clock is the player's.
+      shift: () => undefined,
     };
     new Gauge(link.peer, stage.video, events, end.signal);
   }

@@ -36,7 +36,11 @@ export type InputEvent =
   | { readonly kind: "gamepad"; readonly seat: number; readonly buttons: number; readonly axes: readonly number[] }
   | { readonly kind: "touch"; readonly id: number; readonly phase: TouchPhase; readonly x: number; readonly y: number }
   | { readonly kind: "display"; readonly width: number; readonly height: number; readonly hz: number }
-  | { readonly kind: "wish"; readonly kbpsMax: number; readonly heightMax: number; readonly fpsMax: number };
+  | { readonly kind: "wish"; readonly kbpsMax: number; readonly heightMax: number; readonly fpsMax: number }
+  | { readonly kind: "phase"; readonly shiftUs: number };
+
+/** What is sent without the player doing anything. */
+export const QUIET: ReadonlySet<InputEvent["kind"]> = new Set(["ping", "release-all", "layout", "display", "wish", "phase"]);
 
 export type Packet = { readonly seq: number; readonly clientUs: bigint; readonly event: InputEvent };
 
@@ -72,6 +76,7 @@ const KIND: Readonly<Record<InputEvent["kind"], number>> = {
   touch: 0x0c,
   display: 0x0d,
   wish: 0x0e,
+  phase: 0x0f,
 };
 
 /** The packet as bytes. Values out of range are clamped: a packet that we make is always valid. */
@@ -115,6 +120,8 @@ function bodyBytes(event: InputEvent): number {
       return 6;
     case "wish":
       return 8;
+    case "phase":
+      return 2;
     case "release-all":
     case "ping":
     case "text":
@@ -180,6 +187,9 @@ function writeBody(view: DataView, event: InputEvent): void {
       view.setUint32(at, clamp(event.kbpsMax, 0, 0xffff_ffff), true);
       view.setUint16(at + 4, u16(event.heightMax), true);
       view.setUint16(at + 6, u16(event.fpsMax), true);
+      return;
+    case "phase":
+      view.setInt16(at, i16(event.shiftUs), true);
       return;
     case "release-all":
     case "ping":

@@ -16,6 +16,7 @@
 //! 0x0c Touch            [id u8][phase u8][x u16][y u16]        reserved
 //! 0x0d Display          [width u16][height u16][hz u16]        pixels and Hz that the screen wants
 //! 0x0e Wish             [kbps_max u32][height_max u16][fps_max u16]   0: no limit
+//! 0x0f Phase            [shift_us i16]                         frames are wanted so much later
 //! ```
 //!
 //! `seq` counts per channel from 1 and only orders [`Event::PointerAbsolute`], whose stale packets
@@ -133,6 +134,12 @@ pub enum Event {
         /// Frames per second.
         fps_max: u16,
     },
+    /// When frames should come, against when they do: the display's clock follows the player's
+    /// screen by it. Takes the place of a shift that is still being carried out.
+    Phase {
+        /// Microseconds later; negative is sooner.
+        shift_us: i16,
+    },
 }
 
 /// What a finger did.
@@ -241,6 +248,7 @@ impl Packet {
                 out.extend(height_max.to_le_bytes());
                 out.extend(fps_max.to_le_bytes());
             }
+            Event::Phase { shift_us } => out.extend(shift_us.to_le_bytes()),
         }
         out
     }
@@ -284,6 +292,7 @@ impl Event {
                 | Self::Clipboard(_)
                 | Self::Display { .. }
                 | Self::Wish { .. }
+                | Self::Phase { .. }
         )
     }
 
@@ -303,6 +312,7 @@ impl Event {
             Self::Touch { .. } => 0x0c,
             Self::Display { .. } => 0x0d,
             Self::Wish { .. } => 0x0e,
+            Self::Phase { .. } => 0x0f,
         }
     }
 
@@ -379,6 +389,9 @@ impl Event {
                 kbps_max: field(r.u32())?,
                 height_max: field(r.u16())?,
                 fps_max: field(r.u16())?,
+            },
+            0x0f => Self::Phase {
+                shift_us: field(r.i16())?,
             },
             other => return Err(DecodeError::Kind(other)),
         })

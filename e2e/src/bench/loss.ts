@@ -5,7 +5,7 @@ import type { Conditions } from "../harness/path.js";
 import type { Stack } from "../harness/stack.js";
 import { Impaired } from "./impaired.js";
 import type { Report } from "./report.js";
-import { framesPerSecond, longestFreeze, type Timeline } from "./timeline.js";
+import { decodedPerSecond, framesPerSecond, longestFreeze, type Timeline } from "./timeline.js";
 
 const MEASURE_MS = 30_000;
 const HARD_MS = 2_000;
@@ -21,6 +21,7 @@ export async function steady(stack: Stack, browser: Browser, report: Report, nam
   const to = await player.change();
   const { timeline } = await player.finish();
   report.add(`stream.${name}_fps`, framesPerSecond(timeline, from.page_ms, to.page_ms));
+  report.add(`stream.${name}_decoded_fps`, decodedPerSecond(timeline, from.page_ms, to.page_ms));
   report.add(`stream.${name}_freeze_max_ms`, longestFreeze(timeline, from.page_ms, to.page_ms));
 }
 

@@ -14,10 +14,12 @@ export interface Received {
   extra_bytes: number;
   packets_lost: number;
   key_frames: number;
+  frames_decoded: number;
   frames_dropped: number;
 }
 
 export interface Timeline {
+  /** When each callback for a frame came. */
   frames_ms: number[];
   received: Received[];
 }
@@ -54,7 +56,7 @@ function startTimeline(every_ms: number): void {
   const look = async (): Promise<void> => {
     const peer = nearlightProbe.peers.findLast((one) => one.getReceivers().length > 0);
     if (!peer) return;
-    const sum: Received = { at_ms: performance.now(), useful_bytes: 0, extra_bytes: 0, packets_lost: 0, key_frames: 0, frames_dropped: 0 };
+    const sum: Received = { at_ms: performance.now(), useful_bytes: 0, extra_bytes: 0, packets_lost: 0, key_frames: 0, frames_decoded: 0, frames_dropped: 0 };
     (await peer.getStats()).forEach((entry: Record<string, unknown>) => {
       if (entry["type"] !== "inbound-rtp") return;
       const count = (name: string): number => Number(entry[name] ?? 0);
@@ -63,6 +65,7 @@ function startTimeline(every_ms: number): void {
       sum.extra_bytes += extra;
       sum.packets_lost += count("packetsLost");
       sum.key_frames += count("keyFramesDecoded");
+      sum.frames_decoded += count("framesDecoded");
       sum.frames_dropped += count("framesDropped");
     });
     timeline.received.push(sum);
@@ -89,6 +92,14 @@ export function longestFreeze({ frames_ms }: Timeline, from_ms: number, to_ms: n
 /** Frames presented a second between two times. */
 export function framesPerSecond({ frames_ms }: Timeline, from_ms: number, to_ms: number): number {
   return frames_ms.filter((at) => at >= from_ms && at < to_ms).length / ((to_ms - from_ms) / 1000);
+}
+
+/** Frames decoded a second between two times: what came, whether or not a refresh was free to show it. */
+export function decodedPerSecond({ received }: Timeline, from_ms: number, to_ms: number): number {
+  const within = received.filter(({ at_ms }) => at_ms >= from_ms && at_ms <= to_ms);
+  const [first, last] = [within[0], within.at(-1)];
+  if (!first || !last || last.at_ms <= first.at_ms) return 0;
+  return (1000 * (last.frames_decoded - first.frames_decoded)) / (last.at_ms - first.at_ms);
 }
 
 /** Useful bits a second between two times, kbit/s. */

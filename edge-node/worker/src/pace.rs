@@ -24,6 +24,11 @@
 //! waiting frame sends no callbacks, unless the turn before did the same (an app that ignores
 //! callbacks must not starve one that waits for them).
 //!
+//! Where nobody gives input, nothing ties the display's clock to the player's screen: frames would drift
+//! past its refreshes, and while they come close to one, jitter puts two frames into one refresh and
+//! none into the next. So the player's browser tells how much later, or sooner, it would have them
+//! ([`Pacer::shift`]), and turns move there by a sixteenth of an interval a frame.
+//!
 //! Behind the budget is a **cap** on what is captured, for paths and players that want fewer frames
 //! than the display has: commits over it are dropped evenly, the newest is kept, and it is shown
 //! if no newer one comes in time.
@@ -53,6 +58,9 @@ pub struct Turn {
 
 /// What ran ahead is paid back by this part of an interval with each frame.
 const PAYBACK_PART: u64 = 8;
+/// The phase moves by this part of an interval with each frame: no eye sees it, and half an interval
+/// takes eight frames.
+const SHIFT_PART: i64 = 16;
 /// A turn that comes late by at most this part of an interval counts as on time: timers are late.
 const LATE_PART: u64 = 4;
 
@@ -66,6 +74,8 @@ pub struct Pacer {
     due_us: u64,
     /// How much earlier than that the next turn is; at most one interval.
     ahead_us: u64,
+    /// How much later turns are to come; negative is sooner.
+    shift_us: i64,
     /// When the cap has room for the next capture.
     cap_due_us: u64,
     /// A callback went out and its commit has not come.
@@ -98,6 +108,7 @@ impl Pacer {
             cap_interval_us: interval_us,
             due_us: 0,
             ahead_us: 0,
+            shift_us: 0,
             cap_due_us: 0,
             paid: false,
             input_waits: false,
@@ -117,6 +128,13 @@ impl Pacer {
         self.ahead_us = 0;
         self.interval_us = interval_us;
         self.cap_interval_us = interval_us.max(self::interval_us(fps_max));
+    }
+
+    /// Turns are wanted `shift_us` later, or sooner if it is negative; at most half an interval, for
+    /// further on the other way is shorter. Takes the place of what is left of an earlier shift.
+    pub fn shift(&mut self, shift_us: i64) {
+        let half = self.interval_us.cast_signed() / 2;
+        self.shift_us = shift_us.clamp(-half, half);
     }
 
     /// Time between two frames.
@@ -228,7 +246,20 @@ impl Pacer {
             let part = self.interval_us / PAYBACK_PART;
             self.ahead_us = self.ahead_us.saturating_sub(part);
         }
-        self.due_us = self.due_us.max(at) + self.interval_us;
+        let step = self.next_step(at);
+        self.due_us = (self.due_us.max(at) + self.interval_us).saturating_add_signed(step);
+    }
+
+    /// What the phase moves by with a frame at `at`. An app that is behind the display's rate, or draws
+    /// for inputs, has another clock than the display's: there is nothing to move.
+    fn next_step(&mut self, at: u64) -> i64 {
+        if at > self.due_us || self.ahead_us > 0 {
+            return 0;
+        }
+        let most = self.interval_us.cast_signed() / SHIFT_PART;
+        let step = self.shift_us.clamp(-most, most);
+        self.shift_us -= step;
+        step
     }
 
     /// Captures a commit that is paid for, or lets it wait for the cap.

@@ -123,6 +123,7 @@ fn samples() -> Vec<(&'static str, Packet)> {
                 },
             ),
         ),
+        ("phase", at(17, 17_000, Event::Phase { shift_us: -4_000 })),
     ]
 }
 

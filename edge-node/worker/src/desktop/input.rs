@@ -111,6 +111,10 @@ impl Desktop {
             // The agent answers these. The others are reserved: counted, nothing to inject into.
             Event::Ping | Event::Display { .. } | Event::Wish { .. } => false,
             Event::Gamepad { .. } | Event::Touch { .. } => true,
+            Event::Phase { shift_us } => {
+                self.frames.pacer.shift(shift_us.into());
+                true
+            }
         };
         if injected && active {
             self.frames.on_input(mono_us());
@@ -349,6 +353,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Touch { .. } => "touch",
         Event::Display { .. } => "display",
         Event::Wish { .. } => "wish",
+        Event::Phase { .. } => "phase",
     }
 }
 

@@ -149,6 +149,45 @@ fn steady_input_at_the_displays_rate_locks_the_phase_and_keeps_the_rate() {
 }
 
 #[test]
+fn the_phase_moves_by_what_is_asked_and_no_frame_is_lost_or_added() {
+    for shift in [-8_000i64, -700, 400, 5_000, 8_300] {
+        let mut app = Paced::new(2_000);
+        app.run(1_000_000);
+        let before = app.callbacks.len() as u64;
+        let last = *app.callbacks.last().unwrap();
+        app.pacer.shift(shift);
+        app.run(2_000_000);
+        let frames = app.callbacks.len() as u64 - before;
+        let moved = app.callbacks.last().unwrap() - last;
+        let expected = (frames * FRAME).saturating_add_signed(shift);
+        assert!(
+            moved.abs_diff(expected) <= 2,
+            "{shift}: {moved}, {expected}"
+        );
+        let gaps = app.callbacks.windows(2).map(|pair| pair[1] - pair[0]);
+        let most = FRAME / 16 + 1;
+        assert!(gaps.into_iter().all(|gap| gap.abs_diff(FRAME) <= most));
+    }
+}
+
+#[test]
+fn a_shift_waits_while_inputs_lead_and_does_not_undo_them() {
+    let mut app = Paced::new(2_000);
+    app.run(1_000_000);
+    app.pacer.shift(6_000);
+    app.callbacks.clear();
+    for n in 0..60 {
+        app.input(1_009_000 + n * FRAME);
+    }
+    let late = app.callbacks.iter().map(|at| (at - 1_009_000) % FRAME);
+    assert!(
+        late.into_iter().all(|late| late == 0),
+        "{:?}",
+        app.callbacks
+    );
+}
+
+#[test]
 fn a_free_running_app_is_held_to_the_rate_and_its_newest_frame_is_shown() {
     let mut pacer = Pacer::new(60);
     let (mut shown, mut newest_shown) = (Vec::new(), 0);
