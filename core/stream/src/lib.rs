@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod arrears;
 pub mod congestion;
 pub mod key_frames;
 pub mod ladder;

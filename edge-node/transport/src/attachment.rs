@@ -144,6 +144,8 @@ pub(crate) struct Attachment {
     /// When it is over in any case.
     expires: Option<Instant>,
     awaits_key: bool,
+    /// The input that the last frame sent had seen.
+    marked_input_us: u64,
     channels: Option<Channels>,
     gate: Gate,
     outbox: Outbox,
@@ -202,6 +204,7 @@ impl Attachment {
             trains: None,
             expires: (kind == Kind::LineCheck).then(|| now + LINE_CHECK_DEADLINE),
             awaits_key: true,
+            marked_input_us: 0,
             channels: peer
                 .channels
                 .map(|(motion, control)| Channels::new(motion, control)),
@@ -270,8 +273,9 @@ impl Attachment {
 
     /// Packets that feedback spoke of and those that were lost, since the last call; reviews how
     /// losses are made good.
-    pub(crate) fn take_feedback(&mut self) -> (u64, u64) {
-        let (path, congested) = (self.flow.gauges(), self.flow.is_congested());
+    pub(crate) fn take_feedback(&mut self, now: Instant) -> (u64, u64) {
+        let congested = self.flow.is_congested(self.clock.micros(now));
+        let path = self.flow.gauges();
         if let Some(plan) = self.repairs.review(&path, congested) {
             if let Some(video) = &mut self.video {
                 video.protect(plan.fec_percent);

@@ -339,16 +339,16 @@ impl Reactor {
         self.share_uplink(now);
         if self.next_tick <= now {
             self.next_tick = now + COUNTERS_INTERVAL;
-            self.tick();
+            self.tick(now);
         }
     }
 
     /// Once a second: totals to the agent and to the metrics.
-    fn tick(&mut self) {
+    fn tick(&mut self, now: Instant) {
         let mut connected = 0;
         for viewer in self.viewers.values_mut() {
             connected += usize::from(viewer.attachment.is_connected());
-            let (packets, lost) = viewer.attachment.take_feedback();
+            let (packets, lost) = viewer.attachment.take_feedback(now);
             self.meters.feedback(packets, lost);
             if let Some(us) = viewer.attachment.round_trip_us() {
                 self.meters.network(Duration::from_micros(us));

@@ -18,6 +18,7 @@ use crate::limits::{KBPS_MIN, STEER_INTERVAL};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::notice::{LimitedBy, Repair, StreamState};
 use nearlight_protocol::worker::Target;
+use nearlight_stream::arrears::Arrears;
 use nearlight_stream::congestion::{Config, Controller, Estimate};
 use nearlight_stream::ladder::{Display, Ladder, Wish};
 use nearlight_stream::pacing::Pacer;
@@ -33,8 +34,15 @@ const BLIND_GAP_US: u64 = 100_000;
 /// What was asked for again may wait so long, and so much of it in any case.
 const AGAIN_US_MAX: u64 = 50_000;
 const AGAIN_BYTES_MIN: usize = 12_000;
+/// Under this rate, kbit/s, a mark with each frame is too much: 140 bytes on the wire, 66 kbit/s at 60
+/// frames a second. Every fourth then tells as much of the stages.
+const MARKS_ALL_KBPS: u32 = 4_000;
+const MARKS_FEW_EVERY: u32 = 4;
 /// The display that is assumed until the worker tells.
 const DISPLAY_HZ: u32 = 60;
+/// Reports of losses in a full queue go on for about so long after it: they count over a second, and the
+/// plan against losses is reviewed once a second.
+const CONGESTED_LATELY_US: u64 = 3_000_000;
 /// A hold that ends less than this later than the one before it is not worth a message.
 const HOLD_GRAIN_US: u64 = 2_000;
 
@@ -53,6 +61,9 @@ pub(crate) struct Flow {
     ladder: Ladder,
     rates: Rates,
     wish_kbps: Option<u32>,
+    arrears: Arrears,
+    /// When the path was last full.
+    congested_us: Option<u64>,
     paces: bool,
     estimate: Estimate,
     round_trip_us: u64,
@@ -81,6 +92,8 @@ impl Flow {
             controller,
             rates,
             wish_kbps: None,
+            arrears: Arrears::default(),
+            congested_us: None,
             paces,
             estimate,
             round_trip_us: 0,
@@ -189,6 +202,9 @@ impl Flow {
 
     fn adapt(&mut self, now_us: u64) -> Option<Target> {
         self.estimate = self.controller.estimate(now_us);
+        if self.controller.is_congested() {
+            self.congested_us = Some(now_us);
+        }
         let estimate = &self.estimate;
         self.pacer
             .set(estimate.kbps_pacing, estimate.burst_bytes, now_us);
@@ -234,9 +250,27 @@ impl Flow {
         }
     }
 
-    /// Whether the path is full, so that its losses are the queue's.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.controller.is_congested()
+    /// One in so many frames gets a mark, beside those that answer an input.
+    pub(crate) fn marks_every(&self) -> u32 {
+        let narrow = (self.ladder.given()).is_some_and(|target| target.kbps < MARKS_ALL_KBPS);
+        if narrow { MARKS_FEW_EVERY } else { 1 }
+    }
+
+    /// Whether the path is full, or was a moment ago, so that the losses that are known of are the
+    /// queue's.
+    pub(crate) fn is_congested(&self, now_us: u64) -> bool {
+        let lately = |at: u64| now_us.saturating_sub(at) < CONGESTED_LATELY_US;
+        self.congested_us.is_some_and(lately)
+    }
+
+    /// Whether more was asked for again than the path can bring in time.
+    pub(crate) fn is_hopeless(&mut self, asked_bytes: u64, now_us: u64) -> bool {
+        if !self.paces {
+            return false;
+        }
+        let kbps = self.estimate.kbps_media;
+        self.arrears.owe(asked_bytes, kbps, now_us);
+        self.arrears.write_off(kbps, now_us)
     }
 
     /// What the controller believes, as of the last feedback.
@@ -317,8 +351,11 @@ mod test {
         let signals = Signals::default();
         let mut flow = Flow::new(RATES, true, 0);
         assert_eq!(flow.first_target(0).kbps, 8_000);
+        assert_eq!(flow.marks_every(), 1);
         let targets = congest(&mut flow, &signals, 400);
-        assert!(targets.last().unwrap().kbps < 4_800, "{targets:?}");
+        let last = targets.last().unwrap().kbps;
+        assert!(last < 4_800, "{targets:?}");
+        assert_eq!(flow.marks_every(), if last < 4_000 { 4 } else { 1 });
         let state = flow.state(Repair::Rtx);
         assert_eq!(state.limited_by, LimitedBy::Capacity);
         assert!(state.queue_ms > 0);

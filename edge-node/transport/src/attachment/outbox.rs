@@ -92,6 +92,11 @@ impl Outbox {
         self.again.bytes
     }
 
+    /// Forgets what was asked for again.
+    pub(crate) fn clear_again(&mut self) {
+        self.again = Lane::default();
+    }
+
     /// Frames that are not wholly sent.
     pub(crate) fn waiting_frames(&self) -> usize {
         self.frames.len()

@@ -54,6 +54,7 @@ impl Attachment {
             }
         }
         self.take_signals(counters);
+        self.give_up_if_hopeless(now);
         self.hold(now);
         self.check_deadlines(now);
         self.finish_leaving(now, ports, counters);
@@ -161,14 +162,29 @@ impl Attachment {
         }
     }
 
-    /// Queues a packet, unless it is one that was asked for again and would come too late: then the
-    /// viewer asks once more, or for a key frame.
+    /// Queues a packet, unless it was asked for again and would come too late, or for nothing: the next
+    /// picture that the viewer can show is a key frame.
     fn queue(&mut self, packet: BytesMut) {
         let tag = self.streams.read(&packet);
-        let again = self.outbox.again_bytes();
-        if tag.kind != congestion::Kind::Retransmit || again <= self.flow.again_bytes_max() {
+        let again = tag.kind == congestion::Kind::Retransmit;
+        let late = || self.awaits_key || self.outbox.again_bytes() > self.flow.again_bytes_max();
+        if !again || !late() {
             self.outbox.push(packet, tag);
         }
+    }
+
+    /// Where more was lost than can be sent again in time, as when a path narrows at once, a key frame
+    /// takes its place.
+    fn give_up_if_hopeless(&mut self, now: Instant) {
+        let asked_bytes = self.signals.asked_bytes.swap(0, Relaxed);
+        let now_us = self.clock.micros(now);
+        if !self.flow.is_hopeless(asked_bytes, now_us) {
+            return;
+        }
+        self.outbox.clear_again();
+        self.signals.gave_up.store(1, Relaxed);
+        self.awaits_key = true;
+        self.effects.push(Effect::WantKeyFrame);
     }
 
     /// Hands queued packets to the kernel; says whether that made something new to send.
@@ -193,8 +209,11 @@ impl Attachment {
             counters.video_sent += 1;
             let sent_us = self.clock.now_us();
             self.effects.push(Effect::FrameSent { frame, sent_us });
+            let answers = std::mem::replace(&mut self.marked_input_us, frame.input_us);
+            let tells =
+                answers != frame.input_us || frame.number.is_multiple_of(self.flow.marks_every());
             let told = self.channels.as_mut();
-            if let Some(channels) = told.filter(|_| self.kind == Kind::Player) {
+            if let Some(channels) = told.filter(|_| tells && self.kind == Kind::Player) {
                 let mark = Mark::Frame {
                     rtp_timestamp: frame.rtp_timestamp,
                     frame: frame.number,

@@ -52,6 +52,8 @@ pub(crate) struct Signals {
     pub(crate) key_frames_wanted: AtomicU64,
     pub(crate) nacks: AtomicU64,
     pub(crate) retransmits: AtomicU64,
+    /// Bytes of packets that were asked for and sent again, each once, since they were last taken.
+    pub(crate) asked_bytes: AtomicU64,
     /// Packets that transport-wide feedback spoke of, and those of them that did not arrive.
     pub(crate) feedback_packets: AtomicU64,
     pub(crate) feedback_lost: AtomicU64,
@@ -59,6 +61,9 @@ pub(crate) struct Signals {
     pub(crate) round_trip_us: AtomicU64,
     /// How often what is asked for again is sent, at least once; the other way, from the loop.
     pub(crate) copies: AtomicU64,
+    /// Not 0: what was sent so far is not to be sent again, for a key frame comes. Likewise, until the
+    /// next packet of the picture.
+    pub(crate) gave_up: AtomicU64,
     /// Transport-wide feedback that has yet to be taken, a message each. Never contended.
     outcomes: Mutex<VecDeque<Vec<Outcome>>>,
 }

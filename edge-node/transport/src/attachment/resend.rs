@@ -5,7 +5,8 @@
 //!                                             or the budget is spent
 //! ```
 //!
-//! Where answers may be lost, too, each is sent as often as [`Signals::copies`] says.
+//! Where answers may be lost, too, each is sent as often as [`Signals::copies`] says. Where they were
+//! given up ([`Signals::gave_up`]), a key frame takes their place, and nothing before it is sent again.
 //!
 //! Our own, because the stock responder answers every repetition of a NACK, though the first answer
 //! may still be on its way, and as much as it is asked for; and because it keeps whole packets with
@@ -94,6 +95,9 @@ impl Resender {
     }
 
     fn keep(&mut self, packet: &rtp::Packet) {
+        if self.signals.gave_up.swap(0, Relaxed) != 0 {
+            self.kept.fill_with(|| None);
+        }
         let sequence = packet.header.sequence_number;
         self.kept[usize::from(sequence) % KEPT] = Some(Kept {
             sequence,
@@ -130,6 +134,10 @@ impl Resender {
         let pending = |at: Instant| now.saturating_duration_since(at) < after;
         if self.budget < SENT_PER_RESENT || kept.resent.is_some_and(pending) {
             return;
+        }
+        if kept.resent.is_none() {
+            let bytes = u64::try_from(kept.payload.len()).unwrap_or(0);
+            self.signals.asked_bytes.fetch_add(bytes, Relaxed);
         }
         kept.resent = Some(now);
         let copies = self.signals.copies.load(Relaxed).max(1);

@@ -23,6 +23,8 @@ struct Encoder<'a> {
     held_until: Instant,
     frame: u32,
     key: bool,
+    /// Key frames that it was asked for.
+    asked: u32,
 }
 
 impl<'a> Encoder<'a> {
@@ -38,6 +40,7 @@ impl<'a> Encoder<'a> {
             held_until: Instant::now(),
             frame: 0,
             key: true,
+            asked: 0,
         };
         // A track comes with its first packet.
         encoder.draw();
@@ -55,7 +58,10 @@ impl<'a> Encoder<'a> {
                 Some(ToWorker::Hold { until_us }) if !self.deaf => {
                     self.held_until = Instant::now() + until_host(until_us);
                 }
-                Some(ToWorker::KeyFrame) => self.key = true,
+                Some(ToWorker::KeyFrame) => {
+                    self.key = true;
+                    self.asked += 1;
+                }
                 Some(_) | None => {}
             }
             if Instant::now() >= next.max(self.held_until) {
@@ -138,6 +144,36 @@ fn an_encoder_that_does_not_wait_loses_frames_and_nothing_piles_up() {
         c.video_in == all && c.video_sent + c.video_dropped_total() == all
     });
     assert_eq!(counters.audio_sent, all);
+}
+
+#[test]
+fn more_losses_than_can_be_made_good_in_time_are_answered_by_a_key_frame() {
+    let node = Node::start();
+    let worker = node.add_session(1);
+    let (mut viewer, relay) = behind(&node, 10_000);
+    let mut encoder = Encoder::new(&worker, &mut viewer, false);
+    let some_frames = |encoder: &mut Encoder<'_>| {
+        let mut turns = 0;
+        encoder.draw_until(|_| {
+            turns += 1;
+            turns > 60
+        });
+    };
+    some_frames(&mut encoder);
+    let before = encoder.asked;
+    relay.lose(200);
+    let until = Instant::now() + DEADLINE;
+    while encoder.asked == before {
+        assert!(Instant::now() < until, "it goes on sending again");
+        some_frames(&mut encoder);
+    }
+    some_frames(&mut encoder);
+    let all = u64::from(encoder.frame);
+    let (_, counters) = node.wait_counters(1, |c| {
+        c.video_in == all && c.video_sent + c.video_dropped_total() == all
+    });
+    assert_eq!(counters.plis, 0, "the viewer did not have to ask");
+    assert!(counters.nacks > 0 && counters.retransmits < 200 + counters.nacks);
 }
 
 #[test]

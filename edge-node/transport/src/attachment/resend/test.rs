@@ -156,3 +156,13 @@ fn copies_of_an_answer_differ_in_their_number_and_count_against_the_budget() {
     }
     assert_eq!(all, 256 + 998 - 1);
 }
+
+#[test]
+fn what_was_given_up_is_not_sent_again_and_what_comes_after_it_is() {
+    let mut bench = bench(Some(RTX));
+    bench.send(SSRC, 4);
+    bench.signals.gave_up.store(1, Relaxed);
+    bench.send(SSRC, 5);
+    assert_eq!(bench.ask(Duration::ZERO, 4, 0).len(), 0);
+    assert_eq!(bench.ask(Duration::ZERO, 5, 0).len(), 1);
+}
