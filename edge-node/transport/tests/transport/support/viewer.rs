@@ -308,7 +308,7 @@ impl Viewer {
         runtime.block_on(next).expect("a mark comes").unwrap()
     }
 
-    /// Waits until a ping is answered: only then the node too has its channels open.
+    /// Waits until a ping is answered: a watcher and a line check are not greeted.
     pub(crate) fn wait_answered(&mut self) {
         let runtime = self.runtime();
         self.wait_open();
@@ -325,6 +325,15 @@ impl Viewer {
         }
     }
 
+    /// Waits until the node has greeted the player: what is sent before is lost.
+    pub(crate) fn wait_ready(&mut self) {
+        assert_eq!(
+            self.any_notice(),
+            Notice::Ready,
+            "nothing is said before it"
+        );
+    }
+
     /// Takes `count` marks that must all be of frames.
     pub(crate) fn mark_frames(&mut self, count: usize) -> usize {
         let marks = (0..count).map(|_| self.mark());
@@ -336,11 +345,12 @@ impl Viewer {
         self.marks.len()
     }
 
-    /// The next notice that is not about how the stream goes, which comes every second.
+    /// The next notice that is neither the greeting nor about how the stream goes, which comes every
+    /// second.
     pub(crate) fn notice(&mut self) -> Notice {
         loop {
             let notice = self.any_notice();
-            if !matches!(notice, Notice::Stream { .. }) {
+            if !matches!(notice, Notice::Ready | Notice::Stream { .. }) {
                 return notice;
             }
         }
