@@ -80,8 +80,6 @@ pub enum Arrival {
     },
     /// A notice on `control`.
     Notice(Notice),
-    /// A data channel is open.
-    Open,
     /// The connection changed.
     State(RTCPeerConnectionState),
     /// Something that is not our wire.
@@ -146,8 +144,9 @@ impl Viewer {
         &self.offer
     }
 
-    /// Takes the answer and waits until media and, where there are any, both channels are up. What
-    /// arrives meanwhile and is neither is dropped: it is older than the beginning.
+    /// Takes the answer and waits until media is up and, where there are channels, until the node
+    /// listens: what is sent before is lost. What arrives meanwhile is dropped: it is older than the
+    /// beginning.
     ///
     /// # Errors
     /// The node does not answer.
@@ -157,15 +156,15 @@ impl Viewer {
         self.runtime()?.block_on(set)?;
         let until = Instant::now() + CONNECT_DEADLINE;
         let mut connected = false;
-        let mut closed = if self.channels.is_some() { 2 } else { 0 };
-        while !connected || closed > 0 {
+        let mut heard = self.channels.is_none();
+        while !connected || !heard {
             let left = until.saturating_duration_since(Instant::now());
             match self.next(left)? {
                 Some(Arrival::State(RTCPeerConnectionState::Connected)) => connected = true,
                 Some(Arrival::State(RTCPeerConnectionState::Failed)) => {
                     bail!("the node does not answer ICE checks")
                 }
-                Some(Arrival::Open) => closed -= 1,
+                Some(Arrival::Notice(Notice::Ready)) => heard = true,
                 Some(_) => {}
                 None => bail!("no connection within {CONNECT_DEADLINE:?}"),
             }

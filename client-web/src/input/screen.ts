@@ -59,6 +59,8 @@ export class Screen {
   #place: Size = { width: 0, height: 0 };
   #screenHz: number | null = null;
   #told = "";
+  /** There is, or was, an attachment to tell. */
+  #announced = false;
   #timer: number | undefined;
 
   constructor(sink: Sink, limits: () => ScreenLimits) {
@@ -88,8 +90,9 @@ export class Screen {
     void this.#measure(signal);
   }
 
-  /** Tells a new attachment. */
+  /** Tells a new attachment, now or once the picture has a place: a page in the background has none. */
   announce(): void {
+    this.#announced = true;
     this.#told = "";
     this.tell();
   }
@@ -110,7 +113,7 @@ export class Screen {
     this.#timer = setTimeout(() => void this.#measure(signal), SETTLE_MS);
   }
 
-  /** Reads the screen's rate, then tells what changed to whoever was told before. */
+  /** Reads the screen's rate, then tells what changed, if there is somebody to tell. */
   async #measure(signal: AbortSignal): Promise<void> {
     const frames: number[] = [];
     await new Promise<void>((done) => {
@@ -123,7 +126,7 @@ export class Screen {
       requestAnimationFrame(look);
     });
     this.#screenHz = screenRate(frames) ?? this.#screenHz;
-    if (!signal.aborted && this.#told !== "") this.tell();
+    if (!signal.aborted && this.#announced) this.tell();
   }
 }
 

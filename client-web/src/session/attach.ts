@@ -73,7 +73,7 @@ export type AttachEvents = {
   readonly lost: () => void;
   readonly notice: (notice: Notice) => void;
   readonly mark: (mark: Mark) => void;
-  readonly controlOpen: () => void;
+  readonly ready: () => void;
   readonly foreignVersion: () => void;
 };
 
@@ -100,7 +100,7 @@ export function beginAttach(api: Api, { session, takeOver, codec }: AttachWish, 
     lost: live(events.lost),
     notice: live(events.notice),
     mark: live(events.mark),
-    controlOpen: live(events.controlOpen),
+    ready: live(events.ready),
     foreignVersion: live(events.foreignVersion),
     candidates: live((fragment) => (send ? send(fragment) : void fragments.push(fragment))),
   });

@@ -21,7 +21,7 @@ export type Listener = {
   readonly changed: () => void;
   readonly notice: (notice: Notice) => void;
   readonly mark: (mark: Mark) => void;
-  readonly controlOpen: () => void;
+  readonly ready: () => void;
   readonly foreignVersion: () => void;
 };
 
@@ -174,7 +174,7 @@ export class Runner {
       lost: () => this.dispatch({ name: "peer-lost", cause: "network" }),
       notice: (notice) => this.#noticed(notice),
       mark: this.#listener.mark,
-      controlOpen: this.#listener.controlOpen,
+      ready: this.#listener.ready,
       foreignVersion: this.#listener.foreignVersion,
     });
   }

@@ -117,7 +117,7 @@ export class WatchRunner {
         else if (notice.notice === "ended") this.dispatch({ name: "end-noticed" });
       },
       mark: () => undefined,
-      controlOpen: () => undefined,
+      ready: () => undefined,
       foreignVersion: () => undefined,
       candidates: (fragment) => (send ? send(fragment) : void early.push(fragment)),
     });

@@ -2,8 +2,9 @@
  * One attachment's transport: the peer connection, its two media streams and its two channels.
  *
  * Owns: RTCPeerConnection, packet numbers, the liveness watch. Invariants: `lost` is reported at
- * most once, never after `close`; motion is dropped rather than queued. Does not know: HTTP,
- * tickets, retries.
+ * most once, never after `close`; motion is dropped rather than queued; nothing is said on `control`
+ * before the node was heard, whose end opens after ours and loses what comes before. Does not know:
+ * HTTP, tickets, retries.
  */
 import { CONTROL_CHANNEL, MOTION_CHANNEL } from "../wire/constants.ts";
 import { decodeMark, encodePacket, type InputEvent, type Mark } from "../wire/codec.ts";
@@ -16,8 +17,8 @@ export type LinkEvents = {
   readonly lost: () => void;
   readonly notice: (notice: Notice) => void;
   readonly mark: (mark: Mark) => void;
-  /** The control channel is open: keys and text arrive from now on. */
-  readonly controlOpen: () => void;
+  /** The node listens: keys and text arrive from now on. */
+  readonly ready: () => void;
   /** The edge speaks another version of the wire than we do. */
   readonly foreignVersion: () => void;
   /** Trickled candidates, ready to send. */
@@ -48,6 +49,7 @@ export class Link {
   readonly #over = new AbortController();
   #motionSeq = 0;
   #controlSeq = 0;
+  #ready = false;
   #answers = false;
   #unanswered = 0;
   #pending: { candidate: string; mid: string | null }[] = [];
@@ -90,7 +92,7 @@ export class Link {
   send(event: InputEvent, atMs: number): boolean {
     const motion = event.kind === "pointer-absolute" || event.kind === "pointer-relative" || event.kind === "ping";
     const channel = motion ? this.#motion : this.#control;
-    if (channel.readyState !== "open") return false;
+    if (channel.readyState !== "open" || !(motion || this.#ready)) return false;
     if (channel.bufferedAmount > (motion ? MOTION_BUFFERED_MAX : CONTROL_BUFFERED_MAX)) {
       if (!motion) this.#lose();
       return false;
@@ -138,6 +140,11 @@ export class Link {
     let warned = false;
     const heard = (data: unknown): void => {
       this.#unanswered = 0;
+      // Whatever it says, it listens: a node of an older version has no word of its own for it.
+      if (!this.#ready && this.#control.readyState === "open") {
+        this.#ready = true;
+        this.#events.ready();
+      }
       if (data instanceof ArrayBuffer) {
         const result = decodeMark(data);
         if (result.ok) {
@@ -156,7 +163,6 @@ export class Link {
       channel.addEventListener("message", (event) => heard(event.data), { signal });
     }
     this.#motion.addEventListener("open", () => this.#ping(signal), { signal });
-    this.#control.addEventListener("open", () => this.#events.controlOpen(), { signal });
   }
 
   #ping(signal: AbortSignal): void {

@@ -60,7 +60,7 @@ export class PlayRoom {
       changed: () => this.#changed(),
       notice: (notice) => this.#noticed(notice),
       mark: (mark) => this.#linked?.gauge.marked(mark),
-      controlOpen: () => this.#introduce(),
+      ready: () => this.#introduce(),
       foreignVersion: () => toast("The node speaks a newer language than this page. Reload to update the page."),
     });
   }
@@ -233,11 +233,11 @@ export class PlayRoom {
       case "watchers":
         this.watchers.value = notice.count;
         return;
+      case "ready":
       case "display":
       case "detached":
       case "ended":
-        // The picture brings its own size; the runner has taken the other two.
-        return;
+      // The link has taken the first, the picture brings its own size, the runner has taken the rest.
     }
   }
 

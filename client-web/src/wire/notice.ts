@@ -24,6 +24,8 @@ export function parseNotice(json: string): Notice | null {
   }
   if (!isRecord(value)) return null;
   switch (value["notice"]) {
+    case "ready":
+      return { notice: "ready" };
     case "cursor": {
       const cursor = parseCursor(value["cursor"]);
       return cursor && { notice: "cursor", cursor };

@@ -376,7 +376,7 @@ detail: string,
  */
 instance: string, };
 
-export type Notice = { "notice": "cursor", 
+export type Notice = { "notice": "ready" } | { "notice": "cursor", 
 /**
  * Its shape.
  */

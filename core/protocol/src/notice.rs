@@ -2,7 +2,9 @@
 //! and small binary marks on `motion`.
 //!
 //! Both channels are negotiated (no DCEP): `motion` is stream 0, unordered, no retransmits;
-//! `control` is stream 1, ordered and reliable. Binary marks are little-endian:
+//! `control` is stream 1, ordered and reliable. The edge speaks first: a player says nothing on
+//! `control` before it has heard the edge, whose end opens later than the browser's and loses what
+//! comes before. Binary marks are little-endian:
 //!
 //! ```text
 //! Pong   [version=1][kind=0x81][client_us u64][host_us u64]
@@ -31,6 +33,8 @@ pub const CONTROL_CHANNEL: u16 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(tag = "notice", rename_all = "kebab-case")]
 pub enum Notice {
+    /// The edge listens: the first notice, and what a player waits for before it says anything.
+    Ready,
     /// The cursor that the app wants.
     Cursor {
         /// Its shape.

@@ -39,7 +39,7 @@ pub(crate) const BACKLOG_PACKETS_MAX: usize = 4096;
 /// What the UDP socket asks the kernel to hold each way. The kernel caps it at its own limit.
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Notices that wait for the control channel to open.
+/// Notices that wait for the player to be greeted.
 pub(crate) const NOTICES_WAITING_MAX: usize = 64;
 /// Bytes on the control channel that the viewer has not acknowledged. Past it the viewer is gone.
 pub(crate) const CONTROL_OUTSTANDING_BYTES_MAX: usize = 1024 * 1024;

@@ -9,12 +9,13 @@ use crate::limits::{PACKET_BYTES, PACKET_OVERHEAD_BYTES};
 use bytes::Bytes;
 use nearlight_protocol::worker::{Video, VideoCodec};
 use rtc::rtp::codec::av1::Av1Payloader;
-use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::packetizer::Payloader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+mod annexb;
 mod h264;
+mod h265;
 mod vp9;
 
 pub(crate) const PAYLOAD_BYTES: usize = PACKET_BYTES - PACKET_OVERHEAD_BYTES;
@@ -37,10 +38,12 @@ pub(crate) struct Cutter {
     way: Way,
 }
 
-/// How a codec is cut: ours where a picture's packets share one buffer, else `rtc`'s.
+/// How a codec is cut: ours where a picture's packets share one buffer, else `rtc`'s. (Its HEVC looks
+/// for start codes of one length in a unit, and encoders mix two.)
 #[derive(Debug)]
 enum Way {
     H264,
+    H265,
     Vp9(vp9::Numbers),
     Rtc(Box<dyn Payloader>),
 }
@@ -55,7 +58,7 @@ impl Cutter {
                 Way::Rtc(Box::new(payloader))
             }
             VideoCodec::VP9 => Way::Vp9(vp9::Numbers::new()),
-            VideoCodec::H265 => Way::Rtc(Box::new(HevcPayloader)),
+            VideoCodec::H265 => Way::H265,
             VideoCodec::AV1 => Way::Rtc(Box::new(Av1Payloader::default())),
         };
         Self { codec, way }
@@ -71,6 +74,7 @@ impl Cutter {
         let mut payloads = Vec::with_capacity(unit.len() / PAYLOAD_BYTES + 4);
         match &mut self.way {
             Way::H264 => h264::cut(&unit, PAYLOAD_BYTES, &mut payloads),
+            Way::H265 => h265::cut(&unit, PAYLOAD_BYTES, &mut payloads),
             Way::Vp9(numbers) => numbers.cut(&unit, video.key, PAYLOAD_BYTES, &mut payloads),
             Way::Rtc(payloader) => {
                 let cut = || payloader.payload(PAYLOAD_BYTES, &unit);

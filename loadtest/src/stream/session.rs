@@ -186,7 +186,7 @@ impl<'a> Thread<'a> {
                 tracing::warn!(what, "what came is not of this wire");
                 self.foreign += 1;
             }
-            Arrival::Audio | Arrival::Notice(_) | Arrival::Open | Arrival::State(_) => {}
+            Arrival::Audio | Arrival::Notice(_) | Arrival::State(_) => {}
         }
         Ok(())
     }

@@ -180,13 +180,9 @@ async fn read_channel(
     read: fn(&[u8], u64) -> Option<Arrival>,
 ) {
     while let Some(event) = channel.poll().await {
-        match event {
-            DataChannelEvent::OnOpen => sink.put(Arrival::Open),
-            DataChannelEvent::OnMessage(message) => {
-                let arrival = read(&message.data, clock::micros());
-                sink.put(arrival.unwrap_or(Arrival::Foreign("a message on a data channel")));
-            }
-            _ => {}
+        if let DataChannelEvent::OnMessage(message) = event {
+            let arrival = read(&message.data, clock::micros());
+            sink.put(arrival.unwrap_or(Arrival::Foreign("a message on a data channel")));
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The two data channels: what of them is open, and how much may be under way.
 //!
 //! Marks on `motion` are skipped when the viewer does not keep up, for a stale mark helps nobody.
-//! Notices on `control` are reliable: they wait until the channel is open, and a viewer that lets
-//! too many pile up is given up.
+//! Notices on `control` are reliable: they wait until the node has greeted the player, and a viewer
+//! that lets too many pile up is given up.
+//!
+//! **Invariant.** The greeting ([`Notice::Ready`]) is the first word on `control`. The viewer's end
+//! opens before ours, and `rtc` loses what arrives until ours is open; so a player waits for it.
 
 use crate::limits::{
     CONTROL_OUTSTANDING_BYTES_MAX, MARKS_OUTSTANDING_BYTES_MAX, NOTICES_WAITING_MAX,
@@ -21,8 +24,16 @@ pub(crate) struct Channels {
     control: Channel,
     /// Bytes on `motion` past which marks are skipped.
     marks_bytes_max: usize,
-    /// Notices from before the channel opened.
-    waiting: Vec<String>,
+    talk: Talk,
+}
+
+/// How far the talk on `control` is.
+#[derive(Debug)]
+enum Talk {
+    /// Not begun; these notices wait.
+    Waits(Vec<String>),
+    /// The greeting is said.
+    Begun,
 }
 
 #[derive(Debug)]
@@ -38,7 +49,7 @@ impl Channels {
             motion: channel(motion),
             control: channel(control),
             marks_bytes_max: MARKS_OUTSTANDING_BYTES_MAX,
-            waiting: Vec::new(),
+            talk: Talk::Waits(Vec::new()),
         }
     }
 
@@ -46,24 +57,28 @@ impl Channels {
         id == self.motion.id || id == self.control.id
     }
 
-    /// Notes that a channel opened, and says what waited for it. `false`: it is none of ours.
-    pub(crate) fn opened(
-        &mut self,
-        connection: &mut RTCPeerConnection,
-        now: Instant,
-        id: RTCDataChannelId,
-    ) -> bool {
-        if id == self.motion.id {
-            self.motion.open = true;
-        } else if id == self.control.id {
-            self.control.open = true;
-            for json in std::mem::take(&mut self.waiting) {
-                self.say(connection, now, json);
-            }
-        } else {
-            return false;
+    /// Notes that a channel opened. `false`: it is none of ours.
+    pub(crate) fn opened(&mut self, id: RTCDataChannelId) -> bool {
+        let mut ours = false;
+        for channel in [&mut self.motion, &mut self.control] {
+            channel.open |= channel.id == id;
+            ours |= channel.id == id;
         }
-        true
+        ours
+    }
+
+    /// Begins the talk once `control` is open: the greeting, then what waited for it.
+    pub(crate) fn greet(&mut self, connection: &mut RTCPeerConnection, now: Instant) {
+        if !self.control.open {
+            return;
+        }
+        let Talk::Waits(waiting) = std::mem::replace(&mut self.talk, Talk::Begun) else {
+            return;
+        };
+        let greeting = serde_json::to_string(&Notice::Ready).ok();
+        for json in greeting.into_iter().chain(waiting) {
+            self.say(connection, now, json);
+        }
     }
 
     /// Notes that a channel closed. `true`: the viewer has left. A browser closes its channels, with
@@ -126,21 +141,21 @@ impl Channels {
         sent
     }
 
-    /// Says a notice, now or once the channel is open. `false`: the viewer does not listen.
+    /// Says a notice, now or once the player is greeted. `false`: the viewer does not listen.
     pub(crate) fn notify(
         &mut self,
         connection: &mut RTCPeerConnection,
         now: Instant,
         json: String,
     ) -> bool {
-        if self.control.open {
-            return self.say(connection, now, json);
+        match &mut self.talk {
+            Talk::Begun => self.say(connection, now, json),
+            Talk::Waits(waiting) if waiting.len() < NOTICES_WAITING_MAX => {
+                waiting.push(json);
+                true
+            }
+            Talk::Waits(_) => false,
         }
-        if self.waiting.len() == NOTICES_WAITING_MAX {
-            return false;
-        }
-        self.waiting.push(json);
-        true
     }
 
     /// Says a last notice if it can be said at all; says whether it was.

@@ -355,3 +355,7 @@ fn nominal_candidate(address: SocketAddr) -> RTCIceCandidateInit {
         ..RTCIceCandidateInit::default()
     }
 }
+
+#[cfg(test)]
+#[path = "peer/test.rs"]
+mod test;

@@ -247,10 +247,7 @@ impl Attachment {
                 _ => {}
             },
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
-                let ours = match &mut self.channels {
-                    Some(channels) => channels.opened(&mut self.connection, now, *id),
-                    None => false,
-                };
+                let ours = self.channels.as_mut().is_some_and(|c| c.opened(*id));
                 let open = self.channels.as_ref().is_some_and(Channels::are_open);
                 if open && self.kind == Kind::LineCheck && self.trains.is_none() {
                     self.trains = Some(Trains::new(now));
@@ -264,6 +261,17 @@ impl Attachment {
                 self.leave_if(now, left);
             }
             _ => {}
+        }
+        self.greet(now);
+    }
+
+    /// Tells a player that we listen, as soon as nothing that it says is lost any more.
+    fn greet(&mut self, now: Instant) {
+        if self.kind != Kind::Player || !self.is_connected() {
+            return;
+        }
+        if let Some(channels) = &mut self.channels {
+            channels.greet(&mut self.connection, now);
         }
     }
 

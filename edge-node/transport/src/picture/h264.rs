@@ -1,63 +1,27 @@
 //! H.264 into RTP payloads (RFC 6184, packetization-mode 1): a NAL unit that fits goes as it is, in
 //! the access unit's own memory; a longer one goes in fragments (FU-A), all in one buffer.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use super::annexb;
+use bytes::Bytes;
 
 const TYPE_MASK: u8 = 0x1f;
 const REFERENCE_MASK: u8 = 0x60;
 const DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
 const FU_A: u8 = 28;
-const FU_START: u8 = 0x80;
-const FU_END: u8 = 0x40;
-/// FU indicator and FU header.
-const FU_BYTES: usize = 2;
 
 /// Appends the payloads of an Annex B access unit. Delimiters and filler are for byte streams only.
 pub(super) fn cut(unit: &Bytes, bytes_max: usize, payloads: &mut Vec<Bytes>) {
-    let mut at = after_start_code(unit, 0);
-    while let Some(start) = at {
-        let next = after_start_code(unit, start);
-        let end = next.map_or(unit.len(), |next| next - 3);
-        // A NAL unit never ends in a zero: those belong to the next start code.
-        let zeros = unit[start..end].iter().rev().take_while(|b| **b == 0);
-        let nal = unit.slice(start..end - zeros.count());
-        at = next;
+    for nal in annexb::nal_units(unit) {
         match nal.first().map(|first| first & TYPE_MASK) {
             None | Some(DELIMITER | FILLER) => {}
             Some(_) if nal.len() <= bytes_max => payloads.push(nal),
-            Some(kind) => fragment(&nal, kind, bytes_max, payloads),
+            Some(kind) => {
+                let indicator = nal[0] & REFERENCE_MASK | FU_A;
+                annexb::fragment(&nal[1..], [indicator, kind], bytes_max, payloads);
+            }
         }
     }
-}
-
-/// Where the first NAL unit at or after `from` starts.
-fn after_start_code(unit: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while at + 3 <= unit.len() {
-        match unit[at..at + 3] {
-            [0, 0, 1] => return Some(at + 3),
-            // Most bytes are above one: no start code includes them.
-            [_, _, third] if third > 1 => at += 3,
-            _ => at += 1,
-        }
-    }
-    None
-}
-
-fn fragment(nal: &Bytes, kind: u8, bytes_max: usize, payloads: &mut Vec<Bytes>) {
-    let indicator = nal[0] & REFERENCE_MASK | FU_A;
-    let body = &nal[1..];
-    let share = bytes_max - FU_BYTES;
-    let count = body.len().div_ceil(share);
-    let mut buffer = BytesMut::with_capacity(body.len() + count * FU_BYTES);
-    for (i, part) in body.chunks(share).enumerate() {
-        let start = if i == 0 { FU_START } else { 0 };
-        let end = if i + 1 == count { FU_END } else { 0 };
-        buffer.put_slice(&[indicator, start | end | kind]);
-        buffer.put_slice(part);
-    }
-    super::share_out(buffer.freeze(), bytes_max, payloads);
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn behind(node: &Node, kbps: u32) -> (Viewer, Relay) {
     relay.narrow(kbps, 100_000);
     viewer.connect(&relay.rewrite(&answer));
     node.wait_attached(1);
-    viewer.wait_open();
+    viewer.wait_ready();
     (viewer, relay)
 }
 

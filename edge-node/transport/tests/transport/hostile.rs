@@ -112,7 +112,7 @@ fn garbage_on_the_channels_ends_the_attachment_after_three_strikes() {
     let node = Node::start();
     let _worker = node.add_session(1);
     let mut viewer = attached(&node, 1, 1);
-    viewer.wait_open();
+    viewer.wait_ready();
     for garbage in [&[9, 9, 9][..], &[], &[1, 0x0b, 0, 0]] {
         viewer.send_control(garbage);
     }
@@ -130,7 +130,7 @@ fn a_worker_that_breaks_the_protocol_costs_only_its_own_session() {
     let mut viewer = attached(&node, 1, 1);
     let evil = node.add_session(2);
     let mut victim = attached(&node, 2, 2);
-    victim.wait_open();
+    victim.wait_ready();
     (&evil.stream).write_all(&[255; 64]).unwrap();
     let gone = node.wait(|event| matches!(event, Event::WorkerGone { .. }));
     let expected = Event::WorkerGone {

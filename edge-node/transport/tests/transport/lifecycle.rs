@@ -1,10 +1,11 @@
 //! Attachments come and go: one at a time, taken over, lost and replaced, deleted, ended.
 
-use crate::support::viewer::{Viewer, Wish};
+use crate::support::viewer::{Viewer, Wish, input};
 use crate::support::{DEADLINE, Node, attachment};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{WhepRefusal, WhepResult};
-use nearlight_protocol::notice::{DetachReason, Notice};
+use nearlight_protocol::input::Event as Input;
+use nearlight_protocol::notice::{DetachReason, LimitedBy, Notice};
 use nearlight_protocol::worker::ToWorker;
 use nearlight_transport::Event;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ fn a_second_viewer_is_refused_unless_it_takes_over() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut first = attached(&node, 1, false);
-    first.wait_answered();
+    first.wait_ready();
     worker.show(1, true, 100);
     first.packets(1);
     let other = Viewer::new(Wish::H264);
@@ -105,7 +106,7 @@ fn a_viewer_that_closes_its_page_frees_the_session_at_once() {
     let node = Node::start();
     let _worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_answered();
+    viewer.wait_ready();
     viewer.close();
     // No take-over, and no waiting for its silence: this offer is taken at the first attempt.
     attached(&node, 2, false);
@@ -131,7 +132,7 @@ fn the_end_of_a_session_reaches_browser_and_worker() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_answered();
+    viewer.wait_ready();
     let reason = EndReason::TimeLimit;
     node.end(1, reason);
     assert_eq!(viewer.notice(), Notice::Ended { reason });
@@ -146,7 +147,7 @@ fn shutdown_tells_browsers_and_leaves_workers_alone() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut viewer = attached(&node, 1, false);
-    viewer.wait_answered();
+    viewer.wait_ready();
     node.transport.shutdown();
     let reason = DetachReason::NodeRestarting;
     assert_eq!(viewer.notice(), Notice::Detached { reason });
@@ -209,4 +210,38 @@ fn candidates_can_trickle_and_a_restart_is_refused() {
     assert_eq!(node.patch(1, 1, &fragment), WhepResult::Done);
     let restart = node.patch(1, 1, "a=ice-ufrag:other\r\n");
     assert!(is_refused(&restart, WhepRefusal::InvalidOffer));
+}
+
+/// The player's settings hold for an attachment, so each of them is told: after a reload, and to
+/// whoever takes over.
+#[test]
+fn each_attachment_is_greeted_and_its_first_words_are_heard() {
+    let node = Node::start();
+    let worker = node.add_session(1);
+    let mut viewers = Vec::new();
+    for id in 1..=3 {
+        let mut viewer = attached(&node, id, true);
+        viewer.wait_ready();
+        let wish = Input::Wish {
+            kbps_max: 1_000 * id as u32,
+            height_max: 0,
+            fps_max: 0,
+        };
+        let display = Input::Display {
+            width: 1_280 + 16 * id as u16,
+            height: 720,
+            hz: 60,
+        };
+        viewer.send_control(&input(1, wish));
+        viewer.send_control(&input(2, display));
+        worker.hear_until(|message| match message {
+            ToWorker::Display(mode) => mode.width == 1_280 + 16 * id as u32,
+            _ => false,
+        });
+        let state = viewer.stream_state(|state| state.limited_by == LimitedBy::Player);
+        assert!(state.kbps_target < 1_000 * id as u32);
+        viewers.push(viewer);
+    }
+    let (_, counters) = node.wait_counters(1, |c| c.input_packets == 6);
+    assert_eq!((counters.attachments, counters.input_rejected), (3, 0));
 }

@@ -2,6 +2,8 @@
 //! and a native WebRTC viewer (the crate `webrtc`) on the third, all over loopback.
 
 #[cfg(test)]
+mod codecs;
+#[cfg(test)]
 mod congestion;
 #[cfg(test)]
 mod hostile;

@@ -27,7 +27,7 @@ fn frames_arrive_whole_with_the_time_of_their_commit() {
     let mut viewer = attached(&node, Wish::H264);
     let attach = worker.hear_attach();
     assert_eq!((attach.codec, attach.target.kbps), (VideoCodec::H264, 8000));
-    viewer.wait_open();
+    viewer.wait_ready();
     for frame in 1..=20 {
         worker.show(frame, frame == 1, 5000);
     }
@@ -164,7 +164,7 @@ fn input_reaches_the_worker_and_pings_come_back() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut viewer = attached(&node, Wish::H264);
-    viewer.wait_open();
+    viewer.wait_ready();
     let motion = input(1, Input::PointerAbsolute { x: 7, y: 9 });
     let key = input(
         2,

@@ -35,7 +35,7 @@ fn a_watcher_sees_the_player_s_own_encode() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut player = player(&node, 1, Wish::H264);
-    player.wait_answered();
+    player.wait_ready();
     worker.hear_attach();
     let mut watcher = watcher(&node, 2, Wish::H264, 1);
     assert_eq!(player.notice(), Notice::Watchers { count: 1 });
@@ -69,7 +69,7 @@ fn a_watcher_has_no_hands_and_no_clipboard() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut player = player(&node, 1, Wish::H264);
-    player.wait_answered();
+    player.wait_ready();
     let mut watcher = watcher(&node, 2, Wish::H264, 1);
     watcher.wait_answered();
     let key = Input::Key {
@@ -178,7 +178,7 @@ fn the_session_goes_on_for_watchers_when_the_player_leaves() {
     worker.show(1, true, 100);
     watcher.packets(1);
     let mut second = player(&node, 3, Wish::H264);
-    second.wait_answered();
+    second.wait_ready();
     assert_eq!(second.notice(), Notice::Watchers { count: 1 });
     worker.hear_attach();
     watcher.close();
@@ -207,7 +207,7 @@ fn watchers_hear_how_the_session_ended() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut player = player(&node, 1, Wish::H264);
-    player.wait_answered();
+    player.wait_ready();
     let mut watcher = watcher(&node, 2, Wish::H264, 1);
     watcher.wait_answered();
     let reason = EndReason::TimeLimit;
@@ -222,7 +222,7 @@ fn two_hundred_come_and_go_and_nothing_is_left() {
     let node = Node::start();
     let worker = node.add_session(1);
     let mut player = player(&node, 1, Wish::H264);
-    player.wait_answered();
+    player.wait_ready();
     let before = node.census();
     assert_eq!((before.viewers, before.referred), (1, 1));
     for cycle in 0..200 {

@@ -63,14 +63,17 @@ impl Node {
 
     /// Adds session `number` with a worker that is ready and shows a picture.
     pub(crate) fn add_session(&self, number: u64) -> Worker {
+        self.add_session_with(number, &[VideoCodec::H264, VideoCodec::VP8])
+    }
+
+    /// The same with encoders for these codecs, best first.
+    pub(crate) fn add_session_with(&self, number: u64, codecs: &[VideoCodec]) -> Worker {
         let worker = self.add_silent_session(number);
+        let named = |codec: &VideoCodec| (*codec, "test".to_owned());
         worker.say(&FromWorker::Ready(Ready {
             width: 1280,
             height: 720,
-            encoders: vec![
-                (VideoCodec::H264, "test".to_owned()),
-                (VideoCodec::VP8, "test".to_owned()),
-            ],
+            encoders: codecs.iter().map(named).collect(),
         }));
         worker.say(&FromWorker::FirstFrame);
         let id = session(number);

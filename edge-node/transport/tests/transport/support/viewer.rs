@@ -14,7 +14,8 @@ use rtc::peer_connection::configuration::interceptor_registry::{
     configure_nack, configure_rtcp_reports, configure_twcc_receiver_only,
 };
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
+    MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -37,6 +38,9 @@ use webrtc::peer_connection::{
 pub(crate) enum Wish {
     H264,
     Vp8,
+    /// Every codec, as Chromium offers them where it has a decoder for each.
+    #[allow(dead_code, reason = "not for the spike, which shares this file")]
+    All,
     /// H.264 without data channels, as a third-party WHEP client offers.
     NoChannels,
     /// Data channels alone, to check a line.
@@ -308,7 +312,7 @@ impl Viewer {
         runtime.block_on(next).expect("a mark comes").unwrap()
     }
 
-    /// Waits until a ping is answered: only then the node too has its channels open.
+    /// Waits until a ping is answered: a watcher and a line check are not greeted.
     pub(crate) fn wait_answered(&mut self) {
         let runtime = self.runtime();
         self.wait_open();
@@ -325,6 +329,15 @@ impl Viewer {
         }
     }
 
+    /// Waits until the node has greeted the player: what is sent before is lost.
+    pub(crate) fn wait_ready(&mut self) {
+        assert_eq!(
+            self.any_notice(),
+            Notice::Ready,
+            "nothing is said before it"
+        );
+    }
+
     /// Takes `count` marks that must all be of frames.
     pub(crate) fn mark_frames(&mut self, count: usize) -> usize {
         let marks = (0..count).map(|_| self.mark());
@@ -336,11 +349,12 @@ impl Viewer {
         self.marks.len()
     }
 
-    /// The next notice that is not about how the stream goes, which comes every second.
+    /// The next notice that is neither the greeting nor about how the stream goes, which comes every
+    /// second.
     pub(crate) fn notice(&mut self) -> Notice {
         loop {
             let notice = self.any_notice();
-            if !matches!(notice, Notice::Stream { .. }) {
+            if !matches!(notice, Notice::Ready | Notice::Stream { .. }) {
                 return notice;
             }
         }
@@ -434,16 +448,32 @@ async fn read_notices(channel: Arc<dyn DataChannel>, notices: Sender<Notice>, op
 
 fn media_engine(wish: Wish) -> MediaEngine {
     let mut engine = MediaEngine::default();
-    let (name, fmtp) = if wish == Wish::Vp8 {
-        (MIME_TYPE_VP8, "")
-    } else {
-        let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-        (MIME_TYPE_H264, fmtp)
+    let h264 = (
+        MIME_TYPE_H264,
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    );
+    let vp8 = (MIME_TYPE_VP8, "");
+    let video = match wish {
+        Wish::All => &[
+            vp8,
+            (MIME_TYPE_VP9, "profile-id=0"),
+            h264,
+            (MIME_TYPE_AV1, "level-idx=5;profile=0;tier=0"),
+            (
+                MIME_TYPE_HEVC,
+                "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+            ),
+        ][..],
+        Wish::Vp8 => &[vp8],
+        Wish::H264 | Wish::NoChannels | Wish::LineCheck => &[h264],
     };
-    let video = [(name, fmtp, 102), (MIME_TYPE_RTX, "apt=102", 103)];
-    for (name, fmtp, payload_type) in video {
-        let codec = codec(name, 90_000, 0, fmtp, payload_type);
-        engine.register_codec(codec, RtpCodecKind::Video).unwrap();
+    for ((name, fmtp), payload_type) in video.iter().copied().zip((98..).step_by(2)) {
+        let again = format!("apt={payload_type}");
+        let rtx = (MIME_TYPE_RTX, again.as_str(), payload_type + 1);
+        for (name, fmtp, payload_type) in [(name, fmtp, payload_type), rtx] {
+            let codec = codec(name, 90_000, 0, fmtp, payload_type);
+            engine.register_codec(codec, RtpCodecKind::Video).unwrap();
+        }
     }
     let opus = codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10", 111);
     engine.register_codec(opus, RtpCodecKind::Audio).unwrap();
