@@ -1,6 +1,7 @@
 //! The program around [`edge_worker`]: arguments in, exit status out.
 
 use clap::Parser;
+use edge_worker::desktop::gpu::trial;
 use edge_worker::{bench, cli::Options, encode::probe, harden, session};
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +32,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if options.try_encoders {
         let trials = serde_json::to_string(&probe::trials())?;
         writeln!(std::io::stdout(), "{trials}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(node) = &options.try_gpu {
+        let report = serde_json::to_string(&trial::run(node))?;
+        writeln!(std::io::stdout(), "{report}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if options.session.is_none() {

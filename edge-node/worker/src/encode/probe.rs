@@ -1,8 +1,9 @@
 //! Which encoders work here: each is started at a small size and must return a key frame; a slow
 //! codec must also show that this machine is fast enough for it.
 
+use super::form::Picture;
 use super::ladder::{LADDER, Recipe, Settings};
-use super::picture::{Order, Pictures};
+use super::picture::{Order, Pictures, Shape};
 use super::pipeline::{Output, Pipeline, Unit};
 use crate::clock::mono_us;
 use crate::limits::PROBE_MAX;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Large enough for the smallest frames that hardware takes (VA: 128, NVENC: 192 x 128).
-const SIDE: (u32, u32) = (320, 240);
+pub(crate) const SIDE: (u32, u32) = (320, 240);
 /// What a slow codec is tried with.
 const DEMANDING_SIDE: (u32, u32) = (1280, 720);
 const DEMANDING_PICTURES: usize = 20;
@@ -68,7 +69,9 @@ fn trial(recipe: &'static Recipe) -> Trial {
     let tried = if gst::ElementFactory::find(recipe.element).is_none() {
         Err("GStreamer has no such element here, or no device for it".into())
     } else {
-        returns_a_key_frame(recipe).and_then(|()| is_fast_enough(recipe))
+        Bench::start(recipe, SIDE)
+            .and_then(|bench| returns_a_key_frame(&bench))
+            .and_then(|()| is_fast_enough(recipe))
     };
     if let Err(reason) = &tried {
         tracing::debug!(encoder = recipe.element, reason, "encoder is left out");
@@ -85,21 +88,33 @@ fn trial(recipe: &'static Recipe) -> Trial {
 struct Bench {
     pipeline: Pipeline,
     /// Two that differ, shown in turn.
-    pictures: [gst::Buffer; 2],
+    pictures: [Picture; 2],
     told: Receiver<Output>,
 }
 
 impl Bench {
     fn start(recipe: &'static Recipe, side: (u32, u32)) -> Result<Self, String> {
         let pool = Pictures::new(side, 100, HZ).map_err(|e| e.to_string())?;
-        let pictures = [picture(&pool, 0)?, picture(&pool, 3)?];
+        Self::with(recipe, [picture(&pool, 0)?, picture(&pool, 3)?], side)
+    }
+
+    fn with(
+        recipe: &'static Recipe,
+        pictures: [Picture; 2],
+        (width, height): (u32, u32),
+    ) -> Result<Self, String> {
         let settings = Settings {
-            shape: pool.shape(),
+            shape: Shape {
+                width,
+                height,
+                hz: HZ,
+            },
             threads: THREADS,
             kbps: KBPS,
         };
         let (tell, told) = sync_channel(DEMANDING_PICTURES);
-        let pipeline = Pipeline::start(recipe, &settings, move |output| {
+        let form = pictures[0].form;
+        let pipeline = Pipeline::start(recipe, &settings, form, move |output| {
             // There is room for an answer to each picture.
             let _ = tell.try_send(output);
         })
@@ -130,7 +145,7 @@ impl Bench {
 }
 
 /// A texture, moved sideways.
-fn picture(pool: &Pictures, shift: u32) -> Result<gst::Buffer, String> {
+fn picture(pool: &Pictures, shift: u32) -> Result<Picture, String> {
     let shape = pool.shape();
     let mut pixels = Vec::with_capacity((shape.width * shape.height * 4) as usize);
     for y in 0..shape.height {
@@ -146,8 +161,15 @@ fn picture(pool: &Pictures, shift: u32) -> Result<gst::Buffer, String> {
     Ok(canvas.finish())
 }
 
-fn returns_a_key_frame(recipe: &'static Recipe) -> Result<(), String> {
-    let bench = Bench::start(recipe, SIDE)?;
+/// Whether an encoder makes a key frame of pictures on its GPU, two that differ.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn zero_copy(recipe: &'static Recipe, pictures: [Picture; 2]) -> Result<(), String> {
+    returns_a_key_frame(&Bench::with(recipe, pictures, SIDE)?)
+}
+
+fn returns_a_key_frame(bench: &Bench) -> Result<(), String> {
     // Three: some hardware returns the first frame only when it has the second.
     for n in 0..3 {
         bench.push(n)?;

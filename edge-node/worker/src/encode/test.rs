@@ -1,6 +1,7 @@
 use super::flow::Flying;
 use super::picture::{Order, Pictures};
 use super::*;
+use gstreamer as gst;
 use nearlight_protocol::worker::{FromWorker, Video, frame_len};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -196,6 +197,7 @@ fn an_encoder_that_hangs_is_noticed() {
         since_us,
         stamp: Stamp::default(),
         origin: Some(Origin::Commit(rig.ledger.committed())),
+        _lease: None,
     });
     rig.feed.on_deadline(since_us + ENCODE_MAX_US - 1);
     assert!(rig.told.try_recv().is_err());
@@ -237,7 +239,7 @@ fn the_bit_rate_is_what_the_path_carries_and_no_frame_is_a_flood() {
     };
     let (tell, told) = sync_channel(4);
     let recipe = ladder::recipe("x264enc").unwrap();
-    let pipeline = Pipeline::start(recipe, &settings, move |output| {
+    let pipeline = Pipeline::start(recipe, &settings, Form::Memory, move |output| {
         tell.send(output).unwrap();
     })
     .unwrap();
