@@ -37,6 +37,8 @@ pub mod pixels;
 pub mod presentation;
 mod record;
 pub mod regions;
+#[cfg(test)]
+mod rig;
 pub mod scene;
 pub mod seat;
 pub mod shell;

@@ -366,3 +366,6 @@ fn draw_direct(
     })??;
     Ok(())
 }
+
+#[cfg(test)]
+mod test;

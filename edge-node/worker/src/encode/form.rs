@@ -117,6 +117,12 @@ impl Picture {
         }
     }
 
+    /// What the encoder reads, if it lies in memory.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.buffer.map_readable().unwrap().to_vec()
+    }
+
     /// What keeps its memory from being drawn on.
     pub(super) fn lease(&self) -> Option<Lease> {
         self.lease.clone()
