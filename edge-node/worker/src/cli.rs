@@ -125,7 +125,10 @@ mod test {
             (&["--try-encoders", "--probe-encoders"][..], false),
             (&["--try-gpu", "/dev/dri/renderD128"][..], true),
             (&["--try-gpu"][..], false),
-            (&["--try-encoders", "--render-node", "/dev/dri/renderD128"][..], false),
+            (
+                &["--try-encoders", "--render-node", "/dev/dri/renderD128"][..],
+                false,
+            ),
             (&["--synthetic", "--probe-encoders"][..], false),
             (&[][..], false),
             (&["--probe-encoders", "--width", "3"][..], false),

@@ -81,9 +81,11 @@ impl DrawError {
         match self {
             Self::Picture(PictureError::Exhausted) => DropReason::Superseded,
             Self::Gpu(error) if error.is_exhausted() => DropReason::Superseded,
-            Self::Gpu(_) | Self::Read(_) | Self::Composite(_) | Self::Picture(_) | Self::NoBuffer => {
-                DropReason::Unreadable
-            }
+            Self::Gpu(_)
+            | Self::Read(_)
+            | Self::Composite(_)
+            | Self::Picture(_)
+            | Self::NoBuffer => DropReason::Unreadable,
         }
     }
 }
@@ -342,7 +344,8 @@ impl Desktop {
 
 /// Whether what a surface shows lies on the GPU.
 pub(super) fn is_on_gpu(surface: &WlSurface) -> bool {
-    let on_gpu = |state: &RendererSurfaceState| state.buffer().is_some_and(|b| get_dmabuf(b).is_ok());
+    let on_gpu =
+        |state: &RendererSurfaceState| state.buffer().is_some_and(|b| get_dmabuf(b).is_ok());
     with_renderer_surface_state(surface, |state| on_gpu(state)).unwrap_or(false)
 }
 

@@ -2,6 +2,7 @@
 //! the network's delay.
 
 use super::Desktop;
+use super::capture::is_on_gpu;
 use super::pixels::with_pixels;
 use crate::limits::CURSOR_INTERVAL;
 use base64::Engine as _;
@@ -9,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use nearlight_protocol::limits::CURSOR_SIDE_MAX;
 use nearlight_protocol::notice::Cursor;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
-use super::capture::is_on_gpu;
 use smithay::input::pointer::{CursorIcon, CursorImageStatus, CursorImageSurfaceData};
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;

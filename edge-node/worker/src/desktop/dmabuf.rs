@@ -132,7 +132,10 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for Desktop {
         if let Some((error, what)) = refusal(&request) {
             return params.post_error(error, what);
         }
-        if matches!(request, Request::Create { .. } | Request::CreateImmed { .. }) {
+        if matches!(
+            request,
+            Request::Create { .. } | Request::CreateImmed { .. }
+        ) {
             state.clients.dmabufs += 1;
             if state.clients.dmabufs > DMABUFS_MAX {
                 let what = format!("more than {DMABUFS_MAX} buffers on the GPU");

@@ -155,12 +155,17 @@ impl Gpu {
                 .renderer
                 .create_buffer(Fourcc::Abgr8888, draw::buffer_size(cut.size()))?,
         };
-        let drawn = self
-            .targets
-            .draw(&mut self.renderer, elements, cut, &mut out, |renderer, target| {
-                let all = smithay::utils::Rectangle::from_size((width as i32, height as i32).into());
+        let drawn = self.targets.draw(
+            &mut self.renderer,
+            elements,
+            cut,
+            &mut out,
+            |renderer, target| {
+                let all =
+                    smithay::utils::Rectangle::from_size((width as i32, height as i32).into());
                 renderer.copy_framebuffer(target, all, Fourcc::Abgr8888)
-            })?;
+            },
+        )?;
         self.targets.give_out(out);
         let pixels = self.renderer.map_texture(&drawn)?;
         Ok(f(pixels, width * 4))
@@ -173,7 +178,11 @@ impl Gpu {
         cut: Cut,
         modifier: u64,
     ) -> Result<Picture, GpuError> {
-        if !self.frames.as_ref().is_some_and(|f| f.are(cut.size(), modifier)) {
+        if !self
+            .frames
+            .as_ref()
+            .is_some_and(|f| f.are(cut.size(), modifier))
+        {
             let allocator = self.allocator.as_mut().ok_or(FrameError::NoAllocator)?;
             // Encoders may hold the old ones; they go when the last of them lets go.
             self.frames = Some(Frames::new(allocator, cut.size(), &[modifier.into()])?);

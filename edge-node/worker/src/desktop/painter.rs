@@ -13,7 +13,7 @@ const FAILURES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(crate) enum Painter {
     /// Pixman.
-    Cpu(Compositor),
+    Cpu(Box<Compositor>),
     /// OpenGL.
     Gpu {
         /// What it draws with.
@@ -30,14 +30,14 @@ impl Painter {
                 gpu: Box::new(gpu),
                 failures: 0,
             }),
-            None => Ok(Self::Cpu(Compositor::new(size)?)),
+            None => Ok(Self::Cpu(Box::new(Compositor::new(size)?))),
         }
     }
 
     /// The display has another size.
     pub(crate) fn resize(&mut self, size: DisplaySize) -> Result<(), CompositeError> {
         match self {
-            Self::Cpu(compositor) => *compositor = Compositor::new(size)?,
+            Self::Cpu(compositor) => **compositor = Compositor::new(size)?,
             // It makes what it needs when it draws.
             Self::Gpu { .. } => {}
         }

@@ -59,15 +59,31 @@ mod test {
         for (form, direct, gpu, way, path) in [
             (Form::Memory, true, false, Way::Copy, PicturePath::Memory),
             (Form::Memory, true, true, Way::Copy, PicturePath::Memory),
-            (Form::Memory, false, false, Way::Composite, PicturePath::Memory),
-            (Form::Memory, false, true, Way::ReadBack, PicturePath::Readback),
+            (
+                Form::Memory,
+                false,
+                false,
+                Way::Composite,
+                PicturePath::Memory,
+            ),
+            (
+                Form::Memory,
+                false,
+                true,
+                Way::ReadBack,
+                PicturePath::Readback,
+            ),
             (dmabuf, true, true, Way::HandOver(7), PicturePath::ZeroCopy),
             (dmabuf, false, true, Way::HandOver(7), PicturePath::ZeroCopy),
             (dmabuf, true, false, Way::Copy, PicturePath::Memory),
             (dmabuf, false, false, Way::Composite, PicturePath::Memory),
         ] {
             let chosen = Way::choose(form, direct, gpu);
-            assert_eq!((chosen, chosen.path()), (way, path), "{form:?} {direct} {gpu}");
+            assert_eq!(
+                (chosen, chosen.path()),
+                (way, path),
+                "{form:?} {direct} {gpu}"
+            );
         }
     }
 }

@@ -77,7 +77,10 @@ impl Flow {
 
     /// The form of the pictures that are wanted now.
     pub(super) fn form(&self) -> Form {
-        self.running.as_ref().map(Pipeline::form).unwrap_or_default()
+        self.running
+            .as_ref()
+            .map(Pipeline::form)
+            .unwrap_or_default()
     }
 
     /// Pictures of another form are of no use to the encoder that runs now: a new one is asked for.

@@ -6,10 +6,7 @@
 //! another GPU engine reads the buffer long after it took the [`gst::Buffer`].
 //!
 //! **What it does not know:** who draws, EGL, which encoder takes which form.
-#![allow(
-    unsafe_code,
-    reason = "GStreamer takes a descriptor's size on trust"
-)]
+#![allow(unsafe_code, reason = "GStreamer takes a descriptor's size on trust")]
 
 use super::picture::{self, Shape};
 use gstreamer as gst;
@@ -115,6 +112,13 @@ impl Picture {
             form: Form::Dmabuf { modifier },
             lease: Some(lease),
         }
+    }
+
+    /// A picture in memory with a lease on it, as one on the GPU has.
+    #[cfg(test)]
+    pub(super) fn leased(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
     }
 
     /// What the encoder reads, if it lies in memory.

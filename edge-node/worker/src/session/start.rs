@@ -176,11 +176,19 @@ fn gpu(node: &Path, feed: &Feed) -> Option<Gpu> {
     let renderer = gpu.name().to_owned();
     match trial::zero_copy(&mut gpu, &feed.recipes()) {
         Ok((form, encoders)) => {
-            tracing::info!(renderer, ?encoders, "pictures are encoded where they are drawn");
+            tracing::info!(
+                renderer,
+                ?encoders,
+                "pictures are encoded where they are drawn"
+            );
             feed.allow_zero_copy(&encoders, form);
         }
         Err(why) => {
-            tracing::info!(renderer, why, "pictures are read back from the GPU for encoders");
+            tracing::info!(
+                renderer,
+                why,
+                "pictures are read back from the GPU for encoders"
+            );
         }
     }
     Some(gpu)

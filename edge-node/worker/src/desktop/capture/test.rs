@@ -32,7 +32,10 @@ fn drawn(rig: &mut Rig) -> Vec<u8> {
 #[test]
 fn a_composited_picture_read_back_from_the_gpu_is_the_one_that_the_cpu_makes() {
     let (mut cpu, mut gpu) = (Rig::new(None), Rig::on_gpu());
-    let _apps = (show_parent_and_child(&mut cpu), show_parent_and_child(&mut gpu));
+    let _apps = (
+        show_parent_and_child(&mut cpu),
+        show_parent_and_child(&mut gpu),
+    );
     for percent in [100, 75, 50, 25] {
         for rig in [&mut cpu, &mut gpu] {
             rig.desktop.set_target(percent, 60, 0).unwrap();
@@ -46,9 +49,16 @@ fn a_composited_picture_read_back_from_the_gpu_is_the_one_that_the_cpu_makes() {
         // Three quarters are averaged from other pixels at edges: of the two squares' 600 pixels of
         // edge each counts in luma, and every other one in two chroma planes.
         let allowed = if percent == 75 { 1200 } else { 0 };
-        assert!(wrong <= allowed, "{percent} percent: {wrong} of {}", by_cpu.len());
+        assert!(
+            wrong <= allowed,
+            "{percent} percent: {wrong} of {}",
+            by_cpu.len()
+        );
         let red = by_gpu.iter().filter(|luma| luma.abs_diff(63) <= 2).count();
-        assert!(red > by_gpu.len() / 200, "{percent} percent: {red} red pixels");
+        assert!(
+            red > by_gpu.len() / 200,
+            "{percent} percent: {red} red pixels"
+        );
     }
 }
 
@@ -63,7 +73,11 @@ fn a_whole_surface_in_memory_takes_no_detour_over_the_gpu() {
     });
     let bytes = drawn(&mut rig);
     assert_eq!(rig.desktop.picture_path(), PicturePath::Memory);
-    assert!(bytes[..(SIZE.width * SIZE.height) as usize].iter().all(|y| *y == bytes[0]));
+    assert!(
+        bytes[..(SIZE.width * SIZE.height) as usize]
+            .iter()
+            .all(|y| *y == bytes[0])
+    );
 }
 
 #[test]
@@ -87,6 +101,9 @@ fn a_lost_gpu_leaves_the_desktop_to_the_cpu_and_every_commit_accounted_for() {
     rig.feed.detach();
     let totals = rig.ledger.snapshot();
     let dropped: u64 = totals.dropped.values().sum();
-    assert_eq!(totals.committed, totals.encoded + totals.in_flight + dropped);
+    assert_eq!(
+        totals.committed,
+        totals.encoded + totals.in_flight + dropped
+    );
     assert!(totals.committed >= 3, "{totals:?}");
 }

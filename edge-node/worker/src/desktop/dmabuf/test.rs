@@ -241,7 +241,9 @@ fn without_a_gpu_nothing_is_announced() {
         let bound = rig.serve(|stream| {
             let connection = Connection::from_socket(stream).unwrap();
             let (globals, queue) = registry_queue_init::<Answers>(&connection).unwrap();
-            globals.bind::<Dmabuf1, _, _>(&queue.handle(), 1..=5, ()).is_ok()
+            globals
+                .bind::<Dmabuf1, _, _>(&queue.handle(), 1..=5, ())
+                .is_ok()
         });
         assert_eq!(bound, !rig.desktop.dmabufs.formats.is_empty());
     }

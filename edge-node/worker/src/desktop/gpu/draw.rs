@@ -89,7 +89,11 @@ impl Targets {
                 let halved = (width * 2, height * 2);
                 let half = texture(renderer, &mut self.half, halved)?;
                 let mut half = Bind::<GlesTexture>::bind(renderer, half)?;
-                shrink(renderer, (&whole, (width * 4, height * 4)), (&mut half, halved))?;
+                shrink(
+                    renderer,
+                    (&whole, (width * 4, height * 4)),
+                    (&mut half, halved),
+                )?;
                 shrink(renderer, (&half, halved), (&mut out, cut.size()))?;
             }
             // Exactly two by two for each pixel, whatever an odd display has beyond.
@@ -144,7 +148,13 @@ fn composite<E: RenderElement<GlesRenderer>>(
     let size: Size<i32, Physical> = (width as i32, height as i32).into();
     let mut damage = OutputDamageTracker::new(size, 1.0, Transform::Normal);
     damage
-        .render_output(renderer, target, ALL, elements, crate::desktop::composite::BLACK)
+        .render_output(
+            renderer,
+            target,
+            ALL,
+            elements,
+            crate::desktop::composite::BLACK,
+        )
         .map_err(|e| GpuError::Draw(e.to_string()))?;
     Ok(())
 }
@@ -155,5 +165,11 @@ fn shrink(
     (to, to_size): (&mut GlesTarget<'_>, (u32, u32)),
 ) -> Result<(), GlesError> {
     let all = |(w, h): (u32, u32)| Rectangle::from_size((w as i32, h as i32).into());
-    renderer.blit(from, to, all(from_size), all(to_size), TextureFilter::Linear)
+    renderer.blit(
+        from,
+        to,
+        all(from_size),
+        all(to_size),
+        TextureFilter::Linear,
+    )
 }

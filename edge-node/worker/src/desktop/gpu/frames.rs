@@ -29,7 +29,9 @@ pub(crate) enum FrameError {
     #[error("GBM exports no buffer: {0}")]
     Export(String),
     /// Encoders take one plane of a layout that has a name.
-    #[error("GBM's buffers have {planes} planes of layout {modifier:#x}; encoders take one that has a name")]
+    #[error(
+        "GBM's buffers have {planes} planes of layout {modifier:#x}; encoders take one that has a name"
+    )]
     Layout {
         /// How many.
         planes: usize,

@@ -4,8 +4,8 @@ use super::trial::{self, SOFTWARE};
 use super::*;
 use crate::encode::scale::Scale;
 use smithay::backend::renderer::Color32F;
-use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
 use smithay::backend::renderer::element::Kind;
+use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
 
 const DISPLAY: (u32, u32) = (400, 300);
 
@@ -18,7 +18,13 @@ fn cell() -> [SolidColorRenderElement; 1] {
     let red = Color32F::new(1.0, 0.0, 0.0, 1.0);
     let buffer = SolidColorBuffer::new((8, 8), red);
     let at = (0, 0);
-    [SolidColorRenderElement::from_buffer(&buffer, at, 1.0, 1.0, Kind::Unspecified)]
+    [SolidColorRenderElement::from_buffer(
+        &buffer,
+        at,
+        1.0,
+        1.0,
+        Kind::Unspecified,
+    )]
 }
 
 #[test]
@@ -76,7 +82,11 @@ fn a_renderer_by_cpu_is_tried_and_says_what_it_cannot_do() {
     gstreamer::init().unwrap();
     let report = trial::run(Path::new(SOFTWARE));
     assert!(report.compositor.works, "{report:?}");
-    assert!(report.renderer.is_some_and(|name| name.contains("llvmpipe")));
+    assert!(
+        report
+            .renderer
+            .is_some_and(|name| name.contains("llvmpipe"))
+    );
     for outcome in [report.dmabuf_import, report.zero_copy] {
         assert!(!outcome.works && outcome.fix.is_some(), "{outcome:?}");
     }
@@ -89,7 +99,10 @@ fn without_gbm_there_is_no_buffer_for_an_encoder() {
         scale: Scale::Whole,
     };
     let error = software().paint(&cell(), cut, 0).unwrap_err();
-    assert!(matches!(error, GpuError::Frame(FrameError::NoAllocator)), "{error}");
+    assert!(
+        matches!(error, GpuError::Frame(FrameError::NoAllocator)),
+        "{error}"
+    );
     assert!(!error.is_exhausted());
 }
 

@@ -183,7 +183,10 @@ fn try_encoders(gpu: &mut Gpu, recipes: &[&'static Recipe]) -> (Outcome, Vec<Enc
         }
     };
     let Form::Dmabuf { modifier } = form else {
-        return (Outcome::of(Err("no buffer of the GPU".to_owned()), FIX), Vec::new());
+        return (
+            Outcome::of(Err("no buffer of the GPU".to_owned()), FIX),
+            Vec::new(),
+        );
     };
     let all = match cards(gpu, &[modifier.into()]) {
         Ok((_, pictures)) => each(&|recipe| probe::zero_copy(recipe, pictures.clone())),
@@ -263,9 +266,13 @@ fn through_buffer(
     let mut frames = Frames::new(allocator, SIDE, modifiers)?;
     let (buffer, _) = frames.next()?;
     let (targets, renderer) = (&mut gpu.targets, &mut gpu.renderer);
-    targets.draw(renderer, std::slice::from_ref(shown), WHOLE, buffer, |r, _| {
-        draw::finish(r)
-    })?;
+    targets.draw(
+        renderer,
+        std::slice::from_ref(shown),
+        WHOLE,
+        buffer,
+        |r, _| draw::finish(r),
+    )?;
     Ok(renderer.import_dmabuf(buffer, None)?)
 }
 
@@ -301,7 +308,9 @@ fn shows_card(gpu: &mut Gpu, shown: &Element, cut: Cut) -> Result<(), String> {
                     ((x, y), got, want)
                 })
                 .find(|(_, got, want)| {
-                    got.iter().zip(want).any(|(a, b)| a.abs_diff(*b) > TOLERANCE)
+                    got.iter()
+                        .zip(want)
+                        .any(|(a, b)| a.abs_diff(*b) > TOLERANCE)
                 })
         })
         .map_err(|e| e.to_string())?;
