@@ -4,7 +4,8 @@
 //! and what they may use up), [`surfaces`] (a commit), [`scene`] (what is visible), [`capture`]
 //! (from a commit to a picture for the encoder), [`frames`] (when apps may draw), [`display`] (its
 //! size and rate, which follow the player's screen), [`input`] (from the player to the app). Where
-//! the session has a GPU, [`gpu`] draws and [`dmabuf`] takes what apps drew on it.
+//! the session has a GPU, [`gpu`] draws, [`dmabuf`] takes what apps drew on it, and [`fences`]
+//! says when that is finished.
 //!
 //! Owns everything an app can make here. Runs on the main thread only.
 //!
@@ -26,6 +27,7 @@ pub mod cursor;
 pub mod decoration;
 pub mod display;
 pub mod dmabuf;
+pub mod fences;
 pub mod frames;
 pub mod globals;
 pub mod gpu;
@@ -58,6 +60,7 @@ use cursor::CursorWatch;
 pub use display::DisplaySize;
 use display::Wishes;
 use dmabuf::Dmabufs;
+use fences::Fences;
 use frames::Frames;
 use globals::Globals;
 use gpu::Gpu;
@@ -129,6 +132,7 @@ pub struct Desktop {
     pub(crate) frames: Frames,
     pub(crate) capture: Capture,
     pub(crate) dmabufs: Dmabufs,
+    pub(crate) fences: Fences,
     pub(crate) painter: Painter,
     pub(crate) injected: Injected,
     pub(crate) cursor: CursorWatch,
@@ -163,6 +167,7 @@ impl Desktop {
             frames: Frames::new(size.hz),
             capture: Capture::new(parts.feed, parts.ledger, size, parts.record)?,
             dmabufs: Dmabufs::new(display, parts.gpu.as_ref()),
+            fences: Fences::new(display, parts.gpu.as_ref()),
             painter: Painter::new(parts.gpu, size)?,
             injected: Injected::new(parts.layout),
             cursor: CursorWatch::default(),

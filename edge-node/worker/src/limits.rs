@@ -20,6 +20,8 @@ pub const BUFFERS_MAX: usize = 1024;
 pub const DMABUFS_MAX: usize = 256;
 /// Such buffers that an app is about to describe, each with up to four descriptors.
 pub const DMABUF_PARAMS_MAX: usize = 64;
+/// Commits that wait for their GPU; each costs a descriptor. A game is one or two pictures ahead.
+pub const GPU_WAITS_MAX: usize = 64;
 /// Largest pool, bytes. Xwayland and Firefox keep one pool per buffer, GTK grows one.
 pub const POOL_BYTES_MAX: i32 = 512 * 1024 * 1024;
 /// Largest buffer side, pixels: twice the largest display, for apps that supersample.

@@ -6,9 +6,10 @@ use edge_worker::{bench, cli::Options, encode::probe, harden, session};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The log filter, as for every role, and what it is without one: smithay tells every object.
+/// The log filter, as for every role, and what it is without one: smithay tells every object, and
+/// warns that a render node has no display to be master of.
 const FILTER_VARIABLE: &str = "NEARLIGHT_LOG";
-const FILTER: &str = "info,smithay=warn";
+const FILTER: &str = "info,smithay=warn,smithay::backend::drm=error";
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();

@@ -22,6 +22,7 @@ mod transfers;
 pub use start::{StartError, start};
 
 use crate::clock::mono_us;
+use crate::desktop::fences::{Source, Wait};
 use crate::desktop::{Desktop, DesktopError};
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
@@ -131,6 +132,9 @@ impl Session {
             for transfer in self.desktop.take_transfers() {
                 self.begin_transfer(transfer, now);
             }
+            for wait in self.desktop.take_waits() {
+                self.await_gpu(wait);
+            }
             self.tell_first_frame();
             if now >= self.housekeeping_due_us {
                 self.housekeeping_due_us = now + HOUSEKEEPING_US;
@@ -146,6 +150,37 @@ impl Session {
         if now >= self.counters_due_us {
             self.counters_due_us = now + COUNTERS_US;
             self.outbox.send(&FromWorker::Counters(self.counters()));
+        }
+    }
+
+    /// A commit takes effect when the GPU is done with it. Without a descriptor to wait with it never
+    /// would.
+    fn await_gpu(&mut self, wait: Wait) {
+        let Wait { source, client } = wait;
+        let inserted = match source {
+            Source::Point(source) => {
+                let done = move |(), (): &mut (), session: &mut Self| {
+                    session.pulse.busy();
+                    session.desktop.gpu_done(&client);
+                    Ok(())
+                };
+                let inserted = self.handle.insert_source(source, done);
+                inserted.map_err(|error| error.to_string())
+            }
+            Source::Buffer(source) => {
+                let inserted = self.handle.insert_source(source, move |(), _, session| {
+                    session.pulse.busy();
+                    session.desktop.gpu_done(&client);
+                    Ok(())
+                });
+                inserted.map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = inserted {
+            self.fail(
+                EndReason::Internal,
+                format!("cannot wait for the GPU: {error}"),
+            );
         }
     }
 

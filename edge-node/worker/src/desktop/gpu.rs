@@ -80,6 +80,8 @@ pub struct Gpu {
     renderer: GlesRenderer,
     /// Where buffers for encoders come from; a renderer by CPU has none.
     allocator: Option<GbmAllocator<Arc<File>>>,
+    /// The open render node.
+    node: Option<Arc<File>>,
     /// The renderer, as its driver names it.
     name: String,
     /// The render node, as the kernel numbers devices.
@@ -112,6 +114,11 @@ impl Gpu {
     /// The render node's device number.
     pub(crate) fn device(&self) -> u64 {
         self.device
+    }
+
+    /// The open render node; a renderer by CPU has none.
+    pub(crate) fn node(&self) -> Option<&File> {
+        self.node.as_deref()
     }
 
     /// What apps may hand over. A layout that only the driver knows is left out: there it would be

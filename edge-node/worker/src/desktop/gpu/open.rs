@@ -71,13 +71,13 @@ pub(super) fn node(path: &Path) -> Result<Gpu, OpenError> {
     let device = file.metadata()?.rdev();
     let by_gbm = guarded(|| {
         let (display, allocator) = on_gbm(&file)?;
-        hardware(on(display, Some(allocator), device)?)
+        hardware(on(display, Some(allocator), Some((&file, device)))?)
     });
     let Err(error) = by_gbm else { return by_gbm };
     // Without GBM apps' buffers can be drawn and read back, and none can be handed to an encoder.
     let by_device = guarded(|| {
         let display = on_device(|d| is_of(d, device))?;
-        hardware(on(display, None, device)?)
+        hardware(on(display, None, Some((&file, device)))?)
     });
     match by_device {
         Ok(gpu) => {
@@ -99,7 +99,7 @@ fn hardware(gpu: Gpu) -> Result<Gpu, OpenError> {
 pub(super) fn software() -> Result<Gpu, OpenError> {
     guarded(|| {
         let display = on_device(EGLDevice::is_software)?;
-        on(display, None, 0)
+        on(display, None, None)
     })
 }
 
@@ -132,7 +132,7 @@ fn is_of(device: &EGLDevice, node: u64) -> bool {
 fn on(
     display: EGLDisplay,
     allocator: Option<GbmAllocator<Arc<File>>>,
-    device: u64,
+    node: Option<(&Arc<File>, u64)>,
 ) -> Result<Gpu, OpenError> {
     let context = EGLContext::new(&display)?;
     // SAFETY: the context is new, on no other thread, and goes into the renderer.
@@ -143,8 +143,9 @@ fn on(
         frames: None,
         renderer,
         allocator,
+        node: node.map(|(file, _)| Arc::clone(file)),
         name,
-        device,
+        device: node.map_or(0, |(_, device)| device),
     })
 }
 
