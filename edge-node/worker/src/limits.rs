@@ -85,6 +85,9 @@ pub const KEY_INTERVAL: Duration = Duration::from_millis(250);
 pub const ENCODE_MAX: Duration = Duration::from_secs(2);
 /// How long one encoder may take to prove that it works.
 pub const PROBE_MAX: Duration = Duration::from_secs(5);
+/// How long a session's start may take to find out which encoders read pictures on the GPU, all
+/// together: the agent waits ten seconds for a worker.
+pub const ZERO_COPY_TRIALS_MAX: Duration = Duration::from_secs(3);
 /// After the last commit the picture is encoded again this often, this far apart, so that its
 /// quality converges on a static screen.
 pub const REFINEMENTS: u32 = 6;

@@ -51,6 +51,8 @@ pub struct Capture {
     record: Option<(PathBuf, u32)>,
     /// That of the newest picture.
     way: Option<Way>,
+    /// Those that the log has.
+    told: Vec<PicturePath>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl Capture {
             waiting: None,
             record,
             way: None,
+            told: Vec::new(),
         })
     }
 
@@ -129,8 +132,10 @@ impl Capture {
     }
 
     fn takes(&mut self, way: Way) {
-        let old = self.way.replace(way).map(Way::path);
-        if old != Some(way.path()) {
+        self.way = Some(way);
+        // Once each: an app may change its way with every picture.
+        if !self.told.contains(&way.path()) {
+            self.told.push(way.path());
             tracing::info!(path = ?way.path(), "way of pictures to the encoder");
         }
     }
@@ -307,8 +312,12 @@ impl Desktop {
             return Ok(canvas.finish());
         }
         let drawn = self.draw_scene(way);
-        let failed = |error: &DrawError| matches!(error, DrawError::Gpu(e) if !e.is_exhausted());
-        self.painter.drew(!drawn.as_ref().is_err_and(failed));
+        match &drawn {
+            Ok(_) => self.painter.drew(Ok(())),
+            Err(DrawError::Gpu(error)) => self.painter.drew(Err(error)),
+            // Nothing of the painter's.
+            Err(_) => {}
+        }
         drawn
     }
 

@@ -31,13 +31,14 @@ use super::composite::Elements;
 use super::scene::Scene;
 use crate::encode::form::Picture;
 use draw::Targets;
-use frames::{FrameError, Frames};
+pub(crate) use frames::FrameError;
+use frames::Frames;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::gbm::GbmAllocator;
 use smithay::backend::allocator::{Format, Fourcc, Modifier};
 use smithay::backend::renderer::element::RenderElement;
 use smithay::backend::renderer::gles::{GlesError, GlesRenderer};
-use smithay::backend::renderer::{ExportMem, ImportDma, Offscreen};
+use smithay::backend::renderer::{ExportMem, ImportDma, Offscreen, Renderer};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,6 +66,11 @@ pub(crate) enum GpuError {
 }
 
 impl GpuError {
+    /// Whether it draws, but there are no buffers for encoders.
+    pub(crate) fn is_frameless(&self) -> bool {
+        matches!(self, Self::Frame(error) if !matches!(error, FrameError::Exhausted))
+    }
+
     /// Whether all pictures are in use, which passes.
     pub(crate) fn is_exhausted(&self) -> bool {
         matches!(self, Self::Frame(FrameError::Exhausted))
@@ -131,6 +137,8 @@ impl Gpu {
 
     /// Takes an app's buffer, to see whether it can be drawn.
     pub(crate) fn import(&mut self, buffer: &Dmabuf) -> Result<(), GlesError> {
+        // An app that shows nothing and makes buffers without end must not pile up textures.
+        self.renderer.cleanup_texture_cache()?;
         self.renderer.import_dmabuf(buffer, None).map(|_| ())
     }
 

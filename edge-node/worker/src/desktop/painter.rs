@@ -1,9 +1,15 @@
-//! Who draws the display: the GPU where there is one, else the CPU. A GPU that fails several times
-//! in a row is given up for good, so that a lost device costs a session its speed and not its life;
-//! what apps drew on that GPU is lost with it.
+//! Who draws the display: the GPU where there is one, else the CPU.
+//!
+//! ```text
+//! Gpu --no buffers for encoders--------> Gpu, read back
+//!     --several failures in a row------> Cpu
+//! ```
+//!
+//! Neither way leads back: a lost device costs a session its speed and not its life; what apps drew
+//! on it is lost with it.
 
 use super::composite::{CompositeError, Compositor};
-use super::gpu::Gpu;
+use super::gpu::{Gpu, GpuError};
 use super::{Desktop, DesktopError, DisplaySize};
 
 /// Pictures in a row that a GPU may fail to draw. One may fail because an app's buffer is odd.
@@ -20,6 +26,8 @@ pub(crate) enum Painter {
         gpu: Box<Gpu>,
         /// Pictures in a row that it did not draw.
         failures: u32,
+        /// Whether it just had no buffer for an encoder to give.
+        frameless: bool,
     },
 }
 
@@ -29,6 +37,7 @@ impl Painter {
             Some(gpu) => Ok(Self::Gpu {
                 gpu: Box::new(gpu),
                 failures: 0,
+                frameless: false,
             }),
             None => Ok(Self::Cpu(Box::new(Compositor::new(size)?))),
         }
@@ -53,9 +62,27 @@ impl Painter {
     }
 
     /// A picture was drawn, or not.
-    pub(crate) fn drew(&mut self, works: bool) {
-        if let Self::Gpu { failures, .. } = self {
-            *failures = if works { 0 } else { *failures + 1 };
+    pub(crate) fn drew(&mut self, outcome: Result<(), &GpuError>) {
+        let Self::Gpu {
+            failures,
+            frameless,
+            ..
+        } = self
+        else {
+            return;
+        };
+        match outcome {
+            Ok(()) => *failures = 0,
+            Err(error) if error.is_exhausted() => {}
+            Err(error) if error.is_frameless() => *frameless = true,
+            Err(_) => *failures += 1,
+        }
+    }
+
+    fn take_frameless(&mut self) -> bool {
+        match self {
+            Self::Cpu(_) => false,
+            Self::Gpu { frameless, .. } => std::mem::take(frameless),
         }
     }
 
@@ -65,11 +92,20 @@ impl Painter {
 }
 
 impl Desktop {
-    /// Goes on by CPU if the GPU is lost. Returns whether it was.
+    /// Goes on by CPU if the GPU is lost, and reads back if it has no buffers for encoders. Returns
+    /// whether that was so.
     ///
     /// # Errors
     /// [`DesktopError`] if there is no memory, or no encoder for pictures from there.
     pub fn check_gpu(&mut self) -> Result<bool, DesktopError> {
+        if self.painter.take_frameless() {
+            tracing::warn!(
+                "no buffers on the GPU for encoders: pictures are read back from now on"
+            );
+            self.capture.forbid_zero_copy()?;
+            self.redraw_soon();
+            return Ok(true);
+        }
         if !self.painter.is_lost() {
             return Ok(false);
         }
@@ -86,6 +122,7 @@ impl Desktop {
 
 #[cfg(test)]
 mod test {
+    use super::super::gpu::FrameError;
     use super::*;
 
     #[test]
@@ -100,19 +137,25 @@ mod test {
             hz: 60,
         };
         let mut painter = Painter::new(Some(gpu), size).unwrap();
-        for (works, lost) in [
-            (false, false),
-            (false, false),
-            (true, false),
-            (false, false),
-            (false, false),
-            (false, true),
+        let failed = GpuError::Draw("gone".to_owned());
+        let busy = GpuError::Frame(FrameError::Exhausted);
+        let frameless = GpuError::Frame(FrameError::NoAllocator);
+        for (outcome, lost) in [
+            (Err(&failed), false),
+            (Err(&failed), false),
+            (Ok(()), false),
+            (Err(&failed), false),
+            (Err(&busy), false),
+            (Err(&failed), false),
+            (Err(&frameless), false),
+            (Err(&failed), true),
         ] {
-            painter.drew(works);
-            assert_eq!(painter.is_lost(), lost);
+            painter.drew(outcome);
+            assert_eq!(painter.is_lost(), lost, "{outcome:?}");
         }
+        assert!(painter.take_frameless() && !painter.take_frameless());
         let mut cpu = Painter::new(None, size).unwrap();
-        cpu.drew(false);
+        cpu.drew(Err(&failed));
         assert!(!cpu.is_lost() && cpu.gpu().is_none());
     }
 }

@@ -11,6 +11,7 @@ use gstreamer as gst;
 use nearlight_protocol::worker::VideoCodec;
 use serde::Serialize;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 /// Large enough for the smallest frames that hardware takes (VA: 128, NVENC: 192 x 128).
 pub(crate) const SIDE: (u32, u32) = (320, 240);
@@ -90,6 +91,8 @@ struct Bench {
     /// Two that differ, shown in turn.
     pictures: [Picture; 2],
     told: Receiver<Output>,
+    /// For an answer.
+    patience: Duration,
 }
 
 impl Bench {
@@ -123,6 +126,7 @@ impl Bench {
             pipeline,
             pictures,
             told,
+            patience: PROBE_MAX,
         })
     }
 
@@ -136,10 +140,10 @@ impl Bench {
     }
 
     fn unit(&self) -> Result<Unit, String> {
-        match self.told.recv_timeout(PROBE_MAX) {
+        match self.told.recv_timeout(self.patience) {
             Ok(Output::Unit(unit)) => Ok(unit),
             Ok(Output::Broken(reason)) => Err(reason),
-            Err(_) => Err(format!("no frame within {} s", PROBE_MAX.as_secs())),
+            Err(_) => Err(format!("no frame within {} ms", self.patience.as_millis())),
         }
     }
 }
@@ -161,12 +165,17 @@ fn picture(pool: &Pictures, shift: u32) -> Result<Picture, String> {
     Ok(canvas.finish())
 }
 
-/// Whether an encoder makes a key frame of pictures on its GPU, two that differ.
+/// Whether an encoder makes a key frame of pictures on its GPU, two that differ, in time.
 ///
 /// # Errors
 /// Why it does not.
-pub(crate) fn zero_copy(recipe: &'static Recipe, pictures: [Picture; 2]) -> Result<(), String> {
-    returns_a_key_frame(&Bench::with(recipe, pictures, SIDE)?)
+pub(crate) fn zero_copy(
+    recipe: &'static Recipe,
+    pictures: [Picture; 2],
+    patience: Duration,
+) -> Result<(), String> {
+    let bench = Bench::with(recipe, pictures, SIDE)?;
+    returns_a_key_frame(&Bench { patience, ..bench })
 }
 
 fn returns_a_key_frame(bench: &Bench) -> Result<(), String> {

@@ -10,7 +10,9 @@ use crate::encode::picture::Shape;
 use crate::encode::probe;
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
-use crate::limits::{CLIENT_BACKLOG_BYTES, GPU_DRIVER_BYTES, OWN_MEMORY_BYTES_MAX};
+use crate::limits::{
+    CLIENT_BACKLOG_BYTES, GPU_DRIVER_BYTES, OWN_MEMORY_BYTES_MAX, ZERO_COPY_TRIALS_MAX,
+};
 use crate::link::outbox::Outbox;
 use crate::link::{Link, bind};
 use crate::notices::Notices;
@@ -174,7 +176,7 @@ fn gpu(node: &Path, feed: &Feed) -> Option<Gpu> {
         }
     };
     let renderer = gpu.name().to_owned();
-    match trial::zero_copy(&mut gpu, &feed.recipes()) {
+    match trial::zero_copy(&mut gpu, &feed.recipes(), ZERO_COPY_TRIALS_MAX) {
         Ok((form, encoders)) => {
             tracing::info!(
                 renderer,

@@ -91,7 +91,8 @@ fn a_lost_gpu_leaves_the_desktop_to_the_cpu_and_every_commit_accounted_for() {
     assert_eq!(rig.desktop.picture_path(), PicturePath::Readback);
     assert!(!rig.desktop.check_gpu().unwrap());
     for _ in 0..3 {
-        rig.desktop.painter.drew(false);
+        let gone = GpuError::Draw("gone".to_owned());
+        rig.desktop.painter.drew(Err(&gone));
     }
     assert!(rig.desktop.check_gpu().unwrap());
     assert!(!rig.desktop.check_gpu().unwrap(), "once");

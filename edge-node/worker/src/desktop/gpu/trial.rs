@@ -11,6 +11,7 @@ use crate::encode::form::{self, Form, Picture};
 use crate::encode::ladder::{LADDER, Recipe};
 use crate::encode::probe::{self, SIDE};
 use crate::encode::scale::Scale;
+use crate::limits::PROBE_MAX;
 use gstreamer as gst;
 use nearlight_protocol::worker::VideoCodec;
 use serde::Serialize;
@@ -21,6 +22,7 @@ use smithay::backend::renderer::element::texture::{TextureBuffer, TextureRenderE
 use smithay::backend::renderer::gles::{GlesError, GlesTexture};
 use smithay::utils::Transform;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Drivers round colours their own way.
 const TOLERANCE: u8 = 2;
@@ -114,18 +116,19 @@ pub fn run(node: &Path) -> Report {
 }
 
 /// What a session may use: encoders of `recipes`, the first that works of each codec, and the form
-/// that their pictures have.
+/// that their pictures have. All of it takes about `patience` at most.
 ///
 /// # Errors
 /// Why there is none.
 pub(crate) fn zero_copy(
     gpu: &mut Gpu,
     recipes: &[&'static Recipe],
+    patience: Duration,
 ) -> Result<(Form, Vec<&'static str>), String> {
-    let mut last = why_none(recipes);
-    if let Some(why) = last {
+    if let Some(why) = why_none(recipes) {
         return Err(why);
     }
+    let (started, mut last) = (Instant::now(), None);
     for modifiers in gpu.layouts() {
         let (form, pictures) = match cards(gpu, &modifiers) {
             Ok(made) => made,
@@ -139,7 +142,12 @@ pub(crate) fn zero_copy(
             if works.iter().any(|w| w.codec == recipe.codec) {
                 continue;
             }
-            match probe::zero_copy(recipe, pictures.clone()) {
+            let left = patience.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                last.get_or_insert_with(|| "no encoder answered in time".to_owned());
+                break;
+            }
+            match probe::zero_copy(recipe, pictures.clone(), left) {
                 Ok(()) => works.push(recipe),
                 Err(reason) => last = Some(format!("{}: {reason}", recipe.element)),
             }
@@ -174,7 +182,7 @@ fn try_encoders(gpu: &mut Gpu, recipes: &[&'static Recipe]) -> (Outcome, Vec<Enc
         });
         tried.collect()
     };
-    let found = zero_copy(gpu, recipes);
+    let found = zero_copy(gpu, recipes, PROBE_MAX * recipes.len().max(1) as u32);
     let form = match &found {
         Ok((form, _)) => *form,
         Err(why) => {
@@ -189,7 +197,7 @@ fn try_encoders(gpu: &mut Gpu, recipes: &[&'static Recipe]) -> (Outcome, Vec<Enc
         );
     };
     let all = match cards(gpu, &[modifier.into()]) {
-        Ok((_, pictures)) => each(&|recipe| probe::zero_copy(recipe, pictures.clone())),
+        Ok((_, pictures)) => each(&|recipe| probe::zero_copy(recipe, pictures.clone(), PROBE_MAX)),
         Err(error) => each(&|_| Err(error.to_string())),
     };
     let names: Vec<_> = all.iter().filter(|e| e.works).map(|e| e.encoder).collect();
