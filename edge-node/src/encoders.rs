@@ -9,6 +9,7 @@ use crate::process::Launch;
 use crate::session::{host, launch};
 use nearlight_protocol::worker::VideoCodec;
 use nix::unistd::{Gid, Uid};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -83,15 +84,15 @@ pub(crate) async fn probe(config: &Config, root: bool) -> Vec<Encoder> {
 }
 
 async fn try_probe(config: &Config, root: bool) -> Result<Vec<Encoder>, ProbeError> {
-    let said = output_of(config, root, "--probe-encoders").await?;
+    let said = output_of(config, root, &["--probe-encoders".as_ref()]).await?;
     Ok(serde_json::from_slice(&said)?)
 }
 
-/// What the worker's program prints when it is run with `flag`, as a user without rights.
+/// What the worker's program prints when it is run with `args`, as a user without rights.
 pub(crate) async fn output_of(
     config: &Config,
     root: bool,
-    flag: &str,
+    args: &[&OsStr],
 ) -> Result<Vec<u8>, ProbeError> {
     let run_error = |source| ProbeError::Run {
         program: config.worker.clone(),
@@ -109,7 +110,7 @@ pub(crate) async fn output_of(
     let stderr = scratch().map_err(run_error)?;
     let launch = Launch::new(config.worker.clone(), "edge-worker");
     let process = launch::with_environment(launch, home, &registry)
-        .args([flag])
+        .args(args)
         .user(user)
         .stdout(stdout.try_clone().map_err(run_error)?)
         .stderr(stderr.try_clone().map_err(run_error)?)

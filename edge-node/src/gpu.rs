@@ -1,5 +1,6 @@
-//! The GPUs of this host, as NVML tells. Every value is optional by itself: a MIG slice, a laptop and
-//! a data-centre card each leave out others.
+//! The GPUs of this host, as NVML tells, or where it counts none, the render nodes of Intel and AMD.
+//! Every value is optional by itself: a MIG slice, a laptop and a data-centre card each leave out
+//! others.
 //!
 //! **What it does not know:** whether containers can use them. The first start that asks finds out.
 
@@ -9,10 +10,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// Makers whose GPUs Mesa drives, as PCI numbers them.
+const MAKERS: [(&str, &str); 2] = [("0x1002", "AMD"), ("0x8086", "Intel")];
+
 /// One GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gpu {
-    /// How it is addressed; without it no container can be given this GPU.
+    /// How it is addressed; without it no container can be given a GPU of NVIDIA's.
     pub(crate) uuid: Option<String>,
     /// Its model.
     pub(crate) model: Option<String>,
@@ -20,6 +24,13 @@ pub(crate) struct Gpu {
     pub(crate) vram_mib: Option<u64>,
     /// Through which programs render on it.
     pub(crate) render_node: Option<RenderNode>,
+}
+
+impl Gpu {
+    fn is_by_mesa(&self) -> bool {
+        let maker = |model: &str| MAKERS.iter().any(|(_, maker)| model.starts_with(maker));
+        self.model.as_deref().is_some_and(maker) && self.render_node.is_some()
+    }
 }
 
 /// The render node of a PCI device, by its address in sysfs.
@@ -37,6 +48,33 @@ pub(crate) fn render_node(sysfs: &Path, dev: &Path, bus_id: &str) -> Option<Rend
     Some(RenderNode { path, gid })
 }
 
+/// GPUs that need no library of their maker's: Mesa drives what has a render node. Others' (virtual
+/// ones above all) may have a node and nothing behind it.
+fn by_render_nodes(sysfs: &Path, dev: &Path) -> Vec<Gpu> {
+    let Ok(nodes) = fs::read_dir(sysfs.join("class/drm")) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = nodes
+        .flatten()
+        .filter_map(|node| node.file_name().into_string().ok())
+        .filter(|name| name.starts_with("renderD"))
+        .collect();
+    names.sort_unstable();
+    let gpus = names.iter().filter_map(|name| {
+        let vendor = sysfs.join("class/drm").join(name).join("device/vendor");
+        let vendor = fs::read_to_string(vendor).ok()?;
+        let (_, maker) = MAKERS.iter().find(|(id, _)| vendor.trim() == *id)?;
+        let path = dev.join(name);
+        let gid = fs::metadata(&path).ok()?.gid();
+        Some(Gpu {
+            model: Some(format!("{maker} GPU")),
+            render_node: Some(RenderNode { path, gid }),
+            ..Gpu::default()
+        })
+    });
+    gpus.collect()
+}
+
 /// The GPUs of this host; often none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gpus(Vec<Gpu>);
@@ -48,12 +86,28 @@ impl From<Vec<Gpu>> for Gpus {
 }
 
 impl Gpus {
-    /// Asks NVML. No library or no driver means no GPU, which is nothing to worry about.
+    /// Asks NVML, then the kernel. That neither knows one is nothing to worry about.
     pub(crate) fn probe() -> Self {
+        let nvidia = Self::ask_nvml();
+        if !nvidia.is_empty() {
+            return nvidia;
+        }
+        let others = by_render_nodes(Path::new("/sys"), Path::new("/dev/dri"));
+        for gpu in &others {
+            tracing::info!(model = ?gpu.model, node = ?gpu.render_node, "GPU found");
+        }
+        if others.is_empty() {
+            tracing::info!("no GPU: apps render in software");
+        }
+        Self(others)
+    }
+
+    /// No library or no driver means no GPU of NVIDIA's.
+    fn ask_nvml() -> Self {
         let nvml = match Nvml::init() {
             Ok(nvml) => nvml,
             Err(error) => {
-                tracing::info!(%error, "no GPU: NVML does not answer, apps render in software");
+                tracing::info!(%error, "no GPU of NVIDIA's: NVML does not answer");
                 return Self::default();
             }
         };
@@ -92,19 +146,61 @@ impl Gpus {
 
     /// Those that an app can be given.
     pub(crate) fn for_apps(&self) -> Vec<AppGpu> {
-        let addressed = self.0.iter().filter_map(|gpu| {
-            Some(AppGpu {
-                uuid: gpu.uuid.clone()?,
-                render_node: gpu.render_node.clone(),
-            })
+        let usable = self
+            .0
+            .iter()
+            .filter(|gpu| gpu.uuid.is_some() || gpu.is_by_mesa());
+        let given = usable.map(|gpu| AppGpu {
+            uuid: gpu.uuid.clone(),
+            render_node: gpu.render_node.clone(),
         });
-        addressed.collect()
+        given.collect()
     }
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn gpus_of_intel_and_amd_are_known_by_their_nodes_and_virtual_ones_are_none() {
+        let root = tempfile::tempdir().unwrap();
+        let (sysfs, dev) = (root.path().join("sys"), root.path().join("dri"));
+        fs::create_dir_all(&dev).unwrap();
+        for (name, vendor) in [
+            ("renderD130", "0x1af4"),
+            ("renderD129", "0x1002"),
+            ("renderD128", "0x8086"),
+            ("card0", "0x8086"),
+        ] {
+            let device = sysfs.join("class/drm").join(name).join("device");
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("vendor"), format!("{vendor}\n")).unwrap();
+            fs::write(dev.join(name), "").unwrap();
+        }
+        let found = Gpus(by_render_nodes(&sysfs, &dev));
+        assert_eq!(found.models(), ["Intel GPU", "AMD GPU"]);
+        let given = found.for_apps();
+        assert!(given.iter().all(|gpu| gpu.uuid.is_none()));
+        let nodes = given
+            .iter()
+            .map(|gpu| gpu.render_node.clone().unwrap().path);
+        let wanted = ["renderD128", "renderD129"].map(|name| dev.join(name));
+        assert_eq!(nodes.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_gpu_of_nvidias_that_cannot_be_addressed_is_given_to_nobody() {
+        let gpu = Gpu {
+            model: Some("NVIDIA L4".to_owned()),
+            render_node: Some(RenderNode {
+                path: "/dev/dri/renderD128".into(),
+                gid: 105,
+            }),
+            ..Gpu::default()
+        };
+        assert!(Gpus(vec![gpu]).for_apps().is_empty());
+    }
 
     #[test]
     fn a_render_node_is_found_by_the_address_that_nvml_gives() {

@@ -4,6 +4,7 @@
 //!   NVML, sysfs ---> facts --+--> nvml, render nodes
 //!   eglinfo, vulkaninfo -----+--> EGL and Vulkan on the host
 //!   one container, as a game's is asked for --> EGL and Vulkan in the container
+//!   edge-worker --try-gpu, per node ----------> compositor, dmabuf import, encoding without a copy
 //!   edge-worker --try-encoders ---------------> each encoder, and whether any of the GPU works
 //! ```
 //!
@@ -12,6 +13,7 @@
 //!
 //! **What it does not know:** sessions, brokers. It changes nothing and leaves nothing behind.
 
+mod compositor;
 mod container;
 mod encoders;
 mod host;
@@ -39,6 +41,7 @@ pub async fn run(config: &Config) -> Report {
     match preflight::check(config) {
         Ok(()) => {
             checks.extend(container::checks(&facts.for_apps(), &config.run).await);
+            checks.extend(compositor::checks(config, &facts).await);
             let (tried, verdicts) = try_encoders(config, &facts).await;
             encoders = tried;
             checks.extend(verdicts);
@@ -50,7 +53,6 @@ pub async fn run(config: &Config) -> Report {
             checks.push(Check::fail("programs", error.to_string(), fix));
         }
     }
-    checks.extend(report::not_built());
     let report = Report {
         driver: facts.driver,
         cuda: facts.cuda,
@@ -65,7 +67,7 @@ pub async fn run(config: &Config) -> Report {
 
 async fn try_encoders(config: &Config, facts: &host::Facts) -> (Vec<Encoder>, Vec<Check>) {
     let root = nix::unistd::geteuid().is_root();
-    let tried = crate::encoders::output_of(config, root, "--try-encoders").await;
+    let tried = crate::encoders::output_of(config, root, &["--try-encoders".as_ref()]).await;
     let tried = tried.and_then(|said| Ok(serde_json::from_slice(&said)?));
     match tried {
         Ok(trials) => encoders::judge(trials, facts),

@@ -224,6 +224,22 @@ pub struct Counters {
     /// Frames per second at most that the encoder gets.
     #[serde(default)]
     pub fps_max: u32,
+    /// How the newest picture reached the encoder.
+    #[serde(default)]
+    pub pictures: PicturePath,
+}
+
+/// The way of a picture from the app to the encoder, the cheapest last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PicturePath {
+    /// Through memory alone: what the app wrote there is converted by CPU.
+    #[default]
+    Memory,
+    /// Drawn on the GPU, read back and converted by CPU.
+    Readback,
+    /// Drawn on the GPU and encoded from there.
+    ZeroCopy,
 }
 
 /// Why a commit made no access unit.

@@ -54,7 +54,7 @@ impl Facts {
         let addressed = self.gpus.iter().filter_map(|gpu| {
             let node = gpu.render_node.clone().zip(gpu.render_gid);
             Some(AppGpu {
-                uuid: gpu.uuid.clone()?,
+                uuid: Some(gpu.uuid.clone()?),
                 render_node: node.map(|(path, gid)| RenderNode { path, gid }),
             })
         });

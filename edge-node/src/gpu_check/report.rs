@@ -137,20 +137,3 @@ impl Check {
         }
     }
 }
-
-/// What this build does by CPU whatever the GPU can.
-pub(super) fn not_built() -> [Check; 2] {
-    [
-        Check::skip(
-            "compositor",
-            "the desktop composites by CPU: this build has no compositor on the GPU",
-            None,
-        ),
-        Check::skip(
-            "dmabuf-import",
-            "pictures come from games through shared memory: this build imports no dmabuf, so a \
-             game that renders on the GPU reads its pictures back",
-            None,
-        ),
-    ]
-}

@@ -95,7 +95,8 @@ impl Docker {
     }
 
     async fn start_app(&self, plan: &AppPlan) -> Result<AppRef, RuntimeError> {
-        if plan.gpus.is_empty() {
+        // One that is not NVIDIA's is a device file, which is named in any case.
+        if plan.gpus.iter().all(|gpu| gpu.uuid.is_none()) {
             return self.create_and_start(plan, None).await;
         }
         // CDI is what engines have from 25 on; before that NVIDIA's own driver is asked for.

@@ -73,8 +73,8 @@ pub struct RenderNode {
 /// What an app gets of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppGpu {
-    /// How a container engine addresses it.
-    pub uuid: String,
+    /// How a container engine addresses it; NVIDIA's have one, others are device files alone.
+    pub uuid: Option<String>,
     /// Through which the app renders.
     pub render_node: Option<RenderNode>,
 }
@@ -234,7 +234,7 @@ pub(crate) mod test {
 
     pub(crate) fn gpu(gid: u32) -> AppGpu {
         AppGpu {
-            uuid: "GPU-1".to_owned(),
+            uuid: Some("GPU-1".to_owned()),
             render_node: Some(RenderNode {
                 path: "/dev/dri/renderD128".into(),
                 gid,

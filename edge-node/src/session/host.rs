@@ -4,7 +4,7 @@ use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::process::User;
 use crate::runtime::Runtime;
-use crate::runtime::plan::AppGpu;
+use crate::runtime::plan::{AppGpu, RenderNode};
 use nearlight_transport::Handle;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,10 +29,19 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The user of a slot's worker; our own where we are not root.
+    /// The user of a slot's worker, in the group of its own GPU's render node and no other; our own
+    /// where we are not root.
     pub(crate) fn worker_user(&self, slot_index: usize) -> Option<User> {
         let offset = u32::try_from(slot_index).expect("a node has at most 256 slots");
-        self.root.then(|| unprivileged(WORKER_UID_FIRST + offset))
+        let id = WORKER_UID_FIRST + offset;
+        let groups = groups_of(self.render_node_of(slot_index));
+        self.root.then(|| unprivileged(id, groups))
+    }
+
+    /// The render node of a slot's GPU.
+    pub(crate) fn render_node_of(&self, slot_index: usize) -> Option<RenderNode> {
+        let gpus = self.gpus_of(slot_index);
+        gpus.into_iter().find_map(|gpu| gpu.render_node)
     }
 
     /// The GPUs that a slot's app gets.
@@ -51,18 +60,24 @@ impl Host {
 
 /// The user that probes encoders; our own where we are not root.
 pub(crate) fn probe_user(root: bool) -> Option<User> {
-    root.then(|| unprivileged(PROBE_UID))
+    root.then(|| unprivileged(PROBE_UID, render_groups()))
 }
 
-fn unprivileged(id: u32) -> User {
+fn unprivileged(id: u32, groups: Vec<u32>) -> User {
     User {
         uid: id,
         gid: id,
-        groups: render_groups(),
+        groups,
     }
 }
 
-/// The groups that may use the host's render nodes, so that a worker can encode on a GPU.
+/// The group of a render node. A file of root's group gives none: its worker draws by CPU.
+fn groups_of(node: Option<RenderNode>) -> Vec<u32> {
+    let gid = node.map(|node| node.gid);
+    gid.filter(|gid| *gid != 0).into_iter().collect()
+}
+
+/// The groups that may use the host's render nodes: a probe tries encoders of every GPU.
 fn render_groups() -> Vec<u32> {
     use std::os::unix::fs::MetadataExt;
     let Ok(nodes) = std::fs::read_dir("/dev/dri") else {
@@ -77,4 +92,24 @@ fn render_groups() -> Vec<u32> {
     groups.sort_unstable();
     groups.dedup();
     groups
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_in_its_own_gpus_group_and_never_in_roots() {
+        let node = |gid| {
+            Some(RenderNode {
+                path: "/dev/dri/renderD128".into(),
+                gid,
+            })
+        };
+        for (node, groups) in [(None, &[][..]), (node(0), &[]), (node(105), &[105])] {
+            let user = unprivileged(WORKER_UID_FIRST, groups_of(node));
+            assert_eq!((user.uid, user.gid), (WORKER_UID_FIRST, WORKER_UID_FIRST));
+            assert_eq!(user.groups, groups);
+        }
+    }
 }

@@ -75,7 +75,10 @@ pub(crate) fn with_environment(launch: Launch, home: &Path, gst_registry: &Path)
         .env("LANG", "C.UTF-8")
         .env("HOME", home)
         .env("XDG_RUNTIME_DIR", home)
-        .env("GST_REGISTRY", gst_registry);
+        .env("GST_REGISTRY", gst_registry)
+        // Without a display server GStreamer's OpenGL works on EGL's own device.
+        .env("GST_GL_PLATFORM", "egl")
+        .env("GST_GL_WINDOW", "egl-device");
     for key in PASSED_ON {
         if let Some(value) = std::env::var_os(key) {
             launch = launch.env(key, value);
@@ -99,6 +102,9 @@ fn arguments(host: &Host, record: &Record) -> Vec<OsString> {
     add("--layout", record.keyboard_layout.clone().into());
     add("--kbps", host.config.kbps_start.to_string().into());
     add("--threads", host.config.worker_threads.to_string().into());
+    if let Some(node) = host.render_node_of(record.slot_index) {
+        add("--render-node", node.path.into());
+    }
     args
 }
 

@@ -4,6 +4,7 @@
 
 use crate::cli::Options;
 use crate::clock::mono_us;
+use crate::encode::form::Form;
 use crate::encode::ladder::Settings;
 use crate::encode::picture::{Order, Pictures};
 use crate::encode::pipeline::{Output, Pipeline};
@@ -75,7 +76,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         .find(|recipe| recipe.codec == options.codec)
         .with_context(|| format!("no encoder for {:?} works here", options.codec))?;
     let (tell, told) = sync_channel(16);
-    let pipeline = Pipeline::start(recipe, &settings, move |output| {
+    let pipeline = Pipeline::start(recipe, &settings, Form::Memory, move |output| {
         // The loop below reads one answer for each picture, so there is always room.
         let _ = tell.try_send(output);
     })?;

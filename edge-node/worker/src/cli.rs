@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// One session's desktop, sound and encoders.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "edge-worker", version)]
-#[command(group(ArgGroup::new("mode").args(["session", "probe_encoders", "try_encoders", "bench_encoder", "synthetic"]).required(true)))]
+#[command(group(ArgGroup::new("mode").args(["session", "probe_encoders", "try_encoders", "try_gpu", "bench_encoder", "synthetic"]).required(true)))]
 pub struct Options {
     /// The session's id.
     #[arg(long, requires = "dir", value_parser = parse_session)]
@@ -39,6 +39,9 @@ pub struct Options {
     /// probe at start. Example: `H264:x264enc,VP8:vp8enc`.
     #[arg(long, value_delimiter = ',', value_parser = parse_encoder)]
     pub encoders: Vec<(VideoCodec, String)>,
+    /// The render node of the session's GPU, such as `/dev/dri/renderD128`.
+    #[arg(long, requires = "session")]
+    pub render_node: Option<PathBuf>,
     /// Write captured frames as raw BGRx files to this directory, for `--bench-encoder`.
     #[arg(long, requires = "record_count")]
     pub record_frames: Option<PathBuf>,
@@ -52,6 +55,10 @@ pub struct Options {
     /// The same for people and for checks: every encoder that is known, and why one does not work.
     #[arg(long)]
     pub try_encoders: bool,
+    /// Try the GPU behind this render node: draw, import a buffer, encode without a copy. `software`
+    /// stands for Mesa's renderer by CPU.
+    #[arg(long, value_name = "NODE")]
+    pub try_gpu: Option<PathBuf>,
 
     /// Measure conversion and encoding alone, at the display's rate, with frames of BGRx in this
     /// file (or directory of files, as `--record-frames` writes them), and exit.
@@ -116,6 +123,12 @@ mod test {
             (&["--probe-encoders"][..], true),
             (&["--try-encoders"][..], true),
             (&["--try-encoders", "--probe-encoders"][..], false),
+            (&["--try-gpu", "/dev/dri/renderD128"][..], true),
+            (&["--try-gpu"][..], false),
+            (
+                &["--try-encoders", "--render-node", "/dev/dri/renderD128"][..],
+                false,
+            ),
             (&["--synthetic", "--probe-encoders"][..], false),
             (&[][..], false),
             (&["--probe-encoders", "--width", "3"][..], false),

@@ -3,7 +3,9 @@
 //! One file per global; what they share is here. In reading order: [`clients`] (who is connected
 //! and what they may use up), [`surfaces`] (a commit), [`scene`] (what is visible), [`capture`]
 //! (from a commit to a picture for the encoder), [`frames`] (when apps may draw), [`display`] (its
-//! size and rate, which follow the player's screen), [`input`] (from the player to the app).
+//! size and rate, which follow the player's screen), [`input`] (from the player to the app). Where
+//! the session has a GPU, [`gpu`] draws, [`dmabuf`] takes what apps drew on it, and [`fences`]
+//! says when that is finished.
 //!
 //! Owns everything an app can make here. Runs on the main thread only.
 //!
@@ -24,21 +26,28 @@ pub mod constraints;
 pub mod cursor;
 pub mod decoration;
 pub mod display;
+pub mod dmabuf;
+pub mod fences;
 pub mod frames;
 pub mod globals;
+pub mod gpu;
 pub mod input;
 pub mod keymap;
 pub mod layout;
+mod painter;
 pub mod pixels;
 pub mod presentation;
 mod record;
 pub mod regions;
+#[cfg(test)]
+mod rig;
 pub mod scene;
 pub mod seat;
 pub mod shell;
 pub mod shm;
 pub mod surfaces;
 pub mod text_input;
+mod way;
 
 use crate::encode::picture::PictureError;
 use crate::encode::{Exhausted, Feed};
@@ -47,13 +56,16 @@ use crate::notices::Notices;
 use capture::Capture;
 use clients::Clients;
 use clipboard::Clipboard;
-use composite::Compositor;
 use cursor::CursorWatch;
 pub use display::DisplaySize;
 use display::Wishes;
+use dmabuf::Dmabufs;
+use fences::Fences;
 use frames::Frames;
 use globals::Globals;
+use gpu::Gpu;
 use input::Injected;
+use painter::Painter;
 use scene::Scene;
 use seat::SeatError;
 use smithay::desktop::PopupManager;
@@ -98,6 +110,8 @@ pub struct Parts {
     pub notices: Notices,
     /// Record the first pictures here.
     pub record: Option<(PathBuf, u32)>,
+    /// The GPU to draw on, if the session has one.
+    pub gpu: Option<Gpu>,
 }
 
 /// The state behind every Wayland object.
@@ -117,7 +131,9 @@ pub struct Desktop {
     pub(crate) scene: Scene,
     pub(crate) frames: Frames,
     pub(crate) capture: Capture,
-    pub(crate) compositor: Compositor,
+    pub(crate) dmabufs: Dmabufs,
+    pub(crate) fences: Fences,
+    pub(crate) painter: Painter,
     pub(crate) injected: Injected,
     pub(crate) cursor: CursorWatch,
     pub(crate) clipboard: Clipboard,
@@ -150,7 +166,9 @@ impl Desktop {
             scene: Scene::new(size),
             frames: Frames::new(size.hz),
             capture: Capture::new(parts.feed, parts.ledger, size, parts.record)?,
-            compositor: Compositor::new(size)?,
+            dmabufs: Dmabufs::new(display, parts.gpu.as_ref()),
+            fences: Fences::new(display, parts.gpu.as_ref()),
+            painter: Painter::new(parts.gpu, size)?,
             injected: Injected::new(parts.layout),
             cursor: CursorWatch::default(),
             clipboard: Clipboard::default(),

@@ -21,6 +21,7 @@
 //! **What it does not know:** Wayland, sockets, why a key frame or a bit rate is wanted.
 
 mod flow;
+pub mod form;
 pub mod keys;
 pub mod ladder;
 pub mod origin;
@@ -37,7 +38,7 @@ use crate::ledger::Ledger;
 use crate::limits::{ENCODE_MAX, REFINEMENTS};
 use crate::link::outbox::Outbox;
 use flow::{Flow, REFINE_US};
-use gstreamer as gst;
+use form::{Form, Picture};
 use keys::KeyGate;
 use ladder::{Recipe, Settings};
 use nearlight_protocol::worker::{DropReason, VideoCodec};
@@ -56,6 +57,8 @@ const HOLD_MAX_US: u64 = 500_000;
 pub enum Event {
     /// Its next deadline moved closer.
     Sooner,
+    /// The encoder takes pictures of another form now: hand in the current one again.
+    Redraw,
     /// The encoder of this generation is broken: call [`Feed::replace_encoder`].
     Broken {
         /// Which one.
@@ -105,6 +108,7 @@ impl Feed {
             kbps_wanted: settings.kbps,
             settings,
             ladder,
+            zero_copy: Vec::new(),
             ledger,
             outbox,
             tell: Arc::clone(&tell),
@@ -125,6 +129,43 @@ impl Feed {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             tell,
+        }
+    }
+
+    /// Encoders of the ladder that take pictures of this form from the GPU; nothing runs yet.
+    pub fn allow_zero_copy(&self, encoders: &[&'static str], form: Form) {
+        let mut inner = self.lock();
+        inner.zero_copy = encoders.iter().map(|name| (*name, form)).collect();
+    }
+
+    /// The recipes that are left, best first.
+    pub(crate) fn recipes(&self) -> Vec<&'static Recipe> {
+        self.lock().ladder.clone()
+    }
+
+    /// The form of the pictures that are wanted now.
+    pub fn form(&self) -> Form {
+        self.lock().form()
+    }
+
+    /// The GPU draws no more: every encoder takes pictures from memory from now on.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if none does.
+    pub fn forbid_zero_copy(&self) -> Result<(), Exhausted> {
+        let mut inner = self.lock();
+        inner.zero_copy.clear();
+        if inner.form() == Form::Memory {
+            return Ok(());
+        }
+        inner.abandon(DropReason::Superseded);
+        inner.running = None;
+        match inner.viewer {
+            Some(codec) => {
+                inner.keys.want_now();
+                self.start(&mut inner, codec, "none takes pictures from memory")
+            }
+            None => Ok(()),
         }
     }
 
@@ -204,10 +245,15 @@ impl Feed {
     }
 
     /// A new picture.
-    pub fn submit(&self, picture: gst::Buffer, origin: Origin, stamp: Stamp) {
+    pub fn submit(&self, picture: Picture, origin: Origin, stamp: Stamp) {
         let mut inner = self.lock();
         if inner.viewer.is_none() {
             return origin.dropped(DropReason::NoViewer);
+        }
+        if picture.form != inner.form() {
+            // The encoder was replaced while this one was drawn.
+            (inner.tell)(Event::Redraw);
+            return origin.dropped(DropReason::Superseded);
         }
         if matches!(origin, Origin::Commit(_)) {
             inner.tempo.on_picture(stamp.commit_us);
@@ -287,8 +333,13 @@ impl Feed {
             reason,
             "encoder broke, trying the next one"
         );
+        if broken.form() == Form::Memory {
+            inner.ladder.retain(|r| r.element != recipe.element);
+        } else {
+            // It gets another chance with pictures from memory.
+            inner.zero_copy.retain(|(e, _)| *e != recipe.element);
+        }
         drop(broken);
-        inner.ladder.retain(|r| r.element != recipe.element);
         for flying in std::mem::take(&mut inner.flying) {
             if let Some(origin) = flying.origin {
                 origin.dropped(DropReason::Encoder);
@@ -298,6 +349,7 @@ impl Feed {
         if let Some(codec) = inner.viewer {
             inner.keys.want_now();
             self.start(&mut inner, codec, reason)?;
+            inner.forget_unfit();
             inner.fill();
             let now = mono_us();
             if inner.flying.is_empty() {
@@ -316,8 +368,8 @@ impl Feed {
             inner.generation += 1;
             let generation = inner.generation;
             let (feed, tell) = (Arc::downgrade(&self.inner), Arc::clone(&self.tell));
-            let settings = inner.settings;
-            let started = Pipeline::start(recipe, &settings, move |output| match output {
+            let (settings, form) = (inner.settings, inner.form_for(recipe));
+            let started = Pipeline::start(recipe, &settings, form, move |output| match output {
                 Output::Unit(unit) => {
                     if let Some(inner) = feed.upgrade() {
                         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,7 +382,12 @@ impl Feed {
             });
             match started {
                 Ok(pipeline) => {
-                    tracing::info!(encoder = recipe.element, ?settings, "encoder started");
+                    tracing::info!(
+                        encoder = recipe.element,
+                        ?settings,
+                        ?form,
+                        "encoder started"
+                    );
                     inner.running = Some(pipeline);
                     inner.kbps_changed_us = mono_us();
                     return Ok(());
@@ -338,7 +395,11 @@ impl Feed {
                 Err(error) => {
                     tracing::warn!(encoder = recipe.element, %error, "encoder did not start");
                     last = error.to_string();
-                    inner.ladder.retain(|r| r.element != recipe.element);
+                    if form == Form::Memory {
+                        inner.ladder.retain(|r| r.element != recipe.element);
+                    } else {
+                        inner.zero_copy.retain(|(e, _)| *e != recipe.element);
+                    }
                 }
             }
         }

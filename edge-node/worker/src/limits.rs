@@ -15,6 +15,13 @@ pub const SURFACES_MAX: usize = 512;
 pub const POOLS_MAX: usize = 1024;
 /// See [`POOLS_MAX`].
 pub const BUFFERS_MAX: usize = 1024;
+/// Buffers on the GPU alive. An app has three or four for each surface; each costs us up to four
+/// file descriptors.
+pub const DMABUFS_MAX: usize = 256;
+/// Such buffers that an app is about to describe, each with up to four descriptors.
+pub const DMABUF_PARAMS_MAX: usize = 64;
+/// Commits that wait for their GPU; each costs a descriptor. A game is one or two pictures ahead.
+pub const GPU_WAITS_MAX: usize = 64;
 /// Largest pool, bytes. Xwayland and Firefox keep one pool per buffer, GTK grows one.
 pub const POOL_BYTES_MAX: i32 = 512 * 1024 * 1024;
 /// Largest buffer side, pixels: twice the largest display, for apps that supersample.
@@ -34,6 +41,9 @@ pub const CLIENT_BACKLOG_BYTES: usize = 1024 * 1024;
 /// Memory of our own, not shared with a client; checked every [`HOUSEKEEPING`]. A 4096 x 4096
 /// display needs 64 MiB to composite, 5 x 24 MiB of pictures and x264's own 150 MiB.
 pub const OWN_MEMORY_BYTES_MAX: u64 = 768 * 1024 * 1024;
+/// What a GPU's driver and its encoder take beside that: OpenGL and CUDA keep 200 to 400 MiB for a
+/// process.
+pub const GPU_DRIVER_BYTES: u64 = 512 * 1024 * 1024;
 /// How often slow limits are checked.
 pub const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// How long one round of the event loop may take before the desktop counts as flooded. A program
@@ -75,6 +85,9 @@ pub const KEY_INTERVAL: Duration = Duration::from_millis(250);
 pub const ENCODE_MAX: Duration = Duration::from_secs(2);
 /// How long one encoder may take to prove that it works.
 pub const PROBE_MAX: Duration = Duration::from_secs(5);
+/// How long a session's start may take to find out which encoders read pictures on the GPU, all
+/// together: the agent waits ten seconds for a worker.
+pub const ZERO_COPY_TRIALS_MAX: Duration = Duration::from_secs(3);
 /// After the last commit the picture is encoded again this often, this far apart, so that its
 /// quality converges on a static screen.
 pub const REFINEMENTS: u32 = 6;

@@ -1,13 +1,15 @@
 //! The program around [`edge_worker`]: arguments in, exit status out.
 
 use clap::Parser;
+use edge_worker::desktop::gpu::trial;
 use edge_worker::{bench, cli::Options, encode::probe, harden, session};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The log filter, as for every role, and what it is without one: smithay tells every object.
+/// The log filter, as for every role, and what it is without one: smithay tells every object, and
+/// warns that a render node has no display to be master of.
 const FILTER_VARIABLE: &str = "NEARLIGHT_LOG";
-const FILTER: &str = "info,smithay=warn";
+const FILTER: &str = "info,smithay=warn,smithay::backend::drm=error";
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
@@ -31,6 +33,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if options.try_encoders {
         let trials = serde_json::to_string(&probe::trials())?;
         writeln!(std::io::stdout(), "{trials}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(node) = &options.try_gpu {
+        let report = serde_json::to_string(&trial::run(node))?;
+        writeln!(std::io::stdout(), "{report}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if options.session.is_none() {

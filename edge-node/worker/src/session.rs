@@ -22,10 +22,11 @@ mod transfers;
 pub use start::{StartError, start};
 
 use crate::clock::mono_us;
+use crate::desktop::fences::{Source, Wait};
 use crate::desktop::{Desktop, DesktopError};
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
-use crate::limits::{FAREWELL_MAX, HOUSEKEEPING, OWN_MEMORY_BYTES_MAX};
+use crate::limits::{FAREWELL_MAX, HOUSEKEEPING};
 use crate::link::Link;
 use crate::link::outbox::{Flushed, Outbox};
 use crate::watchdog::Pulse;
@@ -64,6 +65,8 @@ pub struct Session {
     housekeeping_due_us: u64,
     counters_due_us: u64,
     pulse: Pulse,
+    /// More would be an app's doing.
+    memory_bytes_max: u64,
 }
 
 /// Whether it goes on.
@@ -123,9 +126,14 @@ impl Session {
             self.desktop.on_cursor_due(now);
             let displayed = self.desktop.on_display_due(now);
             self.changed(displayed);
+            let lost = self.desktop.check_gpu();
+            self.changed(lost);
             self.desktop.after_round();
             for transfer in self.desktop.take_transfers() {
                 self.begin_transfer(transfer, now);
+            }
+            for wait in self.desktop.take_waits() {
+                self.await_gpu(wait);
             }
             self.tell_first_frame();
             if now >= self.housekeeping_due_us {
@@ -145,11 +153,42 @@ impl Session {
         }
     }
 
+    /// A commit takes effect when the GPU is done with it. Without a descriptor to wait with it never
+    /// would.
+    fn await_gpu(&mut self, wait: Wait) {
+        let Wait { source, client } = wait;
+        let inserted = match source {
+            Source::Point(source) => {
+                let done = move |(), (): &mut (), session: &mut Self| {
+                    session.pulse.busy();
+                    session.desktop.gpu_done(&client);
+                    Ok(())
+                };
+                let inserted = self.handle.insert_source(source, done);
+                inserted.map_err(|error| error.to_string())
+            }
+            Source::Buffer(source) => {
+                let inserted = self.handle.insert_source(source, move |(), _, session| {
+                    session.pulse.busy();
+                    session.desktop.gpu_done(&client);
+                    Ok(())
+                });
+                inserted.map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = inserted {
+            self.fail(
+                EndReason::Internal,
+                format!("cannot wait for the GPU: {error}"),
+            );
+        }
+    }
+
     fn housekeeping(&mut self, now: u64) {
         self.desktop.check_objects();
         self.expire_transfers(now);
         match own_memory_bytes() {
-            Some(bytes) if bytes > OWN_MEMORY_BYTES_MAX => {
+            Some(bytes) if bytes > self.memory_bytes_max => {
                 let what = format!("the desktop took {} MiB of the worker", bytes >> 20);
                 self.fail(EndReason::DesktopViolation, what);
             }
@@ -240,6 +279,7 @@ impl Session {
         match event {
             // The deadline is computed anew before each wait.
             FeedEvent::Sooner => {}
+            FeedEvent::Redraw => self.desktop.redraw_soon(),
             FeedEvent::Broken { generation, reason } => {
                 if let Err(error) = self.feed.replace_encoder(generation, &reason) {
                     self.fail(EndReason::EncoderFailed, error.to_string());
@@ -285,6 +325,7 @@ impl Session {
             encoded_width: shape.width,
             encoded_height: shape.height,
             fps_max,
+            pictures: self.desktop.picture_path(),
         }
     }
 }
@@ -303,7 +344,7 @@ mod test {
     fn own_memory_is_known_and_plausible() {
         let bytes = super::own_memory_bytes().unwrap();
         assert!(
-            (100_000..super::OWN_MEMORY_BYTES_MAX).contains(&bytes),
+            (100_000..crate::limits::OWN_MEMORY_BYTES_MAX).contains(&bytes),
             "{bytes}"
         );
     }

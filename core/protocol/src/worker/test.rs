@@ -54,6 +54,7 @@ fn every_message_round_trips() {
         encoded_width: 960,
         encoded_height: 540,
         fps_max: 60,
+        pictures: PicturePath::ZeroCopy,
         ..Counters::default()
     };
     let from = [

@@ -135,19 +135,16 @@ fn device(node: &RenderNode) -> DeviceMapping {
 }
 
 fn devices(gpus: &[AppGpu], driver: DeviceDriver) -> DeviceRequest {
+    let uuids = gpus.iter().filter_map(|gpu| gpu.uuid.as_ref());
     match driver {
         DeviceDriver::Cdi => DeviceRequest {
             driver: Some("cdi".to_owned()),
-            device_ids: Some(
-                gpus.iter()
-                    .map(|gpu| format!("nvidia.com/gpu={}", gpu.uuid))
-                    .collect(),
-            ),
+            device_ids: Some(uuids.map(|uuid| format!("nvidia.com/gpu={uuid}")).collect()),
             ..DeviceRequest::default()
         },
         DeviceDriver::Nvidia => DeviceRequest {
             driver: Some("nvidia".to_owned()),
-            device_ids: Some(gpus.iter().map(|gpu| gpu.uuid.clone()).collect()),
+            device_ids: Some(uuids.cloned().collect()),
             capabilities: Some(vec![vec!["gpu".to_owned()]]),
             options: Some(HashMap::new()),
             ..DeviceRequest::default()
@@ -216,7 +213,7 @@ mod test {
     fn gpus_are_asked_for_by_uuid() {
         let mut plan = plan();
         plan.gpus = vec![AppGpu {
-            uuid: "GPU-1".to_owned(),
+            uuid: Some("GPU-1".to_owned()),
             render_node: None,
         }];
         let request = |driver| {
@@ -246,6 +243,12 @@ mod test {
         assert_eq!(devices[0].cgroup_permissions.as_deref(), Some("rw"));
         assert_eq!(host.group_add.unwrap(), ["105"]);
         assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        // One of another maker's is its device file alone.
+        plan.gpus[0].uuid = None;
+        let body = container(&plan, &nearlight_kit::ids::node(), None);
+        let host = body.host_config.unwrap();
+        assert!(host.device_requests.is_none());
+        assert_eq!(host.devices.unwrap().len(), 1);
         // A file of root's: rather no rendering than root's group.
         plan.gpus = vec![crate::runtime::plan::test::gpu(0)];
         let body = container(&plan, &nearlight_kit::ids::node(), Some(DeviceDriver::Cdi));

@@ -11,23 +11,29 @@
 //! A picture may be smaller than the display (`Capture::set_target`); pictures of another size
 //! take over at once, and if no commit draws one soon, what is visible is drawn again.
 //!
-//! Drawing is direct where one surface is the whole picture: one pass from the client's memory to
-//! the encoder's. Otherwise the scene is composited first.
+//! Drawing is direct where one surface in memory is the whole picture: one pass from the client's
+//! memory to the encoder's. Otherwise the scene is composited first, by CPU or on the GPU, and read
+//! back from there only if the encoder takes no picture on the GPU ([`super::way`]).
 
 use super::composite::CompositeError;
+use super::gpu::{Cut, GpuError};
+use super::painter::Painter;
 use super::pixels::{ReadError, with_pixels};
 use super::record::record_frame;
-use super::{Desktop, DesktopError, DisplaySize, scene::Scene};
+use super::way::Way;
+use super::{Desktop, DesktopError, DisplaySize};
 use crate::clock::mono_us;
+use crate::encode::form::Picture;
 use crate::encode::picture::{Canvas, Order, PictureError, Pictures};
-use crate::encode::{Feed, Origin, Stamp};
+use crate::encode::{Exhausted, Feed, Origin, Stamp};
 use crate::ledger::{Commit, Ledger};
 use crate::limits::REDRAW_WAIT;
 use crate::pace::Verdict;
-use nearlight_protocol::worker::{DropReason, Target};
-use smithay::backend::renderer::utils::with_renderer_surface_state;
+use nearlight_protocol::worker::{DropReason, PicturePath, Target};
+use smithay::backend::renderer::utils::{RendererSurfaceState, with_renderer_surface_state};
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::wayland::dmabuf::get_dmabuf;
 use std::path::PathBuf;
 
 /// What a capture needs, and the commit that waits for one.
@@ -43,6 +49,10 @@ pub struct Capture {
     newest: Option<u32>,
     waiting: Option<Waiting>,
     record: Option<(PathBuf, u32)>,
+    /// That of the newest picture.
+    way: Option<Way>,
+    /// Those that the log has.
+    told: Vec<PicturePath>,
 }
 
 #[derive(Debug)]
@@ -61,6 +71,8 @@ enum DrawError {
     #[error(transparent)]
     Composite(#[from] CompositeError),
     #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
     Picture(#[from] PictureError),
     #[error("the surface has no buffer")]
     NoBuffer,
@@ -70,9 +82,12 @@ impl DrawError {
     fn reason(&self) -> DropReason {
         match self {
             Self::Picture(PictureError::Exhausted) => DropReason::Superseded,
-            Self::Read(_) | Self::Composite(_) | Self::Picture(_) | Self::NoBuffer => {
-                DropReason::Unreadable
-            }
+            Self::Gpu(error) if error.is_exhausted() => DropReason::Superseded,
+            Self::Gpu(_)
+            | Self::Read(_)
+            | Self::Composite(_)
+            | Self::Picture(_)
+            | Self::NoBuffer => DropReason::Unreadable,
         }
     }
 }
@@ -96,12 +111,33 @@ impl Capture {
             newest: None,
             waiting: None,
             record,
+            way: None,
+            told: Vec::new(),
         })
     }
 
     /// Frames per second that are encoded at most.
     pub(crate) fn fps_max(&self) -> u32 {
         self.fps_max
+    }
+
+    /// The way of the newest picture to the encoder.
+    pub(crate) fn path(&self) -> PicturePath {
+        self.way.map(Way::path).unwrap_or_default()
+    }
+
+    /// Encoders take pictures from memory alone from now on.
+    pub(crate) fn forbid_zero_copy(&self) -> Result<(), Exhausted> {
+        self.feed.forbid_zero_copy()
+    }
+
+    fn takes(&mut self, way: Way) {
+        self.way = Some(way);
+        // Once each: an app may change its way with every picture.
+        if !self.told.contains(&way.path()) {
+            self.told.push(way.path());
+            tracing::info!(path = ?way.path(), "way of pictures to the encoder");
+        }
     }
 
     /// What part of the display pictures are from the next [`Self::reshape`] on. Returns whether
@@ -150,6 +186,11 @@ impl Desktop {
         if self.capture.redraw_due_us().is_some_and(|due| due <= now) {
             self.redraw();
         }
+    }
+
+    /// What is visible is drawn again in this round, if somebody watches.
+    pub fn redraw_soon(&mut self) {
+        self.capture.redraw_due_us = Some(mono_us());
     }
 
     fn redraw(&mut self) {
@@ -260,15 +301,61 @@ impl Desktop {
         }
     }
 
-    fn draw(&mut self) -> Result<gstreamer::Buffer, DrawError> {
-        let mut canvas = self.capture.pictures.canvas()?;
-        let record = &mut self.capture.record;
-        match self.scene.direct() {
-            Some(surface) => draw_direct(&surface, &mut canvas, record)?,
-            None => draw_scene(&mut self.compositor, &self.scene, &mut canvas, record)?,
+    fn draw(&mut self) -> Result<Picture, DrawError> {
+        let direct = self.scene.direct().filter(|surface| !is_on_gpu(surface));
+        let has_gpu = self.painter.gpu().is_some();
+        let way = Way::choose(self.capture.feed.form(), direct.is_some(), has_gpu);
+        self.capture.takes(way);
+        if let (Way::Copy, Some(surface)) = (way, direct) {
+            let mut canvas = self.capture.pictures.canvas()?;
+            draw_direct(&surface, &mut canvas, &mut self.capture.record)?;
+            return Ok(canvas.finish());
         }
-        Ok(canvas.finish())
+        let drawn = self.draw_scene(way);
+        match &drawn {
+            Ok(_) => self.painter.drew(Ok(())),
+            Err(DrawError::Gpu(error)) => self.painter.drew(Err(error)),
+            // Nothing of the painter's.
+            Err(_) => {}
+        }
+        drawn
     }
+
+    fn draw_scene(&mut self, way: Way) -> Result<Picture, DrawError> {
+        let (scene, capture) = (&self.scene, &mut self.capture);
+        let cut = Cut {
+            display: (self.size.width, self.size.height),
+            scale: capture.pictures.scale(),
+        };
+        match (&mut self.painter, way) {
+            (Painter::Cpu(compositor), _) => {
+                let mut canvas = capture.pictures.canvas()?;
+                let (pixels, stride) = compositor.draw(scene)?;
+                record_frame(&mut capture.record, pixels, stride, stride / 4);
+                canvas.draw(pixels, stride, Order::Bgrx)?;
+                Ok(canvas.finish())
+            }
+            (Painter::Gpu { gpu, .. }, Way::HandOver(modifier)) => {
+                let elements = gpu.elements(scene);
+                Ok(gpu.paint(&elements, cut, modifier)?)
+            }
+            (Painter::Gpu { gpu, .. }, Way::Copy | Way::Composite | Way::ReadBack) => {
+                let mut canvas = capture.pictures.canvas()?;
+                let elements = gpu.elements(scene);
+                gpu.read_back(&elements, cut, |pixels, stride| {
+                    canvas.draw_scaled(pixels, stride, Order::Rgbx)
+                })??;
+                Ok(canvas.finish())
+            }
+        }
+    }
+}
+
+/// Whether what a surface shows lies on the GPU.
+pub(super) fn is_on_gpu(surface: &WlSurface) -> bool {
+    let on_gpu =
+        |state: &RendererSurfaceState| state.buffer().is_some_and(|b| get_dmabuf(b).is_ok());
+    with_renderer_surface_state(surface, |state| on_gpu(state)).unwrap_or(false)
 }
 
 fn draw_direct(
@@ -292,14 +379,5 @@ fn draw_direct(
     Ok(())
 }
 
-fn draw_scene(
-    compositor: &mut super::Compositor,
-    scene: &Scene,
-    canvas: &mut Canvas,
-    record: &mut Option<(PathBuf, u32)>,
-) -> Result<(), DrawError> {
-    let (pixels, stride) = compositor.draw(scene)?;
-    record_frame(record, pixels, stride, stride / 4);
-    canvas.draw(pixels, stride, Order::Bgrx)?;
-    Ok(())
-}
+#[cfg(test)]
+mod test;

@@ -13,6 +13,8 @@ pub struct Clients {
     pub(crate) surfaces: usize,
     pub(crate) pools: usize,
     pub(crate) buffers: usize,
+    pub(crate) dmabufs: usize,
+    pub(crate) dmabuf_params: usize,
     gone: Arc<Mutex<Vec<Gone>>>,
     connected: Arc<Mutex<usize>>,
 }

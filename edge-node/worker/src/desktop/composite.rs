@@ -1,5 +1,5 @@
-//! The picture when more than one surface makes it: smithay's pixman renderer, on one image that
-//! is kept, so that only what changed is drawn again.
+//! The picture when more than one surface makes it, by CPU: smithay's pixman renderer, on one image
+//! that is kept, so that only what changed is drawn again. [`super::gpu`] does the same on a GPU.
 
 use super::DisplaySize;
 use super::pixels::image_pixels;
@@ -9,12 +9,29 @@ use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::element::AsRenderElements;
 use smithay::backend::renderer::element::surface::WaylandSurfaceRenderElement;
 use smithay::backend::renderer::pixman::{PixmanError, PixmanRenderer};
-use smithay::backend::renderer::{Bind, Offscreen};
+use smithay::backend::renderer::{Bind, ImportAll, Offscreen, Renderer};
 use smithay::reexports::pixman;
 use smithay::utils::{Scale, Transform};
 
 /// Behind everything.
-const BLACK: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
+pub(crate) const BLACK: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
+
+/// What a renderer draws of a scene, top to bottom.
+pub(crate) type Elements<R> = Vec<WaylandSurfaceRenderElement<R>>;
+
+/// What is visible, ready to be drawn.
+pub(crate) fn elements<R>(renderer: &mut R, scene: &Scene) -> Elements<R>
+where
+    R: Renderer + ImportAll,
+    R::TextureId: Clone + 'static,
+{
+    let mut elements = Vec::new();
+    for (window, at) in scene.visible().rev() {
+        let at = at.to_physical(1);
+        elements.extend(window.render_elements(renderer, at, Scale::from(1.0), 1.0));
+    }
+    elements
+}
 
 /// Why there is no composited picture.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +70,7 @@ impl Compositor {
 
     /// Draws what changed and returns the whole picture, BGRX, and the bytes between two rows.
     pub(crate) fn draw(&mut self, scene: &Scene) -> Result<(&[u8], u32), CompositeError> {
-        let mut elements: Vec<WaylandSurfaceRenderElement<PixmanRenderer>> = Vec::new();
-        for (window, at) in scene.visible().rev() {
-            let at = at.to_physical(1);
-            elements.extend(window.render_elements(&mut self.renderer, at, Scale::from(1.0), 1.0));
-        }
+        let elements = elements(&mut self.renderer, scene);
         let age = usize::from(std::mem::replace(&mut self.current, false));
         let mut target = self.renderer.bind(&mut self.image)?;
         self.damage

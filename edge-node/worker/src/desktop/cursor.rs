@@ -2,6 +2,7 @@
 //! the network's delay.
 
 use super::Desktop;
+use super::capture::is_on_gpu;
 use super::pixels::with_pixels;
 use crate::limits::CURSOR_INTERVAL;
 use base64::Engine as _;
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use nearlight_protocol::limits::CURSOR_SIDE_MAX;
 use nearlight_protocol::notice::Cursor;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
-use smithay::input::pointer::{CursorImageStatus, CursorImageSurfaceData};
+use smithay::input::pointer::{CursorIcon, CursorImageStatus, CursorImageSurfaceData};
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::with_states;
@@ -83,6 +84,10 @@ impl Desktop {
         };
         let cursor = match image(&surface) {
             Some(image) => encode(&surface, image),
+            // One that lies on the GPU is not worth reading back, and better a wrong shape than none.
+            None if is_on_gpu(&surface) => Some(Cursor::Named {
+                name: CursorIcon::Default.name().to_owned(),
+            }),
             // A surface without a buffer shows nothing.
             None => Some(Cursor::Hidden),
         };

@@ -12,11 +12,11 @@
 //!
 //! **What it does not know:** who wants a size, and why.
 
-use super::composite::Compositor;
 use super::{Desktop, DesktopError};
 use crate::limits::{DISPLAY_INTERVAL, PICTURE_MIN};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::limits::{DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX};
+use nearlight_protocol::worker::PicturePath;
 use smithay::output::Mode;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State;
 use smithay::wayland::shell::xdg::ToplevelSurface;
@@ -129,7 +129,7 @@ impl Desktop {
         self.frames.pacer.set_rates(size.hz, self.capture.fps_max());
         self.capture.reshape(size, now)?;
         if (old.width, old.height) != (size.width, size.height) {
-            self.compositor = Compositor::new(size)?;
+            self.painter.resize(size)?;
             self.scene.resize(size);
             for window in self.scene.toplevels() {
                 configure(window, size);
@@ -174,6 +174,11 @@ impl Desktop {
         self.frames.pacer.set_rates(self.size.hz, fps_max);
         self.capture.reshape(self.size, now)?;
         Ok(true)
+    }
+
+    /// The way of the newest picture to the encoder.
+    pub fn picture_path(&self) -> PicturePath {
+        self.capture.path()
     }
 
     /// The display, and the frames a second that are encoded of it at most.

@@ -18,9 +18,15 @@ pub struct Layout {
 
 /// Whether no such buffer may be made.
 pub fn is_unfit(width: i32, height: i32, stride: i32) -> bool {
-    let odd = width <= 0 || height <= 0 || stride <= 0;
-    let huge = width > BUFFER_SIDE_MAX || height > BUFFER_SIDE_MAX;
-    odd || huge || i64::from(stride) * i64::from(height) > BUFFER_BYTES_MAX
+    is_out_of_bounds(width, height)
+        || stride <= 0
+        || i64::from(stride) * i64::from(height) > BUFFER_BYTES_MAX
+}
+
+/// Whether no buffer of such sides may be made, wherever it lies.
+pub fn is_out_of_bounds(width: i32, height: i32) -> bool {
+    let side = 1..=BUFFER_SIDE_MAX;
+    !side.contains(&width) || !side.contains(&height)
 }
 
 /// The bytes of its rows, or `None` if they do not lie within a pool of `pool_len` bytes.

@@ -15,6 +15,7 @@ use smithay::reexports::wayland_server::{
     delegate_global_dispatch,
 };
 use smithay::wayland::buffer::BufferHandler;
+use smithay::wayland::dmabuf::get_dmabuf;
 use smithay::wayland::shm::{ShmBufferUserData, ShmHandler, ShmPoolUserData, ShmState};
 
 impl ShmHandler for Desktop {
@@ -27,6 +28,8 @@ impl BufferHandler for Desktop {
     fn buffer_destroyed(&mut self, buffer: &WlBuffer) {
         if buffer.data::<ShmBufferUserData>().is_some() {
             self.clients.buffers = self.clients.buffers.saturating_sub(1);
+        } else if get_dmabuf(buffer).is_ok() {
+            self.clients.dmabufs = self.clients.dmabufs.saturating_sub(1);
         }
     }
 }

@@ -43,6 +43,9 @@ impl CompositorHandler for Desktop {
 
     fn new_surface(&mut self, surface: &WlSurface) {
         self.clients.surfaces += 1;
+        if self.painter.gpu().is_some() {
+            super::fences::watch(surface);
+        }
         if self.clients.surfaces > SURFACES_MAX {
             self.violated(surface, &format!("more than {SURFACES_MAX} surfaces"));
         }

@@ -4,6 +4,7 @@
 //! **Invariant:** a picture leaves by one of two ways, both of which settle its origin: as an access
 //! unit that was offered to the agent, or dropped with a reason.
 
+use super::form::{Form, Lease, Picture};
 use super::keys::KeyGate;
 use super::ladder::{Recipe, Settings};
 use super::origin::{Origin, Stamp};
@@ -14,7 +15,6 @@ use crate::clock::mono_us;
 use crate::ledger::Ledger;
 use crate::limits::REFINE_INTERVAL;
 use crate::link::outbox::{Handed, Outbox};
-use gstreamer as gst;
 use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
 use std::collections::VecDeque;
 
@@ -24,6 +24,8 @@ pub(super) const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
 pub(super) struct Flow {
     pub(super) settings: Settings,
     pub(super) ladder: Vec<&'static Recipe>,
+    /// Encoders that were seen to take pictures of this form, where the GPU makes such.
+    pub(super) zero_copy: Vec<(&'static str, Form)>,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
     pub(super) tell: Tell,
@@ -31,8 +33,8 @@ pub(super) struct Flow {
     pub(super) running: Option<Pipeline>,
     pub(super) generation: u64,
     pub(super) flying: VecDeque<Flying>,
-    pub(super) waiting: Option<(gst::Buffer, Origin, Stamp)>,
-    pub(super) last: Option<(gst::Buffer, u32)>,
+    pub(super) waiting: Option<(Picture, Origin, Stamp)>,
+    pub(super) last: Option<(Picture, u32)>,
     pub(super) keys: KeyGate,
     pub(super) refinements_left: u32,
     pub(super) repeat_due_us: Option<u64>,
@@ -62,9 +64,38 @@ pub(super) struct Flying {
     pub(super) stamp: Stamp,
     /// `None` once its viewer is gone: what comes back is thrown away.
     pub(super) origin: Option<Origin>,
+    /// The encoder reads the picture until its access unit is there.
+    pub(super) _lease: Option<Lease>,
 }
 
 impl Flow {
+    /// The form of the pictures that `recipe` is given.
+    pub(super) fn form_for(&self, recipe: &Recipe) -> Form {
+        let known = self.zero_copy.iter().find(|(e, _)| *e == recipe.element);
+        known.map_or(Form::Memory, |(_, form)| *form)
+    }
+
+    /// The form of the pictures that are wanted now.
+    pub(super) fn form(&self) -> Form {
+        self.running
+            .as_ref()
+            .map(Pipeline::form)
+            .unwrap_or_default()
+    }
+
+    /// Pictures of another form are of no use to the encoder that runs now: a new one is asked for.
+    pub(super) fn forget_unfit(&mut self) {
+        let form = self.form();
+        let unfit = self.waiting.take_if(|(picture, ..)| picture.form != form);
+        let had_last = self.last.take_if(|(picture, _)| picture.form != form);
+        if unfit.is_some() || had_last.is_some() {
+            (self.tell)(Event::Redraw);
+        }
+        if let Some((_, origin, _)) = unfit {
+            origin.dropped(DropReason::Superseded);
+        }
+    }
+
     /// On the encoder's thread.
     pub(super) fn on_unit(&mut self, unit: Unit) {
         // The encoder may swallow a picture; what it returns is in order, without B-frames.
@@ -147,6 +178,7 @@ impl Flow {
                 since_us: now,
                 stamp,
                 origin,
+                _lease: picture.lease(),
             });
         } else {
             origin.dropped(DropReason::Encoder);

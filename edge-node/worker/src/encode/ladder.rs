@@ -41,6 +41,8 @@ pub struct Recipe {
     pub format: &'static str,
     /// The parser that its output needs for headers in band and whole access units.
     pub parser: Option<&'static str>,
+    /// How it takes pictures that are on its GPU already, if there is a way.
+    pub zero_copy: Option<ZeroCopy>,
     /// Frames in it at a time. Two where the hardware works while we convert the next.
     pub depth: usize,
     /// Whether it gives each picture the bit rate over the rate in its caps, however rare pictures
@@ -54,6 +56,27 @@ pub struct Recipe {
     /// The properties that hold the bit rate, also while it runs.
     rate: fn(Shape, u32) -> Vec<(&'static str, u64)>,
     properties: fn(&Settings) -> Vec<(&'static str, String)>,
+}
+
+/// The way of a picture on the GPU to an encoder on it. It takes GStreamer 1.24, and is only used
+/// where it was tried ([`super::probe::zero_copy`]).
+#[derive(Clone, Copy, Debug)]
+pub struct ZeroCopy {
+    /// What imports the buffer and makes NV12 of it, on the GPU.
+    pub elements: &'static [&'static str],
+    /// Where that puts the result, as GStreamer's caps name it.
+    pub memory: &'static str,
+}
+
+impl ZeroCopy {
+    /// What the encoder is handed: BT.709 and limited range, like pictures in memory.
+    pub fn caps(&self) -> gst::Caps {
+        gst::Caps::builder("video/x-raw")
+            .features([self.memory])
+            .field("format", "NV12")
+            .field("colorimetry", "bt709")
+            .build()
+    }
 }
 
 impl Recipe {

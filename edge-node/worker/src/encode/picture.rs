@@ -5,6 +5,7 @@
 //! again: the encoder, the one that waits and the last one shown may be the same memory. Pictures
 //! of an old size are freed as their last holders let go.
 
+use super::form::Picture;
 use super::scale::{STRIP_ROWS, Scale, Source, Strip};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -124,6 +125,11 @@ impl Pictures {
             == (other.shape, other.scale, other.source_width)
     }
 
+    /// How much smaller than the display they are.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
     /// What they look like.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -164,18 +170,12 @@ impl Canvas {
     /// # Errors
     /// [`PictureError::Convert`] or [`PictureError::Short`] if `pixels` is too short.
     pub fn draw(&mut self, pixels: &[u8], stride: u32, order: Order) -> Result<(), PictureError> {
+        if self.scale == Scale::Whole {
+            return self.draw_scaled(pixels, stride, order);
+        }
         let buffer = self.buffer.get_mut().ok_or(PictureError::ReadOnly)?;
         let mut map = buffer.map_writable()?;
         let layout = &self.layout;
-        if self.scale == Scale::Whole {
-            let rows = 0..layout.height() as usize;
-            return convert(
-                &mut planes(layout, map.as_mut_slice(), rows),
-                pixels,
-                stride,
-                order,
-            );
-        }
         let source = Source {
             pixels,
             stride: stride as usize,
@@ -193,9 +193,31 @@ impl Canvas {
         Ok(())
     }
 
+    /// Fills the picture from rows that have its own size.
+    ///
+    /// # Errors
+    /// [`PictureError::Convert`] if `pixels` is too short.
+    pub fn draw_scaled(
+        &mut self,
+        pixels: &[u8],
+        stride: u32,
+        order: Order,
+    ) -> Result<(), PictureError> {
+        let buffer = self.buffer.get_mut().ok_or(PictureError::ReadOnly)?;
+        let mut map = buffer.map_writable()?;
+        let layout = &self.layout;
+        let rows = 0..layout.height() as usize;
+        convert(
+            &mut planes(layout, map.as_mut_slice(), rows),
+            pixels,
+            stride,
+            order,
+        )
+    }
+
     /// The finished picture.
-    pub fn finish(self) -> gst::Buffer {
-        self.buffer
+    pub fn finish(self) -> Picture {
+        self.buffer.into()
     }
 }
 
@@ -255,7 +277,7 @@ mod test {
         let pixels: Vec<u8> = bgrx.iter().copied().cycle().take(66 * 64 * 4).collect();
         canvas.draw(&pixels, 66 * 4, order).unwrap();
         let (u, v) = (canvas.layout.offset()[1], canvas.layout.offset()[2]);
-        let buffer = canvas.finish();
+        let buffer = canvas.finish().buffer;
         let map = buffer.map_readable().unwrap();
         (map[0], map[u], map[v])
     }
@@ -316,7 +338,7 @@ mod test {
             let mut canvas = pictures.canvas().unwrap();
             canvas.draw(&pixels, 3200, Order::Bgrx).unwrap();
             let stride = canvas.layout.stride()[0] as usize;
-            let buffer = canvas.finish();
+            let buffer = canvas.finish().buffer;
             let map = buffer.map_readable().unwrap();
             for y in [0, shape.height as usize / 2, shape.height as usize - 1] {
                 let row = &map[y * stride..][..shape.width as usize];

@@ -1,12 +1,18 @@
-//! One running encoder: `appsrc ! [videoconvert] ! encoder ! [parser] ! caps ! appsink`.
+//! One running encoder, for pictures in memory or for pictures on the GPU:
+//!
+//! ```text
+//! appsrc --I420--> [videoconvert] ---------------+--> encoder ! [parser] ! caps ! appsink
+//!        --DMABuf--> import and convert on the GPU +
+//! ```
 //!
 //! Owns the GStreamer elements. The encoder works on the pipeline's own thread, which also calls
 //! `on_unit`. Nothing here waits: a full or broken encoder shows in what comes back.
 //!
 //! **What it does not know:** who watches, commits, the ladder.
 
+use super::form::{Form, Picture};
 use super::ladder::{Recipe, Settings};
-use super::picture::{self, Shape};
+use super::picture::Shape;
 use crate::clock::mono_us;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -46,6 +52,9 @@ pub enum StartError {
     /// It refused to run.
     #[error("cannot start the encoder: {0}")]
     Run(#[from] gst::StateChangeError),
+    /// It only takes pictures in memory.
+    #[error("it takes no picture from the GPU")]
+    NoZeroCopy,
 }
 
 /// A running encoder. Dropping it stops it on a thread of its own: a hung driver must not hang the
@@ -53,6 +62,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Pipeline {
     recipe: &'static Recipe,
+    form: Form,
     shape: Shape,
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
@@ -60,18 +70,19 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts an encoder.
+    /// Starts an encoder that takes pictures of this form.
     ///
     /// # Errors
     /// [`StartError`] if the element is missing or does not start.
     pub fn start(
         recipe: &'static Recipe,
         settings: &Settings,
+        form: Form,
         on_output: impl Fn(Output) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let on_output = Arc::new(on_output);
         let pipeline = gst::Pipeline::new();
-        let caps = picture::layout(settings.shape)?.to_caps()?;
+        let caps = form.caps(settings.shape)?;
         let source = gst_app::AppSrc::builder()
             .caps(&caps)
             .format(gst::Format::Time)
@@ -84,9 +95,7 @@ impl Pipeline {
         let sink = sink(recipe.codec, Arc::clone(&on_output));
 
         let mut chain = vec![source.clone().upcast::<gst::Element>()];
-        if recipe.format != "I420" {
-            chain.push(gst::ElementFactory::make("videoconvert").build()?);
-        }
+        chain.extend(before(recipe, form)?);
         chain.push(encoder.clone());
         if let Some(parser) = recipe.parser {
             let parser = gst::ElementFactory::make(parser).build()?;
@@ -102,6 +111,7 @@ impl Pipeline {
         watch(&pipeline, on_output)?;
         let running = Self {
             recipe,
+            form,
             shape: settings.shape,
             pipeline,
             source,
@@ -116,9 +126,14 @@ impl Pipeline {
         self.recipe
     }
 
+    /// The form of the pictures it takes.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// Hands over a picture. `pts_us` must grow. Returns whether the encoder takes it.
-    pub fn push(&self, picture: &gst::Buffer, pts_us: u64) -> bool {
-        let mut stamped = picture.copy();
+    pub fn push(&self, picture: &Picture, pts_us: u64) -> bool {
+        let mut stamped = picture.buffer.copy();
         {
             let stamped = stamped.make_mut();
             stamped.set_pts(gst::ClockTime::from_useconds(pts_us));
@@ -156,6 +171,24 @@ impl Drop for Pipeline {
             .spawn(stop);
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread to stop an encoder");
+        }
+    }
+}
+
+/// What brings pictures of this form to the encoder.
+fn before(recipe: &Recipe, form: Form) -> Result<Vec<gst::Element>, StartError> {
+    let make = |name: &str| gst::ElementFactory::make(name).build();
+    match form {
+        Form::Memory if recipe.format == "I420" => Ok(Vec::new()),
+        Form::Memory => Ok(vec![make("videoconvert")?]),
+        Form::Dmabuf { .. } => {
+            let way = recipe.zero_copy.ok_or(StartError::NoZeroCopy)?;
+            let names = way.elements.iter();
+            let mut chain = names.map(|n| make(n)).collect::<Result<Vec<_>, _>>()?;
+            let filter = make("capsfilter")?;
+            filter.set_property("caps", way.caps());
+            chain.push(filter);
+            Ok(chain)
         }
     }
 }

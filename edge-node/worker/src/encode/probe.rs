@@ -1,8 +1,9 @@
 //! Which encoders work here: each is started at a small size and must return a key frame; a slow
 //! codec must also show that this machine is fast enough for it.
 
+use super::form::Picture;
 use super::ladder::{LADDER, Recipe, Settings};
-use super::picture::{Order, Pictures};
+use super::picture::{Order, Pictures, Shape};
 use super::pipeline::{Output, Pipeline, Unit};
 use crate::clock::mono_us;
 use crate::limits::PROBE_MAX;
@@ -10,9 +11,10 @@ use gstreamer as gst;
 use nearlight_protocol::worker::VideoCodec;
 use serde::Serialize;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 /// Large enough for the smallest frames that hardware takes (VA: 128, NVENC: 192 x 128).
-const SIDE: (u32, u32) = (320, 240);
+pub(crate) const SIDE: (u32, u32) = (320, 240);
 /// What a slow codec is tried with.
 const DEMANDING_SIDE: (u32, u32) = (1280, 720);
 const DEMANDING_PICTURES: usize = 20;
@@ -68,7 +70,9 @@ fn trial(recipe: &'static Recipe) -> Trial {
     let tried = if gst::ElementFactory::find(recipe.element).is_none() {
         Err("GStreamer has no such element here, or no device for it".into())
     } else {
-        returns_a_key_frame(recipe).and_then(|()| is_fast_enough(recipe))
+        Bench::start(recipe, SIDE)
+            .and_then(|bench| returns_a_key_frame(&bench))
+            .and_then(|()| is_fast_enough(recipe))
     };
     if let Err(reason) = &tried {
         tracing::debug!(encoder = recipe.element, reason, "encoder is left out");
@@ -85,21 +89,35 @@ fn trial(recipe: &'static Recipe) -> Trial {
 struct Bench {
     pipeline: Pipeline,
     /// Two that differ, shown in turn.
-    pictures: [gst::Buffer; 2],
+    pictures: [Picture; 2],
     told: Receiver<Output>,
+    /// For an answer.
+    patience: Duration,
 }
 
 impl Bench {
     fn start(recipe: &'static Recipe, side: (u32, u32)) -> Result<Self, String> {
         let pool = Pictures::new(side, 100, HZ).map_err(|e| e.to_string())?;
-        let pictures = [picture(&pool, 0)?, picture(&pool, 3)?];
+        Self::with(recipe, [picture(&pool, 0)?, picture(&pool, 3)?], side)
+    }
+
+    fn with(
+        recipe: &'static Recipe,
+        pictures: [Picture; 2],
+        (width, height): (u32, u32),
+    ) -> Result<Self, String> {
         let settings = Settings {
-            shape: pool.shape(),
+            shape: Shape {
+                width,
+                height,
+                hz: HZ,
+            },
             threads: THREADS,
             kbps: KBPS,
         };
         let (tell, told) = sync_channel(DEMANDING_PICTURES);
-        let pipeline = Pipeline::start(recipe, &settings, move |output| {
+        let form = pictures[0].form;
+        let pipeline = Pipeline::start(recipe, &settings, form, move |output| {
             // There is room for an answer to each picture.
             let _ = tell.try_send(output);
         })
@@ -108,6 +126,7 @@ impl Bench {
             pipeline,
             pictures,
             told,
+            patience: PROBE_MAX,
         })
     }
 
@@ -121,16 +140,16 @@ impl Bench {
     }
 
     fn unit(&self) -> Result<Unit, String> {
-        match self.told.recv_timeout(PROBE_MAX) {
+        match self.told.recv_timeout(self.patience) {
             Ok(Output::Unit(unit)) => Ok(unit),
             Ok(Output::Broken(reason)) => Err(reason),
-            Err(_) => Err(format!("no frame within {} s", PROBE_MAX.as_secs())),
+            Err(_) => Err(format!("no frame within {} ms", self.patience.as_millis())),
         }
     }
 }
 
 /// A texture, moved sideways.
-fn picture(pool: &Pictures, shift: u32) -> Result<gst::Buffer, String> {
+fn picture(pool: &Pictures, shift: u32) -> Result<Picture, String> {
     let shape = pool.shape();
     let mut pixels = Vec::with_capacity((shape.width * shape.height * 4) as usize);
     for y in 0..shape.height {
@@ -146,8 +165,20 @@ fn picture(pool: &Pictures, shift: u32) -> Result<gst::Buffer, String> {
     Ok(canvas.finish())
 }
 
-fn returns_a_key_frame(recipe: &'static Recipe) -> Result<(), String> {
-    let bench = Bench::start(recipe, SIDE)?;
+/// Whether an encoder makes a key frame of pictures on its GPU, two that differ, in time.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn zero_copy(
+    recipe: &'static Recipe,
+    pictures: [Picture; 2],
+    patience: Duration,
+) -> Result<(), String> {
+    let bench = Bench::with(recipe, pictures, SIDE)?;
+    returns_a_key_frame(&Bench { patience, ..bench })
+}
+
+fn returns_a_key_frame(bench: &Bench) -> Result<(), String> {
     // Three: some hardware returns the first frame only when it has the second.
     for n in 0..3 {
         bench.push(n)?;

@@ -1,6 +1,7 @@
 use super::flow::Flying;
 use super::picture::{Order, Pictures};
 use super::*;
+use gstreamer as gst;
 use nearlight_protocol::worker::{FromWorker, Video, frame_len};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -54,6 +55,11 @@ impl Rig {
     }
 
     fn submit(&self) {
+        self.submit_as(|picture| picture);
+    }
+
+    /// Submits a commit's picture that `change` makes something of.
+    fn submit_as(&self, change: impl FnOnce(Picture) -> Picture) {
         let pictures = Pictures::new((64, 64), 100, 60).unwrap();
         let mut canvas = pictures.canvas().unwrap();
         canvas.draw(&[0x40; 64 * 64 * 4], 256, Order::Bgrx).unwrap();
@@ -63,7 +69,7 @@ impl Rig {
             ..Stamp::default()
         };
         self.feed
-            .submit(canvas.finish(), Origin::Commit(commit), stamp);
+            .submit(change(canvas.finish()), Origin::Commit(commit), stamp);
     }
 
     /// The counts once nothing is in flight: an access unit is handed over a moment before its
@@ -187,6 +193,69 @@ fn while_the_path_is_behind_only_the_newest_picture_waits() {
 }
 
 #[test]
+fn a_picture_is_drawn_on_again_only_when_its_access_unit_is_there_and_a_newer_one_is_shown() {
+    let mut rig = Rig::new(&["x264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    let leases: [form::Lease; 3] = Default::default();
+    let holders = |n: usize| Arc::strong_count(&leases[n]) - 1;
+    let submit = |rig: &Rig, n: usize| {
+        let lease = Arc::clone(&leases[n]);
+        rig.submit_as(|picture| picture.leased(lease));
+    };
+    submit(&rig, 0);
+    assert!(holders(0) >= 1, "in the encoder, and shown");
+    assert_eq!(rig.next_video().frame, 1);
+    rig.settled();
+    assert_eq!(holders(0), 1, "it may be shown again");
+    // One that waits is let go of when a newer one takes its place.
+    rig.feed.hold(u64::MAX);
+    submit(&rig, 1);
+    assert_eq!((holders(0), holders(1)), (0, 2));
+    submit(&rig, 2);
+    assert_eq!((holders(1), holders(2)), (0, 2));
+    rig.feed.hold(0);
+    assert_eq!(rig.next_video().frame, 3);
+    rig.settled();
+    rig.feed.detach();
+    assert_eq!(holders(2), 0);
+}
+
+#[test]
+fn a_picture_of_another_form_is_none_for_this_encoder_and_a_new_one_is_asked_for() {
+    let rig = Rig::new(&["x264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    let lease = form::Lease::default();
+    rig.submit_as(|picture| Picture::on_gpu(picture.buffer, 0, Arc::clone(&lease)));
+    assert_eq!(rig.told.recv_timeout(PATIENCE).unwrap(), Event::Redraw);
+    let totals = rig.settled();
+    assert_eq!(totals.dropped[&DropReason::Superseded], 1);
+    assert_eq!(Arc::strong_count(&lease), 1);
+}
+
+#[test]
+fn an_encoder_that_takes_nothing_from_the_gpu_after_all_is_given_pictures_from_memory() {
+    let mut rig = Rig::new(&["x264enc"]);
+    let form = Form::Dmabuf { modifier: 0 };
+    rig.feed.allow_zero_copy(&["x264enc"], form);
+    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    assert_eq!(rig.feed.form(), Form::Memory);
+    assert!(
+        rig.feed.lock().zero_copy.is_empty(),
+        "it is not tried again"
+    );
+    rig.submit();
+    assert_eq!(rig.next_video().frame, 1);
+    assert_eq!(rig.feed.encoder(), "x264enc");
+    rig.settled();
+    // What was drawn for an encoder that is gone is of no use to the next.
+    let mut inner = rig.feed.lock();
+    inner.last.as_mut().unwrap().0.form = form;
+    inner.forget_unfit();
+    assert!(inner.last.is_none());
+    assert_eq!(rig.told.try_recv(), Ok(Event::Redraw));
+}
+
+#[test]
 fn an_encoder_that_hangs_is_noticed() {
     let rig = Rig::new(&["x264enc"]);
     rig.feed.attach(VideoCodec::H264, 1000).unwrap();
@@ -196,6 +265,7 @@ fn an_encoder_that_hangs_is_noticed() {
         since_us,
         stamp: Stamp::default(),
         origin: Some(Origin::Commit(rig.ledger.committed())),
+        _lease: None,
     });
     rig.feed.on_deadline(since_us + ENCODE_MAX_US - 1);
     assert!(rig.told.try_recv().is_err());
@@ -237,7 +307,7 @@ fn the_bit_rate_is_what_the_path_carries_and_no_frame_is_a_flood() {
     };
     let (tell, told) = sync_channel(4);
     let recipe = ladder::recipe("x264enc").unwrap();
-    let pipeline = Pipeline::start(recipe, &settings, move |output| {
+    let pipeline = Pipeline::start(recipe, &settings, Form::Memory, move |output| {
         tell.send(output).unwrap();
     })
     .unwrap();

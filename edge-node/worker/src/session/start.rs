@@ -3,13 +3,16 @@
 use super::{Life, Session};
 use crate::cli::Options;
 use crate::clock::mono_us;
+use crate::desktop::gpu::{Gpu, trial};
 use crate::desktop::{Desktop, DesktopError, DisplaySize, Parts};
 use crate::encode::ladder::Settings;
 use crate::encode::picture::Shape;
 use crate::encode::probe;
 use crate::encode::{Event as FeedEvent, Feed};
 use crate::ledger::Ledger;
-use crate::limits::CLIENT_BACKLOG_BYTES;
+use crate::limits::{
+    CLIENT_BACKLOG_BYTES, GPU_DRIVER_BYTES, OWN_MEMORY_BYTES_MAX, ZERO_COPY_TRIALS_MAX,
+};
 use crate::link::outbox::Outbox;
 use crate::link::{Link, bind};
 use crate::notices::Notices;
@@ -77,6 +80,8 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
     let pulse = watchdog::start(outbox.clone())?;
     let ledger = Ledger::default();
     let (feed, feed_events) = feed(options, &ledger, &outbox);
+    let gpu = options.render_node.as_deref().and_then(|n| gpu(n, &feed));
+    let driver_bytes = gpu.as_ref().map_or(0, |_| GPU_DRIVER_BYTES);
 
     let display = Display::new()?;
     display
@@ -94,6 +99,7 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
         ledger: ledger.clone(),
         notices: Notices::new(outbox.clone(), (width, height)),
         record: options.record_frames.clone().zip(options.record_count),
+        gpu,
     };
     let desktop = Desktop::new(&display.handle(), parts)?;
     let sound = sound(&dir.join("app/pulse"), &outbox)?;
@@ -121,6 +127,7 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
         housekeeping_due_us: now,
         counters_due_us: now,
         pulse,
+        memory_bytes_max: OWN_MEMORY_BYTES_MAX + driver_bytes,
     };
     insert_sources(&mut session, &handle, apps, woken, feed_events)?;
     tracing::info!(width, height, hz = options.hz, "session ready");
@@ -155,6 +162,38 @@ fn feed(options: &Options, ledger: &Ledger, outbox: &Outbox) -> (Feed, Channel<F
         },
     );
     (feed, told)
+}
+
+/// The session's GPU, and which encoders may read it, each tried once. Without one the desktop is
+/// drawn by CPU and games draw there, too.
+fn gpu(node: &Path, feed: &Feed) -> Option<Gpu> {
+    let mut gpu = match Gpu::open(node) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            let (node, fix) = (node.display(), error.fix());
+            tracing::warn!(%node, %error, fix, "no GPU: the desktop and games draw by CPU");
+            return None;
+        }
+    };
+    let renderer = gpu.name().to_owned();
+    match trial::zero_copy(&mut gpu, &feed.recipes(), ZERO_COPY_TRIALS_MAX) {
+        Ok((form, encoders)) => {
+            tracing::info!(
+                renderer,
+                ?encoders,
+                "pictures are encoded where they are drawn"
+            );
+            feed.allow_zero_copy(&encoders, form);
+        }
+        Err(why) => {
+            tracing::info!(
+                renderer,
+                why,
+                "pictures are read back from the GPU for encoders"
+            );
+        }
+    }
+    Some(gpu)
 }
 
 fn sound(path: &Path, outbox: &Outbox) -> Result<SoundServer, StartError> {

@@ -88,7 +88,10 @@ pub struct Window {
 
 impl App {
     pub fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
+        Self::over(UnixStream::connect(path).unwrap())
+    }
+
+    pub fn over(stream: UnixStream) -> Self {
         let connection = Connection::from_socket(stream).unwrap();
         let (globals, queue) = registry_queue_init::<Heard>(&connection).unwrap();
         let qh = queue.handle();

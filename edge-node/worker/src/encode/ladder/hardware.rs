@@ -1,9 +1,11 @@
-//! Encoders in hardware: NVENC, VA-API, Quick Sync. All take NV12.
+//! Encoders in hardware: NVENC, VA-API, Quick Sync. From memory all take NV12; NVENC and VA-API also
+//! take pictures that are on their GPU already. Quick Sync shares no memory with OpenGL in
+//! GStreamer; on Intel's GPUs VA-API does it.
 //!
 //! NVIDIA's need GStreamer 1.26 on drivers from 580 on; A100, H100 and H200 have no NVENC at all.
 //! Each family exists under several names: the newest, which finds the GPU by itself, first.
 
-use super::{Recipe, SELDOM, pairs};
+use super::{Recipe, SELDOM, ZeroCopy, pairs};
 use crate::encode::picture::Shape;
 use nearlight_protocol::worker::VideoCodec;
 
@@ -35,6 +37,17 @@ pub(super) const QSV_AV1: Recipe = qsv(VideoCodec::AV1, "av1parse", "qsvav1enc")
 pub(super) const QSV_H265: Recipe = qsv(VideoCodec::H265, "h265parse", "qsvh265enc");
 pub(super) const QSV_H264: Recipe = qsv(VideoCodec::H264, "h264parse", "qsvh264enc");
 
+/// OpenGL imports, converts, and shares the result with CUDA.
+const BY_GL: ZeroCopy = ZeroCopy {
+    elements: &["glupload", "glcolorconvert"],
+    memory: "memory:GLMemory",
+};
+/// VA's own post-processor imports and converts.
+const BY_VA: ZeroCopy = ZeroCopy {
+    elements: &["vapostproc"],
+    memory: "memory:VAMemory",
+};
+
 /// What every hardware encoder has in common.
 const fn base(codec: VideoCodec, parser: &'static str, element: &'static str) -> Recipe {
     Recipe {
@@ -42,6 +55,7 @@ const fn base(codec: VideoCodec, parser: &'static str, element: &'static str) ->
         element,
         format: "NV12",
         parser: Some(parser),
+        zero_copy: None,
         depth: 2,
         by_caps_rate: true,
         demanding: false,
@@ -85,6 +99,7 @@ const fn nvidia_one(codec: VideoCodec, parser: &'static str, element: &'static s
             all.push(("vbv-buffer-size", kbit.to_string()));
             all
         },
+        zero_copy: Some(BY_GL),
         ..base(codec, parser, element)
     }
 }
@@ -107,6 +122,7 @@ const fn va(codec: VideoCodec, parser: &'static str, element: &'static str) -> R
             all.push(("cpb-size", kbit.to_string()));
             all
         },
+        zero_copy: Some(BY_VA),
         ..base(codec, parser, element)
     }
 }

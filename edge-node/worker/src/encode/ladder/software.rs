@@ -25,6 +25,7 @@ pub(super) const X264: Recipe = Recipe {
     element: "x264enc",
     format: "I420",
     parser: None,
+    zero_copy: None,
     depth: 1,
     by_caps_rate: true,
     demanding: false,
