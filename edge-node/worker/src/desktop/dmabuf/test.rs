@@ -1,5 +1,5 @@
 //! Programs that describe buffers right and wrong. The desktop announces one format on Mesa's
-//! renderer by CPU, which imports nothing: what it is asked to import fails there, in the driver.
+//! renderer by CPU; what it is asked to import is no buffer.
 
 use super::super::rig::Rig;
 use super::*;
@@ -27,6 +27,8 @@ const DEVICE: u64 = 0xe280;
 const XRGB: u32 = Fourcc::Xrgb8888 as u32;
 const SIDE: i32 = 64;
 const STRIDE: u32 = 256;
+/// Halves of a modifier: one of NVIDIA's.
+const UNANNOUNCED: (u32, u32) = (0x0300_0000, 0x0060_6014);
 
 /// What a program was answered.
 #[derive(Default)]
@@ -186,8 +188,10 @@ fn formats_that_are_none_or_were_not_announced() {
 
 #[test]
 fn a_file_that_is_no_buffer_fails_and_nothing_else_happens() {
+    // A newer Mesa maps whatever it is given, and draws it; the one of Debian 12 imports nothing.
+    let maps_files = !Gpu::software().unwrap().formats().is_empty();
     // The layout that was announced, and one that was not, which no driver gets to see.
-    for (high, low) in [(0, 0), (0x0300_0000, 0x1234_5678)] {
+    for (high, low) in [(0, 0), (UNANNOUNCED.0, UNANNOUNCED.1)] {
         let (code, violation) = ends(move |program| {
             for _ in 0..100 {
                 let params = program.params();
@@ -196,13 +200,17 @@ fn a_file_that_is_no_buffer_fails_and_nothing_else_happens() {
                 assert_eq!(program.error(), None);
                 params.destroy();
             }
-            assert_eq!((program.answers.failed, program.answers.created), (100, 0));
+            let created = if maps_files && high == 0 { 100 } else { 0 };
+            let answers = &program.answers;
+            assert_eq!((answers.failed, answers.created), (100 - created, created));
         });
         assert_eq!((code, violation), (None, None));
     }
     is_cut_off(Error::InvalidWlBuffer, |program| {
         let qh = program.qh();
-        let params = program.with_plane(&file());
+        let params = program.params();
+        let (high, low) = UNANNOUNCED;
+        params.add(file().as_fd(), 0, 0, STRIDE, high, low);
         params.create_immed(SIDE, SIDE, XRGB, Flags::empty(), &qh, ());
     });
 }
