@@ -9,8 +9,8 @@
  * Does not know: WebRTC, the DOM, the time.
  */
 import type { Mark } from "../wire/codec.ts";
+import { STAGES } from "../wire/constants.ts";
 
-export const STAGES = ["input", "render", "capture", "encode", "pace", "network", "decode", "present"] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** One presented frame, times in ms of the browser's performance clock. */

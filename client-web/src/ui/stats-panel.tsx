@@ -1,8 +1,9 @@
 /** The numbers, once a second: who is at fault, the line, the picture, and where a frame's time goes. */
 import type { Signal } from "@preact/signals";
-import { STAGES, type Stage } from "../stream/latency.ts";
+import type { Stage } from "../stream/latency.ts";
 import { hourlyWords } from "../stream/choices.ts";
 import type { Measured } from "../stream/gauge.ts";
+import { STAGES } from "../wire/constants.ts";
 import type { StreamState } from "../wire/types.ts";
 import { FAULT_WORDS, LIMIT_WORDS, REPAIR_WORDS } from "./faults.ts";
 

@@ -6,6 +6,9 @@ export const CLIPBOARD_BYTES_MAX = 61440;
 export const TEXT_BYTES_MAX = 1024;
 export const WATCH_LINK_S_MAX = 86400;
 
+/** Where the time goes from an input to its picture, in the order of the way. */
+export const STAGES = ["input", "render", "capture", "encode", "pace", "network", "decode", "present"] as const;
+
 /** KeyboardEvent.code to Linux evdev code. */
 export const KEYS: ReadonlyMap<string, number> = new Map([
   ["Escape", 1],

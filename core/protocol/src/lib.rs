@@ -8,7 +8,7 @@
 //!    [`notice`] (edge to browser).
 //! 4. **Worker socket** between the edge agent and a session worker on one host: [`worker`].
 //!
-//! Shared by all: [`id`], [`mod@unit`], [`limits`], [`keycode`].
+//! Shared by all: [`id`], [`mod@unit`], [`limits`], [`keycode`], [`stage`].
 //!
 //! **Invariants.** Decoding never panics and never allocates more than the limits allow, whatever
 //! the bytes. Every 64-bit value in JSON is a decimal string ([`unit::U64`]): JavaScript and
@@ -30,6 +30,7 @@ pub mod keycode;
 pub mod limits;
 pub mod notice;
 pub mod problem;
+pub mod stage;
 pub mod unit;
 pub mod worker;
 

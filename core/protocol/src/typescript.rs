@@ -6,7 +6,7 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, id, keycode, limits, notice, problem};
+use crate::{api, app, id, keycode, limits, notice, problem, stage};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -114,6 +114,14 @@ fn generated_constants_are_up_to_date() {
         limits::WATCH_LINK_S_MAX
     )
     .unwrap();
+    let stages = stage::Stage::ALL.map(|stage| format!("\"{}\"", stage.name()));
+    let stages = stages.join(", ");
+    writeln!(
+        out,
+        "\n/** Where the time goes from an input to its picture, in the order of the way. */"
+    )
+    .unwrap();
+    writeln!(out, "export const STAGES = [{stages}] as const;").unwrap();
     writeln!(out, "\n/** KeyboardEvent.code to Linux evdev code. */").unwrap();
     writeln!(
         out,

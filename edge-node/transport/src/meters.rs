@@ -3,6 +3,7 @@
 
 use crate::counters::{Counters, FlowGauges, VideoDropReason};
 use metrics::{Counter, Gauge, Histogram, Unit};
+use nearlight_protocol::stage::Stage;
 use std::time::Duration;
 
 const DATAGRAMS: &str = "edge_transport_datagrams_total";
@@ -76,7 +77,7 @@ pub fn describe_metrics() {
     describe_histogram!(
         STAGE,
         Unit::Seconds,
-        "Where a frame spent its time, by stage."
+        "Where a frame, and the input that it answers, spent their time, by stage."
     );
 }
 
@@ -112,6 +113,8 @@ pub(crate) struct Meters {
     target_rate: Histogram,
     queue: Histogram,
     loss: Histogram,
+    input: Histogram,
+    render: Histogram,
     capture: Histogram,
     encode: Histogram,
     pace: Histogram,
@@ -121,6 +124,7 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn new() -> Self {
         use metrics::{counter, gauge, histogram};
+        let stage = |stage: Stage| histogram!(STAGE, "stage" => stage.name());
         let dropped = |reason, name: &'static str| (reason, counter!(FRAMES, "outcome" => name));
         Self {
             taken: counter!(DATAGRAMS, "outcome" => "taken"),
@@ -148,10 +152,12 @@ impl Meters {
             target_rate: histogram!(TARGET_RATE),
             queue: histogram!(QUEUE),
             loss: histogram!(LOSS),
-            capture: histogram!(STAGE, "stage" => "capture"),
-            encode: histogram!(STAGE, "stage" => "encode"),
-            pace: histogram!(STAGE, "stage" => "pace"),
-            network: histogram!(STAGE, "stage" => "network"),
+            input: stage(Stage::Input),
+            render: stage(Stage::Render),
+            capture: stage(Stage::Capture),
+            encode: stage(Stage::Encode),
+            pace: stage(Stage::Pace),
+            network: stage(Stage::Network),
         }
     }
 
@@ -210,6 +216,15 @@ impl Meters {
 
     pub(crate) fn caught(&self) {
         self.caught.increment(1);
+    }
+
+    /// An input, of which one way is taken for half the round trip.
+    pub(crate) fn input(&self, round_trip: Duration) {
+        self.input.record(round_trip / 2);
+    }
+
+    pub(crate) fn render(&self, took: Duration) {
+        self.render.record(took);
     }
 
     pub(crate) fn capture(&self, took: Duration) {

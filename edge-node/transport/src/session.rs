@@ -6,6 +6,7 @@
 //!                 until it is ended or given another worker
 //! ```
 
+use crate::clock::span;
 use crate::counters::Counters;
 use crate::limits::{INPUT_SEEN_INTERVAL, KEY_FRAME_INTERVAL, WATCHER_KEY_FRAME_INTERVAL};
 use crate::picture::{Cutter, Picture};
@@ -14,7 +15,7 @@ use crate::worker_link::WorkerLink;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::worker::{self, Video, VideoCodec};
 use nearlight_stream::key_frames::KeyFrames;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One session.
 pub(crate) struct Session {
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) told: worker::Counters,
     pub(crate) key_frames: KeyFrames,
     input_seen: Option<Instant>,
+    /// When the newest input that a picture has answered reached the node.
+    answered_us: u64,
     cutter: Option<Cutter>,
 }
 
@@ -63,6 +66,7 @@ impl Session {
             told: worker::Counters::default(),
             key_frames: KeyFrames::default(),
             input_seen: None,
+            answered_us: 0,
             cutter: None,
         }
     }
@@ -75,6 +79,17 @@ impl Session {
             None => Cutter::new(video.codec),
         };
         self.cutter.insert(cutter).cut(video)
+    }
+
+    /// Notes the input that a picture answers. If it is the first to do so: how long the app took,
+    /// from the input's arrival to the commit.
+    pub(crate) fn answers(&mut self, video: &Video) -> Option<Duration> {
+        let input_us = video.input_host_us;
+        if input_us <= self.answered_us {
+            return None;
+        }
+        self.answered_us = input_us;
+        span(input_us, video.commit_us)
     }
 
     /// Gives the session another worker connection; returns the old one.
@@ -104,5 +119,38 @@ impl Session {
         }
         self.input_seen = Some(now);
         true
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn video(commit_us: u64, input_host_us: u64) -> Video {
+        Video {
+            codec: VideoCodec::H264,
+            key: false,
+            frame: 1,
+            commit_us,
+            captured_us: commit_us,
+            encoded_us: commit_us,
+            input_us: 1,
+            input_host_us,
+            data: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_first_picture_with_an_input_answers_it() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let link = WorkerLink::new(ours).unwrap();
+        let mut session = Session::new(SessionId::from_parts(1, [1; 10]), link);
+        assert_eq!(session.answers(&video(1_000, 0)), None);
+        let took = Duration::from_micros(500);
+        assert_eq!(session.answers(&video(2_000, 1_500)), Some(took));
+        assert_eq!(session.answers(&video(3_000, 1_500)), None);
+        // A worker's times are claims: one from the future counts for nothing.
+        assert_eq!(session.answers(&video(4_000, 9_000)), None);
     }
 }

@@ -40,9 +40,13 @@ impl Times {
     }
 }
 
-/// Where the time of a frame went, by the names of docs/performance.md.
+/// Where the time of a frame went, by the names of [`nearlight_protocol::stage`]; decoding and showing
+/// are a browser's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stages {
+    /// Of the first frame that answers an input, as `render`.
+    pub(super) input: Times,
+    pub(super) render: Times,
     pub(super) capture: Times,
     pub(super) encode: Times,
     pub(super) pace: Times,
@@ -154,6 +158,7 @@ impl Collect {
             encoded_us,
             sent_us,
             input_us,
+            input_host_us,
             ..
         } = *mark
         else {
@@ -174,6 +179,13 @@ impl Collect {
             if self.begun {
                 let answer_us = arrived_us.saturating_sub(input_us);
                 stages.input_to_arrival.add(answer_us);
+                stages.render.add(commit_us.saturating_sub(input_host_us));
+                if let Some((ahead_us, _)) = self.clock {
+                    let sent_on_node_us = input_us.saturating_add_signed(ahead_us);
+                    stages
+                        .input
+                        .add(input_host_us.saturating_sub(sent_on_node_us));
+                }
             }
             self.newest_input_us = input_us;
         }
@@ -212,7 +224,8 @@ mod test {
             encoded_us: commit_us + 3_500,
             sent_us: commit_us + 4_000,
             input_us,
-            input_host_us: 0,
+            // 2 ms on its way, on the node's clock.
+            input_host_us: 1_000_000 + input_us + 2_000,
         }
     }
 
@@ -262,6 +275,7 @@ mod test {
     #[test]
     fn an_input_counts_once_and_only_within_the_window() {
         let mut collect = Collect::default();
+        ping(&mut collect, 10, 300);
         for (number, input_us) in [(0, 100), (1, 100)] {
             collect.frame(&frame(number, 10_000));
             collect.mark(&mark(number, input_us), 10_000);
@@ -275,6 +289,11 @@ mod test {
         let answers = collect.stages.input_to_arrival.histogram();
         assert_eq!(answers.len(), 1);
         assert!(answers.max().abs_diff(8000) <= 8);
+        // Frame 3 is committed at 50,001 us.
+        let (input, render) = (&collect.stages.input, &collect.stages.render);
+        assert!(input.histogram().max().abs_diff(2_000) <= 2);
+        assert!(render.histogram().max().abs_diff(28_001) <= 28);
+        assert_eq!((input.histogram().len(), render.histogram().len()), (1, 1));
     }
 
     #[test]

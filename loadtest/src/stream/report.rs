@@ -38,9 +38,12 @@ impl Quantiles {
     }
 }
 
-/// Stages of a frame's way, by the names of docs/performance.md; `null` where nothing was measured.
+/// Stages of a frame's way, by the names of [`nearlight_protocol::stage`], and two totals; `null` where
+/// nothing was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StagesMs {
+    input: Option<Quantiles>,
+    render: Option<Quantiles>,
     capture: Option<Quantiles>,
     encode: Option<Quantiles>,
     pace: Option<Quantiles>,
@@ -52,6 +55,8 @@ pub struct StagesMs {
 impl StagesMs {
     fn of(stages: &Stages) -> Self {
         Self {
+            input: Quantiles::of(&stages.input),
+            render: Quantiles::of(&stages.render),
             capture: Quantiles::of(&stages.capture),
             encode: Quantiles::of(&stages.encode),
             pace: Quantiles::of(&stages.pace),
@@ -263,10 +268,30 @@ impl SessionReport {
 }
 
 fn merge(all: &mut Stages, one: &Stages) {
+    all.input.merge(&one.input);
+    all.render.merge(&one.render);
     all.capture.merge(&one.capture);
     all.encode.merge(&one.encode);
     all.pace.merge(&one.pace);
     all.network.merge(&one.network);
     all.commit_to_arrival.merge(&one.commit_to_arrival);
     all.input_to_arrival.merge(&one.input_to_arrival);
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::stage::Stage;
+
+    #[test]
+    fn stages_have_the_names_that_everybody_uses() {
+        let json = serde_json::to_value(StagesMs::of(&Stages::default())).unwrap();
+        let known = |stage: Stage| json.get(stage.name()).is_some();
+        let missing: Vec<Stage> = Stage::ALL.into_iter().filter(|s| !known(*s)).collect();
+        assert_eq!(missing, [Stage::Decode, Stage::Present]);
+        let totals = ["commit_to_arrival", "input_to_arrival"];
+        assert!(totals.iter().all(|total| json.get(total).is_some()));
+        let rest = Stage::ALL.len() - missing.len();
+        assert_eq!(json.as_object().unwrap().len(), rest + totals.len());
+    }
 }

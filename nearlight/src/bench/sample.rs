@@ -4,14 +4,21 @@
 //! own ledger; they are joined by the input event's time, which both know to the microsecond.
 
 use super::plan::Run;
+use nearlight_protocol::stage::Stage;
 use serde::Deserialize;
 
 /// How many stages there are.
-pub(super) const STAGES: usize = 8;
-/// Their names, the same as in the overlay and in /metrics, in the order of the path.
-pub(super) const STAGE_NAMES: [&str; STAGES] = [
-    "input", "render", "capture", "encode", "pace", "network", "decode", "present",
-];
+pub(super) const STAGES: usize = Stage::ALL.len();
+/// Their names, in the order of the path.
+pub(super) const STAGE_NAMES: [&str; STAGES] = {
+    let mut names = [""; STAGES];
+    let mut at = 0;
+    while at < STAGES {
+        names[at] = Stage::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// One press whose picture was seen, times in milliseconds of the page's clock.
 #[derive(Clone, Debug, Deserialize)]

@@ -16,7 +16,7 @@ use nearlight_protocol::limits::NOTICE_BYTES_MAX;
 use nearlight_protocol::notice::Notice;
 use nearlight_protocol::worker::{self, FromWorker, Ready, ToWorker, Video};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Reactor {
     pub(super) fn add_session(&mut self, id: SessionId, worker: UnixStream) {
@@ -150,6 +150,13 @@ impl Reactor {
         session.counters.video_in += 1;
         if video.key {
             session.key_frames.came();
+        }
+        if let Some(took) = session.answers(&video) {
+            self.meters.render(took);
+            let player = session.current.and_then(|key| self.viewers.get(&key));
+            if let Some(us) = player.and_then(|player| player.attachment.round_trip_us()) {
+                self.meters.input(Duration::from_micros(us));
+            }
         }
         if let Some(took) = span(video.commit_us, video.captured_us) {
             self.meters.capture(took);
