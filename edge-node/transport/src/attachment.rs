@@ -55,6 +55,7 @@ pub(crate) mod channels;
 pub(crate) mod congestion;
 pub(crate) mod fec;
 pub(crate) mod input;
+mod marks;
 pub(crate) mod media;
 pub(crate) mod outbox;
 pub(crate) mod path;
