@@ -57,6 +57,7 @@ pub(crate) mod fec;
 pub(crate) mod input;
 mod marks;
 pub(crate) mod media;
+mod numbers;
 pub(crate) mod outbox;
 pub(crate) mod path;
 pub(crate) mod peer;
