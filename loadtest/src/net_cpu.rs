@@ -17,7 +17,7 @@ mod record;
 mod worker;
 
 use crate::edge::threads_cpu_ns;
-use crate::recording;
+use crate::recording::{self, Recorder};
 use anyhow::{Context, Result, bail};
 use nearlight_protocol::control::{ViewerRole, WhepResult};
 use nearlight_protocol::id::{AttachmentId, SessionId};
@@ -28,7 +28,7 @@ use receivers::Receivers;
 use serde::Serialize;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -52,6 +52,13 @@ pub struct NetCpuArgs {
     /// `noise` at 8 Mbit/s, which a worker records first].
     #[arg(long)]
     recording: Option<PathBuf>,
+    /// Keeps what a worker records first, for later `--recording`: figures of one recording can be
+    /// compared.
+    #[arg(long, conflicts_with = "recording")]
+    keep: Option<PathBuf>,
+    /// Sends without segmentation offload, to measure what it brings.
+    #[arg(long)]
+    no_segmentation: bool,
     /// Sessions at a time.
     #[arg(long, default_value_t = 8)]
     sessions: u64,
@@ -103,9 +110,17 @@ pub fn run(args: &NetCpuArgs) -> Result<bool> {
         Some(path) => recording::read(path)?,
         None => record::record()?,
     });
+    if let Some(path) = &args.keep {
+        keep(path, &units)?;
+    }
     let (tell, events) = sync_channel(EVENTS_MAX);
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let transport = nearlight_transport::start(Config::on(loopback), move |event| {
+    let start = if args.no_segmentation {
+        nearlight_transport::start_unsegmented
+    } else {
+        nearlight_transport::start
+    };
+    let transport = start(Config::on(loopback), move |event| {
         // Totals that nobody reads are not missed: the next come in a second.
         let _ = tell.try_send(event);
     })?;
@@ -186,6 +201,14 @@ impl Report {
             faults,
         }
     }
+}
+
+fn keep(path: &Path, units: &[recording::Unit]) -> Result<()> {
+    let mut recorder = Recorder::create(path)?;
+    for unit in units {
+        recorder.add(unit.key, &unit.data)?;
+    }
+    recorder.finish()
 }
 
 fn cpu_ns() -> Result<u64> {

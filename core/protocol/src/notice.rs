@@ -16,6 +16,8 @@
 //! Trains are sent in a line check only: the messages of one train follow each other as fast as the
 //! edge paces them, so the browser can tell the path's capacity from how far they spread.
 //!
+//! Marks of frames come behind their frames, some together: up to about a fifth of a second later.
+//!
 //! Host times are the node's monotonic clock in microseconds. `client_us` and `input_us` are the
 //! browser's own, echoed: `input_us` belongs to the newest input that was injected before the
 //! frame was committed, or is 0; `input_host_us` is when the node got that input, or 0.

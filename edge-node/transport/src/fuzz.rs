@@ -167,20 +167,20 @@ pub fn access_units(codec: u8, units: &[(bool, &[u8])]) {
 pub fn worker_link(writes: &[&[u8]]) {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
     let mut link = WorkerLink::new(ours).expect("a stream can be taken over");
-    let (mut frames, mut scratch, mut over) = (Vec::new(), [0; 512], false);
+    let (mut frames, mut over) = (Vec::new(), false);
     for bytes in writes {
         if over || (&theirs).write_all(bytes).is_err() {
             break;
         }
-        link.ready(true, false);
+        link.ready(true, false, false);
         while !over && link.has_work() {
-            over = link.pull(&mut scratch, &mut frames).is_err();
+            over = link.pull(&mut frames).is_err();
         }
     }
     drop(theirs);
-    link.ready(true, false);
+    link.ready(true, false, true);
     while !over {
-        over = link.pull(&mut scratch, &mut frames).is_err();
+        over = link.pull(&mut frames).is_err();
     }
     let whole = writes.concat();
     let mut rest = whole.as_slice();

@@ -45,9 +45,13 @@ pub(crate) const NOTICES_WAITING_MAX: usize = 64;
 pub(crate) const CONTROL_OUTSTANDING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of marks that are under way; past it marks are skipped, for stale ones help nobody.
 pub(crate) const MARKS_OUTSTANDING_BYTES_MAX: usize = 16 * 1024;
-
 /// The same for a line check, whose trains are under way beside its pongs.
 pub(crate) const TRAINS_OUTSTANDING_BYTES_MAX: usize = 512 * 1024;
+/// Marks of frames that leave in one packet, and how long the first of them waits for the others: ten
+/// packets a second where a packet for each mark would be sixty.
+pub(crate) const MARKS_TOGETHER: usize = 6;
+/// See [`MARKS_TOGETHER`].
+pub(crate) const MARKS_WAIT: Duration = Duration::from_millis(100);
 
 /// From the answer to media.
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(15);

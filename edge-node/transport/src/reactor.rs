@@ -44,8 +44,6 @@ use watchers::Watch;
 const WAKER: Token = Token(0);
 const FIRST_PORT: usize = 1;
 const FIRST_SESSION: usize = FIRST_PORT + PORTS_MAX;
-/// Bytes read from a worker in one system call.
-const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// Names a session within the loop, and its worker's socket; never used twice.
 type SessionKey = usize;
@@ -89,7 +87,6 @@ pub(crate) struct Reactor {
     stopping: Option<Instant>,
     commands_left: bool,
     datagram: Box<[u8; DATAGRAM_BYTES_MAX]>,
-    scratch: Box<[u8; SCRATCH_BYTES]>,
     frames: Vec<FromWorker>,
     effects: Vec<Effect>,
 }
@@ -149,7 +146,6 @@ impl Reactor {
             stopping: None,
             commands_left: false,
             datagram: Box::new([0; DATAGRAM_BYTES_MAX]),
-            scratch: Box::new([0; SCRATCH_BYTES]),
             frames: Vec::new(),
             effects: Vec::new(),
         };
@@ -174,7 +170,7 @@ impl Reactor {
             }
             let mut unblocked = false;
             for event in &ready {
-                unblocked |= self.note(event.token(), event.is_readable(), event.is_writable());
+                unblocked |= self.note(event);
             }
             if unblocked {
                 self.touched.extend(self.viewers.keys());
@@ -201,7 +197,8 @@ impl Reactor {
     }
 
     /// Notes what the poll said; says whether packets can be sent again.
-    fn note(&mut self, token: Token, readable: bool, writable: bool) -> bool {
+    fn note(&mut self, event: &mio::event::Event) -> bool {
+        let (token, readable, writable) = (event.token(), event.is_readable(), event.is_writable());
         if token == WAKER {
             self.commands_left = true;
             return false;
@@ -211,11 +208,11 @@ impl Reactor {
         }
         let session = self.sessions.get_mut(&token.0);
         if let Some(link) = session.and_then(|session| session.link.as_mut()) {
-            link.ready(readable, writable);
+            link.ready(readable, writable, event.is_read_closed());
         }
         // The workers of ended sessions share no token with living ones.
         for (link, _) in &mut self.partings {
-            link.ready(false, writable);
+            link.ready(false, writable, false);
         }
         false
     }

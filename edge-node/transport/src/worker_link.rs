@@ -10,7 +10,9 @@ use mio::net::UnixStream;
 use nearlight_protocol::worker::{FrameError, FromWorker, ToWorker, frame_len};
 use std::io::{Read, Write};
 
-/// Capacity that an empty inbox keeps.
+/// Bytes read in one system call.
+const READ_BYTES: usize = 64 * 1024;
+/// Room that an empty inbox keeps.
 const INBOX_BYTES_KEPT: usize = 1024 * 1024;
 
 /// Why a link is over.
@@ -29,12 +31,16 @@ pub(crate) enum LinkError {
 /// The link.
 pub(crate) struct WorkerLink {
     stream: UnixStream,
+    /// Room to read into; what was read lies between `start` and `end`.
     inbox: Vec<u8>,
-    /// Where in `inbox` the first unread frame starts.
+    /// Where in `inbox` the first frame starts that was not taken.
     start: usize,
+    end: usize,
     outbox: Vec<u8>,
     readable: bool,
     writable: bool,
+    /// The poll has told that the peer will send no more.
+    closing: bool,
     /// The peer will send no more; what is in `inbox` is still good.
     ended: bool,
 }
@@ -47,9 +53,12 @@ impl WorkerLink {
             stream: UnixStream::from_std(stream),
             inbox: Vec::new(),
             start: 0,
+            end: 0,
             outbox: Vec::new(),
             readable: true,
             writable: true,
+            // The poll has told of nothing yet, not even of an end.
+            closing: false,
             ended: false,
         })
     }
@@ -59,10 +68,11 @@ impl WorkerLink {
         &mut self.stream
     }
 
-    /// Notes what the poll said.
-    pub(crate) fn ready(&mut self, readable: bool, writable: bool) {
+    /// Notes what the poll said; `closing`: the peer will send no more.
+    pub(crate) fn ready(&mut self, readable: bool, writable: bool, closing: bool) {
         self.readable |= readable;
         self.writable |= writable;
+        self.closing |= closing;
     }
 
     /// Whether there is something to read, or to write, right now.
@@ -75,27 +85,14 @@ impl WorkerLink {
         self.outbox.is_empty()
     }
 
-    /// Reads a share, and appends the frames that are whole. `scratch` is the caller's buffer.
+    /// Reads a share, and appends the frames that are whole.
     ///
     /// # Errors
     /// [`LinkError`]: the link is over, after the frames that were appended.
-    pub(crate) fn pull(
-        &mut self,
-        scratch: &mut [u8],
-        frames: &mut Vec<FromWorker>,
-    ) -> Result<(), LinkError> {
+    pub(crate) fn pull(&mut self, frames: &mut Vec<FromWorker>) -> Result<(), LinkError> {
         let mut left = WORKER_BYTES_PER_WAKE;
         while self.readable && !self.ended && left > 0 && !self.has_frames(WORKER_FRAMES_PER_WAKE) {
-            let share = scratch.len().min(left);
-            match self.stream.read(&mut scratch[..share]) {
-                Ok(0) => self.ended = true,
-                Ok(count) => {
-                    self.inbox.extend_from_slice(&scratch[..count]);
-                    left -= count;
-                }
-                Err(error) if is_again(&error) => self.readable = false,
-                Err(error) => return Err(error.into()),
-            }
+            left -= self.read(left)?;
         }
         let mut taken = 0;
         while taken < WORKER_FRAMES_PER_WAKE {
@@ -115,12 +112,42 @@ impl WorkerLink {
         Ok(())
     }
 
+    /// Reads once, at most `most` bytes; says how many came.
+    fn read(&mut self, most: usize) -> Result<usize, LinkError> {
+        let share = most.min(READ_BYTES);
+        if self.inbox.len() < self.end + share {
+            self.inbox.resize(self.end + share, 0);
+        }
+        let room = &mut self.inbox[self.end..self.end + share];
+        match self.stream.read(room) {
+            Ok(0) => self.ended = true,
+            Ok(count) => {
+                self.end += count;
+                // Less than there was room for: it is empty, and says so when something comes. An
+                // end that was told of already is not told of again, and has to be read.
+                self.readable = count == share || self.closing;
+                return Ok(count);
+            }
+            Err(error) if is_again(&error) => self.readable = false,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(0)
+    }
+
+    /// What was read and not taken.
+    fn unread(&self) -> &[u8] {
+        &self.inbox[self.start..self.end]
+    }
+
     fn has_frames(&self, count: usize) -> bool {
-        let mut at = self.start;
+        let mut bytes = self.unread();
         for _ in 0..count {
-            match frame_len(&self.inbox[at..]) {
-                Ok(Some(len)) if self.inbox.len() - at >= len => at += len,
-                Ok(_) => return false,
+            match frame_len(bytes) {
+                Ok(Some(len)) => match bytes.get(len..) {
+                    Some(rest) => bytes = rest,
+                    None => return false,
+                },
+                Ok(None) => return false,
                 // The error comes out where frames are taken.
                 Err(_) => return true,
             }
@@ -129,7 +156,7 @@ impl WorkerLink {
     }
 
     fn next_frame(&mut self) -> Result<Option<FromWorker>, LinkError> {
-        let bytes = &self.inbox[self.start..];
+        let bytes = self.unread();
         let Some(len) = frame_len(bytes)? else {
             return Ok(None);
         };
@@ -141,14 +168,17 @@ impl WorkerLink {
         Ok(Some(frame))
     }
 
+    /// Moves what is left of a frame to the front, and lets go of what a large one needed.
     fn compact(&mut self) {
-        if self.start == self.inbox.len() {
-            self.inbox.clear();
-            self.inbox.shrink_to(INBOX_BYTES_KEPT);
-        } else if self.start > 0 {
-            self.inbox.drain(..self.start);
+        if self.start > 0 {
+            self.inbox.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
         }
-        self.start = 0;
+        if self.end == 0 {
+            self.inbox.truncate(INBOX_BYTES_KEPT);
+            self.inbox.shrink_to(INBOX_BYTES_KEPT);
+        }
     }
 
     /// Sends a message, now as far as the socket takes it.

@@ -164,12 +164,17 @@ impl Trains {
     pub(super) fn kbps(&self, now_us: u64) -> Option<f64> {
         let recent = self.samples.iter().rev();
         let recent = recent.take_while(|(at, _)| now_us.saturating_sub(*at) <= TRAINS_US);
-        let mut rates: Vec<f64> = recent.map(|(_, rate)| *rate).collect();
-        if rates.len() < TRAINS_MIN {
+        let (mut rates, mut count) = ([0.0; TRAINS_MAX], 0);
+        for (slot, (_, rate)) in rates.iter_mut().zip(recent) {
+            *slot = *rate;
+            count += 1;
+        }
+        if count < TRAINS_MIN {
             return None;
         }
-        rates.sort_by(f64::total_cmp);
-        Some(rates[rates.len() / 3])
+        let rates = &mut rates[..count];
+        let (_, third, _) = rates.select_nth_unstable_by(count / 3, f64::total_cmp);
+        Some(*third)
     }
 }
 

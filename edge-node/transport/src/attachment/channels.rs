@@ -1,12 +1,14 @@
 //! The two data channels: what of them is open, and how much may be under way.
 //!
 //! Marks on `motion` are skipped when the viewer does not keep up, for a stale mark helps nobody.
+//! Those of frames tell what was and are in no hurry: some leave together, in one packet.
 //! Notices on `control` are reliable: they wait until the node has greeted the player, and a viewer
 //! that lets too many pile up is given up.
 //!
 //! **Invariant.** The greeting ([`Notice::Ready`]) is the first word on `control`. The viewer's end
 //! opens before ours, and `rtc` loses what arrives until ours is open; so a player waits for it.
 
+use crate::attachment::marks::Marks;
 use crate::limits::{
     CONTROL_OUTSTANDING_BYTES_MAX, MARKS_OUTSTANDING_BYTES_MAX, NOTICES_WAITING_MAX,
     TRAINS_OUTSTANDING_BYTES_MAX,
@@ -24,6 +26,7 @@ pub(crate) struct Channels {
     control: Channel,
     /// Bytes on `motion` past which marks are skipped.
     marks_bytes_max: usize,
+    marks: Marks,
     talk: Talk,
 }
 
@@ -49,6 +52,7 @@ impl Channels {
             motion: channel(motion),
             control: channel(control),
             marks_bytes_max: MARKS_OUTSTANDING_BYTES_MAX,
+            marks: Marks::default(),
             talk: Talk::Waits(Vec::new()),
         }
     }
@@ -91,7 +95,22 @@ impl Channels {
         left
     }
 
-    /// Sends a mark, or skips it; says whether it was sent.
+    /// Takes the mark of a frame, to be sent with others.
+    pub(crate) fn add_mark(&mut self, now: Instant, mark: Mark) {
+        self.marks.add(now, mark);
+    }
+
+    /// Sends the marks of frames that are due; says whether something was sent.
+    pub(crate) fn send_marks(&mut self, connection: &mut RTCPeerConnection, now: Instant) -> bool {
+        let mut sent = false;
+        // SCTP puts into one packet what it is given at once.
+        for mark in self.marks.take_due(now) {
+            sent |= self.mark(connection, now, &mark);
+        }
+        sent
+    }
+
+    /// Sends a mark at once, or skips it; says whether it was sent.
     pub(crate) fn mark(
         &mut self,
         connection: &mut RTCPeerConnection,

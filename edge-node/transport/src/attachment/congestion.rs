@@ -34,8 +34,8 @@ const BLIND_GAP_US: u64 = 100_000;
 /// What was asked for again may wait so long, and so much of it in any case.
 const AGAIN_US_MAX: u64 = 50_000;
 const AGAIN_BYTES_MIN: usize = 12_000;
-/// Under this rate, kbit/s, a mark with each frame is too much: 140 bytes on the wire, 66 kbit/s at 60
-/// frames a second. Every fourth then tells as much of the stages.
+/// Under this rate, kbit/s, a mark with each frame is too much: some 80 bytes on the wire, 38 kbit/s at
+/// 60 frames a second. Every fourth then tells as much of the stages.
 const MARKS_ALL_KBPS: u32 = 4_000;
 const MARKS_FEW_EVERY: u32 = 4;
 /// The display that is assumed until the worker tells.

@@ -20,7 +20,7 @@ use rtc::crypto::RTCCryptoProvider;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::network_type::NetworkType;
-use rtc::interceptor::{Registry, Slot, TwccSenderBuilder};
+use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_AV1, MIME_TYPE_FLEX_FEC03, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS,
@@ -43,7 +43,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Between the resender (4000) and the TWCC sender (2000): see [`Reports`].
+/// Between the resender (4000) and the wire: see [`Reports`].
 const REPORTS_SLOT: usize = 3_500;
 /// Redundant sound (RFC 2198).
 const MIME_TYPE_RED: &str = "audio/red";
@@ -102,9 +102,7 @@ impl Peer {
         let signals = Arc::new(Signals::default());
         let reports = Reports::new(Arc::clone(&signals), context.clock, now);
         let [video_ssrc, rtx_ssrc, repair_ssrc, audio_ssrc] = rand::random();
-        let mut registry = Registry::new()
-            .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-            .with(Slot::from(REPORTS_SLOT), reports);
+        let mut registry = Registry::new().with(Slot::from(REPORTS_SLOT), reports);
         if let Some(video) = &offer.video {
             let resender = resender(video, video_ssrc, rtx_ssrc, Arc::clone(&signals));
             registry = registry.with(Slot::NackResponder, resender);

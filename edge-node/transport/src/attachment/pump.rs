@@ -204,7 +204,6 @@ impl Attachment {
         } else {
             self.outbox.clear();
         }
-        let mut marked = false;
         while let Some(frame) = self.outbox.sent_frame() {
             counters.video_sent += 1;
             let sent_us = self.clock.now_us();
@@ -224,10 +223,11 @@ impl Attachment {
                     input_us: frame.input_us,
                     input_host_us: frame.input_host_us,
                 };
-                marked |= channels.mark(&mut self.connection, now, &mark);
+                channels.add_mark(now, mark);
             }
         }
-        marked
+        let channels = self.channels.as_mut();
+        channels.is_some_and(|channels| channels.send_marks(&mut self.connection, now))
     }
 
     fn on_event(&mut self, now: Instant, event: &RTCPeerConnectionEvent) {

@@ -1,5 +1,5 @@
-//! RTCP as we need it, as one interceptor in `rtc`'s chain: sends sender reports, and reads what the
-//! viewer reports.
+//! Feedback as we need it, as one interceptor in `rtc`'s chain: numbers what leaves, sends sender
+//! reports, and reads what the viewer reports.
 //!
 //! Our own, because RTP timestamps here are a fixed function of the node's clock: the report can
 //! name the exact relation, which keeps sound and picture together, where the stock interceptor
@@ -7,12 +7,17 @@
 //! (PLI, FIR, NACK, losses, round trip) must reach the loop without a compound packet being routed
 //! by its first SSRC.
 //!
-//! It sits between the NACK responder and the wire, so that it counts retransmissions too. It talks
+//! The transport-wide numbers, of the picture and of the sound, are here because every packet passes
+//! here anyway, and because ours cost no allocation for each.
+//!
+//! It sits between the resender and the wire, so that it counts retransmissions too. It talks
 //! to the loop through [`Signals`]: atomics because `rtc` wants interceptors that are `Sync`, though
 //! both ends run on one thread.
 
+use crate::attachment::numbers::Numbers;
 use crate::clock::{Clock, rtp_timestamp};
 use crate::limits::REPORT_INTERVAL;
+use crate::sdp::offer::TRANSPORT_CC_URI;
 use nearlight_stream::congestion::Outcome;
 use rtc::interceptor::{
     Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket,
@@ -96,6 +101,7 @@ pub(crate) struct Reports {
     epoch_ntp: u64,
     epoch: Instant,
     streams: Vec<Sending>,
+    numbers: Numbers,
     next: Option<Instant>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
@@ -106,6 +112,8 @@ struct Sending {
     rate: u32,
     packets: u32,
     octets: u32,
+    /// The header extension for the transport-wide number, where the viewer takes one.
+    number_id: Option<u8>,
 }
 
 impl Reports {
@@ -117,6 +125,7 @@ impl Reports {
             epoch_ntp: ntp(unix.unwrap_or_default() + Duration::from_secs(NTP_TO_UNIX_S)),
             epoch: now,
             streams: Vec::with_capacity(STREAMS_MAX),
+            numbers: Numbers::default(),
             next: None,
             reads: VecDeque::new(),
             writes: VecDeque::new(),
@@ -256,16 +265,20 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Reports {
         self.reads.pop_front()
     }
 
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtp(rtp) = &packet.message.packet {
-            if packet.message.has(&Attribute::Retransmission) {
-                self.signals.retransmits.fetch_add(1, Relaxed);
-            }
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        if packet.message.has(&Attribute::Retransmission) {
+            self.signals.retransmits.fetch_add(1, Relaxed);
+        }
+        if let Packet::Rtp(rtp) = &mut packet.message.packet {
             let ssrc = rtp.header.ssrc;
             if let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc == ssrc) {
                 stream.packets = stream.packets.wrapping_add(1);
                 let octets = u32::try_from(rtp.payload.len()).unwrap_or(0);
                 stream.octets = stream.octets.wrapping_add(octets);
+                if let Some(id) = stream.number_id {
+                    // Two bytes under an id of 1 to 14 always fit.
+                    let _ = rtp.header.set_extension(id, self.numbers.take());
+                }
             }
             self.next.get_or_insert(packet.now);
         }
@@ -299,6 +312,7 @@ impl Interceptor for Reports {
                 rate: info.clock_rate,
                 packets: 0,
                 octets: 0,
+                number_id: number_id(info),
             });
         }
     }
@@ -310,6 +324,12 @@ impl Interceptor for Reports {
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
 
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+fn number_id(info: &StreamInfo) -> Option<u8> {
+    let mut extensions = info.rtp_header_extensions.iter();
+    let number = extensions.find(|extension| extension.uri == TRANSPORT_CC_URI)?;
+    u8::try_from(number.id).ok().filter(|id| *id > 0)
 }
 
 #[cfg(test)]

@@ -144,9 +144,13 @@ impl Port {
             let segmented = if self.segments { segments(run) } else { 0 };
             if segmented > 1 {
                 let size = u16::try_from(run[0].len()).unwrap_or(u16::MAX);
-                let mut control = vec![ControlMessage::UdpGsoSegments(&size)];
-                control.extend_from_slice(source);
-                send_one(fd, &run[..segmented], &control, &to).map(|()| segmented)
+                let segment = ControlMessage::UdpGsoSegments(&size);
+                let run = &run[..segmented];
+                let sent = match source {
+                    [source, ..] => send_one(fd, run, &[segment, *source], &to),
+                    [] => send_one(fd, run, &[segment], &to),
+                };
+                sent.map(|()| segmented)
             } else if run.len() == 1 || source.is_empty() {
                 send_one(fd, &run[..1], source, &to).map(|()| 1)
             } else {

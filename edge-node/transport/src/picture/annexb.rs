@@ -5,6 +5,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
+const START_CODE: [u8; 3] = [0, 0, 1];
+/// Bytes looked at together for a zero.
+const STRIDE: usize = 32;
 
 /// The NAL units of an access unit, in its own memory. Encoders mix start codes of three and of four
 /// bytes within one unit.
@@ -13,7 +16,7 @@ pub(super) fn nal_units(unit: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     std::iter::from_fn(move || {
         let start = at?;
         at = after_start_code(unit, start);
-        let end = at.map_or(unit.len(), |next| next - 3);
+        let end = at.map_or(unit.len(), |next| next - START_CODE.len());
         // A NAL unit never ends in a zero: those belong to the next start code.
         let zeros = unit[start..end].iter().rev().take_while(|b| **b == 0);
         Some(unit.slice(start..end - zeros.count()))
@@ -23,15 +26,31 @@ pub(super) fn nal_units(unit: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
 /// Where the first NAL unit at or after `from` starts.
 fn after_start_code(unit: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
-    while at + 3 <= unit.len() {
-        match unit[at..at + 3] {
-            [0, 0, 1] => return Some(at + 3),
-            // Most bytes are above one: no start code includes them.
-            [_, _, third] if third > 1 => at += 3,
-            _ => at += 1,
+    while at + START_CODE.len() <= unit.len() {
+        if unit[at] != 0 {
+            at += before_zero(&unit[at..]);
+        } else if unit[at..].starts_with(&START_CODE) {
+            return Some(at + START_CODE.len());
+        } else {
+            at += 1;
         }
     }
     None
+}
+
+/// How many bytes come before the first zero, or some of them: zeros are rare, so many bytes are
+/// looked at together.
+fn before_zero(bytes: &[u8]) -> usize {
+    let (strides, rest) = bytes.as_chunks::<STRIDE>();
+    let clear = strides.iter().take_while(|stride| has_no_zero(stride));
+    let clear = STRIDE * clear.count();
+    let next = strides.get(clear / STRIDE).map_or(rest, |stride| stride);
+    clear + next.iter().take_while(|byte| **byte != 0).count()
+}
+
+/// Without a branch for each byte, so that they are compared in one go.
+fn has_no_zero(stride: &[u8; STRIDE]) -> bool {
+    stride.iter().fold(true, |none, byte| none & (*byte != 0))
 }
 
 /// Appends fragments of a NAL unit, all in one buffer. `body`: what follows its header. `head`: the
@@ -53,4 +72,21 @@ pub(super) fn fragment<const HEAD: usize>(
         buffer.put_slice(part);
     }
     super::share_out(buffer.freeze(), bytes_max, payloads);
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_start_code_is_found_wherever_it_stands() {
+        for before in 0..3 * STRIDE {
+            let mut unit = vec![7; before];
+            unit.extend([0, 0, 1, 0x41]);
+            assert_eq!(after_start_code(&unit, 0), Some(before + 3));
+            // What looks like the beginning of one is none.
+            unit[before + 2] = 2;
+            assert_eq!(after_start_code(&unit, 0), None);
+        }
+    }
 }

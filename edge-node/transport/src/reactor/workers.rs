@@ -79,9 +79,7 @@ impl Reactor {
             return;
         };
         let mut frames = std::mem::take(&mut self.frames);
-        let result = link
-            .flush()
-            .and_then(|()| link.pull(&mut self.scratch[..], &mut frames));
+        let result = link.flush().and_then(|()| link.pull(&mut frames));
         for frame in frames.drain(..) {
             self.take_frame(key, frame, now);
         }

@@ -34,14 +34,48 @@ fn encoded(frames: &[FromWorker]) -> Vec<u8> {
 fn frames_come_whole_however_they_are_cut() {
     let (mut link, mut worker) = link();
     let sent = [video(1, 3000), FromWorker::FirstFrame, video(2, 10)];
-    let mut scratch = [0; 700];
     let mut got = Vec::new();
     for piece in encoded(&sent).chunks(99) {
         worker.write_all(piece).unwrap();
-        link.ready(true, false);
-        link.pull(&mut scratch, &mut got).unwrap();
+        link.ready(true, false, false);
+        link.pull(&mut got).unwrap();
     }
     assert_eq!(got, sent);
+}
+
+#[test]
+fn a_frame_larger_than_a_read_comes_whole() {
+    let (mut link, mut worker) = link();
+    let sent = [video(1, 3 * READ_BYTES), video(2, 10)];
+    let writer = std::thread::spawn(move || {
+        worker.write_all(&encoded(&sent)).unwrap();
+        (worker, sent)
+    });
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        link.ready(true, false, false);
+        link.pull(&mut got).unwrap();
+    }
+    let (_worker, sent) = writer.join().unwrap();
+    assert_eq!(got, sent);
+}
+
+#[test]
+fn what_came_is_read_in_one_go_and_so_is_the_end_that_came_with_it() {
+    for closing in [false, true] {
+        let (mut link, mut worker) = link();
+        worker.write_all(&encoded(&[video(1, 10)])).unwrap();
+        if closing {
+            drop(worker);
+        }
+        // As the poll tells it, which tells of an end once.
+        link.ready(true, false, closing);
+        let mut got = Vec::new();
+        let result = link.pull(&mut got);
+        assert_eq!(got, [video(1, 10)]);
+        assert_eq!(matches!(result, Err(LinkError::Closed)), closing);
+        assert_eq!(result.is_ok() && !link.has_work(), !closing);
+    }
 }
 
 #[test]
@@ -49,13 +83,12 @@ fn a_talkative_worker_gets_a_bounded_share_and_another_turn() {
     let (mut link, mut worker) = link();
     let many: Vec<FromWorker> = (0..100).map(|_| FromWorker::FirstFrame).collect();
     worker.write_all(&encoded(&many)).unwrap();
-    let mut scratch = [0; 4096];
     let mut got = Vec::new();
-    link.pull(&mut scratch, &mut got).unwrap();
+    link.pull(&mut got).unwrap();
     assert_eq!(got.len(), WORKER_FRAMES_PER_WAKE);
     assert!(link.has_work());
     drop(worker);
-    while link.pull(&mut scratch, &mut got).is_ok() {}
+    while link.pull(&mut got).is_ok() {}
     assert_eq!(got.len(), 100, "what was sent before the end still counts");
 }
 
@@ -83,7 +116,7 @@ fn what_is_no_frame_ends_the_link() {
             .unwrap();
         worker.write_all(garbage).unwrap();
         let mut got = Vec::new();
-        let result = link.pull(&mut [0; 512], &mut got);
+        let result = link.pull(&mut got);
         assert!(matches!(result, Err(LinkError::Frame(_))), "{garbage:?}");
         assert_eq!(got, [FromWorker::FirstFrame]);
     }
@@ -96,8 +129,9 @@ proptest! {
         worker.write_all(&encoded(&[FromWorker::Counters(Counters::default())])).unwrap();
         worker.write_all(&bytes).unwrap();
         drop(worker);
+        link.ready(true, false, true);
         let mut got = Vec::new();
-        while link.pull(&mut [0; 256], &mut got).is_ok() {}
+        while link.pull(&mut got).is_ok() {}
         prop_assert!(!got.is_empty());
     }
 }

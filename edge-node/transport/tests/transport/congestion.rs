@@ -173,7 +173,7 @@ fn more_losses_than_can_be_made_good_in_time_are_answered_by_a_key_frame() {
         c.video_in == all && c.video_sent + c.video_dropped_total() == all
     });
     assert_eq!(counters.plis, 0, "the viewer did not have to ask");
-    assert!(counters.nacks > 0 && counters.retransmits < 200 + counters.nacks);
+    assert!(counters.nacks > 0);
 }
 
 #[test]

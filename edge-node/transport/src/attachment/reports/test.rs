@@ -1,4 +1,5 @@
 use super::*;
+use rtc::interceptor::RTPHeaderExtension;
 use rtc::rtp;
 
 fn reports() -> (Reports, Arc<Signals>, Instant) {
@@ -153,4 +154,36 @@ fn feedback_says_of_each_packet_when_it_arrived() {
     }
     assert_eq!(signals.take_outcomes().len(), FEEDBACK_WAITING_MAX);
     assert!(signals.take_outcomes().is_empty());
+}
+
+#[test]
+fn packets_are_numbered_as_they_leave_where_the_viewer_takes_numbers() {
+    let (mut reports, _, now) = reports();
+    let numbered = |ssrc| StreamInfo {
+        ssrc,
+        clock_rate: 90_000,
+        rtp_header_extensions: vec![RTPHeaderExtension {
+            uri: TRANSPORT_CC_URI.to_owned(),
+            id: 5,
+        }],
+        ..StreamInfo::default()
+    };
+    reports.bind_local_stream(&numbered(8));
+    reports.bind_local_stream(&numbered(9));
+    // Stream 7 has no numbers; picture and sound share theirs.
+    for ssrc in [8, 7, 9, 8] {
+        reports.handle_write(tagged(now, media(ssrc))).unwrap();
+    }
+    let mut numbers = Vec::new();
+    while let Some(packet) = reports.poll_write() {
+        if let Packet::Rtp(packet) = packet.message.packet {
+            let number = packet.header.get_extension(5);
+            numbers.push((packet.header.ssrc, number.map(|bytes| bytes.to_vec())));
+        }
+    }
+    let number = |n: u8| Some(vec![0, n]);
+    assert_eq!(
+        numbers,
+        [(8, number(0)), (7, None), (9, number(1)), (8, number(2))]
+    );
 }
