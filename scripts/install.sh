@@ -18,6 +18,7 @@ main() {
     done < <(missing "$@")
     if ! have cargo; then wanted+=("$(printf '%-34s %s' "rustup (sh.rustup.rs)" "the Rust toolchain, below ~/.cargo")"); fi
     if lacks_fuzz "$@"; then wanted+=("$(printf '%-34s %s' "cargo-fuzz (crates.io)" "builds the fuzz targets, below ~/.cargo")"); fi
+    if lacks_wasm "$@"; then wanted+=("$(printf '%-34s %s' "wasm32-unknown-unknown (rustup)" "proves that the pure crates reach for nothing")"); fi
     if ! node_is_new_enough; then wanted+=("$(printf '%-34s %s' "Node.js (nodejs.org)" "builds the browser client, below ~/.cache/nearlight")"); fi
     [ ${#wanted[@]} -gt 0 ] || return 0
 
@@ -27,11 +28,19 @@ main() {
     if [ ${#packages[@]} -gt 0 ]; then install_packages; fi
     have cargo || install_rust
     if lacks_fuzz "$@"; then cargo install cargo-fuzz --locked --quiet || warn "cannot install cargo-fuzz: cargo install cargo-fuzz --locked"; fi
+    if lacks_wasm "$@"; then (cd "$ROOT" && rustup --quiet target add $WASM) || warn "cannot install the target $WASM: rustup target add $WASM"; fi
     node_is_new_enough || install_node
     report "$@"
 }
 
 lacks_fuzz() { case " $* " in *" fuzz "*) ! have cargo-fuzz ;; *) false ;; esac }
+
+# rustup brings the targets of rust-toolchain.toml by itself, unless RUSTUP_AUTO_INSTALL=0 forbids it.
+WASM=wasm32-unknown-unknown
+lacks_wasm() {
+    case " $* " in *" test "*) ;; *) return 1 ;; esac
+    have rustup && ! (cd "$ROOT" && rustup target list --installed 2>/dev/null) | grep -qx $WASM
+}
 
 confirm() {
     if [ "${YES:-}" = 1 ] || [ -n "${CI:-}" ]; then return; fi
