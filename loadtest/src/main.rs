@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearlight_loadtest::{churn, net_cpu, path, stream};
+use nearlight_loadtest::{churn, net_cpu, path, sessions, stream};
 use std::process::ExitCode;
 
 /// Something was measured, and it is broken.
@@ -33,6 +33,8 @@ enum Command {
     Stream(Box<stream::Args>),
     /// Attach and detach over and over, and look at what the node keeps.
     Churn(Box<churn::Args>),
+    /// Create sessions on a broker of the test's own, and look for every one after a kill -9.
+    Sessions(sessions::Args),
     /// Measure the CPU that sending costs, with replayed sessions.
     NetCpu(net_cpu::NetCpuArgs),
     /// The receivers of net-cpu.
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Path(args) => path(*args),
         Command::Stream(args) => stream::run(&args),
         Command::Churn(args) => churn::run(&args),
+        Command::Sessions(args) => sessions::run(&args),
         Command::NetCpu(args) => net_cpu::run(&args),
         Command::Receive(args) => net_cpu::receive(&args).map(|()| true),
     };

@@ -1,9 +1,29 @@
--- The ledger. Portable SQL: what is here runs on SQLite and on PostgreSQL.
--- Times are milliseconds since the Unix epoch. Ids are the strings of core/protocol.
+-- The ledger. One text for SQLite and for what speaks PostgreSQL's protocol; {identity} is the one
+-- word that they do not share: a number that the engine counts up and never uses twice.
+-- Times are milliseconds since the Unix epoch. Ids are the strings of core/protocol, hashes are
+-- SHA-256 in hex.
+--
+-- Migrations expand: they add, with defaults, what an older broker can ignore. What is to go
+-- (contract) goes in a migration of its own, once no older broker runs, and raises schema_floor.
+
+-- The oldest schema that a broker must know to work on this ledger.
+CREATE TABLE schema_floor (
+    version  BIGINT  NOT NULL
+);
+INSERT INTO schema_floor (version) VALUES (1);
+
+-- Who writes. A broker that opens the ledger takes the next term; a transaction of an older term
+-- changes nothing. `seq` counts its transactions: after a commit without an answer it says what
+-- became of it.
+CREATE TABLE writer (
+    writer_id  TEXT    NOT NULL PRIMARY KEY,
+    term       BIGINT  NOT NULL,
+    seq        BIGINT  NOT NULL
+);
 
 -- Who may ask: guests by the hash of their cookie, API keys by the hash of the key.
 CREATE TABLE credential (
-    hash        BLOB    NOT NULL PRIMARY KEY,
+    hash        TEXT    NOT NULL PRIMARY KEY,
     user_id     TEXT    NOT NULL,
     name        TEXT    NOT NULL,
     role        TEXT    NOT NULL CHECK (role IN ('guest', 'admin')),
@@ -27,14 +47,17 @@ CREATE TABLE node (
     last_seen_ms BIGINT  NOT NULL
 );
 
--- What is left of a node. Goes down with a claim, by compare-and-swap on `rev`.
+-- What is left of a node. Goes down with a claim, by compare-and-swap on `rev`. Without a total of
+-- the uplink nobody knows what it carries, and it rules nothing out.
 CREATE TABLE node_capacity (
-    node_id          TEXT    NOT NULL PRIMARY KEY,
-    cpu_milli_total  BIGINT  NOT NULL,
-    mem_mib_total    BIGINT  NOT NULL,
-    cpu_milli_free   BIGINT  NOT NULL CHECK (cpu_milli_free >= 0),
-    mem_mib_free     BIGINT  NOT NULL CHECK (mem_mib_free >= 0),
-    rev              BIGINT  NOT NULL
+    node_id            TEXT    NOT NULL PRIMARY KEY,
+    cpu_milli_total    BIGINT  NOT NULL,
+    mem_mib_total      BIGINT  NOT NULL,
+    uplink_kbps_total  BIGINT,
+    cpu_milli_free     BIGINT  NOT NULL CHECK (cpu_milli_free >= 0),
+    mem_mib_free       BIGINT  NOT NULL CHECK (mem_mib_free >= 0),
+    uplink_kbps_free   BIGINT  CHECK (uplink_kbps_free >= 0),
+    rev                BIGINT  NOT NULL
 );
 
 -- One exclusive unit of a node. `epoch` only rises; `listed` is whether the node still has it.
@@ -68,7 +91,8 @@ CREATE TABLE session (
     detail           TEXT    NOT NULL,
     starts_denied    BIGINT  NOT NULL
 );
-CREATE INDEX session_by_phase ON session (phase, since_ms);
+CREATE INDEX session_live ON session (session_id) WHERE phase <> 'ended';
+CREATE INDEX session_ended ON session (since_ms, session_id) WHERE phase = 'ended';
 
 -- What a session holds on a node. The unique index is the guard against a double booking: the
 -- engine itself refuses a second live claim of a slot.
@@ -79,12 +103,14 @@ CREATE TABLE claim (
     session_id   TEXT    NOT NULL,
     cpu_milli    BIGINT  NOT NULL,
     mem_mib      BIGINT  NOT NULL,
+    kbps         BIGINT  NOT NULL,
     claimed_ms   BIGINT  NOT NULL,
     released_ms  BIGINT,
     PRIMARY KEY (slot_id, epoch)
 );
 CREATE UNIQUE INDEX claim_live_slot ON claim (slot_id) WHERE released_ms IS NULL;
 CREATE INDEX claim_live_node ON claim (node_id) WHERE released_ms IS NULL;
+CREATE INDEX claim_by_session ON claim (session_id);
 
 -- From the acked start to the acked stop, or to the moment at which we gave the node up.
 CREATE TABLE usage_interval (
@@ -99,9 +125,9 @@ CREATE TABLE usage_interval (
 );
 
 -- Orders that a node has not acked. Idempotent by (session, epoch, kind). A number is never used
--- twice, or a late ack would hit a new order (PostgreSQL: GENERATED ALWAYS AS IDENTITY).
+-- twice, or a late ack would hit a new order.
 CREATE TABLE outbox (
-    command_id  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    command_id  {identity},
     node_id     TEXT    NOT NULL,
     session_id  TEXT    NOT NULL,
     epoch       BIGINT  NOT NULL,
@@ -114,11 +140,12 @@ CREATE TABLE outbox (
 CREATE TABLE idempotency (
     user_id     TEXT    NOT NULL,
     idem_key    TEXT    NOT NULL,
-    body_hash   BLOB    NOT NULL,
+    body_hash   TEXT    NOT NULL,
     session_id  TEXT    NOT NULL,
     created_ms  BIGINT  NOT NULL,
     PRIMARY KEY (user_id, idem_key)
 );
+CREATE INDEX idempotency_by_age ON idempotency (created_ms);
 
 -- Attach tickets that were used, and for which attachment.
 CREATE TABLE ticket_spend (
@@ -127,3 +154,15 @@ CREATE TABLE ticket_spend (
     attachment_id  TEXT    NOT NULL,
     spent_ms       BIGINT  NOT NULL
 );
+CREATE INDEX ticket_spend_by_session ON ticket_spend (session_id);
+
+-- Links on which others watch a session. Of a link's secret only the hash is here.
+CREATE TABLE watch_link (
+    link_id     TEXT    NOT NULL PRIMARY KEY,
+    hash        TEXT    NOT NULL UNIQUE,
+    session_id  TEXT    NOT NULL,
+    created_ms  BIGINT  NOT NULL,
+    expires_ms  BIGINT  NOT NULL,
+    revoked_ms  BIGINT
+);
+CREATE INDEX watch_link_by_session ON watch_link (session_id);

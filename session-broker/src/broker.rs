@@ -10,7 +10,7 @@ use crate::control::{NodeListener, Terms};
 use crate::http::{
     self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
 };
-use crate::ledger::{Credential, Ledger, Op, SqliteLedger};
+use crate::ledger::{Credential, Ledger, Op, SqlLedger};
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -68,8 +68,8 @@ impl Broker {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make {}", config.data.display()))?;
         let signer = Signer::open(&config.data.join("signing.key"))?;
-        let file = config.data.join("ledger.sqlite");
-        let ledger = wrap(Arc::new(SqliteLedger::open(&file, clock, shutdown).await?));
+        let ledger = SqlLedger::open(&config.ledger, clock, shutdown).await?;
+        let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
             add_dev_key(&ledger, key_file, clock).await?;
         }

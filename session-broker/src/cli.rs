@@ -11,9 +11,17 @@ pub struct Args {
     /// Configuration over the built-in defaults (configs/session-broker.toml explains each key)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Directory of the ledger and the signing key
+    /// Directory of the signing key, and of the ledger unless --ledger says otherwise
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The ledger: a postgres:// URL [default: a file in the data directory]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "NEARLIGHT_LEDGER",
+        hide_env_values = true
+    )]
+    pub ledger: Option<String>,
     /// Public listener
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
@@ -45,6 +53,7 @@ impl Args {
     pub fn load(&self) -> Result<Config, InvalidConfig> {
         let mut parsed = Parsed::load(self.config.as_deref())?;
         set(&mut parsed.data, self.data.as_ref());
+        set(&mut parsed.ledger, self.ledger.as_ref());
         set(&mut parsed.listen, self.listen.as_ref());
         set(&mut parsed.node_listen, self.node_listen.as_ref());
         set(&mut parsed.pki, self.pki.as_ref());

@@ -1,6 +1,7 @@
 //! The broker's configuration: what the file says ([`Parsed`]), and what the broker runs with
 //! ([`Config`]), checked.
 
+use crate::ledger::LedgerAt;
 use nearlight_kit::config::ConfigError;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Parsed {
     pub node_listen: SocketAddr,
     /// The data directory.
     pub data: PathBuf,
+    /// The ledger's URL, or empty for a file in `data`.
+    pub ledger: String,
     /// The PKI directory.
     pub pki: PathBuf,
     /// The built browser client, or empty.
@@ -130,6 +133,9 @@ pub struct Config {
     pub node_listen: SocketAddr,
     /// The data directory.
     pub data: PathBuf,
+    /// The ledger. Not shown: its URL may hold a password.
+    #[serde(skip)]
+    pub ledger: LedgerAt,
     /// The PKI directory.
     pub pki: PathBuf,
     /// The built browser client.
@@ -191,10 +197,16 @@ impl TryFrom<Parsed> for Config {
                 ),
             });
         }
+        let ledger = LedgerAt::parse(&parsed.ledger, &parsed.data);
+        let ledger = ledger.map_err(|problem| InvalidConfig::Value {
+            key: "ledger",
+            problem,
+        })?;
         Ok(Self {
             listen: parsed.listen,
             node_listen: parsed.node_listen,
             data: parsed.data,
+            ledger,
             pki: parsed.pki,
             client_web: given(parsed.client_web),
             apps: given(parsed.apps),
@@ -345,7 +357,8 @@ mod test {
     #[test]
     fn values_that_do_not_go_together_are_named() {
         type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 5] = [
+        let cases: [(&str, Spoil); 6] = [
+            ("ledger", |p| p.ledger = "mysql://a/b".into()),
             ("tls", |p| p.tls.cert = "c".into()),
             ("hosts", |p| p.hosts = vec!["http://a".into()]),
             ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),

@@ -5,9 +5,18 @@
 //! watch links.
 //! Heartbeats and progress are not.
 //!
-//! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, each in a
-//! savepoint of its own: one that is refused (a lost race, a used key) leaves the others alone and
-//! says so in its [`Applied`]. When the future resolves with `Ok`, all of it is on the disk.
+//! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, with those of
+//! other callers: one that is refused (a lost race, a used key) leaves nothing behind and the others
+//! alone, and says so in its [`Applied`]. When the future resolves with `Ok`, all of it is on the disk.
+//!
+//! ```text
+//!   callers --lists of Op--> writer --group--> plan (levels) --> batch --> write/*: one statement
+//!      ^                       |                                 for all of a kind, on a set of rows
+//!      +------- Applied -------+ commit, and the turn that makes its outcome knowable
+//! ```
+//!
+//! Two engines, one dialect ([`dialect`]), one schema (`migrations/`), one suite of tests: SQLite in a
+//! file, and what speaks PostgreSQL's protocol.
 //!
 //! **The ambiguous case.** [`StoreError::NotApplied`]: nothing was written. [`StoreError::Unknown`]:
 //! the commit itself failed, and it may have been written. Callers treat both alike: they forget
@@ -26,15 +35,23 @@ use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
 use std::collections::BTreeMap;
 
+mod batch;
+mod dialect;
 mod fault;
 mod phase_row;
+mod plan;
 mod read;
-mod sqlite;
-mod watch_row;
+mod read_access;
+mod source;
+mod store;
+mod tx;
 mod write;
+mod writer;
 
+pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
-pub use sqlite::{OpenError, SqliteLedger};
+pub use source::LedgerAt;
+pub use store::{OpenError, SqlLedger};
 
 /// Where the broker writes things down.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
@@ -88,6 +105,9 @@ pub enum StoreError {
     /// A row does not read as what it should be: written by a newer broker, or by hand.
     #[error("a row of the ledger cannot be read: {0}")]
     Corrupt(String),
+    /// Another broker has opened the ledger since; this one must not go on.
+    #[error("another broker has taken the ledger over")]
+    Superseded,
     /// The writer is gone: the broker is stopping.
     #[error("the ledger is closed")]
     Closed,

@@ -2,17 +2,19 @@
 
 use super::StoreError;
 use nearlight_protocol::api::{EndReason, StartProgress};
-use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::{Held, Link, Phase, Run, Viewer};
 use nearlight_session::{Claim, Epoch};
+use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
+use std::fmt::Write;
 
 /// The viewer column of a session whose viewer has no name.
 const UNNAMED: &str = "?";
 
 /// A phase as it stands in the `session` table.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct PhaseRow {
     pub(super) phase: String,
     pub(super) since_ms: i64,
@@ -33,6 +35,36 @@ pub(super) fn from_ms(ms: i64) -> MonoTime {
     MonoTime(u64::try_from(ms).unwrap_or(0).saturating_mul(1000))
 }
 
+/// A time on the scale of the API as its column.
+pub(super) fn ms(at: UnixMillis) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+pub(super) fn int(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::Corrupt(format!("{value} is out of range")))
+}
+
+/// A hash as its column.
+pub(super) fn hex(hash: &[u8; 32]) -> String {
+    hash.iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+pub(super) fn unhex(text: &str) -> Result<[u8; 32], StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("`{text}` is no hash"));
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(corrupt());
+    }
+    for (i, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| corrupt())?;
+    }
+    Ok(hash)
+}
+
 pub(super) fn reason_text(reason: EndReason) -> Result<String, StoreError> {
     match serde_json::to_value(reason) {
         Ok(serde_json::Value::String(text)) => Ok(text),
@@ -41,7 +73,7 @@ pub(super) fn reason_text(reason: EndReason) -> Result<String, StoreError> {
 }
 
 impl PhaseRow {
-    pub(super) fn read(row: &SqliteRow) -> Self {
+    pub(super) fn read(row: &AnyRow) -> Self {
         Self {
             phase: row.get("phase"),
             since_ms: row.get("since_ms"),
@@ -98,7 +130,8 @@ impl PhaseRow {
             Phase::Ended { reason, detail } => {
                 "ended".clone_into(&mut row.phase);
                 row.reason = Some(reason_text(*reason)?);
-                row.detail.clone_from(detail);
+                // An edge or an app wrote it: see `dialect::Foreign`.
+                row.detail = detail.replace('\0', "\u{fffd}");
             }
         }
         Ok(row)

@@ -1,30 +1,34 @@
 //! Reading rows back, each validated on the way.
 
-use super::phase_row::{PhaseRow, epoch_value, from_ms, parse};
+use super::phase_row::{PhaseRow, epoch_value, from_ms, ms, parse};
 use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
-use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
+
+/// Each half finds its rows by an index.
+const SESSIONS: &str = "
+    SELECT * FROM session WHERE phase <> 'ended'
+    UNION ALL SELECT * FROM session WHERE phase = 'ended' AND since_ms >= $1";
 
 /// See [`super::Ledger::load`].
 pub(super) async fn load(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     ended_after_ms: UnixMillis,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let sessions = sqlx::query(
-        "SELECT * FROM session WHERE phase <> 'ended' OR since_ms >= ? ORDER BY session_id",
-    )
-    .bind(i64::try_from(ended_after_ms).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await
-    .map_err(StoreError::NotApplied)?
-    .iter()
-    .map(|row| session(row, now))
-    .collect::<Result<_, _>>()?;
+    let mut sessions = sqlx::query(SESSIONS)
+        .bind(ms(ended_after_ms))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?
+        .iter()
+        .map(|row| session(row, now))
+        .collect::<Result<Vec<_>, _>>()?;
+    sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let outbox = sqlx::query("SELECT * FROM outbox ORDER BY command_id")
         .fetch_all(pool)
         .await
@@ -39,36 +43,39 @@ pub(super) async fn load(
     })
 }
 
-/// All nodes, or one.
+const NODES: &str = "
+    SELECT n.node_id, n.name, n.region, n.build, n.inventory,
+        c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev
+    FROM node n JOIN node_capacity c ON c.node_id = n.node_id";
+
+const SLOTS: &str = "
+    SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
+        c.cpu_milli, c.mem_mib, c.kbps
+    FROM slot s LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
+
+/// All nodes, or one, by id.
 pub(super) async fn nodes(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     only: Option<&NodeId>,
 ) -> Result<Vec<NodeRow>, StoreError> {
-    let only = only.map(NodeId::as_str);
-    let rows = sqlx::query(
-        "SELECT n.node_id, n.name, n.region, n.build, n.inventory,
-                c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev
-         FROM node n JOIN node_capacity c ON c.node_id = n.node_id
-         WHERE ? IS NULL OR n.node_id = ?
-         ORDER BY n.node_id",
-    )
-    .bind(only)
-    .bind(only)
-    .fetch_all(pool)
-    .await
-    .map_err(StoreError::NotApplied)?;
+    let fetch = async |what: &str, table: &str| {
+        let text = match only {
+            Some(_) => format!("{what} WHERE {table}.node_id = $1"),
+            None => what.to_owned(),
+        };
+        // Made of constants of this file alone.
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        if let Some(node) = only {
+            query = query.bind(node.as_str());
+        }
+        let rows = query.fetch_all(pool).await;
+        rows.map_err(StoreError::NotApplied)
+    };
+    let rows = fetch(NODES, "n").await?;
     let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
-    let slots = sqlx::query(
-        "SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
-                c.cpu_milli, c.mem_mib, c.kbps
-         FROM slot s LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL
-         WHERE ? IS NULL OR s.node_id = ?",
-    )
-    .bind(only)
-    .bind(only)
-    .fetch_all(pool)
-    .await
-    .map_err(StoreError::NotApplied)?;
+    // Engines sort text each in its own way.
+    nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let slots = fetch(SLOTS, "s").await?;
     for row in &slots {
         let of: NodeId = parse(row.get("node_id"))?;
         let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
@@ -93,9 +100,9 @@ pub(super) async fn nodes(
     Ok(nodes)
 }
 
-pub(super) async fn usage(pool: &SqlitePool, of: SessionId) -> Result<Vec<Usage>, StoreError> {
+pub(super) async fn usage(pool: &AnyPool, of: SessionId) -> Result<Vec<Usage>, StoreError> {
     sqlx::query(
-        "SELECT epoch, began_ms, ended_ms FROM usage_interval WHERE session_id = ? ORDER BY epoch",
+        "SELECT epoch, began_ms, ended_ms FROM usage_interval WHERE session_id = $1 ORDER BY epoch",
     )
     .bind(of.as_str())
     .fetch_all(pool)
@@ -113,7 +120,7 @@ pub(super) async fn usage(pool: &SqlitePool, of: SessionId) -> Result<Vec<Usage>
     .collect()
 }
 
-fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
+fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
     let phase = PhaseRow::read(row);
     let since = from_ms(phase.since_ms);
     let node = phase.node_id.as_deref().map(parse).transpose()?;
@@ -135,7 +142,7 @@ fn session(row: &SqliteRow, now: MonoTime) -> Result<SessionRow, StoreError> {
     })
 }
 
-fn node(row: &SqliteRow) -> Result<NodeRow, StoreError> {
+fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
     let uplink: Option<i64> = row.get("uplink_kbps_free");
     Ok(NodeRow {
         id: parse(row.get("node_id"))?,
@@ -153,7 +160,7 @@ fn node(row: &SqliteRow) -> Result<NodeRow, StoreError> {
     })
 }
 
-fn order(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
+fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
     Ok(OutboxRow {
         command: unsigned(row.get("command_id"))?,
         node: parse(row.get("node_id"))?,

@@ -1,50 +1,120 @@
-//! The invariants of the ledger, by name, against a real file.
+//! The invariants of the ledger, by name: one suite, run against a real file and against a real
+//! PostgreSQL.
 
 use super::*;
 use crate::time::Clock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::Slot;
 use nearlight_protocol::unit::U64;
 use nearlight_session::Limits;
 use nearlight_session::lifecycle::{Event, Lifecycle};
+use place::Place;
 use std::path::Path;
 use std::time::Duration;
-use tempfile::TempDir;
+
+mod group;
+mod place;
+mod writers;
 
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Each as a test on SQLite, and all in one on a PostgreSQL that the test starts.
+macro_rules! suite {
+    ($($($of:ident)::+ => $name:ident),+ $(,)?) => {
+        mod sqlite {
+            use super::Place;
+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$($of)::+(Place::file()).await;
+                }
+            )+
+        }
+
+        #[tokio::test]
+        async fn postgres_passes_the_same_suite() {
+            let Some(server) = place::Server::start() else { return };
+            let mut failed = Vec::new();
+            $(
+                let place = server.database(stringify!($name)).await;
+                let alone = tokio::task::LocalSet::new();
+                let test = alone.spawn_local($($of)::+(place));
+                if alone.run_until(test).await.is_err() {
+                    failed.push(stringify!($name));
+                }
+            )+
+            assert!(failed.is_empty(), "on PostgreSQL: {failed:?}");
+        }
+    };
+}
+
+suite! {
+    i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
+    i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,
+    i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race => i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race,
+    i3_an_acked_reserve_is_visible_after_a_reopen => i3_an_acked_reserve_is_visible_after_a_reopen,
+    i4_a_released_reservation_gives_everything_back_once => i4_a_released_reservation_gives_everything_back_once,
+    i5_usage_is_from_the_acked_start_to_the_acked_stop => i5_usage_is_from_the_acked_start_to_the_acked_stop,
+    an_idempotency_key_stands_for_one_session_of_one_body => an_idempotency_key_stands_for_one_session_of_one_body,
+    a_quota_is_taken_with_the_session_and_given_back => a_quota_is_taken_with_the_session_and_given_back,
+    a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay => a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay,
+    a_node_cannot_take_over_another_ones_slot => a_node_cannot_take_over_another_ones_slot,
+    a_ticket_is_spent_once_whoever_is_first => a_ticket_is_spent_once_whoever_is_first,
+    every_phase_is_read_back_as_it_was_written => every_phase_is_read_back_as_it_was_written,
+    so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_place => so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_place,
+    what_ended_long_ago_is_swept_in_batches_and_the_rest_stays => what_ended_long_ago_is_swept_in_batches_and_the_rest_stays,
+    i1_claims_never_exceed_a_nodes_uplink => i1_claims_never_exceed_a_nodes_uplink,
+    group::a_group_is_its_changes_one_by_one => a_group_is_its_changes_one_by_one,
+    group::of_a_group_that_races_itself_each_slot_goes_to_one => of_a_group_that_races_itself_each_slot_goes_to_one,
+    group::a_group_takes_what_its_quota_has_and_no_more => a_group_takes_what_its_quota_has_and_no_more,
+    group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
+    writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
+    writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
+}
+
 struct Store {
-    dir: TempDir,
-    ledger: SqliteLedger,
+    place: Place,
+    ledger: SqlLedger,
     shutdown: Shutdown,
 }
 
 impl Store {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self::open(dir).await
-    }
-
-    async fn open(dir: TempDir) -> Self {
+    async fn open(place: Place) -> Self {
         let shutdown = Shutdown::new();
-        let file = dir.path().join("ledger.sqlite");
-        let ledger = SqliteLedger::open(&file, Clock::start(), &shutdown)
-            .await
-            .unwrap();
+        let ledger = SqlLedger::open(&place.at, Clock::start(), &shutdown).await;
         Self {
-            dir,
-            ledger,
+            place,
+            ledger: ledger.unwrap(),
             shutdown,
         }
     }
 
-    /// Closes it and opens the same file.
+    /// Closes it and opens the same one.
     async fn reopen(self) -> Self {
         drop(self.ledger);
         self.shutdown.drain(GRACE).await;
-        Self::open(self.dir).await
+        Self::open(self.place).await
+    }
+
+    /// Takes every row out, past the ledger.
+    async fn empty(&self) {
+        let mut beside = self.place.connect().await;
+        for table in [
+            "session",
+            "claim",
+            "node",
+            "node_capacity",
+            "slot",
+            "outbox",
+            "usage_interval",
+            "idempotency",
+            "quota",
+        ] {
+            let delete = sqlx::AssertSqlSafe(format!("DELETE FROM {table}"));
+            sqlx::raw_sql(delete).execute(&mut beside).await.unwrap();
+        }
     }
 
     async fn write(&self, op: Op) -> Applied {
@@ -67,15 +137,7 @@ impl Store {
             build: "b".to_owned(),
             inventory: Inventory {
                 slots,
-                cpu_milli,
-                mem_mib: 1024,
-                encode_cpu_milli: 0,
-                gpu: GpuClass::None,
-                gpu_models: Vec::new(),
-                encoders: Vec::new(),
-                runtime: "docker".to_owned(),
-                images: Vec::new(),
-                uplink_kbps: None,
+                ..inventory(cpu_milli, 1024)
             },
             at: MonoTime(0),
         };
@@ -91,6 +153,15 @@ impl Store {
 
     async fn loaded(&self) -> Loaded {
         self.ledger.load(0).await.unwrap()
+    }
+}
+
+fn inventory(cpu_milli: u32, mem_mib: u32) -> Inventory {
+    Inventory {
+        cpu_milli,
+        mem_mib,
+        runtime: "docker".to_owned(),
+        ..crate::fleet::nothing()
     }
 }
 
@@ -176,9 +247,8 @@ fn ordered(applied: &Applied) -> bool {
     matches!(applied, Applied::Ordered { .. })
 }
 
-#[tokio::test]
-async fn i1_a_slot_is_never_booked_twice_however_many_try_at_once() {
-    let store = Store::new().await;
+async fn i1_a_slot_is_never_booked_twice_however_many_try_at_once(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let mut tries = Vec::new();
     for _ in 0..40 {
@@ -193,9 +263,8 @@ async fn i1_a_slot_is_never_booked_twice_however_many_try_at_once() {
     assert_eq!(placed.count(), 1, "the others wait on");
 }
 
-#[tokio::test]
-async fn i1_claims_never_exceed_a_nodes_capacity() {
-    let store = Store::new().await;
+async fn i1_claims_never_exceed_a_nodes_capacity(place: Place) {
+    let store = Store::open(place).await;
     let mut node = store.node(3, 2_500).await;
     for slot in 0..3 {
         let session = store.session().await;
@@ -208,9 +277,8 @@ async fn i1_claims_never_exceed_a_nodes_capacity() {
     assert_eq!(node.capacity.cpu_milli_free, 500);
 }
 
-#[tokio::test]
-async fn i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race() {
-    let store = Store::new().await;
+async fn i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(2, 64_000).await;
     let session = store.session().await;
     let good = reserve(&node, 0, &session);
@@ -228,9 +296,8 @@ async fn i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race() {
     assert_eq!(store.write(op(&good)).await, Applied::RaceLost);
 }
 
-#[tokio::test]
-async fn i3_an_acked_reserve_is_visible_after_a_reopen() {
-    let store = Store::new().await;
+async fn i3_an_acked_reserve_is_visible_after_a_reopen(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let session = store.session().await;
     let reserve = reserve(&node, 0, &session);
@@ -252,9 +319,8 @@ async fn i3_an_acked_reserve_is_visible_after_a_reopen() {
     assert_eq!(loaded.outbox[0].order, reserve.order);
 }
 
-#[tokio::test]
-async fn i4_a_released_reservation_gives_everything_back_once() {
-    let store = Store::new().await;
+async fn i4_a_released_reservation_gives_everything_back_once(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let session = store.session().await;
     let first = reserve(&node, 0, &session);
@@ -288,9 +354,8 @@ async fn i4_a_released_reservation_gives_everything_back_once() {
     );
 }
 
-#[tokio::test]
-async fn i5_usage_is_from_the_acked_start_to_the_acked_stop() {
-    let store = Store::new().await;
+async fn i5_usage_is_from_the_acked_start_to_the_acked_stop(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let session = store.session().await;
     let claim = reserve(&node, 0, &session).claim;
@@ -321,9 +386,8 @@ async fn i5_usage_is_from_the_acked_start_to_the_acked_stop() {
     assert_eq!((closed.len(), closed[0].ended_ms), (1, Some(9)));
 }
 
-#[tokio::test]
-async fn an_idempotency_key_stands_for_one_session_of_one_body() {
-    let store = Store::new().await;
+async fn an_idempotency_key_stands_for_one_session_of_one_body(place: Place) {
+    let store = Store::open(place).await;
     let first = session();
     assert_eq!(
         store.write(create(&first, "k", Some(2))).await,
@@ -344,9 +408,8 @@ async fn an_idempotency_key_stands_for_one_session_of_one_body() {
     );
 }
 
-#[tokio::test]
-async fn a_quota_is_taken_with_the_session_and_given_back() {
-    let store = Store::new().await;
+async fn a_quota_is_taken_with_the_session_and_given_back(place: Place) {
+    let store = Store::open(place).await;
     let row = |user: &UserId| SessionRow {
         user: user.clone(),
         ..session()
@@ -375,9 +438,8 @@ async fn a_quota_is_taken_with_the_session_and_given_back() {
     );
 }
 
-#[tokio::test]
-async fn a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay() {
-    let store = Store::new().await;
+async fn a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let first = session();
     store.write(create(&first, "k", None)).await;
@@ -390,9 +452,8 @@ async fn a_claim_that_comes_with_its_session_is_skipped_when_that_is_a_replay() 
     assert_eq!(applied[1], Applied::Skipped);
 }
 
-#[tokio::test]
-async fn a_node_cannot_take_over_another_ones_slot() {
-    let store = Store::new().await;
+async fn a_node_cannot_take_over_another_ones_slot(place: Place) {
+    let store = Store::open(place).await;
     let honest = store.node(1, 64_000).await;
     let thief = store.node(0, 64_000).await;
     let mut inventory = thief.inventory.clone();
@@ -410,9 +471,8 @@ async fn a_node_cannot_take_over_another_ones_slot() {
     assert!(thief.slots.is_empty());
 }
 
-#[tokio::test]
-async fn a_ticket_is_spent_once_whoever_is_first() {
-    let store = Store::new().await;
+async fn a_ticket_is_spent_once_whoever_is_first(place: Place) {
+    let store = Store::open(place).await;
     let spend = |n: u64| Op::SpendTicket {
         ticket: "t".to_owned(),
         on: SpentTicket {
@@ -429,9 +489,8 @@ async fn a_ticket_is_spent_once_whoever_is_first() {
     assert_eq!(won.count(), 1);
 }
 
-#[tokio::test]
-async fn every_phase_is_read_back_as_it_was_written() {
-    let store = Store::new().await;
+async fn every_phase_is_read_back_as_it_was_written(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let row = store.session().await;
     let reserve = reserve(&node, 0, &row);
@@ -490,7 +549,8 @@ async fn a_file_that_is_no_ledger_is_refused_by_name() {
         "not a database, but long enough to be looked at as one",
     )
     .unwrap();
-    let opened = SqliteLedger::open(file, Clock::start(), &Shutdown::new()).await;
+    let at = LedgerAt::File(file.to_owned());
+    let opened = SqlLedger::open(&at, Clock::start(), &Shutdown::new()).await;
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("ledger.sqlite"), "{error}");
 }
@@ -505,9 +565,8 @@ fn link(session: &SessionId, n: u8, expires_ms: UnixMillis) -> WatchLinkRow {
     }
 }
 
-#[tokio::test]
-async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_place() {
-    let store = Store::new().await;
+async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_place(place: Place) {
+    let store = Store::open(place).await;
     let session = nearlight_kit::ids::session();
     let add = |link: &WatchLinkRow| Op::AddWatchLink {
         link: link.clone(),
@@ -547,9 +606,8 @@ async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leaves_its_plac
     assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
     assert_eq!(store.ledger.watch_link([5; 32]).await.unwrap(), Some(late));
 }
-#[tokio::test]
-async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays() {
-    let store = Store::new().await;
+async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays(place: Place) {
+    let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
     let live = store.session().await;
     let mut ended = Vec::new();
@@ -608,9 +666,8 @@ async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays() {
     assert_eq!(node.slots.values().next().unwrap().epoch, Epoch(1));
 }
 
-#[tokio::test]
-async fn i1_claims_never_exceed_a_nodes_uplink() {
-    let store = Store::new().await;
+async fn i1_claims_never_exceed_a_nodes_uplink(place: Place) {
+    let store = Store::open(place).await;
     let mut node = store.node(3, 64_000).await;
     let known = Inventory {
         uplink_kbps: Some(10_000),

@@ -1,0 +1,331 @@
+//! `loadtest sessions`: how many sessions a second a broker creates, and how long each takes.
+//!
+//! A real broker on a real disk, real control streams, real HTTP. Arrivals are a Poisson process at a
+//! fixed rate that waits for nobody (open loop), and a time is counted from the arrival that was
+//! scheduled: a broker that stalls is charged for everyone it keeps waiting. Each session is placed,
+//! ordered, acked, shows its first picture, and is over after its time. At the end the broker is
+//! killed with -9 amid requests, started again, and asked for every session that it acked with 201.
+//!
+//! What it does not do: sleep between retries, warm up, or leave out the slowest.
+
+mod http;
+mod process;
+
+use crate::edge::{cpu_s, resident_kib};
+use crate::fleet::{Fleet, Shape};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::Client;
+use hyper::Method;
+use process::{Process, Setup};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Writes that the disk's sync is measured with.
+const SYNCS: usize = 100;
+/// Requests under way at a time when sessions are looked for.
+const LOOKERS: usize = 32;
+/// The app that is started: what it runs is nobody's concern here.
+const APP: &str = "calibrate";
+
+/// Create sessions as fast as asked, and look for every one of them afterwards.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Sessions a second.
+    #[arg(long, default_value_t = 1500)]
+    rate: u32,
+    /// For so many seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Attached nodes.
+    #[arg(long, default_value_t = 1000)]
+    nodes: usize,
+    /// Slots of each.
+    #[arg(long, default_value_t = 20)]
+    slots: usize,
+    /// Milliseconds for which a session runs.
+    #[arg(long, default_value_t = 5000)]
+    hold_ms: u64,
+    /// HTTP connections.
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// The ledger: a postgres:// URL [default: a file in --data].
+    #[arg(long)]
+    ledger: Option<String>,
+    /// An empty directory for the broker's data, on the disk that is to be measured.
+    #[arg(long)]
+    data: PathBuf,
+    /// The broker's program [default: the one beside this one].
+    #[arg(long)]
+    broker: Option<PathBuf>,
+    /// Of the arrivals.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    rate: u32,
+    seconds: u32,
+    nodes: usize,
+    slots: usize,
+    /// Answered with 201.
+    created: usize,
+    created_per_s: f64,
+    /// Milliseconds from the scheduled arrival to the answer.
+    ms_p50: f64,
+    ms_p90: f64,
+    ms_p99: f64,
+    ms_max: f64,
+    /// Other answers by status; 0 for none.
+    others: BTreeMap<u16, usize>,
+    /// Sessions that were placed at once.
+    placed_at_once: usize,
+    started: u64,
+    ended: u64,
+    streams_lost: u64,
+    /// Of those with 201, how many the broker has after kill -9.
+    found: usize,
+    missing: usize,
+    fdatasync_ms_p50: f64,
+    broker_cores: f64,
+    broker_rss_kib: u64,
+}
+
+/// Runs it; prints the report as JSON. `false` if an acked session is missing.
+///
+/// # Errors
+/// Nothing could be measured.
+pub fn run(args: &Args) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(measure(args))?;
+    #[allow(clippy::print_stdout, reason = "the report")]
+    {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(report.missing == 0)
+}
+
+async fn measure(args: &Args) -> Result<Report> {
+    std::fs::create_dir_all(&args.data)?;
+    let program = match &args.broker {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("session-broker"),
+    };
+    let setup = Setup {
+        program,
+        data: std::path::absolute(&args.data)?,
+        ledger: args.ledger.clone(),
+    };
+    let sync_ms = sync_ms(&setup.data)?;
+    let broker = Process::start(&setup).await?;
+    let shape = Shape {
+        nodes: args.nodes,
+        slots: args.slots,
+        hold: Duration::from_millis(args.hold_ms),
+    };
+    let fleet = Fleet::attach(&setup.pki(), broker.node_listen, shape).await?;
+    let key = setup.key()?;
+    let pid = broker.pid()?;
+    let cpu_before = cpu_s(pid)?;
+    let began = Instant::now();
+    let load = load(args, broker.listen, &key, began).await;
+    let took = began.elapsed().as_secs_f64();
+    let cpu = cpu_s(pid)? - cpu_before;
+    let rss = resident_kib(pid)?;
+    broker.kill().await?;
+    // What was under way had its chance.
+    let tally = load
+        .join_all()
+        .await
+        .into_iter()
+        .fold(Tally::new()?, Tally::add);
+    let done = fleet.done.clone();
+    drop(fleet);
+
+    let again = Process::start(&setup).await?;
+    let found = look_for(again.listen, &key, &tally.created).await?;
+    let ms = |q: f64| tally.us.value_at_quantile(q) as f64 / 1000.0;
+    Ok(Report {
+        rate: args.rate,
+        seconds: args.seconds,
+        nodes: args.nodes,
+        slots: args.slots,
+        created: tally.created.len(),
+        created_per_s: tally.created.len() as f64 / took,
+        ms_p50: ms(0.5),
+        ms_p90: ms(0.9),
+        ms_p99: ms(0.99),
+        ms_max: tally.us.max() as f64 / 1000.0,
+        others: tally.others,
+        placed_at_once: tally.placed,
+        started: done.started.load(Relaxed),
+        ended: done.ended.load(Relaxed),
+        streams_lost: done.lost.load(Relaxed),
+        found,
+        missing: tally.created.len() - found,
+        fdatasync_ms_p50: sync_ms,
+        broker_cores: cpu / took,
+        broker_rss_kib: rss,
+    })
+}
+
+/// Lets arrivals come until the time is over; what is under way then is still to be waited for.
+async fn load(
+    args: &Args,
+    broker: SocketAddr,
+    key: &str,
+    began: Instant,
+) -> tokio::task::JoinSet<Tally> {
+    let arrivals = Arc::new(arrivals(args));
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..args.connections {
+        let client = Client::new(broker, key);
+        workers.spawn(work(client, arrivals.clone(), next.clone(), began));
+    }
+    tokio::time::sleep_until(began + Duration::from_secs(args.seconds.into())).await;
+    workers
+}
+
+/// When sessions are asked for: a Poisson process.
+fn arrivals(args: &Args) -> Vec<Duration> {
+    let mut rng = StdRng::seed_from_u64(args.seed);
+    let (mut at, mut arrivals) = (0.0, Vec::new());
+    loop {
+        at += -(1.0 - rng.random::<f64>()).ln() / f64::from(args.rate);
+        if at >= f64::from(args.seconds) {
+            return arrivals;
+        }
+        arrivals.push(Duration::from_secs_f64(at));
+    }
+}
+
+/// What came of requests.
+struct Tally {
+    us: Histogram<u64>,
+    created: Vec<String>,
+    placed: usize,
+    others: BTreeMap<u16, usize>,
+}
+
+impl Tally {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            us: Histogram::new(3)?,
+            created: Vec::new(),
+            placed: 0,
+            others: BTreeMap::new(),
+        })
+    }
+
+    fn add(mut self, other: Self) -> Self {
+        // One without bounds takes whatever another has.
+        let _ = self.us.add(&other.us);
+        self.created.extend(other.created);
+        self.placed += other.placed;
+        for (status, n) in other.others {
+            *self.others.entry(status).or_default() += n;
+        }
+        self
+    }
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    phase: String,
+}
+
+/// Takes arrivals one after the other, until the last one or the broker's end.
+async fn work(
+    mut client: Client,
+    arrivals: Arc<Vec<Duration>>,
+    next: Arc<AtomicUsize>,
+    began: Instant,
+) -> Tally {
+    let Ok(mut tally) = Tally::new() else {
+        unreachable!("three digits are a valid precision");
+    };
+    let body = Bytes::from(format!("{{\"app\":\"{APP}\"}}"));
+    while let Some(arrival) = arrivals.get(next.fetch_add(1, Relaxed)) {
+        let scheduled = began + *arrival;
+        tokio::time::sleep_until(scheduled).await;
+        let key = nearlight_kit::ids::request();
+        let asked = client.ask(
+            Method::POST,
+            "/v1/sessions",
+            Some(key.as_str()),
+            body.clone(),
+        );
+        let Ok((status, answer)) = asked.await else {
+            *tally.others.entry(0).or_default() += 1;
+            return tally;
+        };
+        let us = u64::try_from(scheduled.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // An automatic histogram grows with what it records.
+        let _ = tally.us.record(us);
+        match serde_json::from_slice::<Created>(&answer) {
+            Ok(created) if status == 201 => {
+                tally.placed += usize::from(created.state.phase != "queued");
+                tally.created.push(created.id);
+            }
+            Ok(_) | Err(_) => *tally.others.entry(status).or_default() += 1,
+        }
+    }
+    tally
+}
+
+/// How many of the sessions the broker has.
+async fn look_for(broker: SocketAddr, key: &str, ids: &[String]) -> Result<usize> {
+    let mut lookers = tokio::task::JoinSet::new();
+    for part in ids.chunks(ids.len().div_ceil(LOOKERS).max(1)) {
+        let (mut client, part) = (Client::new(broker, key), part.to_vec());
+        lookers.spawn(async move {
+            let mut found = 0;
+            for id in part {
+                let path = format!("/v1/sessions/{id}");
+                let (status, _) = client.ask(Method::GET, &path, None, Bytes::new()).await?;
+                ensure!(matches!(status, 200 | 404), "{path}: {status}");
+                found += usize::from(status == 200);
+            }
+            Ok(found)
+        });
+    }
+    let mut found = 0;
+    for part in lookers.join_all().await {
+        found += part?;
+    }
+    Ok(found)
+}
+
+/// What making one block durable takes on the disk of `dir`, milliseconds.
+fn sync_ms(dir: &Path) -> Result<f64> {
+    let mut file = tempfile::tempfile_in(dir).context("cannot write to --data")?;
+    let mut times = Histogram::<u64>::new(3)?;
+    for _ in 0..SYNCS {
+        file.write_all(&[0; 4096])?;
+        let began = std::time::Instant::now();
+        file.sync_data()?;
+        times.record(u64::try_from(began.elapsed().as_micros())?)?;
+    }
+    Ok(times.value_at_quantile(0.5) as f64 / 1000.0)
+}

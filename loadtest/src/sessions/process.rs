@@ -1,0 +1,102 @@
+//! A broker of the bench's own: started, killed, started again on the same data.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// What the broker runs on.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    /// Where its program is.
+    pub(super) program: PathBuf,
+    /// Where its data are.
+    pub(super) data: PathBuf,
+    /// Its ledger's URL, or nothing for a file.
+    pub(super) ledger: Option<String>,
+}
+
+impl Setup {
+    pub(super) fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    /// The development key.
+    pub(super) fn key(&self) -> Result<String> {
+        let text = std::fs::read_to_string(self.data.join("dev.key"))?;
+        Ok(text.trim().to_owned())
+    }
+}
+
+/// A broker that runs. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    pub(super) listen: SocketAddr,
+    pub(super) node_listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    ready: Ready,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    listen: SocketAddr,
+    node_listen: SocketAddr,
+}
+
+impl Process {
+    /// Starts it, and waits until it serves.
+    pub(super) async fn start(setup: &Setup) -> Result<Self> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(setup.data.join("broker.log"))?;
+        let mut command = Command::new(&setup.program);
+        command
+            .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(&setup.data)
+            .arg("--pki")
+            .arg(setup.pki())
+            .arg("--dev-key-file")
+            .arg(setup.data.join("dev.key"))
+            .env_remove("NEARLIGHT_LEDGER")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
+        if let Some(ledger) = &setup.ledger {
+            command.arg("--ledger").arg(ledger);
+        }
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", setup.program.display()))?;
+        let out = child.stdout.take().context("its output is piped")?;
+        let line = BufReader::new(out).lines().next_line().await?;
+        let said = || format!("the broker does not serve; see {}", log_of(&setup.data));
+        let line: Line = serde_json::from_str(&line.with_context(said)?).with_context(said)?;
+        Ok(Self {
+            child,
+            listen: line.ready.listen,
+            node_listen: line.ready.node_listen,
+        })
+    }
+
+    pub(super) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the broker runs")
+    }
+
+    /// kill -9.
+    pub(super) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+}
+
+fn log_of(data: &Path) -> String {
+    data.join("broker.log").display().to_string()
+}

@@ -1,0 +1,213 @@
+//! A group of changes, carried out level by level, each kind of a level as one statement on a set.
+//!
+//! [`super::plan`] says what may go together. Which changes are refused is decided by the statements
+//! themselves, row by row: a refused one leaves nothing behind and the others alone.
+
+use super::plan::{At, levels};
+use super::tx::Tx;
+use super::write::{access, claims, nodes, orders, sessions, upkeep};
+use super::{Applied, Op, StoreError};
+
+/// What came of the changes of a group, by where they stand.
+#[derive(Debug)]
+pub(super) struct Answers(Vec<Vec<Applied>>);
+
+impl Answers {
+    fn new(group: &[&[Op]]) -> Self {
+        let of = |ops: &&[Op]| vec![Applied::Done; ops.len()];
+        Self(group.iter().map(of).collect())
+    }
+
+    pub(super) fn set(&mut self, at: At, applied: Applied) {
+        self.0[at.list][at.op] = applied;
+    }
+
+    /// What came of the change before.
+    pub(super) fn before(&self, at: At) -> Option<&Applied> {
+        let before = at.op.checked_sub(1)?;
+        Some(&self.0[at.list][before])
+    }
+}
+
+/// The changes of one level by kind.
+#[derive(Debug, Default)]
+struct Level<'a> {
+    quotas: Vec<sessions::ReturnQuota<'a>>,
+    creates: Vec<(At, sessions::Create<'a>)>,
+    nodes: Vec<nodes::SaveNode<'a>>,
+    epochs: Vec<nodes::RaiseEpoch<'a>>,
+    seen: Vec<nodes::Seen<'a>>,
+    releases: Vec<claims::Release<'a>>,
+    reserves: Vec<(At, &'a super::Reserve)>,
+    phases: Vec<sessions::SavePhase<'a>>,
+    usages: Vec<claims::BeginUsage<'a>>,
+    stops: Vec<(At, orders::Push<'a>)>,
+    acked: Vec<orders::Acked>,
+    tickets: Vec<(At, access::SpendTicket<'a>)>,
+    credentials: Vec<access::AddCredential<'a>>,
+    links: Vec<(At, access::AddLink<'a>)>,
+    revoked: Vec<(At, access::RevokeLink<'a>)>,
+    upkeep: Vec<upkeep::Upkeep>,
+}
+
+/// Carries out `group` in the open transaction: one answer a change, in order.
+pub(super) async fn apply(tx: &mut Tx, group: &[&[Op]]) -> Result<Vec<Vec<Applied>>, StoreError> {
+    let mut answers = Answers::new(group);
+    for changes in levels(group) {
+        let mut level = Level::default();
+        for (at, op) in changes {
+            level.take(at, op, &mut answers)?;
+        }
+        level.carry_out(tx, &mut answers).await?;
+    }
+    Ok(answers.0)
+}
+
+impl<'a> Level<'a> {
+    fn take(&mut self, at: At, op: &'a Op, answers: &mut Answers) -> Result<(), StoreError> {
+        match op {
+            Op::CreateSession {
+                row,
+                idempotency,
+                quota,
+            } => {
+                let create = sessions::Create::new(row, idempotency, *quota)?;
+                self.creates.push((at, create));
+            }
+            Op::Reserve(reserve) => {
+                let create = answers.before(at);
+                if reserve.with_create && create != Some(&Applied::Done) {
+                    answers.set(at, Applied::Skipped);
+                } else {
+                    self.reserves.push((at, reserve));
+                }
+            }
+            Op::SavePhase {
+                session,
+                phase,
+                starts_denied,
+                at: changed,
+            } => {
+                let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
+                self.phases.push(save);
+            }
+            Op::ReturnQuota { user } => self.quotas.push(sessions::ReturnQuota::new(user)),
+            Op::BeginUsage {
+                session,
+                user,
+                app,
+                claim,
+                at: began,
+            } => {
+                let begin = claims::BeginUsage::new(session, user, app, claim, *began)?;
+                self.usages.push(begin);
+            }
+            Op::Release {
+                session,
+                claim,
+                at: freed,
+            } => {
+                let release = claims::Release::new(session, claim, *freed)?;
+                self.releases.push(release);
+            }
+            Op::OrderStop {
+                session,
+                node,
+                epoch,
+                order,
+                at: given,
+            } => {
+                let stop = orders::Push::new(session, node, *epoch, order, *given)?;
+                self.stops.push((at, stop));
+            }
+            Op::Acked { command } => self.acked.push(orders::Acked::new(*command)?),
+            _ => self.take_rest(at, op)?,
+        }
+        Ok(())
+    }
+
+    fn take_rest(&mut self, at: At, op: &'a Op) -> Result<(), StoreError> {
+        match op {
+            Op::SaveNode {
+                node,
+                name,
+                region,
+                build,
+                inventory,
+                at: seen,
+            } => {
+                let save = nodes::SaveNode::new(node, [name, region, build], inventory, *seen)?;
+                self.nodes.push(save);
+            }
+            Op::RaiseEpoch { slot, epoch } => {
+                self.epochs.push(nodes::RaiseEpoch::new(slot, *epoch)?);
+            }
+            Op::SeenNodes { nodes, at: seen } => {
+                let seen = nodes.iter().map(|node| nodes::Seen::new(node, *seen));
+                self.seen.extend(seen);
+            }
+            Op::SpendTicket {
+                ticket,
+                on,
+                at: spent,
+            } => {
+                let spend = access::SpendTicket::new(ticket, on, *spent);
+                self.tickets.push((at, spend));
+            }
+            Op::AddCredential {
+                credential,
+                at: added,
+            } => {
+                let add = access::AddCredential::new(credential, *added);
+                self.credentials.push(add);
+            }
+            Op::AddWatchLink { link, links_max } => {
+                self.links
+                    .push((at, access::AddLink::new(link, *links_max)));
+            }
+            Op::RevokeWatchLink {
+                session,
+                link,
+                at: revoked,
+            } => {
+                let revoke = access::RevokeLink::new(session, link, *revoked);
+                self.revoked.push((at, revoke));
+            }
+            Op::SweepEnded {
+                before,
+                sessions_max,
+            } => self
+                .upkeep
+                .push(upkeep::Upkeep::Sweep(*before, *sessions_max)),
+            Op::Prune { before } => self.upkeep.push(upkeep::Upkeep::Prune(*before)),
+            Op::CreateSession { .. }
+            | Op::Reserve(_)
+            | Op::SavePhase { .. }
+            | Op::ReturnQuota { .. }
+            | Op::BeginUsage { .. }
+            | Op::Release { .. }
+            | Op::OrderStop { .. }
+            | Op::Acked { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
+        sessions::return_quotas(tx, self.quotas).await?;
+        sessions::create(tx, &self.creates, answers).await?;
+        nodes::save(tx, &self.nodes).await?;
+        nodes::raise_epochs(tx, &self.epochs).await?;
+        nodes::seen(tx, &self.seen).await?;
+        claims::release(tx, &self.releases).await?;
+        claims::reserve(tx, self.reserves, answers).await?;
+        sessions::save_phases(tx, &self.phases).await?;
+        claims::begin_usage(tx, &self.usages).await?;
+        orders::push(tx, &self.stops, answers).await?;
+        orders::acked(tx, &self.acked).await?;
+        access::spend_tickets(tx, &self.tickets, answers).await?;
+        access::add_credentials(tx, &self.credentials).await?;
+        access::add_links(tx, &self.links, answers).await?;
+        access::revoke_links(tx, &self.revoked, answers).await?;
+        upkeep::carry_out(tx, &self.upkeep).await
+    }
+}

@@ -1,0 +1,223 @@
+//! Where the ledger is, and how to connect to it so that what it acks is durable.
+
+use super::OpenError;
+use super::dialect::Engine;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, ConnectOptions, Row};
+use std::path::{Path, PathBuf};
+
+/// WAL with FULL: what was acked survives a power cut.
+const SQLITE_WRITER: &str = "
+    PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000";
+
+/// A broker that hangs within a transaction holds up no other one, and waits for none for ever.
+const POSTGRES_WRITER: &str = "
+    SET idle_in_transaction_session_timeout = '10s';
+    SET lock_timeout = '10s';
+    SET statement_timeout = '30s'";
+
+/// The writer finds single rows by their keys, whatever the planner last heard of the tables' sizes;
+/// and plans each statement once. Engines that only speak PostgreSQL's protocol may know these not.
+const POSTGRES_PLANNER: [&str; 4] = [
+    "SET plan_cache_mode = force_generic_plan",
+    "SET enable_seqscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+];
+
+/// Where the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerAt {
+    /// A SQLite file.
+    File(PathBuf),
+    /// The URL of a database that speaks PostgreSQL's protocol.
+    Postgres(String),
+}
+
+impl LedgerAt {
+    /// From what an operator wrote: nothing, for the file in `data`, or a URL.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(written: &str, data: &Path) -> Result<Self, String> {
+        if written.is_empty() {
+            return Ok(Self::File(data.join("ledger.sqlite")));
+        }
+        let is_postgres = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| written.starts_with(scheme));
+        if !is_postgres {
+            return Err(
+                "is no URL of a ledger: leave it empty for a file in `data`, or write \
+                 postgres://USER:PASSWORD@HOST/DATABASE"
+                    .to_owned(),
+            );
+        }
+        match written.parse::<AnyConnectOptions>() {
+            Ok(_) => Ok(Self::Postgres(written.to_owned())),
+            Err(error) => Err(format!("is no URL: {error}")),
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) engine: Engine,
+    /// For people: without the password.
+    pub(super) name: String,
+    write: AnyConnectOptions,
+    /// For connections that only read.
+    pub(super) read: AnyConnectOptions,
+}
+
+impl Source {
+    pub(super) fn new(at: &LedgerAt) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let parse = |name: &str, url: &str| {
+            let options: Result<AnyConnectOptions, _> = url.parse();
+            let options = options.map_err(|source| OpenError::Open {
+                name: name.to_owned(),
+                source,
+            });
+            options.map(ConnectOptions::disable_statement_logging)
+        };
+        match at {
+            LedgerAt::File(file) => {
+                let name = file.display().to_string();
+                // Of a path, these alone mean something else in a URL.
+                let path = name
+                    .replace('%', "%25")
+                    .replace('?', "%3F")
+                    .replace('#', "%23");
+                let write = parse(&name, &format!("sqlite://{path}?mode=rwc"))?;
+                let read = parse(&name, &format!("sqlite://{path}?mode=ro"))?;
+                let engine = Engine::Sqlite;
+                Ok(Self {
+                    engine,
+                    name,
+                    write,
+                    read,
+                })
+            }
+            LedgerAt::Postgres(url) => {
+                let mut write = parse("postgres", url)?;
+                if !url.contains("application_name=") {
+                    write
+                        .database_url
+                        .query_pairs_mut()
+                        .append_pair("application_name", "nearlight");
+                }
+                let mut shown = write.database_url.clone();
+                shown.set_query(None);
+                // A URL without a host has no password to hide.
+                let _ = shown.set_password(None);
+                Ok(Self {
+                    engine: Engine::Postgres,
+                    name: shown.to_string(),
+                    read: write.clone(),
+                    write,
+                })
+            }
+        }
+    }
+
+    /// A connection that writes.
+    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = self.write.connect().await?;
+        match self.engine {
+            Engine::Sqlite => {
+                sqlx::raw_sql(SQLITE_WRITER)
+                    .execute(&mut connection)
+                    .await?;
+            }
+            Engine::Postgres => {
+                sqlx::raw_sql(POSTGRES_WRITER)
+                    .execute(&mut connection)
+                    .await?;
+                for setting in POSTGRES_PLANNER {
+                    if let Err(error) = sqlx::raw_sql(setting).execute(&mut connection).await {
+                        tracing::debug!(setting, %error, "not known to the ledger's engine");
+                    }
+                }
+            }
+        }
+        Ok(connection)
+    }
+
+    /// What the engine does to make a commit durable, setting by setting.
+    pub(super) async fn durability(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<(&'static str, String)>, sqlx::Error> {
+        let settings: &[(&'static str, &'static str)] = match self.engine {
+            Engine::Sqlite => &[
+                ("journal_mode", "PRAGMA journal_mode"),
+                ("synchronous", "PRAGMA synchronous"),
+            ],
+            Engine::Postgres => &[
+                ("fsync", "SHOW fsync"),
+                ("synchronous_commit", "SHOW synchronous_commit"),
+                ("full_page_writes", "SHOW full_page_writes"),
+            ],
+        };
+        let mut found = Vec::new();
+        for (name, statement) in settings {
+            match sqlx::query(*statement).fetch_one(&mut *connection).await {
+                Ok(row) => found.push((*name, text(&row))),
+                // An engine that has no such setting.
+                Err(sqlx::Error::Database(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn text(row: &sqlx::any::AnyRow) -> String {
+    row.try_get::<String, _>(0)
+        .or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()))
+        .unwrap_or_default()
+}
+
+/// Whether a setting gives up durability.
+pub(super) fn is_off(setting: &str, value: &str) -> bool {
+    match setting {
+        "synchronous" => matches!(value, "0" | "1"),
+        "journal_mode" => !value.eq_ignore_ascii_case("wal"),
+        _ => value == "off",
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_a_file_unless_a_url_says_otherwise() {
+        let parse = |text| LedgerAt::parse(text, Path::new("/d"));
+        assert_eq!(
+            parse("").unwrap(),
+            LedgerAt::File("/d/ledger.sqlite".into())
+        );
+        let url = "postgres://nearlight@db/nearlight";
+        assert_eq!(parse(url).unwrap(), LedgerAt::Postgres(url.to_owned()));
+        for wrong in ["mysql://a/b", "ledger.sqlite", "postgres://[/"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let at = LedgerAt::Postgres("postgres://u:secret@db/n?sslmode=require".to_owned());
+        let source = Source::new(&at).unwrap();
+        assert_eq!(source.name, "postgres://u@db/n");
+    }
+
+    #[test]
+    fn a_setting_that_gives_up_durability_is_known() {
+        assert!(is_off("fsync", "off") && is_off("synchronous", "1"));
+        assert!(!is_off("synchronous_commit", "on") && !is_off("synchronous", "2"));
+        assert!(!is_off("journal_mode", "wal"));
+    }
+}

@@ -1,0 +1,220 @@
+//! The ledger in an engine: one writer, a few readers.
+
+use super::dialect::Engine;
+use super::source::{LedgerAt, Source, is_off};
+use super::tx::Tx;
+use super::writer::{Job, WAITING_MAX, Writer};
+use super::{
+    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
+    Usage, WatchLinkRow, read, read_access,
+};
+use crate::time::Clock;
+use futures_util::future::BoxFuture;
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::UnixMillis;
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Readers: HTTP looks up credentials and tickets that are not cached.
+const READERS: u32 = 2;
+/// How long a reader waits for a connection.
+const READER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Migrations, oldest first. The last number is the schema that this broker knows.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "ledger",
+    include_str!("../../migrations/0001_ledger.sql"),
+)];
+
+/// A ledger in SQLite or in PostgreSQL.
+#[derive(Debug)]
+pub struct SqlLedger {
+    readers: AnyPool,
+    writer: mpsc::Sender<Job>,
+    clock: Clock,
+}
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be connected to.
+    #[error("cannot open the ledger {name}; is it there, and may this broker write to it?")]
+    Open {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Its schema cannot be brought up to date.
+    #[error("cannot bring the ledger {name} up to date")]
+    Migrate {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: MigrateError,
+    },
+    /// A newer broker has made changes that this one does not know.
+    #[error("the ledger {name} needs a broker that knows schema {floor}; this one knows {known}")]
+    TooNew {
+        /// Which.
+        name: String,
+        /// What it needs.
+        floor: i64,
+        /// What this broker knows.
+        known: i64,
+    },
+    /// It does not take this broker as its writer.
+    #[error("cannot become the writer of the ledger {name}")]
+    Term {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl SqlLedger {
+    /// Opens it, makes its tables if there are none, and starts its writer. From now on a broker that
+    /// had it open before can write no more, and stops; so does this one, once another opens it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: it is not there, no ledger, or of a newer broker.
+    pub async fn open(at: &LedgerAt, clock: Clock, shutdown: &Shutdown) -> Result<Self, OpenError> {
+        let source = Source::new(at)?;
+        let name = source.name.clone();
+        let open = |source| OpenError::Open {
+            name: name.clone(),
+            source,
+        };
+        let mut connection = source.connect().await.map_err(open)?;
+        migrate(source.engine, &mut connection, &name).await?;
+        let durability = source.durability(&mut connection).await.map_err(open)?;
+        for (setting, value) in &durability {
+            if is_off(setting, value) {
+                tracing::warn!(
+                    ledger = name,
+                    "{setting} is {value}: a power cut can take back sessions that were acked"
+                );
+            }
+        }
+        tracing::info!(ledger = name, ?durability, "ledger opened");
+        let readers = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(READER_WITHIN)
+            .connect_with(source.read.clone())
+            .await
+            .map_err(open)?;
+        let tx = Tx::new(source.engine, connection);
+        let writer = Writer::open(source, tx, shutdown.token()).await;
+        let writer = writer.map_err(|source| OpenError::Term { name, source })?;
+        let (sender, jobs) = mpsc::channel(WAITING_MAX);
+        shutdown.spawn(writer.run(jobs));
+        Ok(Self {
+            readers,
+            writer: sender,
+            clock,
+        })
+    }
+}
+
+/// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
+/// this one must not go on.
+async fn migrate(
+    engine: Engine,
+    connection: &mut AnyConnection,
+    name: &str,
+) -> Result<(), OpenError> {
+    let migrations = MIGRATIONS
+        .map(|(version, what, sql)| {
+            // Made of a constant of ours alone.
+            let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
+            Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+        })
+        .to_vec();
+    let known = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
+    let mut migrator = Migrator::with_migrations(migrations);
+    migrator.set_ignore_missing(true);
+    let run = migrator.run(&mut *connection).await;
+    run.map_err(|source| OpenError::Migrate {
+        name: name.to_owned(),
+        source,
+    })?;
+    let floor = sqlx::query("SELECT version FROM schema_floor")
+        .fetch_one(connection)
+        .await
+        .map_err(|source| OpenError::Open {
+            name: name.to_owned(),
+            source,
+        })?;
+    let floor: i64 = floor.get("version");
+    if floor > known {
+        let name = name.to_owned();
+        return Err(OpenError::TooNew { name, floor, known });
+    }
+    Ok(())
+}
+
+impl Ledger for SqlLedger {
+    fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.writer
+                .send(Job { ops, reply })
+                .await
+                .map_err(|_| StoreError::Closed)?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+
+    fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        Box::pin(async move {
+            // After it nothing of ours is in doubt: what is read now is what will be.
+            self.write(Vec::new()).await?;
+            read::load(&self.readers, ended_after_ms, self.clock.now()).await
+        })
+    }
+
+    fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
+        Box::pin(async move { Ok(read::nodes(&self.readers, Some(&node)).await?.pop()) })
+    }
+
+    fn credential(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
+        Box::pin(read_access::credential(&self.readers, hash))
+    }
+
+    fn spent_ticket(
+        &self,
+        ticket: String,
+    ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>> {
+        Box::pin(read_access::spent_ticket(&self.readers, ticket))
+    }
+
+    fn watch_link(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<WatchLinkRow>, StoreError>> {
+        Box::pin(read_access::watch_link(&self.readers, hash))
+    }
+
+    fn watch_links(
+        &self,
+        now_ms: UnixMillis,
+    ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
+        Box::pin(read_access::watch_links(&self.readers, now_ms))
+    }
+
+    fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
+        Box::pin(read::usage(&self.readers, session))
+    }
+}

@@ -1,0 +1,101 @@
+//! Where a test's ledger is.
+
+use crate::ledger::LedgerAt;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Where a ledger is; what is needed for it goes with the last of its places.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) at: LedgerAt,
+    _dir: Option<Arc<TempDir>>,
+}
+
+impl Place {
+    pub(super) fn file() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            at: LedgerAt::File(dir.path().join("ledger.sqlite")),
+            _dir: Some(Arc::new(dir)),
+        }
+    }
+
+    /// A connection beside the ledger's own.
+    pub(super) async fn connect(&self) -> sqlx::AnyConnection {
+        sqlx::any::install_default_drivers();
+        let url = match &self.at {
+            LedgerAt::File(file) => format!("sqlite://{}", file.display()),
+            LedgerAt::Postgres(url) => url.clone(),
+        };
+        let options: AnyConnectOptions = url.parse().unwrap();
+        options.connect().await.unwrap()
+    }
+}
+
+/// A PostgreSQL of the test's own.
+pub(super) struct Server {
+    dir: PathBuf,
+    url: String,
+}
+
+impl Server {
+    /// `None`, with a word, where the machine has none and the caller said to go on without.
+    pub(super) fn start() -> Option<Self> {
+        if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
+            eprintln!("skipped: NEARLIGHT_WITHOUT_POSTGRES is set");
+            return None;
+        }
+        let output = script(&["start"]);
+        let mut lines = output.lines();
+        Some(Self {
+            dir: lines.next().unwrap().into(),
+            url: lines.next().unwrap().to_owned(),
+        })
+    }
+
+    pub(super) async fn database(&self, name: &str) -> Place {
+        sqlx::any::install_default_drivers();
+        // Names end after 63 bytes.
+        let name = &name[..name.len().min(60)];
+        let options: AnyConnectOptions = self.url.parse().unwrap();
+        let mut connection = options.connect().await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        Place {
+            at: LedgerAt::Postgres(self.url.replace("/postgres?", &format!("/{name}?"))),
+            _dir: None,
+        }
+    }
+
+    /// Ends it as a crash does, and starts it again.
+    pub(super) fn crash(&self) {
+        let dir = self.dir.to_str().unwrap();
+        script(&["kill", dir]);
+        script(&["start", dir]);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        script(&["drop", self.dir.to_str().unwrap()]);
+    }
+}
+
+fn script(args: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+    let output = Command::new(script).args(args).output().unwrap();
+    assert!(
+        output.status.success(),
+        "scripts/postgres.sh {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,102 @@
+//! Who may write, and what becomes of what was written when the engine dies.
+
+use super::place::{Place, Server};
+use super::*;
+use sqlx::Connection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) async fn a_broker_that_was_superseded_writes_no_more(place: Place) {
+    let old = Store::open(place.clone()).await;
+    old.session().await;
+    let new = Store::open(place).await;
+    let late = old
+        .ledger
+        .write(vec![create(&session(), "late", None)])
+        .await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+    let load = old.ledger.load(0).await;
+    assert!(matches!(load, Err(StoreError::Superseded)), "{load:?}");
+    assert!(old.shutdown.token().is_cancelled(), "it stops");
+    assert!(!new.shutdown.token().is_cancelled());
+    new.session().await;
+    assert_eq!(
+        new.loaded().await.sessions.len(),
+        2,
+        "only the late one is not there"
+    );
+}
+
+pub(super) async fn a_schema_that_needs_a_newer_broker_is_refused(place: Place) {
+    let store = Store::open(place.clone()).await;
+    drop(store.ledger);
+    store.shutdown.drain(GRACE).await;
+    let mut beside = place.connect().await;
+    let raise = sqlx::raw_sql("UPDATE schema_floor SET version = 99");
+    raise.execute(&mut beside).await.unwrap();
+    beside.close().await.unwrap();
+    let opened = SqlLedger::open(&place.at, Clock::start(), &Shutdown::new()).await;
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("schema 99"), "{error}");
+}
+
+/// Sessions that callers believe in: those whose creation was acked.
+async fn create_until(store: Arc<Store>, stop: Arc<AtomicBool>) -> Vec<SessionId> {
+    let mut acked = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let row = session();
+        match store.ledger.write(vec![create(&row, "k", None)]).await {
+            Ok(applied) => {
+                assert_eq!(applied, [Applied::Done]);
+                acked.push(row.id);
+            }
+            Err(StoreError::NotApplied(_) | StoreError::Unknown(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_crash_of_postgres_loses_nothing_that_was_acked_and_doubles_nothing() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let store = Arc::new(Store::open(server.database("crash").await).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(create_until(store.clone(), stop.clone())))
+        .collect();
+    let server = tokio::task::spawn_blocking(move || {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(300));
+            server.crash();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        server
+    });
+    let server = server.await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let mut acked = Vec::new();
+    for caller in callers {
+        acked.extend(caller.await.unwrap());
+    }
+    let there: Vec<SessionId> = store
+        .loaded()
+        .await
+        .sessions
+        .into_iter()
+        .map(|s| s.id)
+        .collect();
+    assert!(!acked.is_empty());
+    for id in &acked {
+        assert!(
+            there.binary_search(id).is_ok(),
+            "{id} was acked and is gone"
+        );
+    }
+    // Each caller may have had one change under way at each crash.
+    assert!(there.len() >= acked.len() && there.len() <= acked.len() + 8 * 3);
+    drop(store);
+    drop(server);
+}

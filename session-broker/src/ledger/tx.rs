@@ -1,0 +1,122 @@
+//! One connection to an engine, and the transaction that is open on it.
+
+use super::StoreError;
+use super::dialect::Engine;
+use serde::Serialize;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, SqlSafeStr, SqlStr};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A connection that writes. Between [`Tx::begin`] and [`Tx::commit`] a transaction is open; one that
+/// is dropped in between takes nothing with it, for the engine rolls back.
+#[derive(Debug)]
+pub(super) struct Tx {
+    engine: Engine,
+    connection: AnyConnection,
+    /// Statements as the engine reads them, by what they are written as.
+    rendered: HashMap<&'static str, SqlStr>,
+}
+
+impl Tx {
+    pub(super) fn new(engine: Engine, connection: AnyConnection) -> Self {
+        Self {
+            engine,
+            connection,
+            rendered: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        self.plain(self.engine.begin()).await
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), StoreError> {
+        self.plain("ROLLBACK").await
+    }
+
+    /// The raw error: what it means depends on whether the engine has answered.
+    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        self.connection.close().await
+    }
+
+    /// A point to which [`Tx::undo`] returns. They nest in no other way than one within another.
+    pub(super) async fn mark(&mut self) -> Result<(), StoreError> {
+        self.plain("SAVEPOINT mark").await
+    }
+
+    /// Undoes what came after the mark; the mark stays.
+    pub(super) async fn undo(&mut self) -> Result<(), StoreError> {
+        self.plain("ROLLBACK TO SAVEPOINT mark").await
+    }
+
+    /// Lets what came after the mark stand.
+    pub(super) async fn keep(&mut self) -> Result<(), StoreError> {
+        self.plain("RELEASE SAVEPOINT mark").await
+    }
+
+    /// Runs a statement on `rows`. How many rows it changed.
+    pub(super) async fn run<R: Serialize>(
+        &mut self,
+        statement: &'static str,
+        rows: &[R],
+    ) -> Result<u64, StoreError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let rows = json(&rows)?;
+        let statement = self.render(statement);
+        sqlx::query(statement)
+            .bind(rows)
+            .execute(&mut self.connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(StoreError::NotApplied)
+    }
+
+    /// Runs a statement on `rows`. What it returns.
+    pub(super) async fn ask<R: Serialize>(
+        &mut self,
+        statement: &'static str,
+        rows: &[R],
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = json(&rows)?;
+        let statement = self.render(statement);
+        sqlx::query(statement)
+            .bind(rows)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(StoreError::NotApplied)
+    }
+
+    async fn plain(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(statement)
+            .execute(&mut self.connection)
+            .await
+            .map_err(StoreError::NotApplied)?;
+        Ok(())
+    }
+
+    fn render(&mut self, statement: &'static str) -> SqlStr {
+        let engine = self.engine;
+        let rendered = self.rendered.entry(statement).or_insert_with(|| {
+            // Made of a constant of ours alone.
+            AssertSqlSafe(Arc::<str>::from(engine.render(statement))).into_sql_str()
+        });
+        rendered.clone()
+    }
+}
+
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Corrupt(e.to_string()))
+}

@@ -1,0 +1,98 @@
+//! Orders that nodes have not acked.
+
+use crate::ledger::batch::Answers;
+use crate::ledger::phase_row::{epoch_column, int, to_ms};
+use crate::ledger::plan::At;
+use crate::ledger::tx::{Tx, json};
+use crate::ledger::{Applied, StoreError};
+use nearlight_protocol::control::Order;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Epoch;
+use serde::Serialize;
+use sqlx::Row;
+use std::collections::HashMap;
+
+/// The update changes nothing; it makes the row come back whether it is new or not.
+const PUSH: &str = "
+    INSERT INTO outbox (node_id, session_id, epoch, kind, body, created_ms)
+    SELECT r.node_id, r.session_id, r.epoch, r.kind, r.body, r.at
+    FROM {rows node_id text, session_id text, epoch bigint, kind text, body text, at bigint}
+    WHERE TRUE ON CONFLICT (session_id, epoch, kind) DO UPDATE SET kind = excluded.kind
+    RETURNING session_id, command_id";
+
+const ACKED: &str = "
+    DELETE FROM outbox WHERE command_id IN
+        (SELECT r.command_id FROM {rows command_id bigint})";
+
+/// An order for the outbox.
+#[derive(Debug, Serialize)]
+pub(crate) struct Push<'a> {
+    node_id: &'a str,
+    session_id: &'a str,
+    epoch: i64,
+    kind: &'static str,
+    body: String,
+    at: i64,
+}
+
+impl<'a> Push<'a> {
+    pub(in crate::ledger) fn new(
+        session: &'a SessionId,
+        node: &'a NodeId,
+        epoch: Epoch,
+        order: &Order,
+        at: MonoTime,
+    ) -> Result<Self, StoreError> {
+        let kind = match order {
+            Order::Start(_) => "start",
+            Order::Stop { .. } => "stop",
+        };
+        Ok(Self {
+            node_id: node.as_str(),
+            session_id: session.as_str(),
+            epoch: epoch_column(epoch)?,
+            kind,
+            body: json(order)?,
+            at: to_ms(at),
+        })
+    }
+}
+
+/// Puts them into the outbox; the answers have their numbers. No session has two among them.
+pub(crate) async fn push(
+    tx: &mut Tx,
+    orders: &[(At, Push<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let rows: Vec<&Push<'_>> = orders.iter().map(|(_, push)| push).collect();
+    let stand: HashMap<&str, At> = orders.iter().map(|(at, p)| (p.session_id, *at)).collect();
+    for row in tx.ask(PUSH, &rows).await? {
+        let command: i64 = row.get("command_id");
+        let command = u64::try_from(command)
+            .map_err(|_| StoreError::Corrupt(format!("order number {command} is negative")))?;
+        if let Some(at) = stand.get(row.get::<&str, _>("session_id")) {
+            answers.set(*at, Applied::Ordered { command });
+        }
+    }
+    Ok(())
+}
+
+/// An order that its node has acked.
+#[derive(Debug, Serialize)]
+pub(crate) struct Acked {
+    command_id: i64,
+}
+
+impl Acked {
+    pub(in crate::ledger) fn new(command: u64) -> Result<Self, StoreError> {
+        Ok(Self {
+            command_id: int(command)?,
+        })
+    }
+}
+
+pub(crate) async fn acked(tx: &mut Tx, acked: &[Acked]) -> Result<(), StoreError> {
+    tx.run(ACKED, acked).await?;
+    Ok(())
+}

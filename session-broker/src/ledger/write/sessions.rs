@@ -1,0 +1,296 @@
+//! Sessions, their idempotency keys and their users' quotas.
+
+use crate::ledger::batch::Answers;
+use crate::ledger::dialect::Foreign;
+use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
+use crate::ledger::plan::At;
+use crate::ledger::tx::{Tx, json};
+use crate::ledger::{Applied, Idempotency, SessionRow, StoreError};
+use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::lifecycle::Phase;
+use serde::Serialize;
+use sqlx::Row;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+const TAKE_KEYS: &str = "
+    INSERT INTO idempotency (user_id, idem_key, body_hash, session_id, created_ms)
+    SELECT r.user_id, r.idem_key, r.body_hash, r.session_id, r.created_ms
+    FROM {rows user_id text, idem_key text, body_hash text, session_id text, created_ms bigint}
+    WHERE TRUE ON CONFLICT DO NOTHING
+    RETURNING session_id";
+
+const FIRST_WITH_KEYS: &str = "
+    SELECT r.session_id AS asked, i.body_hash, i.session_id
+    FROM {rows user_id text, idem_key text, session_id text}
+    JOIN idempotency i ON i.user_id = r.user_id AND i.idem_key = r.idem_key";
+
+const RETURN_KEYS: &str = "
+    DELETE FROM idempotency WHERE (user_id, idem_key) IN
+        (SELECT r.user_id, r.idem_key FROM {rows user_id text, idem_key text})";
+
+const OPEN_QUOTAS: &str = "
+    INSERT INTO quota (user_id, used) SELECT r.user_id, 0 FROM {rows user_id text}
+    WHERE TRUE ON CONFLICT DO NOTHING";
+
+const TAKE_QUOTAS: &str = "
+    UPDATE quota SET used = quota.used + r.n FROM {rows user_id text, n bigint, cap bigint}
+    WHERE quota.user_id = r.user_id AND quota.used <= r.cap - r.n
+    RETURNING quota.user_id AS user_id";
+
+const RETURN_QUOTAS: &str = "
+    UPDATE quota SET used = CASE WHEN quota.used > r.n THEN quota.used - r.n ELSE 0 END
+    FROM {rows user_id text, n bigint} WHERE quota.user_id = r.user_id";
+
+const INSERT: &str = "
+    INSERT INTO session (session_id, user_id, app_id, app, display_width, display_height,
+        display_hz, keyboard_layout, created_ms, phase, since_ms, detail, starts_denied)
+    SELECT r.session_id, r.user_id, r.app_id, r.app, r.display_width, r.display_height,
+        r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.detail,
+        r.starts_denied
+    FROM {rows session_id text, user_id text, app_id text, app text, display_width bigint,
+        display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
+        phase text, since_ms bigint, detail text, starts_denied bigint}
+    WHERE TRUE";
+
+/// Of an ended session the last node stays on record.
+const SAVE_PHASES: &str = "
+    UPDATE session SET phase = r.phase, since_ms = r.since_ms, ready_ms = r.ready_ms,
+        node_id = COALESCE(r.node_id, session.node_id), slot_id = r.slot_id, epoch = r.epoch,
+        viewer = r.viewer, reason = r.reason, detail = r.detail, starts_denied = r.starts_denied
+    FROM {rows session_id text, phase text, since_ms bigint, ready_ms bigint, node_id text,
+        slot_id text, epoch bigint, viewer text, reason text, detail text, starts_denied bigint}
+    WHERE session.session_id = r.session_id AND session.phase <> 'ended'";
+
+/// A new session, its key and its place in the quota.
+#[derive(Debug, Serialize)]
+pub(crate) struct Create<'a> {
+    session_id: &'a str,
+    user_id: &'a str,
+    app_id: &'a str,
+    app: String,
+    display_width: u32,
+    display_height: u32,
+    display_hz: u32,
+    keyboard_layout: Foreign<'a>,
+    created_ms: i64,
+    phase: String,
+    since_ms: i64,
+    detail: String,
+    starts_denied: u8,
+    #[serde(skip)]
+    key: Foreign<'a>,
+    #[serde(skip)]
+    body_hash: String,
+    /// Sessions that the user may hold.
+    #[serde(skip)]
+    cap: i64,
+}
+
+impl<'a> Create<'a> {
+    pub(in crate::ledger) fn new(
+        row: &'a SessionRow,
+        idempotency: &'a Idempotency,
+        quota: Option<u32>,
+    ) -> Result<Self, StoreError> {
+        let phase = PhaseRow::of(&row.phase, row.created_at)?;
+        Ok(Self {
+            session_id: row.id.as_str(),
+            user_id: row.user.as_str(),
+            app_id: row.app.id.as_str(),
+            app: json(&row.app)?,
+            display_width: row.display.width,
+            display_height: row.display.height,
+            display_hz: row.display.hz,
+            keyboard_layout: Foreign(&row.keyboard_layout),
+            created_ms: to_ms(row.created_at),
+            phase: phase.phase,
+            since_ms: phase.since_ms,
+            detail: phase.detail,
+            starts_denied: row.starts_denied,
+            key: Foreign(&idempotency.key),
+            body_hash: hex(&idempotency.body_hash),
+            cap: quota.map_or(i64::MAX, i64::from),
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Key<'a> {
+    user_id: &'a str,
+    idem_key: Foreign<'a>,
+    body_hash: &'a str,
+    session_id: &'a str,
+    created_ms: i64,
+}
+
+impl<'a> Key<'a> {
+    fn of(create: &'a Create<'_>) -> Self {
+        Self {
+            user_id: create.user_id,
+            idem_key: create.key,
+            body_hash: &create.body_hash,
+            session_id: create.session_id,
+            created_ms: create.created_ms,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Quota<'a> {
+    user_id: &'a str,
+    n: i64,
+    cap: i64,
+}
+
+type Creates<'a> = Vec<&'a (At, Create<'a>)>;
+
+/// Takes key, quota and row of each, or says what it lacks.
+pub(crate) async fn create(
+    tx: &mut Tx,
+    creates: &[(At, Create<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    if creates.is_empty() {
+        return Ok(());
+    }
+    let (first, again) = take_keys(tx, creates).await?;
+    if !again.is_empty() {
+        answer_again(tx, &again, answers).await?;
+    }
+    let (within, beyond) = take_quotas(tx, first).await?;
+    let keys: Vec<Key<'_>> = beyond.iter().map(|(_, create)| Key::of(create)).collect();
+    tx.run(RETURN_KEYS, &keys).await?;
+    for (at, _) in beyond {
+        answers.set(*at, Applied::QuotaUsedUp);
+    }
+    let rows: Vec<&Create<'_>> = within.iter().map(|(_, create)| create).collect();
+    tx.run(INSERT, &rows).await?;
+    Ok(())
+}
+
+/// Those whose key is new, and the others.
+async fn take_keys<'a>(
+    tx: &mut Tx,
+    creates: &'a [(At, Create<'a>)],
+) -> Result<(Creates<'a>, Creates<'a>), StoreError> {
+    let keys: Vec<Key<'_>> = creates.iter().map(|(_, create)| Key::of(create)).collect();
+    let taken = tx.ask(TAKE_KEYS, &keys).await?;
+    let taken: HashSet<String> = taken.iter().map(|row| row.get("session_id")).collect();
+    let is_new = |create: &&(At, Create<'_>)| taken.contains(create.1.session_id);
+    Ok(creates.iter().partition(is_new))
+}
+
+/// The keys were there: whether they stand for the same requests.
+async fn answer_again(
+    tx: &mut Tx,
+    again: &[&(At, Create<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let keys: Vec<Key<'_>> = again.iter().map(|(_, create)| Key::of(create)).collect();
+    let asked: HashMap<&str, &(At, Create<'_>)> =
+        again.iter().map(|c| (c.1.session_id, *c)).collect();
+    for row in tx.ask(FIRST_WITH_KEYS, &keys).await? {
+        let Some((at, create)) = asked.get(row.get::<&str, _>("asked")) else {
+            continue;
+        };
+        let applied = if row.get::<&str, _>("body_hash") == create.body_hash {
+            let session = parse(row.get("session_id"))?;
+            Applied::Replayed { session }
+        } else {
+            Applied::KeyReused
+        };
+        answers.set(*at, applied);
+    }
+    Ok(())
+}
+
+/// Those within their user's quota, and those beyond it. Per user all at once; where that is too
+/// much, one by one in their order.
+async fn take_quotas<'a>(
+    tx: &mut Tx,
+    creates: Creates<'a>,
+) -> Result<(Creates<'a>, Creates<'a>), StoreError> {
+    let mut by_user: BTreeMap<&str, Quota<'_>> = BTreeMap::new();
+    for (_, create) in &creates {
+        let quota = by_user.entry(create.user_id).or_insert(Quota {
+            user_id: create.user_id,
+            n: 0,
+            cap: create.cap,
+        });
+        quota.n += 1;
+        quota.cap = quota.cap.min(create.cap);
+    }
+    let wanted: Vec<Quota<'_>> = by_user.into_values().collect();
+    tx.run(OPEN_QUOTAS, &wanted).await?;
+    let taken = tx.ask(TAKE_QUOTAS, &wanted).await?;
+    let taken: HashSet<String> = taken.iter().map(|row| row.get("user_id")).collect();
+    let (mut within, mut beyond) = (Vec::new(), Vec::new());
+    for create in creates {
+        let (_, c) = create;
+        let one = Quota {
+            user_id: c.user_id,
+            n: 1,
+            cap: c.cap,
+        };
+        if taken.contains(c.user_id) || !tx.ask(TAKE_QUOTAS, &[one]).await?.is_empty() {
+            within.push(create);
+        } else {
+            beyond.push(create);
+        }
+    }
+    Ok((within, beyond))
+}
+
+/// A place that a user has again.
+#[derive(Debug)]
+pub(crate) struct ReturnQuota<'a>(&'a str);
+
+impl<'a> ReturnQuota<'a> {
+    pub(in crate::ledger) fn new(user: &'a UserId) -> Self {
+        Self(user.as_str())
+    }
+}
+
+pub(crate) async fn return_quotas(
+    tx: &mut Tx,
+    returns: Vec<ReturnQuota<'_>>,
+) -> Result<(), StoreError> {
+    let mut by_user: BTreeMap<&str, i64> = BTreeMap::new();
+    for ReturnQuota(user) in returns {
+        *by_user.entry(user).or_default() += 1;
+    }
+    let quota = |(user_id, n)| Quota { user_id, n, cap: 0 };
+    let rows: Vec<Quota<'_>> = by_user.into_iter().map(quota).collect();
+    tx.run(RETURN_QUOTAS, &rows).await?;
+    Ok(())
+}
+
+/// A session's phase.
+#[derive(Debug, Serialize)]
+pub(crate) struct SavePhase<'a> {
+    session_id: &'a str,
+    starts_denied: u8,
+    #[serde(flatten)]
+    row: PhaseRow,
+}
+
+impl<'a> SavePhase<'a> {
+    pub(in crate::ledger) fn new(
+        session: &'a SessionId,
+        phase: &Phase,
+        starts_denied: u8,
+        at: MonoTime,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            session_id: session.as_str(),
+            starts_denied,
+            row: PhaseRow::of(phase, at)?,
+        })
+    }
+}
+
+pub(crate) async fn save_phases(tx: &mut Tx, phases: &[SavePhase<'_>]) -> Result<(), StoreError> {
+    tx.run(SAVE_PHASES, phases).await?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Rows that are no longer needed.
+
+use crate::ledger::StoreError;
+use crate::ledger::phase_row::to_ms;
+use crate::ledger::tx::Tx;
+use nearlight_protocol::unit::MonoTime;
+use serde::Serialize;
+use sqlx::Row;
+
+const ENDED_LONGEST_AGO: &str = "
+    SELECT session_id FROM session
+    WHERE phase = 'ended' AND since_ms < (SELECT r.before FROM {rows before bigint})
+    ORDER BY since_ms, session_id LIMIT (SELECT r.n FROM {rows n bigint})";
+
+const SWEEP: [&str; 5] = [
+    "DELETE FROM claim WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM usage_interval
+         WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM ticket_spend
+         WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM watch_link WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM session WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+];
+
+const PRUNE: [&str; 4] = [
+    "DELETE FROM idempotency WHERE created_ms < (SELECT r.before FROM {rows before bigint})",
+    "DELETE FROM ticket_spend WHERE spent_ms < (SELECT r.before FROM {rows before bigint})
+         AND session_id NOT IN (SELECT session_id FROM session WHERE phase <> 'ended')",
+    "DELETE FROM outbox WHERE created_ms < (SELECT r.before FROM {rows before bigint})
+         AND session_id NOT IN (SELECT session_id FROM session WHERE phase <> 'ended')",
+    "DELETE FROM watch_link WHERE expires_ms < (SELECT r.before FROM {rows before bigint})
+         OR revoked_ms < (SELECT r.before FROM {rows before bigint})",
+];
+
+/// What may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Upkeep {
+    /// So many sessions that ended before, with what belongs to them.
+    Sweep(MonoTime, u32),
+    /// Keys, tickets, orders and links from before.
+    Prune(MonoTime),
+}
+
+#[derive(Debug, Serialize)]
+struct Bound {
+    before: i64,
+    n: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Swept<'a> {
+    session_id: &'a str,
+}
+
+pub(crate) async fn carry_out(tx: &mut Tx, upkeep: &[Upkeep]) -> Result<(), StoreError> {
+    for work in upkeep {
+        match *work {
+            Upkeep::Sweep(before, n) => sweep(tx, to_ms(before), n).await?,
+            Upkeep::Prune(before) => {
+                let before = to_ms(before);
+                for statement in PRUNE {
+                    tx.run(statement, &[Bound { before, n: 0 }]).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn sweep(tx: &mut Tx, before: i64, n: u32) -> Result<(), StoreError> {
+    let ended = tx.ask(ENDED_LONGEST_AGO, &[Bound { before, n }]).await?;
+    let swept = ended.iter().map(|row| Swept {
+        session_id: row.get("session_id"),
+    });
+    let swept: Vec<Swept<'_>> = swept.collect();
+    for statement in SWEEP {
+        tx.run(statement, &swept).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,378 @@
+//! The writer: one task, one connection, group commit.
+//!
+//! It takes whatever lists of changes are waiting, up to a bound, and commits them as one transaction;
+//! while the disk syncs, the next lists gather. So the sync itself is the flush window, and a lone
+//! caller waits for nobody.
+//!
+//! ```text
+//!   No connection --connect--> Settled --begin, take the turn, changes, commit--> Settled
+//!                                 ^                          `--commit without an answer
+//!                                 |                                     v
+//!                                 +-- the row `writer` says what became of it -- In doubt
+//! ```
+//!
+//! **The turn.** Each transaction first moves `writer.seq` on, if term and seq are what this writer
+//! left there. So a broker whose ledger another one has opened since (a hang, a network that came
+//! back) changes nothing any more: [`StoreError::Superseded`]. And a commit whose answer was lost is
+//! not guessed at: reading the row waits for the transaction that holds it, and tells.
+//!
+//! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), and, for a
+//! while, an engine that is not there: nothing was written, so nothing can be doubled.
+//!
+//! **Invariant.** A caller gets `Ok` only for what is on the disk.
+
+use super::batch;
+use super::dialect::Engine;
+use super::source::Source;
+use super::tx::Tx;
+use super::{Applied, Op, StoreError};
+use serde::Serialize;
+use sqlx::Row;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Lists of changes that wait for the writer. Past it callers wait to hand theirs over.
+pub(super) const WAITING_MAX: usize = 256;
+/// Changes in one transaction. At about 30 µs each it stays well below the time of a few syncs.
+const GROUP_OPS_MAX: usize = 512;
+/// How often a group is tried that the engine undid.
+const TRIES_MAX: u32 = 8;
+/// How long the writer waits for an engine that is not there: a database that crashed is back within
+/// seconds. Callers of the API wait for 10 s.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(6);
+const RECONNECT_EVERY: Duration = Duration::from_millis(200);
+/// How long a transaction may take before its connection is given up. Only engines across a network
+/// are: a file's transaction cannot be abandoned, only waited for.
+const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
+
+/// One writer a ledger. Replicas that share one come with a name each.
+const WRITER: &str = "broker";
+
+const TAKE_TERM: &str = "
+    INSERT INTO writer (writer_id, term, seq)
+    SELECT r.writer_id, 1, 0 FROM {rows writer_id text}
+    WHERE TRUE ON CONFLICT (writer_id) DO UPDATE SET term = writer.term + 1
+    RETURNING term, seq";
+
+const TAKE_TURN: &str = "
+    UPDATE writer SET seq = writer.seq + 1 FROM {rows writer_id text, term bigint, seq bigint}
+    WHERE writer.writer_id = r.writer_id AND writer.term = r.term AND writer.seq = r.seq
+    RETURNING writer.seq AS seq";
+
+/// Changes nothing, but waits for whoever holds the row.
+const LOOK: &str = "
+    UPDATE writer SET seq = writer.seq FROM {rows writer_id text}
+    WHERE writer.writer_id = r.writer_id
+    RETURNING writer.term AS term, writer.seq AS seq";
+
+#[derive(Debug, Serialize)]
+struct Turn {
+    writer_id: &'static str,
+    term: i64,
+    seq: i64,
+}
+
+/// Changes of one caller.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) ops: Vec<Op>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Applied>, StoreError>>,
+}
+
+type Answers = Vec<Vec<Applied>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Writer {
+    source: Source,
+    tx: Option<Tx>,
+    term: i64,
+    /// Transactions of ours that are known to be in the ledger.
+    seq: i64,
+    /// Whether the last commit had no answer.
+    in_doubt: bool,
+    /// Cancelled once another broker has the ledger.
+    superseded: CancellationToken,
+}
+
+impl Writer {
+    /// Takes the next term.
+    pub(super) async fn open(
+        source: Source,
+        mut tx: Tx,
+        superseded: CancellationToken,
+    ) -> Result<Self, StoreError> {
+        let turn = Turn {
+            writer_id: WRITER,
+            term: 0,
+            seq: 0,
+        };
+        let rows = tx.ask(TAKE_TERM, &[turn]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Corrupt("the ledger gives no term".to_owned()))?;
+        Ok(Self {
+            source,
+            term: row.get("term"),
+            seq: row.get("seq"),
+            tx: Some(tx),
+            in_doubt: false,
+            superseded,
+        })
+    }
+
+    /// Commits what waits, as one transaction at a time, until every sender is gone.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            let mut ops = first.ops.len();
+            let mut group = vec![first];
+            while ops < GROUP_OPS_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                ops += job.ops.len();
+                group.push(job);
+            }
+            let started = Instant::now();
+            let lists: Vec<&[Op]> = group.iter().map(|job| job.ops.as_slice()).collect();
+            let result = self.write(&lists).await;
+            crate::metrics::ledger_commit(started.elapsed(), ops, result.is_ok());
+            match result {
+                Ok(answers) => {
+                    for (job, answer) in group.into_iter().zip(answers) {
+                        // A caller that went away does not need its answer.
+                        let _ = job.reply.send(Ok(answer));
+                    }
+                }
+                Err(error) => self.fail(group, error),
+            }
+        }
+        let Some(tx) = self.tx else { return };
+        if let Err(error) = tx.close().await {
+            tracing::warn!(%error, "the ledger did not close cleanly; it recovers on the next start");
+        }
+    }
+
+    async fn write(&mut self, group: &[&[Op]]) -> Result<Answers, StoreError> {
+        let gone_at = Instant::now() + RECONNECT_WITHIN;
+        let mut tries = 0;
+        loop {
+            let error = match self.attempt(group).await {
+                Ok(answers) => return Ok(answers),
+                Err(error) => error,
+            };
+            tries += 1;
+            match kind(&error) {
+                Kind::Undone if tries < TRIES_MAX => {
+                    // Whoever was in the way has to get on.
+                    let pause = rand::random_range(0..5 << tries.min(5));
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                Kind::Gone if Instant::now() < gone_at => {
+                    tokio::time::sleep(RECONNECT_EVERY).await;
+                }
+                Kind::Undone | Kind::Gone | Kind::Final => return Err(error),
+            }
+        }
+    }
+
+    /// Tries once.
+    async fn attempt(&mut self, group: &[&[Op]]) -> Result<Answers, StoreError> {
+        self.settle().await?;
+        let (turn, engine) = (self.turn(), self.source.engine);
+        let mut tx = self.connected().await?;
+        let changes = async {
+            tx.begin().await?;
+            let taken = tx.ask(TAKE_TURN, &[turn]).await?;
+            if taken.is_empty() {
+                return Ok(None);
+            }
+            batch::apply(&mut tx, group).await.map(Some)
+        };
+        let changed = within(engine, changes).await;
+        match changed {
+            Ok(Some(answers)) => self.commit(tx, answers).await,
+            Ok(None) => {
+                self.in_doubt = true;
+                self.give_back(tx).await;
+                self.settle().await?;
+                Err(StoreError::NotApplied(sqlx::Error::Protocol(
+                    "the ledger is not as this broker left it".to_owned(),
+                )))
+            }
+            Err(error) => {
+                self.give_back(tx).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit(&mut self, mut tx: Tx, answers: Answers) -> Result<Answers, StoreError> {
+        let engine = self.source.engine;
+        let asked = async { Ok(tx.commit().await) };
+        let error = match within(engine, asked).await {
+            Ok(Ok(())) => {
+                self.seq += 1;
+                self.tx = Some(tx);
+                return Ok(answers);
+            }
+            Ok(Err(error)) => StoreError::Unknown(error),
+            Err(late) => late,
+        };
+        drop(tx);
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a commit without an answer: asking the ledger what became of it"
+        );
+        let before = self.seq;
+        self.in_doubt = true;
+        let until = Instant::now() + RECONNECT_WITHIN;
+        loop {
+            match self.settle().await {
+                Ok(()) if self.seq == before + 1 => return Ok(answers),
+                Ok(()) => return Err(not_applied(error)),
+                Err(StoreError::Superseded) => return Err(StoreError::Superseded),
+                Err(_) if Instant::now() < until => tokio::time::sleep(RECONNECT_EVERY).await,
+                Err(_) => return Err(unknown(error)),
+            }
+        }
+    }
+
+    /// Finds out what the ledger has of ours, if that is in doubt.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.in_doubt {
+            return Ok(());
+        }
+        let (turn, engine) = (self.turn(), self.source.engine);
+        let mut tx = self.connected().await?;
+        let rows = within(engine, tx.ask(LOOK, &[turn])).await;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.give_back(tx).await;
+                return Err(error);
+            }
+        };
+        self.tx = Some(tx);
+        let Some(row) = rows.first() else {
+            return Err(StoreError::Corrupt("the ledger has no writer".to_owned()));
+        };
+        if row.get::<i64, _>("term") != self.term {
+            self.superseded.cancel();
+            return Err(StoreError::Superseded);
+        }
+        self.seq = row.get("seq");
+        self.in_doubt = false;
+        Ok(())
+    }
+
+    fn turn(&self) -> Turn {
+        Turn {
+            writer_id: WRITER,
+            term: self.term,
+            seq: self.seq,
+        }
+    }
+
+    async fn connected(&mut self) -> Result<Tx, StoreError> {
+        if let Some(tx) = self.tx.take() {
+            return Ok(tx);
+        }
+        let engine = self.source.engine;
+        let connection = within(engine, async {
+            let connected = self.source.connect().await;
+            connected.map_err(StoreError::NotApplied)
+        });
+        Ok(Tx::new(self.source.engine, connection.await?))
+    }
+
+    /// Keeps a connection whose transaction can be rolled back.
+    async fn give_back(&mut self, mut tx: Tx) {
+        let engine = self.source.engine;
+        if within(engine, tx.rollback()).await.is_ok() {
+            self.tx = Some(tx);
+        }
+    }
+
+    /// Tells everyone of the group. The error itself goes to the log once; each gets its kind.
+    fn fail(&self, group: Vec<Job>, error: StoreError) {
+        tracing::error!(
+            ledger = self.source.name,
+            error = &error as &dyn std::error::Error,
+            "the ledger failed"
+        );
+        for job in group {
+            let copy = match &error {
+                StoreError::NotApplied(_) => StoreError::NotApplied(sqlx::Error::WorkerCrashed),
+                StoreError::Unknown(_) => StoreError::Unknown(sqlx::Error::WorkerCrashed),
+                StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+                StoreError::Superseded => StoreError::Superseded,
+                StoreError::Closed => StoreError::Closed,
+            };
+            let _ = job.reply.send(Err(copy));
+        }
+    }
+}
+
+/// A connection that answers no more is given up, unless its transaction cannot be abandoned.
+async fn within<T>(
+    engine: Engine,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match engine {
+        Engine::Sqlite => work.await,
+        Engine::Postgres => tokio::time::timeout(TRANSACTION_WITHIN, work)
+            .await
+            .unwrap_or_else(|_| {
+                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                Err(StoreError::NotApplied(sqlx::Error::Io(late)))
+            }),
+    }
+}
+
+fn not_applied(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unknown(source) => StoreError::NotApplied(source),
+        other => other,
+    }
+}
+
+fn unknown(error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotApplied(source) => StoreError::Unknown(source),
+        other => other,
+    }
+}
+
+/// What a failure means for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The engine undid it: again at once.
+    Undone,
+    /// The engine is not there: again in a while.
+    Gone,
+    /// It would fail again.
+    Final,
+}
+
+fn kind(error: &StoreError) -> Kind {
+    let StoreError::NotApplied(source) = error else {
+        return Kind::Final;
+    };
+    match source {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => Kind::Gone,
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // Serialisation failure, deadlock, lock timeout; SQLITE_BUSY and its kin.
+            Some("40001" | "40P01" | "55P03" | "5" | "261" | "517") => Kind::Undone,
+            // Connection exceptions, shutdown, crash, starting up, too many connections.
+            Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                Kind::Gone
+            }
+            // A connection that ended because it stood idle in a transaction; a read-only standby
+            // that is about to be the primary.
+            Some("25P03" | "25006") => Kind::Gone,
+            Some(_) | None => Kind::Final,
+        },
+        _ => Kind::Final,
+    }
+}
