@@ -18,11 +18,13 @@ const POSTGRES_WRITER: &str = "
 
 /// The writer finds single rows by their keys, whatever the planner last heard of the tables' sizes;
 /// and plans each statement once. Engines that only speak PostgreSQL's protocol may know these not.
-const POSTGRES_PLANNER: [&str; 4] = [
+const POSTGRES_PLANNER: [&str; 6] = [
     "SET plan_cache_mode = force_generic_plan",
     "SET enable_seqscan = off",
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
+    "SET enable_bitmapscan = off",
+    "SET enable_material = off",
 ];
 
 /// Where the ledger is.

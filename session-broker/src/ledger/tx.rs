@@ -31,6 +31,11 @@ impl Tx {
         self.plain(self.engine.begin()).await
     }
 
+    /// Has the engine plan its statements anew; outside of a transaction, in PostgreSQL.
+    pub(super) async fn forget_plans(&mut self) -> Result<(), StoreError> {
+        self.plain("DISCARD PLANS").await
+    }
+
     pub(super) async fn rollback(&mut self) -> Result<(), StoreError> {
         self.plain("ROLLBACK").await
     }

@@ -46,6 +46,10 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(200);
 /// are: a file's transaction cannot be abandoned, only waited for.
 const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 
+/// Plans are made once and kept, and the planner looks at how large the tables are when it makes them:
+/// so they are made anew whenever so many transactions have doubled, and every so many.
+const PLANS_EVERY: i64 = 4096;
+
 /// One writer a ledger. Replicas that share one come with a name each.
 const WRITER: &str = "broker";
 
@@ -90,6 +94,8 @@ pub(super) struct Writer {
     term: i64,
     /// Transactions of ours that are known to be in the ledger.
     seq: i64,
+    /// Transactions of this process.
+    done: i64,
     /// Whether the last commit had no answer.
     in_doubt: bool,
     /// Cancelled once another broker has the ledger.
@@ -117,6 +123,7 @@ impl Writer {
             term: row.get("term"),
             seq: row.get("seq"),
             tx: Some(tx),
+            done: 0,
             in_doubt: false,
             superseded,
         })
@@ -181,7 +188,16 @@ impl Writer {
         self.settle().await?;
         let (turn, engine) = (self.turn(), self.source.engine);
         let mut tx = self.connected().await?;
+        let done = self.done;
+        self.done += 1;
         let changes = async {
+            if engine == Engine::Postgres && (done.count_ones() == 1 || done % PLANS_EVERY == 0) {
+                match tx.forget_plans().await {
+                    // An engine that keeps no plans does not know the word.
+                    Ok(()) | Err(StoreError::NotApplied(sqlx::Error::Database(_))) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             tx.begin().await?;
             let taken = tx.ask(TAKE_TURN, &[turn]).await?;
             if taken.is_empty() {

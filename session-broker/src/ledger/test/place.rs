@@ -46,7 +46,10 @@ impl Server {
     /// `None`, with a word, where the machine has none and the caller said to go on without.
     pub(super) fn start() -> Option<Self> {
         if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
-            eprintln!("skipped: NEARLIGHT_WITHOUT_POSTGRES is set");
+            #[allow(clippy::print_stderr, reason = "who reads the test's output is told")]
+            {
+                eprintln!("skipped: NEARLIGHT_WITHOUT_POSTGRES is set");
+            }
             return None;
         }
         let output = script(&["start"]);

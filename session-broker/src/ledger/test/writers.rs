@@ -64,9 +64,10 @@ async fn i3_a_crash_of_postgres_loses_nothing_that_was_acked_and_doubles_nothing
     };
     let store = Arc::new(Store::open(server.database("crash").await).await);
     let stop = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..8)
-        .map(|_| tokio::spawn(create_until(store.clone(), stop.clone())))
-        .collect();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        callers.spawn(create_until(store.clone(), stop.clone()));
+    }
     let server = tokio::task::spawn_blocking(move || {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(300));
@@ -77,10 +78,7 @@ async fn i3_a_crash_of_postgres_loses_nothing_that_was_acked_and_doubles_nothing
     });
     let server = server.await.unwrap();
     stop.store(true, Ordering::Relaxed);
-    let mut acked = Vec::new();
-    for caller in callers {
-        acked.extend(caller.await.unwrap());
-    }
+    let acked: Vec<SessionId> = callers.join_all().await.concat();
     let there: Vec<SessionId> = store
         .loaded()
         .await
