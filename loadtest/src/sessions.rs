@@ -98,6 +98,8 @@ struct Report {
     /// Of those with 201, how many the broker has after kill -9.
     found: usize,
     missing: usize,
+    /// What the ledger's engine does to make a commit durable.
+    durability: BTreeMap<String, String>,
     fdatasync_ms_p50: f64,
     broker_cores: f64,
     broker_rss_kib: u64,
@@ -139,6 +141,7 @@ async fn measure(args: &Args) -> Result<Report> {
     };
     let fleet = Fleet::attach(&setup.pki(), broker.node_listen, shape).await?;
     let key = setup.key()?;
+    let durability = durability(broker.listen, &key).await?;
     let pid = broker.pid()?;
     let cpu_before = cpu_s(pid)?;
     let began = Instant::now();
@@ -177,6 +180,7 @@ async fn measure(args: &Args) -> Result<Report> {
         streams_lost: done.lost.load(Relaxed),
         found,
         missing: tally.created.len() - found,
+        durability,
         fdatasync_ms_p50: sync_ms,
         broker_cores: cpu / took,
         broker_rss_kib: rss,
@@ -315,6 +319,37 @@ async fn look_for(broker: SocketAddr, key: &str, ids: &[String]) -> Result<usize
         found += part?;
     }
     Ok(found)
+}
+
+/// The engine's settings as the broker's metrics have them.
+///
+/// # Errors
+/// One of them gives up what was acked: what would be measured is something easier.
+async fn durability(broker: SocketAddr, key: &str) -> Result<BTreeMap<String, String>> {
+    let mut client = Client::new(broker, key);
+    let asked = client.ask(Method::GET, "/metrics", None, Bytes::new());
+    let (_, metrics) = asked.await?;
+    let metrics = String::from_utf8(metrics.to_vec())?;
+    let mut settings = BTreeMap::new();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("broker_ledger_durable{") else {
+            continue;
+        };
+        let quoted: Vec<&str> = rest.split('"').collect();
+        let [_, setting, _, value, end] = quoted[..] else {
+            continue;
+        };
+        ensure!(
+            end == "} 1",
+            "the ledger is not durable: {setting} is {value}"
+        );
+        settings.insert(setting.to_owned(), value.to_owned());
+    }
+    ensure!(
+        !settings.is_empty(),
+        "the broker does not tell how durable its ledger is"
+    );
+    Ok(settings)
 }
 
 /// What making one block durable takes on the disk of `dir`, milliseconds.

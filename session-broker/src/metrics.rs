@@ -12,6 +12,7 @@ use std::time::Duration;
 const HTTP_REQUESTS: &str = "broker_http_requests_seconds";
 const LEDGER_COMMIT: &str = "broker_ledger_commit_seconds";
 const LEDGER_OPS: &str = "broker_ledger_ops_total";
+const LEDGER_DURABLE: &str = "broker_ledger_durable";
 const SESSIONS: &str = "broker_sessions";
 const SESSIONS_CREATED: &str = "broker_sessions_created_total";
 const SESSIONS_ENDED: &str = "broker_sessions_ended_total";
@@ -36,6 +37,10 @@ pub(crate) fn describe() {
         "Transactions of the ledger's writer."
     );
     describe_counter!(LEDGER_OPS, "Changes committed to the ledger.");
+    describe_gauge!(
+        LEDGER_DURABLE,
+        "Whether a setting of the ledger's engine keeps what was acked through a power cut."
+    );
     describe_counter!(
         RELOADS,
         "Times the broker forgot what it believed and loaded again."
@@ -73,6 +78,11 @@ pub(crate) fn ledger_commit(took: Duration, ops: usize, done: bool) {
     if done {
         counter!(LEDGER_OPS).increment(ops as u64);
     }
+}
+
+pub(crate) fn ledger_durable(setting: &'static str, value: &str, durable: bool) {
+    let labels = [("setting", setting.to_owned()), ("value", value.to_owned())];
+    gauge!(LEDGER_DURABLE, &labels).set(f64::from(u8::from(durable)));
 }
 
 pub(crate) fn ledger_reload() {

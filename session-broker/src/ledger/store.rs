@@ -98,6 +98,7 @@ impl SqlLedger {
         migrate(source.engine, &mut connection, &name).await?;
         let durability = source.durability(&mut connection).await.map_err(open)?;
         for (setting, value) in &durability {
+            crate::metrics::ledger_durable(setting, value, !is_off(setting, value));
             if is_off(setting, value) {
                 tracing::warn!(
                     ledger = name,
