@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::tx::Tx;
 use super::write::{access, claims, nodes, orders, sessions, upkeep};
-use super::{Applied, Op, StoreError};
+use super::{Applied, Op, Reserve, StoreError};
 
 /// What came of the changes of a group, by where they stand.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ struct Level<'a> {
     epochs: Vec<nodes::RaiseEpoch<'a>>,
     seen: Vec<nodes::Seen<'a>>,
     releases: Vec<claims::Release<'a>>,
-    reserves: Vec<(At, &'a super::Reserve)>,
-    phases: Vec<sessions::SavePhase<'a>>,
+    reserves: Vec<(At, &'a Reserve)>,
+    phases: sessions::Phases<'a>,
     usages: Vec<claims::BeginUsage<'a>>,
     stops: Vec<(At, orders::Push<'a>)>,
     acked: Vec<orders::Acked>,
@@ -56,7 +56,7 @@ pub(super) async fn apply(tx: &mut Tx, group: &[&[Op]]) -> Result<Vec<Vec<Applie
     for changes in levels(group) {
         let mut level = Level::default();
         for (at, op) in changes {
-            level.take(at, op, &mut answers)?;
+            level.take(at, op)?;
         }
         level.carry_out(tx, &mut answers).await?;
     }
@@ -64,7 +64,7 @@ pub(super) async fn apply(tx: &mut Tx, group: &[&[Op]]) -> Result<Vec<Vec<Applie
 }
 
 impl<'a> Level<'a> {
-    fn take(&mut self, at: At, op: &'a Op, answers: &mut Answers) -> Result<(), StoreError> {
+    fn take(&mut self, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::CreateSession {
                 row,
@@ -74,14 +74,7 @@ impl<'a> Level<'a> {
                 let create = sessions::Create::new(row, idempotency, *quota)?;
                 self.creates.push((at, create));
             }
-            Op::Reserve(reserve) => {
-                let create = answers.before(at);
-                if reserve.with_create && create != Some(&Applied::Done) {
-                    answers.set(at, Applied::Skipped);
-                } else {
-                    self.reserves.push((at, reserve));
-                }
-            }
+            Op::Reserve(reserve) => self.reserves.push((at, reserve)),
             Op::SavePhase {
                 session,
                 phase,
@@ -89,7 +82,7 @@ impl<'a> Level<'a> {
                 at: changed,
             } => {
                 let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
-                self.phases.push(save);
+                self.phases.add(save);
             }
             Op::ReturnQuota { user } => self.quotas.push(sessions::ReturnQuota::new(user)),
             Op::BeginUsage {
@@ -192,6 +185,7 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
+    /// In the order of [`super::plan`]'s ranks.
     async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
         sessions::return_quotas(tx, self.quotas).await?;
         sessions::create(tx, &self.creates, answers).await?;
@@ -199,8 +193,9 @@ impl<'a> Level<'a> {
         nodes::raise_epochs(tx, &self.epochs).await?;
         nodes::seen(tx, &self.seen).await?;
         claims::release(tx, &self.releases).await?;
-        claims::reserve(tx, self.reserves, answers).await?;
-        sessions::save_phases(tx, &self.phases).await?;
+        let reserves = with_session(self.reserves, answers);
+        claims::reserve(tx, reserves, answers).await?;
+        sessions::save_phases(tx, self.phases).await?;
         claims::begin_usage(tx, &self.usages).await?;
         orders::push(tx, &self.stops, answers).await?;
         orders::acked(tx, &self.acked).await?;
@@ -210,4 +205,19 @@ impl<'a> Level<'a> {
         access::revoke_links(tx, &self.revoked, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }
+}
+
+/// A claim that comes with its session is for nobody if that was not created.
+fn with_session<'a>(
+    mut reserves: Vec<(At, &'a Reserve)>,
+    answers: &mut Answers,
+) -> Vec<(At, &'a Reserve)> {
+    reserves.retain(|(at, reserve)| {
+        let skipped = reserve.with_create && answers.before(*at) != Some(&Applied::Done);
+        if skipped {
+            answers.set(*at, Applied::Skipped);
+        }
+        !skipped
+    });
+    reserves
 }

@@ -1,15 +1,16 @@
 //! Which changes of a group may be made in one statement.
 //!
 //! A group is what many callers want at once, each a list of changes in order. Changes that touch the
-//! same thing keep their order; all others do not care. So each gets a level: one above the highest
-//! of the earlier ones with which it shares a thing. Within a level nothing is touched twice, and all
-//! changes of a kind are one statement.
+//! same thing keep their order; all others do not care. So each gets a level. Within a level all changes
+//! of a kind are one statement, and the kinds follow each other in the order of [`rank`]: two changes of
+//! one thing share a level if their kinds come in their order, or if their kind's statement can carry
+//! several changes of that thing ([`Thing::is_shared`]). Otherwise the later one is a level higher.
 //!
 //! **Invariant.** Carrying out the levels in turn has the outcome of carrying out the changes one by
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::{Op, Reserve};
+use super::Op;
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -22,7 +23,15 @@ pub(super) struct At {
 /// What a change touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Thing<'a> {
+    /// A session's row.
     Session(&'a str),
+    /// Its usage.
+    Usage(&'a str),
+    /// Its orders.
+    Orders(&'a str),
+    /// Its watch links.
+    Links(&'a str),
+    /// What a node can carry.
     Node(&'a str),
     Slot(&'a str),
     Key(&'a str, &'a str),
@@ -31,28 +40,66 @@ enum Thing<'a> {
     Credential(&'a [u8; 32]),
 }
 
+impl Thing<'_> {
+    /// Whether one statement of the same kind carries several changes of it, in their order.
+    fn is_shared(self, op: &Op) -> bool {
+        match (self, op) {
+            (Self::Quota(_), Op::CreateSession { .. })
+            | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
+            | (Self::Session(_), Op::SavePhase { .. })
+            | (Self::Usage(_), Op::BeginUsage { .. }) => true,
+            (_, _) => false,
+        }
+    }
+}
+
+/// The order of the kinds within a level: that of [`super::batch`].
+fn rank(op: &Op) -> u8 {
+    match op {
+        Op::ReturnQuota { .. } => 0,
+        Op::CreateSession { .. } => 1,
+        Op::SaveNode { .. } => 2,
+        Op::RaiseEpoch { .. } => 3,
+        Op::SeenNodes { .. } => 4,
+        Op::Release { .. } => 5,
+        Op::Reserve(_) => 6,
+        Op::SavePhase { .. } => 7,
+        Op::BeginUsage { .. } => 8,
+        Op::OrderStop { .. } => 9,
+        Op::Acked { .. } => 10,
+        Op::SpendTicket { .. } => 11,
+        Op::AddCredential { .. } => 12,
+        Op::AddWatchLink { .. } => 13,
+        Op::RevokeWatchLink { .. } => 14,
+        Op::SweepEnded { .. } | Op::Prune { .. } => 15,
+    }
+}
+
 /// The changes of a group by level.
 pub(super) fn levels<'a>(group: &[&'a [Op]]) -> Vec<Vec<(At, &'a Op)>> {
     let mut levels: Vec<Vec<(At, &'a Op)>> = Vec::new();
-    let mut last: HashMap<Thing<'a>, usize> = HashMap::new();
+    // The highest level at which a thing was touched, and the kind that did it.
+    let mut last: HashMap<Thing<'a>, (usize, u8)> = HashMap::new();
     // What comes after a change that touches everything comes after its level.
     let mut floor = 0;
     for (list, ops) in group.iter().enumerate() {
         for (op, change) in ops.iter().enumerate() {
+            let (rank, things) = (rank(change), things(change));
             let level = if touches_everything(change) {
                 floor = levels.len() + 1;
                 levels.len()
             } else {
-                let (things, beside) = (things(change), beside(change));
-                let after = things.iter().filter_map(|thing| last.get(thing)).max();
-                let with = beside.as_ref().and_then(|thing| last.get(thing));
-                let level = after.map_or(0, |level| level + 1).max(floor);
-                let level = level.max(with.copied().unwrap_or_default());
-                for thing in things.into_iter().chain(beside) {
-                    last.insert(thing, level);
-                }
-                level
+                let least = |thing: &Thing<'a>| match last.get(thing) {
+                    None => 0,
+                    Some((level, by)) if *by < rank => *level,
+                    Some((level, by)) if *by == rank && thing.is_shared(change) => *level,
+                    Some((level, _)) => level + 1,
+                };
+                things.iter().map(least).max().unwrap_or(0).max(floor)
             };
+            for thing in things {
+                last.insert(thing, (level, rank));
+            }
             if levels.len() <= level {
                 levels.resize_with(level + 1, Vec::new);
             }
@@ -66,14 +113,6 @@ fn touches_everything(op: &Op) -> bool {
     matches!(op, Op::SweepEnded { .. } | Op::Prune { .. })
 }
 
-/// What changes of one level may touch together, for their statement keeps their order.
-fn beside(op: &Op) -> Option<Thing<'_>> {
-    match op {
-        Op::CreateSession { row, .. } => Some(Thing::Quota(row.user.as_str())),
-        _ => None,
-    }
-}
-
 fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
@@ -81,19 +120,26 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         } => vec![
             Thing::Session(row.id.as_str()),
             Thing::Key(row.user.as_str(), &idempotency.key),
+            Thing::Quota(row.user.as_str()),
         ],
-        Op::Reserve(reserve) => things_of(reserve),
+        Op::Reserve(reserve) => vec![
+            Thing::Session(reserve.session.as_str()),
+            Thing::Orders(reserve.session.as_str()),
+            Thing::Node(reserve.claim.node.as_str()),
+            Thing::Slot(reserve.claim.slot.as_str()),
+        ],
         Op::Release { session, claim, .. } => vec![
-            Thing::Session(session.as_str()),
+            Thing::Usage(session.as_str()),
+            Thing::Orders(session.as_str()),
             Thing::Node(claim.node.as_str()),
             Thing::Slot(claim.slot.as_str()),
         ],
-        Op::SavePhase { session, .. }
-        | Op::BeginUsage { session, .. }
-        | Op::OrderStop { session, .. }
-        | Op::RevokeWatchLink { session, .. } => vec![Thing::Session(session.as_str())],
+        Op::SavePhase { session, .. } => vec![Thing::Session(session.as_str())],
+        Op::BeginUsage { session, .. } => vec![Thing::Usage(session.as_str())],
+        Op::OrderStop { session, .. } => vec![Thing::Orders(session.as_str())],
+        Op::RevokeWatchLink { session, .. } => vec![Thing::Links(session.as_str())],
         Op::AddWatchLink { link, .. } => vec![
-            Thing::Session(link.session.as_str()),
+            Thing::Links(link.session.as_str()),
             Thing::Credential(&link.hash),
         ],
         Op::SaveNode {
@@ -114,14 +160,6 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::SweepEnded { .. }
         | Op::Prune { .. } => Vec::new(),
     }
-}
-
-fn things_of(reserve: &Reserve) -> Vec<Thing<'_>> {
-    vec![
-        Thing::Session(reserve.session.as_str()),
-        Thing::Node(reserve.claim.node.as_str()),
-        Thing::Slot(reserve.claim.slot.as_str()),
-    ]
 }
 
 #[cfg(test)]
@@ -167,6 +205,34 @@ mod test {
             [(1, 1)].to_vec(),
         ];
         assert_eq!(shape(&[&a, &b]), expected);
+    }
+
+    #[test]
+    fn kinds_that_come_in_their_order_share_a_level() {
+        let row = || Op::OrderStop {
+            session: SessionId::from_parts(1, [0; 10]),
+            node: nearlight_kit::ids::node(),
+            epoch: Epoch(1),
+            order: nearlight_protocol::control::Order::Stop {
+                session: SessionId::from_parts(1, [0; 10]),
+                reason: nearlight_protocol::api::EndReason::Internal,
+            },
+            at: MonoTime(0),
+        };
+        let release = || Op::Release {
+            session: SessionId::from_parts(1, [0; 10]),
+            claim: nearlight_session::Claim {
+                node: nearlight_kit::ids::node(),
+                slot: nearlight_kit::ids::slot(),
+                epoch: Epoch(1),
+            },
+            at: MonoTime(0),
+        };
+        let in_order = [release(), row()];
+        assert_eq!(shape(&[&in_order]), [[(0, 0), (0, 1)].to_vec()]);
+        let out_of_order = [row(), release()];
+        let expected = [[(0, 0)].to_vec(), [(0, 1)].to_vec()];
+        assert_eq!(shape(&[&out_of_order]), expected);
     }
 
     #[test]

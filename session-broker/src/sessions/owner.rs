@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) const TURN_EVENTS_MAX: usize = 256;
 /// How often slots thaw, ETAs are told anew and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// Readers get the fleet as it is at most so often: it is a copy of every node.
+const PUBLISH_EVERY_MS: u64 = 50;
 /// Housekeepings between two notes of which nodes are alive, and two prunings.
 const SEEN_EVERY: u32 = 15;
 const PRUNE_EVERY: u32 = 1800;
@@ -69,6 +71,8 @@ pub(crate) struct Owner {
     pub(super) durations: VecDeque<u64>,
     /// The fleet's revision that readers have.
     published: u64,
+    /// When they may have the next one.
+    publish_at: MonoTime,
     /// The revisions of fleet and queue that placement last saw in vain.
     pub(super) placed_in_vain: Option<(u64, u64)>,
     /// The queue's revision of which those who wait were told.
@@ -111,6 +115,7 @@ impl Owner {
             ended: VecDeque::new(),
             durations: VecDeque::new(),
             published: 0,
+            publish_at: MonoTime(0),
             placed_in_vain: None,
             told: 0,
             housekeepings: 0,
@@ -143,7 +148,8 @@ impl Owner {
             if !turn.is_empty() {
                 self.commit(turn).await;
             }
-            if self.fleet.snapshot().revision != self.published {
+            if self.fleet.snapshot().revision != self.published && now >= self.publish_at {
+                self.publish_at = now.plus_millis(PUBLISH_EVERY_MS);
                 self.publish_fleet();
             }
         }
@@ -152,6 +158,9 @@ impl Owner {
     async fn wake(&mut self, stop: &CancellationToken, beat: &mut tokio::time::Interval) -> Wake {
         let next = self.deadlines.first().map(|(at, _)| *at);
         let in_us = next.map(|at| at.micros_since(self.clock.now()));
+        let publishes = self.fleet.snapshot().revision != self.published;
+        let publish_us = publishes.then(|| self.publish_at.micros_since(self.clock.now()));
+        let in_us = in_us.into_iter().chain(publish_us).min();
         let deadline = async {
             match in_us {
                 Some(us) => tokio::time::sleep(Duration::from_micros(us)).await,

@@ -11,14 +11,15 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
 use serde::Serialize;
 use sqlx::Row;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 const TAKE_CAPACITY: &str = "
-    UPDATE node_capacity SET rev = node_capacity.rev + 1,
+    UPDATE node_capacity SET rev = node_capacity.rev + r.claims,
         cpu_milli_free = node_capacity.cpu_milli_free - r.cpu_milli,
         mem_mib_free = node_capacity.mem_mib_free - r.mem_mib,
         uplink_kbps_free = node_capacity.uplink_kbps_free - r.kbps
-    FROM {rows node_id text, rev bigint, cpu_milli bigint, mem_mib bigint, kbps bigint}
+    FROM {rows node_id text, rev bigint, claims bigint, cpu_milli bigint, mem_mib bigint,
+        kbps bigint}
     WHERE node_capacity.node_id = r.node_id AND node_capacity.rev = r.rev
         AND node_capacity.cpu_milli_free >= r.cpu_milli
         AND node_capacity.mem_mib_free >= r.mem_mib
@@ -55,19 +56,19 @@ const FREE: &str = "
 
 /// Free capacity is what no live claim holds; after a node shrank, nothing rather than less.
 pub(super) const RECOUNT: &str = "
-    UPDATE node_capacity SET rev = node_capacity.rev + 1,
+    UPDATE node_capacity SET rev = node_capacity.rev + held.changes,
         cpu_milli_free = CASE WHEN cpu_milli_total > held.cpu
             THEN cpu_milli_total - held.cpu ELSE 0 END,
         mem_mib_free = CASE WHEN mem_mib_total > held.mem
             THEN mem_mib_total - held.mem ELSE 0 END,
         uplink_kbps_free = CASE WHEN uplink_kbps_total IS NULL THEN NULL
             WHEN uplink_kbps_total > held.kbps THEN uplink_kbps_total - held.kbps ELSE 0 END
-    FROM (SELECT r.node_id, CAST(COALESCE(SUM(c.cpu_milli), 0) AS BIGINT) AS cpu,
+    FROM (SELECT r.node_id, r.changes, CAST(COALESCE(SUM(c.cpu_milli), 0) AS BIGINT) AS cpu,
               CAST(COALESCE(SUM(c.mem_mib), 0) AS BIGINT) AS mem,
               CAST(COALESCE(SUM(c.kbps), 0) AS BIGINT) AS kbps
-          FROM {rows node_id text}
+          FROM {rows node_id text, changes bigint}
           LEFT JOIN claim c ON c.node_id = r.node_id AND c.released_ms IS NULL
-          GROUP BY r.node_id) AS held
+          GROUP BY r.node_id, r.changes) AS held
     WHERE node_capacity.node_id = held.node_id";
 
 const BEGIN_USAGE: &str = "
@@ -101,6 +102,9 @@ struct Wanted<'a> {
     since_ms: i64,
     #[serde(skip)]
     at: At,
+    /// Claims of its node that are tried together with it, itself included.
+    #[serde(skip)]
+    claims_of_node: i64,
     #[serde(skip)]
     reserve: &'a Reserve,
 }
@@ -121,15 +125,28 @@ impl<'a> Wanted<'a> {
             phase: phase.phase,
             since_ms: phase.since_ms,
             at,
+            claims_of_node: 1,
             reserve,
         })
     }
 }
 
+/// What the claims of one node take together.
+#[derive(Debug, Serialize)]
+struct Taken<'a> {
+    node_id: &'a str,
+    /// The revision that the first of them was decided on.
+    rev: i64,
+    claims: i64,
+    cpu_milli: u64,
+    mem_mib: u64,
+    kbps: u64,
+}
+
 /// Makes the claims, each wholly or not at all.
 ///
 /// All are tried at once. Where one is lost after it has taken something, all is undone and tried
-/// again without it; each round loses one at least, and losses are rare.
+/// again without it; each round settles one at least, and losses are rare.
 pub(crate) async fn reserve(
     tx: &mut Tx,
     reserves: Vec<(At, &Reserve)>,
@@ -137,23 +154,96 @@ pub(crate) async fn reserve(
 ) -> Result<(), StoreError> {
     let wanted = reserves.into_iter().map(|(at, r)| Wanted::new(at, r));
     let mut wanted: Vec<Wanted<'_>> = wanted.collect::<Result<_, _>>()?;
+    // Nodes that did not carry all at once: theirs are tried one by one.
+    let mut singly: HashSet<&str> = HashSet::new();
     while !wanted.is_empty() {
+        let (mut round, mut later) = round(std::mem::take(&mut wanted), &singly);
         tx.mark().await?;
-        let (taken, mut lost) = take_capacity(tx, wanted).await?;
-        wanted = taken;
-        let left_something = take_rest(tx, &mut wanted, &mut lost).await?;
-        for loser in lost {
-            answers.set(loser.at, Applied::RaceLost);
-        }
-        if left_something {
+        let refused = take_capacity(tx, &mut round).await?;
+        let mut lost = Vec::new();
+        let undo = take_rest(tx, &mut round, &mut lost).await?;
+        if undo {
             tx.undo().await?;
-            tx.keep().await?;
-            continue;
         }
         tx.keep().await?;
-        break;
+        let (alone, together): (Vec<_>, Vec<_>) =
+            refused.into_iter().partition(|w| w.claims_of_node == 1);
+        singly.extend(together.iter().map(|w| w.node_id));
+        for loser in lost.iter().chain(&alone) {
+            answers.set(loser.at, Applied::RaceLost);
+        }
+        if undo {
+            later.append(&mut round);
+        }
+        push_starts(tx, &round, answers).await?;
+        later.extend(together);
+        later.sort_unstable_by_key(|w| w.at);
+        wanted = later;
     }
-    let orders = wanted
+    Ok(())
+}
+
+/// Those that are tried now: of each node a run of claims each decided on what the one before leaves,
+/// or one. The others wait for the next round.
+fn round<'a>(
+    wanted: Vec<Wanted<'a>>,
+    singly: &HashSet<&str>,
+) -> (Vec<Wanted<'a>>, Vec<Wanted<'a>>) {
+    let mut runs: HashMap<&str, (i64, i64)> = HashMap::new();
+    let mut closed: HashSet<&str> = HashSet::new();
+    let (mut now, mut later): (Vec<Wanted<'a>>, Vec<Wanted<'a>>) = (Vec::new(), Vec::new());
+    for w in wanted {
+        let (claims, next) = runs.entry(w.node_id).or_insert((0, w.rev));
+        let fits = *next == w.rev && (*claims == 0 || !singly.contains(w.node_id));
+        if fits && !closed.contains(w.node_id) {
+            *claims += 1;
+            *next += 1;
+            now.push(w);
+        } else {
+            // Order within a node is kept: nothing passes one that waits.
+            closed.insert(w.node_id);
+            later.push(w);
+        }
+    }
+    for w in &mut now {
+        w.claims_of_node = runs.get(w.node_id).map_or(1, |(claims, _)| *claims);
+    }
+    (now, later)
+}
+
+/// The first to be taken, for most races are lost here. Removes and returns those of nodes that do
+/// not have it.
+async fn take_capacity<'a>(
+    tx: &mut Tx,
+    round: &mut Vec<Wanted<'a>>,
+) -> Result<Vec<Wanted<'a>>, StoreError> {
+    let mut nodes: BTreeMap<&str, Taken<'_>> = BTreeMap::new();
+    for w in round.iter() {
+        let taken = nodes.entry(w.node_id).or_insert(Taken {
+            node_id: w.node_id,
+            rev: w.rev,
+            claims: 0,
+            cpu_milli: 0,
+            mem_mib: 0,
+            kbps: 0,
+        });
+        taken.claims += 1;
+        taken.cpu_milli += u64::from(w.cpu_milli);
+        taken.mem_mib += u64::from(w.mem_mib);
+        taken.kbps += u64::from(w.kbps);
+    }
+    let nodes: Vec<Taken<'_>> = nodes.into_values().collect();
+    let rows = tx.ask(TAKE_CAPACITY, &nodes).await?;
+    let won: HashSet<String> = rows.iter().map(|row| row.get("won")).collect();
+    Ok(round.extract_if(.., |w| !won.contains(w.node_id)).collect())
+}
+
+async fn push_starts(
+    tx: &mut Tx,
+    made: &[Wanted<'_>],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let orders = made
         .iter()
         .map(|w| {
             let (r, claim) = (w.reserve, &w.reserve.claim);
@@ -162,14 +252,6 @@ pub(crate) async fn reserve(
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     orders::push(tx, &orders, answers).await
-}
-
-type Split<'a> = (Vec<Wanted<'a>>, Vec<Wanted<'a>>);
-
-/// The first to be taken, for most races are lost here: what is lost here has taken nothing.
-async fn take_capacity<'a>(tx: &mut Tx, wanted: Vec<Wanted<'a>>) -> Result<Split<'a>, StoreError> {
-    let won = won(tx, TAKE_CAPACITY, &wanted).await?;
-    Ok(wanted.into_iter().partition(|w| won.contains(w.node_id)))
 }
 
 /// A statement, and the name by which it returns those that have won.
@@ -231,15 +313,22 @@ impl<'a> Release<'a> {
     }
 }
 
+/// A node whose free capacity is to be counted again.
 #[derive(Debug, Serialize)]
-pub(super) struct NodeKey<'a> {
+pub(super) struct Recount<'a> {
     pub(super) node_id: &'a str,
+    /// By how much its revision rises.
+    pub(super) changes: i64,
 }
 
 pub(crate) async fn release(tx: &mut Tx, releases: &[Release<'_>]) -> Result<(), StoreError> {
     let freed = tx.ask(FREE, releases).await?;
-    let nodes: BTreeSet<&str> = freed.iter().map(|row| row.get("node_id")).collect();
-    let nodes: Vec<NodeKey<'_>> = nodes.iter().map(|node_id| NodeKey { node_id }).collect();
+    let mut nodes: BTreeMap<&str, i64> = BTreeMap::new();
+    for row in &freed {
+        *nodes.entry(row.get("node_id")).or_default() += 1;
+    }
+    let recount = |(node_id, changes)| Recount { node_id, changes };
+    let nodes: Vec<Recount<'_>> = nodes.into_iter().map(recount).collect();
     tx.run(RECOUNT, &nodes).await?;
     tx.run(END_USAGE, releases).await?;
     tx.run(VOID_STARTS, releases).await?;

@@ -1,6 +1,6 @@
 //! Nodes, their slots and what they can carry.
 
-use super::claims::{NodeKey, RECOUNT};
+use super::claims::{RECOUNT, Recount};
 use crate::ledger::StoreError;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{epoch_column, to_ms};
@@ -99,10 +99,11 @@ struct Listed<'a> {
 pub(crate) async fn save(tx: &mut Tx, nodes: &[SaveNode<'_>]) -> Result<(), StoreError> {
     tx.run(UPSERT, nodes).await?;
     tx.run(UPSERT_CAPACITY, nodes).await?;
-    let keys: Vec<NodeKey<'_>> = nodes
+    let keys: Vec<Recount<'_>> = nodes
         .iter()
-        .map(|node| NodeKey {
+        .map(|node| Recount {
             node_id: node.node_id,
+            changes: 1,
         })
         .collect();
     tx.run(RECOUNT, &keys).await?;

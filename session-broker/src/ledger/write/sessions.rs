@@ -11,7 +11,11 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use serde::Serialize;
 use sqlx::Row;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The phase that no other follows.
+const ENDED: &str = "ended";
 
 const TAKE_KEYS: &str = "
     INSERT INTO idempotency (user_id, idem_key, body_hash, session_id, created_ms)
@@ -288,9 +292,39 @@ impl<'a> SavePhase<'a> {
             row: PhaseRow::of(phase, at)?,
         })
     }
+
+    /// As if it were saved after this one.
+    fn take_over(&mut self, later: Self) {
+        // Of an ended session the last node stays on record.
+        let node = later.row.node_id.or_else(|| self.row.node_id.take());
+        self.starts_denied = later.starts_denied;
+        self.row = PhaseRow {
+            node_id: node,
+            ..later.row
+        };
+    }
 }
 
-pub(crate) async fn save_phases(tx: &mut Tx, phases: &[SavePhase<'_>]) -> Result<(), StoreError> {
-    tx.run(SAVE_PHASES, phases).await?;
+/// Phases to be saved: of several of one session, the last; nothing follows its end.
+#[derive(Debug, Default)]
+pub(crate) struct Phases<'a>(BTreeMap<&'a str, SavePhase<'a>>);
+
+impl<'a> Phases<'a> {
+    pub(in crate::ledger) fn add(&mut self, save: SavePhase<'a>) {
+        match self.0.entry(save.session_id) {
+            Entry::Vacant(free) => {
+                free.insert(save);
+            }
+            Entry::Occupied(mut former) if former.get().row.phase != ENDED => {
+                former.get_mut().take_over(save);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+}
+
+pub(crate) async fn save_phases(tx: &mut Tx, phases: Phases<'_>) -> Result<(), StoreError> {
+    let rows: Vec<SavePhase<'_>> = phases.0.into_values().collect();
+    tx.run(SAVE_PHASES, &rows).await?;
     Ok(())
 }
