@@ -1,11 +1,12 @@
 //! The fleet as placement reads it, kept up to date change by change.
 
 use crate::node::{NodeState, NodeView};
-use crate::request::Rtts;
+use crate::request::{NearestFirst, Rtts};
 use cell::{Cell, RowNames};
 use names::Names;
 use nearlight_protocol::id::NodeId;
 use std::collections::HashMap;
+use std::iter::Peekable;
 
 pub(crate) mod block;
 pub(crate) mod cell;
@@ -23,10 +24,21 @@ pub struct FleetIndex {
     pub(crate) cells: Vec<Cell>,
     by_name: HashMap<String, u32>,
     empty: Vec<u32>,
-    lanes: HashMap<NodeId, Lane>,
+    lanes: HashMap<Id, Lane>,
     pub(crate) operators: Names,
     pub(crate) runtimes: Names,
     pub(crate) images: Names,
+}
+
+/// A node's id without its prefix: in place, so that looking a node up reads one line of memory less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Id([u8; 26]);
+
+impl From<&NodeId> for Id {
+    fn from(id: &NodeId) -> Self {
+        let body = id.as_str().as_bytes().last_chunk();
+        Self(*body.expect("a node's id has 26 characters after its prefix"))
+    }
 }
 
 /// Where a node is.
@@ -64,7 +76,7 @@ impl FleetIndex {
 
     /// Takes a node in, or all of it anew.
     pub fn put(&mut self, node: &NodeView) {
-        if let Some(lane) = self.lanes.remove(&node.id) {
+        if let Some(lane) = self.lanes.remove(&Id::from(&node.id)) {
             self.clear(lane);
         }
         let cell = self.cell_named(&node.region);
@@ -74,13 +86,13 @@ impl FleetIndex {
             images: node.images.iter().map(|i| self.images.take(i)).collect(),
         };
         let at = self.cells[cell as usize].fill(node, names);
-        self.lanes.insert(node.id.clone(), Lane { cell, at });
+        self.lanes.insert(Id::from(&node.id), Lane { cell, at });
         self.revision += 1;
     }
 
     /// Takes what changed of a node. Returns whether it is here.
     pub fn set_state(&mut self, node: &NodeId, state: &NodeState) -> bool {
-        let Some(lane) = self.lanes.get(node) else {
+        let Some(lane) = self.lanes.get(&Id::from(node)) else {
             return false;
         };
         self.cells[lane.cell as usize].set_state(lane.at, state);
@@ -90,7 +102,7 @@ impl FleetIndex {
 
     /// Lets a node go. Returns whether it was here.
     pub fn remove(&mut self, node: &NodeId) -> bool {
-        let Some(lane) = self.lanes.remove(node) else {
+        let Some(lane) = self.lanes.remove(&Id::from(node)) else {
             return false;
         };
         self.clear(lane);
@@ -103,8 +115,8 @@ impl FleetIndex {
     pub(crate) fn nearest_first<'a>(&'a self, rtts: &'a Rtts, unknown_ms: u32) -> Walk<'a> {
         Walk {
             index: self,
-            rtts: rtts.nearest_first(),
-            at: 0,
+            all: rtts.nearest_first(),
+            left: rtts.nearest_first().peekable(),
             unknown_ms,
             unknown: None,
         }
@@ -141,7 +153,7 @@ impl FleetIndex {
     }
 
     /// The cells that no estimate is about.
-    fn unmeasured(&self, rtts: &[(String, u32)]) -> Vec<u32> {
+    fn unmeasured(&self, rtts: NearestFirst<'_>) -> Vec<u32> {
         let mut measured = vec![false; self.cells.len()];
         for (region, _) in rtts {
             if let Some(cell) = self.by_name.get(region) {
@@ -158,8 +170,8 @@ impl FleetIndex {
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     index: &'a FleetIndex,
-    rtts: &'a [(String, u32)],
-    at: usize,
+    all: NearestFirst<'a>,
+    left: Peekable<NearestFirst<'a>>,
     unknown_ms: u32,
     /// Cells whose round trip is not known, once it is their turn.
     unknown: Option<Vec<u32>>,
@@ -170,9 +182,9 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Near> {
         loop {
-            let next = self.rtts.get(self.at);
+            let next = self.left.peek();
             if self.unknown.is_none() && next.is_none_or(|(_, ms)| *ms > self.unknown_ms) {
-                self.unknown = Some(self.index.unmeasured(self.rtts));
+                self.unknown = Some(self.index.unmeasured(self.all.clone()));
             }
             if let Some(cell) = self.unknown.as_mut().and_then(Vec::pop) {
                 return Some(Near {
@@ -181,13 +193,12 @@ impl Iterator for Walk<'_> {
                     counts_as_ms: self.unknown_ms,
                 });
             }
-            let (region, ms) = next?;
-            self.at += 1;
+            let (region, ms) = self.left.next()?;
             if let Some(cell) = self.index.by_name.get(region) {
                 return Some(Near {
                     cell: *cell,
-                    rtt_ms: Some(*ms),
-                    counts_as_ms: *ms,
+                    rtt_ms: Some(ms),
+                    counts_as_ms: ms,
                 });
             }
         }

@@ -37,14 +37,15 @@ pub struct SessionRequest {
 }
 
 /// Estimated round trips from one player to the regions, nearest first. A clone is cheap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rtts(Arc<[(String, u32)]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rtts(Arc<Estimates>);
 
-impl Default for Rtts {
-    /// Nothing is known.
-    fn default() -> Self {
-        Self(Arc::new([]))
-    }
+/// One after the other in memory, for a search reads them from the start.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Estimates {
+    names: String,
+    /// Where each name ends, and milliseconds.
+    entries: Vec<(usize, u32)>,
 }
 
 impl Rtts {
@@ -58,17 +59,44 @@ impl Rtts {
         }
         let mut sorted: Vec<(String, u32)> = least.into_iter().collect();
         sorted.sort_by(|(a, m), (b, n)| m.cmp(n).then_with(|| a.cmp(b)));
-        Self(sorted.into())
+        let mut estimates = Estimates::default();
+        for (region, ms) in sorted {
+            estimates.names.push_str(&region);
+            estimates.entries.push((estimates.names.len(), ms));
+        }
+        Self(Arc::new(estimates))
     }
 
     /// Milliseconds to a region, if they are known.
     pub fn to(&self, region: &str) -> Option<u32> {
-        let found = self.0.iter().find(|(name, _)| name == region);
-        found.map(|(_, ms)| *ms)
+        let found = self.nearest_first().find(|(name, _)| *name == region);
+        found.map(|(_, ms)| ms)
     }
 
     /// All of them, nearest first.
-    pub(crate) fn nearest_first(&self) -> &[(String, u32)] {
-        &self.0
+    pub(crate) fn nearest_first(&self) -> NearestFirst<'_> {
+        NearestFirst {
+            names: &self.0.names,
+            from: 0,
+            entries: self.0.entries.iter(),
+        }
+    }
+}
+
+/// Regions with their round trips, nearest first.
+#[derive(Clone, Debug)]
+pub(crate) struct NearestFirst<'a> {
+    names: &'a str,
+    from: usize,
+    entries: std::slice::Iter<'a, (usize, u32)>,
+}
+
+impl<'a> Iterator for NearestFirst<'a> {
+    type Item = (&'a str, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (end, ms) = self.entries.next()?;
+        let from = std::mem::replace(&mut self.from, *end);
+        Some((&self.names[from..*end], *ms))
     }
 }

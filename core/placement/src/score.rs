@@ -77,18 +77,22 @@ pub(crate) fn spread(request: &SessionRequest) -> impl Iterator<Item = (&str, u3
 }
 
 /// What is scored of a node, whatever it is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     slots_total: u32,
     slots_free: u32,
     cpu_total: u32,
     cpu_free: u32,
     cpu_encode: u32,
-    uplink_total: Option<u32>,
-    uplink_free: Option<u32>,
+    /// The greatest number where it is not known.
+    uplink_total: u32,
+    uplink_free: u32,
     receipts: u32,
     price: u32,
 }
+
+/// An uplink that nobody knows: it rules nothing out and weighs nothing.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 impl Standing {
     pub(crate) fn of(node: &NodeView) -> Self {
@@ -98,8 +102,8 @@ impl Standing {
             cpu_total: node.cpu_milli_total,
             cpu_free: 0,
             cpu_encode: node.encode_cpu_milli,
-            uplink_total: node.uplink_kbps_total,
-            uplink_free: None,
+            uplink_total: node.uplink_kbps_total.unwrap_or(UNKNOWN),
+            uplink_free: UNKNOWN,
             receipts: 0,
             price: node.price_milli_h.unwrap_or(0).min(PRICE_MAX),
         };
@@ -114,7 +118,7 @@ impl Standing {
         });
         self.slots_free = state.slots_free;
         self.cpu_free = state.cpu_milli_free;
-        self.uplink_free = state.uplink_kbps_free;
+        self.uplink_free = state.uplink_kbps_free.unwrap_or(UNKNOWN);
         self.receipts = RECEIPTS * missing / RECEIPTS_ENOUGH;
     }
 
@@ -148,13 +152,16 @@ impl Standing {
     }
 
     fn uplink_milli(&self, kbps: u32) -> u32 {
-        match (self.uplink_total, self.uplink_free) {
-            (Some(total), Some(free)) => {
-                let left = free.saturating_sub(kbps);
-                per_mille(total.saturating_sub(left), total)
-            }
-            (Some(_) | None, _) => 0,
+        if self.uplink_total == UNKNOWN || self.uplink_free == UNKNOWN {
+            return 0;
         }
+        let left = self.uplink_free.saturating_sub(kbps);
+        per_mille(self.uplink_total.saturating_sub(left), self.uplink_total)
+    }
+
+    /// CPU that a session takes here beside its app's, thousandths of a core.
+    pub(crate) fn cpu_encode(&self) -> u32 {
+        self.cpu_encode
     }
 }
 

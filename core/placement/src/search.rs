@@ -2,10 +2,10 @@
 
 use crate::index::FleetIndex;
 use crate::index::Near;
-use crate::index::block::Key;
-use crate::index::cell::{Block, Cell, Row};
+use crate::index::block::{Key, lanes};
+use crate::index::cell::{Block, Cell};
 use crate::score::{GPU, IMAGE, Why};
-use crate::sieve::{Rules, lanes};
+use crate::sieve::Rules;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
 use std::cmp::Ordering;
@@ -78,6 +78,9 @@ pub(crate) fn search<'a>(
     looked: &mut Vec<Near>,
 ) -> Best<'a> {
     let mut best = Best::new(rules.policy.best_few);
+    if !rules.runtime_exists() {
+        return best;
+    }
     for near in walk {
         looked.push(near);
         let Some(rtt) = rules.within_step(near.counts_as_ms) else {
@@ -104,60 +107,38 @@ fn search_cell<'a>(
     (near, rtt): (Near, u32),
     best: &mut Best<'a>,
 ) {
-    let needs_none = rules.request.gpu == GpuClass::None;
+    let request = rules.request;
     for block in cell.blocks() {
         let head = block.head;
         if head.floor == u32::MAX || best.beats(rtt + head.floor, head.key) {
             continue;
         }
-        let open = head.open & head.gpu(rules.request.gpu);
-        if open == 0 {
+        // What costs least to ask comes first, and rules out most.
+        let able = head.open & head.gpu(request.gpu) & head.trust(request.trust);
+        if able == 0 || !rules.may_hold(head) {
             continue;
         }
-        let able = rules.sift(&block, open, |_, _| {});
         let warm = rules.warm(&block, able);
-        let wasted = if needs_none {
-            able & head.gpu(GpuClass::Render)
-        } else {
-            0
+        let wasted = match request.gpu {
+            GpuClass::None => able & head.gpu(GpuClass::Render),
+            GpuClass::Render | GpuClass::RenderEncode => 0,
         };
-        let known = Known { rtt, warm, wasted };
-        for lane in lanes(able & worth_a_look(&block, known.least(able), best)) {
-            let row = block.row(lane);
-            let floor = known.points(lane) + block.columns.floor(lane);
-            if !best.beats(floor, row.key) {
-                best.offer(score(row, rules, near, known.parts(lane)));
+        let groups = [
+            (warm & !wasted, 0, 0),
+            (warm & wasted, 0, GPU),
+            (able & !warm & !wasted, IMAGE, 0),
+            (able & !warm & wasted, IMAGE, GPU),
+        ];
+        for (asked, image, gpu) in groups.into_iter().filter(|(lanes, ..)| *lanes != 0) {
+            let known = rtt + image + gpu;
+            let asked = asked & worth_a_look(&block, known, best);
+            for lane in lanes(rules.sift(&block, asked, |_, _| {})) {
+                let floor = known + block.columns.floor(lane);
+                if !best.beats(floor, block.row(lane).key) {
+                    best.offer(score(&block, lane, rules, near, (rtt, image, gpu)));
+                }
             }
         }
-    }
-}
-
-/// What is known of a lane's score before its node is looked at.
-struct Known {
-    rtt: u32,
-    warm: u64,
-    wasted: u64,
-}
-
-impl Known {
-    /// For round trip, image and GPU.
-    fn parts(&self, lane: usize) -> (u32, u32, u32) {
-        let has = |mask: u64| (mask >> lane) & 1 == 1;
-        let image = if has(self.warm) { 0 } else { IMAGE };
-        let gpu = if has(self.wasted) { GPU } else { 0 };
-        (self.rtt, image, gpu)
-    }
-
-    fn points(&self, lane: usize) -> u32 {
-        let (rtt, image, gpu) = self.parts(lane);
-        rtt + image + gpu
-    }
-
-    /// The least points of any lane of `able`.
-    fn least(&self, able: u64) -> u32 {
-        let image = if self.warm == 0 { IMAGE } else { 0 };
-        let gpu = if self.wasted == able { GPU } else { 0 };
-        self.rtt + image + gpu
     }
 }
 
@@ -173,15 +154,14 @@ fn worth_a_look(block: &Block<'_>, least: u32, best: &Best<'_>) -> u64 {
 }
 
 fn score<'a>(
-    row: &'a Row,
+    block: &Block<'a>,
+    lane: usize,
     rules: &Rules<'_>,
     near: Near,
     (rtt, image, gpu): (u32, u32, u32),
 ) -> Found<'a> {
-    let operator = rules
-        .spread
-        .iter()
-        .find(|(id, _)| *id == row.names.operator);
+    let row = block.row(lane);
+    let operator = rules.spread.iter().find(|(id, _)| *id == row.operator);
     let why = Why {
         rtt_ms: near.rtt_ms,
         rtt,
@@ -193,7 +173,7 @@ fn score<'a>(
             .why(rules.request.cpu_milli, rules.request.kbps)
     };
     Found {
-        id: &row.id,
+        id: block.id(lane),
         points: why.points(),
         key: row.key,
         why,

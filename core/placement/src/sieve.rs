@@ -1,7 +1,7 @@
 //! The filters over the index: what [`check`](crate::check) says of one node, of 64 at once.
 
 use crate::index::FleetIndex;
-use crate::index::block::{Column, at_least};
+use crate::index::block::{Column, Head, at_least, lanes};
 use crate::index::cell::Block;
 use crate::policy::{Policy, Step};
 use crate::reason::Reason;
@@ -54,6 +54,20 @@ impl<'a> Rules<'a> {
         } else {
             None
         }
+    }
+
+    /// Whether a node has the runtime that is asked for, if one is.
+    pub(crate) fn runtime_exists(&self) -> bool {
+        self.runtime != Some(None)
+    }
+
+    /// Whether some lane may have enough of everything that is free.
+    pub(crate) fn may_hold(&self, head: &Head) -> bool {
+        let request = self.request;
+        head.greatest(Column::CpuFree) >= request.cpu_milli.max(1)
+            && head.greatest(Column::MemFree) >= request.mem_mib
+            && head.greatest(Column::UplinkFree) >= request.kbps
+            && head.greatest(Column::Vram) >= request.vram_mib
     }
 
     /// Lanes of `asked` that have the image.
@@ -148,13 +162,4 @@ impl<'a> Rules<'a> {
         keep(&mut left, !full, Reason::Unproven);
         left
     }
-}
-
-/// The lanes of a mask.
-pub(crate) fn lanes(mut mask: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lane = mask.trailing_zeros() as usize;
-        mask &= mask.wrapping_sub(1);
-        (lane < 64).then_some(lane)
-    })
 }

@@ -1,6 +1,7 @@
 //! 64 nodes: a bit each for what is yes or no, a column each for what is a number.
 
 use crate::node::{NodeState, NodeView, Trust};
+use crate::score::UNKNOWN;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
 
@@ -29,6 +30,8 @@ pub(crate) enum Column {
 }
 
 const COLUMNS: usize = 8;
+/// Up to so many lanes are quicker looked at one by one than all at once.
+const FEW: u32 = 8;
 
 /// Where a node stands among equals: its id's first characters, which sort as the id does.
 pub(crate) type Key = u128;
@@ -95,6 +98,18 @@ impl Head {
             GpuClass::None => self.used,
             GpuClass::Render => self.renders,
             GpuClass::RenderEncode => self.render_encodes,
+        }
+    }
+
+    /// The GPU class of one lane.
+    pub(crate) fn class(&self, lane: usize) -> GpuClass {
+        match (
+            (self.renders >> lane) & 1,
+            (self.render_encodes >> lane) & 1,
+        ) {
+            (_, 1) => GpuClass::RenderEncode,
+            (1, _) => GpuClass::Render,
+            _ => GpuClass::None,
         }
     }
 
@@ -173,7 +188,7 @@ impl BlockMut<'_> {
         self.enter(
             Column::UplinkTotal,
             lane,
-            node.uplink_kbps_total.unwrap_or(u32::MAX),
+            node.uplink_kbps_total.unwrap_or(UNKNOWN),
         );
         self.enter(Column::Price, lane, node.price_milli_h.unwrap_or(0));
         let state = &node.state;
@@ -183,7 +198,7 @@ impl BlockMut<'_> {
         self.enter(
             Column::UplinkFree,
             lane,
-            state.uplink_kbps_free.unwrap_or(u32::MAX),
+            state.uplink_kbps_free.unwrap_or(UNKNOWN),
         );
     }
 
@@ -206,7 +221,7 @@ impl BlockMut<'_> {
         self.set(
             Column::UplinkFree,
             lane,
-            state.uplink_kbps_free.unwrap_or(u32::MAX),
+            state.uplink_kbps_free.unwrap_or(UNKNOWN),
         );
         self.set_floor(lane, if open { floor } else { u32::MAX });
     }
@@ -292,9 +307,22 @@ pub(crate) fn at_least(
         u64::MAX
     } else if head.greatest[at] < need {
         0
+    } else if asked.count_ones() <= FEW {
+        let values = &columns.values[at];
+        let enough = lanes(asked).filter(|lane| values[*lane] >= need);
+        enough.fold(0, |enough, lane| enough | (1 << lane))
     } else {
         lanes_at_least(&columns.values[at], need)
     }
+}
+
+/// The lanes of a mask.
+pub(crate) fn lanes(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
 }
 
 /// Times eight bytes of 0 or 1, this moves each to a bit of its own in the uppermost byte.
@@ -324,7 +352,7 @@ pub(crate) fn audit(head: &Head, columns: &Columns) {
         .collect();
     for (column, values) in columns.values.iter().enumerate() {
         let values = || lanes.iter().map(|lane| values[*lane]);
-        assert_eq!(head.least[column], values().min().unwrap_or(u32::MAX));
+        assert_eq!(head.least[column], values().min().unwrap_or(UNKNOWN));
         assert_eq!(head.greatest[column], values().max().unwrap_or(0));
     }
     let floors = columns.floors.iter().copied();

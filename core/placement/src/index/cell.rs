@@ -22,7 +22,8 @@ pub(crate) struct Cell {
     columns: Vec<Columns>,
     tags: Vec<BlockTags>,
     /// One a lane.
-    rows: Vec<Option<Row>>,
+    rows: Vec<Row>,
+    cards: Vec<Option<Card>>,
 }
 
 /// The names that lanes of a block have.
@@ -32,15 +33,22 @@ pub(crate) struct BlockTags {
     pub(crate) images: Tags,
 }
 
-/// What is only looked at where a node is scored or changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is only looked at where a node is scored or changed: one line of memory. Default on a lane
+/// without a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
 pub(crate) struct Row {
-    pub(crate) id: NodeId,
     pub(crate) key: Key,
     pub(crate) standing: Standing,
     pub(crate) sessions: u32,
-    pub(crate) names: RowNames,
-    encode_cpu_milli: u32,
+    pub(crate) operator: u32,
+}
+
+/// What is only looked at where a node is placed on, comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Card {
+    id: NodeId,
+    names: RowNames,
     gpu: GpuClass,
 }
 
@@ -58,15 +66,20 @@ pub(crate) struct Block<'a> {
     pub(crate) head: &'a Head,
     pub(crate) columns: &'a Columns,
     pub(crate) tags: &'a BlockTags,
-    rows: &'a [Option<Row>],
+    rows: &'a [Row],
+    cards: &'a [Option<Card>],
 }
 
 impl<'a> Block<'a> {
-    /// The node on a lane that is used.
+    /// What is scored of the node on a lane that is used.
     pub(crate) fn row(&self, lane: usize) -> &'a Row {
-        self.rows[lane]
-            .as_ref()
-            .expect("a lane in `used` has a node")
+        &self.rows[lane]
+    }
+
+    /// The node on a lane that is used.
+    pub(crate) fn id(&self, lane: usize) -> &'a NodeId {
+        let card = self.cards[lane].as_ref();
+        &card.expect("a lane in `used` has a node").id
     }
 }
 
@@ -81,6 +94,7 @@ impl Cell {
             columns: &self.columns[at],
             tags: &self.tags[at],
             rows: &self.rows[at * LANES..(at + 1) * LANES],
+            cards: &self.cards[at * LANES..(at + 1) * LANES],
         }
     }
 
@@ -107,13 +121,15 @@ impl Cell {
         for image in &names.images {
             self.tags[b].images.set(*image, lane);
         }
-        self.rows[at] = Some(Row {
-            id: node.id.clone(),
+        self.rows[at] = Row {
             key: block::key(&node.id),
             standing: Standing::of(node),
             sessions: 0,
+            operator: names.operator,
+        };
+        self.cards[at] = Some(Card {
+            id: node.id.clone(),
             names,
-            encode_cpu_milli: node.encode_cpu_milli,
             gpu: node.gpu,
         });
         self.nodes += 1;
@@ -126,22 +142,17 @@ impl Cell {
     /// Takes what changed of the node on a lane.
     pub(crate) fn set_state(&mut self, at: usize, state: &NodeState) {
         let (b, lane) = (at / LANES, at % LANES);
-        let Some(row) = self.rows[at].as_mut() else {
-            debug_assert!(false, "only a lane with a node has a state");
-            return;
-        };
+        let (head, row) = (&mut self.heads[b], &mut self.rows[at]);
+        debug_assert_eq!((head.used >> lane) & 1, 1, "only a node has a state");
         row.standing.set(state);
         row.sessions = state.sessions;
-        let was_open = (self.heads[b].open >> lane) & 1;
-        let floor = row.standing.floor();
-        BlockMut {
-            head: &mut self.heads[b],
-            columns: &mut self.columns[b],
-        }
-        .set_state(lane, state, row.encode_cpu_milli, floor);
-        let is_open = (self.heads[b].open >> lane) & 1;
-        let open = &mut self.open[row.gpu as usize];
-        match (was_open, is_open) {
+        let was_open = (head.open >> lane) & 1;
+        let (encode, floor) = (row.standing.cpu_encode(), row.standing.floor());
+        let columns = &mut self.columns[b];
+        BlockMut { head, columns }.set_state(lane, state, encode, floor);
+        let head = &self.heads[b];
+        let open = &mut self.open[head.class(lane) as usize];
+        match (was_open, (head.open >> lane) & 1) {
             (0, 1) => *open += 1,
             (1, 0) => *open -= 1,
             _ => {}
@@ -151,29 +162,31 @@ impl Cell {
     /// Lets the node on a lane go; its names are to be released.
     pub(crate) fn clear(&mut self, at: usize) -> Option<RowNames> {
         let (b, lane) = (at / LANES, at % LANES);
-        let row = self.rows[at].take()?;
+        let card = self.cards[at].take()?;
+        self.rows[at] = Row::default();
         if (self.heads[b].open >> lane) & 1 == 1 {
-            self.open[row.gpu as usize] -= 1;
+            self.open[card.gpu as usize] -= 1;
         }
-        let others = self.rows[b * LANES..(b + 1) * LANES].iter().flatten();
-        let key = others.map(|row| row.key).min().unwrap_or(Key::MAX);
+        let others = &self.cards[b * LANES..(b + 1) * LANES];
+        let keys = others.iter().flatten().map(|card| block::key(&card.id));
+        let key = keys.min().unwrap_or(Key::MAX);
         BlockMut {
             head: &mut self.heads[b],
             columns: &mut self.columns[b],
         }
         .clear(lane, key);
-        self.tags[b].runtimes.clear(row.names.runtime, lane);
-        for image in &row.names.images {
+        self.tags[b].runtimes.clear(card.names.runtime, lane);
+        for image in &card.names.images {
             self.tags[b].images.clear(*image, lane);
         }
         self.nodes -= 1;
-        self.classes[row.gpu as usize] -= 1;
+        self.classes[card.gpu as usize] -= 1;
         let most = self
             .heads
             .iter()
             .map(|head| head.greatest(block::Column::Vram));
         self.vram_mib = most.max().unwrap_or(0);
-        Some(row.names)
+        Some(card.names)
     }
 
     fn free_lane(&mut self) -> usize {
@@ -183,7 +196,8 @@ impl Cell {
             self.heads.push(head);
             self.columns.push(columns);
             self.tags.push(BlockTags::default());
-            self.rows.resize_with(self.rows.len() + LANES, || None);
+            self.rows.resize(self.rows.len() + LANES, Row::default());
+            self.cards.resize_with(self.rows.len(), || None);
             self.heads.len() - 1
         });
         b * LANES + self.heads[b].used.trailing_ones() as usize
@@ -194,7 +208,7 @@ impl Cell {
 impl Cell {
     /// Asserts that everything that is kept beside the nodes follows from them.
     pub(crate) fn audit(&self) {
-        let rows = || self.rows.iter().flatten();
+        let rows = || self.cards.iter().flatten();
         assert_eq!(self.nodes as usize, rows().count());
         for class in [GpuClass::None, GpuClass::Render, GpuClass::RenderEncode] {
             let of_class = rows().filter(|row| row.gpu >= class).count();
@@ -206,17 +220,20 @@ impl Cell {
             assert_eq!(self.open_of(class), open.sum::<u32>());
         }
         for (at, block) in self.blocks().enumerate() {
-            let used = (0..LANES).filter(|lane| block.rows[*lane].is_some());
+            let used = (0..LANES).filter(|lane| block.cards[*lane].is_some());
             assert_eq!(
                 block.head.used,
                 used.fold(0, |used, lane| used | (1 << lane))
             );
-            let keys = block.rows.iter().flatten().map(|row| row.key);
+            let keys = block
+                .cards
+                .iter()
+                .flatten()
+                .map(|card| block::key(&card.id));
             assert_eq!(block.head.key, keys.min().unwrap_or(Key::MAX));
             for lane in 0..LANES {
                 let open = (block.head.open >> lane) & 1 == 1;
-                let row = block.rows[lane].as_ref();
-                let floor = row.filter(|_| open).map(|row| row.standing.floor());
+                let floor = open.then(|| block.rows[lane].standing.floor());
                 assert_eq!(block.columns.floor(lane), floor.unwrap_or(u32::MAX));
             }
             block::audit(&self.heads[at], &self.columns[at]);
