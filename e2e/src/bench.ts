@@ -1,8 +1,8 @@
 /** `npm run bench`: the suites one after the other, or the one that SUITE names. */
 
-const SUITES = ["play", "stream"];
+const SUITES = ["play", "stream", "broker"];
 const wanted = process.env["SUITE"] ? [process.env["SUITE"]] : SUITES;
 for (const suite of wanted) {
-  if (!SUITES.includes(suite)) throw new Error(`SUITE takes ${SUITES.join(" or ")}, not ${suite}`);
+  if (!SUITES.includes(suite)) throw new Error(`SUITE takes ${SUITES.join(", ")}, not ${suite}`);
   await import(`./bench/${suite}.js`);
 }

@@ -118,6 +118,10 @@ fn search_cell<'a>(
         if able == 0 || !rules.may_hold(head) {
             continue;
         }
+        let able = able & worth_a_look(&block, rtt, best);
+        if able == 0 {
+            continue;
+        }
         let warm = rules.warm(&block, able);
         let wasted = match request.gpu {
             GpuClass::None => able & head.gpu(GpuClass::Render),
