@@ -31,7 +31,7 @@ pub enum Command {
     Up(Up),
     /// Start an app and print the link that plays it.
     Play(Play),
-    /// List, start and stop sessions.
+    /// List, start, stop and explain sessions.
     Session {
         /// What to do.
         #[command(subcommand)]
@@ -125,6 +125,11 @@ pub enum SessionCommand {
     },
     /// End a session.
     Stop {
+        /// Which.
+        session: SessionId,
+    },
+    /// Say why a session runs where it does, or why it waits.
+    Explain {
         /// Which.
         session: SessionId,
     },

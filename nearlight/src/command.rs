@@ -2,12 +2,14 @@
 
 use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand};
 use crate::client::{Client, ClientError};
+use crate::explain::explain;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
     AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
+use nearlight_protocol::placement::Placement;
 use serde::Serialize;
 use std::ops::ControlFlow;
 
@@ -71,7 +73,7 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
     }
 }
 
-/// Lists, starts and stops sessions.
+/// Lists, starts, stops and explains sessions.
 pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match command {
@@ -91,6 +93,11 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
             if !broker.json {
                 terminal::result(format_args!("{session} is ending"));
             }
+        }
+        SessionCommand::Explain { session } => {
+            let path = format!("/v1/sessions/{session}/placement");
+            let placement: Placement = client.get(&path)?;
+            show(broker, &placement, || explain(&placement));
         }
     }
     Ok(())

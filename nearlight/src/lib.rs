@@ -19,6 +19,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod doctor;
+mod explain;
 pub mod failure;
 pub mod table;
 pub mod terminal;

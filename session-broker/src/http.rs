@@ -43,6 +43,7 @@ mod events;
 mod guard;
 mod nodes;
 mod ops;
+mod placement;
 mod probe;
 mod problem;
 mod relay;
@@ -131,6 +132,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(probe::probe_node))
         .routes(routes!(session::create_session, session::list_sessions))
         .routes(routes!(session::show_session, session::end_session))
+        .routes(routes!(placement::show_placement))
         .routes(routes!(events::watch_session))
         .routes(routes!(ticket::create_ticket))
         .routes(routes!(whep::attach, whep::whep_options))

@@ -18,23 +18,23 @@
 //!   and lets every edge attach again. It never guesses.
 //! - I1: a slot is claimed in memory before its transaction and by the ledger's unique index in it.
 //!
-//! Readers never ask the owner: it publishes each session's view, and the fleet, on watch channels
-//! that [`Directory`] hands out.
+//! Readers never ask the owner: it publishes each session's view, and the nodes that have changed,
+//! to the [`Directory`]; nodes at most every 50 ms.
 //!
 //! **What it does not know:** HTTP, cookies, SDP.
 
-use crate::control::{EdgeEvent, Stream};
+use crate::control::EdgeEvent;
 use crate::ledger::Idempotency;
-use nearlight_placement::{NodeView, SessionRequest};
-use nearlight_protocol::api::{EndReason, Node, Session};
+use nearlight_placement::{Rejection, SessionRequest, Step, Why};
+use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 mod acting;
+mod directory;
 mod driving;
 mod edges;
 mod entry;
@@ -43,6 +43,7 @@ mod placing;
 mod reload;
 mod turn;
 
+pub(crate) use directory::{Directory, ShownSession};
 pub(crate) use owner::{Owner, OwnerParts};
 
 /// Requests of the API that wait for the owner. Past it callers wait, up to their deadline.
@@ -147,127 +148,25 @@ impl Sessions {
     }
 }
 
-/// What readers see. Written by the owner alone; locks are held for look-ups.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    shown: RwLock<Shown>,
-    fleet: watch::Sender<PublicFleet>,
-}
-
-#[derive(Debug, Default)]
-struct Shown {
-    sessions: HashMap<SessionId, ShownSession>,
-    by_user: HashMap<UserId, BTreeSet<SessionId>>,
-    streams: HashMap<NodeId, Arc<Stream>>,
-}
-
-/// A session as readers see it.
-#[derive(Clone, Debug)]
-pub(crate) struct ShownSession {
-    /// Whose it is.
-    pub(crate) user: UserId,
-    /// Its view, as its owner sees it, and every later one.
-    pub(crate) view: watch::Receiver<Session>,
-}
-
-/// The fleet as readers see it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PublicFleet {
-    /// All nodes.
-    pub(crate) nodes: Vec<Node>,
-    /// The nodes as placement sees them.
-    pub(crate) views: Vec<NodeView>,
-}
-
-impl Default for Directory {
-    fn default() -> Self {
-        Self {
-            shown: RwLock::default(),
-            fleet: watch::Sender::new(PublicFleet::default()),
-        }
-    }
-}
-
-impl Directory {
-    /// One session.
-    pub(crate) fn session(&self, id: &SessionId) -> Option<ShownSession> {
-        self.read().sessions.get(id).cloned()
-    }
-
-    /// A user's sessions, or everyone's; newest first.
-    pub(crate) fn list(&self, of: Option<&UserId>) -> Vec<ShownSession> {
-        let shown = self.read();
-        let mut ids: Vec<&SessionId> = match of {
-            Some(user) => shown.by_user.get(user).into_iter().flatten().collect(),
-            None => shown.sessions.keys().collect(),
-        };
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        let sessions = ids.into_iter().filter_map(|id| shown.sessions.get(id));
-        sessions.cloned().collect()
-    }
-
-    /// The stream to a node.
-    pub(crate) fn stream(&self, node: &NodeId) -> Option<Arc<Stream>> {
-        self.read().streams.get(node).cloned()
-    }
-
-    /// The stream to the node that runs a session.
-    pub(crate) fn way_to(&self, session: &SessionId) -> Option<Arc<Stream>> {
-        let shown = self.read();
-        let node = shown.sessions.get(session)?.view.borrow().node.clone()?;
-        shown.streams.get(&node).cloned()
-    }
-
-    /// The fleet now.
-    pub(crate) fn fleet(&self) -> PublicFleet {
-        self.fleet.borrow().clone()
-    }
-
-    /// Whether some attached node could run this, now or once a slot is free.
-    pub(crate) fn can_run(&self, request: &SessionRequest) -> bool {
-        let fleet = self.fleet.borrow();
-        let attached = fleet.views.iter().filter(|view| view.attached);
-        nearlight_placement::could_ever(attached, request)
-    }
-
-    fn show(&self, id: SessionId, session: ShownSession) {
-        let mut shown = self.write();
-        let user = session.user.clone();
-        shown.by_user.entry(user).or_default().insert(id.clone());
-        shown.sessions.insert(id, session);
-    }
-
-    fn forget(&self, id: &SessionId) {
-        let mut shown = self.write();
-        if let Some(session) = shown.sessions.remove(id)
-            && let Some(of_user) = shown.by_user.get_mut(&session.user)
-        {
-            of_user.remove(id);
-            if of_user.is_empty() {
-                shown.by_user.remove(&session.user);
-            }
-        }
-    }
-
-    fn set_stream(&self, node: &NodeId, stream: Option<Arc<Stream>>) {
-        let mut shown = self.write();
-        match stream {
-            Some(stream) => shown.streams.insert(node.clone(), stream),
-            None => shown.streams.remove(node),
-        };
-    }
-
-    fn set_fleet(&self, fleet: PublicFleet) {
-        self.fleet.send_replace(fleet);
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Shown> {
-        self.shown.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Shown> {
-        self.shown.write().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What came of the last attempt to place a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// There was none, or none that this broker remembers.
+    #[default]
+    Unknown,
+    /// No node can run it now.
+    Waits(Rejection),
+    /// A node was found.
+    Placed {
+        /// Which.
+        node: NodeId,
+        /// Why this one.
+        why: Why,
+        /// The latency step that was in force.
+        step: Option<Step>,
+        /// How long it had waited.
+        waited_ms: u64,
+    },
 }
 
 /// Edge events that wait for the owner. Past it edges wait, which is their back-pressure.
@@ -286,5 +185,6 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
         kbps: app.needs.kbps_min,
         gpu: app.needs.gpu,
         image: app.launch.image.clone(),
+        ..SessionRequest::default()
     }
 }

@@ -1,29 +1,78 @@
-//! Placement: fleet snapshot, request and policy in; a slot, or counted reasons why not, out.
+//! Placement: an index of the fleet, a request and a policy in; a node, or counted reasons why
+//! not, out.
 //!
 //! ```text
-//!   FleetSnapshot --filter--> candidates --rank--> best first --pick--> Place { slot, why }
-//!                    |
-//!                    +--> reasons, counted over the whole fleet --> Reject
+//!   NodeView, NodeState --> FleetIndex ---+
+//!                                         v
+//!   SessionRequest, Policy --> search the nearest cells first --> best few --> pick --> Place
+//!                                         |
+//!                                         +--> nobody: count the whole fleet --> Reject
 //! ```
 //!
-//! Each stage is a file. The answer is a wish: committing the claim is the caller's, who may lose
-//! the race and then asks again with a fresh snapshot, a bounded number of times.
+//! **The index.** A node's region is its *cell*. A cell keeps its nodes in blocks of 64, each value in
+//! a column of its own and each yes-or-no as a bit, with the least and the greatest of each column.
+//! So most of a request's demands are answered for 64 nodes at once. A change of one node touches
+//! its block alone.
 //!
-//! **Invariants.** Same snapshot, request, policy and chance: same answer. A slot that is placed was
-//! free in the snapshot, on a node that passed every filter. "No capacity" is a value, not an error.
+//! **Filters** rule nodes out, each for a [`Reason`], what never changes first: region, reach, GPU
+//! class, VRAM, encoder, runtime, trust, size, price, image where the policy requires it; then
+//! offline, draining, outbox, slots, CPU, memory, uplink, the cap on unproven nodes; and last, too far
+//! for the latency step. [`check`] is their specification, node by node.
 //!
-//! **What it does not know:** the ledger, the control stream, queues, time.
+//! **The score** is a sum of points, 100 to the millisecond of round trip; fewest is best:
+//!
+//! | part | points |
+//! |---|---|
+//! | round trip | 100 a millisecond, estimated by cell; the policy says what an unknown one counts as |
+//! | image | 4000 if it has to be fetched first |
+//! | GPU | 2000 if the node has one and the session needs none: another one may |
+//! | load | 1 for each thousandth of slots or CPU taken afterwards, whichever is more: 1000 at most |
+//! | uplink | half as much for each thousandth of the uplink: 500 at most; 0 where it is not known |
+//! | receipts | 500 without any, falling evenly to 0 at 64; 0 where nobody counts them |
+//! | price | 1 for each thousandth an hour |
+//! | spread | 500 times the share of the tenant's sessions that the node's operator has already |
+//!
+//! So a missing image weighs more than everything about load and GPUs together, and as much as 40 ms.
+//!
+//! **The search** takes cells by round trip and stops where the round trip alone is worse than
+//! everything found. Within a cell it leaves out blocks that cannot hold a better node. It finds
+//! the same best few as ranking every node would.
+//!
+//! **Latency steps.** Who asks first gets near nodes only; the [`Policy`]'s steps widen the circle with
+//! the time that the session has waited. [`Step`] says which one was in force.
+//!
+//! The answer is a wish: committing the claim is the caller's, who may lose the race and then asks
+//! again with a fresh index, a bounded number of times.
+//!
+//! **Invariants.** Same nodes, request, policy and chance: same answer, in whatever order the nodes
+//! came and changed. The node that is placed on passes every filter. "No capacity" is a value, not an
+//! error, and counts each node once.
+//!
+//! **What it does not know:** the ledger, the control stream, queues, which slot of a node is free,
+//! where round trips come from, time.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod check;
+mod count;
 mod decide;
-mod filter;
-mod fleet;
+mod index;
+mod node;
 mod pick;
-mod rank;
+mod policy;
+mod reason;
+mod request;
+mod score;
+mod search;
+mod sieve;
 
-pub use decide::{Decision, Rejection, could_ever, decide};
-pub use filter::Reason;
-pub use fleet::{FleetSnapshot, NodeView, Policy, SessionRequest};
-pub use rank::Why;
+pub use check::check;
+pub use count::Rejection;
+pub use decide::{Decision, decide};
+pub use index::FleetIndex;
+pub use node::{NodeState, NodeView, Trust};
+pub use policy::{LatencyStep, Policy, Step};
+pub use reason::Reason;
+pub use request::{Rtts, SessionRequest};
+pub use score::Why;

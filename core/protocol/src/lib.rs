@@ -2,7 +2,8 @@
 //!
 //! Four wires meet here, in reading order:
 //!
-//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`problem`].
+//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`placement`],
+//!    [`problem`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
 //!    [`notice`] (edge to browser).
@@ -29,6 +30,7 @@ pub mod input;
 pub mod keycode;
 pub mod limits;
 pub mod notice;
+pub mod placement;
 pub mod problem;
 pub mod stage;
 pub mod unit;

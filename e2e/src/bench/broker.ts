@@ -1,6 +1,7 @@
 /**
- * `make bench SUITE=broker`: how many sessions a second a broker creates on each engine of the ledger,
- * and how long each takes. docs/performance.md explains the method and each name.
+ * `make bench SUITE=broker`: what a placement costs, how many sessions a second a broker creates on each
+ * engine of the ledger, and how long each takes. docs/performance.md explains the method and each name.
+ * BROKER=create picks a part.
  */
 
 import { execFileSync } from "node:child_process";
@@ -58,8 +59,21 @@ function onPostgres(report: Report): void {
   }
 }
 
+/** Decisions among 100,000 nodes: an example of the simulator, whose figures are taken as they are. */
+function placement(report: Report): void {
+  const args = ["run", "--release", "--locked", "--quiet", "-p", "nearlight-sim", "--example", "placement"];
+  const said = execFileSync("cargo", args, { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  for (const [name, value] of Object.entries(JSON.parse(said) as Record<string, unknown>)) {
+    if (name.startsWith("broker.") && typeof value === "number") report.add(name, value);
+  }
+}
+
 const report = new Report();
-create("sqlite", [], report);
-onPostgres(report);
+const part = process.env["BROKER"];
+if (part === undefined || part === "placement") placement(report);
+if (part === undefined || part === "create") {
+  create("sqlite", [], report);
+  onPostgres(report);
+}
 report.print();
 console.log(report.write());

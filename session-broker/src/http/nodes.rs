@@ -19,6 +19,7 @@ use std::sync::Arc;
     )
 )]
 pub(super) async fn list_nodes(State(api): State<Arc<Api>>, _caller: Caller) -> Json<NodeList> {
-    let nodes = api.sessions.directory().fleet().nodes;
+    let nodes = api.sessions.directory().nodes();
+    let nodes = nodes.iter().map(|node| (**node).clone()).collect();
     Json(NodeList { nodes })
 }

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::NodeStatus;
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use std::sync::Arc;
@@ -71,10 +70,8 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Readiness
         Ok(Err(error)) => return Err(ProblemResponse::internal(error)),
         Err(_elapsed) => return Err(ProblemResponse::internal("the ledger does not answer")),
     }
-    let nodes = api.sessions.directory().fleet().nodes;
-    let online = nodes.iter().filter(|n| n.status == NodeStatus::Online);
     Ok(Json(Readiness {
-        nodes_online: online.count(),
+        nodes_online: api.sessions.directory().node_counts().online,
     }))
 }
 

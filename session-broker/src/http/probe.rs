@@ -40,8 +40,7 @@ pub(super) async fn probe_node(
     taken.map_err(too_many)?;
     let sdp = offer(request).await?;
     let Some(stream) = api.sessions.directory().stream(&node) else {
-        let nodes = api.sessions.directory().fleet().nodes;
-        return Err(match nodes.iter().any(|known| known.id == node) {
+        return Err(match api.sessions.directory().knows(&node) {
             true => node_unreachable(),
             false => not_found("node"),
         });

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 20] = [
+const PATHS: [(&str, &[&str]); 21] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -16,6 +16,7 @@ const PATHS: [(&str, &[&str]); 20] = [
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/events", &["get"]),
+    ("/v1/sessions/{id}/placement", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),
     ("/v1/sessions/{id}/watch-links", &["get", "post"]),
     ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),

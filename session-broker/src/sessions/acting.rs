@@ -4,7 +4,7 @@ use super::driving::log_denied;
 use super::entry::{Entry, label};
 use super::owner::Owner;
 use super::turn::{New, Then, Turn};
-use super::{CreateError, ShownSession};
+use super::{CreateError, Placement};
 use crate::ledger::{Applied, OutboxRow};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
@@ -120,9 +120,11 @@ impl Owner {
                 session,
                 claim,
                 order,
+                placement,
             } => match applied {
                 Applied::Ordered { command } => {
-                    self.claimed(&session, claim, OutboxRow { command, ..*order }, now);
+                    let order = OutboxRow { command, ..*order };
+                    self.claimed(&session, (claim, *placement), order, now);
                     touched.insert(session);
                 }
                 Applied::Done
@@ -155,11 +157,7 @@ impl Owner {
         crate::metrics::session_created();
         tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
         self.queue.push(id.clone(), entry.row.user.clone());
-        let shown = ShownSession {
-            user: entry.row.user.clone(),
-            view: entry.watch(),
-        };
-        self.directory.show(id.clone(), shown);
+        self.directory.show(id.clone(), entry.for_readers());
         self.sessions.insert(id, entry);
         self.placed_in_vain = None;
     }
@@ -173,9 +171,16 @@ impl Owner {
     }
 
     /// The ledger holds the claim.
-    fn claimed(&mut self, id: &SessionId, claim: Claim, order: OutboxRow, now: MonoTime) {
+    fn claimed(
+        &mut self,
+        id: &SessionId,
+        (claim, placement): (Claim, Placement),
+        order: OutboxRow,
+        now: MonoTime,
+    ) {
         if let Some(entry) = self.sessions.get_mut(id) {
             entry.placed_at = now;
+            entry.placement = placement;
             let outcome = entry.life.handle(now, Event::Claimed(claim));
             if let Outcome::Denied(why) = outcome {
                 log_denied(id, label(entry.life.phase()), why);

@@ -1,5 +1,6 @@
 //! Driving sessions: an event into the pure lifecycle, its effects into the turn.
 
+use super::Placement;
 use super::entry::label;
 use super::owner::{Owner, TURN_EVENTS_MAX};
 use super::turn::{Then, Turn};
@@ -120,7 +121,12 @@ impl Owner {
             return;
         };
         match phase {
-            Phase::Queued => self.queue.push_front(id.clone(), entry.row.user.clone()),
+            Phase::Queued => {
+                if matches!(entry.placement, Placement::Placed { .. }) {
+                    entry.placement = Placement::Unknown;
+                }
+                self.queue.push_front(id.clone(), entry.row.user.clone());
+            }
             Phase::Ended { reason, .. } => {
                 self.queue.remove(id);
                 if entry.ended_at.is_none() {

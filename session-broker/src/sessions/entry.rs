@@ -1,5 +1,6 @@
 //! One session in the owner's memory, and its view for readers.
 
+use super::{Placement, ShownSession};
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
 use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
@@ -24,7 +25,10 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// Guests on watch links, as its node said last.
     pub(super) watchers: u32,
+    /// What came of the last attempt to place it.
+    pub(super) placement: Placement,
     view: watch::Sender<Session>,
+    placement_shown: watch::Sender<Placement>,
 }
 
 /// A place in the queue.
@@ -53,7 +57,9 @@ impl Entry {
             ended_at: None,
             place,
             watchers: 0,
+            placement: Placement::Unknown,
             view,
+            placement_shown: watch::Sender::default(),
         }
     }
 
@@ -64,8 +70,13 @@ impl Entry {
         self.deadline = None;
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Session> {
-        self.view.subscribe()
+    /// What readers get.
+    pub(super) fn for_readers(&self) -> ShownSession {
+        ShownSession {
+            user: self.row.user.clone(),
+            view: self.view.subscribe(),
+            placement: self.placement_shown.subscribe(),
+        }
     }
 
     pub(super) fn shown(&self) -> Session {
@@ -87,6 +98,13 @@ impl Entry {
             let changed = *shown != fresh;
             if changed {
                 *shown = fresh;
+            }
+            changed
+        });
+        self.placement_shown.send_if_modified(|shown| {
+            let changed = *shown != self.placement;
+            if changed {
+                shown.clone_from(&self.placement);
             }
             changed
         });

@@ -1,8 +1,9 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
 use super::entry::{Entry, label};
+use super::placing::InVain;
 use super::turn::{New, Then, Turn};
-use super::{Create, CreateError, Directory, EndError, PublicFleet, Request};
+use super::{Create, CreateError, Directory, EndError, Request};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::fleet::Fleet;
@@ -10,6 +11,7 @@ use crate::ledger::{Ledger, Op, SessionRow, StoreError};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
+use nearlight_placement::Policy;
 use nearlight_protocol::api::Session;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
@@ -23,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Events taken in one turn: what the writer commits in one transaction, roughly.
 pub(super) const TURN_EVENTS_MAX: usize = 256;
+/// Between two publications of nodes that have changed, milliseconds: who lists or waits for a node
+/// does not notice, and a busy fleet costs no more than its changes.
+const PUBLISH_EVERY_MS: u64 = 50;
 /// How often slots thaw, ETAs are told anew and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
-/// Readers get the fleet as it is at most so often: it is a copy of every node.
-const PUBLISH_EVERY_MS: u64 = 50;
 /// Housekeepings between two notes of which nodes are alive, and two prunings.
 const SEEN_EVERY: u32 = 15;
 const PRUNE_EVERY: u32 = 1800;
@@ -69,12 +72,12 @@ pub(crate) struct Owner {
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
-    /// The fleet's revision that readers have.
-    published: u64,
-    /// When they may have the next one.
-    publish_at: MonoTime,
-    /// The revisions of fleet and queue that placement last saw in vain.
-    pub(super) placed_in_vain: Option<(u64, u64)>,
+    /// How sessions are placed.
+    pub(super) policy: Policy,
+    /// When readers were told last of nodes that have changed.
+    published_at: MonoTime,
+    /// What placement last saw in vain.
+    pub(super) placed_in_vain: Option<InVain>,
     /// The queue's revision of which those who wait were told.
     pub(super) told: u64,
     housekeepings: u32,
@@ -114,8 +117,8 @@ impl Owner {
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
-            published: 0,
-            publish_at: MonoTime(0),
+            policy: Policy::default(),
+            published_at: MonoTime::default(),
             placed_in_vain: None,
             told: 0,
             housekeepings: 0,
@@ -123,7 +126,7 @@ impl Owner {
             stop: parts.stop,
         };
         owner.load().await?;
-        owner.publish_fleet();
+        owner.publish_fleet(owner.clock.now());
         Ok(owner)
     }
 
@@ -148,19 +151,19 @@ impl Owner {
             if !turn.is_empty() {
                 self.commit(turn).await;
             }
-            if self.fleet.snapshot().revision != self.published && now >= self.publish_at {
-                self.publish_at = now.plus_millis(PUBLISH_EVERY_MS);
-                self.publish_fleet();
+            let now = self.clock.now();
+            if self.publication_due().is_some_and(|at| at <= now) {
+                self.publish_fleet(now);
             }
         }
     }
 
     async fn wake(&mut self, stop: &CancellationToken, beat: &mut tokio::time::Interval) -> Wake {
-        let next = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let wider = self.placed_in_vain.as_ref().and_then(|vain| vain.until);
+        let next = [deadline, wider, self.publication_due()];
+        let next = next.into_iter().flatten().min();
         let in_us = next.map(|at| at.micros_since(self.clock.now()));
-        let publishes = self.fleet.snapshot().revision != self.published;
-        let publish_us = publishes.then(|| self.publish_at.micros_since(self.clock.now()));
-        let in_us = in_us.into_iter().chain(publish_us).min();
         let deadline = async {
             match in_us {
                 Some(us) => tokio::time::sleep(Duration::from_micros(us)).await,
@@ -286,14 +289,17 @@ impl Owner {
         }
     }
 
-    fn publish_fleet(&mut self) {
-        let snapshot = self.fleet.snapshot();
-        self.published = snapshot.revision;
-        let nodes = self.fleet.public();
-        let online = snapshot.nodes.iter().filter(|n| n.attached).count();
-        crate::metrics::nodes("online", online);
-        crate::metrics::nodes("offline", snapshot.nodes.len() - online);
-        let views = snapshot.nodes.clone();
-        self.directory.set_fleet(PublicFleet { nodes, views });
+    /// When readers are to be told of nodes that have changed, if there are any.
+    fn publication_due(&self) -> Option<MonoTime> {
+        let due = self.published_at.plus_millis(PUBLISH_EVERY_MS);
+        self.fleet.has_news().then_some(due)
+    }
+
+    fn publish_fleet(&mut self, now: MonoTime) {
+        self.published_at = now;
+        self.directory.show_nodes(self.fleet.take_news());
+        let counts = self.directory.node_counts();
+        crate::metrics::nodes("online", counts.online + counts.draining);
+        crate::metrics::nodes("offline", counts.offline);
     }
 }

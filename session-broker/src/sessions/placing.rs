@@ -3,11 +3,11 @@
 use super::driving::placing;
 use super::entry::Place;
 use super::owner::Owner;
-use super::request_of;
 use super::turn::{Then, Turn};
+use super::{Placement, request_of};
 use crate::ledger::{Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, Policy, Reason, decide};
+use nearlight_placement::{Decision, Reason, Rejection, SessionRequest, decide};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
@@ -23,16 +23,36 @@ const TRIED_MAX: usize = 64;
 /// Ended sessions from which the typical duration is computed, at least.
 const DURATIONS_MIN: usize = 5;
 
+/// What placement saw in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InVain {
+    /// The revisions of index and queue. While both stay, so does the answer...
+    index: u64,
+    queue: u64,
+    /// ...but for somebody's next latency step, which begins then.
+    pub(super) until: Option<MonoTime>,
+}
+
+/// Why a session was not placed.
+#[derive(Debug)]
+pub(super) enum NotPlaced {
+    /// No node can run it now.
+    Rejected(Rejection),
+    /// A node can, but none of its slots could be claimed.
+    NoSlot,
+}
+
 impl Owner {
     /// Tries those who wait, next first, unless nothing changed since it was last in vain.
     pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
         if self.queue.is_empty() {
+            self.placed_in_vain = None;
             return;
         }
-        let state = (self.fleet.snapshot().revision, self.queue.revision());
-        if self.placed_in_vain == Some(state) {
+        if self.is_in_vain(now) {
             return;
         }
+        let mut until: Option<MonoTime> = None;
         for id in self.queue.order().into_iter().take(TRIED_MAX) {
             let Some(entry) = self.sessions.get(&id) else {
                 continue;
@@ -41,48 +61,39 @@ impl Owner {
             match self.place(&row, false, now, turn) {
                 // Its place is given up with the claim; until then it must not be tried again.
                 Ok(()) => self.queue.remove(&id),
-                Err(lack) => self.tell_lack(&id, lack, turn),
+                Err(why) => {
+                    let wider = changes_at(&row, &why);
+                    until = until.into_iter().chain(wider).min();
+                    self.tell_lack(&id, why, turn);
+                }
             }
         }
-        let revision = self.fleet.snapshot().revision;
-        self.placed_in_vain = Some((revision, self.queue.revision()));
+        self.placed_in_vain = Some(InVain {
+            index: self.fleet.index().revision(),
+            queue: self.queue.revision(),
+            until,
+        });
     }
 
-    /// Claims a slot for a session in this turn, or says what it waits for.
+    fn is_in_vain(&self, now: MonoTime) -> bool {
+        self.placed_in_vain.is_some_and(|vain| {
+            vain.index == self.fleet.index().revision()
+                && vain.queue == self.queue.revision()
+                && vain.until.is_none_or(|until| now < until)
+        })
+    }
+
+    /// Claims a slot for a session in this turn, or says why not.
     pub(super) fn place(
         &mut self,
         row: &SessionRow,
         with_create: bool,
         now: MonoTime,
         turn: &mut Turn,
-    ) -> Result<(), WaitsFor> {
-        let request = request_of(&row.app);
-        let mut chance = |n: usize| rand::random_range(0..n);
-        let decision = decide(
-            self.fleet.snapshot(),
-            &request,
-            &Policy::default(),
-            &mut chance,
-        );
-        let (node, slot) = match decision {
-            Decision::Place { node, slot, why } => {
-                tracing::debug!(session_id = %row.id, node_id = %node, ?why, "placed");
-                (node, slot)
-            }
-            Decision::Reject(rejection) => {
-                crate::metrics::place_rejected(&rejection);
-                tracing::debug!(session_id = %row.id, reasons = ?rejection.reasons, "not placed");
-                return Err(lack(rejection.nearest()));
-            }
-        };
-        let Some(epoch) = self.fleet.next_epoch(&node, &slot) else {
-            tracing::error!(slot_id = %slot, "the slot's epochs are used up");
-            return Err(WaitsFor::Slot);
-        };
-        let claim = Claim { node, slot, epoch };
-        let Some((held, capacity_rev)) = self.fleet.take(&row.id, &claim, &request, now) else {
-            return Err(WaitsFor::Slot);
-        };
+    ) -> Result<(), NotPlaced> {
+        let (request, claim, placement) = self.choose(row, now)?;
+        let taken = self.fleet.take(&row.id, &claim, &request, now);
+        let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
         let order = self.start_order(row, &claim, now);
         let reserve = Reserve {
             session: row.id.clone(),
@@ -100,23 +111,68 @@ impl Owner {
             command: 0,
             node: claim.node.clone(),
             session: row.id.clone(),
-            epoch,
+            epoch: claim.epoch,
             order,
         };
         let then = Then::Claimed {
             session: row.id.clone(),
             claim,
             order: Box::new(outbox),
+            placement: Box::new(placement),
         };
         turn.push(Op::Reserve(Box::new(reserve)), then);
         Ok(())
     }
 
-    fn tell_lack(&mut self, id: &SessionId, lack: WaitsFor, turn: &mut Turn) {
-        if let Some(entry) = self.sessions.get_mut(id)
-            && entry.place.waits_for != Some(lack)
-        {
+    /// Decides on a node, and takes one of its slots.
+    fn choose(
+        &self,
+        row: &SessionRow,
+        now: MonoTime,
+    ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
+        let request = SessionRequest {
+            waited_ms: now.millis_since(row.created_at),
+            ..request_of(&row.app)
+        };
+        let mut chance = |n: usize| rand::random_range(0..n);
+        match decide(self.fleet.index(), &request, &self.policy, &mut chance) {
+            Decision::Place { node, why, step } => {
+                let Some(claim) = self.fleet.free_slot(&node, now) else {
+                    tracing::error!(node_id = %node, "no slot of the node can be claimed");
+                    return Err(NotPlaced::NoSlot);
+                };
+                tracing::debug!(session_id = %row.id, node_id = %node, points = why.points(), ?why,
+                    "placed");
+                let waited_ms = request.waited_ms;
+                let placement = Placement::Placed {
+                    node,
+                    why,
+                    step,
+                    waited_ms,
+                };
+                Ok((request, claim, placement))
+            }
+            Decision::Reject(rejection) => {
+                crate::metrics::place_rejected(&rejection);
+                tracing::debug!(session_id = %row.id, reasons = ?rejection.reasons, "not placed");
+                Err(NotPlaced::Rejected(rejection))
+            }
+        }
+    }
+
+    fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let (lack, placement) = match why {
+            NotPlaced::Rejected(rejection) => {
+                (lack(rejection.nearest()), Placement::Waits(rejection))
+            }
+            NotPlaced::NoSlot => (WaitsFor::Slot, Placement::Unknown),
+        };
+        if entry.place.waits_for != Some(lack) || entry.placement != placement {
             entry.place.waits_for = Some(lack);
+            entry.placement = placement;
             turn.touched.insert(id.clone());
         }
     }
@@ -197,20 +253,40 @@ impl Owner {
     }
 }
 
+/// When another answer is due though nothing changes.
+fn changes_at(row: &SessionRow, why: &NotPlaced) -> Option<MonoTime> {
+    match why {
+        NotPlaced::Rejected(rejection) => {
+            let after_ms = rejection.holds_until_ms()?;
+            Some(row.created_at.plus_millis(after_ms))
+        }
+        NotPlaced::NoSlot => None,
+    }
+}
+
 /// What the node lacks that comes closest to taking a session.
 const fn lack(nearest: Option<Reason>) -> WaitsFor {
     match nearest {
-        Some(Reason::SlotsTaken) => WaitsFor::Slot,
+        // Whatever has no receipts yet takes more once one of its sessions is over.
+        Some(Reason::SlotsTaken | Reason::Unproven) => WaitsFor::Slot,
         Some(Reason::CpuTaken) => WaitsFor::Cpu,
         Some(Reason::MemoryTaken) => WaitsFor::Memory,
         Some(Reason::UplinkTaken) => WaitsFor::Uplink,
         Some(
-            Reason::GpuClass
+            Reason::Region
+            | Reason::OutOfReach
+            | Reason::GpuClass
+            | Reason::Vram
             | Reason::NoEncoder
+            | Reason::Runtime
+            | Reason::Trust
             | Reason::TooSmall
+            | Reason::Price
+            | Reason::ImageMissing
             | Reason::Offline
             | Reason::Draining
-            | Reason::OutboxFull,
+            | Reason::OutboxFull
+            | Reason::TooFar,
         )
         | None => WaitsFor::Node,
     }

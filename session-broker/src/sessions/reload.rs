@@ -2,7 +2,6 @@
 
 use super::entry::Entry;
 use super::owner::Owner;
-use super::{PublicFleet, ShownSession};
 use crate::fleet::Fleet;
 use crate::ledger::StoreError;
 use crate::time::unix_ms;
@@ -62,11 +61,7 @@ impl Owner {
                 | Phase::Ending { .. } => {}
             }
             entry.publish();
-            let shown = ShownSession {
-                user: entry.row.user.clone(),
-                view: entry.watch(),
-            };
-            self.directory.show(id.clone(), shown);
+            self.directory.show(id.clone(), entry.for_readers());
             self.sessions.insert(id.clone(), entry);
             self.note(&id, &phase, now);
         }
@@ -77,7 +72,7 @@ impl Owner {
         tracing::info!(
             sessions = self.sessions.len(),
             waiting = self.queue.len(),
-            nodes = self.fleet.snapshot().nodes.len(),
+            nodes = self.fleet.index().len(),
             "ledger loaded"
         );
         Ok(())
@@ -96,7 +91,7 @@ impl Owner {
             }
             self.directory.set_stream(&node.row.id, None);
         }
-        self.directory.set_fleet(PublicFleet::default());
+        self.directory.forget_nodes();
         while let Err(error) = self.load().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -3,7 +3,7 @@
 use crate::control::Stream;
 use crate::ledger::{Op, OutboxRow};
 use crate::sessions::entry::Entry;
-use crate::sessions::{CreateError, EndError};
+use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -45,6 +45,8 @@ pub(super) enum Then {
         claim: Claim,
         /// The order, yet without its number.
         order: Box<OutboxRow>,
+        /// Why there.
+        placement: Box<Placement>,
     },
     /// An order has a number.
     Ordered(Box<OutboxRow>),

@@ -8,6 +8,7 @@ mod attach;
 mod edge;
 mod edges;
 mod ends;
+mod explain;
 mod faults;
 mod http;
 mod lifecycle;

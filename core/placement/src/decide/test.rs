@@ -1,80 +1,134 @@
 use super::*;
+use crate::check::check;
+use crate::node::{NodeState, NodeView, Trust};
+use crate::policy::LatencyStep;
+use crate::reason::Reason;
+use crate::request::Rtts;
 use nearlight_protocol::app::GpuClass;
-use proptest::prelude::*;
 
-fn node(n: u64) -> NodeView {
+pub(crate) fn node(n: u64) -> NodeView {
     NodeView {
         id: NodeId::from_parts(n, [0; 10]),
-        attached: true,
-        draining: false,
-        outbox_full: false,
+        region: "here".to_owned(),
+        operator: String::new(),
+        trust: Trust::Open,
+        runtime: "runc".to_owned(),
         gpu: GpuClass::None,
+        vram_mib: 0,
         encodes: true,
         slots_total: 2,
-        slots_free: vec![
-            SlotId::from_parts(n, [1; 10]),
-            SlotId::from_parts(n, [2; 10]),
-        ],
-        cpu_milli_free: 4000,
         cpu_milli_total: 4000,
         encode_cpu_milli: 0,
-        mem_mib_free: 4096,
         mem_mib_total: 4096,
-        uplink_kbps_free: None,
         uplink_kbps_total: None,
+        price_milli_h: None,
         images: ["doom".to_owned()].into(),
+        state: NodeState {
+            attached: true,
+            slots_free: 2,
+            cpu_milli_free: 4000,
+            mem_mib_free: 4096,
+            ..NodeState::default()
+        },
     }
 }
 
-fn request() -> SessionRequest {
+pub(crate) fn request() -> SessionRequest {
     SessionRequest {
         cpu_milli: 1000,
         mem_mib: 512,
         kbps: 4000,
-        gpu: GpuClass::None,
         image: "doom".to_owned(),
+        ..SessionRequest::default()
     }
 }
 
-fn fleet(nodes: Vec<NodeView>) -> FleetSnapshot {
-    FleetSnapshot { revision: 1, nodes }
+pub(crate) fn fleet<'a>(nodes: impl IntoIterator<Item = &'a NodeView>) -> FleetIndex {
+    let mut index = FleetIndex::default();
+    nodes.into_iter().for_each(|node| index.put(node));
+    index
+}
+
+fn first(nodes: &[NodeView], request: &SessionRequest) -> Decision {
+    decide(&fleet(nodes), request, &Policy::default(), &mut |_| 0)
 }
 
 /// Places on the node whose number is `expected`, always taking the best.
-fn check_place(nodes: Vec<NodeView>, expected: u64) {
-    let policy = Policy::default();
-    match decide(&fleet(nodes), &request(), &policy, &mut |_| 0) {
+fn check_place(nodes: &[NodeView], request: &SessionRequest, expected: u64) {
+    match first(nodes, request) {
         Decision::Place { node: id, .. } => assert_eq!(id, node(expected).id),
         Decision::Reject(rejection) => panic!("rejected: {rejection:?}"),
     }
 }
 
+fn rejected(nodes: &[NodeView], request: &SessionRequest) -> Rejection {
+    match first(nodes, request) {
+        Decision::Reject(rejection) => rejection,
+        Decision::Place { node, why, .. } => panic!("placed on {node}: {why:?}"),
+    }
+}
+
+fn changed(n: u64, change: impl FnOnce(&mut NodeView)) -> NodeView {
+    let mut node = node(n);
+    change(&mut node);
+    node
+}
+
 #[test]
 fn each_reason_rules_out_and_is_counted() {
     type Spoil = fn(&mut NodeView);
-    let cases: [(Reason, Spoil); 13] = [
+    let cases: [(Reason, Spoil); 20] = [
+        (Reason::Region, |n| n.region = "there".to_owned()),
+        (Reason::OutOfReach, |n| n.region = "antipodes".to_owned()),
+        (Reason::Vram, |n| n.vram_mib = 1023),
         (Reason::NoEncoder, |n| n.encodes = false),
+        (Reason::Runtime, |n| n.runtime = "kata".to_owned()),
+        (Reason::Trust, |n| n.trust = Trust::Open),
         (Reason::TooSmall, |n| n.mem_mib_total = 100),
         (Reason::TooSmall, |n| n.cpu_milli_total = 500),
-        (Reason::Offline, |n| n.attached = false),
-        (Reason::Draining, |n| n.draining = true),
-        (Reason::OutboxFull, |n| n.outbox_full = true),
-        (Reason::SlotsTaken, |n| n.slots_free.clear()),
-        (Reason::CpuTaken, |n| n.cpu_milli_free = 999),
-        (Reason::CpuTaken, |n| {
-            (n.cpu_milli_free, n.encode_cpu_milli) = (1999, 1000);
-        }),
         (Reason::TooSmall, |n| n.encode_cpu_milli = 3001),
-        (Reason::MemoryTaken, |n| n.mem_mib_free = 511),
         (Reason::TooSmall, |n| n.uplink_kbps_total = Some(3999)),
-        (Reason::UplinkTaken, |n| n.uplink_kbps_free = Some(3999)),
+        (Reason::Price, |n| n.price_milli_h = Some(101)),
+        (Reason::Offline, |n| n.state.attached = false),
+        (Reason::Draining, |n| n.state.draining = true),
+        (Reason::OutboxFull, |n| n.state.outbox_full = true),
+        (Reason::SlotsTaken, |n| n.state.slots_free = 0),
+        (Reason::CpuTaken, |n| n.state.cpu_milli_free = 999),
+        (Reason::CpuTaken, |n| {
+            (n.state.cpu_milli_free, n.encode_cpu_milli) = (1999, 1000);
+        }),
+        (Reason::MemoryTaken, |n| n.state.mem_mib_free = 511),
+        (Reason::UplinkTaken, |n| {
+            n.state.uplink_kbps_free = Some(3999)
+        }),
+        (Reason::Unproven, |n| {
+            (n.state.receipts, n.state.sessions) = (Some(0), 2);
+        }),
     ];
+    let request = SessionRequest {
+        vram_mib: 1024,
+        runtime: Some("runc".to_owned()),
+        regions: ["here", "antipodes"].map(str::to_owned).into(),
+        trust: Trust::Known,
+        price_milli_h_max: Some(100),
+        rtts: Rtts::new([("antipodes".to_owned(), 300), ("here".to_owned(), 5)]),
+        ..request()
+    };
     for (reason, spoil) in cases {
-        let mut nodes = vec![node(1), node(2)];
+        let able = |n| {
+            changed(n, |node| {
+                (node.vram_mib, node.trust) = (1024, Trust::Known);
+            })
+        };
+        assert!(matches!(
+            first(&[able(1)], &request),
+            Decision::Place { .. }
+        ));
+        let mut nodes = [able(1), able(2)];
         nodes.iter_mut().for_each(spoil);
-        let decision = decide(&fleet(nodes), &request(), &Policy::default(), &mut |_| 0);
-        let reasons = [(reason, 2)].into();
-        assert_eq!(decision, Decision::Reject(Rejection { reasons }));
+        let reasons = rejected(&nodes, &request).reasons;
+        assert_eq!(reasons, [(reason, 2)].into());
+        assert_eq!(check(&nodes[0], &request, &Policy::default()), Err(reason));
     }
 }
 
@@ -82,11 +136,7 @@ fn each_reason_rules_out_and_is_counted() {
 fn a_gpu_class_is_a_minimum() {
     let want = |gpu, has| {
         let request = SessionRequest { gpu, ..request() };
-        let node = NodeView {
-            gpu: has,
-            ..node(1)
-        };
-        decide(&fleet(vec![node]), &request, &Policy::default(), &mut |_| 0)
+        first(&[changed(1, |n| n.gpu = has)], &request)
     };
     let placed = |d| matches!(d, Decision::Place { .. });
     assert!(placed(want(GpuClass::Render, GpuClass::RenderEncode)));
@@ -99,64 +149,166 @@ fn a_gpu_class_is_a_minimum() {
 
 #[test]
 fn an_image_that_is_there_beats_an_empty_node() {
-    let mut busy = node(1);
-    busy.slots_free.pop();
-    let mut empty = node(2);
-    empty.images.clear();
-    check_place(vec![empty, busy], 1);
+    let busy = changed(1, |n| n.state.slots_free = 1);
+    let empty = changed(2, |n| n.images.clear());
+    check_place(&[empty, busy], &request(), 1);
+}
+
+#[test]
+fn an_image_may_be_required() {
+    let policy = Policy {
+        image_required: true,
+        ..Policy::default()
+    };
+    let without = fleet(&[changed(1, |n| n.images.clear())]);
+    let Decision::Reject(rejection) = decide(&without, &request(), &policy, &mut |_| 0) else {
+        panic!("placed where the image is not");
+    };
+    assert_eq!(rejection.nearest(), Some(Reason::ImageMissing));
+    assert!(rejection.passes(), "it may be fetched");
 }
 
 #[test]
 fn a_gpu_is_kept_for_those_who_need_it() {
-    let mut gpu = node(1);
-    gpu.gpu = GpuClass::RenderEncode;
-    check_place(vec![gpu, node(2)], 2);
+    let gpu = changed(1, |n| n.gpu = GpuClass::RenderEncode);
+    check_place(&[gpu, node(2)], &request(), 2);
 }
 
 #[test]
 fn the_emptiest_node_comes_first() {
-    let mut busy = node(1);
-    busy.cpu_milli_free = 1500;
-    check_place(vec![busy, node(2)], 2);
+    let busy = changed(1, |n| n.state.cpu_milli_free = 1500);
+    check_place(&[busy, node(2)], &request(), 2);
 }
 
 #[test]
 fn an_uplink_that_nobody_knows_rules_nothing_out_and_a_wide_one_comes_first() {
-    let mut narrow = node(1);
-    (narrow.uplink_kbps_total, narrow.uplink_kbps_free) = (Some(8000), Some(8000));
-    let mut wide = node(2);
-    (wide.uplink_kbps_total, wide.uplink_kbps_free) = (Some(80_000), Some(80_000));
-    // One session of two slots is half; the same session is half of 8 Mbit/s, too.
-    narrow.slots_total = 8;
-    wide.slots_total = 8;
-    check_place(vec![narrow.clone(), node(3)], 3);
-    narrow.slots_free = vec![narrow.slots_free[0].clone(); 8];
-    wide.slots_free = vec![wide.slots_free[0].clone(); 8];
-    check_place(vec![narrow, wide], 2);
+    let with_uplink = |n, kbps, slots_free| {
+        changed(n, |node| {
+            // One session of two slots is half; the same session is half of 8 Mbit/s, too.
+            (node.slots_total, node.state.slots_free) = (8, slots_free);
+            (node.uplink_kbps_total, node.state.uplink_kbps_free) = (Some(kbps), Some(kbps));
+        })
+    };
+    check_place(&[with_uplink(1, 8000, 2), node(3)], &request(), 3);
+    let (narrow, wide) = (with_uplink(1, 8000, 8), with_uplink(2, 80_000, 8));
+    check_place(&[narrow, wide], &request(), 2);
+}
+
+#[test]
+fn a_nearer_node_beats_an_emptier_one_unless_it_is_nearly_as_near() {
+    let near = changed(1, |n| n.state.cpu_milli_free = 1000);
+    let far = changed(2, |n| n.region = "there".to_owned());
+    let nodes = [near, far];
+    let at = |ms| SessionRequest {
+        rtts: Rtts::new([("here".to_owned(), 5), ("there".to_owned(), ms)]),
+        ..request()
+    };
+    check_place(&nodes, &at(20), 1);
+    check_place(&nodes, &at(6), 2);
+}
+
+#[test]
+fn receipts_and_price_count() {
+    let proven = |n, receipts| changed(n, |node| node.state.receipts = Some(receipts));
+    check_place(&[proven(1, 0), proven(2, 64), proven(3, 63)], &request(), 2);
+    let at = |n, price| changed(n, |node| node.price_milli_h = price);
+    check_place(&[at(1, Some(200)), at(2, Some(100))], &request(), 2);
+    check_place(&[at(1, Some(200)), at(2, None)], &request(), 2);
+}
+
+#[test]
+fn a_tenant_is_spread_over_operators() {
+    let of = |n, operator: &str| changed(n, |node| node.operator = operator.to_owned());
+    let nodes = [of(1, "one"), of(2, "two"), of(3, "three")];
+    let held = |held: &[(&str, u32)]| SessionRequest {
+        held: held
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), *n))
+            .collect(),
+        ..request()
+    };
+    check_place(&nodes, &held(&[]), 1);
+    check_place(&nodes, &held(&[("one", 1)]), 2);
+    check_place(&nodes, &held(&[("one", 2), ("two", 1), ("three", 1)]), 2);
+}
+
+#[test]
+fn who_waits_is_placed_farther_and_farther_away() {
+    let nodes = [changed(1, |n| n.region = "there".to_owned())];
+    let after = |waited_ms, ms| SessionRequest {
+        waited_ms,
+        rtts: Rtts::new([("there".to_owned(), ms)]),
+        ..request()
+    };
+    let early = rejected(&nodes, &after(2_999, 30));
+    assert_eq!(early.reasons, [(Reason::TooFar, 1)].into());
+    assert!(early.passes());
+    assert_eq!(early.holds_until_ms(), Some(3_000));
+    match first(&nodes, &after(3_000, 30)) {
+        Decision::Place { why, step, .. } => {
+            assert_eq!((why.rtt_ms, why.rtt), (Some(30), 3_000));
+            assert_eq!(step.unwrap().number, 2);
+        }
+        Decision::Reject(rejection) => panic!("rejected: {rejection:?}"),
+    }
+    let never = rejected(&nodes, &after(u64::MAX, 81));
+    assert_eq!(never.reasons, [(Reason::OutOfReach, 1)].into());
+    assert!(!never.passes());
+    assert_eq!(never.holds_until_ms(), None);
+}
+
+#[test]
+fn a_region_that_nobody_measured_counts_as_the_policy_says() {
+    let request = SessionRequest {
+        rtts: Rtts::new([("there".to_owned(), 7)]),
+        ..request()
+    };
+    let known = changed(2, |n| n.region = "there".to_owned());
+    check_place(&[node(1), known], &request, 2);
+    check_place(&[node(1)], &request, 1);
+    let policy = Policy {
+        rtt_ms_unknown: 21,
+        ..Policy::default()
+    };
+    let decision = decide(&fleet(&[node(1)]), &request, &policy, &mut |_| 0);
+    let Decision::Reject(rejection) = decision else {
+        panic!("placed in the dark");
+    };
+    assert_eq!(rejection.reasons, [(Reason::TooFar, 1)].into());
+}
+
+#[test]
+fn without_steps_nothing_is_too_far() {
+    let request = SessionRequest {
+        rtts: Rtts::new([("here".to_owned(), 900)]),
+        ..request()
+    };
+    let policy = Policy {
+        steps: Vec::<LatencyStep>::new(),
+        ..Policy::default()
+    };
+    let decision = decide(&fleet(&[node(1)]), &request, &policy, &mut |_| 0);
+    assert!(
+        matches!(decision, Decision::Place { step: None, .. }),
+        "{decision:?}"
+    );
 }
 
 #[test]
 fn a_rejection_names_what_the_best_node_lacks() {
-    let mut busy = node(1);
-    busy.uplink_kbps_free = Some(0);
-    let mut away = node(2);
-    away.attached = false;
-    let nodes = fleet(vec![away, busy]);
-    let Decision::Reject(rejection) = decide(&nodes, &request(), &Policy::default(), &mut |_| 0)
-    else {
-        panic!("placed");
-    };
+    let busy = changed(1, |n| n.state.uplink_kbps_free = Some(0));
+    let away = changed(2, |n| n.state.attached = false);
+    let rejection = rejected(&[away, busy], &request());
     assert_eq!(rejection.nearest(), Some(Reason::UplinkTaken));
-    assert_eq!(Rejection::default().nearest(), None);
+    assert_eq!(rejected(&[], &request()).nearest(), None);
 }
 
 #[test]
 fn chance_is_among_equals_only() {
-    let mut pulls = node(3);
-    pulls.images.clear();
-    let fleet = fleet(vec![node(1), node(2), pulls]);
+    let pulls = changed(3, |n| n.images.clear());
     let mut asked = Vec::new();
-    let decision = decide(&fleet, &request(), &Policy { best_few: 3 }, &mut |n| {
+    let index = fleet(&[node(1), node(2), pulls]);
+    let decision = decide(&index, &request(), &Policy::default(), &mut |n| {
         asked.push(n);
         1
     });
@@ -167,51 +319,12 @@ fn chance_is_among_equals_only() {
     assert_eq!(id, node(2).id);
 }
 
-fn any_node() -> impl Strategy<Value = NodeView> {
-    (
-        0..50u64,
-        any::<[bool; 5]>(),
-        0..3usize,
-        0..3000u32,
-        0..2000u32,
-    )
-        .prop_map(|(n, flags, free, cpu, mem)| {
-            let mut node = node(n);
-            node.attached = flags[0];
-            node.draining = flags[1];
-            node.encodes = flags[2];
-            node.outbox_full = flags[3];
-            node.slots_free.truncate(free);
-            node.cpu_milli_free = cpu;
-            node.mem_mib_free = mem;
-            if flags[4] {
-                node.images.clear();
-            }
-            node
-        })
-}
-
-proptest! {
-    #[test]
-    fn a_placed_slot_was_free_on_a_node_that_can(
-        nodes in prop::collection::vec(any_node(), 0..20),
-        cpu_milli in 0..3000u32,
-        roll in any::<usize>(),
-    ) {
-        let fleet = fleet(nodes);
-        let request = SessionRequest { cpu_milli, ..request() };
-        match decide(&fleet, &request, &Policy::default(), &mut |n| roll % n) {
-            Decision::Place { node, slot, .. } => {
-                let able = fleet.nodes.iter().any(|n| {
-                    n.id == node && n.slots_free.contains(&slot) && check(n, &request).is_ok()
-                });
-                prop_assert!(able);
-            }
-            Decision::Reject(rejection) => {
-                let counted: u32 = rejection.reasons.values().sum();
-                prop_assert_eq!(counted as usize, fleet.nodes.len());
-                prop_assert!(fleet.nodes.iter().all(|n| check(n, &request).is_err()));
-            }
-        }
-    }
+#[test]
+fn an_app_is_available_while_an_attached_node_could_ever_run_it() {
+    let could = |nodes: &[NodeView]| fleet(nodes).could_run(&request(), &Policy::default());
+    assert!(!could(&[]));
+    assert!(could(&[changed(1, |n| n.state.slots_free = 0)]));
+    assert!(!could(&[changed(1, |n| n.state.attached = false)]));
+    assert!(!could(&[changed(1, |n| n.mem_mib_total = 511)]));
+    assert!(could(&[changed(1, |n| n.mem_mib_total = 511), node(2)]));
 }

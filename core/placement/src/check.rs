@@ -1,0 +1,80 @@
+//! Filters and score of one node: what the index does to all of them at once, said plainly.
+
+use crate::node::NodeView;
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::request::SessionRequest;
+use crate::score::{GPU, IMAGE, Standing, Why, rtt_points, spread};
+use nearlight_protocol::app::GpuClass;
+
+/// Whether `node` can run `request` now, and how well it suits it. This is the specification of
+/// [`decide`](crate::decide), which counts and ranks a fleet by exactly this.
+///
+/// # Errors
+/// The first [`Reason`] why not.
+pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Result<Why, Reason> {
+    let rtt_ms = request.rtts.to(&node.region);
+    let counts_as_ms = rtt_ms.unwrap_or(policy.rtt_ms_unknown);
+    let step = policy.step(request.waited_ms);
+    let (reach, state) = (policy.rtt_ms_max(), &node.state);
+    let cpu = request.cpu_milli.max(1);
+    let room = |cpu_milli: u32| cpu_milli.saturating_sub(node.encode_cpu_milli);
+    let narrow = |uplink: Option<u32>| uplink.is_some_and(|kbps| kbps < request.kbps);
+    let too_small = room(node.cpu_milli_total) < cpu
+        || node.mem_mib_total < request.mem_mib
+        || narrow(node.uplink_kbps_total);
+    let dear = request
+        .price_milli_h_max
+        .is_some_and(|max| node.price_milli_h.unwrap_or(0) > max);
+    let has_image = node.images.contains(&request.image);
+    let checks = [
+        (!request.may_run_in(&node.region), Reason::Region),
+        (counts_as_ms > reach, Reason::OutOfReach),
+        (node.gpu < request.gpu, Reason::GpuClass),
+        (node.vram_mib < request.vram_mib, Reason::Vram),
+        (!node.encodes, Reason::NoEncoder),
+        (
+            request.runtime.as_ref().is_some_and(|r| *r != node.runtime),
+            Reason::Runtime,
+        ),
+        (node.trust < request.trust, Reason::Trust),
+        (too_small, Reason::TooSmall),
+        (dear, Reason::Price),
+        (policy.image_required && !has_image, Reason::ImageMissing),
+        (!state.attached, Reason::Offline),
+        (state.draining, Reason::Draining),
+        (state.outbox_full, Reason::OutboxFull),
+        (state.slots_free == 0, Reason::SlotsTaken),
+        (room(state.cpu_milli_free) < cpu, Reason::CpuTaken),
+        (state.mem_mib_free < request.mem_mib, Reason::MemoryTaken),
+        (narrow(state.uplink_kbps_free), Reason::UplinkTaken),
+        (
+            state.receipts == Some(0) && state.sessions >= policy.unproven_sessions_max,
+            Reason::Unproven,
+        ),
+        (
+            step.is_some_and(|step| counts_as_ms > step.rtt_ms_max),
+            Reason::TooFar,
+        ),
+    ];
+    if let Some((_, reason)) = checks.into_iter().find(|(fails, _)| *fails) {
+        return Err(reason);
+    }
+    let wastes_gpu = request.gpu == GpuClass::None && node.gpu > GpuClass::None;
+    let operator = spread(request).find(|(name, _)| *name == node.operator);
+    Ok(Why {
+        rtt_ms,
+        rtt: rtt_points(counts_as_ms),
+        image: if has_image { 0 } else { IMAGE },
+        gpu: if wastes_gpu { GPU } else { 0 },
+        spread: operator.map_or(0, |(_, points)| points),
+        ..Standing::of(node).why(request.cpu_milli, request.kbps)
+    })
+}
+
+impl SessionRequest {
+    /// Whether a region was asked for, or any will do.
+    pub(crate) fn may_run_in(&self, region: &str) -> bool {
+        self.regions.is_empty() || self.regions.iter().any(|wanted| wanted == region)
+    }
+}

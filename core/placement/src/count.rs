@@ -1,0 +1,80 @@
+//! Why nobody can: every node of the fleet, by the first reason that rules it out.
+
+use crate::index::{FleetIndex, Near};
+use crate::policy::{Policy, Step};
+use crate::reason::Reason;
+use crate::request::SessionRequest;
+use crate::sieve::Rules;
+use std::collections::BTreeMap;
+
+/// Why no node can run a session now, counted over the whole fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejection {
+    /// Nodes by the first reason that rules them out.
+    pub reasons: BTreeMap<Reason, u32>,
+    /// The latency step in force; `None` where the policy has none.
+    pub step: Option<Step>,
+}
+
+impl Rejection {
+    /// Whether some node could run it at another time.
+    pub fn passes(&self) -> bool {
+        self.reasons.keys().any(|reason| reason.passes())
+    }
+
+    /// What the node lacks that comes closest to taking the session: the one that passed the most
+    /// checks. `None` without any node.
+    pub fn nearest(&self) -> Option<Reason> {
+        self.reasons.keys().next_back().copied()
+    }
+
+    /// After how much waiting, milliseconds, the answer may be another one though no node has
+    /// changed: a wider step begins, and some node waits for it.
+    pub fn holds_until_ms(&self) -> Option<u64> {
+        let far = self.reasons.contains_key(&Reason::TooFar);
+        self.step.filter(|_| far)?.until_ms
+    }
+}
+
+/// Counts every node of `cells`, which are all there are.
+pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Rejection {
+    let mut counts = [0_u32; Reason::ALL.len()];
+    for near in cells {
+        let cell = &index.cells[near.cell as usize];
+        if let Some(reason) = rules.cell_is_out(&cell.name, near.counts_as_ms) {
+            counts[reason as usize] += cell.nodes;
+            continue;
+        }
+        let of_class = cell.nodes_of(rules.request.gpu);
+        if of_class == 0 || cell.vram_mib < rules.request.vram_mib {
+            counts[Reason::GpuClass as usize] += cell.nodes - of_class;
+            counts[Reason::Vram as usize] += of_class;
+            continue;
+        }
+        for block in cell.blocks() {
+            let able = rules.sift(&block, block.head.used, |reason, lanes| {
+                counts[reason as usize] += lanes.count_ones();
+            });
+            counts[Reason::TooFar as usize] += able.count_ones();
+        }
+    }
+    let counted = Reason::ALL.into_iter().zip(counts);
+    Rejection {
+        reasons: counted.filter(|(_, nodes)| *nodes > 0).collect(),
+        step: rules.step,
+    }
+}
+
+impl FleetIndex {
+    /// Whether an attached node could run `request`, now or at another time.
+    pub fn could_run(&self, request: &SessionRequest, policy: &Policy) -> bool {
+        let rules = Rules::new(self, request, policy);
+        self.nearest_first(&request.rtts, policy.rtt_ms_unknown)
+            .filter(|near| {
+                let name = &self.cells[near.cell as usize].name;
+                rules.cell_is_out(name, near.counts_as_ms).is_none()
+            })
+            .flat_map(|near| self.cells[near.cell as usize].blocks())
+            .any(|block| rules.sift_lasting(&block, block.head.attached, |_, _| {}) != 0)
+    }
+}

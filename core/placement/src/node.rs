@@ -1,0 +1,79 @@
+//! What placement is told of a node.
+
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::id::NodeId;
+use std::collections::BTreeSet;
+
+/// One node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its metro: all nodes of one region share an estimated round trip.
+    pub region: String,
+    /// Who runs it; empty where nobody said.
+    pub operator: String,
+    /// How far it is trusted.
+    pub trust: Trust,
+    /// How it runs apps.
+    pub runtime: String,
+    /// Its best GPU class.
+    pub gpu: GpuClass,
+    /// VRAM that one session may have, MiB; 0 where there is none or nobody knows.
+    pub vram_mib: u32,
+    /// Whether any video encoder works.
+    pub encodes: bool,
+    /// Slots in all.
+    pub slots_total: u32,
+    /// CPU that sessions may use in all, thousandths of a core.
+    pub cpu_milli_total: u32,
+    /// CPU that a session takes here beside what its app needs, thousandths of a core.
+    pub encode_cpu_milli: u32,
+    /// Memory that sessions may use in all, MiB.
+    pub mem_mib_total: u32,
+    /// Uplink in all, kbit/s; `None` while nobody knows what it carries.
+    pub uplink_kbps_total: Option<u32>,
+    /// What a session costs here, thousandths of the currency an hour; `None` where nobody asks for
+    /// anything.
+    pub price_milli_h: Option<u32>,
+    /// Images that are present.
+    pub images: BTreeSet<String>,
+    /// What changes from moment to moment.
+    pub state: NodeState,
+}
+
+/// What changes of a node with every claim and heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// Whether its control stream is up and its sessions are known.
+    pub attached: bool,
+    /// Whether it takes no more sessions.
+    pub draining: bool,
+    /// Whether its outbox is full: it does not answer.
+    pub outbox_full: bool,
+    /// Sessions that hold a claim on it.
+    pub sessions: u32,
+    /// Slots that no live claim holds and that were not refused a moment ago.
+    pub slots_free: u32,
+    /// CPU that no claim holds, thousandths of a core.
+    pub cpu_milli_free: u32,
+    /// Memory that no claim holds, MiB.
+    pub mem_mib_free: u32,
+    /// Uplink that no claim holds, kbit/s; `None` while nobody knows what it carries.
+    pub uplink_kbps_free: Option<u32>,
+    /// Receipts of sessions that it ran as it should; `None` where nobody counts them, which
+    /// neither helps nor harms it.
+    pub receipts: Option<u32>,
+}
+
+/// How far a node is trusted. A session may ask for a class or better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// Anybody's machine.
+    #[default]
+    Open,
+    /// A known operator's machine.
+    Known,
+    /// A machine of whoever runs the broker.
+    Own,
+}

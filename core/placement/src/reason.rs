@@ -1,0 +1,134 @@
+//! Why a node cannot run a session now.
+
+/// The first reason for which a node cannot run a session now. In the order of the checks: what
+/// never changes for this node and request comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It is in a region that was not asked for.
+    Region,
+    /// It is farther away than any latency step allows.
+    OutOfReach,
+    /// Its GPU class is too low.
+    GpuClass,
+    /// Its GPU has too little memory.
+    Vram,
+    /// No video encoder works on it.
+    NoEncoder,
+    /// It runs apps in another way.
+    Runtime,
+    /// It is not trusted enough.
+    Trust,
+    /// The session needs more CPU, memory or uplink than the node has in all.
+    TooSmall,
+    /// It costs too much.
+    Price,
+    /// It does not have the image, and the policy requires it.
+    ImageMissing,
+    /// Its control stream is down.
+    Offline,
+    /// It takes no more sessions.
+    Draining,
+    /// It does not answer its commands.
+    OutboxFull,
+    /// All its slots are taken.
+    SlotsTaken,
+    /// Too much of its CPU is claimed.
+    CpuTaken,
+    /// Too much of its memory is claimed.
+    MemoryTaken,
+    /// Too much of its uplink is claimed.
+    UplinkTaken,
+    /// It has no receipts yet, and as many sessions as such a node may have.
+    Unproven,
+    /// It could run it, but is too far away for the latency step in force.
+    TooFar,
+}
+
+impl Reason {
+    /// All of them, in the order of the checks.
+    pub const ALL: [Self; 19] = [
+        Self::Region,
+        Self::OutOfReach,
+        Self::GpuClass,
+        Self::Vram,
+        Self::NoEncoder,
+        Self::Runtime,
+        Self::Trust,
+        Self::TooSmall,
+        Self::Price,
+        Self::ImageMissing,
+        Self::Offline,
+        Self::Draining,
+        Self::OutboxFull,
+        Self::SlotsTaken,
+        Self::CpuTaken,
+        Self::MemoryTaken,
+        Self::UplinkTaken,
+        Self::Unproven,
+        Self::TooFar,
+    ];
+
+    /// Whether the node could run the session at another time.
+    pub const fn passes(self) -> bool {
+        match self {
+            Self::Region
+            | Self::OutOfReach
+            | Self::GpuClass
+            | Self::Vram
+            | Self::NoEncoder
+            | Self::Runtime
+            | Self::Trust
+            | Self::TooSmall
+            | Self::Price => false,
+            Self::ImageMissing
+            | Self::Offline
+            | Self::Draining
+            | Self::OutboxFull
+            | Self::SlotsTaken
+            | Self::CpuTaken
+            | Self::MemoryTaken
+            | Self::UplinkTaken
+            | Self::Unproven
+            | Self::TooFar => true,
+        }
+    }
+
+    /// The reason as a label of a metric.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Region => "region",
+            Self::OutOfReach => "out-of-reach",
+            Self::GpuClass => "gpu-class",
+            Self::Vram => "vram",
+            Self::NoEncoder => "no-encoder",
+            Self::Runtime => "runtime",
+            Self::Trust => "trust",
+            Self::TooSmall => "too-small",
+            Self::Price => "price",
+            Self::ImageMissing => "image-missing",
+            Self::Offline => "offline",
+            Self::Draining => "draining",
+            Self::OutboxFull => "outbox-full",
+            Self::SlotsTaken => "slots-taken",
+            Self::CpuTaken => "cpu-taken",
+            Self::MemoryTaken => "memory-taken",
+            Self::UplinkTaken => "uplink-taken",
+            Self::Unproven => "unproven",
+            Self::TooFar => "too-far",
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::Reason;
+
+    #[test]
+    fn all_is_all_in_order_and_every_label_is_its_own() {
+        assert!(Reason::ALL.is_sorted());
+        let labels: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::label).into();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        let at = Reason::ALL.iter().position(|r| r.passes());
+        assert!(Reason::ALL[at.unwrap()..].iter().all(|r| r.passes()));
+    }
+}

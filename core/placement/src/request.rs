@@ -1,0 +1,102 @@
+//! What placement is told of a session that wants a node.
+
+use crate::node::Trust;
+use nearlight_protocol::app::GpuClass;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a session needs, and what is known of its player.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// Thousandths of a core; at least one counts.
+    pub cpu_milli: u32,
+    /// MiB.
+    pub mem_mib: u32,
+    /// Uplink, kbit/s.
+    pub kbps: u32,
+    /// GPU class, or better.
+    pub gpu: GpuClass,
+    /// VRAM, MiB.
+    pub vram_mib: u32,
+    /// The image it runs.
+    pub image: String,
+    /// The runtime it must have; `None` for any.
+    pub runtime: Option<String>,
+    /// The regions it may run in; empty for any.
+    pub regions: Vec<String>,
+    /// Trust class, or better.
+    pub trust: Trust,
+    /// The most it may cost, thousandths of the currency an hour; `None` for no limit.
+    pub price_milli_h_max: Option<u32>,
+    /// Estimated round trips from the player to each region.
+    pub rtts: Rtts,
+    /// How many of its tenant's sessions each operator has.
+    pub held: BTreeMap<String, u32>,
+    /// How long it has waited, milliseconds.
+    pub waited_ms: u64,
+}
+
+/// Estimated round trips from one player to the regions, nearest first. A clone is cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rtts(Arc<Estimates>);
+
+/// One after the other in memory, for a search reads them from the start.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Estimates {
+    names: String,
+    /// Where each name ends, and milliseconds.
+    entries: Vec<(usize, u32)>,
+}
+
+impl Rtts {
+    /// From regions and milliseconds. Of a region that comes twice the lesser counts; one that is
+    /// missing is unknown.
+    pub fn new(estimates: impl IntoIterator<Item = (String, u32)>) -> Self {
+        let mut least: BTreeMap<String, u32> = BTreeMap::new();
+        for (region, ms) in estimates {
+            let known = least.entry(region).or_insert(ms);
+            *known = ms.min(*known);
+        }
+        let mut sorted: Vec<(String, u32)> = least.into_iter().collect();
+        sorted.sort_by(|(a, m), (b, n)| m.cmp(n).then_with(|| a.cmp(b)));
+        let mut estimates = Estimates::default();
+        for (region, ms) in sorted {
+            estimates.names.push_str(&region);
+            estimates.entries.push((estimates.names.len(), ms));
+        }
+        Self(Arc::new(estimates))
+    }
+
+    /// Milliseconds to a region, if they are known.
+    pub fn to(&self, region: &str) -> Option<u32> {
+        let found = self.nearest_first().find(|(name, _)| *name == region);
+        found.map(|(_, ms)| ms)
+    }
+
+    /// All of them, nearest first.
+    pub(crate) fn nearest_first(&self) -> NearestFirst<'_> {
+        NearestFirst {
+            names: &self.0.names,
+            from: 0,
+            entries: self.0.entries.iter(),
+        }
+    }
+}
+
+/// Regions with their round trips, nearest first.
+#[derive(Clone, Debug)]
+pub(crate) struct NearestFirst<'a> {
+    names: &'a str,
+    from: usize,
+    entries: std::slice::Iter<'a, (usize, u32)>,
+}
+
+impl<'a> Iterator for NearestFirst<'a> {
+    type Item = (&'a str, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (end, ms) = self.entries.next()?;
+        let from = std::mem::replace(&mut self.from, *end);
+        Some((&self.names[from..*end], *ms))
+    }
+}

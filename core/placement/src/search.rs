@@ -1,0 +1,185 @@
+//! The best few, without a look at most nodes.
+
+use crate::index::FleetIndex;
+use crate::index::Near;
+use crate::index::block::{Key, lanes};
+use crate::index::cell::{Block, Cell};
+use crate::score::{GPU, IMAGE, Why};
+use crate::sieve::Rules;
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::id::NodeId;
+use std::cmp::Ordering;
+
+/// A candidate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) id: &'a NodeId,
+    pub(crate) why: Why,
+    points: u32,
+    key: Key,
+}
+
+/// The best few so far, best first.
+#[derive(Debug)]
+pub(crate) struct Best<'a> {
+    few: usize,
+    found: Vec<Found<'a>>,
+}
+
+impl<'a> Best<'a> {
+    fn new(few: usize) -> Self {
+        let few = few.max(1);
+        Self {
+            few,
+            found: Vec::with_capacity(few + 1),
+        }
+    }
+
+    pub(crate) fn found(&self) -> &[Found<'a>] {
+        &self.found
+    }
+
+    /// Whether nobody with so many points or more, and with such a key or a later one, is wanted.
+    fn beats(&self, points: u32, key: Key) -> bool {
+        match self.found.get(self.few - 1) {
+            Some(last) => (points, key) > (last.points, last.key),
+            None => false,
+        }
+    }
+
+    /// The most points that may still be wanted.
+    fn points_max(&self) -> u32 {
+        let last = self.found.get(self.few - 1);
+        last.map_or(u32::MAX, |last| last.points)
+    }
+
+    fn offer(&mut self, new: Found<'a>) {
+        let worse = |other: &Found<'a>| order(other, &new) == Ordering::Less;
+        let at = self.found.partition_point(worse);
+        if at < self.few {
+            self.found.insert(at, new);
+            self.found.truncate(self.few);
+        }
+    }
+}
+
+/// Fewest points first. The id decides between equals, so that it does not matter which node came
+/// first.
+fn order(a: &Found<'_>, b: &Found<'_>) -> Ordering {
+    let by_key = a.points.cmp(&b.points).then(a.key.cmp(&b.key));
+    by_key.then_with(|| a.id.cmp(b.id))
+}
+
+/// The best few for a request. `looked` are the cells that were considered, for whoever goes on.
+pub(crate) fn search<'a>(
+    index: &'a FleetIndex,
+    rules: &Rules<'_>,
+    walk: &mut impl Iterator<Item = Near>,
+    looked: &mut Vec<Near>,
+) -> Best<'a> {
+    let mut best = Best::new(rules.policy.best_few);
+    if !rules.runtime_exists() {
+        return best;
+    }
+    for near in walk {
+        looked.push(near);
+        let Some(rtt) = rules.within_step(near.counts_as_ms) else {
+            break;
+        };
+        if rtt > best.points_max() {
+            break;
+        }
+        let cell = &index.cells[near.cell as usize];
+        if cell.open_of(rules.request.gpu) == 0
+            || cell.vram_mib < rules.request.vram_mib
+            || rules.cell_is_out(&cell.name, near.counts_as_ms).is_some()
+        {
+            continue;
+        }
+        search_cell(cell, rules, (near, rtt), &mut best);
+    }
+    best
+}
+
+fn search_cell<'a>(
+    cell: &'a Cell,
+    rules: &Rules<'_>,
+    (near, rtt): (Near, u32),
+    best: &mut Best<'a>,
+) {
+    let request = rules.request;
+    for block in cell.blocks() {
+        let head = block.head;
+        if head.floor == u32::MAX || best.beats(rtt + head.floor, head.key) {
+            continue;
+        }
+        // What costs least to ask comes first, and rules out most.
+        let able = head.open & head.gpu(request.gpu) & head.trust(request.trust);
+        if able == 0 || !rules.may_hold(head) {
+            continue;
+        }
+        let able = able & worth_a_look(&block, rtt, best);
+        if able == 0 {
+            continue;
+        }
+        let warm = rules.warm(&block, able);
+        let wasted = match request.gpu {
+            GpuClass::None => able & head.gpu(GpuClass::Render),
+            GpuClass::Render | GpuClass::RenderEncode => 0,
+        };
+        let groups = [
+            (warm & !wasted, 0, 0),
+            (warm & wasted, 0, GPU),
+            (able & !warm & !wasted, IMAGE, 0),
+            (able & !warm & wasted, IMAGE, GPU),
+        ];
+        for (asked, image, gpu) in groups.into_iter().filter(|(lanes, ..)| *lanes != 0) {
+            let known = rtt + image + gpu;
+            let asked = asked & worth_a_look(&block, known, best);
+            for lane in lanes(rules.sift(&block, asked, |_, _| {})) {
+                let floor = known + block.columns.floor(lane);
+                if !best.beats(floor, block.row(lane).key) {
+                    best.offer(score(&block, lane, rules, near, (rtt, image, gpu)));
+                }
+            }
+        }
+    }
+}
+
+/// Lanes that may be wanted by their floor, on top of what each has at `least`.
+fn worth_a_look(block: &Block<'_>, least: u32, best: &Best<'_>) -> u64 {
+    match best.points_max() {
+        u32::MAX => u64::MAX,
+        points => match points.checked_sub(least) {
+            Some(rest) => block.columns.floors_up_to(rest),
+            None => 0,
+        },
+    }
+}
+
+fn score<'a>(
+    block: &Block<'a>,
+    lane: usize,
+    rules: &Rules<'_>,
+    near: Near,
+    (rtt, image, gpu): (u32, u32, u32),
+) -> Found<'a> {
+    let row = block.row(lane);
+    let operator = rules.spread.iter().find(|(id, _)| *id == row.operator);
+    let why = Why {
+        rtt_ms: near.rtt_ms,
+        rtt,
+        image,
+        gpu,
+        spread: operator.map_or(0, |(_, points)| *points),
+        ..row
+            .standing
+            .why(rules.request.cpu_milli, rules.request.kbps)
+    };
+    Found {
+        id: block.id(lane),
+        points: why.points(),
+        key: row.key,
+        why,
+    }
+}

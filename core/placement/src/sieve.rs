@@ -1,0 +1,165 @@
+//! The filters over the index: what [`check`](crate::check) says of one node, of 64 at once.
+
+use crate::index::FleetIndex;
+use crate::index::block::{Column, Head, at_least, lanes};
+use crate::index::cell::Block;
+use crate::policy::{Policy, Step};
+use crate::reason::Reason;
+use crate::request::SessionRequest;
+use crate::score::{rtt_points, spread};
+
+/// A request and a policy as the index reads them: names are numbers.
+#[derive(Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) request: &'a SessionRequest,
+    pub(crate) policy: &'a Policy,
+    /// The step in force.
+    pub(crate) step: Option<Step>,
+    /// The image's number, if any node has it.
+    pub(crate) image: Option<u32>,
+    /// Points for operators, by their number.
+    pub(crate) spread: Vec<(u32, u32)>,
+    /// The runtime's number, if any node has it; `None` where any will do.
+    runtime: Option<Option<u32>>,
+}
+
+impl<'a> Rules<'a> {
+    pub(crate) fn new(index: &FleetIndex, request: &'a SessionRequest, policy: &'a Policy) -> Self {
+        let operators = spread(request).filter_map(|(name, points)| {
+            let id = index.operators.id(name)?;
+            Some((id, points))
+        });
+        Self {
+            request,
+            policy,
+            step: policy.step(request.waited_ms),
+            image: index.images.id(&request.image),
+            spread: operators.collect(),
+            runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
+        }
+    }
+
+    /// Points that every node at this distance has, unless the step in force leaves it out.
+    pub(crate) fn within_step(&self, counts_as_ms: u32) -> Option<u32> {
+        let too_far = self.step.is_some_and(|step| counts_as_ms > step.rtt_ms_max);
+        (!too_far).then(|| rtt_points(counts_as_ms))
+    }
+
+    /// Why a whole cell is out, whatever its nodes have.
+    pub(crate) fn cell_is_out(&self, region: &str, counts_as_ms: u32) -> Option<Reason> {
+        if !self.request.may_run_in(region) {
+            Some(Reason::Region)
+        } else if counts_as_ms > self.policy.rtt_ms_max() {
+            Some(Reason::OutOfReach)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a node has the runtime that is asked for, if one is.
+    pub(crate) fn runtime_exists(&self) -> bool {
+        self.runtime != Some(None)
+    }
+
+    /// Whether some lane may have enough of everything that is free.
+    pub(crate) fn may_hold(&self, head: &Head) -> bool {
+        let request = self.request;
+        head.greatest(Column::CpuFree) >= request.cpu_milli.max(1)
+            && head.greatest(Column::MemFree) >= request.mem_mib
+            && head.greatest(Column::UplinkFree) >= request.kbps
+            && head.greatest(Column::Vram) >= request.vram_mib
+    }
+
+    /// Lanes of `asked` that have the image.
+    pub(crate) fn warm(&self, block: &Block<'_>, asked: u64) -> u64 {
+        self.image
+            .map_or(0, |image| asked & block.tags.images.lanes(image))
+    }
+
+    /// Lanes of `asked` that pass every filter on nodes. `out` hears of each reason and the lanes
+    /// whose first one it is.
+    pub(crate) fn sift(
+        &self,
+        block: &Block<'_>,
+        asked: u64,
+        mut out: impl FnMut(Reason, u64),
+    ) -> u64 {
+        let left = self.sift_lasting(block, asked, &mut out);
+        if left == 0 {
+            return 0;
+        }
+        self.sift_passing(block, left, &mut out)
+    }
+
+    /// The filters whose answer does not change with time.
+    pub(crate) fn sift_lasting(
+        &self,
+        block: &Block<'_>,
+        asked: u64,
+        mut out: impl FnMut(Reason, u64),
+    ) -> u64 {
+        let Block { head, columns, .. } = *block;
+        let request = self.request;
+        let mut left = asked;
+        let mut keep = |left: &mut u64, lanes: u64, reason| {
+            if *left & !lanes != 0 {
+                out(reason, *left & !lanes);
+                *left &= lanes;
+            }
+        };
+        let column = |left, column, need| at_least((head, columns), column, need, left);
+        keep(&mut left, head.gpu(request.gpu), Reason::GpuClass);
+        let enough = column(left, Column::Vram, request.vram_mib);
+        keep(&mut left, enough, Reason::Vram);
+        keep(&mut left, head.encodes, Reason::NoEncoder);
+        if let Some(runtime) = self.runtime {
+            let has = runtime.map_or(0, |id| block.tags.runtimes.lanes(id));
+            keep(&mut left, has, Reason::Runtime);
+        }
+        keep(&mut left, head.trust(request.trust), Reason::Trust);
+        let large = column(left, Column::CpuTotal, request.cpu_milli.max(1))
+            & column(left, Column::MemTotal, request.mem_mib)
+            & column(left, Column::UplinkTotal, request.kbps);
+        keep(&mut left, large, Reason::TooSmall);
+        let above = request.price_milli_h_max.and_then(|max| max.checked_add(1));
+        if let Some(above) = above {
+            let dear = column(left, Column::Price, above);
+            keep(&mut left, !dear, Reason::Price);
+        }
+        left
+    }
+
+    /// The filters whose answer may be another one later.
+    fn sift_passing(&self, block: &Block<'_>, asked: u64, mut out: impl FnMut(Reason, u64)) -> u64 {
+        let Block { head, columns, .. } = *block;
+        let request = self.request;
+        let mut left = asked;
+        let mut keep = |left: &mut u64, lanes: u64, reason| {
+            if *left & !lanes != 0 {
+                out(reason, *left & !lanes);
+                *left &= lanes;
+            }
+        };
+        let column = |left, column, need| at_least((head, columns), column, need, left);
+        if self.policy.image_required {
+            let warm = self.warm(block, left);
+            keep(&mut left, warm, Reason::ImageMissing);
+        }
+        keep(&mut left, head.attached, Reason::Offline);
+        keep(&mut left, !head.draining, Reason::Draining);
+        keep(&mut left, !head.outbox_full, Reason::OutboxFull);
+        keep(&mut left, head.slot, Reason::SlotsTaken);
+        let enough = column(left, Column::CpuFree, request.cpu_milli.max(1));
+        keep(&mut left, enough, Reason::CpuTaken);
+        let enough = column(left, Column::MemFree, request.mem_mib);
+        keep(&mut left, enough, Reason::MemoryTaken);
+        let enough = column(left, Column::UplinkFree, request.kbps);
+        keep(&mut left, enough, Reason::UplinkTaken);
+        let max = self.policy.unproven_sessions_max;
+        let full = lanes(left & head.unproven)
+            .filter(|lane| block.row(*lane).sessions >= max)
+            .fold(0, |full, lane| full | (1 << lane));
+        keep(&mut left, !full, Reason::Unproven);
+        left
+    }
+}

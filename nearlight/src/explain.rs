@@ -1,0 +1,91 @@
+//! `nearlight session explain`: what came of a session's placement, in words.
+
+use crate::table;
+use nearlight_protocol::placement::{LatencyStep, Placement, Points};
+
+/// What came of the last attempt to place a session.
+pub(crate) fn explain(placement: &Placement) -> String {
+    match placement {
+        Placement::Unknown => {
+            "no node was looked for yet, or by a broker that has started again since\n".to_owned()
+        }
+        Placement::Waits { excluded, step } => {
+            let nodes: u32 = excluded.iter().map(|by| by.nodes).sum();
+            let rows: Vec<_> = excluded
+                .iter()
+                .map(|by| [by.nodes.to_string(), by.reason.words().to_owned()])
+                .collect();
+            let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
+            let step = in_force(step.as_ref());
+            format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
+        }
+        Placement::Placed {
+            node,
+            rtt_ms,
+            points,
+            waited_ms,
+            step,
+        } => {
+            let away = rtt_ms.map_or_else(String::new, |ms| format!(", {ms} ms away"));
+            let waited = f64::from(*waited_ms) / 1000.0;
+            let step = in_force(step.as_ref());
+            let points = table::lay_out(["POINTS", "FOR"], &parts(points));
+            format!("placed on {node}{away}, after {waited:.1} s\n{step}{points}")
+        }
+    }
+}
+
+fn in_force(step: Option<&LatencyStep>) -> String {
+    let Some(step) = step else {
+        return String::new();
+    };
+    let (number, of, ms) = (step.number, step.of, step.rtt_ms_max);
+    let until = step.until_ms.map_or_else(String::new, |until| {
+        format!(", until it has waited {:.0} s", f64::from(until) / 1000.0)
+    });
+    format!("latency step {number} of {of}: nodes up to {ms} ms away{until}\n")
+}
+
+/// The parts of a score that weigh anything, and the sum.
+fn parts(points: &Points) -> Vec<[String; 2]> {
+    let parts = [
+        (points.rtt, "round trip"),
+        (points.image, "an image to fetch"),
+        (points.gpu, "a GPU that it does not need"),
+        (points.load, "load"),
+        (points.uplink, "uplink"),
+        (points.receipts, "missing receipts"),
+        (points.price, "price"),
+        (points.spread, "sessions with the same operator"),
+    ];
+    let weighs = parts.into_iter().filter(|(points, _)| *points > 0);
+    let rows = weighs.chain([(points.total, "all together; fewest is best")]);
+    rows.map(|(points, what)| [points.to_string(), what.to_owned()])
+        .collect()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::placement::{Excluded, ExcludedBy};
+
+    #[test]
+    fn who_waits_reads_what_excludes_how_many() {
+        let by = |reason, nodes| Excluded { reason, nodes };
+        let step = LatencyStep {
+            number: 1,
+            of: 3,
+            rtt_ms_max: 20,
+            from_ms: 0,
+            until_ms: Some(3_000),
+        };
+        let waits = Placement::Waits {
+            excluded: vec![by(ExcludedBy::Offline, 12), by(ExcludedBy::SlotsTaken, 3)],
+            step: Some(step),
+        };
+        let words = "it waits: none of 15 nodes can run it now\n\
+                     latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\
+                     NODES  EXCLUDED BY\n12     offline\n3      every slot taken\n";
+        assert_eq!(explain(&waits), words);
+    }
+}

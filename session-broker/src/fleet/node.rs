@@ -1,0 +1,235 @@
+//! One node of the fleet, and how placement and people see it.
+
+use crate::control::Stream;
+use crate::ledger::{Capacity, NodeRow, OutboxRow};
+use nearlight_placement::{NodeState, NodeView, Trust};
+use nearlight_protocol::api::{Node, NodeStatus};
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::{Inventory, Order};
+use nearlight_protocol::id::SlotId;
+use nearlight_protocol::limits::CONTROL_OUTBOX_MAX;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::Epoch;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct FleetNode {
+    pub(crate) row: NodeRow,
+    pub(crate) link: Link,
+    pub(crate) draining: bool,
+    /// Orders without an ack, by number.
+    pub(crate) outbox: BTreeMap<u64, OutboxRow>,
+    /// Slots that are left alone, and until when.
+    cooling: HashMap<SlotId, MonoTime>,
+    /// The epochs of the node's own journal, from its inventory.
+    journal: HashMap<SlotId, Epoch>,
+    /// As placement was told last.
+    state: NodeState,
+}
+
+/// The way to a node.
+#[derive(Clone, Debug)]
+pub(crate) enum Link {
+    /// None.
+    Offline,
+    /// A stream that has not said yet what it runs.
+    Attaching(Arc<Stream>),
+    /// A stream that takes orders.
+    Online(Arc<Stream>),
+}
+
+impl Link {
+    pub(crate) fn stream(&self) -> Option<&Arc<Stream>> {
+        match self {
+            Self::Offline => None,
+            Self::Attaching(stream) | Self::Online(stream) => Some(stream),
+        }
+    }
+}
+
+impl OutboxRow {
+    pub(crate) fn is_start(&self) -> bool {
+        match self.order {
+            Order::Start(_) => true,
+            Order::Stop { .. } => false,
+        }
+    }
+}
+
+impl FleetNode {
+    /// A node that nobody has heard of since the broker started.
+    pub(super) fn new(row: NodeRow, now: MonoTime) -> Self {
+        let node = Self {
+            row: row.clone(),
+            link: Link::Offline,
+            draining: false,
+            outbox: BTreeMap::new(),
+            cooling: HashMap::new(),
+            journal: HashMap::new(),
+            state: NodeState::default(),
+        };
+        node.with_row(row, now)
+    }
+
+    /// The same node as the ledger has it.
+    pub(super) fn with_row(self, row: NodeRow, now: MonoTime) -> Self {
+        let slots = row.inventory.slots.iter();
+        let journal = slots.map(|slot| (slot.id.clone(), Epoch::from(slot.epoch)));
+        let mut node = Self {
+            journal: journal.collect(),
+            row,
+            ..self
+        };
+        node.refresh(now);
+        node
+    }
+
+    /// What placement is to be told, if it differs from what it was told last.
+    pub(super) fn refresh(&mut self, now: MonoTime) -> Option<&NodeState> {
+        let state = self.state_at(now);
+        if state == self.state {
+            return None;
+        }
+        self.state = state;
+        Some(&self.state)
+    }
+
+    /// What no claim holds, by the rule of the ledger's own recount.
+    pub(super) fn recount(&mut self) {
+        let held = self.row.slots.values().filter_map(|s| s.held_by.as_ref());
+        let (cpu, mem, kbps) = held.fold((0_u32, 0_u32, 0_u32), |(cpu, mem, kbps), held| {
+            (
+                cpu.saturating_add(held.cpu_milli),
+                mem.saturating_add(held.mem_mib),
+                kbps.saturating_add(held.kbps),
+            )
+        });
+        let uplink = self.row.inventory.uplink_kbps;
+        self.row.capacity = Capacity {
+            cpu_milli_free: self.row.inventory.cpu_milli.saturating_sub(cpu),
+            mem_mib_free: self.row.inventory.mem_mib.saturating_sub(mem),
+            uplink_kbps_free: uplink.map(|total| total.saturating_sub(kbps)),
+            rev: self.row.capacity.rev + 1,
+        };
+    }
+
+    /// Leaves a slot alone until then.
+    pub(super) fn cool(&mut self, slot: &SlotId, until: MonoTime) {
+        self.cooling.insert(slot.clone(), until);
+    }
+
+    /// Takes slots back that have cooled. Returns whether there were any, and whether there will be
+    /// more.
+    pub(super) fn thaw(&mut self, now: MonoTime) -> (bool, bool) {
+        let before = self.cooling.len();
+        self.cooling.retain(|_, until| *until > now);
+        (self.cooling.len() < before, !self.cooling.is_empty())
+    }
+
+    /// Slots that can be claimed, with their last epoch.
+    pub(super) fn free_slots(&self, now: MonoTime) -> impl Iterator<Item = (&SlotId, Epoch)> {
+        let cooling = move |id: &SlotId| self.cooling.get(id).is_some_and(|until| *until > now);
+        // Every grant for a slot would be refused while the node's journal is ahead of the ledger.
+        // Only a grant of our own raises the ledger's epoch: a node that lies strands its own slot.
+        let ahead = |id: &SlotId, epoch| self.journal.get(id).is_some_and(|own| *own > epoch);
+        let slots = self.row.slots.iter().filter(move |(id, slot)| {
+            slot.listed && slot.held_by.is_none() && !cooling(id) && !ahead(id, slot.epoch)
+        });
+        slots.map(|(id, slot)| (id, slot.epoch))
+    }
+
+    fn state_at(&self, now: MonoTime) -> NodeState {
+        let held = self.row.slots.values().filter(|s| s.held_by.is_some());
+        NodeState {
+            attached: matches!(self.link, Link::Online(_)),
+            draining: self.draining,
+            outbox_full: self.outbox.len() >= CONTROL_OUTBOX_MAX,
+            sessions: count(held),
+            slots_free: count(self.free_slots(now)),
+            cpu_milli_free: self.row.capacity.cpu_milli_free,
+            mem_mib_free: self.row.capacity.mem_mib_free,
+            uplink_kbps_free: self.row.capacity.uplink_kbps_free,
+            // Nobody counts them yet.
+            receipts: None,
+        }
+    }
+
+    /// As placement was told last.
+    pub(super) fn state(&self) -> &NodeState {
+        &self.state
+    }
+
+    /// All of it as placement sees it. Operator, trust, VRAM and price are on no wire yet; without
+    /// them no node is better or worse than another.
+    pub(super) fn view(&self) -> NodeView {
+        let inventory = &self.row.inventory;
+        NodeView {
+            id: self.row.id.clone(),
+            region: self.row.region.clone(),
+            operator: String::new(),
+            trust: Trust::default(),
+            runtime: inventory.runtime.clone(),
+            gpu: inventory.gpu,
+            vram_mib: 0,
+            encodes: !inventory.encoders.is_empty(),
+            slots_total: self.slots_total(),
+            cpu_milli_total: inventory.cpu_milli,
+            encode_cpu_milli: inventory.encode_cpu_milli,
+            mem_mib_total: inventory.mem_mib,
+            uplink_kbps_total: inventory.uplink_kbps,
+            price_milli_h: None,
+            images: inventory.images.iter().cloned().collect(),
+            state: self.state.clone(),
+        }
+    }
+
+    /// As everyone may see it.
+    pub(super) fn public(&self) -> Node {
+        let inventory = &self.row.inventory;
+        let free = self.row.slots.values();
+        Node {
+            id: self.row.id.clone(),
+            name: self.row.name.clone(),
+            region: self.row.region.clone(),
+            status: match (&self.link, self.draining) {
+                (Link::Online(_), false) => NodeStatus::Online,
+                (Link::Online(_), true) => NodeStatus::Draining,
+                (Link::Offline | Link::Attaching(_), _) => NodeStatus::Offline,
+            },
+            slots_total: self.slots_total(),
+            slots_free: count(free.filter(|s| s.listed && s.held_by.is_none())),
+            gpu: inventory.gpu,
+            gpu_models: inventory.gpu_models.clone(),
+            encoders: inventory.encoders.clone(),
+            runtime: inventory.runtime.clone(),
+            build: self.row.build.clone(),
+            uplink_kbps: inventory.uplink_kbps,
+        }
+    }
+
+    fn slots_total(&self) -> u32 {
+        count(self.row.slots.values().filter(|s| s.listed))
+    }
+}
+
+fn count(these: impl Iterator) -> u32 {
+    u32::try_from(these.count()).unwrap_or(u32::MAX)
+}
+
+/// An empty inventory, for a node that has not said yet what it has.
+pub(crate) fn nothing() -> Inventory {
+    Inventory {
+        slots: Vec::new(),
+        cpu_milli: 0,
+        mem_mib: 0,
+        encode_cpu_milli: 0,
+        gpu: GpuClass::None,
+        gpu_models: Vec::new(),
+        encoders: Vec::new(),
+        runtime: String::new(),
+        images: Vec::new(),
+        uplink_kbps: None,
+    }
+}

@@ -1,0 +1,135 @@
+//! `GET /v1/sessions/{id}/placement`: why a session runs where it does, or why it waits.
+
+use super::Api;
+use super::body::SessionPath;
+use super::caller::Caller;
+use super::problem::{Refusal, not_found};
+use crate::sessions;
+use axum::Json;
+use axum::extract::State;
+use nearlight_placement::{Reason, Step, Why};
+use nearlight_protocol::placement::{Excluded, ExcludedBy, LatencyStep, Placement, Points};
+use nearlight_protocol::problem::Problem;
+use std::sync::Arc;
+
+/// Why a session runs where it does; or, while it waits, how many nodes each constraint excludes.
+/// Somebody else's session is as unknown as one that never was.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/placement", tag = "sessions",
+    security(("api_key" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "The session.")),
+    responses(
+        (status = 200, body = Placement, description = "What came of the last attempt to place it."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn show_placement(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+) -> Result<Json<Placement>, Refusal> {
+    let session = api.sessions.directory().session(&id);
+    let session = session.filter(|session| caller.may_use(session));
+    let session = session.ok_or_else(|| not_found("session"))?;
+    let placement = session.placement.borrow().clone();
+    Ok(Json(placement.into()))
+}
+
+impl From<sessions::Placement> for Placement {
+    fn from(placement: sessions::Placement) -> Self {
+        match placement {
+            sessions::Placement::Unknown => Self::Unknown,
+            sessions::Placement::Waits(rejection) => {
+                let reasons = rejection.reasons.into_iter();
+                Self::Waits {
+                    excluded: reasons
+                        .map(|(reason, nodes)| Excluded {
+                            reason: excluded_by(reason),
+                            nodes,
+                        })
+                        .collect(),
+                    step: rejection.step.map(latency_step),
+                }
+            }
+            sessions::Placement::Placed {
+                node,
+                why,
+                step,
+                waited_ms,
+            } => Self::Placed {
+                node,
+                rtt_ms: why.rtt_ms,
+                points: points(&why),
+                waited_ms: millis(waited_ms),
+                step: step.map(latency_step),
+            },
+        }
+    }
+}
+
+fn points(why: &Why) -> Points {
+    Points {
+        total: why.points(),
+        rtt: why.rtt,
+        image: why.image,
+        gpu: why.gpu,
+        load: why.load,
+        uplink: why.uplink,
+        receipts: why.receipts,
+        price: why.price,
+        spread: why.spread,
+    }
+}
+
+fn latency_step(step: Step) -> LatencyStep {
+    LatencyStep {
+        number: step.number,
+        of: step.of,
+        rtt_ms_max: step.rtt_ms_max,
+        from_ms: millis(step.from_ms),
+        until_ms: step.until_ms.map(millis),
+    }
+}
+
+/// Seven weeks are as good as for ever.
+fn millis(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
+}
+
+const fn excluded_by(reason: Reason) -> ExcludedBy {
+    match reason {
+        Reason::Region => ExcludedBy::Region,
+        Reason::OutOfReach => ExcludedBy::OutOfReach,
+        Reason::GpuClass => ExcludedBy::GpuClass,
+        Reason::Vram => ExcludedBy::Vram,
+        Reason::NoEncoder => ExcludedBy::NoEncoder,
+        Reason::Runtime => ExcludedBy::Runtime,
+        Reason::Trust => ExcludedBy::Trust,
+        Reason::TooSmall => ExcludedBy::TooSmall,
+        Reason::Price => ExcludedBy::Price,
+        Reason::ImageMissing => ExcludedBy::ImageMissing,
+        Reason::Offline => ExcludedBy::Offline,
+        Reason::Draining => ExcludedBy::Draining,
+        Reason::OutboxFull => ExcludedBy::OutboxFull,
+        Reason::SlotsTaken => ExcludedBy::SlotsTaken,
+        Reason::CpuTaken => ExcludedBy::CpuTaken,
+        Reason::MemoryTaken => ExcludedBy::MemoryTaken,
+        Reason::UplinkTaken => ExcludedBy::UplinkTaken,
+        Reason::Unproven => ExcludedBy::Unproven,
+        Reason::TooFar => ExcludedBy::TooFar,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_one_name_in_metrics_and_answers() {
+        for reason in Reason::ALL {
+            let name = serde_json::to_value(excluded_by(reason)).unwrap();
+            assert_eq!(name, reason.label());
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What readers see, and nobody has to ask the owner for. Written by the owner alone; locks are held
+//! for look-ups, and to take in what has changed.
+
+use super::Placement;
+use crate::control::Stream;
+use crate::fleet::{Changed, ChangedView};
+use nearlight_placement::{FleetIndex, Policy, SessionRequest};
+use nearlight_protocol::api::{Node, NodeStatus, Session};
+use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::watch;
+
+/// What readers see.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    sessions: RwLock<Shown>,
+    fleet: RwLock<ShownFleet>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    sessions: HashMap<SessionId, ShownSession>,
+    by_user: HashMap<UserId, BTreeSet<SessionId>>,
+    streams: HashMap<NodeId, Arc<Stream>>,
+}
+
+/// A session as readers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownSession {
+    /// Whose it is.
+    pub(crate) user: UserId,
+    /// Its view, as its owner sees it, and every later one.
+    pub(crate) view: watch::Receiver<Session>,
+    /// What came of the last attempt to place it.
+    pub(crate) placement: watch::Receiver<Placement>,
+}
+
+/// The fleet as readers see it: an index of their own, so that they hold nobody up.
+#[derive(Debug, Default)]
+struct ShownFleet {
+    nodes: BTreeMap<NodeId, Arc<Node>>,
+    index: FleetIndex,
+    policy: Policy,
+    counts: NodeCounts,
+}
+
+/// Nodes by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeCounts {
+    /// Attached, and they take sessions.
+    pub(crate) online: usize,
+    /// Attached, and they take none.
+    pub(crate) draining: usize,
+    /// Not attached.
+    pub(crate) offline: usize,
+}
+
+impl NodeCounts {
+    fn of(&mut self, status: NodeStatus) -> &mut usize {
+        match status {
+            NodeStatus::Online => &mut self.online,
+            NodeStatus::Draining => &mut self.draining,
+            NodeStatus::Offline => &mut self.offline,
+        }
+    }
+}
+
+impl Directory {
+    /// One session.
+    pub(crate) fn session(&self, id: &SessionId) -> Option<ShownSession> {
+        self.read().sessions.get(id).cloned()
+    }
+
+    /// A user's sessions, or everyone's; newest first.
+    pub(crate) fn list(&self, of: Option<&UserId>) -> Vec<ShownSession> {
+        let shown = self.read();
+        let mut ids: Vec<&SessionId> = match of {
+            Some(user) => shown.by_user.get(user).into_iter().flatten().collect(),
+            None => shown.sessions.keys().collect(),
+        };
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        let sessions = ids.into_iter().filter_map(|id| shown.sessions.get(id));
+        sessions.cloned().collect()
+    }
+
+    /// The stream to a node.
+    pub(crate) fn stream(&self, node: &NodeId) -> Option<Arc<Stream>> {
+        self.read().streams.get(node).cloned()
+    }
+
+    /// The stream to the node that runs a session.
+    pub(crate) fn way_to(&self, session: &SessionId) -> Option<Arc<Stream>> {
+        let shown = self.read();
+        let node = shown.sessions.get(session)?.view.borrow().node.clone()?;
+        shown.streams.get(&node).cloned()
+    }
+
+    /// All nodes, sorted by id.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.read_fleet().nodes.values().cloned().collect()
+    }
+
+    /// Whether the node has ever attached.
+    pub(crate) fn knows(&self, node: &NodeId) -> bool {
+        self.read_fleet().nodes.contains_key(node)
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn node_counts(&self) -> NodeCounts {
+        self.read_fleet().counts
+    }
+
+    /// Whether some attached node could run this, now or once a slot is free.
+    pub(crate) fn can_run(&self, request: &SessionRequest) -> bool {
+        let fleet = self.read_fleet();
+        fleet.index.could_run(request, &fleet.policy)
+    }
+
+    pub(super) fn show(&self, id: SessionId, session: ShownSession) {
+        let mut shown = self.write();
+        let user = session.user.clone();
+        shown.by_user.entry(user).or_default().insert(id.clone());
+        shown.sessions.insert(id, session);
+    }
+
+    pub(super) fn forget(&self, id: &SessionId) {
+        let mut shown = self.write();
+        if let Some(session) = shown.sessions.remove(id)
+            && let Some(of_user) = shown.by_user.get_mut(&session.user)
+        {
+            of_user.remove(id);
+            if of_user.is_empty() {
+                shown.by_user.remove(&session.user);
+            }
+        }
+    }
+
+    pub(super) fn set_stream(&self, node: &NodeId, stream: Option<Arc<Stream>>) {
+        let mut shown = self.write();
+        match stream {
+            Some(stream) => shown.streams.insert(node.clone(), stream),
+            None => shown.streams.remove(node),
+        };
+    }
+
+    /// Takes in the nodes that have changed.
+    pub(super) fn show_nodes(&self, news: Vec<Changed>) {
+        let mut fleet = self.fleet.write().unwrap_or_else(PoisonError::into_inner);
+        for Changed { node, view } in news {
+            match view {
+                ChangedView::Whole(view) => fleet.index.put(&view),
+                ChangedView::State(state) => {
+                    fleet.index.set_state(&node.id, &state);
+                }
+            }
+            *fleet.counts.of(node.status) += 1;
+            if let Some(former) = fleet.nodes.insert(node.id.clone(), node) {
+                *fleet.counts.of(former.status) -= 1;
+            }
+        }
+    }
+
+    /// No node is known any more.
+    pub(super) fn forget_nodes(&self) {
+        let mut fleet = self.fleet.write().unwrap_or_else(PoisonError::into_inner);
+        *fleet = ShownFleet::default();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shown> {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shown> {
+        self.sessions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_fleet(&self) -> RwLockReadGuard<'_, ShownFleet> {
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

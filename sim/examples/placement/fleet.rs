@@ -1,0 +1,252 @@
+//! Nodes as they may be: metros of uneven size, many kinds of machine, partly full, some away.
+
+use nearlight_placement::{NodeState, NodeView, SessionRequest, Trust};
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::id::NodeId;
+use rand::Rng;
+use rand::distr::{Distribution, weighted::WeightedIndex};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{HashMap, VecDeque};
+
+pub(crate) const METROS: usize = 200;
+const CONTINENTS: usize = 6;
+const OPERATORS: usize = 3_000;
+pub(crate) const IMAGES: usize = 60;
+/// Sessions that are held before the oldest one ends.
+const HELD: usize = 20_000;
+
+/// Where metros are, and how large.
+pub(crate) struct World {
+    pub(crate) metros: Vec<Metro>,
+    sizes: WeightedIndex<f64>,
+}
+
+pub(crate) struct Metro {
+    pub(crate) name: String,
+    /// Kilometres.
+    x: f64,
+    y: f64,
+    /// How much of it is taken, usually.
+    load: f64,
+}
+
+impl World {
+    pub(crate) fn new(rng: &mut ChaCha8Rng) -> Self {
+        let centres: Vec<(f64, f64)> = (0..CONTINENTS)
+            .map(|_| {
+                (
+                    rng.random_range(0.0..16_000.0),
+                    rng.random_range(0.0..8_000.0),
+                )
+            })
+            .collect();
+        let metros = (0..METROS).map(|n| {
+            let (x, y) = centres[rng.random_range(0..CONTINENTS)];
+            Metro {
+                name: format!("metro-{n}"),
+                x: x + rng.random_range(-1_500.0..1_500.0),
+                y: y + rng.random_range(-1_000.0..1_000.0),
+                load: rng.random_range(0.3..0.95),
+            }
+        });
+        let sizes = (1..=METROS).map(|rank| 1.0 / (rank as f64).powf(0.9));
+        Self {
+            metros: metros.collect(),
+            sizes: WeightedIndex::new(sizes).expect("weights are positive"),
+        }
+    }
+
+    /// A metro, large ones more often.
+    pub(crate) fn any(&self, rng: &mut ChaCha8Rng) -> usize {
+        self.sizes.sample(rng)
+    }
+
+    /// Milliseconds between two metros: light in fibre that takes a detour.
+    pub(crate) fn rtt_ms(&self, a: usize, b: usize) -> f64 {
+        let (a, b) = (&self.metros[a], &self.metros[b]);
+        2.0 + (a.x - b.x).hypot(a.y - b.y) * 1.5 / 100.0
+    }
+}
+
+/// All nodes, and who holds what.
+pub(crate) struct Fleet {
+    pub(crate) nodes: Vec<NodeView>,
+    by_id: HashMap<NodeId, usize>,
+    held: VecDeque<(usize, SessionRequest)>,
+}
+
+impl Fleet {
+    pub(crate) fn new(world: &World, nodes: usize, rng: &mut ChaCha8Rng) -> Self {
+        let operators = WeightedIndex::new((1..=OPERATORS).map(|rank| 1.0 / rank as f64));
+        let operators = operators.expect("weights are positive");
+        let nodes: Vec<NodeView> = (0..nodes)
+            .map(|n| {
+                let operator = operators.sample(rng);
+                any_node(n as u64, &world.metros[world.any(rng)], operator, rng)
+            })
+            .collect();
+        let ids = nodes.iter().map(|node| node.id.clone());
+        Self {
+            by_id: ids.zip(0..).collect(),
+            nodes,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// A heartbeat of some node: what is free has moved a little, and some come and go.
+    pub(crate) fn drift(&mut self, rng: &mut ChaCha8Rng) -> usize {
+        let at = rng.random_range(0..self.nodes.len());
+        let node = &mut self.nodes[at];
+        let state = &mut node.state;
+        let cpu = state
+            .cpu_milli_free
+            .saturating_add(rng.random_range(0..100));
+        state.cpu_milli_free = cpu.saturating_sub(50).min(node.cpu_milli_total);
+        let mem = state.mem_mib_free.saturating_add(rng.random_range(0..200));
+        state.mem_mib_free = mem.saturating_sub(100).min(node.mem_mib_total);
+        if rng.random_bool(0.01) {
+            state.attached = rng.random_bool(0.94);
+        }
+        at
+    }
+
+    /// Takes a claim; once there are many, the oldest ends. Returns the nodes that changed.
+    pub(crate) fn claim(&mut self, node: &NodeId, request: &SessionRequest) -> Vec<usize> {
+        let at = self.by_id[node];
+        let encode = self.nodes[at].encode_cpu_milli;
+        let state = &mut self.nodes[at].state;
+        state.sessions += 1;
+        state.slots_free -= 1;
+        state.cpu_milli_free -= request.cpu_milli + encode;
+        state.mem_mib_free -= request.mem_mib;
+        state.uplink_kbps_free = state.uplink_kbps_free.map(|kbps| kbps - request.kbps);
+        self.held.push_back((at, request.clone()));
+        let over = self.held.len() > HELD;
+        let ended = over.then(|| self.held.pop_front()).flatten();
+        let ended = ended.map(|(at, request)| self.release(at, &request));
+        [at].into_iter().chain(ended).collect()
+    }
+
+    fn release(&mut self, at: usize, request: &SessionRequest) -> usize {
+        let node = &mut self.nodes[at];
+        let cpu = request.cpu_milli + node.encode_cpu_milli;
+        let state = &mut node.state;
+        state.sessions -= 1;
+        state.slots_free += 1;
+        state.cpu_milli_free = (state.cpu_milli_free + cpu).min(node.cpu_milli_total);
+        state.mem_mib_free = (state.mem_mib_free + request.mem_mib).min(node.mem_mib_total);
+        state.uplink_kbps_free = state.uplink_kbps_free.map(|kbps| kbps + request.kbps);
+        state.receipts = state.receipts.map(|receipts| receipts.saturating_add(1));
+        at
+    }
+}
+
+fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> NodeView {
+    let (gpu, vram_mib) = any_gpu(rng);
+    // Some large machines are taken for good.
+    let huge = rng.random_bool(0.003);
+    let slots_total = if huge {
+        16
+    } else {
+        [1, 2, 2, 4, 4, 8, 16][rng.random_range(0..7)]
+    };
+    let cpu_milli_total = if huge {
+        64_000
+    } else {
+        slots_total * rng.random_range(1_500..3_000)
+    };
+    let mem_mib_total = slots_total * rng.random_range(2_048..8_192);
+    // 10 Mbit/s to 2 Gbit/s, small ones more often.
+    let kbps = 10_000.0 * 200_f64.powf(rng.random());
+    let uplink = rng.random_bool(0.7).then_some(kbps as u32);
+    let trust = match rng.random_range(0..100) {
+        0..70 => Trust::Open,
+        70..95 => Trust::Known,
+        _ => Trust::Own,
+    };
+    let dear = trust == Trust::Own || rng.random_bool(0.6);
+    let images = (0..IMAGES).filter(|rank| {
+        let cached = (2.0 / (*rank as f64 + 1.0).powf(0.7)).min(0.9);
+        rng.random_bool(cached)
+    });
+    let images = images.map(image).collect();
+    NodeView {
+        id: NodeId::from_parts(1_700_000_000_000 + n * 500, rng.random()),
+        region: metro.name.clone(),
+        operator: format!("operator-{operator}"),
+        trust,
+        runtime: ["runc", "runc", "runc", "runsc", "kata"][rng.random_range(0..5)].to_owned(),
+        gpu,
+        vram_mib,
+        encodes: rng.random_bool(0.97),
+        slots_total,
+        cpu_milli_total,
+        encode_cpu_milli: [0, 300, 800][gpu_rank(gpu)],
+        mem_mib_total,
+        uplink_kbps_total: uplink,
+        price_milli_h: dear.then(|| rng.random_range(20..600)),
+        images,
+        state: any_state(
+            (huge, metro.load),
+            (slots_total, cpu_milli_total, mem_mib_total, uplink),
+            rng,
+        ),
+    }
+}
+
+fn gpu_rank(gpu: GpuClass) -> usize {
+    match gpu {
+        GpuClass::RenderEncode => 0,
+        GpuClass::Render => 1,
+        GpuClass::None => 2,
+    }
+}
+
+/// One node in fifty has a GPU with 24 GiB or more.
+fn any_gpu(rng: &mut ChaCha8Rng) -> (GpuClass, u32) {
+    let gib = match rng.random_range(0..100) {
+        0..45 => return (GpuClass::None, 0),
+        45..78 => return (GpuClass::Render, 1024 * rng.random_range(2..8)),
+        78..98 => [6, 8, 8, 12, 16][rng.random_range(0..5)],
+        _ => [24, 24, 48, 80][rng.random_range(0..4)],
+    };
+    (GpuClass::RenderEncode, 1024 * gib)
+}
+
+pub(crate) fn image(rank: usize) -> String {
+    format!("nearlight/app-{rank}:1")
+}
+
+fn any_state(
+    (huge, load): (bool, f64),
+    (slots, cpu, mem, uplink): (u32, u32, u32, Option<u32>),
+    rng: &mut ChaCha8Rng,
+) -> NodeState {
+    let full = huge || rng.random_bool(0.08);
+    let taken = if full {
+        1.0
+    } else {
+        (load + rng.random_range(-0.4..0.4)).clamp(0.0, 1.0)
+    };
+    let sessions = (f64::from(slots) * taken).round() as u32;
+    // What a session takes of CPU and memory is not what a slot has of them.
+    let left = |all: u32, rng: &mut ChaCha8Rng| {
+        let share = f64::from(sessions) / f64::from(slots) * rng.random_range(0.4..1.0);
+        (f64::from(all) * (1.0 - share)) as u32
+    };
+    NodeState {
+        attached: rng.random_bool(0.94),
+        draining: rng.random_bool(0.02),
+        outbox_full: rng.random_bool(0.003),
+        sessions,
+        slots_free: slots - sessions,
+        cpu_milli_free: left(cpu, rng),
+        mem_mib_free: left(mem, rng),
+        uplink_kbps_free: uplink.map(|kbps| left(kbps, rng)),
+        receipts: Some(if rng.random_bool(0.08) {
+            0
+        } else {
+            5_000_f64.powf(rng.random()) as u32
+        }),
+    }
+}
