@@ -42,7 +42,7 @@ impl Owner {
         };
         let phase = entry.life.phase().clone();
         if label(&phase) != was {
-            tracing::info!(session_id = %id, app = %entry.row.app.id, from = was,
+            tracing::debug!(session_id = %id, app = %entry.row.app.id, from = was,
                 to = label(&phase), "session moved");
         }
         if !was_over && entry.life.is_over() {

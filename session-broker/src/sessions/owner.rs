@@ -24,7 +24,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Events taken in one turn: what the writer commits in one transaction, roughly.
-pub(super) const TURN_EVENTS_MAX: usize = 256;
+pub(super) const TURN_EVENTS_MAX: usize = 384;
+/// Events of edges that are taken for each request of a caller: an ack, a first picture, an end, and
+/// room to catch up.
+const EDGE_EVENTS_A_REQUEST: usize = 5;
 /// Between two publications of nodes that have changed, milliseconds: who lists or waits for a node
 /// does not notice, and a busy fleet costs no more than its changes.
 const PUBLISH_EVERY_MS: u64 = 50;
@@ -179,16 +182,20 @@ impl Owner {
         }
     }
 
-    /// Takes what waits already, edges and callers in turn.
+    /// Takes what waits already. A session that is created brings several events of its edge with it:
+    /// callers that were taken at the same pace would pile up sessions whose acks nobody reads.
     fn take_more(&mut self, now: MonoTime, turn: &mut Turn) {
-        for _ in 0..TURN_EVENTS_MAX / 2 {
-            let edge = self.edges.try_recv().ok();
-            let request = self.requests.try_recv().ok();
-            if edge.is_none() && request.is_none() {
-                return;
-            }
-            if let Some(event) = edge {
+        for _ in 0..TURN_EVENTS_MAX / (EDGE_EVENTS_A_REQUEST + 1) {
+            let mut taken = 0;
+            while taken < EDGE_EVENTS_A_REQUEST
+                && let Ok(event) = self.edges.try_recv()
+            {
                 self.take_edge(event, now, turn);
+                taken += 1;
+            }
+            let request = self.requests.try_recv().ok();
+            if taken == 0 && request.is_none() {
+                return;
             }
             if let Some(request) = request {
                 self.take_request(request, now, turn);
