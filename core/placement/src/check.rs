@@ -8,7 +8,7 @@ use crate::score::{GPU, IMAGE, Standing, Why, rtt_points, spread};
 use nearlight_protocol::app::GpuClass;
 
 /// Whether `node` can run `request` now, and how well it suits it. This is the specification of
-/// [`decide`](crate::decide), which counts and ranks a fleet by exactly this.
+/// [`decide`](crate::decide()), which counts and ranks a fleet by exactly this.
 ///
 /// # Errors
 /// The first [`Reason`] why not.

@@ -12,7 +12,7 @@ pub(crate) mod block;
 pub(crate) mod cell;
 pub(crate) mod names;
 
-/// All nodes, by region, ready for [`decide`](crate::decide).
+/// All nodes, by region, ready for [`decide`](crate::decide()).
 ///
 /// A change of one node's state costs well below a microsecond; a node that comes, goes or changes
 /// what it has costs some. Memory follows the nodes, a few hundred bytes each where regions have

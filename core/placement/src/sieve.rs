@@ -1,4 +1,4 @@
-//! The filters over the index: what [`check`](crate::check) says of one node, of 64 at once.
+//! The filters over the index: what [`check`](crate::check()) says of one node, of 64 at once.
 
 use crate::index::FleetIndex;
 use crate::index::block::{Column, Head, at_least, lanes};
