@@ -29,7 +29,7 @@ pub(crate) fn explain(placement: &Placement) -> String {
             let away = rtt_ms.map_or_else(String::new, |ms| format!(", {ms} ms away"));
             let waited = f64::from(*waited_ms) / 1000.0;
             let step = in_force(step.as_ref());
-            let points = table::lay_out(["POINTS", "FOR"], &parts(points));
+            let points = table::lay_out(["POINTS", "FOR"], &parts(points, *rtt_ms));
             format!("placed on {node}{away}, after {waited:.1} s\n{step}{points}")
         }
     }
@@ -47,9 +47,13 @@ fn in_force(step: Option<&LatencyStep>) -> String {
 }
 
 /// The parts of a score that weigh anything, and the sum.
-fn parts(points: &Points) -> Vec<[String; 2]> {
+fn parts(points: &Points, rtt: Option<u32>) -> Vec<[String; 2]> {
+    let round_trip = match rtt {
+        Some(_) => "round trip",
+        None => "round trip, which is not known",
+    };
     let parts = [
-        (points.rtt, "round trip"),
+        (points.rtt, round_trip),
         (points.image, "an image to fetch"),
         (points.gpu, "a GPU that it does not need"),
         (points.load, "load"),

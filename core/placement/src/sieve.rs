@@ -101,12 +101,7 @@ impl<'a> Rules<'a> {
         let Block { head, columns, .. } = *block;
         let request = self.request;
         let mut left = asked;
-        let mut keep = |left: &mut u64, lanes: u64, reason| {
-            if *left & !lanes != 0 {
-                out(reason, *left & !lanes);
-                *left &= lanes;
-            }
-        };
+        let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| at_least((head, columns), column, need, left);
         keep(&mut left, head.gpu(request.gpu), Reason::GpuClass);
         let enough = column(left, Column::Vram, request.vram_mib);
@@ -134,12 +129,7 @@ impl<'a> Rules<'a> {
         let Block { head, columns, .. } = *block;
         let request = self.request;
         let mut left = asked;
-        let mut keep = |left: &mut u64, lanes: u64, reason| {
-            if *left & !lanes != 0 {
-                out(reason, *left & !lanes);
-                *left &= lanes;
-            }
-        };
+        let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| at_least((head, columns), column, need, left);
         if self.policy.image_required {
             let warm = self.warm(block, left);
@@ -161,5 +151,13 @@ impl<'a> Rules<'a> {
             .fold(0, |full, lane| full | (1 << lane));
         keep(&mut left, !full, Reason::Unproven);
         left
+    }
+}
+
+/// Leaves those of `left` that are in `lanes`, and tells which are not.
+fn keep(left: &mut u64, lanes: u64, reason: Reason, out: &mut impl FnMut(Reason, u64)) {
+    if *left & !lanes != 0 {
+        out(reason, *left & !lanes);
+        *left &= lanes;
     }
 }

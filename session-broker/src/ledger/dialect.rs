@@ -30,14 +30,6 @@ const ROWS: &str = "{rows ";
 const IDENTITY: &str = "{identity}";
 
 impl Engine {
-    /// Its name, for people and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-        }
-    }
-
     /// `statement` as this engine reads it.
     pub(super) fn render(self, statement: &str) -> String {
         let mut text = statement.replace(IDENTITY, self.identity());
