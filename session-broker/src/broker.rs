@@ -10,7 +10,8 @@ use crate::control::{NodeListener, Terms};
 use crate::http::{
     self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
 };
-use crate::ledger::{Credential, Ledger, Op, SqlLedger};
+use crate::ledger::{Credential, Ledger, Member, Op, SqlLedger};
+use crate::region::Joining;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -68,7 +69,18 @@ impl Broker {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make {}", config.data.display()))?;
         let signer = Signer::open(&config.data.join("signing.key"))?;
-        let ledger = SqlLedger::open(&config.ledger, clock, shutdown).await?;
+        ensure_identity(&config.pki)?;
+        let mut joining = match &config.peers {
+            Some(peers) => Some(Joining::bind(&config, peers).await?),
+            None => None,
+        };
+        let address = joining.as_ref().map(|joining| joining.address.clone());
+        let me = Member {
+            id: config.name.clone(),
+            address: address.unwrap_or_default(),
+            jwk: signer.public_key(),
+        };
+        let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
             add_dev_key(&ledger, key_file, clock).await?;
@@ -79,7 +91,6 @@ impl Broker {
         let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        ensure_identity(&config.pki)?;
         let node_tls = pki::server_config(&config.pki, "broker")?;
         let nodes = NodeListener::bind(config.node_listen, node_tls)
             .await
@@ -103,6 +114,7 @@ impl Broker {
             links: links.clone(),
             requests,
             edges,
+            sharing: joining.as_mut().and_then(Joining::take_sharing),
             stop: owner_stop.clone(),
         })
         .await?;
@@ -110,7 +122,7 @@ impl Broker {
         let (routes, described) = http::routes();
         let api = Arc::new(Api {
             sessions,
-            ledger,
+            ledger: ledger.clone(),
             links: links.clone(),
             signer: signer.clone(),
             clock,
@@ -122,19 +134,24 @@ impl Broker {
             ticket_s: config.sessions.ticket_s,
             metrics: Metrics(metrics),
             client_web: config.client_web.clone(),
+            times: config.sessions,
+            region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
         let terms = Arc::new(Terms::new(
             config.control,
             config.sessions.node_grace_s,
-            signer,
+            signer.clone(),
             clock,
         ));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
-        let service = http::service(api, routes);
+        let service = http::service(api.clone(), routes);
+        if let Some(joining) = joining {
+            joining.serve((api, service.clone()), ledger, signer, shutdown);
+        }
         let accepting = public.run(service, shutdown.clone());
         shutdown.spawn(async move {
             accepting.await;

@@ -1,7 +1,7 @@
 //! The broker's configuration: what the file says ([`Parsed`]), and what the broker runs with
 //! ([`Config`]), checked.
 
-use crate::ledger::LedgerAt;
+use crate::ledger::{BrokerId, LedgerAt};
 use nearlight_kit::config::ConfigError;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -55,8 +55,24 @@ pub struct Parsed {
     pub sessions: SessionTimes,
     /// Control streams.
     pub control: Control,
+    /// Brokers that share the ledger.
+    pub peers: PeersFile,
     /// Callers' limits.
     pub limits: CallerLimits,
+}
+
+/// Brokers that share the ledger, as the file says it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeersFile {
+    /// This broker's name.
+    pub name: String,
+    /// Its listener for them, or empty.
+    pub listen: String,
+    /// Where they reach it, or empty.
+    pub address: String,
+    /// Silence after which one is given up, seconds.
+    pub dead_s: u32,
 }
 
 /// The public listener's certificate, or empty paths.
@@ -152,8 +168,24 @@ pub struct Config {
     pub sessions: SessionTimes,
     /// Control streams.
     pub control: Control,
+    /// This broker's name among those that share its ledger.
+    #[serde(skip)]
+    pub name: BrokerId,
+    /// The way to those that share the ledger; `None` for a broker that is alone.
+    pub peers: Option<Peers>,
     /// Callers' limits.
     pub limits: CallerLimits,
+}
+
+/// The way to brokers that share the ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct Peers {
+    /// The listener for them.
+    pub listen: SocketAddr,
+    /// `HOST:PORT` where they reach this one; `None` for the listener's own address.
+    pub address: Option<String>,
+    /// Silence after which one is given up.
+    pub dead_after: Duration,
 }
 
 impl Parsed {
@@ -202,6 +234,7 @@ impl TryFrom<Parsed> for Config {
             key: "ledger",
             problem,
         })?;
+        let (name, peers) = peers(&parsed.peers, &ledger)?;
         Ok(Self {
             listen: parsed.listen,
             node_listen: parsed.node_listen,
@@ -215,6 +248,8 @@ impl TryFrom<Parsed> for Config {
             tls,
             sessions: parsed.sessions,
             control: parsed.control,
+            name,
+            peers,
             limits: parsed.limits,
         })
     }
@@ -267,6 +302,36 @@ fn tls(parsed: &Parsed) -> Result<Option<TlsFiles>, InvalidConfig> {
             problem: "needs both cert and key, or neither".to_owned(),
         }),
     }
+}
+
+fn peers(file: &PeersFile, ledger: &LedgerAt) -> Result<(BrokerId, Option<Peers>), InvalidConfig> {
+    let wrong = |key, problem: String| InvalidConfig::Value { key, problem };
+    let name = file.name.parse::<BrokerId>();
+    let name = name.map_err(|error| wrong("peers.name", format!("is wrong: {error}")))?;
+    if file.listen.is_empty() {
+        return Ok((name, None));
+    }
+    let listen: SocketAddr = file.listen.parse().map_err(|_| {
+        let problem = format!("is `{}`; give an address such as 0.0.0.0:8444", file.listen);
+        wrong("peers.listen", problem)
+    })?;
+    if matches!(ledger, LedgerAt::File(_)) {
+        let problem = "is set, but a file is the ledger of one broker alone; let `ledger` be the \
+                       URL of a PostgreSQL database that all of them use";
+        return Err(wrong("peers.listen", problem.to_owned()));
+    }
+    let address = (!file.address.is_empty()).then(|| file.address.clone());
+    if address.is_none() && listen.ip().is_unspecified() {
+        let problem = format!("is missing: nobody reaches {listen}; give a HOST:PORT");
+        return Err(wrong("peers.address", problem));
+    }
+    at_least("peers.dead_s", file.dead_s, 3)?;
+    let peers = Peers {
+        listen,
+        address,
+        dead_after: Duration::from_secs(file.dead_s.into()),
+    };
+    Ok((name, Some(peers)))
 }
 
 fn check_times(times: &SessionTimes) -> Result<(), InvalidConfig> {
@@ -357,7 +422,7 @@ mod test {
     #[test]
     fn values_that_do_not_go_together_are_named() {
         type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 10] = [
             ("ledger", |p| p.ledger = "mysql://a/b".into()),
             ("tls", |p| p.tls.cert = "c".into()),
             ("hosts", |p| p.hosts = vec!["http://a".into()]),
@@ -367,6 +432,13 @@ mod test {
                 p.sessions.retain_days = 1;
             }),
             ("control.missed_max", |p| p.control.missed_max = 1),
+            ("peers.name", |p| p.peers.name = "My Broker".into()),
+            ("peers.listen", |p| p.peers.listen = "8444".into()),
+            ("peers.listen", |p| p.peers.listen = "127.0.0.1:8444".into()),
+            ("peers.address", |p| {
+                p.ledger = "postgres://db/nearlight".into();
+                p.peers.listen = "0.0.0.0:8444".into();
+            }),
         ];
         for (key, spoil) in cases {
             let mut parsed = defaults();

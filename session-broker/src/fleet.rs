@@ -20,8 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 mod node;
+mod remote;
 
 pub(crate) use node::{FleetNode, Link, nothing};
+pub(crate) use remote::RemoteNews;
+use remote::RemoteNode;
 
 /// How long a slot is left alone after its node refused an order for it.
 const COOLING_MS: u64 = 5_000;
@@ -31,6 +34,8 @@ const COOLING_MS: u64 = 5_000;
 pub(crate) struct Fleet {
     nodes: HashMap<NodeId, FleetNode>,
     index: FleetIndex,
+    /// Nodes of other brokers, as those said last.
+    remote: HashMap<NodeId, RemoteNode>,
     /// Nodes with slots that are left alone.
     cooling: BTreeSet<NodeId>,
     /// Nodes that readers have not seen as they are; whether more than their state is new.

@@ -15,7 +15,7 @@
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
 use crate::catalogue::Catalogue;
-use crate::config::CallerLimits;
+use crate::config::{CallerLimits, SessionTimes};
 use crate::ledger::Ledger;
 use crate::rate::RateLimit;
 use crate::sessions::Sessions;
@@ -40,9 +40,12 @@ mod apps;
 mod body;
 mod caller;
 mod events;
+mod forward;
 mod guard;
+mod listing;
 mod nodes;
 mod ops;
+mod peer;
 mod placement;
 mod probe;
 mod problem;
@@ -57,8 +60,10 @@ mod whep;
 mod whoami;
 
 pub(crate) use caller::{Identities, RateKey, credential_hash};
+pub(crate) use forward::Region;
 pub(crate) use guard::Hosts;
-pub(crate) use serve::{PublicListener, public_tls};
+pub(crate) use peer::peer_service;
+pub(crate) use serve::{PublicListener, converse, public_tls};
 
 /// What every handler has.
 #[derive(Debug)]
@@ -75,8 +80,11 @@ pub(crate) struct Api {
     /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
     pub(crate) https: bool,
     pub(crate) ticket_s: u32,
+    pub(crate) times: SessionTimes,
     pub(crate) metrics: Metrics,
     pub(crate) client_web: Option<PathBuf>,
+    /// The other brokers that share the ledger, if there are any.
+    pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.
     pub(crate) openapi: String,
     /// Ends the streams of server-sent events.
@@ -164,6 +172,7 @@ pub(crate) fn service(api: Arc<Api>, routes: Router<Arc<Api>>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
+        .layer(from_fn_with_state(api.clone(), forward::to_holder))
         .layer(from_fn_with_state(api.clone(), guard::check_origin))
         .layer(from_fn(guard::finish))
         .layer(from_fn(request_id))

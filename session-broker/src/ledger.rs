@@ -42,6 +42,7 @@ mod phase_row;
 mod plan;
 mod read;
 mod read_access;
+mod share;
 mod source;
 mod store;
 mod tx;
@@ -50,6 +51,7 @@ mod writer;
 
 pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
+pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger};
 
@@ -58,12 +60,46 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// Applies `ops` in one transaction. One answer an op, in order.
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 
-    /// Everything that a starting broker needs: sessions that live or ended after
-    /// `ended_after_ms`, nodes, unacked orders.
+    /// As [`Ledger::write`], of a broker about what it holds. `losses` is how often it knows that
+    /// others took nodes from it: if that is not all, nothing is written, and it gets its changes back
+    /// ([`StoreError::Lost`]).
+    fn write_as_holder(
+        &self,
+        ops: Vec<Op>,
+        losses: u64,
+    ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
+
+    /// Everything that this broker holds: sessions that live or ended after `ended_after_ms`, nodes,
+    /// unacked orders.
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
     /// One node.
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>>;
+
+    /// One node, the sessions that hold a claim on it, and its unacked orders.
+    fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>>;
+
+    /// One session, and which broker holds it.
+    fn session(
+        &self,
+        session: SessionId,
+    ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>>;
+
+    /// The sessions that wait, of those that this broker holds.
+    fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
+
+    /// The live sessions that a broker holds, of one user or of all.
+    fn live_of(
+        &self,
+        holder: BrokerId,
+        user: Option<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
+
+    /// Every broker that has ever written to the ledger.
+    fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>>;
+
+    /// What others took from this broker after that move.
+    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>>;
 
     /// Whose credential this is the hash of, unless it was revoked.
     fn credential(
@@ -108,6 +144,10 @@ pub enum StoreError {
     /// Another broker has opened the ledger since; this one must not go on.
     #[error("another broker has taken the ledger over")]
     Superseded,
+    /// Others took nodes from this broker, and it did not know. Nothing was written; these are the
+    /// changes.
+    #[error("another broker has taken nodes from this one")]
+    Lost(Vec<Op>),
     /// The writer is gone: the broker is stopping.
     #[error("the ledger is closed")]
     Closed,
@@ -298,6 +338,8 @@ pub enum Op {
     },
     /// The user's quota has one more place.
     ReturnQuota {
+        /// The session that is ending.
+        session: SessionId,
         /// The user.
         user: UserId,
     },
@@ -341,6 +383,22 @@ pub enum Op {
         /// The order.
         command: u64,
     },
+    /// A session that waits is another broker's from now on.
+    GiveSession {
+        /// The session.
+        session: SessionId,
+        /// Whose.
+        to: BrokerId,
+    },
+    /// A node has attached here: it and its sessions are this broker's from now on.
+    HoldNode {
+        /// The node.
+        node: NodeId,
+        /// When.
+        at: MonoTime,
+    },
+    /// A broker is gone: all that it holds is this broker's, if it has not moved since.
+    SeizeBroker(Box<BrokerRow>),
     /// A node is attached, with what it has.
     SaveNode {
         /// Its id.

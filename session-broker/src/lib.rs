@@ -6,7 +6,7 @@
 //! 2. `sessions`: the task that owns every session, the queue and the fleet.
 //! 3. [`ledger`]: what survives the broker.
 //! 4. `watch`: the watch links that hold.
-//! 5. `control`: the edges' streams.
+//! 5. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
 //! 6. `http`: the API, the browser client's files, and who may do what.
 //! 7. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
@@ -29,6 +29,8 @@ mod control;
 mod fleet;
 mod http;
 mod metrics;
+mod peers;
 mod rate;
+mod region;
 mod sessions;
 mod watch;

@@ -23,6 +23,9 @@ const NODES: &str = "broker_nodes";
 const STREAMS: &str = "broker_control_streams_total";
 const WHEP: &str = "broker_whep_relay_seconds";
 const RELOADS: &str = "broker_ledger_reloads_total";
+const PEERS: &str = "broker_peers";
+const FORWARDED: &str = "broker_forwarded_requests_total";
+const MOVED: &str = "broker_sessions_moved_total";
 
 /// Registers the help texts.
 pub(crate) fn describe() {
@@ -55,6 +58,15 @@ pub(crate) fn describe() {
     );
     describe_counter!(RACES_LOST, "Claims that somebody else made first.");
     describe_gauge!(NODES, "Nodes by status.");
+    describe_gauge!(PEERS, "Other brokers that share the ledger and are there.");
+    describe_counter!(
+        FORWARDED,
+        "Requests about a session of another broker, by outcome."
+    );
+    describe_counter!(
+        MOVED,
+        "Sessions that changed their broker: given, taken, seized or lost."
+    );
     describe_counter!(STREAMS, "Control streams by how they went.");
     describe_histogram!(
         WHEP,
@@ -117,6 +129,18 @@ pub(crate) fn place_rejected(rejection: &Rejection) {
 
 pub(crate) fn race_lost() {
     counter!(RACES_LOST).increment(1);
+}
+
+pub(crate) fn peers(count: usize) {
+    gauge!(PEERS).set(count as f64);
+}
+
+pub(crate) fn forwarded(outcome: &'static str) {
+    counter!(FORWARDED, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn moved(how: &'static str, count: usize) {
+    counter!(MOVED, "how" => how).increment(count as u64);
 }
 
 pub(crate) fn nodes(status: &'static str, count: usize) {

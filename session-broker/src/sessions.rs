@@ -41,10 +41,12 @@ mod entry;
 mod owner;
 mod placing;
 mod reload;
+mod sharing;
 mod turn;
 
 pub(crate) use directory::{Directory, ShownSession};
-pub(crate) use owner::{Owner, OwnerParts};
+pub(crate) use entry::view_of;
+pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 
 /// Requests of the API that wait for the owner. Past it callers wait, up to their deadline.
 const REQUESTS_MAX: usize = 1024;
@@ -64,7 +66,7 @@ pub(crate) struct Create {
 }
 
 /// Why a session was not created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CreateError {
     /// The user's quota is used up.
     #[error("the quota is used up")]
@@ -72,9 +74,10 @@ pub(crate) enum CreateError {
     /// The Idempotency-Key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
-    /// The key's session is over for so long that it is no longer listed.
-    #[error("the session of this idempotency key is forgotten")]
-    Forgotten,
+    /// The key's session is not here: another broker holds it, or it is over for so long that it is
+    /// no longer listed.
+    #[error("the session of this idempotency key is not here")]
+    NotHere(SessionId),
     /// The owner did not answer, or the ledger failed: it may have been created. The caller's
     /// Idempotency-Key makes asking again safe.
     #[error("the outcome is not known")]

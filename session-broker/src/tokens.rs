@@ -1,8 +1,10 @@
 //! What the broker signs: grants for edges, attach tickets for players. EdDSA JWTs with one key,
 //! told apart by their `typ` header (RFC 8725 section 3.11).
 //!
-//! **Invariants.** Only `EdDSA` is accepted, only with our key id, only with the `typ` that the
-//! caller asks for. The key never leaves its file, which is 0600.
+//! Brokers that share a ledger sign with a key each, and believe each other's ([`Signer::trust`]).
+//!
+//! **Invariants.** Only `EdDSA` is accepted, only with the id of a key that is known, only with the
+//! `typ` that the caller asks for. The key never leaves its file, which is 0600.
 //!
 //! **What it does not know:** whether a ticket was spent (the ledger does), or who may have one.
 
@@ -17,6 +19,7 @@ use nearlight_protocol::unit::UnixMillis;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The DER of an Ed25519 private key (RFC 8410 section 7) up to its 32 bytes.
 const PKCS8_PREFIX: [u8; 16] = [
@@ -53,6 +56,9 @@ pub enum TokenError {
     /// It has another purpose, or is of another kind.
     #[error("the token has the type `{0}`")]
     Type(String),
+    /// It is signed with a key that is not known.
+    #[error("the token is signed with a key that is not known")]
+    Key,
     /// Signature, algorithm or claims are wrong.
     #[error("the token does not verify")]
     Invalid(#[source] jsonwebtoken::errors::Error),
@@ -83,13 +89,21 @@ pub struct TicketClaims {
     pub take_over: bool,
 }
 
-/// The broker's signing key.
+/// The broker's signing key, and those that it believes.
 #[derive(Clone)]
 pub struct Signer {
     sign: EncodingKey,
-    verify: DecodingKey,
     key_id: String,
-    jwks: JwkSet,
+    /// Our own first. Held for a look-up.
+    known: Arc<RwLock<Vec<Known>>>,
+}
+
+/// A public key.
+#[derive(Clone)]
+struct Known {
+    key_id: String,
+    verify: DecodingKey,
+    jwk: Jwk,
 }
 
 impl std::fmt::Debug for Signer {
@@ -137,18 +151,40 @@ impl Signer {
         let key_id = URL_SAFE_NO_PAD.encode(&Sha256::digest(public)[..12]);
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
-        let jwks = JwkSet { keys: vec![jwk] };
+        let own = Known {
+            key_id: key_id.clone(),
+            verify,
+            jwk,
+        };
         Ok(Self {
             sign,
-            verify,
             key_id,
-            jwks,
+            known: Arc::new(RwLock::new(vec![own])),
         })
+    }
+
+    /// Our own public key, a JWK.
+    pub fn public_key(&self) -> String {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let own = known.first().map(|known| &known.jwk);
+        serde_json::to_string(&own).expect("a JWK is strings")
+    }
+
+    /// Believes what these keys sign, JWKs of brokers that share the ledger, and no others but our own.
+    /// What is no key is passed over.
+    pub fn trust<'a>(&self, keys: impl Iterator<Item = &'a str>) {
+        let mut others: Vec<Known> = keys.filter_map(known_of).collect();
+        others.retain(|other| other.key_id != self.key_id);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.truncate(1);
+        known.append(&mut others);
     }
 
     /// The public keys, as a JWK set (RFC 7517, RFC 8037).
     pub fn jwks(&self) -> serde_json::Value {
-        serde_json::to_value(&self.jwks).expect("a JWK set is strings")
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = known.iter().map(|known| known.jwk.clone()).collect();
+        serde_json::to_value(JwkSet { keys }).expect("a JWK set is strings")
     }
 
     /// Signs a grant.
@@ -203,16 +239,32 @@ impl Signer {
         if header.typ.as_deref() != Some(typ) {
             return Err(TokenError::Type(header.typ.unwrap_or_default()));
         }
+        let verify = self.key(header.kid.as_deref())?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         // Our times are milliseconds under names of their own; the audience is checked by type.
         validation.set_required_spec_claims(&["iss"]);
         validation.validate_exp = false;
         validation.validate_aud = false;
-        jsonwebtoken::decode(token, &self.verify, &validation)
+        jsonwebtoken::decode(token, &verify, &validation)
             .map(|token| token.claims)
             .map_err(TokenError::Invalid)
     }
+
+    fn key(&self, key_id: Option<&str>) -> Result<DecodingKey, TokenError> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = known.iter().find(|k| Some(k.key_id.as_str()) == key_id);
+        known.map(|k| k.verify.clone()).ok_or(TokenError::Key)
+    }
+}
+
+fn known_of(jwk: &str) -> Option<Known> {
+    let jwk: Jwk = serde_json::from_str(jwk).ok()?;
+    Some(Known {
+        key_id: jwk.common.key_id.clone()?,
+        verify: DecodingKey::from_jwk(&jwk).ok()?,
+        jwk,
+    })
 }
 
 impl TicketClaims {

@@ -2,10 +2,11 @@
 
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// One node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its id.
     pub id: NodeId,
@@ -43,7 +44,7 @@ pub struct NodeView {
 }
 
 /// What changes of a node with every claim and heartbeat.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// Whether its control stream is up and its sessions are known.
     pub attached: bool,
@@ -67,7 +68,9 @@ pub struct NodeState {
 }
 
 /// How far a node is trusted. A session may ask for a class or better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Trust {
     /// Anybody's machine.
     #[default]

@@ -163,7 +163,7 @@ impl FleetNode {
 
     /// All of it as placement sees it. Operator, trust, VRAM and price are on no wire yet; without
     /// them no node is better or worse than another.
-    pub(super) fn view(&self) -> NodeView {
+    pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
         NodeView {
             id: self.row.id.clone(),

@@ -4,12 +4,15 @@ use super::Api;
 use super::body::SessionPath;
 use super::caller::Caller;
 use super::problem::Refusal;
+use super::serve::Peer;
 use super::session::as_seen_by;
 use crate::sessions::ShownSession;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::Sse;
+use axum::http::{Extensions, HeaderMap};
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::stream::{self, Stream};
+use axum::response::{IntoResponse, Response, Sse};
+use futures_util::{StreamExt, stream};
 use nearlight_protocol::problem::Problem;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,7 +39,9 @@ pub(super) async fn watch_session(
     State(api): State<Arc<Api>>,
     caller: Caller,
     SessionPath(id): SessionPath,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Refusal> {
     let session = api.session_of(&caller, &id)?;
     let watched = Watched {
         caller,
@@ -45,7 +50,22 @@ pub(super) async fn watch_session(
         stop: api.stop.clone(),
     };
     let ping = KeepAlive::new().interval(PING_EVERY).text("ping");
-    Ok(Sse::new(stream::unfold(watched, next)).keep_alive(ping))
+    let here = Sse::new(stream::unfold(watched, next)).keep_alive(ping);
+    let here = here.into_response();
+    if api.region.is_none() {
+        return Ok(here);
+    }
+    // It may move to another broker; whoever watches it need not know.
+    let (head, body) = here.into_parts();
+    let from = Peer::of(&extensions);
+    let elsewhere = async move {
+        let path = format!("/v1/sessions/{id}/events");
+        let answer = api.ask_holder(&id, &path, &headers, from).await;
+        answer.unwrap_or_default().into_body().into_data_stream()
+    };
+    let body = body.into_data_stream();
+    let body = body.chain(stream::once(elsewhere).flatten());
+    Ok(Response::from_parts(head, Body::from_stream(body)))
 }
 
 struct Watched {

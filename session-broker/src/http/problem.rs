@@ -84,7 +84,7 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
             ProblemType::IdempotencyConflict,
             "The Idempotency-Key came with another body before. Use a new key for a new session.",
         ),
-        CreateError::Forgotten => ProblemResponse::new(
+        CreateError::NotHere(_) => ProblemResponse::new(
             ProblemType::SessionEnded,
             "The session of this Idempotency-Key is over. Use a new key for a new session.",
         ),

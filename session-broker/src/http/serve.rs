@@ -170,8 +170,13 @@ async fn serve(
     }
 }
 
-async fn converse<S>(socket: S, peer: SocketAddr, service: Router, stop: CancellationToken)
-where
+/// Serves one connection to its end.
+pub(crate) async fn converse<S>(
+    socket: S,
+    peer: SocketAddr,
+    service: Router,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = TowerToHyperService::new(service);

@@ -4,11 +4,13 @@ use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
 use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found, too_many};
+use super::serve::Peer;
 use crate::ledger::Idempotency;
-use crate::sessions::{Create, ShownSession};
+use crate::sessions::{Create, CreateError, ShownSession};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, EndReason, Role, Session, SessionList};
@@ -41,8 +43,10 @@ pub(super) async fn create_session(
     State(api): State<Arc<Api>>,
     caller: Caller,
     headers: HeaderMap,
+    extensions: Extensions,
     JsonBody(body): JsonBody<CreateSession>,
 ) -> Result<Response, Refusal> {
+    let peer = Peer::of(&extensions);
     let quota = match caller.role {
         Role::Guest => {
             let taken = api.rates.creates.take(caller.rate_key(), api.clock.now());
@@ -52,7 +56,18 @@ pub(super) async fn create_session(
         Role::Admin => None,
     };
     let create = checked(&api, &caller, &headers, body, quota)?;
-    let session = api.sessions.create(create).await.map_err(create_refused)?;
+    let created = api.sessions.create(create).await;
+    if let Err(CreateError::NotHere(id)) = &created {
+        // Asked again, and another broker holds it.
+        let path = format!("/v1/sessions/{id}");
+        if let Some(mut answer) = api.ask_holder(id, &path, &headers, peer).await {
+            *answer.status_mut() = StatusCode::CREATED;
+            let location = HeaderValue::from_str(&path).map_err(ProblemResponse::internal)?;
+            answer.headers_mut().insert(header::LOCATION, location);
+            return Ok(answer);
+        }
+    }
+    let session = created.map_err(create_refused)?;
     let location = format!("/v1/sessions/{}", session.id);
     Ok((
         StatusCode::CREATED,
@@ -139,14 +154,18 @@ fn is_layout(text: &str) -> bool {
 pub(super) async fn list_sessions(
     State(api): State<Arc<Api>>,
     caller: Caller,
-) -> Json<SessionList> {
+    parts: Parts,
+) -> Result<Json<SessionList>, Refusal> {
     let of = match caller.role {
         Role::Guest => Some(&caller.user),
         Role::Admin => None,
     };
     let sessions = api.sessions.directory().list(of);
     let sessions = sessions.iter().map(|s| as_seen_by(&caller, s)).collect();
-    Json(SessionList { sessions })
+    let sessions = api
+        .with_those_elsewhere(sessions, &caller, of, &parts)
+        .await?;
+    Ok(Json(SessionList { sessions }))
 }
 
 /// One session.

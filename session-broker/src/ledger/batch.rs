@@ -4,6 +4,7 @@
 //! themselves, row by row: a refused one leaves nothing behind and the others alone.
 
 use super::plan::{At, levels};
+use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{access, claims, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
@@ -33,6 +34,9 @@ impl Answers {
 #[derive(Debug, Default)]
 struct Level<'a> {
     quotas: Vec<sessions::ReturnQuota<'a>>,
+    given: Vec<(At, share::GiveSession<'a>)>,
+    held: Vec<(At, share::HoldNode<'a>)>,
+    seized: Vec<(At, share::SeizeBroker<'a>)>,
     creates: Vec<(At, sessions::Create<'a>)>,
     nodes: Vec<nodes::SaveNode<'a>>,
     epochs: Vec<nodes::RaiseEpoch<'a>>,
@@ -50,13 +54,17 @@ struct Level<'a> {
     upkeep: Vec<upkeep::Upkeep>,
 }
 
-/// Carries out `group` in the open transaction: one answer a change, in order.
-pub(super) async fn apply(tx: &mut Tx, group: &[&[Op]]) -> Result<Vec<Vec<Applied>>, StoreError> {
+/// Carries out `group` in the open transaction, as `me`: one answer a change, in order.
+pub(super) async fn apply(
+    tx: &mut Tx,
+    me: &BrokerId,
+    group: &[&[Op]],
+) -> Result<Vec<Vec<Applied>>, StoreError> {
     let mut answers = Answers::new(group);
     for changes in levels(group) {
         let mut level = Level::default();
         for (at, op) in changes {
-            level.take(at, op)?;
+            level.take(me, at, op)?;
         }
         level.carry_out(tx, &mut answers).await?;
     }
@@ -64,14 +72,14 @@ pub(super) async fn apply(tx: &mut Tx, group: &[&[Op]]) -> Result<Vec<Vec<Applie
 }
 
 impl<'a> Level<'a> {
-    fn take(&mut self, at: At, op: &'a Op) -> Result<(), StoreError> {
+    fn take(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::CreateSession {
                 row,
                 idempotency,
                 quota,
             } => {
-                let create = sessions::Create::new(row, idempotency, *quota)?;
+                let create = sessions::Create::new(row, idempotency, *quota, me)?;
                 self.creates.push((at, create));
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
@@ -84,7 +92,7 @@ impl<'a> Level<'a> {
                 let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
                 self.phases.add(save);
             }
-            Op::ReturnQuota { user } => self.quotas.push(sessions::ReturnQuota::new(user)),
+            Op::ReturnQuota { user, .. } => self.quotas.push(sessions::ReturnQuota::new(user)),
             Op::BeginUsage {
                 session,
                 user,
@@ -114,12 +122,12 @@ impl<'a> Level<'a> {
                 self.stops.push((at, stop));
             }
             Op::Acked { command } => self.acked.push(orders::Acked::new(*command)?),
-            _ => self.take_rest(at, op)?,
+            _ => self.take_rest(me, at, op)?,
         }
         Ok(())
     }
 
-    fn take_rest(&mut self, at: At, op: &'a Op) -> Result<(), StoreError> {
+    fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::SaveNode {
                 node,
@@ -129,7 +137,7 @@ impl<'a> Level<'a> {
                 inventory,
                 at: seen,
             } => {
-                let save = nodes::SaveNode::new(node, [name, region, build], inventory, *seen)?;
+                let save = nodes::SaveNode::new(node, [name, region, build], inventory, *seen, me)?;
                 self.nodes.push(save);
             }
             Op::RaiseEpoch { slot, epoch } => {
@@ -166,6 +174,18 @@ impl<'a> Level<'a> {
                 let revoke = access::RevokeLink::new(session, link, *revoked);
                 self.revoked.push((at, revoke));
             }
+            Op::GiveSession { session, to } => {
+                let give = share::GiveSession::new(session, to);
+                self.given.push((at, give));
+            }
+            Op::HoldNode { node, at: attached } => {
+                let hold = share::HoldNode::new(node, me, *attached);
+                self.held.push((at, hold));
+            }
+            Op::SeizeBroker(gone) => {
+                let seize = share::SeizeBroker::new(gone, me)?;
+                self.seized.push((at, seize));
+            }
             Op::SweepEnded {
                 before,
                 sessions_max,
@@ -189,6 +209,8 @@ impl<'a> Level<'a> {
     async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
         sessions::return_quotas(tx, self.quotas).await?;
         sessions::create(tx, &self.creates, answers).await?;
+        share::give_sessions(tx, &self.given, answers).await?;
+        share::hold_nodes(tx, self.held, answers).await?;
         nodes::save(tx, &self.nodes).await?;
         nodes::raise_epochs(tx, &self.epochs).await?;
         nodes::seen(tx, &self.seen).await?;
@@ -203,6 +225,7 @@ impl<'a> Level<'a> {
         access::add_credentials(tx, &self.credentials).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
+        share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }
 }

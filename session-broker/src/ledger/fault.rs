@@ -1,11 +1,11 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
-    Usage, WatchLinkRow,
+    Applied, BrokerId, BrokerRow, Credential, CredentialHash, Ledger, Loaded, Losses, NodeRow, Op,
+    SessionRow, SpentTicket, StoreError, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -43,8 +43,12 @@ impl FaultyLedger {
     }
 }
 
-impl Ledger for FaultyLedger {
-    fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+impl FaultyLedger {
+    fn meet(
+        &self,
+        ops: Vec<Op>,
+        losses: Option<u64>,
+    ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
         // Upkeep comes when it likes; a test means what its caller has asked for.
         let upkeep = |op: &Op| {
             matches!(
@@ -61,12 +65,60 @@ impl Ledger for FaultyLedger {
             if armed == Fault::Fails as u8 {
                 return Err(StoreError::NotApplied(sqlx::Error::WorkerCrashed));
             }
-            let applied = self.inner.write(ops).await;
+            let applied = match losses {
+                Some(losses) => self.inner.write_as_holder(ops, losses).await,
+                None => self.inner.write(ops).await,
+            };
             if armed == Fault::FailsButApplied as u8 {
                 return Err(StoreError::Unknown(sqlx::Error::WorkerCrashed));
             }
             applied
         })
+    }
+}
+
+impl Ledger for FaultyLedger {
+    fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+        self.meet(ops, None)
+    }
+
+    fn write_as_holder(
+        &self,
+        ops: Vec<Op>,
+        losses: u64,
+    ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+        self.meet(ops, Some(losses))
+    }
+
+    fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        self.inner.of_node(node)
+    }
+
+    fn session(
+        &self,
+        session: SessionId,
+    ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>> {
+        self.inner.session(session)
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
+        self.inner.waiting()
+    }
+
+    fn live_of(
+        &self,
+        holder: BrokerId,
+        user: Option<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
+        self.inner.live_of(holder, user)
+    }
+
+    fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {
+        self.inner.brokers()
+    }
+
+    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>> {
+        self.inner.losses(after_move)
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {

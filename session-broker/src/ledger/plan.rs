@@ -58,20 +58,22 @@ fn rank(op: &Op) -> u8 {
     match op {
         Op::ReturnQuota { .. } => 0,
         Op::CreateSession { .. } => 1,
-        Op::SaveNode { .. } => 2,
-        Op::RaiseEpoch { .. } => 3,
-        Op::SeenNodes { .. } => 4,
-        Op::Release { .. } => 5,
-        Op::Reserve(_) => 6,
-        Op::SavePhase { .. } => 7,
-        Op::BeginUsage { .. } => 8,
-        Op::OrderStop { .. } => 9,
-        Op::Acked { .. } => 10,
-        Op::SpendTicket { .. } => 11,
-        Op::AddCredential { .. } => 12,
-        Op::AddWatchLink { .. } => 13,
-        Op::RevokeWatchLink { .. } => 14,
-        Op::SweepEnded { .. } | Op::Prune { .. } => 15,
+        Op::GiveSession { .. } => 2,
+        Op::HoldNode { .. } => 3,
+        Op::SaveNode { .. } => 4,
+        Op::RaiseEpoch { .. } => 5,
+        Op::SeenNodes { .. } => 6,
+        Op::Release { .. } => 7,
+        Op::Reserve(_) => 8,
+        Op::SavePhase { .. } => 9,
+        Op::BeginUsage { .. } => 10,
+        Op::OrderStop { .. } => 11,
+        Op::Acked { .. } => 12,
+        Op::SpendTicket { .. } => 13,
+        Op::AddCredential { .. } => 14,
+        Op::AddWatchLink { .. } => 15,
+        Op::RevokeWatchLink { .. } => 16,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker(_) => 17,
     }
 }
 
@@ -110,7 +112,10 @@ pub(super) fn levels<'a>(group: &[&'a [Op]]) -> Vec<Vec<(At, &'a Op)>> {
 }
 
 fn touches_everything(op: &Op) -> bool {
-    matches!(op, Op::SweepEnded { .. } | Op::Prune { .. })
+    matches!(
+        op,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker(_)
+    )
 }
 
 fn things(op: &Op) -> Vec<Thing<'_>> {
@@ -134,7 +139,10 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Node(claim.node.as_str()),
             Thing::Slot(claim.slot.as_str()),
         ],
-        Op::SavePhase { session, .. } => vec![Thing::Session(session.as_str())],
+        Op::SavePhase { session, .. } | Op::GiveSession { session, .. } => {
+            vec![Thing::Session(session.as_str())]
+        }
+        Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
         Op::BeginUsage { session, .. } => vec![Thing::Usage(session.as_str())],
         Op::OrderStop { session, .. } => vec![Thing::Orders(session.as_str())],
         Op::RevokeWatchLink { session, .. } => vec![Thing::Links(session.as_str())],
@@ -158,7 +166,8 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::Acked { .. }
         | Op::SeenNodes { .. }
         | Op::SweepEnded { .. }
-        | Op::Prune { .. } => Vec::new(),
+        | Op::Prune { .. }
+        | Op::SeizeBroker(_) => Vec::new(),
     }
 }
 

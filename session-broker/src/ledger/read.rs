@@ -1,9 +1,10 @@
 //! Reading rows back, each validated on the way.
 
 use super::phase_row::{PhaseRow, epoch_value, from_ms, ms, parse};
+use super::share::BrokerId;
 use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
@@ -11,17 +12,23 @@ use std::collections::BTreeMap;
 
 /// Each half finds its rows by an index.
 const SESSIONS: &str = "
-    SELECT * FROM session WHERE phase <> 'ended'
-    UNION ALL SELECT * FROM session WHERE phase = 'ended' AND since_ms >= $1";
+    SELECT * FROM session WHERE phase <> 'ended' AND holder = $2
+    UNION ALL SELECT * FROM session WHERE phase = 'ended' AND since_ms >= $1 AND holder = $2";
+
+const ORDERS: &str = "
+    SELECT o.* FROM outbox o JOIN node n ON n.node_id = o.node_id WHERE n.holder = $1
+    ORDER BY o.command_id";
 
 /// See [`super::Ledger::load`].
 pub(super) async fn load(
     pool: &AnyPool,
+    holder: &BrokerId,
     ended_after_ms: UnixMillis,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
     let mut sessions = sqlx::query(SESSIONS)
         .bind(ms(ended_after_ms))
+        .bind(holder.as_str())
         .fetch_all(pool)
         .await
         .map_err(StoreError::NotApplied)?
@@ -29,7 +36,8 @@ pub(super) async fn load(
         .map(|row| session(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = sqlx::query("SELECT * FROM outbox ORDER BY command_id")
+    let outbox = sqlx::query(ORDERS)
+        .bind(holder.as_str())
         .fetch_all(pool)
         .await
         .map_err(StoreError::NotApplied)?
@@ -38,9 +46,93 @@ pub(super) async fn load(
         .collect::<Result<_, _>>()?;
     Ok(Loaded {
         sessions,
-        nodes: nodes(pool, None).await?,
+        nodes: nodes(pool, Of::Holder(holder)).await?,
         outbox,
     })
+}
+
+const SESSIONS_OF_NODE: &str = "
+    SELECT s.* FROM claim c JOIN session s ON s.session_id = c.session_id
+    WHERE c.node_id = $1 AND c.released_ms IS NULL";
+
+const ORDERS_OF_NODE: &str = "SELECT * FROM outbox WHERE node_id = $1 ORDER BY command_id";
+
+/// A node with the sessions that hold a claim on it, and its orders.
+pub(super) async fn of_node(
+    pool: &AnyPool,
+    node: &NodeId,
+    now: MonoTime,
+) -> Result<Loaded, StoreError> {
+    let fetch = async |text: &'static str| {
+        let rows = sqlx::query(text).bind(node.as_str()).fetch_all(pool).await;
+        rows.map_err(StoreError::NotApplied)
+    };
+    let sessions = fetch(SESSIONS_OF_NODE).await?;
+    let outbox = fetch(ORDERS_OF_NODE).await?;
+    Ok(Loaded {
+        sessions: sessions
+            .iter()
+            .map(|row| session(row, now))
+            .collect::<Result<_, _>>()?,
+        nodes: nodes(pool, Of::Node(node)).await?,
+        outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
+    })
+}
+
+/// One session, and who holds it.
+pub(super) async fn one_session(
+    pool: &AnyPool,
+    id: &SessionId,
+    now: MonoTime,
+) -> Result<Option<(SessionRow, BrokerId)>, StoreError> {
+    let query = sqlx::query("SELECT * FROM session WHERE session_id = $1");
+    let row = query.bind(id.as_str()).fetch_optional(pool).await;
+    let row = row.map_err(StoreError::NotApplied)?;
+    row.map(|row| Ok((session(&row, now)?, parse(row.get("holder"))?)))
+        .transpose()
+}
+
+/// The sessions of a holder that wait, oldest first.
+pub(super) async fn waiting(
+    pool: &AnyPool,
+    holder: &BrokerId,
+    now: MonoTime,
+) -> Result<Vec<SessionRow>, StoreError> {
+    let text = "SELECT * FROM session WHERE phase = 'queued' AND holder = $1";
+    let rows = sqlx::query(text)
+        .bind(holder.as_str())
+        .fetch_all(pool)
+        .await;
+    let rows = rows.map_err(StoreError::NotApplied)?;
+    let sessions = rows.iter().map(|row| session(row, now));
+    let mut sessions: Vec<SessionRow> = sessions.collect::<Result<_, _>>()?;
+    sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(sessions)
+}
+
+/// The live sessions that a broker holds, of one user or of all.
+pub(super) async fn live_of(
+    pool: &AnyPool,
+    holder: &BrokerId,
+    user: Option<&UserId>,
+    now: MonoTime,
+) -> Result<Vec<SessionRow>, StoreError> {
+    let text = "SELECT * FROM session WHERE phase <> 'ended' AND holder = $1
+        AND (user_id = $2 OR $2 = '')";
+    let query = sqlx::query(text).bind(holder.as_str());
+    let query = query.bind(user.map_or("", UserId::as_str));
+    let rows = query
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(|row| session(row, now)).collect()
+}
+
+/// Whose rows are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of<'a> {
+    Holder(&'a BrokerId),
+    Node(&'a NodeId),
 }
 
 const NODES: &str = "
@@ -51,31 +143,26 @@ const NODES: &str = "
 const SLOTS: &str = "
     SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
         c.cpu_milli, c.mem_mib, c.kbps
-    FROM slot s LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
+    FROM slot s JOIN node n ON n.node_id = s.node_id
+    LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
 
-/// All nodes, or one, by id.
-pub(super) async fn nodes(
-    pool: &AnyPool,
-    only: Option<&NodeId>,
-) -> Result<Vec<NodeRow>, StoreError> {
-    let fetch = async |what: &str, table: &str| {
-        let text = match only {
-            Some(_) => format!("{what} WHERE {table}.node_id = $1"),
-            None => what.to_owned(),
-        };
+/// The nodes of a holder, or one, by id.
+pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
+    let (column, value) = match of {
+        Of::Holder(holder) => ("holder", holder.as_str()),
+        Of::Node(node) => ("node_id", node.as_str()),
+    };
+    let fetch = async |what: &str| {
         // Made of constants of this file alone.
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        if let Some(node) = only {
-            query = query.bind(node.as_str());
-        }
-        let rows = query.fetch_all(pool).await;
+        let text = AssertSqlSafe(format!("{what} WHERE n.{column} = $1"));
+        let rows = sqlx::query(text).bind(value).fetch_all(pool).await;
         rows.map_err(StoreError::NotApplied)
     };
-    let rows = fetch(NODES, "n").await?;
+    let rows = fetch(NODES).await?;
     let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
     // Engines sort text each in its own way.
     nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let slots = fetch(SLOTS, "s").await?;
+    let slots = fetch(SLOTS).await?;
     for row in &slots {
         let of: NodeId = parse(row.get("node_id"))?;
         let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {

@@ -1,17 +1,18 @@
 //! The ledger in an engine: one writer, a few readers.
 
 use super::dialect::Engine;
+use super::share::{self, BrokerId, BrokerRow, Losses, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SpentTicket, StoreError,
-    Usage, WatchLinkRow, read, read_access,
+    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SessionRow, SpentTicket,
+    StoreError, Usage, WatchLinkRow, read, read_access,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -25,17 +26,25 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "ledger",
-    include_str!("../../migrations/0001_ledger.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../migrations/0001_ledger.sql"),
+    ),
+    (
+        4,
+        "brokers",
+        include_str!("../../migrations/0004_brokers.sql"),
+    ),
+];
 
 /// A ledger in SQLite or in PostgreSQL.
 #[derive(Debug)]
 pub struct SqlLedger {
     readers: AnyPool,
     writer: mpsc::Sender<Job>,
+    me: BrokerId,
     clock: Clock,
 }
 
@@ -82,12 +91,18 @@ pub enum OpenError {
 }
 
 impl SqlLedger {
-    /// Opens it, makes its tables if there are none, and starts its writer. From now on a broker that
-    /// had it open before can write no more, and stops; so does this one, once another opens it.
+    /// Opens it, makes its tables if there are none, and starts its writer, as `me`. From now on a
+    /// broker of that name that had it open before can write no more, and stops; so does this one,
+    /// once another of its name opens it.
     ///
     /// # Errors
     /// [`OpenError`]: it is not there, no ledger, or of a newer broker.
-    pub async fn open(at: &LedgerAt, clock: Clock, shutdown: &Shutdown) -> Result<Self, OpenError> {
+    pub async fn open(
+        at: &LedgerAt,
+        me: Member,
+        clock: Clock,
+        shutdown: &Shutdown,
+    ) -> Result<Self, OpenError> {
         let source = Source::new(at)?;
         let name = source.name.clone();
         let open = |source| OpenError::Open {
@@ -114,15 +129,28 @@ impl SqlLedger {
             .await
             .map_err(open)?;
         let tx = Tx::new(source.engine, connection);
-        let writer = Writer::open(source, tx, shutdown.token()).await;
+        let id = me.id.clone();
+        let writer = Writer::open(source, tx, me, shutdown.token()).await;
         let writer = writer.map_err(|source| OpenError::Term { name, source })?;
         let (sender, jobs) = mpsc::channel(WAITING_MAX);
         shutdown.spawn(writer.run(jobs));
         Ok(Self {
             readers,
             writer: sender,
+            me: id,
             clock,
         })
+    }
+}
+
+impl SqlLedger {
+    async fn hand_in(&self, ops: Vec<Op>, losses: Option<u64>) -> Result<Vec<Applied>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer
+            .send(Job { ops, losses, reply })
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -165,26 +193,65 @@ async fn migrate(
 
 impl Ledger for SqlLedger {
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            self.writer
-                .send(Job { ops, reply })
-                .await
-                .map_err(|_| StoreError::Closed)?;
-            answer.await.map_err(|_| StoreError::Closed)?
-        })
+        Box::pin(self.hand_in(ops, None))
+    }
+
+    fn write_as_holder(
+        &self,
+        ops: Vec<Op>,
+        losses: u64,
+    ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
+        Box::pin(self.hand_in(ops, Some(losses)))
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         Box::pin(async move {
             // After it nothing of ours is in doubt: what is read now is what will be.
             self.write(Vec::new()).await?;
-            read::load(&self.readers, ended_after_ms, self.clock.now()).await
+            read::load(&self.readers, &self.me, ended_after_ms, self.clock.now()).await
         })
     }
 
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
-        Box::pin(async move { Ok(read::nodes(&self.readers, Some(&node)).await?.pop()) })
+        Box::pin(async move {
+            Ok(read::nodes(&self.readers, read::Of::Node(&node))
+                .await?
+                .pop())
+        })
+    }
+
+    fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        Box::pin(async move { read::of_node(&self.readers, &node, self.clock.now()).await })
+    }
+
+    fn session(
+        &self,
+        session: SessionId,
+    ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>> {
+        Box::pin(async move { read::one_session(&self.readers, &session, self.clock.now()).await })
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
+        Box::pin(async move { read::waiting(&self.readers, &self.me, self.clock.now()).await })
+    }
+
+    fn live_of(
+        &self,
+        holder: BrokerId,
+        user: Option<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            read::live_of(&self.readers, &holder, user.as_ref(), now).await
+        })
+    }
+
+    fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {
+        Box::pin(share::brokers(&self.readers))
+    }
+
+    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>> {
+        Box::pin(share::losses(&self.readers, &self.me, after_move))
     }
 
     fn credential(

@@ -74,6 +74,19 @@ suite! {
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
 }
 
+/// A broker that shares its ledger with nobody.
+fn alone() -> Member {
+    member("broker", "")
+}
+
+fn member(name: &str, address: &str) -> Member {
+    Member {
+        id: name.parse().unwrap(),
+        address: address.to_owned(),
+        jwk: String::new(),
+    }
+}
+
 struct Store {
     place: Place,
     ledger: SqlLedger,
@@ -83,7 +96,7 @@ struct Store {
 impl Store {
     async fn open(place: Place) -> Self {
         let shutdown = Shutdown::new();
-        let ledger = SqlLedger::open(&place.at, Clock::start(), &shutdown).await;
+        let ledger = SqlLedger::open(&place.at, alone(), Clock::start(), &shutdown).await;
         Self {
             place,
             ledger: ledger.unwrap(),
@@ -430,7 +443,12 @@ async fn a_quota_is_taken_with_the_session_and_given_back(place: Place) {
         2,
         "the refused one is not there"
     );
-    store.write(Op::ReturnQuota { user: user.clone() }).await;
+    store
+        .write(Op::ReturnQuota {
+            session: session().id,
+            user: user.clone(),
+        })
+        .await;
     assert_eq!(
         store.write(create(&row(&user), "c", Some(2))).await,
         Applied::Done,
@@ -550,7 +568,7 @@ async fn a_file_that_is_no_ledger_is_refused_by_name() {
     )
     .unwrap();
     let at = LedgerAt::File(file.to_owned());
-    let opened = SqlLedger::open(&at, Clock::start(), &Shutdown::new()).await;
+    let opened = SqlLedger::open(&at, alone(), Clock::start(), &Shutdown::new()).await;
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("ledger.sqlite"), "{error}");
 }

@@ -12,9 +12,11 @@
 //! ```
 //!
 //! **The turn.** Each transaction first moves `writer.seq` on, if term and seq are what this writer
-//! left there. So a broker whose ledger another one has opened since (a hang, a network that came
-//! back) changes nothing any more: [`StoreError::Superseded`]. And a commit whose answer was lost is
+//! left there. So a broker whose ledger another one of its name has opened since, or that its peers gave
+//! up for dead (a hang, a network that came back), changes nothing any more:
+//! [`StoreError::Superseded`]. And a commit whose answer was lost is
 //! not guessed at: reading the row waits for the transaction that holds it, and tells.
+//! The row also says how often others took nodes from this broker: see [`super::share`].
 //!
 //! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), and, for a
 //! while, an engine that is not there: nothing was written, so nothing can be doubled.
@@ -23,6 +25,7 @@
 
 use super::batch;
 use super::dialect::Engine;
+use super::share::{BrokerId, Member};
 use super::source::Source;
 use super::tx::Tx;
 use super::{Applied, Op, StoreError};
@@ -50,19 +53,22 @@ const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 /// so they are made anew whenever so many transactions have doubled, and every so many.
 const PLANS_EVERY: i64 = 4096;
 
-/// One writer a ledger. Replicas that share one come with a name each.
-const WRITER: &str = "broker";
-
 const TAKE_TERM: &str = "
-    INSERT INTO writer (writer_id, term, seq)
-    SELECT r.writer_id, 1, 0 FROM {rows writer_id text}
-    WHERE TRUE ON CONFLICT (writer_id) DO UPDATE SET term = writer.term + 1
+    INSERT INTO writer (writer_id, term, seq, address, jwk)
+    SELECT r.writer_id, 1, 0, r.address, r.jwk FROM {rows writer_id text, address text, jwk text}
+    WHERE TRUE ON CONFLICT (writer_id) DO UPDATE SET term = writer.term + 1,
+        address = excluded.address, jwk = excluded.jwk, stopped = 0
     RETURNING term, seq";
 
 const TAKE_TURN: &str = "
     UPDATE writer SET seq = writer.seq + 1 FROM {rows writer_id text, term bigint, seq bigint}
     WHERE writer.writer_id = r.writer_id AND writer.term = r.term AND writer.seq = r.seq
-    RETURNING writer.seq AS seq";
+    RETURNING writer.seq AS seq, writer.losses AS losses";
+
+/// It has stopped: its peers need not wait for it.
+const LEAVE: &str = "
+    UPDATE writer SET stopped = 1 FROM {rows writer_id text, term bigint, seq bigint}
+    WHERE writer.writer_id = r.writer_id AND writer.term = r.term";
 
 /// Changes nothing, but waits for whoever holds the row.
 const LOOK: &str = "
@@ -71,16 +77,25 @@ const LOOK: &str = "
     RETURNING writer.term AS term, writer.seq AS seq";
 
 #[derive(Debug, Serialize)]
-struct Turn {
-    writer_id: &'static str,
+struct Turn<'a> {
+    writer_id: &'a str,
     term: i64,
     seq: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Introduction<'a> {
+    writer_id: &'a str,
+    address: &'a str,
+    jwk: &'a str,
 }
 
 /// Changes of one caller.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) ops: Vec<Op>,
+    /// Of a holder: how often it knows that others took nodes from it.
+    pub(super) losses: Option<u64>,
     pub(super) reply: oneshot::Sender<Result<Vec<Applied>, StoreError>>,
 }
 
@@ -89,6 +104,7 @@ type Answers = Vec<Vec<Applied>>;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
+    me: BrokerId,
     source: Source,
     tx: Option<Tx>,
     term: i64,
@@ -107,18 +123,20 @@ impl Writer {
     pub(super) async fn open(
         source: Source,
         mut tx: Tx,
+        me: Member,
         superseded: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let turn = Turn {
-            writer_id: WRITER,
-            term: 0,
-            seq: 0,
+        let introduction = Introduction {
+            writer_id: me.id.as_str(),
+            address: &me.address,
+            jwk: &me.jwk,
         };
-        let rows = tx.ask(TAKE_TERM, &[turn]).await?;
+        let rows = tx.ask(TAKE_TERM, &[introduction]).await?;
         let row = rows
             .first()
             .ok_or_else(|| StoreError::Corrupt("the ledger gives no term".to_owned()))?;
         Ok(Self {
+            me: me.id,
             source,
             term: row.get("term"),
             seq: row.get("seq"),
@@ -141,8 +159,7 @@ impl Writer {
                 group.push(job);
             }
             let started = Instant::now();
-            let lists: Vec<&[Op]> = group.iter().map(|job| job.ops.as_slice()).collect();
-            let result = self.write(&lists).await;
+            let result = self.write(&mut group).await;
             crate::metrics::ledger_commit(started.elapsed(), ops, result.is_ok());
             match result {
                 Ok(answers) => {
@@ -154,13 +171,21 @@ impl Writer {
                 Err(error) => self.fail(group, error),
             }
         }
-        let Some(tx) = self.tx else { return };
+        let turn = Turn {
+            writer_id: self.me.as_str(),
+            term: self.term,
+            seq: self.seq,
+        };
+        let Some(mut tx) = self.tx else { return };
+        if let Err(error) = tx.run(LEAVE, &[turn]).await {
+            tracing::debug!(%error, "could not say that this broker stops");
+        }
         if let Err(error) = tx.close().await {
             tracing::warn!(%error, "the ledger did not close cleanly; it recovers on the next start");
         }
     }
 
-    async fn write(&mut self, group: &[&[Op]]) -> Result<Answers, StoreError> {
+    async fn write(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
         let gone_at = Instant::now() + RECONNECT_WITHIN;
         let mut tries = 0;
         loop {
@@ -183,13 +208,12 @@ impl Writer {
         }
     }
 
-    /// Tries once.
-    async fn attempt(&mut self, group: &[&[Op]]) -> Result<Answers, StoreError> {
+    /// Tries once. Who writes as a holder of what was taken from it leaves the group.
+    async fn attempt(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
         self.settle().await?;
-        let (turn, engine) = (self.turn(), self.source.engine);
         let mut tx = self.connected().await?;
+        let (turn, engine, me) = (self.turn(), self.source.engine, &self.me);
         let done = self.done;
-        self.done += 1;
         let changes = async {
             if engine == Engine::Postgres && (done.count_ones() == 1 || done % PLANS_EVERY == 0) {
                 match tx.forget_plans().await {
@@ -200,12 +224,15 @@ impl Writer {
             }
             tx.begin().await?;
             let taken = tx.ask(TAKE_TURN, &[turn]).await?;
-            if taken.is_empty() {
+            let Some(row) = taken.first() else {
                 return Ok(None);
-            }
-            batch::apply(&mut tx, group).await.map(Some)
+            };
+            hand_back(group, row.get("losses"));
+            let lists: Vec<&[Op]> = group.iter().map(|job| job.ops.as_slice()).collect();
+            batch::apply(&mut tx, me, &lists).await.map(Some)
         };
         let changed = within(engine, changes).await;
+        self.done += 1;
         match changed {
             Ok(Some(answers)) => self.commit(tx, answers).await,
             Ok(None) => {
@@ -259,8 +286,8 @@ impl Writer {
         if !self.in_doubt {
             return Ok(());
         }
-        let (turn, engine) = (self.turn(), self.source.engine);
         let mut tx = self.connected().await?;
+        let (turn, engine) = (self.turn(), self.source.engine);
         let rows = within(engine, tx.ask(LOOK, &[turn])).await;
         let rows = match rows {
             Ok(rows) => rows,
@@ -282,9 +309,9 @@ impl Writer {
         Ok(())
     }
 
-    fn turn(&self) -> Turn {
+    fn turn(&self) -> Turn<'_> {
         Turn {
-            writer_id: WRITER,
+            writer_id: self.me.as_str(),
             term: self.term,
             seq: self.seq,
         }
@@ -323,10 +350,22 @@ impl Writer {
                 StoreError::Unknown(_) => StoreError::Unknown(sqlx::Error::WorkerCrashed),
                 StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
                 StoreError::Superseded => StoreError::Superseded,
-                StoreError::Closed => StoreError::Closed,
+                // Nobody is told so of a whole group.
+                StoreError::Lost(_) | StoreError::Closed => StoreError::Closed,
             };
             let _ = job.reply.send(Err(copy));
         }
+    }
+}
+
+/// Takes those out of the group who believe that they hold what was taken from them.
+fn hand_back(group: &mut Vec<Job>, losses: i64) {
+    let knows = |job: &Job| {
+        job.losses
+            .is_none_or(|known| i64::try_from(known) == Ok(losses))
+    };
+    for job in group.extract_if(.., |job| !knows(job)) {
+        let _ = job.reply.send(Err(StoreError::Lost(job.ops)));
     }
 }
 

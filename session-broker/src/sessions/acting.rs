@@ -4,7 +4,7 @@ use super::driving::log_denied;
 use super::entry::{Entry, label};
 use super::owner::Owner;
 use super::turn::{New, Then, Turn};
-use super::{CreateError, Placement};
+use super::{CreateError, EndError, Placement};
 use crate::ledger::{Applied, OutboxRow};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// Who created a session, and which one is the answer.
-type Created = (oneshot::Sender<Result<Session, CreateError>>, SessionId);
+pub(super) type Created = (oneshot::Sender<Result<Session, CreateError>>, SessionId);
 
 impl Owner {
     /// Makes the turn durable, and only then lets anyone see it.
@@ -28,11 +28,13 @@ impl Owner {
             messages,
             ends,
             synced,
+            is_beat,
+            is_closed: _,
         } = turn;
-        let applied = if ops.is_empty() {
+        let applied = if ops.is_empty() && !is_beat {
             Vec::new()
         } else {
-            match self.ledger.write(ops).await {
+            match self.write(ops).await {
                 Ok(applied) => applied,
                 Err(error) => {
                     // Whoever waits for an answer learns that the outcome is not known: the
@@ -71,10 +73,16 @@ impl Owner {
         for (reply, id) in replies {
             let shown = self.sessions.get(&id).map(Entry::shown);
             // A caller that hung up finds its session by listing.
-            let _ = reply.send(shown.ok_or(CreateError::Forgotten));
+            let _ = reply.send(shown.ok_or(CreateError::NotHere(id)));
         }
-        for (reply, answer) in ends {
-            let _ = reply.send(answer);
+        for (reply, id, answer) in ends {
+            // Of one that was taken from here meanwhile nobody knows whether it ends.
+            let is_moved = answer.is_ok() && !self.sessions.contains_key(&id);
+            let _ = reply.send(if is_moved {
+                Err(EndError::Unknown)
+            } else {
+                answer
+            });
         }
         if let Some(error) = self.doubt.take() {
             self.recover(&error).await;
@@ -150,10 +158,22 @@ impl Owner {
                 }
             }
             Then::ReadBack(node) => self.read_back(&node).await,
+            Then::Held(node) => self.held(node, &applied, touched).await,
+            Then::Given { session, to, node } => {
+                let is_given = applied == Applied::Done;
+                self.given(&session, (to, node), is_given, now, replies);
+                touched.insert(session);
+            }
+            Then::Look => self.look().await,
+            Then::Seized(broker) => {
+                if applied == Applied::Done {
+                    self.seized(&broker).await;
+                }
+            }
         }
     }
 
-    fn add_new(&mut self, id: SessionId, entry: Entry) {
+    pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {
         crate::metrics::session_created();
         tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
         self.queue.push(id.clone(), entry.row.user.clone());
@@ -163,7 +183,7 @@ impl Owner {
     }
 
     /// Its claim came to nothing: it is next again.
-    fn requeue(&mut self, id: &SessionId, now: MonoTime) {
+    pub(super) fn requeue(&mut self, id: &SessionId, now: MonoTime) {
         let entry = self.sessions.get(id);
         if let Some(phase) = entry.map(|e| e.life.phase().clone()) {
             self.note(id, &phase, now);

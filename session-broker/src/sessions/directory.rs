@@ -3,7 +3,8 @@
 
 use super::Placement;
 use crate::control::Stream;
-use crate::fleet::{Changed, ChangedView};
+use crate::fleet::{Changed, ChangedView, RemoteNews};
+use crate::ledger::BrokerId;
 use nearlight_placement::{FleetIndex, Policy, SessionRequest};
 use nearlight_protocol::api::{Node, NodeStatus, Session};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
@@ -40,6 +41,8 @@ pub(crate) struct ShownSession {
 #[derive(Debug, Default)]
 struct ShownFleet {
     nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// Which other broker holds a node.
+    holders: HashMap<NodeId, BrokerId>,
     index: FleetIndex,
     policy: Policy,
     counts: NodeCounts,
@@ -62,6 +65,15 @@ impl NodeCounts {
             NodeStatus::Online => &mut self.online,
             NodeStatus::Draining => &mut self.draining,
             NodeStatus::Offline => &mut self.offline,
+        }
+    }
+}
+
+impl ShownFleet {
+    fn show(&mut self, node: Arc<Node>) {
+        *self.counts.of(node.status) += 1;
+        if let Some(former) = self.nodes.insert(node.id.clone(), node) {
+            *self.counts.of(former.status) -= 1;
         }
     }
 }
@@ -99,6 +111,11 @@ impl Directory {
     /// All nodes, sorted by id.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.read_fleet().nodes.values().cloned().collect()
+    }
+
+    /// Which other broker holds a node.
+    pub(crate) fn node_holder(&self, node: &NodeId) -> Option<BrokerId> {
+        self.read_fleet().holders.get(node).cloned()
     }
 
     /// Whether the node has ever attached.
@@ -154,9 +171,28 @@ impl Directory {
                     fleet.index.set_state(&node.id, &state);
                 }
             }
-            *fleet.counts.of(node.status) += 1;
-            if let Some(former) = fleet.nodes.insert(node.id.clone(), node) {
-                *fleet.counts.of(former.status) -= 1;
+            fleet.holders.remove(&node.id);
+            fleet.show(node);
+        }
+    }
+
+    /// Takes in what has changed of nodes that other brokers hold.
+    pub(super) fn show_remote(&self, news: Vec<RemoteNews>) {
+        let mut fleet = self.fleet.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, shared) in news {
+            match shared {
+                Some((holder, shared)) => {
+                    fleet.index.put(&shared.view);
+                    fleet.holders.insert(id, holder);
+                    fleet.show(Arc::new(shared.node));
+                }
+                None => {
+                    fleet.index.remove(&id);
+                    fleet.holders.remove(&id);
+                    if let Some(former) = fleet.nodes.remove(&id) {
+                        *fleet.counts.of(former.status) -= 1;
+                    }
+                }
             }
         }
     }

@@ -46,8 +46,8 @@ impl Owner {
                 to = label(&phase), "session moved");
         }
         if !was_over && entry.life.is_over() {
-            let user = entry.row.user.clone();
-            turn.push(Op::ReturnQuota { user }, Then::Nothing);
+            let (session, user) = (id.clone(), entry.row.user.clone());
+            turn.push(Op::ReturnQuota { session, user }, Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);

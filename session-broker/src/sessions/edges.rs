@@ -26,7 +26,7 @@ const OVERTAKEN_RETRY_S: u32 = 1;
 impl Owner {
     pub(super) fn take_edge(&mut self, event: EdgeEvent, now: MonoTime, turn: &mut Turn) {
         match event {
-            EdgeEvent::Attached { stream, hello } => self.edge_attached(stream, hello, now),
+            EdgeEvent::Attached { stream, hello } => self.edge_attached(stream, hello, now, turn),
             EdgeEvent::Said { stream, message } => {
                 if self.is_current(&stream) {
                     self.edge_said(&stream, message, now, turn);
@@ -46,11 +46,17 @@ impl Owner {
         current.is_some_and(|current| Arc::ptr_eq(current, stream))
     }
 
-    fn edge_attached(&mut self, stream: Arc<Stream>, hello: Hello, now: MonoTime) {
+    fn edge_attached(&mut self, stream: Arc<Stream>, hello: Hello, now: MonoTime, turn: &mut Turn) {
         tracing::info!(node_id = %hello.node, name = hello.name, build = hello.build,
             "edge attached");
         let id = hello.node;
         let known = self.fleet.get(&id).map(|n| n.row.clone());
+        if known.is_none() {
+            // Another broker may hold it. What it runs is known, and taken in, before it says more.
+            let node = id.clone();
+            turn.push(Op::HoldNode { node, at: now }, Then::Held(id.clone()));
+            turn.is_closed = true;
+        }
         let row = NodeRow {
             name: hello.name,
             region: hello.region,

@@ -1,9 +1,11 @@
 //! One session in the owner's memory, and its view for readers.
 
 use super::{Placement, ShownSession};
+use crate::config::SessionTimes;
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
 use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
+use nearlight_protocol::id::NodeId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
@@ -27,6 +29,8 @@ pub(super) struct Entry {
     pub(super) watchers: u32,
     /// What came of the last attempt to place it.
     pub(super) placement: Placement,
+    /// A node that another broker found for it.
+    pub(super) hint: Option<NodeId>,
     view: watch::Sender<Session>,
     placement_shown: watch::Sender<Placement>,
 }
@@ -58,6 +62,7 @@ impl Entry {
             place,
             watchers: 0,
             placement: Placement::Unknown,
+            hint: None,
             view,
             placement_shown: watch::Sender::default(),
         }
@@ -109,6 +114,12 @@ impl Entry {
             changed
         });
     }
+}
+
+/// A session as its row alone says it is.
+pub(crate) fn view_of(row: SessionRow, times: &SessionTimes) -> Session {
+    let limits = times.limits(&row.app.time);
+    Entry::new(row, limits).shown()
 }
 
 fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Session {

@@ -1,13 +1,15 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
 use super::entry::{Entry, label};
-use super::placing::InVain;
+use super::placing::{InVain, NotPlaced};
+use super::sharing::{Sharing, next_of};
 use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::fleet::Fleet;
-use crate::ledger::{Ledger, Op, SessionRow, StoreError};
+use crate::ledger::{BrokerId, Ledger, Op, SessionRow, StoreError};
+use crate::peers::{Courier, Hub, PeerEvent};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
@@ -52,7 +54,17 @@ pub(crate) struct OwnerParts {
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
+    pub(crate) sharing: Option<SharingParts>,
     pub(crate) stop: CancellationToken,
+}
+
+/// What an owner has that shares its ledger with others.
+#[derive(Debug)]
+pub(crate) struct SharingParts {
+    pub(crate) me: BrokerId,
+    pub(crate) events: mpsc::Receiver<PeerEvent>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) courier: Courier,
 }
 
 /// Owns every session, the queue and the fleet.
@@ -66,6 +78,10 @@ pub(crate) struct Owner {
     pub(super) links: Arc<WatchLinks>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
+    /// What it has of brokers that share its ledger, if it is not alone.
+    pub(super) sharing: Option<Sharing>,
+    /// How often it knows that others took nodes from it.
+    pub(super) losses: u64,
     pub(super) sessions: HashMap<SessionId, Entry>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
@@ -94,6 +110,7 @@ pub(crate) struct Owner {
 enum Wake {
     Request(Request),
     Edge(EdgeEvent),
+    Peer(PeerEvent),
     Deadline,
     Housekeeping,
     Stop,
@@ -114,6 +131,8 @@ impl Owner {
             links: parts.links,
             requests: parts.requests,
             edges: parts.edges,
+            sharing: parts.sharing.map(Sharing::from),
+            losses: 0,
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
@@ -144,6 +163,7 @@ impl Owner {
             match wake {
                 Wake::Request(request) => self.take_request(request, now, &mut turn),
                 Wake::Edge(event) => self.take_edge(event, now, &mut turn),
+                Wake::Peer(event) => self.take_peer(event, now, &mut turn),
                 Wake::Deadline => {}
                 Wake::Housekeeping => self.keep_house(now, &mut turn),
                 Wake::Stop => return,
@@ -176,6 +196,7 @@ impl Owner {
         tokio::select! {
             () = stop.cancelled() => Wake::Stop,
             Some(event) = self.edges.recv() => Wake::Edge(event),
+            Some(event) = next_of(&mut self.sharing) => Wake::Peer(event),
             Some(request) = self.requests.recv() => Wake::Request(request),
             () = deadline => Wake::Deadline,
             _ = beat.tick() => Wake::Housekeeping,
@@ -188,10 +209,14 @@ impl Owner {
         for _ in 0..TURN_EVENTS_MAX / (EDGE_EVENTS_A_REQUEST + 1) {
             let mut taken = 0;
             while taken < EDGE_EVENTS_A_REQUEST
+                && !turn.is_closed
                 && let Ok(event) = self.edges.try_recv()
             {
                 self.take_edge(event, now, turn);
                 taken += 1;
+            }
+            if turn.is_closed {
+                return;
             }
             let request = self.requests.try_recv().ok();
             if taken == 0 && request.is_none() {
@@ -209,7 +234,7 @@ impl Owner {
             Request::End(session, reason, reply) => {
                 let known = self.drive(&session, Event::EndRequested { reason }, now, turn);
                 let answer = known.map(|_| ()).ok_or(EndError::NotFound);
-                turn.ends.push((reply, answer));
+                turn.ends.push((reply, session, answer));
             }
         }
     }
@@ -240,10 +265,19 @@ impl Owner {
             quota: create.quota,
         };
         turn.push(op, Then::Created(Box::new(New { entry, reply })));
-        // Nobody waits before it: its claim can go into the same transaction.
-        if self.queue.is_empty() {
-            // What it lacks is told when it has its place in the queue.
-            let _ = self.place(&row, true, now, turn);
+        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
+        // when it has its place in the queue.
+        let elsewhere = if self.queue.is_empty() && !self.others_wait() {
+            match self.place(&row, None, true, now, turn) {
+                Ok(()) => return,
+                Err(NotPlaced::Elsewhere { holder, node }) => Some((holder, Some(node))),
+                Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot) => self.other_home(),
+            }
+        } else {
+            self.other_home()
+        };
+        if let Some((to, node)) = elsewhere {
+            self.give_away(&row, to, node, turn);
         }
     }
 
@@ -266,7 +300,11 @@ impl Owner {
             let nodes: Vec<NodeId> = attached.map(|n| n.row.id.clone()).collect();
             turn.push(Op::SeenNodes { nodes, at: now }, Then::Nothing);
         }
-        if let Some(keep_ms) = self.times.retain_ms().filter(|_| self.sweeps()) {
+        if let Some(keep_ms) = self
+            .times
+            .retain_ms()
+            .filter(|_| self.sweeps() && self.is_home())
+        {
             let before = MonoTime(now.0.saturating_sub(keep_ms * 1000));
             let sweep = Op::SweepEnded {
                 before,
@@ -274,10 +312,11 @@ impl Owner {
             };
             turn.push(sweep, Then::Nothing);
         }
-        if self.housekeepings.is_multiple_of(PRUNE_EVERY) {
+        if self.housekeepings.is_multiple_of(PRUNE_EVERY) && self.is_home() {
             let before = MonoTime(now.0.saturating_sub(PRUNE_AGE_MS * 1000));
             turn.push(Op::Prune { before }, Then::Nothing);
         }
+        self.look_around(turn, self.housekeepings);
         self.set_gauges();
     }
 
@@ -299,12 +338,21 @@ impl Owner {
     /// When readers are to be told of nodes that have changed, if there are any.
     fn publication_due(&self) -> Option<MonoTime> {
         let due = self.published_at.plus_millis(PUBLISH_EVERY_MS);
-        self.fleet.has_news().then_some(due)
+        let told = self
+            .sharing
+            .as_ref()
+            .is_none_or(|s| s.told == self.queue.len());
+        (self.fleet.has_news() || !told).then_some(due)
     }
 
     fn publish_fleet(&mut self, now: MonoTime) {
         self.published_at = now;
-        self.directory.show_nodes(self.fleet.take_news());
+        let news = self.fleet.take_news();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.told = self.queue.len();
+            sharing.hub.publish(&news, sharing.told);
+        }
+        self.directory.show_nodes(news);
         let counts = self.directory.node_counts();
         crate::metrics::nodes("online", counts.online + counts.draining);
         crate::metrics::nodes("offline", counts.offline);

@@ -5,13 +5,13 @@ use super::entry::Place;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
 use super::{Placement, request_of};
-use crate::ledger::{Op, OutboxRow, Reserve, SessionRow};
+use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, Reason, Rejection, SessionRequest, decide};
+use nearlight_placement::{Decision, FleetIndex, Reason, Rejection, SessionRequest, decide};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
 use nearlight_session::lifecycle::Phase;
@@ -40,6 +40,13 @@ pub(super) enum NotPlaced {
     Rejected(Rejection),
     /// A node can, but none of its slots could be claimed.
     NoSlot,
+    /// A node of another broker can.
+    Elsewhere {
+        /// Whose.
+        holder: BrokerId,
+        /// Which.
+        node: NodeId,
+    },
 }
 
 impl Owner {
@@ -58,10 +65,25 @@ impl Owner {
                 continue;
             };
             let row = entry.row.clone();
-            match self.place(&row, false, now, turn) {
+            let hint = entry.hint.clone();
+            let why = match self.place(&row, hint.as_ref(), false, now, turn) {
                 // Its place is given up with the claim; until then it must not be tried again.
-                Ok(()) => self.queue.remove(&id),
-                Err(why) => {
+                Ok(()) => {
+                    self.queue.remove(&id);
+                    continue;
+                }
+                Err(why) => why,
+            };
+            let elsewhere = match &why {
+                NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
+                NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
+            };
+            match elsewhere {
+                Some((to, node)) => {
+                    self.queue.remove(&id);
+                    self.give_away(&row, to, node, turn);
+                }
+                None => {
                     let wider = changes_at(&row, &why);
                     until = until.into_iter().chain(wider).min();
                     self.tell_lack(&id, why, turn);
@@ -87,11 +109,12 @@ impl Owner {
     pub(super) fn place(
         &mut self,
         row: &SessionRow,
+        hint: Option<&NodeId>,
         with_create: bool,
         now: MonoTime,
         turn: &mut Turn,
     ) -> Result<(), NotPlaced> {
-        let (request, claim, placement) = self.choose(row, now)?;
+        let (request, claim, placement) = self.choose(row, hint, now)?;
         let taken = self.fleet.take(&row.id, &claim, &request, now);
         let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
         let order = self.start_order(row, &claim, now);
@@ -128,6 +151,7 @@ impl Owner {
     fn choose(
         &self,
         row: &SessionRow,
+        hint: Option<&NodeId>,
         now: MonoTime,
     ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
         let request = SessionRequest {
@@ -135,8 +159,13 @@ impl Owner {
             ..request_of(&row.app)
         };
         let mut chance = |n: usize| rand::random_range(0..n);
-        match decide(self.fleet.index(), &request, &self.policy, &mut chance) {
+        let hinted = hint.and_then(|node| self.hinted(node, &request, &mut chance));
+        let decide_anew = || decide(self.fleet.index(), &request, &self.policy, &mut chance);
+        match hinted.unwrap_or_else(decide_anew) {
             Decision::Place { node, why, step } => {
+                if let Some(holder) = self.fleet.holder(&node).cloned() {
+                    return Err(NotPlaced::Elsewhere { holder, node });
+                }
                 let Some(claim) = self.fleet.free_slot(&node, now) else {
                     tracing::error!(node_id = %node, "no slot of the node can be claimed");
                     return Err(NotPlaced::NoSlot);
@@ -160,6 +189,19 @@ impl Owner {
         }
     }
 
+    /// The decision for a node that another broker found, if that still has room.
+    fn hinted(
+        &self,
+        node: &NodeId,
+        request: &SessionRequest,
+        chance: &mut impl FnMut(usize) -> usize,
+    ) -> Option<Decision> {
+        let mut alone = FleetIndex::default();
+        alone.put(&self.fleet.get(node)?.view());
+        let decision = decide(&alone, request, &self.policy, chance);
+        matches!(decision, Decision::Place { .. }).then_some(decision)
+    }
+
     fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
         let Some(entry) = self.sessions.get_mut(id) else {
             return;
@@ -168,7 +210,7 @@ impl Owner {
             NotPlaced::Rejected(rejection) => {
                 (lack(rejection.nearest()), Placement::Waits(rejection))
             }
-            NotPlaced::NoSlot => (WaitsFor::Slot, Placement::Unknown),
+            NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => (WaitsFor::Slot, Placement::Unknown),
         };
         if entry.place.waits_for != Some(lack) || entry.placement != placement {
             entry.place.waits_for = Some(lack);
@@ -260,7 +302,7 @@ fn changes_at(row: &SessionRow, why: &NotPlaced) -> Option<MonoTime> {
             let after_ms = rejection.holds_until_ms()?;
             Some(row.created_at.plus_millis(after_ms))
         }
-        NotPlaced::NoSlot => None,
+        NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::entry::Entry;
 use super::owner::Owner;
-use crate::fleet::Fleet;
-use crate::ledger::StoreError;
+use crate::ledger::{Loaded, StoreError};
 use crate::time::unix_ms;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::Phase;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Between two attempts to read a ledger that fails.
@@ -21,14 +22,38 @@ impl Owner {
         let now = self.clock.now();
         let keep_us = u64::from(self.times.ended_keep_s) * 1_000_000;
         let since = MonoTime(now.0.saturating_sub(keep_us));
+        self.count_losses().await?;
         let loaded = self.ledger.load(unix_ms(since)).await?;
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
         self.deadlines.clear();
         self.ended.clear();
-        self.fleet = Fleet::default();
+        let fleet = std::mem::take(&mut self.fleet);
+        let remote = self.fleet.keep_remote(fleet);
+        self.directory.show_remote(remote);
         self.placed_in_vain = None;
+        self.take_in(loaded, &mut former, now);
+        for id in former.keys() {
+            self.directory.forget(id);
+        }
+        tracing::info!(
+            sessions = self.sessions.len(),
+            waiting = self.queue.len(),
+            nodes = self.fleet.index().len(),
+            "ledger loaded"
+        );
+        Ok(())
+    }
+
+    /// Takes rows of the ledger into memory. Sessions that were in `former` leave it, and keep who
+    /// watches them.
+    pub(super) fn take_in(
+        &mut self,
+        loaded: Loaded,
+        former: &mut HashMap<SessionId, Entry>,
+        now: MonoTime,
+    ) {
         for row in loaded.nodes {
             self.fleet.set_row(row, now);
         }
@@ -66,16 +91,6 @@ impl Owner {
             self.note(&id, &phase, now);
         }
         self.ended.make_contiguous().sort_unstable();
-        for id in former.keys() {
-            self.directory.forget(id);
-        }
-        tracing::info!(
-            sessions = self.sessions.len(),
-            waiting = self.queue.len(),
-            nodes = self.fleet.index().len(),
-            "ledger loaded"
-        );
-        Ok(())
     }
 
     /// A write failed, or may have: believes nothing of before, and starts from the ledger.
@@ -92,6 +107,9 @@ impl Owner {
             self.directory.set_stream(&node.row.id, None);
         }
         self.directory.forget_nodes();
+        if let Some(sharing) = &self.sharing {
+            sharing.hub.clear();
+        }
         while let Err(error) = self.load().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -1,7 +1,7 @@
 //! One turn of the owner: the changes to commit, and what to do once they are durable.
 
 use crate::control::Stream;
-use crate::ledger::{Op, OutboxRow};
+use crate::ledger::{BrokerId, Op, OutboxRow};
 use crate::sessions::entry::Entry;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
@@ -26,10 +26,14 @@ pub(super) struct Turn {
     pub(super) ends: Vec<EndAnswer>,
     /// Nodes that said what they run: their orders go out again.
     pub(super) synced: Vec<NodeId>,
+    /// Whether it takes no more events: what it decided changes what the next one means.
+    pub(super) is_closed: bool,
+    /// Whether it is committed even if it changes nothing: a sign of life.
+    pub(super) is_beat: bool,
 }
 
 /// Who asked for an end, and the answer.
-pub(super) type EndAnswer = (oneshot::Sender<Ended>, Ended);
+pub(super) type EndAnswer = (oneshot::Sender<Ended>, SessionId, Ended);
 type Ended = Result<(), EndError>;
 
 /// What follows a change, once it is durable.
@@ -52,6 +56,18 @@ pub(super) enum Then {
     Ordered(Box<OutboxRow>),
     /// The node's row is to be read back: the ledger decides what it has.
     ReadBack(NodeId),
+    /// The node is held here now, with what it runs.
+    Held(NodeId),
+    /// The session is another broker's now, which had room on a node.
+    Given {
+        session: SessionId,
+        to: BrokerId,
+        node: Option<NodeId>,
+    },
+    /// What a broker held that is gone is held here now.
+    Seized(BrokerId),
+    /// Sessions may be this broker's without its knowing.
+    Look,
 }
 
 /// A session that is being created.
@@ -73,5 +89,6 @@ impl Turn {
             && self.messages.is_empty()
             && self.ends.is_empty()
             && self.synced.is_empty()
+            && !self.is_beat
     }
 }

@@ -237,7 +237,12 @@ pub(super) async fn a_group_takes_what_its_quota_has_and_no_more(place: Place) {
     assert_eq!(applied[3..], [Applied::QuotaUsedUp, Applied::QuotaUsedUp]);
     assert_eq!(store.loaded().await.sessions.len(), 3);
     // The key of one that was refused is free.
-    store.write(Op::ReturnQuota { user }).await;
+    store
+        .write(Op::ReturnQuota {
+            session: session().id,
+            user,
+        })
+        .await;
     assert_eq!(
         store.write(create(&rows[4], "d", Some(3))).await,
         Applied::Done

@@ -36,7 +36,7 @@ pub(super) async fn a_schema_that_needs_a_newer_broker_is_refused(place: Place) 
     let raise = sqlx::raw_sql("UPDATE schema_floor SET version = 99");
     raise.execute(&mut beside).await.unwrap();
     beside.close().await.unwrap();
-    let opened = SqlLedger::open(&place.at, Clock::start(), &Shutdown::new()).await;
+    let opened = SqlLedger::open(&place.at, alone(), Clock::start(), &Shutdown::new()).await;
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("schema 99"), "{error}");
 }

@@ -4,6 +4,7 @@ use super::claims::{RECOUNT, Recount};
 use crate::ledger::StoreError;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{epoch_column, to_ms};
+use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use nearlight_protocol::control::Inventory;
 use nearlight_protocol::id::{NodeId, SlotId};
@@ -12,9 +13,10 @@ use nearlight_session::Epoch;
 use serde::Serialize;
 
 const UPSERT: &str = "
-    INSERT INTO node (node_id, name, region, build, inventory, last_seen_ms)
-    SELECT r.node_id, r.name, r.region, r.build, r.inventory, r.at
-    FROM {rows node_id text, name text, region text, build text, inventory text, at bigint}
+    INSERT INTO node (node_id, name, region, build, inventory, last_seen_ms, holder)
+    SELECT r.node_id, r.name, r.region, r.build, r.inventory, r.at, r.holder
+    FROM {rows node_id text, name text, region text, build text, inventory text, at bigint,
+        holder text}
     WHERE TRUE ON CONFLICT (node_id) DO UPDATE SET name = excluded.name,
         region = excluded.region, build = excluded.build, inventory = excluded.inventory,
         last_seen_ms = excluded.last_seen_ms";
@@ -60,6 +62,7 @@ pub(crate) struct SaveNode<'a> {
     mem_mib: u32,
     uplink_kbps: Option<u32>,
     at: i64,
+    holder: &'a str,
     #[serde(skip)]
     slots: Vec<&'a str>,
 }
@@ -70,6 +73,7 @@ impl<'a> SaveNode<'a> {
         [name, region, build]: [&'a String; 3],
         inventory: &'a Inventory,
         at: MonoTime,
+        holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
         let mut slots: Vec<&str> = inventory.slots.iter().map(|s| s.id.as_str()).collect();
         // One that is named twice is one.
@@ -85,6 +89,7 @@ impl<'a> SaveNode<'a> {
             mem_mib: inventory.mem_mib,
             uplink_kbps: inventory.uplink_kbps,
             at: to_ms(at),
+            holder: holder.as_str(),
             slots,
         })
     }

@@ -4,6 +4,7 @@ use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
 use crate::ledger::plan::At;
+use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError};
 use nearlight_protocol::id::{SessionId, UserId};
@@ -48,13 +49,13 @@ const RETURN_QUOTAS: &str = "
 
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app, display_width, display_height,
-        display_hz, keyboard_layout, created_ms, phase, since_ms, detail, starts_denied)
+        display_hz, keyboard_layout, created_ms, phase, since_ms, detail, starts_denied, holder)
     SELECT r.session_id, r.user_id, r.app_id, r.app, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.detail,
-        r.starts_denied
+        r.starts_denied, r.holder
     FROM {rows session_id text, user_id text, app_id text, app text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
-        phase text, since_ms bigint, detail text, starts_denied bigint}
+        phase text, since_ms bigint, detail text, starts_denied bigint, holder text}
     WHERE TRUE";
 
 /// Of an ended session the last node stays on record.
@@ -82,6 +83,7 @@ pub(crate) struct Create<'a> {
     since_ms: i64,
     detail: String,
     starts_denied: u8,
+    holder: &'a str,
     #[serde(skip)]
     key: Foreign<'a>,
     #[serde(skip)]
@@ -96,6 +98,7 @@ impl<'a> Create<'a> {
         row: &'a SessionRow,
         idempotency: &'a Idempotency,
         quota: Option<u32>,
+        holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
         let phase = PhaseRow::of(&row.phase, row.created_at)?;
         Ok(Self {
@@ -112,6 +115,7 @@ impl<'a> Create<'a> {
             since_ms: phase.since_ms,
             detail: phase.detail,
             starts_denied: row.starts_denied,
+            holder: holder.as_str(),
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
             cap: quota.map_or(i64::MAX, i64::from),

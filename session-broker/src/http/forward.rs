@@ -1,0 +1,317 @@
+//! Requests about what another broker holds: forwarded to it, once.
+//!
+//! A caller may ask any broker. Who is asked about a session (or a node, for a line check) that another
+//! one holds hands the request on as it is, with the caller's own credentials, and the answer back. A
+//! request that was forwarded is never forwarded again (I6): whoever gets one for what it does not hold
+//! says so with `421`, and the first broker looks the holder up anew, once.
+
+use super::Api;
+use super::caller::{RateKey, credential_hash};
+use super::problem::{Refusal, node_unreachable, store_failed};
+use super::serve::Peer;
+use crate::ledger::BrokerId;
+use crate::peers::{Hub, PeerError, PeerEvent, Peers};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::limits::API_BODY_BYTES_MAX;
+use nearlight_protocol::problem::ProblemType;
+use nearlight_session::lifecycle::Phase;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Who asked the first broker: `ADDRESS:PORT`.
+const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-client");
+/// How long a request waits for a session that was given to this broker a moment ago.
+const TAKE_UP_WITHIN: Duration = Duration::from_secs(8);
+const TAKE_UP_LOOK: Duration = Duration::from_millis(10);
+/// What a connection means for itself alone (RFC 9110 section 7.6.1), and what is written anew.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// What HTTP has of the other brokers.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) events: mpsc::Sender<PeerEvent>,
+    pub(crate) hub: Arc<Hub>,
+}
+
+/// The request comes from another broker, which a caller had asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarded;
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    Session(SessionId),
+    WatchLink(String),
+    Node(NodeId),
+}
+
+fn subject(method: &Method, path: &str) -> Option<Subject> {
+    let mut parts = path.strip_prefix("/v1/")?.split('/');
+    match (parts.next()?, parts.next()?, parts.next()) {
+        ("sessions", id, _) => id.parse().ok().map(Subject::Session),
+        ("watch", token, _) => Some(Subject::WatchLink(token.to_owned())),
+        ("nodes", id, Some("probe")) if *method == Method::POST => {
+            id.parse().ok().map(Subject::Node)
+        }
+        _ => None,
+    }
+}
+
+/// Takes who asked from the broker that forwards.
+pub(super) async fn mark(mut request: Request, next: Next) -> Response {
+    let client = request.headers_mut().remove(CLIENT);
+    let client = client.as_ref().and_then(|value| value.to_str().ok());
+    if let Some(client) = client.and_then(|text| text.parse::<SocketAddr>().ok()) {
+        request.extensions_mut().insert(Peer(client));
+    }
+    request.extensions_mut().insert(Forwarded);
+    next.run(request).await
+}
+
+/// Hands a request to the broker that holds what it is about, if that is another one.
+pub(super) async fn to_holder(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(region) = &api.region else {
+        return next.run(request).await;
+    };
+    let Some(subject) = subject(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let is_forwarded = request.extensions().get::<Forwarded>().is_some();
+    let from = Peer::of(request.extensions());
+    let holder = match api.holder(region, &subject, from, is_forwarded).await {
+        Ok(None) => return next.run(request).await,
+        Ok(Some(_)) if is_forwarded => return StatusCode::MISDIRECTED_REQUEST.into_response(),
+        Ok(Some(holder)) => holder,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, API_BODY_BYTES_MAX).await else {
+        return super::body::too_large().into_response();
+    };
+    match api
+        .forward(region, &subject, holder, (&head, body), from)
+        .await
+    {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl Api {
+    /// The other broker that holds what a request is about; `None` if it is held here, or nowhere.
+    async fn holder(
+        &self,
+        region: &Region,
+        subject: &Subject,
+        from: Peer,
+        is_forwarded: bool,
+    ) -> Result<Option<BrokerId>, Refusal> {
+        let session = match subject {
+            Subject::Node(node) => return Ok(self.sessions.directory().node_holder(node)),
+            Subject::Session(session) => session.clone(),
+            Subject::WatchLink(token) => {
+                let hash = credential_hash(token);
+                if self.links.find(&hash, self.clock.unix_ms()).is_some() {
+                    return Ok(None);
+                }
+                self.within_rate(RateKey::of(from))?;
+                let link = self.ledger.watch_link(hash).await;
+                match link.map_err(|e| store_failed(&e))? {
+                    Some(link) => link.session,
+                    None => return Ok(None),
+                }
+            }
+        };
+        if self.sessions.directory().session(&session).is_some() {
+            return Ok(None);
+        }
+        if let Some(holder) = region.peers.holder(&session).filter(|_| !is_forwarded) {
+            return Ok(Some(holder));
+        }
+        // A guess costs its address, before it costs us.
+        if !is_forwarded {
+            self.within_rate(RateKey::of(from))?;
+        }
+        let found = self.ledger.session(session.clone()).await;
+        let Some((row, holder)) = found.map_err(|e| store_failed(&e))? else {
+            return Ok(None);
+        };
+        if holder != *region.peers.me() {
+            region.peers.remember(session, holder.clone());
+            return Ok(Some(holder));
+        }
+        if row.phase == Phase::Queued {
+            self.taken_up(&session).await;
+        }
+        Ok(None)
+    }
+
+    /// Waits for a session that was given to this broker, and is not here yet.
+    async fn taken_up(&self, session: &SessionId) {
+        let here = async {
+            while self.sessions.directory().session(session).is_none() {
+                tokio::time::sleep(TAKE_UP_LOOK).await;
+            }
+        };
+        // Of one that ended long ago nobody hears any more.
+        let _ = tokio::time::timeout(TAKE_UP_WITHIN, here).await;
+    }
+
+    async fn forward(
+        &self,
+        region: &Region,
+        subject: &Subject,
+        holder: BrokerId,
+        (head, body): (&request::Parts, Bytes),
+        from: Peer,
+    ) -> Result<Response, Refusal> {
+        let mut holder = holder;
+        for _ in 0..2 {
+            let asked = region.ask(&holder, head, body.clone(), from).await;
+            match asked {
+                Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {}
+                Ok(answer) => {
+                    crate::metrics::forwarded("answered");
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    tracing::info!(broker = %holder, error = &error as &dyn std::error::Error,
+                        "cannot forward a request");
+                }
+            }
+            // It moved, or its holder is gone and another one takes over.
+            if let Subject::Session(session) = subject {
+                region.peers.forget(session);
+            }
+            match self.holder(region, subject, from, false).await? {
+                Some(next) => holder = next,
+                None => break,
+            }
+        }
+        crate::metrics::forwarded("unreachable");
+        Err(node_unreachable())
+    }
+
+    /// What another broker answers to a `GET` of `path` by the same caller; `None` if the session is
+    /// held here or nowhere, or its holder does not answer.
+    pub(super) async fn ask_holder(
+        &self,
+        session: &SessionId,
+        path: &str,
+        headers: &HeaderMap,
+        from: Peer,
+    ) -> Option<Response> {
+        let region = self.region.as_ref()?;
+        let subject = Subject::Session(session.clone());
+        let holder = self.holder(region, &subject, from, false).await.ok()??;
+        let request = Request::builder().uri(path).body(()).ok()?;
+        let (mut head, ()) = request.into_parts();
+        head.headers = headers.clone();
+        let asked = (&head, Bytes::new());
+        let answer = self.forward(region, &subject, holder, asked, from).await;
+        answer.ok().filter(|answer| answer.status().is_success())
+    }
+}
+
+impl Region {
+    /// What a peer answers to a request of somebody else.
+    pub(super) async fn ask(
+        &self,
+        holder: &BrokerId,
+        head: &request::Parts,
+        body: Bytes,
+        from: Peer,
+    ) -> Result<Response, Unreachable> {
+        let address = self.peers.address(holder).ok_or(Unreachable::Gone)?;
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = head.method.clone();
+        *request.headers_mut() = head.headers.clone();
+        let headers = request.headers_mut();
+        HOP_BY_HOP.iter().for_each(|name| {
+            headers.remove(name);
+        });
+        if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
+            headers.insert(CLIENT, client);
+        }
+        let path = head.uri.path_and_query();
+        let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
+        let answer = self.peers.client.ask(&address, path, request).await?;
+        let (mut head, body) = answer.into_parts();
+        HOP_BY_HOP.iter().for_each(|name| {
+            head.headers.remove(name);
+        });
+        Ok(Response::from_parts(head, Body::new(body)))
+    }
+}
+
+/// Why a peer was not asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreachable {
+    /// It is not there any more.
+    #[error("the broker is not there")]
+    Gone,
+    /// It did not answer.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// A session that was given to this broker is not this broker's.
+pub(super) fn not_held() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::NotFound,
+        "This broker does not hold the session.",
+    )
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_request_is_about_what_its_path_names() {
+        let id = SessionId::from_parts(1, [0; 10]);
+        let node = NodeId::from_parts(1, [0; 10]);
+        let session = Some(Subject::Session(id.clone()));
+        for tail in ["", "/events", "/whep/att_x", "/"] {
+            assert_eq!(
+                subject(&Method::GET, &format!("/v1/sessions/{id}{tail}")),
+                session
+            );
+        }
+        let watch = subject(&Method::POST, "/v1/watch/secret/whep");
+        assert_eq!(watch, Some(Subject::WatchLink("secret".to_owned())));
+        let probe = format!("/v1/nodes/{node}/probe");
+        assert_eq!(subject(&Method::POST, &probe), Some(Subject::Node(node)));
+        for other in [
+            "/v1/sessions",
+            "/v1/sessions/x",
+            "/v1/apps",
+            "/",
+            "/play/x",
+            "/v1/nodes/x",
+        ] {
+            assert_eq!(subject(&Method::GET, other), None, "{other}");
+        }
+    }
+}

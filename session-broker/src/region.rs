@@ -1,0 +1,98 @@
+//! Putting a broker together with those that share its ledger.
+
+use crate::config::{Config, Peers as PeersConfig};
+use crate::http::{Api, Region, peer_service};
+use crate::ledger::{BrokerId, Ledger};
+use crate::peers::{
+    Courier, Hub, Offer, PeerClient, PeerEvent, PeerListener, Peers, Watch, peer_events,
+};
+use crate::sessions::SharingParts;
+use crate::tokens::Signer;
+use anyhow::Context;
+use axum::Router;
+use nearlight_kit::pki;
+use nearlight_kit::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What a broker has that is not alone, before it serves.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    listener: PeerListener,
+    /// Where peers reach this broker.
+    pub(crate) address: String,
+    peers: Arc<Peers>,
+    hub: Arc<Hub>,
+    dead_after: Duration,
+    events: mpsc::Sender<PeerEvent>,
+    offers: mpsc::Receiver<(BrokerId, Offer)>,
+    /// The owner's part, until it is taken.
+    sharing: Option<SharingParts>,
+}
+
+impl Joining {
+    /// Binds the listener; nothing is served yet.
+    pub(crate) async fn bind(config: &Config, peers: &PeersConfig) -> anyhow::Result<Self> {
+        let server = pki::server_config(&config.pki, "broker")?;
+        let client = pki::client_config(&config.pki, "broker")?;
+        let listener = PeerListener::bind(peers.listen, server)
+            .await
+            .with_context(|| format!("cannot listen on {}", peers.listen))?;
+        let bound = listener.local_addr()?.to_string();
+        let (events, for_owner) = peer_events();
+        let (courier, offers) = Courier::new();
+        let hub = Arc::new(Hub::default());
+        let sharing = SharingParts {
+            me: config.name.clone(),
+            events: for_owner,
+            hub: hub.clone(),
+            courier,
+        };
+        Ok(Self {
+            listener,
+            address: peers.address.clone().unwrap_or(bound),
+            peers: Arc::new(Peers::new(config.name.clone(), PeerClient::new(client))),
+            hub,
+            dead_after: peers.dead_after,
+            events,
+            offers,
+            sharing: Some(sharing),
+        })
+    }
+
+    /// The owner's part; once.
+    pub(crate) fn take_sharing(&mut self) -> Option<SharingParts> {
+        self.sharing.take()
+    }
+
+    /// What HTTP has of it.
+    pub(crate) fn region(&self) -> Region {
+        Region {
+            peers: self.peers.clone(),
+            events: self.events.clone(),
+            hub: self.hub.clone(),
+        }
+    }
+
+    /// Serves peers, and looks who is there.
+    pub(crate) fn serve(
+        self,
+        (api, public): (Arc<Api>, Router),
+        ledger: Arc<dyn Ledger>,
+        signer: Signer,
+        shutdown: &Shutdown,
+    ) {
+        let watch = Watch::new(
+            self.peers.clone(),
+            ledger,
+            signer,
+            self.dead_after,
+            self.events,
+        );
+        shutdown.spawn(watch.run(shutdown.clone()));
+        shutdown.spawn(Courier::run(self.peers, self.offers));
+        let service = peer_service(api, public);
+        shutdown.spawn(self.listener.run(service, shutdown.clone()));
+    }
+}

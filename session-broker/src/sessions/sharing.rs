@@ -1,0 +1,424 @@
+//! Sharing the ledger with other brokers: what this one holds comes and goes.
+//!
+//! A session that waits is given to whoever has a node for it, or to the home of the queue; a node that
+//! attaches is taken from its former holder, with what it runs; what a broker held that is gone is taken
+//! over by the home. In each case the ledger says first whose it is ([`crate::ledger`]); only then the
+//! memory follows.
+
+use super::acting::Created;
+use super::entry::Entry;
+use super::owner::{Owner, SharingParts};
+use super::request_of;
+use super::turn::{Then, Turn};
+use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow, StoreError};
+use crate::peers::{Courier, Hub, Offer, PeerEvent};
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::lifecycle::Phase;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Housekeepings between two looks for sessions that were given to this broker, of which no offer
+/// arrived.
+const LOOK_EVERY: u32 = 5;
+/// What the edge of a node that another broker holds waits before it dials again.
+const MOVED_RETRY_S: u32 = 1;
+
+/// What an owner knows of its peers.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    me: BrokerId,
+    home: BrokerId,
+    events: mpsc::Receiver<PeerEvent>,
+    pub(super) hub: Arc<Hub>,
+    courier: Courier,
+    /// How many sessions wait at each peer.
+    waiting: HashMap<BrokerId, u32>,
+    /// How many wait here, as the peers were told last.
+    pub(super) told: usize,
+    /// The last node that was found to be taken.
+    last_move: u64,
+}
+
+impl From<SharingParts> for Sharing {
+    fn from(parts: SharingParts) -> Self {
+        Self {
+            home: parts.me.clone(),
+            me: parts.me,
+            events: parts.events,
+            hub: parts.hub,
+            courier: parts.courier,
+            waiting: HashMap::new(),
+            told: 0,
+            last_move: 0,
+        }
+    }
+}
+
+/// The next event of the peers; never, for a broker that is alone.
+pub(super) async fn next_of(sharing: &mut Option<Sharing>) -> Option<PeerEvent> {
+    match sharing {
+        Some(sharing) => sharing.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Owner {
+    /// Whether sessions that cannot be placed at once wait here.
+    pub(super) fn is_home(&self) -> bool {
+        self.sharing.as_ref().is_none_or(|s| s.home == s.me)
+    }
+
+    /// Where sessions wait, if that is another broker.
+    pub(super) fn other_home(&self) -> Option<(BrokerId, Option<NodeId>)> {
+        let sharing = self.sharing.as_ref().filter(|s| s.home != s.me)?;
+        Some((sharing.home.clone(), None))
+    }
+
+    /// Whether sessions wait at the home, which go before new ones here.
+    pub(super) fn others_wait(&self) -> bool {
+        let Some(sharing) = &self.sharing else {
+            return false;
+        };
+        sharing.home != sharing.me && sharing.waiting.get(&sharing.home).is_some_and(|n| *n > 0)
+    }
+
+    pub(super) fn take_peer(&mut self, event: PeerEvent, now: MonoTime, turn: &mut Turn) {
+        match event {
+            PeerEvent::Nodes {
+                peer,
+                fresh,
+                items,
+                waiting,
+            } => {
+                if fresh {
+                    let news = self.fleet.forget_peer(&peer);
+                    self.directory.show_remote(news);
+                }
+                let news = self.fleet.take_remote(&peer, items);
+                self.directory.show_remote(news);
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.waiting.insert(peer, waiting);
+                }
+            }
+            PeerEvent::Silent(peer) => {
+                let news = self.fleet.silence(&peer);
+                self.directory.show_remote(news);
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.waiting.remove(&peer);
+                }
+            }
+            PeerEvent::Home(home) => {
+                self.placed_in_vain = None;
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.home = home;
+                }
+            }
+            PeerEvent::Gone(broker) => seize(*broker, turn),
+            PeerEvent::Take { row, node } => self.take_up(*row, node, now),
+        }
+    }
+
+    /// A session that waits was given to this broker.
+    fn take_up(&mut self, row: SessionRow, node: Option<NodeId>, now: MonoTime) {
+        if row.phase != Phase::Queued || self.sessions.contains_key(&row.id) {
+            return;
+        }
+        let id = row.id.clone();
+        let limits = self.times.limits(&row.app.time);
+        let mut entry = Entry::new(row, limits);
+        entry.hint = node;
+        self.queue.push(id.clone(), entry.row.user.clone());
+        self.directory.show(id.clone(), entry.for_readers());
+        let phase = entry.life.phase().clone();
+        self.sessions.insert(id.clone(), entry);
+        self.note(&id, &phase, now);
+        self.placed_in_vain = None;
+    }
+
+    /// Gives a session that waits to another broker, in this turn.
+    pub(super) fn give_away(
+        &mut self,
+        row: &SessionRow,
+        to: BrokerId,
+        node: Option<NodeId>,
+        turn: &mut Turn,
+    ) {
+        if let Some(node) = &node {
+            self.fleet.overlay(node, &request_of(&row.app));
+        }
+        let give = Op::GiveSession {
+            session: row.id.clone(),
+            to: to.clone(),
+        };
+        let session = row.id.clone();
+        turn.push(give, Then::Given { session, to, node });
+    }
+
+    /// The ledger says that a session is another broker's now, or that it stays.
+    pub(super) fn given(
+        &mut self,
+        id: &SessionId,
+        (to, node): (BrokerId, Option<NodeId>),
+        is_given: bool,
+        now: MonoTime,
+        replies: &mut Vec<Created>,
+    ) {
+        if !is_given {
+            self.requeue(id, now);
+            return;
+        }
+        let shown = self.sessions.get(id).map(Entry::shown);
+        for (reply, _) in replies.extract_if(.., |(_, of)| of == id) {
+            if let Some(shown) = shown.clone() {
+                let _ = reply.send(Ok(shown));
+            }
+        }
+        tracing::debug!(session_id = %id, broker = %to, "session given to another broker");
+        crate::metrics::moved("given", 1);
+        self.drop_session(id);
+        if let Some(sharing) = &self.sharing {
+            let session = id.clone();
+            sharing.courier.send(to, Offer { session, node });
+        }
+    }
+
+    /// Once in a while, looks for what was given to this broker without its knowing.
+    pub(super) fn look_around(&mut self, turn: &mut Turn, housekeepings: u32) {
+        if self.sharing.is_none() {
+            return;
+        }
+        turn.is_beat = true;
+        if housekeepings.is_multiple_of(LOOK_EVERY) {
+            let nothing = Op::SeenNodes {
+                nodes: Vec::new(),
+                at: self.clock.now(),
+            };
+            turn.push(nothing, Then::Look);
+        }
+    }
+
+    /// Takes up every session that is this broker's and waits.
+    pub(super) async fn look(&mut self) {
+        let waiting = match self.ledger.waiting().await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for sessions that were given to this broker"
+                );
+                return;
+            }
+        };
+        let now = self.clock.now();
+        for row in waiting {
+            self.take_up(row, None, now);
+        }
+    }
+
+    /// The ledger says that a node is held here, with what it runs.
+    pub(super) async fn held(
+        &mut self,
+        node: NodeId,
+        applied: &Applied,
+        touched: &mut BTreeSet<SessionId>,
+    ) {
+        if *applied != Applied::Done {
+            tracing::info!(node_id = %node, "the node attached to two brokers at once");
+            self.let_go(&node);
+            return;
+        }
+        match self.ledger.of_node(node).await {
+            Ok(loaded) => {
+                let sessions: Vec<SessionId> =
+                    loaded.sessions.iter().map(|row| row.id.clone()).collect();
+                self.adopt("taken", loaded).await;
+                touched.extend(sessions);
+            }
+            // Not here: the turn's other changes are still being acted on.
+            Err(error) => self.doubt = Some(error),
+        }
+    }
+
+    /// The ledger says that all which a broker held is held here.
+    pub(super) async fn seized(&mut self, broker: &BrokerId) {
+        tracing::warn!(%broker, "a broker is gone; taking over what it held");
+        let news = self.fleet.forget_peer(broker);
+        self.directory.show_remote(news);
+        match self.ledger.load(u64::MAX).await {
+            Ok(loaded) => self.adopt("seized", loaded).await,
+            Err(error) => self.doubt = Some(error),
+        }
+    }
+
+    /// Takes what is new of `loaded` into memory.
+    async fn adopt(&mut self, how: &'static str, mut loaded: Loaded) {
+        let now = self.clock.now();
+        loaded
+            .sessions
+            .retain(|row| !self.sessions.contains_key(&row.id));
+        let attached = |node: &NodeId| {
+            let known = self.fleet.get(node);
+            known.is_some_and(|known| !known.row.slots.is_empty())
+        };
+        // What is known of a node that is here already is newer.
+        loaded.nodes.retain(|row| !attached(&row.id));
+        let nodes: HashSet<NodeId> = loaded.nodes.iter().map(|row| row.id.clone()).collect();
+        loaded.outbox.retain(|order| nodes.contains(&order.node));
+        let new: HashSet<SessionId> = loaded.sessions.iter().map(|row| row.id.clone()).collect();
+        crate::metrics::moved(how, new.len());
+        if !new.is_empty() || !nodes.is_empty() {
+            tracing::info!(sessions = new.len(), nodes = nodes.len(), how, "taken over");
+        }
+        self.take_in(loaded, &mut HashMap::new(), now);
+        self.placed_in_vain = None;
+        if new.is_empty() {
+            return;
+        }
+        match self.ledger.watch_links(self.clock.unix_ms()).await {
+            Ok(links) => {
+                let of_new = links.into_iter().filter(|link| new.contains(&link.session));
+                of_new.for_each(|link| self.links.add(link));
+            }
+            Err(error) => self.doubt = Some(error),
+        }
+    }
+
+    /// Writes as the holder of what this broker holds. What turns out to be another one's is let go,
+    /// and what was meant for it comes to nothing.
+    pub(super) async fn write(&mut self, mut ops: Vec<Op>) -> Result<Vec<Applied>, StoreError> {
+        let mut void: Vec<Option<Applied>> = vec![None; ops.len()];
+        loop {
+            let error = match self.ledger.write_as_holder(ops, self.losses).await {
+                Ok(mut applied) => {
+                    for (applied, void) in applied.iter_mut().zip(void) {
+                        if let Some(void) = void {
+                            *applied = void;
+                        }
+                    }
+                    return Ok(applied);
+                }
+                Err(error) => error,
+            };
+            let StoreError::Lost(back) = error else {
+                return Err(error);
+            };
+            ops = back;
+            let lost = self.learn_losses().await?;
+            for (op, void) in ops.iter_mut().zip(&mut void) {
+                if let Some(instead) = lost.answer(op) {
+                    *void = Some(instead);
+                    *op = Op::SeenNodes {
+                        nodes: Vec::new(),
+                        at: MonoTime(0),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn learn_losses(&mut self) -> Result<Lost, StoreError> {
+        let after = self.sharing.as_ref().map_or(0, |s| s.last_move);
+        let losses = self.ledger.losses(after).await?;
+        self.losses = losses.count;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.last_move = losses.last_move;
+        }
+        let mut lost = Lost::default();
+        for node in losses.nodes {
+            lost.sessions.extend(self.let_go(&node));
+            lost.nodes.insert(node);
+        }
+        Ok(lost)
+    }
+
+    /// Forgets how often nodes were taken from this broker: what it loads next is what is left.
+    pub(super) async fn count_losses(&mut self) -> Result<(), StoreError> {
+        let losses = self.ledger.losses(0).await?;
+        self.losses = losses.count;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.last_move = losses.last_move;
+        }
+        Ok(())
+    }
+
+    /// A node is another broker's, with what it runs. Returns its sessions.
+    fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
+        let sessions = self.fleet.holders(node);
+        tracing::info!(node_id = %node, sessions = sessions.len(), "the node is another broker's now");
+        crate::metrics::moved("lost", sessions.len());
+        for session in &sessions {
+            self.drop_session(session);
+        }
+        if let Some(stream) = self.fleet.get(node).and_then(|n| n.link.stream()) {
+            stream.go_away(MOVED_RETRY_S);
+        }
+        self.directory.set_stream(node, None);
+        let news = self.fleet.let_go(node);
+        self.directory.show_remote(news);
+        if let Some(sharing) = &self.sharing {
+            sharing.hub.left(node);
+        }
+        sessions
+    }
+
+    /// Forgets a session that another broker holds. Whoever watches it finds out.
+    fn drop_session(&mut self, id: &SessionId) {
+        self.queue.remove(id);
+        if let Some(entry) = self.sessions.remove(id)
+            && let Some(at) = entry.deadline
+        {
+            self.deadlines.remove(&(at, id.clone()));
+        }
+        self.directory.forget(id);
+        self.links.session_over(id);
+    }
+}
+
+fn seize(broker: BrokerRow, turn: &mut Turn) {
+    let id = broker.member.id.clone();
+    turn.push(Op::SeizeBroker(Box::new(broker)), Then::Seized(id));
+    turn.is_closed = true;
+}
+
+/// What others took.
+#[derive(Debug, Default)]
+struct Lost {
+    nodes: HashSet<NodeId>,
+    sessions: HashSet<SessionId>,
+}
+
+impl Lost {
+    /// What came of a change that is not this broker's to make any more.
+    fn answer(&self, op: &Op) -> Option<Applied> {
+        match op {
+            Op::Reserve(reserve) => {
+                let is_lost = self.nodes.contains(&reserve.claim.node)
+                    || self.sessions.contains(&reserve.session);
+                is_lost.then_some(Applied::RaceLost)
+            }
+            Op::SavePhase { session, .. }
+            | Op::ReturnQuota { session, .. }
+            | Op::BeginUsage { session, .. }
+            | Op::Release { session, .. }
+            | Op::OrderStop { session, .. }
+            | Op::GiveSession { session, .. } => {
+                self.sessions.contains(session).then_some(Applied::Missing)
+            }
+            Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
+            Op::CreateSession { .. }
+            | Op::Acked { .. }
+            | Op::HoldNode { .. }
+            | Op::SeizeBroker(_)
+            | Op::RaiseEpoch { .. }
+            | Op::SeenNodes { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
+            | Op::SweepEnded { .. }
+            | Op::Prune { .. } => None,
+        }
+    }
+}
