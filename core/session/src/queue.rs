@@ -1,7 +1,7 @@
 //! Who is next when every slot is taken, and when.
 //!
 //! **Fairness.** Everyone's first waiting session comes before anyone's second; within a rank, who
-//! came first. One caller cannot push others back by asking more often.
+//! came first: by the time at which it was asked for, whichever broker was asked. One caller cannot push others back by asking more often.
 //!
 //! **Honesty.** An ETA is computed from what is known: sessions that are kept for an absent player
 //! end at a known time, the others last as long as sessions of late have lasted. Where neither is
@@ -11,17 +11,20 @@
 //! session that fits somewhere, so that one with rare needs does not hold up the rest.
 
 use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::unit::MonoTime;
 use std::collections::{BTreeMap, HashMap};
 
 /// The sessions that wait.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    /// By arrival; what comes back to the front counts down from zero.
-    waiting: BTreeMap<i64, (SessionId, UserId)>,
+    /// By arrival; what comes back to the front is before the first.
+    waiting: BTreeMap<Arrival, UserId>,
     arrivals: HashMap<SessionId, i64>,
-    next: i64,
     revision: u64,
 }
+
+/// When a session came, microseconds, and which; what came at once has an order, too.
+type Arrival = (i64, SessionId);
 
 /// A session that has a slot, as far as the ETA is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +37,22 @@ pub struct Occupied {
 }
 
 impl Queue {
-    /// Appends a session. One that waits already keeps its place.
-    pub fn push(&mut self, session: SessionId, user: UserId) {
-        let arrival = self.next;
-        self.next += 1;
+    /// Lets a session wait that came at `came_at`. One that waits already keeps its place.
+    pub fn push(&mut self, session: SessionId, user: UserId, came_at: MonoTime) {
+        let arrival = i64::try_from(came_at.0).unwrap_or(i64::MAX);
         self.insert(arrival, session, user);
     }
 
     /// Puts a session that had a slot and lost it before it started back to the front.
     pub fn push_front(&mut self, session: SessionId, user: UserId) {
-        let first = self.waiting.keys().next().copied();
-        self.insert(first.unwrap_or(self.next) - 1, session, user);
+        let first = self.waiting.keys().next().map_or(0, |(at, _)| *at);
+        self.insert(first.saturating_sub(1), session, user);
     }
 
     /// Takes a session out.
     pub fn remove(&mut self, session: &SessionId) {
         if let Some(arrival) = self.arrivals.remove(session) {
-            self.waiting.remove(&arrival);
+            self.waiting.remove(&(arrival, session.clone()));
             self.revision += 1;
         }
     }
@@ -73,17 +75,17 @@ impl Queue {
     /// Everyone who waits, next first.
     pub fn order(&self) -> Vec<SessionId> {
         let mut seen: HashMap<&UserId, u32> = HashMap::new();
-        let mut ranked: Vec<(u32, i64, &SessionId)> = self
+        let mut ranked: Vec<(u32, &Arrival)> = self
             .waiting
             .iter()
-            .map(|(arrival, (session, user))| {
+            .map(|(arrival, user)| {
                 let rank = seen.entry(user).or_default();
                 *rank += 1;
-                (*rank, *arrival, session)
+                (*rank, arrival)
             })
             .collect();
         ranked.sort_unstable();
-        ranked.into_iter().map(|(_, _, s)| s.clone()).collect()
+        ranked.into_iter().map(|(_, (_, s))| s.clone()).collect()
     }
 
     fn insert(&mut self, arrival: i64, session: SessionId, user: UserId) {
@@ -91,7 +93,7 @@ impl Queue {
             return;
         }
         self.arrivals.insert(session.clone(), arrival);
-        self.waiting.insert(arrival, (session, user));
+        self.waiting.insert((arrival, session), user);
         self.revision += 1;
     }
 }
@@ -133,7 +135,7 @@ mod test {
     fn queue(arrivals: &[(u64, u64)]) -> Queue {
         let mut queue = Queue::default();
         for (s, u) in arrivals {
-            queue.push(session(*s), user(*u));
+            queue.push(session(*s), user(*u), MonoTime(*s));
         }
         queue
     }
@@ -155,8 +157,17 @@ mod test {
         let mut q = queue(&[(1, 1), (2, 2)]);
         q.push_front(session(3), user(3));
         q.push_front(session(4), user(4));
-        q.push(session(1), user(1));
+        q.push(session(1), user(1), MonoTime(9));
         assert_eq!(q.order(), [4, 3, 1, 2].map(session));
+    }
+
+    #[test]
+    fn whoever_was_told_first_of_it_the_first_to_come_is_next() {
+        let mut q = queue(&[(2, 2), (4, 4)]);
+        q.push(session(3), user(3), MonoTime(3));
+        q.push(session(1), user(1), MonoTime(1));
+        q.push(session(5), user(5), MonoTime(1));
+        assert_eq!(q.order(), [1, 5, 2, 3, 4].map(session));
     }
 
     #[test]

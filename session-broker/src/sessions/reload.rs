@@ -73,7 +73,10 @@ impl Owner {
                 None => Entry::new(row, limits),
             };
             match &phase {
-                Phase::Queued => self.queue.push(id.clone(), entry.row.user.clone()),
+                Phase::Queued => {
+                    let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
+                    self.queue.push(id.clone(), user, came_at);
+                }
                 Phase::Ended { .. } => {
                     entry.ended_at = Some(since);
                     self.ended.push_back((since, id.clone()));

@@ -129,7 +129,8 @@ impl Owner {
         let limits = self.times.limits(&row.app.time);
         let mut entry = Entry::new(row, limits);
         entry.hint = node;
-        self.queue.push(id.clone(), entry.row.user.clone());
+        let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
+        self.queue.push(id.clone(), user, came_at);
         self.directory.show(id.clone(), entry.for_readers());
         let phase = entry.life.phase().clone();
         self.sessions.insert(id.clone(), entry);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attach;
+mod brokers;
 mod edge;
 mod edges;
 mod ends;
@@ -13,6 +14,7 @@ mod faults;
 mod http;
 mod lifecycle;
 mod probing;
+mod program;
 mod queue;
 mod refusals;
 mod restart;

@@ -1,70 +1,14 @@
 //! The real program, killed and started again while sessions run.
 
 use crate::edge::{Edge, Node};
-use crate::http::{Client, PATIENCE};
-use crate::rig::{admin, eventually, id, parsed};
+use crate::http::Client;
+use crate::program::Program;
+use crate::rig::{admin, eventually, id};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{SessionReport, ToEdge};
-use serde_json::{Value, json};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Stdio;
+use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-
-/// The broker's program.
-struct Program {
-    child: Child,
-    listen: SocketAddr,
-    node_listen: SocketAddr,
-}
-
-impl Program {
-    async fn start(dir: &Path) -> Self {
-        parsed(dir);
-        let path = |name: &str| dir.join(name);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_session-broker"))
-            .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
-            .arg("--data")
-            .arg(path("data"))
-            .arg("--pki")
-            .arg(path("pki"))
-            .arg("--apps")
-            .arg(path("apps"))
-            .arg("--dev-key-file")
-            .arg(path("dev.key"))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let read = tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await;
-        read.unwrap().unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let at = |key: &str| ready["ready"][key].as_str().unwrap().parse().unwrap();
-        Self {
-            child,
-            listen: at("listen"),
-            node_listen: at("node_listen"),
-        }
-    }
-
-    /// SIGTERM, and waits for the end.
-    async fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill").arg(pid).status().await.unwrap();
-        assert!(sent.success());
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.unwrap().unwrap()
-    }
-
-    /// SIGKILL: nothing is flushed, nobody is told.
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-}
+use tokio::process::Command;
 
 /// The same caller at the broker's new address.
 fn moved(client: &Client, to: &Program) -> Client {

@@ -1,0 +1,403 @@
+//! Several brokers on one ledger, real programs on a real PostgreSQL: callers ask any, nodes attach to
+//! any, and one that dies leaves its sessions to the others.
+
+use crate::edge::{Edge, Node, Started};
+use crate::http::Client;
+use crate::program::Program;
+use crate::rig::{admin, eventually, id};
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::{RunningSession, SessionReport, WhepResult};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const SDP: (&str, &str) = ("content-type", "application/sdp");
+
+/// A PostgreSQL, and the brokers that share it, by name.
+struct Shared {
+    dir: TempDir,
+    postgres: Postgres,
+}
+
+/// A PostgreSQL of the test's own.
+struct Postgres {
+    dir: PathBuf,
+    url: String,
+}
+
+impl Postgres {
+    fn script(args: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+        let output = Command::new(script).args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn start() -> Option<Self> {
+        if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
+            return None;
+        }
+        let output = Self::script(&["start"]);
+        let mut lines = output.lines();
+        Some(Self {
+            dir: lines.next().unwrap().into(),
+            url: lines.next().unwrap().to_owned(),
+        })
+    }
+
+    fn crash(&self) {
+        let dir = self.dir.to_str().unwrap();
+        Self::script(&["kill", dir]);
+        Self::script(&["start", dir]);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        Self::script(&["drop", self.dir.to_str().unwrap()]);
+    }
+}
+
+impl Shared {
+    fn new() -> Option<Self> {
+        let postgres = Postgres::start()?;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pki")).unwrap();
+        Some(Self { dir, postgres })
+    }
+
+    /// Starts the broker of that name. Each has its own key; they share the CA.
+    async fn broker(&self, name: &str) -> Program {
+        let own = self.dir.path().join(name);
+        std::fs::create_dir_all(&own).unwrap();
+        // Fails where the broker was there before.
+        let _ = std::os::unix::fs::symlink(self.pki(), own.join("pki"));
+        let file = own.join("broker.toml");
+        let text = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        std::fs::write(&file, text).unwrap();
+        let args = [
+            "--config",
+            file.to_str().unwrap(),
+            "--ledger",
+            &self.postgres.url,
+        ];
+        Program::start_with(&own, &args).await
+    }
+
+    /// Two that know of each other, `a` and `b`; `a` is the home of the queue.
+    async fn two(&self) -> (Program, Program) {
+        let (a, b) = (self.broker("a").await, self.broker("b").await);
+        for (name, broker) in [("a", &a), ("b", &b)] {
+            let client = self.admin(name, broker);
+            eventually("the brokers to meet", || async {
+                client.get("/metrics").await.body.contains("broker_peers 1")
+            })
+            .await;
+        }
+        (a, b)
+    }
+
+    fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
+    fn admin(&self, name: &str, broker: &Program) -> Client {
+        admin(&self.dir.path().join(name), broker.listen)
+    }
+
+    /// Attaches a new node to `at`, and waits until `seen_by` sees its slots.
+    async fn edge(&self, slots: usize, at: &Program, seen_by: &[&Client]) -> Edge {
+        let node = Node::new(&self.pki(), slots);
+        let edge = self.attach(&node, at, Vec::new()).await;
+        for client in seen_by {
+            online(client, &node).await;
+        }
+        edge
+    }
+
+    async fn attach(&self, node: &Node, at: &Program, running: Vec<RunningSession>) -> Edge {
+        node.attach(&self.pki(), at.node_listen, running).await
+    }
+}
+
+async fn online(client: &Client, node: &Node) {
+    let id = node.id.to_string();
+    eventually("the node to be online", || async {
+        let nodes = client.get("/v1/nodes").await.json();
+        let listed = nodes["nodes"].as_array().unwrap().clone();
+        listed
+            .iter()
+            .any(|n| n["id"] == id.as_str() && n["status"] == "online" && n["slots_total"] != 0)
+    })
+    .await;
+}
+
+/// The same caller at another broker.
+fn at(client: &Client, broker: &Program) -> Client {
+    Client {
+        at: broker.listen,
+        ..client.clone()
+    }
+}
+
+fn path(session: &str) -> String {
+    format!("/v1/sessions/{session}")
+}
+
+async fn reach(client: &Client, session: &str, phase: &str) {
+    eventually(phase, || async {
+        client.get(&path(session)).await.at("/state/phase") == phase
+    })
+    .await;
+}
+
+fn of(started: &Started) -> String {
+    started.start.session.to_string()
+}
+
+#[tokio::test]
+async fn a_session_is_asked_for_at_one_broker_and_runs_on_a_node_of_the_other() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let here = Client::guest(a.listen).await;
+    let there = at(&here, &b);
+    let mut edge = shared.edge(1, &b, &[&here, &there]).await;
+
+    let session = id(&here.create("demo").await);
+    let mut events = here.events(&session).await;
+    let started = edge.start_next().await;
+    assert_eq!(of(&started), session);
+    events.until("ready").await;
+    for client in [&here, &there] {
+        reach(client, &session, "ready").await;
+        let listed = client.get("/v1/sessions").await.json();
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), 1, "{listed}");
+        assert_eq!(listed["sessions"][0]["owned"], true);
+    }
+
+    // A ticket and an offer, each at the broker that does not hold the session.
+    let asked = format!("{}/tickets", path(&session));
+    let ticket = here.post_json(&asked, &json!({ "take_over": false })).await;
+    assert_eq!(ticket.status, 201, "{ticket:?}");
+    let token = format!("Bearer {}", ticket.at("/ticket"));
+    let viewer = Client::nobody(a.listen).with("authorization", &token);
+    let whep = format!("{}/whep", path(&session));
+    let posting = async move { viewer.request("POST", &whep, &[SDP], "v=0\r\n").await };
+    let posted = Shutdown::new().spawn(posting);
+    let (request, attachment, _) = edge.expect_offer().await;
+    let sdp = "v=0\r\nanswer".to_owned();
+    edge.answer(request, WhepResult::Answer { sdp }).await;
+    let answer = posted.await.unwrap();
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (201, "v=0\r\nanswer")
+    );
+    edge.report(&started, SessionReport::Attached { attachment })
+        .await;
+    events.until("playing").await;
+
+    // Somebody else neither sees nor ends it, whichever broker is asked.
+    let stranger = Client::guest(b.listen).await;
+    for client in [&stranger, &at(&stranger, &a)] {
+        assert!(matches!(
+            client.get(&path(&session)).await.status,
+            403 | 404
+        ));
+        assert!(matches!(
+            client.delete(&path(&session)).await.status,
+            403 | 404
+        ));
+        let listed = client.get("/v1/sessions").await.json();
+        assert_eq!(listed["sessions"], json!([]));
+    }
+    assert_eq!(here.delete(&path(&session)).await.status, 202);
+    assert_eq!(edge.stop_next(&started).await, EndReason::PlayerEnded);
+    reach(&here, &session, "ended").await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_stands_for_one_session_in_the_whole_region() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let here = Client::guest(a.listen).await;
+    let there = at(&here, &b);
+    let mut edge = shared.edge(2, &b, &[&here, &there]).await;
+    let body = json!({ "app": "demo" });
+    let keyed = |client: &Client| client.with("idempotency-key", "once");
+    let first = keyed(&here).post_json("/v1/sessions", &body).await;
+    edge.start_next().await;
+    for client in [&here, &there] {
+        let again = keyed(client).post_json("/v1/sessions", &body).await;
+        assert_eq!((again.status, again.at("/id")), (201, first.at("/id")));
+        let other = json!({ "app": "brief" });
+        let reused = keyed(client).post_json("/v1/sessions", &other).await;
+        assert_eq!(reused.at("/name"), "idempotency-conflict");
+    }
+}
+
+#[tokio::test]
+async fn one_queue_holds_in_the_whole_region() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let first = Client::guest(b.listen).await;
+    let mut edge = shared.edge(1, &b, &[&first, &at(&first, &a)]).await;
+    let mut running = {
+        id(&first.create("demo").await);
+        edge.start_next().await
+    };
+    let mut waiting = Vec::new();
+    for (n, broker) in [&b, &a, &b, &a].into_iter().enumerate() {
+        let guest = Client::guest(broker.listen).await;
+        let session = id(&guest.create("demo").await);
+        let position = (n + 1).to_string();
+        eventually("its place", || async {
+            guest.get(&path(&session)).await.at("/state/position") == position
+        })
+        .await;
+        waiting.push((guest, session));
+    }
+    let mut owner = (first, of(&running));
+    for (guest, session) in waiting {
+        let mut events = at(&guest, &a).events(&session).await;
+        assert_eq!(owner.0.delete(&path(&owner.1)).await.status, 202);
+        edge.stop_next(&running).await;
+        running = edge.start_next().await;
+        assert_eq!(of(&running), session, "who came first");
+        events.until("ready").await;
+        owner = (guest, session);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_attaches_elsewhere_takes_its_sessions_along() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let here = Client::guest(a.listen).await;
+    let mut edge = shared.edge(1, &a, &[&here]).await;
+    let session = id(&here.create("demo").await);
+    let started = edge.start_next().await;
+    let mut events = here.events(&session).await;
+    events.until("ready").await;
+    let links = format!("{}/watch-links", path(&session));
+    let link = here.post_json(&links, &json!({ "expires_s": 600 })).await;
+    assert_eq!(link.status, 201, "{link:?}");
+
+    let node = edge.node.clone();
+    let mut moved = shared.attach(&node, &b, vec![started.running(false)]).await;
+    while edge.next_or_closed().await.is_some() {}
+    let attachment = nearlight_kit::ids::attachment();
+    moved
+        .report(&started, SessionReport::Attached { attachment })
+        .await;
+    events.until("playing").await;
+    for broker in [&a, &b] {
+        reach(&at(&here, broker), &session, "playing").await;
+        let token = link.at("/url");
+        let token = token.rsplit('/').next().unwrap();
+        let watched = Client::nobody(broker.listen)
+            .get(&format!("/v1/watch/{token}"))
+            .await;
+        assert_eq!(watched.status, 200, "{watched:?}");
+    }
+    assert_eq!(here.delete(&path(&session)).await.status, 202);
+    assert_eq!(moved.stop_next(&started).await, EndReason::PlayerEnded);
+    reach(&here, &session, "ended").await;
+    let again = id(&here.create("demo").await);
+    let next = moved.start_next().await;
+    assert_eq!((of(&next), next.grant.epoch.0), (again, 2));
+}
+
+#[tokio::test]
+async fn what_a_killed_broker_held_goes_on_at_the_others() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(b.listen).await;
+    let mut edge = shared.edge(1, &a, &[&guest]).await;
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    reach(&guest, &session, "ready").await;
+    let other = Client::guest(b.listen).await;
+    let waits = id(&other.create("demo").await);
+    reach(&other, &waits, "queued").await;
+    a.kill().await;
+
+    // The list is whole all the time.
+    let listed = guest.get("/v1/sessions").await.json();
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 1, "{listed}");
+    let mut edge = shared
+        .attach(&edge.node, &b, vec![started.running(false)])
+        .await;
+    reach(&guest, &session, "ready").await;
+    reach(&other, &waits, "queued").await;
+    // New sessions work, behind those that waited.
+    let last = Client::guest(b.listen).await;
+    let new = id(&last.create("demo").await);
+    assert_eq!(guest.delete(&path(&session)).await.status, 202);
+    edge.stop_next(&started).await;
+    let next = edge.start_next().await;
+    assert_eq!(of(&next), waits);
+    assert_eq!(other.delete(&path(&waits)).await.status, 202);
+    edge.stop_next(&next).await;
+    assert_eq!(of(&edge.start_next().await), new);
+
+    // It comes back under its name, and holds nothing of before.
+    let a = shared.broker("a").await;
+    reach(&at(&last, &a), &new, "ready").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_slept_through_its_lease_writes_no_more_and_stops() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(b.listen).await;
+    let mut edge = shared.edge(1, &b, &[&guest, &at(&guest, &a)]).await;
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    let waits = id(&Client::guest(a.listen).await.create("demo").await);
+    b.signal("-STOP").await;
+    // The home takes over what it held, the node comes back there.
+    let here = at(&guest, &a);
+    let mut edge = shared
+        .attach(&edge.node, &a, vec![started.running(false)])
+        .await;
+    reach(&here, &session, "ready").await;
+    let metrics = shared.admin("a", &a);
+    eventually("it to be given up", || async {
+        metrics
+            .get("/metrics")
+            .await
+            .body
+            .contains("broker_peers 0")
+    })
+    .await;
+    b.signal("-CONT").await;
+    let status = b.ended().await;
+    assert!(status.success(), "it stops by itself: {status}");
+    assert_eq!(here.delete(&path(&session)).await.status, 202);
+    edge.stop_next(&started).await;
+    assert_eq!(of(&edge.start_next().await), waits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_and_their_peers_outlive_a_crash_of_the_database() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let mut edge = shared.edge(2, &b, &[&guest, &at(&guest, &b)]).await;
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    tokio::task::block_in_place(|| shared.postgres.crash());
+    reach(&guest, &session, "ready").await;
+    let mut second = None;
+    eventually("a new session", || {
+        let guest = guest.clone();
+        async move { guest.create("demo").await.status == 201 }
+    })
+    .await;
+    while second.is_none() {
+        let next = edge.start_next().await;
+        second = (of(&next) != of(&started)).then_some(next);
+    }
+}

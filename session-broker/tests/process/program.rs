@@ -1,0 +1,81 @@
+//! The broker as a program of its own, to be stopped, killed and started again.
+
+use crate::http::PATIENCE;
+use crate::rig::parsed;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The broker's program.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) listen: SocketAddr,
+    pub(crate) node_listen: SocketAddr,
+}
+
+impl Program {
+    pub(crate) async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    pub(crate) async fn start_with(dir: &Path, args: &[&str]) -> Self {
+        parsed(dir);
+        let path = |name: &str| dir.join(name);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_session-broker"))
+            .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(path("data"))
+            .arg("--pki")
+            .arg(path("pki"))
+            .arg("--apps")
+            .arg(path("apps"))
+            .arg("--dev-key-file")
+            .arg(path("dev.key"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let read = tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await;
+        read.unwrap().unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let at = |key: &str| ready["ready"][key].as_str().unwrap().parse().unwrap();
+        Self {
+            child,
+            listen: at("listen"),
+            node_listen: at("node_listen"),
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").arg(pid).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap().unwrap()
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(mut self) -> std::process::ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap().unwrap()
+    }
+}
