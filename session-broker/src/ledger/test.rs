@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod group;
 mod place;
+mod sharing;
 mod writers;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -71,6 +72,10 @@ suite! {
     group::a_group_takes_what_its_quota_has_and_no_more => a_group_takes_what_its_quota_has_and_no_more,
     group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
+    sharing::a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first => a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first,
+    sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
+    sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,
+    sharing::a_broker_that_stops_says_so => a_broker_that_stops_says_so,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
 }
 
@@ -95,8 +100,12 @@ struct Store {
 
 impl Store {
     async fn open(place: Place) -> Self {
+        Self::open_as(place, alone()).await
+    }
+
+    async fn open_as(place: Place, me: Member) -> Self {
         let shutdown = Shutdown::new();
-        let ledger = SqlLedger::open(&place.at, alone(), Clock::start(), &shutdown).await;
+        let ledger = SqlLedger::open(&place.at, me, Clock::start(), &shutdown).await;
         Self {
             place,
             ledger: ledger.unwrap(),

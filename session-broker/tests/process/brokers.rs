@@ -401,3 +401,45 @@ async fn brokers_and_their_peers_outlive_a_crash_of_the_database() {
         second = (of(&next) != of(&started)).then_some(next);
     }
 }
+
+#[tokio::test]
+async fn a_rolling_restart_loses_no_session_and_no_place() {
+    let Some(shared) = Shared::new() else { return };
+    let (mut a, mut b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let mut edge = shared.edge(1, &a, &[&guest, &at(&guest, &b)]).await;
+    let session = id(&guest.create("demo").await);
+    let started = edge.start_next().await;
+    reach(&guest, &session, "ready").await;
+    let other = Client::guest(b.listen).await;
+    let waits = id(&other.create("demo").await);
+    for turn in 0..4 {
+        let (stops, stays) = match turn % 2 {
+            0 => (&mut a, &b),
+            _ => (&mut b, &a),
+        };
+        let name = ["a", "b"][turn % 2];
+        let (guest, other) = (at(&guest, stays), at(&other, stays));
+        let old = std::mem::replace(stops, shared.broker(name).await);
+        // The one that was started last has its name now; the other one stops.
+        assert!(old.ended().await.success());
+        while edge.next_or_closed().await.is_some() {}
+        edge = shared
+            .attach(&edge.node, stays, vec![started.running(false)])
+            .await;
+        reach(&guest, &session, "ready").await;
+        reach(&other, &waits, "queued").await;
+        edge = shared
+            .attach(
+                &edge.node,
+                if turn % 2 == 0 { &b } else { &a },
+                vec![started.running(false)],
+            )
+            .await;
+        reach(&guest, &session, "ready").await;
+    }
+    let guest = at(&guest, &a);
+    assert_eq!(guest.delete(&path(&session)).await.status, 202);
+    edge.stop_next(&started).await;
+    assert_eq!(of(&edge.start_next().await), waits);
+}

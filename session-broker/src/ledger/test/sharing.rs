@@ -1,0 +1,173 @@
+//! Brokers that share a ledger: whose is what, and who finds out.
+
+use super::place::Place;
+use super::*;
+
+/// Two brokers on one ledger.
+struct Two {
+    a: Store,
+    b: Store,
+}
+
+impl Two {
+    async fn open(place: Place) -> Self {
+        Self {
+            a: Store::open_as(place.clone(), member("a", "a:1")).await,
+            b: Store::open_as(place, member("b", "b:1")).await,
+        }
+    }
+
+    /// A node of `a` with a session that holds its slot.
+    async fn running(&self) -> (NodeRow, SessionRow, Claim) {
+        let node = self.a.node(1, 1000).await;
+        let session = self.a.session().await;
+        let reserve = reserve(&node, 0, &session);
+        let claim = reserve.claim.clone();
+        let applied = self.a.write(Op::Reserve(Box::new(reserve))).await;
+        assert!(matches!(applied, Applied::Ordered { .. }), "{applied:?}");
+        (node, session, claim)
+    }
+
+    async fn hold(&self, node: &NodeRow) -> Applied {
+        let (node, at) = (node.id.clone(), MonoTime(9_000));
+        self.b.write(Op::HoldNode { node, at }).await
+    }
+}
+
+async fn holder_of(store: &Store, session: &SessionRow) -> String {
+    let found = store.ledger.session(session.id.clone()).await.unwrap();
+    found.unwrap().1.to_string()
+}
+
+async fn row_of(store: &Store, name: &str) -> BrokerRow {
+    let brokers = store.ledger.brokers().await.unwrap();
+    let row = brokers.into_iter().find(|b| b.member.id.as_str() == name);
+    row.unwrap()
+}
+
+pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first(
+    place: Place,
+) {
+    let two = Two::open(place).await;
+    let (node, session, claim) = two.running().await;
+    let waiting = two.a.session().await;
+    assert_eq!(two.hold(&node).await, Applied::Done);
+    assert_eq!(holder_of(&two.a, &session).await, "b");
+    assert_eq!(
+        holder_of(&two.a, &waiting).await,
+        "a",
+        "it holds no claim there"
+    );
+
+    // What the loser writes as a holder comes back to it, and changes nothing.
+    let release = Op::Release {
+        session: session.id.clone(),
+        claim: claim.clone(),
+        at: MonoTime(10_000),
+    };
+    let late = two.a.ledger.write_as_holder(vec![release], 0).await;
+    assert!(
+        matches!(&late, Err(StoreError::Lost(ops)) if ops.len() == 1),
+        "{late:?}"
+    );
+    // What it writes for others than itself is not held up.
+    two.a.session().await;
+    let losses = two.a.ledger.losses(0).await.unwrap();
+    assert_eq!((losses.count, &losses.nodes), (1, &vec![node.id.clone()]));
+    let knows = two.a.ledger.write_as_holder(Vec::new(), losses.count).await;
+    assert!(knows.is_ok());
+    let none = two.a.ledger.losses(losses.last_move).await.unwrap();
+    assert_eq!(none.nodes, []);
+
+    let of_b = two.b.loaded().await;
+    assert_eq!(of_b.nodes.len(), 1);
+    assert_eq!(of_b.outbox.len(), 1, "its orders, too");
+    let held = Lifecycle::restore(limits(), of_b.sessions[0].phase.clone(), 0);
+    assert_eq!(
+        held.held().map(|h| &h.claim),
+        Some(&claim),
+        "the claim still holds"
+    );
+    assert_eq!(two.a.loaded().await.nodes.len(), 0);
+    assert_eq!(two.hold(&node).await, Applied::Done, "once more is no harm");
+    assert_eq!(two.a.ledger.losses(0).await.unwrap().count, 1);
+}
+
+pub(super) async fn a_session_is_given_while_it_waits_and_to_a_broker_that_is_there(place: Place) {
+    let two = Two::open(place).await;
+    let (_, running, _) = two.running().await;
+    let waiting = two.a.session().await;
+    let give = |session: &SessionRow, to: &str| Op::GiveSession {
+        session: session.id.clone(),
+        to: to.parse().unwrap(),
+    };
+    assert_eq!(two.a.write(give(&running, "b")).await, Applied::RaceLost);
+    assert_eq!(
+        two.a.write(give(&waiting, "nobody")).await,
+        Applied::RaceLost
+    );
+    assert_eq!(two.a.write(give(&waiting, "b")).await, Applied::Done);
+    let of_b = two.b.ledger.waiting().await.unwrap();
+    assert_eq!(
+        of_b.iter().map(|s| &s.id).collect::<Vec<_>>(),
+        [&waiting.id]
+    );
+    assert_eq!(two.a.ledger.waiting().await.unwrap().len(), 0);
+    // One that is created and given at once.
+    let new = session();
+    let ops = vec![create(&new, "k2", None), give(&new, "b")];
+    let applied = two.a.ledger.write(ops).await.unwrap();
+    assert_eq!(applied, [Applied::Done, Applied::Done]);
+    assert_eq!(holder_of(&two.a, &new).await, "b");
+    let of_a = two
+        .a
+        .ledger
+        .live_of("a".parse().unwrap(), None)
+        .await
+        .unwrap();
+    assert_eq!(of_a.len(), 1);
+}
+
+pub(super) async fn a_broker_that_is_seized_loses_everything_and_its_voice(place: Place) {
+    let two = Two::open(place).await;
+    let (node, session, _) = two.running().await;
+    let stale = row_of(&two.b, "a").await;
+    let waiting = two.a.session().await;
+    let seize = |row: BrokerRow| Op::SeizeBroker(Box::new(row));
+    assert_eq!(
+        two.b.write(seize(stale)).await,
+        Applied::RaceLost,
+        "it moved since"
+    );
+    assert_eq!(holder_of(&two.b, &session).await, "a");
+    let row = row_of(&two.b, "a").await;
+    assert!(row.holds && !row.stopped);
+    assert_eq!(two.b.write(seize(row)).await, Applied::Done);
+    for of in [&session, &waiting] {
+        assert_eq!(holder_of(&two.b, of).await, "b");
+    }
+    assert_eq!(two.b.loaded().await.nodes[0].id, node.id);
+    let late = two
+        .a
+        .ledger
+        .write(vec![create(&super::session(), "l", None)])
+        .await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+    assert!(two.a.shutdown.token().is_cancelled(), "it stops");
+    let row = row_of(&two.b, "a").await;
+    assert!(row.stopped && !row.holds);
+}
+
+pub(super) async fn a_broker_that_stops_says_so(place: Place) {
+    let two = Two::open(place).await;
+    drop(two.a.ledger);
+    two.a.shutdown.drain(GRACE).await;
+    assert!(row_of(&two.b, "a").await.stopped);
+    assert!(!row_of(&two.b, "b").await.stopped);
+    let a = Store::open_as(two.b.place.clone(), member("a", "a:2")).await;
+    let row = row_of(&a, "a").await;
+    assert_eq!(
+        (row.stopped, row.member.address.as_str(), row.term),
+        (false, "a:2", 2)
+    );
+}
