@@ -70,31 +70,14 @@ impl Broker {
             .with_context(|| format!("cannot make {}", config.data.display()))?;
         let signer = Signer::open(&config.data.join("signing.key"))?;
         ensure_identity(&config.pki)?;
-        let mut joining = match &config.peers {
-            Some(peers) => Some(Joining::bind(&config, peers).await?),
-            None => None,
-        };
-        let address = joining.as_ref().map(|joining| joining.address.clone());
-        let me = Member {
-            id: config.name.clone(),
-            address: address.unwrap_or_default(),
-            jwk: signer.public_key(),
-        };
+        let (mut joining, me) = join(&config, &signer).await?;
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
             add_dev_key(&ledger, key_file, clock).await?;
         }
 
-        let tls = config.tls.as_ref().map(public_tls).transpose()?;
-        let https = tls.is_some();
-        let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
-            .await
-            .with_context(|| format!("cannot listen on {}", config.listen))?;
-        let node_tls = pki::server_config(&config.pki, "broker")?;
-        let nodes = NodeListener::bind(config.node_listen, node_tls)
-            .await
-            .with_context(|| format!("cannot listen on {}", config.node_listen))?;
+        let (public, nodes) = listen(&config).await?;
         let broker = Self {
             listen: public.local_addr()?,
             node_listen: nodes.local_addr()?,
@@ -130,7 +113,7 @@ impl Broker {
             identities: Identities::default(),
             rates: Rates::new(&config.limits),
             hosts: Hosts::new(&config.hosts, broker.listen),
-            https,
+            https: config.tls.is_some(),
             ticket_s: config.sessions.ticket_s,
             metrics: Metrics(metrics),
             client_web: config.client_web.clone(),
@@ -161,6 +144,34 @@ impl Broker {
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// This broker as its peers know it, and the way to them if it is not alone.
+async fn join(config: &Config, signer: &Signer) -> anyhow::Result<(Option<Joining>, Member)> {
+    let joining = match &config.peers {
+        Some(peers) => Some(Joining::bind(config, peers).await?),
+        None => None,
+    };
+    let address = joining.as_ref().map(|joining| joining.address.clone());
+    let me = Member {
+        id: config.name.clone(),
+        address: address.unwrap_or_default(),
+        jwk: signer.public_key(),
+    };
+    Ok((joining, me))
+}
+
+/// Binds the listeners for callers and for nodes.
+async fn listen(config: &Config) -> anyhow::Result<(PublicListener, NodeListener)> {
+    let tls = config.tls.as_ref().map(public_tls).transpose()?;
+    let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let node_tls = pki::server_config(&config.pki, "broker")?;
+    let nodes = NodeListener::bind(config.node_listen, node_tls)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.node_listen))?;
+    Ok((public, nodes))
 }
 
 /// Makes the CA and the broker's certificate where there is none.
