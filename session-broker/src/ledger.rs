@@ -398,7 +398,12 @@ pub enum Op {
         at: MonoTime,
     },
     /// A broker is gone: all that it holds is this broker's, if it has not moved since.
-    SeizeBroker(Box<BrokerRow>),
+    SeizeBroker {
+        /// As it was seen last.
+        gone: Box<BrokerRow>,
+        /// Sessions that ended later than this come along, too.
+        ended_after_ms: UnixMillis,
+    },
     /// A node is attached, with what it has.
     SaveNode {
         /// Its id.

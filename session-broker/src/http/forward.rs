@@ -158,6 +158,11 @@ impl Api {
             return Ok(None);
         };
         if holder != *region.peers.me() {
+            let is_over = matches!(row.phase, Phase::Ended { .. });
+            if is_over && region.peers.address(&holder).is_none() {
+                // Its broker is gone, and nobody lists it any more.
+                return Ok(None);
+            }
             region.peers.remember(session, holder.clone());
             return Ok(Some(holder));
         }

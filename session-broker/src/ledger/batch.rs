@@ -182,8 +182,11 @@ impl<'a> Level<'a> {
                 let hold = share::HoldNode::new(node, me, *attached);
                 self.held.push((at, hold));
             }
-            Op::SeizeBroker(gone) => {
-                let seize = share::SeizeBroker::new(gone, me)?;
+            Op::SeizeBroker {
+                gone,
+                ended_after_ms,
+            } => {
+                let seize = share::SeizeBroker::new(gone, me, *ended_after_ms)?;
                 self.seized.push((at, seize));
             }
             Op::SweepEnded {

@@ -73,7 +73,7 @@ fn rank(op: &Op) -> u8 {
         Op::AddCredential { .. } => 14,
         Op::AddWatchLink { .. } => 15,
         Op::RevokeWatchLink { .. } => 16,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker(_) => 17,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 17,
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) fn levels<'a>(group: &[&'a [Op]]) -> Vec<Vec<(At, &'a Op)>> {
 fn touches_everything(op: &Op) -> bool {
     matches!(
         op,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker(_)
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. }
     )
 }
 
@@ -167,7 +167,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::SeenNodes { .. }
         | Op::SweepEnded { .. }
         | Op::Prune { .. }
-        | Op::SeizeBroker(_) => Vec::new(),
+        | Op::SeizeBroker { .. } => Vec::new(),
     }
 }
 

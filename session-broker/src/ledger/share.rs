@@ -15,12 +15,12 @@
 //! ([`StoreError::Lost`]) until it knows what it lost.
 
 use super::batch::Answers;
-use super::phase_row::{int, parse, to_ms};
+use super::phase_row::{int, ms, parse, to_ms};
 use super::plan::At;
 use super::tx::Tx;
 use super::{Applied, StoreError};
 use nearlight_protocol::id::{NodeId, SessionId};
-use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
 use sqlx::{AnyPool, Row};
 use std::collections::HashMap;
@@ -136,8 +136,9 @@ const SEIZE_NODES: &str = "
     WHERE node.holder = r.writer_id";
 
 const SEIZE_SESSIONS: &str = "
-    UPDATE session SET holder = r.holder FROM {rows writer_id text, holder text}
-    WHERE session.holder = r.writer_id AND session.phase <> 'ended'";
+    UPDATE session SET holder = r.holder FROM {rows writer_id text, holder text, since bigint}
+    WHERE session.holder = r.writer_id
+        AND (session.phase <> 'ended' OR session.since_ms >= r.since)";
 
 /// A node that attached to another broker than its holder.
 #[derive(Debug, Serialize)]
@@ -246,15 +247,22 @@ pub(super) struct SeizeBroker<'a> {
     term: i64,
     seq: i64,
     holder: &'a str,
+    /// Of what is over, what ended later than this comes along.
+    since: i64,
 }
 
 impl<'a> SeizeBroker<'a> {
-    pub(super) fn new(gone: &'a BrokerRow, holder: &'a BrokerId) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        gone: &'a BrokerRow,
+        holder: &'a BrokerId,
+        since: UnixMillis,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             writer_id: gone.member.id.as_str(),
             term: int(gone.term)?,
             seq: int(gone.seq)?,
             holder: holder.as_str(),
+            since: ms(since),
         })
     }
 }

@@ -5,7 +5,7 @@ use super::owner::Owner;
 use crate::ledger::{Loaded, StoreError};
 use crate::time::unix_ms;
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::Phase;
 use std::collections::HashMap;
@@ -20,10 +20,8 @@ impl Owner {
     /// No control stream is up afterwards: each edge attaches again and says what it runs.
     pub(super) async fn load(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let keep_us = u64::from(self.times.ended_keep_s) * 1_000_000;
-        let since = MonoTime(now.0.saturating_sub(keep_us));
         self.count_losses().await?;
-        let loaded = self.ledger.load(unix_ms(since)).await?;
+        let loaded = self.ledger.load(self.listed_since(now)).await?;
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
@@ -44,6 +42,12 @@ impl Owner {
             "ledger loaded"
         );
         Ok(())
+    }
+
+    /// Sessions that ended later than this are listed.
+    pub(super) fn listed_since(&self, now: MonoTime) -> UnixMillis {
+        let keep_us = u64::from(self.times.ended_keep_s) * 1_000_000;
+        unix_ms(MonoTime(now.0.saturating_sub(keep_us)))
     }
 
     /// Takes rows of the ledger into memory. Sessions that were in `former` leave it, and keep who

@@ -115,7 +115,7 @@ impl Owner {
                     sharing.home = home;
                 }
             }
-            PeerEvent::Gone(broker) => seize(*broker, turn),
+            PeerEvent::Gone(broker) => self.seize(*broker, now, turn),
             PeerEvent::Take { row, node } => self.take_up(*row, node, now),
         }
     }
@@ -242,12 +242,23 @@ impl Owner {
         }
     }
 
+    fn seize(&self, broker: BrokerRow, now: MonoTime, turn: &mut Turn) {
+        let id = broker.member.id.clone();
+        let seize = Op::SeizeBroker {
+            gone: Box::new(broker),
+            ended_after_ms: self.listed_since(now),
+        };
+        turn.push(seize, Then::Seized(id));
+        turn.is_closed = true;
+    }
+
     /// The ledger says that all which a broker held is held here.
     pub(super) async fn seized(&mut self, broker: &BrokerId) {
         tracing::warn!(%broker, "a broker is gone; taking over what it held");
         let news = self.fleet.forget_peer(broker);
         self.directory.show_remote(news);
-        match self.ledger.load(u64::MAX).await {
+        let since = self.listed_since(self.clock.now());
+        match self.ledger.load(since).await {
             Ok(loaded) => self.adopt("seized", loaded).await,
             Err(error) => self.doubt = Some(error),
         }
@@ -377,12 +388,6 @@ impl Owner {
     }
 }
 
-fn seize(broker: BrokerRow, turn: &mut Turn) {
-    let id = broker.member.id.clone();
-    turn.push(Op::SeizeBroker(Box::new(broker)), Then::Seized(id));
-    turn.is_closed = true;
-}
-
 /// What others took.
 #[derive(Debug, Default)]
 struct Lost {
@@ -411,7 +416,7 @@ impl Lost {
             Op::CreateSession { .. }
             | Op::Acked { .. }
             | Op::HoldNode { .. }
-            | Op::SeizeBroker(_)
+            | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
             | Op::SeenNodes { .. }
             | Op::SpendTicket { .. }

@@ -321,6 +321,9 @@ async fn what_a_killed_broker_held_goes_on_at_the_others() {
     let other = Client::guest(b.listen).await;
     let waits = id(&other.create("demo").await);
     reach(&other, &waits, "queued").await;
+    let ended = id(&other.create("demo").await);
+    assert_eq!(other.delete(&path(&ended)).await.status, 202);
+    reach(&other, &ended, "ended").await;
     a.kill().await;
 
     // The list is whole all the time.
@@ -341,6 +344,8 @@ async fn what_a_killed_broker_held_goes_on_at_the_others() {
     assert_eq!(other.delete(&path(&waits)).await.status, 202);
     edge.stop_next(&next).await;
     assert_eq!(of(&edge.start_next().await), new);
+
+    reach(&other, &ended, "ended").await;
 
     // It comes back under its name, and holds nothing of before.
     let a = shared.broker("a").await;

@@ -133,7 +133,10 @@ pub(super) async fn a_broker_that_is_seized_loses_everything_and_its_voice(place
     let (node, session, _) = two.running().await;
     let stale = row_of(&two.b, "a").await;
     let waiting = two.a.session().await;
-    let seize = |row: BrokerRow| Op::SeizeBroker(Box::new(row));
+    let seize = |row: BrokerRow| Op::SeizeBroker {
+        gone: Box::new(row),
+        ended_after_ms: 0,
+    };
     assert_eq!(
         two.b.write(seize(stale)).await,
         Applied::RaceLost,
