@@ -4,17 +4,17 @@
 //! a session that is ordered is acked and ready at once, and over after its time or when it is ended.
 //! What the broker does for a node, it does for these; what a node does, these do not.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Heartbeat, Hello, Inventory, Order, PROTOCOL_VERSION, SessionReport,
-    Slot, ToEdge,
+    AckOutcome, FromEdge, Heartbeat, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession,
+    SessionReport, Slot, ToEdge,
 };
 use nearlight_protocol::grant::Grant;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
 use rustls_pki_types::ServerName;
 use std::collections::VecDeque;
@@ -24,16 +24,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// Dials under way at a time.
 const DIALS: usize = 32;
+/// From a dial to a welcome.
+const DIAL_WITHIN: Duration = Duration::from_secs(15);
 /// Buffers of one socket, bytes: as the broker's.
 const BUFFER_BYTES: usize = 4 * 1024;
 
@@ -48,6 +52,8 @@ pub struct Shape {
     pub slots: usize,
     /// How long a session runs before it ends by itself.
     pub hold: Duration,
+    /// Whether one that lost its stream dials again, by the broker's terms.
+    pub redials: bool,
 }
 
 /// What the nodes have done.
@@ -59,6 +65,12 @@ pub struct Done {
     pub ended: AtomicU64,
     /// Streams that were lost.
     pub lost: AtomicU64,
+    /// Streams that are up.
+    pub attached: AtomicU64,
+    /// Dials, those that came to nothing included.
+    pub dials: AtomicU64,
+    /// Heartbeats sent.
+    pub beats: AtomicU64,
 }
 
 /// Attached nodes. They go when this is dropped.
@@ -66,6 +78,8 @@ pub struct Done {
 pub struct Fleet {
     /// What they have done.
     pub done: Arc<Done>,
+    hang_up: watch::Sender<()>,
+    backoff_max_ms: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
@@ -76,39 +90,62 @@ impl Fleet {
     /// The CA cannot be read, or a node is not taken.
     pub async fn attach(pki: &Path, broker: SocketAddr, shape: Shape) -> Result<Self> {
         let done = Arc::new(Done::default());
+        let hang_up = watch::Sender::new(());
+        let backoff_max_ms = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         let mut dials = JoinSet::new();
         let ca = pki::ensure_ca(pki)?;
         for n in 0..shape.nodes {
-            let node = nearlight_kit::ids::node();
+            let id = nearlight_kit::ids::node();
             let identity = pki::Identity {
-                spiffe: format!("spiffe://nearlight/node/{node}"),
+                spiffe: format!("spiffe://nearlight/node/{id}"),
                 ..pki::Identity::default()
             };
-            ca.issue(pki, node.as_str(), identity)?;
+            ca.issue(pki, id.as_str(), identity)?;
+            let node = Node {
+                tls: pki::client_config(pki, id.as_str())?,
+                id,
+                n,
+                broker,
+                slots: (0..shape.slots)
+                    .map(|_| nearlight_kit::ids::slot())
+                    .collect(),
+                shape,
+                heartbeat: Duration::ZERO,
+                backoff: Backoff::default(),
+                running: VecDeque::new(),
+                done: done.clone(),
+                hung_up: hang_up.subscribe(),
+                backoff_max_ms: backoff_max_ms.clone(),
+            };
             if dials.len() >= DIALS
                 && let Some(dialled) = dials.join_next().await
             {
-                let node: Node = dialled??;
-                tasks.spawn(node.run());
+                let (node, socket): (Node, Socket) = dialled??;
+                tasks.spawn(node.run(socket));
             }
-            dials.spawn(Node::attach(
-                pki.to_owned(),
-                broker,
-                node,
-                n,
-                shape,
-                done.clone(),
-            ));
+            dials.spawn(node.first());
         }
         while let Some(dialled) = dials.join_next().await {
-            let node: Node = dialled??;
-            tasks.spawn(node.run());
+            let (node, socket) = dialled??;
+            tasks.spawn(node.run(socket));
         }
         Ok(Self {
             done,
+            hang_up,
+            backoff_max_ms,
             _tasks: tasks,
         })
+    }
+
+    /// The longest wait between two dials, as the broker told.
+    pub fn backoff_max(&self) -> Duration {
+        Duration::from_millis(self.backoff_max_ms.load(Relaxed))
+    }
+
+    /// Every node loses its stream at once.
+    pub fn hang_up(&self) {
+        self.hang_up.send_replace(());
     }
 }
 
@@ -116,33 +153,94 @@ impl Fleet {
 #[derive(Debug)]
 struct Running {
     session: SessionId,
+    grant: String,
     epoch: U64,
     until: Instant,
 }
 
+/// Between two dials: decorrelated jitter between the broker's bounds, as an edge node's.
+#[derive(Clone, Copy, Debug)]
+struct Backoff {
+    min: Duration,
+    max: Duration,
+    last: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            min: second,
+            max: 60 * second,
+            last: second,
+        }
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let most = (self.last * 3).max(self.min);
+        let wait = self.min + (most - self.min).mul_f64(rand::random());
+        self.last = wait.min(self.max);
+        self.last
+    }
+}
+
 struct Node {
-    socket: Socket,
+    id: NodeId,
+    n: usize,
+    tls: Arc<ClientConfig>,
+    broker: SocketAddr,
+    slots: Vec<SlotId>,
+    shape: Shape,
     heartbeat: Duration,
-    hold: Duration,
+    backoff: Backoff,
     /// By when they end: all are held for the same time.
     running: VecDeque<Running>,
     done: Arc<Done>,
+    hung_up: watch::Receiver<()>,
+    backoff_max_ms: Arc<AtomicU64>,
+}
+
+/// Why a dial came to nothing.
+enum NotTaken {
+    /// The broker says when to come back.
+    Later(Duration),
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for NotTaken {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl Node {
-    async fn attach(
-        pki: std::path::PathBuf,
-        broker: SocketAddr,
-        id: NodeId,
-        n: usize,
-        shape: Shape,
-        done: Arc<Done>,
-    ) -> Result<Self> {
-        let config = pki::client_config(&pki, id.as_str())?;
-        let tcp = TcpStream::connect(broker).await?;
+    async fn first(mut self) -> Result<(Self, Socket)> {
+        loop {
+            match self.dial().await {
+                Ok(socket) => return Ok((self, socket)),
+                Err(NotTaken::Later(wait)) => tokio::time::sleep(wait).await,
+                Err(NotTaken::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn dial(&mut self) -> Result<Socket, NotTaken> {
+        self.done.dials.fetch_add(1, Relaxed);
+        let dialled = tokio::time::timeout(DIAL_WITHIN, self.dial_unbounded()).await;
+        let socket = dialled.context("no welcome in time")??;
+        self.done.attached.fetch_add(1, Relaxed);
+        Ok(socket)
+    }
+
+    async fn dial_unbounded(&mut self) -> Result<Socket, NotTaken> {
+        let tcp = TcpStream::connect(self.broker).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("nearlight-broker")?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await?;
+        let tls = TlsConnector::from(self.tls.clone())
+            .connect(name, tcp)
+            .await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
@@ -152,67 +250,107 @@ impl Node {
         let hello = Hello {
             proto_min: PROTOCOL_VERSION,
             proto_max: PROTOCOL_VERSION,
-            node: id,
+            node: self.id.clone(),
             build: "loadtest".to_owned(),
-            name: format!("load {n}"),
-            region: format!("metro-{}", n % 10),
+            name: format!("load {}", self.n),
+            region: format!("metro-{}", self.n % 10),
         };
         say(&mut socket, &FromEdge::Hello(hello)).await?;
-        let heartbeat = match hear(&mut socket).await?.context("no welcome")? {
-            ToEdge::Welcome(welcome) => Duration::from_secs(welcome.heartbeat_s.into()),
-            other => bail!("no welcome but {other:?}"),
-        };
-        say(&mut socket, &FromEdge::Inventory(inventory(shape.slots))).await?;
-        let sessions = Vec::new();
+        match hear(&mut socket).await?.context("no welcome")? {
+            ToEdge::Welcome(welcome) => {
+                let max_ms = u64::from(welcome.backoff_max_s) * 1000;
+                self.backoff_max_ms.store(max_ms, Relaxed);
+                let seconds = |s: u32| Duration::from_secs(s.into());
+                self.heartbeat = seconds(welcome.heartbeat_s);
+                self.backoff = Backoff {
+                    min: seconds(welcome.backoff_min_s),
+                    max: seconds(welcome.backoff_max_s),
+                    last: seconds(welcome.backoff_min_s),
+                };
+            }
+            ToEdge::Refused { retry_after_s, .. } => {
+                let wait = Duration::from_secs(retry_after_s.into());
+                // All that were refused at once do not come back at once.
+                return Err(NotTaken::Later(wait.mul_f64(1.0 + rand::random::<f64>())));
+            }
+            other => return Err(anyhow!("no welcome but {other:?}").into()),
+        }
+        say(&mut socket, &FromEdge::Inventory(inventory(&self.slots))).await?;
+        let shown = self.running.iter().map(|running| RunningSession {
+            session: running.session.clone(),
+            grant: running.grant.clone(),
+            attached: false,
+            ready: true,
+        });
+        let sessions = shown.collect();
         say(&mut socket, &FromEdge::Running { sessions }).await?;
         socket.flush().await?;
-        Ok(Self {
-            socket,
-            heartbeat,
-            hold: shape.hold,
-            running: VecDeque::new(),
-            done,
-        })
+        Ok(socket)
     }
 
-    async fn run(mut self) {
-        if let Err(error) = self.serve().await {
+    async fn run(mut self, mut socket: Socket) {
+        loop {
+            if let Err(error) = self.serve(&mut socket).await {
+                tracing::debug!(%error, "a control stream is lost");
+            }
+            drop(socket);
             self.done.lost.fetch_add(1, Relaxed);
-            tracing::debug!(%error, "a control stream is lost");
+            self.done.attached.fetch_sub(1, Relaxed);
+            if !self.shape.redials {
+                return;
+            }
+            let mut wait = self.backoff.next();
+            socket = loop {
+                tokio::time::sleep(wait).await;
+                wait = match self.dial().await {
+                    Ok(socket) => break socket,
+                    Err(NotTaken::Later(wait)) => wait,
+                    Err(NotTaken::Failed(error)) => {
+                        tracing::debug!(%error, "a dial came to nothing");
+                        self.backoff.next()
+                    }
+                };
+            };
+            self.hung_up.mark_unchanged();
         }
     }
 
-    async fn serve(&mut self) -> Result<()> {
+    async fn serve(&mut self, socket: &mut Socket) -> Result<()> {
         // Nodes do not beat in step.
         let first = self.heartbeat.mul_f64(rand::random::<f64>());
         let mut beat = tokio::time::interval_at(Instant::now() + first, self.heartbeat);
         loop {
             let next_end = self.running.front().map(|running| running.until);
             tokio::select! {
-                heard = hear(&mut self.socket) => match heard? {
-                    Some(message) => self.obey(message).await?,
+                heard = hear(socket) => match heard? {
+                    Some(message) => self.obey(socket, message).await?,
                     None => bail!("closed"),
                 },
                 () = until(next_end) => {
                     let now = Instant::now();
                     while let Some(over) = self.running.pop_front_if(|r| r.until <= now) {
-                        self.end(over, EndReason::AppExited).await?;
+                        self.end(socket, over, EndReason::AppExited).await?;
                     }
                 },
                 _ = beat.tick() => {
-                    say(&mut self.socket, &FromEdge::Heartbeat(Heartbeat::default())).await?;
+                    say(socket, &FromEdge::Heartbeat(Heartbeat::default())).await?;
+                    self.done.beats.fetch_add(1, Relaxed);
+                }
+                changed = self.hung_up.changed() => {
+                    changed?;
+                    bail!("hung up");
                 }
             }
-            self.socket.flush().await?;
+            socket.flush().await?;
         }
     }
 
-    async fn obey(&mut self, message: ToEdge) -> Result<()> {
+    async fn obey(&mut self, socket: &mut Socket, message: ToEdge) -> Result<()> {
         let ToEdge::Command { command, order } = message else {
             return Ok(());
         };
         let outcome = AckOutcome::Done;
-        say(&mut self.socket, &FromEdge::Ack { command, outcome }).await?;
+        say(socket, &FromEdge::Ack { command, outcome }).await?;
         match order {
             Order::Start(start) => {
                 let epoch = epoch_of(&start.grant)?;
@@ -223,25 +361,26 @@ impl Node {
                     epoch,
                     event,
                 };
-                say(&mut self.socket, &report).await?;
+                say(socket, &report).await?;
                 self.done.started.fetch_add(1, Relaxed);
                 self.running.push_back(Running {
                     session,
+                    grant: start.grant,
                     epoch,
-                    until: Instant::now() + self.hold,
+                    until: Instant::now() + self.shape.hold,
                 });
             }
             Order::Stop { session, reason } => {
                 let at = self.running.iter().position(|r| r.session == session);
                 if let Some(over) = at.and_then(|at| self.running.remove(at)) {
-                    self.end(over, reason).await?;
+                    self.end(socket, over, reason).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn end(&mut self, over: Running, reason: EndReason) -> Result<()> {
+    async fn end(&mut self, socket: &mut Socket, over: Running, reason: EndReason) -> Result<()> {
         let detail = String::new();
         let report = FromEdge::Report {
             session: over.session,
@@ -249,7 +388,7 @@ impl Node {
             event: SessionReport::Ended { reason, detail },
         };
         self.done.ended.fetch_add(1, Relaxed);
-        say(&mut self.socket, &report).await
+        say(socket, &report).await
     }
 }
 
@@ -260,13 +399,13 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn inventory(slots: usize) -> Inventory {
-    let slot = |_| Slot {
-        id: nearlight_kit::ids::slot(),
+fn inventory(slots: &[SlotId]) -> Inventory {
+    let slot = |id: &SlotId| Slot {
+        id: id.clone(),
         epoch: U64(0),
     };
     Inventory {
-        slots: (0..slots).map(slot).collect(),
+        slots: slots.iter().map(slot).collect(),
         cpu_milli: 1_000_000,
         mem_mib: 1_000_000,
         encode_cpu_milli: 0,

@@ -16,4 +16,5 @@ pub mod recording;
 pub mod sessions;
 pub mod started;
 pub mod stream;
+pub mod streams;
 pub mod viewer;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearlight_loadtest::{churn, net_cpu, path, sessions, stream};
+use nearlight_loadtest::{churn, net_cpu, path, sessions, stream, streams};
 use std::process::ExitCode;
 
 /// Something was measured, and it is broken.
@@ -35,6 +35,8 @@ enum Command {
     Churn(Box<churn::Args>),
     /// Create sessions on a broker of the test's own, and look for every one after a kill -9.
     Sessions(sessions::Args),
+    /// Hold control streams by the thousand to a broker of the test's own.
+    Fleet(streams::Args),
     /// Measure the CPU that sending costs, with replayed sessions.
     NetCpu(net_cpu::NetCpuArgs),
     /// The receivers of net-cpu.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => stream::run(&args),
         Command::Churn(args) => churn::run(&args),
         Command::Sessions(args) => sessions::run(&args),
+        Command::Fleet(args) => streams::run(&args),
         Command::NetCpu(args) => net_cpu::run(&args),
         Command::Receive(args) => net_cpu::receive(&args).map(|()| true),
     };

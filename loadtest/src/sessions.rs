@@ -8,8 +8,8 @@
 //!
 //! What it does not do: sleep between retries, warm up, or leave out the slowest.
 
-mod http;
-mod process;
+pub(crate) mod http;
+pub(crate) mod process;
 
 use crate::edge::{cpu_s, resident_kib};
 use crate::fleet::{Fleet, Shape};
@@ -130,6 +130,7 @@ async fn measure(args: &Args) -> Result<Report> {
     let setup = Setup {
         program,
         data: std::path::absolute(&args.data)?,
+        node_listen: None,
         ledger: args.ledger.clone(),
     };
     let sync_ms = sync_ms(&setup.data)?;
@@ -138,6 +139,7 @@ async fn measure(args: &Args) -> Result<Report> {
         nodes: args.nodes,
         slots: args.slots,
         hold: Duration::from_millis(args.hold_ms),
+        redials: false,
     };
     let fleet = Fleet::attach(&setup.pki(), broker.node_listen, shape).await?;
     let key = setup.key()?;

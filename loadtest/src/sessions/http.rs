@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 /// One connection, made anew when it is lost.
-pub(super) struct Client {
+pub(crate) struct Client {
     broker: SocketAddr,
     bearer: String,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
-    pub(super) fn new(broker: SocketAddr, key: &str) -> Self {
+    pub(crate) fn new(broker: SocketAddr, key: &str) -> Self {
         Self {
             broker,
             bearer: format!("Bearer {key}"),
@@ -26,7 +26,7 @@ impl Client {
     }
 
     /// Status and body.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         method: Method,
         path: &str,

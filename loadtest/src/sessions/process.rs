@@ -10,22 +10,24 @@ use tokio::process::{Child, Command};
 
 /// What the broker runs on.
 #[derive(Clone, Debug)]
-pub(super) struct Setup {
+pub(crate) struct Setup {
     /// Where its program is.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where its data are.
-    pub(super) data: PathBuf,
+    pub(crate) data: PathBuf,
+    /// Where nodes reach it, or nothing for a free port.
+    pub(crate) node_listen: Option<SocketAddr>,
     /// Its ledger's URL, or nothing for a file.
-    pub(super) ledger: Option<String>,
+    pub(crate) ledger: Option<String>,
 }
 
 impl Setup {
-    pub(super) fn pki(&self) -> PathBuf {
+    pub(crate) fn pki(&self) -> PathBuf {
         self.data.join("pki")
     }
 
     /// The development key.
-    pub(super) fn key(&self) -> Result<String> {
+    pub(crate) fn key(&self) -> Result<String> {
         let text = std::fs::read_to_string(self.data.join("dev.key"))?;
         Ok(text.trim().to_owned())
     }
@@ -33,10 +35,10 @@ impl Setup {
 
 /// A broker that runs. It is killed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
-    pub(super) listen: SocketAddr,
-    pub(super) node_listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
+    pub(crate) node_listen: SocketAddr,
 }
 
 #[derive(Deserialize)]
@@ -52,14 +54,16 @@ struct Ready {
 
 impl Process {
     /// Starts it, and waits until it serves.
-    pub(super) async fn start(setup: &Setup) -> Result<Self> {
+    pub(crate) async fn start(setup: &Setup) -> Result<Self> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(setup.data.join("broker.log"))?;
+        let node_listen = setup.node_listen.map(|at| at.to_string());
         let mut command = Command::new(&setup.program);
         command
-            .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--node-listen"])
+            .arg(node_listen.unwrap_or_else(|| "127.0.0.1:0".to_owned()))
             .arg("--data")
             .arg(&setup.data)
             .arg("--pki")
@@ -87,12 +91,12 @@ impl Process {
         })
     }
 
-    pub(super) fn pid(&self) -> Result<u32> {
+    pub(crate) fn pid(&self) -> Result<u32> {
         self.child.id().context("the broker runs")
     }
 
     /// kill -9.
-    pub(super) async fn kill(mut self) -> Result<()> {
+    pub(crate) async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 }
