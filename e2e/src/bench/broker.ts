@@ -1,13 +1,20 @@
 /**
  * `make bench SUITE=broker`: what a placement costs, how many sessions a second a broker creates on each
- * engine of the ledger, and how long each takes. docs/performance.md explains the method and each name.
- * BROKER=create picks a part.
+ * engine of the ledger and how long each takes, what control streams cost and how a fleet comes back, and
+ * what a stream notices of the death of broker and ledger. docs/performance.md explains each name.
+ * BROKER=create picks a part: placement, create, fleet or kill.
  */
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { BINARIES, ROOT } from "../harness/stack.js";
+import { launchChromium } from "../harness/chromium.js";
+import { account, heal, strike } from "../harness/outage.js";
+import { Player } from "../harness/player.js";
+import { Postgres } from "../harness/postgres.js";
+import { BINARIES, ROOT, Stack } from "../harness/stack.js";
+import { window } from "../harness/until.js";
+import { median } from "./quantiles.js";
 import { Report } from "./report.js";
 
 const RATE = Number(process.env["BROKER_RATE"] ?? 1500);
@@ -23,6 +30,19 @@ interface Created {
   readonly durability: Readonly<Record<string, string>>;
   readonly fdatasync_ms_p50: number;
   readonly broker_cores: number;
+}
+
+const STREAMS = Number(process.env["BROKER_STREAMS"] ?? 5000);
+/** Seconds after a restart from which on creating a session takes its usual time again. */
+const BACK_IN_TARGET_S = 90;
+
+/** What `loadtest fleet` says. */
+interface Streams {
+  readonly rss_kib_per_stream: number;
+  readonly rss_after_storm: number;
+  readonly attach_cpu_ms: number;
+  readonly restart_over_backoff_cap: number;
+  readonly creates: readonly { readonly from_s: number; readonly ms_p99: number }[];
 }
 
 /** On the disk of the repository, for that is where the ledger's syncs are to be measured. */
@@ -48,14 +68,87 @@ function create(engine: string, ledger: readonly string[], report: Report): void
 }
 
 function onPostgres(report: Report): void {
-  const script = join(ROOT, "scripts/postgres.sh");
-  const dir = scratch("server");
+  const ledger = Postgres.start(scratch("server"));
   try {
-    const [, url] = execFileSync(script, ["start", dir], { encoding: "utf8" }).split("\n");
-    if (url === undefined) throw new Error("scripts/postgres.sh names no URL");
-    create("postgres", ["--ledger", url], report);
+    create("postgres", ["--ledger", ledger.url], report);
   } finally {
-    execFileSync(script, ["drop", dir], { stdio: "ignore" });
+    ledger.drop();
+  }
+}
+
+/** The longest time between two frames' arrivals in the browser, milliseconds, over `ms` from now on. */
+function longestGap(player: Player, ms: number): Promise<number> {
+  return player.page.evaluate(async (ms) => {
+    const video = document.querySelector("video");
+    if (!video) throw new Error("the page has no video");
+    const until = performance.now() + ms;
+    let last = performance.now();
+    let longest = 0;
+    while (performance.now() < until) {
+      const received = await new Promise<number>((resolve) => {
+        video.requestVideoFrameCallback((now, { receiveTime }) => resolve(receiveTime ?? now));
+      });
+      longest = Math.max(longest, received - last);
+      last = received;
+    }
+    return longest;
+  }, ms);
+}
+
+const KILLS = 3;
+const GAP_MS = 10_000;
+
+/** What a player's stream notices of the death of its broker and of the ledger: longest gaps, kill over control. */
+async function kill(report: Report): Promise<void> {
+  const ledger = Postgres.start(scratch("killed"));
+  const stack = await Stack.up({ name: "bench-kill", env: { NEARLIGHT_LEDGER: ledger.url } });
+  const browser = await launchChromium();
+  const [control, struck]: [number[], number[]] = [[], []];
+  let notEncoded = 0;
+  try {
+    const player = await Player.arrive(stack, browser);
+    const session = await player.play({ app: "calibrate" });
+    await window(GAP_MS);
+    for (let n = 0; n < KILLS; n++) {
+      control.push(await longestGap(player, GAP_MS));
+      const before = account(await stack.edgeSession(session.id));
+      const gap = longestGap(player, GAP_MS);
+      await window(GAP_MS / 2);
+      const died = strike(stack, ledger);
+      struck.push(await gap);
+      const after = account(await stack.edgeSession(session.id));
+      notEncoded += after.missing + after.dropped - before.dropped;
+      await heal(stack, ledger, player, died);
+      await window(GAP_MS / 2);
+    }
+    console.log(`longest gaps, control and kill, ms: ${JSON.stringify({ control, struck })}`);
+    report.add("broker.kill_gap_over_control", median(struck) / median(control));
+    report.add("broker.kill_gap_ms", median(struck));
+    report.add("broker.kill_frames_not_encoded", notEncoded);
+    await player.end(session.id);
+  } finally {
+    await browser.close();
+    await stack.down();
+    ledger.drop();
+  }
+}
+
+/** What control streams cost, and how a fleet comes back. */
+function fleet(report: Report): void {
+  const data = scratch("fleet");
+  try {
+    const args = ["fleet", "--streams", String(STREAMS), "--data", data];
+    const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    const measured = JSON.parse(said) as Streams;
+    console.log(said);
+    report.add("broker.rss_kib_per_stream", measured.rss_kib_per_stream);
+    report.add("broker.rss_after_storm", measured.rss_after_storm);
+    report.add("broker.attach_cpu_ms", measured.attach_cpu_ms);
+    report.add("broker.restart_over_backoff_cap", measured.restart_over_backoff_cap);
+    const late = measured.creates.filter(({ from_s }) => from_s >= BACK_IN_TARGET_S);
+    report.add("broker.restart_create_ms_p99", Math.max(...late.map(({ ms_p99 }) => ms_p99)));
+  } finally {
+    rmSync(data, { recursive: true, force: true });
   }
 }
 
@@ -75,5 +168,7 @@ if (part === undefined || part === "create") {
   create("sqlite", [], report);
   onPostgres(report);
 }
+if (part === undefined || part === "fleet") fleet(report);
+if (part === undefined || part === "kill") await kill(report);
 report.print();
 console.log(report.write());
