@@ -29,7 +29,7 @@ const TAKE_CAPACITY: &str = "
 const TAKE_SLOTS: &str = "
     UPDATE slot SET epoch = r.epoch FROM {rows slot_id text, node_id text, epoch bigint}
     WHERE slot.slot_id = r.slot_id AND slot.node_id = r.node_id AND slot.epoch = r.epoch - 1
-        AND slot.listed = 1
+        AND {still slot.listed = 1}
     RETURNING slot.slot_id AS won";
 
 const TAKE_SESSIONS: &str = "
@@ -37,7 +37,7 @@ const TAKE_SESSIONS: &str = "
         slot_id = r.slot_id, epoch = r.epoch
     FROM {rows session_id text, phase text, since_ms bigint, node_id text, slot_id text,
         epoch bigint}
-    WHERE session.session_id = r.session_id AND session.phase = 'queued'
+    WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
     RETURNING session.session_id AS won";
 
 const INSERT: &str = "
@@ -51,7 +51,8 @@ const INSERT: &str = "
 
 const FREE: &str = "
     UPDATE claim SET released_ms = r.at FROM {rows slot_id text, epoch bigint, at bigint}
-    WHERE claim.slot_id = r.slot_id AND claim.epoch = r.epoch AND claim.released_ms IS NULL
+    WHERE claim.slot_id = r.slot_id AND claim.epoch = r.epoch
+        AND {still claim.released_ms IS NULL}
     RETURNING claim.node_id AS node_id";
 
 /// Free capacity is what no live claim holds; after a node shrank, nothing rather than less.
@@ -80,10 +81,10 @@ const BEGIN_USAGE: &str = "
 const END_USAGE: &str = "
     UPDATE usage_interval SET ended_ms = r.at FROM {rows session_id text, epoch bigint, at bigint}
     WHERE usage_interval.session_id = r.session_id AND usage_interval.epoch = r.epoch
-        AND usage_interval.ended_ms IS NULL";
+        AND {still usage_interval.ended_ms IS NULL}";
 
 const VOID_STARTS: &str = "
-    DELETE FROM outbox WHERE kind = 'start' AND (session_id, epoch) IN
+    DELETE FROM outbox WHERE {still outbox.kind = 'start'} AND (session_id, epoch) IN
         (SELECT r.session_id, r.epoch FROM {rows session_id text, epoch bigint})";
 
 /// Everything of a claim that is to be made, for whichever statement.

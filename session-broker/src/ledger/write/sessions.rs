@@ -65,7 +65,7 @@ const SAVE_PHASES: &str = "
         viewer = r.viewer, reason = r.reason, detail = r.detail, starts_denied = r.starts_denied
     FROM {rows session_id text, phase text, since_ms bigint, ready_ms bigint, node_id text,
         slot_id text, epoch bigint, viewer text, reason text, detail text, starts_denied bigint}
-    WHERE session.session_id = r.session_id AND session.phase <> 'ended'";
+    WHERE session.session_id = r.session_id AND {still session.phase <> 'ended'}";
 
 /// A new session, its key and its place in the quota.
 #[derive(Debug, Serialize)]
