@@ -32,12 +32,14 @@ pub enum Engine {
 
 const ROWS: &str = "{rows ";
 const STILL: &str = "{still ";
+const ROOMY: &str = "{roomy}";
 const IDENTITY: &str = "{identity}";
 
 impl Engine {
     /// `statement` as this engine reads it.
     pub(super) fn render(self, statement: &str) -> String {
         let text = statement.replace(IDENTITY, self.identity());
+        let text = text.replace(ROOMY, self.roomy());
         let text = replaced(text, ROWS, |columns| self.rows(columns));
         replaced(text, STILL, |condition| self.still(condition))
     }
@@ -46,6 +48,14 @@ impl Engine {
         match self {
             Self::Sqlite => "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT",
             Self::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        }
+    }
+
+    /// Of a table whose rows change often.
+    const fn roomy(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " WITH (fillfactor = 50)",
         }
     }
 

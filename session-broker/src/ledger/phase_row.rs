@@ -25,6 +25,8 @@ pub(super) struct PhaseRow {
     pub(super) viewer: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) detail: String,
+    /// When it ended.
+    pub(super) ended_ms: Option<i64>,
 }
 
 pub(super) fn to_ms(at: MonoTime) -> i64 {
@@ -84,6 +86,7 @@ impl PhaseRow {
             viewer: row.get("viewer"),
             reason: row.get("reason"),
             detail: row.get("detail"),
+            ended_ms: row.get("ended_ms"),
         }
     }
 
@@ -129,6 +132,7 @@ impl PhaseRow {
             }
             Phase::Ended { reason, detail } => {
                 "ended".clone_into(&mut row.phase);
+                row.ended_ms = Some(row.since_ms);
                 row.reason = Some(reason_text(*reason)?);
                 // An edge or an app wrote it: see `dialect::Foreign`.
                 row.detail = detail.replace('\0', "\u{fffd}");

@@ -10,10 +10,14 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
-/// Each half finds its rows by an index.
-const SESSIONS: &str = "
-    SELECT * FROM session WHERE phase <> 'ended' AND holder = $2
-    UNION ALL SELECT * FROM session WHERE phase = 'ended' AND since_ms >= $1 AND holder = $2";
+/// A session with the text of its app.
+const SESSION: &str = "
+    SELECT s.*, a.app FROM session s JOIN app_edition a ON a.digest = s.app_digest";
+
+/// Those for which `condition` holds. Made of constants of this file alone.
+fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{SESSION} WHERE {condition}"))
+}
 
 const ORDERS: &str = "
     SELECT o.* FROM outbox o JOIN node n ON n.node_id = o.node_id WHERE n.holder = $1
@@ -26,7 +30,10 @@ pub(super) async fn load(
     ended_after_ms: UnixMillis,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let mut sessions = sqlx::query(SESSIONS)
+    // Each half finds its rows by an index.
+    let ended = format!("{SESSION} WHERE s.ended_ms >= $1 AND s.holder = $2");
+    let live = format!("s.ended_ms IS NULL AND s.holder = $2 UNION ALL {ended}");
+    let mut sessions = sqlx::query(sessions_where(&live))
         .bind(ms(ended_after_ms))
         .bind(holder.as_str())
         .fetch_all(pool)
@@ -51,9 +58,8 @@ pub(super) async fn load(
     })
 }
 
-const SESSIONS_OF_NODE: &str = "
-    SELECT s.* FROM claim c JOIN session s ON s.session_id = c.session_id
-    WHERE c.node_id = $1 AND c.released_ms IS NULL";
+const ON_NODE: &str = "s.session_id IN (SELECT c.session_id FROM claim c
+    WHERE c.node_id = $1 AND c.released_ms IS NULL)";
 
 const ORDERS_OF_NODE: &str = "SELECT * FROM outbox WHERE node_id = $1 ORDER BY command_id";
 
@@ -63,12 +69,12 @@ pub(super) async fn of_node(
     node: &NodeId,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let fetch = async |text: &'static str| {
+    let fetch = async |text: AssertSqlSafe<String>| {
         let rows = sqlx::query(text).bind(node.as_str()).fetch_all(pool).await;
         rows.map_err(StoreError::NotApplied)
     };
-    let sessions = fetch(SESSIONS_OF_NODE).await?;
-    let outbox = fetch(ORDERS_OF_NODE).await?;
+    let sessions = fetch(sessions_where(ON_NODE)).await?;
+    let outbox = fetch(AssertSqlSafe(ORDERS_OF_NODE.to_owned())).await?;
     Ok(Loaded {
         sessions: sessions
             .iter()
@@ -85,7 +91,7 @@ pub(super) async fn one_session(
     id: &SessionId,
     now: MonoTime,
 ) -> Result<Option<(SessionRow, BrokerId)>, StoreError> {
-    let query = sqlx::query("SELECT * FROM session WHERE session_id = $1");
+    let query = sqlx::query(sessions_where("s.session_id = $1"));
     let row = query.bind(id.as_str()).fetch_optional(pool).await;
     let row = row.map_err(StoreError::NotApplied)?;
     row.map(|row| Ok((session(&row, now)?, parse(row.get("holder"))?)))
@@ -98,8 +104,8 @@ pub(super) async fn waiting(
     holder: &BrokerId,
     now: MonoTime,
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let text = "SELECT * FROM session WHERE phase = 'queued' AND holder = $1";
-    let rows = sqlx::query(text)
+    let waits = "s.ended_ms IS NULL AND s.phase = 'queued' AND s.holder = $1";
+    let rows = sqlx::query(sessions_where(waits))
         .bind(holder.as_str())
         .fetch_all(pool)
         .await;
@@ -117,9 +123,8 @@ pub(super) async fn live_of(
     user: Option<&UserId>,
     now: MonoTime,
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let text = "SELECT * FROM session WHERE phase <> 'ended' AND holder = $1
-        AND (user_id = $2 OR $2 = '')";
-    let query = sqlx::query(text).bind(holder.as_str());
+    let live = "s.ended_ms IS NULL AND s.holder = $1 AND (s.user_id = $2 OR $2 = '')";
+    let query = sqlx::query(sessions_where(live)).bind(holder.as_str());
     let query = query.bind(user.map_or("", UserId::as_str));
     let rows = query
         .fetch_all(pool)
