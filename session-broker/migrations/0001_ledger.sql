@@ -136,7 +136,8 @@ CREATE TABLE usage_interval (
 ){roomy};
 
 -- Orders that a node has not acked. Idempotent by (session, epoch, kind). A number is never used
--- twice, or a late ack would hit a new order.
+-- twice, or a late ack would hit a new order. The body of a start is its grant, for all else is in its
+-- session; that of a stop is its reason.
 CREATE TABLE outbox (
     command_id  {identity},
     node_id     TEXT    NOT NULL,

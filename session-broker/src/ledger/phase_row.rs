@@ -10,6 +10,9 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::fmt::Write;
 
+/// The kinds of orders in the `outbox` table.
+pub(super) const START: &str = "start";
+pub(super) const STOP: &str = "stop";
 /// The viewer column of a session whose viewer has no name.
 const UNNAMED: &str = "?";
 
@@ -223,10 +226,13 @@ impl PhaseRow {
     }
 
     fn end_reason(&self) -> Result<EndReason, StoreError> {
-        let text = self.reason.clone().unwrap_or_default();
-        serde_json::from_value(serde_json::Value::String(text))
-            .map_err(|e| StoreError::Corrupt(e.to_string()))
+        reason_value(self.reason.clone().unwrap_or_default())
     }
+}
+
+pub(super) fn reason_value(text: String) -> Result<EndReason, StoreError> {
+    serde_json::from_value(serde_json::Value::String(text))
+        .map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
 pub(super) fn epoch_column(epoch: Epoch) -> Result<i64, StoreError> {

@@ -1,9 +1,10 @@
 //! Reading rows back, each validated on the way.
 
-use super::phase_row::{PhaseRow, epoch_value, from_ms, ms, parse};
+use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
 use super::share::BrokerId;
 use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
 use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use sqlx::any::AnyRow;
@@ -19,9 +20,19 @@ fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("{SESSION} WHERE {condition}"))
 }
 
-const ORDERS: &str = "
-    SELECT o.* FROM outbox o JOIN node n ON n.node_id = o.node_id WHERE n.holder = $1
-    ORDER BY o.command_id";
+/// An order with what its session has of it. A start whose session went is nobody's any more.
+const ORDER: &str = "
+    SELECT o.*, s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app
+    FROM outbox o LEFT JOIN session s ON s.session_id = o.session_id
+    LEFT JOIN app_edition a ON a.digest = s.app_digest
+    WHERE (o.kind = 'stop' OR a.app IS NOT NULL)";
+
+/// Those for which `condition` holds, too, in their order.
+fn orders_where(condition: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{ORDER} AND {condition} ORDER BY o.command_id"))
+}
+
+const HELD: &str = "o.node_id IN (SELECT n.node_id FROM node n WHERE n.holder = $1)";
 
 /// See [`super::Ledger::load`].
 pub(super) async fn load(
@@ -43,7 +54,7 @@ pub(super) async fn load(
         .map(|row| session(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = sqlx::query(ORDERS)
+    let outbox = sqlx::query(orders_where(HELD))
         .bind(holder.as_str())
         .fetch_all(pool)
         .await
@@ -61,8 +72,6 @@ pub(super) async fn load(
 const ON_NODE: &str = "s.session_id IN (SELECT c.session_id FROM claim c
     WHERE c.node_id = $1 AND c.released_ms IS NULL)";
 
-const ORDERS_OF_NODE: &str = "SELECT * FROM outbox WHERE node_id = $1 ORDER BY command_id";
-
 /// A node with the sessions that hold a claim on it, and its orders.
 pub(super) async fn of_node(
     pool: &AnyPool,
@@ -74,7 +83,7 @@ pub(super) async fn of_node(
         rows.map_err(StoreError::NotApplied)
     };
     let sessions = fetch(sessions_where(ON_NODE)).await?;
-    let outbox = fetch(AssertSqlSafe(ORDERS_OF_NODE.to_owned())).await?;
+    let outbox = fetch(orders_where("o.node_id = $1")).await?;
     Ok(Loaded {
         sessions: sessions
             .iter()
@@ -220,11 +229,7 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
         app: json(row.get("app"))?,
-        display: DisplayMode {
-            width: unsigned(row.get("display_width"))?,
-            height: unsigned(row.get("display_height"))?,
-            hz: unsigned(row.get("display_hz"))?,
-        },
+        display: display(row)?,
         keyboard_layout: row.get("keyboard_layout"),
         created_at: from_ms(row.get("created_ms")),
         phase: phase.into_phase(now)?,
@@ -252,13 +257,36 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
     })
 }
 
+fn display(row: &AnyRow) -> Result<DisplayMode, StoreError> {
+    Ok(DisplayMode {
+        width: unsigned(row.get("display_width"))?,
+        height: unsigned(row.get("display_height"))?,
+        hz: unsigned(row.get("display_hz"))?,
+    })
+}
+
 fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
+    let session: SessionId = parse(row.get("session_id"))?;
+    let order = match row.get("kind") {
+        START => Order::Start(Box::new(Start {
+            session: session.clone(),
+            grant: row.get("body"),
+            app: json(row.get("app"))?,
+            display: display(row)?,
+            keyboard_layout: row.get("keyboard_layout"),
+        })),
+        STOP => Order::Stop {
+            session: session.clone(),
+            reason: reason_value(row.get("body"))?,
+        },
+        other => return Err(StoreError::Corrupt(format!("unknown order `{other}`"))),
+    };
     Ok(OutboxRow {
         command: unsigned(row.get("command_id"))?,
         node: parse(row.get("node_id"))?,
-        session: parse(row.get("session_id"))?,
+        session,
         epoch: epoch_value(row.get("epoch"))?,
-        order: json(row.get("body"))?,
+        order,
     })
 }
 

@@ -88,6 +88,18 @@ const VOID_STARTS: &str = "
     DELETE FROM outbox WHERE {still outbox.kind = 'start'} AND (session_id, epoch) IN
         (SELECT r.session_id, r.epoch FROM {rows session_id text, epoch bigint})";
 
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[
+    TAKE_CAPACITY,
+    TAKE_SLOTS,
+    TAKE_SESSIONS,
+    FREE,
+    RECOUNT,
+    END_USAGE,
+    VOID_STARTS,
+];
+
 /// Everything of a claim that is to be made, for whichever statement.
 #[derive(Debug, Serialize)]
 struct Wanted<'a> {

@@ -76,6 +76,16 @@ const SAVE_PHASES: &str = "
         ended_ms bigint}
     WHERE session.session_id = r.session_id AND {still session.phase <> 'ended'}";
 
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[
+    FIRST_WITH_KEYS,
+    RETURN_KEYS,
+    TAKE_QUOTAS,
+    RETURN_QUOTAS,
+    SAVE_PHASES,
+];
+
 /// A new session, its key and its place in the quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct Create<'a> {
