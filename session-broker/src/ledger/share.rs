@@ -121,7 +121,7 @@ const NOTE_MOVES: &str = "
 const GIVE: &str = "
     UPDATE session SET holder = r.holder FROM {rows session_id text, holder text}
     WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
-        AND EXISTS (SELECT 1 FROM writer w WHERE w.writer_id = r.holder AND w.stopped = 0)
+        AND EXISTS (SELECT 1 FROM writer w WHERE w.writer_id = r.holder AND {still w.stopped = 0})
     RETURNING session.session_id AS won";
 
 /// What it does from now on is of an older term.
@@ -139,6 +139,11 @@ const SEIZE_SESSIONS: &str = "
     UPDATE session SET holder = r.holder FROM {rows writer_id text, holder text, since bigint}
     WHERE session.holder = r.writer_id
         AND (session.ended_ms IS NULL OR session.ended_ms >= r.since)";
+
+/// What finds rows by their keys. Not so [`MOVE_SESSIONS`], which is rare and finds its live claims by a
+/// partial index.
+#[cfg(test)]
+pub(super) const BY_KEY: &[&str] = &[FORMER_HOLDERS, COUNT_LOSSES, MOVE_NODES, GIVE, SEIZE];
 
 /// A node that attached to another broker than its holder.
 #[derive(Debug, Serialize)]

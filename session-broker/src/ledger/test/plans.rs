@@ -3,6 +3,7 @@
 use super::Store;
 use super::place::Server;
 use crate::ledger::dialect::Engine;
+use crate::ledger::share;
 use crate::ledger::source::Source;
 use crate::ledger::write::{claims, orders, sessions};
 use sqlx::{AssertSqlSafe, Row};
@@ -18,8 +19,13 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
     let store = Store::open(server.database("plans").await).await;
     let source = Source::new(&store.place.at).unwrap();
     let mut writer = source.connect().await.unwrap();
-    let statements = [claims::BY_KEY, orders::BY_KEY, sessions::BY_KEY].concat();
-    for statement in statements {
+    let statements = [
+        claims::BY_KEY,
+        orders::BY_KEY,
+        sessions::BY_KEY,
+        share::BY_KEY,
+    ];
+    for statement in statements.concat() {
         let rendered = Engine::Postgres.render(statement);
         let prepare = AssertSqlSafe(format!("PREPARE p (text) AS {rendered}"));
         sqlx::raw_sql(prepare).execute(&mut writer).await.unwrap();
