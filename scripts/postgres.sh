@@ -47,6 +47,9 @@ start() {
 listen_addresses = ''
 unix_socket_directories = '$dir/socket'
 max_connections = 50
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_timeout = 15min
 CONF
     fi
     # After a crash the old server's children hold its memory for a moment.

@@ -35,6 +35,9 @@ use tokio::time::Instant;
 const SYNCS: usize = 100;
 /// Requests under way at a time when sessions are looked for.
 const LOOKERS: usize = 32;
+/// How long the broker may take for all nodes, and how often it is asked.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(120);
+const ATTACHED_EVERY: Duration = Duration::from_millis(200);
 /// The app that is started: what it runs is nobody's concern here.
 const APP: &str = "calibrate";
 
@@ -143,6 +146,7 @@ async fn measure(args: &Args) -> Result<Report> {
     };
     let fleet = Fleet::attach(&setup.pki(), broker.node_listen, shape).await?;
     let key = setup.key()?;
+    attached(broker.listen, &key, args.nodes).await?;
     let durability = durability(broker.listen, &key).await?;
     let pid = broker.pid()?;
     let cpu_before = cpu_s(pid)?;
@@ -321,6 +325,23 @@ async fn look_for(broker: SocketAddr, key: &str, ids: &[String]) -> Result<usize
         found += part?;
     }
     Ok(found)
+}
+
+/// Waits until the broker has taken every node: what is measured is creating sessions, not attaching.
+async fn attached(broker: SocketAddr, key: &str, nodes: usize) -> Result<()> {
+    let mut client = Client::new(broker, key);
+    let expected = format!("broker_nodes{{status=\"online\"}} {nodes}");
+    let until = Instant::now() + ATTACHED_WITHIN;
+    loop {
+        let asked = client.ask(Method::GET, "/metrics", None, Bytes::new());
+        let (_, metrics) = asked.await?;
+        let metrics = String::from_utf8(metrics.to_vec())?;
+        if metrics.lines().any(|line| line == expected) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "the broker does not take all nodes");
+        tokio::time::sleep(ATTACHED_EVERY).await;
+    }
 }
 
 /// The engine's settings as the broker's metrics have them.

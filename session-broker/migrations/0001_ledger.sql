@@ -1,5 +1,7 @@
--- The ledger. One text for SQLite and for what speaks PostgreSQL's protocol; {identity} is the one
--- word that they do not share: a number that the engine counts up and never uses twice.
+-- The ledger. One text for SQLite and for what speaks PostgreSQL's protocol, but for two words:
+-- {identity} is a number that the engine counts up and never uses twice; {roomy} leaves room on a page
+-- for new versions of its rows, where the engine writes such: beside the old one they cost no index
+-- entry, if no index speaks of what has changed.
 -- Times are milliseconds since the Unix epoch. Ids are the strings of core/protocol, hashes are
 -- SHA-256 in hex.
 --
@@ -58,7 +60,7 @@ CREATE TABLE node_capacity (
     mem_mib_free       BIGINT  NOT NULL CHECK (mem_mib_free >= 0),
     uplink_kbps_free   BIGINT  CHECK (uplink_kbps_free >= 0),
     rev                BIGINT  NOT NULL
-);
+){roomy};
 
 -- One exclusive unit of a node. `epoch` only rises; `listed` is whether the node still has it.
 CREATE TABLE slot (
@@ -66,14 +68,22 @@ CREATE TABLE slot (
     node_id  TEXT    NOT NULL,
     epoch    BIGINT  NOT NULL,
     listed   BIGINT  NOT NULL
-);
+){roomy};
 CREATE INDEX slot_by_node ON slot (node_id);
 
+-- Apps as sessions were created with them, by the SHA-256 of their text: many sessions are of one.
+-- None goes: there are no more than the catalogue had editions.
+CREATE TABLE app_edition (
+    digest  TEXT  NOT NULL PRIMARY KEY,
+    app     TEXT  NOT NULL
+);
+
+-- No index speaks of `phase`, which changes some times in each session; `ended_ms` is set once.
 CREATE TABLE session (
     session_id       TEXT    NOT NULL PRIMARY KEY,
     user_id          TEXT    NOT NULL,
     app_id           TEXT    NOT NULL,
-    app              TEXT    NOT NULL,
+    app_digest       TEXT    NOT NULL,
     display_width    BIGINT  NOT NULL,
     display_height   BIGINT  NOT NULL,
     display_hz       BIGINT  NOT NULL,
@@ -89,10 +99,11 @@ CREATE TABLE session (
     viewer           TEXT,
     reason           TEXT,
     detail           TEXT    NOT NULL,
-    starts_denied    BIGINT  NOT NULL
-);
-CREATE INDEX session_live ON session (session_id) WHERE phase <> 'ended';
-CREATE INDEX session_ended ON session (since_ms, session_id) WHERE phase = 'ended';
+    starts_denied    BIGINT  NOT NULL,
+    ended_ms         BIGINT
+){roomy};
+CREATE INDEX session_live ON session (session_id) WHERE ended_ms IS NULL;
+CREATE INDEX session_ended ON session (ended_ms, session_id) WHERE ended_ms IS NOT NULL;
 
 -- What a session holds on a node. The unique index is the guard against a double booking: the
 -- engine itself refuses a second live claim of a slot.
@@ -122,10 +133,11 @@ CREATE TABLE usage_interval (
     began_ms    BIGINT  NOT NULL,
     ended_ms    BIGINT,
     PRIMARY KEY (session_id, epoch)
-);
+){roomy};
 
 -- Orders that a node has not acked. Idempotent by (session, epoch, kind). A number is never used
--- twice, or a late ack would hit a new order.
+-- twice, or a late ack would hit a new order. The body of a start is its grant, for all else is in its
+-- session; that of a stop is its reason.
 CREATE TABLE outbox (
     command_id  {identity},
     node_id     TEXT    NOT NULL,

@@ -8,6 +8,7 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{access, claims, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
+use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ impl Answers {
 
     /// What came of the change before.
     pub(super) fn before(&self, at: At) -> Option<&Applied> {
-        let before = at.op.checked_sub(1)?;
-        Some(&self.0[at.list][before])
+        let before = at.before()?;
+        Some(&self.0[before.list][before.op])
     }
 }
 
@@ -210,16 +211,19 @@ impl<'a> Level<'a> {
 
     /// In the order of [`super::plan`]'s ranks.
     async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
         sessions::return_quotas(tx, self.quotas).await?;
-        sessions::create(tx, &self.creates, answers).await?;
+        let admitted = sessions::admit(tx, &self.creates, answers).await?;
+        let reserves = with_session(self.reserves, answers);
+        let fresh = with_claim(admitted, &reserves, &mut rows);
+        sessions::insert(tx, &rows).await?;
         share::give_sessions(tx, &self.given, answers).await?;
         share::hold_nodes(tx, self.held, answers).await?;
         nodes::save(tx, &self.nodes).await?;
         nodes::raise_epochs(tx, &self.epochs).await?;
         nodes::seen(tx, &self.seen).await?;
         claims::release(tx, &self.releases).await?;
-        let reserves = with_session(self.reserves, answers);
-        claims::reserve(tx, reserves, answers).await?;
+        claims::reserve(tx, reserves, &fresh, answers).await?;
         sessions::save_phases(tx, self.phases).await?;
         claims::begin_usage(tx, &self.usages).await?;
         orders::push(tx, &self.stops, answers).await?;
@@ -231,6 +235,28 @@ impl<'a> Level<'a> {
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }
+}
+
+/// Sessions whose claims come with them are inserted with these; the rows of all others go to `rows`.
+fn with_claim<'a>(
+    admitted: sessions::Creates<'a>,
+    reserves: &[(At, &'a Reserve)],
+    rows: &mut Vec<sessions::New<'a>>,
+) -> claims::Fresh<'a> {
+    let of_reserves = reserves.iter().filter(|(_, r)| r.with_create);
+    let claimed: HashMap<At, At> = of_reserves
+        .filter_map(|(at, _)| Some((at.before()?, *at)))
+        .collect();
+    let mut fresh = claims::Fresh::new();
+    for (at, create) in admitted {
+        match claimed.get(at) {
+            Some(reserve) => {
+                fresh.insert(*reserve, create);
+            }
+            None => rows.push(sessions::New::queued(create)),
+        }
+    }
+    fresh
 }
 
 /// A claim that comes with its session is for nobody if that was not created.

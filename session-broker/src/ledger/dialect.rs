@@ -11,6 +11,10 @@
 //!   PostgreSQL:  FROM json_to_recordset($1::json) AS r(slot_id text, epoch bigint)
 //! ```
 //!
+//! `{still CONDITION}` is a condition on the row that was found by its key. PostgreSQL must not plan with
+//! it: of a table that it has not counted yet it takes `IS NULL` or `= 'queued'` to hold for one row in
+//! two hundred, and then walks all of them instead of looking up each key.
+//!
 //! What is used beside that is what both have: `ON CONFLICT`, `RETURNING`, `UPDATE … FROM`, partial
 //! unique indexes, row values. Not used: LISTEN/NOTIFY, advisory locks, SKIP LOCKED, triggers.
 
@@ -27,24 +31,31 @@ pub enum Engine {
 }
 
 const ROWS: &str = "{rows ";
+const STILL: &str = "{still ";
+const ROOMY: &str = "{roomy}";
 const IDENTITY: &str = "{identity}";
 
 impl Engine {
     /// `statement` as this engine reads it.
     pub(super) fn render(self, statement: &str) -> String {
-        let mut text = statement.replace(IDENTITY, self.identity());
-        while let Some(start) = text.find(ROWS) {
-            let length = text[start..].find('}').unwrap_or(text.len() - start);
-            let source = self.rows(&text[start + ROWS.len()..start + length]);
-            text.replace_range(start..=start + length, &source);
-        }
-        text
+        let text = statement.replace(IDENTITY, self.identity());
+        let text = text.replace(ROOMY, self.roomy());
+        let text = replaced(text, ROWS, |columns| self.rows(columns));
+        replaced(text, STILL, |condition| self.still(condition))
     }
 
     const fn identity(self) -> &'static str {
         match self {
             Self::Sqlite => "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT",
             Self::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        }
+    }
+
+    /// Of a table whose rows change often.
+    const fn roomy(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " WITH (fillfactor = 50)",
         }
     }
 
@@ -64,6 +75,14 @@ impl Engine {
         }
     }
 
+    fn still(self, condition: &str) -> String {
+        match self {
+            // What is in a CASE no planner looks at.
+            Self::Postgres => format!("CASE WHEN {condition} THEN TRUE ELSE FALSE END"),
+            Self::Sqlite => format!("({condition})"),
+        }
+    }
+
     /// How a transaction begins that is going to write.
     pub(super) const fn begin(self) -> &'static str {
         match self {
@@ -71,6 +90,16 @@ impl Engine {
             Self::Postgres => "BEGIN",
         }
     }
+}
+
+/// `text` with every `{word …}` written as `as_written` says; `opening` is `{word `.
+fn replaced(mut text: String, opening: &str, as_written: impl Fn(&str) -> String) -> String {
+    while let Some(start) = text.find(opening) {
+        let length = text[start..].find('}').unwrap_or(text.len() - start);
+        let written = as_written(&text[start + opening.len()..start + length]);
+        text.replace_range(start..=start + length, &written);
+    }
+    text
 }
 
 /// Text that somebody else wrote. PostgreSQL takes no NUL in a text; here it becomes U+FFFD, or one
@@ -104,6 +133,19 @@ mod test {
             Engine::Sqlite.render(statement),
             "UPDATE a SET n = r.n FROM (SELECT value ->> 'id' AS id, value ->> 'n' AS n \
              FROM json_each($1)) AS r WHERE a.id = r.id"
+        );
+    }
+
+    #[test]
+    fn a_condition_on_what_was_found_is_not_planned_with() {
+        let statement = "UPDATE a SET n = 1 WHERE a.id = 2 AND {still a.n IS NULL}";
+        assert_eq!(
+            Engine::Postgres.render(statement),
+            "UPDATE a SET n = 1 WHERE a.id = 2 AND CASE WHEN a.n IS NULL THEN TRUE ELSE FALSE END"
+        );
+        assert_eq!(
+            Engine::Sqlite.render(statement),
+            "UPDATE a SET n = 1 WHERE a.id = 2 AND (a.n IS NULL)"
         );
     }
 

@@ -10,6 +10,9 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::fmt::Write;
 
+/// The kinds of orders in the `outbox` table.
+pub(super) const START: &str = "start";
+pub(super) const STOP: &str = "stop";
 /// The viewer column of a session whose viewer has no name.
 const UNNAMED: &str = "?";
 
@@ -25,6 +28,8 @@ pub(super) struct PhaseRow {
     pub(super) viewer: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) detail: String,
+    /// When it ended.
+    pub(super) ended_ms: Option<i64>,
 }
 
 pub(super) fn to_ms(at: MonoTime) -> i64 {
@@ -84,6 +89,7 @@ impl PhaseRow {
             viewer: row.get("viewer"),
             reason: row.get("reason"),
             detail: row.get("detail"),
+            ended_ms: row.get("ended_ms"),
         }
     }
 
@@ -129,6 +135,7 @@ impl PhaseRow {
             }
             Phase::Ended { reason, detail } => {
                 "ended".clone_into(&mut row.phase);
+                row.ended_ms = Some(row.since_ms);
                 row.reason = Some(reason_text(*reason)?);
                 // An edge or an app wrote it: see `dialect::Foreign`.
                 row.detail = detail.replace('\0', "\u{fffd}");
@@ -219,10 +226,13 @@ impl PhaseRow {
     }
 
     fn end_reason(&self) -> Result<EndReason, StoreError> {
-        let text = self.reason.clone().unwrap_or_default();
-        serde_json::from_value(serde_json::Value::String(text))
-            .map_err(|e| StoreError::Corrupt(e.to_string()))
+        reason_value(self.reason.clone().unwrap_or_default())
     }
+}
+
+pub(super) fn reason_value(text: String) -> Result<EndReason, StoreError> {
+    serde_json::from_value(serde_json::Value::String(text))
+        .map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
 pub(super) fn epoch_column(epoch: Epoch) -> Result<i64, StoreError> {

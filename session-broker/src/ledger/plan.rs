@@ -14,10 +14,18 @@ use super::Op;
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct At {
     pub(super) list: usize,
     pub(super) op: usize,
+}
+
+impl At {
+    /// The change before it in its list.
+    pub(super) fn before(self) -> Option<Self> {
+        let op = self.op.checked_sub(1)?;
+        Some(Self { op, ..self })
+    }
 }
 
 /// What a change touches.

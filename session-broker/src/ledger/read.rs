@@ -1,23 +1,38 @@
 //! Reading rows back, each validated on the way.
 
-use super::phase_row::{PhaseRow, epoch_value, from_ms, ms, parse};
+use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
 use super::share::BrokerId;
 use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
 use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
-/// Each half finds its rows by an index.
-const SESSIONS: &str = "
-    SELECT * FROM session WHERE phase <> 'ended' AND holder = $2
-    UNION ALL SELECT * FROM session WHERE phase = 'ended' AND since_ms >= $1 AND holder = $2";
+/// A session with the text of its app.
+const SESSION: &str = "
+    SELECT s.*, a.app FROM session s JOIN app_edition a ON a.digest = s.app_digest";
 
-const ORDERS: &str = "
-    SELECT o.* FROM outbox o JOIN node n ON n.node_id = o.node_id WHERE n.holder = $1
-    ORDER BY o.command_id";
+/// Those for which `condition` holds. Made of constants of this file alone.
+fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{SESSION} WHERE {condition}"))
+}
+
+/// An order with what its session has of it. A start whose session went is nobody's any more.
+const ORDER: &str = "
+    SELECT o.*, s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app
+    FROM outbox o LEFT JOIN session s ON s.session_id = o.session_id
+    LEFT JOIN app_edition a ON a.digest = s.app_digest
+    WHERE (o.kind = 'stop' OR a.app IS NOT NULL)";
+
+/// Those for which `condition` holds, too, in their order.
+fn orders_where(condition: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{ORDER} AND {condition} ORDER BY o.command_id"))
+}
+
+const HELD: &str = "o.node_id IN (SELECT n.node_id FROM node n WHERE n.holder = $1)";
 
 /// See [`super::Ledger::load`].
 pub(super) async fn load(
@@ -26,7 +41,10 @@ pub(super) async fn load(
     ended_after_ms: UnixMillis,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let mut sessions = sqlx::query(SESSIONS)
+    // Each half finds its rows by an index.
+    let ended = format!("{SESSION} WHERE s.ended_ms >= $1 AND s.holder = $2");
+    let live = format!("s.ended_ms IS NULL AND s.holder = $2 UNION ALL {ended}");
+    let mut sessions = sqlx::query(sessions_where(&live))
         .bind(ms(ended_after_ms))
         .bind(holder.as_str())
         .fetch_all(pool)
@@ -36,7 +54,7 @@ pub(super) async fn load(
         .map(|row| session(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = sqlx::query(ORDERS)
+    let outbox = sqlx::query(orders_where(HELD))
         .bind(holder.as_str())
         .fetch_all(pool)
         .await
@@ -51,11 +69,8 @@ pub(super) async fn load(
     })
 }
 
-const SESSIONS_OF_NODE: &str = "
-    SELECT s.* FROM claim c JOIN session s ON s.session_id = c.session_id
-    WHERE c.node_id = $1 AND c.released_ms IS NULL";
-
-const ORDERS_OF_NODE: &str = "SELECT * FROM outbox WHERE node_id = $1 ORDER BY command_id";
+const ON_NODE: &str = "s.session_id IN (SELECT c.session_id FROM claim c
+    WHERE c.node_id = $1 AND c.released_ms IS NULL)";
 
 /// A node with the sessions that hold a claim on it, and its orders.
 pub(super) async fn of_node(
@@ -63,12 +78,12 @@ pub(super) async fn of_node(
     node: &NodeId,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let fetch = async |text: &'static str| {
+    let fetch = async |text: AssertSqlSafe<String>| {
         let rows = sqlx::query(text).bind(node.as_str()).fetch_all(pool).await;
         rows.map_err(StoreError::NotApplied)
     };
-    let sessions = fetch(SESSIONS_OF_NODE).await?;
-    let outbox = fetch(ORDERS_OF_NODE).await?;
+    let sessions = fetch(sessions_where(ON_NODE)).await?;
+    let outbox = fetch(orders_where("o.node_id = $1")).await?;
     Ok(Loaded {
         sessions: sessions
             .iter()
@@ -85,7 +100,7 @@ pub(super) async fn one_session(
     id: &SessionId,
     now: MonoTime,
 ) -> Result<Option<(SessionRow, BrokerId)>, StoreError> {
-    let query = sqlx::query("SELECT * FROM session WHERE session_id = $1");
+    let query = sqlx::query(sessions_where("s.session_id = $1"));
     let row = query.bind(id.as_str()).fetch_optional(pool).await;
     let row = row.map_err(StoreError::NotApplied)?;
     row.map(|row| Ok((session(&row, now)?, parse(row.get("holder"))?)))
@@ -98,8 +113,8 @@ pub(super) async fn waiting(
     holder: &BrokerId,
     now: MonoTime,
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let text = "SELECT * FROM session WHERE phase = 'queued' AND holder = $1";
-    let rows = sqlx::query(text)
+    let waits = "s.ended_ms IS NULL AND s.phase = 'queued' AND s.holder = $1";
+    let rows = sqlx::query(sessions_where(waits))
         .bind(holder.as_str())
         .fetch_all(pool)
         .await;
@@ -117,9 +132,8 @@ pub(super) async fn live_of(
     user: Option<&UserId>,
     now: MonoTime,
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let text = "SELECT * FROM session WHERE phase <> 'ended' AND holder = $1
-        AND (user_id = $2 OR $2 = '')";
-    let query = sqlx::query(text).bind(holder.as_str());
+    let live = "s.ended_ms IS NULL AND s.holder = $1 AND (s.user_id = $2 OR $2 = '')";
+    let query = sqlx::query(sessions_where(live)).bind(holder.as_str());
     let query = query.bind(user.map_or("", UserId::as_str));
     let rows = query
         .fetch_all(pool)
@@ -215,11 +229,7 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
         app: json(row.get("app"))?,
-        display: DisplayMode {
-            width: unsigned(row.get("display_width"))?,
-            height: unsigned(row.get("display_height"))?,
-            hz: unsigned(row.get("display_hz"))?,
-        },
+        display: display(row)?,
         keyboard_layout: row.get("keyboard_layout"),
         created_at: from_ms(row.get("created_ms")),
         phase: phase.into_phase(now)?,
@@ -247,13 +257,36 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
     })
 }
 
+fn display(row: &AnyRow) -> Result<DisplayMode, StoreError> {
+    Ok(DisplayMode {
+        width: unsigned(row.get("display_width"))?,
+        height: unsigned(row.get("display_height"))?,
+        hz: unsigned(row.get("display_hz"))?,
+    })
+}
+
 fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
+    let session: SessionId = parse(row.get("session_id"))?;
+    let order = match row.get("kind") {
+        START => Order::Start(Box::new(Start {
+            session: session.clone(),
+            grant: row.get("body"),
+            app: json(row.get("app"))?,
+            display: display(row)?,
+            keyboard_layout: row.get("keyboard_layout"),
+        })),
+        STOP => Order::Stop {
+            session: session.clone(),
+            reason: reason_value(row.get("body"))?,
+        },
+        other => return Err(StoreError::Corrupt(format!("unknown order `{other}`"))),
+    };
     Ok(OutboxRow {
         command: unsigned(row.get("command_id"))?,
         node: parse(row.get("node_id"))?,
-        session: parse(row.get("session_id"))?,
+        session,
         epoch: epoch_value(row.get("epoch"))?,
-        order: json(row.get("body"))?,
+        order,
     })
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn watch_links(
 ) -> Result<Vec<WatchLinkRow>, StoreError> {
     let mut links = sqlx::query(
         "SELECT w.* FROM watch_link w JOIN session s ON s.session_id = w.session_id
-         WHERE w.revoked_ms IS NULL AND w.expires_ms > $1 AND s.phase <> 'ended'",
+         WHERE w.revoked_ms IS NULL AND w.expires_ms > $1 AND s.ended_ms IS NULL",
     )
     .bind(ms(now_ms))
     .fetch_all(pool)

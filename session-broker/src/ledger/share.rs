@@ -120,8 +120,8 @@ const NOTE_MOVES: &str = "
 /// Only while it waits, and only to one that is there.
 const GIVE: &str = "
     UPDATE session SET holder = r.holder FROM {rows session_id text, holder text}
-    WHERE session.session_id = r.session_id AND session.phase = 'queued'
-        AND EXISTS (SELECT 1 FROM writer w WHERE w.writer_id = r.holder AND w.stopped = 0)
+    WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
+        AND EXISTS (SELECT 1 FROM writer w WHERE w.writer_id = r.holder AND {still w.stopped = 0})
     RETURNING session.session_id AS won";
 
 /// What it does from now on is of an older term.
@@ -138,7 +138,12 @@ const SEIZE_NODES: &str = "
 const SEIZE_SESSIONS: &str = "
     UPDATE session SET holder = r.holder FROM {rows writer_id text, holder text, since bigint}
     WHERE session.holder = r.writer_id
-        AND (session.phase <> 'ended' OR session.since_ms >= r.since)";
+        AND (session.ended_ms IS NULL OR session.ended_ms >= r.since)";
+
+/// What finds rows by their keys. Not so [`MOVE_SESSIONS`], which is rare and finds its live claims by a
+/// partial index.
+#[cfg(test)]
+pub(super) const BY_KEY: &[&str] = &[FORMER_HOLDERS, COUNT_LOSSES, MOVE_NODES, GIVE, SEIZE];
 
 /// A node that attached to another broker than its holder.
 #[derive(Debug, Serialize)]
@@ -287,7 +292,7 @@ pub(super) async fn seize(
 const BROKERS: &str = "
     SELECT w.writer_id, w.term, w.seq, w.address, w.jwk, w.stopped,
         (SELECT COUNT(*) FROM session s WHERE s.holder = w.writer_id
-            AND s.phase <> 'ended') AS holds
+            AND s.ended_ms IS NULL) AS holds
     FROM writer w ORDER BY w.writer_id";
 
 pub(super) async fn brokers(pool: &AnyPool) -> Result<Vec<BrokerRow>, StoreError> {

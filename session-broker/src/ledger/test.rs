@@ -5,7 +5,7 @@ use super::*;
 use crate::time::Clock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::Slot;
+use nearlight_protocol::control::{Slot, Start};
 use nearlight_protocol::unit::U64;
 use nearlight_session::Limits;
 use nearlight_session::lifecycle::{Event, Lifecycle};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod group;
 mod place;
+mod plans;
 mod sharing;
 mod writers;
 
@@ -252,13 +253,20 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         mem_mib: 100,
         kbps: 4000,
         capacity_rev: node.capacity.rev,
-        order: Order::Stop {
-            session: session.id.clone(),
-            reason: EndReason::Internal,
-        },
+        order: start_of(session),
         phase: life.phase().clone(),
         at: MonoTime(2_000),
     }
+}
+
+fn start_of(session: &SessionRow) -> Order {
+    Order::Start(Box::new(Start {
+        session: session.id.clone(),
+        grant: "a.b.c".to_owned(),
+        app: session.app.clone(),
+        display: session.display,
+        keyboard_layout: session.keyboard_layout.clone(),
+    }))
 }
 
 fn op(reserve: &Reserve) -> Op {

@@ -5,7 +5,7 @@ use super::dialect::Engine;
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, SqlSafeStr, SqlStr};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A connection that writes. Between [`Tx::begin`] and [`Tx::commit`] a transaction is open; one that
@@ -16,7 +16,16 @@ pub(super) struct Tx {
     connection: AnyConnection,
     /// Statements as the engine reads them, by what they are written as.
     rendered: HashMap<&'static str, SqlStr>,
+    /// Whether a savepoint is set.
+    marked: bool,
+    /// See [`Tx::knows`].
+    known: HashSet<String>,
+    /// What the open transaction has written that [`Tx::known`] is to have.
+    learned: Vec<String>,
 }
+
+/// Names of [`Tx::known`] that are kept. Past it all are forgotten.
+const KNOWN_MAX: usize = 4096;
 
 impl Tx {
     pub(super) fn new(engine: Engine, connection: AnyConnection) -> Self {
@@ -24,10 +33,15 @@ impl Tx {
             engine,
             connection,
             rendered: HashMap::new(),
+            marked: false,
+            known: HashSet::new(),
+            learned: Vec::new(),
         }
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        self.marked = false;
+        self.learned.clear();
         self.plain(self.engine.begin()).await
     }
 
@@ -45,26 +59,42 @@ impl Tx {
         sqlx::raw_sql("COMMIT")
             .execute(&mut self.connection)
             .await?;
+        if self.known.len() + self.learned.len() > KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.extend(self.learned.drain(..));
         Ok(())
+    }
+
+    /// Whether a row that never goes is known to be in the ledger, and need not be written.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.known.contains(name)
+    }
+
+    /// The open transaction has written such a row, before any mark.
+    pub(super) fn learn(&mut self, name: &str) {
+        self.learned.push(name.to_owned());
     }
 
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
     }
 
-    /// A point to which [`Tx::undo`] returns. They nest in no other way than one within another.
+    /// A point to which [`Tx::undo`] returns. What came after the last one stands from now on.
     pub(super) async fn mark(&mut self) -> Result<(), StoreError> {
-        self.plain("SAVEPOINT mark").await
+        let set = if self.marked {
+            "RELEASE SAVEPOINT mark; SAVEPOINT mark"
+        } else {
+            "SAVEPOINT mark"
+        };
+        self.plain(set).await?;
+        self.marked = true;
+        Ok(())
     }
 
     /// Undoes what came after the mark; the mark stays.
     pub(super) async fn undo(&mut self) -> Result<(), StoreError> {
         self.plain("ROLLBACK TO SAVEPOINT mark").await
-    }
-
-    /// Lets what came after the mark stand.
-    pub(super) async fn keep(&mut self) -> Result<(), StoreError> {
-        self.plain("RELEASE SAVEPOINT mark").await
     }
 
     /// Runs a statement on `rows`. How many rows it changed.

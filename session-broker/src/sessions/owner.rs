@@ -329,9 +329,16 @@ impl Owner {
         const PHASES: [&str; 8] = [
             "queued", "placing", "starting", "ready", "playing", "detached", "ending", "ended",
         ];
-        for phase in PHASES {
-            let of = |e: &&Entry| label(e.life.phase()) == phase;
-            crate::metrics::sessions(phase, self.sessions.values().filter(of).count());
+        let mut counts = PHASES.map(|phase| (phase, 0));
+        // One walk: of the sessions that ended lately there are many.
+        for entry in self.sessions.values() {
+            let phase = label(entry.life.phase());
+            if let Some((_, n)) = counts.iter_mut().find(|(of, _)| *of == phase) {
+                *n += 1;
+            }
+        }
+        for (phase, n) in counts {
+            crate::metrics::sessions(phase, n);
         }
     }
 

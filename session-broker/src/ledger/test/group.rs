@@ -88,7 +88,10 @@ fn change(rng: &mut StdRng) -> Op {
             asked
         }
         2..=4 => Op::Reserve(Box::new(Reserve {
-            order: stop_of(&session),
+            order: start_of(&SessionRow {
+                id: session.clone(),
+                ..super::session()
+            }),
             session,
             with_create: false,
             phase: placed(&claim),

@@ -1,6 +1,7 @@
 //! Claims, the capacity that they take, and the usage that they stand for.
 
 use super::orders;
+use super::sessions::{self, Create, New};
 use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::{PhaseRow, epoch_column, int, to_ms};
 use crate::ledger::plan::At;
@@ -29,7 +30,7 @@ const TAKE_CAPACITY: &str = "
 const TAKE_SLOTS: &str = "
     UPDATE slot SET epoch = r.epoch FROM {rows slot_id text, node_id text, epoch bigint}
     WHERE slot.slot_id = r.slot_id AND slot.node_id = r.node_id AND slot.epoch = r.epoch - 1
-        AND slot.listed = 1
+        AND {still slot.listed = 1}
     RETURNING slot.slot_id AS won";
 
 const TAKE_SESSIONS: &str = "
@@ -37,7 +38,7 @@ const TAKE_SESSIONS: &str = "
         slot_id = r.slot_id, epoch = r.epoch
     FROM {rows session_id text, phase text, since_ms bigint, node_id text, slot_id text,
         epoch bigint}
-    WHERE session.session_id = r.session_id AND session.phase = 'queued'
+    WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
     RETURNING session.session_id AS won";
 
 const INSERT: &str = "
@@ -51,7 +52,8 @@ const INSERT: &str = "
 
 const FREE: &str = "
     UPDATE claim SET released_ms = r.at FROM {rows slot_id text, epoch bigint, at bigint}
-    WHERE claim.slot_id = r.slot_id AND claim.epoch = r.epoch AND claim.released_ms IS NULL
+    WHERE claim.slot_id = r.slot_id AND claim.epoch = r.epoch
+        AND {still claim.released_ms IS NULL}
     RETURNING claim.node_id AS node_id";
 
 /// Free capacity is what no live claim holds; after a node shrank, nothing rather than less.
@@ -80,11 +82,23 @@ const BEGIN_USAGE: &str = "
 const END_USAGE: &str = "
     UPDATE usage_interval SET ended_ms = r.at FROM {rows session_id text, epoch bigint, at bigint}
     WHERE usage_interval.session_id = r.session_id AND usage_interval.epoch = r.epoch
-        AND usage_interval.ended_ms IS NULL";
+        AND {still usage_interval.ended_ms IS NULL}";
 
 const VOID_STARTS: &str = "
-    DELETE FROM outbox WHERE kind = 'start' AND (session_id, epoch) IN
+    DELETE FROM outbox WHERE {still outbox.kind = 'start'} AND (session_id, epoch) IN
         (SELECT r.session_id, r.epoch FROM {rows session_id text, epoch bigint})";
+
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[
+    TAKE_CAPACITY,
+    TAKE_SLOTS,
+    TAKE_SESSIONS,
+    FREE,
+    RECOUNT,
+    END_USAGE,
+    VOID_STARTS,
+];
 
 /// Everything of a claim that is to be made, for whichever statement.
 #[derive(Debug, Serialize)]
@@ -107,10 +121,16 @@ struct Wanted<'a> {
     claims_of_node: i64,
     #[serde(skip)]
     reserve: &'a Reserve,
+    /// Its session, if that has no row yet.
+    #[serde(skip)]
+    create: Option<&'a Create<'a>>,
 }
 
+/// Sessions whose claims come with them, by where these stand: one row is written of both.
+pub(crate) type Fresh<'a> = HashMap<At, &'a Create<'a>>;
+
 impl<'a> Wanted<'a> {
-    fn new(at: At, reserve: &'a Reserve) -> Result<Self, StoreError> {
+    fn new(at: At, reserve: &'a Reserve, fresh: &Fresh<'a>) -> Result<Self, StoreError> {
         let phase = PhaseRow::of(&reserve.phase, reserve.at)?;
         Ok(Self {
             slot_id: reserve.claim.slot.as_str(),
@@ -127,6 +147,7 @@ impl<'a> Wanted<'a> {
             at,
             claims_of_node: 1,
             reserve,
+            create: fresh.get(&at).copied(),
         })
     }
 }
@@ -143,16 +164,19 @@ struct Taken<'a> {
     kbps: u64,
 }
 
-/// Makes the claims, each wholly or not at all.
+/// Makes the claims, each wholly or not at all, and the rows of the sessions in `fresh`.
 ///
 /// All are tried at once. Where one is lost after it has taken something, all is undone and tried
 /// again without it; each round settles one at least, and losses are rare.
-pub(crate) async fn reserve(
+pub(crate) async fn reserve<'a>(
     tx: &mut Tx,
-    reserves: Vec<(At, &Reserve)>,
+    reserves: Vec<(At, &'a Reserve)>,
+    fresh: &Fresh<'a>,
     answers: &mut Answers,
 ) -> Result<(), StoreError> {
-    let wanted = reserves.into_iter().map(|(at, r)| Wanted::new(at, r));
+    let mut rows: Vec<New<'_>> = Vec::new();
+    let wanted = reserves.into_iter();
+    let wanted = wanted.map(|(at, r)| Wanted::new(at, r, fresh));
     let mut wanted: Vec<Wanted<'_>> = wanted.collect::<Result<_, _>>()?;
     // Nodes that did not carry all at once: theirs are tried one by one.
     let mut singly: HashSet<&str> = HashSet::new();
@@ -165,22 +189,27 @@ pub(crate) async fn reserve(
         if undo {
             tx.undo().await?;
         }
-        tx.keep().await?;
         let (alone, together): (Vec<_>, Vec<_>) =
             refused.into_iter().partition(|w| w.claims_of_node == 1);
         singly.extend(together.iter().map(|w| w.node_id));
         for loser in lost.iter().chain(&alone) {
             answers.set(loser.at, Applied::RaceLost);
+            rows.extend(loser.create.map(New::queued));
         }
         if undo {
             later.append(&mut round);
+        }
+        for w in &round {
+            if let Some(create) = w.create {
+                rows.push(New::placed(create, &w.reserve.phase, w.reserve.at)?);
+            }
         }
         push_starts(tx, &round, answers).await?;
         later.extend(together);
         later.sort_unstable_by_key(|w| w.at);
         wanted = later;
     }
-    Ok(())
+    sessions::insert(tx, &rows).await
 }
 
 /// Those that are tried now: of each node a run of claims each decided on what the one before leaves,
@@ -254,8 +283,12 @@ async fn push_starts(
     orders::push(tx, &orders, answers).await
 }
 
-/// A statement, and the name by which it returns those that have won.
-type Step<'a> = (&'static str, fn(&Wanted<'a>) -> &'a str);
+/// A statement, whom it concerns, and the name by which it returns those that have won.
+type Step<'a> = (
+    &'static str,
+    fn(&Wanted<'a>) -> bool,
+    fn(&Wanted<'a>) -> &'a str,
+);
 
 /// Slots, sessions and claims of those in `wanted`. Moves the losers; whether there were any.
 async fn take_rest<'a>(
@@ -264,13 +297,15 @@ async fn take_rest<'a>(
     lost: &mut Vec<Wanted<'a>>,
 ) -> Result<bool, StoreError> {
     let steps: [Step<'a>; 3] = [
-        (TAKE_SLOTS, |w| w.slot_id),
-        (TAKE_SESSIONS, |w| w.session_id),
-        (INSERT, |w| w.slot_id),
+        (TAKE_SLOTS, |_| true, |w| w.slot_id),
+        (TAKE_SESSIONS, |w| w.create.is_none(), |w| w.session_id),
+        (INSERT, |_| true, |w| w.slot_id),
     ];
-    for (statement, name) in steps {
-        let won = won(tx, statement, wanted).await?;
-        let losers = wanted.extract_if(.., |w| !won.contains(name(w)));
+    for (statement, concerns, name) in steps {
+        let concerned: Vec<&Wanted<'_>> = wanted.iter().filter(|w| concerns(w)).collect();
+        let rows = tx.ask(statement, &concerned).await?;
+        let won: HashSet<String> = rows.iter().map(|row| row.get("won")).collect();
+        let losers = wanted.extract_if(.., |w| concerns(w) && !won.contains(name(w)));
         let before = lost.len();
         lost.extend(losers);
         if lost.len() > before {
@@ -278,15 +313,6 @@ async fn take_rest<'a>(
         }
     }
     Ok(false)
-}
-
-async fn won(
-    tx: &mut Tx,
-    statement: &'static str,
-    wanted: &[Wanted<'_>],
-) -> Result<HashSet<String>, StoreError> {
-    let rows = tx.ask(statement, wanted).await?;
-    Ok(rows.iter().map(|row| row.get("won")).collect())
 }
 
 /// A claim that is free again.

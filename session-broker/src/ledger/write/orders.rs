@@ -1,9 +1,9 @@
 //! Orders that nodes have not acked.
 
 use crate::ledger::batch::Answers;
-use crate::ledger::phase_row::{epoch_column, int, to_ms};
+use crate::ledger::phase_row::{START, STOP, epoch_column, int, reason_text, to_ms};
 use crate::ledger::plan::At;
-use crate::ledger::tx::{Tx, json};
+use crate::ledger::tx::Tx;
 use crate::ledger::{Applied, StoreError};
 use nearlight_protocol::control::Order;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -11,6 +11,7 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Epoch;
 use serde::Serialize;
 use sqlx::Row;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The update changes nothing; it makes the row come back whether it is new or not.
@@ -25,6 +26,10 @@ const ACKED: &str = "
     DELETE FROM outbox WHERE command_id IN
         (SELECT r.command_id FROM {rows command_id bigint})";
 
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[ACKED];
+
 /// An order for the outbox.
 #[derive(Debug, Serialize)]
 pub(crate) struct Push<'a> {
@@ -32,7 +37,7 @@ pub(crate) struct Push<'a> {
     session_id: &'a str,
     epoch: i64,
     kind: &'static str,
-    body: String,
+    body: Cow<'a, str>,
     at: i64,
 }
 
@@ -41,19 +46,19 @@ impl<'a> Push<'a> {
         session: &'a SessionId,
         node: &'a NodeId,
         epoch: Epoch,
-        order: &Order,
+        order: &'a Order,
         at: MonoTime,
     ) -> Result<Self, StoreError> {
-        let kind = match order {
-            Order::Start(_) => "start",
-            Order::Stop { .. } => "stop",
+        let (kind, body) = match order {
+            Order::Start(start) => (START, start.grant.as_str().into()),
+            Order::Stop { reason, .. } => (STOP, reason_text(*reason)?.into()),
         };
         Ok(Self {
             node_id: node.as_str(),
             session_id: session.as_str(),
             epoch: epoch_column(epoch)?,
             kind,
-            body: json(order)?,
+            body,
             at: to_ms(at),
         })
     }

@@ -11,6 +11,7 @@ use nearlight_protocol::id::{SessionId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use sqlx::Row;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -48,24 +49,42 @@ const RETURN_QUOTAS: &str = "
     FROM {rows user_id text, n bigint} WHERE quota.user_id = r.user_id";
 
 const INSERT: &str = "
-    INSERT INTO session (session_id, user_id, app_id, app, display_width, display_height,
-        display_hz, keyboard_layout, created_ms, phase, since_ms, detail, starts_denied, holder)
-    SELECT r.session_id, r.user_id, r.app_id, r.app, r.display_width, r.display_height,
-        r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.detail,
-        r.starts_denied, r.holder
-    FROM {rows session_id text, user_id text, app_id text, app text, display_width bigint,
+    INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
+        display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
+        starts_denied, holder)
+    SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
+        r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
+        r.epoch, r.detail, r.starts_denied, r.holder
+    FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
-        phase text, since_ms bigint, detail text, starts_denied bigint, holder text}
+        phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
+        starts_denied bigint, holder text}
     WHERE TRUE";
+
+const ADD_EDITIONS: &str = "
+    INSERT INTO app_edition (digest, app) SELECT r.digest, r.app FROM {rows digest text, app text}
+    WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// Of an ended session the last node stays on record.
 const SAVE_PHASES: &str = "
     UPDATE session SET phase = r.phase, since_ms = r.since_ms, ready_ms = r.ready_ms,
         node_id = COALESCE(r.node_id, session.node_id), slot_id = r.slot_id, epoch = r.epoch,
-        viewer = r.viewer, reason = r.reason, detail = r.detail, starts_denied = r.starts_denied
+        viewer = r.viewer, reason = r.reason, detail = r.detail, starts_denied = r.starts_denied,
+        ended_ms = r.ended_ms
     FROM {rows session_id text, phase text, since_ms bigint, ready_ms bigint, node_id text,
-        slot_id text, epoch bigint, viewer text, reason text, detail text, starts_denied bigint}
-    WHERE session.session_id = r.session_id AND session.phase <> 'ended'";
+        slot_id text, epoch bigint, viewer text, reason text, detail text, starts_denied bigint,
+        ended_ms bigint}
+    WHERE session.session_id = r.session_id AND {still session.phase <> 'ended'}";
+
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[
+    FIRST_WITH_KEYS,
+    RETURN_KEYS,
+    TAKE_QUOTAS,
+    RETURN_QUOTAS,
+    SAVE_PHASES,
+];
 
 /// A new session, its key and its place in the quota.
 #[derive(Debug, Serialize)]
@@ -73,17 +92,18 @@ pub(crate) struct Create<'a> {
     session_id: &'a str,
     user_id: &'a str,
     app_id: &'a str,
-    app: String,
+    app_digest: String,
     display_width: u32,
     display_height: u32,
     display_hz: u32,
     keyboard_layout: Foreign<'a>,
     created_ms: i64,
-    phase: String,
-    since_ms: i64,
-    detail: String,
     starts_denied: u8,
     holder: &'a str,
+    #[serde(skip)]
+    phase: PhaseRow,
+    #[serde(skip)]
+    app: String,
     #[serde(skip)]
     key: Foreign<'a>,
     #[serde(skip)]
@@ -100,22 +120,21 @@ impl<'a> Create<'a> {
         quota: Option<u32>,
         holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
-        let phase = PhaseRow::of(&row.phase, row.created_at)?;
+        let app = json(&row.app)?;
         Ok(Self {
             session_id: row.id.as_str(),
             user_id: row.user.as_str(),
             app_id: row.app.id.as_str(),
-            app: json(&row.app)?,
+            app_digest: hex(&Sha256::digest(&app).into()),
             display_width: row.display.width,
             display_height: row.display.height,
             display_hz: row.display.hz,
             keyboard_layout: Foreign(&row.keyboard_layout),
             created_ms: to_ms(row.created_at),
-            phase: phase.phase,
-            since_ms: phase.since_ms,
-            detail: phase.detail,
+            phase: PhaseRow::of(&row.phase, row.created_at)?,
             starts_denied: row.starts_denied,
             holder: holder.as_str(),
+            app,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
             cap: quota.map_or(i64::MAX, i64::from),
@@ -151,16 +170,49 @@ struct Quota<'a> {
     cap: i64,
 }
 
-type Creates<'a> = Vec<&'a (At, Create<'a>)>;
+#[derive(Debug, Serialize)]
+struct Edition<'a> {
+    digest: &'a str,
+    app: &'a str,
+}
 
-/// Takes key, quota and row of each, or says what it lacks.
-pub(crate) async fn create(
+/// A new session's row.
+#[derive(Debug, Serialize)]
+pub(crate) struct New<'a> {
+    #[serde(flatten)]
+    create: &'a Create<'a>,
+    #[serde(flatten)]
+    phase: PhaseRow,
+}
+
+impl<'a> New<'a> {
+    pub(crate) fn queued(create: &'a Create<'a>) -> Self {
+        let phase = create.phase.clone();
+        Self { create, phase }
+    }
+
+    /// With the phase of the claim that came with it.
+    pub(in crate::ledger) fn placed(
+        create: &'a Create<'a>,
+        phase: &Phase,
+        at: MonoTime,
+    ) -> Result<Self, StoreError> {
+        let phase = PhaseRow::of(phase, at)?;
+        Ok(Self { create, phase })
+    }
+}
+
+pub(crate) type Creates<'a> = Vec<&'a (At, Create<'a>)>;
+
+/// Takes key and quota of each, or says what it lacks. Those that have both: their rows are still to be
+/// inserted.
+pub(crate) async fn admit<'a>(
     tx: &mut Tx,
-    creates: &[(At, Create<'_>)],
+    creates: &'a [(At, Create<'a>)],
     answers: &mut Answers,
-) -> Result<(), StoreError> {
+) -> Result<Creates<'a>, StoreError> {
     if creates.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (first, again) = take_keys(tx, creates).await?;
     if !again.is_empty() {
@@ -172,8 +224,38 @@ pub(crate) async fn create(
     for (at, _) in beyond {
         answers.set(*at, Applied::QuotaUsedUp);
     }
-    let rows: Vec<&Create<'_>> = within.iter().map(|(_, create)| create).collect();
-    tx.run(INSERT, &rows).await?;
+    add_editions(tx, &within).await?;
+    Ok(within)
+}
+
+/// Of apps that this connection has not seen in the ledger yet.
+async fn add_editions(tx: &mut Tx, creates: &Creates<'_>) -> Result<(), StoreError> {
+    let mut new: BTreeMap<&str, Edition<'_>> = BTreeMap::new();
+    for (_, create) in creates {
+        let Create {
+            app_digest, app, ..
+        } = create;
+        if !tx.knows(app_digest) {
+            new.insert(
+                app_digest,
+                Edition {
+                    digest: app_digest,
+                    app,
+                },
+            );
+        }
+    }
+    let rows: Vec<&Edition<'_>> = new.values().collect();
+    tx.run(ADD_EDITIONS, &rows).await?;
+    for digest in new.into_keys() {
+        tx.learn(digest);
+    }
+    Ok(())
+}
+
+/// Inserts the rows of those that were admitted.
+pub(crate) async fn insert(tx: &mut Tx, rows: &[New<'_>]) -> Result<(), StoreError> {
+    tx.run(INSERT, rows).await?;
     Ok(())
 }
 
@@ -229,10 +311,13 @@ async fn take_quotas<'a>(
         quota.n += 1;
         quota.cap = quota.cap.min(create.cap);
     }
-    let wanted: Vec<Quota<'_>> = by_user.into_values().collect();
-    tx.run(OPEN_QUOTAS, &wanted).await?;
-    let taken = tx.ask(TAKE_QUOTAS, &wanted).await?;
-    let taken: HashSet<String> = taken.iter().map(|row| row.get("user_id")).collect();
+    let mut wanted: Vec<Quota<'_>> = by_user.into_values().collect();
+    let mut taken = HashSet::new();
+    // Most users have a row.
+    take_together(tx, &mut wanted, &mut taken).await?;
+    if tx.run(OPEN_QUOTAS, &wanted).await? > 0 {
+        take_together(tx, &mut wanted, &mut taken).await?;
+    }
     let (mut within, mut beyond) = (Vec::new(), Vec::new());
     for create in creates {
         let (_, c) = create;
@@ -248,6 +333,18 @@ async fn take_quotas<'a>(
         }
     }
     Ok((within, beyond))
+}
+
+/// Moves those that are within their quotas.
+async fn take_together(
+    tx: &mut Tx,
+    wanted: &mut Vec<Quota<'_>>,
+    taken: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    let rows = tx.ask(TAKE_QUOTAS, wanted).await?;
+    taken.extend(rows.iter().map(|row| row.get::<String, _>("user_id")));
+    wanted.retain(|quota| !taken.contains(quota.user_id));
+    Ok(())
 }
 
 /// A place that a user has again.

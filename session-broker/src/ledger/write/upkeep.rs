@@ -9,8 +9,8 @@ use sqlx::Row;
 
 const ENDED_LONGEST_AGO: &str = "
     SELECT session_id FROM session
-    WHERE phase = 'ended' AND since_ms < (SELECT r.before FROM {rows before bigint})
-    ORDER BY since_ms, session_id LIMIT (SELECT r.n FROM {rows n bigint})";
+    WHERE ended_ms < (SELECT r.before FROM {rows before bigint})
+    ORDER BY ended_ms, session_id LIMIT (SELECT r.n FROM {rows n bigint})";
 
 const SWEEP: [&str; 5] = [
     "DELETE FROM claim WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
@@ -25,9 +25,9 @@ const SWEEP: [&str; 5] = [
 const PRUNE: [&str; 4] = [
     "DELETE FROM idempotency WHERE created_ms < (SELECT r.before FROM {rows before bigint})",
     "DELETE FROM ticket_spend WHERE spent_ms < (SELECT r.before FROM {rows before bigint})
-         AND session_id NOT IN (SELECT session_id FROM session WHERE phase <> 'ended')",
+         AND session_id NOT IN (SELECT session_id FROM session WHERE ended_ms IS NULL)",
     "DELETE FROM outbox WHERE created_ms < (SELECT r.before FROM {rows before bigint})
-         AND session_id NOT IN (SELECT session_id FROM session WHERE phase <> 'ended')",
+         AND session_id NOT IN (SELECT session_id FROM session WHERE ended_ms IS NULL)",
     "DELETE FROM watch_link WHERE expires_ms < (SELECT r.before FROM {rows before bigint})
          OR revoked_ms < (SELECT r.before FROM {rows before bigint})",
 ];
