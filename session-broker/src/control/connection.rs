@@ -63,6 +63,17 @@ pub(crate) enum EdgeEvent {
     },
 }
 
+impl EdgeEvent {
+    /// The node that it is about.
+    pub(crate) fn node(&self) -> &NodeId {
+        match self {
+            Self::Attached { stream, .. } | Self::Said { stream, .. } | Self::Closed { stream } => {
+                &stream.node
+            }
+        }
+    }
+}
+
 /// What an edge said, checked.
 #[derive(Debug)]
 pub(crate) enum EdgeMessage {

@@ -95,8 +95,7 @@ pub struct BrokerRow {
 
 const FORMER_HOLDERS: &str = "
     SELECT node.node_id AS node_id, node.holder AS former
-    FROM {rows node_id text, holder text} JOIN node ON node.node_id = r.node_id
-    WHERE node.holder <> r.holder";
+    FROM {rows node_id text} JOIN node ON node.node_id = r.node_id";
 
 const COUNT_LOSSES: &str = "
     UPDATE writer SET losses = writer.losses + 1 FROM {rows writer_id text}
@@ -171,7 +170,8 @@ struct Loser<'a> {
     writer_id: &'a str,
 }
 
-/// Takes nodes from their holders. [`Applied::RaceLost`] for one that yet another broker took.
+/// Takes nodes from their holders. [`Applied::RaceLost`] for one that yet another broker took,
+/// [`Applied::Missing`] for one that the ledger has never heard of.
 pub(super) async fn hold_nodes(
     tx: &mut Tx,
     mut nodes: Vec<(At, HoldNode<'_>)>,
@@ -186,9 +186,14 @@ pub(super) async fn hold_nodes(
         former.insert(row.get("node_id"), row.get("former"));
     }
     // What nobody has, or we have already, needs no taking.
-    nodes.retain_mut(|(_, node)| {
+    nodes.retain_mut(|(at, node)| {
         node.former = former.remove(node.node_id);
-        node.former.is_some()
+        match &node.former {
+            None => answers.set(*at, Applied::Missing),
+            Some(former) if former == node.holder => {}
+            Some(_) => return true,
+        }
+        false
     });
     let mut losers: Vec<&str> = nodes
         .iter()

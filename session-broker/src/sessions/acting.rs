@@ -29,6 +29,7 @@ impl Owner {
             ends,
             synced,
             is_beat,
+            holding: _,
             is_closed: _,
         } = turn;
         let applied = if ops.is_empty() && !is_beat {
@@ -246,7 +247,11 @@ impl Owner {
         }
     }
 
+    /// Takes the node as the ledger has it, if it is still held here.
     async fn read_back(&mut self, node: &NodeId) {
+        if self.fleet.get(node).is_none() {
+            return;
+        }
         match self.ledger.node(node.clone()).await {
             Ok(Some(row)) => {
                 let now = self.clock.now();

@@ -25,6 +25,10 @@ const OVERTAKEN_RETRY_S: u32 = 1;
 
 impl Owner {
     pub(super) fn take_edge(&mut self, event: EdgeEvent, now: MonoTime, turn: &mut Turn) {
+        if turn.holding.contains(event.node()) {
+            self.deferred.push_back(event);
+            return;
+        }
         match event {
             EdgeEvent::Attached { stream, hello } => self.edge_attached(stream, hello, now, turn),
             EdgeEvent::Said { stream, message } => {
@@ -55,7 +59,7 @@ impl Owner {
             // Another broker may hold it. What it runs is known, and taken in, before it says more.
             let node = id.clone();
             turn.push(Op::HoldNode { node, at: now }, Then::Held(id.clone()));
-            turn.is_closed = true;
+            turn.holding.insert(id.clone());
         }
         let row = NodeRow {
             name: hello.name,

@@ -78,6 +78,9 @@ pub(crate) struct Owner {
     pub(super) links: Arc<WatchLinks>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
+    /// What nodes said while they were being taken from another broker; first in the next turn. No
+    /// more than a turn takes.
+    pub(super) deferred: VecDeque<EdgeEvent>,
     /// What it has of brokers that share its ledger, if it is not alone.
     pub(super) sharing: Option<Sharing>,
     /// How often it knows that others took nodes from it.
@@ -111,6 +114,7 @@ enum Wake {
     Request(Request),
     Edge(EdgeEvent),
     Peer(PeerEvent),
+    Deferred,
     Deadline,
     Housekeeping,
     Stop,
@@ -131,6 +135,7 @@ impl Owner {
             links: parts.links,
             requests: parts.requests,
             edges: parts.edges,
+            deferred: VecDeque::new(),
             sharing: parts.sharing.map(Sharing::from),
             losses: 0,
             sessions: HashMap::new(),
@@ -164,9 +169,12 @@ impl Owner {
                 Wake::Request(request) => self.take_request(request, now, &mut turn),
                 Wake::Edge(event) => self.take_edge(event, now, &mut turn),
                 Wake::Peer(event) => self.take_peer(event, now, &mut turn),
-                Wake::Deadline => {}
+                Wake::Deferred | Wake::Deadline => {}
                 Wake::Housekeeping => self.keep_house(now, &mut turn),
                 Wake::Stop => return,
+            }
+            for event in std::mem::take(&mut self.deferred) {
+                self.take_edge(event, now, &mut turn);
             }
             self.take_more(now, &mut turn);
             self.take_deadlines(now, &mut turn);
@@ -182,6 +190,9 @@ impl Owner {
     }
 
     async fn wake(&mut self, stop: &CancellationToken, beat: &mut tokio::time::Interval) -> Wake {
+        if !self.deferred.is_empty() {
+            return Wake::Deferred;
+        }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wider = self.placed_in_vain.as_ref().and_then(|vain| vain.until);
         let next = [deadline, wider, self.publication_due()];

@@ -225,10 +225,21 @@ impl Owner {
         applied: &Applied,
         touched: &mut BTreeSet<SessionId>,
     ) {
-        if *applied != Applied::Done {
-            tracing::info!(node_id = %node, "the node attached to two brokers at once");
-            self.let_go(&node);
-            return;
+        match applied {
+            // It is new, and runs nothing of ours.
+            Applied::Missing => return,
+            Applied::Done => {}
+            Applied::RaceLost
+            | Applied::Ordered { .. }
+            | Applied::Replayed { .. }
+            | Applied::KeyReused
+            | Applied::QuotaUsedUp
+            | Applied::TicketSpent
+            | Applied::Skipped => {
+                tracing::info!(node_id = %node, "the node attached to two brokers at once");
+                self.let_go(&node);
+                return;
+            }
         }
         match self.ledger.of_node(node).await {
             Ok(loaded) => {

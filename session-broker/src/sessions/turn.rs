@@ -26,6 +26,8 @@ pub(super) struct Turn {
     pub(super) ends: Vec<EndAnswer>,
     /// Nodes that said what they run: their orders go out again.
     pub(super) synced: Vec<NodeId>,
+    /// Nodes that are being taken from another broker: what they say waits for the next turn.
+    pub(super) holding: BTreeSet<NodeId>,
     /// Whether it takes no more events: what it decided changes what the next one means.
     pub(super) is_closed: bool,
     /// Whether it is committed even if it changes nothing: a sign of life.

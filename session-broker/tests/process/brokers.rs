@@ -448,3 +448,34 @@ async fn a_rolling_restart_loses_no_session_and_no_place() {
     edge.stop_next(&started).await;
     assert_eq!(of(&edge.start_next().await), waits);
 }
+
+#[tokio::test]
+async fn a_session_outlives_a_node_that_bounces_between_brokers() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let edge = shared.edge(1, &a, &[&guest]).await;
+    let session = id(&guest.create("demo").await);
+    let mut edge = edge;
+    let started = edge.start_next().await;
+    reach(&guest, &session, "ready").await;
+    // Each attaches before the one that it leaves has noticed.
+    let mut streams = Vec::new();
+    for turn in 0..12 {
+        let to = [&b, &a][turn % 2];
+        let running = vec![started.running(false)];
+        streams.push(shared.attach(&edge.node, to, running).await);
+    }
+    let mut last = shared
+        .attach(&edge.node, &b, vec![started.running(false)])
+        .await;
+    for client in [&guest, &at(&guest, &b)] {
+        reach(client, &session, "ready").await;
+    }
+    let attachment = nearlight_kit::ids::attachment();
+    last.report(&started, SessionReport::Attached { attachment })
+        .await;
+    reach(&guest, &session, "playing").await;
+    assert_eq!(guest.delete(&path(&session)).await.status, 202);
+    assert_eq!(last.stop_next(&started).await, EndReason::PlayerEnded);
+}
