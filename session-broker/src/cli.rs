@@ -40,6 +40,12 @@ pub struct Args {
     /// File of a development administrator's API key, made if it is missing
     #[arg(long, value_name = "FILE")]
     pub dev_key_file: Option<PathBuf>,
+    /// Back up the ledger, the signing key and the CA into a new directory, and exit; the broker may run
+    #[arg(long, value_name = "DIR", conflicts_with = "restore")]
+    pub backup: Option<PathBuf>,
+    /// Restore a back-up onto an empty machine, and exit
+    #[arg(long, value_name = "DIR")]
+    pub restore: Option<PathBuf>,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub check_config: bool,

@@ -53,7 +53,7 @@ pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
-pub use store::{OpenError, SqlLedger};
+pub use store::{OpenError, SqlLedger, copy_file};
 
 /// Where the broker writes things down.
 pub trait Ledger: Send + Sync + std::fmt::Debug {

@@ -4,7 +4,7 @@
 //!
 //! 1. [`broker`]: how the parts are put together, served and drained. [`config`], [`cli`].
 //! 2. `sessions`: the task that owns every session, the queue and the fleet.
-//! 3. [`ledger`]: what survives the broker.
+//! 3. [`ledger`]: what survives the broker; [`backup`]: what survives its machine.
 //! 4. `watch`: the watch links that hold.
 //! 5. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
 //! 6. `http`: the API, the browser client's files, and who may do what.
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod broker;
 pub mod catalogue;
 pub mod cli;

@@ -4,6 +4,7 @@
 
 use clap::Parser;
 use nearlight_kit::shutdown::Shutdown;
+use session_broker::backup;
 use session_broker::broker::{Broker, DRAIN_GRACE};
 use session_broker::cli::Args;
 use session_broker::config::Config;
@@ -30,7 +31,12 @@ fn main() -> ExitCode {
         say(&mut std::io::stdout(), &shown);
         return ExitCode::SUCCESS;
     }
-    match run(config) {
+    let done = match (&args.backup, &args.restore) {
+        (Some(to), _) => once(backup::backup(&config, to)),
+        (None, Some(from)) => once(backup::restore(&config, from)),
+        (None, None) => run(config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(
@@ -40,6 +46,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does one thing, and is done.
+fn once(what: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(what)
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

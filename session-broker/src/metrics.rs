@@ -24,6 +24,7 @@ const STREAMS: &str = "broker_control_streams_total";
 const WHEP: &str = "broker_whep_relay_seconds";
 const RELOADS: &str = "broker_ledger_reloads_total";
 const PEERS: &str = "broker_peers";
+const GIVEN_UP: &str = "broker_peers_given_up_total";
 const FORWARDED: &str = "broker_forwarded_requests_total";
 const MOVED: &str = "broker_sessions_moved_total";
 
@@ -59,6 +60,10 @@ pub(crate) fn describe() {
     describe_counter!(RACES_LOST, "Claims that somebody else made first.");
     describe_gauge!(NODES, "Nodes by status.");
     describe_gauge!(PEERS, "Other brokers that share the ledger and are there.");
+    describe_counter!(
+        GIVEN_UP,
+        "Brokers that were gone and whose part this one took over."
+    );
     describe_counter!(
         FORWARDED,
         "Requests about a session of another broker, by outcome."
@@ -133,6 +138,10 @@ pub(crate) fn race_lost() {
 
 pub(crate) fn peers(count: usize) {
     gauge!(PEERS).set(count as f64);
+}
+
+pub(crate) fn given_up() {
+    counter!(GIVEN_UP).increment(1);
 }
 
 pub(crate) fn forwarded(outcome: &'static str) {

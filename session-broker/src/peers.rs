@@ -27,7 +27,7 @@ mod feed;
 mod listener;
 mod watch;
 
-pub(crate) use client::{PeerClient, PeerError};
+pub(crate) use client::{AT_HAND, AWAITED, PeerClient, PeerError};
 pub(crate) use courier::{Courier, OFFER_PATH, Offer};
 use feed::follow;
 pub(crate) use feed::{FLEET_PATH, Hub, Item, Shared};

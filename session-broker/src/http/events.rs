@@ -9,7 +9,7 @@ use super::session::as_seen_by;
 use crate::sessions::ShownSession;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, Method};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use futures_util::{StreamExt, stream};
@@ -60,7 +60,9 @@ pub(super) async fn watch_session(
     let from = Peer::of(&extensions);
     let elsewhere = async move {
         let path = format!("/v1/sessions/{id}/events");
-        let answer = api.ask_holder(&id, &path, &headers, from).await;
+        let answer = api
+            .ask_holder(&id, (Method::GET, &path), &headers, from)
+            .await;
         answer.unwrap_or_default().into_body().into_data_stream()
     };
     let body = body.into_data_stream();

@@ -10,7 +10,7 @@ use super::caller::{RateKey, credential_hash};
 use super::problem::{Refusal, node_unreachable, store_failed};
 use super::serve::Peer;
 use crate::ledger::BrokerId;
-use crate::peers::{Hub, PeerError, PeerEvent, Peers};
+use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
@@ -218,19 +218,20 @@ impl Api {
         Err(node_unreachable())
     }
 
-    /// What another broker answers to a `GET` of `path` by the same caller; `None` if the session is
-    /// held here or nowhere, or its holder does not answer.
+    /// What another broker answers to a request without a body by the same caller; `None` if the
+    /// session is held here or nowhere, or its holder does not answer.
     pub(super) async fn ask_holder(
         &self,
         session: &SessionId,
-        path: &str,
+        (method, path): (Method, &str),
         headers: &HeaderMap,
         from: Peer,
     ) -> Option<Response> {
         let region = self.region.as_ref()?;
         let subject = Subject::Session(session.clone());
         let holder = self.holder(region, &subject, from, false).await.ok()??;
-        let request = Request::builder().uri(path).body(()).ok()?;
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(()).ok()?;
         let (mut head, ()) = request.into_parts();
         head.headers = headers.clone();
         let asked = (&head, Bytes::new());
@@ -261,7 +262,10 @@ impl Region {
         }
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
-        let answer = self.peers.client.ask(&address, path, request).await?;
+        let is_at_hand = !path.contains("/whep") && !path.ends_with("/probe");
+        let within = if is_at_hand { AT_HAND } else { AWAITED };
+        let asked = self.peers.client.ask(&address, path, request, within);
+        let answer = asked.await?;
         let (mut head, body) = answer.into_parts();
         HOP_BY_HOP.iter().for_each(|name| {
             head.headers.remove(name);

@@ -6,11 +6,11 @@ use super::caller::Caller;
 use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found, too_many};
 use super::serve::Peer;
 use crate::ledger::Idempotency;
-use crate::sessions::{Create, CreateError, ShownSession};
+use crate::sessions::{Create, CreateError, EndError, ShownSession};
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, EndReason, Role, Session, SessionList};
@@ -60,7 +60,10 @@ pub(super) async fn create_session(
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
         let path = format!("/v1/sessions/{id}");
-        if let Some(mut answer) = api.ask_holder(id, &path, &headers, peer).await {
+        if let Some(mut answer) = api
+            .ask_holder(id, (Method::GET, &path), &headers, peer)
+            .await
+        {
             *answer.status_mut() = StatusCode::CREATED;
             let location = HeaderValue::from_str(&path).map_err(ProblemResponse::internal)?;
             answer.headers_mut().insert(header::LOCATION, location);
@@ -203,11 +206,22 @@ pub(super) async fn end_session(
     State(api): State<Arc<Api>>,
     caller: Caller,
     SessionPath(id): SessionPath,
-) -> Result<(StatusCode, Json<Session>), Refusal> {
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Refusal> {
     let session = api.session_of(&caller, &id)?;
-    let ended = api.sessions.end(id, EndReason::PlayerEnded).await;
+    let ended = api.sessions.end(id.clone(), EndReason::PlayerEnded).await;
+    if ended == Err(EndError::Unknown) {
+        // It may have moved to another broker at that moment.
+        let path = format!("/v1/sessions/{id}");
+        let (asked, from) = ((Method::DELETE, path.as_str()), Peer::of(&extensions));
+        if let Some(answer) = api.ask_holder(&id, asked, &headers, from).await {
+            return Ok(answer);
+        }
+    }
     ended.map_err(end_refused)?;
-    Ok((StatusCode::ACCEPTED, Json(as_seen_by(&caller, &session))))
+    let shown = Json(as_seen_by(&caller, &session));
+    Ok((StatusCode::ACCEPTED, shown).into_response())
 }
 
 /// The session's view, with whether it is this caller's own.

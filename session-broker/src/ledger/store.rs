@@ -17,6 +17,7 @@ use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr};
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -152,6 +153,44 @@ impl SqlLedger {
             .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Copies a ledger in a file as of one moment, while a broker may write to it, and has the copy checked.
+///
+/// # Errors
+/// The engine's, or [`StoreError::Corrupt`] for a copy that is not whole.
+pub async fn copy_file(file: &Path, to: &Path) -> Result<(), StoreError> {
+    let open = async |file: &Path| {
+        // `mode=rwc` makes no sense of a copy: what is not there is an error.
+        if !file.exists() {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StoreError::NotApplied(sqlx::Error::Io(missing)));
+        }
+        let at = Source::new(&LedgerAt::File(file.to_owned()));
+        let source = at.map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        source.connect().await.map_err(StoreError::NotApplied)
+    };
+    let mut from = open(file).await?;
+    sqlx::query("VACUUM INTO $1")
+        .bind(to.display().to_string())
+        .execute(&mut from)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let mut copy = open(to).await?;
+    let checked = sqlx::query("PRAGMA integrity_check")
+        .fetch_one(&mut copy)
+        .await;
+    let said: String = checked.map_err(StoreError::NotApplied)?.get(0);
+    // Nothing is left in a journal beside it.
+    let closed = sqlx::raw_sql("PRAGMA journal_mode = DELETE")
+        .execute(&mut copy)
+        .await;
+    closed.map_err(StoreError::NotApplied)?;
+    if said != "ok" {
+        return Err(StoreError::Corrupt(said));
+    }
+    let synced = std::fs::File::open(to).and_then(|copy| copy.sync_all());
+    synced.map_err(|e| StoreError::NotApplied(sqlx::Error::Io(e)))
 }
 
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that

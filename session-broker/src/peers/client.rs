@@ -25,8 +25,10 @@ use tower_service::Service;
 const NAME: &str = "nearlight-broker";
 /// From nothing to TLS. A peer is in the same region.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// To the head of an answer: what a peer waits for itself takes up to 10 s.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// To the head of an answer that the peer has at hand: past it the peer hangs.
+pub(crate) const AT_HAND: Duration = Duration::from_secs(3);
+/// To the head of an answer for which the peer waits itself: an edge's takes up to 10 s.
+pub(crate) const AWAITED: Duration = Duration::from_secs(15);
 /// Idle connections a peer, and for how long.
 const IDLE_MAX: usize = 16;
 const IDLE_FOR: Duration = Duration::from_secs(60);
@@ -69,19 +71,20 @@ impl PeerClient {
     }
 
     /// Sends a request to the peer at `address` (`HOST:PORT`); its URI is `path`, with its query. The
-    /// body of the answer may go on for ever.
+    /// head of the answer comes `within` that time; its body may go on for ever.
     pub(crate) async fn ask(
         &self,
         address: &str,
         path: &str,
         mut request: Request<Body>,
+        within: Duration,
     ) -> Result<Response<Incoming>, PeerError> {
         *request.uri_mut() = Uri::builder()
             .scheme("https")
             .authority(address)
             .path_and_query(path)
             .build()?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN, self.client.request(request)).await;
+        let answer = tokio::time::timeout(within, self.client.request(request)).await;
         Ok(answer.map_err(|_| PeerError::Late)??)
     }
 }

@@ -1,6 +1,6 @@
 //! Tells peers of sessions that were given to them. What does not arrive they find by themselves.
 
-use super::{PeerError, Peers};
+use super::{AT_HAND, PeerError, Peers};
 use crate::ledger::BrokerId;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -80,7 +80,10 @@ async fn carry(peers: &Peers, peer: &BrokerId, offer: &Offer) -> Result<(), Offe
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(body))
         .map_err(PeerError::from)?;
-    let answer = peers.client.ask(&address, OFFER_PATH, request).await?;
+    let answer = peers
+        .client
+        .ask(&address, OFFER_PATH, request, AT_HAND)
+        .await?;
     match answer.status() {
         StatusCode::NO_CONTENT => Ok(()),
         other => Err(OfferError::Refused(other)),

@@ -4,7 +4,7 @@
 //! peer that connects gets all of it, then whatever has a newer version: nothing is queued for a peer,
 //! and one that reads slowly skips what is old.
 
-use super::{PeerClient, PeerError, PeerEvent};
+use super::{AT_HAND, PeerClient, PeerError, PeerEvent};
 use crate::fleet::{Changed, ChangedView};
 use crate::ledger::BrokerId;
 use axum::body::{Body, Bytes};
@@ -253,7 +253,7 @@ async fn follow_once(
     events: &mpsc::Sender<PeerEvent>,
 ) -> Result<(), FeedError> {
     let answer = client
-        .ask(address, FLEET_PATH, Request::new(Body::empty()))
+        .ask(address, FLEET_PATH, Request::new(Body::empty()), AT_HAND)
         .await?;
     if answer.status() != StatusCode::OK {
         return Err(FeedError::Refused(answer.status()));

@@ -9,7 +9,7 @@ use crate::ledger::{Capacity, NodeRow, Op, OutboxRow};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport};
 use nearlight_protocol::grant::Grant;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, SlotId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::{Event, Phase, Presence};
 use nearlight_session::{Claim, Epoch};
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// Slots that one node may have. More is a mistake or an attack on our memory.
 const SLOTS_MAX: usize = 1024;
+/// How far a node's journal may be ahead of the ledger: more sessions of one slot than any back-up is
+/// old.
+const EPOCHS_FOLLOWED_MAX: u64 = 1 << 20;
 /// What we keep of a session's last words; the wire says 2 KiB.
 const DETAIL_BYTES_MAX: usize = 2048;
 /// What an overtaken stream's edge waits, if it is still there.
@@ -134,6 +137,7 @@ impl Owner {
         let Some(known) = self.fleet.get(node) else {
             return;
         };
+        let ahead = ahead_of(&known.row, &inventory);
         let save = Op::SaveNode {
             node: node.clone(),
             name: known.row.name.clone(),
@@ -143,6 +147,11 @@ impl Owner {
             at: now,
         };
         turn.push(save, Then::ReadBack(node.clone()));
+        for (slot, epoch) in ahead {
+            tracing::warn!(node_id = %node, slot_id = %slot, epoch = epoch.0,
+                "the node's journal is ahead of the ledger, as after a restore; following it");
+            turn.push(Op::RaiseEpoch { slot, epoch }, Then::Nothing);
+        }
     }
 
     /// Brings what a node runs and what we believe together.
@@ -350,6 +359,19 @@ impl Owner {
 
 fn is_of(grant: &Grant, claim: &Claim) -> bool {
     grant.slot == claim.slot && Epoch::from(grant.epoch) == claim.epoch
+}
+
+/// Slots whose epoch the node's own journal has higher than the ledger: rows were lost, for the ledger
+/// was restored or failed over to a standby that lagged. A node that lies only skips epochs of its own
+/// slot, and too few at a time to run out of them; what is further ahead is not followed.
+fn ahead_of(row: &NodeRow, inventory: &Inventory) -> Vec<(SlotId, Epoch)> {
+    let slots = inventory.slots.iter().filter_map(|slot| {
+        let known = row.slots.get(&slot.id).map_or(0, |known| known.epoch.0);
+        let said = slot.epoch.0;
+        (said > known && said - known <= EPOCHS_FOLLOWED_MAX)
+            .then(|| (slot.id.clone(), Epoch(said)))
+    });
+    slots.collect()
 }
 
 fn unknown_node(id: &NodeId) -> NodeRow {

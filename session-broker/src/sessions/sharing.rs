@@ -266,6 +266,7 @@ impl Owner {
     /// The ledger says that all which a broker held is held here.
     pub(super) async fn seized(&mut self, broker: &BrokerId) {
         tracing::warn!(%broker, "a broker is gone; taking over what it held");
+        crate::metrics::given_up();
         let news = self.fleet.forget_peer(broker);
         self.directory.show_remote(news);
         let since = self.listed_since(self.clock.now());

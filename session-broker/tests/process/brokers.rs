@@ -22,9 +22,9 @@ struct Shared {
 }
 
 /// A PostgreSQL of the test's own.
-struct Postgres {
+pub(crate) struct Postgres {
     dir: PathBuf,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Postgres {
@@ -35,7 +35,7 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
             return None;
         }
@@ -120,6 +120,18 @@ impl Shared {
     async fn attach(&self, node: &Node, at: &Program, running: Vec<RunningSession>) -> Edge {
         node.attach(&self.pki(), at.node_listen, running).await
     }
+}
+
+/// Attaches a node, and waits until it is online.
+pub(crate) async fn attach_to(
+    pki: &Path,
+    node: &Node,
+    broker: &Program,
+    running: Vec<RunningSession>,
+) -> Edge {
+    let edge = node.attach(pki, broker.node_listen, running).await;
+    online(&Client::guest(broker.listen).await, node).await;
+    edge
 }
 
 async fn online(client: &Client, node: &Node) {
@@ -374,7 +386,7 @@ async fn a_broker_that_slept_through_its_lease_writes_no_more_and_stops() {
             .get("/metrics")
             .await
             .body
-            .contains("broker_peers 0")
+            .contains("broker_peers_given_up_total 1")
     })
     .await;
     b.signal("-CONT").await;

@@ -26,6 +26,8 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
+    /// The last epoch of each slot in its journal.
+    pub(crate) epoch: U64,
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
@@ -53,6 +55,7 @@ impl Node {
         Self {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
+            epoch: U64(0),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
@@ -110,7 +113,7 @@ impl Node {
                 .iter()
                 .map(|id| Slot {
                     id: id.clone(),
-                    epoch: U64(0),
+                    epoch: self.epoch,
                 })
                 .collect(),
             cpu_milli: self.cpu_milli,

@@ -1,0 +1,173 @@
+//! Back-ups of a broker that serves, restored onto an empty machine: the real program, on both engines.
+
+use crate::brokers::{Postgres, attach_to};
+use crate::edge::Node;
+use crate::http::Client;
+use crate::program::Program;
+use crate::rig::{admin, eventually, id};
+use nearlight_protocol::control::SessionReport;
+use nearlight_protocol::unit::U64;
+use std::path::Path;
+use std::process::Output;
+use tokio::process::Command;
+
+/// Runs the program on `dir` with these arguments, to its end.
+async fn once(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-broker"));
+    command
+        .arg("--data")
+        .arg(dir.join("data"))
+        .arg("--pki")
+        .arg(dir.join("pki"));
+    command.args(args).output().await.unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Backs up while sessions are created, loses the machine, and restores.
+async fn survives(ledger: Option<(&str, &str)>) {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let with = |url: Option<&str>| -> Vec<String> {
+        url.map_or_else(Vec::new, |url| vec!["--ledger".to_owned(), url.to_owned()])
+    };
+    let (before, after) = (with(ledger.map(|l| l.0)), with(ledger.map(|l| l.1)));
+    let start = async |dir: &Path, ledger: &[String]| {
+        let ledger: Vec<&str> = ledger.iter().map(String::as_str).collect();
+        Program::start_with(dir, &ledger).await
+    };
+    let broker = start(old.path(), &before).await;
+    let node = Node::new(&old.path().join("pki"), 1);
+    let mut edge = attach_to(&old.path().join("pki"), &node, &broker, Vec::new()).await;
+    let guest = Client::guest(broker.listen).await;
+    let first = guest.create("demo").await;
+    let session = id(&first);
+    let started = edge.start_next().await;
+    let mut acked = vec![session.clone()];
+    for _ in 0..3 {
+        acked.push(id(&Client::guest(broker.listen).await.create("demo").await));
+    }
+    let backup = old.path().join("backup");
+    let named = backup.to_str().unwrap();
+    let mut asked = vec!["--backup", named];
+    asked.extend(before.iter().map(String::as_str));
+    let (done, during) = tokio::join!(once(old.path(), &asked), guest.create("demo"));
+    assert!(done.status.success(), "{}", said(&done));
+    assert!(
+        matches!(during.status, 201 | 429),
+        "it serves meanwhile: {during:?}"
+    );
+    let again = once(old.path(), &asked).await;
+    assert!(
+        said(&again).contains("name a directory that is new"),
+        "{}",
+        said(&again)
+    );
+    broker.kill().await;
+    drop(edge);
+
+    let mut asked = vec!["--restore", named];
+    asked.extend(after.iter().map(String::as_str));
+    let done = once(new.path(), &asked).await;
+    assert!(done.status.success(), "{}", said(&done));
+    let again = once(new.path(), &asked).await;
+    assert!(
+        said(&again).contains("is there already"),
+        "{}",
+        said(&again)
+    );
+    let broker = start(new.path(), &after).await;
+    let operator = admin(new.path(), broker.listen);
+    for session in &acked {
+        let shown = operator.get(&format!("/v1/sessions/{session}")).await;
+        assert_eq!(shown.status, 200, "{session} was acked: {shown:?}");
+    }
+    // The node has its old certificate, and still runs the session.
+    let running = vec![started.running(false)];
+    let mut edge = attach_to(&old.path().join("pki"), &node, &broker, running).await;
+    let guest = Client {
+        at: broker.listen,
+        ..guest
+    };
+    let path = format!("/v1/sessions/{session}");
+    eventually("the session to go on", || async {
+        guest.get(&path).await.at("/state/phase") == "ready"
+    })
+    .await;
+    let attachment = nearlight_kit::ids::attachment();
+    edge.report(&started, SessionReport::Attached { attachment })
+        .await;
+    assert_eq!(guest.delete(&path).await.status, 202);
+    edge.stop_next(&started).await;
+    let next = edge.start_next().await;
+    assert!(
+        acked.contains(&next.start.session.to_string()),
+        "who waited is next"
+    );
+}
+
+#[tokio::test]
+async fn a_sqlite_ledger_is_restored_onto_an_empty_machine() {
+    survives(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_ledger_is_restored_onto_an_empty_machine() {
+    let (Some(old), Some(new)) = (Postgres::start(), Postgres::start()) else {
+        return;
+    };
+    survives(Some((&old.url, &new.url))).await;
+}
+
+#[tokio::test]
+async fn a_damaged_back_up_is_not_restored() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = Program::start(old.path()).await;
+    let backup = old.path().join("backup");
+    let done = once(old.path(), &["--backup", backup.to_str().unwrap()]).await;
+    assert!(done.status.success(), "{}", said(&done));
+    broker.kill().await;
+    let key = backup.join("signing.key");
+    std::fs::write(&key, "something else").unwrap();
+    let named = ["--restore", backup.to_str().unwrap()];
+    let refused = once(new.path(), &named).await;
+    assert!(
+        said(&refused).contains("signing.key of the back-up is damaged"),
+        "{}",
+        said(&refused)
+    );
+    assert!(
+        !new.path().join("data").exists(),
+        "nothing is half restored"
+    );
+    std::fs::remove_file(backup.join("manifest.json")).unwrap();
+    let refused = once(new.path(), &named).await;
+    assert!(
+        said(&refused).contains("is no back-up"),
+        "{}",
+        said(&refused)
+    );
+}
+
+/// After a restore the node's journal is ahead: its slot works on.
+#[tokio::test]
+async fn a_node_whose_journal_is_ahead_of_the_ledger_is_followed_and_one_that_lies_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let pki = dir.path().join("pki");
+    let mut node = Node::new(&pki, 1);
+    node.epoch = U64(40);
+    let mut edge = attach_to(&pki, &node, &broker, Vec::new()).await;
+    id(&Client::guest(broker.listen).await.create("demo").await);
+    assert_eq!(edge.start_next().await.grant.epoch.0, 41);
+    let mut liar = Node::new(&pki, 1);
+    liar.epoch = U64(u64::MAX >> 1);
+    let _edge = attach_to(&pki, &liar, &broker, Vec::new()).await;
+    let waits = Client::guest(broker.listen).await.create("demo").await;
+    assert_eq!(
+        waits.at("/state/phase"),
+        "queued",
+        "it strands its own slot"
+    );
+}
