@@ -109,7 +109,7 @@ async fn survives(ledger: Option<(&str, &str)>) {
 
 #[tokio::test]
 async fn a_sqlite_ledger_is_restored_onto_an_empty_machine() {
-    survives(None).await;
+    Box::pin(survives(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn a_postgres_ledger_is_restored_onto_an_empty_machine() {
     let (Some(old), Some(new)) = (Postgres::start(), Postgres::start()) else {
         return;
     };
-    survives(Some((&old.url, &new.url))).await;
+    Box::pin(survives(Some((&old.url, &new.url)))).await;
 }
 
 #[tokio::test]
