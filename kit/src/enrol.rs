@@ -38,6 +38,11 @@ use tokio_rustls::TlsConnector;
 /// From the dial to the certificate.
 const WITHIN: Duration = Duration::from_secs(20);
 
+/// The name in every broker's certificate.
+pub fn broker_name() -> ServerName<'static> {
+    ServerName::try_from("nearlight-broker").expect("it is a DNS name")
+}
+
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {

@@ -5,7 +5,7 @@ use crate::http::PATIENCE;
 use crate::rig::{Rig, eventually};
 use futures_util::future::join_all;
 use nearlight_kit::clock::WallClock;
-use nearlight_kit::enrol::{EnrolError, enrol, renew_late};
+use nearlight_kit::enrol::{EnrolError, broker_name, enrol, renew_late};
 use nearlight_kit::join::JoinToken;
 use nearlight_kit::pki::{Ca, Credentials, Identity, PendingKey, ServerIdentity, pinned_config};
 use nearlight_protocol::control::{FromEdge, ToEdge};
@@ -13,7 +13,6 @@ use nearlight_protocol::enrol::{ENROL_PATH, NONCE_PATH, RENEW_PATH};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::limits::ENROL_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
-use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,10 +22,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
-
-pub(crate) fn broker_name() -> ServerName<'static> {
-    ServerName::try_from("nearlight-broker").unwrap()
-}
 
 /// A join token, made by the administrator.
 pub(crate) async fn token(rig: &Rig, wanted: &Value) -> JoinToken {

@@ -4,7 +4,7 @@ use crate::edge::{Edge, Node};
 use crate::enrolment::{joined, renew_at_the_door, token};
 use crate::http::Client;
 use crate::rig::{Rig, eventually, id};
-use nearlight_kit::enrol::enrol;
+use nearlight_kit::enrol::{broker_name, enrol};
 use nearlight_kit::pki::PendingKey;
 use nearlight_protocol::control::{FromEdge, ToEdge};
 use nearlight_protocol::problem::ProblemType;
@@ -57,7 +57,7 @@ async fn a_revoked_node_is_cut_off_at_once_and_gets_nothing_for_good() {
     // Its token and key once more, for later.
     let token = token(&rig, &json!({})).await;
     let key = PendingKey::generate().unwrap();
-    let name = crate::enrolment::broker_name();
+    let name = broker_name();
     let (enrolled, issued, _) = enrol(&token, &name, &key, &rig.wall).await.unwrap();
     issued.save(&rig.pki(), enrolled.node.as_str()).unwrap();
     let node = Node {
