@@ -82,9 +82,7 @@ impl Broker {
         crate::metrics::describe();
         let clock = Clock::start();
         let catalogue = Catalogue::load(config.apps.as_deref())?;
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("cannot make {}", config.data.display()))?;
-        let signer = Signer::open(&config.data.join("signing.key"))?;
+        let signer = open_signer(&config.data)?;
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
@@ -100,10 +98,8 @@ impl Broker {
             node_listen: nodes.local_addr()?,
         };
 
-        let standings = Arc::new(Standings::default());
         let addresses = node_addresses(&config, broker.node_listen);
-        let registrar = Registrar::new(ca, ledger.clone(), standings.clone(), addresses);
-        let registrar = Arc::new(registrar);
+        let (registrar, standings) = enrolment(ca, &ledger, addresses);
         let directory = Arc::new(Directory::default());
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
@@ -145,13 +141,8 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let terms = Arc::new(Terms::new(
-            config.control,
-            config.sessions.node_grace_s,
-            signer.clone(),
-            clock,
-            (registrar, standings),
-        ));
+        let enrolment = (registrar, standings);
+        let terms = Arc::new(Terms::new(&config, signer.clone(), clock, enrolment));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
@@ -204,6 +195,12 @@ async fn listen(
     Ok((public, nodes))
 }
 
+/// The signing key in the data directory, which is made if it is missing.
+fn open_signer(data: &Path) -> anyhow::Result<Signer> {
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    Ok(Signer::open(&data.join("signing.key"))?)
+}
+
 /// Who the node listener is.
 fn own_identity() -> Identity {
     Identity {
@@ -211,6 +208,17 @@ fn own_identity() -> Identity {
         dns: vec!["nearlight-broker".to_owned()],
         ips: Vec::new(),
     }
+}
+
+/// Who signs for nodes, and what was decided about them.
+fn enrolment(
+    ca: Arc<Ca>,
+    ledger: &Arc<dyn Ledger>,
+    addresses: Vec<String>,
+) -> (Arc<Registrar>, Arc<Standings>) {
+    let standings = Arc::new(Standings::default());
+    let registrar = Registrar::new(ca, ledger.clone(), standings.clone(), addresses);
+    (Arc::new(registrar), standings)
 }
 
 /// Where nodes reach the node listener, if that is known.

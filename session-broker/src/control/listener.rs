@@ -1,6 +1,7 @@
 //! Accepting edges.
 
 use super::connection::{self, EdgeEvent};
+use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
 use crate::http::Door;
 use crate::rate::RateLimit;
@@ -51,12 +52,12 @@ impl Drop for Counted<'_> {
 
 impl Terms {
     pub(crate) fn new(
-        control: crate::config::Control,
-        node_grace_s: u32,
+        config: &Config,
         signer: Signer,
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
     ) -> Self {
+        let control = config.control;
         let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
         Self {
             handshakes: RateLimit::per_second(
@@ -69,7 +70,7 @@ impl Terms {
             attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,
-            node_grace_s,
+            node_grace_s: config.sessions.node_grace_s,
             signer,
             clock,
         }

@@ -130,14 +130,32 @@ impl<'a> Level<'a> {
             Op::AddJoinToken { .. }
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }
-            | Op::RevokeNode { .. } => self.take_enrolment(at, op),
+            | Op::RevokeNode { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. } => self.take_access(at, op),
             _ => self.take_rest(me, at, op)?,
         }
         Ok(())
     }
 
-    fn take_enrolment(&mut self, at: At, op: &'a Op) {
+    /// Who may do what.
+    fn take_access(&mut self, at: At, op: &'a Op) {
         match op {
+            Op::SpendTicket {
+                ticket,
+                on,
+                at: spent,
+            } => {
+                let spend = access::SpendTicket::new(ticket, on, *spent);
+                self.tickets.push((at, spend));
+            }
+            Op::AddCredential {
+                credential,
+                at: added,
+            } => {
+                let add = access::AddCredential::new(credential, *added);
+                self.credentials.push(add);
+            }
             Op::AddJoinToken { token } => self.join_tokens.push(enrolment::AddToken::new(token)),
             Op::RedeemJoinToken { hash, by, at_ms } => {
                 self.redeemed
@@ -178,21 +196,6 @@ impl<'a> Level<'a> {
             Op::SeenNodes { nodes, at: seen } => {
                 let seen = nodes.iter().map(|node| nodes::Seen::new(node, *seen));
                 self.seen.extend(seen);
-            }
-            Op::SpendTicket {
-                ticket,
-                on,
-                at: spent,
-            } => {
-                let spend = access::SpendTicket::new(ticket, on, *spent);
-                self.tickets.push((at, spend));
-            }
-            Op::AddCredential {
-                credential,
-                at: added,
-            } => {
-                let add = access::AddCredential::new(credential, *added);
-                self.credentials.push(add);
             }
             Op::AddWatchLink { link, links_max } => {
                 self.links
@@ -239,7 +242,9 @@ impl<'a> Level<'a> {
             | Op::AddJoinToken { .. }
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }
-            | Op::RevokeNode { .. } => {}
+            | Op::RevokeNode { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. } => {}
         }
         Ok(())
     }
