@@ -141,6 +141,14 @@ impl Edge {
         assert!(line.contains(self.id.as_str()), "no ready line: {line:?}");
     }
 
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // One that ended by itself is none the worse.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     fn certificate(&self) -> Credentials {
         Credentials::load(&self.dir.join("pki"), "node").unwrap()
     }
@@ -148,11 +156,7 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // One that ended by itself is none the worse.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
 
@@ -213,7 +217,7 @@ async fn a_certificate_that_is_due_is_renewed_over_the_stream() {
     })
     .await;
     // With the next one the agent comes again.
-    drop(edge.child.take().map(|mut child| child.kill()));
+    edge.kill();
     edge.run(&site.broker);
 }
 
