@@ -267,6 +267,8 @@ impl Agent {
             }
             control::Event::Said(said) => self.hear_broker(*said),
             control::Event::Detached => self.link_down(),
+            // The broker has ended them already, and no grace brings them back.
+            control::Event::Revoked => self.stop_all(EndReason::NodeDrained),
         }
     }
 
@@ -291,7 +293,11 @@ impl Agent {
                 }
             }
             // The control stream deals with these itself.
-            ToEdge::Welcome(_) | ToEdge::Refused { .. } | ToEdge::GoAway { .. } => {}
+            ToEdge::Welcome(_)
+            | ToEdge::Refused { .. }
+            | ToEdge::Renewed(_)
+            | ToEdge::NotRenewed { .. }
+            | ToEdge::GoAway { .. } => {}
         }
     }
 

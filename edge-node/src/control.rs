@@ -7,6 +7,7 @@
 //!
 //! - [`dial`]: TCP, mTLS, WebSocket, Hello, Welcome: within one deadline.
 //! - [`link`]: one attached stream, until it ends.
+//! - [`certificate`]: what is shown at the dial, and how it is renewed.
 //! - [`backoff`]: how long to wait before the next attempt.
 //! - [`load`]: what a heartbeat says of the host.
 //!
@@ -17,6 +18,7 @@
 //! **What it does not know:** what an order makes the agent do.
 
 mod backoff;
+mod certificate;
 mod dial;
 mod link;
 mod load;
@@ -25,9 +27,11 @@ use crate::agent::Message;
 use crate::limits::CONTROL_OUT_MAX;
 use crate::runtime::Runtime;
 use backoff::Backoff;
+pub(crate) use certificate::Certificate;
 pub(crate) use dial::Dialler;
-use link::LinkEnd;
+use link::{LinkEnd, Renewal};
 use nearlight_protocol::control::{FromEdge, ToEdge, Welcome};
+use nearlight_protocol::enrol::RENEW_FEATURE;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,6 +54,8 @@ pub(crate) enum Event {
     Images(Vec<String>),
     /// The stream is over.
     Detached,
+    /// The broker has shut this node out for good.
+    Revoked,
 }
 
 /// Keeps the stream up until the agent is gone and everything it said is sent.
@@ -63,15 +69,21 @@ pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc
         let end = match dialled {
             Ok(dialled) => {
                 backoff.welcomed(&dialled.welcome);
-                attached(dialled, &runtime, &agent).await
+                attached(dialled, dialler.certificate(), &runtime, &agent).await
             }
             Err(error) => error.into(),
         };
         if agent.is_closed() {
             return;
         }
+        if end.revoked {
+            tracing::error!(reason = %end.reason, "this node is shut out");
+            // The agent is gone only when the process ends.
+            let _ = agent.send(Message::Control(Event::Revoked)).await;
+        }
         let wait = match end.retry_after {
-            Some(wait) => wait,
+            // Whole seconds: all that were told the same would come within one moment.
+            Some(wait) => wait + Duration::from_secs(1).mul_f64(rand::random()),
             None => backoff.next(&mut rand::rng()),
         };
         tracing::warn!(
@@ -89,12 +101,15 @@ pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc
 
 async fn attached(
     dialled: dial::Dialled,
+    certificate: &Arc<Certificate>,
     runtime: &Arc<dyn Runtime>,
     agent: &mpsc::Sender<Message>,
 ) -> LinkEnd {
     let images = runtime.images().await;
     let (out, outbox) = mpsc::channel(CONTROL_OUT_MAX);
     let heartbeat = Duration::from_secs(dialled.welcome.heartbeat_s.max(1).into());
+    let features = &dialled.welcome.features;
+    let renews = features.iter().any(|feature| feature == RENEW_FEATURE);
     let event = Event::Attached {
         welcome: Box::new(dialled.welcome),
         images: images.clone(),
@@ -108,6 +123,7 @@ async fn attached(
         outbox,
         heartbeat,
         images,
+        renewal: Renewal::new(certificate.clone(), renews),
     };
     let end = link.run(runtime.as_ref(), agent).await;
     // The agent is gone only when the process ends.

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Parts};
 use crate::config::Config;
-use crate::control::{self, Dialler};
+use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
 use crate::inventory::Inventory;
 use crate::journal::Journal;
@@ -11,6 +11,7 @@ use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
 use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
@@ -112,7 +113,7 @@ impl Node {
 }
 
 fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
-    let tls = nearlight_kit::pki::client_config(&config.pki, "node")?;
+    let certificate = Arc::new(Certificate::load(&config.pki, WallClock::system())?);
     let server = ServerName::try_from(config.broker_server_name.clone())
         .with_context(|| format!("`broker.server_name` is `{}`", config.broker_server_name))?;
     let hello = Hello {
@@ -123,5 +124,10 @@ fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
         name: config.name.clone(),
         region: config.region.clone(),
     };
-    Ok(Dialler::new(config.broker.clone(), server, tls, hello))
+    Ok(Dialler::new(
+        config.broker.clone(),
+        server,
+        certificate,
+        hello,
+    ))
 }

@@ -4,9 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use nearlight_protocol::api::{
-    CreateSession, CreateTicket, CreateWatchLink, NewWatchLink, Session, Ticket, WatchLinkList,
-    WhoAmI,
+    CreateJoinToken, CreateSession, CreateTicket, CreateWatchLink, NewWatchLink, Session, Ticket,
+    WatchLinkList, WhoAmI,
 };
+use nearlight_protocol::enrol::{Enrol, Enrolled, RenewLate, RenewNonce, Renewed};
 use nearlight_protocol::id::{AppId, AttachmentId, SessionId, WatchLinkId};
 use nearlight_protocol::problem::Problem;
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +22,12 @@ fuzz_target!(|bytes: &[u8]| {
     round_trip::<Ticket>(bytes);
     round_trip::<WhoAmI>(bytes);
     round_trip::<Problem>(bytes);
+    round_trip::<CreateJoinToken>(bytes);
+    round_trip::<Enrol>(bytes);
+    round_trip::<Enrolled>(bytes);
+    round_trip::<RenewNonce>(bytes);
+    round_trip::<RenewLate>(bytes);
+    round_trip::<Renewed>(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
         id::<AppId>(text);
         id::<AttachmentId>(text);

@@ -2,20 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pki::spiffe_of;
+use name::spiffe_of;
 use rustls_pki_types::CertificateDer;
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a module of the kit, of which one function is fuzzed"
-)]
-#[path = "../../kit/src/pki.rs"]
-mod pki;
-
-#[allow(dead_code, reason = "a module of the kit, for `pki`")]
-#[path = "../../kit/src/files.rs"]
-mod files;
+#[allow(unreachable_pub, reason = "a module of the kit")]
+#[path = "../../kit/src/pki/name.rs"]
+mod name;
 
 fuzz_target!(|der: &[u8]| {
     if let Some(name) = spiffe_of(&CertificateDer::from(der)) {

@@ -3,7 +3,8 @@
 //! - [`config`]: a role's commented default TOML with the operator's file over it.
 //! - [`telemetry`]: logs on stderr, metrics for Prometheus.
 //! - [`clock`], [`ids`]: the two impure things that the pure crates ask to be given.
-//! - [`pki`]: the development CA, and mTLS identities on the node listener.
+//! - [`pki`]: the built-in CA, and mTLS identities on the node listener.
+//! - [`join`], [`enrol`]: how a node comes by a certificate, and by the next one when it was away.
 //! - [`problem`]: RFC 9457 answers and the request id that names them in the log.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
 //! - [`files`]: files that are either old or new, never half.
@@ -14,8 +15,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod enrol;
 pub mod files;
 pub mod ids;
+pub mod join;
 pub mod pki;
 pub mod problem;
 pub mod shutdown;

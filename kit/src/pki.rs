@@ -1,38 +1,47 @@
-//! The development CA and the mTLS identities of the node listener.
+//! The built-in CA, and the mTLS identities of the node listener.
 //!
 //! Who is who stands in the certificate's one URI name (a SPIFFE id): `spiffe://nearlight/broker`,
 //! `spiffe://nearlight/node/<node id>`. Edges verify the broker by its DNS name; the broker verifies
 //! that an edge's certificate is of its CA and reads the node id with [`spiffe_of`].
 //!
-//! **Invariants.** Only TLS 1.3; only certificates of this directory's CA; no listener of this
-//! module takes a peer without one. Private keys are written 0600 and never leave the directory.
+//! - [`ca`]: issues; decides what is in a certificate.
+//! - [`credentials`]: a node's own key and certificate, and how they are replaced.
+//! - [`name`]: who a certificate speaks for.
+//! - [`pin`]: believing a CA by its hash.
+//! - [`server`]: TLS of the node listener, whose own certificate renews itself.
+//!
+//! **Invariants.** Only TLS 1.3, no resumption: each connection shows its certificate afresh. Only
+//! certificates of this directory's CA. Private keys are written 0600 and never leave the host that
+//! made them. Time is a [`crate::clock::WallClock`], handed in.
 //!
 //! **What it does not know:** revocation. A node is shut out by the broker, which knows nodes by id.
 
+use crate::clock::WallClock;
 use crate::files::write_atomic;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Ten years: a development CA lives as long as its data directory.
-const CA_LIFETIME: Duration = Duration::from_secs(3650 * DAY_S);
-/// A year: `nearlight up` issues again at each start.
-const LEAF_LIFETIME: Duration = Duration::from_secs(365 * DAY_S);
-/// Clocks of two hosts may disagree by so much.
-const BACKDATED: Duration = Duration::from_secs(3600);
-const DAY_S: u64 = 24 * 3600;
+mod ca;
+mod credentials;
+mod name;
+mod pin;
+mod server;
+
+pub use ca::{
+    CHAIN_BYTES_MAX, Ca, LATE_MAX, LEAF_LIFETIME, REQUEST_BYTES_MAX, RequestError, SigningRequest,
+    ensure_ca,
+};
+pub use credentials::{AnswerError, Credentials, Issued, PendingKey, node_of, renewal_proof};
+pub use name::spiffe_of;
+pub use pin::pinned_config;
+pub use server::ServerIdentity;
 
 /// Why an identity cannot be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -95,147 +104,45 @@ pub struct Identity {
     pub ips: Vec<IpAddr>,
 }
 
-/// A certificate authority that lives in a directory: `ca.pem` and `ca.key.pem`.
-pub struct Ca {
-    issuer: Issuer<'static, KeyPair>,
+/// From when to when a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Not before.
+    pub not_before: SystemTime,
+    /// Not after.
+    pub not_after: SystemTime,
 }
 
-impl fmt::Debug for Ca {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key stays out of logs.
-        f.debug_struct("Ca").finish_non_exhaustive()
-    }
-}
-
-/// The CA of `dir`, made if the directory has none yet.
-///
-/// The key is written before the certificate, and both atomically: a crash in between leaves a key
-/// without a certificate, which the next call replaces.
-pub fn ensure_ca(dir: &Path) -> Result<Ca, PkiError> {
-    let certificate_path = dir.join("ca.pem");
-    let key_path = dir.join("ca.key.pem");
-    let issue_error = |source| PkiError::Issue {
-        name: "ca".to_owned(),
-        source,
-    };
-    if !certificate_path.exists() {
-        std::fs::create_dir_all(dir).map_err(file_error(dir))?;
-        let key = KeyPair::generate().map_err(issue_error)?;
-        let certificate = ca_params().self_signed(&key).map_err(issue_error)?;
-        write(&key_path, &key.serialize_pem(), 0o600)?;
-        write(&certificate_path, &certificate.pem(), 0o644)?;
-    }
-    let key = KeyPair::from_pem(&read(&key_path)?).map_err(issue_error)?;
-    let issuer = Issuer::from_ca_cert_pem(&read(&certificate_path)?, key).map_err(issue_error)?;
-    Ok(Ca { issuer })
-}
-
-impl Ca {
-    /// Issues `name` afresh: `dir/name.pem` and `dir/name.key.pem`. A peer that holds the former one
-    /// goes on; both are of the same CA.
-    pub fn issue(&self, dir: &Path, name: &str, identity: Identity) -> Result<(), PkiError> {
-        let issue_error = |source| PkiError::Issue {
-            name: name.to_owned(),
-            source,
+impl Validity {
+    /// That of a certificate; `None` if it cannot be read.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let at = |time: x509_parser::time::ASN1Time| {
+            let seconds = u64::try_from(time.timestamp()).ok()?;
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
         };
-        let key = KeyPair::generate().map_err(issue_error)?;
-        let certificate = leaf_params(name, identity)
-            .and_then(|params| params.signed_by(&key, &self.issuer))
-            .map_err(issue_error)?;
-        std::fs::create_dir_all(dir).map_err(file_error(dir))?;
-        write(&key_path(dir, name), &key.serialize_pem(), 0o600)?;
-        write(&certificate_path(dir, name), &certificate.pem(), 0o644)
+        Some(Self {
+            not_before: at(certificate.validity().not_before)?,
+            not_after: at(certificate.validity().not_after)?,
+        })
+    }
+
+    /// How long it holds.
+    pub fn life(&self) -> Duration {
+        let life = self.not_after.duration_since(self.not_before);
+        life.unwrap_or_default()
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        now > self.not_after
     }
 }
 
-/// TLS for a listener: identity `name`, and every client must show a certificate of our CA.
-pub fn server_config(dir: &Path, name: &str) -> Result<Arc<ServerConfig>, PkiError> {
-    let provider = provider();
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(dir)?, provider.clone())
-        .build()
-        .map_err(|source| PkiError::Verifier {
-            dir: dir.to_owned(),
-            source,
-        })?;
-    let (certificates, key) = load_identity(dir, name)?;
-    ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .and_then(|builder| {
-            builder
-                .with_client_cert_verifier(verifier)
-                .with_single_cert(certificates, key)
-        })
-        .map(Arc::new)
-        .map_err(tls_error(name))
-}
-
-/// TLS for dialling out: identity `name`, and only servers of our CA are believed.
+/// TLS for dialling out on the system's clock: identity `name` of `dir`, and only servers of its CA
+/// are believed.
 pub fn client_config(dir: &Path, name: &str) -> Result<Arc<ClientConfig>, PkiError> {
-    let roots = roots(dir)?;
-    let (certificates, key) = load_identity(dir, name)?;
-    ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .and_then(|builder| {
-            builder
-                .with_root_certificates(roots)
-                .with_client_auth_cert(certificates, key)
-        })
-        .map(Arc::new)
-        .map_err(tls_error(name))
-}
-
-/// The SPIFFE id of a certificate whose chain was verified: its URI name, if it has exactly one and
-/// that one is of ours.
-pub fn spiffe_of(certificate: &CertificateDer<'_>) -> Option<String> {
-    let leaf = webpki::EndEntityCert::try_from(certificate).ok()?;
-    let mut names = leaf.valid_uri_names();
-    let only = names.next()?;
-    // An X.509-SVID has one URI name; a second would make it ambiguous who speaks.
-    if names.next().is_some() || !only.starts_with("spiffe://nearlight/") {
-        return None;
-    }
-    Some(only.to_owned())
-}
-
-fn ca_params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Nearlight development CA");
-    // It signs leaves only.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    set_lifetime(&mut params, CA_LIFETIME);
-    params
-}
-
-fn leaf_params(name: &str, identity: Identity) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params
-        .subject_alt_names
-        .push(SanType::URI(identity.spiffe.try_into()?));
-    for dns in identity.dns {
-        params
-            .subject_alt_names
-            .push(SanType::DnsName(dns.try_into()?));
-    }
-    let ips = identity.ips.into_iter().map(SanType::IpAddress);
-    params.subject_alt_names.extend(ips);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
-    params.use_authority_key_identifier_extension = true;
-    set_lifetime(&mut params, LEAF_LIFETIME);
-    Ok(params)
-}
-
-fn set_lifetime(params: &mut CertificateParams, lifetime: Duration) {
-    let now = SystemTime::now();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + lifetime).into();
+    Credentials::load(dir, name)?.client_config(&WallClock::system())
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -254,15 +161,49 @@ fn roots(dir: &Path) -> Result<Arc<RootCertStore>, PkiError> {
 type KeyAndChain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn load_identity(dir: &Path, name: &str) -> Result<KeyAndChain, PkiError> {
-    let key_path = key_path(dir, name);
-    let key = PrivateKeyDer::from_pem_file(&key_path).map_err(pem_error(&key_path))?;
-    Ok((certificates(&certificate_path(dir, name))?, key))
+    let path = certificate_path(dir, name);
+    // Read once: it may be replaced meanwhile, key and certificate together.
+    let text = read(&path)?;
+    let chain = CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(pem_error(&path))?;
+    let key = match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(key) => key,
+        Err(_) => {
+            let key_path = key_path(dir, name);
+            PrivateKeyDer::from_pem_file(&key_path).map_err(pem_error(&key_path))?
+        }
+    };
+    Ok((chain, key))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(pem_error(path))
+}
+
+/// The public key of a certificate, as its bits.
+fn public_key_of(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let key = &certificate.public_key().subject_public_key;
+    Some(key.data.to_vec())
+}
+
+/// Certificates in PEM.
+fn to_pem(certificates: &[CertificateDer<'_>]) -> String {
+    use base64::Engine as _;
+    let mut pem = String::new();
+    for certificate in certificates {
+        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in text.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|byte| char::from(*byte)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
 }
 
 fn certificate_path(dir: &Path, name: &str) -> PathBuf {
@@ -291,11 +232,17 @@ fn pem_error(path: &Path) -> impl FnOnce(rustls_pki_types::pem::Error) -> PkiErr
     move |source| PkiError::Pem { path, source }
 }
 
+fn issue_error(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
+    let name = name.to_owned();
+    move |source| PkiError::Issue { name, source }
+}
+
 fn tls_error(name: &str) -> impl FnOnce(rustls::Error) -> PkiError {
     let name = name.to_owned();
     move |source| PkiError::Tls { name, source }
 }
 
 #[cfg(test)]
-#[path = "pki/test.rs"]
 mod test;
+#[cfg(test)]
+mod test_renewal;

@@ -1,7 +1,8 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use nearlight_protocol::id::{AppId, SessionId};
+use nearlight_protocol::id::{AppId, NodeId, SessionId};
+use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -40,7 +41,7 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// List nodes.
+    /// List nodes, let them in, drain them and shut them out.
     Node {
         /// What to do.
         #[command(subcommand)]
@@ -140,6 +141,67 @@ pub enum SessionCommand {
 pub enum NodeCommand {
     /// Every node.
     List,
+    /// Let a new node in.
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Make this machine a node, with the join token in --token; its keys, identity and settings go
+    /// to --data.
+    Join {
+        /// Become a new node even if --data holds the identity of one.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Have a node take no new sessions; those that it runs go on.
+    Drain {
+        /// Which.
+        node: NodeId,
+    },
+    /// Have a drained node take sessions again.
+    Undrain {
+        /// Which.
+        node: NodeId,
+    },
+    /// Shut a node out for good: its stream closes, its sessions end.
+    Revoke {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+/// `nearlight node token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a join token and print the command that uses it, once.
+    Create {
+        /// For how long it works, such as 90s, 15m or 1h; an hour at most.
+        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = seconds)]
+        ttl: u32,
+        /// The node's name for people.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// The node's region.
+        #[arg(long, default_value = "")]
+        region: String,
+    },
+}
+
+/// A time such as 90s, 15m or 1h, in seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, unit_s) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        Some(_) | None => (text, 1),
+    };
+    let number = number.parse::<u32>().ok();
+    let seconds = number.and_then(|number| number.checked_mul(unit_s));
+    let fits = |s: &u32| (1..=JOIN_TOKEN_S_MAX).contains(s);
+    seconds
+        .filter(fits)
+        .ok_or_else(|| "give a time of 1s to 1h, such as 90s or 15m".to_owned())
 }
 
 /// `nearlight app`.
@@ -155,10 +217,12 @@ pub struct Broker {
     /// The broker [default: the one of the `nearlight up` under --data, or http://127.0.0.1:8080].
     #[arg(long, global = true, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
-    /// Your API key. Without one, the development key under --data is used.
+    /// Your API key. Without one, the development key under --data is used. For `node join`: the
+    /// join token.
     #[arg(long, global = true, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Data directory of a `nearlight up` on this machine, for its development key.
+    /// Data directory of a `nearlight up` on this machine, for its development key. For `node join`:
+    /// where the node is kept.
     #[arg(long, global = true, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
     /// Print JSON, one value a line.
@@ -224,4 +288,44 @@ pub enum BenchMode {
     Immediate,
     /// Commits with the next frame callback.
     Paced,
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units_and_bounds() {
+        for (text, expected) in [("90s", 90), ("15m", 900), ("1h", 3600), ("60", 60)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "s", "0", "61m", "2h", "-1m", "1d", "4294967295h"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_join_token_is_given_as_every_token_is() {
+        let line = [
+            "nearlight",
+            "node",
+            "join",
+            "--token",
+            "nlj1_x",
+            "--data",
+            "d",
+        ];
+        let Command::Node { command, broker } = Cli::parse_from(line).command else {
+            panic!("another command");
+        };
+        assert!(matches!(command, NodeCommand::Join { force: false }));
+        assert_eq!(broker.token.as_deref(), Some("nlj1_x"));
+        assert_eq!(broker.data, PathBuf::from("d"));
+    }
 }

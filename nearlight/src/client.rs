@@ -135,6 +135,20 @@ impl Client {
         self.json(path, answer)
     }
 
+    /// POST without a body; that of the answer is not read.
+    pub fn order(&self, path: &str) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .post(self.url(path))
+            .header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .send_empty();
+        self.success(path, answer).map(drop)
+    }
+
     /// DELETE; the answer's body is not read.
     pub fn delete(&self, path: &str) -> Result<(), ClientError> {
         let request = self

@@ -1,12 +1,14 @@
 //! What a person asks of a broker: `play`, `session`, `node`, `app`.
 
-use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand};
+use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand, TokenCommand};
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
+use crate::join::{JoinError, join};
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    AppList, CreateSession, NodeList, Session, SessionList, SessionState, StartProgress, WaitsFor,
+    AppList, CreateJoinToken, CreateSession, NewJoinToken, NodeList, Session, SessionList,
+    SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::placement::Placement;
@@ -19,6 +21,9 @@ pub enum CommandError {
     /// The broker.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// `node join`.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The session ended before it could be played.
     #[error("the session ended before it could be played: {0}")]
     Ended(String),
@@ -103,9 +108,25 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
     Ok(())
 }
 
-/// Lists nodes.
+/// Lists nodes, lets them in, drains them and shuts them out.
 pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> {
     match command {
+        NodeCommand::Join { force } => join(broker, *force)?,
+        NodeCommand::Token {
+            command: TokenCommand::Create { ttl, name, region },
+        } => create_token(broker, *ttl, name, region)?,
+        NodeCommand::Drain { node } => {
+            Client::new(broker)?.order(&format!("/v1/nodes/{node}/drain"))?;
+            tell(broker, format_args!("{node} takes no new sessions"));
+        }
+        NodeCommand::Undrain { node } => {
+            Client::new(broker)?.delete(&format!("/v1/nodes/{node}/drain"))?;
+            tell(broker, format_args!("{node} takes sessions again"));
+        }
+        NodeCommand::Revoke { node } => {
+            Client::new(broker)?.delete(&format!("/v1/nodes/{node}"))?;
+            tell(broker, format_args!("{node} is shut out for good"));
+        }
         NodeCommand::List => {
             let list: NodeList = Client::new(broker)?.get("/v1/nodes")?;
             let rows: Vec<_> = list
@@ -130,6 +151,36 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
         }
     }
     Ok(())
+}
+
+fn create_token(
+    broker: &Broker,
+    expires_s: u32,
+    name: &str,
+    region: &str,
+) -> Result<(), CommandError> {
+    let wanted = CreateJoinToken {
+        expires_s: Some(expires_s),
+        name: name.to_owned(),
+        region: region.to_owned(),
+    };
+    let made: NewJoinToken = Client::new(broker)?.post("/v1/join-tokens", &wanted)?;
+    if !broker.json {
+        let minutes = expires_s.div_ceil(60);
+        terminal::note(format_args!(
+            "run this on the new node within {minutes} min; it works once:"
+        ));
+    }
+    show(broker, &made, || {
+        format!("nearlight node join --token {}\n", made.token)
+    });
+    Ok(())
+}
+
+fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
+    if !broker.json {
+        terminal::result(what);
+    }
 }
 
 /// Lists apps.

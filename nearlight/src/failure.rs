@@ -3,6 +3,8 @@
 use crate::bench::BenchError;
 use crate::client::ClientError;
 use crate::command::CommandError;
+use crate::join::JoinError;
+use nearlight_kit::enrol::EnrolError;
 
 /// Why the program ends with another status than 0.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,7 @@ impl Failure {
         match self {
             Self::Up(_) | Self::Bench(_) | Self::Unfit => 1,
             Self::Command(CommandError::Client(error)) => client_status(error),
+            Self::Command(CommandError::Join(error)) => join_status(error),
             Self::Command(CommandError::StreamEnded) => 1,
             Self::Command(CommandError::Ended(_)) => 5,
         }
@@ -50,6 +53,20 @@ fn client_status(error: &ClientError) -> u8 {
         ClientError::BadUrl(_) => 2,
         ClientError::Unreachable { .. } | ClientError::Foreign { .. } => 3,
         ClientError::Problem(_) => 4,
+    }
+}
+
+fn join_status(error: &JoinError) -> u8 {
+    match error {
+        JoinError::NoToken | JoinError::Token(_) => 2,
+        JoinError::Enrol(EnrolError::Refused { .. }) => 4,
+        JoinError::Enrol(EnrolError::Answer(_) | EnrolError::Pki(_)) => 1,
+        JoinError::Enrol(_) => 3,
+        JoinError::Taken(_)
+        | JoinError::BrokersOwn(_)
+        | JoinError::Running(_)
+        | JoinError::Pki(_)
+        | JoinError::File { .. } => 1,
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`, `app`.
+//! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -21,6 +22,7 @@ pub mod command;
 pub mod doctor;
 mod explain;
 pub mod failure;
+pub mod join;
 pub mod table;
 pub mod terminal;
 pub mod up;

@@ -60,7 +60,7 @@ impl Machine {
         let script = format!(
             "#!/bin/sh\necho \"{name} up $*\" >>{log}\necho $$ >{pid}\n\
              trap 'echo \"{name} down\" >>{log}; kill $!; exit 0' TERM\n\
-             tail -f /dev/null >/dev/null 2>&1 &\necho '{ready}'\necho 'hello from {name}' >&2\nwait\n"
+             tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{ready}'\necho 'hello from {name}' >&2\nwait\n"
         );
         self.program(name, &script);
     }

@@ -7,6 +7,7 @@
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::control::{NodeListener, Terms};
+use crate::enrol::{Registrar, Standings};
 use crate::http::{
     self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
 };
@@ -17,8 +18,9 @@ use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use anyhow::Context;
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::files::write_atomic;
-use nearlight_kit::pki::{self, Identity};
+use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::Role;
 use rand::Rng;
@@ -62,27 +64,42 @@ impl Broker {
         shutdown: &Shutdown,
         wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
+        Self::start_at(config, shutdown, WallClock::system(), wrap).await
+    }
+
+    /// Starts serving, with `wall` for the clock that certificates and join tokens are judged by:
+    /// tests move it.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_at(
+        config: Config,
+        shutdown: &Shutdown,
+        wall: WallClock,
+        wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
+    ) -> anyhow::Result<Self> {
         let metrics = nearlight_kit::telemetry::prometheus();
         crate::metrics::describe();
         let clock = Clock::start();
         let catalogue = Catalogue::load(config.apps.as_deref())?;
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("cannot make {}", config.data.display()))?;
-        let signer = Signer::open(&config.data.join("signing.key"))?;
-        ensure_identity(&config.pki)?;
-        let (mut joining, me) = join(&config, &signer).await?;
+        let signer = open_signer(&config.data)?;
+        let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
+        let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
+        let (mut joining, me) = join(&config, &identity, &signer).await?;
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
             add_dev_key(&ledger, key_file, clock).await?;
         }
 
-        let (public, nodes) = listen(&config).await?;
+        let (public, nodes) = listen(&config, &identity).await?;
         let broker = Self {
             listen: public.local_addr()?,
             node_listen: nodes.local_addr()?,
         };
 
+        let addresses = node_addresses(&config, broker.node_listen);
+        let (registrar, standings) = enrolment(ca, &ledger, addresses);
         let directory = Arc::new(Directory::default());
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
@@ -95,6 +112,7 @@ impl Broker {
             times: config.sessions,
             directory: directory.clone(),
             links: links.clone(),
+            standings: standings.clone(),
             requests,
             edges,
             sharing: joining.as_mut().and_then(Joining::take_sharing),
@@ -107,6 +125,7 @@ impl Broker {
             sessions,
             ledger: ledger.clone(),
             links: links.clone(),
+            registrar: registrar.clone(),
             signer: signer.clone(),
             clock,
             catalogue,
@@ -122,12 +141,8 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let terms = Arc::new(Terms::new(
-            config.control,
-            config.sessions.node_grace_s,
-            signer.clone(),
-            clock,
-        ));
+        let enrolment = (registrar, standings);
+        let terms = Arc::new(Terms::new(&config, signer.clone(), clock, enrolment));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
@@ -147,9 +162,13 @@ impl Broker {
 }
 
 /// This broker as its peers know it, and the way to them if it is not alone.
-async fn join(config: &Config, signer: &Signer) -> anyhow::Result<(Option<Joining>, Member)> {
+async fn join(
+    config: &Config,
+    identity: &Arc<ServerIdentity>,
+    signer: &Signer,
+) -> anyhow::Result<(Option<Joining>, Member)> {
     let joining = match &config.peers {
-        Some(peers) => Some(Joining::bind(config, peers).await?),
+        Some(peers) => Some(Joining::bind(config, peers, identity).await?),
         None => None,
     };
     let address = joining.as_ref().map(|joining| joining.address.clone());
@@ -162,30 +181,53 @@ async fn join(config: &Config, signer: &Signer) -> anyhow::Result<(Option<Joinin
 }
 
 /// Binds the listeners for callers and for nodes.
-async fn listen(config: &Config) -> anyhow::Result<(PublicListener, NodeListener)> {
+async fn listen(
+    config: &Config,
+    identity: &Arc<ServerIdentity>,
+) -> anyhow::Result<(PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
     let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let node_tls = pki::server_config(&config.pki, "broker")?;
-    let nodes = NodeListener::bind(config.node_listen, node_tls)
+    let nodes = NodeListener::bind(config.node_listen, identity.server_config()?)
         .await
         .with_context(|| format!("cannot listen on {}", config.node_listen))?;
     Ok((public, nodes))
 }
 
-/// Makes the CA and the broker's certificate where there is none.
-fn ensure_identity(dir: &Path) -> anyhow::Result<()> {
-    if dir.join("broker.pem").exists() {
-        return Ok(());
-    }
-    let identity = Identity {
+/// The signing key in the data directory, which is made if it is missing.
+fn open_signer(data: &Path) -> anyhow::Result<Signer> {
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    Ok(Signer::open(&data.join("signing.key"))?)
+}
+
+/// Who the node listener is.
+fn own_identity() -> Identity {
+    Identity {
         spiffe: "spiffe://nearlight/broker".to_owned(),
         dns: vec!["nearlight-broker".to_owned()],
         ips: Vec::new(),
-    };
-    pki::ensure_ca(dir)?.issue(dir, "broker", identity)?;
-    Ok(())
+    }
+}
+
+/// Who signs for nodes, and what was decided about them.
+fn enrolment(
+    ca: Arc<Ca>,
+    ledger: &Arc<dyn Ledger>,
+    addresses: Vec<String>,
+) -> (Arc<Registrar>, Arc<Standings>) {
+    let standings = Arc::new(Standings::default());
+    let registrar = Registrar::new(ca, ledger.clone(), standings.clone(), addresses);
+    (Arc::new(registrar), standings)
+}
+
+/// Where nodes reach the node listener, if that is known.
+fn node_addresses(config: &Config, listen: SocketAddr) -> Vec<String> {
+    match config.node_addresses.as_slice() {
+        [] if listen.ip().is_unspecified() => Vec::new(),
+        [] => vec![listen.to_string()],
+        given => given.to_vec(),
+    }
 }
 
 /// Takes the development key of `file`, made if it is missing, as an administrator's.

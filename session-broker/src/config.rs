@@ -3,6 +3,7 @@
 
 use crate::ledger::{BrokerId, LedgerAt};
 use nearlight_kit::config::ConfigError;
+use nearlight_kit::join::{ADDRESSES_MAX, is_address};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Parsed {
     pub listen: SocketAddr,
     /// Control streams' listener.
     pub node_listen: SocketAddr,
+    /// Where nodes reach `node_listen`, for join tokens.
+    pub node_addresses: Vec<String>,
     /// The data directory.
     pub data: PathBuf,
     /// The ledger's URL, or empty for a file in `data`.
@@ -147,6 +150,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Control streams' listener.
     pub node_listen: SocketAddr,
+    /// Where nodes reach it, for join tokens; empty: where it listens.
+    pub node_addresses: Vec<String>,
     /// The data directory.
     pub data: PathBuf,
     /// The ledger. Not shown: its URL may hold a password.
@@ -229,6 +234,7 @@ impl TryFrom<Parsed> for Config {
                 ),
             });
         }
+        check_addresses(&parsed.node_addresses)?;
         let ledger = LedgerAt::parse(&parsed.ledger, &parsed.data);
         let ledger = ledger.map_err(|problem| InvalidConfig::Value {
             key: "ledger",
@@ -238,6 +244,7 @@ impl TryFrom<Parsed> for Config {
         Ok(Self {
             listen: parsed.listen,
             node_listen: parsed.node_listen,
+            node_addresses: parsed.node_addresses,
             data: parsed.data,
             ledger,
             pki: parsed.pki,
@@ -334,6 +341,23 @@ fn peers(file: &PeersFile, ledger: &LedgerAt) -> Result<(BrokerId, Option<Peers>
     Ok((name, Some(peers)))
 }
 
+fn check_addresses(addresses: &[String]) -> Result<(), InvalidConfig> {
+    let problem = match addresses.iter().find(|address| !is_address(address)) {
+        Some(address) => format!("has `{address}`; give HOST:PORT, such as edge.example.org:8443"),
+        None if addresses.len() > ADDRESSES_MAX => {
+            format!(
+                "has {} addresses; {ADDRESSES_MAX} are enough",
+                addresses.len()
+            )
+        }
+        None => return Ok(()),
+    };
+    Err(InvalidConfig::Value {
+        key: "node_addresses",
+        problem,
+    })
+}
+
 fn check_times(times: &SessionTimes) -> Result<(), InvalidConfig> {
     at_least("sessions.start_s", times.start_s, 1)?;
     at_least("sessions.start_total_s", times.start_total_s, times.start_s)?;
@@ -422,7 +446,11 @@ mod test {
     #[test]
     fn values_that_do_not_go_together_are_named() {
         type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 12] = [
+            ("node_addresses", |p| p.node_addresses = vec!["here".into()]),
+            ("node_addresses", |p| {
+                p.node_addresses = vec!["a:1".into(); 9];
+            }),
             ("ledger", |p| p.ledger = "mysql://a/b".into()),
             ("tls", |p| p.tls.cert = "c".into()),
             ("hosts", |p| p.hosts = vec!["http://a".into()]),

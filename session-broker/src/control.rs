@@ -11,11 +11,20 @@
 //! the edge and the WHEP requests that wait for its answer. A full queue closes the stream; orders
 //! are in the ledger and go out again after the re-attach.
 //!
-//! **Invariants.** Nothing is read from a peer without a certificate of our CA, and a peer speaks
-//! for the node in its certificate only. Every wait on a peer has a deadline. Grants that a node
+//! Whoever shows no certificate is left at the [`crate::http::Door`].
+//!
+//! **Invariants.** Nothing of the control stream is read from a peer without a certificate of our CA
+//! that holds, and a peer speaks for the node in its certificate only. A node that is revoked is
+//! refused at once, however good its certificate. Every wait on a peer has a deadline. Grants that a node
 //! shows are verified here before anyone hears of them.
 //!
 //! **What it does not know:** what an order means, which sessions there are.
+
+/// Told to a node that is shut out.
+const REVOKED_DETAIL: &str =
+    "the operator has revoked this node; it can come in again only as a new one, with a join token";
+/// What it waits before it asks again: there is nothing to wait for.
+const REVOKED_RETRY_S: u32 = 3600;
 
 mod connection;
 mod listener;

@@ -10,7 +10,7 @@
 //! date: one node at a time, and only if placement sees a difference.
 
 use crate::control::Stream;
-use crate::ledger::{HeldBy, NodeRow};
+use crate::ledger::{HeldBy, NodeRow, Standing};
 use nearlight_placement::{FleetIndex, NodeState, NodeView, SessionRequest};
 use nearlight_protocol::api::Node;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -89,9 +89,32 @@ impl Fleet {
             Some(node) => node.with_row(row, now),
             None => FleetNode::new(row, now),
         };
-        self.index.put(&node.view());
+        if node.standing == Standing::Revoked {
+            self.index.remove(&id);
+        } else {
+            self.index.put(&node.view());
+        }
         self.unseen.insert(id.clone(), true);
         self.nodes.insert(id, node);
+    }
+
+    /// Takes what was decided about a node. One that is revoked is in no index: placement knows
+    /// nothing of it.
+    pub(crate) fn set_standing(&mut self, id: &NodeId, standing: Standing, now: MonoTime) {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        if node.standing == standing {
+            return;
+        }
+        node.standing = standing;
+        node.refresh(now);
+        if standing == Standing::Revoked {
+            self.index.remove(id);
+        } else {
+            self.index.put(&node.view());
+        }
+        self.unseen.insert(id.clone(), true);
     }
 
     /// Changes a node and brings the index up to date.

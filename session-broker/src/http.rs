@@ -12,10 +12,13 @@
 //! watch with a watch link's secret. Only its owner, and an
 //! administrator, sees and ends a session.
 //!
+//! [`door`] is what the node listener serves to whoever shows no certificate.
+//!
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
 use crate::catalogue::Catalogue;
 use crate::config::{CallerLimits, SessionTimes};
+use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::rate::RateLimit;
 use crate::sessions::Sessions;
@@ -39,10 +42,12 @@ use utoipa_axum::routes;
 mod apps;
 mod body;
 mod caller;
+mod door;
 mod events;
 mod forward;
 mod guard;
 mod listing;
+mod node_admin;
 mod nodes;
 mod ops;
 mod peer;
@@ -60,6 +65,7 @@ mod whep;
 mod whoami;
 
 pub(crate) use caller::{Identities, RateKey, credential_hash};
+pub(crate) use door::Door;
 pub(crate) use forward::Region;
 pub(crate) use guard::Hosts;
 pub(crate) use peer::peer_service;
@@ -71,6 +77,7 @@ pub(crate) struct Api {
     pub(crate) sessions: Sessions,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) links: Arc<WatchLinks>,
+    pub(crate) registrar: Arc<Registrar>,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
     pub(crate) catalogue: Catalogue,
@@ -137,6 +144,9 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(whoami::whoami))
         .routes(routes!(apps::list_apps))
         .routes(routes!(nodes::list_nodes))
+        .routes(routes!(node_admin::create_join_token))
+        .routes(routes!(node_admin::revoke_node))
+        .routes(routes!(node_admin::drain_node, node_admin::undrain_node))
         .routes(routes!(probe::probe_node))
         .routes(routes!(session::create_session, session::list_sessions))
         .routes(routes!(session::show_session, session::end_session))

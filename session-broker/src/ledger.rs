@@ -2,7 +2,7 @@
 //!
 //! Everything that must not be lost or doubled is a row: sessions, slots and their epochs, claims,
 //! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials,
-//! watch links.
+//! watch links, join tokens, and what was decided about nodes.
 //! Heartbeats and progress are not.
 //!
 //! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, with those of
@@ -42,6 +42,7 @@ mod phase_row;
 mod plan;
 mod read;
 mod read_access;
+mod read_enrolment;
 mod share;
 mod source;
 mod store;
@@ -124,6 +125,15 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         &self,
         now_ms: UnixMillis,
     ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>>;
+
+    /// The join token of this hash, whether it still holds or not, until it is pruned.
+    fn join_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<JoinTokenRow>, StoreError>>;
+
+    /// What was decided about nodes, of each about which anything was.
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>>;
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
@@ -287,6 +297,44 @@ pub struct WatchLinkRow {
     pub created_ms: UnixMillis,
     /// It is void from then on.
     pub expires_ms: UnixMillis,
+}
+
+/// A join token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinTokenRow {
+    /// SHA-256 of its secret.
+    pub hash: CredentialHash,
+    /// The name that it gives its node; may be empty.
+    pub name: String,
+    /// The region that it gives its node; may be empty.
+    pub region: String,
+    /// When it was made.
+    pub created_ms: UnixMillis,
+    /// It is void from then on.
+    pub expires_ms: UnixMillis,
+    /// Who came in with it.
+    pub used: Option<Redeemed>,
+}
+
+/// Who came in with a join token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redeemed {
+    /// SHA-256 of the public key that asked.
+    pub key_hash: [u8; 32],
+    /// The node that it became.
+    pub node: NodeId,
+}
+
+/// What an operator has decided about a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it takes sessions.
+    #[default]
+    Active,
+    /// It takes no new sessions.
+    Drained,
+    /// It is shut out for good.
+    Revoked,
 }
 
 /// A usage interval.
@@ -465,6 +513,36 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
+    /// A new join token.
+    AddJoinToken {
+        /// The token, unused.
+        token: JoinTokenRow,
+    },
+    /// Somebody comes in with a join token, if it is unused and not over.
+    RedeemJoinToken {
+        /// SHA-256 of its secret.
+        hash: CredentialHash,
+        /// Who.
+        by: Redeemed,
+        /// When.
+        at_ms: UnixMillis,
+    },
+    /// An operator drains a node, or lets it take sessions again.
+    DrainNode {
+        /// Which.
+        node: NodeId,
+        /// Whether it is drained.
+        drained: bool,
+        /// When.
+        at: MonoTime,
+    },
+    /// A node is shut out for good. One that is stays so.
+    RevokeNode {
+        /// Which.
+        node: NodeId,
+        /// When.
+        at: MonoTime,
+    },
     /// Sessions that ended long ago go, with their claims, usage, tickets and watch links.
     SweepEnded {
         /// Those that ended before go.
@@ -472,7 +550,7 @@ pub enum Op {
         /// How many at most: a transaction must not hold up the others.
         sessions_max: u32,
     },
-    /// Old idempotency keys, tickets and watch links may go.
+    /// Old idempotency keys, tickets, watch links and join tokens may go.
     Prune {
         /// Those from before may.
         before: MonoTime,

@@ -6,9 +6,10 @@
 //! 2. `sessions`: the task that owns every session, the queue and the fleet.
 //! 3. [`ledger`]: what survives the broker; [`backup`]: what survives its machine.
 //! 4. `watch`: the watch links that hold.
-//! 5. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
-//! 6. `http`: the API, the browser client's files, and who may do what.
-//! 7. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 5. `enrol`: who becomes a node, and stays one.
+//! 6. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
+//! 7. `http`: the API, the browser client's files, and who may do what.
+//! 8. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -27,6 +28,7 @@ pub mod time;
 pub mod tokens;
 
 mod control;
+mod enrol;
 mod fleet;
 mod http;
 mod metrics;

@@ -10,7 +10,7 @@ use crate::sessions::SharingParts;
 use crate::tokens::Signer;
 use anyhow::Context;
 use axum::Router;
-use nearlight_kit::pki;
+use nearlight_kit::pki::ServerIdentity;
 use nearlight_kit::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +33,13 @@ pub(crate) struct Joining {
 
 impl Joining {
     /// Binds the listener; nothing is served yet.
-    pub(crate) async fn bind(config: &Config, peers: &PeersConfig) -> anyhow::Result<Self> {
-        let server = pki::server_config(&config.pki, "broker")?;
-        let client = pki::client_config(&config.pki, "broker")?;
+    pub(crate) async fn bind(
+        config: &Config,
+        peers: &PeersConfig,
+        identity: &Arc<ServerIdentity>,
+    ) -> anyhow::Result<Self> {
+        let server = identity.server_config()?;
+        let client = identity.client_config()?;
         let listener = PeerListener::bind(peers.listen, server)
             .await
             .with_context(|| format!("cannot listen on {}", peers.listen))?;

@@ -24,6 +24,7 @@
 //! **What it does not know:** HTTP, cookies, SDP.
 
 use crate::control::EdgeEvent;
+use crate::enrol::StandingChange;
 use crate::ledger::Idempotency;
 use nearlight_placement::{Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
@@ -42,6 +43,7 @@ mod owner;
 mod placing;
 mod reload;
 mod sharing;
+mod standing;
 mod turn;
 
 pub(crate) use directory::{Directory, ShownSession};
@@ -95,6 +97,17 @@ pub(crate) enum EndError {
     Unknown,
 }
 
+/// Why nothing was decided about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StandingError {
+    /// There is none: it never attached, and never came in with a token.
+    #[error("no such node")]
+    NotFound,
+    /// The owner did not answer, or the ledger failed. Asking again is safe.
+    #[error("the outcome is not known")]
+    Unknown,
+}
+
 /// What the API asks of the owner.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -102,6 +115,12 @@ pub(crate) enum Request {
     Create(Box<Create>, oneshot::Sender<Result<Session, CreateError>>),
     /// The end of one.
     End(SessionId, EndReason, oneshot::Sender<Result<(), EndError>>),
+    /// A decision about a node.
+    Decide(
+        NodeId,
+        StandingChange,
+        oneshot::Sender<Result<(), StandingError>>,
+    ),
 }
 
 /// The handle to the owner.
@@ -140,6 +159,18 @@ impl Sessions {
         self.ask(Request::End(session, reason, reply), answer)
             .await
             .unwrap_or(Err(EndError::Unknown))
+    }
+
+    /// Drains a node, ends its drain or shuts it out, durably. Once it is so, it stays so.
+    pub(crate) async fn decide(
+        &self,
+        node: NodeId,
+        change: StandingChange,
+    ) -> Result<(), StandingError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Decide(node, change, reply), answer)
+            .await
+            .unwrap_or(Err(StandingError::Unknown))
     }
 
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Option<T> {

@@ -83,6 +83,8 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "bad-request":
     case "body-too-large":
     case "forbidden":
+    case "join-token-invalid":
+    case "node-revoked":
     case "garbled":
     case "idempotency-conflict":
     case "invalid-offer":

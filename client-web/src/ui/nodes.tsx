@@ -7,6 +7,7 @@ const STATUS_WORDS: Readonly<Record<NodeStatus, string>> = {
   online: "Online",
   draining: "Takes no new sessions",
   offline: "Offline",
+  revoked: "Shut out",
 };
 
 export function Nodes({ nodes, line }: { readonly nodes: readonly Node[] | null; readonly line: LineModel }) {

@@ -252,7 +252,7 @@ build: string,
  */
 uplink_kbps: number | null, };
 
-export type NodeStatus = "online" | "draining" | "offline";
+export type NodeStatus = "online" | "draining" | "offline" | "revoked";
 
 export type NodeList = { 
 /**
@@ -348,7 +348,7 @@ role: Role, };
 
 export type Role = "guest" | "admin";
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "link-ended" | "method-not-allowed" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

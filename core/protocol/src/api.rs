@@ -303,6 +303,33 @@ pub enum NodeStatus {
     Draining,
     /// Not attached.
     Offline,
+    /// Shut out for good. Only administrators see it.
+    Revoked,
+}
+
+/// `POST /v1/join-tokens`: a new node may come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateJoinToken {
+    /// Seconds for which the token works, 1 to [`crate::limits::JOIN_TOKEN_S_MAX`]; a quarter of an
+    /// hour if it is not given.
+    pub expires_s: Option<u32>,
+    /// The node's name for people, at most [`crate::limits::NODE_NAME_BYTES_MAX`] bytes; the node's
+    /// own if it is empty.
+    pub name: String,
+    /// Its region; the node's own if it is empty.
+    pub region: String,
+}
+
+/// A join token that was just made. It is told this once: the broker keeps only a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NewJoinToken {
+    /// For `nearlight node join --token`. It works once.
+    pub token: String,
+    /// It is void from then on.
+    pub expires_unix_ms: UnixMillis,
+    /// Where the node will dial.
+    pub addresses: Vec<String>,
 }
 
 /// `GET /v1/nodes`.

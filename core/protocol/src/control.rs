@@ -6,8 +6,8 @@
 //!  | <------------------------ Welcome  |   or Refused, then close
 //!  | -- Inventory, Running -----------> |   what the node has, what it still runs
 //!  | <----------------------- Command   |   acked one by one, re-sent after re-attach
-//!  | -- Ack, Report, Heartbeat -------> |
-//!  | <------------------------- GoAway  |
+//!  | -- Ack, Report, Heartbeat, Renew > |
+//!  | <---- Renewed, NotRenewed, GoAway  |
 //! ```
 //!
 //! Commands are idempotent: an edge that sees one twice answers the same. A request that wants an
@@ -15,6 +15,7 @@
 
 use crate::api::{EndReason, StartProgress};
 use crate::app::{AppSpec, DisplayMode, GpuClass};
+use crate::enrol::Renewed;
 use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
 use crate::unit::U64;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,12 @@ pub enum FromEdge {
     },
     /// The node takes no more sessions.
     Draining,
+    /// Its certificate is due. Only to a broker whose welcome has the feature
+    /// [`crate::enrol::RENEW_FEATURE`]; answered by [`ToEdge::Renewed`] or [`ToEdge::NotRenewed`].
+    Renew {
+        /// A PKCS #10 request in PEM. Only its key counts.
+        request: String,
+    },
 }
 
 /// What a broker says.
@@ -76,6 +83,9 @@ pub enum ToEdge {
         detail: String,
         /// Seconds before the next attempt.
         retry_after_s: u32,
+        /// Whether the node is shut out for good: it ends its sessions.
+        #[serde(default, skip_serializing_if = "is_false")]
+        revoked: bool,
     },
     /// Something to carry out.
     Command {
@@ -125,6 +135,15 @@ pub enum ToEdge {
         /// Seconds from now.
         in_s: u32,
     },
+    /// The node's next certificate. It is shown from the next dial on.
+    Renewed(Renewed),
+    /// There is no next certificate now.
+    NotRenewed {
+        /// Why, for the operator.
+        detail: String,
+        /// Seconds before the next attempt.
+        retry_after_s: u32,
+    },
     /// The broker is going: attach elsewhere, or here again after a while.
     GoAway {
         /// Seconds before the next attempt.
@@ -173,6 +192,17 @@ pub struct Welcome {
     pub grace_s: u32,
     /// The Ed25519 keys that sign grants and tickets, as a JWK set (RFC 7517, RFC 8037).
     pub jwks: serde_json::Value,
+    /// What this broker can do beside the version's messages; an edge ignores what it does not know.
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a node has. Claims, until a receipt backs them.

@@ -4,7 +4,8 @@
 //!
 //! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`placement`],
 //!    [`problem`].
-//! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`].
+//! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
+//!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
 //!    [`notice`] (edge to browser).
 //! 4. **Worker socket** between the edge agent and a session worker on one host: [`worker`].
@@ -24,6 +25,7 @@
 pub mod api;
 pub mod app;
 pub mod control;
+pub mod enrol;
 pub mod grant;
 pub mod id;
 pub mod input;

@@ -35,3 +35,9 @@ pub const GUEST_SESSIONS_MAX: u32 = 2;
 pub const WATCH_LINKS_MAX: u32 = 16;
 /// Longest time for which a watch link works, seconds.
 pub const WATCH_LINK_S_MAX: u32 = 24 * 3600;
+/// Longest time for which a join token works, seconds.
+pub const JOIN_TOKEN_S_MAX: u32 = 3600;
+/// Longest name or region that a join token gives a node, bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// Largest body of enrolment and late renewal either way, bytes.
+pub const ENROL_BODY_BYTES_MAX: usize = 32 * 1024;

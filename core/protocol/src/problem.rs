@@ -24,10 +24,14 @@ pub enum ProblemType {
     Internal,
     /// The SDP offer cannot be answered.
     InvalidOffer,
+    /// The join token was used, its time is over, or there never was one.
+    JoinTokenInvalid,
     /// The watch link was revoked, or its time is over.
     LinkEnded,
     /// The method is not one that this resource takes.
     MethodNotAllowed,
+    /// The node is shut out for good.
+    NodeRevoked,
     /// The node that runs the session cannot be reached at this moment.
     NodeUnreachable,
     /// No such resource, or not one that the caller may see.
@@ -52,7 +56,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -60,8 +64,10 @@ impl ProblemType {
         Self::IdempotencyConflict,
         Self::Internal,
         Self::InvalidOffer,
+        Self::JoinTokenInvalid,
         Self::LinkEnded,
         Self::MethodNotAllowed,
+        Self::NodeRevoked,
         Self::NodeUnreachable,
         Self::NotFound,
         Self::OriginRefused,
@@ -78,8 +84,8 @@ impl ProblemType {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest | Self::InvalidOffer => 400,
-            Self::Unauthenticated | Self::TicketInvalid => 401,
-            Self::Forbidden | Self::OriginRefused => 403,
+            Self::JoinTokenInvalid | Self::Unauthenticated | Self::TicketInvalid => 401,
+            Self::Forbidden | Self::NodeRevoked | Self::OriginRefused => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::AttachedElsewhere | Self::SessionNotReady | Self::IdempotencyConflict => 409,
@@ -102,8 +108,10 @@ impl ProblemType {
             Self::IdempotencyConflict => "The Idempotency-Key was used for another request",
             Self::Internal => "Something broke on our side",
             Self::InvalidOffer => "The SDP offer cannot be answered",
+            Self::JoinTokenInvalid => "The join token is not valid",
             Self::LinkEnded => "The watch link is over",
             Self::MethodNotAllowed => "The method is not allowed here",
+            Self::NodeRevoked => "The node is shut out",
             Self::NodeUnreachable => "The node cannot be reached at the moment",
             Self::NotFound => "There is no such thing here",
             Self::OriginRefused => "The request comes from a foreign origin",

@@ -55,6 +55,7 @@ mod test {
             backoff_max_s,
             grace_s: 60,
             jwks: serde_json::Value::Null,
+            features: Vec::new(),
         }
     }
 

@@ -1,11 +1,15 @@
 //! From nothing to a welcome: TCP, mTLS, WebSocket, Hello, Welcome, within one deadline.
 
+use super::certificate::Certificate;
 use super::link::LinkEnd;
 use crate::limits::ATTACH_DEADLINE;
 use futures_util::{SinkExt, StreamExt};
+use nearlight_kit::enrol::EnrolError;
+use nearlight_kit::pki::PkiError;
 use nearlight_protocol::control::{FromEdge, Hello, PROTOCOL_VERSION, ToEdge, Welcome};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
-use rustls::ClientConfig;
+use nearlight_protocol::problem::ProblemType;
+use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +26,16 @@ pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 /// Control messages are small and seldom: the library's 128 KiB a socket would be mostly idle.
 const BUFFER_BYTES: usize = 4 * 1024;
 
+/// What a node that is shut out waits before it asks again: there is nothing to wait for.
+const REVOKED_RETRY_S: u32 = 3600;
+
 /// Knows whom to dial, and as whom.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     /// `HOST:PORT`.
     address: String,
     server: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    certificate: Arc<Certificate>,
     hello: Hello,
 }
 
@@ -57,7 +64,15 @@ pub(super) enum DialError {
         detail: String,
         /// Seconds to stay away.
         retry_after_s: u32,
+        /// Whether it is for good.
+        revoked: bool,
     },
+    /// Our own certificate.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// Our certificate is over, and was not renewed.
+    #[error("the node's certificate is over, and was not renewed: {0}")]
+    Late(#[source] EnrolError),
     /// The broker speaks something else.
     #[error("the broker answered the hello with something else than a welcome")]
     NoWelcome,
@@ -70,20 +85,51 @@ pub(super) enum DialError {
 
 impl From<DialError> for LinkEnd {
     fn from(error: DialError) -> Self {
-        let retry_after = match &error {
-            DialError::Refused { retry_after_s, .. } => {
-                Some(Duration::from_secs((*retry_after_s).into()))
+        let (retry_after_s, revoked) = match &error {
+            DialError::Refused {
+                retry_after_s,
+                revoked,
+                ..
+            } => (Some(*retry_after_s), *revoked),
+            DialError::Late(refused) => {
+                let revoked = refused.problem() == Some(ProblemType::NodeRevoked);
+                let wait_s = if revoked { Some(REVOKED_RETRY_S) } else { None };
+                (refused.retry_after_s().or(wait_s), revoked)
             }
             DialError::Deadline
             | DialError::Io(_)
             | DialError::WebSocket(_)
             | DialError::NoWelcome
-            | DialError::Version(_) => None,
+            | DialError::Pki(_)
+            | DialError::Version(_) => (None, false),
         };
         Self {
             reason: error.to_string(),
-            retry_after,
+            retry_after: retry_after_s.map(|s| Duration::from_secs(s.into())),
+            revoked,
         }
+    }
+}
+
+impl DialError {
+    /// Whether the broker finds our certificate over, whatever our own clock says.
+    fn is_over(&self) -> bool {
+        let io = match self {
+            Self::Io(io) => io,
+            Self::WebSocket(error) => match error.as_ref() {
+                tungstenite::Error::Io(io) => io,
+                _ => return false,
+            },
+            Self::Deadline
+            | Self::Refused { .. }
+            | Self::NoWelcome
+            | Self::Pki(_)
+            | Self::Late(_)
+            | Self::Version(_) => return false,
+        };
+        let tls = io.get_ref().and_then(|e| e.downcast_ref());
+        let over = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
+        tls == Some(&over)
     }
 }
 
@@ -91,15 +137,19 @@ impl Dialler {
     pub(crate) fn new(
         address: String,
         server: ServerName<'static>,
-        tls: Arc<ClientConfig>,
+        certificate: Arc<Certificate>,
         hello: Hello,
     ) -> Self {
         Self {
             address,
             server,
-            tls,
+            certificate,
             hello,
         }
+    }
+
+    pub(super) fn certificate(&self) -> &Arc<Certificate> {
+        &self.certificate
     }
 
     /// Whom it dials.
@@ -107,8 +157,26 @@ impl Dialler {
         &self.address
     }
 
-    /// One attempt.
+    /// One attempt; with a certificate that is over, after its renewal.
     pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
+        if self.certificate.is_over() {
+            self.renew().await?;
+        }
+        match self.dial_once().await {
+            Err(error) if error.is_over() => {
+                self.renew().await?;
+                self.dial_once().await
+            }
+            dialled => dialled,
+        }
+    }
+
+    async fn renew(&self) -> Result<(), DialError> {
+        let renewed = self.certificate.renew_late(&self.address, &self.server);
+        renewed.await.map_err(DialError::Late)
+    }
+
+    async fn dial_once(&self) -> Result<Dialled, DialError> {
         match tokio::time::timeout(ATTACH_DEADLINE, self.dial_unbounded()).await {
             Ok(dialled) => dialled,
             Err(_elapsed) => Err(DialError::Deadline),
@@ -118,7 +186,7 @@ impl Dialler {
     async fn dial_unbounded(&self) -> Result<Dialled, DialError> {
         let tcp = TcpStream::connect(&self.address).await?;
         tcp.set_nodelay(true)?;
-        let tls = TlsConnector::from(self.tls.clone())
+        let tls = TlsConnector::from(self.certificate.tls()?)
             .connect(self.server.clone(), tcp)
             .await?;
         let config = WebSocketConfig::default()
@@ -163,9 +231,11 @@ async fn read_welcome(socket: &mut Socket) -> Result<Welcome, DialError> {
             Ok(ToEdge::Refused {
                 detail,
                 retry_after_s,
+                revoked,
             }) => Err(DialError::Refused {
                 detail,
                 retry_after_s,
+                revoked,
             }),
             Ok(_) | Err(_) => Err(DialError::NoWelcome),
         };

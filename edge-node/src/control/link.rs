@@ -1,14 +1,18 @@
 //! One attached control stream, until it ends.
 
 use super::Event;
+use super::certificate::Certificate;
 use super::dial::Socket;
 use super::load::Load;
 use crate::agent::Message;
 use crate::limits::{SEND_DEADLINE, SILENT_HEARTBEATS_MAX};
 use crate::runtime::Runtime;
 use futures_util::{SinkExt, StreamExt};
+use nearlight_kit::pki::PendingKey;
 use nearlight_protocol::control::{FromEdge, ToEdge};
+use nearlight_protocol::enrol::Renewed;
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,12 +21,105 @@ use tokio_tungstenite::tungstenite;
 /// Between two looks at the images: somebody builds one now and then.
 const IMAGES_EVERY: Duration = Duration::from_secs(15);
 
+/// Between two looks at whether the certificate is due. By the time of day, for a host that sleeps
+/// wakes up late.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+/// Between two questions for the next certificate, if the broker does not say.
+const RENEW_AGAIN: Duration = Duration::from_secs(600);
+
 /// An attached stream.
 pub(super) struct Link {
     pub(super) socket: Socket,
     pub(super) outbox: mpsc::Receiver<FromEdge>,
     pub(super) heartbeat: Duration,
     pub(super) images: Vec<String>,
+    pub(super) renewal: Renewal,
+}
+
+/// Where the next certificate is.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    certificate: Arc<Certificate>,
+    state: Asking,
+}
+
+#[derive(Debug)]
+enum Asking {
+    /// The broker cannot renew over the stream.
+    Never,
+    /// Not before then.
+    From(Instant),
+    /// It is asked for.
+    For {
+        key: Box<PendingKey>,
+        since: Instant,
+    },
+}
+
+impl Renewal {
+    /// Over a stream to a broker that can do it, or not.
+    pub(super) fn new(certificate: Arc<Certificate>, can: bool) -> Self {
+        let state = if can {
+            Asking::From(Instant::now())
+        } else {
+            Asking::Never
+        };
+        Self { certificate, state }
+    }
+
+    /// What to ask, if it is time.
+    fn ask(&mut self) -> Option<FromEdge> {
+        let may = match &self.state {
+            Asking::Never => false,
+            Asking::From(at) => *at <= Instant::now(),
+            Asking::For { since, .. } => since.elapsed() >= RENEW_AGAIN,
+        };
+        if !may || !self.certificate.is_due() {
+            return None;
+        }
+        let key = PendingKey::generate();
+        match key.and_then(|key| Ok((key.request()?, key))) {
+            Ok((request, key)) => {
+                self.state = Asking::For {
+                    key: Box::new(key),
+                    since: Instant::now(),
+                };
+                Some(FromEdge::Renew { request })
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot ask for the next certificate"
+                );
+                self.wait(RENEW_AGAIN);
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, renewed: &Renewed) {
+        // One that was not asked for, or twice.
+        let Asking::For { key, .. } = &self.state else {
+            return;
+        };
+        match self.certificate.take(key, renewed) {
+            Ok(()) => {
+                tracing::info!("the node's certificate is renewed; the next dial shows it");
+                self.wait(Duration::ZERO);
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the next certificate cannot be used"
+                );
+                self.wait(RENEW_AGAIN);
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.state = Asking::From(Instant::now() + time);
+    }
 }
 
 /// Why a stream ended, or never came up.
@@ -31,6 +128,8 @@ pub(super) struct LinkEnd {
     pub(super) reason: String,
     /// What the broker wishes, in place of the back-off.
     pub(super) retry_after: Option<Duration>,
+    /// Whether this node is shut out for good.
+    pub(super) revoked: bool,
 }
 
 impl LinkEnd {
@@ -38,6 +137,7 @@ impl LinkEnd {
         Self {
             reason: reason.to_string(),
             retry_after: None,
+            revoked: false,
         }
     }
 }
@@ -54,6 +154,8 @@ impl Link {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(IMAGES_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = tokio::time::interval(CERTIFICATE_EVERY);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence_max = self.heartbeat * SILENT_HEARTBEATS_MAX;
         let mut heard = Instant::now();
         loop {
@@ -70,6 +172,10 @@ impl Link {
                     }
                 },
                 _ = beat.tick() => self.beat(&mut load).await,
+                _ = due.tick() => match self.renewal.ask() {
+                    Some(question) => self.say(&question).await,
+                    None => Ok(()),
+                },
                 _ = look.tick() => self.look(runtime, agent).await,
                 () = tokio::time::sleep_until(heard + silence_max) => {
                     Err(LinkEnd::because("the broker has gone silent"))
@@ -103,7 +209,29 @@ impl Link {
             Ok(ToEdge::GoAway { retry_after_s }) => Err(LinkEnd {
                 reason: "the broker goes away".to_owned(),
                 retry_after: Some(Duration::from_secs(retry_after_s.into())),
+                revoked: false,
             }),
+            Ok(ToEdge::Refused {
+                detail,
+                retry_after_s,
+                revoked,
+            }) => Err(LinkEnd {
+                reason: format!("the broker dismissed this node: {detail}"),
+                retry_after: Some(Duration::from_secs(retry_after_s.into())),
+                revoked,
+            }),
+            Ok(ToEdge::Renewed(renewed)) => {
+                self.renewal.take(&renewed);
+                Ok(())
+            }
+            Ok(ToEdge::NotRenewed {
+                detail,
+                retry_after_s,
+            }) => {
+                tracing::warn!(detail, "the broker does not renew this node's certificate");
+                self.renewal.wait(Duration::from_secs(retry_after_s.into()));
+                Ok(())
+            }
             Ok(message) => {
                 let message = Message::Control(Event::Said(Box::new(message)));
                 let taken = agent.send(message).await;

@@ -15,6 +15,7 @@ use nearlight_protocol::id::{NodeId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -49,13 +50,12 @@ impl Broker {
     /// Listens, with identities for itself and one node in `dir`.
     pub async fn listen(dir: &Path) -> Self {
         let node = nearlight_kit::ids::node();
-        let ca = pki::ensure_ca(dir).unwrap();
+        let ca = Arc::new(pki::ensure_ca(dir).unwrap());
         let broker = pki::Identity {
             spiffe: "spiffe://nearlight/broker".to_owned(),
             dns: vec!["nearlight-broker".to_owned()],
             ips: Vec::new(),
         };
-        ca.issue(dir, "broker", broker).unwrap();
         let edge = pki::Identity {
             spiffe: format!("spiffe://nearlight/node/{node}"),
             ..pki::Identity::default()
@@ -65,7 +65,10 @@ impl Broker {
         Self {
             address: listener.local_addr().unwrap(),
             listener,
-            acceptor: pki::server_config(dir, "broker").unwrap().into(),
+            acceptor: Arc::new(pki::ServerIdentity::new(ca, broker))
+                .server_config()
+                .unwrap()
+                .into(),
             key: signing_key(1),
             node,
         }
@@ -116,6 +119,7 @@ impl Broker {
             backoff_max_s: 1,
             grace_s,
             jwks: serde_json::json!({ "keys": [jwk] }),
+            features: Vec::new(),
         };
         attached.say(&ToEdge::Welcome(welcome)).await;
         attached.introduction().await;

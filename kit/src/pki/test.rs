@@ -1,6 +1,8 @@
 //! Handshakes over loopback: what the listener takes, what it refuses, what a client believes.
 
 use super::*;
+use crate::clock::WallClock;
+use rustls::ServerConfig;
 use rustls_pki_types::ServerName;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -14,12 +16,6 @@ const NODE_SPIFFE: &str = "spiffe://nearlight/node/nod_01kb3x9ktv7q2m5d8r4w6y0za
 fn domain() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let ca = ensure_ca(dir.path()).unwrap();
-    let broker = Identity {
-        spiffe: "spiffe://nearlight/broker".to_owned(),
-        dns: vec![BROKER_DNS.to_owned()],
-        ips: vec![],
-    };
-    ca.issue(dir.path(), "broker", broker).unwrap();
     let node = Identity {
         spiffe: NODE_SPIFFE.to_owned(),
         ..Identity::default()
@@ -58,6 +54,25 @@ async fn connect(
     tokio::join!(serve, dial)
 }
 
+fn broker() -> Identity {
+    Identity {
+        spiffe: "spiffe://nearlight/broker".to_owned(),
+        dns: vec![BROKER_DNS.to_owned()],
+        ips: vec![],
+    }
+}
+
+fn server_as(dir: &Path, identity: Identity, clock: &WallClock) -> Arc<ServerConfig> {
+    let ca = Arc::new(Ca::ensure(dir, clock.clone()).unwrap());
+    Arc::new(ServerIdentity::new(ca, identity))
+        .server_config()
+        .unwrap()
+}
+
+fn server_of(dir: &Path) -> Arc<ServerConfig> {
+    server_as(dir, broker(), &WallClock::system())
+}
+
 fn anonymous(dir: &Path) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -70,7 +85,7 @@ fn anonymous(dir: &Path) -> Arc<ClientConfig> {
 #[tokio::test]
 async fn a_node_of_our_ca_is_known_by_its_id() {
     let dir = domain();
-    let server = server_config(dir.path(), "broker").unwrap();
+    let server = server_of(dir.path());
     let client = client_config(dir.path(), "node").unwrap();
     let (served, read) = connect(server, client, BROKER_DNS).await;
     assert_eq!(served.unwrap().as_deref(), Some(NODE_SPIFFE));
@@ -78,18 +93,17 @@ async fn a_node_of_our_ca_is_known_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_certificate_is_refused() {
+async fn a_client_without_a_certificate_is_nobody() {
     let dir = domain();
-    let server = server_config(dir.path(), "broker").unwrap();
-    let (served, read) = connect(server, anonymous(dir.path()), BROKER_DNS).await;
-    assert!(served.is_err());
-    assert!(read.is_err());
+    let (served, read) = connect(server_of(dir.path()), anonymous(dir.path()), BROKER_DNS).await;
+    assert_eq!(served.unwrap(), None);
+    assert_eq!(read.unwrap(), b'!');
 }
 
 #[tokio::test]
 async fn a_node_of_another_ca_is_refused_and_refuses() {
     let (ours, theirs) = (domain(), domain());
-    let server = server_config(ours.path(), "broker").unwrap();
+    let server = server_of(ours.path());
     let client = client_config(theirs.path(), "node").unwrap();
     let (served, read) = connect(server, client, BROKER_DNS).await;
     assert!(served.is_err());
@@ -99,7 +113,11 @@ async fn a_node_of_another_ca_is_refused_and_refuses() {
 #[tokio::test]
 async fn a_server_of_our_ca_with_another_name_is_not_the_broker() {
     let dir = domain();
-    let server = server_config(dir.path(), "node").unwrap();
+    let node = Identity {
+        spiffe: NODE_SPIFFE.to_owned(),
+        ..Identity::default()
+    };
+    let server = server_as(dir.path(), node, &WallClock::system());
     let client = client_config(dir.path(), "node").unwrap();
     let (served, read) = connect(server, client, BROKER_DNS).await;
     assert!(served.is_err());
@@ -109,7 +127,7 @@ async fn a_server_of_our_ca_with_another_name_is_not_the_broker() {
 #[tokio::test]
 async fn an_identity_issued_again_is_of_the_same_ca() {
     let dir = domain();
-    let server = server_config(dir.path(), "broker").unwrap();
+    let server = server_of(dir.path());
     let ca = ensure_ca(dir.path()).unwrap();
     let again = Identity {
         spiffe: NODE_SPIFFE.to_owned(),
@@ -124,7 +142,7 @@ async fn an_identity_issued_again_is_of_the_same_ca() {
 #[test]
 fn keys_are_for_their_owner_alone() {
     let dir = domain();
-    for name in ["ca.key.pem", "broker.key.pem", "node.key.pem"] {
+    for name in ["ca.key.pem", "node.key.pem"] {
         let mode = std::fs::metadata(dir.path().join(name))
             .unwrap()
             .permissions()
@@ -143,7 +161,7 @@ fn a_foreign_uri_is_nobody() {
             ..Identity::default()
         };
         ca.issue(dir.path(), name, identity).unwrap();
-        let chain = certificates(&certificate_path(dir.path(), name)).unwrap();
+        let (chain, _) = load_identity(dir.path(), name).unwrap();
         spiffe_of(&chain[0])
     };
     assert_eq!(issue("ours", NODE_SPIFFE).as_deref(), Some(NODE_SPIFFE));
@@ -155,5 +173,61 @@ fn a_foreign_uri_is_nobody() {
 fn a_missing_identity_is_named() {
     let dir = domain();
     let error = client_config(dir.path(), "nobody").unwrap_err();
-    assert!(error.to_string().contains("nobody.key.pem"), "{error}");
+    assert!(error.to_string().contains("nobody.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn the_brokers_own_certificate_renews_itself_while_it_runs() {
+    let dir = domain();
+    let clock = WallClock::system();
+    let server = server_as(dir.path(), broker(), &clock);
+    let trusting = || {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(dir.path().join("ca.pem")).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_details(provider(), Arc::new(clock.clone()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(config)
+    };
+    // A day's certificate would be over at the second stop; and clocks are set back, too.
+    for hours in [0, 25, 200, 30] {
+        clock.set_ahead(hours * 3600);
+        let (served, read) = connect(server.clone(), trusting(), BROKER_DNS).await;
+        assert!(
+            served.is_ok() && read.is_ok(),
+            "after {hours} h: {served:?} {read:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_over_opens_nothing() {
+    let dir = domain();
+    let clock = WallClock::system();
+    let server = server_as(dir.path(), broker(), &clock);
+    let node = Credentials::load(dir.path(), "node").unwrap();
+    assert!(!node.validity.is_over(clock.now()));
+    clock.set_ahead(25 * 3600);
+    assert!(node.validity.is_over(clock.now()));
+    let client = node.client_config(&clock).unwrap();
+    let (served, read) = connect(server, client, BROKER_DNS).await;
+    assert!(served.is_err() && read.is_err());
+}
+
+#[test]
+fn renewal_is_due_at_two_thirds_and_nodes_spread() {
+    let dir = domain();
+    let node = Credentials::load(dir.path(), "node").unwrap();
+    let Validity {
+        not_before,
+        not_after,
+    } = node.validity;
+    let life = not_after.duration_since(not_before).unwrap();
+    assert_eq!(node.renew_at(0.0), not_before + life * 2 / 3);
+    assert!(node.renew_at(1.0) > node.renew_at(0.0));
+    assert!(node.renew_at(1.0) < not_after - life / 5);
 }

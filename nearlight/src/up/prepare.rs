@@ -8,7 +8,7 @@ use nearlight_kit::pki::{Identity, ensure_ca};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::NodeId;
 use std::fs::{self, File, TryLockError};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// In the data directory while an `up` is ready: where its broker is.
@@ -192,17 +192,8 @@ fn node_id(data: &Path) -> anyhow::Result<NodeId> {
 
 fn issue_identities(pki: &Path, node: &NodeId) -> anyhow::Result<()> {
     let ca = ensure_ca(pki)?;
-    let broker = Identity {
-        spiffe: "spiffe://nearlight/broker".to_owned(),
-        dns: vec!["nearlight-broker".to_owned()],
-        ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-    };
-    ca.issue(pki, "broker", broker)?;
-    let node = Identity {
-        spiffe: format!("spiffe://nearlight/node/{node}"),
-        ..Identity::default()
-    };
-    ca.issue(pki, "node", node)?;
+    // For a day: it renews over the control stream, as every other node's does.
+    ca.issue(pki, "node", Identity::node(node))?;
     Ok(())
 }
 

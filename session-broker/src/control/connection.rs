@@ -2,6 +2,8 @@
 
 use super::listener::Terms;
 use super::stream::Stream;
+use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
+use crate::ledger::Standing;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::spiffe_of;
@@ -9,10 +11,12 @@ use nearlight_protocol::control::{
     AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
     SessionReport, ToEdge, Welcome,
 };
+use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 use nearlight_session::Epoch;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -32,10 +36,10 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Buffers of one socket: 128 KiB by default, which 100,000 idle edges do not need.
 const BUFFER_BYTES: usize = 4 * 1024;
-/// What a drained or overtaken edge waits before it dials again.
-const GO_AWAY_S: u32 = 1;
 /// What an edge with the wrong certificate or version waits: a person has to act.
 const REFUSED_RETRY_S: u32 = 60;
+/// Between two certificates that one stream is given.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
@@ -158,29 +162,26 @@ impl StreamError {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
-    tcp: TcpStream,
+    (tcp, peer): (TcpStream, SocketAddr),
     tls: TlsAcceptor,
     terms: &Terms,
     events: mpsc::Sender<EdgeEvent>,
     stop: CancellationToken,
 ) -> Result<(), StreamError> {
-    let opened = tokio::time::timeout(HANDSHAKE_WITHIN, open(tcp, tls)).await;
-    let (mut socket, certified, hello) = opened.map_err(|_| StreamError::Slow)??;
-    let refused = match check(&hello, certified.as_ref()) {
-        Err(detail) => Some((detail, REFUSED_RETRY_S)),
-        Ok(()) => match terms.admit() {
-            Ok(()) => None,
-            Err(wait_s) => Some(("too many edges attach at once".to_owned(), wait_s)),
-        },
+    let until = tokio::time::Instant::now() + HANDSHAKE_WITHIN;
+    let secured = tokio::time::timeout_at(until, secure(tcp, tls)).await;
+    let tls = secured.map_err(|_| StreamError::Slow)??;
+    let chain = tls.get_ref().1.peer_certificates();
+    let Some(certificate) = chain.and_then(<[_]>::first) else {
+        crate::metrics::control_stream("at-the-door");
+        terms.door.serve(tls, peer, stop).await;
+        return Ok(());
     };
-    if let Some((detail, retry_after_s)) = refused {
-        let refusal = ToEdge::Refused {
-            detail: detail.clone(),
-            retry_after_s,
-        };
-        send(&mut socket, &refusal).await?;
-        let _ = tokio::time::timeout(CLOSE_WITHIN, socket.close(None)).await;
-        return Err(StreamError::Refused(detail));
+    let certified = spiffe_of(certificate);
+    let opened = tokio::time::timeout_at(until, open(tls)).await;
+    let (mut socket, hello) = opened.map_err(|_| StreamError::Slow)??;
+    if let Some(refusal) = refusal(&hello, certified.as_ref(), terms) {
+        return refuse(socket, refusal).await;
     }
     send(&mut socket, &ToEdge::Welcome(welcome(terms))).await?;
     crate::metrics::control_stream("attached");
@@ -193,22 +194,61 @@ pub(super) async fn serve(
     if events.send(attached).await.is_err() {
         return Ok(());
     }
+    let _counted = terms.count_stream();
     let ended = converse(socket, terms, &stream, queue, &events, stop).await;
     stream.close();
     let _ = events.send(EdgeEvent::Closed { stream }).await;
     ended
 }
 
-/// TLS, WebSocket, and the first message.
-async fn open(
-    tcp: TcpStream,
-    tls: TlsAcceptor,
-) -> Result<(Socket, Option<String>, Hello), StreamError> {
+/// Why an edge is not taken, and for how long.
+struct Refusal {
+    detail: String,
+    retry_after_s: u32,
+    revoked: bool,
+}
+
+fn refusal(hello: &Hello, certified: Option<&String>, terms: &Terms) -> Option<Refusal> {
+    let (detail, retry_after_s) = match check(hello, certified) {
+        Err(detail) => (detail, REFUSED_RETRY_S),
+        Ok(()) if terms.standings.of(&hello.node) == Standing::Revoked => {
+            return Some(Refusal {
+                detail: REVOKED_DETAIL.to_owned(),
+                retry_after_s: REVOKED_RETRY_S,
+                revoked: true,
+            });
+        }
+        Ok(()) => (
+            "too many edges attach at once".to_owned(),
+            terms.admit().err()?,
+        ),
+    };
+    Some(Refusal {
+        detail,
+        retry_after_s,
+        revoked: false,
+    })
+}
+
+async fn refuse(mut socket: Socket, refusal: Refusal) -> Result<(), StreamError> {
+    let message = ToEdge::Refused {
+        detail: refusal.detail.clone(),
+        retry_after_s: refusal.retry_after_s,
+        revoked: refusal.revoked,
+    };
+    send(&mut socket, &message).await?;
+    let _ = tokio::time::timeout(CLOSE_WITHIN, socket.close(None)).await;
+    Err(StreamError::Refused(refusal.detail))
+}
+
+async fn secure(tcp: TcpStream, tls: TlsAcceptor) -> Result<TlsStream<TcpStream>, StreamError> {
     // Orders are small and must not wait for each other.
     tcp.set_nodelay(true).map_err(StreamError::Tls)?;
-    let tls = tls.accept(tcp).await.map_err(StreamError::Tls)?;
-    let chain = tls.get_ref().1.peer_certificates();
-    let certified = chain.and_then(<[_]>::first).and_then(spiffe_of);
+    tls.accept(tcp).await.map_err(StreamError::Tls)
+}
+
+/// WebSocket, and the first message.
+async fn open(tls: TlsStream<TcpStream>) -> Result<(Socket, Hello), StreamError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
@@ -220,7 +260,7 @@ async fn open(
         .map_err(Box::new)?;
     let first = socket.next().await.transpose().map_err(Box::new)?;
     match first.as_ref().map(parse).transpose()?.flatten() {
-        Some(FromEdge::Hello(hello)) => Ok((socket, certified, hello)),
+        Some(FromEdge::Hello(hello)) => Ok((socket, hello)),
         Some(_) | None => Err(StreamError::Protocol("no hello".to_owned())),
     }
 }
@@ -252,6 +292,7 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
+        features: vec![RENEW_FEATURE.to_owned()],
     }
 }
 
@@ -268,7 +309,7 @@ async fn converse(
     // Apart, so that an edge that does not read is still heard, and the other way round.
     tokio::select! {
         read = read_all(source, terms, stream, events) => read,
-        written = write_all(sink, queue, stop) => written,
+        written = write_all(sink, queue, terms, stop) => written,
         () = stream.closed().cancelled() => Err(StreamError::NotReading),
     }
 }
@@ -280,6 +321,7 @@ async fn read_all(
     events: &mpsc::Sender<EdgeEvent>,
 ) -> Result<(), StreamError> {
     let dead_after = terms.control.dead_after();
+    let mut renewed_at = None;
     loop {
         let heard = tokio::time::timeout(dead_after, source.next()).await;
         let frame = match heard.map_err(|_| StreamError::Silent)? {
@@ -292,6 +334,10 @@ async fn read_all(
         let message = match message {
             FromEdge::WhepAnswer { request, result } => {
                 stream.answer(&request, result);
+                continue;
+            }
+            FromEdge::Renew { request } => {
+                stream.send(renew(terms, stream, &request, &mut renewed_at));
                 continue;
             }
             FromEdge::Hello(_) => {
@@ -331,9 +377,36 @@ async fn read_all(
     }
 }
 
+/// The next certificate of a stream's node, or why there is none now.
+fn renew(
+    terms: &Terms,
+    stream: &Stream,
+    request: &str,
+    renewed_at: &mut Option<tokio::time::Instant>,
+) -> ToEdge {
+    let refused = |detail: String, retry_after_s| ToEdge::NotRenewed {
+        detail,
+        retry_after_s,
+    };
+    if renewed_at.is_some_and(|at| at.elapsed() < RENEW_EVERY) {
+        let wait_s = u32::try_from(RENEW_EVERY.as_secs()).unwrap_or(u32::MAX);
+        return refused("this stream has its next certificate".to_owned(), wait_s);
+    }
+    *renewed_at = Some(tokio::time::Instant::now());
+    match terms.registrar.renew(&stream.node, request) {
+        Ok(renewed) => ToEdge::Renewed(renewed),
+        Err(error) => {
+            tracing::warn!(node_id = %stream.node, error = &error as &dyn std::error::Error,
+                "a certificate is not renewed");
+            refused(error.to_string(), REFUSED_RETRY_S)
+        }
+    }
+}
+
 async fn write_all(
     mut sink: SplitSink<Socket, Message>,
     mut queue: mpsc::Receiver<ToEdge>,
+    terms: &Terms,
     stop: CancellationToken,
 ) -> Result<(), StreamError> {
     loop {
@@ -343,9 +416,9 @@ async fn write_all(
                 Some(message) => message,
                 None => return Ok(()),
             },
-            () = stop.cancelled() => ToEdge::GoAway { retry_after_s: GO_AWAY_S },
+            () = stop.cancelled() => ToEdge::GoAway { retry_after_s: terms.go_away_s() },
         };
-        let last = matches!(message, ToEdge::GoAway { .. });
+        let last = matches!(message, ToEdge::GoAway { .. } | ToEdge::Refused { .. });
         let text = Message::text(to_json(&message)?);
         tokio::time::timeout(WRITE_WITHIN, sink.send(text))
             .await

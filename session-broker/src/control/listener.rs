@@ -1,13 +1,18 @@
 //! Accepting edges.
 
 use super::connection::{self, EdgeEvent};
+use crate::config::Config;
+use crate::enrol::{Registrar, Standings};
+use crate::http::Door;
 use crate::rate::RateLimit;
 use crate::time::Clock;
 use crate::tokens::Signer;
 use nearlight_kit::shutdown::Shutdown;
+use rand::Rng;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -16,6 +21,9 @@ use tokio_rustls::TlsAcceptor;
 /// How long to wait after an accept that failed: out of file descriptors, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Handshakes for each edge that may attach.
+const HANDSHAKES_AN_ATTACH: u32 = 3;
+
 /// What every edge is told and held to.
 #[derive(Debug)]
 pub(crate) struct Terms {
@@ -23,29 +31,87 @@ pub(crate) struct Terms {
     pub(crate) node_grace_s: u32,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) standings: Arc<Standings>,
+    pub(crate) door: Door,
+    /// TLS handshakes; more than attaches, for some only come to the door or are refused.
+    handshakes: RateLimit<()>,
     accepts: RateLimit<()>,
+    attached: AtomicU32,
+}
+
+/// A stream that is attached, counted.
+#[derive(Debug)]
+pub(super) struct Counted<'a>(&'a AtomicU32);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Terms {
     pub(crate) fn new(
-        control: crate::config::Control,
-        node_grace_s: u32,
+        config: &Config,
         signer: Signer,
         clock: Clock,
+        (registrar, standings): (Arc<Registrar>, Arc<Standings>),
     ) -> Self {
+        let control = config.control;
+        let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
         Self {
+            handshakes: RateLimit::per_second(
+                handshakes(control.accepts_per_s),
+                handshakes(control.accepts_burst),
+            ),
+            door: Door::new(registrar.clone(), clock),
+            registrar,
+            standings,
+            attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,
-            node_grace_s,
+            node_grace_s: config.sessions.node_grace_s,
             signer,
             clock,
         }
     }
 
     /// Whether another edge may attach now, or after how many seconds.
+    ///
+    /// The seconds are spread over the edges' longest back-off: told the same, all would be back at
+    /// once.
     pub(super) fn admit(&self) -> Result<(), u32> {
-        self.accepts.take((), self.clock.now())
+        let admitted = self.accepts.take((), self.clock.now());
+        admitted.map_err(|wait_s| {
+            let late_s = rand::rng().random_range(0..=self.control.backoff_max_s);
+            wait_s.saturating_add(late_s)
+        })
     }
+
+    /// Whether there may be another TLS handshake now.
+    fn may_handshake(&self) -> bool {
+        self.handshakes.take((), self.clock.now()).is_ok()
+    }
+
+    /// Counts a stream for as long as the answer lives.
+    pub(super) fn count_stream(&self) -> Counted<'_> {
+        self.attached.fetch_add(1, Ordering::Relaxed);
+        Counted(&self.attached)
+    }
+
+    /// After how many seconds one of the edges that are sent away may come back.
+    pub(super) fn go_away_s(&self) -> u32 {
+        let attached = self.attached.load(Ordering::Relaxed);
+        let spread_s = go_away_spread_s(attached, self.control.accepts_per_s, self.node_grace_s);
+        rand::rng().random_range(1..=spread_s)
+    }
+}
+
+/// Over how many seconds edges are sent away, so that the next broker takes each at its first try;
+/// but for no more than half of the time that they keep their sessions without one.
+fn go_away_spread_s(attached: u32, accepts_per_s: u32, grace_s: u32) -> u32 {
+    let needed = attached.div_ceil(accepts_per_s.max(1));
+    needed.min(grace_s / 2).max(1)
 }
 
 /// The node listener, bound and not yet accepting.
@@ -99,10 +165,16 @@ impl NodeListener {
                     continue;
                 }
             };
+            if !terms.may_handshake() {
+                // Before it costs us anything: closed, it backs off.
+                crate::metrics::control_stream("turned-away");
+                continue;
+            }
             let (tls, terms, events) = (self.tls.clone(), terms.clone(), events.clone());
             let stop = stop.clone();
             shutdown.spawn(async move {
-                if let Err(error) = connection::serve(tcp, tls, &terms, events, stop).await {
+                if let Err(error) = connection::serve((tcp, peer), tls, &terms, events, stop).await
+                {
                     crate::metrics::control_stream(error.label());
                     tracing::info!(%peer, error = &error as &dyn std::error::Error,
                         "control stream ended");
@@ -110,5 +182,20 @@ impl NodeListener {
                 drop(permit);
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn edges_that_are_sent_away_come_back_as_fast_as_they_are_taken() {
+        assert_eq!(go_away_spread_s(0, 200, 600), 1);
+        assert_eq!(go_away_spread_s(200, 200, 600), 1);
+        assert_eq!(go_away_spread_s(5_000, 200, 600), 25);
+        // 100,000 would take 500 s; their sessions are kept for 600 s without a broker.
+        assert_eq!(go_away_spread_s(100_000, 200, 600), 300);
+        assert_eq!(go_away_spread_s(u32::MAX, 0, 0), 1);
     }
 }

@@ -71,6 +71,15 @@ impl Stream {
         self.send(ToEdge::GoAway { retry_after_s });
     }
 
+    /// Tells the edge that it is shut out for good, and closes once it is told.
+    pub(crate) fn dismiss(&self) {
+        self.send(ToEdge::Refused {
+            detail: super::REVOKED_DETAIL.to_owned(),
+            retry_after_s: super::REVOKED_RETRY_S,
+            revoked: true,
+        });
+    }
+
     /// Closes at once.
     pub(crate) fn close(&self) {
         self.closed.cancel();

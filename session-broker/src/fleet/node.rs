@@ -1,7 +1,7 @@
 //! One node of the fleet, and how placement and people see it.
 
 use crate::control::Stream;
-use crate::ledger::{Capacity, NodeRow, OutboxRow};
+use crate::ledger::{Capacity, NodeRow, OutboxRow, Standing};
 use nearlight_placement::{NodeState, NodeView, Trust};
 use nearlight_protocol::api::{Node, NodeStatus};
 use nearlight_protocol::app::GpuClass;
@@ -18,7 +18,10 @@ use std::sync::Arc;
 pub(crate) struct FleetNode {
     pub(crate) row: NodeRow,
     pub(crate) link: Link,
+    /// Whether the node says that it drains.
     pub(crate) draining: bool,
+    /// What was decided about it.
+    pub(super) standing: Standing,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Slots that are left alone, and until when.
@@ -65,6 +68,7 @@ impl FleetNode {
             row: row.clone(),
             link: Link::Offline,
             draining: false,
+            standing: Standing::Active,
             outbox: BTreeMap::new(),
             cooling: HashMap::new(),
             journal: HashMap::new(),
@@ -144,7 +148,7 @@ impl FleetNode {
         let held = self.row.slots.values().filter(|s| s.held_by.is_some());
         NodeState {
             attached: matches!(self.link, Link::Online(_)),
-            draining: self.draining,
+            draining: self.draining || self.standing != Standing::Active,
             outbox_full: self.outbox.len() >= CONTROL_OUTBOX_MAX,
             sessions: count(held),
             slots_free: count(self.free_slots(now)),
@@ -185,6 +189,18 @@ impl FleetNode {
         }
     }
 
+    fn status(&self) -> NodeStatus {
+        match (self.standing, &self.link) {
+            (Standing::Revoked, _) => NodeStatus::Revoked,
+            (Standing::Active | Standing::Drained, Link::Offline | Link::Attaching(_)) => {
+                NodeStatus::Offline
+            }
+            (Standing::Drained, Link::Online(_)) => NodeStatus::Draining,
+            (Standing::Active, Link::Online(_)) if self.draining => NodeStatus::Draining,
+            (Standing::Active, Link::Online(_)) => NodeStatus::Online,
+        }
+    }
+
     /// As everyone may see it.
     pub(super) fn public(&self) -> Node {
         let inventory = &self.row.inventory;
@@ -193,11 +209,7 @@ impl FleetNode {
             id: self.row.id.clone(),
             name: self.row.name.clone(),
             region: self.row.region.clone(),
-            status: match (&self.link, self.draining) {
-                (Link::Online(_), false) => NodeStatus::Online,
-                (Link::Online(_), true) => NodeStatus::Draining,
-                (Link::Offline | Link::Attaching(_), _) => NodeStatus::Offline,
-            },
+            status: self.status(),
             slots_total: self.slots_total(),
             slots_free: count(free.filter(|s| s.listed && s.held_by.is_none())),
             gpu: inventory.gpu,

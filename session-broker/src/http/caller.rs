@@ -4,6 +4,7 @@ use super::Api;
 use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::ledger::{Credential, CredentialHash, StoreError};
+use crate::rate::network_of;
 use crate::sessions::ShownSession;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -13,7 +14,7 @@ use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{SessionId, UserId};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The guest's cookie.
@@ -36,13 +37,7 @@ pub(crate) enum RateKey {
 
 impl RateKey {
     pub(super) fn of(peer: Peer) -> Self {
-        Self::Address(match peer.0.ip() {
-            IpAddr::V4(v4) => IpAddr::V4(v4),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        })
+        Self::Address(network_of(peer.0.ip()))
     }
 }
 

@@ -4,11 +4,12 @@ use super::Api;
 use super::caller::Caller;
 use axum::Json;
 use axum::extract::State;
-use nearlight_protocol::api::NodeList;
+use nearlight_protocol::api::{NodeList, NodeStatus, Role};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
-/// All nodes that ever attached, with what they have free now.
+/// All nodes that ever attached, with what they have free now. Those that are shut out are shown to
+/// administrators alone.
 #[utoipa::path(
     get, path = "/v1/nodes", tag = "nodes",
     security(("api_key" = []), ("guest" = [])),
@@ -18,8 +19,11 @@ use std::sync::Arc;
          description = "`unauthenticated`, `too-many-requests`."),
     )
 )]
-pub(super) async fn list_nodes(State(api): State<Arc<Api>>, _caller: Caller) -> Json<NodeList> {
+pub(super) async fn list_nodes(State(api): State<Arc<Api>>, caller: Caller) -> Json<NodeList> {
     let nodes = api.sessions.directory().nodes();
-    let nodes = nodes.iter().map(|node| (**node).clone()).collect();
+    let shown = nodes
+        .iter()
+        .filter(|node| node.status != NodeStatus::Revoked || caller.role == Role::Admin);
+    let nodes = shown.map(|node| (**node).clone()).collect();
     Json(NodeList { nodes })
 }

@@ -1,8 +1,9 @@
 //! Domain errors as problems: one conversion each, exhaustive.
 
 use crate::control::RelayError;
+use crate::enrol::{EnrolError, InviteError};
 use crate::ledger::StoreError;
-use crate::sessions::{CreateError, EndError};
+use crate::sessions::{CreateError, EndError, StandingError};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::control::WhepRefusal;
 use nearlight_protocol::problem::ProblemType;
@@ -96,6 +97,41 @@ pub(super) fn end_refused(error: EndError) -> Refusal {
     match error {
         EndError::NotFound => not_found("session"),
         EndError::Unknown => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn standing_refused(error: StandingError) -> Refusal {
+    match error {
+        StandingError::NotFound => not_found("node"),
+        StandingError::Unknown => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn invite_refused(error: InviteError) -> Refusal {
+    match error {
+        InviteError::NoAddress => bad_request(
+            "Where nodes reach this broker is not known: it listens on every address. An operator \
+             says it with `node_addresses` in session-broker.toml.",
+        ),
+        InviteError::Store(error) => store_failed(&error),
+    }
+}
+
+pub(super) fn enrol_refused(error: EnrolError) -> Refusal {
+    match error {
+        EnrolError::Token => ProblemResponse::new(
+            ProblemType::JoinTokenInvalid,
+            "It was used, its time is over, or there never was one. Make a new one with \
+             `nearlight node token create`.",
+        ),
+        EnrolError::Revoked => ProblemResponse::new(
+            ProblemType::NodeRevoked,
+            "The operator has revoked this node. It can come in again only as a new one, with a \
+             join token.",
+        ),
+        EnrolError::Request(error) => bad_request(format!("{error}.")),
+        EnrolError::Store(error) => store_failed(&error),
+        EnrolError::Pki(error) => ProblemResponse::internal(error),
     }
 }
 

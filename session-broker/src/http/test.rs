@@ -4,14 +4,17 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 21] = [
+const PATHS: [(&str, &[&str]); 24] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
     ("/openapi.json", &["get"]),
     ("/readyz", &["get"]),
     ("/v1/apps", &["get"]),
+    ("/v1/join-tokens", &["post"]),
     ("/v1/nodes", &["get"]),
+    ("/v1/nodes/{node}", &["delete"]),
+    ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),

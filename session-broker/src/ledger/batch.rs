@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, nodes, orders, sessions, upkeep};
+use super::write::{access, claims, enrolment, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -52,6 +52,10 @@ struct Level<'a> {
     credentials: Vec<access::AddCredential<'a>>,
     links: Vec<(At, access::AddLink<'a>)>,
     revoked: Vec<(At, access::RevokeLink<'a>)>,
+    join_tokens: Vec<enrolment::AddToken<'a>>,
+    redeemed: Vec<(At, enrolment::Redeem<'a>)>,
+    drained: Vec<(At, enrolment::Drain<'a>)>,
+    shut_out: Vec<(At, enrolment::Revoke<'a>)>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -123,9 +127,54 @@ impl<'a> Level<'a> {
                 self.stops.push((at, stop));
             }
             Op::Acked { command } => self.acked.push(orders::Acked::new(*command)?),
+            Op::AddJoinToken { .. }
+            | Op::RedeemJoinToken { .. }
+            | Op::DrainNode { .. }
+            | Op::RevokeNode { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. } => self.take_access(at, op),
             _ => self.take_rest(me, at, op)?,
         }
         Ok(())
+    }
+
+    /// Who may do what.
+    fn take_access(&mut self, at: At, op: &'a Op) {
+        match op {
+            Op::SpendTicket {
+                ticket,
+                on,
+                at: spent,
+            } => {
+                let spend = access::SpendTicket::new(ticket, on, *spent);
+                self.tickets.push((at, spend));
+            }
+            Op::AddCredential {
+                credential,
+                at: added,
+            } => {
+                let add = access::AddCredential::new(credential, *added);
+                self.credentials.push(add);
+            }
+            Op::AddJoinToken { token } => self.join_tokens.push(enrolment::AddToken::new(token)),
+            Op::RedeemJoinToken { hash, by, at_ms } => {
+                self.redeemed
+                    .push((at, enrolment::Redeem::new(hash, by, *at_ms)));
+            }
+            Op::DrainNode {
+                node,
+                drained,
+                at: changed,
+            } => {
+                let drain = enrolment::Drain::new(node, *drained, *changed);
+                self.drained.push((at, drain));
+            }
+            Op::RevokeNode { node, at: changed } => {
+                self.shut_out
+                    .push((at, enrolment::Revoke::new(node, *changed)));
+            }
+            _ => {}
+        }
     }
 
     fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
@@ -147,21 +196,6 @@ impl<'a> Level<'a> {
             Op::SeenNodes { nodes, at: seen } => {
                 let seen = nodes.iter().map(|node| nodes::Seen::new(node, *seen));
                 self.seen.extend(seen);
-            }
-            Op::SpendTicket {
-                ticket,
-                on,
-                at: spent,
-            } => {
-                let spend = access::SpendTicket::new(ticket, on, *spent);
-                self.tickets.push((at, spend));
-            }
-            Op::AddCredential {
-                credential,
-                at: added,
-            } => {
-                let add = access::AddCredential::new(credential, *added);
-                self.credentials.push(add);
             }
             Op::AddWatchLink { link, links_max } => {
                 self.links
@@ -204,7 +238,13 @@ impl<'a> Level<'a> {
             | Op::BeginUsage { .. }
             | Op::Release { .. }
             | Op::OrderStop { .. }
-            | Op::Acked { .. } => {}
+            | Op::Acked { .. }
+            | Op::AddJoinToken { .. }
+            | Op::RedeemJoinToken { .. }
+            | Op::DrainNode { .. }
+            | Op::RevokeNode { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. } => {}
         }
         Ok(())
     }
@@ -232,6 +272,10 @@ impl<'a> Level<'a> {
         access::add_credentials(tx, &self.credentials).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
+        enrolment::add_tokens(tx, &self.join_tokens).await?;
+        enrolment::redeem(tx, &self.redeemed, answers).await?;
+        enrolment::drain(tx, &self.drained, answers).await?;
+        enrolment::revoke(tx, &self.shut_out, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -1,8 +1,8 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    Applied, BrokerId, BrokerRow, Credential, CredentialHash, Ledger, Loaded, Losses, NodeRow, Op,
-    SessionRow, SpentTicket, StoreError, Usage, WatchLinkRow,
+    Applied, BrokerId, BrokerRow, Credential, CredentialHash, JoinTokenRow, Ledger, Loaded, Losses,
+    NodeRow, Op, SessionRow, SpentTicket, Standing, StoreError, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
@@ -155,6 +155,17 @@ impl Ledger for FaultyLedger {
         now_ms: UnixMillis,
     ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
         self.inner.watch_links(now_ms)
+    }
+
+    fn join_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<JoinTokenRow>, StoreError>> {
+        self.inner.join_token(hash)
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
+        self.inner.standings()
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -46,6 +46,8 @@ enum Thing<'a> {
     Quota(&'a str),
     Ticket(&'a str),
     Credential(&'a [u8; 32]),
+    /// What was decided about a node.
+    Standing(&'a str),
 }
 
 impl Thing<'_> {
@@ -81,7 +83,11 @@ fn rank(op: &Op) -> u8 {
         Op::AddCredential { .. } => 14,
         Op::AddWatchLink { .. } => 15,
         Op::RevokeWatchLink { .. } => 16,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 17,
+        Op::AddJoinToken { .. } => 17,
+        Op::RedeemJoinToken { .. } => 18,
+        Op::DrainNode { .. } => 19,
+        Op::RevokeNode { .. } => 20,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 21,
     }
 }
 
@@ -168,6 +174,14 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         }
         Op::RaiseEpoch { slot, .. } => vec![Thing::Slot(slot.as_str())],
         Op::SpendTicket { ticket, .. } => vec![Thing::Ticket(ticket)],
+        Op::AddJoinToken { token } => vec![Thing::Credential(&token.hash)],
+        Op::RedeemJoinToken { hash, by, .. } => {
+            vec![Thing::Credential(hash), Thing::Standing(by.node.as_str())]
+        }
+        // Whether there is such a node depends on whether it was saved.
+        Op::DrainNode { node, .. } | Op::RevokeNode { node, .. } => {
+            vec![Thing::Standing(node.as_str()), Thing::Node(node.as_str())]
+        }
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }

@@ -6,8 +6,8 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    Applied, Credential, CredentialHash, Ledger, Loaded, NodeRow, Op, SessionRow, SpentTicket,
-    StoreError, Usage, WatchLinkRow, read, read_access,
+    Applied, Credential, CredentialHash, JoinTokenRow, Ledger, Loaded, NodeRow, Op, SessionRow,
+    SpentTicket, Standing, StoreError, Usage, WatchLinkRow, read, read_access, read_enrolment,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -27,11 +27,16 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "ledger",
         include_str!("../../migrations/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "enrolment",
+        include_str!("../../migrations/0002_enrolment.sql"),
     ),
     (
         4,
@@ -319,6 +324,17 @@ impl Ledger for SqlLedger {
         now_ms: UnixMillis,
     ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
         Box::pin(read_access::watch_links(&self.readers, now_ms))
+    }
+
+    fn join_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<JoinTokenRow>, StoreError>> {
+        Box::pin(read_enrolment::join_token(&self.readers, hash))
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
+        Box::pin(read_enrolment::standings(&self.readers))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

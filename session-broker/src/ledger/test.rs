@@ -13,6 +13,7 @@ use place::Place;
 use std::path::Path;
 use std::time::Duration;
 
+mod enrolment;
 mod group;
 mod place;
 mod plans;
@@ -72,6 +73,8 @@ suite! {
     group::of_a_group_that_races_itself_each_slot_goes_to_one => of_a_group_that_races_itself_each_slot_goes_to_one,
     group::a_group_takes_what_its_quota_has_and_no_more => a_group_takes_what_its_quota_has_and_no_more,
     group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
+    enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
+    enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
     sharing::a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first => a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first,
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,

@@ -1,9 +1,10 @@
 //! Who is there: the brokers' rows in the ledger, looked at once a second.
 
 use super::{PeerClient, PeerEvent, Peers, follow};
-use crate::ledger::{BrokerId, BrokerRow, Ledger, StoreError};
+use crate::ledger::{BrokerId, BrokerRow, Ledger, Standing, StoreError};
 use crate::tokens::Signer;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::id::NodeId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ pub(crate) struct Watch {
     seen: HashMap<BrokerId, Seen>,
     followed: HashMap<BrokerId, Followed>,
     home: Option<BrokerId>,
+    /// What the owner was told last of decisions about nodes.
+    decided: Vec<(NodeId, Standing)>,
 }
 
 /// A broker's row, and since when it stands still.
@@ -57,6 +60,7 @@ impl Watch {
             seen: HashMap::new(),
             followed: HashMap::new(),
             home: None,
+            decided: Vec::new(),
         }
     }
 
@@ -88,6 +92,15 @@ impl Watch {
     }
 
     async fn look(&mut self, shutdown: &Shutdown) -> Result<bool, StoreError> {
+        let mut decided = self.ledger.standings().await?;
+        decided.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        if decided != self.decided {
+            self.decided.clone_from(&decided);
+            let told = self.events.send(PeerEvent::Decided(decided)).await;
+            if told.is_err() {
+                return Ok(false);
+            }
+        }
         let rows = self.ledger.brokers().await?;
         self.signer
             .trust(rows.iter().map(|row| row.member.jwk.as_str()));

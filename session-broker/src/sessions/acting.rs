@@ -171,6 +171,7 @@ impl Owner {
                     self.seized(&broker).await;
                 }
             }
+            Then::Decided(decision) => self.decided(&applied, *decision, now),
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct NodeCounts {
     pub(crate) draining: usize,
     /// Not attached.
     pub(crate) offline: usize,
+    /// Shut out for good.
+    pub(crate) revoked: usize,
 }
 
 impl NodeCounts {
@@ -65,6 +67,7 @@ impl NodeCounts {
             NodeStatus::Online => &mut self.online,
             NodeStatus::Draining => &mut self.draining,
             NodeStatus::Offline => &mut self.offline,
+            NodeStatus::Revoked => &mut self.revoked,
         }
     }
 }
@@ -166,6 +169,9 @@ impl Directory {
         let mut fleet = self.fleet.write().unwrap_or_else(PoisonError::into_inner);
         for Changed { node, view } in news {
             match view {
+                _ if node.status == NodeStatus::Revoked => {
+                    fleet.index.remove(&node.id);
+                }
                 ChangedView::Whole(view) => fleet.index.put(&view),
                 ChangedView::State(state) => {
                     fleet.index.set_state(&node.id, &state);

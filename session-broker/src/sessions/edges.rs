@@ -5,7 +5,7 @@ use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::control::{EdgeEvent, EdgeMessage, ShownSession, Stream};
 use crate::fleet::{Link, nothing};
-use crate::ledger::{Capacity, NodeRow, Op, OutboxRow};
+use crate::ledger::{Capacity, NodeRow, Op, OutboxRow, Standing};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport};
 use nearlight_protocol::grant::Grant;
@@ -57,6 +57,12 @@ impl Owner {
         tracing::info!(node_id = %hello.node, name = hello.name, build = hello.build,
             "edge attached");
         let id = hello.node;
+        let standing = self.standings.of(&id);
+        if standing == Standing::Revoked {
+            // Since the listener let it in.
+            stream.dismiss();
+            return;
+        }
         let known = self.fleet.get(&id).map(|n| n.row.clone());
         if known.is_none() {
             // Another broker may hold it. What it runs is known, and taken in, before it says more.
@@ -71,6 +77,7 @@ impl Owner {
             ..known.unwrap_or_else(|| unknown_node(&id))
         };
         self.fleet.set_row(row, now);
+        self.fleet.set_standing(&id, standing, now);
         self.directory.set_stream(&id, Some(stream.clone()));
         let link = Link::Attaching(stream);
         let former = self.fleet.change(&id, now, |node| {

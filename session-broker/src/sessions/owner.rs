@@ -7,6 +7,7 @@ use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
+use crate::enrol::Standings;
 use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, Ledger, Op, SessionRow, StoreError};
 use crate::peers::{Courier, Hub, PeerEvent};
@@ -52,6 +53,7 @@ pub(crate) struct OwnerParts {
     pub(crate) times: SessionTimes,
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<WatchLinks>,
+    pub(crate) standings: Arc<Standings>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
     pub(crate) sharing: Option<SharingParts>,
@@ -76,6 +78,7 @@ pub(crate) struct Owner {
     pub(super) times: SessionTimes,
     pub(super) directory: Arc<Directory>,
     pub(super) links: Arc<WatchLinks>,
+    pub(super) standings: Arc<Standings>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
     /// What nodes said while they were being taken from another broker; first in the next turn. No
@@ -133,6 +136,7 @@ impl Owner {
             times: parts.times,
             directory: parts.directory,
             links: parts.links,
+            standings: parts.standings,
             requests: parts.requests,
             edges: parts.edges,
             deferred: VecDeque::new(),
@@ -246,6 +250,9 @@ impl Owner {
                 let known = self.drive(&session, Event::EndRequested { reason }, now, turn);
                 let answer = known.map(|_| ()).ok_or(EndError::NotFound);
                 turn.ends.push((reply, session, answer));
+            }
+            Request::Decide(node, change, reply) => {
+                self.take_decision(node, change, reply, now, turn);
             }
         }
     }

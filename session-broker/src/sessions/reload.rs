@@ -22,6 +22,7 @@ impl Owner {
         let now = self.clock.now();
         self.count_losses().await?;
         let loaded = self.ledger.load(self.listed_since(now)).await?;
+        self.standings.learn(self.ledger.standings().await?);
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
@@ -59,7 +60,9 @@ impl Owner {
         now: MonoTime,
     ) {
         for row in loaded.nodes {
+            let (id, standing) = (row.id.clone(), self.standings.of(&row.id));
             self.fleet.set_row(row, now);
+            self.fleet.set_standing(&id, standing, now);
         }
         for order in loaded.outbox {
             let node = order.node.clone();

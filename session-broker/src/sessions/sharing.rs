@@ -109,6 +109,7 @@ impl Owner {
                     sharing.waiting.remove(&peer);
                 }
             }
+            PeerEvent::Decided(all) => self.learn_decisions(all, now, turn),
             PeerEvent::Home(home) => {
                 self.placed_in_vain = None;
                 if let Some(sharing) = &mut self.sharing {
@@ -435,6 +436,10 @@ impl Lost {
             | Op::AddCredential { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
+            | Op::AddJoinToken { .. }
+            | Op::RedeemJoinToken { .. }
+            | Op::DrainNode { .. }
+            | Op::RevokeNode { .. }
             | Op::SweepEnded { .. }
             | Op::Prune { .. } => None,
         }

@@ -3,6 +3,7 @@
 use crate::control::Stream;
 use crate::ledger::{BrokerId, Op, OutboxRow};
 use crate::sessions::entry::Entry;
+use crate::sessions::standing::Decision;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
@@ -70,6 +71,8 @@ pub(super) enum Then {
     Seized(BrokerId),
     /// Sessions may be this broker's without its knowing.
     Look,
+    /// Something was decided about a node.
+    Decided(Box<Decision>),
 }
 
 /// A session that is being created.

@@ -7,7 +7,7 @@ use crate::program::Program;
 use crate::rig::{admin, eventually, id};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{RunningSession, SessionReport, WhepResult};
+use nearlight_protocol::control::{RunningSession, SessionReport, ToEdge, WhepResult};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -490,4 +490,35 @@ async fn a_session_outlives_a_node_that_bounces_between_brokers() {
     reach(&guest, &session, "playing").await;
     assert_eq!(guest.delete(&path(&session)).await.status, 202);
     assert_eq!(last.stop_next(&started).await, EndReason::PlayerEnded);
+}
+
+#[tokio::test]
+async fn a_node_that_is_revoked_at_one_broker_is_cut_off_at_the_other() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let here = Client::guest(a.listen).await;
+    let mut edge = shared.edge(1, &b, &[&here, &at(&here, &b)]).await;
+    let session = id(&here.create("demo").await);
+    edge.start_next().await;
+    reach(&here, &session, "ready").await;
+
+    let revoked = shared.admin("a", &a);
+    let node = format!("/v1/nodes/{}", edge.node.id);
+    assert_eq!(revoked.delete(&node).await.status, 204);
+    let ToEdge::Refused { revoked: true, .. } = edge.next().await else {
+        panic!("it is not told");
+    };
+    assert!(edge.next_or_closed().await.is_none());
+    reach(&here, &session, "ended").await;
+    // Neither takes it any more.
+    for broker in [&a, &b] {
+        let mut again = edge
+            .node
+            .dial(&shared.pki(), broker.node_listen, &edge.node.id)
+            .await;
+        assert!(matches!(
+            again.next().await,
+            ToEdge::Refused { revoked: true, .. }
+        ));
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::http::PATIENCE;
 use futures_util::{SinkExt, StreamExt};
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
+    /// What it judges certificates by.
+    pub(crate) wall: WallClock,
 }
 
 /// Its control stream.
@@ -52,6 +55,11 @@ impl Node {
         };
         let ca = pki::ensure_ca(pki).unwrap();
         ca.issue(pki, id.as_str(), identity).unwrap();
+        Self::known(id, slots)
+    }
+
+    /// A node that has its certificate.
+    pub(crate) fn known(id: NodeId, slots: usize) -> Self {
         Self {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
@@ -59,18 +67,28 @@ impl Node {
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
+            wall: WallClock::system(),
         }
     }
 
     /// Dials, and says hello as `hello`. Reads nothing yet.
     pub(crate) async fn dial(&self, pki: &Path, at: SocketAddr, hello: &NodeId) -> Edge {
-        let config = pki::client_config(pki, self.id.as_str()).unwrap();
+        self.try_dial(pki, at, hello).await.unwrap()
+    }
+
+    /// As [`Node::dial`], where the broker may refuse the certificate.
+    pub(crate) async fn try_dial(
+        &self,
+        pki: &Path,
+        at: SocketAddr,
+        hello: &NodeId,
+    ) -> Result<Edge, tokio_tungstenite::tungstenite::Error> {
+        let shown = pki::Credentials::load(pki, self.id.as_str()).unwrap();
+        let config = shown.client_config(&self.wall).unwrap();
         let tcp = TcpStream::connect(at).await.unwrap();
         let name = ServerName::try_from("nearlight-broker").unwrap();
-        let tls = TlsConnector::from(config).connect(name, tcp).await.unwrap();
-        let (socket, _) = tokio_tungstenite::client_async("ws://nearlight-broker/", tls)
-            .await
-            .unwrap();
+        let tls = TlsConnector::from(config).connect(name, tcp).await?;
+        let (socket, _) = tokio_tungstenite::client_async("ws://nearlight-broker/", tls).await?;
         let mut edge = Edge {
             node: self.clone(),
             welcome: None,
@@ -86,7 +104,7 @@ impl Node {
             region: "here".to_owned(),
         }))
         .await;
-        edge
+        Ok(edge)
     }
 
     /// Attaches, shows what it has and that it runs `sessions`.

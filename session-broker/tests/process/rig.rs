@@ -2,6 +2,7 @@
 
 use crate::edge::{Edge, Node};
 use crate::http::{Answer, Client, PATIENCE};
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::control::RunningSession;
 use serde_json::Value;
@@ -26,7 +27,10 @@ pub(crate) struct Rig {
     pub(crate) broker: Broker,
     pub(crate) faults: FaultyLedger,
     pub(crate) ledger: Arc<dyn Ledger>,
-    _shutdown: Stop,
+    /// The clock that certificates and join tokens are judged by.
+    pub(crate) wall: WallClock,
+    config: Parsed,
+    shutdown: Stop,
 }
 
 /// Stops the broker with the test.
@@ -48,10 +52,32 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let mut parsed = parsed(dir.path());
         change(&mut parsed);
-        let config = Config::try_from(parsed).unwrap();
+        Self::start_in(dir, parsed, WallClock::system()).await
+    }
+
+    /// Stops the broker, and starts another one on what it left.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            dir,
+            wall,
+            config,
+            shutdown,
+            ledger,
+            faults,
+            broker: _,
+        } = self;
+        // The writer ends when nobody is left who could write.
+        drop((ledger, faults));
+        shutdown.0.token().cancel();
+        shutdown.0.drain(PATIENCE).await;
+        Self::start_in(dir, config, wall).await
+    }
+
+    async fn start_in(dir: TempDir, parsed: Parsed, wall: WallClock) -> Self {
+        let config = Config::try_from(parsed.clone()).unwrap();
         let shutdown = Shutdown::new();
         let kept: OnceLock<(FaultyLedger, Arc<dyn Ledger>)> = OnceLock::new();
-        let starting = Broker::start_with(config, &shutdown, |ledger| {
+        let starting = Broker::start_at(config, &shutdown, wall.clone(), |ledger| {
             let faults = FaultyLedger::new(ledger.clone());
             kept.set((faults.clone(), ledger)).unwrap();
             Arc::new(faults)
@@ -63,7 +89,9 @@ impl Rig {
             broker,
             faults,
             ledger,
-            _shutdown: Stop(shutdown),
+            wall,
+            config: parsed,
+            shutdown: Stop(shutdown),
         }
     }
 

@@ -182,7 +182,7 @@ pub(crate) async fn revoke_links(
     Ok(())
 }
 
-async fn won<R: Serialize>(
+pub(super) async fn won<R: Serialize>(
     tx: &mut Tx,
     statement: &'static str,
     rows: &[(At, R)],

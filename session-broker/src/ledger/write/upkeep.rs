@@ -22,7 +22,7 @@ const SWEEP: [&str; 5] = [
     "DELETE FROM session WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
 ];
 
-const PRUNE: [&str; 4] = [
+const PRUNE: [&str; 5] = [
     "DELETE FROM idempotency WHERE created_ms < (SELECT r.before FROM {rows before bigint})",
     "DELETE FROM ticket_spend WHERE spent_ms < (SELECT r.before FROM {rows before bigint})
          AND session_id NOT IN (SELECT session_id FROM session WHERE ended_ms IS NULL)",
@@ -30,6 +30,7 @@ const PRUNE: [&str; 4] = [
          AND session_id NOT IN (SELECT session_id FROM session WHERE ended_ms IS NULL)",
     "DELETE FROM watch_link WHERE expires_ms < (SELECT r.before FROM {rows before bigint})
          OR revoked_ms < (SELECT r.before FROM {rows before bigint})",
+    "DELETE FROM join_token WHERE expires_ms < (SELECT r.before FROM {rows before bigint})",
 ];
 
 /// What may go.
@@ -37,7 +38,7 @@ const PRUNE: [&str; 4] = [
 pub(crate) enum Upkeep {
     /// So many sessions that ended before, with what belongs to them.
     Sweep(MonoTime, u32),
-    /// Keys, tickets, orders and links from before.
+    /// Keys, tickets, orders, links and join tokens from before.
     Prune(MonoTime),
 }
 

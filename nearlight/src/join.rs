@@ -1,0 +1,214 @@
+//! `nearlight node join`: makes this machine a node, with a join token.
+//!
+//! ```text
+//!   token -> the broker's CA is the one that the token names -> certificate
+//!         -> DATA/pki (identity), DATA/edge-node.toml -> how to start it
+//! ```
+//!
+//! **Invariants.** The private key is made here and stays here. An identity is replaced only on request,
+//! and a broker's own directory never. What was asked with a key is asked again with the same one, so
+//! that an answer that was lost costs no token.
+
+use crate::cli::Broker;
+use crate::terminal;
+use nearlight_kit::clock::WallClock;
+use nearlight_kit::enrol::{EnrolError, broker_name, enrol};
+use nearlight_kit::files::write_atomic;
+use nearlight_kit::join::{JoinToken, TokenError};
+use nearlight_kit::pki::{PendingKey, PkiError};
+use nearlight_protocol::enrol::Enrolled;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// A key whose certificate has not come yet.
+const PENDING: &str = "joining.key.pem";
+
+/// Why this machine is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// No token.
+    #[error("give the join token with --token; `nearlight node token create` makes one")]
+    NoToken,
+    /// A wrong one.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// There is an identity.
+    #[error(
+        "{} is the identity of a node; give another --data, or --force to become a new node (its slots and what the broker knows of it are left behind)",
+        .0.display()
+    )]
+    Taken(PathBuf),
+    /// It is a broker's directory.
+    #[error("{} holds the CA of a broker; give another --data", .0.display())]
+    BrokersOwn(PathBuf),
+    /// The node runs.
+    #[error("an edge node runs with {}; stop it first", .0.display())]
+    Running(PathBuf),
+    /// The broker.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// Keys and certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// A file.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Joins, and says how to start the node.
+///
+/// # Errors
+/// [`JoinError`]; the token is not used up unless the broker has taken this node.
+pub fn join(broker: &Broker, force: bool) -> Result<(), JoinError> {
+    let token: JoinToken = broker.token.as_ref().ok_or(JoinError::NoToken)?.parse()?;
+    let data = std::path::absolute(&broker.data).map_err(file(&broker.data))?;
+    let (pki, edge) = (data.join("pki"), data.join("edge"));
+    check(&pki, force)?;
+    let _stopped = stopped(&edge)?;
+    std::fs::create_dir_all(&pki).map_err(file(&pki))?;
+    let pending = pki.join(PENDING);
+    let key = PendingKey::ensure(&pending)?;
+    let clock = WallClock::system();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(file(&data))?;
+    let (enrolled, issued, address) =
+        runtime.block_on(enrol(&token, &broker_name(), &key, &clock))?;
+    issued.save(&pki, "node")?;
+    // What belongs to the node of before. Its saves stay.
+    remove(&edge.join("node.json"))?;
+    let config = data.join("edge-node.toml");
+    write_atomic(&config, settings(&enrolled, &address).as_bytes(), 0o644)
+        .map_err(file(&config))?;
+    remove(&pending)?;
+    say(broker, &enrolled, [&config, &edge, &pki]);
+    Ok(())
+}
+
+fn check(pki: &Path, force: bool) -> Result<(), JoinError> {
+    if pki.join("ca.key.pem").exists() {
+        return Err(JoinError::BrokersOwn(pki.to_owned()));
+    }
+    let identity = pki.join("node.pem");
+    if identity.exists() && !force {
+        return Err(JoinError::Taken(identity));
+    }
+    Ok(())
+}
+
+/// Makes sure that no agent uses `edge`, for as long as the answer lives.
+fn stopped(edge: &Path) -> Result<Option<File>, JoinError> {
+    let path = edge.join("lock");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let lock = File::open(&path).map_err(file(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(JoinError::Running(edge.to_owned())),
+        Err(TryLockError::Error(source)) => Err(JoinError::File { path, source }),
+    }
+}
+
+/// The node's settings: what the token and the broker say.
+fn settings(enrolled: &Enrolled, address: &str) -> String {
+    let mut broker = toml::Table::new();
+    broker.insert("address".to_owned(), address.into());
+    let mut all = toml::Table::new();
+    for (key, value) in [("name", &enrolled.name), ("region", &enrolled.region)] {
+        if !value.is_empty() {
+            all.insert(key.to_owned(), value.as_str().into());
+        }
+    }
+    all.insert("broker".to_owned(), broker.into());
+    format!(
+        "# Written by `nearlight node join` for {}. The keys are explained in edge-node.toml of the\n\
+         # sources; this file is laid over its defaults.\n{all}",
+        enrolled.node
+    )
+}
+
+fn say(broker: &Broker, enrolled: &Enrolled, [config, edge, pki]: [&Path; 3]) {
+    if broker.json {
+        terminal::json(&serde_json::json!({
+            "node": enrolled.node, "config": config, "data": edge, "pki": pki,
+        }));
+        return;
+    }
+    terminal::note(format_args!(
+        "this machine is node {}; start it with:",
+        enrolled.node
+    ));
+    terminal::result(format_args!(
+        "edge-node --config {} --data {} --pki {}",
+        config.display(),
+        edge.display(),
+        pki.display()
+    ));
+}
+
+fn remove(path: &Path) -> Result<(), JoinError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> JoinError {
+    let path = path.to_owned();
+    move |source| JoinError::File { path, source }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn settings_say_where_the_broker_is_and_nothing_that_nobody_gave() {
+        let mut enrolled = Enrolled {
+            node: nearlight_kit::ids::node(),
+            certificate: String::new(),
+            ca: String::new(),
+            name: String::new(),
+            region: "no\"rth".to_owned(),
+        };
+        let read = |enrolled: &Enrolled| settings(enrolled, "a.example:1").parse::<toml::Table>();
+        let table = read(&enrolled).unwrap();
+        assert_eq!(table["broker"]["address"].as_str(), Some("a.example:1"));
+        assert_eq!(table["region"].as_str(), Some("no\"rth"));
+        assert!(!table.contains_key("name"));
+        enrolled.name = "attic".to_owned();
+        assert_eq!(read(&enrolled).unwrap()["name"].as_str(), Some("attic"));
+    }
+
+    #[test]
+    fn an_identity_is_replaced_on_request_and_a_brokers_ca_never() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = dir.path();
+        check(pki, false).unwrap();
+        std::fs::write(pki.join("node.pem"), "").unwrap();
+        assert!(matches!(check(pki, false), Err(JoinError::Taken(_))));
+        check(pki, true).unwrap();
+        std::fs::write(pki.join("ca.key.pem"), "").unwrap();
+        for force in [false, true] {
+            assert!(matches!(check(pki, force), Err(JoinError::BrokersOwn(_))));
+        }
+    }
+
+    #[test]
+    fn a_node_that_runs_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(stopped(dir.path()).unwrap().is_none());
+        let lock = File::create(dir.path().join("lock")).unwrap();
+        assert!(stopped(dir.path()).unwrap().is_some());
+        lock.lock().unwrap();
+        assert!(matches!(stopped(dir.path()), Err(JoinError::Running(_))));
+    }
+}

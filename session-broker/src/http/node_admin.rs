@@ -1,0 +1,133 @@
+//! What an operator does with nodes: lets them in, drains them, shuts them out.
+
+use super::Api;
+use super::body::{JsonBody, NodePath};
+use super::caller::Caller;
+use super::problem::{Refusal, bad_request, invite_refused, standing_refused};
+use crate::enrol::StandingChange;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::api::{CreateJoinToken, NewJoinToken, Role};
+use nearlight_protocol::id::NodeId;
+use nearlight_protocol::limits::{JOIN_TOKEN_S_MAX, NODE_NAME_BYTES_MAX};
+use nearlight_protocol::problem::{Problem, ProblemType};
+use std::sync::Arc;
+
+/// Makes a join token: whoever has it comes in as a node, once.
+#[utoipa::path(
+    post, path = "/v1/join-tokens", tag = "nodes",
+    security(("api_key" = [])),
+    request_body = CreateJoinToken,
+    responses(
+        (status = 201, body = NewJoinToken, description = "The token. It is told only now."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`bad-request`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn create_join_token(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    JsonBody(wanted): JsonBody<CreateJoinToken>,
+) -> Result<(StatusCode, Json<NewJoinToken>), Refusal> {
+    operators_only(&caller)?;
+    let expires_s = wanted.expires_s.unwrap_or(1);
+    if !(1..=JOIN_TOKEN_S_MAX).contains(&expires_s) {
+        return Err(bad_request(format!(
+            "`expires_s` takes 1 to {JOIN_TOKEN_S_MAX} seconds."
+        )));
+    }
+    for (key, text) in [("name", &wanted.name), ("region", &wanted.region)] {
+        if text.len() > NODE_NAME_BYTES_MAX || text.chars().any(char::is_control) {
+            return Err(bad_request(format!(
+                "`{key}` takes at most {NODE_NAME_BYTES_MAX} bytes of text."
+            )));
+        }
+    }
+    let made = api.registrar.invite(wanted).await.map_err(invite_refused)?;
+    tracing::info!(by = caller.name, "join token made");
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Shuts a node out for good: its stream closes, its sessions end, and it is never taken again.
+#[utoipa::path(
+    delete, path = "/v1/nodes/{node}", tag = "nodes",
+    security(("api_key" = [])),
+    params(("node" = String, Path, description = "The node.")),
+    responses(
+        (status = 204, description = "It is shut out. Once is enough."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn revoke_node(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NodePath(node): NodePath,
+) -> Result<StatusCode, Refusal> {
+    decide(&api, &caller, node, StandingChange::Revoke).await
+}
+
+/// Drains a node: it takes no new sessions, and those that it runs go on. It holds until it is ended,
+/// through restarts of both sides.
+#[utoipa::path(
+    post, path = "/v1/nodes/{node}/drain", tag = "nodes",
+    security(("api_key" = [])),
+    params(("node" = String, Path, description = "The node.")),
+    responses(
+        (status = 204, description = "It takes no new sessions."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn drain_node(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NodePath(node): NodePath,
+) -> Result<StatusCode, Refusal> {
+    decide(&api, &caller, node, StandingChange::Drain).await
+}
+
+/// Ends a drain.
+#[utoipa::path(
+    delete, path = "/v1/nodes/{node}/drain", tag = "nodes",
+    security(("api_key" = [])),
+    params(("node" = String, Path, description = "The node.")),
+    responses(
+        (status = 204, description = "It takes sessions again, unless it is shut out."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn undrain_node(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NodePath(node): NodePath,
+) -> Result<StatusCode, Refusal> {
+    decide(&api, &caller, node, StandingChange::Undrain).await
+}
+
+async fn decide(
+    api: &Api,
+    caller: &Caller,
+    node: NodeId,
+    change: StandingChange,
+) -> Result<StatusCode, Refusal> {
+    operators_only(caller)?;
+    let decided = api.sessions.decide(node.clone(), change).await;
+    decided.map_err(standing_refused)?;
+    tracing::info!(node_id = %node, ?change, by = caller.name, "decided about a node");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The one guard of these routes.
+fn operators_only(caller: &Caller) -> Result<(), Refusal> {
+    if caller.role == Role::Admin {
+        return Ok(());
+    }
+    Err(ProblemResponse::new(
+        ProblemType::Forbidden,
+        "Nodes are let in, drained and shut out by the operator's API key alone.",
+    ))
+}

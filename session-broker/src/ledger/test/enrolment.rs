@@ -1,0 +1,124 @@
+//! Join tokens are used once, and what was decided about nodes holds.
+
+use super::place::Place;
+use super::*;
+
+const HASH: CredentialHash = [7; 32];
+
+fn token(expires_ms: u64) -> JoinTokenRow {
+    JoinTokenRow {
+        hash: HASH,
+        name: "a\0ttic".to_owned(),
+        region: "north".to_owned(),
+        created_ms: 1_000,
+        expires_ms,
+        used: None,
+    }
+}
+
+fn redeem(key: u8, at_ms: u64) -> (Redeemed, Op) {
+    let by = Redeemed {
+        key_hash: [key; 32],
+        node: nearlight_kit::ids::node(),
+    };
+    let op = Op::RedeemJoinToken {
+        hash: HASH,
+        by: by.clone(),
+        at_ms,
+    };
+    (by, op)
+}
+
+pub(super) async fn a_join_token_works_once_whoever_is_first(place: Place) {
+    let store = Store::open(place).await;
+    assert_eq!(store.write(redeem(1, 1_500).1).await, Applied::Missing);
+    store
+        .write(Op::AddJoinToken {
+            token: token(2_000),
+        })
+        .await;
+    let made = store.ledger.join_token(HASH).await.unwrap().unwrap();
+    assert_eq!((made.name.as_str(), made.used), ("a\u{fffd}ttic", None));
+    // Over, to the millisecond.
+    assert_eq!(store.write(redeem(1, 2_000).1).await, Applied::Missing);
+    // In one group, which the engine sees as one transaction.
+    let ((first, one), (_, two)) = (redeem(2, 1_999), redeem(3, 1_999));
+    let applied = store.ledger.write(vec![one, two]).await.unwrap();
+    assert_eq!(applied, [Applied::Done, Applied::Missing]);
+    // And in another one.
+    assert_eq!(store.write(redeem(4, 1_999).1).await, Applied::Missing);
+    let store = store.reopen().await;
+    let used = store.ledger.join_token(HASH).await.unwrap().unwrap().used;
+    assert_eq!(used, Some(first));
+    let before = |ms: u64| Op::Prune {
+        before: MonoTime(ms * 1_000),
+    };
+    store.write(before(2_000)).await;
+    assert!(store.ledger.join_token(HASH).await.unwrap().is_some());
+    store.write(before(2_001)).await;
+    assert!(store.ledger.join_token(HASH).await.unwrap().is_none());
+}
+
+pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
+    let store = Store::open(place).await;
+    let known = store.node(1, 1_000).await.id;
+    store
+        .write(Op::AddJoinToken {
+            token: token(2_000),
+        })
+        .await;
+    let (enrolled, came) = redeem(1, 1_500);
+    store.write(came).await;
+    let drain = |node: &NodeId, drained| Op::DrainNode {
+        node: node.clone(),
+        drained,
+        at: MonoTime(3_000),
+    };
+    let revoke = |node: &NodeId, at| Op::RevokeNode {
+        node: node.clone(),
+        at: MonoTime(at),
+    };
+    let stranger = nearlight_kit::ids::node();
+    let applied = store
+        .ledger
+        .write(vec![
+            drain(&stranger, true),
+            revoke(&stranger, 3_000),
+            drain(&known, true),
+            revoke(&enrolled.node, 3_000),
+            revoke(&enrolled.node, 4_000),
+            drain(&enrolled.node, false),
+        ])
+        .await
+        .unwrap();
+    let strangers = [Applied::Missing, Applied::Missing];
+    assert_eq!(applied[..2], strangers);
+    assert!(
+        applied[2..].iter().all(|a| *a == Applied::Done),
+        "{applied:?}"
+    );
+    let store = store.reopen().await;
+    let mut decided = store.ledger.standings().await.unwrap();
+    decided.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut expected = vec![
+        (known.clone(), Standing::Drained),
+        (enrolled.node.clone(), Standing::Revoked),
+    ];
+    expected.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(decided, expected);
+    assert_eq!(store.write(drain(&known, false)).await, Applied::Done);
+    let decided = store.ledger.standings().await.unwrap();
+    assert_eq!(decided, [(enrolled.node, Standing::Revoked)]);
+    // A node that is saved and shut out in one group.
+    let new = nearlight_kit::ids::node();
+    let save = Op::SaveNode {
+        node: new.clone(),
+        name: String::new(),
+        region: String::new(),
+        build: String::new(),
+        inventory: inventory(1_000, 1_024),
+        at: MonoTime(0),
+    };
+    let applied = store.ledger.write(vec![save, revoke(&new, 5_000)]).await;
+    assert_eq!(applied.unwrap(), [Applied::Done, Applied::Done]);
+}

@@ -1,0 +1,177 @@
+//! Join tokens, and what was decided about nodes.
+
+use super::access::won;
+use crate::ledger::batch::Answers;
+use crate::ledger::dialect::Foreign;
+use crate::ledger::phase_row::{hex, ms, to_ms};
+use crate::ledger::plan::At;
+use crate::ledger::tx::Tx;
+use crate::ledger::{Applied, CredentialHash, JoinTokenRow, Redeemed, StoreError};
+use nearlight_protocol::id::NodeId;
+use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use serde::Serialize;
+
+const ADD: &str = "
+    INSERT INTO join_token (hash, name, region, created_ms, expires_ms)
+    SELECT r.hash, r.name, r.region, r.created_ms, r.expires_ms
+    FROM {rows hash text, name text, region text, created_ms bigint, expires_ms bigint}
+    WHERE TRUE ON CONFLICT DO NOTHING";
+
+/// The compare-and-swap: of two that come with one token, the second finds it used.
+const REDEEM: &str = "
+    UPDATE join_token SET used_ms = r.at, key_hash = r.key_hash, node_id = r.node_id
+    FROM {rows hash text, key_hash text, node_id text, at bigint}
+    WHERE join_token.hash = r.hash AND join_token.used_ms IS NULL AND join_token.expires_ms > r.at
+    RETURNING join_token.hash AS won";
+
+const ENROLLED: &str = "
+    INSERT INTO node_standing (node_id, enrolled_ms)
+    SELECT r.node_id, r.at FROM {rows node_id text, at bigint}
+    WHERE TRUE ON CONFLICT (node_id) DO NOTHING";
+
+/// Of nodes that attached or came in with a token; a slip of the pen shuts nobody out.
+const DRAIN: &str = "
+    INSERT INTO node_standing (node_id, drained_ms)
+    SELECT r.node_id, r.drained_ms FROM {rows node_id text, drained_ms bigint}
+    WHERE EXISTS (SELECT 1 FROM node n WHERE n.node_id = r.node_id)
+        OR EXISTS (SELECT 1 FROM node_standing s WHERE s.node_id = r.node_id)
+    ON CONFLICT (node_id) DO UPDATE SET drained_ms = excluded.drained_ms
+    RETURNING node_id AS won";
+
+const REVOKE: &str = "
+    INSERT INTO node_standing (node_id, revoked_ms)
+    SELECT r.node_id, r.at FROM {rows node_id text, at bigint}
+    WHERE EXISTS (SELECT 1 FROM node n WHERE n.node_id = r.node_id)
+        OR EXISTS (SELECT 1 FROM node_standing s WHERE s.node_id = r.node_id)
+    ON CONFLICT (node_id) DO UPDATE
+        SET revoked_ms = COALESCE(node_standing.revoked_ms, excluded.revoked_ms)
+    RETURNING node_id AS won";
+
+/// A new join token.
+#[derive(Debug, Serialize)]
+pub(crate) struct AddToken<'a> {
+    hash: String,
+    name: Foreign<'a>,
+    region: Foreign<'a>,
+    created_ms: i64,
+    expires_ms: i64,
+}
+
+impl<'a> AddToken<'a> {
+    pub(in crate::ledger) fn new(token: &'a JoinTokenRow) -> Self {
+        Self {
+            hash: hex(&token.hash),
+            name: Foreign(&token.name),
+            region: Foreign(&token.region),
+            created_ms: ms(token.created_ms),
+            expires_ms: ms(token.expires_ms),
+        }
+    }
+}
+
+pub(crate) async fn add_tokens(tx: &mut Tx, tokens: &[AddToken<'_>]) -> Result<(), StoreError> {
+    tx.run(ADD, tokens).await?;
+    Ok(())
+}
+
+/// Somebody who comes in.
+#[derive(Debug, Serialize)]
+pub(crate) struct Redeem<'a> {
+    hash: String,
+    key_hash: String,
+    node_id: &'a str,
+    at: i64,
+}
+
+impl<'a> Redeem<'a> {
+    pub(in crate::ledger) fn new(
+        hash: &CredentialHash,
+        by: &'a Redeemed,
+        at_ms: UnixMillis,
+    ) -> Self {
+        Self {
+            hash: hex(hash),
+            key_hash: hex(&by.key_hash),
+            node_id: by.node.as_str(),
+            at: ms(at_ms),
+        }
+    }
+}
+
+pub(crate) async fn redeem(
+    tx: &mut Tx,
+    redeemed: &[(At, Redeem<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let won = won(tx, REDEEM, redeemed).await?;
+    let mut enrolled = Vec::new();
+    for (at, redeem) in redeemed {
+        if won.contains(&redeem.hash) {
+            enrolled.push(redeem);
+        } else {
+            answers.set(*at, Applied::Missing);
+        }
+    }
+    tx.run(ENROLLED, &enrolled).await?;
+    Ok(())
+}
+
+/// A node that is drained, or not any more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Drain<'a> {
+    node_id: &'a str,
+    drained_ms: Option<i64>,
+}
+
+impl<'a> Drain<'a> {
+    pub(in crate::ledger) fn new(node: &'a NodeId, drained: bool, at: MonoTime) -> Self {
+        Self {
+            node_id: node.as_str(),
+            drained_ms: drained.then(|| to_ms(at)),
+        }
+    }
+}
+
+pub(crate) async fn drain(
+    tx: &mut Tx,
+    drained: &[(At, Drain<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let won = won(tx, DRAIN, drained).await?;
+    for (at, drain) in drained {
+        if !won.contains(drain.node_id) {
+            answers.set(*at, Applied::Missing);
+        }
+    }
+    Ok(())
+}
+
+/// A node that is shut out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Revoke<'a> {
+    node_id: &'a str,
+    at: i64,
+}
+
+impl<'a> Revoke<'a> {
+    pub(in crate::ledger) fn new(node: &'a NodeId, at: MonoTime) -> Self {
+        Self {
+            node_id: node.as_str(),
+            at: to_ms(at),
+        }
+    }
+}
+
+pub(crate) async fn revoke(
+    tx: &mut Tx,
+    revoked: &[(At, Revoke<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let won = won(tx, REVOKE, revoked).await?;
+    for (at, revoke) in revoked {
+        if !won.contains(revoke.node_id) {
+            answers.set(*at, Applied::Missing);
+        }
+    }
+    Ok(())
+}
