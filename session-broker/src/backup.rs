@@ -25,8 +25,8 @@ const MANIFEST: &str = "manifest.json";
 const SQLITE: &str = "ledger.sqlite";
 const POSTGRES: &str = "ledger.dump";
 const SIGNING_KEY: &str = "signing.key";
-/// Of the PKI directory: what a new broker needs for its nodes to know it.
-const PKI: [&str; 4] = ["ca.pem", "ca.key.pem", "broker.pem", "broker.key.pem"];
+/// Of the PKI directory: what a new broker needs for its nodes to know it. Its own certificate it makes.
+const PKI: [&str; 2] = ["ca.pem", "ca.key.pem"];
 
 /// What a back-up holds.
 #[derive(Debug, Deserialize, Serialize)]

@@ -372,6 +372,7 @@ async fn a_broker_that_slept_through_its_lease_writes_no_more_and_stops() {
     let mut edge = shared.edge(1, &b, &[&guest, &at(&guest, &a)]).await;
     let session = id(&guest.create("demo").await);
     let started = edge.start_next().await;
+    reach(&guest, &session, "ready").await;
     let waits = id(&Client::guest(a.listen).await.create("demo").await);
     b.signal("-STOP").await;
     // The home takes over what it held, the node comes back there.
