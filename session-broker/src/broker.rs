@@ -5,13 +5,15 @@
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{AuditLog, Config};
 use crate::control::{NodeListener, Terms};
-use crate::http::{
-    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
+use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
+use crate::ledger::{
+    Applied, AuditRow, Credential, IdentityChange, KeyRow, Ledger, Member, Op, SqlLedger,
+    change_beside,
 };
-use crate::ledger::{Credential, Ledger, Member, Op, SqlLedger};
 use crate::region::Joining;
+use crate::secret;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -21,7 +23,8 @@ use nearlight_kit::files::write_atomic;
 use nearlight_kit::pki::{self, Identity};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::Role;
-use rand::Rng;
+use nearlight_protocol::identity::{AuditAction, AuditOutcome, NewKey};
+use nearlight_protocol::unit::MonoTime;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,9 +34,10 @@ use tokio_util::sync::CancellationToken;
 /// How long requests under way may take once the broker stops.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
-const KEY_PREFIX: &str = "nlk_";
-const KEY_CHARS: usize = 32;
-const KEY_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Between two notes of which keys were used.
+const NOTE_EVERY: Duration = Duration::from_secs(30);
+/// Notes between two prunings.
+const PRUNE_EVERY: u64 = 120;
 
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,8 @@ impl Broker {
             hosts: Hosts::new(&config.hosts, broker.listen),
             https: config.tls.is_some(),
             ticket_s: config.sessions.ticket_s,
+            guests: config.guests,
+            players_max: config.limits.player_sessions_max,
             metrics: Metrics(metrics),
             client_web: config.client_web.clone(),
             times: config.sessions,
@@ -130,6 +136,7 @@ impl Broker {
         ));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
+        shutdown.spawn(keep_identities(api.clone(), config.audit, shutdown.token()));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
@@ -174,6 +181,93 @@ async fn listen(config: &Config) -> anyhow::Result<(PublicListener, NodeListener
     Ok((public, nodes))
 }
 
+/// Notes which keys were used, and lets go what the audit log keeps no longer.
+async fn keep_identities(api: Arc<Api>, audit: AuditLog, stop: CancellationToken) {
+    let mut beat = tokio::time::interval(NOTE_EVERY);
+    for beats in 0_u64.. {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let mut ops = Vec::new();
+        let used = api.identities.take_used();
+        let mut push = |change| {
+            ops.push(Op::Identity {
+                change,
+                audit: None,
+            })
+        };
+        if !used.is_empty() {
+            push(IdentityChange::UsedKeys(used));
+        }
+        if beats.is_multiple_of(PRUNE_EVERY) {
+            let now = api.clock.now();
+            let kept_us = audit.retain().map_or(u128::MAX, |kept| kept.as_micros());
+            let kept_us = u64::try_from(kept_us).unwrap_or(u64::MAX);
+            let audit_before = MonoTime(now.0.saturating_sub(kept_us));
+            push(IdentityChange::Prune { audit_before, now });
+        }
+        if !ops.is_empty()
+            && let Err(error) = api.ledger.write(ops).await
+        {
+            tracing::warn!(%error, "which keys were used is not noted");
+        }
+    }
+}
+
+/// Makes the first administrator's key in the ledger that the configuration names, whether a broker
+/// runs on it or not. `None` if there is an administrator already, unless `force` says that there may be.
+///
+/// # Errors
+/// Whatever keeps the ledger from being changed.
+pub async fn bootstrap(config: &Config, force: bool) -> anyhow::Result<Option<NewKey>> {
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make {}", config.data.display()))?;
+    let secret = secret::new_key();
+    let kept = secret::kept(&secret);
+    let now_ms = Clock::start().unix_ms();
+    let key = KeyRow {
+        id: nearlight_kit::ids::key(),
+        user: nearlight_kit::ids::user(),
+        tenant: None,
+        name: "bootstrap".to_owned(),
+        role: Role::Admin,
+        scopes: Vec::new(),
+        prefix: kept.prefix.clone(),
+        sessions_max: None,
+        created_ms: now_ms,
+        expires_ms: None,
+        last_used_ms: None,
+        revoked_ms: None,
+    };
+    let audit = AuditRow {
+        at_ms: now_ms,
+        request: nearlight_kit::ids::request().to_string(),
+        user: None,
+        role: None,
+        key: None,
+        tenant: None,
+        address: None,
+        action: AuditAction::Bootstrap,
+        subject: key.id.to_string(),
+        outcome: AuditOutcome::Done,
+        detail: if force { "forced" } else { "" }.to_owned(),
+    };
+    let add = Op::Identity {
+        change: IdentityChange::AddKey {
+            key: key.clone(),
+            secret: kept,
+            if_no_admin: !force,
+        },
+        audit: Some(Box::new(audit)),
+    };
+    let applied = change_beside(&config.ledger, &config.name, add).await?;
+    Ok((applied == Applied::Done).then(|| NewKey {
+        key: key.into(),
+        secret,
+    }))
+}
+
 /// Makes the CA and the broker's certificate where there is none.
 fn ensure_identity(dir: &Path) -> anyhow::Result<()> {
     if dir.join("broker.pem").exists() {
@@ -191,12 +285,7 @@ fn ensure_identity(dir: &Path) -> anyhow::Result<()> {
 /// Takes the development key of `file`, made if it is missing, as an administrator's.
 async fn add_dev_key(ledger: &Arc<dyn Ledger>, file: &Path, clock: Clock) -> anyhow::Result<()> {
     if !file.exists() {
-        let mut rng = rand::rng();
-        let body = (0..KEY_CHARS).map(|_| {
-            let at = rng.random_range(0..KEY_ALPHABET.len());
-            char::from(KEY_ALPHABET[at])
-        });
-        let key: String = KEY_PREFIX.chars().chain(body).collect();
+        let key = secret::new_key();
         write_atomic(file, format!("{key}\n").as_bytes(), 0o600)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
@@ -204,16 +293,12 @@ async fn add_dev_key(ledger: &Arc<dyn Ledger>, file: &Path, clock: Clock) -> any
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let key = text.trim();
     anyhow::ensure!(
-        key.starts_with(KEY_PREFIX) && key.len() >= KEY_PREFIX.len() + KEY_CHARS,
+        secret::is_key(key),
         "{} holds no API key; delete it to have a new one made",
         file.display()
     );
-    let credential = Credential {
-        hash: credential_hash(key),
-        user: nearlight_kit::ids::user(),
-        name: "development".to_owned(),
-        role: Role::Admin,
-    };
+    let (hash, user) = (secret::credential_hash(key), nearlight_kit::ids::user());
+    let credential = Credential::plain(hash, user, "development", Role::Admin);
     let at = clock.now();
     ledger
         .write(vec![Op::AddCredential { credential, at }])

@@ -40,6 +40,13 @@ pub struct Args {
     /// File of a development administrator's API key, made if it is missing
     #[arg(long, value_name = "FILE")]
     pub dev_key_file: Option<PathBuf>,
+    /// Make the first administrator's key in the ledger, print it as JSON and exit; a broker may be
+    /// running
+    #[arg(long)]
+    pub bootstrap_admin: bool,
+    /// With --bootstrap-admin: make a key even if there is an administrator
+    #[arg(long, requires = "bootstrap_admin")]
+    pub force: bool,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub check_config: bool,

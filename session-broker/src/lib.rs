@@ -8,7 +8,8 @@
 //! 4. `watch`: the watch links that hold.
 //! 5. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
 //! 6. `http`: the API, the browser client's files, and who may do what.
-//! 7. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 7. [`access`]: the table of who may do what.
+//! 8. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod broker;
 pub mod catalogue;
 pub mod cli;
@@ -32,5 +34,6 @@ mod metrics;
 mod peers;
 mod rate;
 mod region;
+mod secret;
 mod sessions;
 mod watch;

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use nearlight_kit::shutdown::Shutdown;
-use session_broker::broker::{Broker, DRAIN_GRACE};
+use session_broker::broker::{self, Broker, DRAIN_GRACE};
 use session_broker::cli::Args;
 use session_broker::config::Config;
 use std::io::Write;
@@ -30,7 +30,12 @@ fn main() -> ExitCode {
         say(&mut std::io::stdout(), &shown);
         return ExitCode::SUCCESS;
     }
-    match run(config) {
+    let done = if args.bootstrap_admin {
+        bootstrap_admin(&config, args.force)
+    } else {
+        run(config)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(
@@ -60,6 +65,19 @@ fn run(config: Config) -> anyhow::Result<()> {
         shutdown.drain(DRAIN_GRACE).await;
         Ok(())
     })
+}
+
+fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let Some(key) = runtime.block_on(broker::bootstrap(config, force))? else {
+        anyhow::bail!(
+            "there is an administrator already; use that key, or make another one with --force"
+        );
+    };
+    say(&mut std::io::stdout(), &serde_json::to_string(&key)?);
+    Ok(())
 }
 
 /// One line; whoever closed the pipe does not want it.

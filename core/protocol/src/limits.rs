@@ -35,3 +35,9 @@ pub const GUEST_SESSIONS_MAX: u32 = 2;
 pub const WATCH_LINKS_MAX: u32 = 16;
 /// Longest time for which a watch link works, seconds.
 pub const WATCH_LINK_S_MAX: u32 = 24 * 3600;
+/// Longest time for which the former secret of a rotated key goes on working, seconds.
+pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
+/// Longest name of a tenant or a key, characters.
+pub const NAME_CHARS_MAX: usize = 80;
+/// Entries of one page of keys or of the audit log.
+pub const PAGE_ENTRIES_MAX: u32 = 200;

@@ -28,6 +28,8 @@ pub enum ProblemType {
     LinkEnded,
     /// The method is not one that this resource takes.
     MethodNotAllowed,
+    /// Another one has that name.
+    NameTaken,
     /// The node that runs the session cannot be reached at this moment.
     NodeUnreachable,
     /// No such resource, or not one that the caller may see.
@@ -52,7 +54,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -63,6 +65,7 @@ impl ProblemType {
         Self::LinkEnded,
         Self::MethodNotAllowed,
         Self::NodeUnreachable,
+        Self::NameTaken,
         Self::NotFound,
         Self::OriginRefused,
         Self::QuotaExceeded,
@@ -82,7 +85,10 @@ impl ProblemType {
             Self::Forbidden | Self::OriginRefused => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::AttachedElsewhere | Self::SessionNotReady | Self::IdempotencyConflict => 409,
+            Self::AttachedElsewhere
+            | Self::SessionNotReady
+            | Self::IdempotencyConflict
+            | Self::NameTaken => 409,
             Self::LinkEnded | Self::SessionEnded => 410,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -105,6 +111,7 @@ impl ProblemType {
             Self::LinkEnded => "The watch link is over",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::NodeUnreachable => "The node cannot be reached at the moment",
+            Self::NameTaken => "Another one has that name",
             Self::NotFound => "There is no such thing here",
             Self::OriginRefused => "The request comes from a foreign origin",
             Self::QuotaExceeded => "A quota is used up",

@@ -6,11 +6,12 @@
 //! says so with `421`, and the first broker looks the holder up anew, once.
 
 use super::Api;
-use super::caller::{RateKey, credential_hash};
+use super::caller::RateKey;
 use super::problem::{Refusal, node_unreachable, store_failed};
 use super::serve::Peer;
 use crate::ledger::BrokerId;
 use crate::peers::{Hub, PeerError, PeerEvent, Peers};
+use crate::secret::credential_hash;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};

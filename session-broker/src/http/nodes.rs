@@ -2,6 +2,8 @@
 
 use super::Api;
 use super::caller::Caller;
+use super::problem::Refusal;
+use crate::access::Permission;
 use axum::Json;
 use axum::extract::State;
 use nearlight_protocol::api::NodeList;
@@ -18,8 +20,12 @@ use std::sync::Arc;
          description = "`unauthenticated`, `too-many-requests`."),
     )
 )]
-pub(super) async fn list_nodes(State(api): State<Arc<Api>>, _caller: Caller) -> Json<NodeList> {
+pub(super) async fn list_nodes(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<Json<NodeList>, Refusal> {
+    caller.check(Permission::SeeNodes)?;
     let nodes = api.sessions.directory().nodes();
     let nodes = nodes.iter().map(|node| (**node).clone()).collect();
-    Json(NodeList { nodes })
+    Ok(Json(NodeList { nodes }))
 }

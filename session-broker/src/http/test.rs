@@ -4,13 +4,17 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 21] = [
+const PATHS: [(&str, &[&str]); 27] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
     ("/openapi.json", &["get"]),
     ("/readyz", &["get"]),
     ("/v1/apps", &["get"]),
+    ("/v1/audit", &["get"]),
+    ("/v1/keys", &["get", "post"]),
+    ("/v1/keys/{id}", &["delete"]),
+    ("/v1/keys/{id}/rotate", &["post"]),
     ("/v1/nodes", &["get"]),
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/sessions", &["get", "post"]),
@@ -22,6 +26,8 @@ const PATHS: [(&str, &[&str]); 21] = [
     ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),
     ("/v1/sessions/{id}/whep", &["options", "post"]),
     ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/tenants", &["get", "post"]),
+    ("/v1/tenants/{id}", &["put"]),
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),

@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, nodes, orders, sessions, upkeep};
+use super::write::{access, claims, identity, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -50,6 +50,7 @@ struct Level<'a> {
     acked: Vec<orders::Acked>,
     tickets: Vec<(At, access::SpendTicket<'a>)>,
     credentials: Vec<access::AddCredential<'a>>,
+    identity: Vec<identity::Change<'a>>,
     links: Vec<(At, access::AddLink<'a>)>,
     revoked: Vec<(At, access::RevokeLink<'a>)>,
     upkeep: Vec<upkeep::Upkeep>,
@@ -79,8 +80,10 @@ impl<'a> Level<'a> {
                 row,
                 idempotency,
                 quota,
+                tenant_quota,
             } => {
-                let create = sessions::Create::new(row, idempotency, *quota, me)?;
+                let quotas = [*quota, *tenant_quota];
+                let create = sessions::Create::new(row, idempotency, quotas, me)?;
                 self.creates.push((at, create));
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
@@ -93,7 +96,10 @@ impl<'a> Level<'a> {
                 let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
                 self.phases.add(save);
             }
-            Op::ReturnQuota { user, .. } => self.quotas.push(sessions::ReturnQuota::new(user)),
+            Op::ReturnQuota { user, tenant, .. } => {
+                let returned = sessions::ReturnQuota::of(user, tenant.as_ref());
+                self.quotas.extend(returned);
+            }
             Op::BeginUsage {
                 session,
                 user,
@@ -163,6 +169,9 @@ impl<'a> Level<'a> {
                 let add = access::AddCredential::new(credential, *added);
                 self.credentials.push(add);
             }
+            Op::Identity { change, audit } => {
+                self.identity.push((at, change, audit.as_deref()));
+            }
             Op::AddWatchLink { link, links_max } => {
                 self.links
                     .push((at, access::AddLink::new(link, *links_max)));
@@ -230,6 +239,7 @@ impl<'a> Level<'a> {
         orders::acked(tx, &self.acked).await?;
         access::spend_tickets(tx, &self.tickets, answers).await?;
         access::add_credentials(tx, &self.credentials).await?;
+        identity::change(tx, &self.identity, answers).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
         share::seize(tx, &self.seized, answers).await?;

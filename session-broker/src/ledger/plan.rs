@@ -46,6 +46,8 @@ enum Thing<'a> {
     Quota(&'a str),
     Ticket(&'a str),
     Credential(&'a [u8; 32]),
+    /// Tenants, keys, players and the audit log.
+    Identity,
 }
 
 impl Thing<'_> {
@@ -55,7 +57,8 @@ impl Thing<'_> {
             (Self::Quota(_), Op::CreateSession { .. })
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
-            | (Self::Usage(_), Op::BeginUsage { .. }) => true,
+            | (Self::Usage(_), Op::BeginUsage { .. })
+            | (Self::Identity, Op::Identity { .. }) => true,
             (_, _) => false,
         }
     }
@@ -79,9 +82,10 @@ fn rank(op: &Op) -> u8 {
         Op::Acked { .. } => 12,
         Op::SpendTicket { .. } => 13,
         Op::AddCredential { .. } => 14,
-        Op::AddWatchLink { .. } => 15,
-        Op::RevokeWatchLink { .. } => 16,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 17,
+        Op::Identity { .. } => 15,
+        Op::AddWatchLink { .. } => 16,
+        Op::RevokeWatchLink { .. } => 17,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 18,
     }
 }
 
@@ -130,11 +134,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
             row, idempotency, ..
-        } => vec![
+        } => [
             Thing::Session(row.id.as_str()),
             Thing::Key(row.user.as_str(), &idempotency.key),
             Thing::Quota(row.user.as_str()),
-        ],
+        ]
+        .into_iter()
+        .chain(
+            row.tenant
+                .iter()
+                .map(|tenant| Thing::Quota(tenant.as_str())),
+        )
+        .collect(),
         Op::Reserve(reserve) => vec![
             Thing::Session(reserve.session.as_str()),
             Thing::Orders(reserve.session.as_str()),
@@ -169,6 +180,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::RaiseEpoch { slot, .. } => vec![Thing::Slot(slot.as_str())],
         Op::SpendTicket { ticket, .. } => vec![Thing::Ticket(ticket)],
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
+        Op::Identity { .. } => vec![Thing::Identity],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod claims;
+pub(super) mod identity;
 pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod sessions;

@@ -432,6 +432,7 @@ impl Lost {
             | Op::SeenNodes { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
+            | Op::Identity { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::SweepEnded { .. }

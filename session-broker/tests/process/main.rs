@@ -12,6 +12,8 @@ mod ends;
 mod explain;
 mod faults;
 mod http;
+mod isolation;
+mod keys;
 mod lifecycle;
 mod probing;
 mod program;
