@@ -4,6 +4,8 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`, `app`.
+//! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
+//!   remembers.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -21,6 +23,8 @@ pub mod command;
 pub mod doctor;
 mod explain;
 pub mod failure;
+pub mod identity;
+pub mod profile;
 pub mod table;
 pub mod terminal;
 pub mod up;
