@@ -12,6 +12,7 @@ use crate::ledger::{
     Applied, AuditRow, Credential, IdentityChange, KeyRow, Ledger, Member, Op, SqlLedger,
     change_beside,
 };
+use crate::oidc::Provider;
 use crate::region::Joining;
 use crate::secret;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
@@ -115,6 +116,7 @@ impl Broker {
             clock,
             catalogue,
             identities: Identities::default(),
+            provider: config.oidc.clone().map(Provider::new),
             rates: Rates::new(&config.limits),
             hosts: Hosts::new(&config.hosts, broker.listen),
             https: config.tls.is_some(),

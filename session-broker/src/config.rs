@@ -11,6 +11,10 @@ use std::time::Duration;
 /// The commented defaults that this program carries.
 pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
 
+mod oidc;
+
+pub use oidc::{OidcFile, OidcSettings};
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -63,6 +67,8 @@ pub struct Parsed {
     pub limits: CallerLimits,
     /// The audit log.
     pub audit: AuditLog,
+    /// The OpenID provider.
+    pub oidc: OidcFile,
 }
 
 /// The audit log. The file explains it.
@@ -211,6 +217,8 @@ pub struct Config {
     pub limits: CallerLimits,
     /// The audit log.
     pub audit: AuditLog,
+    /// The OpenID provider.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// The way to brokers that share the ledger.
@@ -289,6 +297,7 @@ impl TryFrom<Parsed> for Config {
             peers,
             limits: parsed.limits,
             audit: parsed.audit,
+            oidc: parsed.oidc.checked()?,
         })
     }
 }

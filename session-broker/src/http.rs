@@ -17,6 +17,7 @@
 use crate::catalogue::Catalogue;
 use crate::config::{CallerLimits, SessionTimes};
 use crate::ledger::Ledger;
+use crate::oidc::Provider;
 use crate::rate::RateLimit;
 use crate::sessions::Sessions;
 use crate::time::Clock;
@@ -46,6 +47,7 @@ mod guard;
 mod identities;
 mod keys;
 mod listing;
+mod login;
 mod nodes;
 mod ops;
 mod peer;
@@ -80,6 +82,8 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) catalogue: Catalogue,
     pub(crate) identities: Identities,
+    /// Who says who a player is.
+    pub(crate) provider: Option<Provider>,
     pub(crate) rates: Rates,
     pub(crate) hosts: Hosts,
     /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
@@ -167,6 +171,10 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     ops::describe_security(&mut described);
     OpenApiRouter::with_openapi(described)
         .routes(routes!(whoami::whoami))
+        .routes(routes!(login::login_options))
+        .routes(routes!(login::begin_login))
+        .routes(routes!(login::finish_login))
+        .routes(routes!(login::logout))
         .routes(routes!(apps::list_apps))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(probe::probe_node))

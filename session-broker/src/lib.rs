@@ -8,7 +8,7 @@
 //! 4. `watch`: the watch links that hold.
 //! 5. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
 //! 6. `http`: the API, the browser client's files, and who may do what.
-//! 7. [`access`]: the table of who may do what.
+//! 7. [`access`]: the table of who may do what; `oidc`: who a player is.
 //! 8. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
@@ -31,6 +31,7 @@ mod control;
 mod fleet;
 mod http;
 mod metrics;
+mod oidc;
 mod peers;
 mod rate;
 mod region;

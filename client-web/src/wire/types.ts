@@ -384,7 +384,7 @@ login_path: string | null,
  */
 guests: boolean, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "link-ended" | "method-not-allowed" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "link-ended" | "method-not-allowed" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

@@ -36,6 +36,8 @@ pub enum ProblemType {
     NotFound,
     /// The Origin or Host of the request is not ours.
     OriginRefused,
+    /// The OpenID provider does not answer at this moment.
+    ProviderUnreachable,
     /// A quota is used up.
     QuotaExceeded,
     /// The session has ended.
@@ -54,7 +56,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -68,6 +70,7 @@ impl ProblemType {
         Self::NameTaken,
         Self::NotFound,
         Self::OriginRefused,
+        Self::ProviderUnreachable,
         Self::QuotaExceeded,
         Self::SessionEnded,
         Self::SessionNotReady,
@@ -94,7 +97,7 @@ impl ProblemType {
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
             Self::Internal => 500,
-            Self::NodeUnreachable => 503,
+            Self::NodeUnreachable | Self::ProviderUnreachable => 503,
         }
     }
 
@@ -114,6 +117,7 @@ impl ProblemType {
             Self::NameTaken => "Another one has that name",
             Self::NotFound => "There is no such thing here",
             Self::OriginRefused => "The request comes from a foreign origin",
+            Self::ProviderUnreachable => "Nobody can log in at the moment",
             Self::QuotaExceeded => "A quota is used up",
             Self::SessionEnded => "The session has ended",
             Self::SessionNotReady => "The session is not ready yet",

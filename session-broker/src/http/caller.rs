@@ -190,6 +190,15 @@ impl Api {
         Ok(None)
     }
 
+    /// Whose cookie this is, whatever they may do.
+    pub(super) async fn cookie_owner(
+        &self,
+        secret: &str,
+        peer: Peer,
+    ) -> Result<Option<Arc<Credential>>, Refusal> {
+        self.look_up(credential_hash_of(secret)?, peer).await
+    }
+
     /// The caller of an API key.
     pub(super) async fn key_owner(&self, key: &str, peer: Peer) -> Result<Caller, Refusal> {
         let found = self.look_up(credential_hash_of(key)?, peer).await?;

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 27] = [
+const PATHS: [(&str, &[&str]); 31] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -15,6 +15,10 @@ const PATHS: [(&str, &[&str]); 27] = [
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),
     ("/v1/keys/{id}/rotate", &["post"]),
+    ("/v1/login", &["get"]),
+    ("/v1/login/callback", &["get"]),
+    ("/v1/login/options", &["get"]),
+    ("/v1/logout", &["post"]),
     ("/v1/nodes", &["get"]),
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/sessions", &["get", "post"]),

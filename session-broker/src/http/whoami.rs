@@ -60,11 +60,6 @@ fn answer(api: &Api, caller: &Caller) -> WhoAmI {
 }
 
 impl Api {
-    /// Where players log in.
-    pub(super) fn login_path(&self) -> Option<String> {
-        None
-    }
-
     async fn new_guest(&self, peer: Peer) -> Result<(Caller, HeaderValue), Refusal> {
         if !self.guests {
             return Err(unauthenticated(

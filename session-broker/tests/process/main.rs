@@ -15,6 +15,7 @@ mod http;
 mod isolation;
 mod keys;
 mod lifecycle;
+mod login;
 mod probing;
 mod program;
 mod queue;
