@@ -7,7 +7,12 @@ use nearlight_protocol::api::{
     CreateSession, CreateTicket, CreateWatchLink, NewWatchLink, Session, Ticket, WatchLinkList,
     WhoAmI,
 };
-use nearlight_protocol::id::{AppId, AttachmentId, SessionId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, AttachmentId, KeyId, SessionId, TenantId, UserId, WatchLinkId,
+};
+use nearlight_protocol::identity::{
+    AuditPage, CreateKey, KeyList, NewKey, RotateKey, TenantList, TenantSettings,
+};
 use nearlight_protocol::problem::Problem;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -20,12 +25,22 @@ fuzz_target!(|bytes: &[u8]| {
     round_trip::<Session>(bytes);
     round_trip::<Ticket>(bytes);
     round_trip::<WhoAmI>(bytes);
+    round_trip::<CreateKey>(bytes);
+    round_trip::<RotateKey>(bytes);
+    round_trip::<NewKey>(bytes);
+    round_trip::<KeyList>(bytes);
+    round_trip::<TenantSettings>(bytes);
+    round_trip::<TenantList>(bytes);
+    round_trip::<AuditPage>(bytes);
     round_trip::<Problem>(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
         id::<AppId>(text);
         id::<AttachmentId>(text);
         id::<SessionId>(text);
         id::<WatchLinkId>(text);
+        id::<KeyId>(text);
+        id::<TenantId>(text);
+        id::<UserId>(text);
     }
 });
 

@@ -5,27 +5,20 @@
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
 use crate::catalogue::Catalogue;
-use crate::config::{AuditLog, Config};
+use crate::config::Config;
 use crate::control::{NodeListener, Terms};
+use crate::credentials;
 use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
-use crate::ledger::{
-    Applied, AuditRow, Credential, IdentityChange, KeyRow, Ledger, Member, Op, SqlLedger,
-    change_beside,
-};
+use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::oidc::Provider;
 use crate::region::Joining;
-use crate::secret;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use anyhow::Context;
-use nearlight_kit::files::write_atomic;
 use nearlight_kit::pki::{self, Identity};
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::api::Role;
-use nearlight_protocol::identity::{AuditAction, AuditOutcome, NewKey};
-use nearlight_protocol::unit::MonoTime;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,11 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may take once the broker stops.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
-
-/// Between two notes of which keys were used.
-const NOTE_EVERY: Duration = Duration::from_secs(30);
-/// Notes between two prunings.
-const PRUNE_EVERY: u64 = 120;
 
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +67,10 @@ impl Broker {
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
-            add_dev_key(&ledger, key_file, clock).await?;
+            credentials::add_dev_key(&ledger, key_file, clock).await?;
         }
 
-        let (public, nodes) = listen(&config).await?;
-        let broker = Self {
-            listen: public.local_addr()?,
-            node_listen: nodes.local_addr()?,
-        };
+        let (broker, public, nodes) = listen(&config).await?;
 
         let directory = Arc::new(Directory::default());
         let (sessions, requests) = Sessions::new(directory.clone());
@@ -130,15 +114,15 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let terms = Arc::new(Terms::new(
-            config.control,
-            config.sessions.node_grace_s,
-            signer.clone(),
-            clock,
-        ));
+        let grace_s = config.sessions.node_grace_s;
+        let terms = Arc::new(Terms::new(config.control, grace_s, signer.clone(), clock));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        shutdown.spawn(keep_identities(api.clone(), config.audit, shutdown.token()));
+        shutdown.spawn(credentials::keep(
+            api.clone(),
+            config.audit,
+            shutdown.token(),
+        ));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
@@ -171,7 +155,7 @@ async fn join(config: &Config, signer: &Signer) -> anyhow::Result<(Option<Joinin
 }
 
 /// Binds the listeners for callers and for nodes.
-async fn listen(config: &Config) -> anyhow::Result<(PublicListener, NodeListener)> {
+async fn listen(config: &Config) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
     let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
         .await
@@ -180,94 +164,11 @@ async fn listen(config: &Config) -> anyhow::Result<(PublicListener, NodeListener
     let nodes = NodeListener::bind(config.node_listen, node_tls)
         .await
         .with_context(|| format!("cannot listen on {}", config.node_listen))?;
-    Ok((public, nodes))
-}
-
-/// Notes which keys were used, and lets go what the audit log keeps no longer.
-async fn keep_identities(api: Arc<Api>, audit: AuditLog, stop: CancellationToken) {
-    let mut beat = tokio::time::interval(NOTE_EVERY);
-    for beats in 0_u64.. {
-        tokio::select! {
-            _ = beat.tick() => {}
-            () = stop.cancelled() => return,
-        }
-        let mut ops = Vec::new();
-        let used = api.identities.take_used();
-        let mut push = |change| {
-            ops.push(Op::Identity {
-                change,
-                audit: None,
-            })
-        };
-        if !used.is_empty() {
-            push(IdentityChange::UsedKeys(used));
-        }
-        if beats.is_multiple_of(PRUNE_EVERY) {
-            let now = api.clock.now();
-            let kept_us = audit.retain().map_or(u128::MAX, |kept| kept.as_micros());
-            let kept_us = u64::try_from(kept_us).unwrap_or(u64::MAX);
-            let audit_before = MonoTime(now.0.saturating_sub(kept_us));
-            push(IdentityChange::Prune { audit_before, now });
-        }
-        if !ops.is_empty()
-            && let Err(error) = api.ledger.write(ops).await
-        {
-            tracing::warn!(%error, "which keys were used is not noted");
-        }
-    }
-}
-
-/// Makes the first administrator's key in the ledger that the configuration names, whether a broker
-/// runs on it or not. `None` if there is an administrator already, unless `force` says that there may be.
-///
-/// # Errors
-/// Whatever keeps the ledger from being changed.
-pub async fn bootstrap(config: &Config, force: bool) -> anyhow::Result<Option<NewKey>> {
-    std::fs::create_dir_all(&config.data)
-        .with_context(|| format!("cannot make {}", config.data.display()))?;
-    let secret = secret::new_key();
-    let kept = secret::kept(&secret);
-    let now_ms = Clock::start().unix_ms();
-    let key = KeyRow {
-        id: nearlight_kit::ids::key(),
-        user: nearlight_kit::ids::user(),
-        tenant: None,
-        name: "bootstrap".to_owned(),
-        role: Role::Admin,
-        scopes: Vec::new(),
-        prefix: kept.prefix.clone(),
-        sessions_max: None,
-        created_ms: now_ms,
-        expires_ms: None,
-        last_used_ms: None,
-        revoked_ms: None,
+    let broker = Broker {
+        listen: public.local_addr()?,
+        node_listen: nodes.local_addr()?,
     };
-    let audit = AuditRow {
-        at_ms: now_ms,
-        request: nearlight_kit::ids::request().to_string(),
-        user: None,
-        role: None,
-        key: None,
-        tenant: None,
-        address: None,
-        action: AuditAction::Bootstrap,
-        subject: key.id.to_string(),
-        outcome: AuditOutcome::Done,
-        detail: if force { "forced" } else { "" }.to_owned(),
-    };
-    let add = Op::Identity {
-        change: IdentityChange::AddKey {
-            key: key.clone(),
-            secret: kept,
-            if_no_admin: !force,
-        },
-        audit: Some(Box::new(audit)),
-    };
-    let applied = change_beside(&config.ledger, &config.name, add).await?;
-    Ok((applied == Applied::Done).then(|| NewKey {
-        key: key.into(),
-        secret,
-    }))
+    Ok((broker, public, nodes))
 }
 
 /// Makes the CA and the broker's certificate where there is none.
@@ -281,29 +182,5 @@ fn ensure_identity(dir: &Path) -> anyhow::Result<()> {
         ips: Vec::new(),
     };
     pki::ensure_ca(dir)?.issue(dir, "broker", identity)?;
-    Ok(())
-}
-
-/// Takes the development key of `file`, made if it is missing, as an administrator's.
-async fn add_dev_key(ledger: &Arc<dyn Ledger>, file: &Path, clock: Clock) -> anyhow::Result<()> {
-    if !file.exists() {
-        let key = secret::new_key();
-        write_atomic(file, format!("{key}\n").as_bytes(), 0o600)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let key = text.trim();
-    anyhow::ensure!(
-        secret::is_key(key),
-        "{} holds no API key; delete it to have a new one made",
-        file.display()
-    );
-    let (hash, user) = (secret::credential_hash(key), nearlight_kit::ids::user());
-    let credential = Credential::plain(hash, user, "development", Role::Admin);
-    let at = clock.now();
-    ledger
-        .write(vec![Op::AddCredential { credential, at }])
-        .await?;
     Ok(())
 }

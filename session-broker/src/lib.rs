@@ -23,6 +23,7 @@ pub mod broker;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod credentials;
 pub mod ledger;
 pub mod time;
 pub mod tokens;

@@ -4,9 +4,10 @@
 
 use clap::Parser;
 use nearlight_kit::shutdown::Shutdown;
-use session_broker::broker::{self, Broker, DRAIN_GRACE};
+use session_broker::broker::{Broker, DRAIN_GRACE};
 use session_broker::cli::Args;
 use session_broker::config::Config;
+use session_broker::credentials;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -71,7 +72,7 @@ fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let Some(key) = runtime.block_on(broker::bootstrap(config, force))? else {
+    let Some(key) = runtime.block_on(credentials::bootstrap(config, force))? else {
         anyhow::bail!(
             "there is an administrator already; use that key, or make another one with --force"
         );

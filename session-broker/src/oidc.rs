@@ -263,7 +263,7 @@ impl Provider {
         let request = self
             .agent
             .get(self.endpoint(&discovered.jwks_uri)?.as_str());
-        // Keys of kinds that we do not know are no reason to know none.
+        // A key that cannot be read is no reason to know none.
         let found: claims::LooseKeys = self.ask(move || request.call()).await?;
         let found = Arc::new(found.known());
         self.documents().keys = Some((Instant::now(), found.clone()));

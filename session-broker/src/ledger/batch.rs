@@ -129,6 +129,9 @@ impl<'a> Level<'a> {
                 self.stops.push((at, stop));
             }
             Op::Acked { command } => self.acked.push(orders::Acked::new(*command)?),
+            Op::Identity { change, audit } => {
+                self.identity.push((at, change, audit.as_deref()));
+            }
             _ => self.take_rest(me, at, op)?,
         }
         Ok(())
@@ -168,9 +171,6 @@ impl<'a> Level<'a> {
             } => {
                 let add = access::AddCredential::new(credential, *added);
                 self.credentials.push(add);
-            }
-            Op::Identity { change, audit } => {
-                self.identity.push((at, change, audit.as_deref()));
             }
             Op::AddWatchLink { link, links_max } => {
                 self.links
@@ -213,7 +213,8 @@ impl<'a> Level<'a> {
             | Op::BeginUsage { .. }
             | Op::Release { .. }
             | Op::OrderStop { .. }
-            | Op::Acked { .. } => {}
+            | Op::Acked { .. }
+            | Op::Identity { .. } => {}
         }
         Ok(())
     }
