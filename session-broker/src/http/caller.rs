@@ -158,13 +158,16 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let peer = Peer::of(&parts.extensions);
         let caller = api.caller(&parts.headers, peer).await?;
-        caller.ok_or_else(|| {
-            unauthenticated(
-                "Send `Authorization: Bearer` with an API key, become a guest with \
-                 GET /v1/whoami, or log in; GET /v1/login/options says what this broker takes.",
-            )
-        })
+        caller.ok_or_else(nobody)
     }
+}
+
+/// The caller is not known.
+pub(super) fn nobody() -> Refusal {
+    unauthenticated(
+        "Send `Authorization: Bearer` with an API key, become a guest with GET /v1/whoami, or log \
+         in; GET /v1/login/options says what this broker takes.",
+    )
 }
 
 impl Api {

@@ -234,6 +234,8 @@ impl Owner {
             | Applied::Replayed { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp
+            | Applied::TenantQuotaUsedUp
+            | Applied::NameTaken
             | Applied::TicketSpent
             | Applied::Skipped => {
                 tracing::info!(node_id = %node, "the node attached to two brokers at once");
