@@ -64,6 +64,7 @@ step "purity" purity
 step "generated files" generated
 step "dependencies" dependencies
 step "fuzz targets and their seeds" scripts/fuzz.sh seeds
+step "the API against its document" scripts/schemathesis.sh
 step "images" images
 step "end to end" end_to_end
 step "soak, a bounded sample" soak

@@ -90,7 +90,7 @@ function answer(request: IncomingMessage, response: ServerResponse, next: () => 
   if (!path.startsWith("/v1/")) return next();
   const [, token] = /^\/v1\/watch\/([^/]+)$/.exec(path) ?? [];
   if (token) return watched(response, token);
-  if (path === "/v1/whoami") return json(response, 200, { name: "guest", role: "guest" });
+  if (path === "/v1/whoami") return json(response, 200, { name: "guest", role: "guest", user: "usr_guest", tenant: null, key: null, scopes: [], login_path: null });
   if (path === "/v1/apps") return json(response, 200, { apps: apps() });
   if (path === "/v1/nodes") return json(response, 200, { nodes: NODES });
   if (path === "/v1/sessions" && request.method === "POST") return json(response, 201, session("ses_play"));
@@ -98,7 +98,7 @@ function answer(request: IncomingMessage, response: ServerResponse, next: () => 
     const running = request.headers.cookie?.includes("running") ? [{ ...session("ses_play"), state: { phase: "detached" } }] : [];
     return json(response, 200, { sessions: running });
   }
-  if (id === "ses_foreign") return problem(response, 403, "forbidden");
+  if (id === "ses_foreign") return problem(response, 404, "not-found");
   const known = session(id);
   if (!known) return problem(response, 404, "not-found");
   if (rest === "/events") {

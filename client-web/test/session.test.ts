@@ -87,7 +87,7 @@ describe("a held attachment", () => {
 describe("words", () => {
   it("never shows a code where people read", () => {
     for (const { title, advice } of Object.values(END_WORDS)) expect(`${title} ${advice}`).not.toMatch(/[a-z]-[a-z]+-|_/);
-    expect(refusalWords({ name: "forbidden", detail: "", instance: "", retryAfterMs: null }).title).toMatch(/another player/);
+    expect(refusalWords({ name: "not-found", detail: "", instance: "", retryAfterMs: null }).advice).toMatch(/another player/);
   });
   it("says sizes and times as people do", () => {
     expect([bytesWords(900_000), bytesWords(5_200_000), bytesWords(212_000_000), bytesWords(1_500_000_000)]).toEqual(["900 kB", "5.2 MB", "212 MB", "1.50 GB"]);

@@ -8,7 +8,12 @@ use nearlight_protocol::api::{
     WatchLinkList, WhoAmI,
 };
 use nearlight_protocol::enrol::{Enrol, Enrolled, RenewLate, RenewNonce, Renewed};
-use nearlight_protocol::id::{AppId, AttachmentId, SessionId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, AttachmentId, KeyId, SessionId, TenantId, UserId, WatchLinkId,
+};
+use nearlight_protocol::identity::{
+    AuditPage, CreateKey, KeyList, NewKey, RotateKey, TenantList, TenantSettings,
+};
 use nearlight_protocol::problem::Problem;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -21,6 +26,13 @@ fuzz_target!(|bytes: &[u8]| {
     round_trip::<Session>(bytes);
     round_trip::<Ticket>(bytes);
     round_trip::<WhoAmI>(bytes);
+    round_trip::<CreateKey>(bytes);
+    round_trip::<RotateKey>(bytes);
+    round_trip::<NewKey>(bytes);
+    round_trip::<KeyList>(bytes);
+    round_trip::<TenantSettings>(bytes);
+    round_trip::<TenantList>(bytes);
+    round_trip::<AuditPage>(bytes);
     round_trip::<Problem>(bytes);
     round_trip::<CreateJoinToken>(bytes);
     round_trip::<Enrol>(bytes);
@@ -33,6 +45,9 @@ fuzz_target!(|bytes: &[u8]| {
         id::<AttachmentId>(text);
         id::<SessionId>(text);
         id::<WatchLinkId>(text);
+        id::<KeyId>(text);
+        id::<TenantId>(text);
+        id::<UserId>(text);
     }
 });
 

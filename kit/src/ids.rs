@@ -2,7 +2,7 @@
 
 use crate::clock::unix_ms;
 use nearlight_protocol::id::{
-    AttachmentId, NodeId, RequestId, SessionId, SlotId, UserId, WatchLinkId,
+    AttachmentId, KeyId, NodeId, RequestId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 
 /// A new session's id.
@@ -38,6 +38,16 @@ pub fn request() -> RequestId {
 /// A new watch link's id.
 pub fn watch_link() -> WatchLinkId {
     WatchLinkId::from_parts(unix_ms(), rand::random())
+}
+
+/// A new tenant's id.
+pub fn tenant() -> TenantId {
+    TenantId::from_parts(unix_ms(), rand::random())
+}
+
+/// A new API key's id.
+pub fn key() -> KeyId {
+    KeyId::from_parts(unix_ms(), rand::random())
 }
 
 #[cfg(test)]

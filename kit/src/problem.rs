@@ -106,9 +106,11 @@ pub fn current_request() -> RequestId {
 
 /// Middleware: `router.layer(axum::middleware::from_fn(problem::request_id))`, outermost.
 ///
-/// The id also stands in the request's extensions as [`RequestId`].
+/// The id also stands in the request's extensions as [`RequestId`]; one that stands there is kept.
 pub async fn request_id(mut request: Request, next: Next) -> Response {
-    let id = crate::ids::request();
+    // No request from outside brings an extension: it is the id under which another role was asked.
+    let id = request.extensions().get::<RequestId>().cloned();
+    let id = id.unwrap_or_else(crate::ids::request);
     let header =
         HeaderValue::from_str(id.as_str()).expect("an id is lower-case letters, digits and `_`");
     let span = tracing::info_span!(

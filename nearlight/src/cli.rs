@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use nearlight_protocol::id::{AppId, NodeId, SessionId};
+use nearlight_protocol::api::Role;
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId};
+use nearlight_protocol::identity::Scope;
 use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,6 +60,40 @@ pub enum Command {
         /// Which broker.
         #[command(flatten)]
         broker: Broker,
+    },
+    /// Remember a broker and an API key for it.
+    Login(Login),
+    /// Forget a broker and its key.
+    Logout(Logout),
+    /// Say who the broker takes you for.
+    Whoami {
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Make, list and change tenants.
+    Tenant {
+        /// What to do.
+        #[command(subcommand)]
+        command: TenantCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Make, list, rotate and revoke API keys.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// What administrators do.
+    Admin {
+        /// What to do.
+        #[command(subcommand)]
+        command: AdminCommand,
     },
     /// Look for what this machine lacks; changes nothing.
     Doctor(Doctor),
@@ -211,20 +247,155 @@ pub enum AppCommand {
     List,
 }
 
+/// `nearlight login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The broker, such as https://play.example.org.
+    pub url: String,
+    /// A file with the API key; a line of stdin otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// What to call it [default: the broker's host].
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// `nearlight logout`.
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Which profile [default: the current one].
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// `nearlight tenant`.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// A new tenant.
+    Create {
+        /// Its name.
+        name: String,
+        /// Sessions that its members may hold together.
+        #[arg(long, value_name = "N")]
+        sessions_max: Option<u32>,
+    },
+    /// Every tenant.
+    List,
+    /// Change a tenant as a whole: what is left out is not set.
+    Set {
+        /// Which.
+        tenant: TenantId,
+        /// Its name.
+        #[arg(long)]
+        name: String,
+        /// Sessions that its members may hold together.
+        #[arg(long, value_name = "N")]
+        sessions_max: Option<u32>,
+        /// Turn its members away. Their sessions go on.
+        #[arg(long)]
+        suspended: bool,
+    },
+}
+
+/// `nearlight key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// A new key. Its secret is shown this once, on stdout.
+    Create(CreateKey),
+    /// Every key, without its secret.
+    List,
+    /// A new secret for a key; the former one goes on for a while.
+    Rotate {
+        /// Which.
+        key: KeyId,
+        /// Seconds for which the former secret goes on [default: a day].
+        #[arg(long, value_name = "SECONDS")]
+        overlap_s: Option<u32>,
+    },
+    /// Make a key void at once.
+    Revoke {
+        /// Which.
+        key: KeyId,
+    },
+}
+
+/// `nearlight key create`.
+#[derive(Debug, Args)]
+pub struct CreateKey {
+    /// What it is for.
+    pub name: String,
+    /// player, tenant, operator or admin.
+    #[arg(long)]
+    pub role: Role,
+    /// Whose; the role `tenant` needs one.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<TenantId>,
+    /// What it may be used for, such as sessions:read; all of its role without any.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<Scope>,
+    /// Seconds until it is void.
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_s: Option<u32>,
+    /// Sessions that it may hold at a time.
+    #[arg(long, value_name = "N")]
+    pub sessions_max: Option<u32>,
+}
+
+/// `nearlight admin`.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make the first administrator's key, on the broker's machine.
+    Bootstrap {
+        /// The broker's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The broker's data directory, such as data/broker.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// The ledger, if it is no file in there.
+        #[arg(
+            long,
+            value_name = "URL",
+            env = "NEARLIGHT_LEDGER",
+            hide_env_values = true
+        )]
+        ledger: Option<String>,
+        /// Even if there is an administrator already.
+        #[arg(long)]
+        force: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What was done, by whom, from where; newest first.
+    Audit {
+        /// How many lines.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+}
+
 /// Which broker, and how to show what it says.
 #[derive(Debug, Clone, Args)]
 pub struct Broker {
-    /// The broker [default: the one of the `nearlight up` under --data, or http://127.0.0.1:8080].
+    /// The broker [default: the profile's; without one, that of the `nearlight up` under --data, or
+    /// http://127.0.0.1:8080].
     #[arg(long, global = true, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
-    /// Your API key. Without one, the development key under --data is used. For `node join`: the
-    /// join token.
+    /// A broker that you have logged in to [default: the last one].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Your API key. Without one, that of a profile of this broker, or the development key under
+    /// --data. For `node join`: the join token.
     #[arg(long, global = true, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Data directory of a `nearlight up` on this machine, for its development key. For `node join`:
-    /// where the node is kept.
-    #[arg(long, global = true, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
+    /// where the node is kept. [default: data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Print JSON, one value a line.
     #[arg(long, global = true)]
     pub json: bool,
@@ -326,6 +497,6 @@ mod test {
         };
         assert!(matches!(command, NodeCommand::Join { force: false }));
         assert_eq!(broker.token.as_deref(), Some("nlj1_x"));
-        assert_eq!(broker.data, PathBuf::from("d"));
+        assert_eq!(broker.data, Some(PathBuf::from("d")));
     }
 }

@@ -1,6 +1,7 @@
 //! The broker's HTTP API, as the commands use it: blocking, JSON in and out, problems as errors.
 
 use crate::cli::Broker;
+use crate::profile::{ProfileError, Profiles};
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,8 @@ use ureq::{Agent, Body};
 
 /// Where `nearlight up` listens unless it is told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// Where `nearlight up` keeps everything unless it is told otherwise.
+pub(crate) const DEFAULT_DATA: &str = "data";
 /// How long an answer may take. The event stream may last: its pings keep it alive.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent event stream is dead after this; the broker pings every 15 s.
@@ -46,9 +49,12 @@ pub enum ClientError {
     /// The address is none.
     #[error("`{0}` is not the address of a broker; it looks like http://127.0.0.1:8080")]
     BadUrl(String),
+    /// The profiles.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// No key.
     #[error(
-        "no API key: give --token or NEARLIGHT_TOKEN, or --data with the data directory of a `nearlight up` (no {})",
+        "no API key: log in with `nearlight login`, give --token or NEARLIGHT_TOKEN, or --data with the data directory of a `nearlight up` (no {})",
         .0.display()
     )]
     NoKey(PathBuf),
@@ -71,16 +77,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the broker that the command line names.
+    /// A client for the broker that the command line or the environment names, a profile's otherwise,
+    /// or that of the `nearlight up` under the data directory.
     pub fn new(broker: &Broker) -> Result<Self, ClientError> {
-        let key = match &broker.token {
-            Some(token) => token.clone(),
+        let profiles = Profiles::load()?;
+        let profile = match (&broker.profile, &broker.url, &broker.data) {
+            (Some(name), _, _) => Some(profiles.named(name)?),
+            (None, None, None) => profiles.current(),
+            (None, _, _) => None,
+        };
+        let data = broker.data.clone().unwrap_or_else(|| DEFAULT_DATA.into());
+        let given = broker.url.as_deref();
+        let url = given.or(profile.map(|of| of.url.as_str()));
+        let url = broker_url(url, &data);
+        let key = broker.token.as_deref().or_else(|| profiles.key_for(&url));
+        let key = match key {
+            Some(key) => key.to_owned(),
             None => {
-                let path = broker.data.join("dev.key");
+                let path = data.join("dev.key");
                 std::fs::read_to_string(&path).map_err(|_| ClientError::NoKey(path))?
             }
         };
-        let url = broker_url(broker.url.as_deref(), &broker.data);
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ClientError::BadUrl(url));
         }
@@ -147,6 +164,24 @@ impl Client {
             .build()
             .send_empty();
         self.success(path, answer).map(drop)
+    }
+
+    /// PUT.
+    pub fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self
+            .agent
+            .put(self.url(path))
+            .header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .send_json(body);
+        self.json(path, answer)
     }
 
     /// DELETE; the answer's body is not read.

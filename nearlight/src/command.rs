@@ -4,6 +4,7 @@ use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand, TokenCom
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
 use crate::join::{JoinError, join};
+use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
@@ -24,6 +25,18 @@ pub enum CommandError {
     /// `node join`.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The profiles.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// No key came.
+    #[error("there is no key: give --key-file, or a line on stdin")]
+    NoKey(#[source] std::io::Error),
+    /// The broker's program does not run.
+    #[error("cannot run session-broker, which belongs beside nearlight")]
+    NoBroker(#[source] std::io::Error),
+    /// The broker's program made no key; it said why.
+    #[error("no key was made")]
+    NotBootstrapped,
     /// The session ended before it could be played.
     #[error("the session ended before it could be played: {0}")]
     Ended(String),
@@ -279,14 +292,14 @@ const fn lack(what: WaitsFor) -> &'static str {
 }
 
 /// A unit variant by its name on the wire.
-fn wire_name(value: &impl Serialize) -> String {
+pub(crate) fn wire_name(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),
     }
 }
 
-fn show(broker: &Broker, value: &impl Serialize, for_people: impl FnOnce() -> String) {
+pub(crate) fn show(broker: &Broker, value: &impl Serialize, for_people: impl FnOnce() -> String) {
     if broker.json {
         terminal::json(value);
     } else {

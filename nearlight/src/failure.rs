@@ -30,7 +30,13 @@ impl Failure {
             Self::Up(_) | Self::Bench(_) | Self::Unfit => 1,
             Self::Command(CommandError::Client(error)) => client_status(error),
             Self::Command(CommandError::Join(error)) => join_status(error),
-            Self::Command(CommandError::StreamEnded) => 1,
+            Self::Command(
+                CommandError::StreamEnded
+                | CommandError::Profile(_)
+                | CommandError::NoKey(_)
+                | CommandError::NoBroker(_)
+                | CommandError::NotBootstrapped,
+            ) => 1,
             Self::Command(CommandError::Ended(_)) => 5,
         }
     }
@@ -49,7 +55,7 @@ impl Failure {
 
 fn client_status(error: &ClientError) -> u8 {
     match error {
-        ClientError::Broken(_) | ClientError::NoKey(_) => 1,
+        ClientError::Broken(_) | ClientError::NoKey(_) | ClientError::Profile(_) => 1,
         ClientError::BadUrl(_) => 2,
         ClientError::Unreachable { .. } | ClientError::Foreign { .. } => 3,
         ClientError::Problem(_) => 4,

@@ -10,6 +10,7 @@
 //! that an answer that was lost costs no token.
 
 use crate::cli::Broker;
+use crate::client::DEFAULT_DATA;
 use crate::terminal;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::enrol::{EnrolError, broker_name, enrol};
@@ -67,7 +68,8 @@ pub enum JoinError {
 /// [`JoinError`]; the token is not used up unless the broker has taken this node.
 pub fn join(broker: &Broker, force: bool) -> Result<(), JoinError> {
     let token: JoinToken = broker.token.as_ref().ok_or(JoinError::NoToken)?.parse()?;
-    let data = std::path::absolute(&broker.data).map_err(file(&broker.data))?;
+    let data = broker.data.clone().unwrap_or_else(|| DEFAULT_DATA.into());
+    let data = std::path::absolute(&data).map_err(file(&data))?;
     let (pki, edge) = (data.join("pki"), data.join("edge"));
     check(&pki, force)?;
     let _stopped = stopped(&edge)?;

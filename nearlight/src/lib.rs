@@ -5,6 +5,8 @@
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`, `app`.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
+//! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
+//!   remembers.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -22,7 +24,9 @@ pub mod command;
 pub mod doctor;
 mod explain;
 pub mod failure;
+pub mod identity;
 pub mod join;
+pub mod profile;
 pub mod table;
 pub mod terminal;
 pub mod up;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command};
 use nearlight::failure::Failure;
-use nearlight::{bench, command, doctor, terminal, up};
+use nearlight::{bench, command, doctor, identity, terminal, up};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -26,6 +26,12 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Session { command, broker } => Ok(command::session(&command, &broker)?),
         Command::Node { command, broker } => Ok(command::node(&command, &broker)?),
         Command::App { command, broker } => Ok(command::app(&command, &broker)?),
+        Command::Login(args) => Ok(identity::login(&args)?),
+        Command::Logout(args) => Ok(identity::logout(&args)?),
+        Command::Whoami { broker } => Ok(identity::whoami(&broker)?),
+        Command::Tenant { command, broker } => Ok(identity::tenant(&command, &broker)?),
+        Command::Key { command, broker } => Ok(identity::key(&command, &broker)?),
+        Command::Admin { command } => Ok(identity::admin(&command)?),
         Command::Doctor(args) if doctor::run(&args) => Ok(()),
         Command::Doctor(_) => Err(Failure::Unfit),
         Command::Bench {

@@ -7,11 +7,11 @@
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::control::{NodeListener, Terms};
+use crate::credentials;
 use crate::enrol::{Registrar, Standings};
-use crate::http::{
-    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, credential_hash, public_tls,
-};
-use crate::ledger::{Credential, Ledger, Member, Op, SqlLedger};
+use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
+use crate::ledger::{Ledger, Member, SqlLedger};
+use crate::oidc::Provider;
 use crate::region::Joining;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
@@ -19,11 +19,8 @@ use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
-use nearlight_kit::files::write_atomic;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::api::Role;
-use rand::Rng;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,10 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may take once the broker stops.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
-
-const KEY_PREFIX: &str = "nlk_";
-const KEY_CHARS: usize = 32;
-const KEY_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
@@ -89,14 +82,10 @@ impl Broker {
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
         if let Some(key_file) = &config.dev_key_file {
-            add_dev_key(&ledger, key_file, clock).await?;
+            credentials::add_dev_key(&ledger, key_file, clock).await?;
         }
 
-        let (public, nodes) = listen(&config, &identity).await?;
-        let broker = Self {
-            listen: public.local_addr()?,
-            node_listen: nodes.local_addr()?,
-        };
+        let (broker, public, nodes) = listen(&config, &identity).await?;
 
         let addresses = node_addresses(&config, broker.node_listen);
         let (registrar, standings) = enrolment(ca, &ledger, addresses);
@@ -130,10 +119,13 @@ impl Broker {
             clock,
             catalogue,
             identities: Identities::default(),
+            provider: config.oidc.clone().map(Provider::new),
             rates: Rates::new(&config.limits),
             hosts: Hosts::new(&config.hosts, broker.listen),
             https: config.tls.is_some(),
             ticket_s: config.sessions.ticket_s,
+            guests: config.guests,
+            players_max: config.limits.player_sessions_max,
             metrics: Metrics(metrics),
             client_web: config.client_web.clone(),
             times: config.sessions,
@@ -145,6 +137,11 @@ impl Broker {
         let terms = Arc::new(Terms::new(&config, signer.clone(), clock, enrolment));
         shutdown.spawn(owner.run());
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
+        shutdown.spawn(credentials::keep(
+            api.clone(),
+            config.audit,
+            shutdown.token(),
+        ));
         shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
@@ -184,7 +181,7 @@ async fn join(
 async fn listen(
     config: &Config,
     identity: &Arc<ServerIdentity>,
-) -> anyhow::Result<(PublicListener, NodeListener)> {
+) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
     let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
         .await
@@ -192,7 +189,11 @@ async fn listen(
     let nodes = NodeListener::bind(config.node_listen, identity.server_config()?)
         .await
         .with_context(|| format!("cannot listen on {}", config.node_listen))?;
-    Ok((public, nodes))
+    let broker = Broker {
+        listen: public.local_addr()?,
+        node_listen: nodes.local_addr()?,
+    };
+    Ok((broker, public, nodes))
 }
 
 /// The signing key in the data directory, which is made if it is missing.
@@ -228,37 +229,4 @@ fn node_addresses(config: &Config, listen: SocketAddr) -> Vec<String> {
         [] => vec![listen.to_string()],
         given => given.to_vec(),
     }
-}
-
-/// Takes the development key of `file`, made if it is missing, as an administrator's.
-async fn add_dev_key(ledger: &Arc<dyn Ledger>, file: &Path, clock: Clock) -> anyhow::Result<()> {
-    if !file.exists() {
-        let mut rng = rand::rng();
-        let body = (0..KEY_CHARS).map(|_| {
-            let at = rng.random_range(0..KEY_ALPHABET.len());
-            char::from(KEY_ALPHABET[at])
-        });
-        let key: String = KEY_PREFIX.chars().chain(body).collect();
-        write_atomic(file, format!("{key}\n").as_bytes(), 0o600)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let key = text.trim();
-    anyhow::ensure!(
-        key.starts_with(KEY_PREFIX) && key.len() >= KEY_PREFIX.len() + KEY_CHARS,
-        "{} holds no API key; delete it to have a new one made",
-        file.display()
-    );
-    let credential = Credential {
-        hash: credential_hash(key),
-        user: nearlight_kit::ids::user(),
-        name: "development".to_owned(),
-        role: Role::Admin,
-    };
-    let at = clock.now();
-    ledger
-        .write(vec![Op::AddCredential { credential, at }])
-        .await?;
-    Ok(())
 }

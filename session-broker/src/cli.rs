@@ -46,6 +46,13 @@ pub struct Args {
     /// Restore a back-up onto an empty machine, and exit
     #[arg(long, value_name = "DIR")]
     pub restore: Option<PathBuf>,
+    /// Make the first administrator's key in the ledger, print it as JSON and exit; a broker may be
+    /// running
+    #[arg(long)]
+    pub bootstrap_admin: bool,
+    /// With --bootstrap-admin: make a key even if there is an administrator
+    #[arg(long, requires = "bootstrap_admin")]
+    pub force: bool,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub check_config: bool,

@@ -12,6 +12,10 @@ use std::time::Duration;
 /// The commented defaults that this program carries.
 pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
 
+mod oidc;
+
+pub use oidc::{OidcFile, OidcSettings};
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -52,6 +56,8 @@ pub struct Parsed {
     pub dev_key_file: PathBuf,
     /// Host names of the public listener.
     pub hosts: Vec<String>,
+    /// Whether one can play as a guest.
+    pub guests: bool,
     /// The public listener's certificate.
     pub tls: TlsFiles,
     /// Sessions' times.
@@ -62,6 +68,29 @@ pub struct Parsed {
     pub peers: PeersFile,
     /// Callers' limits.
     pub limits: CallerLimits,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// The OpenID provider.
+    pub oidc: OidcFile,
+}
+
+/// The audit log. The file explains it.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "configs/session-broker.toml is their documentation"
+)]
+pub struct AuditLog {
+    pub retain_days: u32,
+}
+
+impl AuditLog {
+    /// For how long a line is kept; `None` for ever.
+    pub(crate) fn retain(&self) -> Option<Duration> {
+        (self.retain_days != 0)
+            .then(|| Duration::from_secs(u64::from(self.retain_days) * 24 * 3600))
+    }
 }
 
 /// Brokers that share the ledger, as the file says it.
@@ -140,6 +169,15 @@ pub struct CallerLimits {
     pub guests_burst: u32,
     pub viewers_per_min: u32,
     pub viewers_burst: u32,
+    pub key_requests_per_s: u32,
+    pub key_requests_burst: u32,
+    pub key_creates_per_min: u32,
+    pub key_creates_burst: u32,
+    pub tenant_requests_per_s: u32,
+    pub tenant_requests_burst: u32,
+    pub tenant_creates_per_min: u32,
+    pub tenant_creates_burst: u32,
+    pub player_sessions_max: u32,
     pub connections_max: usize,
 }
 
@@ -167,6 +205,8 @@ pub struct Config {
     pub dev_key_file: Option<PathBuf>,
     /// Host names of the public listener, in lower case.
     pub hosts: Vec<String>,
+    /// Whether one can play as a guest.
+    pub guests: bool,
     /// The public listener's certificate.
     pub tls: Option<TlsFiles>,
     /// Sessions' times.
@@ -180,6 +220,10 @@ pub struct Config {
     pub peers: Option<Peers>,
     /// Callers' limits.
     pub limits: CallerLimits,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// The OpenID provider.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// The way to brokers that share the ledger.
@@ -252,12 +296,15 @@ impl TryFrom<Parsed> for Config {
             apps: given(parsed.apps),
             dev_key_file: given(parsed.dev_key_file),
             hosts,
+            guests: parsed.guests,
             tls,
             sessions: parsed.sessions,
             control: parsed.control,
             name,
             peers,
             limits: parsed.limits,
+            audit: parsed.audit,
+            oidc: parsed.oidc.checked()?,
         })
     }
 }
@@ -400,7 +447,32 @@ fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
     at_least("limits.guests_per_min", limits.guests_per_min, 1)?;
     at_least("limits.guests_burst", limits.guests_burst, 1)?;
     at_least("limits.viewers_per_min", limits.viewers_per_min, 1)?;
-    at_least("limits.viewers_burst", limits.viewers_burst, 1)
+    at_least("limits.viewers_burst", limits.viewers_burst, 1)?;
+    at_least("limits.key_requests_per_s", limits.key_requests_per_s, 1)?;
+    at_least("limits.key_requests_burst", limits.key_requests_burst, 1)?;
+    at_least("limits.key_creates_per_min", limits.key_creates_per_min, 1)?;
+    at_least("limits.key_creates_burst", limits.key_creates_burst, 1)?;
+    at_least(
+        "limits.tenant_requests_per_s",
+        limits.tenant_requests_per_s,
+        1,
+    )?;
+    at_least(
+        "limits.tenant_requests_burst",
+        limits.tenant_requests_burst,
+        1,
+    )?;
+    at_least(
+        "limits.tenant_creates_per_min",
+        limits.tenant_creates_per_min,
+        1,
+    )?;
+    at_least(
+        "limits.tenant_creates_burst",
+        limits.tenant_creates_burst,
+        1,
+    )?;
+    at_least("limits.player_sessions_max", limits.player_sessions_max, 1)
 }
 
 fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig> {

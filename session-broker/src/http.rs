@@ -9,8 +9,8 @@
 //!
 //! **Invariants.** Nothing is done for a Host that is not ours, nor for an Origin that is not the
 //! Host's own (no CORS). Whoever is not known does nothing but `whoami`, and
-//! watch with a watch link's secret. Only its owner, and an
-//! administrator, sees and ends a session.
+//! watch with a watch link's secret. Each handler names the permission that it needs
+//! ([`crate::access`]); what is out of a caller's reach is answered like what does not exist.
 //!
 //! [`door`] is what the node listener serves to whoever shows no certificate.
 //!
@@ -20,6 +20,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{CallerLimits, SessionTimes};
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
+use crate::oidc::Provider;
 use crate::rate::RateLimit;
 use crate::sessions::Sessions;
 use crate::time::Clock;
@@ -40,13 +41,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 mod apps;
+mod audit;
 mod body;
 mod caller;
 mod door;
 mod events;
 mod forward;
 mod guard;
+mod identities;
+mod keys;
 mod listing;
+mod login;
 mod node_admin;
 mod nodes;
 mod ops;
@@ -57,6 +62,7 @@ mod problem;
 mod relay;
 mod serve;
 mod session;
+mod tenants;
 mod ticket;
 mod watch_links;
 mod watching;
@@ -64,10 +70,11 @@ mod web;
 mod whep;
 mod whoami;
 
-pub(crate) use caller::{Identities, RateKey, credential_hash};
+pub(crate) use caller::RateKey;
 pub(crate) use door::Door;
 pub(crate) use forward::Region;
 pub(crate) use guard::Hosts;
+pub(crate) use identities::Identities;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{PublicListener, converse, public_tls};
 
@@ -82,12 +89,18 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) catalogue: Catalogue,
     pub(crate) identities: Identities,
+    /// Who says who a player is.
+    pub(crate) provider: Option<Provider>,
     pub(crate) rates: Rates,
     pub(crate) hosts: Hosts,
     /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
     pub(crate) https: bool,
     pub(crate) ticket_s: u32,
     pub(crate) times: SessionTimes,
+    /// Whether one can play as a guest.
+    pub(crate) guests: bool,
+    /// Sessions that a player who logged in may hold.
+    pub(crate) players_max: u32,
     pub(crate) metrics: Metrics,
     pub(crate) client_web: Option<PathBuf>,
     /// The other brokers that share the ledger, if there are any.
@@ -108,6 +121,9 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// Denied attempts of one caller that the audit log notes a minute: its rows are kept for long.
+const DENIALS_PER_MIN: u32 = 10;
+
 /// The callers' rates.
 #[derive(Debug)]
 pub(crate) struct Rates {
@@ -115,6 +131,12 @@ pub(crate) struct Rates {
     pub(crate) creates: RateLimit<RateKey>,
     pub(crate) guests: RateLimit<RateKey>,
     pub(crate) viewers: RateLimit<RateKey>,
+    pub(crate) keys: RateLimit<RateKey>,
+    pub(crate) key_creates: RateLimit<RateKey>,
+    pub(crate) tenants: RateLimit<RateKey>,
+    pub(crate) tenant_creates: RateLimit<RateKey>,
+    /// Denied attempts that the audit log notes.
+    pub(crate) denials: RateLimit<RateKey>,
 }
 
 impl Rates {
@@ -124,6 +146,20 @@ impl Rates {
             creates: RateLimit::per_minute(limits.creates_per_min, limits.creates_burst),
             guests: RateLimit::per_minute(limits.guests_per_min, limits.guests_burst),
             viewers: RateLimit::per_minute(limits.viewers_per_min, limits.viewers_burst),
+            keys: RateLimit::per_second(limits.key_requests_per_s, limits.key_requests_burst),
+            key_creates: RateLimit::per_minute(
+                limits.key_creates_per_min,
+                limits.key_creates_burst,
+            ),
+            tenants: RateLimit::per_second(
+                limits.tenant_requests_per_s,
+                limits.tenant_requests_burst,
+            ),
+            tenant_creates: RateLimit::per_minute(
+                limits.tenant_creates_per_min,
+                limits.tenant_creates_burst,
+            ),
+            denials: RateLimit::per_minute(DENIALS_PER_MIN, DENIALS_PER_MIN),
         }
     }
 }
@@ -142,6 +178,10 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     ops::describe_security(&mut described);
     OpenApiRouter::with_openapi(described)
         .routes(routes!(whoami::whoami))
+        .routes(routes!(login::login_options))
+        .routes(routes!(login::begin_login))
+        .routes(routes!(login::finish_login))
+        .routes(routes!(login::logout))
         .routes(routes!(apps::list_apps))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(node_admin::create_join_token))
@@ -160,6 +200,12 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
             watch_links::list_watch_links
         ))
         .routes(routes!(watch_links::revoke_watch_link))
+        .routes(routes!(tenants::create_tenant, tenants::list_tenants))
+        .routes(routes!(tenants::change_tenant))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(audit::show_audit))
         .routes(routes!(watching::show_watched))
         .routes(routes!(watching::watch, watching::watch_options))
         .routes(routes!(watching::patch_watcher, watching::end_watcher))

@@ -26,10 +26,12 @@
 //! HTTP.
 
 use futures_util::future::BoxFuture;
-use nearlight_protocol::api::Role;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::control::{Inventory, Order};
-use nearlight_protocol::id::{AppId, AttachmentId, NodeId, SessionId, SlotId, UserId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
+};
+use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
@@ -38,11 +40,13 @@ use std::collections::BTreeMap;
 mod batch;
 mod dialect;
 mod fault;
+mod identity;
 mod phase_row;
 mod plan;
 mod read;
 mod read_access;
 mod read_enrolment;
+mod read_identity;
 mod share;
 mod source;
 mod store;
@@ -52,9 +56,13 @@ mod writer;
 
 pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
+pub use identity::{
+    AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
+    TenantRow,
+};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
-pub use store::{OpenError, SqlLedger, copy_file};
+pub use store::{OpenError, SqlLedger, change_beside, copy_file};
 
 /// Where the broker writes things down.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
@@ -134,6 +142,23 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// What was decided about nodes, of each about which anything was.
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>>;
+    /// Tenants, oldest first.
+    fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>>;
+
+    /// Keys behind `after`, oldest first, `max` of them.
+    fn keys(
+        &self,
+        of: Of,
+        after: Option<KeyId>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>>;
+
+    /// Lines of the audit log before number `before`, newest first, `max` of them.
+    fn audit(
+        &self,
+        before: Option<u64>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>>;
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
@@ -163,22 +188,6 @@ pub enum StoreError {
     Closed,
 }
 
-/// SHA-256 of a cookie or an API key.
-pub type CredentialHash = [u8; 32];
-
-/// Whose credential it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential {
-    /// SHA-256 of the secret.
-    pub hash: CredentialHash,
-    /// The user.
-    pub user: UserId,
-    /// `guest`, or the key's name.
-    pub name: String,
-    /// What it allows.
-    pub role: Role,
-}
-
 /// A session's row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionRow {
@@ -186,6 +195,8 @@ pub struct SessionRow {
     pub id: SessionId,
     /// Whose it is.
     pub user: UserId,
+    /// Its user's tenant.
+    pub tenant: Option<TenantId>,
     /// The app as the catalogue had it when the session was created.
     pub app: AppSpec,
     /// Its display.
@@ -370,6 +381,8 @@ pub enum Op {
         idempotency: Idempotency,
         /// Sessions that its user may hold; `None` for no limit.
         quota: Option<u32>,
+        /// Sessions that its tenant's members may hold together; `None` for no limit.
+        tenant_quota: Option<u32>,
     },
     /// A claim, with the order to start.
     Reserve(Box<Reserve>),
@@ -384,12 +397,14 @@ pub enum Op {
         /// When it changed.
         at: MonoTime,
     },
-    /// The user's quota has one more place.
+    /// The quotas of the user and their tenant have one more place.
     ReturnQuota {
         /// The session that is ending.
         session: SessionId,
         /// The user.
         user: UserId,
+        /// Their tenant.
+        tenant: Option<TenantId>,
     },
     /// A usage interval begins.
     BeginUsage {
@@ -490,12 +505,19 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
-    /// A guest or an API key. One whose hash is there already is left as it is.
+    /// A guest, or the development key. One whose hash is there already is left as it is.
     AddCredential {
         /// The credential.
         credential: Credential,
         /// When.
         at: MonoTime,
+    },
+    /// A change of identity, with its line of the audit log.
+    Identity {
+        /// What changes.
+        change: IdentityChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
     },
     /// A new watch link, if its session has not too many that hold.
     AddWatchLink {
@@ -611,6 +633,10 @@ pub enum Applied {
     KeyReused,
     /// The user's quota is used up.
     QuotaUsedUp,
+    /// The quota of the user's tenant is.
+    TenantQuotaUsedUp,
+    /// Another one has that name.
+    NameTaken,
     /// Somebody else was first: the slot, its epoch or the node's capacity is not what it was.
     RaceLost,
     /// The ticket was used before.

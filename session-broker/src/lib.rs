@@ -8,7 +8,8 @@
 //! 4. `watch`: the watch links that hold.
 //! 5. `enrol`: who becomes a node, and stays one.
 //! 6. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
-//! 7. `http`: the API, the browser client's files, and who may do what.
+//! 7. `http`: the API, the browser client's files, and who may do what; [`access`]: the table of that;
+//!    `oidc`: who a player is.
 //! 8. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
@@ -18,11 +19,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod backup;
 pub mod broker;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod credentials;
 pub mod ledger;
 pub mod time;
 pub mod tokens;
@@ -32,8 +35,10 @@ mod enrol;
 mod fleet;
 mod http;
 mod metrics;
+mod oidc;
 mod peers;
 mod rate;
 mod region;
+mod secret;
 mod sessions;
 mod watch;

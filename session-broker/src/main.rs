@@ -8,6 +8,7 @@ use session_broker::backup;
 use session_broker::broker::{Broker, DRAIN_GRACE};
 use session_broker::cli::Args;
 use session_broker::config::Config;
+use session_broker::credentials;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let done = match (&args.backup, &args.restore) {
         (Some(to), _) => once(backup::backup(&config, to)),
         (None, Some(from)) => once(backup::restore(&config, from)),
+        (None, None) if args.bootstrap_admin => bootstrap_admin(&config, args.force),
         (None, None) => run(config),
     };
     match done {
@@ -74,6 +76,19 @@ fn run(config: Config) -> anyhow::Result<()> {
         shutdown.drain(DRAIN_GRACE).await;
         Ok(())
     })
+}
+
+fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let Some(key) = runtime.block_on(credentials::bootstrap(config, force))? else {
+        anyhow::bail!(
+            "there is an administrator already; use that key, or make another one with --force"
+        );
+    };
+    say(&mut std::io::stdout(), &serde_json::to_string(&key)?);
+    Ok(())
 }
 
 /// One line; whoever closed the pipe does not want it.

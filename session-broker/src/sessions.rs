@@ -25,11 +25,11 @@
 
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
-use crate::ledger::Idempotency;
+use crate::ledger::{AuditRow, Idempotency};
 use nearlight_placement::{Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
-use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -46,7 +46,7 @@ mod sharing;
 mod standing;
 mod turn;
 
-pub(crate) use directory::{Directory, ShownSession};
+pub(crate) use directory::{Directory, ShownSession, Whose};
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 
@@ -59,12 +59,15 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Create {
     pub(crate) user: UserId,
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) app: Arc<AppSpec>,
     pub(crate) display: DisplayMode,
     pub(crate) keyboard_layout: String,
     pub(crate) idempotency: Idempotency,
     /// Sessions that the user may hold; `None` for no limit.
     pub(crate) quota: Option<u32>,
+    /// Sessions that its tenant's members may hold together; `None` for no limit.
+    pub(crate) tenant_quota: Option<u32>,
 }
 
 /// Why a session was not created.
@@ -73,6 +76,9 @@ pub(crate) enum CreateError {
     /// The user's quota is used up.
     #[error("the quota is used up")]
     Quota,
+    /// The quota of the user's tenant is used up.
+    #[error("the tenant's quota is used up")]
+    TenantQuota,
     /// The Idempotency-Key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -114,13 +120,22 @@ pub(crate) enum Request {
     /// A new session.
     Create(Box<Create>, oneshot::Sender<Result<Session, CreateError>>),
     /// The end of one.
-    End(SessionId, EndReason, oneshot::Sender<Result<(), EndError>>),
+    End(Box<End>, oneshot::Sender<Result<(), EndError>>),
     /// A decision about a node.
     Decide(
         NodeId,
         StandingChange,
         oneshot::Sender<Result<(), StandingError>>,
     ),
+}
+
+/// A session to be ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) session: SessionId,
+    pub(crate) reason: EndReason,
+    /// What the audit log is to say of it.
+    pub(crate) audit: Option<Box<AuditRow>>,
 }
 
 /// The handle to the owner.
@@ -154,9 +169,9 @@ impl Sessions {
     }
 
     /// Ends a session, durably. One that is ending or over stays so.
-    pub(crate) async fn end(&self, session: SessionId, reason: EndReason) -> Result<(), EndError> {
+    pub(crate) async fn end(&self, end: End) -> Result<(), EndError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::End(session, reason, reply), answer)
+        self.ask(Request::End(Box::new(end), reply), answer)
             .await
             .unwrap_or(Err(EndError::Unknown))
     }

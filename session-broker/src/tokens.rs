@@ -26,6 +26,8 @@ const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 const SEED_BYTES: usize = 32;
+/// The `typ` of what a browser keeps while its player is at the provider.
+const LOGIN_TYP: &str = "nearlight-login+jwt";
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,25 @@ pub struct TicketClaims {
     pub exp_ms: UnixMillis,
     /// Whether it ends another attachment.
     pub take_over: bool,
+}
+
+/// What a browser keeps while its player is at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginClaims {
+    /// [`ISSUER`].
+    pub iss: String,
+    /// Comes back in the address.
+    pub state: String,
+    /// Comes back in the ID token.
+    pub nonce: String,
+    /// For the token endpoint (PKCE).
+    pub verifier: String,
+    /// The page to come back to.
+    pub back: String,
+    /// The guest that the browser was.
+    pub guest: Option<UserId>,
+    /// When it is void.
+    pub exp_ms: UnixMillis,
 }
 
 /// The broker's signing key, and those that it believes.
@@ -220,6 +241,19 @@ impl Signer {
             return Err(TokenError::OtherSession);
         }
         Ok(claims)
+    }
+
+    /// Signs what a browser keeps while its player is at the provider.
+    pub fn login(&self, claims: &LoginClaims) -> String {
+        self.encode(LOGIN_TYP, claims)
+    }
+
+    /// What a browser has kept, if we signed it. Its time is not checked.
+    ///
+    /// # Errors
+    /// [`TokenError`] for anything else.
+    pub fn verify_login(&self, token: &str) -> Result<LoginClaims, TokenError> {
+        self.decode(LOGIN_TYP, token)
     }
 
     fn encode<T: Serialize>(&self, typ: &str, claims: &T) -> String {

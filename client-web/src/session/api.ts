@@ -7,7 +7,7 @@
  * session (machine.ts) or for a person (words.ts).
  */
 import type {
-  AppList, CreateSession, NewWatchLink, NodeList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
+  AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
 import { refusalOf, refuse, type Result } from "./refusal.ts";
 
@@ -49,6 +49,17 @@ export class Api {
   /** Who we are to the broker; makes a newcomer a guest. */
   whoami(): Promise<Result<WhoAmI>> {
     return oneTabAtATime(() => this.#json("/v1/whoami", {}));
+  }
+
+  /** How one can get in. Asks for no identity. */
+  loginOptions(): Promise<Result<LoginOptions>> {
+    return this.#json("/v1/login/options", { anonymous: true });
+  }
+
+  /** Ends this browser's login. */
+  async logOut(): Promise<Result<null>> {
+    const result = await this.#call("/v1/logout", { method: "POST" });
+    return result.ok ? { ok: true, value: null } : result;
   }
 
   apps(): Promise<Result<AppList>> {

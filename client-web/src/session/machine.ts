@@ -147,8 +147,10 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "invalid-offer":
     case "link-ended":
     case "method-not-allowed":
+    case "name-taken":
     case "not-found":
     case "origin-refused":
+    case "provider-unreachable":
     case "quota-exceeded":
     case "unauthenticated":
     case "unsupported-media-type":

@@ -89,7 +89,9 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "idempotency-conflict":
     case "invalid-offer":
     case "method-not-allowed":
+    case "name-taken":
     case "origin-refused":
+    case "provider-unreachable":
     case "quota-exceeded":
     case "ticket-invalid":
     case "unauthenticated":

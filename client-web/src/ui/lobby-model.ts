@@ -6,7 +6,7 @@ import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api } from "../session/api.ts";
 import type { Refusal } from "../session/refusal.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
-import type { App, DisplayMode, Node, Session } from "../wire/types.ts";
+import type { App, DisplayMode, Node, Session, WhoAmI } from "../wire/types.ts";
 import type { LineModel } from "./line-model.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
 import { navigate } from "./router.ts";
@@ -23,6 +23,14 @@ export class LobbyModel {
   /** The app that is being started, and what came of it. */
   readonly starting = signal<string | null>(null);
   readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
+  /** Who plays, once the broker has said so. */
+  readonly me = signal<WhoAmI | null>(null);
+  /** Where one logs in, for whom the broker does not know and takes as no guest. */
+  readonly loginPath = signal<string | null>(null);
+  /** The broker takes no guests, and this browser has not logged in. */
+  readonly shut = signal(false);
+  /** The page was reached from a login that came to nothing. */
+  readonly loginFailed = signal(new URLSearchParams(globalThis.location?.search ?? "").get("login") === "failed");
   readonly line: LineModel;
   readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
   readonly #api: Api;
@@ -53,7 +61,7 @@ export class LobbyModel {
 
   async refresh(): Promise<void> {
     // Once and alone: three calls of a newcomer would make three guests.
-    this.#known ||= (await this.#api.whoami()).ok;
+    if (!this.#known && !(await this.#meet())) return;
     const [sessions, apps, nodes] = await Promise.all([this.#api.sessions(), this.#api.apps(), this.#api.nodes()]);
     if (sessions.ok) this.sessions.value = sessions.value.sessions;
     if (apps.ok) this.apps.value = apps.value.apps;
@@ -61,6 +69,36 @@ export class LobbyModel {
     const failed = [apps, nodes, sessions].find((result) => !result.ok);
     this.line.offer(this.nodes.peek() ?? []);
     this.trouble.value = failed && !failed.ok ? failed.refusal : null;
+  }
+
+  /** Learns who we are. False if there is nothing to ask for yet. */
+  async #meet(): Promise<boolean> {
+    const who = await this.#api.whoami();
+    if (who.ok) {
+      this.me.value = who.value;
+      this.#known = true;
+      this.shut.value = false;
+      return true;
+    }
+    // A broker that takes no guests says how one gets in; any other trouble shows with what follows.
+    const options = who.refusal.name === "unauthenticated" ? await this.#api.loginOptions() : null;
+    if (!options?.ok || options.value.guests) return true;
+    this.loginPath.value = options.value.login_path;
+    this.shut.value = true;
+    this.trouble.value = null;
+    return false;
+  }
+
+  async logOut(): Promise<void> {
+    const result = await this.#api.logOut();
+    if (!result.ok) {
+      this.trouble.value = result.refusal;
+      return;
+    }
+    this.#known = false;
+    this.me.value = null;
+    this.sessions.value = [];
+    await this.refresh();
   }
 
   /** Catalogue and nodes alone, for a player page that was opened by its link. */

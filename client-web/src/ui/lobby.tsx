@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import { LAYOUTS } from "../input/layout.ts";
 import { refusalWords } from "../session/words.ts";
 import type { App } from "../wire/types.ts";
+import { Account, WayIn } from "./account.tsx";
 import { publishPhase } from "./beacon.ts";
 import { AppCard, GhostCard } from "./card.tsx";
 import { Mark } from "./icons.tsx";
@@ -31,7 +32,9 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
         <Trouble model={model} />
         <LineStrip line={model.line} nodeName={(id) => model.node(id)?.name ?? "the node"} />
         <Running model={model} />
-        {apps === null ? (
+        {model.shut.value ? (
+          <WayIn model={model} />
+        ) : apps === null ? (
           <Ghosts failed={model.trouble.value !== null} />
         ) : apps.length === 0 ? (
           <section class="empty">
@@ -71,6 +74,7 @@ function Header({ model }: { readonly model: LobbyModel }) {
             {total === 0 ? "No node online" : `${free} of ${total} slots free`}
           </a>
         )}
+        <Account model={model} />
         <label class="choice">
           <span>Keyboard</span>
           <select
@@ -95,6 +99,7 @@ export const titleOf = (layout: string): string => LAYOUTS.find((one) => one.nam
 
 function Trouble({ model }: { readonly model: LobbyModel }) {
   const refusal = model.trouble.value;
+  if (!refusal && model.loginFailed.value) return <LoginFailed model={model} />;
   if (!refusal) return null;
   const words = refusalWords(refusal);
   return (
@@ -109,6 +114,21 @@ function Trouble({ model }: { readonly model: LobbyModel }) {
       </div>
       <button type="button" class="button" data-action="retry" onClick={() => void model.refresh()}>
         Try now
+      </button>
+    </section>
+  );
+}
+
+function LoginFailed({ model }: { readonly model: LobbyModel }) {
+  return (
+    <section class="banner" role="alert" data-problem="login-failed">
+      <span class="pulse" />
+      <div>
+        <h2>The login did not work</h2>
+        <p>Nobody was identified. Try again, or play on as you are.</p>
+      </div>
+      <button type="button" class="button" data-action="dismiss" onClick={() => (model.loginFailed.value = false)}>
+        All right
       </button>
     </section>
   );

@@ -16,6 +16,10 @@ export type WatchLinkId = string;
 
 export type AppId = string;
 
+export type TenantId = string;
+
+export type KeyId = string;
+
 export type Shelf = "game" | "tool";
 
 export type GpuClass = "none" | "render" | "render-encode";
@@ -338,17 +342,49 @@ expires_unix_ms: number, };
 
 export type WhoAmI = { 
 /**
- * `guest`, or the name of the API key.
+ * `guest`, the player's name, or the name of the API key.
  */
 name: string, 
 /**
  * What the caller is.
  */
-role: Role, };
+role: Role, 
+/**
+ * The user, whose sessions are the caller's own.
+ */
+user: UserId, 
+/**
+ * The caller's tenant.
+ */
+tenant: TenantId | null, 
+/**
+ * The API key.
+ */
+key: KeyId | null, 
+/**
+ * What the caller may do.
+ */
+scopes: Array<Scope>, 
+/**
+ * Where a guest can log in, if players can: `/v1/login`.
+ */
+login_path: string | null, };
 
-export type Role = "guest" | "admin";
+export type Role = "guest" | "player" | "tenant" | "operator" | "admin";
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "node-unreachable" | "not-found" | "origin-refused" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type Scope = "admin" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
+
+export type LoginOptions = { 
+/**
+ * Where players log in, if they can: `/v1/login`.
+ */
+login_path: string | null, 
+/**
+ * Whether one can play as a guest.
+ */
+guests: boolean, };
+
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

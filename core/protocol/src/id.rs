@@ -85,6 +85,10 @@ prefixed_id!(/// One request, for logs and the `instance` of a problem.
     RequestId, "req_", "request");
 prefixed_id!(/// A link on which others watch a session.
     WatchLinkId, "wat_", "watch link");
+prefixed_id!(/// An organisation whose members see each other's sessions.
+    TenantId, "ten_", "tenant");
+prefixed_id!(/// An API key.
+    KeyId, "key_", "key");
 
 /// Name of a catalogue entry: 1 to 40 of `a-z`, `0-9` and `-`, starting with a letter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ts_rs::TS)]

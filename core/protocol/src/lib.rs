@@ -2,8 +2,8 @@
 //!
 //! Four wires meet here, in reading order:
 //!
-//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`placement`],
-//!    [`problem`].
+//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`identity`],
+//!    [`placement`], [`problem`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -28,6 +28,7 @@ pub mod control;
 pub mod enrol;
 pub mod grant;
 pub mod id;
+pub mod identity;
 pub mod input;
 pub mod keycode;
 pub mod limits;

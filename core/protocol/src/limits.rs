@@ -41,3 +41,9 @@ pub const JOIN_TOKEN_S_MAX: u32 = 3600;
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Largest body of enrolment and late renewal either way, bytes.
 pub const ENROL_BODY_BYTES_MAX: usize = 32 * 1024;
+/// Longest time for which the former secret of a rotated key goes on working, seconds.
+pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
+/// Longest name of a tenant or a key, characters.
+pub const NAME_CHARS_MAX: usize = 80;
+/// Entries of one page of keys or of the audit log.
+pub const PAGE_ENTRIES_MAX: u32 = 200;

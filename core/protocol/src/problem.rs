@@ -32,12 +32,16 @@ pub enum ProblemType {
     MethodNotAllowed,
     /// The node is shut out for good.
     NodeRevoked,
+    /// Another one has that name.
+    NameTaken,
     /// The node that runs the session cannot be reached at this moment.
     NodeUnreachable,
     /// No such resource, or not one that the caller may see.
     NotFound,
     /// The Origin or Host of the request is not ours.
     OriginRefused,
+    /// The OpenID provider does not answer at this moment.
+    ProviderUnreachable,
     /// A quota is used up.
     QuotaExceeded,
     /// The session has ended.
@@ -56,7 +60,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -69,8 +73,10 @@ impl ProblemType {
         Self::MethodNotAllowed,
         Self::NodeRevoked,
         Self::NodeUnreachable,
+        Self::NameTaken,
         Self::NotFound,
         Self::OriginRefused,
+        Self::ProviderUnreachable,
         Self::QuotaExceeded,
         Self::SessionEnded,
         Self::SessionNotReady,
@@ -88,13 +94,16 @@ impl ProblemType {
             Self::Forbidden | Self::NodeRevoked | Self::OriginRefused => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::AttachedElsewhere | Self::SessionNotReady | Self::IdempotencyConflict => 409,
+            Self::AttachedElsewhere
+            | Self::SessionNotReady
+            | Self::IdempotencyConflict
+            | Self::NameTaken => 409,
             Self::LinkEnded | Self::SessionEnded => 410,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
             Self::Internal => 500,
-            Self::NodeUnreachable => 503,
+            Self::NodeUnreachable | Self::ProviderUnreachable => 503,
         }
     }
 
@@ -113,8 +122,10 @@ impl ProblemType {
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::NodeRevoked => "The node is shut out",
             Self::NodeUnreachable => "The node cannot be reached at the moment",
+            Self::NameTaken => "Another one has that name",
             Self::NotFound => "There is no such thing here",
             Self::OriginRefused => "The request comes from a foreign origin",
+            Self::ProviderUnreachable => "Nobody can log in at the moment",
             Self::QuotaExceeded => "A quota is used up",
             Self::SessionEnded => "The session has ended",
             Self::SessionNotReady => "The session is not ready yet",

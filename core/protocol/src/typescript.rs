@@ -6,7 +6,7 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, id, keycode, limits, notice, problem, stage};
+use crate::{api, app, id, identity, keycode, limits, notice, problem, stage};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -44,6 +44,8 @@ fn generated_types_are_up_to_date() {
         id::RequestId,
         id::WatchLinkId,
         id::AppId,
+        id::TenantId,
+        id::KeyId,
         app::Shelf,
         app::GpuClass,
         app::DisplayMode,
@@ -69,6 +71,8 @@ fn generated_types_are_up_to_date() {
         api::Watched,
         api::WhoAmI,
         api::Role,
+        identity::Scope,
+        identity::LoginOptions,
         problem::ProblemType,
         problem::Problem,
         notice::Notice,

@@ -47,7 +47,7 @@ rig.test("someone else who opens the link reads that it is not theirs", async ()
   assert.equal(status, 403);
   await stranger.page.goto(session.play_path);
   await stranger.phase("refused");
-  assert.equal(await stranger.reason(), "forbidden");
+  assert.equal(await stranger.reason(), "not-found");
   assert.match(await stranger.page.locator("body").innerText(), /belongs to another player/i);
   assert.equal(await stranger.page.locator("video").evaluateAll((all) => all.filter((v) => (v as HTMLVideoElement).videoWidth > 0).length), 0);
 });

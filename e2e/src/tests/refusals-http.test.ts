@@ -120,9 +120,9 @@ rig.test("wrong tickets, malformed SDP and other people's sessions are refused",
   refused(await offer(`Bearer ${rig.stack.key}`, "v=0\r\n" + "a=x\r\n".repeat(20_000)), 413, "body-too-large");
 
   const other = await Api.guest(rig.stack.base);
-  refused(await other.request("GET", `/v1/sessions/${session.id}`), 403, "forbidden");
-  refused(await other.request("DELETE", `/v1/sessions/${session.id}`), 403, "forbidden");
-  refused(await other.request("POST", `/v1/sessions/${session.id}/tickets`, { json: {} }), 403, "forbidden");
+  refused(await other.request("GET", `/v1/sessions/${session.id}`), 404, "not-found");
+  refused(await other.request("DELETE", `/v1/sessions/${session.id}`), 404, "not-found");
+  refused(await other.request("POST", `/v1/sessions/${session.id}/tickets`, { json: {} }), 404, "not-found");
   assert.deepEqual(await other.sessions(), [], "and not listed");
   await owner.end(session.id);
 });

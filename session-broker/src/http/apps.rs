@@ -2,6 +2,8 @@
 
 use super::Api;
 use super::caller::Caller;
+use super::problem::Refusal;
+use crate::access::Permission;
 use crate::sessions::request_of;
 use axum::Json;
 use axum::extract::State;
@@ -20,10 +22,14 @@ use std::sync::Arc;
          description = "`unauthenticated`, `too-many-requests`."),
     )
 )]
-pub(super) async fn list_apps(State(api): State<Arc<Api>>, _caller: Caller) -> Json<AppList> {
+pub(super) async fn list_apps(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<Json<AppList>, Refusal> {
+    caller.check(Permission::SeeApps)?;
     let apps = api.catalogue.by_title();
     let apps = apps.into_iter().map(|app| shown(&api, app)).collect();
-    Json(AppList { apps })
+    Ok(Json(AppList { apps }))
 }
 
 fn shown(api: &Api, app: &AppSpec) -> App {

@@ -2,13 +2,15 @@
 
 use super::problem::{Refusal, bad_request, not_found};
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::id::{AttachmentId, NodeId, SessionId, WatchLinkId};
+use nearlight_protocol::id::{AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId};
+use nearlight_protocol::limits::{NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
 use nearlight_protocol::problem::ProblemType;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// A JSON body.
@@ -143,4 +145,76 @@ impl<S: Send + Sync> FromRequestParts<S> for NodePath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         parts_of(parts, state, "node").await.map(Self)
     }
+}
+
+/// The tenant in `/v1/tenants/{id}`.
+#[derive(Debug)]
+pub(super) struct TenantPath(pub(super) TenantId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TenantPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "tenant").await.map(Self)
+    }
+}
+
+/// The key in `/v1/keys/{id}`.
+#[derive(Debug)]
+pub(super) struct KeyPath(pub(super) KeyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "key").await.map(Self)
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) after: Option<String>,
+    pub(super) before: Option<String>,
+    pub(super) limit: u32,
+}
+
+#[derive(Deserialize)]
+struct PageQuery {
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+/// Entries of a page for who does not say how many.
+const PAGE_ENTRIES: u32 = 100;
+
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let query = Query::<PageQuery>::from_request_parts(parts, state).await;
+        let Query(query) = query.map_err(|error| bad_request(format!("{error}.")))?;
+        let limit = query.limit.unwrap_or(PAGE_ENTRIES);
+        if !(1..=PAGE_ENTRIES_MAX).contains(&limit) {
+            return Err(bad_request(format!("`limit` is 1 to {PAGE_ENTRIES_MAX}.")));
+        }
+        Ok(Self {
+            after: query.after,
+            before: query.before,
+            limit,
+        })
+    }
+}
+
+/// A name that people give, without the spaces around it.
+pub(super) fn checked_name(name: &str) -> Result<String, Refusal> {
+    let name = name.trim();
+    let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
+    if !fits || name.chars().any(char::is_control) {
+        return Err(bad_request(format!(
+            "`name` is 1 to {NAME_CHARS_MAX} characters without control characters."
+        )));
+    }
+    Ok(name.to_owned())
 }

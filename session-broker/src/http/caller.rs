@@ -1,28 +1,29 @@
-//! Who asks: a guest by cookie, or an API key. Secrets are looked up by their hash.
+//! Who asks: a guest or a player by cookie, or an API key. Secrets are looked up by their hash.
 
 use super::Api;
+use super::identities::Known;
 use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
-use crate::ledger::{Credential, CredentialHash, StoreError};
+use crate::access::{Permission, Permissions, Reach};
+use crate::ledger::{AuditRow, Credential, CredentialHash, IdentityChange, Op};
 use crate::rate::network_of;
-use crate::sessions::ShownSession;
+use crate::secret::credential_hash;
+use crate::sessions::{ShownSession, Whose};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use nearlight_protocol::api::Role;
-use nearlight_protocol::id::{SessionId, UserId};
-use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use nearlight_protocol::id::{KeyId, SessionId, TenantId, UserId};
+use nearlight_protocol::identity::{AuditAction, AuditOutcome};
+use nearlight_protocol::limits::GUEST_SESSIONS_MAX;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The guest's cookie.
 pub(super) const GUEST_COOKIE: &str = "nearlight_guest";
-/// What an API key starts with.
-pub(crate) const KEY_PREFIX: &str = "nlk_";
-/// Credentials kept in memory. Past it all are forgotten and looked up again.
-const CACHED_MAX: usize = 10_000;
+/// The cookie of a player who logged in.
+pub(super) const PLAYER_COOKIE: &str = "nearlight_player";
 /// Longest secret that is worth hashing.
 const SECRET_BYTES_MAX: usize = 256;
 
@@ -31,6 +32,10 @@ const SECRET_BYTES_MAX: usize = 256;
 pub(crate) enum RateKey {
     /// A known caller's.
     User(UserId),
+    /// An API key's.
+    Key(KeyId),
+    /// That of a tenant's members together.
+    Tenant(TenantId),
     /// An address's; of IPv6 the network, for a host has 2^64 of them.
     Address(IpAddr),
 }
@@ -41,62 +46,104 @@ impl RateKey {
     }
 }
 
-/// SHA-256 of a secret. Secrets are random, so that no slow hash is needed.
-pub(crate) fn credential_hash(secret: &str) -> CredentialHash {
-    Sha256::digest(secret.as_bytes()).into()
-}
-
-/// Credentials that were looked up of late.
-#[derive(Debug, Default)]
-pub(crate) struct Identities {
-    /// Held for a look-up, never across an await.
-    cached: Mutex<HashMap<CredentialHash, Credential>>,
-}
-
-impl Identities {
-    fn cached(&self, hash: &CredentialHash) -> Option<Credential> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.get(hash).cloned()
-    }
-
-    pub(super) fn keep(&self, credential: Credential) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.len() >= CACHED_MAX {
-            cached.clear();
-        }
-        cached.insert(credential.hash, credential);
-    }
-}
-
 /// A known caller, within its rate.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) user: UserId,
-    pub(super) name: String,
     pub(super) role: Role,
+    pub(super) permissions: Permissions,
+    pub(super) who: Arc<Credential>,
+    /// The caller, and the guests that they were.
+    users: Arc<[UserId]>,
+    peer: Peer,
 }
 
 impl Caller {
-    /// Whether it may do to `session` what its owner may.
-    pub(super) fn may_use(&self, session: &ShownSession) -> bool {
-        match self.role {
-            Role::Guest => self.user == session.user,
-            Role::Admin => true,
-        }
-    }
-
-    pub(super) fn rate_key(&self) -> RateKey {
-        RateKey::User(self.user.clone())
-    }
-}
-
-impl From<Credential> for Caller {
-    fn from(credential: Credential) -> Self {
+    pub(super) fn new(who: Arc<Credential>, peer: Peer) -> Self {
+        let users = std::iter::once(&who.user).chain(&who.former);
         Self {
-            user: credential.user,
-            name: credential.name,
-            role: credential.role,
+            user: who.user.clone(),
+            role: who.role,
+            permissions: Permissions::of(who.role, &who.scopes),
+            users: users.cloned().collect(),
+            who,
+            peer,
         }
+    }
+
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        self.who.tenant.as_ref().map(|of| &of.tenant)
+    }
+
+    /// The sessions within its reach.
+    pub(super) fn whose(&self) -> Whose<'_> {
+        match (Reach::of(self.role), self.tenant()) {
+            (Reach::All, _) => Whose::Everyones,
+            (Reach::Tenant, Some(tenant)) => Whose::Tenant(tenant),
+            (Reach::Tenant, None) | (Reach::Own, _) => Whose::Users(&self.users),
+        }
+    }
+
+    /// Whether a session is within its reach.
+    pub(super) fn may_use(&self, session: &ShownSession) -> bool {
+        self.whose().has(session)
+    }
+
+    /// Whether a session is its own.
+    pub(super) fn owns(&self, session: &ShownSession) -> bool {
+        self.is(&session.user)
+    }
+
+    /// Whether this is the caller, or a guest that they were.
+    pub(super) fn is(&self, user: &UserId) -> bool {
+        self.users.contains(user)
+    }
+
+    /// Refuses what it may not do, whatever it is done to.
+    pub(super) fn check(&self, permission: Permission) -> Result<(), Refusal> {
+        if self.permissions.has(permission) {
+            return Ok(());
+        }
+        Err(forbidden(match permission.scope() {
+            Some(scope) if permission.is_of(self.role) => {
+                format!("The key lacks the scope `{}`.", scope.name())
+            }
+            Some(_) | None => format!("The role `{}` may not do this.", self.role.name()),
+        }))
+    }
+
+    /// Sessions that it may hold: as a user, and with its tenant's other members.
+    pub(super) fn quotas(&self, players_max: u32) -> [Option<u32>; 2] {
+        let of_role = match self.role {
+            Role::Guest => Some(GUEST_SESSIONS_MAX),
+            Role::Player if self.who.key.is_none() => Some(players_max),
+            Role::Player | Role::Tenant | Role::Operator | Role::Admin => None,
+        };
+        let of_tenant = self.who.tenant.as_ref().and_then(|of| of.sessions_max);
+        [self.who.sessions_max.or(of_role), of_tenant]
+    }
+
+    /// A line for the audit log.
+    pub(super) fn audit(
+        &self,
+        api: &Api,
+        action: AuditAction,
+        subject: impl ToString,
+        detail: impl Into<String>,
+    ) -> Box<AuditRow> {
+        Box::new(AuditRow {
+            at_ms: api.clock.unix_ms(),
+            request: nearlight_kit::problem::current_request().to_string(),
+            user: Some(self.user.clone()),
+            role: Some(self.role),
+            key: self.who.key.clone(),
+            tenant: self.tenant().cloned(),
+            address: Some(self.peer.0.ip().to_string()),
+            action,
+            subject: subject.to_string(),
+            outcome: AuditOutcome::Done,
+            detail: detail.into(),
+        })
     }
 }
 
@@ -105,68 +152,180 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let peer = Peer::of(&parts.extensions);
-        api.caller(&parts.headers, peer).await?.ok_or_else(|| {
-            unauthenticated(
-                "Send `Authorization: Bearer` with an API key, or become a guest with \
-                 GET /v1/whoami first.",
-            )
-        })
+        let caller = api.caller(&parts.headers, peer).await?;
+        caller.ok_or_else(nobody)
     }
 }
 
+/// The caller is not known.
+pub(super) fn nobody() -> Refusal {
+    unauthenticated(
+        "Send `Authorization: Bearer` with an API key, become a guest with GET /v1/whoami, or log \
+         in; GET /v1/login/options says what this broker takes.",
+    )
+}
+
 impl Api {
-    /// Whoever the headers name. `None` if they name nobody, or a guest that is not known.
+    /// Whoever the headers name. `None` if they name nobody, or somebody by a cookie that is not known.
     pub(super) async fn caller(
         &self,
         headers: &HeaderMap,
         peer: Peer,
     ) -> Result<Option<Caller>, Refusal> {
-        let found = match bearer(headers) {
-            Some(key) => {
-                let found = self.look_up(key, peer).await?;
-                let wrong = || unauthenticated("The API key is not one of ours, or was revoked.");
-                Some(found.ok_or_else(wrong)?)
-            }
-            None => match guest_secret(headers) {
-                Some(secret) => self.look_up(secret, peer).await?,
-                None => None,
-            },
-        };
-        if let Some(caller) = &found {
-            self.check_rate(caller)?;
+        if let Some(key) = bearer(headers) {
+            return self.key_owner(key, peer).await.map(Some);
         }
-        Ok(found)
+        for name in [PLAYER_COOKIE, GUEST_COOKIE] {
+            let Some(secret) = cookie(headers, name) else {
+                continue;
+            };
+            let found = self.look_up(credential_hash_of(secret)?, peer).await?;
+            let allowed = |who: &Arc<Credential>| who.role != Role::Guest || self.guests;
+            if let Some(who) = found.filter(allowed) {
+                return self.let_in(who, peer).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whose cookie this is, whatever they may do.
+    pub(super) async fn cookie_owner(
+        &self,
+        secret: &str,
+        peer: Peer,
+    ) -> Result<Option<Arc<Credential>>, Refusal> {
+        self.look_up(credential_hash_of(secret)?, peer).await
     }
 
     /// The caller of an API key.
     pub(super) async fn key_owner(&self, key: &str, peer: Peer) -> Result<Caller, Refusal> {
-        let found = self.look_up(key, peer).await?;
-        let wrong = || unauthenticated("The API key is not one of ours, or was revoked.");
-        let caller = found.ok_or_else(wrong)?;
+        let found = self.look_up(credential_hash_of(key)?, peer).await?;
+        let wrong = || {
+            unauthenticated(
+                "The API key is not one of ours, or is no longer valid. Ask whoever gave it to you for a new one.",
+            )
+        };
+        let who = found.ok_or_else(wrong)?;
+        if let Some(key) = &who.key {
+            self.identities.used(key, self.clock.unix_ms());
+        }
+        self.let_in(who, peer)
+    }
+
+    fn let_in(&self, who: Arc<Credential>, peer: Peer) -> Result<Caller, Refusal> {
+        if who.tenant.as_ref().is_some_and(|of| of.suspended) {
+            return Err(forbidden(
+                "The tenant is suspended. Its sessions go on; ask the operator.",
+            ));
+        }
+        let caller = Caller::new(who, peer);
         self.check_rate(&caller)?;
         Ok(caller)
     }
 
-    /// A session that the caller may use.
+    /// Whether a caller of a while ago would still be let in.
+    pub(super) async fn still_holds(&self, caller: &Caller) -> bool {
+        let found = self.look_up(caller.who.hash, caller.peer).await;
+        match found {
+            Ok(Some(who)) => who.tenant.as_ref().is_none_or(|of| !of.suspended),
+            Ok(None) => false,
+            // The ledger is away: who was let in stays.
+            Err(_) => true,
+        }
+    }
+
+    /// A session within the caller's reach. What is not is answered like what does not exist.
     pub(super) fn session_of(
         &self,
         caller: &Caller,
+        permission: Permission,
         id: &SessionId,
     ) -> Result<ShownSession, Refusal> {
+        caller.check(permission)?;
         let session = self.sessions.directory().session(id);
-        let session = session.ok_or_else(|| not_found("session"))?;
-        if !caller.may_use(&session) {
-            return Err(forbidden());
+        let session = session.filter(|session| caller.may_use(session));
+        session.ok_or_else(|| not_found("session"))
+    }
+
+    /// Refuses what the caller may not do, and notes the attempt in the audit log.
+    pub(super) async fn check_noted(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        action: AuditAction,
+        subject: &str,
+    ) -> Result<(), Refusal> {
+        let Err(refusal) = caller.check(permission) else {
+            return Ok(());
+        };
+        self.note_denied(caller, action, subject).await?;
+        Err(refusal)
+    }
+
+    /// Notes in the audit log that a caller was denied something. A flood of attempts is not noted whole.
+    pub(super) async fn note_denied(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        subject: &str,
+    ) -> Result<(), Refusal> {
+        let key = RateKey::User(caller.user.clone());
+        if self.rates.denials.take(key, self.clock.now()).is_err() {
+            return Ok(());
         }
-        Ok(session)
+        let row = AuditRow {
+            outcome: AuditOutcome::Denied,
+            ..*caller.audit(self, action, subject, "")
+        };
+        self.note(Box::new(row)).await
+    }
+
+    /// Puts a line into the audit log that no change of the ledger comes with.
+    pub(super) async fn note(&self, row: Box<AuditRow>) -> Result<(), Refusal> {
+        let note = Op::Identity {
+            change: IdentityChange::Nothing,
+            audit: Some(row),
+        };
+        let written = self.ledger.write(vec![note]).await;
+        written.map(drop).map_err(|e| store_failed(&e))
     }
 
     /// An administrator's own tools are not held up: whoever has that key needs no flood.
     fn check_rate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let rates = &self.rates;
+        self.take_rates(caller, [&rates.requests, &rates.keys, &rates.tenants])
+    }
+
+    /// Takes from the caller's rate of what costs more than an answer.
+    pub(super) fn check_create_rate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let rates = &self.rates;
+        self.take_rates(
+            caller,
+            [&rates.creates, &rates.key_creates, &rates.tenant_creates],
+        )
+    }
+
+    /// From the rates of users, of keys and of tenants.
+    fn take_rates(
+        &self,
+        caller: &Caller,
+        [users, keys, tenants]: [&crate::rate::RateLimit<RateKey>; 3],
+    ) -> Result<(), Refusal> {
         match caller.role {
-            Role::Guest => self.within_rate(caller.rate_key()),
-            Role::Admin => Ok(()),
+            Role::Admin => return Ok(()),
+            Role::Guest | Role::Player | Role::Tenant | Role::Operator => {}
         }
+        let now = self.clock.now();
+        match &caller.who.key {
+            Some(key) => keys.take(RateKey::Key(key.clone()), now),
+            None => users.take(RateKey::User(caller.user.clone()), now),
+        }
+        .map_err(too_many)?;
+        match caller.tenant() {
+            Some(tenant) => tenants.take(RateKey::Tenant(tenant.clone()), now),
+            None => Ok(()),
+        }
+        .map_err(too_many)
     }
 
     pub(super) fn within_rate(&self, key: RateKey) -> Result<(), Refusal> {
@@ -176,23 +335,39 @@ impl Api {
             .map_err(too_many)
     }
 
-    async fn look_up(&self, secret: &str, peer: Peer) -> Result<Option<Caller>, Refusal> {
-        if secret.len() > SECRET_BYTES_MAX {
-            return Ok(None);
-        }
-        let hash = credential_hash(secret);
-        if let Some(credential) = self.identities.cached(&hash) {
-            return Ok(Some(credential.into()));
-        }
-        // A guess costs its address, before it costs us.
-        self.within_rate(RateKey::of(peer))?;
-        let found: Result<_, StoreError> = self.ledger.credential(hash).await;
-        let Some(credential) = found.map_err(|e| store_failed(&e))? else {
-            return Ok(None);
+    /// The credential of this hash, if it holds.
+    async fn look_up(
+        &self,
+        hash: CredentialHash,
+        peer: Peer,
+    ) -> Result<Option<Arc<Credential>>, Refusal> {
+        let holds = |who: &Arc<Credential>| {
+            let now_ms = self.clock.unix_ms();
+            who.expires_ms.is_none_or(|end_ms| end_ms > now_ms)
         };
-        self.identities.keep(credential.clone());
-        Ok(Some(credential.into()))
+        let asked = match self.identities.known(&hash, self.clock.now()) {
+            Known::Holds(who) => return Ok(Some(who).filter(holds)),
+            Known::InDoubt(asked) => asked,
+            Known::Nothing(asked) => {
+                // A guess costs its address, before it costs us.
+                self.within_rate(RateKey::of(peer))?;
+                asked
+            }
+        };
+        let found = self.ledger.credential(hash).await;
+        let found = found.map_err(|e| store_failed(&e))?.map(Arc::new);
+        let now = self.clock.now();
+        self.identities.keep(&hash, found.clone(), asked, now);
+        Ok(found.filter(holds))
     }
+}
+
+/// The hash of a secret; of one that is too long to be ours, that of none.
+fn credential_hash_of(secret: &str) -> Result<CredentialHash, Refusal> {
+    if secret.len() > SECRET_BYTES_MAX {
+        return Err(unauthenticated("The secret is longer than any of ours."));
+    }
+    Ok(credential_hash(secret))
 }
 
 /// The token of `Authorization: Bearer`.
@@ -202,13 +377,14 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn guest_secret(headers: &HeaderMap) -> Option<&str> {
+/// The cookie of this name.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == GUEST_COOKIE)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, secret)| secret)
 }

@@ -3,9 +3,11 @@
 use super::Api;
 use super::body::SessionPath;
 use super::caller::Caller;
+use super::identities::FRESH;
 use super::problem::Refusal;
 use super::serve::Peer;
 use super::session::as_seen_by;
+use crate::access::Permission;
 use crate::sessions::ShownSession;
 use axum::body::Body;
 use axum::extract::State;
@@ -30,7 +32,7 @@ const PING_EVERY: Duration = Duration::from_secs(15);
     responses(
         (status = 200, content_type = "text/event-stream", body = String,
          description = "`event: session`, `data:` a Session as JSON. The stream ends when the \
-                        broker stops or forgets the session."),
+                        broker stops or forgets the session, or the caller's credential is void."),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`not-found`, `forbidden`, `unauthenticated`, `too-many-requests`."),
     )
@@ -42,12 +44,14 @@ pub(super) async fn watch_session(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refusal> {
-    let session = api.session_of(&caller, &id)?;
+    let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
+    let stop = api.stop.clone();
     let watched = Watched {
+        api: api.clone(),
         caller,
         session,
         first: true,
-        stop: api.stop.clone(),
+        stop,
     };
     let ping = KeepAlive::new().interval(PING_EVERY).text("ping");
     let here = Sse::new(stream::unfold(watched, next)).keep_alive(ping);
@@ -71,6 +75,7 @@ pub(super) async fn watch_session(
 }
 
 struct Watched {
+    api: Arc<Api>,
     caller: Caller,
     session: ShownSession,
     first: bool,
@@ -79,13 +84,20 @@ struct Watched {
 
 /// The next event; the newest view counts, those that a slow reader missed do not.
 async fn next(mut watched: Watched) -> Option<(Result<Event, Infallible>, Watched)> {
-    if !watched.first {
-        tokio::select! {
-            changed = watched.session.view.changed() => changed.ok()?,
+    while !std::mem::take(&mut watched.first) {
+        let due = tokio::select! {
+            changed = watched.session.view.changed() => changed.map(|()| true).ok()?,
+            () = tokio::time::sleep(FRESH) => false,
             () = watched.stop.cancelled() => return None,
+        };
+        // A key that was revoked sees no more, not even silence.
+        if !watched.api.still_holds(&watched.caller).await {
+            return None;
+        }
+        if due {
+            break;
         }
     }
-    watched.first = false;
     watched.session.view.mark_unchanged();
     let view = as_seen_by(&watched.caller, &watched.session);
     let data = serde_json::to_string(&view).expect("a session is strings and numbers");

@@ -6,18 +6,19 @@
 //! says so with `421`, and the first broker looks the holder up anew, once.
 
 use super::Api;
-use super::caller::{RateKey, credential_hash};
-use super::problem::{Refusal, node_unreachable, store_failed};
+use super::caller::{RateKey, bearer, nobody};
+use super::problem::{Refusal, node_unreachable, not_found, store_failed, ticket_invalid};
 use super::serve::Peer;
-use crate::ledger::BrokerId;
+use crate::ledger::{BrokerId, SessionRow};
 use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
+use crate::secret::{KEY_PREFIX, credential_hash};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER, current_request};
+use nearlight_protocol::id::{NodeId, RequestId, SessionId};
 use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_session::lifecycle::Phase;
@@ -81,6 +82,12 @@ pub(super) async fn mark(mut request: Request, next: Next) -> Response {
     if let Some(client) = client.and_then(|text| text.parse::<SocketAddr>().ok()) {
         request.extensions_mut().insert(Peer(client));
     }
+    // One request, one id: or an answer from elsewhere could be told from one from here.
+    let id = request.headers_mut().remove(REQUEST_ID_HEADER);
+    let id = id.as_ref().and_then(|value| value.to_str().ok());
+    if let Some(id) = id.and_then(|text| text.parse::<RequestId>().ok()) {
+        request.extensions_mut().insert(id);
+    }
     request.extensions_mut().insert(Forwarded);
     next.run(request).await
 }
@@ -114,11 +121,37 @@ pub(super) async fn to_holder(
         .await
     {
         Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => match &subject {
+            Subject::Session(session) => {
+                let known = api.may_know(session, &head.headers, from).await;
+                known.err().unwrap_or(refusal).into_response()
+            }
+            Subject::WatchLink(_) | Subject::Node(_) => refusal.into_response(),
+        },
     }
 }
 
 impl Api {
+    /// Whether the caller may know that a session is there whose holder does not answer. Who may not is
+    /// answered as if it were not.
+    async fn may_know(
+        &self,
+        session: &SessionId,
+        headers: &HeaderMap,
+        from: Peer,
+    ) -> Result<(), Refusal> {
+        if let Some(ticket) = bearer(headers).filter(|token| !token.starts_with(KEY_PREFIX)) {
+            let verified = self.signer.verify_ticket(ticket, session);
+            return verified.map(drop).map_err(|_| ticket_invalid());
+        }
+        let caller = self.caller(headers, from).await?.ok_or_else(nobody)?;
+        let found = self.ledger.session(session.clone()).await;
+        let found = found.map_err(|e| store_failed(&e))?;
+        let within = |row: &SessionRow| caller.whose().takes(&row.user, row.tenant.as_ref());
+        let found = found.filter(|(row, _)| within(row));
+        found.map(drop).ok_or_else(|| not_found("session"))
+    }
+
     /// The other broker that holds what a request is about; `None` if it is held here, or nowhere.
     async fn holder(
         &self,
@@ -259,6 +292,9 @@ impl Region {
         });
         if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
             headers.insert(CLIENT, client);
+        }
+        if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
+            headers.insert(REQUEST_ID_HEADER, id);
         }
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);

@@ -6,14 +6,13 @@ use super::caller::Caller;
 use super::forward::{Forwarded, Region};
 use super::problem::{Refusal, store_failed};
 use super::serve::Peer;
-use crate::ledger::BrokerId;
-use crate::sessions::view_of;
+use crate::ledger::{BrokerId, SessionRow};
+use crate::sessions::{Whose, view_of};
 use axum::body::{Bytes, to_bytes};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use futures_util::future::join_all;
 use nearlight_protocol::api::{Session, SessionList};
-use nearlight_protocol::id::UserId;
 use std::collections::BTreeMap;
 
 /// A peer's list at most.
@@ -25,7 +24,6 @@ impl Api {
         &self,
         here: Vec<Session>,
         caller: &Caller,
-        of: Option<&UserId>,
         parts: &Parts,
     ) -> Result<Vec<Session>, Refusal> {
         let is_forwarded = parts.extensions.get::<Forwarded>().is_some();
@@ -35,7 +33,7 @@ impl Api {
         let peers = region.peers.all();
         let asked = peers
             .iter()
-            .map(|(peer, _)| self.listed_by(region, peer, caller, of, parts));
+            .map(|(peer, _)| self.listed_by(region, peer, caller, parts));
         // One that moved meanwhile is listed twice, or here as it was.
         let mut all: BTreeMap<_, Session> = here.into_iter().map(|s| (s.id.clone(), s)).collect();
         for list in join_all(asked).await {
@@ -49,7 +47,6 @@ impl Api {
         region: &Region,
         peer: &BrokerId,
         caller: &Caller,
-        of: Option<&UserId>,
         parts: &Parts,
     ) -> Result<Vec<Session>, Refusal> {
         let from = Peer::of(&parts.extensions);
@@ -60,10 +57,15 @@ impl Api {
         {
             return Ok(list.sessions);
         }
-        let rows = self.ledger.live_of(peer.clone(), of.cloned()).await;
+        let only = match caller.whose() {
+            Whose::Users([only]) => Some(only.clone()),
+            Whose::Users(_) | Whose::Tenant(_) | Whose::Everyones => None,
+        };
+        let rows = self.ledger.live_of(peer.clone(), only).await;
         let rows = rows.map_err(|e| store_failed(&e))?;
-        let seen = rows.into_iter().map(|row| {
-            let owned = row.user == caller.user;
+        let within = |row: &SessionRow| caller.whose().takes(&row.user, row.tenant.as_ref());
+        let seen = rows.into_iter().filter(within).map(|row| {
+            let owned = caller.is(&row.user);
             Session {
                 owned,
                 ..view_of(row, &self.times)

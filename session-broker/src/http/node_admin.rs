@@ -4,15 +4,16 @@ use super::Api;
 use super::body::{JsonBody, NodePath};
 use super::caller::Caller;
 use super::problem::{Refusal, bad_request, invite_refused, standing_refused};
+use crate::access::Permission;
 use crate::enrol::StandingChange;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateJoinToken, NewJoinToken, Role};
+use nearlight_protocol::api::{CreateJoinToken, NewJoinToken};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::limits::{JOIN_TOKEN_S_MAX, NODE_NAME_BYTES_MAX};
-use nearlight_protocol::problem::{Problem, ProblemType};
+use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
 /// Makes a join token: whoever has it comes in as a node, once.
@@ -31,7 +32,9 @@ pub(super) async fn create_join_token(
     caller: Caller,
     JsonBody(wanted): JsonBody<CreateJoinToken>,
 ) -> Result<(StatusCode, Json<NewJoinToken>), Refusal> {
-    operators_only(&caller)?;
+    let action = AuditAction::JoinTokenCreate;
+    let checked = api.check_noted(&caller, Permission::ChangeNodes, action, "");
+    checked.await?;
     let expires_s = wanted.expires_s.unwrap_or(1);
     if !(1..=JOIN_TOKEN_S_MAX).contains(&expires_s) {
         return Err(bad_request(format!(
@@ -45,8 +48,9 @@ pub(super) async fn create_join_token(
             )));
         }
     }
+    let detail = wanted.name.clone();
     let made = api.registrar.invite(wanted).await.map_err(invite_refused)?;
-    tracing::info!(by = caller.name, "join token made");
+    api.note(caller.audit(&api, action, "", detail)).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -114,20 +118,16 @@ async fn decide(
     node: NodeId,
     change: StandingChange,
 ) -> Result<StatusCode, Refusal> {
-    operators_only(caller)?;
-    let decided = api.sessions.decide(node.clone(), change).await;
+    let action = match change {
+        StandingChange::Drain => AuditAction::NodeDrain,
+        StandingChange::Undrain => AuditAction::NodeUndrain,
+        StandingChange::Revoke => AuditAction::NodeRevoke,
+    };
+    let subject = node.to_string();
+    let checked = api.check_noted(caller, Permission::ChangeNodes, action, &subject);
+    checked.await?;
+    let decided = api.sessions.decide(node, change).await;
     decided.map_err(standing_refused)?;
-    tracing::info!(node_id = %node, ?change, by = caller.name, "decided about a node");
+    api.note(caller.audit(api, action, subject, "")).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The one guard of these routes.
-fn operators_only(caller: &Caller) -> Result<(), Refusal> {
-    if caller.role == Role::Admin {
-        return Ok(());
-    }
-    Err(ProblemResponse::new(
-        ProblemType::Forbidden,
-        "Nodes are let in, drained and shut out by the operator's API key alone.",
-    ))
 }

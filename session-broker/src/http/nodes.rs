@@ -2,9 +2,11 @@
 
 use super::Api;
 use super::caller::Caller;
+use super::problem::Refusal;
+use crate::access::Permission;
 use axum::Json;
 use axum::extract::State;
-use nearlight_protocol::api::{NodeList, NodeStatus, Role};
+use nearlight_protocol::api::{NodeList, NodeStatus};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -19,11 +21,16 @@ use std::sync::Arc;
          description = "`unauthenticated`, `too-many-requests`."),
     )
 )]
-pub(super) async fn list_nodes(State(api): State<Arc<Api>>, caller: Caller) -> Json<NodeList> {
+pub(super) async fn list_nodes(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<Json<NodeList>, Refusal> {
+    caller.check(Permission::SeeNodes)?;
+    let sees_all = caller.check(Permission::ChangeNodes).is_ok();
     let nodes = api.sessions.directory().nodes();
     let shown = nodes
         .iter()
-        .filter(|node| node.status != NodeStatus::Revoked || caller.role == Role::Admin);
+        .filter(|node| node.status != NodeStatus::Revoked || sees_all);
     let nodes = shown.map(|node| (**node).clone()).collect();
-    Json(NodeList { nodes })
+    Ok(Json(NodeList { nodes }))
 }

@@ -20,7 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The OpenAPI 3.1 document of this API.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operations",
-    responses((status = 200, content_type = "application/json", body = String,
+    responses((status = 200, content_type = "application/json", body = serde_json::Value,
                description = "This document."))
 )]
 pub(super) async fn openapi(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -31,7 +31,7 @@ pub(super) async fn openapi(State(api): State<Arc<Api>>) -> impl IntoResponse {
 /// The Ed25519 keys that sign grants and tickets (RFC 7517, RFC 8037).
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "operations",
-    responses((status = 200, content_type = "application/json", body = String,
+    responses((status = 200, content_type = "application/json", body = serde_json::Value,
                description = "A JWK set."))
 )]
 pub(super) async fn jwks(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {

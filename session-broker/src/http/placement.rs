@@ -3,7 +3,8 @@
 use super::Api;
 use super::body::SessionPath;
 use super::caller::Caller;
-use super::problem::{Refusal, not_found};
+use super::problem::Refusal;
+use crate::access::Permission;
 use crate::sessions;
 use axum::Json;
 use axum::extract::State;
@@ -29,9 +30,7 @@ pub(super) async fn show_placement(
     caller: Caller,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Placement>, Refusal> {
-    let session = api.sessions.directory().session(&id);
-    let session = session.filter(|session| caller.may_use(session));
-    let session = session.ok_or_else(|| not_found("session"))?;
+    let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
     let placement = session.placement.borrow().clone();
     Ok(Json(placement.into()))
 }

@@ -7,6 +7,7 @@ use super::caller::{Caller, RateKey};
 use super::problem::{Refusal, node_unreachable, not_found, too_many};
 use super::relay::{Relay, SDP, offer};
 use super::serve::Peer;
+use crate::access::Permission;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,10 +30,11 @@ use std::sync::Arc;
 )]
 pub(super) async fn probe_node(
     State(api): State<Arc<Api>>,
-    _caller: Caller,
+    caller: Caller,
     NodePath(node): NodePath,
     request: Request,
 ) -> Result<Response, Refusal> {
+    caller.check(Permission::SeeNodes)?;
     check_type(request.headers(), SDP)?;
     // By address: guests cost nothing, and each check costs the node some of its uplink.
     let key = RateKey::of(Peer::of(request.extensions()));

@@ -25,10 +25,14 @@ pub(super) fn not_found(what: &str) -> Refusal {
     ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
 }
 
-pub(super) fn forbidden() -> Refusal {
+pub(super) fn forbidden(detail: impl Into<String>) -> Refusal {
+    ProblemResponse::new(ProblemType::Forbidden, detail)
+}
+
+pub(super) fn name_taken(what: &str) -> Refusal {
     ProblemResponse::new(
-        ProblemType::Forbidden,
-        "The session belongs to somebody else. Only its owner sees, plays and ends it.",
+        ProblemType::NameTaken,
+        format!("There is a {what} of that name already. Choose another one."),
     )
 }
 
@@ -80,6 +84,11 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
         CreateError::Quota => ProblemResponse::new(
             ProblemType::QuotaExceeded,
             "You hold as many sessions as you may, waiting ones counted. End one first.",
+        ),
+        CreateError::TenantQuota => ProblemResponse::new(
+            ProblemType::QuotaExceeded,
+            "Your tenant's members hold as many sessions as they may, waiting ones counted. End \
+             one first, or ask the operator for more.",
         ),
         CreateError::KeyReused => ProblemResponse::new(
             ProblemType::IdempotencyConflict,

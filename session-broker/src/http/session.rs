@@ -3,18 +3,19 @@
 use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
-use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found, too_many};
+use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found};
 use super::serve::Peer;
+use crate::access::Permission;
 use crate::ledger::Idempotency;
-use crate::sessions::{Create, CreateError, EndError, ShownSession};
+use crate::sessions::{Create, CreateError, End, EndError, ShownSession};
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateSession, EndReason, Role, Session, SessionList};
-use nearlight_protocol::limits::GUEST_SESSIONS_MAX;
+use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionList};
+use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::problem::Problem;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -46,16 +47,10 @@ pub(super) async fn create_session(
     extensions: Extensions,
     JsonBody(body): JsonBody<CreateSession>,
 ) -> Result<Response, Refusal> {
+    caller.check(Permission::ChangeSessions)?;
+    api.check_create_rate(&caller)?;
     let peer = Peer::of(&extensions);
-    let quota = match caller.role {
-        Role::Guest => {
-            let taken = api.rates.creates.take(caller.rate_key(), api.clock.now());
-            taken.map_err(too_many)?;
-            Some(GUEST_SESSIONS_MAX)
-        }
-        Role::Admin => None,
-    };
-    let create = checked(&api, &caller, &headers, body, quota)?;
+    let create = checked(&api, &caller, &headers, body)?;
     let created = api.sessions.create(create).await;
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
@@ -86,7 +81,6 @@ fn checked(
     caller: &Caller,
     headers: &HeaderMap,
     body: CreateSession,
-    quota: Option<u32>,
 ) -> Result<Create, Refusal> {
     let key = idempotency_key(headers)?;
     let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
@@ -106,8 +100,10 @@ fn checked(
             "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
         ));
     }
+    let [quota, tenant_quota] = caller.quotas(api.players_max);
     Ok(Create {
         user: caller.user.clone(),
+        tenant: caller.tenant().cloned(),
         app,
         display,
         keyboard_layout,
@@ -116,6 +112,7 @@ fn checked(
             body_hash: Sha256::digest(text).into(),
         },
         quota,
+        tenant_quota,
     })
 }
 
@@ -144,7 +141,8 @@ fn is_layout(text: &str) -> bool {
     }
 }
 
-/// Your sessions, newest first; ended ones stay for an hour. An administrator sees everyone's.
+/// Your sessions, newest first; ended ones stay for an hour. A tenant sees its members', an
+/// administrator everyone's.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions",
     security(("api_key" = []), ("guest" = [])),
@@ -159,15 +157,10 @@ pub(super) async fn list_sessions(
     caller: Caller,
     parts: Parts,
 ) -> Result<Json<SessionList>, Refusal> {
-    let of = match caller.role {
-        Role::Guest => Some(&caller.user),
-        Role::Admin => None,
-    };
-    let sessions = api.sessions.directory().list(of);
+    caller.check(Permission::SeeSessions)?;
+    let sessions = api.sessions.directory().list(caller.whose());
     let sessions = sessions.iter().map(|s| as_seen_by(&caller, s)).collect();
-    let sessions = api
-        .with_those_elsewhere(sessions, &caller, of, &parts)
-        .await?;
+    let sessions = api.with_those_elsewhere(sessions, &caller, &parts).await?;
     Ok(Json(SessionList { sessions }))
 }
 
@@ -187,7 +180,7 @@ pub(super) async fn show_session(
     caller: Caller,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Session>, Refusal> {
-    let session = api.session_of(&caller, &id)?;
+    let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
     Ok(Json(as_seen_by(&caller, &session)))
 }
 
@@ -209,8 +202,15 @@ pub(super) async fn end_session(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refusal> {
-    let session = api.session_of(&caller, &id)?;
-    let ended = api.sessions.end(id.clone(), EndReason::PlayerEnded).await;
+    let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
+    let note = || caller.audit(&api, AuditAction::SessionEnd, &id, session.user.as_str());
+    let audit = (!caller.owns(&session)).then(note);
+    let end = End {
+        session: id.clone(),
+        reason: EndReason::PlayerEnded,
+        audit,
+    };
+    let ended = api.sessions.end(end).await;
     if ended == Err(EndError::Unknown) {
         // It may have moved to another broker at that moment.
         let path = format!("/v1/sessions/{id}");
@@ -228,7 +228,7 @@ pub(super) async fn end_session(
 pub(super) fn as_seen_by(caller: &Caller, session: &ShownSession) -> Session {
     let view = session.view.borrow().clone();
     Session {
-        owned: caller.user == session.user,
+        owned: caller.owns(session),
         ..view
     }
 }

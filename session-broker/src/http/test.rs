@@ -4,14 +4,22 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 24] = [
+const PATHS: [(&str, &[&str]); 34] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
     ("/openapi.json", &["get"]),
     ("/readyz", &["get"]),
     ("/v1/apps", &["get"]),
+    ("/v1/audit", &["get"]),
     ("/v1/join-tokens", &["post"]),
+    ("/v1/keys", &["get", "post"]),
+    ("/v1/keys/{id}", &["delete"]),
+    ("/v1/keys/{id}/rotate", &["post"]),
+    ("/v1/login", &["get"]),
+    ("/v1/login/callback", &["get"]),
+    ("/v1/login/options", &["get"]),
+    ("/v1/logout", &["post"]),
     ("/v1/nodes", &["get"]),
     ("/v1/nodes/{node}", &["delete"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
@@ -25,6 +33,8 @@ const PATHS: [(&str, &[&str]); 24] = [
     ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),
     ("/v1/sessions/{id}/whep", &["options", "post"]),
     ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/tenants", &["get", "post"]),
+    ("/v1/tenants/{id}", &["put"]),
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),

@@ -4,6 +4,7 @@ use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
 use super::problem::{Refusal, session_over};
+use crate::access::Permission;
 use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
 use axum::Json;
@@ -36,7 +37,7 @@ pub(super) async fn create_ticket(
     SessionPath(id): SessionPath,
     JsonBody(body): JsonBody<CreateTicket>,
 ) -> Result<(StatusCode, Json<Ticket>), Refusal> {
-    let session = api.session_of(&caller, &id)?;
+    let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
     attachable(&session, body.take_over)?;
     let now = api.clock.unix_ms();
     let claims = TicketClaims {

@@ -2,9 +2,11 @@
 
 use super::Api;
 use super::body::{JsonBody, SessionPath, WatchLinkPath};
-use super::caller::{Caller, credential_hash};
-use super::problem::{Refusal, bad_request, not_found, session_over, store_failed, too_many};
+use super::caller::Caller;
+use super::problem::{Refusal, bad_request, not_found, session_over, store_failed};
+use crate::access::Permission;
 use crate::ledger::{Applied, Op, WatchLinkRow};
+use crate::secret::credential_hash;
 use crate::sessions::ShownSession;
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateWatchLink, NewWatchLink, Role, SessionState, WatchLinkList};
+use nearlight_protocol::api::{CreateWatchLink, NewWatchLink, SessionState, WatchLinkList};
 use nearlight_protocol::limits::{WATCH_LINK_S_MAX, WATCH_LINKS_MAX};
 use nearlight_protocol::problem::{Problem, ProblemType};
 use std::sync::Arc;
@@ -38,17 +40,14 @@ pub(super) async fn create_watch_link(
     SessionPath(id): SessionPath,
     JsonBody(body): JsonBody<CreateWatchLink>,
 ) -> Result<Response, Refusal> {
-    let session = api.session_of(&caller, &id)?;
+    let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
     if !(1..=WATCH_LINK_S_MAX).contains(&body.expires_s) {
         return Err(bad_request(format!(
             "`expires_s` takes 1 to {WATCH_LINK_S_MAX} seconds."
         )));
     }
     refuse_over(&session)?;
-    if caller.role == Role::Guest {
-        let taken = api.rates.creates.take(caller.rate_key(), api.clock.now());
-        taken.map_err(too_many)?;
-    }
+    api.check_create_rate(&caller)?;
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let now_ms = api.clock.unix_ms();
     let link = WatchLinkRow {
@@ -117,7 +116,7 @@ pub(super) async fn list_watch_links(
     caller: Caller,
     SessionPath(id): SessionPath,
 ) -> Result<Json<WatchLinkList>, Refusal> {
-    api.session_of(&caller, &id)?;
+    api.session_of(&caller, Permission::SeeSessions, &id)?;
     let links = api.links.list(&id, api.clock.unix_ms());
     Ok(Json(WatchLinkList { links }))
 }
@@ -139,7 +138,7 @@ pub(super) async fn revoke_watch_link(
     caller: Caller,
     WatchLinkPath(id, link): WatchLinkPath,
 ) -> Result<StatusCode, Refusal> {
-    api.session_of(&caller, &id)?;
+    api.session_of(&caller, Permission::ChangeSessions, &id)?;
     let revoke = Op::RevokeWatchLink {
         session: id.clone(),
         link: link.clone(),

@@ -3,7 +3,7 @@
 
 use super::Api;
 use super::body::{WatchPath, WatcherPath, check_type};
-use super::caller::{RateKey, credential_hash};
+use super::caller::RateKey;
 use super::problem::{Refusal, link_ended, not_found, store_failed, too_many};
 use super::relay::{
     ACCEPT_POST, FRAGMENT, Relay, SDP, attached, expect_answer, expect_done, offer, sdp_text,
@@ -11,6 +11,7 @@ use super::relay::{
 use super::serve::Peer;
 use super::ticket::attachable;
 use crate::ledger::WatchLinkRow;
+use crate::secret::credential_hash;
 use crate::sessions::ShownSession;
 use crate::watch::end_watch;
 use axum::Json;

@@ -6,16 +6,16 @@
 
 use super::Api;
 use super::body::{AttachmentPath, SessionPath, check_type};
-use super::caller::{KEY_PREFIX, bearer};
-use super::problem::{
-    Refusal, forbidden, not_found, store_failed, ticket_invalid, unauthenticated,
-};
+use super::caller::{Caller, bearer};
+use super::problem::{Refusal, not_found, store_failed, ticket_invalid, unauthenticated};
 use super::relay::{
     ACCEPT_POST, FRAGMENT, Relay, SDP, attached, expect_answer, expect_done, offer, sdp_text,
 };
 use super::serve::Peer;
 use super::ticket::attachable;
+use crate::access::Permission;
 use crate::ledger::{Applied, Op, SpentTicket};
+use crate::secret::KEY_PREFIX;
 use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
 use axum::extract::{Request, State};
@@ -51,9 +51,8 @@ pub(super) async fn attach(
     let peer = Peer::of(request.extensions());
     let headers = request.headers().clone();
     check_type(&headers, SDP)?;
-    let session = api.sessions.directory().session(&id);
-    let session = session.ok_or_else(|| not_found("session"))?;
-    let right = api.right_to(&session, &id, &headers, peer).await?;
+    let right = api.right_to(&id, &headers, peer).await?;
+    let session = api.session_by(&right, &id)?;
     if let Right::Ticket(claims) = &right {
         claims
             .check_time(api.clock.unix_ms())
@@ -150,23 +149,24 @@ pub(super) async fn end_attachment(
 enum Right {
     /// A ticket for the session, its time not checked.
     Ticket(TicketClaims),
-    /// Its owner's API key, or an administrator's.
-    Key,
+    /// The API key of somebody who may change sessions within reach.
+    Key(Box<Caller>),
 }
 
 impl Right {
     fn take_over(&self) -> bool {
         match self {
             Self::Ticket(claims) => claims.take_over,
-            Self::Key => false,
+            Self::Key(_) => false,
         }
     }
 }
 
 impl Api {
+    /// What the headers allow, before anybody looks whether there is such a session: who may not know
+    /// of it is answered the same whether it exists or not.
     async fn right_to(
         &self,
-        session: &ShownSession,
         id: &SessionId,
         headers: &HeaderMap,
         peer: Peer,
@@ -176,15 +176,24 @@ impl Api {
         })?;
         if token.starts_with(KEY_PREFIX) {
             let caller = self.key_owner(token, peer).await?;
-            if !caller.may_use(session) {
-                return Err(forbidden());
-            }
-            return Ok(Right::Key);
+            caller.check(Permission::ChangeSessions)?;
+            return Ok(Right::Key(Box::new(caller)));
         }
         let claims = self.signer.verify_ticket(token, id);
         claims
             .map(Right::Ticket)
             .map_err(|error| ticket_invalid().caused_by(error))
+    }
+
+    /// The session that a right is to.
+    fn session_by(&self, right: &Right, id: &SessionId) -> Result<ShownSession, Refusal> {
+        match right {
+            Right::Ticket(_) => {
+                let session = self.sessions.directory().session(id);
+                session.ok_or_else(|| not_found("session"))
+            }
+            Right::Key(caller) => self.session_of(caller, Permission::ChangeSessions, id),
+        }
     }
 
     /// The way to an attachment that the caller may use.
@@ -195,9 +204,9 @@ impl Api {
         headers: &HeaderMap,
         peer: Peer,
     ) -> Result<Relay, Refusal> {
-        let session = self.sessions.directory().session(id);
-        let session = session.ok_or_else(|| not_found("session"))?;
-        if let Right::Ticket(claims) = self.right_to(&session, id, headers, peer).await? {
+        let right = self.right_to(id, headers, peer).await?;
+        let session = self.session_by(&right, id)?;
+        if let Right::Ticket(claims) = right {
             let spent = self.ledger.spent_ticket(claims.jti).await;
             let spent = spent.map_err(|e| store_failed(&e))?;
             if spent.is_none_or(|on| on.attachment != *attachment) {

@@ -1,10 +1,11 @@
 //! `GET /v1/whoami`: who the caller is. Whoever is nobody becomes a guest here.
 
 use super::Api;
-use super::caller::{Caller, GUEST_COOKIE, RateKey, credential_hash};
-use super::problem::{Refusal, store_failed, too_many};
+use super::caller::{Caller, GUEST_COOKIE, RateKey};
+use super::problem::{Refusal, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::ledger::{Credential, Op};
+use crate::secret::credential_hash;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
@@ -20,14 +21,15 @@ use std::sync::Arc;
 /// A year: a guest's saves are found again.
 const COOKIE_AGE_S: u32 = 365 * 24 * 3600;
 
-/// Who you are. A caller without key or cookie is made a guest, by cookie.
+/// Who you are. A caller without key or cookie is made a guest, by cookie, where guests are taken.
 #[utoipa::path(
     get, path = "/v1/whoami", tag = "callers",
     responses(
         (status = 200, body = WhoAmI, description = "The caller.",
          headers(("set-cookie" = String, description = "Of a new guest."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`unauthenticated` for a wrong key, `too-many-requests`."),
+         description = "`unauthenticated` for a wrong key, or where no guests are taken; \
+                        `too-many-requests`."),
     )
 )]
 pub(super) async fn whoami(
@@ -37,48 +39,54 @@ pub(super) async fn whoami(
 ) -> Result<Response, Refusal> {
     let peer = Peer::of(&extensions);
     if let Some(caller) = api.caller(&headers, peer).await? {
-        return Ok(Json(answer(&caller)).into_response());
+        return Ok(Json(answer(&api, &caller)).into_response());
     }
     let (caller, cookie) = api.new_guest(peer).await?;
-    let mut response = Json(answer(&caller)).into_response();
+    let mut response = Json(answer(&api, &caller)).into_response();
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
 }
 
-fn answer(caller: &Caller) -> WhoAmI {
+fn answer(api: &Api, caller: &Caller) -> WhoAmI {
     WhoAmI {
-        name: caller.name.clone(),
+        name: caller.who.name.clone(),
         role: caller.role,
+        user: caller.user.clone(),
+        tenant: caller.tenant().cloned(),
+        key: caller.who.key.clone(),
+        scopes: caller.permissions.scopes(),
+        login_path: api.login_path().filter(|_| caller.role == Role::Guest),
     }
 }
 
 impl Api {
     async fn new_guest(&self, peer: Peer) -> Result<(Caller, HeaderValue), Refusal> {
+        if !self.guests {
+            return Err(unauthenticated(
+                "This broker takes no guests. Log in, or send `Authorization: Bearer` with an API \
+                 key; GET /v1/login/options says what it takes.",
+            ));
+        }
         let now = self.clock.now();
         self.rates
             .guests
             .take(RateKey::of(peer), now)
             .map_err(too_many)?;
         let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        let credential = Credential {
-            hash: credential_hash(&secret),
-            user: nearlight_kit::ids::user(),
-            name: "guest".to_owned(),
-            role: Role::Guest,
-        };
+        let (hash, user) = (credential_hash(&secret), nearlight_kit::ids::user());
+        let credential = Credential::plain(hash, user, "guest", Role::Guest);
         let add = Op::AddCredential {
             credential: credential.clone(),
             at: now,
         };
         let written = self.ledger.write(vec![add]).await;
         written.map_err(|e| store_failed(&e))?;
-        self.identities.keep(credential.clone());
         let secure = if self.https { "; Secure" } else { "" };
         let cookie = format!(
             "{GUEST_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; \
              Max-Age={COOKIE_AGE_S}{secure}"
         );
         let cookie = HeaderValue::from_str(&cookie).map_err(ProblemResponse::internal)?;
-        Ok((credential.into(), cookie))
+        Ok((Caller::new(Arc::new(credential), peer), cookie))
     }
 }

@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, enrolment, nodes, orders, sessions, upkeep};
+use super::write::{access, claims, enrolment, identity, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -50,6 +50,7 @@ struct Level<'a> {
     acked: Vec<orders::Acked>,
     tickets: Vec<(At, access::SpendTicket<'a>)>,
     credentials: Vec<access::AddCredential<'a>>,
+    identity: Vec<identity::Change<'a>>,
     links: Vec<(At, access::AddLink<'a>)>,
     revoked: Vec<(At, access::RevokeLink<'a>)>,
     join_tokens: Vec<enrolment::AddToken<'a>>,
@@ -83,8 +84,10 @@ impl<'a> Level<'a> {
                 row,
                 idempotency,
                 quota,
+                tenant_quota,
             } => {
-                let create = sessions::Create::new(row, idempotency, *quota, me)?;
+                let quotas = [*quota, *tenant_quota];
+                let create = sessions::Create::new(row, idempotency, quotas, me)?;
                 self.creates.push((at, create));
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
@@ -97,7 +100,10 @@ impl<'a> Level<'a> {
                 let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
                 self.phases.add(save);
             }
-            Op::ReturnQuota { user, .. } => self.quotas.push(sessions::ReturnQuota::new(user)),
+            Op::ReturnQuota { user, tenant, .. } => {
+                let returned = sessions::ReturnQuota::of(user, tenant.as_ref());
+                self.quotas.extend(returned);
+            }
             Op::BeginUsage {
                 session,
                 user,
@@ -133,6 +139,9 @@ impl<'a> Level<'a> {
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. } => self.take_access(at, op),
+            Op::Identity { change, audit } => {
+                self.identity.push((at, change, audit.as_deref()));
+            }
             _ => self.take_rest(me, at, op)?,
         }
         Ok(())
@@ -244,7 +253,8 @@ impl<'a> Level<'a> {
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
-            | Op::AddCredential { .. } => {}
+            | Op::AddCredential { .. }
+            | Op::Identity { .. } => {}
         }
         Ok(())
     }
@@ -270,6 +280,7 @@ impl<'a> Level<'a> {
         orders::acked(tx, &self.acked).await?;
         access::spend_tickets(tx, &self.tickets, answers).await?;
         access::add_credentials(tx, &self.credentials).await?;
+        identity::change(tx, &self.identity, answers).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
         enrolment::add_tokens(tx, &self.join_tokens).await?;

@@ -1,11 +1,13 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    Applied, BrokerId, BrokerRow, Credential, CredentialHash, JoinTokenRow, Ledger, Loaded, Losses,
-    NodeRow, Op, SessionRow, SpentTicket, Standing, StoreError, Usage, WatchLinkRow,
+    Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow, KeyRow,
+    Ledger, Loaded, Losses, NodeRow, Of, Op, SessionRow, SpentTicket, Standing, StoreError,
+    TenantRow, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -53,7 +55,13 @@ impl FaultyLedger {
         let upkeep = |op: &Op| {
             matches!(
                 op,
-                Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeenNodes { .. }
+                Op::SweepEnded { .. }
+                    | Op::Prune { .. }
+                    | Op::SeenNodes { .. }
+                    | Op::Identity {
+                        change: IdentityChange::UsedKeys(_) | IdentityChange::Prune { .. },
+                        ..
+                    }
             )
         };
         let armed = if ops.iter().all(upkeep) {
@@ -166,6 +174,27 @@ impl Ledger for FaultyLedger {
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
         self.inner.standings()
+    }
+
+    fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
+        self.inner.tenants(of)
+    }
+
+    fn keys(
+        &self,
+        of: Of,
+        after: Option<KeyId>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
+        self.inner.keys(of, after, max)
+    }
+
+    fn audit(
+        &self,
+        before: Option<u64>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+        self.inner.audit(before, max)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

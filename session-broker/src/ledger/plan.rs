@@ -48,6 +48,8 @@ enum Thing<'a> {
     Credential(&'a [u8; 32]),
     /// What was decided about a node.
     Standing(&'a str),
+    /// Tenants, keys, players and the audit log.
+    Identity,
 }
 
 impl Thing<'_> {
@@ -57,7 +59,8 @@ impl Thing<'_> {
             (Self::Quota(_), Op::CreateSession { .. })
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
-            | (Self::Usage(_), Op::BeginUsage { .. }) => true,
+            | (Self::Usage(_), Op::BeginUsage { .. })
+            | (Self::Identity, Op::Identity { .. }) => true,
             (_, _) => false,
         }
     }
@@ -81,13 +84,14 @@ fn rank(op: &Op) -> u8 {
         Op::Acked { .. } => 12,
         Op::SpendTicket { .. } => 13,
         Op::AddCredential { .. } => 14,
-        Op::AddWatchLink { .. } => 15,
-        Op::RevokeWatchLink { .. } => 16,
-        Op::AddJoinToken { .. } => 17,
-        Op::RedeemJoinToken { .. } => 18,
-        Op::DrainNode { .. } => 19,
-        Op::RevokeNode { .. } => 20,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 21,
+        Op::Identity { .. } => 15,
+        Op::AddWatchLink { .. } => 16,
+        Op::RevokeWatchLink { .. } => 17,
+        Op::AddJoinToken { .. } => 18,
+        Op::RedeemJoinToken { .. } => 19,
+        Op::DrainNode { .. } => 20,
+        Op::RevokeNode { .. } => 21,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 22,
     }
 }
 
@@ -136,11 +140,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
             row, idempotency, ..
-        } => vec![
+        } => [
             Thing::Session(row.id.as_str()),
             Thing::Key(row.user.as_str(), &idempotency.key),
             Thing::Quota(row.user.as_str()),
-        ],
+        ]
+        .into_iter()
+        .chain(
+            row.tenant
+                .iter()
+                .map(|tenant| Thing::Quota(tenant.as_str())),
+        )
+        .collect(),
         Op::Reserve(reserve) => vec![
             Thing::Session(reserve.session.as_str()),
             Thing::Orders(reserve.session.as_str()),
@@ -183,6 +194,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             vec![Thing::Standing(node.as_str()), Thing::Node(node.as_str())]
         }
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
+        Op::Identity { .. } => vec![Thing::Identity],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

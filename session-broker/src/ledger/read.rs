@@ -225,9 +225,11 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
     let phase = PhaseRow::read(row);
     let since = from_ms(phase.since_ms);
     let node = phase.node_id.as_deref().map(parse).transpose()?;
+    let tenant: Option<&str> = row.get("tenant_id");
     Ok(SessionRow {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
+        tenant: tenant.map(parse).transpose()?,
         app: json(row.get("app"))?,
         display: display(row)?,
         keyboard_layout: row.get("keyboard_layout"),

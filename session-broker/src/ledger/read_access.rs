@@ -1,37 +1,10 @@
-//! Reading back who may do what.
+//! Reading back what tickets and watch links are for.
 
 use super::phase_row::{hex, ms, parse, unhex};
-use super::{Credential, CredentialHash, SpentTicket, StoreError, WatchLinkRow};
-use nearlight_protocol::api::Role;
+use super::{CredentialHash, SpentTicket, StoreError, WatchLinkRow};
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
-
-/// See [`super::Ledger::credential`].
-pub(super) async fn credential(
-    pool: &AnyPool,
-    hash: CredentialHash,
-) -> Result<Option<Credential>, StoreError> {
-    let row = sqlx::query(
-        "SELECT user_id, name, role FROM credential WHERE hash = $1 AND revoked_ms IS NULL",
-    )
-    .bind(hex(&hash))
-    .fetch_optional(pool)
-    .await
-    .map_err(StoreError::NotApplied)?;
-    let Some(row) = row else { return Ok(None) };
-    let role = match row.get::<&str, _>("role") {
-        "guest" => Role::Guest,
-        "admin" => Role::Admin,
-        other => return Err(StoreError::Corrupt(format!("unknown role `{other}`"))),
-    };
-    Ok(Some(Credential {
-        hash,
-        user: parse(row.get("user_id"))?,
-        name: row.get("name"),
-        role,
-    }))
-}
 
 /// See [`super::Ledger::spent_ticket`].
 pub(super) async fn spent_ticket(

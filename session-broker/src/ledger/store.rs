@@ -6,13 +6,15 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    Applied, Credential, CredentialHash, JoinTokenRow, Ledger, Loaded, NodeRow, Op, SessionRow,
-    SpentTicket, Standing, StoreError, Usage, WatchLinkRow, read, read_access, read_enrolment,
+    Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op,
+    SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow, batch, read,
+    read_access, read_enrolment, read_identity,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -27,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "ledger",
@@ -37,6 +39,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         2,
         "enrolment",
         include_str!("../../migrations/0002_enrolment.sql"),
+    ),
+    (
+        3,
+        "identity",
+        include_str!("../../migrations/0003_identity.sql"),
     ),
     (
         4,
@@ -84,6 +91,15 @@ pub enum OpenError {
         floor: i64,
         /// What this broker knows.
         known: i64,
+    },
+    /// It does not take a change.
+    #[error("cannot change the ledger {name}")]
+    Change {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: StoreError,
     },
     /// It does not take this broker as its writer.
     #[error("cannot become the writer of the ledger {name}")]
@@ -198,6 +214,31 @@ pub async fn copy_file(file: &Path, to: &Path) -> Result<(), StoreError> {
     synced.map_err(|e| StoreError::NotApplied(sqlx::Error::Io(e)))
 }
 
+/// Makes one change in a ledger that a broker may be working on, without taking it over.
+///
+/// # Errors
+/// [`OpenError`] if it cannot be opened or does not take the change.
+pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Applied, OpenError> {
+    let source = Source::new(at)?;
+    let name = source.name.clone();
+    let open = |source| OpenError::Open {
+        name: name.clone(),
+        source,
+    };
+    let mut connection = source.connect().await.map_err(open)?;
+    migrate(source.engine, &mut connection, &name).await?;
+    let mut tx = Tx::new(source.engine, connection);
+    let changed = async {
+        tx.begin().await?;
+        let answers = batch::apply(&mut tx, me, &[&[op]]).await?;
+        tx.commit().await.map_err(StoreError::Unknown)?;
+        Ok(answers)
+    };
+    let changed: Result<_, StoreError> = changed.await;
+    let mut answers = changed.map_err(|source| OpenError::Change { name, source })?;
+    Ok(answers.remove(0).remove(0))
+}
+
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
 /// this one must not go on.
 async fn migrate(
@@ -302,7 +343,7 @@ impl Ledger for SqlLedger {
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
-        Box::pin(read_access::credential(&self.readers, hash))
+        Box::pin(read_identity::credential(&self.readers, hash))
     }
 
     fn spent_ticket(
@@ -335,6 +376,27 @@ impl Ledger for SqlLedger {
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
         Box::pin(read_enrolment::standings(&self.readers))
+    }
+
+    fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
+        Box::pin(read_identity::tenants(&self.readers, of))
+    }
+
+    fn keys(
+        &self,
+        of: Of,
+        after: Option<KeyId>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
+        Box::pin(read_identity::keys(&self.readers, of, after, max))
+    }
+
+    fn audit(
+        &self,
+        before: Option<u64>,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+        Box::pin(read_identity::audit(&self.readers, before, max))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

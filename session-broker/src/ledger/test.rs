@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod enrolment;
 mod group;
+mod identity;
 mod place;
 mod plans;
 mod sharing;
@@ -75,6 +76,13 @@ suite! {
     group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
+    identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
+    identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
+    identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
+    identity::a_tenants_quota_is_taken_with_the_session_and_given_back => a_tenants_quota_is_taken_with_the_session_and_given_back,
+    identity::a_tenants_name_is_its_own => a_tenants_name_is_its_own,
+    identity::a_guest_that_logs_in_becomes_the_player => a_guest_that_logs_in_becomes_the_player,
+    identity::old_lines_of_the_audit_log_and_logins_that_are_over_go => old_lines_of_the_audit_log_and_logins_that_are_over_go,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
     sharing::a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first => a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first,
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
@@ -203,6 +211,7 @@ fn session() -> SessionRow {
     SessionRow {
         id: nearlight_kit::ids::session(),
         user: nearlight_kit::ids::user(),
+        tenant: None,
         app: toml::from_str(app).unwrap(),
         display: DisplayMode::default(),
         keyboard_layout: "us".to_owned(),
@@ -222,6 +231,7 @@ fn create(row: &SessionRow, key: &str, quota: Option<u32>) -> Op {
             body_hash: [0; 32],
         },
         quota,
+        tenant_quota: None,
     }
 }
 
@@ -467,6 +477,7 @@ async fn a_quota_is_taken_with_the_session_and_given_back(place: Place) {
         .write(Op::ReturnQuota {
             session: session().id,
             user: user.clone(),
+            tenant: None,
         })
         .await;
     assert_eq!(

@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod claims;
 pub(super) mod enrolment;
+pub(super) mod identity;
 pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod sessions;

@@ -110,11 +110,13 @@ impl Owner {
                     }
                     Applied::KeyReused => CreateError::KeyReused,
                     Applied::QuotaUsedUp => CreateError::Quota,
+                    Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
                     Applied::Done
                     | Applied::Ordered { .. }
                     | Applied::RaceLost
                     | Applied::TicketSpent
                     | Applied::Missing
+                    | Applied::NameTaken
                     | Applied::Skipped => {
                         let id = entry.row.id.clone();
                         replies.push((reply, id.clone()));
@@ -140,6 +142,8 @@ impl Owner {
                 | Applied::Replayed { .. }
                 | Applied::KeyReused
                 | Applied::QuotaUsedUp
+                | Applied::TenantQuotaUsedUp
+                | Applied::NameTaken
                 | Applied::RaceLost
                 | Applied::TicketSpent
                 | Applied::Missing

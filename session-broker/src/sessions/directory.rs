@@ -7,8 +7,9 @@ use crate::fleet::{Changed, ChangedView, RemoteNews};
 use crate::ledger::BrokerId;
 use nearlight_placement::{FleetIndex, Policy, SessionRequest};
 use nearlight_protocol::api::{Node, NodeStatus, Session};
-use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
@@ -23,6 +24,7 @@ pub(crate) struct Directory {
 struct Shown {
     sessions: HashMap<SessionId, ShownSession>,
     by_user: HashMap<UserId, BTreeSet<SessionId>>,
+    by_tenant: HashMap<TenantId, BTreeSet<SessionId>>,
     streams: HashMap<NodeId, Arc<Stream>>,
 }
 
@@ -31,10 +33,39 @@ struct Shown {
 pub(crate) struct ShownSession {
     /// Whose it is.
     pub(crate) user: UserId,
+    /// Its user's tenant.
+    pub(crate) tenant: Option<TenantId>,
     /// Its view, as its owner sees it, and every later one.
     pub(crate) view: watch::Receiver<Session>,
     /// What came of the last attempt to place it.
     pub(crate) placement: watch::Receiver<Placement>,
+}
+
+/// Which sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    /// These users'.
+    Users(&'a [UserId]),
+    /// A tenant's.
+    Tenant(&'a TenantId),
+    /// Everyone's.
+    Everyones,
+}
+
+impl Whose<'_> {
+    /// Whether a session is among them.
+    pub(crate) fn has(self, session: &ShownSession) -> bool {
+        self.takes(&session.user, session.tenant.as_ref())
+    }
+
+    /// Whether a session of this user and this tenant is among them.
+    pub(crate) fn takes(self, user: &UserId, tenant: Option<&TenantId>) -> bool {
+        match self {
+            Self::Users(users) => users.contains(user),
+            Self::Tenant(own) => tenant == Some(own),
+            Self::Everyones => true,
+        }
+    }
 }
 
 /// The fleet as readers see it: an index of their own, so that they hold nobody up.
@@ -87,12 +118,16 @@ impl Directory {
         self.read().sessions.get(id).cloned()
     }
 
-    /// A user's sessions, or everyone's; newest first.
-    pub(crate) fn list(&self, of: Option<&UserId>) -> Vec<ShownSession> {
+    /// Sessions, newest first.
+    pub(crate) fn list(&self, of: Whose<'_>) -> Vec<ShownSession> {
         let shown = self.read();
         let mut ids: Vec<&SessionId> = match of {
-            Some(user) => shown.by_user.get(user).into_iter().flatten().collect(),
-            None => shown.sessions.keys().collect(),
+            Whose::Users(users) => {
+                let of_users = users.iter().filter_map(|user| shown.by_user.get(user));
+                of_users.flatten().collect()
+            }
+            Whose::Tenant(tenant) => shown.by_tenant.get(tenant).into_iter().flatten().collect(),
+            Whose::Everyones => shown.sessions.keys().collect(),
         };
         ids.sort_unstable_by(|a, b| b.cmp(a));
         let sessions = ids.into_iter().filter_map(|id| shown.sessions.get(id));
@@ -141,18 +176,21 @@ impl Directory {
         let mut shown = self.write();
         let user = session.user.clone();
         shown.by_user.entry(user).or_default().insert(id.clone());
+        if let Some(tenant) = session.tenant.clone() {
+            let of_tenant = shown.by_tenant.entry(tenant).or_default();
+            of_tenant.insert(id.clone());
+        }
         shown.sessions.insert(id, session);
     }
 
     pub(super) fn forget(&self, id: &SessionId) {
         let mut shown = self.write();
-        if let Some(session) = shown.sessions.remove(id)
-            && let Some(of_user) = shown.by_user.get_mut(&session.user)
-        {
-            of_user.remove(id);
-            if of_user.is_empty() {
-                shown.by_user.remove(&session.user);
-            }
+        let Some(session) = shown.sessions.remove(id) else {
+            return;
+        };
+        take_out(&mut shown.by_user, &session.user, id);
+        if let Some(tenant) = &session.tenant {
+            take_out(&mut shown.by_tenant, tenant, id);
         }
     }
 
@@ -221,5 +259,19 @@ impl Directory {
 
     fn read_fleet(&self) -> RwLockReadGuard<'_, ShownFleet> {
         self.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a session out of its holder's; who holds none is not kept.
+fn take_out<H: Eq + Hash>(
+    held: &mut HashMap<H, BTreeSet<SessionId>>,
+    holder: &H,
+    session: &SessionId,
+) {
+    if let Some(of_holder) = held.get_mut(holder) {
+        of_holder.remove(session);
+        if of_holder.is_empty() {
+            held.remove(holder);
+        }
     }
 }

@@ -46,8 +46,12 @@ impl Owner {
                 to = label(&phase), "session moved");
         }
         if !was_over && entry.life.is_over() {
-            let (session, user) = (id.clone(), entry.row.user.clone());
-            turn.push(Op::ReturnQuota { session, user }, Then::Nothing);
+            let op = Op::ReturnQuota {
+                session: id.clone(),
+                user: entry.row.user.clone(),
+                tenant: entry.row.tenant.clone(),
+            };
+            turn.push(op, Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);

@@ -79,6 +79,7 @@ impl Entry {
     pub(super) fn for_readers(&self) -> ShownSession {
         ShownSession {
             user: self.row.user.clone(),
+            tenant: self.row.tenant.clone(),
             view: self.view.subscribe(),
             placement: self.placement_shown.subscribe(),
         }

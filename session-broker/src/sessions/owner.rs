@@ -9,7 +9,7 @@ use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
 use crate::fleet::Fleet;
-use crate::ledger::{BrokerId, Ledger, Op, SessionRow, StoreError};
+use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::peers::{Courier, Hub, PeerEvent};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -246,10 +246,16 @@ impl Owner {
     fn take_request(&mut self, request: Request, now: MonoTime, turn: &mut Turn) {
         match request {
             Request::Create(create, reply) => self.take_create(*create, reply, now, turn),
-            Request::End(session, reason, reply) => {
-                let known = self.drive(&session, Event::EndRequested { reason }, now, turn);
+            Request::End(end, reply) => {
+                let reason = end.reason;
+                let known = self.drive(&end.session, Event::EndRequested { reason }, now, turn);
+                if let Some(audit) = end.audit.filter(|_| known.is_some()) {
+                    let audit = Some(audit);
+                    let change = IdentityChange::Nothing;
+                    turn.push(Op::Identity { change, audit }, Then::Nothing);
+                }
                 let answer = known.map(|_| ()).ok_or(EndError::NotFound);
-                turn.ends.push((reply, session, answer));
+                turn.ends.push((reply, end.session, answer));
             }
             Request::Decide(node, change, reply) => {
                 self.take_decision(node, change, reply, now, turn);
@@ -267,6 +273,7 @@ impl Owner {
         let row = SessionRow {
             id: nearlight_kit::ids::session(),
             user: create.user,
+            tenant: create.tenant,
             app: (*create.app).clone(),
             display: create.display,
             keyboard_layout: create.keyboard_layout,
@@ -281,6 +288,7 @@ impl Owner {
             row: Box::new(row.clone()),
             idempotency: create.idempotency,
             quota: create.quota,
+            tenant_quota: create.tenant_quota,
         };
         turn.push(op, Then::Created(Box::new(New { entry, reply })));
         // Nobody waits before it: its claim can go into the same transaction. What it lacks is told

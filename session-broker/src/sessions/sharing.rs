@@ -235,6 +235,8 @@ impl Owner {
             | Applied::Replayed { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp
+            | Applied::TenantQuotaUsedUp
+            | Applied::NameTaken
             | Applied::TicketSpent
             | Applied::Skipped => {
                 tracing::info!(node_id = %node, "the node attached to two brokers at once");
@@ -434,6 +436,7 @@ impl Lost {
             | Op::SeenNodes { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
+            | Op::Identity { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

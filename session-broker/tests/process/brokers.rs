@@ -523,3 +523,41 @@ async fn a_node_that_is_revoked_at_one_broker_is_cut_off_at_the_other() {
         ));
     }
 }
+
+#[tokio::test]
+async fn a_tenant_and_its_keys_hold_at_every_broker() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let admin = shared.admin("a", &a);
+    let mut keys = Vec::new();
+    for name in ["one", "two"] {
+        let tenant = admin
+            .post_json("/v1/tenants", &json!({ "name": name }))
+            .await;
+        let tenant = tenant.at("/id");
+        let body = json!({ "name": name, "role": "tenant", "tenant": tenant });
+        let key = admin.post_json("/v1/keys", &body).await;
+        keys.push((key.at("/key/id"), format!("Bearer {}", key.at("/secret"))));
+    }
+    let at =
+        |to: &Program, key: usize| Client::nobody(to.listen).with("authorization", &keys[key].1);
+    let session = id(&at(&a, 0).create("demo").await);
+    let path = format!("/v1/sessions/{session}");
+    assert_eq!(at(&b, 0).get(&path).await.at("/id"), session);
+    let listed = at(&b, 0).get("/v1/sessions").await;
+    assert_eq!(listed.at("/sessions/0/id"), session);
+    for broker in [&a, &b] {
+        at(broker, 1).get(&path).await.refused(404, "not-found");
+        at(broker, 1).delete(&path).await.refused(404, "not-found");
+        let others = at(broker, 1).get("/v1/sessions").await;
+        assert_eq!(others.json()["sessions"], json!([]));
+    }
+    // The other broker finds out by itself, within seconds.
+    admin.delete(&format!("/v1/keys/{}", keys[0].0)).await;
+    at(&a, 0).get(&path).await.refused(401, "unauthenticated");
+    eventually("the other broker to refuse the key", || async {
+        at(&b, 0).get("/v1/apps").await.status == 401
+    })
+    .await;
+    assert_eq!(at(&b, 1).get("/v1/apps").await.status, 200);
+}

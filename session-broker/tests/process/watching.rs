@@ -187,14 +187,14 @@ async fn strangers_make_see_and_revoke_no_links() {
     let stranger = rig.guest().await;
     link(&stranger, &session, 600)
         .await
-        .refused(403, "forbidden");
+        .refused(404, "not-found");
     link(&rig.nobody(), &session, 600)
         .await
         .refused(401, "unauthenticated");
     let links = format!("/v1/sessions/{session}/watch-links");
-    stranger.get(&links).await.refused(403, "forbidden");
+    stranger.get(&links).await.refused(404, "not-found");
     let location = made.header("location").unwrap();
-    stranger.delete(location).await.refused(403, "forbidden");
+    stranger.delete(location).await.refused(404, "not-found");
     // A session of one's own is no way to another's link.
     let own = id(&stranger.create("demo").await);
     let sideways = format!("/v1/sessions/{own}/watch-links/{}", made.at("/id"));

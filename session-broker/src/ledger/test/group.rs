@@ -244,6 +244,7 @@ pub(super) async fn a_group_takes_what_its_quota_has_and_no_more(place: Place) {
         .write(Op::ReturnQuota {
             session: session().id,
             user,
+            tenant: None,
         })
         .await;
     assert_eq!(

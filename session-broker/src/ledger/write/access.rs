@@ -6,7 +6,6 @@ use crate::ledger::phase_row::{hex, ms, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::Tx;
 use crate::ledger::{Applied, Credential, SpentTicket, StoreError, WatchLinkRow};
-use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{SessionId, WatchLinkId};
 use nearlight_protocol::unit::MonoTime;
 use serde::Serialize;
@@ -74,7 +73,7 @@ pub(crate) async fn spend_tickets(
     Ok(())
 }
 
-/// A guest or an API key.
+/// A guest, or the development key.
 #[derive(Debug, Serialize)]
 pub(crate) struct AddCredential<'a> {
     hash: String,
@@ -86,15 +85,11 @@ pub(crate) struct AddCredential<'a> {
 
 impl<'a> AddCredential<'a> {
     pub(in crate::ledger) fn new(credential: &'a Credential, at: MonoTime) -> Self {
-        let role = match credential.role {
-            Role::Guest => "guest",
-            Role::Admin => "admin",
-        };
         Self {
             hash: hex(&credential.hash),
             user_id: credential.user.as_str(),
             name: Foreign(&credential.name),
-            role,
+            role: credential.role.name(),
             at: to_ms(at),
         }
     }

@@ -7,7 +7,7 @@ use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError};
-use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use serde::Serialize;
@@ -51,14 +51,14 @@ const RETURN_QUOTAS: &str = "
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
-        starts_denied, holder)
+        starts_denied, holder, tenant_id)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
-        r.epoch, r.detail, r.starts_denied, r.holder
+        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
-        starts_denied bigint, holder text}
+        starts_denied bigint, holder text, tenant_id text}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -86,11 +86,19 @@ pub(in crate::ledger) const BY_KEY: &[&str] = &[
     SAVE_PHASES,
 ];
 
-/// A new session, its key and its place in the quota.
+/// Whose quota it is.
+#[derive(Clone, Copy, Debug)]
+enum Holder {
+    User,
+    Tenant,
+}
+
+/// A new session, its key and its places in the quotas.
 #[derive(Debug, Serialize)]
 pub(crate) struct Create<'a> {
     session_id: &'a str,
     user_id: &'a str,
+    tenant_id: Option<&'a str>,
     app_id: &'a str,
     app_digest: String,
     display_width: u32,
@@ -108,22 +116,23 @@ pub(crate) struct Create<'a> {
     key: Foreign<'a>,
     #[serde(skip)]
     body_hash: String,
-    /// Sessions that the user may hold.
+    /// Sessions that the user may hold, and the tenant's members together.
     #[serde(skip)]
-    cap: i64,
+    caps: [i64; 2],
 }
 
 impl<'a> Create<'a> {
     pub(in crate::ledger) fn new(
         row: &'a SessionRow,
         idempotency: &'a Idempotency,
-        quota: Option<u32>,
+        quotas: [Option<u32>; 2],
         holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
         let app = json(&row.app)?;
         Ok(Self {
             session_id: row.id.as_str(),
             user_id: row.user.as_str(),
+            tenant_id: row.tenant.as_ref().map(TenantId::as_str),
             app_id: row.app.id.as_str(),
             app_digest: hex(&Sha256::digest(&app).into()),
             display_width: row.display.width,
@@ -137,8 +146,17 @@ impl<'a> Create<'a> {
             app,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
-            cap: quota.map_or(i64::MAX, i64::from),
+            caps: quotas.map(|quota| quota.map_or(i64::MAX, i64::from)),
         })
+    }
+
+    /// Whose quota it needs a place in, and how large that is.
+    fn place(&self, of: Holder) -> Option<(&'a str, i64)> {
+        let [user, tenant] = self.caps;
+        match of {
+            Holder::User => Some((self.user_id, user)),
+            Holder::Tenant => self.tenant_id.map(|id| (id, tenant)),
+        }
     }
 }
 
@@ -218,11 +236,18 @@ pub(crate) async fn admit<'a>(
     if !again.is_empty() {
         answer_again(tx, &again, answers).await?;
     }
-    let (within, beyond) = take_quotas(tx, first).await?;
-    let keys: Vec<Key<'_>> = beyond.iter().map(|(_, create)| Key::of(create)).collect();
+    let (within, beyond) = take_quotas(tx, first, Holder::User).await?;
+    let (within, beyond_tenants) = take_quotas(tx, within, Holder::Tenant).await?;
+    let returned = beyond_tenants.iter().map(|(_, c)| ReturnQuota(c.user_id));
+    return_quotas(tx, returned.collect()).await?;
+    let refused = beyond.iter().chain(&beyond_tenants);
+    let keys: Vec<Key<'_>> = refused.map(|(_, create)| Key::of(create)).collect();
     tx.run(RETURN_KEYS, &keys).await?;
     for (at, _) in beyond {
         answers.set(*at, Applied::QuotaUsedUp);
+    }
+    for (at, _) in beyond_tenants {
+        answers.set(*at, Applied::TenantQuotaUsedUp);
     }
     add_editions(tx, &within).await?;
     Ok(within)
@@ -295,23 +320,22 @@ async fn answer_again(
     Ok(())
 }
 
-/// Those within their user's quota, and those beyond it. Per user all at once; where that is too
+/// Those within their holder's quota, and those beyond it. Per holder all at once; where that is too
 /// much, one by one in their order.
 async fn take_quotas<'a>(
     tx: &mut Tx,
     creates: Creates<'a>,
+    of: Holder,
 ) -> Result<(Creates<'a>, Creates<'a>), StoreError> {
-    let mut by_user: BTreeMap<&str, Quota<'_>> = BTreeMap::new();
-    for (_, create) in &creates {
-        let quota = by_user.entry(create.user_id).or_insert(Quota {
-            user_id: create.user_id,
-            n: 0,
-            cap: create.cap,
-        });
+    let mut by_holder: BTreeMap<&str, Quota<'_>> = BTreeMap::new();
+    for (user_id, cap) in creates.iter().filter_map(|(_, create)| create.place(of)) {
+        let quota = by_holder
+            .entry(user_id)
+            .or_insert(Quota { user_id, n: 0, cap });
         quota.n += 1;
-        quota.cap = quota.cap.min(create.cap);
+        quota.cap = quota.cap.min(cap);
     }
-    let mut wanted: Vec<Quota<'_>> = by_user.into_values().collect();
+    let mut wanted: Vec<Quota<'_>> = by_holder.into_values().collect();
     let mut taken = HashSet::new();
     // Most users have a row.
     take_together(tx, &mut wanted, &mut taken).await?;
@@ -320,13 +344,12 @@ async fn take_quotas<'a>(
     }
     let (mut within, mut beyond) = (Vec::new(), Vec::new());
     for create in creates {
-        let (_, c) = create;
-        let one = Quota {
-            user_id: c.user_id,
-            n: 1,
-            cap: c.cap,
+        let Some((user_id, cap)) = create.1.place(of) else {
+            within.push(create);
+            continue;
         };
-        if taken.contains(c.user_id) || !tx.ask(TAKE_QUOTAS, &[one]).await?.is_empty() {
+        let one = Quota { user_id, n: 1, cap };
+        if taken.contains(user_id) || !tx.ask(TAKE_QUOTAS, &[one]).await?.is_empty() {
             within.push(create);
         } else {
             beyond.push(create);
@@ -347,13 +370,18 @@ async fn take_together(
     Ok(())
 }
 
-/// A place that a user has again.
+/// A place that a user or a tenant has again.
 #[derive(Debug)]
 pub(crate) struct ReturnQuota<'a>(&'a str);
 
 impl<'a> ReturnQuota<'a> {
-    pub(in crate::ledger) fn new(user: &'a UserId) -> Self {
-        Self(user.as_str())
+    pub(in crate::ledger) fn of(
+        user: &'a UserId,
+        tenant: Option<&'a TenantId>,
+    ) -> impl Iterator<Item = Self> {
+        std::iter::once(user.as_str())
+            .chain(tenant.map(TenantId::as_str))
+            .map(Self)
     }
 }
 

@@ -1,0 +1,307 @@
+//! Who may ask, as the API shows it: tenants, API keys with their scopes, the audit log, login.
+//!
+//! A secret stands in [`NewKey`] alone, and only in the answer that makes it.
+
+use crate::api::Role;
+use crate::id::{KeyId, TenantId, UserId};
+use crate::unit::{U64, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// What a key may be used for, within what its role allows.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ts_rs::TS,
+    utoipa::ToSchema,
+)]
+pub enum Scope {
+    /// Tenants and the audit log.
+    #[serde(rename = "admin")]
+    Admin,
+    /// See keys.
+    #[serde(rename = "keys:read")]
+    KeysRead,
+    /// Make, rotate and revoke keys.
+    #[serde(rename = "keys:write")]
+    KeysWrite,
+    /// See nodes, and check the line to them.
+    #[serde(rename = "nodes:read")]
+    NodesRead,
+    /// Change nodes.
+    #[serde(rename = "nodes:write")]
+    NodesWrite,
+    /// See sessions.
+    #[serde(rename = "sessions:read")]
+    SessionsRead,
+    /// Start, play, share and end sessions.
+    #[serde(rename = "sessions:write")]
+    SessionsWrite,
+}
+
+impl Scope {
+    /// Every scope, in the order of their names.
+    pub const ALL: [Self; 7] = [
+        Self::Admin,
+        Self::KeysRead,
+        Self::KeysWrite,
+        Self::NodesRead,
+        Self::NodesWrite,
+        Self::SessionsRead,
+        Self::SessionsWrite,
+    ];
+
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::KeysRead => "keys:read",
+            Self::KeysWrite => "keys:write",
+            Self::NodesRead => "nodes:read",
+            Self::NodesWrite => "nodes:write",
+            Self::SessionsRead => "sessions:read",
+            Self::SessionsWrite => "sessions:write",
+        }
+    }
+}
+
+/// A text is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no scope; scopes are admin, keys, nodes and sessions with :read or :write")]
+pub struct UnknownScope(String);
+
+impl std::str::FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        let found = Self::ALL.into_iter().find(|scope| scope.name() == text);
+        found.ok_or_else(|| UnknownScope(text.to_owned()))
+    }
+}
+
+/// `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Its name, unlike every other's: 1 to 80 characters.
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: String,
+    /// Sessions that its members hold at a time, queued ones counted; no limit without it.
+    #[serde(default)]
+    pub sessions_max: Option<u32>,
+    /// Whether its members are turned away. Their sessions go on.
+    #[serde(default)]
+    pub suspended: bool,
+}
+
+/// A tenant: an organisation whose members see each other's sessions, and nobody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Tenant {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// Sessions that its members may hold at a time.
+    pub sessions_max: Option<u32>,
+    /// Sessions that they hold.
+    pub sessions_used: u32,
+    /// Whether its members are turned away.
+    pub suspended: bool,
+    /// When it was made.
+    pub created_unix_ms: UnixMillis,
+}
+
+/// `GET /v1/tenants`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TenantList {
+    /// Those that the caller may see, oldest first.
+    pub tenants: Vec<Tenant>,
+}
+
+/// `POST /v1/keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// What it is for: 1 to 80 characters.
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Whose. The role `tenant` needs one, the roles `admin` and `operator` take none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub tenant: Option<TenantId>,
+    /// What it may be used for; all that its role allows without any.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// Seconds until it is void; it never is without it.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub expires_s: Option<u32>,
+    /// Sessions that it may hold at a time; its tenant's limit alone without it.
+    #[serde(default)]
+    pub sessions_max: Option<u32>,
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ApiKey {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: KeyId,
+    /// What it is for.
+    pub name: String,
+    /// The user that it acts as.
+    #[schema(value_type = String)]
+    pub user: UserId,
+    /// What it is.
+    pub role: Role,
+    /// Whose.
+    #[schema(value_type = Option<String>)]
+    pub tenant: Option<TenantId>,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// The first characters of its secret, to tell keys apart.
+    pub prefix: String,
+    /// Sessions that it may hold at a time.
+    pub sessions_max: Option<u32>,
+    /// When it was made.
+    pub created_unix_ms: UnixMillis,
+    /// It is void from then on.
+    pub expires_unix_ms: Option<UnixMillis>,
+    /// When it was used last, give or take a minute.
+    pub last_used_unix_ms: Option<UnixMillis>,
+    /// When it was revoked.
+    pub revoked_unix_ms: Option<UnixMillis>,
+}
+
+/// A key with a new secret, which is told this once: the broker keeps only a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NewKey {
+    /// The key.
+    pub key: ApiKey,
+    /// What goes behind `Authorization: Bearer`.
+    pub secret: String,
+}
+
+/// `GET /v1/keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct KeyList {
+    /// Those that the caller may see, oldest first.
+    pub keys: Vec<ApiKey>,
+    /// Where the next page begins, as `after`; there is none without it.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<KeyId>,
+}
+
+/// `POST /v1/keys/{id}/rotate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotateKey {
+    /// Seconds for which the former secret goes on working: a day without it, 0 for not at all, at most
+    /// [`crate::limits::KEY_OVERLAP_S_MAX`].
+    #[schema(maximum = 2_592_000)]
+    pub overlap_s: Option<u32>,
+}
+
+/// What was done, for the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditAction {
+    /// The first administrator's key, made on the broker's machine.
+    Bootstrap,
+    /// A key was made.
+    KeyCreate,
+    /// A key got a new secret.
+    KeyRotate,
+    /// A key was revoked.
+    KeyRevoke,
+    /// A player logged in.
+    Login,
+    /// A player logged out.
+    Logout,
+    /// A join token was made.
+    JoinTokenCreate,
+    /// A node was drained.
+    NodeDrain,
+    /// A drain was ended.
+    NodeUndrain,
+    /// A node was shut out.
+    NodeRevoke,
+    /// A session of somebody else was ended.
+    SessionEnd,
+    /// A tenant was made.
+    TenantCreate,
+    /// A tenant was changed.
+    TenantChange,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditOutcome {
+    /// It was done.
+    Done,
+    /// The caller may not.
+    Denied,
+}
+
+/// One line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuditEntry {
+    /// Its number: later ones are higher.
+    #[schema(value_type = String)]
+    pub id: U64,
+    /// When.
+    pub at_unix_ms: UnixMillis,
+    /// The request, as in the log.
+    pub request: String,
+    /// Who; nobody on the broker's own machine.
+    #[schema(value_type = Option<String>)]
+    pub user: Option<UserId>,
+    /// What they were.
+    pub role: Option<Role>,
+    /// The key that they used.
+    #[schema(value_type = Option<String>)]
+    pub key: Option<KeyId>,
+    /// Their tenant.
+    #[schema(value_type = Option<String>)]
+    pub tenant: Option<TenantId>,
+    /// The address that they came from.
+    pub address: Option<String>,
+    /// What they did.
+    pub action: AuditAction,
+    /// On what.
+    pub subject: String,
+    /// What came of it.
+    pub outcome: AuditOutcome,
+    /// More words, such as a name that was given.
+    pub detail: String,
+}
+
+/// `GET /v1/audit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuditPage {
+    /// Newest first.
+    pub entries: Vec<AuditEntry>,
+    /// Where the next page begins, as `before`; there is none without it.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<U64>,
+}
+
+/// `GET /v1/login/options`: how one can get in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct LoginOptions {
+    /// Where players log in, if they can: `/v1/login`.
+    pub login_path: Option<String>,
+    /// Whether one can play as a guest.
+    pub guests: bool,
+}

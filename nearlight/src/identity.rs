@@ -1,0 +1,374 @@
+//! Who one is, and who else may come in: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`.
+
+use crate::cli::{AdminCommand, Broker, KeyCommand, Login, Logout, TenantCommand};
+use crate::client::{Client, ClientError};
+use crate::command::{CommandError, show, wire_name};
+use crate::profile::{Profile, Profiles};
+use crate::{table, terminal};
+use nearlight_protocol::api::WhoAmI;
+use nearlight_protocol::identity::{
+    ApiKey, AuditEntry, AuditPage, CreateKey, KeyList, NewKey, RotateKey, Scope, Tenant,
+    TenantList, TenantSettings,
+};
+use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
+use std::io::{BufRead, IsTerminal};
+use std::process::{Command, Stdio};
+
+/// Asks for a key, shows it to the broker, and remembers both.
+///
+/// # Errors
+/// [`CommandError`]: the key does not come, the broker does not take it, or it cannot be written down.
+pub fn login(login: &Login) -> Result<(), CommandError> {
+    let url = login.url.trim_end_matches('/');
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .ok_or_else(|| ClientError::BadUrl(url.to_owned()))?;
+    let key = match &login.key_file {
+        Some(file) => std::fs::read_to_string(file).map_err(CommandError::NoKey)?,
+        None => asked_for(url)?,
+    };
+    let profile = Profile {
+        url: url.to_owned(),
+        key: key.trim().to_owned(),
+    };
+    let who: WhoAmI = Client::with_key(&profile.url, &profile.key).get("/v1/whoami")?;
+    let name = login.profile.as_deref().unwrap_or(host);
+    let mut profiles = Profiles::load()?;
+    profiles.put(name, profile);
+    profiles.save()?;
+    terminal::note(format_args!(
+        "logged in to {url} as {} ({}); the profile is `{name}`",
+        who.name,
+        who.role.name()
+    ));
+    Ok(())
+}
+
+/// A line of stdin.
+fn asked_for(url: &str) -> Result<String, CommandError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        terminal::note(format_args!("Paste an API key of {url}, then press Enter:"));
+    }
+    let mut line = String::new();
+    let read = stdin.lock().read_line(&mut line);
+    match read.map_err(CommandError::NoKey)? {
+        0 => Err(CommandError::NoKey(
+            std::io::ErrorKind::UnexpectedEof.into(),
+        )),
+        _ => Ok(line),
+    }
+}
+
+/// Forgets a profile with its key. The key itself goes on; `nearlight key revoke` voids it.
+///
+/// # Errors
+/// [`CommandError`] if the profiles cannot be read or written.
+pub fn logout(logout: &Logout) -> Result<(), CommandError> {
+    let mut profiles = Profiles::load()?;
+    if let Some(name) = &logout.profile {
+        profiles.named(name)?;
+    }
+    match profiles.remove(logout.profile.as_deref()) {
+        Some(name) => {
+            profiles.save()?;
+            terminal::note(format_args!(
+                "the profile `{name}` and its key are forgotten"
+            ));
+        }
+        None => terminal::note("nobody is logged in"),
+    }
+    Ok(())
+}
+
+/// Says who the broker takes this user for.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn whoami(broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    let who: WhoAmI = client.get("/v1/whoami")?;
+    show(broker, &who, || {
+        let or_dash = |id: Option<String>| id.unwrap_or_else(|| "-".to_owned());
+        let row = [
+            who.name.clone(),
+            who.role.name().to_owned(),
+            or_dash(who.tenant.as_ref().map(ToString::to_string)),
+            or_dash(who.key.as_ref().map(ToString::to_string)),
+            scopes(&who.scopes),
+            client.url(""),
+        ];
+        table::lay_out(
+            ["NAME", "ROLE", "TENANT", "KEY", "SCOPES", "BROKER"],
+            &[row],
+        )
+    });
+    Ok(())
+}
+
+/// Makes, lists and changes tenants.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    match command {
+        TenantCommand::Create { name, sessions_max } => {
+            let settings = TenantSettings {
+                name: name.clone(),
+                sessions_max: *sessions_max,
+                suspended: false,
+            };
+            let tenant: Tenant = client.post("/v1/tenants", &settings)?;
+            show(broker, &tenant, || format!("{}\n", tenant.id));
+        }
+        TenantCommand::List => {
+            let list: TenantList = client.get("/v1/tenants")?;
+            let rows: Vec<_> = list.tenants.iter().map(tenant_row).collect();
+            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];
+            show(broker, &list, || table::lay_out(head, &rows));
+        }
+        TenantCommand::Set {
+            tenant,
+            name,
+            sessions_max,
+            suspended,
+        } => {
+            let settings = TenantSettings {
+                name: name.clone(),
+                sessions_max: *sessions_max,
+                suspended: *suspended,
+            };
+            let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
+            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];
+            show(broker, &changed, || {
+                table::lay_out(head, &[tenant_row(&changed)])
+            });
+        }
+    }
+    Ok(())
+}
+
+fn tenant_row(tenant: &Tenant) -> [String; 5] {
+    let limit = tenant.sessions_max.map(|max| max.to_string());
+    [
+        tenant.id.to_string(),
+        tenant.name.clone(),
+        tenant.sessions_used.to_string(),
+        limit.unwrap_or_else(|| "-".to_owned()),
+        if tenant.suspended {
+            "suspended"
+        } else {
+            "active"
+        }
+        .to_owned(),
+    ]
+}
+
+/// Makes, lists, rotates and revokes keys.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn key(command: &KeyCommand, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    match command {
+        KeyCommand::Create(create) => {
+            let create = CreateKey {
+                name: create.name.clone(),
+                role: create.role,
+                tenant: create.tenant.clone(),
+                scopes: create.scopes.clone(),
+                expires_s: create.expires_s,
+                sessions_max: create.sessions_max,
+            };
+            tell_once(broker, &client.post("/v1/keys", &create)?);
+        }
+        KeyCommand::List => {
+            let keys = all_keys(&client)?;
+            let rows: Vec<_> = keys.keys.iter().map(key_row).collect();
+            let head = [
+                "KEY",
+                "NAME",
+                "ROLE",
+                "TENANT",
+                "SCOPES",
+                "PREFIX",
+                "LAST USED",
+                "STATE",
+            ];
+            show(broker, &keys, || table::lay_out(head, &rows));
+        }
+        KeyCommand::Rotate { key, overlap_s } => {
+            let rotate = RotateKey {
+                overlap_s: *overlap_s,
+            };
+            let path = format!("/v1/keys/{key}/rotate");
+            tell_once(broker, &client.post(&path, &rotate)?);
+        }
+        KeyCommand::Revoke { key } => {
+            client.delete(&format!("/v1/keys/{key}"))?;
+            if !broker.json {
+                terminal::result(format_args!("{key} is void"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tell_once(broker: &Broker, new: &NewKey) {
+    if !broker.json {
+        terminal::note(format_args!(
+            "{} ({}): keep the secret, it is not shown again",
+            new.key.id, new.key.name
+        ));
+    }
+    show(broker, new, || format!("{}\n", new.secret));
+}
+
+/// Page by page.
+fn all_keys(client: &Client) -> Result<KeyList, ClientError> {
+    let mut all: KeyList = client.get(&format!("/v1/keys?limit={PAGE_ENTRIES_MAX}"))?;
+    while let Some(next) = all.next.take() {
+        let path = format!("/v1/keys?limit={PAGE_ENTRIES_MAX}&after={next}");
+        let more: KeyList = client.get(&path)?;
+        all.keys.extend(more.keys);
+        all.next = more.next;
+    }
+    Ok(all)
+}
+
+fn key_row(key: &ApiKey) -> [String; 8] {
+    let now_ms = nearlight_kit::clock::unix_ms();
+    let state = match (key.revoked_unix_ms, key.expires_unix_ms) {
+        (Some(_), _) => "revoked".to_owned(),
+        (None, Some(end_ms)) if end_ms <= now_ms => "expired".to_owned(),
+        (None, Some(end_ms)) => format!("for {} h", (end_ms - now_ms).div_ceil(3_600_000)),
+        (None, None) => "valid".to_owned(),
+    };
+    let used = key.last_used_unix_ms.map(ago);
+    [
+        key.id.to_string(),
+        key.name.clone(),
+        key.role.name().to_owned(),
+        key.tenant
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), ToString::to_string),
+        scopes(&key.scopes),
+        format!("{}…", key.prefix),
+        used.unwrap_or_else(|| "never".to_owned()),
+        state,
+    ]
+}
+
+/// How long ago a time was, in words.
+fn ago(at_ms: u64) -> String {
+    let seconds = nearlight_kit::clock::unix_ms().saturating_sub(at_ms) / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+fn scopes(scopes: &[Scope]) -> String {
+    let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+    names.join(" ")
+}
+
+/// What administrators do.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn admin(command: &AdminCommand) -> Result<(), CommandError> {
+    match command {
+        AdminCommand::Bootstrap {
+            config,
+            data,
+            ledger,
+            force,
+            json,
+        } => {
+            let mut run = Command::new(beside("session-broker"));
+            run.arg("--bootstrap-admin");
+            for (flag, value) in [("--config", config), ("--data", data)] {
+                if let Some(value) = value {
+                    run.arg(flag).arg(value);
+                }
+            }
+            if let Some(ledger) = ledger {
+                run.arg("--ledger").arg(ledger);
+            }
+            if *force {
+                run.arg("--force");
+            }
+            let done = run.stderr(Stdio::inherit()).output();
+            let done = done.map_err(CommandError::NoBroker)?;
+            if !done.status.success() {
+                return Err(CommandError::NotBootstrapped);
+            }
+            let new: NewKey =
+                serde_json::from_slice(&done.stdout).map_err(|_| CommandError::NotBootstrapped)?;
+            if *json {
+                terminal::json(&new);
+            } else {
+                terminal::note(format_args!(
+                    "{}: keep the secret, it is not shown again; log in with `nearlight login URL`",
+                    new.key.id
+                ));
+                terminal::result(&new.secret);
+            }
+        }
+        AdminCommand::Audit { limit, broker } => audit(*limit, broker)?,
+    }
+    Ok(())
+}
+
+/// A program of ours, which stands beside this one.
+fn beside(program: &str) -> std::path::PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name(program)
+}
+
+fn audit(limit: u32, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    let mut page = AuditPage {
+        entries: Vec::new(),
+        next: None,
+    };
+    loop {
+        let left = limit.saturating_sub(u32::try_from(page.entries.len()).unwrap_or(limit));
+        let mut path = format!("/v1/audit?limit={}", left.clamp(1, PAGE_ENTRIES_MAX));
+        if let Some(next) = page.next {
+            path = format!("{path}&before={}", next.0);
+        }
+        let more: AuditPage = client.get(&path)?;
+        page.entries.extend(more.entries);
+        page.next = more.next;
+        if page.next.is_none() || page.entries.len() >= limit as usize {
+            break;
+        }
+    }
+    let rows: Vec<_> = page.entries.iter().map(audit_row).collect();
+    let head = ["WHEN", "WHO", "FROM", "WHAT", "ON", "OUTCOME", "DETAIL"];
+    show(broker, &page, || table::lay_out(head, &rows));
+    Ok(())
+}
+
+fn audit_row(entry: &AuditEntry) -> [String; 7] {
+    let key = entry.key.as_ref().map(ToString::to_string);
+    let user = entry.user.as_ref().map(ToString::to_string);
+    let who = key
+        .or(user)
+        .unwrap_or_else(|| "the broker's machine".to_owned());
+    [
+        ago(entry.at_unix_ms),
+        who,
+        entry.address.clone().unwrap_or_else(|| "-".to_owned()),
+        wire_name(&entry.action),
+        entry.subject.clone(),
+        wire_name(&entry.outcome),
+        entry.detail.clone(),
+    ]
+}

@@ -1,0 +1,225 @@
+//! Who may do what: the one table of roles and permissions, and what a key's scopes leave of it.
+//!
+//! | permission | guest | player | tenant | operator | admin | scope |
+//! |---|---|---|---|---|---|---|
+//! | see apps | x | x | x | x | x | any |
+//! | see nodes, check lines | x | x | x | x | x | nodes:read |
+//! | change nodes | | | | x | x | nodes:write |
+//! | see sessions | own | own | its tenant's | own | all | sessions:read |
+//! | change sessions | own | own | its tenant's | own | all | sessions:write |
+//! | see keys | | | its tenant's | | all | keys:read |
+//! | change keys | | | its tenant's | | all | keys:write |
+//! | see tenants | | | its own | | all | keys:read |
+//! | change tenants, see the audit log | | | | | x | admin |
+//!
+//! **Invariants.** A key allows what its role allows *and* one of its scopes names. Nobody makes a key
+//! that may more than they may themselves. What is out of reach is answered like what does not exist.
+//!
+//! **What it does not know:** how a caller shows who they are (`http::caller`), rates, quotas.
+
+use nearlight_protocol::api::Role;
+use nearlight_protocol::identity::Scope;
+
+/// Something that a request needs to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// List the catalogue.
+    SeeApps,
+    /// List nodes, and check the line to one.
+    SeeNodes,
+    /// Drain, revoke and let in nodes.
+    ChangeNodes,
+    /// See sessions within reach.
+    SeeSessions,
+    /// Start, attach to, share and end sessions within reach.
+    ChangeSessions,
+    /// See keys within reach.
+    SeeKeys,
+    /// Make, rotate and revoke keys within reach.
+    ChangeKeys,
+    /// See tenants within reach.
+    SeeTenants,
+    /// Make and change tenants.
+    ChangeTenants,
+    /// Read the audit log.
+    SeeAudit,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 10] = [
+        Self::SeeApps,
+        Self::SeeNodes,
+        Self::ChangeNodes,
+        Self::SeeSessions,
+        Self::ChangeSessions,
+        Self::SeeKeys,
+        Self::ChangeKeys,
+        Self::SeeTenants,
+        Self::ChangeTenants,
+        Self::SeeAudit,
+    ];
+
+    /// Whether a caller of this role may, as far as its reach goes.
+    pub const fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::SeeApps | Self::SeeNodes | Self::SeeSessions | Self::ChangeSessions => match role
+            {
+                Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
+            },
+            Self::ChangeNodes => match role {
+                Role::Operator | Role::Admin => true,
+                Role::Guest | Role::Player | Role::Tenant => false,
+            },
+            Self::SeeKeys | Self::ChangeKeys | Self::SeeTenants => match role {
+                Role::Tenant | Role::Admin => true,
+                Role::Guest | Role::Player | Role::Operator => false,
+            },
+            Self::ChangeTenants | Self::SeeAudit => match role {
+                Role::Admin => true,
+                Role::Guest | Role::Player | Role::Tenant | Role::Operator => false,
+            },
+        }
+    }
+
+    /// The scope that a key needs for it; `None` where any will do.
+    pub const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::SeeApps => None,
+            Self::SeeNodes => Some(Scope::NodesRead),
+            Self::ChangeNodes => Some(Scope::NodesWrite),
+            Self::SeeSessions => Some(Scope::SessionsRead),
+            Self::ChangeSessions => Some(Scope::SessionsWrite),
+            Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
+            Self::ChangeKeys => Some(Scope::KeysWrite),
+            Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
+        }
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// How far a caller's permissions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What is the caller's own.
+    Own,
+    /// What is its tenant's.
+    Tenant,
+    /// Everything.
+    All,
+}
+
+impl Reach {
+    /// That of a role.
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Guest | Role::Player | Role::Operator => Self::Own,
+            Role::Tenant => Self::Tenant,
+            Role::Admin => Self::All,
+        }
+    }
+}
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions(u16);
+
+impl Permissions {
+    /// What `role` allows, as far as `scopes` name it; without any, all of it.
+    pub fn of(role: Role, scopes: &[Scope]) -> Self {
+        let allowed = |permission: &Permission| {
+            let scope = permission.scope();
+            let named = scopes.is_empty() || scope.is_none_or(|scope| scopes.contains(&scope));
+            permission.is_of(role) && named
+        };
+        let bits = Permission::ALL.into_iter().filter(allowed);
+        Self(bits.fold(0, |all, permission| all | permission.bit()))
+    }
+
+    /// Whether this is among them.
+    pub const fn has(self, permission: Permission) -> bool {
+        self.0 & permission.bit() != 0
+    }
+
+    /// Whether all of `others` are among them.
+    pub const fn cover(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+
+    /// The scopes that stand for them.
+    pub fn scopes(self) -> Vec<Scope> {
+        let stands = |scope: &Scope| {
+            let mut all = Permission::ALL.into_iter();
+            all.any(|permission| permission.scope() == Some(*scope) && self.has(permission))
+        };
+        Scope::ALL.into_iter().filter(stands).collect()
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// The table, as the module's documentation has it.
+    #[test]
+    fn each_role_may_what_the_table_says_and_nothing_else() {
+        let of = |role| {
+            let permissions = Permissions::of(role, &[]);
+            let has = |permission: &Permission| permissions.has(*permission);
+            Permission::ALL.into_iter().filter(has).collect::<Vec<_>>()
+        };
+        use Permission::*;
+        let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions];
+        assert_eq!(of(Role::Guest), players);
+        assert_eq!(of(Role::Player), players);
+        let operators = [SeeApps, SeeNodes, ChangeNodes, SeeSessions, ChangeSessions];
+        assert_eq!(of(Role::Operator), operators);
+        let tenants = [
+            SeeApps,
+            SeeNodes,
+            SeeSessions,
+            ChangeSessions,
+            SeeKeys,
+            ChangeKeys,
+            SeeTenants,
+        ];
+        assert_eq!(of(Role::Tenant), tenants);
+        assert_eq!(of(Role::Admin), Permission::ALL);
+        let reach = Role::ALL.map(Reach::of);
+        let expected = [
+            Reach::Own,
+            Reach::Own,
+            Reach::Tenant,
+            Reach::Own,
+            Reach::All,
+        ];
+        assert_eq!(reach, expected);
+    }
+
+    #[test]
+    fn a_scope_takes_away_and_never_adds() {
+        for role in Role::ALL {
+            let whole = Permissions::of(role, &[]);
+            for scope in Scope::ALL {
+                let part = Permissions::of(role, &[scope]);
+                assert!(whole.cover(part), "{role:?} {scope:?}");
+                let other = Permission::ALL.into_iter().find(|permission| {
+                    let of_scope = permission.scope().is_none_or(|of| of == scope);
+                    part.has(*permission) && !of_scope
+                });
+                assert_eq!(other, None, "{role:?} {scope:?}");
+            }
+            assert_eq!(Permissions::of(role, &Scope::ALL), whole);
+        }
+    }
+
+    #[test]
+    fn who_has_all_of_a_scope_is_said_to_have_it() {
+        let tenant = Permissions::of(Role::Tenant, &[Scope::SessionsRead, Scope::Admin]);
+        assert_eq!(tenant.scopes(), [Scope::SessionsRead]);
+        assert!(!tenant.cover(Permissions::of(Role::Tenant, &[])));
+    }
+}

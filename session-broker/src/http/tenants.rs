@@ -1,0 +1,177 @@
+//! `/v1/tenants`: organisations whose members see each other's sessions.
+
+use super::Api;
+use super::body::{JsonBody, TenantPath, checked_name};
+use super::caller::Caller;
+use super::problem::{Refusal, name_taken, not_found, store_failed};
+use crate::access::{Permission, Reach};
+use crate::ledger::{Applied, IdentityChange, Of, Op, TenantRow};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nearlight_protocol::id::TenantId;
+use nearlight_protocol::identity::{AuditAction, Tenant, TenantList, TenantSettings};
+use nearlight_protocol::problem::Problem;
+use std::sync::Arc;
+
+/// Makes a tenant. Its members come in by keys.
+#[utoipa::path(
+    post, path = "/v1/tenants", tag = "identity",
+    security(("api_key" = [])),
+    request_body = TenantSettings,
+    responses(
+        (status = 201, body = Tenant, description = "The tenant.",
+         headers(("location" = String, description = "Its path."))),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`bad-request`, `name-taken`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn create_tenant(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<TenantSettings>,
+) -> Result<Response, Refusal> {
+    let action = AuditAction::TenantCreate;
+    api.check_noted(&caller, Permission::ChangeTenants, action, &body.name)
+        .await?;
+    let tenant = TenantRow {
+        id: nearlight_kit::ids::tenant(),
+        name: checked_name(&body.name)?,
+        sessions_max: body.sessions_max,
+        sessions_used: 0,
+        suspended: body.suspended,
+        created_ms: api.clock.unix_ms(),
+    };
+    let change = IdentityChange::AddTenant(tenant.clone());
+    api.change_tenant(&caller, action, change, &tenant).await?;
+    let location = format!("/v1/tenants/{}", tenant.id);
+    let shown = Json(Tenant::from(tenant));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown).into_response())
+}
+
+/// All tenants; a tenant sees itself.
+#[utoipa::path(
+    get, path = "/v1/tenants", tag = "identity",
+    security(("api_key" = [])),
+    responses(
+        (status = 200, body = TenantList, description = "The tenants."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`forbidden`, `unauthenticated`, `too-many-requests`."),
+    )
+)]
+pub(super) async fn list_tenants(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<Json<TenantList>, Refusal> {
+    caller.check(Permission::SeeTenants)?;
+    let Some(of) = within_reach(&caller) else {
+        return Ok(Json(TenantList {
+            tenants: Vec::new(),
+        }));
+    };
+    let tenants = api.ledger.tenants(of).await.map_err(|e| store_failed(&e))?;
+    let tenants = tenants.into_iter().map(Tenant::from).collect();
+    Ok(Json(TenantList { tenants }))
+}
+
+/// Changes a tenant as a whole: what is left out is not set.
+#[utoipa::path(
+    put, path = "/v1/tenants/{id}", tag = "identity",
+    security(("api_key" = [])),
+    params(("id" = String, Path, description = "The tenant.")),
+    request_body = TenantSettings,
+    responses(
+        (status = 200, body = Tenant, description = "The tenant as it is now."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`bad-request`, `not-found`, `name-taken`, `forbidden`, …"),
+    )
+)]
+pub(super) async fn change_tenant(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    TenantPath(id): TenantPath,
+    JsonBody(body): JsonBody<TenantSettings>,
+) -> Result<Json<Tenant>, Refusal> {
+    let action = AuditAction::TenantChange;
+    api.check_noted(&caller, Permission::ChangeTenants, action, id.as_str())
+        .await?;
+    let name = checked_name(&body.name)?;
+    let tenant = TenantRow {
+        name,
+        sessions_max: body.sessions_max,
+        suspended: body.suspended,
+        ..api.tenant(&id).await?
+    };
+    let change = IdentityChange::SetTenant {
+        tenant: tenant.clone(),
+        at: api.clock.now(),
+    };
+    api.change_tenant(&caller, action, change, &tenant).await?;
+    Ok(Json(tenant.into()))
+}
+
+/// Whose keys and tenants a caller sees; `None` for nobody's.
+pub(super) fn within_reach(caller: &Caller) -> Option<Of> {
+    match Reach::of(caller.role) {
+        Reach::All => Some(Of::Everyone),
+        Reach::Tenant => caller.tenant().cloned().map(Of::Tenant),
+        Reach::Own => None,
+    }
+}
+
+impl Api {
+    pub(super) async fn tenant(&self, id: &TenantId) -> Result<TenantRow, Refusal> {
+        let found = self.ledger.tenants(Of::Tenant(id.clone())).await;
+        let found = found.map_err(|e| store_failed(&e))?.pop();
+        found.ok_or_else(|| not_found("tenant"))
+    }
+
+    async fn change_tenant(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        change: IdentityChange,
+        tenant: &TenantRow,
+    ) -> Result<(), Refusal> {
+        let limit = tenant.sessions_max.map(|max| format!(", {max} sessions"));
+        let suspended = if tenant.suspended { ", suspended" } else { "" };
+        let detail = format!("{}{}{suspended}", tenant.name, limit.unwrap_or_default());
+        let audit = Some(caller.audit(self, action, &tenant.id, detail));
+        match self.change(Op::Identity { change, audit }).await? {
+            Applied::Missing => Err(not_found("tenant")),
+            Applied::NameTaken => Err(name_taken("tenant")),
+            Applied::Done
+            | Applied::Ordered { .. }
+            | Applied::Replayed { .. }
+            | Applied::KeyReused
+            | Applied::QuotaUsedUp
+            | Applied::TenantQuotaUsedUp
+            | Applied::RaceLost
+            | Applied::TicketSpent
+            | Applied::Skipped => Ok(()),
+        }
+    }
+
+    /// Makes a change of identity, durably; whatever it voids is void from now on.
+    pub(super) async fn change(&self, op: Op) -> Result<Applied, Refusal> {
+        let written = self.ledger.write(vec![op]).await;
+        // Also if the ledger failed: what is there now is not known.
+        self.identities.doubt();
+        let applied = written.map_err(|e| store_failed(&e))?.pop();
+        Ok(applied.unwrap_or(Applied::Missing))
+    }
+}
+
+impl From<TenantRow> for Tenant {
+    fn from(row: TenantRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            sessions_max: row.sessions_max,
+            sessions_used: row.sessions_used,
+            suspended: row.suspended,
+            created_unix_ms: row.created_ms,
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Tenants, keys, players and the audit log, as the ledger keeps them.
+
+use super::place::Place;
+use super::*;
+use nearlight_protocol::api::Role;
+use nearlight_protocol::identity::{AuditAction, AuditOutcome, Scope};
+
+fn tenant_row(name: &str) -> TenantRow {
+    TenantRow {
+        id: nearlight_kit::ids::tenant(),
+        name: name.to_owned(),
+        sessions_max: Some(1),
+        sessions_used: 0,
+        suspended: false,
+        created_ms: 1,
+    }
+}
+
+fn key_row(role: Role, tenant: Option<&TenantRow>) -> KeyRow {
+    KeyRow {
+        id: nearlight_kit::ids::key(),
+        user: nearlight_kit::ids::user(),
+        tenant: tenant.map(|row| row.id.clone()),
+        name: "k\0".to_owned(),
+        role,
+        scopes: vec![Scope::KeysRead, Scope::SessionsWrite],
+        prefix: "nlk_abc".to_owned(),
+        sessions_max: Some(7),
+        created_ms: 2,
+        expires_ms: Some(u64::from(u32::MAX)),
+        last_used_ms: None,
+        revoked_ms: None,
+    }
+}
+
+fn secret(n: u8) -> Secret {
+    Secret {
+        hash: [n; 32],
+        prefix: format!("nlk_{n}"),
+    }
+}
+
+fn change(change: IdentityChange) -> Op {
+    let audit = AuditRow {
+        at_ms: 1,
+        request: "req".to_owned(),
+        user: Some(nearlight_kit::ids::user()),
+        role: Some(Role::Admin),
+        key: Some(nearlight_kit::ids::key()),
+        tenant: None,
+        address: None,
+        action: AuditAction::KeyRotate,
+        subject: "s".to_owned(),
+        outcome: AuditOutcome::Done,
+        detail: String::new(),
+    };
+    let audit = Some(Box::new(audit));
+    Op::Identity { change, audit }
+}
+
+fn add_key(key: &KeyRow, n: u8) -> Op {
+    change(IdentityChange::AddKey {
+        key: key.clone(),
+        secret: secret(n),
+        if_no_admin: false,
+    })
+}
+
+impl Store {
+    async fn who(&self, n: u8) -> Option<Credential> {
+        self.ledger.credential([n; 32]).await.unwrap()
+    }
+
+    async fn noted(&self) -> usize {
+        self.ledger.audit(None, 100).await.unwrap().len()
+    }
+}
+
+pub(super) async fn a_key_is_read_back_with_its_tenant_and_voided(place: Place) {
+    let store = Store::open(place).await;
+    let tenant = tenant_row("a");
+    let add = change(IdentityChange::AddTenant(tenant.clone()));
+    assert_eq!(store.write(add).await, Applied::Done);
+    let key = key_row(Role::Tenant, Some(&tenant));
+    assert_eq!(store.write(add_key(&key, 1)).await, Applied::Done);
+    let who = store.who(1).await.unwrap();
+    assert_eq!(
+        (who.key, who.user),
+        (Some(key.id.clone()), key.user.clone())
+    );
+    assert_eq!((who.role, &who.scopes), (Role::Tenant, &key.scopes));
+    let membership = Membership {
+        tenant: tenant.id.clone(),
+        sessions_max: Some(1),
+        suspended: false,
+    };
+    assert_eq!(who.tenant, Some(membership));
+    assert_eq!(who.expires_ms, key.expires_ms);
+
+    let used = IdentityChange::UsedKeys(vec![(key.id.clone(), 9)]);
+    let used = Op::Identity {
+        change: used,
+        audit: None,
+    };
+    store.write(used).await;
+    let listed = store
+        .ledger
+        .keys(Of::Tenant(tenant.id.clone()), None, 10)
+        .await;
+    let expected = KeyRow {
+        name: "k\u{fffd}".to_owned(),
+        prefix: "nlk_1".to_owned(),
+        last_used_ms: Some(9),
+        ..key.clone()
+    };
+    assert_eq!(listed.unwrap(), [expected]);
+    let others = Of::Tenant(nearlight_kit::ids::tenant());
+    assert_eq!(store.ledger.keys(others, None, 10).await.unwrap(), []);
+
+    let revoke = change(IdentityChange::RevokeKey {
+        key: key.id.clone(),
+        at: MonoTime(5_000),
+    });
+    assert_eq!(store.write(revoke).await, Applied::Done);
+    assert_eq!(store.who(1).await, None);
+    let nobodys = change(IdentityChange::RevokeKey {
+        key: nearlight_kit::ids::key(),
+        at: MonoTime(5_000),
+    });
+    assert_eq!(store.write(nobodys).await, Applied::Missing);
+    assert_eq!(store.noted().await, 3, "what was not done is not noted");
+}
+
+pub(super) async fn a_rotated_key_has_its_former_secrets_for_as_long_as_is_said(place: Place) {
+    let store = Store::open(place).await;
+    let key = key_row(Role::Operator, None);
+    store.write(add_key(&key, 1)).await;
+    let rotate = |n: u8, until: u64, at: u64| {
+        change(IdentityChange::RotateKey {
+            key: key.id.clone(),
+            secret: secret(n),
+            former_until_ms: until,
+            at: MonoTime(at * 1000),
+        })
+    };
+    assert_eq!(store.write(rotate(2, 100, 10)).await, Applied::Done);
+    let end = async |n| store.who(n).await.map(|who| who.expires_ms);
+    assert_eq!(end(1).await, Some(Some(100)));
+    assert_eq!(end(2).await, Some(key.expires_ms));
+    assert_eq!(store.write(rotate(3, 500, 20)).await, Applied::Done);
+    assert_eq!(end(1).await, Some(Some(100)), "no overlap is made longer");
+    assert_eq!(end(2).await, Some(Some(500)));
+    assert_eq!(store.write(rotate(4, 900, 200)).await, Applied::Done);
+    assert_eq!(end(1).await, None, "what is over is forgotten");
+    let prefix = store.ledger.keys(Of::Key(key.id.clone()), None, 1).await;
+    assert_eq!(prefix.unwrap()[0].prefix, "nlk_4");
+    let revoke = change(IdentityChange::RevokeKey {
+        key: key.id.clone(),
+        at: MonoTime(300_000),
+    });
+    store.write(revoke).await;
+    assert_eq!(store.write(rotate(5, 900, 400)).await, Applied::Missing);
+}
+
+pub(super) async fn the_first_administrator_is_made_once(place: Place) {
+    let store = Store::open(place).await;
+    let first = |n| {
+        change(IdentityChange::AddKey {
+            key: key_row(Role::Admin, None),
+            secret: secret(n),
+            if_no_admin: true,
+        })
+    };
+    store
+        .write(add_key(&key_row(Role::Operator, None), 9))
+        .await;
+    assert_eq!(store.write(first(1)).await, Applied::Done);
+    assert_eq!(store.write(first(2)).await, Applied::Skipped);
+    assert_eq!(store.who(2).await, None);
+}
+
+pub(super) async fn a_tenants_quota_is_taken_with_the_session_and_given_back(place: Place) {
+    let store = Store::open(place).await;
+    let tenant = tenant_row("a");
+    store
+        .write(change(IdentityChange::AddTenant(tenant.clone())))
+        .await;
+    let of_tenant = |key: &str| {
+        let row = SessionRow {
+            tenant: Some(tenant.id.clone()),
+            ..session()
+        };
+        let mut asked = create(&row, key, Some(1));
+        if let Op::CreateSession { tenant_quota, .. } = &mut asked {
+            *tenant_quota = Some(1);
+        }
+        (row, asked)
+    };
+    let (first, asked) = of_tenant("a");
+    let (refused, also_asked) = of_tenant("b");
+    // In one group: the second is refused, and its user's own place is free again.
+    let applied = store.ledger.write(vec![asked, also_asked]).await.unwrap();
+    assert_eq!(applied, [Applied::Done, Applied::TenantQuotaUsedUp]);
+    let loaded = store.loaded().await.sessions;
+    assert_eq!(loaded[0].tenant, Some(tenant.id.clone()));
+    let alone = SessionRow {
+        user: refused.user.clone(),
+        ..session()
+    };
+    assert_eq!(
+        store.write(create(&alone, "b", Some(1))).await,
+        Applied::Done
+    );
+    let used = store.ledger.tenants(Of::Everyone).await.unwrap();
+    assert_eq!(used[0].sessions_used, 1);
+    let back = Op::ReturnQuota {
+        session: first.id,
+        user: first.user,
+        tenant: first.tenant,
+    };
+    store.write(back).await;
+    assert_eq!(store.write(of_tenant("c").1).await, Applied::Done);
+}
+
+pub(super) async fn a_tenants_name_is_its_own(place: Place) {
+    let store = Store::open(place).await;
+    let (a, b) = (tenant_row("a"), tenant_row("b"));
+    for tenant in [&a, &b] {
+        let add = change(IdentityChange::AddTenant(tenant.clone()));
+        assert_eq!(store.write(add).await, Applied::Done);
+    }
+    let again = change(IdentityChange::AddTenant(tenant_row("a")));
+    assert_eq!(store.write(again).await, Applied::NameTaken);
+    let set = |id: &TenantId, name: &str, suspended| {
+        change(IdentityChange::SetTenant {
+            tenant: TenantRow {
+                id: id.clone(),
+                suspended,
+                sessions_max: None,
+                ..tenant_row(name)
+            },
+            at: MonoTime(9_000),
+        })
+    };
+    assert_eq!(
+        store.write(set(&a.id, "b", false)).await,
+        Applied::NameTaken
+    );
+    assert_eq!(store.write(set(&a.id, "a", true)).await, Applied::Done);
+    let nobody = nearlight_kit::ids::tenant();
+    assert_eq!(
+        store.write(set(&nobody, "n", false)).await,
+        Applied::Missing
+    );
+    let found = store.ledger.tenants(Of::Tenant(a.id)).await.unwrap();
+    assert!(found[0].suspended && found[0].sessions_max.is_none());
+}
+
+fn login(n: u8, subject: &str, guest: Option<&UserId>) -> Op {
+    change(IdentityChange::LogIn(Box::new(Login {
+        hash: [n; 32],
+        issuer: "https://idp".to_owned(),
+        subject: subject.to_owned(),
+        name: subject.to_uppercase(),
+        user: nearlight_kit::ids::user(),
+        guest: guest.cloned(),
+        at_ms: u64::from(n),
+        expires_ms: 1_000,
+    })))
+}
+
+pub(super) async fn a_guest_that_logs_in_becomes_the_player(place: Place) {
+    let store = Store::open(place).await;
+    let guest = async |n: u8| {
+        let user = nearlight_kit::ids::user();
+        let credential = Credential::plain([n; 32], user.clone(), "guest", Role::Guest);
+        let at = MonoTime(0);
+        store.write(Op::AddCredential { credential, at }).await;
+        user
+    };
+    let (first, second, third) = (guest(101).await, guest(102).await, guest(103).await);
+    assert_eq!(
+        store.write(login(1, "ann", Some(&first))).await,
+        Applied::Done
+    );
+    let ann = store.who(1).await.unwrap();
+    assert_eq!(
+        (&ann.user, ann.role, ann.name.as_str()),
+        (&first, Role::Player, "ANN")
+    );
+    assert_eq!(store.who(101).await, None, "the guest is no more");
+    // Who was here before keeps the user, and the guest's sessions come along.
+    store.write(login(2, "ann", Some(&second))).await;
+    let ann = store.who(2).await.unwrap();
+    assert_eq!((&ann.user, &ann.former), (&first, &vec![second.clone()]));
+    // A guest becomes one player, whoever asks again.
+    store.write(login(3, "bob", Some(&second))).await;
+    let bob = store.who(3).await.unwrap();
+    assert!(bob.user != second && bob.user != first && bob.former.is_empty());
+    store.write(login(4, "eve", Some(&first))).await;
+    assert!(store.who(4).await.unwrap().user != first);
+    store.write(login(5, "bob", None)).await;
+    assert_eq!(store.who(5).await.unwrap().user, bob.user);
+    assert!(store.who(103).await.is_some_and(|who| who.user == third));
+
+    let out = IdentityChange::LogOut {
+        hash: [5; 32],
+        at: MonoTime(6_000),
+    };
+    assert_eq!(store.write(change(out)).await, Applied::Done);
+    assert_eq!(store.who(5).await, None);
+    assert!(store.who(3).await.is_some(), "other browsers stay");
+}
+
+pub(super) async fn old_lines_of_the_audit_log_and_logins_that_are_over_go(place: Place) {
+    let store = Store::open(place).await;
+    store.write(login(1, "ann", None)).await;
+    store.write(change(IdentityChange::Nothing)).await;
+    assert_eq!(store.noted().await, 2);
+    let prune = |audit, now| Op::Identity {
+        change: IdentityChange::Prune {
+            audit_before: MonoTime(audit),
+            now: MonoTime(now),
+        },
+        audit: None,
+    };
+    store.write(prune(1_000, 999_000)).await;
+    assert_eq!(
+        (store.noted().await, store.who(1).await.is_some()),
+        (2, true)
+    );
+    store.write(prune(2_000, 1_001_000)).await;
+    assert_eq!((store.noted().await, store.who(1).await), (0, None));
+}
