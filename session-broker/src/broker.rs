@@ -147,15 +147,25 @@ impl Broker {
         if let Some(joining) = joining {
             joining.serve((api, service.clone()), ledger, signer, shutdown);
         }
-        let accepting = public.run(service, shutdown.clone());
-        shutdown.spawn(async move {
-            accepting.await;
-            // Nobody is left who could ask.
-            owner_stop.cancel();
-        });
+        accept(public, service, owner_stop, shutdown);
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// Takes callers until the shutdown, and stops the owner after the last one.
+fn accept(
+    public: PublicListener,
+    service: axum::Router,
+    owner_stop: CancellationToken,
+    shutdown: &Shutdown,
+) {
+    let accepting = public.run(service, shutdown.clone());
+    shutdown.spawn(async move {
+        accepting.await;
+        // Nobody is left who could ask.
+        owner_stop.cancel();
+    });
 }
 
 /// This broker as its peers know it, and the way to them if it is not alone.
