@@ -45,6 +45,7 @@ mod caller;
 mod door;
 mod events;
 mod forward;
+mod gone;
 mod guard;
 mod listing;
 mod node_admin;

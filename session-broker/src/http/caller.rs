@@ -79,8 +79,13 @@ pub(super) struct Caller {
 impl Caller {
     /// Whether it may do to `session` what its owner may.
     pub(super) fn may_use(&self, session: &ShownSession) -> bool {
+        self.may_use_of(&session.user)
+    }
+
+    /// Whether it may do to `owner`'s sessions what that one may.
+    pub(super) fn may_use_of(&self, owner: &UserId) -> bool {
         match self.role {
-            Role::Guest => self.user == session.user,
+            Role::Guest => self.user == *owner,
             Role::Admin => true,
         }
     }

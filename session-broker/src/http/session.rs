@@ -3,7 +3,11 @@
 use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
-use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found, too_many};
+use super::gone::Fate;
+use super::problem::{
+    Refusal, bad_request, create_refused, end_refused, forbidden, node_unreachable, not_found,
+    too_many,
+};
 use super::serve::Peer;
 use crate::ledger::Idempotency;
 use crate::sessions::{Create, CreateError, EndError, ShownSession};
@@ -68,6 +72,10 @@ pub(super) async fn create_session(
             let location = HeaderValue::from_str(&path).map_err(ProblemResponse::internal)?;
             answer.headers_mut().insert(header::LOCATION, location);
             return Ok(answer);
+        }
+        // Its holder does not answer: that it is over would be a guess, and a second session.
+        if matches!(api.fate(id).await?, Fate::Lives) {
+            return Err(node_unreachable());
         }
     }
     let session = created.map_err(create_refused)?;
@@ -187,7 +195,12 @@ pub(super) async fn show_session(
     caller: Caller,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Session>, Refusal> {
-    let session = api.session_of(&caller, &id)?;
+    let Some(session) = api.sessions.directory().session(&id) else {
+        return Ok(Json(api.over(&caller, &id).await?));
+    };
+    if !caller.may_use(&session) {
+        return Err(forbidden());
+    }
     Ok(Json(as_seen_by(&caller, &session)))
 }
 
@@ -209,19 +222,34 @@ pub(super) async fn end_session(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refusal> {
-    let session = api.session_of(&caller, &id)?;
-    let ended = api.sessions.end(id.clone(), EndReason::PlayerEnded).await;
-    if ended == Err(EndError::Unknown) {
+    let over = async || {
+        let over = Json(api.over(&caller, &id).await?);
+        Ok((StatusCode::ACCEPTED, over).into_response())
+    };
+    let Some(session) = api.sessions.directory().session(&id) else {
+        return over().await;
+    };
+    if !caller.may_use(&session) {
+        return Err(forbidden());
+    }
+    match api.sessions.end(id.clone(), EndReason::PlayerEnded).await {
+        Ok(()) => {
+            let shown = Json(as_seen_by(&caller, &session));
+            Ok((StatusCode::ACCEPTED, shown).into_response())
+        }
         // It may have moved to another broker at that moment.
-        let path = format!("/v1/sessions/{id}");
-        let (asked, from) = ((Method::DELETE, path.as_str()), Peer::of(&extensions));
-        if let Some(answer) = api.ask_holder(&id, asked, &headers, from).await {
-            return Ok(answer);
+        Err(error) => {
+            let path = format!("/v1/sessions/{id}");
+            let (asked, from) = ((Method::DELETE, path.as_str()), Peer::of(&extensions));
+            if let Some(answer) = api.ask_holder(&id, asked, &headers, from).await {
+                return Ok(answer);
+            }
+            match error {
+                EndError::NotFound => over().await,
+                EndError::Unknown => Err(end_refused(error)),
+            }
         }
     }
-    ended.map_err(end_refused)?;
-    let shown = Json(as_seen_by(&caller, &session));
-    Ok((StatusCode::ACCEPTED, shown).into_response())
 }
 
 /// The session's view, with whether it is this caller's own.
