@@ -369,7 +369,7 @@ impl Owner {
     }
 
     /// A node is another broker's, with what it runs. Returns its sessions.
-    fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
+    pub(super) fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
         let sessions = self.fleet.holders(node);
         tracing::info!(node_id = %node, sessions = sessions.len(), "the node is another broker's now");
         crate::metrics::moved("lost", sessions.len());
