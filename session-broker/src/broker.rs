@@ -44,6 +44,8 @@ pub struct Broker {
     pub listen: SocketAddr,
     /// The node listener's address.
     pub node_listen: SocketAddr,
+    /// The listener for its peers, if it is not alone.
+    pub peer_listen: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -96,6 +98,7 @@ impl Broker {
         let broker = Self {
             listen: public.local_addr()?,
             node_listen: nodes.local_addr()?,
+            peer_listen: joining.as_ref().map(|joining| joining.listen),
         };
 
         let addresses = node_addresses(&config, broker.node_listen);
