@@ -30,10 +30,8 @@ doctor: ## list what this machine lacks; changes nothing
 gpu-check: ## say as JSON what a GPU of this machine can be used for, and what keeps it from more
 	@scripts/gpu-check.sh
 
-soak: ## visits without end, and the API against its document: SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED, SOAK_CHURN=10000, SOAK_CHURN_MINUTES=30
-	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker
-	@SCHEMATHESIS_EXAMPLES=$(or $(SCHEMATHESIS_EXAMPLES),1000) scripts/schemathesis.sh
-	@cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm run --silent soak
+soak: ## visits, histories and the API against its document, without end; SUITE=visits, histories or api for one; SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED, SOAK_CHURN=10000, SOAK_CHURN_MINUTES=30, SOAK_SEEDS=1000
+	@scripts/soak.sh $(SUITE)
 
 bench: ## measure, print a table, write target/bench/report.json; SUITE=play for one suite
 	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker

@@ -6,11 +6,16 @@
 #   scripts/postgres.sh stop DIR      stops it
 #   scripts/postgres.sh kill DIR      ends it as a crash would: kill -9
 #   scripts/postgres.sh drop DIR      stops it and removes DIR
+#   scripts/postgres.sh ask DIR       runs the SQL of standard input; prints what it returns, bare
+#   scripts/postgres.sh standby DIR NEW SOCKETS
+#                                     makes NEW a standby of DIR, and starts it; it reaches DIR by the
+#                                     socket in the directory SOCKETS
+#   scripts/postgres.sh promote DIR   makes a standby the primary
 #
 # Started by root, it runs as the user `postgres`, for PostgreSQL refuses to be root.
 . "$(dirname "$0")/lib.sh"
 
-USAGE="usage: postgres.sh start [DIR] | stop DIR | kill DIR | drop DIR"
+USAGE="usage: postgres.sh start [DIR] | stop DIR | kill DIR | drop DIR | ask DIR | standby DIR NEW SOCKETS | promote DIR"
 START_WITHIN_S=60
 
 # Debian keeps the server's programs away from the PATH.
@@ -62,6 +67,23 @@ CONF
     echo "postgres://nearlight@localhost/postgres?host=$dir/socket"
 }
 
+standby() {
+    local of=$1 dir=$2 sockets=$3
+    mkdir -p "$dir/socket"
+    chmod 755 "$dir"
+    [ "$(id -u)" != 0 ] || chown -R "$owner" "$dir"
+    as_owner "$BIN/pg_basebackup" --pgdata "$dir/data" --host "$of/socket" --username nearlight \
+        --checkpoint fast --wal-method stream --no-sync >"$dir/basebackup.log" 2>&1 \
+        || die "no copy of the primary" "See $dir/basebackup.log."
+    cat >>"$dir/data/postgresql.conf" <<CONF
+unix_socket_directories = '$dir/socket'
+primary_conninfo = 'host=$sockets user=nearlight application_name=standby'
+CONF
+    touch "$dir/data/standby.signal"
+    [ "$(id -u)" != 0 ] || chown "$owner" "$dir/data/standby.signal"
+    start "$dir"
+}
+
 stop() { as_owner "$BIN/pg_ctl" --pgdata "$1/data" --mode fast --wait stop >/dev/null || true; }
 
 main() {
@@ -71,6 +93,9 @@ main() {
     case ${1:-} in
         start) start "${2:-}" ;;
         stop) stop "${2:?$USAGE}" ;;
+        ask) "$BIN/psql" --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --host "${2:?$USAGE}/socket" --username nearlight postgres ;;
+        standby) standby "${2:?$USAGE}" "${3:?$USAGE}" "${4:?$USAGE}" ;;
+        promote) as_owner "$BIN/pg_ctl" --pgdata "${2:?$USAGE}/data" --wait --timeout $START_WITHIN_S promote >/dev/null ;;
         kill) kill -9 "$(head -n1 "${2:?$USAGE}/data/postmaster.pid")" ;;
         drop)
             stop "${2:?$USAGE}"

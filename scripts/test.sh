@@ -56,6 +56,8 @@ end_to_end() {
 
 soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
 
+histories() { scripts/history.sh 1 5 --seconds 8; }
+
 step "what is missing" scripts/install.sh build run test fuzz
 step "release build" scripts/build.sh
 step "checks" scripts/check.sh
@@ -65,6 +67,7 @@ step "generated files" generated
 step "dependencies" dependencies
 step "fuzz targets and their seeds" scripts/fuzz.sh seeds
 step "the API against its document" scripts/schemathesis.sh
+step "histories, a bounded sample" histories
 step "images" images
 step "end to end" end_to_end
 step "soak, a bounded sample" soak

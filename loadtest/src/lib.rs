@@ -10,6 +10,7 @@ pub mod decode;
 pub mod edge;
 pub mod fleet;
 pub mod frames;
+pub mod history;
 pub mod net_cpu;
 pub mod path;
 pub mod recording;

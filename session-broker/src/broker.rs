@@ -37,6 +37,8 @@ pub struct Broker {
     pub listen: SocketAddr,
     /// The node listener's address.
     pub node_listen: SocketAddr,
+    /// The listener for its peers, if it is not alone.
+    pub peer_listen: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -85,7 +87,8 @@ impl Broker {
             credentials::add_dev_key(&ledger, key_file, clock).await?;
         }
 
-        let (broker, public, nodes) = listen(&config, &identity).await?;
+        let (mut broker, public, nodes) = listen(&config, &identity).await?;
+        broker.peer_listen = joining.as_ref().map(|joining| joining.listen);
 
         let addresses = node_addresses(&config, broker.node_listen);
         let (registrar, standings) = enrolment(ca, &ledger, addresses);
@@ -202,6 +205,7 @@ async fn listen(
     let broker = Broker {
         listen: public.local_addr()?,
         node_listen: nodes.local_addr()?,
+        peer_listen: None,
     };
     Ok((broker, public, nodes))
 }

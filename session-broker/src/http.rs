@@ -47,6 +47,7 @@ mod caller;
 mod door;
 mod events;
 mod forward;
+mod gone;
 mod guard;
 mod identities;
 mod keys;

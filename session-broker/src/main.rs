@@ -70,6 +70,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         let ready = serde_json::json!({ "ready": {
             "listen": broker.listen,
             "node_listen": broker.node_listen,
+            "peer_listen": broker.peer_listen,
         }});
         say(&mut std::io::stdout(), &ready.to_string());
         shutdown.token().cancelled().await;

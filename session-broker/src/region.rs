@@ -12,6 +12,7 @@ use anyhow::Context;
 use axum::Router;
 use nearlight_kit::pki::ServerIdentity;
 use nearlight_kit::shutdown::Shutdown;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) struct Joining {
     listener: PeerListener,
+    /// The listener's own address.
+    pub(crate) listen: SocketAddr,
     /// Where peers reach this broker.
     pub(crate) address: String,
     peers: Arc<Peers>,
@@ -43,7 +46,7 @@ impl Joining {
         let listener = PeerListener::bind(peers.listen, server)
             .await
             .with_context(|| format!("cannot listen on {}", peers.listen))?;
-        let bound = listener.local_addr()?.to_string();
+        let listen = listener.local_addr()?;
         let (events, for_owner) = peer_events();
         let (courier, offers) = Courier::new();
         let hub = Arc::new(Hub::default());
@@ -55,7 +58,8 @@ impl Joining {
         };
         Ok(Self {
             listener,
-            address: peers.address.clone().unwrap_or(bound),
+            listen,
+            address: peers.address.clone().unwrap_or(listen.to_string()),
             peers: Arc::new(Peers::new(config.name.clone(), PeerClient::new(client))),
             hub,
             dead_after: peers.dead_after,

@@ -39,6 +39,7 @@ mod directory;
 mod driving;
 mod edges;
 mod entry;
+mod lost;
 mod owner;
 mod placing;
 mod reload;

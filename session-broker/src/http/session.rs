@@ -3,7 +3,10 @@
 use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
-use super::problem::{Refusal, bad_request, create_refused, end_refused, not_found};
+use super::gone::Fate;
+use super::problem::{
+    Refusal, bad_request, create_refused, end_refused, node_unreachable, not_found,
+};
 use super::serve::Peer;
 use crate::access::Permission;
 use crate::ledger::Idempotency;
@@ -63,6 +66,10 @@ pub(super) async fn create_session(
             let location = HeaderValue::from_str(&path).map_err(ProblemResponse::internal)?;
             answer.headers_mut().insert(header::LOCATION, location);
             return Ok(answer);
+        }
+        // Its holder does not answer: that it is over would be a guess, and a second session.
+        if matches!(api.fate(id).await?, Fate::Lives(_)) {
+            return Err(node_unreachable());
         }
     }
     let session = created.map_err(create_refused)?;
@@ -180,6 +187,10 @@ pub(super) async fn show_session(
     caller: Caller,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Session>, Refusal> {
+    caller.check(Permission::SeeSessions)?;
+    if api.sessions.directory().session(&id).is_none() {
+        return Ok(Json(api.over(&caller, &id).await?));
+    }
     let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
     Ok(Json(as_seen_by(&caller, &session)))
 }
@@ -202,26 +213,39 @@ pub(super) async fn end_session(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refusal> {
+    caller.check(Permission::ChangeSessions)?;
+    let over = async || {
+        let over = Json(api.over(&caller, &id).await?);
+        Ok((StatusCode::ACCEPTED, over).into_response())
+    };
+    if api.sessions.directory().session(&id).is_none() {
+        return over().await;
+    }
     let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
     let note = || caller.audit(&api, AuditAction::SessionEnd, &id, session.user.as_str());
-    let audit = (!caller.owns(&session)).then(note);
     let end = End {
         session: id.clone(),
         reason: EndReason::PlayerEnded,
-        audit,
+        audit: (!caller.owns(&session)).then(note),
     };
-    let ended = api.sessions.end(end).await;
-    if ended == Err(EndError::Unknown) {
+    match api.sessions.end(end).await {
+        Ok(()) => {
+            let shown = Json(as_seen_by(&caller, &session));
+            Ok((StatusCode::ACCEPTED, shown).into_response())
+        }
         // It may have moved to another broker at that moment.
-        let path = format!("/v1/sessions/{id}");
-        let (asked, from) = ((Method::DELETE, path.as_str()), Peer::of(&extensions));
-        if let Some(answer) = api.ask_holder(&id, asked, &headers, from).await {
-            return Ok(answer);
+        Err(error) => {
+            let path = format!("/v1/sessions/{id}");
+            let (asked, from) = ((Method::DELETE, path.as_str()), Peer::of(&extensions));
+            if let Some(answer) = api.ask_holder(&id, asked, &headers, from).await {
+                return Ok(answer);
+            }
+            match error {
+                EndError::NotFound => over().await,
+                EndError::Unknown => Err(end_refused(error)),
+            }
         }
     }
-    ended.map_err(end_refused)?;
-    let shown = Json(as_seen_by(&caller, &session));
-    Ok((StatusCode::ACCEPTED, shown).into_response())
 }
 
 /// The session's view, with whether it is this caller's own.

@@ -39,7 +39,7 @@ struct Level<'a> {
     held: Vec<(At, share::HoldNode<'a>)>,
     seized: Vec<(At, share::SeizeBroker<'a>)>,
     creates: Vec<(At, sessions::Create<'a>)>,
-    nodes: Vec<nodes::SaveNode<'a>>,
+    nodes: Vec<(At, nodes::SaveNode<'a>)>,
     epochs: Vec<nodes::RaiseEpoch<'a>>,
     seen: Vec<nodes::Seen<'a>>,
     releases: Vec<claims::Release<'a>>,
@@ -197,7 +197,7 @@ impl<'a> Level<'a> {
                 at: seen,
             } => {
                 let save = nodes::SaveNode::new(node, [name, region, build], inventory, *seen, me)?;
-                self.nodes.push(save);
+                self.nodes.push((at, save));
             }
             Op::RaiseEpoch { slot, epoch } => {
                 self.epochs.push(nodes::RaiseEpoch::new(slot, *epoch)?);
@@ -269,7 +269,7 @@ impl<'a> Level<'a> {
         sessions::insert(tx, &rows).await?;
         share::give_sessions(tx, &self.given, answers).await?;
         share::hold_nodes(tx, self.held, answers).await?;
-        nodes::save(tx, &self.nodes).await?;
+        nodes::save(tx, &self.nodes, answers).await?;
         nodes::raise_epochs(tx, &self.epochs).await?;
         nodes::seen(tx, &self.seen).await?;
         claims::release(tx, &self.releases).await?;

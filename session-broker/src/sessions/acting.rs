@@ -162,7 +162,10 @@ impl Owner {
                     self.give(OutboxRow { command, ..*order }, now);
                 }
             }
-            Then::ReadBack(node) => self.read_back(&node).await,
+            Then::ReadBack(node) => match applied {
+                Applied::RaceLost => drop(self.let_go(&node)),
+                _ => self.read_back(&node).await,
+            },
             Then::Held(node) => self.held(node, &applied, touched).await,
             Then::Given { session, to, node } => {
                 let is_given = applied == Applied::Done;

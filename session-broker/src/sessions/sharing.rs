@@ -7,6 +7,7 @@
 
 use super::acting::Created;
 use super::entry::Entry;
+use super::lost::Lost;
 use super::owner::{Owner, SharingParts};
 use super::request_of;
 use super::turn::{Then, Turn};
@@ -332,7 +333,13 @@ impl Owner {
                 return Err(error);
             };
             ops = back;
-            let lost = self.learn_losses().await?;
+            let mut lost = self.learn_losses().await?;
+            // What ended in this very turn holds nothing in memory any more; in the ledger it is the
+            // other broker's, which will end it itself.
+            for session in lost.widen(&ops) {
+                self.ended.retain(|(_, over)| *over != session);
+                self.drop_session(&session);
+            }
             for (op, void) in ops.iter_mut().zip(&mut void) {
                 if let Some(instead) = lost.answer(op) {
                     *void = Some(instead);
@@ -371,7 +378,7 @@ impl Owner {
     }
 
     /// A node is another broker's, with what it runs. Returns its sessions.
-    fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
+    pub(super) fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
         let sessions = self.fleet.holders(node);
         tracing::info!(node_id = %node, sessions = sessions.len(), "the node is another broker's now");
         crate::metrics::moved("lost", sessions.len());
@@ -400,51 +407,5 @@ impl Owner {
         }
         self.directory.forget(id);
         self.links.session_over(id);
-    }
-}
-
-/// What others took.
-#[derive(Debug, Default)]
-struct Lost {
-    nodes: HashSet<NodeId>,
-    sessions: HashSet<SessionId>,
-}
-
-impl Lost {
-    /// What came of a change that is not this broker's to make any more.
-    fn answer(&self, op: &Op) -> Option<Applied> {
-        match op {
-            Op::Reserve(reserve) => {
-                let is_lost = self.nodes.contains(&reserve.claim.node)
-                    || self.sessions.contains(&reserve.session);
-                is_lost.then_some(Applied::RaceLost)
-            }
-            Op::SavePhase { session, .. }
-            | Op::ReturnQuota { session, .. }
-            | Op::BeginUsage { session, .. }
-            | Op::Release { session, .. }
-            | Op::OrderStop { session, .. }
-            | Op::GiveSession { session, .. } => {
-                self.sessions.contains(session).then_some(Applied::Missing)
-            }
-            Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
-            Op::CreateSession { .. }
-            | Op::Acked { .. }
-            | Op::HoldNode { .. }
-            | Op::SeizeBroker { .. }
-            | Op::RaiseEpoch { .. }
-            | Op::SeenNodes { .. }
-            | Op::SpendTicket { .. }
-            | Op::AddCredential { .. }
-            | Op::Identity { .. }
-            | Op::AddWatchLink { .. }
-            | Op::RevokeWatchLink { .. }
-            | Op::AddJoinToken { .. }
-            | Op::RedeemJoinToken { .. }
-            | Op::DrainNode { .. }
-            | Op::RevokeNode { .. }
-            | Op::SweepEnded { .. }
-            | Op::Prune { .. } => None,
-        }
     }
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+mod gone;
+
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 
 /// A PostgreSQL, and the brokers that share it, by name.

@@ -174,3 +174,21 @@ pub(super) async fn a_broker_that_stops_says_so(place: Place) {
         (false, "a:2", 2)
     );
 }
+
+pub(super) async fn a_new_node_that_attaches_to_two_brokers_is_the_firsts(place: Place) {
+    let two = Two::open(place).await;
+    let node = two.a.node(1, 1000).await;
+    // Neither had heard of it when it came.
+    let save = Op::SaveNode {
+        node: node.id.clone(),
+        name: "other".to_owned(),
+        region: "r".to_owned(),
+        build: "b".to_owned(),
+        inventory: inventory(1, 1),
+        at: MonoTime(1),
+    };
+    assert_eq!(two.b.write(save).await, Applied::RaceLost);
+    let kept = two.a.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    assert_eq!((kept.name, kept.slots), (node.name, node.slots));
+    assert_eq!(two.b.loaded().await.nodes.len(), 0);
+}

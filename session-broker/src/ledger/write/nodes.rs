@@ -1,17 +1,22 @@
 //! Nodes, their slots and what they can carry.
 
 use super::claims::{RECOUNT, Recount};
-use crate::ledger::StoreError;
+use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{epoch_column, to_ms};
+use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
+use crate::ledger::{Applied, StoreError};
 use nearlight_protocol::control::Inventory;
 use nearlight_protocol::id::{NodeId, SlotId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Epoch;
 use serde::Serialize;
+use sqlx::Row;
+use std::collections::HashSet;
 
+/// Of a node that another broker holds nothing is changed.
 const UPSERT: &str = "
     INSERT INTO node (node_id, name, region, build, inventory, last_seen_ms, holder)
     SELECT r.node_id, r.name, r.region, r.build, r.inventory, r.at, r.holder
@@ -19,7 +24,9 @@ const UPSERT: &str = "
         holder text}
     WHERE TRUE ON CONFLICT (node_id) DO UPDATE SET name = excluded.name,
         region = excluded.region, build = excluded.build, inventory = excluded.inventory,
-        last_seen_ms = excluded.last_seen_ms";
+        last_seen_ms = excluded.last_seen_ms
+        WHERE node.holder = excluded.holder
+    RETURNING node_id AS won";
 
 const UPSERT_CAPACITY: &str = "
     INSERT INTO node_capacity (node_id, cpu_milli_total, mem_mib_total, uplink_kbps_total,
@@ -101,9 +108,22 @@ struct Listed<'a> {
     node_id: &'a str,
 }
 
-pub(crate) async fn save(tx: &mut Tx, nodes: &[SaveNode<'_>]) -> Result<(), StoreError> {
-    tx.run(UPSERT, nodes).await?;
-    tx.run(UPSERT_CAPACITY, nodes).await?;
+/// Nodes with what they have. [`Applied::RaceLost`] for one that another broker holds: a new node that
+/// attached to both.
+pub(crate) async fn save(
+    tx: &mut Tx,
+    nodes: &[(At, SaveNode<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let rows: Vec<&SaveNode<'_>> = nodes.iter().map(|(_, node)| node).collect();
+    let won = tx.ask(UPSERT, &rows).await?;
+    let won: HashSet<&str> = won.iter().map(|row| row.get("won")).collect();
+    for (at, _) in nodes.iter().filter(|(_, n)| !won.contains(n.node_id)) {
+        answers.set(*at, Applied::RaceLost);
+    }
+    let mut nodes = rows;
+    nodes.retain(|node| won.contains(node.node_id));
+    tx.run(UPSERT_CAPACITY, &nodes).await?;
     let keys: Vec<Recount<'_>> = nodes
         .iter()
         .map(|node| Recount {

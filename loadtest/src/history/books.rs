@@ -1,0 +1,126 @@
+//! What the ledger says of itself: one statement, so one moment.
+
+use super::postgres::Postgres;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// The state of the ledger at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Books {
+    /// Slots with two live claims.
+    pub(super) double_slots: Vec<String>,
+    /// Nodes whose live claims are more than they have.
+    pub(super) overbooked_nodes: Vec<String>,
+    /// Nodes whose free capacity is not what their live claims leave.
+    pub(super) miscounted_nodes: Vec<String>,
+    /// Ended or waiting sessions with a live claim.
+    pub(super) claims_of_nobody: Vec<String>,
+    /// Sessions that run, of which no claim is live.
+    pub(super) sessions_without_claim: Vec<String>,
+    /// Slots whose epoch is below that of a claim.
+    pub(super) low_epochs: Vec<String>,
+    /// Users whose quota is not the number of their live sessions.
+    pub(super) wrong_quotas: Vec<String>,
+    /// Sessions that no idempotency key stands for.
+    pub(super) unasked_sessions: Vec<String>,
+    /// Sessions whose usage overlaps another one's of the same slot.
+    pub(super) overlapping_usage: Vec<String>,
+    /// Sessions whose claim is released and whose usage goes on.
+    pub(super) endless_usage: Vec<String>,
+    /// Live claims.
+    pub(super) live_claims: u64,
+    /// Places of quotas that are taken.
+    pub(super) quota_used: u64,
+    /// Nodes with orders that are not acked, one entry an order.
+    pub(super) outbox_nodes: Vec<String>,
+    /// Every session.
+    pub(super) sessions: Vec<Session>,
+    /// Every interval of usage.
+    pub(super) usage: Vec<Usage>,
+}
+
+/// A session's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Its id.
+    pub(super) id: String,
+    /// Its phase.
+    pub(super) phase: String,
+    /// Why it ended.
+    pub(super) reason: Option<String>,
+    /// Its holder.
+    pub(super) holder: String,
+}
+
+/// An interval of usage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Usage {
+    /// Whose.
+    pub(super) session: String,
+    /// At which node.
+    pub(super) node: String,
+    /// Under which epoch.
+    pub(super) epoch: u64,
+    /// When it began, milliseconds since the Unix epoch.
+    pub(super) began_ms: u64,
+    /// When it ended.
+    pub(super) ended_ms: Option<u64>,
+}
+
+/// A session that was refused may have two claims of one epoch, in two slots: the later one is used.
+const SQL: &str = "
+WITH live AS (SELECT * FROM claim WHERE released_ms IS NULL),
+held AS (SELECT node_id, SUM(cpu_milli) AS cpu, SUM(mem_mib) AS mem FROM live GROUP BY node_id),
+used AS (SELECT DISTINCT ON (u.session_id, u.epoch) u.*, c.slot_id, c.released_ms
+    FROM usage_interval u JOIN claim c USING (session_id, epoch, node_id)
+    ORDER BY u.session_id, u.epoch, c.claimed_ms DESC)
+SELECT json_build_object(
+'double_slots', (SELECT COALESCE(json_agg(slot_id), '[]') FROM
+    (SELECT slot_id FROM live GROUP BY slot_id HAVING COUNT(*) > 1) x),
+'overbooked_nodes', (SELECT COALESCE(json_agg(n.node_id), '[]') FROM node_capacity n
+    JOIN held h USING (node_id) WHERE h.cpu > n.cpu_milli_total OR h.mem > n.mem_mib_total),
+'miscounted_nodes', (SELECT COALESCE(json_agg(n.node_id), '[]') FROM node_capacity n
+    LEFT JOIN held h USING (node_id)
+    WHERE n.cpu_milli_free <> GREATEST(n.cpu_milli_total - COALESCE(h.cpu, 0), 0)
+    OR n.mem_mib_free <> GREATEST(n.mem_mib_total - COALESCE(h.mem, 0), 0)),
+'claims_of_nobody', (SELECT COALESCE(json_agg(l.session_id), '[]') FROM live l
+    LEFT JOIN session s USING (session_id)
+    WHERE s.session_id IS NULL OR s.phase IN ('ended', 'queued')),
+'sessions_without_claim', (SELECT COALESCE(json_agg(s.session_id), '[]') FROM session s
+    WHERE s.phase NOT IN ('ended', 'queued')
+    AND NOT EXISTS (SELECT 1 FROM live l WHERE l.session_id = s.session_id
+        AND l.slot_id = s.slot_id AND l.epoch = s.epoch)),
+'low_epochs', (SELECT COALESCE(json_agg(s.slot_id), '[]') FROM slot s
+    WHERE EXISTS (SELECT 1 FROM claim c WHERE c.slot_id = s.slot_id AND c.epoch > s.epoch)),
+'wrong_quotas', (SELECT COALESCE(json_agg(q.user_id), '[]') FROM quota q WHERE q.used <>
+    (SELECT COUNT(*) FROM session s WHERE s.user_id = q.user_id AND s.phase NOT IN ('ended', 'ending'))),
+'unasked_sessions', (SELECT COALESCE(json_agg(s.session_id), '[]') FROM session s
+    WHERE NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.session_id = s.session_id)),
+'overlapping_usage', (SELECT COALESCE(json_agg(a.session_id), '[]') FROM used a JOIN used b
+    ON a.slot_id = b.slot_id AND a.epoch < b.epoch
+    WHERE a.ended_ms IS NULL OR a.ended_ms > b.began_ms),
+'endless_usage', (SELECT COALESCE(json_agg(session_id), '[]') FROM used
+    WHERE ended_ms IS NULL AND released_ms IS NOT NULL),
+'live_claims', (SELECT COUNT(*) FROM live),
+'quota_used', (SELECT COALESCE(SUM(used), 0) FROM quota),
+'outbox_nodes', (SELECT COALESCE(json_agg(node_id), '[]') FROM outbox),
+'sessions', (SELECT COALESCE(json_agg(json_build_object('id', session_id, 'phase', phase,
+    'reason', reason, 'holder', holder)), '[]') FROM session),
+'usage', (SELECT COALESCE(json_agg(json_build_object('session', session_id, 'node', node_id, 'epoch', epoch,
+    'began_ms', began_ms, 'ended_ms', ended_ms)), '[]') FROM usage_interval))";
+
+impl Books {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The database is not there.
+    pub(super) async fn read(postgres: &Postgres) -> Result<Self> {
+        let text = postgres.ask(SQL).await?;
+        serde_json::from_str(&text).context("what the ledger says of itself")
+    }
+
+    /// Sessions that are not over.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(|s| s.phase != "ended")
+    }
+}

@@ -1,0 +1,347 @@
+//! Each promise has a history that breaks it, and one that keeps it.
+
+use super::*;
+use crate::history::books::{Session, Usage};
+
+/// Events, ten milliseconds apart, with the books of the end.
+fn history(events: Vec<Event>, books: Books) -> Vec<Entry> {
+    let books = Box::new(books);
+    let all = events.into_iter().chain([Event::Books { books }]);
+    (1..)
+        .zip(all)
+        .map(|(n, event)| Entry {
+            at_ms: n * 10,
+            event,
+        })
+        .collect()
+}
+
+fn faults(events: Vec<Event>, books: Books) -> Vec<String> {
+    check(&history(events, books), &Given::default())
+}
+
+fn breaks(name: &str, events: Vec<Event>, books: Books) {
+    let found = faults(events, books);
+    assert!(
+        found.iter().any(|fault| fault.starts_with(name)),
+        "{name} is not among {found:?}"
+    );
+}
+
+fn began(slot: &str, epoch: u64, session: &str) -> Event {
+    Event::Began {
+        node: "n".to_owned(),
+        slot: slot.to_owned(),
+        epoch,
+        session: session.to_owned(),
+    }
+}
+
+fn over(slot: &str, epoch: u64, session: &str) -> Event {
+    Event::Over {
+        node: "n".to_owned(),
+        slot: slot.to_owned(),
+        epoch,
+        session: session.to_owned(),
+        why: String::new(),
+    }
+}
+
+fn asked(ask: u64, what: Ask) -> Event {
+    let broker = 0;
+    Event::Asked { ask, broker, what }
+}
+
+fn answered(ask: u64, status: u16, session: &str, phase: &str) -> Event {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Event::Answered {
+        ask,
+        status,
+        session: text(session),
+        phase: text(phase),
+    }
+}
+
+fn create(ask: u64, key: &str, session: &str) -> [Event; 2] {
+    let key = key.to_owned();
+    [
+        asked(ask, Ask::Create { key }),
+        answered(ask, 201, session, "queued"),
+    ]
+}
+
+fn look(ask: u64, session: &str, status: u16, phase: &str) -> [Event; 2] {
+    let named = if status == 200 { session } else { "" };
+    let session = session.to_owned();
+    [
+        asked(ask, Ask::Look { session }),
+        answered(ask, status, named, phase),
+    ]
+}
+
+fn row(id: &str, phase: &str) -> Session {
+    Session {
+        id: id.to_owned(),
+        phase: phase.to_owned(),
+        reason: (phase == "ended").then(|| "app-exited".to_owned()),
+        holder: "a".to_owned(),
+    }
+}
+
+fn ended(ids: &[&str]) -> Books {
+    Books {
+        sessions: ids.iter().map(|id| row(id, "ended")).collect(),
+        ..Books::default()
+    }
+}
+
+fn one() -> Vec<String> {
+    vec!["x".to_owned()]
+}
+
+#[test]
+fn a_good_history_breaks_nothing() {
+    let mut events = Vec::new();
+    events.extend(create(1, "k", "s"));
+    events.push(began("slot", 1, "s"));
+    events.extend(look(2, "s", 200, "ready"));
+    events.extend(create(3, "k", "s"));
+    events.push(over("slot", 1, "s"));
+    events.extend(look(4, "s", 200, "ended"));
+    events.push(began("slot", 3, "t"));
+    events.push(over("slot", 3, "t"));
+    let usage = |session: &str, epoch, began_ms| Usage {
+        session: session.to_owned(),
+        node: "n".to_owned(),
+        epoch,
+        began_ms,
+        ended_ms: Some(began_ms + 10),
+    };
+    let books = Books {
+        usage: vec![usage("s", 1, 30), usage("t", 3, 110)],
+        ..ended(&["s", "t"])
+    };
+    assert_eq!(faults(events, books), Vec::<String>::new());
+}
+
+#[test]
+fn i1_what_is_booked_twice_or_miscounted_is_found() {
+    let wrongs: [fn(&mut Books); 5] = [
+        |books| books.double_slots = one(),
+        |books| books.overbooked_nodes = one(),
+        |books| books.miscounted_nodes = one(),
+        |books| books.low_epochs = one(),
+        |books| books.sessions_without_claim = one(),
+    ];
+    for wrong in wrongs {
+        let mut books = Books::default();
+        wrong(&mut books);
+        breaks("I1", Vec::new(), books.clone());
+        // At any moment, not at the end alone.
+        let books = Box::new(books);
+        breaks("I1", vec![Event::Books { books }], Books::default());
+    }
+}
+
+#[test]
+fn i2_two_epochs_of_a_slot_at_once_are_found() {
+    let both = vec![began("slot", 1, "s"), began("slot", 2, "t")];
+    breaks("I2", both, Books::default());
+}
+
+#[test]
+fn i2_an_epoch_that_falls_or_comes_twice_is_found() {
+    for second in [2, 1] {
+        let events = vec![
+            began("slot", 2, "s"),
+            over("slot", 2, "s"),
+            began("slot", second, "t"),
+        ];
+        breaks("I2", events, Books::default());
+    }
+}
+
+#[test]
+fn i2_a_session_that_begins_in_a_second_place_is_found() {
+    let events = vec![
+        began("slot", 1, "s"),
+        over("slot", 1, "s"),
+        began("other", 1, "s"),
+    ];
+    breaks("I2", events, Books::default());
+}
+
+#[test]
+fn i3_a_session_that_was_acked_and_is_not_there_is_found() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    breaks("I3", events.clone(), Books::default());
+    events.extend(look(2, "s", 404, ""));
+    breaks("I3", events, ended(&["s"]));
+}
+
+#[test]
+fn i3_a_key_that_stands_for_two_sessions_is_found() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    events.extend(create(2, "k", "t"));
+    breaks("I3", events, ended(&["s", "t"]));
+    let books = Books {
+        unasked_sessions: one(),
+        ..Books::default()
+    };
+    breaks("I3", Vec::new(), books);
+}
+
+#[test]
+fn i3_a_session_that_comes_back_is_found() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    events.extend(look(2, "s", 200, "ended"));
+    let mut early = events.clone();
+    early.extend(look(3, "s", 200, "queued"));
+    early.push(Event::Healed);
+    assert_eq!(faults(early, ended(&["s"])), Vec::<String>::new());
+    events.push(Event::Healed);
+    events.extend(look(3, "s", 200, "queued"));
+    breaks("I3", events, ended(&["s"]));
+    let books = |phase| Event::Books {
+        books: Box::new(Books {
+            sessions: vec![row("s", phase)],
+            ..Books::default()
+        }),
+    };
+    let events = vec![books("ended"), books("ready")];
+    breaks("I3", events, ended(&["s"]));
+}
+
+#[test]
+fn i3_a_key_that_is_refused_while_its_session_lives_is_found() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    let key = "k".to_owned();
+    events.extend([asked(2, Ask::Create { key }), answered(2, 410, "", "")]);
+    events.push(Event::Healed);
+    events.extend(look(3, "s", 200, "ready"));
+    breaks("I3", events, ended(&["s"]));
+}
+
+#[test]
+fn i3_an_end_without_a_reason_is_found() {
+    let mut books = ended(&["s"]);
+    books.sessions[0].reason = None;
+    breaks("I3", Vec::new(), books);
+}
+
+#[test]
+fn i4_whatever_is_left_is_found() {
+    let wrongs: [fn(&mut Books); 6] = [
+        |books| books.sessions = vec![row("s", "ready")],
+        |books| books.live_claims = 1,
+        |books| books.quota_used = 1,
+        |books| books.outbox_nodes = one(),
+        |books| books.claims_of_nobody = one(),
+        |books| books.wrong_quotas = one(),
+    ];
+    for wrong in wrongs {
+        let mut books = Books::default();
+        wrong(&mut books);
+        breaks("I4", Vec::new(), books);
+    }
+}
+
+#[test]
+fn i4_orders_of_nodes_that_lie_or_are_lost_are_not_counted() {
+    let books = Books {
+        outbox_nodes: vec!["liar".to_owned(), "lost".to_owned()],
+        ..Books::default()
+    };
+    let given = Given {
+        liars: HashSet::from(["liar".to_owned()]),
+        lost: HashSet::from(["lost".to_owned()]),
+    };
+    assert_eq!(
+        check(&history(Vec::new(), books), &given),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn i5_usage_that_overlaps_or_never_ends_is_found() {
+    let wrongs: [fn(&mut Books); 3] = [
+        |books| books.overlapping_usage = one(),
+        |books| books.endless_usage = one(),
+        |books| books.usage = vec![Usage::default()],
+    ];
+    for wrong in wrongs {
+        let mut books = Books::default();
+        wrong(&mut books);
+        breaks("I5", Vec::new(), books);
+    }
+}
+
+#[test]
+fn i5_usage_that_is_not_counted_or_of_nobody_is_found() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    events.extend(look(2, "s", 200, "ready"));
+    breaks("I5", events, ended(&["s"]));
+    let usage = Usage {
+        session: "s".to_owned(),
+        node: "n".to_owned(),
+        epoch: 1,
+        began_ms: 10,
+        ended_ms: Some(20),
+    };
+    let books = Books {
+        usage: vec![usage],
+        ..ended(&["s"])
+    };
+    breaks("I5", Vec::new(), books);
+}
+
+#[test]
+fn i6_a_caller_that_is_misdirected_is_found() {
+    let events = Vec::from(look(1, "s", 421, ""));
+    breaks("I6", events, Books::default());
+}
+
+#[test]
+fn a_lagging_standby_may_lose_what_was_acked_meanwhile_and_only_that() {
+    let lost_at = |lag: usize| {
+        // Later than what may have been on its way, and so before the lag.
+        let filler = Event::Note {
+            what: String::new(),
+        };
+        let mut events = vec![filler; 200];
+        events.extend(create(1, "k", "s"));
+        events.extend(create(2, "l", "t"));
+        events.insert(lag, Event::Lag);
+        events.push(Event::FailedOver);
+        events.extend(look(3, "s", 404, ""));
+        faults(events, ended(&["t"]))
+    };
+    assert_eq!(lost_at(200), Vec::<String>::new());
+    let mut events = Vec::from(create(1, "k", "s"));
+    let filler = Event::Note {
+        what: String::new(),
+    };
+    events.extend(vec![filler; 200]);
+    events.extend([Event::Lag, Event::FailedOver]);
+    events.extend(look(3, "s", 404, ""));
+    breaks("I3", events, Books::default());
+}
+
+#[test]
+fn an_end_that_was_lost_with_a_standby_is_no_comeback() {
+    let mut events = Vec::from(create(1, "k", "s"));
+    events.push(Event::Lag);
+    events.extend(look(2, "s", 200, "ended"));
+    events.extend([Event::FailedOver, Event::Healed]);
+    events.extend(look(3, "s", 200, "ready"));
+    let found = faults(events, ended(&["s"]));
+    assert!(
+        !found.iter().any(|fault| fault.starts_with("I3")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_history_without_a_look_at_the_ledger_proves_nothing() {
+    assert_eq!(check(&[], &Given::default()).len(), 1);
+}

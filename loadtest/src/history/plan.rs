@@ -1,0 +1,315 @@
+//! What is done to a region, and when: a function of the seed alone.
+//!
+//! Times count from the moment at which all brokers serve and all nodes are attached. What the
+//! processes make of it varies from run to run; what is done to them does not.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+
+/// Between two faults, milliseconds.
+const FAULT_EVERY_MS: (u64, u64) = (300, 2500);
+/// Between two requests of one client, milliseconds.
+const ASK_EVERY_MS: (u64, u64) = (20, 600);
+/// How long a process is stopped, or a line cut: about as long as a broker is given, and longer than a
+/// node's lease.
+const AWAY_MS: (u64, u64) = (300, 8000);
+/// How long a killed process is down.
+const DOWN_MS: (u64, u64) = (0, 3000);
+
+/// How large everything is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Size {
+    /// For how long faults and requests come, milliseconds.
+    pub(super) ms: u64,
+    /// Brokers.
+    pub(super) brokers: usize,
+    /// Nodes that behave.
+    pub(super) edges: usize,
+    /// Clients.
+    pub(super) clients: usize,
+    /// What becomes of the database in the middle of the run.
+    pub(super) failover: Failover,
+}
+
+/// What becomes of the database in the middle of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Failover {
+    /// Nothing but crashes.
+    None,
+    /// A synchronous standby takes over: nothing may be lost.
+    Synchronous,
+    /// A standby that lags takes over: what was acked meanwhile may be lost, and only that.
+    Lagging,
+}
+
+/// The schedule.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Plan {
+    /// Of everything.
+    pub(super) seed: u64,
+    /// How large everything is.
+    pub(super) size: Size,
+    /// What each client asks, in order.
+    pub(super) clients: Vec<Vec<Step>>,
+    /// What breaks, in order.
+    pub(super) faults: Vec<(u64, Fault)>,
+}
+
+/// One request of a client.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Step {
+    /// When, milliseconds; later if the one before takes longer.
+    pub(super) at_ms: u64,
+    /// Which broker is asked.
+    pub(super) broker: usize,
+    /// For what.
+    pub(super) act: Act,
+}
+
+/// What a client asks for. A number chooses among the sessions that it has created, modulo.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Act {
+    /// A new session.
+    Create,
+    /// A session that it has asked for before, under the same key.
+    Again(u16),
+    /// How a session is.
+    Look(u16),
+    /// That a session ends.
+    End(u16),
+    /// All sessions.
+    List,
+}
+
+/// Which way of a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Way {
+    /// From who connected.
+    Asking,
+    /// To who connected.
+    Answering,
+    /// Both.
+    Both,
+}
+
+/// What breaks.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "fault")]
+pub(super) enum Fault {
+    /// kill -9 of a broker; it is started again.
+    KillBroker {
+        /// Which.
+        broker: usize,
+        /// Until it is started again.
+        down_ms: u64,
+    },
+    /// SIGTERM to a broker; it is started again.
+    TerminateBroker {
+        /// Which.
+        broker: usize,
+        /// Until it is started again.
+        down_ms: u64,
+    },
+    /// SIGSTOP to a broker, and SIGCONT.
+    StopBroker {
+        /// Which.
+        broker: usize,
+        /// Until it goes on.
+        for_ms: u64,
+    },
+    /// kill -9 of PostgreSQL; it is started again.
+    CrashLedger {
+        /// Until it is started again.
+        down_ms: u64,
+    },
+    /// Nothing gets from a broker to PostgreSQL, or back, or both.
+    CutLedger {
+        /// Which broker.
+        broker: usize,
+        /// What is cut.
+        way: Way,
+        /// Until it goes on.
+        for_ms: u64,
+        /// Whether the connections break then.
+        breaks: bool,
+    },
+    /// The same between a broker and those of its peers that ask it.
+    CutPeers {
+        /// Which broker is asked.
+        broker: usize,
+        /// What is cut.
+        way: Way,
+        /// Until it goes on.
+        for_ms: u64,
+        /// Whether the connections break then.
+        breaks: bool,
+    },
+    /// kill -9 of an edge, with or without the machine that its sessions run on.
+    KillEdge {
+        /// Which.
+        edge: usize,
+        /// Whether its sessions live on.
+        keeps: bool,
+        /// Until it is started again; `None` for never.
+        down_ms: Option<u64>,
+    },
+    /// An edge's control stream breaks.
+    DropStream {
+        /// Which edge's.
+        edge: usize,
+    },
+    /// The standby hears no more of the primary.
+    Lag,
+    /// The primary is killed, and the standby promoted.
+    FailOver,
+}
+
+impl Plan {
+    /// The schedule of a seed.
+    pub(super) fn new(seed: u64, size: Size) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let clients = (0..size.clients).map(|_| steps(&mut rng, size)).collect();
+        Self {
+            seed,
+            size,
+            clients,
+            faults: faults(&mut rng, size),
+        }
+    }
+}
+
+fn within(rng: &mut StdRng, (from, to): (u64, u64)) -> u64 {
+    rng.random_range(from..=to)
+}
+
+fn steps(rng: &mut StdRng, size: Size) -> Vec<Step> {
+    let (mut at_ms, mut steps) = (0, Vec::new());
+    loop {
+        at_ms += within(rng, ASK_EVERY_MS);
+        if at_ms >= size.ms {
+            return steps;
+        }
+        let pick = rng.random();
+        let act = match rng.random_range(0..100) {
+            0..35 => Act::Create,
+            35..42 => Act::Again(pick),
+            42..70 => Act::Look(pick),
+            70..95 => Act::End(pick),
+            _ => Act::List,
+        };
+        let broker = rng.random_range(0..size.brokers);
+        steps.push(Step { at_ms, broker, act });
+    }
+}
+
+fn faults(rng: &mut StdRng, size: Size) -> Vec<(u64, Fault)> {
+    let (mut at_ms, mut faults) = (0, Vec::new());
+    // The last edge is always there, or nothing would be placed.
+    let mut losable = size.edges.saturating_sub(1);
+    loop {
+        at_ms += within(rng, FAULT_EVERY_MS);
+        if at_ms >= size.ms {
+            break;
+        }
+        let fault = fault(rng, size, &mut losable);
+        faults.push((at_ms, fault));
+    }
+    if size.failover != Failover::None {
+        let middle = size.ms / 2;
+        if size.failover == Failover::Lagging {
+            faults.push((middle.saturating_sub(within(rng, (200, 3000))), Fault::Lag));
+        }
+        faults.push((middle, Fault::FailOver));
+        // A crash of the one while it replaces the other would be a third fault of its own.
+        faults.retain(|(at, fault)| {
+            !matches!(fault, Fault::CrashLedger { .. })
+                || *at + 5000 < middle
+                || *at > middle + 5000
+        });
+        faults.sort_by_key(|(at, _)| *at);
+    }
+    faults
+}
+
+fn fault(rng: &mut StdRng, size: Size, losable: &mut usize) -> Fault {
+    let broker = rng.random_range(0..size.brokers);
+    let edge = rng.random_range(0..size.edges);
+    let (down_ms, for_ms) = (within(rng, DOWN_MS), within(rng, AWAY_MS));
+    let breaks = rng.random();
+    let way = match rng.random_range(0..3) {
+        0 => Way::Asking,
+        1 => Way::Answering,
+        _ => Way::Both,
+    };
+    match rng.random_range(0..100) {
+        0..15 => Fault::KillBroker { broker, down_ms },
+        15..25 => Fault::TerminateBroker { broker, down_ms },
+        25..37 => Fault::StopBroker { broker, for_ms },
+        37..45 => Fault::CrashLedger { down_ms },
+        45..57 => Fault::CutLedger {
+            broker,
+            way,
+            for_ms,
+            breaks,
+        },
+        57..67 => Fault::CutPeers {
+            broker,
+            way,
+            for_ms,
+            breaks,
+        },
+        67..70 if *losable > 0 => {
+            *losable -= 1;
+            Fault::KillEdge {
+                edge: *losable,
+                keeps: false,
+                down_ms: None,
+            }
+        }
+        67..85 => Fault::KillEdge {
+            edge,
+            keeps: rng.random(),
+            down_ms: Some(for_ms),
+        },
+        _ => Fault::DropStream { edge },
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    const SIZE: Size = Size {
+        ms: 20_000,
+        brokers: 2,
+        edges: 4,
+        clients: 8,
+        failover: Failover::Lagging,
+    };
+
+    #[test]
+    fn a_seed_is_a_schedule() {
+        let plan = |seed| serde_json::to_string(&Plan::new(seed, SIZE)).unwrap();
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(8));
+    }
+
+    #[test]
+    fn everything_breaks_in_some_seed_and_nothing_that_is_not_there() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            for (at, fault) in Plan::new(seed, SIZE).faults {
+                assert!(at < SIZE.ms);
+                let json = serde_json::to_value(fault).unwrap();
+                kinds.insert(json["fault"].as_str().unwrap().to_owned());
+                assert!(json["broker"].as_u64().is_none_or(|n| n < 2));
+                assert!(json["edge"].as_u64().is_none_or(|n| n < 4));
+            }
+        }
+        assert_eq!(kinds.len(), 10, "{kinds:?}");
+    }
+}

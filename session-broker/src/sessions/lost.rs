@@ -1,0 +1,115 @@
+//! What other brokers took from this one, and what becomes of changes that were meant for it.
+
+use crate::ledger::{Applied, Op};
+use nearlight_protocol::id::{NodeId, SessionId};
+use std::collections::HashSet;
+
+/// What others took.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    pub(super) nodes: HashSet<NodeId>,
+    pub(super) sessions: HashSet<SessionId>,
+}
+
+impl Lost {
+    /// Counts among the lost whatever the changes say was on a node that is lost. Returns what is new.
+    pub(super) fn widen(&mut self, ops: &[Op]) -> Vec<SessionId> {
+        let mut new = Vec::new();
+        for op in ops {
+            if let Op::Release { session, claim, .. } | Op::BeginUsage { session, claim, .. } = op
+                && self.nodes.contains(&claim.node)
+                && self.sessions.insert(session.clone())
+            {
+                new.push(session.clone());
+            }
+        }
+        new
+    }
+
+    /// What came of a change that is not this broker's to make any more.
+    pub(super) fn answer(&self, op: &Op) -> Option<Applied> {
+        match op {
+            Op::Reserve(reserve) => {
+                let is_lost = self.nodes.contains(&reserve.claim.node)
+                    || self.sessions.contains(&reserve.session);
+                is_lost.then_some(Applied::RaceLost)
+            }
+            Op::SavePhase { session, .. }
+            | Op::ReturnQuota { session, .. }
+            | Op::BeginUsage { session, .. }
+            | Op::Release { session, .. }
+            | Op::OrderStop { session, .. }
+            | Op::GiveSession { session, .. } => {
+                self.sessions.contains(session).then_some(Applied::Missing)
+            }
+            Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
+            Op::CreateSession { .. }
+            | Op::Acked { .. }
+            | Op::HoldNode { .. }
+            | Op::SeizeBroker { .. }
+            | Op::RaiseEpoch { .. }
+            | Op::SeenNodes { .. }
+            | Op::SpendTicket { .. }
+            | Op::AddCredential { .. }
+            | Op::Identity { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
+            | Op::AddJoinToken { .. }
+            | Op::RedeemJoinToken { .. }
+            | Op::DrainNode { .. }
+            | Op::RevokeNode { .. }
+            | Op::SweepEnded { .. }
+            | Op::Prune { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_protocol::api::EndReason;
+    use nearlight_protocol::unit::MonoTime;
+    use nearlight_session::lifecycle::Phase;
+    use nearlight_session::{Claim, Epoch};
+
+    /// Otherwise its place in the quota is given back twice: here, and by whoever has it now.
+    #[test]
+    fn an_end_that_crosses_with_the_loss_of_its_node_is_not_written() {
+        let session = nearlight_kit::ids::session();
+        let claim = Claim {
+            node: nearlight_kit::ids::node(),
+            slot: nearlight_kit::ids::slot(),
+            epoch: Epoch(1),
+        };
+        let at = MonoTime(0);
+        let ended = Phase::Ended {
+            reason: EndReason::AppExited,
+            detail: String::new(),
+        };
+        let ops = [
+            Op::ReturnQuota {
+                session: session.clone(),
+                user: nearlight_kit::ids::user(),
+                tenant: None,
+            },
+            Op::Release {
+                session: session.clone(),
+                claim: claim.clone(),
+                at,
+            },
+            Op::SavePhase {
+                session: session.clone(),
+                phase: ended,
+                starts_denied: 0,
+                at,
+            },
+        ];
+        let mut lost = Lost::default();
+        assert!(lost.widen(&ops).is_empty());
+        lost.nodes.insert(claim.node);
+        assert_eq!(lost.widen(&ops), [session]);
+        for op in &ops {
+            assert_eq!(lost.answer(op), Some(Applied::Missing), "{op:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What callers are told of sessions whose broker is gone, or does not answer.
+
+use super::*;
+
+#[tokio::test]
+async fn what_ended_at_a_broker_that_stopped_is_not_said_to_be_unknown() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let there = Client::guest(b.listen).await;
+    let here = at(&there, &a);
+    let mut edge = shared.edge(1, &b, &[&here, &there]).await;
+    let session = id(&there.create("demo").await);
+    let started = edge.start_next().await;
+    assert_eq!(there.delete(&path(&session)).await.status, 202);
+    edge.stop_next(&started).await;
+    reach(&here, &session, "ended").await;
+    assert!(b.terminate().await.success());
+    eventually("it to be shown", || async {
+        let shown = here.get(&path(&session)).await;
+        // Until the other one knows that nobody is there to be asked.
+        assert!(matches!(shown.status, 200 | 503), "{shown:?}");
+        shown.status == 200
+    })
+    .await;
+    let shown = here.get(&path(&session)).await;
+    assert_eq!(shown.at("/state/phase"), "ended");
+    assert_eq!(shown.json()["owned"], true);
+    assert_eq!(here.delete(&path(&session)).await.status, 202);
+    let stranger = Client::guest(a.listen).await;
+    for refused in [
+        stranger.get(&path(&session)).await,
+        stranger.delete(&path(&session)).await,
+    ] {
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_whose_session_is_at_a_broker_that_hangs_is_not_said_to_be_over() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    // An administrator's: it asks often.
+    let there = shared.admin("b", &b);
+    let here = at(&there, &a);
+    let mut edge = shared.edge(1, &b, &[&here, &there]).await;
+    let body = json!({ "app": "demo" });
+    let keyed = |client: &Client| client.with("idempotency-key", "once");
+    let first = keyed(&there).post_json("/v1/sessions", &body).await;
+    edge.start_next().await;
+    b.kill().await;
+    eventually("the session under its key", || async {
+        let again = keyed(&here).post_json("/v1/sessions", &body).await;
+        assert!(matches!(again.status, 201 | 500 | 503), "{again:?}");
+        again.status == 201 && again.at("/id") == first.at("/id")
+    })
+    .await;
+}
