@@ -156,6 +156,15 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// A report of it, as its edge says it.
+    pub(crate) fn reported(&self, event: SessionReport) -> FromEdge {
+        FromEdge::Report {
+            session: self.start.session.clone(),
+            epoch: self.grant.epoch,
+            event,
+        }
+    }
+
     pub(crate) fn running(&self, attached: bool) -> RunningSession {
         RunningSession {
             session: self.start.session.clone(),
@@ -167,6 +176,12 @@ impl Started {
 }
 
 impl Edge {
+    /// Sends on a stream that may have been closed.
+    pub(crate) async fn try_send(&mut self, message: FromEdge) {
+        let text = serde_json::to_string(&message).unwrap();
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
     pub(crate) async fn send(&mut self, message: FromEdge) {
         let text = serde_json::to_string(&message).unwrap();
         self.socket.send(Message::text(text)).await.unwrap();
