@@ -155,6 +155,8 @@ async fn measure(args: &Args) -> Result<Report> {
     let took = began.elapsed().as_secs_f64();
     let cpu = cpu_s(pid)? - cpu_before;
     let rss = resident_kib(pid)?;
+    // Those that the kill costs do not count.
+    let streams_lost = fleet.done.lost.load(Relaxed);
     broker.kill().await?;
     // What was under way had its chance.
     let tally = load
@@ -183,7 +185,7 @@ async fn measure(args: &Args) -> Result<Report> {
         placed_at_once: tally.placed,
         started: done.started.load(Relaxed),
         ended: done.ended.load(Relaxed),
-        streams_lost: done.lost.load(Relaxed),
+        streams_lost,
         found,
         missing: tally.created.len() - found,
         durability,

@@ -17,7 +17,7 @@ import { window } from "../harness/until.js";
 import { median } from "./quantiles.js";
 import { Report } from "./report.js";
 
-const RATE = Number(process.env["BROKER_RATE"] ?? 1500);
+const RATE = Number(process.env["BROKER_RATE"] ?? 1520);
 const SECONDS = Number(process.env["BROKER_SECONDS"] ?? 60);
 
 /** What `loadtest sessions` says. */
