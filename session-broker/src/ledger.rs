@@ -29,18 +29,19 @@ use futures_util::future::BoxFuture;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{
-    AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
+    AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
-use nearlight_session::{Claim, Epoch};
 use std::collections::BTreeMap;
 
 mod batch;
 mod dialect;
 mod fault;
 mod identity;
+mod op;
 mod phase_row;
 mod plan;
 mod read;
@@ -60,6 +61,7 @@ pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
     TenantRow,
 };
+pub use op::{Applied, Idempotency, Op, Reserve};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -368,283 +370,6 @@ pub struct Loaded {
     pub nodes: Vec<NodeRow>,
     /// Unacked orders, oldest first.
     pub outbox: Vec<OutboxRow>,
-}
-
-/// One change.
-#[derive(Clone, Debug)]
-pub enum Op {
-    /// A new session with its idempotency key, if its user's quota allows.
-    CreateSession {
-        /// The session, queued.
-        row: Box<SessionRow>,
-        /// The key that its creator sent.
-        idempotency: Idempotency,
-        /// Sessions that its user may hold; `None` for no limit.
-        quota: Option<u32>,
-        /// Sessions that its tenant's members may hold together; `None` for no limit.
-        tenant_quota: Option<u32>,
-    },
-    /// A claim, with the order to start.
-    Reserve(Box<Reserve>),
-    /// A session's phase changed.
-    SavePhase {
-        /// The session.
-        session: SessionId,
-        /// Its phase.
-        phase: Phase,
-        /// Nodes that refused to start it.
-        starts_denied: u8,
-        /// When it changed.
-        at: MonoTime,
-    },
-    /// The quotas of the user and their tenant have one more place.
-    ReturnQuota {
-        /// The session that is ending.
-        session: SessionId,
-        /// The user.
-        user: UserId,
-        /// Their tenant.
-        tenant: Option<TenantId>,
-    },
-    /// A usage interval begins.
-    BeginUsage {
-        /// The session.
-        session: SessionId,
-        /// Whose.
-        user: UserId,
-        /// Its app.
-        app: AppId,
-        /// Its claim.
-        claim: Claim,
-        /// When.
-        at: MonoTime,
-    },
-    /// A claim is free again: capacity returns, its usage ends, its unacked orders are void.
-    Release {
-        /// The session.
-        session: SessionId,
-        /// The claim.
-        claim: Claim,
-        /// When.
-        at: MonoTime,
-    },
-    /// An order to stop.
-    OrderStop {
-        /// The session.
-        session: SessionId,
-        /// The node that runs it.
-        node: NodeId,
-        /// The epoch that it runs under.
-        epoch: Epoch,
-        /// [`Order::Stop`].
-        order: Order,
-        /// When.
-        at: MonoTime,
-    },
-    /// A node acked an order.
-    Acked {
-        /// The order.
-        command: u64,
-    },
-    /// A session that waits is another broker's from now on.
-    GiveSession {
-        /// The session.
-        session: SessionId,
-        /// Whose.
-        to: BrokerId,
-    },
-    /// A node has attached here: it and its sessions are this broker's from now on.
-    HoldNode {
-        /// The node.
-        node: NodeId,
-        /// When.
-        at: MonoTime,
-    },
-    /// A broker is gone: all that it holds is this broker's, if it has not moved since.
-    SeizeBroker {
-        /// As it was seen last.
-        gone: Box<BrokerRow>,
-        /// Sessions that ended later than this come along, too.
-        ended_after_ms: UnixMillis,
-    },
-    /// A node is attached, with what it has.
-    SaveNode {
-        /// Its id.
-        node: NodeId,
-        /// Its name, region and build.
-        name: String,
-        /// Its region.
-        region: String,
-        /// Its build.
-        build: String,
-        /// What it has.
-        inventory: Inventory,
-        /// When.
-        at: MonoTime,
-    },
-    /// A grant of our own, shown by a node, has a higher epoch than the ledger: it lost rows.
-    RaiseEpoch {
-        /// The slot.
-        slot: SlotId,
-        /// The grant's epoch.
-        epoch: Epoch,
-    },
-    /// The nodes were heard of.
-    SeenNodes {
-        /// Which.
-        nodes: Vec<NodeId>,
-        /// When.
-        at: MonoTime,
-    },
-    /// A ticket is used.
-    SpendTicket {
-        /// Its id.
-        ticket: String,
-        /// What it is spent on.
-        on: SpentTicket,
-        /// When.
-        at: MonoTime,
-    },
-    /// A guest, or the development key. One whose hash is there already is left as it is.
-    AddCredential {
-        /// The credential.
-        credential: Credential,
-        /// When.
-        at: MonoTime,
-    },
-    /// A change of identity, with its line of the audit log.
-    Identity {
-        /// What changes.
-        change: IdentityChange,
-        /// What is noted if it was done.
-        audit: Option<Box<AuditRow>>,
-    },
-    /// A new watch link, if its session has not too many that hold.
-    AddWatchLink {
-        /// The link.
-        link: WatchLinkRow,
-        /// How many of its session may hold at a time.
-        links_max: u32,
-    },
-    /// A watch link is void. One that is void stays as it was.
-    RevokeWatchLink {
-        /// Its session.
-        session: SessionId,
-        /// The link.
-        link: WatchLinkId,
-        /// When.
-        at: MonoTime,
-    },
-    /// A new join token.
-    AddJoinToken {
-        /// The token, unused.
-        token: JoinTokenRow,
-    },
-    /// Somebody comes in with a join token, if it is unused and not over.
-    RedeemJoinToken {
-        /// SHA-256 of its secret.
-        hash: CredentialHash,
-        /// Who.
-        by: Redeemed,
-        /// When.
-        at_ms: UnixMillis,
-    },
-    /// An operator drains a node, or lets it take sessions again.
-    DrainNode {
-        /// Which.
-        node: NodeId,
-        /// Whether it is drained.
-        drained: bool,
-        /// When.
-        at: MonoTime,
-    },
-    /// A node is shut out for good. One that is stays so.
-    RevokeNode {
-        /// Which.
-        node: NodeId,
-        /// When.
-        at: MonoTime,
-    },
-    /// Sessions that ended long ago go, with their claims, usage, tickets and watch links.
-    SweepEnded {
-        /// Those that ended before go.
-        before: MonoTime,
-        /// How many at most: a transaction must not hold up the others.
-        sessions_max: u32,
-    },
-    /// Old idempotency keys, tickets, watch links and join tokens may go.
-    Prune {
-        /// Those from before may.
-        before: MonoTime,
-    },
-}
-
-/// An Idempotency-Key and what it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The key, unique for its user.
-    pub key: String,
-    /// SHA-256 of the request.
-    pub body_hash: [u8; 32],
-}
-
-/// A claim to be made.
-#[derive(Clone, Debug)]
-pub struct Reserve {
-    /// For whom.
-    pub session: SessionId,
-    /// Whether the op right before creates the session; if that creates nothing, this one is
-    /// [`Applied::Skipped`].
-    pub with_create: bool,
-    /// The slot and its next epoch: one above the ledger's, or the race is lost.
-    pub claim: Claim,
-    /// CPU, thousandths of a core.
-    pub cpu_milli: u32,
-    /// Memory, MiB.
-    pub mem_mib: u32,
-    /// Uplink, kbit/s.
-    pub kbps: u32,
-    /// The capacity's revision that the decision was made on.
-    pub capacity_rev: u64,
-    /// [`Order::Start`] with the signed grant.
-    pub order: Order,
-    /// The session's next phase.
-    pub phase: Phase,
-    /// When.
-    pub at: MonoTime,
-}
-
-/// What came of an [`Op`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// It is done.
-    Done,
-    /// The order is in the outbox under this number.
-    Ordered {
-        /// Its number.
-        command: u64,
-    },
-    /// The same key and body came before; this is its session.
-    Replayed {
-        /// The session.
-        session: SessionId,
-    },
-    /// The same key came before with another body.
-    KeyReused,
-    /// The user's quota is used up.
-    QuotaUsedUp,
-    /// The quota of the user's tenant is.
-    TenantQuotaUsedUp,
-    /// Another one has that name.
-    NameTaken,
-    /// Somebody else was first: the slot, its epoch or the node's capacity is not what it was.
-    RaceLost,
-    /// The ticket was used before.
-    TicketSpent,
-    /// The op before it created nothing, so there is nothing to reserve for.
-    Skipped,
-    /// There is no such row.
-    Missing,
 }
 
 #[cfg(test)]

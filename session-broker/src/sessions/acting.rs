@@ -101,32 +101,7 @@ impl Owner {
     ) {
         match then {
             Then::Nothing => {}
-            Then::Created(new) => {
-                let New { entry, reply } = *new;
-                let refusal = match applied {
-                    Applied::Replayed { session } => {
-                        replies.push((reply, session));
-                        return;
-                    }
-                    Applied::KeyReused => CreateError::KeyReused,
-                    Applied::QuotaUsedUp => CreateError::Quota,
-                    Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
-                    Applied::Done
-                    | Applied::Ordered { .. }
-                    | Applied::RaceLost
-                    | Applied::TicketSpent
-                    | Applied::Missing
-                    | Applied::NameTaken
-                    | Applied::Skipped => {
-                        let id = entry.row.id.clone();
-                        replies.push((reply, id.clone()));
-                        touched.insert(id.clone());
-                        self.add_new(id, entry);
-                        return;
-                    }
-                };
-                let _ = reply.send(Err(refusal));
-            }
+            Then::Created(new) => self.created(applied, *new, touched, replies),
             Then::Claimed {
                 session,
                 claim,
@@ -180,6 +155,39 @@ impl Owner {
             }
             Then::Decided(decision) => self.decided(&applied, *decision, now),
         }
+    }
+
+    /// A session is new, or why it is not.
+    fn created(
+        &mut self,
+        applied: Applied,
+        New { entry, reply }: New,
+        touched: &mut BTreeSet<SessionId>,
+        replies: &mut Vec<Created>,
+    ) {
+        let refusal = match applied {
+            Applied::Replayed { session } => {
+                replies.push((reply, session));
+                return;
+            }
+            Applied::KeyReused => CreateError::KeyReused,
+            Applied::QuotaUsedUp => CreateError::Quota,
+            Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
+            Applied::Done
+            | Applied::Ordered { .. }
+            | Applied::RaceLost
+            | Applied::TicketSpent
+            | Applied::Missing
+            | Applied::NameTaken
+            | Applied::Skipped => {
+                let id = entry.row.id.clone();
+                replies.push((reply, id.clone()));
+                touched.insert(id.clone());
+                self.add_new(id, entry);
+                return;
+            }
+        };
+        let _ = reply.send(Err(refusal));
     }
 
     pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {

@@ -1,10 +1,10 @@
 //! Back-ups of a broker that serves, restored onto an empty machine: the real program, on both engines.
 
-use crate::brokers::{Postgres, attach_to};
 use crate::edge::Node;
 use crate::http::Client;
 use crate::program::Program;
 use crate::rig::{admin, eventually, id};
+use crate::shared::{Postgres, attach_to};
 use nearlight_protocol::control::SessionReport;
 use nearlight_protocol::unit::U64;
 use std::path::Path;

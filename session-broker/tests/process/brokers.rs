@@ -1,152 +1,19 @@
 //! Several brokers on one ledger, real programs on a real PostgreSQL: callers ask any, nodes attach to
 //! any, and one that dies leaves its sessions to the others.
 
-use crate::edge::{Edge, Node, Started};
+use crate::edge::Started;
 use crate::http::Client;
 use crate::program::Program;
-use crate::rig::{admin, eventually, id};
+use crate::rig::{eventually, id};
+use crate::shared::Shared;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{RunningSession, SessionReport, ToEdge, WhepResult};
+use nearlight_protocol::control::{SessionReport, ToEdge, WhepResult};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use tempfile::TempDir;
 
 mod gone;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");
-
-/// A PostgreSQL, and the brokers that share it, by name.
-struct Shared {
-    dir: TempDir,
-    postgres: Postgres,
-}
-
-/// A PostgreSQL of the test's own.
-pub(crate) struct Postgres {
-    dir: PathBuf,
-    pub(crate) url: String,
-}
-
-impl Postgres {
-    fn script(args: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
-        let output = Command::new(script).args(args).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    pub(crate) fn start() -> Option<Self> {
-        if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
-            return None;
-        }
-        let output = Self::script(&["start"]);
-        let mut lines = output.lines();
-        Some(Self {
-            dir: lines.next().unwrap().into(),
-            url: lines.next().unwrap().to_owned(),
-        })
-    }
-
-    fn crash(&self) {
-        let dir = self.dir.to_str().unwrap();
-        Self::script(&["kill", dir]);
-        Self::script(&["start", dir]);
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        Self::script(&["drop", self.dir.to_str().unwrap()]);
-    }
-}
-
-impl Shared {
-    fn new() -> Option<Self> {
-        let postgres = Postgres::start()?;
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("pki")).unwrap();
-        Some(Self { dir, postgres })
-    }
-
-    /// Starts the broker of that name. Each has its own key; they share the CA.
-    async fn broker(&self, name: &str) -> Program {
-        let own = self.dir.path().join(name);
-        std::fs::create_dir_all(&own).unwrap();
-        // Fails where the broker was there before.
-        let _ = std::os::unix::fs::symlink(self.pki(), own.join("pki"));
-        let file = own.join("broker.toml");
-        let text = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
-        std::fs::write(&file, text).unwrap();
-        let args = [
-            "--config",
-            file.to_str().unwrap(),
-            "--ledger",
-            &self.postgres.url,
-        ];
-        Program::start_with(&own, &args).await
-    }
-
-    /// Two that know of each other, `a` and `b`; `a` is the home of the queue.
-    async fn two(&self) -> (Program, Program) {
-        let (a, b) = (self.broker("a").await, self.broker("b").await);
-        for (name, broker) in [("a", &a), ("b", &b)] {
-            let client = self.admin(name, broker);
-            eventually("the brokers to meet", || async {
-                client.get("/metrics").await.body.contains("broker_peers 1")
-            })
-            .await;
-        }
-        (a, b)
-    }
-
-    fn pki(&self) -> PathBuf {
-        self.dir.path().join("pki")
-    }
-
-    fn admin(&self, name: &str, broker: &Program) -> Client {
-        admin(&self.dir.path().join(name), broker.listen)
-    }
-
-    /// Attaches a new node to `at`, and waits until `seen_by` sees its slots.
-    async fn edge(&self, slots: usize, at: &Program, seen_by: &[&Client]) -> Edge {
-        let node = Node::new(&self.pki(), slots);
-        let edge = self.attach(&node, at, Vec::new()).await;
-        for client in seen_by {
-            online(client, &node).await;
-        }
-        edge
-    }
-
-    async fn attach(&self, node: &Node, at: &Program, running: Vec<RunningSession>) -> Edge {
-        node.attach(&self.pki(), at.node_listen, running).await
-    }
-}
-
-/// Attaches a node, and waits until it is online.
-pub(crate) async fn attach_to(
-    pki: &Path,
-    node: &Node,
-    broker: &Program,
-    running: Vec<RunningSession>,
-) -> Edge {
-    let edge = node.attach(pki, broker.node_listen, running).await;
-    online(&Client::guest(broker.listen).await, node).await;
-    edge
-}
-
-async fn online(client: &Client, node: &Node) {
-    let id = node.id.to_string();
-    eventually("the node to be online", || async {
-        let nodes = client.get("/v1/nodes").await.json();
-        let listed = nodes["nodes"].as_array().unwrap().clone();
-        listed
-            .iter()
-            .any(|n| n["id"] == id.as_str() && n["status"] == "online" && n["slots_total"] != 0)
-    })
-    .await;
-}
 
 /// The same caller at another broker.
 fn at(client: &Client, broker: &Program) -> Client {

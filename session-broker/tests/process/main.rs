@@ -25,5 +25,6 @@ mod refusals;
 mod restart;
 mod revocation;
 mod rig;
+mod shared;
 mod tls;
 mod watching;

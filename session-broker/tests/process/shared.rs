@@ -1,0 +1,146 @@
+//! Several brokers on a PostgreSQL of the test's own.
+
+use crate::edge::{Edge, Node};
+use crate::http::Client;
+use crate::program::Program;
+use crate::rig::{admin, eventually};
+use nearlight_protocol::control::RunningSession;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A PostgreSQL, and the brokers that share it, by name.
+pub(crate) struct Shared {
+    dir: TempDir,
+    pub(crate) postgres: Postgres,
+}
+
+/// A PostgreSQL of the test's own.
+pub(crate) struct Postgres {
+    dir: PathBuf,
+    pub(crate) url: String,
+}
+
+impl Postgres {
+    fn script(args: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+        let output = Command::new(script).args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn start() -> Option<Self> {
+        if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
+            return None;
+        }
+        let output = Self::script(&["start"]);
+        let mut lines = output.lines();
+        Some(Self {
+            dir: lines.next().unwrap().into(),
+            url: lines.next().unwrap().to_owned(),
+        })
+    }
+
+    pub(crate) fn crash(&self) {
+        let dir = self.dir.to_str().unwrap();
+        Self::script(&["kill", dir]);
+        Self::script(&["start", dir]);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        Self::script(&["drop", self.dir.to_str().unwrap()]);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new() -> Option<Self> {
+        let postgres = Postgres::start()?;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pki")).unwrap();
+        Some(Self { dir, postgres })
+    }
+
+    /// Starts the broker of that name. Each has its own key; they share the CA.
+    pub(crate) async fn broker(&self, name: &str) -> Program {
+        let own = self.dir.path().join(name);
+        std::fs::create_dir_all(&own).unwrap();
+        // Fails where the broker was there before.
+        let _ = std::os::unix::fs::symlink(self.pki(), own.join("pki"));
+        let file = own.join("broker.toml");
+        let text = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        std::fs::write(&file, text).unwrap();
+        let args = [
+            "--config",
+            file.to_str().unwrap(),
+            "--ledger",
+            &self.postgres.url,
+        ];
+        Program::start_with(&own, &args).await
+    }
+
+    /// Two that know of each other, `a` and `b`; `a` is the home of the queue.
+    pub(crate) async fn two(&self) -> (Program, Program) {
+        let (a, b) = (self.broker("a").await, self.broker("b").await);
+        for (name, broker) in [("a", &a), ("b", &b)] {
+            let client = self.admin(name, broker);
+            eventually("the brokers to meet", || async {
+                client.get("/metrics").await.body.contains("broker_peers 1")
+            })
+            .await;
+        }
+        (a, b)
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
+    pub(crate) fn admin(&self, name: &str, broker: &Program) -> Client {
+        admin(&self.dir.path().join(name), broker.listen)
+    }
+
+    /// Attaches a new node to `at`, and waits until `seen_by` sees its slots.
+    pub(crate) async fn edge(&self, slots: usize, at: &Program, seen_by: &[&Client]) -> Edge {
+        let node = Node::new(&self.pki(), slots);
+        let edge = self.attach(&node, at, Vec::new()).await;
+        for client in seen_by {
+            online(client, &node).await;
+        }
+        edge
+    }
+
+    pub(crate) async fn attach(
+        &self,
+        node: &Node,
+        at: &Program,
+        running: Vec<RunningSession>,
+    ) -> Edge {
+        node.attach(&self.pki(), at.node_listen, running).await
+    }
+}
+
+/// Attaches a node, and waits until it is online.
+pub(crate) async fn attach_to(
+    pki: &Path,
+    node: &Node,
+    broker: &Program,
+    running: Vec<RunningSession>,
+) -> Edge {
+    let edge = node.attach(pki, broker.node_listen, running).await;
+    online(&Client::guest(broker.listen).await, node).await;
+    edge
+}
+
+pub(crate) async fn online(client: &Client, node: &Node) {
+    let id = node.id.to_string();
+    eventually("the node to be online", || async {
+        let nodes = client.get("/v1/nodes").await.json();
+        let listed = nodes["nodes"].as_array().unwrap().clone();
+        listed
+            .iter()
+            .any(|n| n["id"] == id.as_str() && n["status"] == "online" && n["slots_total"] != 0)
+    })
+    .await;
+}
