@@ -44,11 +44,11 @@ rig.test("someone else who opens the link reads that it is not theirs", async ()
   const [owner, stranger] = [await rig.player(), await rig.player()];
   const session = await owner.play({ app: "calibrate" });
   const { status } = await stranger.api("GET", `/v1/sessions/${session.id}`);
-  assert.equal(status, 403);
+  assert.equal(status, 404);
   await stranger.page.goto(session.play_path);
   await stranger.phase("refused");
   assert.equal(await stranger.reason(), "not-found");
-  assert.match(await stranger.page.locator("body").innerText(), /belongs to another player/i);
+  assert.match(await stranger.page.locator("body").innerText(), /belong to another player/i);
   assert.equal(await stranger.page.locator("video").evaluateAll((all) => all.filter((v) => (v as HTMLVideoElement).videoWidth > 0).length), 0);
 });
 
