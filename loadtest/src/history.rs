@@ -4,7 +4,7 @@
 //! scripted nodes with a journal ([`edge`]), and one that lies ([`hostile`]). Brokers, nodes and the
 //! database are killed and stopped, lines between them are cut one way or both, and the database may
 //! fail over. What is done is a function of the seed ([`plan`]); what happened is recorded ([`event`])
-//! and checked against the broker's promises ([`check`]).
+//! and checked against the broker's promises ([`mod@check`]).
 
 mod books;
 mod broker;

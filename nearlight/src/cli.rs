@@ -250,7 +250,7 @@ pub enum AppCommand {
 /// `nearlight login`.
 #[derive(Debug, Args)]
 pub struct Login {
-    /// The broker, such as https://play.example.org.
+    /// The broker, such as `https://play.example.org`.
     pub url: String,
     /// A file with the API key; a line of stdin otherwise.
     #[arg(long, value_name = "FILE")]
