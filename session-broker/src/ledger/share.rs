@@ -3,11 +3,11 @@
 //! Each node and each live session has one holder, the broker that has its control stream or its place
 //! in the queue. Only the holder changes it. It changes hands in three ways, each one transaction:
 //!
-//! - **given**: the holder gives a session that waits to another broker ([`Op::GiveSession`]);
+//! - **given**: the holder gives a session that waits to another broker ([`super::Op::GiveSession`]);
 //! - **taken**: a node attaches to another broker, which takes it with its sessions
-//!   ([`Op::HoldNode`]);
+//!   ([`super::Op::HoldNode`]);
 //! - **seized**: a broker that has stopped, or whose `seq` stands still, loses everything and its term
-//!   ([`Op::SeizeBroker`]); whatever it still sends changes nothing.
+//!   ([`super::Op::SeizeBroker`]); whatever it still sends changes nothing.
 //!
 //! **A holder finds out before it writes.** Whoever takes a node counts up the loser's `losses`, in the
 //! row that each transaction of the loser changes first: so the two transactions do not overlap, and
