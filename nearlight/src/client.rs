@@ -121,16 +121,8 @@ impl Client {
 
     /// GET.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let request = self
-            .agent
-            .get(self.url(path))
-            .header("Authorization", self.bearer());
-        let answer = request
-            .config()
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .build()
-            .call();
-        self.json(path, answer)
+        let request = self.asked(self.agent.get(self.url(path)));
+        self.json(path, request.call())
     }
 
     /// POST with a fresh Idempotency-Key.
@@ -139,31 +131,16 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let request = self
-            .agent
-            .post(self.url(path))
-            .header("Authorization", self.bearer())
-            .header("Idempotency-Key", nearlight_kit::ids::request().as_str());
-        let answer = request
-            .config()
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .build()
-            .send_json(body);
-        self.json(path, answer)
+        let key = nearlight_kit::ids::request();
+        let request = self.agent.post(self.url(path));
+        let request = self.asked(request.header("Idempotency-Key", key.as_str()));
+        self.json(path, request.send_json(body))
     }
 
     /// POST without a body; that of the answer is not read.
     pub fn order(&self, path: &str) -> Result<(), ClientError> {
-        let request = self
-            .agent
-            .post(self.url(path))
-            .header("Authorization", self.bearer());
-        let answer = request
-            .config()
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .build()
-            .send_empty();
-        self.success(path, answer).map(drop)
+        let request = self.asked(self.agent.post(self.url(path)));
+        self.success(path, request.send_empty()).map(drop)
     }
 
     /// PUT.
@@ -172,30 +149,23 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let request = self
-            .agent
-            .put(self.url(path))
-            .header("Authorization", self.bearer());
-        let answer = request
-            .config()
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .build()
-            .send_json(body);
-        self.json(path, answer)
+        let request = self.asked(self.agent.put(self.url(path)));
+        self.json(path, request.send_json(body))
     }
 
     /// DELETE; the answer's body is not read.
     pub fn delete(&self, path: &str) -> Result<(), ClientError> {
-        let request = self
-            .agent
-            .delete(self.url(path))
-            .header("Authorization", self.bearer());
-        let answer = request
+        let request = self.asked(self.agent.delete(self.url(path)));
+        self.success(path, request.call()).map(drop)
+    }
+
+    /// A request as the caller, to be answered in time.
+    fn asked<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        request
+            .header("Authorization", self.bearer())
             .config()
             .timeout_global(Some(ANSWER_TIMEOUT))
             .build()
-            .call();
-        self.success(path, answer).map(drop)
     }
 
     /// The `data` of each server-sent event of `path`, until `each` has seen enough.
