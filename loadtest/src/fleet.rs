@@ -270,8 +270,9 @@ impl Node {
             }
             ToEdge::Refused { retry_after_s, .. } => {
                 let wait = Duration::from_secs(retry_after_s.into());
-                // All that were refused at once do not come back at once.
-                return Err(NotTaken::Later(wait.mul_f64(1.0 + rand::random::<f64>())));
+                // As an edge node does: the broker spreads them, this only within the second.
+                let within = Duration::from_secs(1).mul_f64(rand::random());
+                return Err(NotTaken::Later(wait + within));
             }
             other => return Err(anyhow!("no welcome but {other:?}").into()),
         }

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Handshakes for each edge that may attach.
-const HANDSHAKES_AN_ATTACH: u32 = 8;
+const HANDSHAKES_AN_ATTACH: u32 = 3;
 
 /// What every edge is told and held to.
 #[derive(Debug)]
