@@ -259,7 +259,7 @@ async fn leak(
                 .or(failed.then(|| format!("{answer:?}")))
         }
         BySecret(header, body) => {
-            let near = format!("{}A", &theirs.token[..theirs.token.len() - 1]);
+            let near = one_off(&theirs.token);
             let near = there.replace(&theirs.token, &near);
             let near = ask(stranger, method, &near, header, body).await;
             let absent = ask(stranger, method, &absent, header, body).await;
@@ -268,6 +268,12 @@ async fn leak(
         }
         OwnOnly => None,
     }
+}
+
+/// `secret` with another first character: surely not itself, whatever it ends in.
+fn one_off(secret: &str) -> String {
+    let first = if secret.starts_with('A') { "B" } else { "A" };
+    format!("{first}{}", &secret[1..])
 }
 
 #[tokio::test]
