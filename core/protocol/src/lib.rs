@@ -30,6 +30,7 @@ pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod input;
+pub mod job;
 pub mod keycode;
 pub mod limits;
 pub mod notice;

@@ -47,3 +47,11 @@ pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
 pub const NAME_CHARS_MAX: usize = 80;
 /// Entries of one page of keys or of the audit log.
 pub const PAGE_ENTRIES_MAX: u32 = 200;
+/// Entries of one list of a job: words of its command, variables, secrets, what it may reach.
+pub const JOB_ENTRIES_MAX: usize = 256;
+/// Longest label of a job, bytes.
+pub const JOB_LABEL_BYTES_MAX: usize = 256;
+/// Containers of one cluster.
+pub const JOB_REPLICAS_MAX: u32 = 256;
+/// Longest time for which a job runs, seconds: thirty days.
+pub const JOB_TIME_S_MAX: u32 = 30 * 24 * 3600;

@@ -1,0 +1,156 @@
+use super::*;
+use serde_json::json;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// A job that uses every key.
+fn whole() -> serde_json::Value {
+    json!({
+        "image": "registry.example/team/server:2",
+        "command": ["python", "serve.py"],
+        "env": { "LOG_LEVEL": "info" },
+        "secrets": ["hf-token"],
+        "resources": {
+            "cpu_milli": 4000, "mem_mib": 16384, "disk_mib": 4096, "shm_mib": 1024, "pids": 1024,
+            "gpu": { "count": 2, "model": "H100", "vram_mib": 80000, "compute_capability": 80 }
+        },
+        "ports": [
+            { "name": "api", "port": 8000, "health": { "path": "/health?full=1" } },
+            { "name": "metrics", "port": 9000, "access": "cluster" }
+        ],
+        "time": { "start_s": 600, "idle_s": 900, "max_s": 86400, "stop_s": 30, "queue_s": 120 },
+        "egress": { "allow": ["huggingface.co:443", "203.0.113.0/24", "2001:db8::/32"] },
+        "place": { "regions": ["fra"], "price_max": 5, "trust": "any", "runtime": "runsc", "secrets_on_unvetted": true },
+        "volumes": [{ "name": "cache", "path": "/var/cache/models", "size_mib": 1024 }],
+        "assets": [{ "url": "https://models.example/w.safetensors", "digest": DIGEST, "size_mib": 10, "path": "/models/w" }],
+        "restart": { "policy": "on-failure", "max": 3 },
+        "cluster": { "replicas": 3, "head_command": ["ray", "start", "--head"], "on_failure": "restart" },
+        "labels": { "customer": "acme" }
+    })
+}
+
+fn read(value: serde_json::Value) -> JobSpec {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn an_image_alone_is_a_job_with_bounds() {
+    let spec = read(json!({ "image": "registry.example/x" }));
+    assert_eq!(spec, JobSpec::of_image("registry.example/x"));
+    assert_eq!(spec.fault(), None);
+    assert_eq!(spec.replicas(), 1);
+    assert!(spec.time.max_s > 0 && spec.resources.disk_mib > 0 && spec.resources.pids > 0);
+    assert!(spec.egress.allow.is_empty() && !spec.egress.internet);
+    assert_eq!(spec.place.trust, Trust::Vetted);
+    assert_eq!(
+        serde_json::to_value(&spec).unwrap()["image"],
+        "registry.example/x"
+    );
+}
+
+#[test]
+fn every_key_is_read_written_and_in_order() {
+    let spec = read(whole());
+    assert_eq!(spec.fault(), None);
+    assert_eq!(spec.replicas(), 3);
+    assert_eq!(read(serde_json::to_value(&spec).unwrap()), spec);
+}
+
+#[test]
+fn a_key_that_is_unknown_is_refused_by_its_name() {
+    let error = serde_json::from_value::<JobSpec>(json!({ "image": "x", "gpus": 1 })).unwrap_err();
+    assert!(error.to_string().contains("gpus"), "{error}");
+}
+
+/// What `pointer` of the whole job is made to, and the key that the fault must name.
+#[test]
+fn each_fault_is_found_and_says_where() {
+    let cases = [
+        ("/image", json!("Not An Image"), "image"),
+        ("/command", json!([""]), "command"),
+        ("/command", json!(["a\u{0}b"]), "command"),
+        ("/env", json!({ "A=B": "1" }), "env.A=B"),
+        ("/env", json!({ "1A": "1" }), "env.1A"),
+        ("/env", json!({ "MASTER_ADDR": "x" }), "env.MASTER_ADDR"),
+        ("/env", json!({ "A": "\u{0}" }), "env.A"),
+        ("/secrets", json!(["../x"]), "secrets[0]"),
+        ("/secrets", json!(["a", "a"]), "secrets[1]"),
+        ("/resources/cpu_milli", json!(0), "resources.cpu_milli"),
+        ("/resources/mem_mib", json!(4), "resources.mem_mib"),
+        ("/resources/shm_mib", json!(99999), "resources.shm_mib"),
+        ("/resources/gpu/count", json!(0), "resources.gpu.count"),
+        ("/resources/gpu/model", json!(" "), "resources.gpu.model"),
+        ("/ports/0/name", json!("Api"), "ports[0].name"),
+        ("/ports/0/port", json!(0), "ports[0].port"),
+        ("/ports/1/name", json!("api"), "ports[1]"),
+        (
+            "/ports/0/health/path",
+            json!("health"),
+            "ports[0].health.path",
+        ),
+        (
+            "/ports/0/health/path",
+            json!("/a b"),
+            "ports[0].health.path",
+        ),
+        (
+            "/ports/0/health/path",
+            json!("/\r\nX: 1"),
+            "ports[0].health.path",
+        ),
+        ("/time/max_s", json!(0), "time.max_s"),
+        ("/time/stop_s", json!(9999), "time.stop_s"),
+        ("/egress/internet", json!(true), "egress"),
+        ("/egress/allow", json!(["10.0.0.1:80"]), "egress.allow[0]"),
+        ("/egress/allow", json!(["*"]), "egress.allow[0]"),
+        ("/egress/allow", json!(["0.0.0.0/0"]), "egress.allow[0]"),
+        ("/egress/allow", json!(["example.org"]), "egress.allow[0]"),
+        ("/volumes/0/name", json!("a/b"), "volumes[0].name"),
+        ("/volumes/0/path", json!("/a/../b"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/proc/x"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/run/secrets"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/a:ro"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/models"), "volumes"),
+        ("/volumes/0/size_mib", json!(0), "volumes[0].size_mib"),
+        ("/assets/0/url", json!("http://x/y"), "assets[0].url"),
+        ("/assets/0/url", json!("https://u:p@x/y"), "assets[0].url"),
+        ("/assets/0/digest", json!("sha256:12"), "assets[0].digest"),
+        ("/assets/0/size_mib", json!(0), "assets[0].size_mib"),
+        ("/cluster/replicas", json!(1), "cluster.replicas"),
+        ("/cluster/replicas", json!(100_000), "cluster.replicas"),
+        ("/restart/max", json!(100_000), "restart.max"),
+        ("/labels", json!({ "a b": "1" }), "labels.a b"),
+        ("/labels", json!({ "a": "x\ny" }), "labels.a"),
+    ];
+    for (pointer, value, key) in cases {
+        let mut job = whole();
+        let place = job.pointer_mut(pointer);
+        match place {
+            Some(place) => *place = value.clone(),
+            None => {
+                let (parent, name) = pointer.rsplit_once('/').unwrap();
+                job.pointer_mut(parent).unwrap()[name] = value.clone();
+            }
+        }
+        let fault = read(job).fault();
+        let at = fault.as_ref().map(|fault| fault.key.as_str());
+        assert_eq!(at, Some(key), "{pointer} = {value}: {fault:?}");
+    }
+}
+
+#[test]
+fn what_only_a_cluster_has_needs_one() {
+    let mut job = whole();
+    job.as_object_mut().unwrap().remove("cluster");
+    assert_eq!(read(job).fault().unwrap().key, "ports[1].access");
+    let mut job = whole();
+    job["restart"]["elsewhere"] = json!(true);
+    assert_eq!(read(job).fault().unwrap().key, "restart.elsewhere");
+}
+
+#[test]
+fn a_job_without_a_port_cannot_be_idle() {
+    let mut spec = JobSpec::of_image("x");
+    spec.time.idle_s = 60;
+    assert_eq!(spec.fault().unwrap().key, "time.idle_s");
+}
