@@ -52,7 +52,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xwm", &[]),
     ("nearlight", &["nearlight-kit", "nearlight-protocol"]),
     // The pure cores on a virtual clock, and load against the real roles.
-    ("nearlight-sim", &["nearlight-protocol", "nearlight-stream"]),
+    (
+        "nearlight-sim",
+        &[
+            "nearlight-placement",
+            "nearlight-protocol",
+            "nearlight-session",
+            "nearlight-stream",
+        ],
+    ),
     (
         "nearlight-loadtest",
         &[

@@ -11,7 +11,8 @@
 //!
 //! **The index.** A node's region is its *cell*. A cell keeps its nodes in blocks of 64, each value in
 //! a column of its own and each yes-or-no as a bit, with the least and the greatest of each column.
-//! So most of a request's demands are answered for 64 nodes at once. A change of one node touches
+//! So most of a request's demands are answered for 64 nodes at once. Where a region has many nodes,
+//! those of one kind share blocks, and a rare demand reads few of them. A change of one node touches
 //! its block alone.
 //!
 //! **Filters** rule nodes out, each for a [`Reason`], what never changes first: region, reach, GPU

@@ -287,6 +287,37 @@ proptest! {
 }
 
 #[test]
+fn rare_nodes_of_a_large_region_stand_together() {
+    let nodes = (1..=1000).map(|n| {
+        let mut node = node(n);
+        if n % 20 == 0 {
+            (node.gpu, node.vram_mib) = (GpuClass::RenderEncode, 24 * 1024);
+        }
+        node
+    });
+    let nodes: Vec<NodeView> = nodes.collect();
+    let index = fleet(&nodes);
+    let large = |block: &cell::Block<'_>| block.head.greatest(block::Column::Vram) > 0;
+    let blocks = index.cells[0].blocks().filter(large).count();
+    assert_eq!(
+        blocks, 2,
+        "one of their own, and one that the first of each kind share"
+    );
+    let request = SessionRequest {
+        gpu: GpuClass::RenderEncode,
+        vram_mib: 20 * 1024,
+        ..request()
+    };
+    let policy = Policy::default();
+    let decided = decide(&index, &request, &policy, &mut |n| n - 1);
+    assert_eq!(
+        decided,
+        decide_naively(&nodes, &request, &policy, &mut |n| n - 1)
+    );
+    index.cells.iter().for_each(Cell::audit);
+}
+
+#[test]
 fn a_region_that_everybody_left_is_forgotten() {
     let mut index = FleetIndex::default();
     for n in 0..1000 {
