@@ -46,7 +46,7 @@ describe("the API", () => {
     const answer = () => new Response("v=0", { status: 201, headers: { Location: "/v1/sessions/ses_1/whep/att_1", ETag: '"e"' } });
     const { api, seen } = broker(json({ id: "ses_1" }, 201), answer);
     await api.create({ app: "freedoom", keyboard_layout: "de" }, "key-1");
-    const accepted = await api.offer({ ticket: "jwt", expires_at: 0, whep_path: "/v1/sessions/ses_1/whep" }, "v=0");
+    const accepted = await api.offer({ ticket: "jwt", expires_at: 0, whep_path: "/v1/sessions/ses_1/whep", ice_servers: [] }, "v=0");
     expect(accepted).toEqual({ ok: true, value: { sdp: "v=0", location: "/v1/sessions/ses_1/whep/att_1", etag: '"e"' } });
     expect(seen[0]?.init.headers).toMatchObject({ "Idempotency-Key": "key-1", "Content-Type": "application/json" });
     expect(seen[1]?.init.headers).toMatchObject({ Authorization: "Bearer jwt", "Content-Type": "application/sdp" });

@@ -5,6 +5,7 @@
 //! | see apps | x | x | x | x | x | any |
 //! | see nodes, check lines | x | x | x | x | x | nodes:read |
 //! | change nodes | | | | x | x | nodes:write |
+//! | see metrics | | | | x | x | nodes:read |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
@@ -29,6 +30,8 @@ pub enum Permission {
     SeeNodes,
     /// Drain, revoke and let in nodes.
     ChangeNodes,
+    /// Read the broker's metrics.
+    SeeMetrics,
     /// See sessions within reach.
     SeeSessions,
     /// Start, attach to, share and end sessions within reach.
@@ -47,10 +50,11 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SeeApps,
         Self::SeeNodes,
         Self::ChangeNodes,
+        Self::SeeMetrics,
         Self::SeeSessions,
         Self::ChangeSessions,
         Self::SeeKeys,
@@ -67,7 +71,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::ChangeNodes => match role {
+            Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
             },
@@ -86,7 +90,7 @@ impl Permission {
     pub const fn scope(self) -> Option<Scope> {
         match self {
             Self::SeeApps => None,
-            Self::SeeNodes => Some(Scope::NodesRead),
+            Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
             Self::ChangeSessions => Some(Scope::SessionsWrite),
@@ -175,7 +179,14 @@ mod test {
         let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions];
         assert_eq!(of(Role::Guest), players);
         assert_eq!(of(Role::Player), players);
-        let operators = [SeeApps, SeeNodes, ChangeNodes, SeeSessions, ChangeSessions];
+        let operators = [
+            SeeApps,
+            SeeNodes,
+            ChangeNodes,
+            SeeMetrics,
+            SeeSessions,
+            ChangeSessions,
+        ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
             SeeApps,

@@ -12,7 +12,9 @@ use crate::enrol::{Registrar, Standings};
 use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::oidc::Provider;
+use crate::proxied::Proxies;
 use crate::region::Joining;
+use crate::relays::Relays;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -30,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 /// How long requests under way may take once the broker stops.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
+/// Connections to the listener for metrics at a time; a few scrapers share it.
+const METRICS_CONNECTIONS_MAX: usize = 16;
+
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Broker {
@@ -39,6 +44,8 @@ pub struct Broker {
     pub node_listen: SocketAddr,
     /// The listener for its peers, if it is not alone.
     pub peer_listen: Option<SocketAddr>,
+    /// The listener for metrics alone, if there is one.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -73,7 +80,7 @@ impl Broker {
         wall: WallClock,
         wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
-        let metrics = nearlight_kit::telemetry::prometheus();
+        let metrics = Metrics(nearlight_kit::telemetry::prometheus());
         crate::metrics::describe();
         let clock = Clock::start();
         let catalogue = Catalogue::load(config.apps.as_deref())?;
@@ -89,6 +96,8 @@ impl Broker {
 
         let (mut broker, public, nodes) = listen(&config, &identity).await?;
         broker.peer_listen = joining.as_ref().map(|joining| joining.listen);
+
+        broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
         let addresses = node_addresses(&config, broker.node_listen);
         let (registrar, standings) = enrolment(ca, &ledger, addresses);
@@ -127,9 +136,10 @@ impl Broker {
             hosts: Hosts::new(&config.hosts, broker.listen),
             https: config.tls.is_some(),
             ticket_s: config.sessions.ticket_s,
+            relays: config.turn.clone().map(Relays::new),
             guests: config.guests,
             players_max: config.limits.player_sessions_max,
-            metrics: Metrics(metrics),
+            metrics: metrics.clone(),
             client_web: config.client_web.clone(),
             times: config.sessions,
             region: joining.as_ref().map(Joining::region),
@@ -154,6 +164,23 @@ impl Broker {
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// Serves the metrics on a listener of their own, if they have one.
+async fn serve_metrics(
+    config: &Config,
+    metrics: Metrics,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(at) = config.metrics_listen else {
+        return Ok(None);
+    };
+    let listener =
+        PublicListener::bind(at, None, METRICS_CONNECTIONS_MAX, Proxies::default()).await;
+    let listener = listener.with_context(|| format!("cannot listen on {at}"))?;
+    let bound = listener.local_addr()?;
+    shutdown.spawn(listener.run(http::metrics_service(metrics), shutdown.clone()));
+    Ok(Some(bound))
 }
 
 /// Takes callers until the shutdown, and stops the owner after the last one.
@@ -196,7 +223,8 @@ async fn listen(
     identity: &Arc<ServerIdentity>,
 ) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
-    let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
+    let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
+    let public = PublicListener::bind(config.listen, tls, most, proxies)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let nodes = NodeListener::bind(config.node_listen, identity.server_config()?)
@@ -206,6 +234,7 @@ async fn listen(
         listen: public.local_addr()?,
         node_listen: nodes.local_addr()?,
         peer_listen: None,
+        metrics_listen: None,
     };
     Ok((broker, public, nodes))
 }

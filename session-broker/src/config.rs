@@ -5,7 +5,7 @@ use crate::ledger::{BrokerId, LedgerAt};
 use nearlight_kit::config::ConfigError;
 use nearlight_kit::join::{ADDRESSES_MAX, is_address};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use std::time::Duration;
 pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
 
 mod oidc;
+mod turn;
 
 pub use oidc::{OidcFile, OidcSettings};
+pub use turn::{TurnFile, TurnSettings};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,12 @@ pub struct Parsed {
     pub guests: bool,
     /// The public listener's certificate.
     pub tls: TlsFiles,
+    /// Load balancers.
+    pub proxies: Vec<IpAddr>,
+    /// The listener for metrics, or empty.
+    pub metrics_listen: String,
+    /// Relays for browsers.
+    pub turn: TurnFile,
     /// Sessions' times.
     pub sessions: SessionTimes,
     /// Control streams.
@@ -209,6 +217,12 @@ pub struct Config {
     pub guests: bool,
     /// The public listener's certificate.
     pub tls: Option<TlsFiles>,
+    /// Load balancers, whose connections begin with a PROXY header.
+    pub proxies: Vec<IpAddr>,
+    /// The listener for metrics, which asks for no key.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Relays for browsers.
+    pub turn: Option<TurnSettings>,
     /// Sessions' times.
     pub sessions: SessionTimes,
     /// Control streams.
@@ -298,6 +312,9 @@ impl TryFrom<Parsed> for Config {
             hosts,
             guests: parsed.guests,
             tls,
+            proxies: parsed.proxies,
+            metrics_listen: metrics_listen(&parsed.metrics_listen)?,
+            turn: parsed.turn.checked()?,
             sessions: parsed.sessions,
             control: parsed.control,
             name,
@@ -342,6 +359,17 @@ impl Control {
 
 fn given(path: PathBuf) -> Option<PathBuf> {
     (!path.as_os_str().is_empty()).then_some(path)
+}
+
+fn metrics_listen(text: &str) -> Result<Option<SocketAddr>, InvalidConfig> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map_err(|_| InvalidConfig::Value {
+        key: "metrics_listen",
+        problem: format!("is `{text}`; give an address such as 127.0.0.1:9464, or nothing"),
+    })?;
+    Ok(Some(parsed))
 }
 
 fn tls(parsed: &Parsed) -> Result<Option<TlsFiles>, InvalidConfig> {
@@ -486,65 +514,4 @@ fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    fn defaults() -> Parsed {
-        Parsed::load(None).unwrap()
-    }
-
-    #[test]
-    fn the_defaults_are_valid_and_complete() {
-        let parsed = defaults();
-        assert!(Config::try_from(parsed.clone()).is_ok());
-        let written: toml::Table = DEFAULTS.parse().unwrap();
-        let keys = toml::Table::try_from(parsed).unwrap();
-        assert_eq!(written, keys, "the file has every key, and no other");
-    }
-
-    #[test]
-    fn plain_http_is_for_loopback_only() {
-        let mut parsed = defaults();
-        parsed.listen = "0.0.0.0:80".parse().unwrap();
-        let error = Config::try_from(parsed.clone()).unwrap_err().to_string();
-        assert!(error.contains("`listen`"), "{error}");
-        parsed.tls = TlsFiles {
-            cert: "c".into(),
-            key: "k".into(),
-        };
-        assert!(Config::try_from(parsed).is_ok());
-    }
-
-    #[test]
-    fn values_that_do_not_go_together_are_named() {
-        type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 12] = [
-            ("node_addresses", |p| p.node_addresses = vec!["here".into()]),
-            ("node_addresses", |p| {
-                p.node_addresses = vec!["a:1".into(); 9];
-            }),
-            ("ledger", |p| p.ledger = "mysql://a/b".into()),
-            ("tls", |p| p.tls.cert = "c".into()),
-            ("hosts", |p| p.hosts = vec!["http://a".into()]),
-            ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),
-            ("sessions.retain_days", |p| {
-                p.sessions.ended_keep_s = 86_401;
-                p.sessions.retain_days = 1;
-            }),
-            ("control.missed_max", |p| p.control.missed_max = 1),
-            ("peers.name", |p| p.peers.name = "My Broker".into()),
-            ("peers.listen", |p| p.peers.listen = "8444".into()),
-            ("peers.listen", |p| p.peers.listen = "127.0.0.1:8444".into()),
-            ("peers.address", |p| {
-                p.ledger = "postgres://db/nearlight".into();
-                p.peers.listen = "0.0.0.0:8444".into();
-            }),
-        ];
-        for (key, spoil) in cases {
-            let mut parsed = defaults();
-            spoil(&mut parsed);
-            let error = Config::try_from(parsed).unwrap_err().to_string();
-            assert!(error.contains(key), "{error}");
-        }
-    }
-}
+mod test;

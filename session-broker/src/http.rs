@@ -22,6 +22,7 @@ use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::oidc::Provider;
 use crate::rate::RateLimit;
+use crate::relays::Relays;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -76,6 +77,7 @@ pub(crate) use door::Door;
 pub(crate) use forward::Region;
 pub(crate) use guard::Hosts;
 pub(crate) use identities::Identities;
+pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{PublicListener, converse, public_tls};
 
@@ -97,6 +99,8 @@ pub(crate) struct Api {
     /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
     pub(crate) https: bool,
     pub(crate) ticket_s: u32,
+    /// Who hands out the way around networks that let nothing through.
+    pub(crate) relays: Option<Relays>,
     pub(crate) times: SessionTimes,
     /// Whether one can play as a guest.
     pub(crate) guests: bool,

@@ -71,6 +71,7 @@ fn run(config: Config) -> anyhow::Result<()> {
             "listen": broker.listen,
             "node_listen": broker.node_listen,
             "peer_listen": broker.peer_listen,
+            "metrics_listen": broker.metrics_listen,
         }});
         say(&mut std::io::stdout(), &ready.to_string());
         shutdown.token().cancelled().await;

@@ -283,7 +283,25 @@ expires_at: number,
 /**
  * Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
  */
-whep_path: string, };
+whep_path: string, 
+/**
+ * Relays for a browser that cannot reach the node by itself; empty where the operator has none.
+ */
+ice_servers: Array<IceServer>, };
+
+export type IceServer = { 
+/**
+ * `turn:` and `turns:` URIs (RFC 7065) that take the same credential.
+ */
+urls: Array<string>, 
+/**
+ * When the credential ends, Unix seconds, a colon, and what it was given for.
+ */
+username: string, 
+/**
+ * Base64 of the HMAC-SHA1 of `username` by the secret that the broker and the server share.
+ */
+credential: string, };
 
 export type CreateWatchLink = { 
 /**
@@ -338,7 +356,11 @@ live: boolean,
 /**
  * The link is void from then on.
  */
-expires_unix_ms: number, };
+expires_unix_ms: number, 
+/**
+ * As in [`Ticket`].
+ */
+ice_servers: Array<IceServer>, };
 
 export type WhoAmI = { 
 /**

@@ -1,5 +1,7 @@
 //! The HTTP API under `/v1`: what the broker and its clients say to each other.
 
+pub use crate::attach::{CreateTicket, IceServer, Ticket};
+
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
@@ -340,29 +342,6 @@ pub struct NodeList {
     pub nodes: Vec<Node>,
 }
 
-/// `POST /v1/sessions/{id}/tickets`: the owner asks for the right to attach once.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
-)]
-#[serde(deny_unknown_fields, default)]
-pub struct CreateTicket {
-    /// Whether to end another attachment that holds the session. Without it such a session answers
-    /// `attached-elsewhere`.
-    pub take_over: bool,
-}
-
-/// The right to attach once: the Bearer token of the WHEP request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
-pub struct Ticket {
-    /// EdDSA JWT, audience one session.
-    pub ticket: String,
-    /// It is void from then on.
-    #[ts(type = "number")]
-    pub expires_at: UnixMillis,
-    /// Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
-    pub whep_path: String,
-}
-
 /// `POST /v1/sessions/{id}/watch-links`: the owner lets others watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -416,6 +395,9 @@ pub struct Watched {
     /// The link is void from then on.
     #[ts(type = "number")]
     pub expires_unix_ms: UnixMillis,
+    /// As in [`Ticket`].
+    #[serde(default)]
+    pub ice_servers: Vec<IceServer>,
 }
 
 /// `GET /v1/whoami`.

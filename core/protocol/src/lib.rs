@@ -2,7 +2,7 @@
 //!
 //! Four wires meet here, in reading order:
 //!
-//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`identity`],
+//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`attach`], [`identity`],
 //!    [`placement`], [`problem`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
@@ -24,6 +24,7 @@
 
 pub mod api;
 pub mod app;
+pub mod attach;
 pub mod control;
 pub mod enrol;
 pub mod grant;

@@ -6,7 +6,7 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, id, identity, keycode, limits, notice, problem, stage};
+use crate::{api, app, attach, id, identity, keycode, limits, notice, problem, stage};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -64,6 +64,7 @@ fn generated_types_are_up_to_date() {
         api::NodeList,
         api::CreateTicket,
         api::Ticket,
+        attach::IceServer,
         api::CreateWatchLink,
         api::NewWatchLink,
         api::WatchLink,

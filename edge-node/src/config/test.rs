@@ -80,3 +80,17 @@ fn a_wrong_configuration_says_what_to_write() {
     let long = format!("/{}", "x".repeat(80));
     check_refused("", &["--run", &long], "shorter");
 }
+
+/// docs/operations.md works a region out with them.
+#[test]
+fn the_examples_of_a_region_are_configurations() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/examples/region");
+    for metro in ["frankfurt", "amsterdam", "paris"] {
+        let text = std::fs::read_to_string(format!("{dir}/edge-{metro}.toml")).unwrap();
+        let config = load(&text, &[]).unwrap();
+        assert_eq!((config.region.as_str(), config.slots), (metro, 4));
+        // What four sessions may take fits the line that the broker is told of.
+        let most = config.kbps_max * 4;
+        assert!(config.uplink_kbps.unwrap() >= most, "{metro}: {most}");
+    }
+}

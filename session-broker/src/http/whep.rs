@@ -73,7 +73,8 @@ pub(super) async fn attach(
     };
     let sdp = expect_answer(relay.whep(&id, asked).await?)?;
     let path = format!("/v1/sessions/{id}/whep");
-    Ok(attached(&path, &attachment, sdp))
+    let relays = api.ice_servers(id.as_str());
+    Ok(attached(&path, &attachment, &relays, sdp))
 }
 
 /// What the endpoint takes. No CORS: pages of other origins do not attach.

@@ -27,6 +27,7 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
+    pub(crate) region: String,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
     pub(crate) cpu_milli: u32,
@@ -63,6 +64,7 @@ impl Node {
         Self {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
+            region: "here".to_owned(),
             epoch: U64(0),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
@@ -101,7 +103,7 @@ impl Node {
             node: hello.clone(),
             build: "test".to_owned(),
             name: "scripted".to_owned(),
-            region: "here".to_owned(),
+            region: self.region.clone(),
         }))
         .await;
         Ok(edge)
@@ -203,6 +205,22 @@ impl Edge {
                 },
                 Ok(Message::Close(_)) | Err(_) => return None,
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// Whether the broker answers on the stream; `false` once that has ended.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        let ping = Message::Ping(Vec::new().into());
+        if self.socket.send(ping).await.is_err() {
+            return false;
+        }
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match frame.expect("an answer or an end") {
+                Some(Ok(Message::Pong(_))) => return true,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return false,
+                Some(Ok(_)) => {}
             }
         }
     }

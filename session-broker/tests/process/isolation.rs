@@ -35,7 +35,7 @@ use Apart::{AdminOnly, BySecret, LikeAbsent, OwnOnly, TellsNothing};
 const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/.well-known/jwks.json", TellsNothing),
     ("get", "/healthz", TellsNothing),
-    ("get", "/metrics", TellsNothing),
+    ("get", "/metrics", AdminOnly(JSON, "")),
     ("get", "/openapi.json", TellsNothing),
     ("get", "/readyz", TellsNothing),
     ("get", "/v1/apps", TellsNothing),
@@ -332,7 +332,8 @@ async fn every_route_keeps_tenants_apart() {
                 continue;
             }
             // The fleet is an operator's to change.
-            let is_fleets = route.contains("/nodes/") || *route == "/v1/join-tokens";
+            let is_fleets =
+                route.contains("/nodes/") || ["/v1/join-tokens", "/metrics"].contains(route);
             if is_fleets && *who == "an operator" {
                 continue;
             }

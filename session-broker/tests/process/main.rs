@@ -22,6 +22,8 @@ mod probing;
 mod program;
 mod queue;
 mod refusals;
+mod region;
+mod relays;
 mod restart;
 mod revocation;
 mod rig;

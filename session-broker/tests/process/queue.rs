@@ -105,7 +105,7 @@ async fn a_session_that_the_uplink_does_not_carry_waits_for_it() {
             == r#"{"eta_s":null,"phase":"queued","position":1,"waits_for":"uplink"}"#
     })
     .await;
-    let metrics = rig.nobody().get("/metrics").await.body;
+    let metrics = rig.admin().get("/metrics").await.body;
     let counted = r#"broker_place_rejected_nodes_total{reason="uplink-taken"}"#;
     assert!(metrics.contains(counted), "{metrics}");
     // What wants less is not held up by it.
