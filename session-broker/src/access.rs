@@ -3,6 +3,7 @@
 //! | permission | guest | player | tenant | operator | admin | scope |
 //! |---|---|---|---|---|---|---|
 //! | see apps | x | x | x | x | x | any |
+//! | see versions, add and roll out | | | | x | x | apps:write |
 //! | see nodes, check lines | x | x | x | x | x | nodes:read |
 //! | change nodes | | | | x | x | nodes:write |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
@@ -25,6 +26,8 @@ use nearlight_protocol::identity::Scope;
 pub enum Permission {
     /// List the catalogue.
     SeeApps,
+    /// See the versions of apps, add some and roll them out.
+    ChangeApps,
     /// List nodes, and check the line to one.
     SeeNodes,
     /// Drain, revoke and let in nodes.
@@ -47,8 +50,9 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SeeApps,
+        Self::ChangeApps,
         Self::SeeNodes,
         Self::ChangeNodes,
         Self::SeeSessions,
@@ -67,7 +71,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::ChangeNodes => match role {
+            Self::ChangeApps | Self::ChangeNodes => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
             },
@@ -86,6 +90,7 @@ impl Permission {
     pub const fn scope(self) -> Option<Scope> {
         match self {
             Self::SeeApps => None,
+            Self::ChangeApps => Some(Scope::AppsWrite),
             Self::SeeNodes => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
@@ -175,7 +180,14 @@ mod test {
         let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions];
         assert_eq!(of(Role::Guest), players);
         assert_eq!(of(Role::Player), players);
-        let operators = [SeeApps, SeeNodes, ChangeNodes, SeeSessions, ChangeSessions];
+        let operators = [
+            SeeApps,
+            ChangeApps,
+            SeeNodes,
+            ChangeNodes,
+            SeeSessions,
+            ChangeSessions,
+        ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
             SeeApps,

@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) slots: Vec<SlotId>,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
+    pub(crate) region: String,
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
@@ -64,6 +65,7 @@ impl Node {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
             epoch: U64(0),
+            region: "here".to_owned(),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
@@ -101,7 +103,7 @@ impl Node {
             node: hello.clone(),
             build: "test".to_owned(),
             name: "scripted".to_owned(),
-            region: "here".to_owned(),
+            region: self.region.clone(),
         }))
         .await;
         Ok(edge)
