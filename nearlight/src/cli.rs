@@ -52,7 +52,7 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// List apps.
+    /// Check, add, list, show, roll out and roll back apps.
     App {
         /// What to do.
         #[command(subcommand)]
@@ -245,6 +245,41 @@ fn seconds(text: &str) -> Result<u32, String> {
 pub enum AppCommand {
     /// The catalogue.
     List,
+    /// Check a description, and say everything that is wrong with it. Asks no broker.
+    Check {
+        /// The description, named after the app.
+        file: PathBuf,
+    },
+    /// Add a description as a new version. It is not live, but for an app's first; the same
+    /// description is the same version.
+    Add {
+        /// The description, named after the app.
+        file: PathBuf,
+    },
+    /// An app's versions, and where each is live.
+    Show {
+        /// The app.
+        app: AppId,
+    },
+    /// Have sessions get a version: those that are placed in some metros, or all. Sessions that run
+    /// keep theirs.
+    Roll {
+        /// The app.
+        app: AppId,
+        /// The version's number.
+        version: u32,
+        /// Only where nodes are of this region; may be given several times.
+        #[arg(long = "metro", value_name = "REGION", required_unless_present = "all")]
+        metros: Vec<String>,
+        /// Everywhere; nothing is staged any more.
+        #[arg(long, conflicts_with = "metros")]
+        all: bool,
+    },
+    /// Take a roll-out back: what is staged, or else the version that is live.
+    Rollback {
+        /// The app.
+        app: AppId,
+    },
 }
 
 /// `nearlight login`.

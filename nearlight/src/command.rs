@@ -1,6 +1,7 @@
-//! What a person asks of a broker: `play`, `session`, `node`, `app`.
+//! What a person asks of a broker: `play`, `session`, `node`.
 
-use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand, TokenCommand};
+use crate::apps::FileError;
+use crate::cli::{Broker, NodeCommand, Play, SessionCommand, TokenCommand};
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
 use crate::join::{JoinError, join};
@@ -8,8 +9,8 @@ use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    AppList, CreateJoinToken, CreateSession, NewJoinToken, NodeList, Session, SessionList,
-    SessionState, StartProgress, WaitsFor,
+    CreateJoinToken, CreateSession, NewJoinToken, NodeList, Session, SessionList, SessionState,
+    StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::placement::Placement;
@@ -22,6 +23,9 @@ pub enum CommandError {
     /// The broker.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A description of an app.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// `node join`.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -194,32 +198,6 @@ fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
     if !broker.json {
         terminal::result(what);
     }
-}
-
-/// Lists apps.
-pub fn app(command: &AppCommand, broker: &Broker) -> Result<(), CommandError> {
-    match command {
-        AppCommand::List => {
-            let list: AppList = Client::new(broker)?.get("/v1/apps")?;
-            let rows: Vec<_> = list
-                .apps
-                .iter()
-                .map(|app| {
-                    let available = if app.available { "yes" } else { "no" };
-                    [
-                        app.id.to_string(),
-                        app.title.clone(),
-                        available.to_owned(),
-                        wire_name(&app.gpu),
-                    ]
-                })
-                .collect();
-            show(broker, &list, || {
-                table::lay_out(["APP", "TITLE", "AVAILABLE", "GPU"], &rows)
-            });
-        }
-    }
-    Ok(())
 }
 
 fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {

@@ -35,7 +35,8 @@ impl Failure {
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
                 | CommandError::NoBroker(_)
-                | CommandError::NotBootstrapped,
+                | CommandError::NotBootstrapped
+                | CommandError::File(_),
             ) => 1,
             Self::Command(CommandError::Ended(_)) => 5,
         }

@@ -3,7 +3,7 @@
 //! - [`cli`]: the command line.
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
-//! - [`command`]: `play`, `session`, `node`, `app`.
+//! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
 //!   remembers.
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apps;
 pub mod bench;
 pub mod cli;
 pub mod client;

@@ -3,6 +3,7 @@
 //! | permission | guest | player | tenant | operator | admin | scope |
 //! |---|---|---|---|---|---|---|
 //! | see apps | x | x | x | x | x | any |
+//! | see versions, add and roll out | | | | x | x | apps:write |
 //! | see nodes, check lines | x | x | x | x | x | nodes:read |
 //! | change nodes | | | | x | x | nodes:write |
 //! | see metrics | | | | x | x | nodes:read |
@@ -26,6 +27,8 @@ use nearlight_protocol::identity::Scope;
 pub enum Permission {
     /// List the catalogue.
     SeeApps,
+    /// See the versions of apps, add some and roll them out.
+    ChangeApps,
     /// List nodes, and check the line to one.
     SeeNodes,
     /// Drain, revoke and let in nodes.
@@ -50,8 +53,9 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SeeApps,
+        Self::ChangeApps,
         Self::SeeNodes,
         Self::ChangeNodes,
         Self::SeeMetrics,
@@ -71,7 +75,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::ChangeNodes | Self::SeeMetrics => match role {
+            Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
             },
@@ -90,6 +94,7 @@ impl Permission {
     pub const fn scope(self) -> Option<Scope> {
         match self {
             Self::SeeApps => None,
+            Self::ChangeApps => Some(Scope::AppsWrite),
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
@@ -181,6 +186,7 @@ mod test {
         assert_eq!(of(Role::Player), players);
         let operators = [
             SeeApps,
+            ChangeApps,
             SeeNodes,
             ChangeNodes,
             SeeMetrics,

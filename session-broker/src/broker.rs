@@ -4,6 +4,7 @@
 //! finish; the owner stops; the ledger's writer commits what it has and closes. Sessions are not
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
+use crate::apps::Apps;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::control::{NodeListener, Terms};
@@ -90,6 +91,7 @@ impl Broker {
         let (mut joining, me) = join(&config, &identity, &signer).await?;
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
+        let apps = Arc::new(Apps::open(&catalogue, &ledger, clock).await?);
         if let Some(key_file) = &config.dev_key_file {
             credentials::add_dev_key(&ledger, key_file, clock).await?;
         }
@@ -114,6 +116,7 @@ impl Broker {
             directory: directory.clone(),
             links: links.clone(),
             standings: standings.clone(),
+            apps: apps.clone(),
             requests,
             edges,
             sharing: joining.as_mut().and_then(Joining::take_sharing),
@@ -129,7 +132,7 @@ impl Broker {
             registrar: registrar.clone(),
             signer: signer.clone(),
             clock,
-            catalogue,
+            apps: apps.clone(),
             identities: Identities::default(),
             provider: config.oidc.clone().map(Provider::new),
             rates: Rates::new(&config.limits),
@@ -146,16 +149,13 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let enrolment = (registrar, standings);
-        let terms = Arc::new(Terms::new(&config, signer.clone(), clock, enrolment));
+        let terms = Terms::new(&config, signer.clone(), clock, (registrar, standings));
         shutdown.spawn(owner.run());
+        shutdown.spawn(apps.keep(ledger.clone(), shutdown.token()));
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        shutdown.spawn(credentials::keep(
-            api.clone(),
-            config.audit,
-            shutdown.token(),
-        ));
-        shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
+        let noting = credentials::keep(api.clone(), config.audit, shutdown.token());
+        shutdown.spawn(noting);
+        shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
             joining.serve((api, service.clone()), ledger, signer, shutdown);

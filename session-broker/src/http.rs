@@ -16,7 +16,7 @@
 //!
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
-use crate::catalogue::Catalogue;
+use crate::apps::Apps;
 use crate::config::{CallerLimits, SessionTimes};
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
@@ -41,6 +41,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+mod app_versions;
 mod apps;
 mod audit;
 mod body;
@@ -90,7 +91,7 @@ pub(crate) struct Api {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
     /// Who says who a player is.
     pub(crate) provider: Option<Provider>,
@@ -187,7 +188,9 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(login::begin_login))
         .routes(routes!(login::finish_login))
         .routes(routes!(login::logout))
-        .routes(routes!(apps::list_apps))
+        .routes(routes!(apps::list_apps, app_versions::add_version))
+        .routes(routes!(app_versions::list_versions))
+        .routes(routes!(app_versions::roll_out, app_versions::roll_back))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(node_admin::create_join_token))
         .routes(routes!(node_admin::revoke_node))

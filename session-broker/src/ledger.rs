@@ -2,7 +2,7 @@
 //!
 //! Everything that must not be lost or doubled is a row: sessions, slots and their epochs, claims,
 //! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials,
-//! watch links, join tokens, and what was decided about nodes.
+//! watch links, join tokens, apps and their versions, and what was decided about nodes.
 //! Heartbeats and progress are not.
 //!
 //! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, with those of
@@ -37,6 +37,7 @@ use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::BTreeMap;
 
+mod apps;
 mod batch;
 mod dialect;
 mod fault;
@@ -46,6 +47,7 @@ mod phase_row;
 mod plan;
 mod read;
 mod read_access;
+mod read_apps;
 mod read_enrolment;
 mod read_identity;
 mod share;
@@ -55,6 +57,7 @@ mod tx;
 mod write;
 mod writer;
 
+pub use apps::{AppChange, AppRow, VersionRow};
 pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
 pub use identity::{
@@ -144,6 +147,13 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// What was decided about nodes, of each about which anything was.
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>>;
+
+    /// How often apps were changed: another number, another catalogue.
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Every app with its versions, by id.
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>>;
+
     /// Tenants, oldest first.
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>>;
 

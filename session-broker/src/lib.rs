@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod apps;
 pub mod backup;
 pub mod broker;
 pub mod catalogue;

@@ -394,7 +394,7 @@ login_path: string | null, };
 
 export type Role = "guest" | "player" | "tenant" | "operator" | "admin";
 
-export type Scope = "admin" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
+export type Scope = "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
 
 export type LoginOptions = { 
 /**

@@ -26,6 +26,9 @@ pub enum Scope {
     /// Tenants and the audit log.
     #[serde(rename = "admin")]
     Admin,
+    /// Add versions of apps, and roll them out.
+    #[serde(rename = "apps:write")]
+    AppsWrite,
     /// See keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -48,8 +51,9 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Admin,
+        Self::AppsWrite,
         Self::KeysRead,
         Self::KeysWrite,
         Self::NodesRead,
@@ -62,6 +66,7 @@ impl Scope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::AppsWrite => "apps:write",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
             Self::NodesRead => "nodes:read",
@@ -74,7 +79,9 @@ impl Scope {
 
 /// A text is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope; scopes are admin, keys, nodes and sessions with :read or :write")]
+#[error(
+    "`{0}` is no scope; scopes are admin, apps:write, and keys, nodes and sessions with :read or :write"
+)]
 pub struct UnknownScope(String);
 
 impl std::str::FromStr for Scope {
@@ -216,6 +223,12 @@ pub struct RotateKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditAction {
+    /// A version of an app was added.
+    AppAdd,
+    /// A version of an app was rolled out.
+    AppRoll,
+    /// A roll-out was taken back.
+    AppRollBack,
     /// The first administrator's key, made on the broker's machine.
     Bootstrap,
     /// A key was made.

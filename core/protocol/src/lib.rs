@@ -3,7 +3,7 @@
 //! Four wires meet here, in reading order:
 //!
 //! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`attach`], [`identity`],
-//!    [`placement`], [`problem`].
+//!    [`placement`], [`problem`], [`versions`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -38,6 +38,7 @@ pub mod placement;
 pub mod problem;
 pub mod stage;
 pub mod unit;
+pub mod versions;
 pub mod worker;
 
 mod bytes;

@@ -47,3 +47,9 @@ pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
 pub const NAME_CHARS_MAX: usize = 80;
 /// Entries of one page of keys or of the audit log.
 pub const PAGE_ENTRIES_MAX: u32 = 200;
+
+/// Metros that an app may have staged at a time.
+pub const STAGED_METROS_MAX: usize = 256;
+
+/// Versions of an app that are shown, the newest; and those in use.
+pub const APP_VERSIONS_SHOWN_MAX: usize = 50;

@@ -25,6 +25,13 @@ pub(super) fn not_found(what: &str) -> Refusal {
     ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
 }
 
+pub(super) fn nothing_to_roll_back() -> Refusal {
+    bad_request(
+        "There is nothing to go back to: no metro has a version of its own, and no other version was \
+         live before. Roll out the version that you want.",
+    )
+}
+
 pub(super) fn forbidden(detail: impl Into<String>) -> Refusal {
     ProblemResponse::new(ProblemType::Forbidden, detail)
 }

@@ -91,8 +91,8 @@ fn checked(
 ) -> Result<Create, Refusal> {
     let key = idempotency_key(headers)?;
     let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
-    let app = api.catalogue.app(&body.app);
-    let app = app.ok_or_else(|| not_found("app"))?.clone();
+    let app = api.apps.app(&body.app);
+    let app = app.ok_or_else(|| not_found("app"))?.live;
     let display = body.display.unwrap_or(app.needs.display);
     if !display.is_valid() {
         return Err(bad_request(

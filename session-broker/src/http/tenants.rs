@@ -144,6 +144,7 @@ impl Api {
             Applied::Done
             | Applied::Ordered { .. }
             | Applied::Replayed { .. }
+            | Applied::AppVersion { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp
             | Applied::TenantQuotaUsedUp

@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, enrolment, identity, nodes, orders, sessions, upkeep};
+use super::write::{access, apps, claims, enrolment, identity, nodes, orders, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -36,6 +36,7 @@ impl Answers {
 struct Level<'a> {
     quotas: Vec<sessions::ReturnQuota<'a>>,
     given: Vec<(At, share::GiveSession<'a>)>,
+    editions: Vec<apps::SetEdition<'a>>,
     held: Vec<(At, share::HoldNode<'a>)>,
     seized: Vec<(At, share::SeizeBroker<'a>)>,
     creates: Vec<(At, sessions::Create<'a>)>,
@@ -51,6 +52,7 @@ struct Level<'a> {
     tickets: Vec<(At, access::SpendTicket<'a>)>,
     credentials: Vec<access::AddCredential<'a>>,
     identity: Vec<identity::Change<'a>>,
+    apps: Vec<apps::Change<'a>>,
     links: Vec<(At, access::AddLink<'a>)>,
     revoked: Vec<(At, access::RevokeLink<'a>)>,
     join_tokens: Vec<enrolment::AddToken<'a>>,
@@ -141,6 +143,10 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. } => self.take_access(at, op),
             Op::Identity { change, audit } => {
                 self.identity.push((at, change, audit.as_deref()));
+            }
+            Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::SetEdition { session, app } => {
+                self.editions.push(apps::SetEdition::new(session, app)?);
             }
             _ => self.take_rest(me, at, op)?,
         }
@@ -254,7 +260,9 @@ impl<'a> Level<'a> {
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
-            | Op::Identity { .. } => {}
+            | Op::Identity { .. }
+            | Op::App { .. }
+            | Op::SetEdition { .. } => {}
         }
         Ok(())
     }
@@ -268,6 +276,7 @@ impl<'a> Level<'a> {
         let fresh = with_claim(admitted, &reserves, &mut rows);
         sessions::insert(tx, &rows).await?;
         share::give_sessions(tx, &self.given, answers).await?;
+        apps::set_editions(tx, &self.editions).await?;
         share::hold_nodes(tx, self.held, answers).await?;
         nodes::save(tx, &self.nodes, answers).await?;
         nodes::raise_epochs(tx, &self.epochs).await?;
@@ -281,6 +290,7 @@ impl<'a> Level<'a> {
         access::spend_tickets(tx, &self.tickets, answers).await?;
         access::add_credentials(tx, &self.credentials).await?;
         identity::change(tx, &self.identity, answers).await?;
+        apps::change(tx, &self.apps, answers).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
         enrolment::add_tokens(tx, &self.join_tokens).await?;

@@ -1,8 +1,8 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow, KeyRow,
-    Ledger, Loaded, Losses, NodeRow, Of, Op, SessionRow, SpentTicket, Standing, StoreError,
+    AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
+    KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SessionRow, SpentTicket, Standing, StoreError,
     TenantRow, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
@@ -174,6 +174,14 @@ impl Ledger for FaultyLedger {
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
         self.inner.standings()
+    }
+
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.app_changes()
+    }
+
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>> {
+        self.inner.apps()
     }
 
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {

@@ -1,14 +1,16 @@
 //! What callers ask of the ledger, and what came of it.
 
 use super::{
-    AuditRow, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
-    Redeemed, SessionRow, SpentTicket, WatchLinkRow,
+    AppChange, AuditRow, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
+    JoinTokenRow, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
 };
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
+use std::sync::Arc;
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -159,6 +161,20 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// A session that waits is to be started with this edition of its app.
+    SetEdition {
+        /// The session.
+        session: SessionId,
+        /// The edition.
+        app: Arc<AppSpec>,
+    },
+    /// A change of apps, with its line of the audit log.
+    App {
+        /// What changes.
+        change: AppChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
     /// A new watch link, if its session has not too many that hold.
     AddWatchLink {
         /// The link.
@@ -268,6 +284,13 @@ pub enum Applied {
     Replayed {
         /// The session.
         session: SessionId,
+    },
+    /// The version that a description is.
+    AppVersion {
+        /// Its number.
+        version: u32,
+        /// Whether it was not there before.
+        is_new: bool,
     },
     /// The same key came before with another body.
     KeyReused,

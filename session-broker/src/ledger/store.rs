@@ -6,9 +6,9 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op,
-    SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow, batch, read,
-    read_access, read_enrolment, read_identity,
+    AppRow, Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of,
+    Op, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow, batch, read,
+    read_access, read_apps, read_enrolment, read_identity,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "ledger",
@@ -50,6 +50,7 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         "brokers",
         include_str!("../../migrations/0004_brokers.sql"),
     ),
+    (6, "apps", include_str!("../../migrations/0006_apps.sql")),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -376,6 +377,14 @@ impl Ledger for SqlLedger {
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
         Box::pin(read_enrolment::standings(&self.readers))
+    }
+
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(read_apps::changes(&self.readers))
+    }
+
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>> {
+        Box::pin(read_apps::apps(&self.readers))
     }
 
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {

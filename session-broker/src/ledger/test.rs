@@ -13,6 +13,7 @@ use place::Place;
 use std::path::Path;
 use std::time::Duration;
 
+mod apps;
 mod enrolment;
 mod group;
 mod identity;
@@ -74,6 +75,11 @@ suite! {
     group::of_a_group_that_races_itself_each_slot_goes_to_one => of_a_group_that_races_itself_each_slot_goes_to_one,
     group::a_group_takes_what_its_quota_has_and_no_more => a_group_takes_what_its_quota_has_and_no_more,
     group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
+    apps::the_same_description_is_the_same_version => the_same_description_is_the_same_version,
+    apps::versions_that_two_brokers_add_at_once_have_their_own_numbers => versions_that_two_brokers_add_at_once_have_their_own_numbers,
+    apps::a_version_is_staged_rolled_out_and_taken_back => a_version_is_staged_rolled_out_and_taken_back,
+    apps::files_are_followed_until_an_operator_rolls_out => files_are_followed_until_an_operator_rolls_out,
+    apps::a_session_keeps_the_edition_that_it_was_placed_with => a_session_keeps_the_edition_that_it_was_placed_with,
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,

@@ -1,6 +1,7 @@
 //! Changes as statements on sets of rows: one file for each group of tables.
 
 pub(super) mod access;
+pub(super) mod apps;
 pub(super) mod claims;
 pub(super) mod enrolment;
 pub(super) mod identity;

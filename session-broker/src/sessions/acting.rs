@@ -115,6 +115,7 @@ impl Owner {
                 }
                 Applied::Done
                 | Applied::Replayed { .. }
+                | Applied::AppVersion { .. }
                 | Applied::KeyReused
                 | Applied::QuotaUsedUp
                 | Applied::TenantQuotaUsedUp
@@ -175,6 +176,7 @@ impl Owner {
             Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
             Applied::Done
             | Applied::Ordered { .. }
+            | Applied::AppVersion { .. }
             | Applied::RaceLost
             | Applied::TicketSpent
             | Applied::Missing

@@ -39,6 +39,7 @@ impl Lost {
             | Op::BeginUsage { session, .. }
             | Op::Release { session, .. }
             | Op::OrderStop { session, .. }
+            | Op::SetEdition { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
@@ -52,6 +53,7 @@ impl Lost {
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }
+            | Op::App { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

@@ -5,6 +5,7 @@ use super::placing::{InVain, NotPlaced};
 use super::sharing::{Sharing, next_of};
 use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
+use crate::apps::Apps;
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
@@ -54,6 +55,7 @@ pub(crate) struct OwnerParts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) standings: Arc<Standings>,
+    pub(crate) apps: Arc<Apps>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
     pub(crate) sharing: Option<SharingParts>,
@@ -79,6 +81,7 @@ pub(crate) struct Owner {
     pub(super) directory: Arc<Directory>,
     pub(super) links: Arc<WatchLinks>,
     pub(super) standings: Arc<Standings>,
+    pub(super) apps: Arc<Apps>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
     /// What nodes said while they were being taken from another broker; first in the next turn. No
@@ -137,6 +140,7 @@ impl Owner {
             directory: parts.directory,
             links: parts.links,
             standings: parts.standings,
+            apps: parts.apps,
             requests: parts.requests,
             edges: parts.edges,
             deferred: VecDeque::new(),
@@ -270,7 +274,7 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) {
-        let row = SessionRow {
+        let mut row = SessionRow {
             id: nearlight_kit::ids::session(),
             user: create.user,
             tenant: create.tenant,
@@ -283,6 +287,13 @@ impl Owner {
             since: now,
             node: None,
         };
+        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
+        // when it has its place in the queue.
+        let at_once = self.queue.is_empty() && !self.others_wait();
+        let chosen = at_once.then(|| self.choose(&row, None, now));
+        if let Some(Ok(chosen)) = &chosen {
+            row.app = (*chosen.app).clone();
+        }
         let entry = Entry::new(row.clone(), self.times.limits(&row.app.time));
         let op = Op::CreateSession {
             row: Box::new(row.clone()),
@@ -291,16 +302,11 @@ impl Owner {
             tenant_quota: create.tenant_quota,
         };
         turn.push(op, Then::Created(Box::new(New { entry, reply })));
-        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
-        // when it has its place in the queue.
-        let elsewhere = if self.queue.is_empty() && !self.others_wait() {
-            match self.place(&row, None, true, now, turn) {
-                Ok(()) => return,
-                Err(NotPlaced::Elsewhere { holder, node }) => Some((holder, Some(node))),
-                Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot) => self.other_home(),
-            }
-        } else {
-            self.other_home()
+        let claimed = chosen.map(|chosen| self.claim(&row, chosen?, true, now, turn));
+        let elsewhere = match claimed {
+            Some(Ok(())) => return,
+            Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
+            Some(Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot)) | None => self.other_home(),
         };
         if let Some((to, node)) = elsewhere {
             self.give_away(&row, to, node, turn);

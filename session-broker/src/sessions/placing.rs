@@ -5,18 +5,21 @@ use super::entry::Place;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
 use super::{Placement, request_of};
+use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
 use nearlight_placement::{Decision, FleetIndex, Reason, Rejection, SessionRequest, decide};
 use nearlight_protocol::api::WaitsFor;
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
-use nearlight_session::Claim;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::queue::{Occupied, eta_s};
-use std::collections::BTreeSet;
+use nearlight_session::{Claim, Lifecycle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
 const TRIED_MAX: usize = 64;
@@ -26,9 +29,10 @@ const DURATIONS_MIN: usize = 5;
 /// What placement saw in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InVain {
-    /// The revisions of index and queue. While both stay, so does the answer...
+    /// The revisions of index, queue and apps. While all stay, so does the answer...
     index: u64,
     queue: u64,
+    apps: Option<u64>,
     /// ...but for somebody's next latency step, which begins then.
     pub(super) until: Option<MonoTime>,
 }
@@ -49,6 +53,16 @@ pub(super) enum NotPlaced {
     },
 }
 
+/// What was decided for a session.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    request: SessionRequest,
+    claim: Claim,
+    placement: Placement,
+    /// The version of the app for that node.
+    pub(super) app: Arc<AppSpec>,
+}
+
 impl Owner {
     /// Tries those who wait, next first, unless nothing changed since it was last in vain.
     pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
@@ -66,7 +80,7 @@ impl Owner {
             };
             let row = entry.row.clone();
             let hint = entry.hint.clone();
-            let why = match self.place(&row, hint.as_ref(), false, now, turn) {
+            let why = match self.place(row.clone(), hint.as_ref(), now, turn) {
                 // Its place is given up with the claim; until then it must not be tried again.
                 Ok(()) => {
                     self.queue.remove(&id);
@@ -93,6 +107,7 @@ impl Owner {
         self.placed_in_vain = Some(InVain {
             index: self.fleet.index().revision(),
             queue: self.queue.revision(),
+            apps: self.apps.changes(),
             until,
         });
     }
@@ -101,20 +116,54 @@ impl Owner {
         self.placed_in_vain.is_some_and(|vain| {
             vain.index == self.fleet.index().revision()
                 && vain.queue == self.queue.revision()
+                && vain.apps == self.apps.changes()
                 && vain.until.is_none_or(|until| now < until)
         })
     }
 
-    /// Claims a slot for a session in this turn, or says why not.
-    pub(super) fn place(
+    /// Claims a slot for a session that waits, or says why not.
+    fn place(
+        &mut self,
+        mut row: SessionRow,
+        hint: Option<&NodeId>,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) -> Result<(), NotPlaced> {
+        let chosen = self.choose(&row, hint, now)?;
+        if *chosen.app != row.app {
+            row.app = (*chosen.app).clone();
+            self.set_edition(&row.id, chosen.app.clone(), turn);
+        }
+        self.claim(&row, chosen, false, now, turn)
+    }
+
+    /// Another version is live now where a session that waits is placed.
+    fn set_edition(&mut self, id: &SessionId, app: Arc<AppSpec>, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        entry.row.app = (*app).clone();
+        let (limits, life) = (self.times.limits(&app.time), &entry.life);
+        entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
+        let session = id.clone();
+        turn.push(Op::SetEdition { session, app }, Then::Nothing);
+    }
+
+    /// Claims what was chosen, in this turn, or says why not.
+    pub(super) fn claim(
         &mut self,
         row: &SessionRow,
-        hint: Option<&NodeId>,
+        chosen: Chosen,
         with_create: bool,
         now: MonoTime,
         turn: &mut Turn,
     ) -> Result<(), NotPlaced> {
-        let (request, claim, placement) = self.choose(row, hint, now)?;
+        let Chosen {
+            request,
+            claim,
+            placement,
+            app: _,
+        } = chosen;
         let taken = self.fleet.take(&row.id, &claim, &request, now);
         let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
         let order = self.start_order(row, &claim, now);
@@ -147,21 +196,16 @@ impl Owner {
         Ok(())
     }
 
-    /// Decides on a node, and takes one of its slots.
-    fn choose(
+    /// Decides on a node, and with it on the version of the app; and finds one of the node's slots.
+    pub(super) fn choose(
         &self,
         row: &SessionRow,
         hint: Option<&NodeId>,
         now: MonoTime,
-    ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
-        let request = SessionRequest {
-            waited_ms: now.millis_since(row.created_at),
-            ..request_of(&row.app)
-        };
-        let mut chance = |n: usize| rand::random_range(0..n);
-        let hinted = hint.and_then(|node| self.hinted(node, &request, &mut chance));
-        let decide_anew = || decide(self.fleet.index(), &request, &self.policy, &mut chance);
-        match hinted.unwrap_or_else(decide_anew) {
+    ) -> Result<Chosen, NotPlaced> {
+        let waited_ms = now.millis_since(row.created_at);
+        let (decision, request, app) = self.decide_on(row, hint, waited_ms);
+        match decision {
             Decision::Place { node, why, step } => {
                 if let Some(holder) = self.fleet.holder(&node).cloned() {
                     return Err(NotPlaced::Elsewhere { holder, node });
@@ -172,14 +216,18 @@ impl Owner {
                 };
                 tracing::debug!(session_id = %row.id, node_id = %node, points = why.points(), ?why,
                     "placed");
-                let waited_ms = request.waited_ms;
                 let placement = Placement::Placed {
                     node,
                     why,
                     step,
                     waited_ms,
                 };
-                Ok((request, claim, placement))
+                Ok(Chosen {
+                    request,
+                    claim,
+                    placement,
+                    app,
+                })
             }
             Decision::Reject(rejection) => {
                 crate::metrics::place_rejected(&rejection);
@@ -189,17 +237,46 @@ impl Owner {
         }
     }
 
-    /// The decision for a node that another broker found, if that still has room.
-    fn hinted(
+    /// The decision, and the version of the app that it is about.
+    fn decide_on(
         &self,
-        node: &NodeId,
-        request: &SessionRequest,
-        chance: &mut impl FnMut(usize) -> usize,
-    ) -> Option<Decision> {
-        let mut alone = FleetIndex::default();
-        alone.put(&self.fleet.get(node)?.view());
-        let decision = decide(&alone, request, &self.policy, chance);
-        matches!(decision, Decision::Place { .. }).then_some(decision)
+        row: &SessionRow,
+        hint: Option<&NodeId>,
+        waited_ms: u64,
+    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+        let request = |app: &AppSpec| SessionRequest {
+            waited_ms,
+            ..request_of(app)
+        };
+        let mut chance = |n: usize| rand::random_range(0..n);
+        // Of an app that cannot be started any more, what is waited for still is.
+        let live = self.apps.app(&row.app.id).unwrap_or_else(|| LiveApp {
+            live: Arc::new(row.app.clone()),
+            staged: BTreeMap::new(),
+        });
+        let hinted = hint.and_then(|node| {
+            let view = self.fleet.get(node)?.view();
+            let app = live.in_metro(&view.region);
+            let request = request(app);
+            let mut alone = FleetIndex::default();
+            alone.put(&view);
+            let decision = decide(&alone, &request, &self.policy, &mut chance);
+            let placed = matches!(decision, Decision::Place { .. });
+            placed.then(|| (decision, request, app.clone()))
+        });
+        hinted.unwrap_or_else(|| {
+            let decided = live.variants().into_iter().map(|variant| {
+                let mut request = request(&variant.app);
+                match variant.metros {
+                    Metros::Only(metros) => request.regions = metros,
+                    Metros::Except(metros) => request.regions_not = metros,
+                }
+                let index = self.fleet.index();
+                let decision = decide(index, &request, &self.policy, &mut chance);
+                (decision, request, variant.app)
+            });
+            decided.reduce(better).expect("an app has a live version")
+        })
     }
 
     fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
@@ -292,6 +369,37 @@ impl Owner {
         let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied()
+    }
+}
+
+/// The better one of two decisions about different metros; of two rejections, both together.
+fn better<T>(
+    one: (Decision, T, Arc<AppSpec>),
+    two: (Decision, T, Arc<AppSpec>),
+) -> (Decision, T, Arc<AppSpec>) {
+    match (&one.0, &two.0) {
+        (Decision::Place { why: a, .. }, Decision::Place { why: b, .. }) => {
+            if a.points() < b.points() { one } else { two }
+        }
+        (Decision::Place { .. }, Decision::Reject(_)) => one,
+        (Decision::Reject(_), Decision::Place { .. }) => two,
+        (Decision::Reject(a), Decision::Reject(b)) => {
+            let both = both(a, b);
+            (Decision::Reject(both), two.1, two.2)
+        }
+    }
+}
+
+/// Each counts every node, and those in the other's metros as of another region: none asked for one.
+fn both(a: &Rejection, b: &Rejection) -> Rejection {
+    let mut reasons = a.reasons.clone();
+    for (reason, nodes) in &b.reasons {
+        *reasons.entry(*reason).or_default() += nodes;
+    }
+    reasons.remove(&Reason::Region);
+    Rejection {
+        reasons,
+        step: a.step.or(b.step),
     }
 }
 

@@ -233,6 +233,7 @@ impl Owner {
             Applied::Done => {}
             Applied::RaceLost
             | Applied::Ordered { .. }
+            | Applied::AppVersion { .. }
             | Applied::Replayed { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp

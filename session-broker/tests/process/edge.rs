@@ -30,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) region: String,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
+    pub(crate) region: String,
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
@@ -66,6 +67,7 @@ impl Node {
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
             region: "here".to_owned(),
             epoch: U64(0),
+            region: "here".to_owned(),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,

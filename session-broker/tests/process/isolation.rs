@@ -15,6 +15,10 @@ const SDP: (&str, &str) = ("content-type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// What nobody but an operator may add.
+const APP: &str = r#"{"id":"demo","title":"t","summary":"","picture":"","shelf":"tool",
+    "launch":{"image":"demo:9","command":["/demo"]}}"#;
+
 /// How a route keeps tenants apart.
 #[derive(Clone, Copy, Debug)]
 enum Apart {
@@ -39,6 +43,14 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/openapi.json", TellsNothing),
     ("get", "/readyz", TellsNothing),
     ("get", "/v1/apps", TellsNothing),
+    ("post", "/v1/apps", AdminOnly(JSON, APP)),
+    ("delete", "/v1/apps/{app}/rollout", AdminOnly(JSON, "")),
+    (
+        "put",
+        "/v1/apps/{app}/rollout",
+        AdminOnly(JSON, r#"{"version":1}"#),
+    ),
+    ("get", "/v1/apps/{app}/versions", AdminOnly(JSON, "")),
     ("get", "/v1/audit", AdminOnly(JSON, "")),
     ("post", "/v1/join-tokens", AdminOnly(JSON, "{}")),
     ("get", "/v1/keys", TellsNothing),
@@ -139,6 +151,7 @@ impl Theirs {
         route
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
+            .replace("{app}", "demo")
             .replace("{link}", &self.link)
             .replace("{token}", &self.token)
             .replace("{attachment}", &self.attachment)
@@ -332,8 +345,10 @@ async fn every_route_keeps_tenants_apart() {
                 continue;
             }
             // The fleet is an operator's to change.
-            let is_fleets =
-                route.contains("/nodes/") || ["/v1/join-tokens", "/metrics"].contains(route);
+            let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
+            let is_fleets = route.contains("/nodes/")
+                || is_apps
+                || ["/v1/join-tokens", "/metrics"].contains(route);
             if is_fleets && *who == "an operator" {
                 continue;
             }

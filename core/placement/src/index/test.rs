@@ -141,6 +141,10 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             Vec::new(),
             prop::collection::vec(any_of(&REGIONS).prop_map(str::to_owned), 1..3),
         ),
+        mostly(
+            Vec::new(),
+            prop::collection::vec(any_of(&REGIONS).prop_map(str::to_owned), 1..3),
+        ),
     );
     let limits = (
         mostly(Trust::Open, any_of(&TRUSTS)),
@@ -158,6 +162,7 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             image: names.0.to_owned(),
             runtime: names.1,
             regions: names.2,
+            regions_not: names.3,
             trust: limits.0,
             price_milli_h_max: limits.1,
             rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),

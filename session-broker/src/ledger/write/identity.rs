@@ -143,10 +143,16 @@ pub(crate) async fn change(
         if applied == Applied::Done
             && let Some(row) = audit
         {
-            tx.run(NOTE, &[Note::of(row)?]).await?;
+            note(tx, row).await?;
         }
         answers.set(*at, applied);
     }
+    Ok(())
+}
+
+/// A line of the audit log.
+pub(super) async fn note(tx: &mut Tx, row: &AuditRow) -> Result<(), StoreError> {
+    tx.run(NOTE, &[Note::of(row)?]).await?;
     Ok(())
 }
 

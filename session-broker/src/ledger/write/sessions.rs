@@ -253,6 +253,15 @@ pub(crate) async fn admit<'a>(
     Ok(within)
 }
 
+/// An app's edition, unless this connection has seen it in the ledger.
+pub(super) async fn add_edition(tx: &mut Tx, digest: &str, app: &str) -> Result<(), StoreError> {
+    if !tx.knows(digest) {
+        tx.run(ADD_EDITIONS, &[Edition { digest, app }]).await?;
+        tx.learn(digest);
+    }
+    Ok(())
+}
+
 /// Of apps that this connection has not seen in the ledger yet.
 async fn add_editions(tx: &mut Tx, creates: &Creates<'_>) -> Result<(), StoreError> {
     let mut new: BTreeMap<&str, Edition<'_>> = BTreeMap::new();
