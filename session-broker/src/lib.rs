@@ -35,6 +35,7 @@ mod enrol;
 mod fleet;
 mod http;
 mod metrics;
+mod nearness;
 mod oidc;
 mod peers;
 mod rate;

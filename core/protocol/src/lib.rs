@@ -3,7 +3,7 @@
 //! Four wires meet here, in reading order:
 //!
 //! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`identity`],
-//!    [`placement`], [`problem`].
+//!    [`placement`], [`problem`], [`region`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -35,6 +35,7 @@ pub mod limits;
 pub mod notice;
 pub mod placement;
 pub mod problem;
+pub mod region;
 pub mod stage;
 pub mod unit;
 pub mod worker;

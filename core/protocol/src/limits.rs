@@ -47,3 +47,13 @@ pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
 pub const NAME_CHARS_MAX: usize = 80;
 /// Entries of one page of keys or of the audit log.
 pub const PAGE_ENTRIES_MAX: u32 = 200;
+/// Beacons of one answer of `GET /v1/regions`: a browser times them all before it plays.
+pub const BEACONS_MAX: usize = 6;
+/// Round trips that one create brings.
+pub const RTTS_MAX: usize = 16;
+/// A longer round trip counts as this, milliseconds.
+pub const RTT_MS_MAX: u32 = 1000;
+/// Longest name of a region that a create names, bytes.
+pub const REGION_BYTES_MAX: usize = 64;
+/// Sessions whose round trips one heartbeat tells.
+pub const HEARTBEAT_RTTS_MAX: usize = 256;

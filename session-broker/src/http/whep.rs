@@ -72,6 +72,7 @@ pub(super) async fn attach(
         role: ViewerRole::Player { take_over },
     };
     let sdp = expect_answer(relay.whep(&id, asked).await?)?;
+    api.nearness.plays(&id, peer.0.ip());
     let path = format!("/v1/sessions/{id}/whep");
     Ok(attached(&path, &attachment, sdp))
 }

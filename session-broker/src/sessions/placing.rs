@@ -4,14 +4,17 @@ use super::driving::placing;
 use super::entry::Place;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
-use super::{Placement, request_of};
+use super::{Placement, latency_step, request_for};
 use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, FleetIndex, Reason, Rejection, SessionRequest, decide};
+use nearlight_placement::{
+    Decision, FleetIndex, Policy, Reason, Rejection, SessionRequest, Step, decide,
+};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
 use nearlight_session::lifecycle::Phase;
@@ -154,13 +157,15 @@ impl Owner {
         hint: Option<&NodeId>,
         now: MonoTime,
     ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
-        let request = SessionRequest {
-            waited_ms: now.millis_since(row.created_at),
-            ..request_of(&row.app)
+        let request = request_for(row, now.millis_since(row.created_at));
+        // Whoever chose a region knows how far it is.
+        let policy = match row.wish.region {
+            Some(_) => &self.policy_chosen,
+            None => &self.policy,
         };
         let mut chance = |n: usize| rand::random_range(0..n);
-        let hinted = hint.and_then(|node| self.hinted(node, &request, &mut chance));
-        let decide_anew = || decide(self.fleet.index(), &request, &self.policy, &mut chance);
+        let hinted = hint.and_then(|node| self.hinted(node, (&request, policy), &mut chance));
+        let decide_anew = || decide(self.fleet.index(), &request, policy, &mut chance);
         match hinted.unwrap_or_else(decide_anew) {
             Decision::Place { node, why, step } => {
                 if let Some(holder) = self.fleet.holder(&node).cloned() {
@@ -172,12 +177,11 @@ impl Owner {
                 };
                 tracing::debug!(session_id = %row.id, node_id = %node, points = why.points(), ?why,
                     "placed");
-                let waited_ms = request.waited_ms;
                 let placement = Placement::Placed {
+                    placed_in: Box::new(self.placed_in(row, &node, why.rtt_ms, step)),
+                    waited_ms: request.waited_ms,
                     node,
                     why,
-                    step,
-                    waited_ms,
                 };
                 Ok((request, claim, placement))
             }
@@ -193,13 +197,32 @@ impl Owner {
     fn hinted(
         &self,
         node: &NodeId,
-        request: &SessionRequest,
+        (request, policy): (&SessionRequest, &Policy),
         chance: &mut impl FnMut(usize) -> usize,
     ) -> Option<Decision> {
         let mut alone = FleetIndex::default();
         alone.put(&self.fleet.get(node)?.view());
-        let decision = decide(&alone, request, &self.policy, chance);
+        let decision = decide(&alone, request, policy, chance);
         matches!(decision, Decision::Place { .. }).then_some(decision)
+    }
+
+    /// Where a session is placed, for its player.
+    fn placed_in(
+        &self,
+        row: &SessionRow,
+        node: &NodeId,
+        rtt_ms: Option<u32>,
+        step: Option<Step>,
+    ) -> PlacedIn {
+        let region = self.fleet.get(node).map(|known| known.row.region.clone());
+        let region = region.unwrap_or_default();
+        PlacedIn {
+            chosen: row.wish.region.is_some(),
+            rtt_ms,
+            rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
+            step: step.map(latency_step),
+            region,
+        }
     }
 
     fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {

@@ -32,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
+    pub(crate) region: String,
     /// What it judges certificates by.
     pub(crate) wall: WallClock,
 }
@@ -67,6 +68,7 @@ impl Node {
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
+            region: "here".to_owned(),
             wall: WallClock::system(),
         }
     }
@@ -101,7 +103,7 @@ impl Node {
             node: hello.clone(),
             build: "test".to_owned(),
             name: "scripted".to_owned(),
-            region: "here".to_owned(),
+            region: self.region.clone(),
         }))
         .await;
         Ok(edge)
@@ -244,6 +246,20 @@ impl Edge {
                 }
             }
             other => panic!("no start but {other:?}"),
+        }
+    }
+
+    /// The session of the next order, if that is to start it.
+    pub(crate) async fn expect_start_or_stop(&mut self) -> Option<SessionId> {
+        match self.next().await {
+            ToEdge::Command { command, order } => {
+                self.ack(command).await;
+                match order {
+                    Order::Start(start) => Some(start.session),
+                    Order::Stop { .. } => None,
+                }
+            }
+            other => panic!("no order but {other:?}"),
         }
     }
 
