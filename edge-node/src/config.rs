@@ -52,6 +52,8 @@ pub struct Config {
     pub worker_threads: u32,
     /// Where the admin listener binds.
     pub admin: SocketAddr,
+    /// What browsers time, if this node has one.
+    pub beacon: Option<BeaconConfig>,
     /// Where everything is kept.
     pub data: PathBuf,
     /// Where sockets are.
@@ -60,6 +62,15 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+}
+
+/// The beacon of the node's region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BeaconConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate chain and key, PEM files; `None` for plain http.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// How apps run.
@@ -96,6 +107,9 @@ pub enum ConfigError {
     /// The admin listener would be reachable from outside.
     #[error("`admin.listen` is {0}; it must be a loopback address, for it has no authentication")]
     AdminNotLoopback(SocketAddr),
+    /// The beacon would not work.
+    #[error("`beacon` {0}")]
+    Beacon(String),
     /// The sockets' paths would be too long for the kernel.
     #[error("--run {} is too long: the sockets in it must fit in 107 bytes; choose a shorter one", .0.display())]
     RunTooLong(PathBuf),
@@ -117,6 +131,7 @@ mod parsed {
     use super::RuntimeChoice;
     use serde::Deserialize;
     use std::net::{IpAddr, SocketAddr};
+    use std::path::PathBuf;
 
     #[derive(Debug, Deserialize)]
     pub(super) struct File {
@@ -128,6 +143,14 @@ mod parsed {
         pub(super) runtime: Runtime,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
+        pub(super) beacon: Beacon,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Beacon {
+        pub(super) listen: String,
+        pub(super) cert: PathBuf,
+        pub(super) key: PathBuf,
     }
 
     #[derive(Debug, Deserialize)]
@@ -238,6 +261,7 @@ impl Config {
             start_timeout_s: file.runtime.start_timeout_s,
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
             admin: args.admin.unwrap_or(file.admin.listen),
+            beacon: beacon(file.beacon)?,
             data,
             run,
             pki: absolute(&args.pki)?,
@@ -313,6 +337,27 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn beacon(file: parsed::Beacon) -> Result<Option<BeaconConfig>, ConfigError> {
+    let wrong = |problem: String| Err(ConfigError::Beacon(problem));
+    let [cert, key] = [&file.cert, &file.key].map(|path| !path.as_os_str().is_empty());
+    if cert != key {
+        return wrong("needs both cert and key, or neither".to_owned());
+    }
+    if file.listen.is_empty() {
+        return Ok(None);
+    }
+    let Ok(listen) = file.listen.parse() else {
+        return wrong(format!(
+            "listens on `{}`; it takes an address such as 0.0.0.0:443",
+            file.listen
+        ));
+    };
+    Ok(Some(BeaconConfig {
+        listen,
+        certificate: cert.then_some((file.cert, file.key)),
+    }))
 }
 
 /// One directory a data directory, so that two nodes on one host do not meet, and short.

@@ -11,6 +11,7 @@ use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
+use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
 use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
@@ -29,6 +30,8 @@ pub struct Node {
     pub rtc_port: u16,
     /// Where the admin listener is.
     pub admin: SocketAddr,
+    /// Where the beacon is, if there is one.
+    pub beacon: Option<SocketAddr>,
     ready: oneshot::Receiver<()>,
     shutdown: Shutdown,
     _lock: identity::DataLock,
@@ -60,6 +63,7 @@ impl Node {
         let admin = admin::serve(config.admin, address.clone(), &shutdown)
             .await
             .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
+        let beacon = beacon(&config, &shutdown).await?;
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             transport,
@@ -77,7 +81,7 @@ impl Node {
             identity,
             journal,
             inventory,
-            counters,
+            counters: counters.clone(),
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -86,12 +90,13 @@ impl Node {
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
-        shutdown.spawn(control::run(dialler, runtime, address));
+        shutdown.spawn(control::run(dialler, (runtime, counters), address));
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
             rtc_port,
             admin,
+            beacon,
             ready,
             shutdown,
             _lock: lock,
@@ -110,6 +115,19 @@ impl Node {
             .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
             .await
     }
+}
+
+/// Starts the beacon, if this node has one.
+async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(wanted) = &config.beacon else {
+        return Ok(None);
+    };
+    let certificate = wanted.certificate.as_ref();
+    let certificate = certificate.map(|(chain, key)| (chain.as_path(), key.as_path()));
+    let beacon = Beacon::bind(wanted.listen, certificate).await?;
+    let at = beacon.local_addr()?;
+    shutdown.spawn(beacon.run(shutdown.clone()));
+    Ok(Some(at))
 }
 
 fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {

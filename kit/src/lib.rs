@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod beacon;
 pub mod clock;
 pub mod config;
 pub mod enrol;

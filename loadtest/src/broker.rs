@@ -86,6 +86,8 @@ impl Broker {
             app: app.clone(),
             display: None,
             keyboard_layout: None,
+            region: None,
+            rtt: Vec::new(),
         };
         let body = serde_json::to_string(&request)?;
         let id: Session = self.json("POST", "/v1/sessions", Some(&body))?;

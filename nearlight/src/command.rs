@@ -205,6 +205,8 @@ fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
         app: app.clone(),
         display: None,
         keyboard_layout: None,
+        region: None,
+        rtt: Vec::new(),
     };
     client.post("/v1/sessions", &request)
 }

@@ -6,12 +6,13 @@
 
 use crate::apps::Apps;
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::enrol::{Registrar, Standings};
 use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
 use crate::ledger::{Ledger, Member, SqlLedger};
+use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
 use crate::region::Joining;
@@ -103,7 +104,8 @@ impl Broker {
 
         let addresses = node_addresses(&config, broker.node_listen);
         let (registrar, standings) = enrolment(ca, &ledger, addresses);
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
+        let nearness = nearness(&config.nearness, clock, shutdown)?;
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
@@ -117,6 +119,8 @@ impl Broker {
             links: links.clone(),
             standings: standings.clone(),
             apps: apps.clone(),
+            policy: config.nearness.policy.clone(),
+            nearness: nearness.clone(),
             requests,
             edges,
             sharing: joining.as_mut().and_then(Joining::take_sharing),
@@ -145,6 +149,8 @@ impl Broker {
             metrics: metrics.clone(),
             client_web: config.client_web.clone(),
             times: config.sessions,
+            content_policy: http::content_policy(nearness.regions())?,
+            nearness,
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
@@ -153,8 +159,8 @@ impl Broker {
         shutdown.spawn(owner.run());
         shutdown.spawn(apps.keep(ledger.clone(), shutdown.token()));
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        let noting = credentials::keep(api.clone(), config.audit, shutdown.token());
-        shutdown.spawn(noting);
+        let keeping = credentials::keep(api.clone(), config.audit, shutdown.token());
+        shutdown.spawn(keeping);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
@@ -196,6 +202,20 @@ fn accept(
         // Nobody is left who could ask.
         owner_stop.cancel();
     });
+}
+
+/// How far regions are, with the operator's file of places if there is one.
+fn nearness(
+    settings: &NearnessSettings,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Arc<Nearness>> {
+    let geo = settings.geoip.as_deref().map(Geo::open).transpose()?;
+    let nearness = Arc::new(Nearness::new(settings.regions.clone(), geo, clock));
+    if nearness.geo().is_some() {
+        shutdown.spawn(Geo::keep(nearness.clone(), shutdown.token()));
+    }
+    Ok(nearness)
 }
 
 /// This broker as its peers know it, and the way to them if it is not alone.

@@ -12,9 +12,13 @@ use std::time::Duration;
 /// The commented defaults that this program carries.
 pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
 
+mod nearness;
 mod oidc;
 mod turn;
 
+pub use nearness::{
+    GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
+};
 pub use oidc::{OidcFile, OidcSettings};
 pub use turn::{TurnFile, TurnSettings};
 
@@ -60,6 +64,12 @@ pub struct Parsed {
     pub hosts: Vec<String>,
     /// Whether one can play as a guest.
     pub guests: bool,
+    /// Regions: names, places, beacons.
+    pub regions: Vec<RegionFile>,
+    /// How sessions are placed.
+    pub placement: PlacementFile,
+    /// Where addresses are said to be.
+    pub geoip: GeoipFile,
     /// The public listener's certificate.
     pub tls: TlsFiles,
     /// Load balancers.
@@ -238,6 +248,8 @@ pub struct Config {
     pub audit: AuditLog,
     /// The OpenID provider.
     pub oidc: Option<OidcSettings>,
+    /// Regions, and how near is near enough.
+    pub nearness: NearnessSettings,
 }
 
 /// The way to brokers that share the ledger.
@@ -322,6 +334,7 @@ impl TryFrom<Parsed> for Config {
             limits: parsed.limits,
             audit: parsed.audit,
             oidc: parsed.oidc.checked()?,
+            nearness: NearnessSettings::checked(parsed.regions, &parsed.placement, parsed.geoip)?,
         })
     }
 }

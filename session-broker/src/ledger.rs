@@ -54,6 +54,7 @@ mod share;
 mod source;
 mod store;
 mod tx;
+mod wish;
 mod write;
 mod writer;
 
@@ -68,6 +69,7 @@ pub use op::{Applied, Idempotency, Op, Reserve};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
+pub use wish::{Estimate, Wish};
 
 /// Where the broker writes things down.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
@@ -225,6 +227,8 @@ pub struct SessionRow {
     pub since: MonoTime,
     /// The node that runs it, or ran it last.
     pub node: Option<NodeId>,
+    /// Where it should run.
+    pub wish: Wish,
 }
 
 /// A node's row, with its slots and capacity.

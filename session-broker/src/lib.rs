@@ -36,6 +36,7 @@ mod enrol;
 mod fleet;
 mod http;
 mod metrics;
+mod nearness;
 mod oidc;
 mod peers;
 mod proxied;

@@ -25,11 +25,13 @@
 
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
-use crate::ledger::{AuditRow, Idempotency};
+use crate::ledger::{AuditRow, Idempotency, SessionRow, Wish};
 use nearlight_placement::{Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::placement::LatencyStep;
+use nearlight_protocol::region::PlacedIn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +66,8 @@ pub(crate) struct Create {
     pub(crate) app: Arc<AppSpec>,
     pub(crate) display: DisplayMode,
     pub(crate) keyboard_layout: String,
+    /// Where it should run.
+    pub(crate) wish: Wish,
     pub(crate) idempotency: Idempotency,
     /// Sessions that the user may hold; `None` for no limit.
     pub(crate) quota: Option<u32>,
@@ -212,11 +216,27 @@ pub(crate) enum Placement {
         node: NodeId,
         /// Why this one.
         why: Why,
-        /// The latency step that was in force.
-        step: Option<Step>,
         /// How long it had waited.
         waited_ms: u64,
+        /// Where that is, and how near.
+        placed_in: Box<PlacedIn>,
     },
+}
+
+/// A latency step, for callers.
+pub(crate) fn latency_step(step: Step) -> LatencyStep {
+    LatencyStep {
+        number: step.number,
+        of: step.of,
+        rtt_ms_max: step.rtt_ms_max,
+        from_ms: millis(step.from_ms),
+        until_ms: step.until_ms.map(millis),
+    }
+}
+
+/// Seven weeks are as good as for ever.
+pub(crate) fn millis(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 /// Edge events that wait for the owner. Past it edges wait, which is their back-pressure.
@@ -236,5 +256,15 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
         gpu: app.needs.gpu,
         image: app.launch.image.clone(),
         ..SessionRequest::default()
+    }
+}
+
+/// What a session needs of a node, and where.
+fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionRequest {
+    SessionRequest {
+        waited_ms,
+        regions: row.wish.region.iter().cloned().collect(),
+        rtts: row.wish.rtts(),
+        ..request_of(app)
     }
 }

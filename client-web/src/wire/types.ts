@@ -60,7 +60,15 @@ display?: DisplayMode,
 /**
  * xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
  */
-keyboard_layout?: string, };
+keyboard_layout?: string, 
+/**
+ * The region that it must run in, however far; the nearest that has room otherwise.
+ */
+region?: string, 
+/**
+ * Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
+ */
+rtt?: Array<RegionRtt>, };
 
 export type Session = { 
 /**
@@ -106,7 +114,11 @@ play_path: string,
 /**
  * Guests who watch it on watch links now.
  */
-watchers: number, };
+watchers: number, 
+/**
+ * Where it runs and why there, once placed, as long as its broker remembers.
+ */
+placed_in?: PlacedIn, };
 
 export type SessionState = { "phase": "queued", 
 /**
@@ -405,6 +417,105 @@ login_path: string | null,
  * Whether one can play as a guest.
  */
 guests: boolean, };
+
+export type RegionList = { 
+/**
+ * Nearest first as far as the broker can tell, then as the operator has them.
+ */
+regions: Array<Region>, };
+
+export type Region = { 
+/**
+ * Its name, as nodes and requests have it.
+ */
+name: string, 
+/**
+ * Its name for people.
+ */
+title: string, 
+/**
+ * Degrees north, where the operator says so.
+ */
+latitude: number | null, 
+/**
+ * Degrees east, where the operator says so.
+ */
+longitude: number | null, 
+/**
+ * An address that answers at once and stands where the nodes stand; the caller times it. At most
+ * [`crate::limits::BEACONS_MAX`] regions of an answer have one.
+ */
+beacon: string | null, 
+/**
+ * Whether something can be played there now.
+ */
+state: RegionState, 
+/**
+ * The round trip between caller and region as the broker estimates it, milliseconds.
+ */
+rtt_ms: number | null, 
+/**
+ * Where that comes from.
+ */
+rtt_from: RttFrom | null, };
+
+export type RegionState = "room" | "queue" | "offline";
+
+export type RttFrom = "measured" | "sessions" | "distance";
+
+export type RegionRtt = { 
+/**
+ * To this region.
+ */
+region: string, 
+/**
+ * Milliseconds; counted as 1 to [`crate::limits::RTT_MS_MAX`].
+ */
+ms: number, };
+
+export type PlacedIn = { 
+/**
+ * The region.
+ */
+region: string, 
+/**
+ * Whether the caller had chosen it.
+ */
+chosen: boolean, 
+/**
+ * The round trip that counted, milliseconds; null while nobody knows it.
+ */
+rtt_ms: number | null, 
+/**
+ * Where that comes from.
+ */
+rtt_from: RttFrom | null, 
+/**
+ * The latency step that the region is near enough for; null where none was in force.
+ */
+step: LatencyStep | null, };
+
+export type LatencyStep = { 
+/**
+ * Which one, from 1.
+ */
+number: number, 
+/**
+ * Of how many.
+ */
+of: number, 
+/**
+ * Nodes up to this round trip are taken, milliseconds.
+ */
+rtt_ms_max: number, 
+/**
+ * It begins after so much waiting, milliseconds.
+ */
+from_ms: number, 
+/**
+ * It ends after so much waiting, milliseconds; null for the last one.
+ */
+until_ms: number | null, };
 
 export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 

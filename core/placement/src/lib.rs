@@ -40,7 +40,9 @@
 //! the same best few as ranking every node would.
 //!
 //! **Latency steps.** Who asks first gets near nodes only; the [`Policy`]'s steps widen the circle with
-//! the time that the session has waited. [`Step`] says which one was in force.
+//! the time that the session has waited. A step holds nobody back from a node that is farther away
+//! where no nearer node is there that could run the session once something is free. [`Step`] says which
+//! one was in force.
 //!
 //! The answer is a wish: committing the claim is the caller's, who may lose the race and then asks
 //! again with a fresh index, a bounded number of times.

@@ -5,6 +5,7 @@ pub use crate::attach::{CreateTicket, IceServer, Ticket};
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
+use crate::region::{PlacedIn, RegionRtt};
 use crate::unit::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,14 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub keyboard_layout: Option<String>,
+    /// The region that it must run in, however far; the nearest that has room otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub region: Option<String>,
+    /// Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<RegionRtt>>")]
+    pub rtt: Vec<RegionRtt>,
 }
 
 /// A session as its owner sees it: the answer to create, get and list, and every server-sent event.
@@ -56,6 +65,10 @@ pub struct Session {
     /// Guests who watch it on watch links now.
     #[serde(default)]
     pub watchers: u32,
+    /// Where it runs and why there, once placed, as long as its broker remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub placed_in: Option<PlacedIn>,
 }
 
 /// Where a session is in its life. `ended` is final.

@@ -262,6 +262,19 @@ pub struct Heartbeat {
     pub cpu_milli_used: u32,
     /// Memory available, MiB.
     pub mem_mib_available: u32,
+    /// Round trips between node and player, now and then: of sessions that are being played, at most
+    /// [`crate::limits::HEARTBEAT_RTTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rtts: Vec<SessionRtt>,
+}
+
+/// The round trip of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRtt {
+    /// The session.
+    pub session: SessionId,
+    /// Milliseconds, as the stream's own packets show it, without what waits in queues.
+    pub ms: u32,
 }
 
 /// What came of a command.

@@ -53,3 +53,13 @@ pub const STAGED_METROS_MAX: usize = 256;
 
 /// Versions of an app that are shown, the newest; and those in use.
 pub const APP_VERSIONS_SHOWN_MAX: usize = 50;
+/// Beacons of one answer of `GET /v1/regions`: a browser times them all before it plays.
+pub const BEACONS_MAX: usize = 6;
+/// Round trips that one create brings.
+pub const RTTS_MAX: usize = 16;
+/// A longer round trip counts as this, milliseconds.
+pub const RTT_MS_MAX: u32 = 1000;
+/// Longest name of a region that a create names, bytes.
+pub const REGION_BYTES_MAX: usize = 64;
+/// Sessions whose round trips one heartbeat tells.
+pub const HEARTBEAT_RTTS_MAX: usize = 256;

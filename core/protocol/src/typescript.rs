@@ -6,7 +6,9 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, attach, id, identity, keycode, limits, notice, problem, stage};
+use crate::{
+    api, app, attach, id, identity, keycode, limits, notice, placement, problem, region, stage,
+};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -74,6 +76,13 @@ fn generated_types_are_up_to_date() {
         api::Role,
         identity::Scope,
         identity::LoginOptions,
+        region::RegionList,
+        region::Region,
+        region::RegionState,
+        region::RttFrom,
+        region::RegionRtt,
+        region::PlacedIn,
+        placement::LatencyStep,
         problem::ProblemType,
         problem::Problem,
         notice::Notice,

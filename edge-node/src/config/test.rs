@@ -94,3 +94,16 @@ fn the_examples_of_a_region_are_configurations() {
         assert!(config.uplink_kbps.unwrap() >= most, "{metro}: {most}");
     }
 }
+
+#[test]
+fn a_beacon_listens_where_it_is_told_and_nowhere_else() {
+    assert_eq!(load("", &[]).unwrap().beacon, None);
+    let of = |text: &str| load(&format!("[beacon]\n{text}"), &[]);
+    let plain = of("listen = \"127.0.0.1:7000\"").unwrap().beacon.unwrap();
+    assert_eq!((plain.listen.port(), plain.certificate), (7000, None));
+    let both = "listen = \"0.0.0.0:443\"\ncert = \"c\"\nkey = \"k\"";
+    let pair = Some(("c".into(), "k".into()));
+    assert_eq!(of(both).unwrap().beacon.unwrap().certificate, pair);
+    check_refused("[beacon]\nlisten = \"443\"", &[], "0.0.0.0:443");
+    check_refused("[beacon]\ncert = \"c\"", &[], "both cert and key");
+}

@@ -9,7 +9,7 @@ use super::problem::{
 };
 use super::serve::Peer;
 use crate::access::Permission;
-use crate::ledger::Idempotency;
+use crate::ledger::{Idempotency, Wish};
 use crate::sessions::{Create, CreateError, End, EndError, ShownSession};
 use axum::Json;
 use axum::extract::State;
@@ -19,7 +19,9 @@ use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionList};
 use nearlight_protocol::identity::AuditAction;
+use nearlight_protocol::limits::{REGION_BYTES_MAX, RTTS_MAX};
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::region::RegionRtt;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -53,7 +55,7 @@ pub(super) async fn create_session(
     caller.check(Permission::ChangeSessions)?;
     api.check_create_rate(&caller)?;
     let peer = Peer::of(&extensions);
-    let create = checked(&api, &caller, &headers, body)?;
+    let create = checked(&api, &caller, &headers, peer, body)?;
     let created = api.sessions.create(create).await;
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
@@ -87,6 +89,7 @@ fn checked(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
+    peer: Peer,
     body: CreateSession,
 ) -> Result<Create, Refusal> {
     let key = idempotency_key(headers)?;
@@ -107,6 +110,7 @@ fn checked(
             "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
         ));
     }
+    let wish = wish(api, peer, body.region, &body.rtt)?;
     let [quota, tenant_quota] = caller.quotas(api.players_max);
     Ok(Create {
         user: caller.user.clone(),
@@ -114,6 +118,7 @@ fn checked(
         app,
         display,
         keyboard_layout,
+        wish,
         idempotency: Idempotency {
             key,
             body_hash: Sha256::digest(text).into(),
@@ -121,6 +126,39 @@ fn checked(
         quota,
         tenant_quota,
     })
+}
+
+/// Where the session should run: what the player says of it, and what we know beside.
+fn wish(
+    api: &Api,
+    peer: Peer,
+    region: Option<String>,
+    measured: &[RegionRtt],
+) -> Result<Wish, Refusal> {
+    if measured.len() > RTTS_MAX {
+        return Err(bad_request(format!(
+            "`rtt` has {} round trips; send at most {RTTS_MAX}, of the nearest regions.",
+            measured.len()
+        )));
+    }
+    if measured.iter().any(|rtt| !is_region(&rtt.region)) {
+        return Err(bad_request("`rtt` names a region as GET /v1/regions does."));
+    }
+    let is_known = |region: &String| {
+        api.nearness.regions().iter().any(|of| of.name == *region)
+            || api.sessions.directory().regions().contains_key(region)
+    };
+    if region.as_ref().is_some_and(|region| !is_known(region)) {
+        return Err(bad_request(
+            "`region` is none of this broker's; GET /v1/regions lists them.",
+        ));
+    }
+    let estimates = api.nearness.estimates(peer.0.ip(), measured);
+    Ok(Wish { region, estimates })
+}
+
+fn is_region(name: &str) -> bool {
+    (1..=REGION_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 34] = [
+const PATHS: [(&str, &[&str]); 36] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -14,6 +14,7 @@ const PATHS: [(&str, &[&str]); 34] = [
     ("/v1/apps/{app}/rollout", &["delete", "put"]),
     ("/v1/apps/{app}/versions", &["get"]),
     ("/v1/audit", &["get"]),
+    ("/v1/beacon", &["get"]),
     ("/v1/join-tokens", &["post"]),
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),
@@ -26,6 +27,7 @@ const PATHS: [(&str, &[&str]); 34] = [
     ("/v1/nodes/{node}", &["delete"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
+    ("/v1/regions", &["get"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/events", &["get"]),

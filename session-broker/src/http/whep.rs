@@ -72,6 +72,7 @@ pub(super) async fn attach(
         role: ViewerRole::Player { take_over },
     };
     let sdp = expect_answer(relay.whep(&id, asked).await?)?;
+    api.nearness.plays(&id, peer.0.ip());
     let path = format!("/v1/sessions/{id}/whep");
     let relays = api.ice_servers(id.as_str());
     Ok(attached(&path, &attachment, &relays, sdp))

@@ -2,7 +2,9 @@
 
 use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
 use super::share::BrokerId;
-use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
+use super::{
+    Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage, Wish,
+};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
@@ -238,7 +240,15 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         starts_denied: unsigned(row.get("starts_denied"))?,
         since,
         node,
+        wish: wish(row.get("wish"))?,
     })
+}
+
+fn wish(text: &str) -> Result<Wish, StoreError> {
+    if text.is_empty() {
+        return Ok(Wish::default());
+    }
+    json(text)
 }
 
 fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {

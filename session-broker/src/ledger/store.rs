@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (
         1,
         "ledger",
@@ -49,6 +49,11 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
         4,
         "brokers",
         include_str!("../../migrations/0004_brokers.sql"),
+    ),
+    (
+        5,
+        "nearness",
+        include_str!("../../migrations/0005_nearness.sql"),
     ),
     (6, "apps", include_str!("../../migrations/0006_apps.sql")),
 ];

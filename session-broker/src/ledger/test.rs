@@ -227,6 +227,14 @@ fn session() -> SessionRow {
         starts_denied: 0,
         since: MonoTime(1_000),
         node: None,
+        wish: Wish {
+            region: Some("fra\u{0}".to_owned()),
+            estimates: vec![Estimate {
+                region: "ams".to_owned(),
+                ms: 7,
+                from: nearlight_protocol::region::RttFrom::Sessions,
+            }],
+        },
     }
 }
 

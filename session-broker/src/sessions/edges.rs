@@ -7,9 +7,12 @@ use crate::control::{EdgeEvent, EdgeMessage, ShownSession, Stream};
 use crate::fleet::{Link, nothing};
 use crate::ledger::{Capacity, NodeRow, Op, OutboxRow, Standing};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport};
+use nearlight_protocol::control::{
+    AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport, SessionRtt,
+};
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
+use nearlight_protocol::limits::HEARTBEAT_RTTS_MAX;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::{Event, Phase, Presence};
 use nearlight_session::{Claim, Epoch};
@@ -112,6 +115,7 @@ impl Owner {
             EdgeMessage::Running(shown) => self.reconcile(stream, shown, now, turn),
             EdgeMessage::Heartbeat(heartbeat) => {
                 tracing::trace!(node_id = %node, ?heartbeat, "heartbeat");
+                self.note_round_trips(node, &heartbeat.rtts);
             }
             EdgeMessage::Ack { command, outcome } => {
                 self.take_ack(node, command, outcome, now, turn);
@@ -124,6 +128,19 @@ impl Owner {
             EdgeMessage::Draining => {
                 tracing::info!(node_id = %node, "the node drains");
                 self.fleet.change(node, now, |n| n.draining = true);
+            }
+        }
+    }
+
+    /// What streams of a node take, of those sessions alone that it holds.
+    fn note_round_trips(&self, node: &NodeId, rtts: &[SessionRtt]) {
+        let Some(known) = self.fleet.get(node).filter(|_| !rtts.is_empty()) else {
+            return;
+        };
+        for SessionRtt { session, ms } in rtts.iter().take(HEARTBEAT_RTTS_MAX) {
+            let held = self.sessions.get(session).and_then(|e| e.life.held());
+            if held.is_some_and(|held| held.claim.node == *node) {
+                self.nearness.took(session, &known.row.region, *ms);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::ledger::SessionRow;
 use crate::time::unix_ms;
 use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
@@ -52,7 +53,7 @@ impl Entry {
             eta_s: None,
             waits_for: None,
         };
-        let view = watch::Sender::new(view(&row, &life, place, 0));
+        let view = watch::Sender::new(view(&row, &life, (place, None), 0));
         Self {
             placed_at: row.created_at,
             row,
@@ -99,7 +100,11 @@ impl Entry {
         } else {
             0
         };
-        let fresh = view(&self.row, &self.life, self.place, watchers);
+        let placed_in = match &self.placement {
+            Placement::Placed { placed_in, .. } => Some(PlacedIn::clone(placed_in)),
+            Placement::Unknown | Placement::Waits(_) => None,
+        };
+        let fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
         self.view.send_if_modified(|shown| {
             let changed = *shown != fresh;
             if changed {
@@ -123,7 +128,12 @@ pub(crate) fn view_of(row: SessionRow, times: &SessionTimes) -> Session {
     Entry::new(row, limits).shown()
 }
 
-fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Session {
+fn view(
+    row: &SessionRow,
+    life: &Lifecycle,
+    (place, placed_in): (Place, Option<PlacedIn>),
+    watchers: u32,
+) -> Session {
     let state = match life.phase() {
         Phase::Queued => SessionState::Queued {
             position: place.position,
@@ -155,6 +165,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Sess
         ends_at: life.ends_at().map(unix_ms),
         play_path: format!("/play/{}", row.id),
         watchers,
+        placed_in,
     }
 }
 

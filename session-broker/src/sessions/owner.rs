@@ -11,6 +11,7 @@ use crate::control::EdgeEvent;
 use crate::enrol::Standings;
 use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
+use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -56,6 +57,8 @@ pub(crate) struct OwnerParts {
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) standings: Arc<Standings>,
     pub(crate) apps: Arc<Apps>,
+    pub(crate) policy: Policy,
+    pub(crate) nearness: Arc<Nearness>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
     pub(crate) sharing: Option<SharingParts>,
@@ -100,8 +103,10 @@ pub(crate) struct Owner {
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
-    /// How sessions are placed.
+    /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
+    pub(super) policy_chosen: Policy,
+    pub(super) nearness: Arc<Nearness>,
     /// When readers were told last of nodes that have changed.
     published_at: MonoTime,
     /// What placement last saw in vain.
@@ -152,7 +157,12 @@ impl Owner {
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
-            policy: Policy::default(),
+            policy_chosen: Policy {
+                steps: Vec::new(),
+                ..parts.policy.clone()
+            },
+            policy: parts.policy,
+            nearness: parts.nearness,
             published_at: MonoTime::default(),
             placed_in_vain: None,
             told: 0,
@@ -281,6 +291,7 @@ impl Owner {
             app: (*create.app).clone(),
             display: create.display,
             keyboard_layout: create.keyboard_layout,
+            wish: create.wish,
             created_at: now,
             phase: Phase::Queued,
             starts_denied: 0,

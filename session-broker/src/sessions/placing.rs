@@ -4,16 +4,19 @@ use super::driving::placing;
 use super::entry::Place;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
-use super::{Placement, request_of};
+use super::{Placement, latency_step, request_for};
 use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, FleetIndex, Reason, Rejection, SessionRequest, decide};
+use nearlight_placement::{
+    Decision, FleetIndex, Policy, Reason, Rejection, SessionRequest, Step, decide,
+};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::queue::{Occupied, eta_s};
@@ -217,10 +220,10 @@ impl Owner {
                 tracing::debug!(session_id = %row.id, node_id = %node, points = why.points(), ?why,
                     "placed");
                 let placement = Placement::Placed {
+                    placed_in: Box::new(self.placed_in(row, &node, why.rtt_ms, step)),
+                    waited_ms: request.waited_ms,
                     node,
                     why,
-                    step,
-                    waited_ms,
                 };
                 Ok(Chosen {
                     request,
@@ -244,10 +247,6 @@ impl Owner {
         hint: Option<&NodeId>,
         waited_ms: u64,
     ) -> (Decision, SessionRequest, Arc<AppSpec>) {
-        let request = |app: &AppSpec| SessionRequest {
-            waited_ms,
-            ..request_of(app)
-        };
         let mut chance = |n: usize| rand::random_range(0..n);
         // Of an app that cannot be started any more, what is waited for still is.
         let live = self.apps.app(&row.app.id).unwrap_or_else(|| LiveApp {
@@ -257,26 +256,68 @@ impl Owner {
         let hinted = hint.and_then(|node| {
             let view = self.fleet.get(node)?.view();
             let app = live.in_metro(&view.region);
-            let request = request(app);
+            let request = request_for(row, app, waited_ms);
             let mut alone = FleetIndex::default();
             alone.put(&view);
-            let decision = decide(&alone, &request, &self.policy, &mut chance);
+            let decision = decide(&alone, &request, self.policy_for(row), &mut chance);
             let placed = matches!(decision, Decision::Place { .. });
             placed.then(|| (decision, request, app.clone()))
         });
-        hinted.unwrap_or_else(|| {
-            let decided = live.variants().into_iter().map(|variant| {
-                let mut request = request(&variant.app);
-                match variant.metros {
-                    Metros::Only(metros) => request.regions = metros,
-                    Metros::Except(metros) => request.regions_not = metros,
-                }
-                let index = self.fleet.index();
-                let decision = decide(index, &request, &self.policy, &mut chance);
-                (decision, request, variant.app)
-            });
-            decided.reduce(better).expect("an app has a live version")
-        })
+        hinted.unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
+    }
+
+    /// The decision over the whole fleet: of each version where it is live, the best.
+    fn decide_anew(
+        &self,
+        row: &SessionRow,
+        live: &LiveApp,
+        waited_ms: u64,
+        chance: &mut impl FnMut(usize) -> usize,
+    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+        let mut decide_on = |request: SessionRequest, app: Arc<AppSpec>| {
+            let decision = decide(self.fleet.index(), &request, self.policy_for(row), chance);
+            (decision, request, app)
+        };
+        if let Some(region) = &row.wish.region {
+            let app = live.in_metro(region);
+            return decide_on(request_for(row, app, waited_ms), app.clone());
+        }
+        let decided = live.variants().into_iter().map(|variant| {
+            let mut request = request_for(row, &variant.app, waited_ms);
+            match variant.metros {
+                Metros::Only(metros) => request.regions = metros,
+                Metros::Except(metros) => request.regions_not = metros,
+            }
+            decide_on(request, variant.app)
+        });
+        decided.reduce(better).expect("an app has a live version")
+    }
+
+    /// Whoever chose a region knows how far it is.
+    fn policy_for(&self, row: &SessionRow) -> &Policy {
+        match row.wish.region {
+            Some(_) => &self.policy_chosen,
+            None => &self.policy,
+        }
+    }
+
+    /// Where a session is placed, for its player.
+    fn placed_in(
+        &self,
+        row: &SessionRow,
+        node: &NodeId,
+        rtt_ms: Option<u32>,
+        step: Option<Step>,
+    ) -> PlacedIn {
+        let region = self.fleet.get(node).map(|known| known.row.region.clone());
+        let region = region.unwrap_or_default();
+        PlacedIn {
+            chosen: row.wish.region.is_some(),
+            rtt_ms,
+            rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
+            step: step.map(latency_step),
+            region,
+        }
     }
 
     fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {

@@ -30,7 +30,6 @@ pub(crate) struct Node {
     pub(crate) region: String,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
-    pub(crate) region: String,
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
@@ -67,7 +66,6 @@ impl Node {
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
             region: "here".to_owned(),
             epoch: U64(0),
-            region: "here".to_owned(),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
@@ -264,6 +262,20 @@ impl Edge {
                 }
             }
             other => panic!("no start but {other:?}"),
+        }
+    }
+
+    /// The session of the next order, if that is to start it.
+    pub(crate) async fn expect_start_or_stop(&mut self) -> Option<SessionId> {
+        match self.next().await {
+            ToEdge::Command { command, order } => {
+                self.ack(command).await;
+                match order {
+                    Order::Start(start) => Some(start.session),
+                    Order::Stop { .. } => None,
+                }
+            }
+            other => panic!("no order but {other:?}"),
         }
     }
 

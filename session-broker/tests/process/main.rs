@@ -19,6 +19,7 @@ mod isolation;
 mod keys;
 mod lifecycle;
 mod login;
+mod nearness;
 mod probing;
 mod program;
 mod queue;

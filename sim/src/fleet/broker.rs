@@ -41,7 +41,10 @@ impl Region {
         let nodes: u32 = rejection.reasons.values().sum();
         let index = &self.broker.as_ref().expect("it has just decided").index;
         if nodes as usize != index.len() {
-            return Err(format!("a rejection counts {nodes} of {} nodes", index.len()));
+            return Err(format!(
+                "a rejection counts {nodes} of {} nodes",
+                index.len()
+            ));
         }
         self.tally.refuse(wants, reason.label());
         let reason = EndReason::Internal;
@@ -51,7 +54,9 @@ impl Region {
     fn enqueue(&mut self, number: SessionNo) {
         let one = &self.sessions[&number];
         let (id, user, came_at) = (one.id.clone(), one.user.clone(), one.came_at);
-        let Some(broker) = &mut self.broker else { return };
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
         broker.waiting.insert(id.clone(), number);
         broker.queue.push(id, user, came_at);
         broker.in_vain = None;
@@ -60,7 +65,9 @@ impl Region {
 
     /// Whoever waits is looked at again soon.
     pub(crate) fn plan_turn(&mut self, in_us: u64) {
-        let Some(broker) = &mut self.broker else { return };
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
         let at = self.now.0 + in_us;
         if broker.queue.is_empty() || broker.turn_at.is_some_and(|planned| planned <= at) {
             return;
@@ -102,7 +109,9 @@ impl Region {
                 continue;
             }
             let came_at = self.sessions[&number].came_at;
-            let due = rejection.holds_until_ms().map(|ms| came_at.plus_millis(ms).0);
+            let due = rejection
+                .holds_until_ms()
+                .map(|ms| came_at.plus_millis(ms).0);
             wider = wider.into_iter().chain(due).min();
         }
         let broker = self.broker.as_mut().expect("it is its turn");
@@ -340,7 +349,9 @@ impl Region {
     }
 
     pub(crate) fn keep_house(&mut self) {
-        let Some(broker) = &mut self.broker else { return };
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
         let mut counts = vec![BTreeMap::<usize, u32>::new(); broker.held.len()];
         for one in self.sessions.values() {
             if let Some((at, _)) = one.node {

@@ -155,7 +155,11 @@ impl Demand {
             gpu,
             vram_mib,
             image: image(app),
-            trust: if wants == Wants::Trusted { Trust::Known } else { Trust::Open },
+            trust: if wants == Wants::Trusted {
+                Trust::Known
+            } else {
+                Trust::Open
+            },
             rtts: self.rtts[metro * LAST_MILES + rng.random_range(0..LAST_MILES)].clone(),
             ..SessionRequest::default()
         };
@@ -182,7 +186,11 @@ fn measured(world: &World, home: usize, rng: &mut ChaCha8Rng) -> Rtts {
         let ms = world.rtt_ms(home, metro) + last_mile + rng.random_range(0.0..2.0);
         let measured = ms < MEASURED_MS_MAX && rng.random_bool(0.95);
         // Where nobody measured, geography says how far it is.
-        let ms = if measured { ms } else { ms * rng.random_range(1.0..1.3) };
+        let ms = if measured {
+            ms
+        } else {
+            ms * rng.random_range(1.0..1.3)
+        };
         Some((world.metros[metro].name.clone(), ms as u32))
     });
     Rtts::new(estimates.collect::<Vec<_>>())

@@ -57,7 +57,11 @@ impl Region {
             return;
         }
         let hour = self.world.hour(machine.metro, self.now.0);
-        let next = if machine.rhythm.is_on(hour) { on_at + hours } else { on_at };
+        let next = if machine.rhythm.is_on(hour) {
+            on_at + hours
+        } else {
+            on_at
+        };
         let in_h = (next - hour).rem_euclid(24.0);
         let us = (in_h * HOUR_US as f64) as u64 + self.between_s(1.0, 1200.0);
         self.node_in(us, at, NodeStep::Rhythm);
@@ -237,10 +241,18 @@ impl Region {
     /// Ends what the broker does not know, or knows elsewhere.
     fn stop_strangers(&mut self, at: usize) -> Sound {
         let strange = |run: &Running| match self.sessions.get(&run.session) {
-            Some(one) => one.life.held().is_none_or(|held| held.claim.epoch != run.epoch),
+            Some(one) => one
+                .life
+                .held()
+                .is_none_or(|held| held.claim.epoch != run.epoch),
             None => true,
         };
-        let strangers: Vec<Running> = self.nodes[at].running.iter().copied().filter(strange).collect();
+        let strangers: Vec<Running> = self.nodes[at]
+            .running
+            .iter()
+            .copied()
+            .filter(strange)
+            .collect();
         for run in strangers {
             let node = &mut self.nodes[at];
             let slot = node.slots[run.slot].id.clone();
@@ -309,7 +321,9 @@ impl Region {
     /// Sessions that hold a slot of a node.
     fn held_on(&self, at: usize) -> Vec<SessionNo> {
         let slots = self.nodes[at].slots.iter();
-        slots.filter_map(|slot| slot.held_by.map(|(session, _)| session)).collect()
+        slots
+            .filter_map(|slot| slot.held_by.map(|(session, _)| session))
+            .collect()
     }
 
     /// The broker's memory is gone. Streams go on; nobody hears of them.
@@ -346,7 +360,9 @@ impl Region {
             one.deadline = None;
             if matches!(one.life.phase(), Phase::Queued) {
                 broker.waiting.insert(one.id.clone(), *number);
-                broker.queue.push(one.id.clone(), one.user.clone(), one.came_at);
+                broker
+                    .queue
+                    .push(one.id.clone(), one.user.clone(), one.came_at);
             }
         }
         self.broker = Some(broker);
@@ -356,7 +372,11 @@ impl Region {
                 self.plan_deadline(number);
             }
         }
-        let on = self.nodes.iter().filter(|n| n.is_on && n.is_plugged).count();
+        let on = self
+            .nodes
+            .iter()
+            .filter(|n| n.is_on && n.is_plugged)
+            .count();
         let spread_s = (on as f64 / ACCEPTS_PER_S).max(BACKOFF_S);
         for at in 0..self.nodes.len() {
             if self.nodes[at].is_on && self.nodes[at].is_plugged {
@@ -368,4 +388,3 @@ impl Region {
         Ok(())
     }
 }
-

@@ -65,13 +65,22 @@ pub(crate) fn make(world: &World, nodes: usize, rng: &mut ChaCha8Rng) -> Vec<Mac
     (0..nodes as u64).map(one).collect()
 }
 
-fn machine(n: u64, (world, metro): (&World, usize), operator: usize, rng: &mut ChaCha8Rng) -> Machine {
+fn machine(
+    n: u64,
+    (world, metro): (&World, usize),
+    operator: usize,
+    rng: &mut ChaCha8Rng,
+) -> Machine {
     let home = rng.random_bool(0.7);
     let rhythm = if home {
         let always = rng.random_bool(0.2);
         Rhythm::Home {
             on_at: rng.random_range(14.0..20.0),
-            hours: if always { 24.0 } else { rng.random_range(4.0..10.0) },
+            hours: if always {
+                24.0
+            } else {
+                rng.random_range(4.0..10.0)
+            },
         }
     } else {
         Rhythm::Rack
@@ -88,7 +97,11 @@ fn machine(n: u64, (world, metro): (&World, usize), operator: usize, rng: &mut C
         (false, _) => Trust::Own,
     };
     // Home lines have 10 to 100 Mbit/s upstream, racks more than they need.
-    let uplink = if home { 10_000.0 * 10_f64.powf(rng.random()) } else { 2_000_000.0 };
+    let uplink = if home {
+        10_000.0 * 10_f64.powf(rng.random())
+    } else {
+        2_000_000.0
+    };
     let cached = |rank: &usize| (2.0 / (*rank as f64 + 1.0).powf(0.7)).min(0.9);
     let images = (0..APPS).filter(|rank| rng.random_bool(cached(rank)));
     let images = images.map(image).collect();

@@ -84,7 +84,11 @@ impl Region {
         let mut nodes = Vec::with_capacity(machines.len());
         for (at, machine) in machines.into_iter().enumerate() {
             by_metro[machine.metro].push(at);
-            let receipts = if rng.random_bool(0.08) { 0 } else { 1_000_f64.powf(rng.random()) as u32 };
+            let receipts = if rng.random_bool(0.08) {
+                0
+            } else {
+                1_000_f64.powf(rng.random()) as u32
+            };
             nodes.push(Node::new(at as NodeNo, machine, receipts));
         }
         let ids = nodes.iter().map(|node| node.view().id.clone());
@@ -174,7 +178,13 @@ impl Region {
         self.agenda.at(self.now.0 + us, what);
     }
 
-    pub(crate) fn session_in(&mut self, us: u64, session: SessionNo, epoch: Epoch, step: SessionStep) {
+    pub(crate) fn session_in(
+        &mut self,
+        us: u64,
+        session: SessionNo,
+        epoch: Epoch,
+        step: SessionStep,
+    ) {
         let what = Happens::Session {
             session,
             epoch,

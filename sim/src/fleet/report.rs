@@ -101,7 +101,12 @@ pub struct Troubles {
 pub(crate) fn render(region: &Region) -> Report {
     let t = &region.tally;
     let waits: Vec<u32> = t.waits_ms.values().flatten().copied().collect();
-    let of = |wants: &Wants| (wants.name(), quantiles(t.waits_ms.get(wants).cloned().unwrap_or_default()));
+    let of = |wants: &Wants| {
+        (
+            wants.name(),
+            quantiles(t.waits_ms.get(wants).cloned().unwrap_or_default()),
+        )
+    };
     let refused = t.refused.iter();
     let classes = CLASSES.into_iter().zip(t.classes);
     Report {
@@ -113,14 +118,22 @@ pub(crate) fn render(region: &Region) -> Report {
         index_updates: t.updates,
         came: t.came,
         placed: waits.len() as u64,
-        gave_up: t.gave_up.iter().map(|(wants, n)| (wants.name(), *n)).collect(),
-        refused: refused.map(|((wants, why), n)| (format!("{}: {why}", wants.name()), *n)).collect(),
+        gave_up: t
+            .gave_up
+            .iter()
+            .map(|(wants, n)| (wants.name(), *n))
+            .collect(),
+        refused: refused
+            .map(|((wants, why), n)| (format!("{}: {why}", wants.name()), *n))
+            .collect(),
         ended: t.ended.clone(),
         wait_ms: quantiles(waits),
         wait_ms_of: Wants::ALL.iter().map(of).collect(),
         rtt_ms: quantiles(t.rtt_ms.clone()),
         regret_ms: quantiles(t.regret_ms.clone()),
-        utilisation: classes.map(|(name, [taken, there])| (name, share(taken, there))).collect(),
+        utilisation: classes
+            .map(|(name, [taken, there])| (name, share(taken, there)))
+            .collect(),
         operators_gini: gini(operators(region)),
         tenants_max_over_mean: tenants(&t.tenants),
         eta: EtaReport {
@@ -146,13 +159,19 @@ fn operators(region: &Region) -> Vec<f64> {
     let enough = 20.0 * region.config.hours * 3600.0;
     let all = region.tally.operators.values();
     let large = all.filter(|[_, _, there]| *there >= enough);
-    large.map(|[_, taken, there]| share(*taken, *there)).collect()
+    large
+        .map(|[_, taken, there]| share(*taken, *there))
+        .collect()
 }
 
 fn tenants(waits: &[(u64, u64)]) -> f64 {
     let means = waits.iter().filter(|(n, _)| *n >= 50);
-    let most = means.map(|(n, ms)| *ms as f64 / *n as f64).fold(0.0, f64::max);
-    let (n, ms) = waits.iter().fold((0, 0), |(n, ms), one| (n + one.0, ms + one.1));
+    let most = means
+        .map(|(n, ms)| *ms as f64 / *n as f64)
+        .fold(0.0, f64::max);
+    let (n, ms) = waits
+        .iter()
+        .fold((0, 0), |(n, ms), one| (n + one.0, ms + one.1));
     share(most, share(ms as f64, n as f64))
 }
 
@@ -164,14 +183,26 @@ fn share(part: f64, whole: f64) -> f64 {
 fn gini(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let (n, sum) = (values.len() as f64, values.iter().sum::<f64>());
-    let ranked: f64 = (1..).zip(&values).map(|(rank, value)| f64::from(rank) * value).sum();
-    if sum > 0.0 { 2.0 * ranked / (n * sum) - (n + 1.0) / n } else { 0.0 }
+    let ranked: f64 = (1..)
+        .zip(&values)
+        .map(|(rank, value)| f64::from(rank) * value)
+        .sum();
+    if sum > 0.0 {
+        2.0 * ranked / (n * sum) - (n + 1.0) / n
+    } else {
+        0.0
+    }
 }
 
 fn quantiles(mut values: Vec<u32>) -> Quantiles {
     values.sort_unstable();
     let last = values.len().saturating_sub(1);
-    let at = |q: f64| values.get((last as f64 * q).round() as usize).copied().unwrap_or(0);
+    let at = |q: f64| {
+        values
+            .get((last as f64 * q).round() as usize)
+            .copied()
+            .unwrap_or(0)
+    };
     Quantiles {
         of: values.len(),
         p50: at(0.5),

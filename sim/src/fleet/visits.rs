@@ -37,12 +37,18 @@ impl Region {
         let patience_us = visit.patience_us;
         let number = self.came;
         self.came += 1;
-        self.sessions.insert(number, Session::new(number, visit, self.now));
+        self.sessions
+            .insert(number, Session::new(number, visit, self.now));
         self.session_in(patience_us, number, Epoch(0), SessionStep::GivesUp);
         self.take_new(number)
     }
 
-    pub(crate) fn session_step(&mut self, session: SessionNo, epoch: Epoch, step: SessionStep) -> Sound {
+    pub(crate) fn session_step(
+        &mut self,
+        session: SessionNo,
+        epoch: Epoch,
+        step: SessionStep,
+    ) -> Sound {
         if !self.sessions.contains_key(&session) {
             return Ok(());
         }

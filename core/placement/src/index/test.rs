@@ -5,7 +5,8 @@ use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
 use crate::pick::pick;
-use crate::policy::{LatencyStep, Policy};
+use crate::policy::{LatencyStep, Policy, Step};
+use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::Why;
 use crate::{Rejection, Trust};
@@ -18,6 +19,26 @@ const TRUSTS: [Trust; 3] = [Trust::Open, Trust::Known, Trust::Own];
 const REGIONS: [&str; 4] = ["fra", "ams", "sin", "gru"];
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
 
+type Checked<'a> = (Vec<(Why, &'a NodeView)>, BTreeMap<Reason, u32>);
+
+fn check_all<'a>(nodes: &[&'a NodeView], request: &SessionRequest, policy: &Policy) -> Checked<'a> {
+    let (mut able, mut reasons) = (Vec::new(), BTreeMap::new());
+    for node in nodes {
+        match check(node, request, policy) {
+            Ok(why) => able.push((why, *node)),
+            Err(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    (able, reasons)
+}
+
+/// Whether a node within a step may run it once something is free.
+fn is_waited_for(node: &NodeView, request: &SessionRequest, policy: &Policy, step: Step) -> bool {
+    let ms = request.rtts.to(&node.region);
+    ms.unwrap_or(policy.rtt_ms_unknown) <= step.rtt_ms_max
+        && check(node, request, policy).is_err_and(Reason::may_come_free)
+}
+
 /// What the index replaces.
 fn decide_naively<'a>(
     nodes: impl IntoIterator<Item = &'a NodeView>,
@@ -25,14 +46,23 @@ fn decide_naively<'a>(
     policy: &Policy,
     chance: &mut impl FnMut(usize) -> usize,
 ) -> Decision {
-    let step = policy.step(request.waited_ms);
-    let mut reasons = BTreeMap::new();
-    let mut able: Vec<(Why, &NodeView)> = Vec::new();
-    for node in nodes {
-        match check(node, request, policy) {
-            Ok(why) => able.push((why, node)),
-            Err(reason) => *reasons.entry(reason).or_default() += 1,
-        }
+    let nodes: Vec<&NodeView> = nodes.into_iter().collect();
+    let mut step = policy.step(request.waited_ms);
+    let (mut able, mut reasons) = check_all(&nodes, request, policy);
+    while let Some(now) = step
+        && able.is_empty()
+        && reasons.contains_key(&Reason::TooFar)
+        && !nodes
+            .iter()
+            .any(|node| is_waited_for(node, request, policy, now))
+        && let Some(next) = policy.step_after(&now)
+    {
+        let later = SessionRequest {
+            waited_ms: next.from_ms,
+            ..request.clone()
+        };
+        step = Some(next);
+        (able, reasons) = check_all(&nodes, &later, policy);
     }
     able.sort_by(|(a, m), (b, n)| a.points().cmp(&b.points()).then_with(|| m.id.cmp(&n.id)));
     let ranked: Vec<Why> = able.iter().map(|(why, _)| *why).collect();

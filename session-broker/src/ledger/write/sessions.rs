@@ -6,7 +6,7 @@ use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
-use crate::ledger::{Applied, Idempotency, SessionRow, StoreError};
+use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
@@ -51,14 +51,14 @@ const RETURN_QUOTAS: &str = "
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
-        starts_denied, holder, tenant_id)
+        starts_denied, holder, tenant_id, wish)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
-        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id
+        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
-        starts_denied bigint, holder text, tenant_id text}
+        starts_denied bigint, holder text, tenant_id text, wish text}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -108,6 +108,7 @@ pub(crate) struct Create<'a> {
     created_ms: i64,
     starts_denied: u8,
     holder: &'a str,
+    wish: String,
     #[serde(skip)]
     phase: PhaseRow,
     #[serde(skip)]
@@ -143,6 +144,7 @@ impl<'a> Create<'a> {
             phase: PhaseRow::of(&row.phase, row.created_at)?,
             starts_denied: row.starts_denied,
             holder: holder.as_str(),
+            wish: wish_text(&row.wish)?,
             app,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
@@ -158,6 +160,15 @@ impl<'a> Create<'a> {
             Holder::Tenant => self.tenant_id.map(|id| (id, tenant)),
         }
     }
+}
+
+/// Nothing for a session of which nothing is known, as most are.
+fn wish_text(wish: &Wish) -> Result<String, StoreError> {
+    if *wish == Wish::default() {
+        return Ok(String::new());
+    }
+    // JSON has no NUL: serde writes it as an escape, which PostgreSQL keeps in a text.
+    json(wish)
 }
 
 #[derive(Debug, Serialize)]
