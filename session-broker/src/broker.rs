@@ -85,21 +85,16 @@ impl Broker {
         let metrics = Metrics(nearlight_kit::telemetry::prometheus());
         crate::metrics::describe();
         let clock = Clock::start();
-        let catalogue = Catalogue::load(config.apps.as_deref())?;
         let signer = open_signer(&config.data)?;
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
         let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
         let ledger = wrap(Arc::new(ledger));
-        let apps = Arc::new(Apps::open(&catalogue, &ledger, clock).await?);
-        if let Some(key_file) = &config.dev_key_file {
-            credentials::add_dev_key(&ledger, key_file, clock).await?;
-        }
+        let apps = seed(&config, &ledger, clock).await?;
 
         let (mut broker, public, nodes) = listen(&config, &identity).await?;
         broker.peer_listen = joining.as_ref().map(|joining| joining.listen);
-
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
         let addresses = node_addresses(&config, broker.node_listen);
@@ -170,6 +165,20 @@ impl Broker {
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// Gives the ledger what the configuration brings: the catalogue's apps, and the development key.
+async fn seed(
+    config: &Config,
+    ledger: &Arc<dyn Ledger>,
+    clock: Clock,
+) -> anyhow::Result<Arc<Apps>> {
+    let catalogue = Catalogue::load(config.apps.as_deref())?;
+    let apps = Apps::open(&catalogue, ledger, clock).await?;
+    if let Some(key_file) = &config.dev_key_file {
+        credentials::add_dev_key(ledger, key_file, clock).await?;
+    }
+    Ok(Arc::new(apps))
 }
 
 /// Serves the metrics on a listener of their own, if they have one.

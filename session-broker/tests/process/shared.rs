@@ -42,11 +42,6 @@ impl Postgres {
         })
     }
 
-    /// Where its files are.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Starts it again with more settings.
     pub(crate) fn reconfigure(&self, lines: &str) {
         let dir = self.dir.to_str().unwrap();

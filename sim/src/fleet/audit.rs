@@ -147,9 +147,7 @@ impl Region {
             });
         let mut metros: Vec<(u32, &Vec<usize>)> = metros.collect();
         metros.sort_unstable_by_key(|(ms, _)| *ms);
-        let mut nearest = metros
-            .iter()
-            .filter(|(_, nodes)| nodes.iter().any(|at| able(at)));
+        let mut nearest = metros.iter().filter(|(_, nodes)| nodes.iter().any(&able));
         let best = nearest.next().map_or(0, |(ms, _)| *ms);
         let regret = why.rtt_ms.unwrap_or(best).saturating_sub(best);
         self.tally.regret_ms.push(regret);

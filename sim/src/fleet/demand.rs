@@ -182,7 +182,7 @@ impl Demand {
 /// What a player knows of the regions around.
 fn measured(world: &World, home: usize, rng: &mut ChaCha8Rng) -> Rtts {
     let last_mile = rng.random_range(2.0..8.0);
-    let estimates = (0..world.metros.len()).filter_map(|metro| {
+    let estimates = (0..world.metros.len()).map(|metro| {
         let ms = world.rtt_ms(home, metro) + last_mile + rng.random_range(0.0..2.0);
         let measured = ms < MEASURED_MS_MAX && rng.random_bool(0.95);
         // Where nobody measured, geography says how far it is.
@@ -191,7 +191,7 @@ fn measured(world: &World, home: usize, rng: &mut ChaCha8Rng) -> Rtts {
         } else {
             ms * rng.random_range(1.0..1.3)
         };
-        Some((world.metros[metro].name.clone(), ms as u32))
+        (world.metros[metro].name.clone(), ms as u32)
     });
     Rtts::new(estimates.collect::<Vec<_>>())
 }
