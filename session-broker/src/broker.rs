@@ -89,8 +89,8 @@ impl Broker {
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
-        let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
-        let ledger = wrap(Arc::new(ledger));
+        let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
+        let ledger = wrap(Arc::new(opened.await?));
         let apps = seed(&config, &ledger, clock).await?;
 
         let (mut broker, public, nodes) = listen(&config, &identity).await?;
@@ -154,8 +154,11 @@ impl Broker {
         shutdown.spawn(owner.run());
         shutdown.spawn(apps.keep(ledger.clone(), shutdown.token()));
         shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        let keeping = credentials::keep(api.clone(), config.audit, shutdown.token());
-        shutdown.spawn(keeping);
+        shutdown.spawn(credentials::keep(
+            api.clone(),
+            config.audit,
+            shutdown.token(),
+        ));
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
