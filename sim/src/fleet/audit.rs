@@ -1,7 +1,7 @@
 //! The books, compared: what must hold at any moment, and what must hold at the end.
 
 use super::region::{Region, Sound};
-use nearlight_placement::{SessionRequest, Why, check};
+use nearlight_placement::{Why, check};
 use nearlight_session::Occupant;
 use nearlight_session::lifecycle::Phase;
 use std::collections::HashMap;
@@ -116,16 +116,11 @@ impl Region {
 
     /// Holds some placements against a check of every node: the node passes, and how much nearer
     /// another one was.
-    pub(crate) fn oracle(
-        &mut self,
-        number: u32,
-        request: &SessionRequest,
-        node: usize,
-        why: &Why,
-    ) -> Sound {
+    pub(crate) fn oracle(&mut self, number: u32, node: usize, why: &Why) -> Sound {
         if !self.tally.decisions.is_multiple_of(ASKED_EACH) {
             return Ok(());
         }
+        let request = &self.sessions[&number].visit.request;
         let view = self.nodes[node].view();
         match check(view, request, &self.policy) {
             Ok(found) if found == *why => {}

@@ -4,10 +4,9 @@
 use super::clock::{Happens, SessionNo, SessionStep};
 use super::node::Takes;
 use super::region::{Region, Sound};
-use nearlight_placement::{Decision, Rejection, SessionRequest, decide};
+use nearlight_placement::{Decision, Rejection, Why, decide, suits};
 use nearlight_protocol::api::EndReason;
 use nearlight_session::lifecycle::{Effect, Event, Outcome, Phase};
-use nearlight_session::queue::{Occupied, eta_s};
 use nearlight_session::{Claim, Epoch};
 use rand::Rng;
 use std::collections::BTreeMap;
@@ -16,8 +15,6 @@ use std::collections::BTreeMap;
 const TRIED_MAX: usize = 64;
 /// Between two turns while somebody waits, microseconds. A broker's turns are shorter, and find the same.
 const TURN_US: u64 = 250_000;
-/// Ended sessions from which the typical duration is computed: at least, and at most.
-const DURATIONS: (usize, usize) = (5, 100);
 
 impl Region {
     /// A session is new: placed at once if nobody waits, refused if nobody can ever run it.
@@ -59,7 +56,7 @@ impl Region {
         };
         broker.waiting.insert(id.clone(), number);
         broker.queue.push(id, user, came_at);
-        broker.in_vain = None;
+        self.join_line(number);
         self.plan_turn(TURN_US);
     }
 
@@ -76,7 +73,7 @@ impl Region {
         self.agenda.at(at, Happens::Turn);
     }
 
-    /// Tries those who wait, next first.
+    /// Offers what has opened to those who wait, and tries who is due against the whole fleet.
     pub(crate) fn turn(&mut self) -> Sound {
         let Some(broker) = &mut self.broker else {
             return Ok(());
@@ -85,22 +82,11 @@ impl Region {
             return Ok(());
         }
         broker.turn_at = None;
-        let revisions = (broker.index.revision(), broker.queue.revision());
-        if broker.in_vain == Some(revisions) {
-            return Ok(());
-        }
-        let order = broker.queue.order();
-        self.tally.queue_max = self.tally.queue_max.max(order.len());
-        let mut wider: Option<u64> = None;
-        for (at, id) in order.into_iter().enumerate() {
-            let broker = self.broker.as_mut().expect("it is its turn");
-            let number = broker.waiting[&id];
-            if self.sessions[&number].told.is_none() {
-                self.tell(number, at + 1);
-            }
-            if at >= TRIED_MAX {
-                continue;
-            }
+        self.tally.queue_max = self.tally.queue_max.max(broker.queue.len());
+        self.offer_openings()?;
+        let broker = self.broker.as_mut().expect("it is its turn");
+        for id in broker.queue.due(self.now, TRIED_MAX) {
+            let number = self.broker.as_ref().expect("it is its turn").waiting[&id];
             let Some(rejection) = self.place(number)? else {
                 continue;
             };
@@ -109,66 +95,104 @@ impl Region {
                 continue;
             }
             let came_at = self.sessions[&number].came_at;
-            let due = rejection
-                .holds_until_ms()
-                .map(|ms| came_at.plus_millis(ms).0);
-            wider = wider.into_iter().chain(due).min();
+            let until = rejection.holds_until_ms().map(|ms| came_at.plus_millis(ms));
+            let broker = self.broker.as_mut().expect("it is its turn");
+            broker.queue.in_vain(&id, until);
         }
+        let broker = self.broker.as_ref().expect("it is its turn");
+        if let Some(due) = broker.queue.next_due() {
+            self.plan_turn(due.micros_since(self.now).max(TURN_US));
+        }
+        Ok(())
+    }
+
+    /// Each node that has improved goes to whom it suits, next first.
+    fn offer_openings(&mut self) -> Sound {
         let broker = self.broker.as_mut().expect("it is its turn");
-        broker.in_vain = Some((broker.index.revision(), broker.queue.revision()));
-        if let Some(at) = wider {
-            broker.in_vain = None;
-            self.plan_turn(at.saturating_sub(self.now.0).max(TURN_US));
+        let openings = std::mem::take(&mut broker.openings);
+        if openings.is_empty() {
+            return Ok(());
+        }
+        let order: Vec<SessionNo> = broker.queue.iter().map(|id| broker.waiting[id]).collect();
+        for node in openings {
+            for number in &order {
+                if self.nodes[node].state().slots_free == 0 {
+                    break;
+                }
+                let Some(one) = self.sessions.get_mut(number) else {
+                    continue;
+                };
+                if one.node.is_some() {
+                    continue;
+                }
+                one.visit.request.waited_ms = self.now.millis_since(one.came_at);
+                let request = &one.visit.request;
+                if let Some(why) = suits(self.nodes[node].view(), request, &self.policy) {
+                    self.claim(*number, node, &why)?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Claims a slot for a session, or says why not.
     fn place(&mut self, number: SessionNo) -> Result<Option<Rejection>, String> {
-        let one = &self.sessions[&number];
+        let one = self.sessions.get_mut(&number).expect("it waits");
         let broker = self.broker.as_mut().expect("only a broker places");
-        let request = SessionRequest {
-            waited_ms: self.now.millis_since(one.came_at),
-            held: broker.held[one.visit.tenant].clone(),
-            ..one.visit.request.clone()
-        };
+        one.visit.request.waited_ms = self.now.millis_since(one.came_at);
         let rng = &mut self.rng;
         let mut chance = |n: usize| rng.random_range(0..n);
         self.tally.decisions += 1;
-        let (node, why) = match decide(&broker.index, &request, &self.policy, &mut chance) {
-            Decision::Place { node, why, .. } => (self.by_id[&node], why),
-            Decision::Reject(rejection) => return Ok(Some(rejection)),
-        };
-        self.oracle(number, &request, node, &why)?;
+        let request = &one.visit.request;
+        match decide(&broker.index, request, &self.policy, &mut chance) {
+            Decision::Place { node, why, step } => {
+                // It may have been let go farther than its waiting alone allows.
+                let from_ms = step.map_or(0, |step| step.from_ms);
+                one.visit.request.waited_ms = one.visit.request.waited_ms.max(from_ms);
+                let node = self.by_id[&node];
+                self.oracle(number, node, &why)?;
+                self.claim(number, node, &why)?;
+                Ok(None)
+            }
+            Decision::Reject(rejection) => Ok(Some(rejection)),
+        }
+    }
+
+    fn claim(&mut self, number: SessionNo, node: usize, why: &Why) -> Sound {
+        let one = self.sessions.get_mut(&number).expect("it waits");
+        let request = &one.visit.request;
         let takes = Takes {
             cpu_milli: request.cpu_milli + self.nodes[node].view().encode_cpu_milli,
             mem_mib: request.mem_mib,
             kbps: request.kbps,
         };
         let claim = self.nodes[node].claim(number, takes)?;
-        self.show(node);
-        self.tally.placed(&self.nodes[node]);
-        self.tally.rtt_ms.extend(why.rtt_ms);
-        let one = self.sessions.get_mut(&number).expect("looked up before");
         one.node = Some((node, takes));
         one.placed_at = Some(self.now);
         if !one.placed_before {
             one.placed_before = true;
             self.tally.waited(one, self.now);
         }
+        self.show(node);
+        self.tally.placed(&self.nodes[node]);
+        self.tally.rtt_ms.extend(why.rtt_ms);
         let epoch = claim.epoch;
         self.drive(number, Event::Claimed(claim))?;
         let us = self.between_s(0.02, 0.2);
         self.session_in(us, number, epoch, SessionStep::Ordered);
-        Ok(None)
+        Ok(())
     }
 
     /// The index learns what became of a node.
-    pub(crate) fn show(&mut self, node: usize) {
+    pub(crate) fn show(&mut self, at: usize) {
         if let Some(broker) = &mut self.broker {
-            let node = &self.nodes[node];
+            let node = &mut self.nodes[at];
             self.tally.updates += 1;
             broker.index.set_state(&node.view().id, node.state());
+            if !broker.queue.is_empty() && node.state().has_improved_on(&node.shown) {
+                broker.openings.insert(at);
+            }
+            node.shown = node.state().clone();
         }
         self.plan_turn(TURN_US);
     }
@@ -225,16 +249,10 @@ impl Region {
         let one = self.sessions.get_mut(&number).expect("it held a slot");
         one.node = None;
         let since = one.placed_at.unwrap_or(self.now);
-        let lasted_us = self.now.micros_since(since);
-        self.tally.released(&self.nodes[at], lasted_us);
+        let held_us = self.now.micros_since(since);
+        self.tally.released(&self.nodes[at], held_us);
         let state = &mut self.nodes[at].machine.view.state;
         state.receipts = state.receipts.map(|receipts| receipts.saturating_add(1));
-        if let Some(broker) = &mut self.broker {
-            broker.durations.push_back(lasted_us / 1000);
-            if broker.durations.len() > DURATIONS.1 {
-                broker.durations.pop_front();
-            }
-        }
         self.show(at);
         Ok(())
     }
@@ -249,6 +267,7 @@ impl Region {
                     broker.waiting.insert(id.clone(), number);
                     broker.queue.push_front(id, user);
                 }
+                self.join_line(number);
                 self.plan_turn(TURN_US);
                 if self.sessions[&number].left {
                     let reason = EndReason::PlayerEnded;
@@ -276,9 +295,12 @@ impl Region {
 
     fn dequeue(&mut self, number: SessionNo) {
         if let Some(broker) = &mut self.broker {
-            let id = &self.sessions[&number].id;
-            broker.waiting.remove(id);
-            broker.queue.remove(id);
+            let one = &self.sessions[&number];
+            if broker.waiting.remove(&one.id).is_some() {
+                broker.queue.remove(&one.id);
+                let line = (one.visit.metro, one.visit.wants);
+                broker.lines.entry(line).or_default().leave(self.now);
+            }
         }
     }
 
@@ -310,29 +332,19 @@ impl Region {
         Ok(())
     }
 
-    /// What who waits is told first.
-    fn tell(&mut self, number: SessionNo, position: usize) {
-        let position = u32::try_from(position).unwrap_or(u32::MAX);
-        let now = self.now;
-        let broker = self.broker.as_ref().expect("it tells");
-        let mut lasted: Vec<u64> = broker.durations.iter().copied().collect();
-        lasted.sort_unstable();
-        let typical = (lasted.len() >= DURATIONS.0).then(|| lasted[lasted.len() / 2]);
-        let occupied = self.sessions.values().filter_map(|one| {
-            one.life.held()?;
-            let certain = match one.life.phase() {
-                Phase::Detached { .. } => one.life.ends_at(),
-                Phase::Ending { .. } => Some(now),
-                _ => None,
-            };
-            Some(Occupied {
-                age_ms: now.millis_since(one.placed_at.unwrap_or(now)),
-                ends_in_ms: certain.map(|at| at.millis_since(now)),
-            })
-        });
-        let eta = eta_s(position, &occupied.collect::<Vec<_>>(), typical);
+    /// It stands in the line of those who wait for the same, and is told for how long.
+    pub(crate) fn join_line(&mut self, number: SessionNo) {
         let one = self.sessions.get_mut(&number).expect("it waits");
-        one.told = Some((now, eta));
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
+        let line = broker
+            .lines
+            .entry((one.visit.metro, one.visit.wants))
+            .or_default();
+        let place = line.join(self.now);
+        let eta = line.eta_s(place, self.now);
+        one.told.get_or_insert((self.now, eta));
     }
 
     /// The claim of a session under an epoch, and its node.

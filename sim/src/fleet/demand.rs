@@ -29,7 +29,7 @@ const LAST_MILES: usize = 8;
 const MEASURED_MS_MAX: f64 = 150.0;
 
 /// What a session asks for, as the report names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Wants {
     Light,
     Render,
@@ -65,6 +65,7 @@ impl Wants {
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     pub(crate) wants: Wants,
+    pub(crate) metro: usize,
     pub(crate) tenant: usize,
     pub(crate) request: SessionRequest,
     /// Of the first picture until the player goes, microseconds.
@@ -166,6 +167,7 @@ impl Demand {
         let minutes = (25.0 * log_normal(0.9, rng)).clamp(3.0, 240.0);
         Visit {
             wants,
+            metro,
             tenant: self.tenants.sample(rng),
             request,
             plays_us: (minutes * 60e6) as u64,

@@ -318,6 +318,13 @@ impl Region {
         self.show(at);
     }
 
+    /// At the end, what is still up has been up until then.
+    pub(crate) fn count_uptime(&mut self) {
+        for node in self.nodes.iter().filter(|node| node.is_attached()) {
+            self.tally.was_up(node, self.now.0 - node.up_since_us);
+        }
+    }
+
     /// Sessions that hold a slot of a node.
     fn held_on(&self, at: usize) -> Vec<SessionNo> {
         let slots = self.nodes[at].slots.iter();
@@ -363,6 +370,8 @@ impl Region {
                 broker
                     .queue
                     .push(one.id.clone(), one.user.clone(), one.came_at);
+                let line = (one.visit.metro, one.visit.wants);
+                broker.lines.entry(line).or_default().join(self.now);
             }
         }
         self.broker = Some(broker);

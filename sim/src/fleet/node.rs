@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) slots: Vec<Slot>,
     /// What the edge wrote to its disk.
     pub(crate) journal: EpochJournal,
+    /// What the index has of it.
+    pub(crate) shown: NodeState,
     pub(crate) running: Vec<Running>,
     /// It has power.
     pub(crate) is_on: bool,
@@ -67,6 +69,7 @@ impl Node {
             machine,
             slots,
             journal,
+            shown: NodeState::default(),
             running: Vec::new(),
             is_on: false,
             is_plugged: true,

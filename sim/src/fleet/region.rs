@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::clock::{Agenda, Happens, NodeNo, NodeStep, SessionNo, SessionStep};
-use super::demand::{Demand, TENANTS};
+use super::demand::{Demand, TENANTS, Wants};
 use super::machines;
 use super::node::Node;
 use super::session::Session;
@@ -12,10 +12,11 @@ use super::{Broken, Report};
 use nearlight_placement::{FleetIndex, Policy};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
+use nearlight_session::queue::Pace;
 use nearlight_session::{Epoch, Queue};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) const SECOND_US: u64 = 1_000_000;
 pub(crate) const MINUTE_US: u64 = 60 * SECOND_US;
@@ -54,12 +55,12 @@ pub(crate) struct Broker {
     pub(crate) index: FleetIndex,
     pub(crate) queue: Queue,
     pub(crate) waiting: HashMap<SessionId, SessionNo>,
-    /// How long sessions of late have lasted, milliseconds.
-    pub(crate) durations: VecDeque<u64>,
     /// A turn is on the agenda for then.
     pub(crate) turn_at: Option<u64>,
-    /// The revisions of index and queue at which nobody could be placed.
-    pub(crate) in_vain: Option<(u64, u64)>,
+    /// Nodes that have improved while somebody waits.
+    pub(crate) openings: BTreeSet<usize>,
+    /// Those who wait for the same in the same metro.
+    pub(crate) lines: HashMap<(usize, Wants), Pace>,
     /// Sessions that each operator has of a tenant's: the larger ones, and all others as one.
     pub(crate) held: Vec<BTreeMap<String, u32>>,
 }
@@ -116,7 +117,10 @@ impl Region {
     pub(crate) fn run(mut self) -> Result<Report, Broken> {
         let sound = self.set_out().and_then(|()| self.go());
         match sound {
-            Ok(()) => Ok(super::report::render(&self)),
+            Ok(()) => {
+                self.count_uptime();
+                Ok(super::report::render(&self))
+            }
             Err(what) => Err(Broken {
                 seed: self.config.seed,
                 at_us: self.now.0,

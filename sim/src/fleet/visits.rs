@@ -28,12 +28,13 @@ impl Region {
         if !self.rng.random_bool(appetite) {
             return Ok(());
         }
-        let visit = self.demand.visit(metro, &mut self.rng);
+        let mut visit = self.demand.visit(metro, &mut self.rng);
         self.tally.came += 1;
-        if self.broker.is_none() {
+        let Some(broker) = &self.broker else {
             self.tally.refuse(visit.wants, "broker-away");
             return Ok(());
-        }
+        };
+        visit.request.held = broker.held[visit.tenant].clone();
         let patience_us = visit.patience_us;
         let number = self.came;
         self.came += 1;

@@ -67,9 +67,9 @@ impl World {
         2.0 + (a.x - b.x).hypot(a.y - b.y) * 1.5 / 100.0
     }
 
-    /// The hour of the day in a metro, 0 to 24, so many microseconds after midnight at x = 0.
+    /// The hour of the day in a metro, 0 to 24, so many microseconds after noon in the westernmost.
     pub fn hour(&self, metro: usize, now_us: u64) -> f64 {
-        let utc = (now_us % DAY_US) as f64 / DAY_US as f64;
+        let utc = 0.5 + (now_us % DAY_US) as f64 / DAY_US as f64;
         let east = self.metros[metro].x / EQUATOR_KM;
         (utc + east).rem_euclid(1.0) * 24.0
     }
@@ -101,8 +101,7 @@ mod test {
             (0..50).min_by(|a, b| east(a).total_cmp(&east(b))).unwrap(),
             (0..50).max_by(|a, b| east(a).total_cmp(&east(b))).unwrap(),
         );
-        let noon = DAY_US / 2;
-        let ahead = (world.hour(east, noon) - world.hour(west, noon)).rem_euclid(24.0);
+        let ahead = (world.hour(east, 0) - world.hour(west, 0)).rem_euclid(24.0);
         assert!((1.0..14.0).contains(&ahead), "{ahead}");
         assert!(world.rtt_ms(west, east) > world.rtt_ms(west, west));
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
+use crate::opening::suits;
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
 use crate::reason::Reason;
@@ -295,6 +296,22 @@ proptest! {
                 check(node, &request, &policy).map_or_else(|reason| reason.passes(), |_| true)
             });
             prop_assert_eq!(index.could_run(&request, &policy), could);
+        }
+    }
+
+    #[test]
+    fn only_a_node_that_has_improved_is_news_to_who_was_ruled_out(
+        node in any_node(),
+        after in any_state(),
+        request in any_request(),
+        policy in any_policy(),
+    ) {
+        let mut changed = node.clone();
+        changed.state = after;
+        let (before, now) = (check(&node, &request, &policy), check(&changed, &request, &policy));
+        prop_assert_eq!(suits(&changed, &request, &policy), now.ok());
+        if before.is_err() && now.is_ok() {
+            prop_assert!(changed.state.has_improved_on(&node.state));
         }
     }
 

@@ -1,0 +1,143 @@
+use super::*;
+
+fn session(n: u64) -> SessionId {
+    SessionId::from_parts(n, [0; 10])
+}
+
+fn user(n: u64) -> UserId {
+    UserId::from_parts(n, [0; 10])
+}
+
+fn queue(arrivals: &[(u64, u64)]) -> Queue {
+    let mut queue = Queue::default();
+    for (s, u) in arrivals {
+        queue.push(session(*s), user(*u), MonoTime(*s));
+    }
+    queue
+}
+
+#[test]
+fn everyones_first_comes_before_anyones_second() {
+    let mut q = queue(&[(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]);
+    let order = |q: &Queue| q.order();
+    assert_eq!(order(&q), [1, 3, 2, 5, 4].map(session));
+    q.remove(&session(1));
+    assert_eq!(order(&q), [2, 3, 4, 5].map(session));
+    let revision = q.revision();
+    q.remove(&session(1));
+    assert_eq!((q.len(), q.revision()), (4, revision));
+}
+
+#[test]
+fn one_that_lost_its_slot_is_next_again() {
+    let mut q = queue(&[(1, 1), (2, 2)]);
+    q.push_front(session(3), user(3));
+    q.push_front(session(4), user(4));
+    q.push(session(1), user(1), MonoTime(9));
+    assert_eq!(q.order(), [4, 3, 1, 2].map(session));
+}
+
+#[test]
+fn whoever_was_told_first_of_it_the_first_to_come_is_next() {
+    let mut q = queue(&[(2, 2), (4, 4)]);
+    q.push(session(3), user(3), MonoTime(3));
+    q.push(session(1), user(1), MonoTime(1));
+    q.push(session(5), user(5), MonoTime(1));
+    assert_eq!(q.order(), [1, 5, 2, 3, 4].map(session));
+}
+
+#[test]
+fn a_second_session_is_put_back_and_not_for_ever() {
+    let at_s = |s: u64| MonoTime(s * 1_000_000);
+    let mut q = Queue::default();
+    q.push(session(1), user(1), at_s(0));
+    q.push(session(2), user(1), at_s(0));
+    q.push(session(3), user(2), at_s(119));
+    q.push(session(4), user(3), at_s(121));
+    assert_eq!(q.order(), [1, 3, 2, 4].map(session));
+    q.remove(&session(1));
+    assert_eq!(q.order(), [2, 3, 4].map(session), "it is the first now");
+}
+
+#[test]
+fn standing_counts_for_a_bounded_time() {
+    let at_s = |s: u64| MonoTime(s * 1_000_000);
+    let ahead = Standing {
+        weight: 4,
+        head_start_ms: u64::MAX,
+    };
+    let mut q = Queue::default();
+    q.push(session(1), user(1), at_s(0));
+    q.enter(session(2), user(2), at_s(599), ahead);
+    q.enter(session(3), user(3), at_s(601), ahead);
+    assert_eq!(
+        q.order(),
+        [2, 1, 3].map(session),
+        "who waits for long enough is next"
+    );
+    let mut q = Queue::default();
+    q.enter(
+        session(1),
+        user(1),
+        at_s(0),
+        Standing {
+            weight: 4,
+            ..Standing::default()
+        },
+    );
+    q.enter(
+        session(2),
+        user(1),
+        at_s(0),
+        Standing {
+            weight: 4,
+            ..Standing::default()
+        },
+    );
+    q.push(session(3), user(2), at_s(29));
+    q.push(session(4), user(3), at_s(31));
+    assert_eq!(
+        q.order(),
+        [1, 3, 2, 4].map(session),
+        "a quarter of two minutes"
+    );
+}
+
+#[test]
+fn those_in_front_who_wait_for_what_is_not_there_hold_up_nobody() {
+    let mut q = queue(&[(1, 1), (2, 2), (3, 3), (4, 4)]);
+    assert_eq!(q.due(MonoTime(9), 2), [1, 2].map(session));
+    q.in_vain(&session(1), None);
+    q.in_vain(&session(2), Some(MonoTime(50)));
+    assert_eq!(q.due(MonoTime(9), 2), [3, 4].map(session));
+    assert_eq!(q.due(MonoTime(50), 9), [2, 3, 4].map(session));
+    q.in_vain(&session(3), None);
+    q.remove(&session(4));
+    assert_eq!(
+        (q.due(MonoTime(9), 9), q.next_due()),
+        (vec![], Some(MonoTime(50)))
+    );
+    assert_eq!(q.iter().count(), 3, "they stand in the queue all the same");
+}
+
+#[test]
+fn an_eta_is_known_or_unknown_but_never_made_up() {
+    let kept = |ms| Occupied {
+        age_ms: 0,
+        ends_in_ms: Some(ms),
+    };
+    let open = |age_ms| Occupied {
+        age_ms,
+        ends_in_ms: None,
+    };
+    assert_eq!(eta_s(1, &[], None), None);
+    assert_eq!(eta_s(1, &[open(5)], None), None);
+    assert_eq!(eta_s(1, &[open(5), kept(1500)], None), Some(2));
+    assert_eq!(eta_s(2, &[open(5), kept(1500)], None), None);
+    assert_eq!(
+        eta_s(2, &[open(40_000), kept(1500)], Some(60_000)),
+        Some(20)
+    );
+    assert_eq!(eta_s(1, &[open(90_000)], Some(60_000)), Some(30));
+    assert_eq!(eta_s(0, &[kept(1)], None), None);
+}
