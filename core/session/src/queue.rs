@@ -3,16 +3,25 @@
 //! **Fairness.** Everyone's first waiting session comes before anyone's second; within a rank, who
 //! came first: by the time at which it was asked for, whichever broker was asked. One caller cannot push others back by asking more often.
 //!
-//! **Honesty.** An ETA is computed from what is known: sessions that are kept for an absent player
-//! end at a known time, the others last as long as sessions of late have lasted. Where neither is
-//! known the answer is "unknown", not a guess.
+//! **Priority** is a head start: a session of high priority stands where it would stand had it come
+//! [`HEAD_START_MS`] earlier, one of low priority as much later. So nobody starves: who has waited for
+//! twice that long is overtaken by no newcomer, whatever they are.
+//!
+//! **Honesty.** What an ETA is computed from is in [`forecast`]. Where it is not known the answer is
+//! "unknown", not a guess.
 //!
 //! **What it does not know:** slots and needs. The caller walks the order and takes the first
 //! session that fits somewhere, so that one with rare needs does not hold up the rest.
 
 use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::MonoTime;
 use std::collections::{BTreeMap, HashMap};
+
+pub mod forecast;
+
+/// By how much a priority moves a session, milliseconds.
+pub const HEAD_START_MS: i64 = 10 * 60 * 1000;
 
 /// The sessions that wait.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +48,24 @@ pub struct Occupied {
 impl Queue {
     /// Lets a session wait that came at `came_at`. One that waits already keeps its place.
     pub fn push(&mut self, session: SessionId, user: UserId, came_at: MonoTime) {
+        self.push_as(session, user, came_at, Priority::Normal);
+    }
+
+    /// Lets a session of this priority wait. One that waits already keeps its place.
+    pub fn push_as(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        came_at: MonoTime,
+        priority: Priority,
+    ) {
         let arrival = i64::try_from(came_at.0).unwrap_or(i64::MAX);
-        self.insert(arrival, session, user);
+        let later_ms = match priority {
+            Priority::Low => HEAD_START_MS,
+            Priority::Normal => 0,
+            Priority::High => -HEAD_START_MS,
+        };
+        self.insert(arrival.saturating_add(later_ms * 1000), session, user);
     }
 
     /// Puts a session that had a slot and lost it before it started back to the front.
@@ -150,6 +175,33 @@ mod test {
         let revision = q.revision();
         q.remove(&session(1));
         assert_eq!((q.len(), q.revision()), (4, revision));
+    }
+
+    #[test]
+    fn a_priority_is_a_head_start_and_nobody_starves() {
+        let minute = |n: u64| MonoTime(n * 60_000_000);
+        let mut q = Queue::default();
+        let as_of = |q: &mut Queue, n: u64, at: u64, priority| {
+            q.push_as(session(n), user(n), minute(at), priority);
+        };
+        as_of(&mut q, 1, 60, Priority::Normal);
+        as_of(&mut q, 2, 60, Priority::Low);
+        as_of(&mut q, 3, 69, Priority::High);
+        assert_eq!(q.order(), [3, 1, 2].map(session));
+        // From ten minutes on nobody who comes overtakes the normal one, from twenty on the low one.
+        as_of(&mut q, 4, 71, Priority::High);
+        as_of(&mut q, 5, 82, Priority::High);
+        as_of(&mut q, 6, 71, Priority::Normal);
+        assert_eq!(q.order(), [3, 1, 4, 2, 6, 5].map(session));
+    }
+
+    #[test]
+    fn a_priority_gets_nobodys_second_before_anybodys_first() {
+        let mut q = Queue::default();
+        q.push_as(session(1), user(1), MonoTime(1), Priority::High);
+        q.push_as(session(2), user(1), MonoTime(2), Priority::High);
+        q.push_as(session(3), user(2), MonoTime(3), Priority::Low);
+        assert_eq!(q.order(), [1, 3, 2].map(session));
     }
 
     #[test]
