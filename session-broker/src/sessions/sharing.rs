@@ -13,7 +13,7 @@ use super::request_of;
 use super::turn::{Then, Turn};
 use super::waiting::Occupancy;
 use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow, StoreError};
-use crate::peers::{Courier, Hub, Offer, PeerEvent};
+use crate::peers::{Courier, Hub, Item, Offer, PeerEvent};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
@@ -109,6 +109,12 @@ impl Owner {
                     let news = self.fleet.forget_peer(&peer);
                     self.directory.show_remote(news);
                 }
+                // What a peer says it holds and this broker believes it holds was taken: the next
+                // transaction finds out, and it had better be now.
+                turn.is_beat |= items.iter().any(|item| match item {
+                    Item::Is(shared) => self.fleet.get(&shared.node.id).is_some(),
+                    Item::Left(_) => false,
+                });
                 let news = self.fleet.take_remote(&peer, items);
                 self.directory.show_remote(news);
                 if let Some(sharing) = &mut self.sharing {
