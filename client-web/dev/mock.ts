@@ -12,7 +12,7 @@ const ended = (reason: Extract<SessionState, { phase: "ended" }>["reason"]): Ses
 const starting = (progress: Extract<SessionState, { phase: "starting" }>["progress"]): SessionState => ({ phase: "starting", progress });
 
 const SCENARIOS: Readonly<Record<string, SessionState>> = {
-  ses_queued: { phase: "queued", position: 3, eta_s: 240 },
+  ses_queued: { phase: "queued", position: 3, eta_s: 240, eta_most_s: 720 },
   ses_pulling: starting({ step: "pulling", done_bytes: 212e6, total_bytes: 540e6 }),
   ses_desktop: starting({ step: "starting-desktop" }),
   ses_app: starting({ step: "starting-app" }),

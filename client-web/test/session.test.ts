@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Api } from "../src/session/api.ts";
 import { HeldAttachment } from "../src/session/attach.ts";
-import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep } from "../src/session/words.ts";
+import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep, waitWords } from "../src/session/words.ts";
 import { phaseOf } from "../src/ui/phase.ts";
 
 type Seen = { readonly path: string; readonly init: RequestInit };
@@ -92,6 +92,12 @@ describe("words", () => {
   it("says sizes and times as people do", () => {
     expect([bytesWords(900_000), bytesWords(5_200_000), bytesWords(212_000_000), bytesWords(1_500_000_000)]).toEqual(["900 kB", "5.2 MB", "212 MB", "1.50 GB"]);
     expect([durationWords(40), durationWords(240), durationWords(3_900), durationWords(14_398)]).toEqual(["40 s", "4 min", "1 h 5 min", "4 h"]);
+    expect([waitWords(180, 720), waitWords(180, 181), waitWords(null, 3_600), waitWords(null, null)]).toEqual([
+      "It should be your turn in about 3 min, at most 12 min.",
+      "It should be your turn in about 3 min.",
+      "It should be your turn within 1 h.",
+      "How long is not known yet.",
+    ]);
   });
   it("knows the step of a start", () => {
     expect(startStep({ phase: "placing" })).toBe("place");

@@ -230,11 +230,17 @@ fn describe(state: &SessionState) -> String {
         SessionState::Queued {
             position,
             eta_s,
+            eta_most_s,
             waits_for,
         } => {
             let lack = waits_for.map_or("", lack);
-            let eta = eta_s.map_or_else(String::new, |s| format!(", about {} min", s.div_ceil(60)));
-            format!("queued, number {position}{lack}{eta}")
+            let min = |s: &u32| s.div_ceil(60);
+            let half = eta_s.as_ref().map(|s| format!(", about {} min", min(s)));
+            let most = eta_most_s
+                .as_ref()
+                .map(|s| format!(", at most {} min", min(s)));
+            let (half, most) = (half.unwrap_or_default(), most.unwrap_or_default());
+            format!("queued, number {position}{lack}{half}{most}")
         }
         SessionState::Placing => "placing".to_owned(),
         SessionState::Starting { progress } => match progress {
@@ -297,12 +303,17 @@ mod test {
         let queued = SessionState::Queued {
             position: 2,
             eta_s: Some(30),
+            eta_most_s: Some(600),
             waits_for: None,
         };
-        assert_eq!(describe(&queued), "queued, number 2, about 1 min");
+        assert_eq!(
+            describe(&queued),
+            "queued, number 2, about 1 min, at most 10 min"
+        );
         let queued = SessionState::Queued {
             position: 1,
             eta_s: None,
+            eta_most_s: None,
             waits_for: Some(WaitsFor::Uplink),
         };
         let words = "queued, number 1, no node with enough uplink free";

@@ -114,11 +114,16 @@ pub fn whoami(broker: &Broker) -> Result<(), CommandError> {
 pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match command {
-        TenantCommand::Create { name, sessions_max } => {
+        TenantCommand::Create {
+            name,
+            sessions_max,
+            priority,
+        } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: false,
+                priority: *priority,
             };
             let tenant: Tenant = client.post("/v1/tenants", &settings)?;
             show(broker, &tenant, || format!("{}\n", tenant.id));
@@ -134,11 +139,13 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
             name,
             sessions_max,
             suspended,
+            priority,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: *suspended,
+                priority: *priority,
             };
             let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
             let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];

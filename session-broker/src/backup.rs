@@ -27,6 +27,8 @@ const POSTGRES: &str = "ledger.dump";
 const SIGNING_KEY: &str = "signing.key";
 /// Of the PKI directory: what a new broker needs for its nodes to know it. Its own certificate it makes.
 const PKI: [&str; 2] = ["ca.pem", "ca.key.pem"];
+/// What the PKI directory has beside them while the CA is rotated.
+const ROTATION: [&str; 3] = ["ca.next.key.pem", "ca.cross.pem", "ca.switched"];
 
 /// What a back-up holds.
 #[derive(Debug, Deserialize, Serialize)]
@@ -58,6 +60,13 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
         write_atomic(&to.join(name), &bytes, 0o600)
             .with_context(|| format!("cannot write {name}"))?;
         names.push(name);
+    }
+    for name in ROTATION {
+        if let Ok(bytes) = std::fs::read(config.pki.join(name)) {
+            write_atomic(&to.join(name), &bytes, 0o600)
+                .with_context(|| format!("cannot write {name}"))?;
+            names.push(name);
+        }
     }
     for name in names {
         files.insert(name.to_owned(), hash(&to.join(name))?);

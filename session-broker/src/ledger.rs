@@ -31,7 +31,7 @@ use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{
     AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
-use nearlight_protocol::identity::AuditEntry;
+use nearlight_protocol::identity::{AuditEntry, Priority};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
@@ -211,6 +211,8 @@ pub struct SessionRow {
     pub user: UserId,
     /// Its user's tenant.
     pub tenant: Option<TenantId>,
+    /// Where it stands in the queue.
+    pub priority: Priority,
     /// The app as the catalogue had it when the session was created.
     pub app: AppSpec,
     /// Its display.

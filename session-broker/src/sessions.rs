@@ -30,6 +30,7 @@ use nearlight_placement::{Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::placement::LatencyStep;
 use nearlight_protocol::region::PlacedIn;
 use std::sync::Arc;
@@ -48,10 +49,12 @@ mod reload;
 mod sharing;
 mod standing;
 mod turn;
+mod waiting;
 
 pub(crate) use directory::{Directory, ShownSession, Whose};
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
+pub(crate) use waiting::Occupancy;
 
 /// Requests of the API that wait for the owner. Past it callers wait, up to their deadline.
 const REQUESTS_MAX: usize = 1024;
@@ -63,6 +66,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Create {
     pub(crate) user: UserId,
     pub(crate) tenant: Option<TenantId>,
+    pub(crate) priority: Priority,
     pub(crate) app: Arc<AppSpec>,
     pub(crate) display: DisplayMode,
     pub(crate) keyboard_layout: String,

@@ -116,6 +116,14 @@ export function bytesWords(bytes: number): string {
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
+/** When it is the turn of somebody who waits: one wait in two is shorter than the first, nine in ten than the second. */
+export function waitWords(halfS: number | null, mostS: number | null): string {
+  const most = mostS === null ? null : durationWords(mostS);
+  if (halfS === null) return most === null ? "How long is not known yet." : `It should be your turn within ${most}.`;
+  const half = durationWords(halfS);
+  return `It should be your turn in about ${half}${most === null || most === half ? "" : `, at most ${most}`}.`;
+}
+
 /** Seconds as people say them: `40 s`, `3 min`, `1 h 5 min`. */
 export function durationWords(seconds: number): string {
   if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;

@@ -126,9 +126,13 @@ export type SessionState = { "phase": "queued",
  */
 position: number, 
 /**
- * Seconds until a slot is expected to be free, or unknown.
+ * Seconds until a slot is expected to be free: one wait in two is shorter. Or unknown.
  */
 eta_s: number | null, 
+/**
+ * Seconds that nine waits in ten do not exceed, or unknown.
+ */
+eta_most_s: number | null, 
 /**
  * What the node lacks that comes closest to taking it, once a placement was tried.
  */

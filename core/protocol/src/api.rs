@@ -79,8 +79,11 @@ pub enum SessionState {
     Queued {
         /// 1 is next.
         position: u32,
-        /// Seconds until a slot is expected to be free, or unknown.
+        /// Seconds until a slot is expected to be free: one wait in two is shorter. Or unknown.
         eta_s: Option<u32>,
+        /// Seconds that nine waits in ten do not exceed, or unknown.
+        #[serde(default)]
+        eta_most_s: Option<u32>,
         /// What the node lacks that comes closest to taking it, once a placement was tried.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]

@@ -93,6 +93,49 @@ impl std::str::FromStr for Scope {
     }
 }
 
+/// How early in the queue a tenant's members stand.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// As if they had come ten minutes later.
+    Low,
+    /// As everybody.
+    #[default]
+    Normal,
+    /// As if they had come ten minutes earlier.
+    High,
+}
+
+impl Priority {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == text);
+        found.ok_or(UnknownPriority)
+    }
+}
+
+/// There is no such priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a priority is low, normal or high")]
+pub struct UnknownPriority;
+
 /// `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +149,9 @@ pub struct TenantSettings {
     /// Whether its members are turned away. Their sessions go on.
     #[serde(default)]
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// A tenant: an organisation whose members see each other's sessions, and nobody else's.
@@ -122,6 +168,9 @@ pub struct Tenant {
     pub sessions_used: u32,
     /// Whether its members are turned away.
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    #[serde(default)]
+    pub priority: Priority,
     /// When it was made.
     pub created_unix_ms: UnixMillis,
 }

@@ -5,9 +5,9 @@
 //! one before. So everyone's first comes before anyone's second, one caller cannot push others back by
 //! asking more often, and yet a second is not overtaken for ever.
 //!
-//! **Standing.** A caller's weight divides that time, and its head start makes its sessions count as if
-//! they had come earlier. Both are bounded times, so nobody starves: whatever comes later than that stands
-//! behind.
+//! **Priority** is a head start: a session of high priority stands where it would stand had it come
+//! [`HEAD_START_MS`] earlier, one of low priority as much later. So nobody starves: who has waited for
+//! twice that long is overtaken by no newcomer, whatever they are.
 //!
 //! **Whom to try.** To try everybody against the whole fleet whenever a node has changed costs more than
 //! all else, and to try only the first few leaves those behind them waiting for nothing, as long as the
@@ -15,24 +15,25 @@
 //! circle around it widens ([`Queue::due`]). In between only a node that can take more than before is
 //! news: offer it to [`Queue::iter`], next first.
 //!
-//! **Honesty.** An ETA is computed from what is known: sessions that are kept for an absent player
-//! end at a known time, the others last as long as sessions of late have lasted. Where neither is
-//! known the answer is "unknown", not a guess.
+//! **Honesty.** What an ETA is computed from is in [`forecast`]. Where it is not known the answer is
+//! "unknown", not a guess.
 //!
 //! **What it does not know:** slots, nodes and needs.
 
 use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::MonoTime;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub mod forecast;
 mod pace;
 
 pub use pace::Pace;
 
 /// How much later each further session of a caller counts than the one before, milliseconds.
-pub const FURTHER_MS: u64 = 120_000;
-/// The longest head start, milliseconds.
-pub const HEAD_START_MS_MAX: u64 = 600_000;
+pub const FURTHER_MS: i64 = 120_000;
+/// By how much a priority moves a session, milliseconds.
+pub const HEAD_START_MS: i64 = 10 * 60 * 1000;
 
 /// The sessions that wait.
 #[derive(Clone, Debug, Default)]
@@ -53,40 +54,22 @@ type Place = (i64, Arrival);
 #[derive(Clone, Debug)]
 struct Waiting {
     user: UserId,
-    standing: Standing,
+    priority: Priority,
     /// When it is to be tried against the whole fleet.
     due: Option<MonoTime>,
 }
 
-/// How a caller stands in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Divides what further sessions are put back by: 1 is usual, 0 counts as 1.
-    pub weight: u32,
-    /// As if it had come so much earlier, milliseconds; [`HEAD_START_MS_MAX`] at most.
-    pub head_start_ms: u64,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self {
-            weight: 1,
-            head_start_ms: 0,
-        }
-    }
-}
-
-impl Standing {
-    /// What the caller's `nth` session (from 0) that came at `arrival` counts as.
-    fn counts_as(self, arrival: i64, nth: usize) -> i64 {
-        let nth = u64::try_from(nth).unwrap_or(u64::MAX);
-        let back_ms = nth.saturating_mul(FURTHER_MS / u64::from(self.weight.max(1)));
-        let micros = |ms: u64| i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let ahead = micros(self.head_start_ms.min(HEAD_START_MS_MAX));
-        arrival
-            .saturating_sub(ahead)
-            .saturating_add(micros(back_ms))
-    }
+/// What the `nth` session (from 0) of a caller counts as that came at `arrival`.
+fn counts_as(arrival: i64, priority: Priority, nth: usize) -> i64 {
+    let later_ms = match priority {
+        Priority::Low => HEAD_START_MS,
+        Priority::Normal => 0,
+        Priority::High => -HEAD_START_MS,
+    };
+    let back_ms = i64::try_from(nth)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(FURTHER_MS);
+    arrival.saturating_add(later_ms.saturating_add(back_ms).saturating_mul(1000))
 }
 
 /// A session that has a slot, as far as the ETA is concerned.
@@ -102,26 +85,26 @@ pub struct Occupied {
 impl Queue {
     /// Lets a session wait that came at `came_at`. One that waits already keeps its place.
     pub fn push(&mut self, session: SessionId, user: UserId, came_at: MonoTime) {
-        self.enter(session, user, came_at, Standing::default());
+        self.push_as(session, user, came_at, Priority::Normal);
     }
 
-    /// The same for a caller of some standing.
-    pub fn enter(
+    /// Lets a session of this priority wait. One that waits already keeps its place.
+    pub fn push_as(
         &mut self,
         session: SessionId,
         user: UserId,
         came_at: MonoTime,
-        standing: Standing,
+        priority: Priority,
     ) {
         let arrival = i64::try_from(came_at.0).unwrap_or(i64::MAX);
-        self.insert((arrival, session), user, standing);
+        self.insert((arrival, session), user, priority);
     }
 
     /// Puts a session that had a slot and lost it before it started back to the front.
     pub fn push_front(&mut self, session: SessionId, user: UserId) {
         let first = self.waiting.keys().next().map_or(0, |(at, _)| *at);
-        let standing = Standing::default();
-        self.insert((first.saturating_sub(1), session), user, standing);
+        let arrival = (first.saturating_sub(1), session);
+        self.insert(arrival, user, Priority::Normal);
     }
 
     /// Takes a session out.
@@ -185,7 +168,7 @@ impl Queue {
         self.waiting.values().filter_map(|one| one.due).min()
     }
 
-    fn insert(&mut self, arrival: Arrival, user: UserId, standing: Standing) {
+    fn insert(&mut self, arrival: Arrival, user: UserId, priority: Priority) {
         if self.places.contains_key(&arrival.1) {
             return;
         }
@@ -195,7 +178,7 @@ impl Queue {
         arrivals.insert(arrival);
         let waiting = Waiting {
             user: user.clone(),
-            standing,
+            priority,
             due: Some(MonoTime(0)),
         };
         self.waiting.insert(place, waiting);
@@ -219,7 +202,7 @@ impl Queue {
             let Some(waiting) = self.waiting.remove(place) else {
                 continue;
             };
-            place.0 = waiting.standing.counts_as(arrival.0, nth);
+            place.0 = counts_as(arrival.0, waiting.priority, nth);
             self.waiting.insert(place.clone(), waiting);
         }
     }

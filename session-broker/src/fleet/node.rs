@@ -24,6 +24,8 @@ pub(crate) struct FleetNode {
     pub(super) standing: Standing,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
+    /// Whether it runs more that is to be stopped than the outbox takes.
+    pub(crate) overflows: bool,
     /// Slots that are left alone, and until when.
     cooling: HashMap<SlotId, MonoTime>,
     /// The epochs of the node's own journal, from its inventory.
@@ -70,6 +72,7 @@ impl FleetNode {
             draining: false,
             standing: Standing::Active,
             outbox: BTreeMap::new(),
+            overflows: false,
             cooling: HashMap::new(),
             journal: HashMap::new(),
             state: NodeState::default(),

@@ -18,7 +18,7 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusC
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionList};
-use nearlight_protocol::identity::AuditAction;
+use nearlight_protocol::identity::{AuditAction, Priority};
 use nearlight_protocol::limits::{REGION_BYTES_MAX, RTTS_MAX};
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::region::RegionRtt;
@@ -115,6 +115,11 @@ fn checked(
     Ok(Create {
         user: caller.user.clone(),
         tenant: caller.tenant().cloned(),
+        priority: caller
+            .who
+            .tenant
+            .as_ref()
+            .map_or(Priority::Normal, |of| of.priority),
         app,
         display,
         keyboard_layout,

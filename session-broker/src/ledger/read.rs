@@ -1,5 +1,6 @@
 //! Reading rows back, each validated on the way.
 
+use super::identity::priority;
 use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
 use super::share::BrokerId;
 use super::{
@@ -232,6 +233,7 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
         tenant: tenant.map(parse).transpose()?,
+        priority: priority(row.get("priority"))?,
         app: json(row.get("app"))?,
         display: display(row)?,
         keyboard_layout: row.get("keyboard_layout"),

@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (
         1,
         "ledger",
@@ -56,6 +56,11 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
         include_str!("../../migrations/0005_nearness.sql"),
     ),
     (6, "apps", include_str!("../../migrations/0006_apps.sql")),
+    (
+        7,
+        "priority",
+        include_str!("../../migrations/0007_priority.sql"),
+    ),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.

@@ -6,6 +6,7 @@ use crate::time::Clock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Slot, Start};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::U64;
 use nearlight_session::lifecycle::{Event, Lifecycle};
 use nearlight_session::{Claim, Limits};
@@ -219,6 +220,7 @@ fn session() -> SessionRow {
         id: nearlight_kit::ids::session(),
         user: nearlight_kit::ids::user(),
         tenant: None,
+        priority: Priority::Normal,
         app: toml::from_str(app).unwrap(),
         display: DisplayMode::default(),
         keyboard_layout: "us".to_owned(),

@@ -195,8 +195,7 @@ impl Owner {
     pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {
         crate::metrics::session_created();
         tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
-        let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
-        self.queue.push(id.clone(), user, came_at);
+        self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
         self.sessions.insert(id, entry);
         self.placed_in_vain = None;

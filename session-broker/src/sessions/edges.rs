@@ -12,7 +12,7 @@ use nearlight_protocol::control::{
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
-use nearlight_protocol::limits::HEARTBEAT_RTTS_MAX;
+use nearlight_protocol::limits::{CONTROL_OUTBOX_MAX, HEARTBEAT_RTTS_MAX};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::{Event, Phase, Presence};
 use nearlight_session::{Claim, Epoch};
@@ -199,8 +199,8 @@ impl Owner {
                 }
                 // Whatever it is, nobody ordered it.
                 None => {
-                    let (id, held) = (session.session, (&node, Epoch(0)));
-                    push_stop(&id, held, EndReason::Internal, now, turn);
+                    let (id, epoch) = (session.session, Epoch(0));
+                    self.stop_unknown(&id, (&node, epoch), EndReason::Internal, now, turn);
                 }
             }
         }
@@ -230,13 +230,44 @@ impl Owner {
             let reason = self.why_over(&id);
             tracing::info!(session_id = %id, node_id = %node, ?reason,
                 "the node runs a session that is over");
-            let held = (&node, Epoch::from(grant.epoch));
-            push_stop(&id, held, reason, now, turn);
+            let epoch = Epoch::from(grant.epoch);
+            self.stop_unknown(&id, (&node, epoch), reason, now, turn);
         }
         let online = Link::Online(stream.clone());
         self.fleet.change(&node, now, |n| n.link = online);
         self.placed_in_vain = None;
         turn.synced.push(node);
+    }
+
+    /// Has a node stop what holds no claim, as far as its outbox takes that: whoever makes sessions up, or
+    /// acks nothing, fills no ledger. The rest is shown again once what was ordered is acked.
+    fn stop_unknown(
+        &mut self,
+        id: &SessionId,
+        (node, epoch): (&NodeId, Epoch),
+        reason: EndReason,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) {
+        let waiting = self.fleet.get(node).map_or(0, |known| {
+            let again = |row: &OutboxRow| row.session == *id && row.epoch == epoch;
+            match known.outbox.values().any(again) {
+                true => 0,
+                false => known.outbox.len(),
+            }
+        });
+        if waiting + turn.orders_for(node) < CONTROL_OUTBOX_MAX {
+            push_stop(id, (node, epoch), reason, now, turn);
+            return;
+        }
+        let known = self
+            .fleet
+            .change(node, now, |n| std::mem::replace(&mut n.overflows, true));
+        if known == Some(false) {
+            crate::metrics::outbox_full();
+            tracing::warn!(node_id = %node, "the node runs more that nobody ordered than its \
+                outbox takes; the rest is stopped once it has acked that");
+        }
     }
 
     /// A grant of ours with a newer epoch than the ledger's: rows were lost.
@@ -270,6 +301,18 @@ impl Owner {
         }
     }
 
+    /// Lets a node that had more to stop than its outbox took attach again, for it shows then what is
+    /// left.
+    fn show_again(&mut self, node: &NodeId, now: MonoTime) {
+        let is_due = self.fleet.change(node, now, |n| {
+            n.outbox.is_empty() && std::mem::take(&mut n.overflows)
+        });
+        let stream = self.fleet.get(node).and_then(|known| known.link.stream());
+        if let Some(stream) = stream.filter(|_| is_due == Some(true)) {
+            stream.go_away(OVERTAKEN_RETRY_S);
+        }
+    }
+
     fn take_ack(
         &mut self,
         node: &NodeId,
@@ -279,6 +322,7 @@ impl Owner {
         turn: &mut Turn,
     ) {
         let order = self.fleet.change(node, now, |n| n.outbox.remove(&command));
+        self.show_again(node, now);
         let Some(order) = order.flatten() else {
             tracing::debug!(node_id = %node, command, "ack of an order that does not wait");
             return;

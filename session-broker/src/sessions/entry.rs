@@ -10,6 +10,7 @@ use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
+use nearlight_session::queue::forecast::Eta;
 use tokio::sync::watch;
 
 /// A session.
@@ -40,7 +41,7 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) position: u32,
-    pub(super) eta_s: Option<u32>,
+    pub(super) eta: Eta,
     /// What no node has for it, once one was looked for.
     pub(super) waits_for: Option<WaitsFor>,
 }
@@ -50,7 +51,7 @@ impl Entry {
         let life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
         let place = Place {
             position: 1,
-            eta_s: None,
+            eta: Eta::default(),
             waits_for: None,
         };
         let view = watch::Sender::new(view(&row, &life, (place, None), 0));
@@ -137,7 +138,8 @@ fn view(
     let state = match life.phase() {
         Phase::Queued => SessionState::Queued {
             position: place.position,
-            eta_s: place.eta_s,
+            eta_s: place.eta.half_s,
+            eta_most_s: place.eta.most_s,
             waits_for: place.waits_for,
         },
         Phase::Placing { .. } => SessionState::Placing,

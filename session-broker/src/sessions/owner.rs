@@ -22,6 +22,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
+use nearlight_session::queue::forecast::Forecast;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub(crate) struct Owner {
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
+    /// What those who wait were told last, and when it was computed.
+    pub(super) forecast: Option<(MonoTime, Forecast)>,
     /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
     pub(super) policy_chosen: Policy,
@@ -157,6 +160,7 @@ impl Owner {
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
+            forecast: None,
             policy_chosen: Policy {
                 steps: Vec::new(),
                 ..parts.policy.clone()
@@ -288,6 +292,7 @@ impl Owner {
             id: nearlight_kit::ids::session(),
             user: create.user,
             tenant: create.tenant,
+            priority: create.priority,
             app: (*create.app).clone(),
             display: create.display,
             keyboard_layout: create.keyboard_layout,
@@ -329,6 +334,7 @@ impl Owner {
         if self.fleet.thaw(now) {
             self.placed_in_vain = None;
         }
+        self.tell_occupancy(now);
         self.tell_places(now, &mut turn.touched);
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
         while let Some((at, id)) = self.ended.front().cloned()

@@ -1,7 +1,6 @@
 //! Giving slots to sessions: the queue, the decision, the claim.
 
 use super::driving::placing;
-use super::entry::Place;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
 use super::{Placement, latency_step, request_for};
@@ -18,16 +17,12 @@ use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
-use nearlight_session::lifecycle::Phase;
-use nearlight_session::queue::{Occupied, eta_s};
 use nearlight_session::{Claim, Lifecycle};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
 const TRIED_MAX: usize = 64;
-/// Ended sessions from which the typical duration is computed, at least.
-const DURATIONS_MIN: usize = 5;
 
 /// What placement saw in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,62 +349,6 @@ impl Owner {
             display: row.display,
             keyboard_layout: row.keyboard_layout.clone(),
         }))
-    }
-
-    /// Tells those who wait where they stand.
-    pub(super) fn tell_places(&mut self, now: MonoTime, touched: &mut BTreeSet<SessionId>) {
-        self.told = self.queue.revision();
-        if self.queue.is_empty() {
-            return;
-        }
-        let occupied = self.occupied(now);
-        let typical = self.typical_ms();
-        for (i, id) in self.queue.order().into_iter().enumerate() {
-            let position = u32::try_from(i + 1).unwrap_or(u32::MAX);
-            let Some(entry) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            let place = Place {
-                position,
-                eta_s: eta_s(position, &occupied, typical),
-                waits_for: entry.place.waits_for,
-            };
-            if entry.place != place {
-                entry.place = place;
-                touched.insert(id);
-            }
-        }
-    }
-
-    fn occupied(&self, now: MonoTime) -> Vec<Occupied> {
-        let with_slot = self.sessions.values().filter(|e| e.life.held().is_some());
-        with_slot
-            .map(|entry| {
-                let certain = match entry.life.phase() {
-                    Phase::Detached { .. } => entry.life.ends_at(),
-                    Phase::Ending { .. } => Some(now),
-                    Phase::Queued
-                    | Phase::Placing { .. }
-                    | Phase::Starting { .. }
-                    | Phase::Ready { .. }
-                    | Phase::Playing { .. }
-                    | Phase::Ended { .. } => None,
-                };
-                Occupied {
-                    age_ms: now.millis_since(entry.placed_at),
-                    ends_in_ms: certain.map(|at| at.millis_since(now)),
-                }
-            })
-            .collect()
-    }
-
-    fn typical_ms(&self) -> Option<u64> {
-        if self.durations.len() < DURATIONS_MIN {
-            return None;
-        }
-        let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
     }
 }
 

@@ -81,8 +81,7 @@ impl Owner {
             };
             match &phase {
                 Phase::Queued => {
-                    let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
-                    self.queue.push(id.clone(), user, came_at);
+                    self.enqueue(&entry.row);
                 }
                 Phase::Ended { .. } => {
                     entry.ended_at = Some(since);

@@ -88,6 +88,12 @@ impl Turn {
         self.thens.push(then);
     }
 
+    /// Orders to stop that this turn adds for a node.
+    pub(super) fn orders_for(&self, node: &NodeId) -> usize {
+        let of_node = |op: &&Op| matches!(op, Op::OrderStop { node: of, .. } if of == node);
+        self.ops.iter().filter(of_node).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.ops.is_empty()
             && self.touched.is_empty()

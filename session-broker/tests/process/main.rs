@@ -29,6 +29,7 @@ mod relays;
 mod restart;
 mod revocation;
 mod rig;
+mod rotation;
 mod shared;
 mod tls;
 mod watching;

@@ -60,47 +60,21 @@ fn a_second_session_is_put_back_and_not_for_ever() {
 }
 
 #[test]
-fn standing_counts_for_a_bounded_time() {
-    let at_s = |s: u64| MonoTime(s * 1_000_000);
-    let ahead = Standing {
-        weight: 4,
-        head_start_ms: u64::MAX,
+fn a_priority_is_a_head_start_and_nobody_starves() {
+    let minute = |n: u64| MonoTime(n * 60_000_000);
+    let mut q = Queue::default();
+    let as_of = |q: &mut Queue, n: u64, at: u64, priority| {
+        q.push_as(session(n), user(n), minute(at), priority);
     };
-    let mut q = Queue::default();
-    q.push(session(1), user(1), at_s(0));
-    q.enter(session(2), user(2), at_s(599), ahead);
-    q.enter(session(3), user(3), at_s(601), ahead);
-    assert_eq!(
-        q.order(),
-        [2, 1, 3].map(session),
-        "who waits for long enough is next"
-    );
-    let mut q = Queue::default();
-    q.enter(
-        session(1),
-        user(1),
-        at_s(0),
-        Standing {
-            weight: 4,
-            ..Standing::default()
-        },
-    );
-    q.enter(
-        session(2),
-        user(1),
-        at_s(0),
-        Standing {
-            weight: 4,
-            ..Standing::default()
-        },
-    );
-    q.push(session(3), user(2), at_s(29));
-    q.push(session(4), user(3), at_s(31));
-    assert_eq!(
-        q.order(),
-        [1, 3, 2, 4].map(session),
-        "a quarter of two minutes"
-    );
+    as_of(&mut q, 1, 60, Priority::Normal);
+    as_of(&mut q, 2, 60, Priority::Low);
+    as_of(&mut q, 3, 69, Priority::High);
+    assert_eq!(q.order(), [3, 1, 2].map(session));
+    // From ten minutes on nobody who comes overtakes the normal one, from twenty on the low one.
+    as_of(&mut q, 4, 71, Priority::High);
+    as_of(&mut q, 5, 82, Priority::High);
+    as_of(&mut q, 6, 71, Priority::Normal);
+    assert_eq!(q.order(), [3, 1, 4, 2, 6, 5].map(session));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
+use crate::ledger::identity::priority_value;
 use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
@@ -51,14 +52,17 @@ const RETURN_QUOTAS: &str = "
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
-        starts_denied, holder, tenant_id, wish)
+        starts_denied, holder, tenant_id, wish,
+        priority)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
-        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish
+        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish,
+        r.priority
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
-        starts_denied bigint, holder text, tenant_id text, wish text}
+        starts_denied bigint, holder text, tenant_id text, wish text,
+        priority bigint}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -109,6 +113,7 @@ pub(crate) struct Create<'a> {
     starts_denied: u8,
     holder: &'a str,
     wish: String,
+    priority: i64,
     #[serde(skip)]
     phase: PhaseRow,
     #[serde(skip)]
@@ -145,6 +150,7 @@ impl<'a> Create<'a> {
             starts_denied: row.starts_denied,
             holder: holder.as_str(),
             wish: wish_text(&row.wish)?,
+            priority: priority_value(row.priority),
             app,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
