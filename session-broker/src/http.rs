@@ -64,6 +64,7 @@ mod probe;
 mod problem;
 mod regions;
 mod relay;
+mod saves;
 mod serve;
 mod session;
 mod tenants;

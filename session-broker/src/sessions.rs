@@ -49,7 +49,7 @@ mod sharing;
 mod standing;
 mod turn;
 
-pub(crate) use directory::{Directory, ShownSession, Whose};
+pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 
@@ -263,7 +263,11 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
 fn request_for(row: &SessionRow, waited_ms: u64) -> SessionRequest {
     SessionRequest {
         waited_ms,
-        regions: row.wish.region.iter().cloned().collect(),
+        regions: match row.wish.save {
+            None => row.wish.region.iter().cloned().collect(),
+            // The saves' node is asked for by its name.
+            Some(_) => Vec::new(),
+        },
         rtts: row.wish.rtts(),
         ..request_of(&row.app)
     }

@@ -6,7 +6,7 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, enrolment, identity, nodes, orders, sessions, upkeep};
+use super::write::{access, claims, enrolment, identity, nodes, orders, saves, sessions, upkeep};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -57,6 +57,7 @@ struct Level<'a> {
     redeemed: Vec<(At, enrolment::Redeem<'a>)>,
     drained: Vec<(At, enrolment::Drain<'a>)>,
     shut_out: Vec<(At, enrolment::Revoke<'a>)>,
+    saves: Vec<saves::NoteSave<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -233,6 +234,15 @@ impl<'a> Level<'a> {
                 let seize = share::SeizeBroker::new(gone, me, *ended_after_ms)?;
                 self.seized.push((at, seize));
             }
+            Op::NoteSave {
+                user,
+                app,
+                node,
+                at: shown,
+            } => {
+                let note = saves::NoteSave::new(user, app, node, *shown);
+                self.saves.push(note);
+            }
             Op::SweepEnded {
                 before,
                 sessions_max,
@@ -287,6 +297,7 @@ impl<'a> Level<'a> {
         enrolment::redeem(tx, &self.redeemed, answers).await?;
         enrolment::drain(tx, &self.drained, answers).await?;
         enrolment::revoke(tx, &self.shut_out, answers).await?;
+        saves::note(tx, &self.saves).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

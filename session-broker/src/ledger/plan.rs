@@ -91,7 +91,8 @@ fn rank(op: &Op) -> u8 {
         Op::RedeemJoinToken { .. } => 19,
         Op::DrainNode { .. } => 20,
         Op::RevokeNode { .. } => 21,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 22,
+        Op::NoteSave { .. } => 22,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 23,
     }
 }
 
@@ -199,6 +200,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::ReturnQuota { .. }
         | Op::Acked { .. }
         | Op::SeenNodes { .. }
+        | Op::NoteSave { .. }
         | Op::SweepEnded { .. }
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),

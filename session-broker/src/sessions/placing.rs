@@ -158,15 +158,7 @@ impl Owner {
         now: MonoTime,
     ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
         let request = request_for(row, now.millis_since(row.created_at));
-        // Whoever chose a region knows how far it is.
-        let policy = match row.wish.region {
-            Some(_) => &self.policy_chosen,
-            None => &self.policy,
-        };
-        let mut chance = |n: usize| rand::random_range(0..n);
-        let hinted = hint.and_then(|node| self.hinted(node, (&request, policy), &mut chance));
-        let decide_anew = || decide(self.fleet.index(), &request, policy, &mut chance);
-        match hinted.unwrap_or_else(decide_anew) {
+        match self.decide(row, hint, &request) {
             Decision::Place { node, why, step } => {
                 if let Some(holder) = self.fleet.holder(&node).cloned() {
                     return Err(NotPlaced::Elsewhere { holder, node });
@@ -193,6 +185,27 @@ impl Owner {
         }
     }
 
+    /// Which node is best; the one with the player's saves, if there is one.
+    fn decide(
+        &self,
+        row: &SessionRow,
+        hint: Option<&NodeId>,
+        request: &SessionRequest,
+    ) -> Decision {
+        let mut chance = |n: usize| rand::random_range(0..n);
+        if let Some(node) = &row.wish.save {
+            let alone = self.fleet.alone(node);
+            return decide(&alone, request, &self.policy_chosen, &mut chance);
+        }
+        // Whoever chose a region knows how far it is.
+        let policy = match row.wish.region {
+            Some(_) => &self.policy_chosen,
+            None => &self.policy,
+        };
+        let hinted = hint.and_then(|node| self.hinted(node, (request, policy), &mut chance));
+        hinted.unwrap_or_else(|| decide(self.fleet.index(), request, policy, &mut chance))
+    }
+
     /// The decision for a node that another broker found, if that still has room.
     fn hinted(
         &self,
@@ -217,7 +230,7 @@ impl Owner {
         let region = self.fleet.get(node).map(|known| known.row.region.clone());
         let region = region.unwrap_or_default();
         PlacedIn {
-            chosen: row.wish.region.is_some(),
+            chosen: row.wish.region.as_ref() == Some(&region),
             rtt_ms,
             rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
             step: step.map(latency_step),

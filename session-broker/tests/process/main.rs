@@ -26,6 +26,7 @@ mod refusals;
 mod restart;
 mod revocation;
 mod rig;
+mod saves;
 mod shared;
 mod tls;
 mod watching;
