@@ -9,8 +9,8 @@ use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    CreateJoinToken, CreateSession, NewJoinToken, NodeList, Session, SessionList, SessionState,
-    StartProgress, WaitsFor,
+    CreateJoinToken, CreateSession, NewJoinToken, NodeList, SavesWish, Session, SessionList,
+    SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::placement::Placement;
@@ -207,6 +207,7 @@ fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
         keyboard_layout: None,
         region: None,
         rtt: Vec::new(),
+        saves: SavesWish::default(),
     };
     client.post("/v1/sessions", &request)
 }

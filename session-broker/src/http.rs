@@ -66,6 +66,7 @@ mod probe;
 mod problem;
 mod regions;
 mod relay;
+mod saves;
 mod serve;
 mod session;
 mod tenants;

@@ -29,7 +29,7 @@ use futures_util::future::BoxFuture;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{
-    AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
+    AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 use nearlight_protocol::identity::{AuditEntry, Priority};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
@@ -50,6 +50,7 @@ mod read_access;
 mod read_apps;
 mod read_enrolment;
 mod read_identity;
+mod read_saves;
 mod share;
 mod source;
 mod store;
@@ -174,6 +175,16 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>>;
 
+    /// Where a player's newest saves of an app are.
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>>;
+
+    /// Whether a user's Idempotency-Key has a session.
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
 }
@@ -200,6 +211,15 @@ pub enum StoreError {
     /// The writer is gone: the broker is stopping.
     #[error("the ledger is closed")]
     Closed,
+}
+
+/// Where saves are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedAt {
+    /// The node.
+    pub node: NodeId,
+    /// When it showed a picture last.
+    pub used_ms: UnixMillis,
 }
 
 /// A session's row.

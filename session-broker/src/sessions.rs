@@ -51,7 +51,7 @@ mod standing;
 mod turn;
 mod waiting;
 
-pub(crate) use directory::{Directory, ShownSession, Whose};
+pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 pub(crate) use waiting::Occupancy;
@@ -267,7 +267,11 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
 fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionRequest {
     SessionRequest {
         waited_ms,
-        regions: row.wish.region.iter().cloned().collect(),
+        regions: match row.wish.save {
+            None => row.wish.region.iter().cloned().collect(),
+            // The saves' node is asked for by its name.
+            Some(_) => Vec::new(),
+        },
         rtts: row.wish.rtts(),
         ..request_of(app)
     }

@@ -93,6 +93,7 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "origin-refused":
     case "provider-unreachable":
     case "quota-exceeded":
+    case "save-elsewhere":
     case "ticket-invalid":
     case "unauthenticated":
     case "unsupported-media-type":

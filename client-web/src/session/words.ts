@@ -50,6 +50,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "provider-unreachable": { title: "Nobody can log in at the moment", advice: "The service that says who you are does not answer. Try again in a while." },
   "origin-refused": { title: "Wrong address", advice: "Open Nearlight under the address that its operator gave you; this one is not on the broker's list." },
   "quota-exceeded": { title: "You have reached your limit of sessions", advice: "End one that you no longer need, then start this one." },
+  "save-elsewhere": { title: "Your saves are on another node", advice: "It cannot run this at the moment. Wait for it, or begin without them; they stay where they are." },
   "session-ended": { title: "The session has ended", advice: "Start it again from the lobby." },
   "session-not-ready": { title: "Not ready yet", advice: "The session is still starting." },
   "too-many-requests": { title: "A little too fast", advice: "The broker asks for a pause. Try again in a few seconds." },

@@ -6,7 +6,7 @@ import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api } from "../session/api.ts";
 import type { Refusal } from "../session/refusal.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
-import type { App, DisplayMode, Node, Session, WhoAmI } from "../wire/types.ts";
+import type { App, DisplayMode, Node, SavesWish, Session, WhoAmI } from "../wire/types.ts";
 import type { LineModel } from "./line-model.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
 import type { RegionModel } from "./region-model.ts";
@@ -129,13 +129,13 @@ export class LobbyModel {
   }
 
   /** Starts `app` and goes to its page. Call it inside the click: it unlocks the sound. */
-  async play(app: string): Promise<void> {
+  async play(app: string, saves?: SavesWish): Promise<void> {
     if (this.starting.value !== null) return;
     unlockSound();
     this.starting.value = app;
     this.refused.value = null;
     const display = this.#display(app);
-    const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }), ...this.regions.wish() };
+    const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }), ...this.regions.wish(), ...(saves && { saves }) };
     const result = await this.#api.create(wish, idempotencyKey());
     this.starting.value = null;
     if (result.ok) navigate(result.value.play_path);

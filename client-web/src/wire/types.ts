@@ -68,7 +68,13 @@ region?: string,
 /**
  * Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
  */
-rtt?: Array<RegionRtt>, };
+rtt?: Array<RegionRtt>, 
+/**
+ * What to do where the player's saves of the app are on a node that cannot run it now.
+ */
+saves?: SavesWish, };
+
+export type SavesWish = "ask" | "wait" | "without";
 
 export type Session = { 
 /**
@@ -521,7 +527,7 @@ from_ms: number,
  */
 until_ms: number | null, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

@@ -32,6 +32,36 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[ts(optional, as = "Option<Vec<RegionRtt>>")]
     pub rtt: Vec<RegionRtt>,
+    /// What to do where the player's saves of the app are on a node that cannot run it now.
+    #[serde(default, skip_serializing_if = "SavesWish::is_ask")]
+    #[ts(optional, as = "Option<SavesWish>")]
+    pub saves: SavesWish,
+}
+
+/// What to do where a player's saves are on a node that cannot run the app now. Where it can, the session
+/// goes on there, unless it is to begin without them.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavesWish {
+    /// Answer `save-elsewhere`: the player decides.
+    #[default]
+    Ask,
+    /// Wait in the queue for that node.
+    Wait,
+    /// Begin on whatever node is best. The saves stay where they are.
+    Without,
+}
+
+impl SavesWish {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )]
+    fn is_ask(&self) -> bool {
+        *self == Self::Ask
+    }
 }
 
 /// A session as its owner sees it: the answer to create, get and list, and every server-sent event.

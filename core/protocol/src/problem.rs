@@ -44,6 +44,8 @@ pub enum ProblemType {
     ProviderUnreachable,
     /// A quota is used up.
     QuotaExceeded,
+    /// The player's saves are on a node that cannot run the session now: `saves` says what to do.
+    SaveElsewhere,
     /// The session has ended.
     SessionEnded,
     /// The session cannot be attached yet.
@@ -60,7 +62,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -78,6 +80,7 @@ impl ProblemType {
         Self::OriginRefused,
         Self::ProviderUnreachable,
         Self::QuotaExceeded,
+        Self::SaveElsewhere,
         Self::SessionEnded,
         Self::SessionNotReady,
         Self::TooManyRequests,
@@ -95,6 +98,7 @@ impl ProblemType {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::AttachedElsewhere
+            | Self::SaveElsewhere
             | Self::SessionNotReady
             | Self::IdempotencyConflict
             | Self::NameTaken => 409,
@@ -127,6 +131,7 @@ impl ProblemType {
             Self::OriginRefused => "The request comes from a foreign origin",
             Self::ProviderUnreachable => "Nobody can log in at the moment",
             Self::QuotaExceeded => "A quota is used up",
+            Self::SaveElsewhere => "The saves are on a node that cannot run this now",
             Self::SessionEnded => "The session has ended",
             Self::SessionNotReady => "The session is not ready yet",
             Self::TooManyRequests => "Too many requests",

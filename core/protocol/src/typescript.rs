@@ -53,6 +53,7 @@ fn generated_types_are_up_to_date() {
         app::DisplayMode,
         app::Control,
         api::CreateSession,
+        api::SavesWish,
         api::Session,
         api::SessionState,
         api::WaitsFor,

@@ -4,7 +4,7 @@
 use super::Fleet;
 use crate::ledger::BrokerId;
 use crate::peers::{Item, Shared};
-use nearlight_placement::{NodeState, SessionRequest};
+use nearlight_placement::{FleetIndex, NodeState, SessionRequest};
 use nearlight_protocol::api::NodeStatus;
 use nearlight_protocol::id::NodeId;
 
@@ -26,6 +26,17 @@ impl Fleet {
             return None;
         }
         self.remote.get(node).map(|remote| &remote.holder)
+    }
+
+    /// A fleet of one node alone, whoever holds it; empty if nobody knows it.
+    pub(crate) fn alone(&self, node: &NodeId) -> FleetIndex {
+        let mut index = FleetIndex::default();
+        match (self.nodes.get(node), self.remote.get(node)) {
+            (Some(own), _) => index.put(&own.view()),
+            (None, Some(remote)) => index.put(&remote.shared.view),
+            (None, None) => {}
+        }
+        index
     }
 
     /// Takes in what a peer says of its nodes. Returns what readers have to know.

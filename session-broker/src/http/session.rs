@@ -42,7 +42,7 @@ const DEFAULT_LAYOUT: &str = "us";
          headers(("location" = String, description = "Its path."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`bad-request`, `not-found` for an unknown app, `quota-exceeded`, \
-                        `idempotency-conflict`, `too-many-requests`, …"),
+                        `save-elsewhere`, `idempotency-conflict`, `too-many-requests`, …"),
     )
 )]
 pub(super) async fn create_session(
@@ -55,7 +55,11 @@ pub(super) async fn create_session(
     caller.check(Permission::ChangeSessions)?;
     api.check_create_rate(&caller)?;
     let peer = Peer::of(&extensions);
-    let create = checked(&api, &caller, &headers, peer, body)?;
+    let saves = body.saves;
+    let mut create = checked(&api, &caller, &headers, peer, body)?;
+    let wish = (saves, create.wish.region.as_deref());
+    let save = api.save_for(&caller, &create.app, wish, &create.idempotency.key);
+    create.wish.save = save.await?;
     let created = api.sessions.create(create).await;
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
@@ -159,7 +163,11 @@ fn wish(
         ));
     }
     let estimates = api.nearness.estimates(peer.0.ip(), measured);
-    Ok(Wish { region, estimates })
+    Ok(Wish {
+        region,
+        save: None,
+        estimates,
+    })
 }
 
 fn is_region(name: &str) -> bool {

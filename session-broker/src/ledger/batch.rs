@@ -6,7 +6,9 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, apps, claims, enrolment, identity, nodes, orders, sessions, upkeep};
+use super::write::{
+    access, apps, claims, enrolment, identity, nodes, orders, saves, sessions, upkeep,
+};
 use super::{Applied, Op, Reserve, StoreError};
 use std::collections::HashMap;
 
@@ -59,6 +61,7 @@ struct Level<'a> {
     redeemed: Vec<(At, enrolment::Redeem<'a>)>,
     drained: Vec<(At, enrolment::Drain<'a>)>,
     shut_out: Vec<(At, enrolment::Revoke<'a>)>,
+    saves: Vec<saves::NoteSave<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -239,6 +242,15 @@ impl<'a> Level<'a> {
                 let seize = share::SeizeBroker::new(gone, me, *ended_after_ms)?;
                 self.seized.push((at, seize));
             }
+            Op::NoteSave {
+                user,
+                app,
+                node,
+                at: shown,
+            } => {
+                let note = saves::NoteSave::new(user, app, node, *shown);
+                self.saves.push(note);
+            }
             Op::SweepEnded {
                 before,
                 sessions_max,
@@ -297,6 +309,7 @@ impl<'a> Level<'a> {
         enrolment::redeem(tx, &self.redeemed, answers).await?;
         enrolment::drain(tx, &self.drained, answers).await?;
         enrolment::revoke(tx, &self.shut_out, answers).await?;
+        saves::note(tx, &self.saves).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -2,11 +2,11 @@
 
 use super::{
     AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
-    KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SessionRow, SpentTicket, Standing, StoreError,
-    TenantRow, Usage, WatchLinkRow,
+    KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, Standing,
+    StoreError, TenantRow, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
@@ -203,6 +203,18 @@ impl Ledger for FaultyLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
         self.inner.audit(before, max)
+    }
+
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>> {
+        self.inner.newest_save(user, app)
+    }
+
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.has_key(user, key)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

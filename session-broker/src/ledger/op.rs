@@ -61,6 +61,17 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
+    /// An app with saves shows its player a picture: the node has the newest save from now on.
+    NoteSave {
+        /// Whose.
+        user: UserId,
+        /// The app.
+        app: AppId,
+        /// The node.
+        node: NodeId,
+        /// When.
+        at: MonoTime,
+    },
     /// A claim is free again: capacity returns, its usage ends, its unacked orders are void.
     Release {
         /// The session.

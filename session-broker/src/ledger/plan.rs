@@ -96,7 +96,8 @@ fn rank(op: &Op) -> u8 {
         Op::RedeemJoinToken { .. } => 21,
         Op::DrainNode { .. } => 22,
         Op::RevokeNode { .. } => 23,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 24,
+        Op::NoteSave { .. } => 24,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 25,
     }
 }
 
@@ -205,6 +206,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::ReturnQuota { .. }
         | Op::Acked { .. }
         | Op::SeenNodes { .. }
+        | Op::NoteSave { .. }
         | Op::SweepEnded { .. }
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),

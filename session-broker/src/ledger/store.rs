@@ -7,13 +7,13 @@ use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of,
-    Op, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow, batch, read,
-    read_access, read_apps, read_enrolment, read_identity,
+    Op, SavedAt, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow,
+    batch, read, read_access, read_apps, read_enrolment, read_identity, read_saves,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
@@ -355,6 +355,18 @@ impl Ledger for SqlLedger {
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
         Box::pin(read_identity::credential(&self.readers, hash))
+    }
+
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>> {
+        Box::pin(read_saves::newest_save(&self.readers, user, app))
+    }
+
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(read_saves::has_key(&self.readers, user, key))
     }
 
     fn spent_ticket(

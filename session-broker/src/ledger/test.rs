@@ -20,6 +20,7 @@ mod group;
 mod identity;
 mod place;
 mod plans;
+mod saves;
 mod sharing;
 mod writers;
 
@@ -96,6 +97,8 @@ suite! {
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
     sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,
     sharing::a_broker_that_stops_says_so => a_broker_that_stops_says_so,
+    saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
+    saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
 }
 
@@ -231,6 +234,7 @@ fn session() -> SessionRow {
         node: None,
         wish: Wish {
             region: Some("fra\u{0}".to_owned()),
+            save: Some(nearlight_kit::ids::node()),
             estimates: vec![Estimate {
                 region: "ams".to_owned(),
                 ms: 7,

@@ -2,6 +2,7 @@
 //! starts again, places it as the first one would have.
 
 use nearlight_placement::Rtts;
+use nearlight_protocol::id::NodeId;
 use nearlight_protocol::region::RttFrom;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ pub struct Wish {
     /// The region that the player chose; `None` for the nearest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// The node that has the player's saves, and must run it; `None` for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<NodeId>,
     /// Round trips to regions, as they were estimated when the session was created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub estimates: Vec<Estimate>,

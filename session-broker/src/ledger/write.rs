@@ -7,5 +7,6 @@ pub(super) mod enrolment;
 pub(super) mod identity;
 pub(super) mod nodes;
 pub(super) mod orders;
+pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;

@@ -81,6 +81,15 @@ struct ShownFleet {
     regions: BTreeMap<String, RegionCounts>,
 }
 
+/// A node that has a player's saves.
+#[derive(Clone, Debug)]
+pub(crate) struct SaveNode {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) status: NodeStatus,
+    pub(crate) slots_free: u32,
+}
+
 /// Nodes of a region that are not shut out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RegionCounts {
@@ -223,6 +232,17 @@ impl Directory {
     /// Whether the node has ever attached.
     pub(crate) fn knows(&self, node: &NodeId) -> bool {
         self.read_fleet().nodes.contains_key(node)
+    }
+
+    /// A node as far as a session that has to run there is concerned; `None` if nobody knows it.
+    pub(crate) fn save_node(&self, node: &NodeId) -> Option<SaveNode> {
+        let fleet = self.read_fleet();
+        fleet.nodes.get(node).map(|node| SaveNode {
+            name: node.name.clone(),
+            region: node.region.clone(),
+            status: node.status,
+            slots_free: node.slots_free,
+        })
     }
 
     /// How many nodes there are.

@@ -50,6 +50,7 @@ impl Lost {
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
             | Op::SeenNodes { .. }
+            | Op::NoteSave { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }

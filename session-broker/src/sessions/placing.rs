@@ -7,9 +7,7 @@ use super::{Placement, latency_step, request_for};
 use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{
-    Decision, FleetIndex, Policy, Reason, Rejection, SessionRequest, Step, decide,
-};
+use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
@@ -235,7 +233,8 @@ impl Owner {
         }
     }
 
-    /// The decision, and the version of the app that it is about.
+    /// The decision, and the version of the app that it is about: where the player's saves are, if
+    /// there are any; on the node that another broker found, if that still has room; or anywhere.
     fn decide_on(
         &self,
         row: &SessionRow,
@@ -248,17 +247,20 @@ impl Owner {
             live: Arc::new(row.app.clone()),
             staged: BTreeMap::new(),
         });
-        let hinted = hint.and_then(|node| {
-            let view = self.fleet.get(node)?.view();
-            let app = live.in_metro(&view.region);
+        let mut alone = |node: &NodeId, policy: &Policy| {
+            let region = self.fleet.get(node).map(|known| &known.row.region);
+            let app = region.map_or(&live.live, |region| live.in_metro(region));
             let request = request_for(row, app, waited_ms);
-            let mut alone = FleetIndex::default();
-            alone.put(&view);
-            let decision = decide(&alone, &request, self.policy_for(row), &mut chance);
-            let placed = matches!(decision, Decision::Place { .. });
-            placed.then(|| (decision, request, app.clone()))
-        });
-        hinted.unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
+            let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
+            (decision, request, app.clone())
+        };
+        if let Some(node) = &row.wish.save {
+            return alone(node, &self.policy_chosen);
+        }
+        let hinted = hint.map(|node| alone(node, self.policy_for(row)));
+        hinted
+            .filter(|(decision, ..)| matches!(decision, Decision::Place { .. }))
+            .unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
     }
 
     /// The decision over the whole fleet: of each version where it is live, the best.
@@ -307,7 +309,7 @@ impl Owner {
         let region = self.fleet.get(node).map(|known| known.row.region.clone());
         let region = region.unwrap_or_default();
         PlacedIn {
-            chosen: row.wish.region.is_some(),
+            chosen: row.wish.region.as_ref() == Some(&region),
             rtt_ms,
             rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
             step: step.map(latency_step),

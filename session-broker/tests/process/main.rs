@@ -30,6 +30,7 @@ mod restart;
 mod revocation;
 mod rig;
 mod rotation;
+mod saves;
 mod shared;
 mod tls;
 mod watching;
