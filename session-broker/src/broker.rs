@@ -93,8 +93,7 @@ impl Broker {
         let ledger = wrap(Arc::new(opened.await?));
         let apps = seed(&config, &ledger, clock).await?;
 
-        let (mut broker, public, nodes) = listen(&config, &identity).await?;
-        broker.peer_listen = joining.as_ref().map(|joining| joining.listen);
+        let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
         let addresses = node_addresses(&config, broker.node_listen);
@@ -253,6 +252,7 @@ async fn join(
 async fn listen(
     config: &Config,
     identity: &Arc<ServerIdentity>,
+    joining: Option<&Joining>,
 ) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
     let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
@@ -265,7 +265,7 @@ async fn listen(
     let broker = Broker {
         listen: public.local_addr()?,
         node_listen: nodes.local_addr()?,
-        peer_listen: None,
+        peer_listen: joining.map(|joining| joining.listen),
         metrics_listen: None,
     };
     Ok((broker, public, nodes))
