@@ -4,6 +4,7 @@ use crate::agent::{Agent, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
+use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
@@ -13,12 +14,12 @@ use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
-use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
+use nearlight_protocol::control::{Hello, ImagesWanted, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A node that runs.
 #[derive(Debug)]
@@ -60,8 +61,11 @@ impl Node {
         let admin = admin::serve(config.admin, address.clone(), &shutdown)
             .await
             .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
+        let images = Images::open(&config.data);
+        let limits = config.images;
         let host = Arc::new(Host {
             runtime: runtime.clone(),
+            images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
@@ -70,6 +74,14 @@ impl Node {
         });
 
         let found = adopt::find(&host, &journal).await?;
+        let (wanted, wishes) = watch::channel(ImagesWanted::default());
+        let puller = Puller {
+            runtime: runtime.clone(),
+            images,
+            limits,
+            wanted: wishes,
+            agent: address.clone(),
+        };
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -78,6 +90,7 @@ impl Node {
             journal,
             inventory,
             counters,
+            wanted,
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -87,6 +100,7 @@ impl Node {
 
         // The control stream outlives the agent by what it still has to say.
         shutdown.spawn(control::run(dialler, runtime, address));
+        shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(agent.run());
         Ok(Self {
             id,

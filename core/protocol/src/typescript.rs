@@ -6,7 +6,7 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, id, identity, keycode, limits, notice, problem, stage};
+use crate::{api, app, control, id, identity, keycode, limits, notice, problem, stage};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -59,6 +59,7 @@ fn generated_types_are_up_to_date() {
         api::SessionList,
         api::App,
         api::AppList,
+        control::ImageFault,
         api::Node,
         api::NodeStatus,
         api::NodeList,

@@ -18,7 +18,7 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::queue::{Occupied, eta_s};
 use nearlight_session::{Claim, Lifecycle};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
@@ -250,10 +250,10 @@ impl Owner {
         };
         let mut chance = |n: usize| rand::random_range(0..n);
         // Of an app that cannot be started any more, what is waited for still is.
-        let live = self.apps.app(&row.app.id).unwrap_or_else(|| LiveApp {
-            live: Arc::new(row.app.clone()),
-            staged: BTreeMap::new(),
-        });
+        let live = self
+            .apps
+            .app(&row.app.id)
+            .unwrap_or_else(|| LiveApp::alone(&row.app));
         let hinted = hint.and_then(|node| {
             let view = self.fleet.get(node)?.view();
             let app = live.in_metro(&view.region);
