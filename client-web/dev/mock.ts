@@ -13,7 +13,7 @@ const starting = (progress: Extract<SessionState, { phase: "starting" }>["progre
 
 const SCENARIOS: Readonly<Record<string, SessionState>> = {
   ses_queued: { phase: "queued", position: 3, eta_s: 240, eta_most_s: 720 },
-  ses_pulling: starting({ step: "pulling", done_bytes: 212e6, total_bytes: 540e6 }),
+  ses_pulling: starting({ step: "pulling", done_bytes: 212e6, total_bytes: 540e6, layers_done: 3, layers: 7 }),
   ses_desktop: starting({ step: "starting-desktop" }),
   ses_app: starting({ step: "starting-app" }),
   ses_picture: starting({ step: "waiting-for-picture" }),
@@ -41,7 +41,7 @@ function apps(): App[] {
 }
 
 const node = (id: string, name: string, region: string, status: Node["status"], total: number, free: number): Node => ({
-  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc", "vp9enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null,
+  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc", "vp9enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null, image_faults: [],
 });
 const region = (name: string, rtt_ms: number): Region => ({
   name, title: name, latitude: null, longitude: null, beacon: null, state: "room", rtt_ms, rtt_from: "distance",

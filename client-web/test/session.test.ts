@@ -101,9 +101,9 @@ describe("words", () => {
   });
   it("knows the step of a start", () => {
     expect(startStep({ phase: "placing" })).toBe("place");
-    expect(startStep({ phase: "starting", progress: { step: "pulling", done_bytes: 1, total_bytes: 4 } })).toBe("pulling");
-    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 4 })).toBe(0.25);
-    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 0 })).toBeNull();
+    expect(startStep({ phase: "starting", progress: { step: "pulling", done_bytes: 1, total_bytes: 4, layers_done: 0, layers: 2 } })).toBe("pulling");
+    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 4, layers_done: 0, layers: 2 })).toBe(0.25);
+    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 0, layers_done: 0, layers: 2 })).toBeNull();
   });
   it("tells a start from a reconnect", () => {
     const attaching = { name: "attaching", attempt: 1, step: "ticket" } as const;

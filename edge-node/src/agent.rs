@@ -29,6 +29,7 @@ use crate::board::Board;
 use crate::control;
 use crate::grant::GrantKeys;
 use crate::identity::Identity;
+use crate::images;
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::limits::{DRAIN_DEADLINE, MEASURED_UPLINK_KBPS_MIN};
@@ -41,14 +42,15 @@ use crate::streams::{CounterBoard, Totals};
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge};
+use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
+use nearlight_protocol::limits::IMAGES_WANTED_MAX;
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uplink::Link;
 use watched::Watched;
@@ -67,6 +69,8 @@ pub(crate) enum Message {
         /// What.
         update: Update,
     },
+    /// Images, and which could not be had.
+    Images(images::Found),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
 }
@@ -94,6 +98,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) inventory: Inventory,
     pub(crate) counters: CounterBoard,
+    /// The images that the broker wants to be here.
+    pub(crate) wanted: watch::Sender<ImagesWanted>,
     pub(crate) shutdown: Shutdown,
     pub(crate) inbox: mpsc::Receiver<Message>,
     /// The other end of `inbox`, for the tasks that the agent starts.
@@ -109,6 +115,7 @@ pub(crate) struct Agent {
     journal: Journal,
     inventory: Inventory,
     counters: CounterBoard,
+    wanted: watch::Sender<ImagesWanted>,
     shutdown: Shutdown,
     inbox: mpsc::Receiver<Message>,
     address: mpsc::Sender<Message>,
@@ -145,6 +152,7 @@ impl Agent {
             journal: parts.journal,
             inventory: parts.inventory,
             counters: parts.counters,
+            wanted: parts.wanted,
             shutdown: parts.shutdown,
             inbox: parts.inbox,
             address: parts.address,
@@ -234,6 +242,11 @@ impl Agent {
                 Update::Report(event) => self.reported(&session, event),
                 Update::Ended(ending) => self.session_over(&session, ending),
             },
+            Message::Images(found) => {
+                self.inventory.images = found.images;
+                self.inventory.image_faults = found.faults;
+                self.say_inventory();
+            }
             Message::ListSessions(reply) => {
                 // Somebody who asks and does not wait for the answer gets none.
                 let _ = reply.send(self.views());
@@ -286,6 +299,13 @@ impl Agent {
                 in_s,
             } => self.warn_viewer(session, reason, in_s),
             ToEdge::Probe { request, sdp } => self.probe(request, sdp),
+            ToEdge::Images(wanted) => {
+                self.wanted.send_if_modified(|former| {
+                    let is_new = *former != wanted;
+                    *former = bounded(wanted);
+                    is_new
+                });
+            }
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),
             ToEdge::WatchLinks { sessions } => {
                 for (session, link) in self.watched.keep(&sessions) {
@@ -440,6 +460,13 @@ impl Agent {
             })
             .collect()
     }
+}
+
+/// What a broker may want; more is a mistake of its.
+fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
+    wanted.pull.truncate(IMAGES_WANTED_MAX);
+    wanted.keep.truncate(IMAGES_WANTED_MAX);
+    wanted
 }
 
 fn ended(ending: Ending) -> SessionReport {

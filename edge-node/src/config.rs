@@ -4,6 +4,7 @@
 //! filled in. Nothing reads a setting from anywhere else.
 
 use crate::args::Args;
+use crate::images::Limits;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub struct Config {
     pub mem_mib: u32,
     /// How apps run.
     pub runtime: RuntimeChoice,
+    /// Images that are fetched ahead of sessions.
+    pub(crate) images: Limits,
     /// Seconds to the first picture.
     pub start_timeout_s: u32,
     /// Threads of a software encoder.
@@ -141,6 +144,7 @@ mod parsed {
         pub(super) rtc: Rtc,
         pub(super) slots: Slots,
         pub(super) runtime: Runtime,
+        pub(super) images: Images,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
         pub(super) beacon: Beacon,
@@ -183,6 +187,13 @@ mod parsed {
     pub(super) struct Runtime {
         pub(super) kind: RuntimeChoice,
         pub(super) start_timeout_s: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Images {
+        pub(super) pulls_max: u32,
+        pub(super) disk_mib: u64,
+        pub(super) free_mib: u64,
     }
 
     #[derive(Debug, Deserialize)]
@@ -258,6 +269,11 @@ impl Config {
                 host.mem_mib.saturating_sub(1024).max(512),
             ),
             runtime: file.runtime.kind,
+            images: Limits {
+                pulls_max: file.images.pulls_max as usize,
+                disk_mib: file.images.disk_mib,
+                free_mib: file.images.free_mib,
+            },
             start_timeout_s: file.runtime.start_timeout_s,
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
             admin: args.admin.unwrap_or(file.admin.listen),
@@ -314,6 +330,13 @@ impl Config {
             5,
             3600,
             "5 to 3600",
+        )?;
+        range(
+            "images.pulls_max",
+            self.images.pulls_max as u64,
+            1,
+            16,
+            "1 to 16",
         )?;
         range(
             "worker.threads",

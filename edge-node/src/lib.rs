@@ -25,6 +25,7 @@ pub mod preflight;
 
 mod encoders;
 mod gpu;
+mod images;
 mod inventory;
 
 mod board;

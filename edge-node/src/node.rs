@@ -4,6 +4,7 @@ use crate::agent::{Agent, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
+use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
@@ -14,12 +15,12 @@ use anyhow::Context;
 use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
-use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
+use nearlight_protocol::control::{Hello, ImagesWanted, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A node that runs.
 #[derive(Debug)]
@@ -64,8 +65,11 @@ impl Node {
             .await
             .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
         let beacon = beacon(&config, &shutdown).await?;
+        let images = Images::open(&config.data);
+        let limits = config.images;
         let host = Arc::new(Host {
             runtime: runtime.clone(),
+            images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
@@ -74,6 +78,14 @@ impl Node {
         });
 
         let found = adopt::find(&host, &journal).await?;
+        let (wanted, wishes) = watch::channel(ImagesWanted::default());
+        let puller = Puller {
+            runtime: runtime.clone(),
+            images,
+            limits,
+            wanted: wishes,
+            agent: address.clone(),
+        };
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -82,6 +94,7 @@ impl Node {
             journal,
             inventory,
             counters: counters.clone(),
+            wanted,
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -91,6 +104,7 @@ impl Node {
 
         // The control stream outlives the agent by what it still has to say.
         shutdown.spawn(control::run(dialler, (runtime, counters), address));
+        shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(agent.run());
         Ok(Self {
             id,

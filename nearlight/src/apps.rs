@@ -5,8 +5,9 @@ use crate::client::Client;
 use crate::command::{CommandError, show, wire_name};
 use crate::{table, terminal};
 use nearlight_kit::manifest::{self, Fault};
-use nearlight_protocol::api::AppList;
+use nearlight_protocol::api::{AppList, Node, NodeList};
 use nearlight_protocol::app::AppSpec;
+use nearlight_protocol::control::ImageFault;
 use nearlight_protocol::versions::{AppVersion, AppVersions, RollOut};
 use std::path::{Path, PathBuf};
 
@@ -65,8 +66,12 @@ pub fn app(command: &AppCommand, broker: &Broker) -> Result<(), CommandError> {
             Ok(())
         }
         AppCommand::Show { app } => {
-            let shown = Client::new(broker)?.get(&format!("/v1/apps/{app}/versions"))?;
-            show(broker, &shown, || versions(&shown));
+            let client = Client::new(broker)?;
+            let shown = client.get(&format!("/v1/apps/{app}/versions"))?;
+            let nodes: NodeList = client.get("/v1/nodes")?;
+            show(broker, &shown, || {
+                format!("{}{}", versions(&shown), faults(&shown, &nodes))
+            });
             Ok(())
         }
         AppCommand::Roll {
@@ -158,6 +163,18 @@ fn versions(app: &AppVersions) -> String {
     let rows: Vec<_> = app.versions.iter().map(row).collect();
     let head = ["VERSION", "STATE", "METROS", "IMAGE", "DIGEST", "ADDED BY"];
     table::lay_out(head, &rows)
+}
+
+/// Which nodes could not fetch an image of the app, one a line.
+fn faults(app: &AppVersions, nodes: &NodeList) -> String {
+    let is_of_app = |fault: &&ImageFault| app.versions.iter().any(|v| v.image == fault.image);
+    let of_node = |node: &Node| {
+        let faults = node.image_faults.iter().filter(is_of_app);
+        faults
+            .map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
+            .collect::<String>()
+    };
+    nodes.nodes.iter().map(of_node).collect()
 }
 
 #[cfg(test)]

@@ -161,10 +161,19 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                     ]
                 })
                 .collect();
+            let faults = list.nodes.iter().map(|node| {
+                let of = node.image_faults.iter();
+                of.map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
+                    .collect::<String>()
+            });
+            let faults: String = faults.collect();
             let head = [
                 "NODE", "NAME", "REGION", "STATUS", "FREE", "RUNTIME", "ENCODERS",
             ];
-            show(broker, &list, || table::lay_out(head, &rows));
+            show(broker, &list, || {
+                let table = table::lay_out(head, &rows);
+                format!("{table}{faults}")
+            });
         }
     }
     Ok(())
@@ -248,9 +257,15 @@ fn describe(state: &SessionState) -> String {
             StartProgress::Pulling {
                 done_bytes,
                 total_bytes,
+                layers_done,
+                layers,
             } => {
+                let of_layers = match layers {
+                    0 => String::new(),
+                    layers => format!(", {layers_done} of {layers} layers"),
+                };
                 format!(
-                    "pulling the image, {} of {} MB",
+                    "preparing: pulling {} of {} MB{of_layers}",
                     done_bytes / 1_000_000,
                     total_bytes / 1_000_000
                 )
@@ -323,9 +338,14 @@ mod test {
             progress: StartProgress::Pulling {
                 done_bytes: 12_300_000,
                 total_bytes: 40_000_000,
+                layers_done: 2,
+                layers: 5,
             },
         };
-        assert_eq!(describe(&pulling), "pulling the image, 12 of 40 MB");
+        assert_eq!(
+            describe(&pulling),
+            "preparing: pulling 12 of 40 MB, 2 of 5 layers"
+        );
         let ended = SessionState::Ended {
             reason: EndReason::PlayerEnded,
             detail: String::new(),

@@ -9,9 +9,11 @@
 use crate::catalogue::Catalogue;
 use crate::ledger::{AppChange, AppRow, Ledger, Op, StoreError};
 use crate::time::Clock;
-use nearlight_protocol::app::{AppSpec, Shelf};
+use nearlight_protocol::app::{AppSpec, GpuClass, Shelf};
+use nearlight_protocol::control::ImagesWanted;
 use nearlight_protocol::id::AppId;
-use std::collections::BTreeMap;
+use nearlight_protocol::limits::IMAGES_WANTED_MAX;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,10 @@ pub(crate) struct LiveApp {
     pub(crate) live: Arc<AppSpec>,
     /// Metros with another version.
     pub(crate) staged: BTreeMap<String, Arc<AppSpec>>,
+    /// The newest one, which may be live anywhere next.
+    pub(crate) newest: Option<Arc<AppSpec>>,
+    /// The one that was live before, for a way back.
+    pub(crate) former: Option<Arc<AppSpec>>,
 }
 
 /// What is to be started, and where.
@@ -58,7 +64,19 @@ impl LiveApp {
         Some(Self {
             live: row.version(row.live)?.app.clone(),
             staged: staged.collect(),
+            newest: row.versions.last().map(|newest| newest.app.clone()),
+            former: row.former.and_then(|n| Some(row.version(n)?.app.clone())),
         })
+    }
+
+    /// An app that is not in the catalogue any more, as a session has it that waits.
+    pub(crate) fn alone(app: &AppSpec) -> Self {
+        Self {
+            live: Arc::new(app.clone()),
+            staged: BTreeMap::new(),
+            newest: None,
+            former: None,
+        }
     }
 
     /// Each version with its metros, the live one last.
@@ -186,6 +204,11 @@ impl Apps {
         self.all().get(id).cloned()
     }
 
+    /// What a node of this metro and with this GPU is to have.
+    pub(crate) fn images_for(&self, metro: &str, gpu: GpuClass) -> ImagesWanted {
+        images_for(self.all().values(), metro, gpu)
+    }
+
     /// All apps as they are live, games first, each shelf by title.
     pub(crate) fn by_title(&self) -> Vec<LiveApp> {
         let mut apps: Vec<LiveApp> = self.all().values().cloned().collect();
@@ -196,6 +219,38 @@ impl Apps {
         apps.sort_by(|a, b| (shelf(a), &a.live.title).cmp(&(shelf(b), &b.live.title)));
         apps
     }
+}
+
+/// What a node of this metro and with this GPU is to have. First what may be started there now, then what
+/// may be next; what was live before is only kept.
+pub(crate) fn images_for<'a>(
+    apps: impl Iterator<Item = &'a LiveApp>,
+    metro: &str,
+    gpu: GpuClass,
+) -> ImagesWanted {
+    let (mut now, mut next, mut keep) = (Vec::new(), Vec::new(), Vec::new());
+    let runs = |app: &&Arc<AppSpec>| app.needs.gpu <= gpu;
+    let image = |app: &Arc<AppSpec>| app.launch.image.clone();
+    for app in apps {
+        let here = app.in_metro(metro);
+        now.extend(Some(here).filter(runs).map(image));
+        let others = app.staged.values().chain(&app.newest);
+        next.extend(others.filter(runs).map(image));
+        let before = app.former.iter().chain([&app.live]);
+        keep.extend(before.filter(runs).map(image));
+    }
+    let mut seen = BTreeSet::new();
+    let mut first = |images: Vec<String>| {
+        let mut images: Vec<String> = images;
+        images.retain(|image| seen.insert(image.clone()));
+        images
+    };
+    let mut pull = first(now);
+    pull.extend(first(next));
+    let mut keep = first(keep);
+    pull.truncate(IMAGES_WANTED_MAX);
+    keep.truncate(IMAGES_WANTED_MAX);
+    ImagesWanted { pull, keep }
 }
 
 #[cfg(test)]
@@ -246,6 +301,31 @@ mod test {
         assert_eq!(shown, expected);
         assert_eq!(app.in_metro("b").launch.image, "demo:3");
         assert_eq!(app.in_metro("d").launch.image, "demo:1");
+    }
+
+    #[test]
+    fn nodes_have_what_they_may_start_and_what_may_be_next_before_it_is_live() {
+        let staged = AppRow {
+            live: 2,
+            former: Some(1),
+            ..row(&[("a", 3)])
+        };
+        let app = LiveApp::of(&staged).unwrap();
+        let of = |metro: &str, gpu| {
+            let wanted = images_for([&app].into_iter(), metro, gpu);
+            (wanted.pull, wanted.keep)
+        };
+        let names = |all: &[&str]| all.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
+        let at_a = (names(&["demo:3"]), names(&["demo:1", "demo:2"]));
+        assert_eq!(of("a", GpuClass::None), at_a);
+        let at_b = (names(&["demo:2", "demo:3"]), names(&["demo:1"]));
+        assert_eq!(of("b", GpuClass::None), at_b);
+        let mut heavy = (*app.live).clone();
+        heavy.needs.gpu = GpuClass::Render;
+        let heavy = LiveApp::alone(&heavy);
+        let wanted = |gpu| images_for([&heavy].into_iter(), "a", gpu).pull;
+        assert_eq!(wanted(GpuClass::None), Vec::<String>::new());
+        assert_eq!(wanted(GpuClass::Render), ["demo:2"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::apps::Apps;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, NearnessSettings};
+use crate::config::{AuditLog, Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::enrol::{Registrar, Standings};
@@ -82,8 +82,7 @@ impl Broker {
         wall: WallClock,
         wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
-        let metrics = Metrics(nearlight_kit::telemetry::prometheus());
-        crate::metrics::describe();
+        let metrics = metrics();
         let clock = Clock::start();
         let signer = open_signer(&config.data)?;
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
@@ -92,12 +91,11 @@ impl Broker {
         let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
         let ledger = wrap(Arc::new(opened.await?));
         let apps = seed(&config, &ledger, clock).await?;
-
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
-        let addresses = node_addresses(&config, broker.node_listen);
-        let (registrar, standings) = enrolment(ca, &ledger, addresses);
+        let (registrar, standings) =
+            enrolment(ca, &ledger, node_addresses(&config, broker.node_listen));
         let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
         let nearness = nearness(&config.nearness, clock, shutdown)?;
         let (sessions, requests) = Sessions::new(directory.clone());
@@ -121,7 +119,6 @@ impl Broker {
             stop: owner_stop.clone(),
         })
         .await?;
-
         let (routes, described) = http::routes();
         let api = Arc::new(Api {
             sessions,
@@ -151,13 +148,7 @@ impl Broker {
         });
         let terms = Terms::new(&config, signer.clone(), clock, (registrar, standings));
         shutdown.spawn(owner.run());
-        shutdown.spawn(apps.keep(ledger.clone(), shutdown.token()));
-        shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        shutdown.spawn(credentials::keep(
-            api.clone(),
-            config.audit,
-            shutdown.token(),
-        ));
+        keep(&api, directory, config.audit, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
@@ -167,6 +158,13 @@ impl Broker {
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// This program's meters, each with its description.
+fn metrics() -> Metrics {
+    let metrics = Metrics(nearlight_kit::telemetry::prometheus());
+    crate::metrics::describe();
+    metrics
 }
 
 /// Gives the ledger what the configuration brings: the catalogue's apps, and the development key.
@@ -198,6 +196,14 @@ async fn serve_metrics(
     let bound = listener.local_addr()?;
     shutdown.spawn(listener.run(http::metrics_service(metrics), shutdown.clone()));
     Ok(Some(bound))
+}
+
+/// Keeps what is held beside the ledger as the ledger has it, until the shutdown.
+fn keep(api: &Arc<Api>, directory: Arc<Directory>, audit: AuditLog, shutdown: &Shutdown) {
+    let stop = || shutdown.token();
+    shutdown.spawn(api.apps.clone().keep(api.ledger.clone(), stop()));
+    shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
+    shutdown.spawn(credentials::keep(api.clone(), audit, stop()));
 }
 
 /// Takes callers until the shutdown, and stops the owner after the last one.

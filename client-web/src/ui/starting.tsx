@@ -99,6 +99,7 @@ function Pulling({ session }: { readonly session: Extract<SessionState, { phase:
       <small>
         {bytesWords(progress.done_bytes)}
         {progress.total_bytes > 0 && ` of ${bytesWords(progress.total_bytes)}`}
+        {progress.layers > 1 && `, ${progress.layers_done} of ${progress.layers} layers`}
       </small>
     </div>
   );

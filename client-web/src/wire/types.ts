@@ -170,7 +170,15 @@ done_bytes: number,
 /**
  * Bytes in all, as far as known.
  */
-total_bytes: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
+total_bytes: number, 
+/**
+ * Layers that are here.
+ */
+layers_done: number, 
+/**
+ * Layers in all, as far as known; 0 where the node does not say.
+ */
+layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
 
 export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "node-lost" | "node-drained" | "internal";
 
@@ -228,6 +236,16 @@ export type AppList = {
  */
 apps: Array<App>, };
 
+export type ImageFault = { 
+/**
+ * Which.
+ */
+image: string, 
+/**
+ * Why, for the operator.
+ */
+detail: string, };
+
 export type Node = { 
 /**
  * Its id.
@@ -276,7 +294,12 @@ build: string,
 /**
  * What its uplink carries for sessions, kbit/s, as it is configured or measured.
  */
-uplink_kbps: number | null, };
+uplink_kbps: number | null, 
+/**
+ * Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+ * see it.
+ */
+image_faults: Array<ImageFault>, };
 
 export type NodeStatus = "online" | "draining" | "offline" | "revoked";
 

@@ -3,6 +3,7 @@
 pub use crate::attach::{CreateTicket, IceServer, Ticket};
 
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
+use crate::control::ImageFault;
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
 use crate::region::{PlacedIn, RegionRtt};
@@ -176,6 +177,12 @@ pub enum StartProgress {
         /// Bytes in all, as far as known.
         #[ts(type = "number")]
         total_bytes: u64,
+        /// Layers that are here.
+        #[serde(default)]
+        layers_done: u32,
+        /// Layers in all, as far as known; 0 where the node does not say.
+        #[serde(default)]
+        layers: u32,
     },
     /// Desktop, sound and encoder are being started.
     StartingDesktop,
@@ -338,6 +345,10 @@ pub struct Node {
     pub build: String,
     /// What its uplink carries for sessions, kbit/s, as it is configured or measured.
     pub uplink_kbps: Option<u32>,
+    /// Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+    /// see it.
+    #[serde(default)]
+    pub image_faults: Vec<ImageFault>,
 }
 
 /// Whether a node can be used.

@@ -118,6 +118,9 @@ pub enum ToEdge {
         /// One a session.
         sessions: Vec<SessionWatchLinks>,
     },
+    /// The images that the node is to have; after the edge has said what it runs, and whenever it
+    /// changes. Not acked: the newest one counts.
+    Images(ImagesWanted),
     /// Nobody may watch on this link any more; not acked. What gets lost, the next
     /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
@@ -149,6 +152,25 @@ pub enum ToEdge {
         /// Seconds before the next attempt.
         retry_after_s: u32,
     },
+}
+
+/// The images that a node is to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesWanted {
+    /// To be fetched where they are missing, most wanted first; at most
+    /// [`crate::limits::IMAGES_WANTED_MAX`].
+    pub pull: Vec<String>,
+    /// Not to be removed, but not to be fetched either; as many at most.
+    pub keep: Vec<String>,
+}
+
+/// An image that a node was to fetch and could not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct ImageFault {
+    /// Which.
+    pub image: String,
+    /// Why, for the operator.
+    pub detail: String,
 }
 
 /// The watch links of one session.
@@ -227,6 +249,9 @@ pub struct Inventory {
     pub runtime: String,
     /// Images that are present, as their references.
     pub images: Vec<String>,
+    /// Images that the broker wants to be here and that could not be fetched.
+    #[serde(default)]
+    pub image_faults: Vec<ImageFault>,
     /// What the node's uplink carries for sessions, kbit/s: configured or measured, or `None`
     /// while unknown.
     #[serde(default)]

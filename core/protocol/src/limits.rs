@@ -51,6 +51,9 @@ pub const PAGE_ENTRIES_MAX: u32 = 200;
 /// Metros that an app may have staged at a time.
 pub const STAGED_METROS_MAX: usize = 256;
 
+/// Images that a broker wants a node to have.
+pub const IMAGES_WANTED_MAX: usize = 256;
+
 /// Versions of an app that are shown, the newest; and those in use.
 pub const APP_VERSIONS_SHOWN_MAX: usize = 50;
 /// Beacons of one answer of `GET /v1/regions`: a browser times them all before it plays.

@@ -7,7 +7,8 @@
 )]
 
 use crate::{
-    api, app, attach, id, identity, keycode, limits, notice, placement, problem, region, stage,
+    api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, region,
+    stage,
 };
 use std::fmt::Write as _;
 use ts_rs::TS;
@@ -62,6 +63,7 @@ fn generated_types_are_up_to_date() {
         api::SessionList,
         api::App,
         api::AppList,
+        control::ImageFault,
         api::Node,
         api::NodeStatus,
         api::NodeList,

@@ -5,6 +5,7 @@
 //! but the next event. Others hold a [`Handle`], and hear of it through the agent's inbox.
 
 use crate::agent::Message;
+use crate::images::InUse;
 use crate::limits::{
     ADOPT_CONNECT_DEADLINE, ENGINE_DEADLINE, LAST_WORDS_DEADLINE, LOG_CHECK_EVERY,
     SESSION_INBOX_MAX, WORKER_CONNECT_DEADLINE,
@@ -107,6 +108,8 @@ pub(crate) struct Driver {
     view: watch::Sender<View>,
     agent: mpsc::Sender<Message>,
     start_began: Instant,
+    /// Its image stays while it is here.
+    _image: InUse,
 }
 
 impl Driver {
@@ -142,7 +145,9 @@ impl Driver {
         let (events_in, events) = mpsc::channel(SESSION_INBOX_MAX);
         let (stop_in, stop) = watch::channel(None);
         let (view, view_out) = watch::channel(View::of(&machine, &record, None));
+        let image = host.images.used(&record.app.launch.image);
         let driver = Self {
+            _image: image,
             host,
             record,
             machine,
@@ -389,9 +394,10 @@ impl Driver {
     fn spawn_fetch(&mut self) {
         let runtime = self.host.runtime.clone();
         let image = self.record.app.launch.image.clone();
-        let pulled = self.pulled.0.clone();
+        let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
         self.jobs.spawn(async move {
-            let tell = move |now| {
+            let tell = |now| {
+                images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
             Job::ImageLooked(runtime.fetch(&image, &tell).await)

@@ -2,6 +2,7 @@
 
 use crate::cgroup::Cgroups;
 use crate::config::Config;
+use crate::images::Images;
 use crate::process::User;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
@@ -20,6 +21,8 @@ const PROBE_UID: u32 = WORKER_UID_FIRST - 1;
 pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// Which images sessions use.
+    pub(crate) images: Arc<Images>,
     pub(crate) transport: Handle,
     pub(crate) cgroups: Option<Cgroups>,
     /// The GPUs; slot n has the one at n modulo their number.

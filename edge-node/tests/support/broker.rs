@@ -104,6 +104,7 @@ impl Broker {
                 encoders: Vec::new(),
                 runtime: String::new(),
                 images: Vec::new(),
+                image_faults: Vec::new(),
                 uplink_kbps: None,
             },
             running: Vec::new(),

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub dir: TempDir,
     pub broker: Broker,
+    /// More of its configuration.
+    pub config: String,
     runtime: &'static str,
 }
 
@@ -40,6 +42,7 @@ impl Site {
         Self {
             dir,
             broker,
+            config: String::new(),
             runtime,
         }
     }
@@ -56,8 +59,8 @@ impl Site {
     pub fn agent(&self) -> Agent {
         let config = self.dir.path().join("edge.toml");
         let text = format!(
-            "[slots]\ncount = 2\n[runtime]\nkind = \"{}\"\nstart_timeout_s = 20\n",
-            self.runtime
+            "[slots]\ncount = 2\n[runtime]\nkind = \"{}\"\nstart_timeout_s = 20\n{}",
+            self.runtime, self.config
         );
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_edge-node"))

@@ -221,6 +221,7 @@ impl FleetNode {
             runtime: inventory.runtime.clone(),
             build: self.row.build.clone(),
             uplink_kbps: inventory.uplink_kbps,
+            image_faults: inventory.image_faults.clone(),
         }
     }
 
@@ -245,6 +246,7 @@ pub(crate) fn nothing() -> Inventory {
         encoders: Vec::new(),
         runtime: String::new(),
         images: Vec::new(),
+        image_faults: Vec::new(),
         uplink_kbps: None,
     }
 }

@@ -223,10 +223,9 @@ impl<'a> Level<'a> {
                 session,
                 link,
                 at: revoked,
-            } => {
-                let revoke = access::RevokeLink::new(session, link, *revoked);
-                self.revoked.push((at, revoke));
-            }
+            } => self
+                .revoked
+                .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
                 let give = share::GiveSession::new(session, to);
                 self.given.push((at, give));
@@ -248,8 +247,8 @@ impl<'a> Level<'a> {
                 node,
                 at: shown,
             } => {
-                let note = saves::NoteSave::new(user, app, node, *shown);
-                self.saves.push(note);
+                self.saves
+                    .push(saves::NoteSave::new(user, app, node, *shown));
             }
             Op::SweepEnded {
                 before,

@@ -51,6 +51,7 @@ impl Owner {
         // Before this turn's own orders, so that each goes out once and in order.
         for node in synced {
             self.show_links(&node);
+            self.show_images(&node);
             self.resend(&node);
         }
         for (applied, then) in applied.into_iter().zip(thens) {
@@ -261,6 +262,27 @@ impl Owner {
         let sessions = self.fleet.holders(node);
         if let Some(stream) = self.fleet.online(node).filter(|_| !sessions.is_empty()) {
             self.links.show(sessions, stream);
+        }
+    }
+
+    /// Tells a node which images it is to have.
+    fn show_images(&self, node: &NodeId) {
+        if let (Some(stream), Some(known)) = (self.fleet.online(node), self.fleet.get(node)) {
+            let row = &known.row;
+            let wanted = self.apps.images_for(&row.region, row.inventory.gpu);
+            stream.send(ToEdge::Images(wanted));
+        }
+    }
+
+    /// Tells every node, if apps have changed since.
+    pub(super) fn show_new_images(&mut self) {
+        if self.images_shown == self.apps.changes() {
+            return;
+        }
+        self.images_shown = self.apps.changes();
+        let nodes: Vec<NodeId> = self.fleet.iter().map(|node| node.row.id.clone()).collect();
+        for node in nodes {
+            self.show_images(&node);
         }
     }
 

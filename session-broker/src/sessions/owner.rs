@@ -117,6 +117,8 @@ pub(crate) struct Owner {
     /// The queue's revision of which those who wait were told.
     pub(super) told: u64,
     housekeepings: u32,
+    /// The changes of apps of which nodes were told.
+    pub(super) images_shown: Option<u64>,
     /// A read failed within a turn: at its end everything is loaded again.
     pub(super) doubt: Option<StoreError>,
     pub(super) stop: CancellationToken,
@@ -171,6 +173,7 @@ impl Owner {
             placed_in_vain: None,
             told: 0,
             housekeepings: 0,
+            images_shown: None,
             doubt: None,
             stop: parts.stop,
         };
@@ -336,6 +339,7 @@ impl Owner {
         }
         self.tell_occupancy(now);
         self.tell_places(now, &mut turn.touched);
+        self.show_new_images();
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
         while let Some((at, id)) = self.ended.front().cloned()
             && now.millis_since(at) >= keep_ms

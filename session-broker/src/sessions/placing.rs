@@ -16,7 +16,6 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::{Claim, Lifecycle};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
@@ -243,10 +242,10 @@ impl Owner {
     ) -> (Decision, SessionRequest, Arc<AppSpec>) {
         let mut chance = |n: usize| rand::random_range(0..n);
         // Of an app that cannot be started any more, what is waited for still is.
-        let live = self.apps.app(&row.app.id).unwrap_or_else(|| LiveApp {
-            live: Arc::new(row.app.clone()),
-            staged: BTreeMap::new(),
-        });
+        let live = self
+            .apps
+            .app(&row.app.id)
+            .unwrap_or_else(|| LiveApp::alone(&row.app));
         let mut alone = |node: &NodeId, policy: &Policy| {
             let region = self.fleet.get(node).map(|known| &known.row.region);
             let app = region.map_or(&live.live, |region| live.in_metro(region));

@@ -4,6 +4,7 @@ use crate::edge::{Edge, Node, Started};
 use crate::http::Client;
 use crate::rig::{Rig, eventually};
 use crate::shared::Shared;
+use nearlight_protocol::control::{FromEdge, ImageFault};
 use serde_json::{Value, json};
 
 fn demo(image: &str) -> Value {
@@ -190,4 +191,41 @@ async fn a_broker_that_shares_the_ledger_sees_a_roll_out_within_seconds() {
     .await;
     let again = b.post_json("/v1/apps", &app).await;
     assert_eq!((again.status, again.at("/version")), (200, "1".into()));
+}
+
+#[tokio::test]
+async fn nodes_are_told_what_to_fetch_before_it_is_live_and_what_failed_is_shown_to_operators() {
+    let rig = Rig::start().await;
+    let admin = rig.admin();
+    let mut edge = in_metro(&rig, "north").await;
+    let first = edge.next_images().await;
+    assert!(first.pull.contains(&"demo:1".to_owned()), "{first:?}");
+    assert!(!first.pull.contains(&"demo:2".to_owned()), "{first:?}");
+
+    added(&admin, "demo:2", (201, "2")).await;
+    let wanted = edge.next_images().await;
+    let at = |image: &str| wanted.pull.iter().position(|i| i == image);
+    assert!(
+        at("demo:1") < at("demo:2"),
+        "{wanted:?}: what is live goes first"
+    );
+    rolled(&admin, 2, &[]).await;
+    let wanted = edge.next_images().await;
+    assert!(
+        wanted.keep.contains(&"demo:1".to_owned()) || wanted.pull.contains(&"demo:1".to_owned())
+    );
+
+    let mut inventory = edge.node.inventory();
+    inventory.image_faults = vec![ImageFault {
+        image: "demo:2".to_owned(),
+        detail: "no such host".to_owned(),
+    }];
+    edge.send(FromEdge::Inventory(inventory)).await;
+    eventually("the fault to be shown", || async {
+        let nodes = admin.get("/v1/nodes").await;
+        nodes.at("/nodes/0/image_faults/0/detail") == "no such host"
+    })
+    .await;
+    let seen = rig.guest().await.get("/v1/nodes").await.json();
+    assert_eq!(seen["nodes"][0]["image_faults"], json!([]));
 }

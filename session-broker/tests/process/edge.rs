@@ -7,8 +7,9 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession, SessionReport,
-    SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction, WhepResult,
+    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, Order, PROTOCOL_VERSION, RunningSession,
+    SessionReport, SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction,
+    WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -43,6 +44,8 @@ pub(crate) struct Edge {
     pub(crate) welcome: Option<Welcome>,
     /// What it was shown of watch links when it attached.
     watch_links: Option<Vec<SessionWatchLinks>>,
+    /// The images that it is to have, as it heard last.
+    pub(crate) images: Option<ImagesWanted>,
     socket: WebSocketStream<TlsStream<TcpStream>>,
 }
 
@@ -95,6 +98,7 @@ impl Node {
             node: self.clone(),
             welcome: None,
             watch_links: None,
+            images: None,
             socket,
         };
         edge.send(FromEdge::Hello(Hello {
@@ -144,6 +148,7 @@ impl Node {
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
             images: Vec::new(),
+            image_faults: Vec::new(),
             uplink_kbps: self.uplink_kbps,
         }
     }
@@ -201,6 +206,8 @@ impl Edge {
                 Ok(Message::Text(text)) => match serde_json::from_str(&text).unwrap() {
                     // Comes once a stream, before everything else.
                     ToEdge::WatchLinks { sessions } => self.watch_links = Some(sessions),
+                    // Comes whenever apps change.
+                    ToEdge::Images(wanted) => self.images = Some(wanted),
                     other => return Some(other),
                 },
                 Ok(Message::Close(_)) | Err(_) => return None,
@@ -221,6 +228,21 @@ impl Edge {
                 Some(Ok(Message::Pong(_))) => return true,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return false,
                 Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The next word of which images it is to have.
+    pub(crate) async fn next_images(&mut self) -> ImagesWanted {
+        loop {
+            if let Some(wanted) = self.images.take() {
+                return wanted;
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            if let Some(Ok(Message::Text(text))) = frame.expect("it is told in time")
+                && let ToEdge::Images(wanted) = serde_json::from_str(&text).unwrap()
+            {
+                return wanted;
             }
         }
     }
