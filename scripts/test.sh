@@ -22,7 +22,7 @@ step() {
 documents() { RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
 
 # The pure crates build where there is no clock, file, socket or thread to reach for.
-purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement -p nearlight-stream; }
+purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement -p nearlight-stream -p nearlight-proof; }
 
 # Types that the browser shares are generated from core/protocol; what is checked in must be that.
 generated() {
