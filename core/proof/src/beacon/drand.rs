@@ -39,8 +39,10 @@ pub fn verify(round: u64, signature: &[u8; 48]) -> Result<[u8; 32], DrandError> 
     let key = array_from_hex(QUICKNET).and_then(|bytes| G2Affine::from_compressed(&bytes).into());
     let key: G2Affine = key.ok_or(DrandError::Point)?;
     let message = sha256(&[&round.to_be_bytes()]);
-    let hashed =
-        <G1Projective as HashToCurve<ExpandMsgXmd<Sha256>>>::hash_to_curve(&[message], DOMAIN);
+    let hashed = <G1Projective as HashToCurve<ExpandMsgXmd<Sha256>>>::hash_to_curve(
+        [message].as_slice(),
+        DOMAIN,
+    );
     let signed = pairing(&point, &G2Affine::generator()) == pairing(&hashed.into(), &key);
     if signed {
         Ok(sha256(&[signature]))
