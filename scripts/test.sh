@@ -27,9 +27,9 @@ purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearl
 # Types that the browser shares are generated from core/protocol; what is checked in must be that.
 generated() {
     local before after
-    before=$(content_hash client-web/src/wire core/protocol/vectors)
+    before=$(content_hash client-web/src/wire core/protocol/vectors core/proof/vectors)
     scripts/generate.sh || return
-    after=$(content_hash client-web/src/wire core/protocol/vectors)
+    after=$(content_hash client-web/src/wire core/protocol/vectors core/proof/vectors)
     [ "$before" = "$after" ] || die "generated files were not up to date" "They are now: look at 'git diff', and add them to the change."
 }
 
