@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second verifier of receipts, from docs/receipts.md and docs/proof.md alone.
+"""A second verifier of receipts, after docs/receipts.md, docs/proof.md and the formulas of core/proof.
 
     verify.py receipt ENVELOPE PROOF --policy P --directory D --authority HEX [--later ENVELOPE PROOF]...
     verify.py vectors FILE...
