@@ -63,9 +63,9 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// Remember a broker and an API key for it.
+    /// Remember a broker and an API key for it, or log in as a player in a browser.
     Login(Login),
-    /// Forget a broker and its key.
+    /// Forget a broker and its key; a player's login ends.
     Logout(Logout),
     /// Say who the broker takes you for.
     Whoami {

@@ -15,6 +15,9 @@ pub struct Login {
     /// A file with the API key; a line of stdin otherwise.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// Log in as a player, in a browser on this machine or another one, instead of with an API key.
+    #[arg(long, conflicts_with = "key_file")]
+    pub device: bool,
     /// What to call it [default: the broker's host].
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
