@@ -1,12 +1,14 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use nearlight_protocol::api::Role;
-use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId};
-use nearlight_protocol::identity::{Priority, Scope};
+use nearlight_protocol::id::{AppId, NodeId, SessionId};
 use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+mod identity;
+
+pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -61,9 +63,9 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// Remember a broker and an API key for it.
+    /// Remember a broker and an API key for it, or log in as a player in a browser.
     Login(Login),
-    /// Forget a broker and its key.
+    /// Forget a broker and its key; a player's login ends.
     Logout(Logout),
     /// Say who the broker takes you for.
     Whoami {
@@ -279,143 +281,6 @@ pub enum AppCommand {
     Rollback {
         /// The app.
         app: AppId,
-    },
-}
-
-/// `nearlight login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// The broker, such as `https://play.example.org`.
-    pub url: String,
-    /// A file with the API key; a line of stdin otherwise.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
-    /// What to call it [default: the broker's host].
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-}
-
-/// `nearlight logout`.
-#[derive(Debug, Args)]
-pub struct Logout {
-    /// Which profile [default: the current one].
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-}
-
-/// `nearlight tenant`.
-#[derive(Debug, Subcommand)]
-pub enum TenantCommand {
-    /// A new tenant.
-    Create {
-        /// Its name.
-        name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
-        /// Where its members stand in the queue: low, normal or high.
-        #[arg(long, default_value = "normal")]
-        priority: Priority,
-    },
-    /// Every tenant.
-    List,
-    /// Change a tenant as a whole: what is left out is not set.
-    Set {
-        /// Which.
-        tenant: TenantId,
-        /// Its name.
-        #[arg(long)]
-        name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
-        /// Turn its members away. Their sessions go on.
-        #[arg(long)]
-        suspended: bool,
-        /// Where its members stand in the queue: low, normal or high.
-        #[arg(long, default_value = "normal")]
-        priority: Priority,
-    },
-}
-
-/// `nearlight key`.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// A new key. Its secret is shown this once, on stdout.
-    Create(CreateKey),
-    /// Every key, without its secret.
-    List,
-    /// A new secret for a key; the former one goes on for a while.
-    Rotate {
-        /// Which.
-        key: KeyId,
-        /// Seconds for which the former secret goes on [default: a day].
-        #[arg(long, value_name = "SECONDS")]
-        overlap_s: Option<u32>,
-    },
-    /// Make a key void at once.
-    Revoke {
-        /// Which.
-        key: KeyId,
-    },
-}
-
-/// `nearlight key create`.
-#[derive(Debug, Args)]
-pub struct CreateKey {
-    /// What it is for.
-    pub name: String,
-    /// player, tenant, operator or admin.
-    #[arg(long)]
-    pub role: Role,
-    /// Whose; the role `tenant` needs one.
-    #[arg(long, value_name = "TENANT")]
-    pub tenant: Option<TenantId>,
-    /// What it may be used for, such as sessions:read; all of its role without any.
-    #[arg(long = "scope", value_name = "SCOPE")]
-    pub scopes: Vec<Scope>,
-    /// Seconds until it is void.
-    #[arg(long, value_name = "SECONDS")]
-    pub expires_s: Option<u32>,
-    /// Sessions that it may hold at a time.
-    #[arg(long, value_name = "N")]
-    pub sessions_max: Option<u32>,
-}
-
-/// `nearlight admin`.
-#[derive(Debug, Subcommand)]
-pub enum AdminCommand {
-    /// Make the first administrator's key, on the broker's machine.
-    Bootstrap {
-        /// The broker's configuration.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The broker's data directory, such as data/broker.
-        #[arg(long, value_name = "DIR")]
-        data: Option<PathBuf>,
-        /// The ledger, if it is no file in there.
-        #[arg(
-            long,
-            value_name = "URL",
-            env = "NEARLIGHT_LEDGER",
-            hide_env_values = true
-        )]
-        ledger: Option<String>,
-        /// Even if there is an administrator already.
-        #[arg(long)]
-        force: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// What was done, by whom, from where; newest first.
-    Audit {
-        /// How many lines.
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        limit: u32,
-        /// Which broker.
-        #[command(flatten)]
-        broker: Broker,
     },
 }
 

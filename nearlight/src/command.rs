@@ -35,6 +35,12 @@ pub enum CommandError {
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
+    /// Somebody refused, in the browser.
+    #[error("the login was refused in the browser")]
+    LoginDenied,
+    /// Nobody agreed in time.
+    #[error("nobody agreed to the login in time; run `nearlight login --device` again")]
+    LoginExpired,
     /// The broker's program does not run.
     #[error("cannot run session-broker, which belongs beside nearlight")]
     NoBroker(#[source] std::io::Error),

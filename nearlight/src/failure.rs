@@ -34,6 +34,8 @@ impl Failure {
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
+                | CommandError::LoginDenied
+                | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
                 | CommandError::NotBootstrapped
                 | CommandError::File(_),

@@ -6,7 +6,7 @@
 //! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
-//!   remembers.
+//!   remembers; `device`: a login in a browser.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -22,6 +22,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod command;
+mod device;
 pub mod doctor;
 mod explain;
 pub mod failure;

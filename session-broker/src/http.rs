@@ -48,6 +48,7 @@ mod apps;
 mod audit;
 mod body;
 mod caller;
+mod device;
 mod door;
 mod events;
 mod forward;
@@ -196,6 +197,8 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(login::begin_login))
         .routes(routes!(login::finish_login))
         .routes(routes!(login::logout))
+        .routes(routes!(device::begin_device_login))
+        .routes(routes!(device::poll_device_login))
         .routes(routes!(apps::list_apps, app_versions::add_version))
         .routes(routes!(app_versions::list_versions))
         .routes(routes!(app_versions::roll_out, app_versions::roll_back))

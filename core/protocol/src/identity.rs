@@ -1,6 +1,6 @@
 //! Who may ask, as the API shows it: tenants, API keys with their scopes, the audit log, login.
 //!
-//! A secret stands in [`NewKey`] alone, and only in the answer that makes it.
+//! A secret stands in [`NewKey`] and [`DeviceLoginState`] alone, and only in the answer that makes it.
 
 use crate::api::Role;
 use crate::id::{KeyId, TenantId, UserId};
@@ -366,4 +366,49 @@ pub struct LoginOptions {
     pub login_path: Option<String>,
     /// Whether one can play as a guest.
     pub guests: bool,
+}
+
+/// Answer to `POST /v1/login/device`: a login that is finished in a browser elsewhere (RFC 8628).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeviceLogin {
+    /// What to poll with. Whoever has it gets the login.
+    pub device_code: String,
+    /// What the person compares, or types.
+    pub user_code: String,
+    /// Where the person types it.
+    pub verification_uri: String,
+    /// The same with the code in it, where the provider has that.
+    pub verification_uri_complete: Option<String>,
+    /// Seconds until it comes to nothing.
+    pub expires_s: u32,
+    /// Seconds between two polls, at least.
+    pub interval_s: u32,
+}
+
+/// `POST /v1/login/device/poll`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PollDeviceLogin {
+    /// What the login began with.
+    pub device_code: String,
+}
+
+/// What became of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum DeviceLoginState {
+    /// Nobody has agreed yet.
+    Pending {
+        /// Poll less often: five seconds more between two.
+        slower: bool,
+    },
+    /// Somebody has.
+    Done {
+        /// The login's secret, to be sent as `Authorization: Bearer`. It is told this once.
+        secret: String,
+    },
+    /// Somebody has refused.
+    Denied,
+    /// It took too long, or there is no such login.
+    Expired,
 }

@@ -92,6 +92,8 @@ fn the_examples_of_a_region_are_configurations() {
         // What four sessions may take fits the line that the broker is told of.
         let most = config.kbps_max * 4;
         assert!(config.uplink_kbps.unwrap() >= most, "{metro}: {most}");
+        let beacon = config.beacon.unwrap();
+        assert!(beacon.certificate.is_some(), "{metro}: browsers ask https");
     }
 }
 

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 38] = [
+const PATHS: [(&str, &[&str]); 40] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -21,6 +21,8 @@ const PATHS: [(&str, &[&str]); 38] = [
     ("/v1/keys/{id}/rotate", &["post"]),
     ("/v1/login", &["get"]),
     ("/v1/login/callback", &["get"]),
+    ("/v1/login/device", &["post"]),
+    ("/v1/login/device/poll", &["post"]),
     ("/v1/login/options", &["get"]),
     ("/v1/logout", &["post"]),
     ("/v1/nodes", &["get"]),

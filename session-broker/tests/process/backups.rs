@@ -150,6 +150,69 @@ async fn a_damaged_back_up_is_not_restored() {
     );
 }
 
+/// Takes a back-up of `old` and restores it onto a new machine.
+async fn moved(old: &Path) -> tempfile::TempDir {
+    let new = tempfile::tempdir().unwrap();
+    let backup = new.path().join("backup");
+    let named = backup.to_str().unwrap();
+    for (dir, flag) in [(old, "--backup"), (new.path(), "--restore")] {
+        let done = once(dir, &[flag, named]).await;
+        assert!(done.status.success(), "{flag}: {}", said(&done));
+    }
+    new
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_ca_that_is_under_way_goes_on_after_a_restore() {
+    let first = tempfile::tempdir().unwrap();
+    Program::start(first.path()).await.kill().await;
+    let step = async |dir: &Path, args: &[&str]| {
+        let done = once(dir, &[&["--rotate-ca"], args].concat()).await;
+        (done.status.success(), said(&done))
+    };
+    let same = |a: &Path, b: &Path, names: &[&str]| {
+        for name in names {
+            let [a, b] = [a, b].map(|dir| std::fs::read(dir.join("pki").join(name)).unwrap());
+            assert_eq!(a, b, "{name}");
+        }
+    };
+    let (begun, why) = step(first.path(), &["begin"]).await;
+    assert!(begun, "{why}");
+    let second = moved(first.path()).await;
+    let names = ["ca.pem", "ca.key.pem", "ca.next.key.pem", "ca.cross.pem"];
+    same(first.path(), second.path(), &names);
+    let (again, why) = step(second.path(), &["begin"]).await;
+    assert!(!again && why.contains("under way already"), "{why}");
+
+    // A node that knows the old CA alone, and one that renewed at the next one, both attach.
+    let (switched, why) = step(second.path(), &["switch", "--force"]).await;
+    assert!(switched, "{why}");
+    let third = moved(second.path()).await;
+    let names = ["ca.pem", "ca.key.pem", "ca.cross.pem", "ca.switched"];
+    same(second.path(), third.path(), &names);
+    assert!(!third.path().join("pki/ca.next.key.pem").exists());
+    let broker = Program::start(third.path()).await;
+    for pki in [first.path().join("pki"), third.path().join("pki")] {
+        let node = Node::new(&pki, 1);
+        attach_to(&pki, &node, &broker, Vec::new()).await;
+    }
+    broker.kill().await;
+    let (retired, why) = step(third.path(), &["retire"]).await;
+    assert!(!retired && why.contains("91 days"), "{why}");
+
+    // Nothing is restored over a rotation.
+    std::fs::remove_file(third.path().join("pki/ca.pem")).unwrap();
+    std::fs::remove_file(third.path().join("pki/ca.key.pem")).unwrap();
+    std::fs::remove_file(third.path().join("data/signing.key")).unwrap();
+    let named = third.path().join("backup");
+    let refused = once(third.path(), &["--restore", named.to_str().unwrap()]).await;
+    assert!(
+        said(&refused).contains("ca.cross.pem is there already"),
+        "{}",
+        said(&refused)
+    );
+}
+
 /// After a restore the node's journal is ahead: its slot works on.
 #[tokio::test]
 async fn a_node_whose_journal_is_ahead_of_the_ledger_is_followed_and_one_that_lies_is_not() {

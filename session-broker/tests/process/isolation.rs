@@ -60,6 +60,12 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/keys/{id}/rotate", LikeAbsent(JSON, "{}")),
     ("get", "/v1/login", LikeAbsent(JSON, "")),
     ("get", "/v1/login/callback", LikeAbsent(JSON, "")),
+    ("post", "/v1/login/device", LikeAbsent(JSON, "")),
+    (
+        "post",
+        "/v1/login/device/poll",
+        LikeAbsent(JSON, r#"{"device_code":"guessed"}"#),
+    ),
     ("get", "/v1/login/options", TellsNothing),
     ("post", "/v1/logout", OwnOnly),
     ("get", "/v1/nodes", TellsNothing),

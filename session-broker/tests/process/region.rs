@@ -1,5 +1,6 @@
 //! The worked example of docs/operations.md in small: its own files with other addresses, two brokers on a
-//! PostgreSQL with a synchronous standby, haproxy in front of both listeners, coturn, three metros.
+//! PostgreSQL with a synchronous standby, haproxy in front of both listeners, coturn, three metros
+//! with a beacon each.
 
 use crate::edge::{Edge, Node, Started};
 use crate::http::Client;
@@ -13,8 +14,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+mod beacons;
 mod daemons;
 
+use beacons::Beacons;
 use daemons::{Daemon, free_port, relays};
 
 const METROS: [&str; 3] = ["frankfurt", "amsterdam", "paris"];
@@ -55,6 +58,8 @@ fn the_brokers_files_of_the_example_go_together() {
         assert!(text("turnserver.conf").contains("listening-port=3478"));
         assert_eq!(config.sessions.node_grace_s, 600, "as the nodes' files say");
         assert!(names.insert(config.peers.unwrap().address.unwrap()));
+        let metros = config.nearness.regions.iter().map(|r| r.name.as_str());
+        assert_eq!(metros.collect::<Vec<_>>(), METROS, "{file}");
     }
 }
 
@@ -64,6 +69,7 @@ struct Region {
     postgres: Postgres,
     _standby: Postgres,
     _balancer: Daemon,
+    beacons: Beacons,
     public: SocketAddr,
     nodes: SocketAddr,
 }
@@ -77,9 +83,10 @@ impl Region {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("pki")).unwrap();
         std::fs::write(dir.path().join("turn.secret"), SECRET).unwrap();
+        let beacons = Beacons::start().await;
         let brokers = [
-            broker(dir.path(), "broker-1.toml", &postgres.url).await,
-            broker(dir.path(), "broker-2.toml", &postgres.url).await,
+            broker(dir.path(), "broker-1.toml", &postgres.url, &beacons).await,
+            broker(dir.path(), "broker-2.toml", &postgres.url, &beacons).await,
         ];
         let [public, nodes] = [free_port(), free_port()];
         let mut cfg = text("haproxy.cfg")
@@ -108,6 +115,7 @@ impl Region {
             postgres,
             _standby: standby,
             _balancer: balancer,
+            beacons,
             public,
             nodes,
         };
@@ -178,7 +186,7 @@ impl Region {
 }
 
 /// Starts a broker from its file of the example, with addresses and paths of this machine.
-async fn broker(dir: &Path, file: &str, ledger: &str) -> Program {
+async fn broker(dir: &Path, file: &str, ledger: &str, beacons: &Beacons) -> Program {
     let own = dir.join(file);
     std::fs::create_dir(&own).unwrap();
     let test = parsed(&own);
@@ -195,6 +203,7 @@ async fn broker(dir: &Path, file: &str, ledger: &str) -> Program {
     parsed.tls = Parsed::load(None).unwrap().tls;
     parsed.client_web = PathBuf::new();
     parsed.turn.secret_file = dir.join("turn.secret");
+    beacons.stand_in(&mut parsed.regions);
     parsed.data = test.data;
     parsed.pki = dir.join("pki");
     parsed.apps = test.apps;
@@ -235,8 +244,11 @@ async fn fill(region: &Region, edges: Vec<Edge>) -> Vec<Playing> {
     let mut asked = Vec::new();
     for _ in &edges {
         let owner = region.guest().await;
-        let session = id(&owner.create("demo").await);
-        asked.push((owner, session));
+        let rtt = region.beacons.times(&owner).await;
+        let owner = owner.with("idempotency-key", nearlight_kit::ids::request().as_str());
+        let wish = json!({ "app": "demo", "rtt": rtt });
+        let created = owner.post_json("/v1/sessions", &wish).await;
+        asked.push((owner, id(&created)));
     }
     let mut playing = Vec::new();
     for mut edge in edges {
@@ -247,6 +259,9 @@ async fn fill(region: &Region, edges: Vec<Edge>) -> Vec<Playing> {
             phase_of(&owner, &session).await == "ready"
         })
         .await;
+        let shown = owner.get(&format!("/v1/sessions/{session}")).await;
+        assert_eq!(shown.at("/placed_in/rtt_from"), "measured", "{shown:?}");
+        assert_eq!(shown.at("/placed_in/region"), edge.node.region);
         playing.push(Playing {
             owner,
             session,
