@@ -1,11 +1,16 @@
 //! Many in front who want what is not there, and one behind them who wants what is: nobody is held up,
 //! and nobody is missed, whatever it is that makes room.
 
+use crate::app_versions::rolled;
 use crate::edge::{Edge, Node};
+use crate::enrolment::joined;
 use crate::http::Client;
 use crate::program::Program;
+use crate::revocation::decide;
 use crate::rig::{Rig, eventually, id};
 use crate::shared::Shared;
+use nearlight_protocol::api::EndReason;
+use serde_json::json;
 
 /// More than a broker tries against the whole fleet in one turn.
 const IN_FRONT: usize = 70;
@@ -64,6 +69,48 @@ async fn who_wants_what_is_there_is_not_held_up_by_those_who_want_what_is_not() 
     rig.admin().delete(&path).await;
     edge.stop_next(&wide).await;
     assert_eq!(edge.start_next().await.start.app.id.to_string(), "wide");
+}
+
+#[tokio::test]
+async fn nobody_is_missed_whatever_makes_room() {
+    let rig = rig().await;
+    let mut node = joined(&rig, 4).await;
+    node.uplink_kbps = Some(NARROW_KBPS);
+    fill_the_front(async || rig.guest().await).await;
+    let first = rig.guest().await;
+
+    // A node attaches.
+    let one = waits(&first).await;
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    let started = gets(&mut edge, &one).await;
+
+    // It is drained no more.
+    assert_eq!(decide(&rig, "POST", &node, "/drain").await, 204);
+    let two = waits(&rig.guest().await).await;
+    assert_eq!(decide(&rig, "DELETE", &node, "/drain").await, 204);
+    gets(&mut edge, &two).await;
+
+    // Something is given back.
+    let three = waits(&rig.guest().await).await;
+    assert_eq!(
+        first.delete(&format!("/v1/sessions/{one}")).await.status,
+        202
+    );
+    assert_eq!(edge.stop_next(&started).await, EndReason::PlayerEnded);
+    gets(&mut edge, &three).await;
+
+    // Another version of the app needs less.
+    let four = waits(&rig.guest().await).await;
+    let admin = rig.admin();
+    let modest = json!({
+        "id": "demo", "title": "demo", "summary": "For tests.", "picture": "/apps/demo.webp",
+        "shelf": "tool", "launch": { "image": "demo:2", "command": ["/demo"] },
+        "needs": { "kbps_min": NARROW_KBPS - 2 * 1_000 },
+    });
+    assert_eq!(admin.post_json("/v1/apps", &modest).await.status, 201);
+    rolled(&admin, 2, &[]).await;
+    let started = gets(&mut edge, &four).await;
+    assert_eq!(started.start.app.launch.image, "demo:2");
 }
 
 #[tokio::test]
