@@ -194,7 +194,8 @@ impl Apps {
         known.changes
     }
 
-    fn all(&self) -> Arc<BTreeMap<AppId, LiveApp>> {
+    /// All of them.
+    pub(crate) fn all(&self) -> Arc<BTreeMap<AppId, LiveApp>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.apps.clone()
     }

@@ -48,6 +48,7 @@ mod placing;
 mod reload;
 mod sharing;
 mod standing;
+mod trying;
 mod turn;
 mod waiting;
 

@@ -76,7 +76,7 @@ pub use count::Rejection;
 pub use decide::{Decision, decide};
 pub use index::FleetIndex;
 pub use node::{NodeState, NodeView, Trust};
-pub use opening::suits;
+pub use opening::{Opening, opening};
 pub use policy::{LatencyStep, Policy, Step};
 pub use reason::Reason;
 pub use request::{Rtts, SessionRequest};

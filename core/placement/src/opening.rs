@@ -1,12 +1,14 @@
 //! Nodes that have become better: all that is news to a session that was tried in vain.
 //!
 //! A session that no node can run now is answered alike until a node improves or a wider latency step
-//! begins; only that a near node, worth waiting for, goes away is noticed no sooner than by the next step. So whoever keeps a queue needs no second search of the fleet for everybody who waits: it
-//! offers each node that has improved to them, next first.
+//! begins; only that a near node, worth waiting for, goes away is noticed no sooner than by the next step.
+//! So whoever keeps a queue needs no second search of the fleet for everybody who waits: it offers each
+//! node that has improved to them, next first.
 
 use crate::check::check;
 use crate::node::{NodeState, NodeView};
 use crate::policy::Policy;
+use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::Why;
 
@@ -31,9 +33,21 @@ impl NodeState {
     }
 }
 
-/// Whether `node` can run `request` now, and how well it suits it: what [`check`](crate::check()) says, but quick where
-/// the node is plainly no match.
-pub fn suits(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Option<Why> {
+/// What a node that has improved is to a session that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// It can run it now, and suits it so well.
+    Suits(Why),
+    /// It could run it, but is too far away for the latency step in force. Whether it is worth waiting
+    /// for somebody nearer takes a look at the whole fleet: [`decide`](crate::decide()) says so.
+    TooFar,
+    /// It cannot.
+    No,
+}
+
+/// What `node` is to `request`: what [`check`](crate::check()) says, but quick where the node is plainly
+/// no match.
+pub fn opening(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Opening {
     let state = &node.state;
     let is_open = state.attached && !state.draining && state.slots_free > 0;
     let is_able = node.gpu >= request.gpu
@@ -42,7 +56,11 @@ pub fn suits(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Opti
         && state.cpu_milli_free >= request.cpu_milli
         && state.mem_mib_free >= request.mem_mib;
     if !is_open || !is_able {
-        return None;
+        return Opening::No;
     }
-    check(node, request, policy).ok()
+    match check(node, request, policy) {
+        Ok(why) => Opening::Suits(why),
+        Err(Reason::TooFar) => Opening::TooFar,
+        Err(_) => Opening::No,
+    }
 }

@@ -13,7 +13,8 @@
 //! all else, and to try only the first few leaves those behind them waiting for nothing, as long as the
 //! first want what is not there. So a session is tried against the fleet when it comes, and when the
 //! circle around it widens ([`Queue::due`]). In between only a node that can take more than before is
-//! news: offer it to [`Queue::iter`], next first.
+//! news: offer it to [`Queue::iter`], next first. Whom it is too far away for is tried again
+//! ([`Queue::try_again`]), unless that is due anyhow: nobody nearer may be worth waiting for any more.
 //!
 //! **Honesty.** What an ETA is computed from is in [`forecast`]. Where it is not known the answer is
 //! "unknown", not a guess.
@@ -136,6 +137,11 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// Whether a session waits.
+    pub fn contains(&self, session: &SessionId) -> bool {
+        self.places.contains_key(session)
+    }
+
     /// Everyone who waits, next first.
     pub fn iter(&self) -> impl Iterator<Item = &SessionId> {
         self.waiting.keys().map(|(_, (_, session))| session)
@@ -160,6 +166,22 @@ impl Queue {
         let place = self.places.get(session);
         if let Some(one) = place.and_then(|place| self.waiting.get_mut(place)) {
             one.due = until;
+        }
+    }
+
+    /// A session that is due at no time is due now: something has changed for it that only a look at the
+    /// whole fleet can judge.
+    pub fn try_again(&mut self, session: &SessionId) {
+        let place = self.places.get(session);
+        if let Some(one) = place.and_then(|place| self.waiting.get_mut(place)) {
+            one.due.get_or_insert(MonoTime(0));
+        }
+    }
+
+    /// Everyone is due now: what they want has changed.
+    pub fn try_all(&mut self) {
+        for one in self.waiting.values_mut() {
+            one.due = Some(MonoTime(0));
         }
     }
 

@@ -127,12 +127,10 @@ impl FleetNode {
         self.cooling.insert(slot.clone(), until);
     }
 
-    /// Takes slots back that have cooled. Returns whether there were any, and whether there will be
-    /// more.
-    pub(super) fn thaw(&mut self, now: MonoTime) -> (bool, bool) {
-        let before = self.cooling.len();
+    /// Takes slots back that have cooled. Returns whether there will be more.
+    pub(super) fn thaw(&mut self, now: MonoTime) -> bool {
         self.cooling.retain(|_, until| *until > now);
-        (self.cooling.len() < before, !self.cooling.is_empty())
+        !self.cooling.is_empty()
     }
 
     /// Slots that can be claimed, with their last epoch.

@@ -12,7 +12,7 @@ use nearlight_protocol::id::NodeId;
 #[derive(Debug)]
 pub(super) struct RemoteNode {
     holder: BrokerId,
-    shared: Shared,
+    pub(super) shared: Shared,
 }
 
 /// A remote node that readers have to be told of: who holds it, and how it is; `None` where nobody
@@ -31,10 +31,8 @@ impl Fleet {
     /// A fleet of one node alone, whoever holds it; empty if nobody knows it.
     pub(crate) fn alone(&self, node: &NodeId) -> FleetIndex {
         let mut index = FleetIndex::default();
-        match (self.nodes.get(node), self.remote.get(node)) {
-            (Some(own), _) => index.put(&own.view()),
-            (None, Some(remote)) => index.put(&remote.shared.view),
-            (None, None) => {}
+        if let Some(view) = self.view(node) {
+            index.put(&view);
         }
         index
     }
@@ -118,6 +116,7 @@ impl Fleet {
         match self.remote.get(node) {
             Some(remote) => {
                 self.index.put(&remote.shared.view);
+                self.openings.insert(node.clone());
                 let shown = (remote.holder.clone(), remote.shared.clone());
                 news.push((node.clone(), Some(shown)));
             }
@@ -153,11 +152,19 @@ impl Fleet {
         if self.nodes.contains_key(id) {
             return;
         }
+        let state = &shared.view.state;
         match self.remote.get(id) {
             Some(former)
-                if same_but_state(&former.shared, shared)
-                    && self.index.set_state(id, &shared.view.state) => {}
-            Some(_) | None => self.index.put(&shared.view),
+                if same_but_state(&former.shared, shared) && self.index.set_state(id, state) =>
+            {
+                if state.has_improved_on(&former.shared.view.state) {
+                    self.openings.insert(id.clone());
+                }
+            }
+            Some(_) | None => {
+                self.index.put(&shared.view);
+                self.openings.insert(id.clone());
+            }
         }
         news.push((id.clone(), Some((holder.clone(), shared.clone()))));
     }

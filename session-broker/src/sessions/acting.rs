@@ -199,7 +199,6 @@ impl Owner {
         self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
         self.sessions.insert(id, entry);
-        self.placed_in_vain = None;
     }
 
     /// Its claim came to nothing: it is next again.
@@ -295,7 +294,6 @@ impl Owner {
             Ok(Some(row)) => {
                 let now = self.clock.now();
                 self.fleet.set_row(row, now);
-                self.placed_in_vain = None;
             }
             Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
             // Not here: the turn's other changes are still being acted on.

@@ -235,7 +235,6 @@ impl Owner {
         }
         let online = Link::Online(stream.clone());
         self.fleet.change(&node, now, |n| n.link = online);
-        self.placed_in_vain = None;
         turn.synced.push(node);
     }
 

@@ -1,7 +1,7 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
 use super::entry::{Entry, label};
-use super::placing::{InVain, NotPlaced};
+use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
@@ -112,8 +112,8 @@ pub(crate) struct Owner {
     pub(super) nearness: Arc<Nearness>,
     /// When readers were told last of nodes that have changed.
     published_at: MonoTime,
-    /// What placement last saw in vain.
-    pub(super) placed_in_vain: Option<InVain>,
+    /// The changes of apps since which everybody was due once.
+    pub(super) tried_apps: Option<u64>,
     /// The queue's revision of which those who wait were told.
     pub(super) told: u64,
     housekeepings: u32,
@@ -170,7 +170,7 @@ impl Owner {
             policy: parts.policy,
             nearness: parts.nearness,
             published_at: MonoTime::default(),
-            placed_in_vain: None,
+            tried_apps: None,
             told: 0,
             housekeepings: 0,
             images_shown: None,
@@ -219,8 +219,7 @@ impl Owner {
             return Wake::Deferred;
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let wider = self.placed_in_vain.as_ref().and_then(|vain| vain.until);
-        let next = [deadline, wider, self.publication_due()];
+        let next = [deadline, self.next_try(), self.publication_due()];
         let next = next.into_iter().flatten().min();
         let in_us = next.map(|at| at.micros_since(self.clock.now()));
         let deadline = async {
@@ -334,9 +333,8 @@ impl Owner {
 
     fn keep_house(&mut self, now: MonoTime, turn: &mut Turn) {
         self.housekeepings = self.housekeepings.wrapping_add(1);
-        if self.fleet.thaw(now) {
-            self.placed_in_vain = None;
-        }
+        self.fleet.thaw(now);
+        self.tell_anew();
         self.tell_occupancy(now);
         self.tell_places(now, &mut turn.touched);
         self.show_new_images();

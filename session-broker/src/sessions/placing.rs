@@ -1,4 +1,4 @@
-//! Giving slots to sessions: the queue, the decision, the claim.
+//! Giving slots to sessions: the decision, the claim.
 
 use super::driving::placing;
 use super::owner::Owner;
@@ -17,20 +17,6 @@ use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::{Claim, Lifecycle};
 use std::sync::Arc;
-
-/// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
-const TRIED_MAX: usize = 64;
-
-/// What placement saw in vain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InVain {
-    /// The revisions of index, queue and apps. While all stay, so does the answer...
-    index: u64,
-    queue: u64,
-    apps: Option<u64>,
-    /// ...but for somebody's next latency step, which begins then.
-    pub(super) until: Option<MonoTime>,
-}
 
 /// Why a session was not placed.
 #[derive(Debug)]
@@ -59,65 +45,8 @@ pub(super) struct Chosen {
 }
 
 impl Owner {
-    /// Tries those who wait, next first, unless nothing changed since it was last in vain.
-    pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
-        if self.queue.is_empty() {
-            self.placed_in_vain = None;
-            return;
-        }
-        if self.is_in_vain(now) {
-            return;
-        }
-        let mut until: Option<MonoTime> = None;
-        for id in self.queue.order().into_iter().take(TRIED_MAX) {
-            let Some(entry) = self.sessions.get(&id) else {
-                continue;
-            };
-            let row = entry.row.clone();
-            let hint = entry.hint.clone();
-            let why = match self.place(row.clone(), hint.as_ref(), now, turn) {
-                // Its place is given up with the claim; until then it must not be tried again.
-                Ok(()) => {
-                    self.queue.remove(&id);
-                    continue;
-                }
-                Err(why) => why,
-            };
-            let elsewhere = match &why {
-                NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
-                NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
-            };
-            match elsewhere {
-                Some((to, node)) => {
-                    self.queue.remove(&id);
-                    self.give_away(&row, to, node, turn);
-                }
-                None => {
-                    let wider = changes_at(&row, &why);
-                    until = until.into_iter().chain(wider).min();
-                    self.tell_lack(&id, why, turn);
-                }
-            }
-        }
-        self.placed_in_vain = Some(InVain {
-            index: self.fleet.index().revision(),
-            queue: self.queue.revision(),
-            apps: self.apps.changes(),
-            until,
-        });
-    }
-
-    fn is_in_vain(&self, now: MonoTime) -> bool {
-        self.placed_in_vain.is_some_and(|vain| {
-            vain.index == self.fleet.index().revision()
-                && vain.queue == self.queue.revision()
-                && vain.apps == self.apps.changes()
-                && vain.until.is_none_or(|until| now < until)
-        })
-    }
-
     /// Claims a slot for a session that waits, or says why not.
-    fn place(
+    pub(super) fn place(
         &mut self,
         mut row: SessionRow,
         hint: Option<&NodeId>,
@@ -247,8 +176,8 @@ impl Owner {
             .app(&row.app.id)
             .unwrap_or_else(|| LiveApp::alone(&row.app));
         let mut alone = |node: &NodeId, policy: &Policy| {
-            let region = self.fleet.get(node).map(|known| &known.row.region);
-            let app = region.map_or(&live.live, |region| live.in_metro(region));
+            let view = self.fleet.view(node);
+            let app = view.map_or(&live.live, |view| live.in_metro(&view.region));
             let request = request_for(row, app, waited_ms);
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
             (decision, request, app.clone())
@@ -290,7 +219,7 @@ impl Owner {
     }
 
     /// Whoever chose a region knows how far it is.
-    fn policy_for(&self, row: &SessionRow) -> &Policy {
+    pub(super) fn policy_for(&self, row: &SessionRow) -> &Policy {
         match row.wish.region {
             Some(_) => &self.policy_chosen,
             None => &self.policy,
@@ -316,7 +245,7 @@ impl Owner {
         }
     }
 
-    fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
+    pub(super) fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
         let Some(entry) = self.sessions.get_mut(id) else {
             return;
         };
@@ -381,17 +310,6 @@ fn both(a: &Rejection, b: &Rejection) -> Rejection {
     Rejection {
         reasons,
         step: a.step.or(b.step),
-    }
-}
-
-/// When another answer is due though nothing changes.
-fn changes_at(row: &SessionRow, why: &NotPlaced) -> Option<MonoTime> {
-    match why {
-        NotPlaced::Rejected(rejection) => {
-            let after_ms = rejection.holds_until_ms()?;
-            Some(row.created_at.plus_millis(after_ms))
-        }
-        NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => None,
     }
 }
 

@@ -31,7 +31,6 @@ impl Owner {
         let fleet = std::mem::take(&mut self.fleet);
         let remote = self.fleet.keep_remote(fleet);
         self.directory.show_remote(remote);
-        self.placed_in_vain = None;
         self.take_in(loaded, &mut former, now);
         for id in former.keys() {
             self.directory.forget(id);

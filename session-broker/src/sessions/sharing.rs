@@ -134,10 +134,10 @@ impl Owner {
             }
             PeerEvent::Decided(all) => self.learn_decisions(all, now, turn),
             PeerEvent::Home(home) => {
-                self.placed_in_vain = None;
                 if let Some(sharing) = &mut self.sharing {
                     sharing.home = home;
                 }
+                self.queue.try_all();
             }
             PeerEvent::Gone(broker) => self.seize(*broker, now, turn),
             PeerEvent::Take { row, node } => self.take_up(*row, node, now),
@@ -158,7 +158,6 @@ impl Owner {
         let phase = entry.life.phase().clone();
         self.sessions.insert(id.clone(), entry);
         self.note(&id, &phase, now);
-        self.placed_in_vain = None;
     }
 
     /// Gives a session that waits to another broker, in this turn.
@@ -322,7 +321,6 @@ impl Owner {
             tracing::info!(sessions = new.len(), nodes = nodes.len(), how, "taken over");
         }
         self.take_in(loaded, &mut HashMap::new(), now);
-        self.placed_in_vain = None;
         if new.is_empty() {
             return;
         }

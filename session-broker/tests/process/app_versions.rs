@@ -21,7 +21,7 @@ async fn added(client: &Client, image: &str, expected: (u16, &str)) {
     assert_eq!((got.0, got.1.as_str()), expected, "{answer:?}");
 }
 
-async fn rolled(client: &Client, version: u32, metros: &[&str]) -> Value {
+pub(crate) async fn rolled(client: &Client, version: u32, metros: &[&str]) -> Value {
     let body = json!({ "version": version, "metros": metros }).to_string();
     let header = [("content-type", "application/json")];
     let path = "/v1/apps/demo/rollout";

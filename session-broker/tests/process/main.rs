@@ -14,6 +14,7 @@ mod ends;
 mod enrolment;
 mod explain;
 mod faults;
+mod held_up;
 mod http;
 mod isolation;
 mod keys;

@@ -107,7 +107,10 @@ impl Shared {
         // Fails where the broker was there before.
         let _ = std::os::unix::fs::symlink(self.pki(), own.join("pki"));
         let file = own.join("broker.toml");
-        let text = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        // All callers of a test share one address.
+        let limits = "[limits]\nguests_burst = 200\ncreates_burst = 200\nrequests_burst = 2000\n";
+        let peers = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        let text = format!("{limits}{peers}");
         std::fs::write(&file, text).unwrap();
         let args = [
             "--config",

@@ -1,10 +1,10 @@
 //! The broker's part: who is placed where, who waits, and what its sessions' lives bring about. It
-//! does what session-broker does, by the same crates, in one place: see `sessions/placing.rs` there.
+//! does what session-broker does, by the same crates, in one place: see `sessions/trying.rs` there.
 
 use super::clock::{Happens, SessionNo, SessionStep};
 use super::node::Takes;
 use super::region::{Region, Sound};
-use nearlight_placement::{Decision, Rejection, Why, decide, suits};
+use nearlight_placement::{Decision, Opening, Rejection, Why, decide, opening};
 use nearlight_protocol::api::EndReason;
 use nearlight_session::lifecycle::{Effect, Event, Outcome, Phase};
 use nearlight_session::{Claim, Epoch};
@@ -87,22 +87,28 @@ impl Region {
         let broker = self.broker.as_mut().expect("it is its turn");
         for id in broker.queue.due(self.now, TRIED_MAX) {
             let number = self.broker.as_ref().expect("it is its turn").waiting[&id];
-            let Some(rejection) = self.place(number)? else {
-                continue;
-            };
-            if !rejection.passes() {
-                self.refuse(number, &rejection)?;
-                continue;
-            }
-            let came_at = self.sessions[&number].came_at;
-            let until = rejection.holds_until_ms().map(|ms| came_at.plus_millis(ms));
-            let broker = self.broker.as_mut().expect("it is its turn");
-            broker.queue.in_vain(&id, until);
+            self.try_one(number)?;
         }
         let broker = self.broker.as_ref().expect("it is its turn");
         if let Some(due) = broker.queue.next_due() {
             self.plan_turn(due.micros_since(self.now).max(TURN_US));
         }
+        Ok(())
+    }
+
+    /// Tries one against the whole fleet.
+    fn try_one(&mut self, number: SessionNo) -> Sound {
+        let Some(rejection) = self.place(number)? else {
+            return Ok(());
+        };
+        if !rejection.passes() {
+            return self.refuse(number, &rejection);
+        }
+        let one = &self.sessions[&number];
+        let until = rejection.holds_until_ms();
+        let until = until.map(|ms| one.came_at.plus_millis(ms));
+        let broker = self.broker.as_mut().expect("it is its turn");
+        broker.queue.in_vain(&one.id, until);
         Ok(())
     }
 
@@ -127,8 +133,13 @@ impl Region {
                 }
                 one.visit.request.waited_ms = self.now.millis_since(one.came_at);
                 let request = &one.visit.request;
-                if let Some(why) = suits(self.nodes[node].view(), request, &self.policy) {
-                    self.claim(*number, node, &why)?;
+                match opening(self.nodes[node].view(), request, &self.policy) {
+                    Opening::No => {}
+                    Opening::TooFar => {
+                        let broker = self.broker.as_mut().expect("it is its turn");
+                        broker.queue.try_again(&one.id);
+                    }
+                    Opening::Suits(_) => self.try_one(*number)?,
                 }
             }
         }

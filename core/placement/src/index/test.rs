@@ -4,7 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
-use crate::opening::suits;
+use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
 use crate::reason::Reason;
@@ -309,8 +309,14 @@ proptest! {
         let mut changed = node.clone();
         changed.state = after;
         let (before, now) = (check(&node, &request, &policy), check(&changed, &request, &policy));
-        prop_assert_eq!(suits(&changed, &request, &policy), now.ok());
-        if before.is_err() && now.is_ok() {
+        let expected = match now {
+            Ok(why) => Opening::Suits(why),
+            Err(Reason::TooFar) => Opening::TooFar,
+            Err(_) => Opening::No,
+        };
+        prop_assert_eq!(opening(&changed, &request, &policy), expected);
+        let ruled_out = |reason: &Reason| *reason != Reason::TooFar;
+        if before.is_err_and(|reason| ruled_out(&reason)) && expected != Opening::No {
             prop_assert!(changed.state.has_improved_on(&node.state));
         }
     }

@@ -92,6 +92,15 @@ fn those_in_front_who_wait_for_what_is_not_there_hold_up_nobody() {
         (vec![], Some(MonoTime(50)))
     );
     assert_eq!(q.iter().count(), 3, "they stand in the queue all the same");
+    q.try_again(&session(1));
+    q.try_again(&session(2));
+    assert_eq!(
+        q.due(MonoTime(9), 9),
+        [session(1)],
+        "the other one has its time"
+    );
+    q.try_all();
+    assert_eq!(q.due(MonoTime(0), 9), [1, 2, 3].map(session));
 }
 
 #[test]
