@@ -229,8 +229,7 @@ impl<'a> Level<'a> {
                 .revoked
                 .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
-                let give = share::GiveSession::new(session, to);
-                self.given.push((at, give));
+                self.given.push((at, share::GiveSession::new(session, to)))
             }
             Op::HoldNode { node, at: attached } => {
                 let hold = share::HoldNode::new(node, me, *attached);
