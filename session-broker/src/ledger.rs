@@ -66,7 +66,7 @@ pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
     TenantRow,
 };
-pub use op::{Applied, Idempotency, Op, Reserve};
+pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -187,6 +187,14 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
+}
+
+/// The name of an app's edition in the ledger: SHA-256 of its text, in hex.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for an app that has no text, of which there is none.
+pub fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
+    write::sessions::edition_of(app)
 }
 
 /// Why the ledger failed.

@@ -45,6 +45,7 @@ mod entry;
 mod lost;
 mod owner;
 mod placing;
+mod readmit;
 mod reload;
 mod sharing;
 mod standing;

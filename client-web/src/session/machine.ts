@@ -153,6 +153,7 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "provider-unreachable":
     case "quota-exceeded":
     case "save-elsewhere":
+    case "session-lost":
     case "unauthenticated":
     case "unsupported-media-type":
       return refuse(refusal);

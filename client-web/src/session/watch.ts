@@ -94,6 +94,7 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "provider-unreachable":
     case "quota-exceeded":
     case "save-elsewhere":
+    case "session-lost":
     case "ticket-invalid":
     case "unauthenticated":
     case "unsupported-media-type":

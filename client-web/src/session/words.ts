@@ -52,6 +52,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "quota-exceeded": { title: "You have reached your limit of sessions", advice: "End one that you no longer need, then start this one." },
   "save-elsewhere": { title: "Your saves are on another node", advice: "It cannot run this at the moment. Wait for it, or begin without them; they stay where they are." },
   "session-ended": { title: "The session has ended", advice: "Start it again from the lobby." },
+  "session-lost": { title: "The session was lost", advice: "The broker's database failed, and its last moments are gone. Start again from the lobby; your saves are where they were." },
   "session-not-ready": { title: "Not ready yet", advice: "The session is still starting." },
   "too-many-requests": { title: "A little too fast", advice: "The broker asks for a pause. Try again in a few seconds." },
   "ticket-invalid": { title: "The ticket is spent", advice: "Try again: a new one is asked for each time." },

@@ -48,6 +48,9 @@ pub enum ProblemType {
     SaveElsewhere,
     /// The session has ended.
     SessionEnded,
+    /// The session was there, and the ledger has lost it: the database failed over to a copy that was
+    /// behind, or was restored.
+    SessionLost,
     /// The session cannot be attached yet.
     SessionNotReady,
     /// Too many requests; `Retry-After` says when to come back.
@@ -62,7 +65,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -82,6 +85,7 @@ impl ProblemType {
         Self::QuotaExceeded,
         Self::SaveElsewhere,
         Self::SessionEnded,
+        Self::SessionLost,
         Self::SessionNotReady,
         Self::TooManyRequests,
         Self::TicketInvalid,
@@ -102,7 +106,7 @@ impl ProblemType {
             | Self::SessionNotReady
             | Self::IdempotencyConflict
             | Self::NameTaken => 409,
-            Self::LinkEnded | Self::SessionEnded => 410,
+            Self::LinkEnded | Self::SessionEnded | Self::SessionLost => 410,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
@@ -133,6 +137,7 @@ impl ProblemType {
             Self::QuotaExceeded => "A quota is used up",
             Self::SaveElsewhere => "The saves are on a node that cannot run this now",
             Self::SessionEnded => "The session has ended",
+            Self::SessionLost => "The session was lost",
             Self::SessionNotReady => "The session is not ready yet",
             Self::TooManyRequests => "Too many requests",
             Self::TicketInvalid => "The ticket is not valid",

@@ -141,6 +141,7 @@ impl Broker {
             epoch: U64(epoch),
             user: user(),
             iat_ms: 1,
+            row: None,
         };
         sign(&grant, &self.key)
     }

@@ -70,6 +70,13 @@ pub(super) fn session_over() -> Refusal {
     )
 }
 
+pub(super) fn session_lost() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::SessionLost,
+        "The session was there, and was lost with the database's last moments. Start another one.",
+    )
+}
+
 pub(super) fn too_many(retry_after_s: u32) -> Refusal {
     ProblemResponse::new(
         ProblemType::TooManyRequests,

@@ -7,9 +7,9 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, nodes, orders, saves, sessions, upkeep,
+    access, apps, claims, enrolment, identity, nodes, orders, readmit, saves, sessions, upkeep,
 };
-use super::{Applied, Op, Reserve, StoreError};
+use super::{Applied, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -62,6 +62,7 @@ struct Level<'a> {
     drained: Vec<(At, enrolment::Drain<'a>)>,
     shut_out: Vec<(At, enrolment::Revoke<'a>)>,
     saves: Vec<saves::NoteSave<'a>>,
+    readmits: Vec<(At, &'a Readmit)>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -77,7 +78,7 @@ pub(super) async fn apply(
         for (at, op) in changes {
             level.take(me, at, op)?;
         }
-        level.carry_out(tx, &mut answers).await?;
+        level.carry_out(tx, me, &mut answers).await?;
     }
     Ok(answers.0)
 }
@@ -96,6 +97,7 @@ impl<'a> Level<'a> {
                 self.creates.push((at, create));
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
+            Op::Readmit(readmit) => self.readmits.push((at, readmit)),
             Op::SavePhase {
                 session,
                 phase,
@@ -227,8 +229,7 @@ impl<'a> Level<'a> {
                 .revoked
                 .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
-                let give = share::GiveSession::new(session, to);
-                self.given.push((at, give));
+                self.given.push((at, share::GiveSession::new(session, to)))
             }
             Op::HoldNode { node, at: attached } => {
                 let hold = share::HoldNode::new(node, me, *attached);
@@ -259,6 +260,7 @@ impl<'a> Level<'a> {
             Op::Prune { before } => self.upkeep.push(upkeep::Upkeep::Prune(*before)),
             Op::CreateSession { .. }
             | Op::Reserve(_)
+            | Op::Readmit(_)
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
@@ -279,7 +281,12 @@ impl<'a> Level<'a> {
     }
 
     /// In the order of [`super::plan`]'s ranks.
-    async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
+    async fn carry_out(
+        self,
+        tx: &mut Tx,
+        me: &BrokerId,
+        answers: &mut Answers,
+    ) -> Result<(), StoreError> {
         let mut rows = Vec::new();
         sessions::return_quotas(tx, self.quotas).await?;
         let admitted = sessions::admit(tx, &self.creates, answers).await?;
@@ -309,6 +316,7 @@ impl<'a> Level<'a> {
         enrolment::drain(tx, &self.drained, answers).await?;
         enrolment::revoke(tx, &self.shut_out, answers).await?;
         saves::note(tx, &self.saves).await?;
+        readmit::readmit(tx, me, &self.readmits, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

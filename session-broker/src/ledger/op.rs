@@ -6,6 +6,7 @@ use super::{
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
+use nearlight_protocol::grant::GrantRow;
 use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
@@ -28,6 +29,9 @@ pub enum Op {
     },
     /// A claim, with the order to start.
     Reserve(Box<Reserve>),
+    /// A session that its node still runs, and of which the ledger has lost everything; if it comes back
+    /// to nobody's harm. Otherwise an order to stop it: [`Applied::Ordered`].
+    Readmit(Box<Readmit>),
     /// A session's phase changed.
     SavePhase {
         /// The session.
@@ -277,6 +281,30 @@ pub struct Reserve {
     pub order: Order,
     /// The session's next phase.
     pub phase: Phase,
+    /// When.
+    pub at: MonoTime,
+}
+
+/// A session as its grant has it, to be there again with its claim, its place in the quotas and its usage.
+///
+/// It comes back if the claim's epoch is above all that this ledger has claimed of the slot: then the
+/// ledger has never seen the session, or lost it. One that ended, and was swept, stays away.
+#[derive(Clone, Debug)]
+pub struct Readmit {
+    /// The session.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// The claim, under the grant's epoch.
+    pub claim: Claim,
+    /// The rest of the row, and what the claim takes.
+    pub row: GrantRow,
+    /// Where it is, as its node says.
+    pub phase: Phase,
+    /// When it was granted: its usage begins then.
+    pub granted_at: MonoTime,
+    /// [`Order::Stop`], if it does not come back.
+    pub stop: Order,
     /// When.
     pub at: MonoTime,
 }

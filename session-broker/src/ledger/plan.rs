@@ -63,7 +63,9 @@ impl Thing<'_> {
             | (Self::Session(_), Op::SavePhase { .. })
             | (Self::Usage(_), Op::BeginUsage { .. })
             | (Self::Identity, Op::Identity { .. })
-            | (Self::Apps, Op::App { .. }) => true,
+            | (Self::Apps, Op::App { .. })
+            // One by one.
+            | (_, Op::Readmit(_)) => true,
             (_, _) => false,
         }
     }
@@ -97,7 +99,8 @@ fn rank(op: &Op) -> u8 {
         Op::DrainNode { .. } => 22,
         Op::RevokeNode { .. } => 23,
         Op::NoteSave { .. } => 24,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 25,
+        Op::Readmit(_) => 25,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 26,
     }
 }
 
@@ -164,6 +167,20 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Node(reserve.claim.node.as_str()),
             Thing::Slot(reserve.claim.slot.as_str()),
         ],
+        Op::Readmit(readmit) => {
+            let tenant = readmit.row.tenant.iter();
+            [
+                Thing::Session(readmit.session.as_str()),
+                Thing::Usage(readmit.session.as_str()),
+                Thing::Orders(readmit.session.as_str()),
+                Thing::Node(readmit.claim.node.as_str()),
+                Thing::Slot(readmit.claim.slot.as_str()),
+                Thing::Quota(readmit.user.as_str()),
+            ]
+            .into_iter()
+            .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
+            .collect()
+        }
         Op::Release { session, claim, .. } => vec![
             Thing::Usage(session.as_str()),
             Thing::Orders(session.as_str()),

@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (
         1,
         "ledger",
@@ -60,6 +60,11 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
         7,
         "priority",
         include_str!("../../migrations/0007_priority.sql"),
+    ),
+    (
+        8,
+        "raised",
+        include_str!("../../migrations/0008_raised.sql"),
     ),
 ];
 

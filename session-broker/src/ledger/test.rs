@@ -20,6 +20,7 @@ mod group;
 mod identity;
 mod place;
 mod plans;
+mod readmit;
 mod saves;
 mod sharing;
 mod writers;
@@ -97,6 +98,11 @@ suite! {
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
     sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,
     sharing::a_broker_that_stops_says_so => a_broker_that_stops_says_so,
+    readmit::a_session_that_the_ledger_lost_is_back_with_all_that_it_holds => a_session_that_the_ledger_lost_is_back_with_all_that_it_holds,
+    readmit::what_was_claimed_ended_and_swept_does_not_come_back => what_was_claimed_ended_and_swept_does_not_come_back,
+    readmit::an_epoch_that_only_a_node_has_shown_comes_back_once => an_epoch_that_only_a_node_has_shown_comes_back_once,
+    readmit::what_has_no_room_or_no_edition_does_not_come_back => what_has_no_room_or_no_edition_does_not_come_back,
+    readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,

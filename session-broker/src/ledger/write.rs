@@ -7,6 +7,7 @@ pub(super) mod enrolment;
 pub(super) mod identity;
 pub(super) mod nodes;
 pub(super) mod orders;
+pub(super) mod readmit;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;

@@ -134,6 +134,9 @@ impl Owner {
                     touched.insert(session);
                 }
             },
+            Then::Readmitted(readmission) => {
+                self.readmitted(&applied, *readmission, now, touched).await;
+            }
             Then::Ordered(order) => {
                 if let Applied::Ordered { command } = applied {
                     self.give(OutboxRow { command, ..*order }, now);
@@ -231,7 +234,7 @@ impl Owner {
     }
 
     /// Keeps an order until it is acked, and sends it if its node is there.
-    fn give(&mut self, order: OutboxRow, now: MonoTime) {
+    pub(super) fn give(&mut self, order: OutboxRow, now: MonoTime) {
         let node = order.node.clone();
         if let Some(stream) = self.fleet.online(&node) {
             stream.send(command(&order));
@@ -286,7 +289,7 @@ impl Owner {
     }
 
     /// Takes the node as the ledger has it, if it is still held here.
-    async fn read_back(&mut self, node: &NodeId) {
+    pub(super) async fn read_back(&mut self, node: &NodeId) {
         if self.fleet.get(node).is_none() {
             return;
         }

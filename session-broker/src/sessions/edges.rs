@@ -226,12 +226,13 @@ impl Owner {
             };
             self.drive(&id, Event::NodeBack { presence }, now, turn);
         }
-        for (id, (grant, _)) in running {
+        for (id, (grant, presence)) in running {
             let reason = self.why_over(&id);
             tracing::info!(session_id = %id, node_id = %node, ?reason,
-                "the node runs a session that is over");
-            let epoch = Epoch::from(grant.epoch);
-            self.stop_unknown(&id, (&node, epoch), reason, now, turn);
+                "the node runs a session that is over, or lost");
+            if self.may_order(&id, (&node, grant.epoch.into()), now, turn) {
+                self.readmit_or_stop(grant, presence, reason, now, turn);
+            }
         }
         let online = Link::Online(stream.clone());
         self.fleet.change(&node, now, |n| n.link = online);
@@ -248,6 +249,19 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) {
+        if self.may_order(id, (node, epoch), now, turn) {
+            push_stop(id, (node, epoch), reason, now, turn);
+        }
+    }
+
+    /// Whether a node's outbox takes one order more to stop what holds no claim.
+    fn may_order(
+        &mut self,
+        id: &SessionId,
+        (node, epoch): (&NodeId, Epoch),
+        now: MonoTime,
+        turn: &Turn,
+    ) -> bool {
         let waiting = self.fleet.get(node).map_or(0, |known| {
             let again = |row: &OutboxRow| row.session == *id && row.epoch == epoch;
             match known.outbox.values().any(again) {
@@ -256,8 +270,7 @@ impl Owner {
             }
         });
         if waiting + turn.orders_for(node) < CONTROL_OUTBOX_MAX {
-            push_stop(id, (node, epoch), reason, now, turn);
-            return;
+            return true;
         }
         let known = self
             .fleet
@@ -267,6 +280,7 @@ impl Owner {
             tracing::warn!(node_id = %node, "the node runs more that nobody ordered than its \
                 outbox takes; the rest is stopped once it has acked that");
         }
+        false
     }
 
     /// A grant of ours with a newer epoch than the ledger's: rows were lost.

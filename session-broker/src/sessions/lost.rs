@@ -34,6 +34,10 @@ impl Lost {
                     || self.sessions.contains(&reserve.session);
                 is_lost.then_some(Applied::RaceLost)
             }
+            Op::Readmit(readmit) => self
+                .nodes
+                .contains(&readmit.claim.node)
+                .then_some(Applied::Missing),
             Op::SavePhase { session, .. }
             | Op::ReturnQuota { session, .. }
             | Op::BeginUsage { session, .. }

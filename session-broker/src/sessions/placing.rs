@@ -2,10 +2,11 @@
 
 use super::driving::placing;
 use super::owner::Owner;
+use super::readmit::row_for_grant;
 use super::turn::{Then, Turn};
 use super::{Placement, latency_step, request_for};
 use crate::apps::{LiveApp, Metros};
-use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
+use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
 use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
 use nearlight_protocol::api::WaitsFor;
@@ -90,7 +91,7 @@ impl Owner {
         } = chosen;
         let taken = self.fleet.take(&row.id, &claim, &request, now);
         let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
-        let order = self.start_order(row, &claim, now);
+        let order = self.start_order(row, &claim, &held, now);
         let reserve = Reserve {
             session: row.id.clone(),
             with_create,
@@ -262,7 +263,7 @@ impl Owner {
         }
     }
 
-    fn start_order(&self, row: &SessionRow, claim: &Claim, now: MonoTime) -> Order {
+    fn start_order(&self, row: &SessionRow, claim: &Claim, held: &HeldBy, now: MonoTime) -> Order {
         let grant = Grant {
             iss: ISSUER.to_owned(),
             session: row.id.clone(),
@@ -271,6 +272,7 @@ impl Owner {
             epoch: claim.epoch.into(),
             user: row.user.clone(),
             iat_ms: unix_ms(now),
+            row: row_for_grant(row, held),
         };
         Order::Start(Box::new(Start {
             session: row.id.clone(),

@@ -8,6 +8,7 @@ use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
@@ -36,7 +37,7 @@ const RETURN_KEYS: &str = "
     DELETE FROM idempotency WHERE (user_id, idem_key) IN
         (SELECT r.user_id, r.idem_key FROM {rows user_id text, idem_key text})";
 
-const OPEN_QUOTAS: &str = "
+pub(super) const OPEN_QUOTAS: &str = "
     INSERT INTO quota (user_id, used) SELECT r.user_id, 0 FROM {rows user_id text}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
@@ -140,7 +141,7 @@ impl<'a> Create<'a> {
             user_id: row.user.as_str(),
             tenant_id: row.tenant.as_ref().map(TenantId::as_str),
             app_id: row.app.id.as_str(),
-            app_digest: hex(&Sha256::digest(&app).into()),
+            app_digest: digest_of(&app),
             display_width: row.display.width,
             display_height: row.display.height,
             display_hz: row.display.hz,
@@ -166,6 +167,16 @@ impl<'a> Create<'a> {
             Holder::Tenant => self.tenant_id.map(|id| (id, tenant)),
         }
     }
+}
+
+/// The name of an edition, of its text.
+fn digest_of(app: &str) -> String {
+    hex(&Sha256::digest(app).into())
+}
+
+/// The name of an app's edition.
+pub(in crate::ledger) fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
+    json(app).map(|app| digest_of(&app))
 }
 
 /// Nothing for a session of which nothing is known, as most are.
