@@ -153,7 +153,7 @@ async fn a_session_on_a_desktop_that_was_ready_outlives_its_agent_and_the_spares
     assert_eq!(edge.running.len(), 1, "the session goes on");
     assert!(has_worker(&own));
     assert!(!has_worker(&spare) && !spare.exists());
-    assert_eq!(site.desks(), [own.clone()]);
+    assert_eq!(site.desks(), std::slice::from_ref(&own));
     stop(&mut edge, &session).await;
     assert_eq!(site.leftovers(), Vec::<PathBuf>::new());
     assert!(!has_worker(&own));
