@@ -39,12 +39,13 @@ use crate::session::host::Host;
 use crate::session::machine::{Ending, Event};
 use crate::session::record::Record;
 use crate::streams::{CounterBoard, Totals};
+use crate::warm::Room;
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge};
+use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
-use nearlight_protocol::limits::IMAGES_WANTED_MAX;
+use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -71,6 +72,8 @@ pub(crate) enum Message {
     },
     /// Images, and which could not be had.
     Images(images::Found),
+    /// Desktops that are ready.
+    Warm(Vec<WarmReady>),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
 }
@@ -100,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) counters: CounterBoard,
     /// The images that the broker wants to be here.
     pub(crate) wanted: watch::Sender<ImagesWanted>,
+    /// What sessions leave over.
+    pub(crate) room: watch::Sender<Room>,
     pub(crate) shutdown: Shutdown,
     pub(crate) inbox: mpsc::Receiver<Message>,
     /// The other end of `inbox`, for the tasks that the agent starts.
@@ -116,6 +121,7 @@ pub(crate) struct Agent {
     inventory: Inventory,
     counters: CounterBoard,
     wanted: watch::Sender<ImagesWanted>,
+    room: watch::Sender<Room>,
     shutdown: Shutdown,
     inbox: mpsc::Receiver<Message>,
     address: mpsc::Sender<Message>,
@@ -134,6 +140,7 @@ struct Live {
     app: String,
     slot: SlotId,
     epoch: U64,
+    mem_mib: u32,
     grant: String,
     ready: bool,
     attachment: Option<AttachmentId>,
@@ -153,6 +160,7 @@ impl Agent {
             inventory: parts.inventory,
             counters: parts.counters,
             wanted: parts.wanted,
+            room: parts.room,
             shutdown: parts.shutdown,
             inbox: parts.inbox,
             address: parts.address,
@@ -193,6 +201,7 @@ impl Agent {
     /// Runs until the shutdown token is cancelled and the drain is done.
     pub(crate) async fn run(mut self) {
         let stop = self.shutdown.token();
+        self.count_sessions();
         loop {
             let grace_over = match &self.link {
                 Link::Down { since } if !self.sessions.is_empty() => Some(*since + self.grace),
@@ -221,6 +230,12 @@ impl Agent {
                 }
             }
         }
+        let emptied = self.host.warm.emptied();
+        if tokio::time::timeout_at(deadline, emptied).await.is_err() {
+            tracing::error!(
+                "desktops that were kept ready did not end in time; the next start of this node clears them away"
+            );
+        }
         let transport = self.host.transport.clone();
         if tokio::task::spawn_blocking(move || transport.shutdown())
             .await
@@ -245,6 +260,10 @@ impl Agent {
             Message::Images(found) => {
                 self.inventory.images = found.images;
                 self.inventory.image_faults = found.faults;
+                self.say_inventory();
+            }
+            Message::Warm(ready) => {
+                self.inventory.warm = ready;
                 self.say_inventory();
             }
             Message::ListSessions(reply) => {
@@ -399,7 +418,7 @@ impl Agent {
         self.counters.remove(session);
         self.watched.forget(session);
         meters::session_ended(ending.reason);
-        meters::sessions(self.sessions.len());
+        self.count_sessions();
         self.post(session, live.epoch, ended(ending));
         for command in live.stops {
             self.ack_done(command);
@@ -412,6 +431,7 @@ impl Agent {
             app: record.app.id.to_string(),
             slot: record.slot.clone(),
             epoch: record.epoch,
+            mem_mib: record.app.needs.mem_mib,
             grant: record.grant.clone(),
             ready: record.ready,
             attachment: None,
@@ -420,7 +440,9 @@ impl Agent {
         };
         let session = record.session.clone();
         self.sessions.insert(session.clone(), live);
-        meters::sessions(self.sessions.len());
+        self.count_sessions();
+        // Given back when nothing of the session is left.
+        let place = self.host.warm.hold(record.slot_index);
         let (host, agent) = (self.host.clone(), self.address.clone());
         self.shutdown.spawn(async move {
             let ending = match AssertUnwindSafe(driver.run()).catch_unwind().await {
@@ -428,8 +450,22 @@ impl Agent {
                 Err(_panic) => crate::adopt::clear_after_panic(&host, &record).await,
             };
             let update = Update::Ended(ending);
+            drop(place);
             // The agent outlives every session, except in a drain that ran out of time.
             let _ = agent.send(Message::Session { session, update }).await;
+        });
+    }
+
+    fn count_sessions(&self) {
+        meters::sessions(self.sessions.len());
+        let taken = self.sessions.values().map(|live| live.mem_mib).sum();
+        self.room.send_replace(Room {
+            slots: self
+                .identity
+                .slots
+                .len()
+                .saturating_sub(self.sessions.len()),
+            mem_mib: self.host.config.mem_mib.saturating_sub(taken),
         });
     }
 
@@ -466,6 +502,7 @@ impl Agent {
 fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
     wanted.pull.truncate(IMAGES_WANTED_MAX);
     wanted.keep.truncate(IMAGES_WANTED_MAX);
+    wanted.warm.truncate(WARM_WANTED_MAX);
     wanted
 }
 

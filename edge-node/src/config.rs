@@ -49,6 +49,8 @@ pub struct Config {
     pub runtime: RuntimeChoice,
     /// Images that are fetched ahead of sessions.
     pub(crate) images: Limits,
+    /// Desktops that are kept ready at most.
+    pub warm_max: usize,
     /// Seconds to the first picture.
     pub start_timeout_s: u32,
     /// Threads of a software encoder.
@@ -145,6 +147,7 @@ mod parsed {
         pub(super) slots: Slots,
         pub(super) runtime: Runtime,
         pub(super) images: Images,
+        pub(super) warm: Warm,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
         pub(super) beacon: Beacon,
@@ -194,6 +197,11 @@ mod parsed {
         pub(super) pulls_max: u32,
         pub(super) disk_mib: u64,
         pub(super) free_mib: u64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Warm {
+        pub(super) max: u32,
     }
 
     #[derive(Debug, Deserialize)]
@@ -274,6 +282,7 @@ impl Config {
                 disk_mib: file.images.disk_mib,
                 free_mib: file.images.free_mib,
             },
+            warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
             admin: args.admin.unwrap_or(file.admin.listen),
@@ -338,6 +347,7 @@ impl Config {
             16,
             "1 to 16",
         )?;
+        range("warm.max", self.warm_max as u64, 0, 16, "0 to 16")?;
         range(
             "worker.threads",
             self.worker_threads.into(),

@@ -6,7 +6,7 @@ use crate::gpu::Gpus;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
-use nearlight_protocol::control::{self, ImageFault};
+use nearlight_protocol::control::{self, ImageFault, WarmReady};
 
 /// What the node has beside its slots.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Inventory {
     pub(crate) images: Vec<String>,
     /// Images that could not be fetched.
     pub(crate) image_faults: Vec<ImageFault>,
+    /// Desktops that are kept ready.
+    pub(crate) warm: Vec<WarmReady>,
 }
 
 impl Inventory {
@@ -47,6 +49,7 @@ impl Inventory {
             uplink_kbps: config.uplink_kbps,
             images: Vec::new(),
             image_faults: Vec::new(),
+            warm: Vec::new(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Inventory {
             runtime: self.runtime.to_owned(),
             images: self.images.clone(),
             image_faults: self.image_faults.clone(),
+            warm: self.warm.clone(),
             uplink_kbps: self.uplink_kbps,
         }
     }

@@ -38,6 +38,7 @@ mod agent;
 mod adopt;
 mod saves;
 mod session;
+mod warm;
 
 mod cgroup;
 mod process;

@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
+use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
 use nearlight_kit::beacon::Beacon;
@@ -73,6 +74,7 @@ impl Node {
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
+            warm: Warm::new(),
             root,
             config,
         });
@@ -86,6 +88,13 @@ impl Node {
             wanted: wishes,
             agent: address.clone(),
         };
+        let (room, rooms) = watch::channel(Room::default());
+        let keeper = Keeper {
+            host: host.clone(),
+            wanted: wanted.subscribe(),
+            room: rooms,
+            agent: address.clone(),
+        };
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -95,6 +104,7 @@ impl Node {
             inventory,
             counters: counters.clone(),
             wanted,
+            room,
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -105,6 +115,7 @@ impl Node {
         // The control stream outlives the agent by what it still has to say.
         shutdown.spawn(control::run(dialler, (runtime, counters), address));
         shutdown.spawn(puller.run(shutdown.token()));
+        shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(agent.run());
         Ok(Self {
             id,

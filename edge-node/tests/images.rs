@@ -52,8 +52,11 @@ async fn stopped(edge: &mut Attached, session: &SessionId) {
 
 async fn want(edge: &mut Attached, pull: &[&str]) {
     let pull = pull.iter().map(|image| (*image).to_owned()).collect();
-    let keep = Vec::new();
-    edge.say(&ToEdge::Images(ImagesWanted { pull, keep })).await;
+    let wanted = ImagesWanted {
+        pull,
+        ..ImagesWanted::default()
+    };
+    edge.say(&ToEdge::Images(wanted)).await;
 }
 
 async fn inventory(edge: &mut Attached, wanted: impl Fn(&Inventory) -> bool) -> Inventory {

@@ -6,6 +6,7 @@
 //! **What it does not know:** files, versions, whether a node has the image.
 
 use nearlight_protocol::app::AppSpec;
+use nearlight_protocol::limits::WARM_PER_APP_MAX;
 use std::fmt;
 use toml::de::{DeTable, DeValue};
 
@@ -97,6 +98,7 @@ pub fn faults(app: &AppSpec) -> Vec<(&'static str, String)> {
         (time(app.time.idle_s), "time.idle_s", no_time),
         (time(app.time.max_s), "time.max_s", no_time),
         (time(app.time.grace_s), "time.grace_s", no_time),
+        (app.warm > WARM_PER_APP_MAX, "warm", "is more than 16"),
         (
             app.saves.as_ref().is_some_and(relative),
             "saves",

@@ -10,9 +10,9 @@ use crate::catalogue::Catalogue;
 use crate::ledger::{AppChange, AppRow, Ledger, Op, StoreError};
 use crate::time::Clock;
 use nearlight_protocol::app::{AppSpec, GpuClass, Shelf};
-use nearlight_protocol::control::ImagesWanted;
+use nearlight_protocol::control::{ImagesWanted, WarmWanted};
 use nearlight_protocol::id::AppId;
-use nearlight_protocol::limits::IMAGES_WANTED_MAX;
+use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_PER_APP_MAX, WARM_WANTED_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -230,10 +230,18 @@ pub(crate) fn images_for<'a>(
     gpu: GpuClass,
 ) -> ImagesWanted {
     let (mut now, mut next, mut keep) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warm = Vec::new();
     let runs = |app: &&Arc<AppSpec>| app.needs.gpu <= gpu;
     let image = |app: &Arc<AppSpec>| app.launch.image.clone();
     for app in apps {
         let here = app.in_metro(metro);
+        if here.warm > 0 && runs(&here) {
+            warm.push(WarmWanted {
+                app: here.id.clone(),
+                display: here.needs.display,
+                count: here.warm.min(WARM_PER_APP_MAX),
+            });
+        }
         now.extend(Some(here).filter(runs).map(image));
         let others = app.staged.values().chain(&app.newest);
         next.extend(others.filter(runs).map(image));
@@ -251,7 +259,8 @@ pub(crate) fn images_for<'a>(
     let mut keep = first(keep);
     pull.truncate(IMAGES_WANTED_MAX);
     keep.truncate(IMAGES_WANTED_MAX);
-    ImagesWanted { pull, keep }
+    warm.truncate(WARM_WANTED_MAX);
+    ImagesWanted { pull, keep, warm }
 }
 
 #[cfg(test)]
@@ -325,6 +334,15 @@ mod test {
         heavy.needs.gpu = GpuClass::Render;
         let heavy = LiveApp::alone(&heavy);
         let wanted = |gpu| images_for([&heavy].into_iter(), "a", gpu).pull;
+        let warm = |app: &LiveApp, gpu| images_for([app].into_iter(), "a", gpu).warm;
+        assert_eq!(warm(&heavy, GpuClass::Render), [], "it asks for none");
+        let mut asks = (*heavy.live).clone();
+        asks.warm = 2;
+        let asks = LiveApp::alone(&asks);
+        assert_eq!(warm(&asks, GpuClass::None), [], "it cannot run there");
+        let wish = warm(&asks, GpuClass::Render);
+        assert_eq!((wish.len(), wish[0].count), (1, 2));
+        assert_eq!(wish[0].display, asks.live.needs.display);
         assert_eq!(wanted(GpuClass::None), Vec::<String>::new());
         assert_eq!(wanted(GpuClass::Render), ["demo:2"]);
     }

@@ -16,7 +16,7 @@
 use crate::api::{EndReason, StartProgress};
 use crate::app::{AppSpec, DisplayMode, GpuClass};
 use crate::enrol::Renewed;
-use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
+use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
 use crate::unit::U64;
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +162,30 @@ pub struct ImagesWanted {
     pub pull: Vec<String>,
     /// Not to be removed, but not to be fetched either; as many at most.
     pub keep: Vec<String>,
+    /// Desktops to be kept ready while there is room, most wanted first; at most
+    /// [`crate::limits::WARM_WANTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<WarmWanted>,
+}
+
+/// Desktops to be kept ready for an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmWanted {
+    /// For which app.
+    pub app: AppId,
+    /// The display that its sessions start with.
+    pub display: DisplayMode,
+    /// How many.
+    pub count: u32,
+}
+
+/// Desktops that are ready for an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmReady {
+    /// For which app.
+    pub app: AppId,
+    /// How many.
+    pub count: u32,
 }
 
 /// An image that a node was to fetch and could not.
@@ -252,6 +276,9 @@ pub struct Inventory {
     /// Images that the broker wants to be here and that could not be fetched.
     #[serde(default)]
     pub image_faults: Vec<ImageFault>,
+    /// Desktops that are ready before anybody has asked for a session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<WarmReady>,
     /// What the node's uplink carries for sessions, kbit/s: configured or measured, or `None`
     /// while unknown.
     #[serde(default)]

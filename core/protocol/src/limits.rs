@@ -55,6 +55,10 @@ pub const STAGED_METROS_MAX: usize = 256;
 
 /// Images that a broker wants a node to have.
 pub const IMAGES_WANTED_MAX: usize = 256;
+/// Desktops that an app may ask a node to keep ready.
+pub const WARM_PER_APP_MAX: u32 = 16;
+/// Apps for which a broker wants a node to keep desktops ready.
+pub const WARM_WANTED_MAX: usize = 64;
 
 /// Versions of an app that are shown, the newest; and those in use.
 pub const APP_VERSIONS_SHOWN_MAX: usize = 50;

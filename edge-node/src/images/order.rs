@@ -114,6 +114,7 @@ mod test {
         order.want(ImagesWanted {
             pull: owned(pull),
             keep: owned(keep),
+            warm: Vec::new(),
         });
         order
     }

@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::runtime::{AppExit, AppPlan, AppRef, Pulled, RuntimeError};
 use crate::session::dirs;
 use crate::session::host::Host;
-use crate::session::launch;
+use crate::session::launch::{self, Desk};
 use crate::session::machine::{Effect, Ending, Event, Machine, State};
 use crate::session::record::Record;
 use crate::session::teardown::{Parts, tear_down};
@@ -123,6 +123,17 @@ impl Driver {
         Self::new(host, record, agent, machine, effects, None)
     }
 
+    /// A session to be started on a desktop that was kept ready.
+    pub(crate) fn warm(
+        host: Arc<Host>,
+        record: Record,
+        agent: mpsc::Sender<Message>,
+        worker: Process,
+    ) -> (Self, Handle) {
+        let (machine, effects) = Machine::new();
+        Self::new(host, record, agent, machine, effects, Some(worker))
+    }
+
     /// A session of an earlier agent, whose worker and app run.
     pub(crate) fn adopted(
         host: Arc<Host>,
@@ -197,10 +208,12 @@ impl Driver {
         } else {
             tracing::info!(slot = %self.record.slot, epoch = self.record.epoch.0, "session starts");
             self.write_record().await?;
-            let worker = launch::spawn(&self.host, &self.record)?;
-            self.record.worker = Some(worker.id());
-            self.worker = Some(Arc::new(worker));
-            self.write_record().await?;
+            if self.worker.is_none() {
+                let worker = launch::spawn(&self.host, Desk::from(&self.record))?;
+                self.record.worker = Some(worker.id());
+                self.worker = Some(Arc::new(worker));
+                self.write_record().await?;
+            }
             self.spawn_fetch();
             WORKER_CONNECT_DEADLINE
         };

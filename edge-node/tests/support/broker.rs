@@ -105,6 +105,7 @@ impl Broker {
                 runtime: String::new(),
                 images: Vec::new(),
                 image_faults: Vec::new(),
+                warm: Vec::new(),
                 uplink_kbps: None,
             },
             running: Vec::new(),

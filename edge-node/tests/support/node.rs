@@ -87,10 +87,23 @@ impl Site {
     }
 
     fn socket(&self, session: &SessionId, name: &str) -> PathBuf {
-        self.run()
-            .join(session.as_str())
-            .join("desk/app")
-            .join(name)
+        self.desk(session).join("desk/app").join(name)
+    }
+
+    /// The directory of a session, whatever it is named after.
+    pub fn desk(&self, session: &SessionId) -> PathBuf {
+        let record = self.data().join(format!("sessions/{session}.json"));
+        let record: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        PathBuf::from(record["dir"].as_str().unwrap())
+    }
+
+    /// Desktops, spare or not.
+    pub fn desks(&self) -> Vec<PathBuf> {
+        let left = self.leftovers();
+        left.into_iter()
+            .filter(|p| p.starts_with(self.run()))
+            .collect()
     }
 
     /// Plays the app that shows a picture.
@@ -211,6 +224,7 @@ pub fn app(script: &str) -> AppSpec {
         controls: Vec::new(),
         time: Time::default(),
         saves: None,
+        warm: 0,
     }
 }
 

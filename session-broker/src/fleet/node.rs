@@ -245,6 +245,7 @@ pub(crate) fn nothing() -> Inventory {
         runtime: String::new(),
         images: Vec::new(),
         image_faults: Vec::new(),
+        warm: Vec::new(),
         uplink_kbps: None,
     }
 }

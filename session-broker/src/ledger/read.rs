@@ -285,7 +285,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
         START => Order::Start(Box::new(Start {
             session: session.clone(),
             grant: row.get("body"),
-            app: json(row.get("app"))?,
+            app: json::<nearlight_protocol::app::AppSpec>(row.get("app"))?.for_start(),
             display: display(row)?,
             keyboard_layout: row.get("keyboard_layout"),
         })),

@@ -277,7 +277,7 @@ impl Owner {
         Order::Start(Box::new(Start {
             session: row.id.clone(),
             grant: self.signer.grant(&grant),
-            app: row.app.clone(),
+            app: row.app.clone().for_start(),
             display: row.display,
             keyboard_layout: row.keyboard_layout.clone(),
         }))

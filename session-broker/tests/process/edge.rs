@@ -149,6 +149,7 @@ impl Node {
             runtime: "docker".to_owned(),
             images: Vec::new(),
             image_faults: Vec::new(),
+            warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
         }
     }
