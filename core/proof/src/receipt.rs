@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`statement`] (what is said, an in-toto Statement), [`predicate`] (each kind of
 //! it), [`envelope`] (the signatures, DSSE; an envelope is a log's entry), [`directory`] (whose keys
-//! they are), [`verify`] (what a stranger can conclude) and [`report`] (how that is told).
+//! they are), [`mod@verify`] (what a stranger can conclude) and [`report`] (how that is told).
 //!
 //! **What it does not know:** where the files come from, what time it is, who is right in a dispute.
 
