@@ -1,5 +1,6 @@
 /** The round trips to regions that this device measured, with their age: it moves, and so does its network. */
 import { isRecord } from "../wire/json.ts";
+import { readMap, withEntry, writeMap } from "./store.ts";
 
 export type KeptRtt = { readonly ms: number; readonly atMs: number };
 
@@ -18,7 +19,7 @@ export class KeptRtts {
   /** `store` is null where the browser keeps nothing. */
   constructor(store: Pick<Storage, "getItem" | "setItem"> | null) {
     this.#store = store;
-    this.#rtts = new Map(parse(read(store)));
+    this.#rtts = readMap(store, KEY, RTTS_MAX, isRtt);
   }
 
   /** Those that still hold at `nowMs` (wall clock), by region. */
@@ -34,39 +35,17 @@ export class KeptRtts {
   }
 
   keep(region: string, rtt: KeptRtt): void {
-    const others = [...this.#rtts].filter(([name]) => name !== region).slice(-(RTTS_MAX - 1));
-    this.#rtts = new Map([...others, [region, rtt]]);
-    this.#write();
+    this.#rtts = withEntry(this.#rtts, region, rtt, RTTS_MAX);
+    writeMap(this.#store, KEY, this.#rtts);
   }
 
   /** The network is another one: nothing holds any more. */
   forget(): void {
     this.#rtts = new Map();
-    this.#write();
-  }
-
-  #write(): void {
-    try {
-      this.#store?.setItem(KEY, JSON.stringify([...this.#rtts]));
-    } catch {
-      // A private window may refuse; it holds for this page then.
-    }
+    writeMap(this.#store, KEY, this.#rtts);
   }
 }
 
-function read(store: Pick<Storage, "getItem"> | null): unknown {
-  try {
-    return JSON.parse(store?.getItem(KEY) ?? "[]");
-  } catch {
-    return [];
-  }
-}
-
-function parse(value: unknown): [string, KeptRtt][] {
-  if (!Array.isArray(value)) return [];
-  const entries = value.filter((entry): entry is [string, KeptRtt] => {
-    const [region, rtt] = Array.isArray(entry) ? (entry as unknown[]) : [];
-    return typeof region === "string" && isRecord(rtt) && typeof rtt["ms"] === "number" && typeof rtt["atMs"] === "number";
-  });
-  return entries.slice(-RTTS_MAX);
+function isRtt(rtt: unknown): boolean {
+  return isRecord(rtt) && typeof rtt["ms"] === "number" && typeof rtt["atMs"] === "number";
 }

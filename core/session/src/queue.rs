@@ -73,16 +73,6 @@ fn counts_as(arrival: i64, priority: Priority, nth: usize) -> i64 {
     arrival.saturating_add(later_ms.saturating_add(back_ms).saturating_mul(1000))
 }
 
-/// A session that has a slot, as far as the ETA is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occupied {
-    /// How long it has had its slot, milliseconds.
-    pub age_ms: u64,
-    /// In how many milliseconds it ends at the latest, if that is certain: a time limit, or the
-    /// grace of an absent player.
-    pub ends_in_ms: Option<u64>,
-}
-
 impl Queue {
     /// Lets a session wait that came at `came_at`. One that waits already keeps its place.
     pub fn push(&mut self, session: SessionId, user: UserId, came_at: MonoTime) {
@@ -228,28 +218,6 @@ impl Queue {
             self.waiting.insert(place.clone(), waiting);
         }
     }
-}
-
-/// Seconds until the slot for `position` (1 is next) is expected to be free, or unknown.
-/// `typical_ms` is how long sessions of late have lasted, once there were enough.
-pub fn eta_s(position: u32, occupied: &[Occupied], typical_ms: Option<u64>) -> Option<u32> {
-    let mut free_in: Vec<u64> = occupied
-        .iter()
-        .filter_map(|o| match (o.ends_in_ms, typical_ms) {
-            (certain, Some(typical)) => {
-                let rest = typical.saturating_sub(o.age_ms);
-                // One that outlasted the typical time may end any minute or last as long again.
-                let rest = if rest == 0 { typical / 2 } else { rest };
-                Some(certain.map_or(rest, |c| c.min(rest)))
-            }
-            (Some(certain), None) => Some(certain),
-            (None, None) => None,
-        })
-        .collect();
-    free_in.sort_unstable();
-    let nth = usize::try_from(position.checked_sub(1)?).ok()?;
-    let ms = *free_in.get(nth)?;
-    u32::try_from(ms.div_ceil(1000)).ok()
 }
 
 #[cfg(test)]

@@ -102,25 +102,3 @@ fn those_in_front_who_wait_for_what_is_not_there_hold_up_nobody() {
     q.try_all();
     assert_eq!(q.due(MonoTime(0), 9), [1, 2, 3].map(session));
 }
-
-#[test]
-fn an_eta_is_known_or_unknown_but_never_made_up() {
-    let kept = |ms| Occupied {
-        age_ms: 0,
-        ends_in_ms: Some(ms),
-    };
-    let open = |age_ms| Occupied {
-        age_ms,
-        ends_in_ms: None,
-    };
-    assert_eq!(eta_s(1, &[], None), None);
-    assert_eq!(eta_s(1, &[open(5)], None), None);
-    assert_eq!(eta_s(1, &[open(5), kept(1500)], None), Some(2));
-    assert_eq!(eta_s(2, &[open(5), kept(1500)], None), None);
-    assert_eq!(
-        eta_s(2, &[open(40_000), kept(1500)], Some(60_000)),
-        Some(20)
-    );
-    assert_eq!(eta_s(1, &[open(90_000)], Some(60_000)), Some(30));
-    assert_eq!(eta_s(0, &[kept(1)], None), None);
-}
