@@ -3,6 +3,7 @@
 #
 #   scripts/soak.sh visits       browsers and native viewers come and go (e2e/src/soak.ts)
 #   scripts/soak.sh api          made-up requests to every route of the API's own document
+#   scripts/soak.sh days         SOAK_DAYS (3) days of 100,000 nodes on a virtual clock, from SOAK_SEED (1) on
 #   scripts/soak.sh histories    SOAK_SEEDS (1000) regions of brokers break and are checked, from SOAK_SEED (1) on
 . "$(dirname "$0")/lib.sh"
 
@@ -17,12 +18,20 @@ api() { SCHEMATHESIS_EXAMPLES=${SCHEMATHESIS_EXAMPLES:-1000} scripts/schemathesi
 
 histories() { scripts/history.sh "${SOAK_SEED:-1}" "${SOAK_SEEDS:-1000}"; }
 
+days() {
+    local seed first=${SOAK_SEED:-1}
+    for ((seed = first; seed < first + ${SOAK_DAYS:-3}; seed++)); do
+        "$CARGO_TARGET_DIR/release/loadtest" day --nodes 100000 --hours 24 --seed "$seed" || return
+    done
+}
+
 scripts/install.sh build run test
 scripts/build.sh
 case ${1:-all} in
     visits) visits ;;
     histories) histories ;;
+    days) days ;;
     api) api ;;
-    all) api && histories && visits ;;
-    *) die "no suite \`$1\`" "Take visits, histories or api." ;;
+    all) api && days && histories && visits ;;
+    *) die "no suite \`$1\`" "Take visits, histories, days or api." ;;
 esac

@@ -22,14 +22,14 @@ step() {
 documents() { RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
 
 # The pure crates build where there is no clock, file, socket or thread to reach for.
-purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement -p nearlight-stream; }
+purity() { cargo build --target wasm32-unknown-unknown --locked --quiet -p nearlight-protocol -p nearlight-session -p nearlight-placement -p nearlight-stream -p nearlight-proof; }
 
 # Types that the browser shares are generated from core/protocol; what is checked in must be that.
 generated() {
     local before after
-    before=$(content_hash client-web/src/wire core/protocol/vectors)
+    before=$(content_hash client-web/src/wire core/protocol/vectors core/proof/vectors)
     scripts/generate.sh || return
-    after=$(content_hash client-web/src/wire core/protocol/vectors)
+    after=$(content_hash client-web/src/wire core/protocol/vectors core/proof/vectors)
     [ "$before" = "$after" ] || die "generated files were not up to date" "They are now: look at 'git diff', and add them to the change."
 }
 

@@ -5,15 +5,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { readFileSync, readdirSync } from "node:fs";
 import type { Plugin } from "vite";
-import type { App, Node, Problem, ProblemName, Session, SessionState, WatchLink } from "../src/wire/types.ts";
+import type { App, Node, Problem, ProblemName, Region, Session, SessionState, WatchLink } from "../src/wire/types.ts";
 
 const DISPLAY = { width: 1280, height: 720, hz: 60 };
 const ended = (reason: Extract<SessionState, { phase: "ended" }>["reason"]): SessionState => ({ phase: "ended", reason, detail: "" });
 const starting = (progress: Extract<SessionState, { phase: "starting" }>["progress"]): SessionState => ({ phase: "starting", progress });
 
 const SCENARIOS: Readonly<Record<string, SessionState>> = {
-  ses_queued: { phase: "queued", position: 3, eta_s: 240 },
-  ses_pulling: starting({ step: "pulling", done_bytes: 212e6, total_bytes: 540e6 }),
+  ses_queued: { phase: "queued", position: 3, eta_s: 240, eta_most_s: 720 },
+  ses_pulling: starting({ step: "pulling", done_bytes: 212e6, total_bytes: 540e6, layers_done: 3, layers: 7 }),
   ses_desktop: starting({ step: "starting-desktop" }),
   ses_app: starting({ step: "starting-app" }),
   ses_picture: starting({ step: "waiting-for-picture" }),
@@ -41,8 +41,12 @@ function apps(): App[] {
 }
 
 const node = (id: string, name: string, region: string, status: Node["status"], total: number, free: number): Node => ({
-  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc", "vp9enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null,
+  id, name, region, status, slots_total: total, slots_free: free, gpu: "none", gpu_models: [], encoders: ["x264enc", "vp9enc"], runtime: "docker", build: "0.1.0", uplink_kbps: null, image_faults: [],
 });
+const region = (name: string, rtt_ms: number): Region => ({
+  name, title: name, latitude: null, longitude: null, beacon: null, state: "room", rtt_ms, rtt_from: "distance",
+});
+const REGIONS = [region("Zurich", 9), region("Bern", 14)];
 const NODES = [node("nod_1", "attic", "Zurich", "online", 4, 3), node("nod_2", "garage", "Bern", "draining", 2, 0)];
 
 function session(id: string): Session | null {
@@ -92,6 +96,7 @@ function answer(request: IncomingMessage, response: ServerResponse, next: () => 
   if (token) return watched(response, token);
   if (path === "/v1/whoami") return json(response, 200, { name: "guest", role: "guest", user: "usr_guest", tenant: null, key: null, scopes: [], login_path: null });
   if (path === "/v1/apps") return json(response, 200, { apps: apps() });
+  if (path === "/v1/regions") return json(response, 200, { regions: REGIONS });
   if (path === "/v1/nodes") return json(response, 200, { nodes: NODES });
   if (path === "/v1/sessions" && request.method === "POST") return json(response, 201, session("ses_play"));
   if (path === "/v1/sessions") {

@@ -3,6 +3,7 @@ import "./ui/styles/base.css";
 import "./ui/styles/lobby.css";
 import "./ui/styles/player.css";
 import { KeptChecks } from "./probe/kept.ts";
+import { KeptRtts } from "./probe/kept-rtts.ts";
 import { Api } from "./session/api.ts";
 import { HeldAttachment } from "./session/attach.ts";
 import { mountApp } from "./ui/app.tsx";
@@ -23,4 +24,4 @@ function deviceStore(): Storage | null {
 }
 
 const root = document.getElementById("app");
-if (root) mountApp(root, { api: new Api(), held, checks: new KeptChecks(deviceStore()) });
+if (root) mountApp(root, { api: new Api(), held, checks: new KeptChecks(deviceStore()), rtts: new KeptRtts(deviceStore()) });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Api } from "../src/session/api.ts";
 import { HeldAttachment } from "../src/session/attach.ts";
-import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep } from "../src/session/words.ts";
+import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep, waitWords } from "../src/session/words.ts";
 import { phaseOf } from "../src/ui/phase.ts";
 
 type Seen = { readonly path: string; readonly init: RequestInit };
@@ -46,7 +46,7 @@ describe("the API", () => {
     const answer = () => new Response("v=0", { status: 201, headers: { Location: "/v1/sessions/ses_1/whep/att_1", ETag: '"e"' } });
     const { api, seen } = broker(json({ id: "ses_1" }, 201), answer);
     await api.create({ app: "freedoom", keyboard_layout: "de" }, "key-1");
-    const accepted = await api.offer({ ticket: "jwt", expires_at: 0, whep_path: "/v1/sessions/ses_1/whep" }, "v=0");
+    const accepted = await api.offer({ ticket: "jwt", expires_at: 0, whep_path: "/v1/sessions/ses_1/whep", ice_servers: [] }, "v=0");
     expect(accepted).toEqual({ ok: true, value: { sdp: "v=0", location: "/v1/sessions/ses_1/whep/att_1", etag: '"e"' } });
     expect(seen[0]?.init.headers).toMatchObject({ "Idempotency-Key": "key-1", "Content-Type": "application/json" });
     expect(seen[1]?.init.headers).toMatchObject({ Authorization: "Bearer jwt", "Content-Type": "application/sdp" });
@@ -92,12 +92,18 @@ describe("words", () => {
   it("says sizes and times as people do", () => {
     expect([bytesWords(900_000), bytesWords(5_200_000), bytesWords(212_000_000), bytesWords(1_500_000_000)]).toEqual(["900 kB", "5.2 MB", "212 MB", "1.50 GB"]);
     expect([durationWords(40), durationWords(240), durationWords(3_900), durationWords(14_398)]).toEqual(["40 s", "4 min", "1 h 5 min", "4 h"]);
+    expect([waitWords(180, 720), waitWords(180, 181), waitWords(null, 3_600), waitWords(null, null)]).toEqual([
+      "It should be your turn in about 3 min, at most 12 min.",
+      "It should be your turn in about 3 min.",
+      "It should be your turn within 1 h.",
+      "How long is not known yet.",
+    ]);
   });
   it("knows the step of a start", () => {
     expect(startStep({ phase: "placing" })).toBe("place");
-    expect(startStep({ phase: "starting", progress: { step: "pulling", done_bytes: 1, total_bytes: 4 } })).toBe("pulling");
-    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 4 })).toBe(0.25);
-    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 0 })).toBeNull();
+    expect(startStep({ phase: "starting", progress: { step: "pulling", done_bytes: 1, total_bytes: 4, layers_done: 0, layers: 2 } })).toBe("pulling");
+    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 4, layers_done: 0, layers: 2 })).toBe(0.25);
+    expect(pulledShare({ step: "pulling", done_bytes: 1, total_bytes: 0, layers_done: 0, layers: 2 })).toBeNull();
   });
   it("tells a start from a reconnect", () => {
     const attaching = { name: "attaching", attempt: 1, step: "ticket" } as const;

@@ -103,9 +103,10 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
     let mut found = Found::default();
     for mut record in records {
         let journal_live = live.remove(&record.session).is_some();
-        let app = apps
-            .get_mut(&record.session)
-            .and_then(|apps| take(apps, record.running.as_ref()));
+        // A sandbox is known by its directory, and that may be older than the session.
+        let app = [&record.session, record.desk_name()]
+            .into_iter()
+            .find_map(|name| take(apps.get_mut(name)?, record.running.as_ref()));
         let worker = match record.worker.map(Process::find) {
             Some(Ok(worker)) => worker,
             Some(Err(error)) => return Err(AdoptError::Records(error)),
@@ -209,7 +210,7 @@ async fn clear_directories(host: &Host, found: &Found) {
         else {
             continue;
         };
-        let owned = |(record, _): &(Record, Process)| record.session == session;
+        let owned = |(record, _): &(Record, Process)| *record.desk_name() == session;
         if found.adopted.iter().any(owned) {
             continue;
         }
@@ -225,7 +226,10 @@ async fn clear_directories(host: &Host, found: &Found) {
 async fn clear_cgroups(host: &Host, found: &Found) {
     let Some(cgroups) = &host.cgroups else { return };
     for name in cgroups.names() {
-        let owned = |(record, _): &(Record, Process)| name.starts_with(record.session.as_str());
+        let owned = |(record, _): &(Record, Process)| {
+            let names = [&record.session, record.desk_name()];
+            names.iter().any(|own| name.starts_with(own.as_str()))
+        };
         if found.adopted.iter().any(owned) {
             continue;
         }

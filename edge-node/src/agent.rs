@@ -29,6 +29,7 @@ use crate::board::Board;
 use crate::control;
 use crate::grant::GrantKeys;
 use crate::identity::Identity;
+use crate::images;
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::limits::{DRAIN_DEADLINE, MEASURED_UPLINK_KBPS_MIN};
@@ -38,17 +39,19 @@ use crate::session::host::Host;
 use crate::session::machine::{Ending, Event};
 use crate::session::record::Record;
 use crate::streams::{CounterBoard, Totals};
+use crate::warm::Room;
 use futures_util::FutureExt;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, SessionReport, ToEdge};
+use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady};
 use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
+use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uplink::Link;
 use watched::Watched;
@@ -67,6 +70,10 @@ pub(crate) enum Message {
         /// What.
         update: Update,
     },
+    /// Images, and which could not be had.
+    Images(images::Found),
+    /// Desktops that are ready.
+    Warm(Vec<WarmReady>),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
 }
@@ -94,6 +101,10 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) inventory: Inventory,
     pub(crate) counters: CounterBoard,
+    /// The images that the broker wants to be here.
+    pub(crate) wanted: watch::Sender<ImagesWanted>,
+    /// What sessions leave over.
+    pub(crate) room: watch::Sender<Room>,
     pub(crate) shutdown: Shutdown,
     pub(crate) inbox: mpsc::Receiver<Message>,
     /// The other end of `inbox`, for the tasks that the agent starts.
@@ -109,6 +120,8 @@ pub(crate) struct Agent {
     journal: Journal,
     inventory: Inventory,
     counters: CounterBoard,
+    wanted: watch::Sender<ImagesWanted>,
+    room: watch::Sender<Room>,
     shutdown: Shutdown,
     inbox: mpsc::Receiver<Message>,
     address: mpsc::Sender<Message>,
@@ -127,6 +140,7 @@ struct Live {
     app: String,
     slot: SlotId,
     epoch: U64,
+    mem_mib: u32,
     grant: String,
     ready: bool,
     attachment: Option<AttachmentId>,
@@ -145,6 +159,8 @@ impl Agent {
             journal: parts.journal,
             inventory: parts.inventory,
             counters: parts.counters,
+            wanted: parts.wanted,
+            room: parts.room,
             shutdown: parts.shutdown,
             inbox: parts.inbox,
             address: parts.address,
@@ -185,6 +201,7 @@ impl Agent {
     /// Runs until the shutdown token is cancelled and the drain is done.
     pub(crate) async fn run(mut self) {
         let stop = self.shutdown.token();
+        self.count_sessions();
         loop {
             let grace_over = match &self.link {
                 Link::Down { since } if !self.sessions.is_empty() => Some(*since + self.grace),
@@ -213,6 +230,12 @@ impl Agent {
                 }
             }
         }
+        let emptied = self.host.warm.emptied();
+        if tokio::time::timeout_at(deadline, emptied).await.is_err() {
+            tracing::error!(
+                "desktops that were kept ready did not end in time; the next start of this node clears them away"
+            );
+        }
         let transport = self.host.transport.clone();
         if tokio::task::spawn_blocking(move || transport.shutdown())
             .await
@@ -234,6 +257,15 @@ impl Agent {
                 Update::Report(event) => self.reported(&session, event),
                 Update::Ended(ending) => self.session_over(&session, ending),
             },
+            Message::Images(found) => {
+                self.inventory.images = found.images;
+                self.inventory.image_faults = found.faults;
+                self.say_inventory();
+            }
+            Message::Warm(ready) => {
+                self.inventory.warm = ready;
+                self.say_inventory();
+            }
             Message::ListSessions(reply) => {
                 // Somebody who asks and does not wait for the answer gets none.
                 let _ = reply.send(self.views());
@@ -286,6 +318,13 @@ impl Agent {
                 in_s,
             } => self.warn_viewer(session, reason, in_s),
             ToEdge::Probe { request, sdp } => self.probe(request, sdp),
+            ToEdge::Images(wanted) => {
+                self.wanted.send_if_modified(|former| {
+                    let is_new = *former != wanted;
+                    *former = bounded(wanted);
+                    is_new
+                });
+            }
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),
             ToEdge::WatchLinks { sessions } => {
                 for (session, link) in self.watched.keep(&sessions) {
@@ -379,7 +418,7 @@ impl Agent {
         self.counters.remove(session);
         self.watched.forget(session);
         meters::session_ended(ending.reason);
-        meters::sessions(self.sessions.len());
+        self.count_sessions();
         self.post(session, live.epoch, ended(ending));
         for command in live.stops {
             self.ack_done(command);
@@ -392,6 +431,7 @@ impl Agent {
             app: record.app.id.to_string(),
             slot: record.slot.clone(),
             epoch: record.epoch,
+            mem_mib: record.app.needs.mem_mib,
             grant: record.grant.clone(),
             ready: record.ready,
             attachment: None,
@@ -400,7 +440,9 @@ impl Agent {
         };
         let session = record.session.clone();
         self.sessions.insert(session.clone(), live);
-        meters::sessions(self.sessions.len());
+        self.count_sessions();
+        // Given back when nothing of the session is left.
+        let place = self.host.warm.hold(record.slot_index);
         let (host, agent) = (self.host.clone(), self.address.clone());
         self.shutdown.spawn(async move {
             let ending = match AssertUnwindSafe(driver.run()).catch_unwind().await {
@@ -408,8 +450,22 @@ impl Agent {
                 Err(_panic) => crate::adopt::clear_after_panic(&host, &record).await,
             };
             let update = Update::Ended(ending);
+            drop(place);
             // The agent outlives every session, except in a drain that ran out of time.
             let _ = agent.send(Message::Session { session, update }).await;
+        });
+    }
+
+    fn count_sessions(&self) {
+        meters::sessions(self.sessions.len());
+        let taken = self.sessions.values().map(|live| live.mem_mib).sum();
+        self.room.send_replace(Room {
+            slots: self
+                .identity
+                .slots
+                .len()
+                .saturating_sub(self.sessions.len()),
+            mem_mib: self.host.config.mem_mib.saturating_sub(taken),
         });
     }
 
@@ -440,6 +496,14 @@ impl Agent {
             })
             .collect()
     }
+}
+
+/// What a broker may want; more is a mistake of its.
+fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
+    wanted.pull.truncate(IMAGES_WANTED_MAX);
+    wanted.keep.truncate(IMAGES_WANTED_MAX);
+    wanted.warm.truncate(WARM_WANTED_MAX);
+    wanted
 }
 
 fn ended(ending: Ending) -> SessionReport {

@@ -4,6 +4,7 @@
 //! filled in. Nothing reads a setting from anywhere else.
 
 use crate::args::Args;
+use crate::images::Limits;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -46,12 +47,18 @@ pub struct Config {
     pub mem_mib: u32,
     /// How apps run.
     pub runtime: RuntimeChoice,
+    /// Images that are fetched ahead of sessions.
+    pub(crate) images: Limits,
+    /// Desktops that are kept ready at most.
+    pub warm_max: usize,
     /// Seconds to the first picture.
     pub start_timeout_s: u32,
     /// Threads of a software encoder.
     pub worker_threads: u32,
     /// Where the admin listener binds.
     pub admin: SocketAddr,
+    /// What browsers time, if this node has one.
+    pub beacon: Option<BeaconConfig>,
     /// Where everything is kept.
     pub data: PathBuf,
     /// Where sockets are.
@@ -60,6 +67,15 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+}
+
+/// The beacon of the node's region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BeaconConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate chain and key, PEM files; `None` for plain http.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// How apps run.
@@ -96,6 +112,9 @@ pub enum ConfigError {
     /// The admin listener would be reachable from outside.
     #[error("`admin.listen` is {0}; it must be a loopback address, for it has no authentication")]
     AdminNotLoopback(SocketAddr),
+    /// The beacon would not work.
+    #[error("`beacon` {0}")]
+    Beacon(String),
     /// The sockets' paths would be too long for the kernel.
     #[error("--run {} is too long: the sockets in it must fit in 107 bytes; choose a shorter one", .0.display())]
     RunTooLong(PathBuf),
@@ -117,6 +136,7 @@ mod parsed {
     use super::RuntimeChoice;
     use serde::Deserialize;
     use std::net::{IpAddr, SocketAddr};
+    use std::path::PathBuf;
 
     #[derive(Debug, Deserialize)]
     pub(super) struct File {
@@ -126,8 +146,18 @@ mod parsed {
         pub(super) rtc: Rtc,
         pub(super) slots: Slots,
         pub(super) runtime: Runtime,
+        pub(super) images: Images,
+        pub(super) warm: Warm,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
+        pub(super) beacon: Beacon,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Beacon {
+        pub(super) listen: String,
+        pub(super) cert: PathBuf,
+        pub(super) key: PathBuf,
     }
 
     #[derive(Debug, Deserialize)]
@@ -160,6 +190,18 @@ mod parsed {
     pub(super) struct Runtime {
         pub(super) kind: RuntimeChoice,
         pub(super) start_timeout_s: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Images {
+        pub(super) pulls_max: u32,
+        pub(super) disk_mib: u64,
+        pub(super) free_mib: u64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Warm {
+        pub(super) max: u32,
     }
 
     #[derive(Debug, Deserialize)]
@@ -235,9 +277,16 @@ impl Config {
                 host.mem_mib.saturating_sub(1024).max(512),
             ),
             runtime: file.runtime.kind,
+            images: Limits {
+                pulls_max: file.images.pulls_max as usize,
+                disk_mib: file.images.disk_mib,
+                free_mib: file.images.free_mib,
+            },
+            warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
             admin: args.admin.unwrap_or(file.admin.listen),
+            beacon: beacon(file.beacon)?,
             data,
             run,
             pki: absolute(&args.pki)?,
@@ -292,6 +341,14 @@ impl Config {
             "5 to 3600",
         )?;
         range(
+            "images.pulls_max",
+            self.images.pulls_max as u64,
+            1,
+            16,
+            "1 to 16",
+        )?;
+        range("warm.max", self.warm_max as u64, 0, 16, "0 to 16")?;
+        range(
             "worker.threads",
             self.worker_threads.into(),
             1,
@@ -313,6 +370,27 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn beacon(file: parsed::Beacon) -> Result<Option<BeaconConfig>, ConfigError> {
+    let wrong = |problem: String| Err(ConfigError::Beacon(problem));
+    let [cert, key] = [&file.cert, &file.key].map(|path| !path.as_os_str().is_empty());
+    if cert != key {
+        return wrong("needs both cert and key, or neither".to_owned());
+    }
+    if file.listen.is_empty() {
+        return Ok(None);
+    }
+    let Ok(listen) = file.listen.parse() else {
+        return wrong(format!(
+            "listens on `{}`; it takes an address such as 0.0.0.0:443",
+            file.listen
+        ));
+    };
+    Ok(Some(BeaconConfig {
+        listen,
+        certificate: cert.then_some((file.cert, file.key)),
+    }))
 }
 
 /// One directory a data directory, so that two nodes on one host do not meet, and short.

@@ -26,6 +26,7 @@ mod load;
 use crate::agent::Message;
 use crate::limits::CONTROL_OUT_MAX;
 use crate::runtime::Runtime;
+use crate::streams::CounterBoard;
 use backoff::Backoff;
 pub(crate) use certificate::Certificate;
 pub(crate) use dial::Dialler;
@@ -59,7 +60,11 @@ pub(crate) enum Event {
 }
 
 /// Keeps the stream up until the agent is gone and everything it said is sent.
-pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc::Sender<Message>) {
+pub(crate) async fn run(
+    dialler: Dialler,
+    (runtime, counters): (Arc<dyn Runtime>, CounterBoard),
+    agent: mpsc::Sender<Message>,
+) {
     let mut backoff = Backoff::new();
     loop {
         let dialled = tokio::select! {
@@ -69,7 +74,13 @@ pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc
         let end = match dialled {
             Ok(dialled) => {
                 backoff.welcomed(&dialled.welcome);
-                attached(dialled, dialler.certificate(), &runtime, &agent).await
+                attached(
+                    dialled,
+                    dialler.certificate(),
+                    (&runtime, &counters),
+                    &agent,
+                )
+                .await
             }
             Err(error) => error.into(),
         };
@@ -102,7 +113,7 @@ pub(crate) async fn run(dialler: Dialler, runtime: Arc<dyn Runtime>, agent: mpsc
 async fn attached(
     dialled: dial::Dialled,
     certificate: &Arc<Certificate>,
-    runtime: &Arc<dyn Runtime>,
+    (runtime, counters): (&Arc<dyn Runtime>, &CounterBoard),
     agent: &mpsc::Sender<Message>,
 ) -> LinkEnd {
     let images = runtime.images().await;
@@ -123,6 +134,7 @@ async fn attached(
         outbox,
         heartbeat,
         images,
+        counters: counters.clone(),
         renewal: Renewal::new(certificate.clone(), renews),
     };
     let end = link.run(runtime.as_ref(), agent).await;

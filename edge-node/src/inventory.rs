@@ -6,7 +6,7 @@ use crate::gpu::Gpus;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
-use nearlight_protocol::control;
+use nearlight_protocol::control::{self, ImageFault, WarmReady};
 
 /// What the node has beside its slots.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ pub(crate) struct Inventory {
     pub(crate) uplink_kbps: Option<u32>,
     /// Images that are here; looked at again now and then.
     pub(crate) images: Vec<String>,
+    /// Images that could not be fetched.
+    pub(crate) image_faults: Vec<ImageFault>,
+    /// Desktops that are kept ready.
+    pub(crate) warm: Vec<WarmReady>,
 }
 
 impl Inventory {
@@ -44,6 +48,8 @@ impl Inventory {
             runtime,
             uplink_kbps: config.uplink_kbps,
             images: Vec::new(),
+            image_faults: Vec::new(),
+            warm: Vec::new(),
         }
     }
 
@@ -67,6 +73,8 @@ impl Inventory {
             encoders: self.encoders.clone(),
             runtime: self.runtime.to_owned(),
             images: self.images.clone(),
+            image_faults: self.image_faults.clone(),
+            warm: self.warm.clone(),
             uplink_kbps: self.uplink_kbps,
         }
     }

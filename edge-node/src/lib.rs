@@ -25,6 +25,7 @@ pub mod preflight;
 
 mod encoders;
 mod gpu;
+mod images;
 mod inventory;
 
 mod board;
@@ -37,6 +38,7 @@ mod agent;
 mod adopt;
 mod saves;
 mod session;
+mod warm;
 
 mod cgroup;
 mod process;

@@ -30,6 +30,8 @@ pub(crate) const MEASURED_UPLINK_KBPS_MIN: u32 = 10_000;
 pub(crate) const WORKER_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// An adopted worker listens already.
 pub(crate) const ADOPT_CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// Before the next attempt, where no desktop could be kept ready.
+pub(crate) const WARM_AGAIN: Duration = Duration::from_secs(30);
 /// Between `Shutdown` and the kill of a worker.
 pub(crate) const WORKER_EXIT_DEADLINE: Duration = Duration::from_secs(3);
 /// How long an app's crash waits for the worker to say that it was thrown out for a violation, and

@@ -54,6 +54,7 @@ async fn run(config: Config) -> anyhow::Result<Drained> {
             "node": node.id,
             "rtc_port": node.rtc_port,
             "admin": node.admin,
+            "beacon": node.beacon,
         }}));
     }
     Ok(node.stopped().await)

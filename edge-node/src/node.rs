@@ -4,21 +4,24 @@ use crate::agent::{Agent, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
+use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
+use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
+use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
-use nearlight_protocol::control::{Hello, PROTOCOL_VERSION};
+use nearlight_protocol::control::{Hello, ImagesWanted, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A node that runs.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Node {
     pub rtc_port: u16,
     /// Where the admin listener is.
     pub admin: SocketAddr,
+    /// Where the beacon is, if there is one.
+    pub beacon: Option<SocketAddr>,
     ready: oneshot::Receiver<()>,
     shutdown: Shutdown,
     _lock: identity::DataLock,
@@ -60,16 +65,36 @@ impl Node {
         let admin = admin::serve(config.admin, address.clone(), &shutdown)
             .await
             .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
+        let beacon = beacon(&config, &shutdown).await?;
+        let images = Images::open(&config.data);
+        let limits = config.images;
         let host = Arc::new(Host {
             runtime: runtime.clone(),
+            images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
+            warm: Warm::new(),
             root,
             config,
         });
 
         let found = adopt::find(&host, &journal).await?;
+        let (wanted, wishes) = watch::channel(ImagesWanted::default());
+        let puller = Puller {
+            runtime: runtime.clone(),
+            images,
+            limits,
+            wanted: wishes,
+            agent: address.clone(),
+        };
+        let (room, rooms) = watch::channel(Room::default());
+        let keeper = Keeper {
+            host: host.clone(),
+            wanted: wanted.subscribe(),
+            room: rooms,
+            agent: address.clone(),
+        };
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -77,7 +102,9 @@ impl Node {
             identity,
             journal,
             inventory,
-            counters,
+            counters: counters.clone(),
+            wanted,
+            room,
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -86,12 +113,15 @@ impl Node {
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
-        shutdown.spawn(control::run(dialler, runtime, address));
+        shutdown.spawn(control::run(dialler, (runtime, counters), address));
+        shutdown.spawn(puller.run(shutdown.token()));
+        shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
             rtc_port,
             admin,
+            beacon,
             ready,
             shutdown,
             _lock: lock,
@@ -110,6 +140,19 @@ impl Node {
             .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
             .await
     }
+}
+
+/// Starts the beacon, if this node has one.
+async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(wanted) = &config.beacon else {
+        return Ok(None);
+    };
+    let certificate = wanted.certificate.as_ref();
+    let certificate = certificate.map(|(chain, key)| (chain.as_path(), key.as_path()));
+    let beacon = Beacon::bind(wanted.listen, certificate).await?;
+    let at = beacon.local_addr()?;
+    shutdown.spawn(beacon.run(shutdown.clone()));
+    Ok(Some(at))
 }
 
 fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {

@@ -35,6 +35,15 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Images that are here.
     fn images(&self) -> BoxFuture<'_, Vec<String>>;
 
+    /// The directory where images lie, if they lie on this host.
+    fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>>;
+
+    /// How large an image is, bytes; `None` if it is not here.
+    fn image_bytes<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Option<u64>>;
+
+    /// Removes an image; `false` if something still uses it, or it is not this runtime's to remove.
+    fn remove_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>>;
+
     /// Makes sure that the image is here; `pulled` hears how far it is, now and then.
     fn fetch<'a>(
         &'a self,
@@ -88,6 +97,10 @@ pub struct Pulled {
     pub done_bytes: u64,
     /// Bytes in all, as far as known.
     pub total_bytes: u64,
+    /// Layers that are here.
+    pub layers_done: u32,
+    /// Layers in all, as far as known.
+    pub layers: u32,
 }
 
 /// How an app ended.

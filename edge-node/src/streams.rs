@@ -6,9 +6,11 @@
 
 use crate::agent::Message;
 use crate::config::Config;
+use nearlight_protocol::control::SessionRtt;
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::limits::HEARTBEAT_RTTS_MAX;
 use nearlight_protocol::worker;
-use nearlight_transport::{Event, Handle, StartError};
+use nearlight_transport::{Event, FlowGauges, Handle, StartError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -32,6 +34,17 @@ impl CounterBoard {
         self.lock().get(session).cloned().unwrap_or_default()
     }
 
+    /// The round trips of the sessions that are being played, as far as their streams have shown any.
+    pub(crate) fn round_trips(&self) -> Vec<SessionRtt> {
+        let board = self.lock();
+        let sessions = board.iter().filter_map(|(session, totals)| {
+            let ms = way_ms(&totals.transport.flow)?;
+            let session = session.clone();
+            Some(SessionRtt { session, ms })
+        });
+        sessions.take(HEARTBEAT_RTTS_MAX).collect()
+    }
+
     /// Forgets a session.
     pub(crate) fn remove(&self, session: &SessionId) {
         self.lock().remove(session);
@@ -44,6 +57,12 @@ impl CounterBoard {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Totals>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The round trip of the way itself, milliseconds: without the queue that the stream stands in.
+fn way_ms(flow: &FlowGauges) -> Option<u32> {
+    let us = Some(flow.rtt_us).filter(|us| *us > 0)?;
+    Some((us.saturating_sub(flow.queue_us) / 1000).max(1))
 }
 
 /// Starts the transport; its events come to `inbox`.
@@ -85,4 +104,28 @@ pub(crate) fn start(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_told_while_somebody_plays_and_without_the_queue() {
+        let board = CounterBoard::default();
+        let put = |rtt_us, queue_us| {
+            let session = nearlight_kit::ids::session();
+            let mut totals = Totals::default();
+            (totals.transport.flow.rtt_us, totals.transport.flow.queue_us) = (rtt_us, queue_us);
+            board.put(session.clone(), totals);
+            session
+        };
+        let far = put(63_400, 20_000);
+        let near = put(300, 0);
+        put(0, 0);
+        let of = |session, ms| SessionRtt { session, ms };
+        let mut expected = vec![of(far, 43), of(near, 1)];
+        expected.sort_by(|a, b| a.session.cmp(&b.session));
+        assert_eq!(board.round_trips(), expected);
+    }
 }

@@ -7,13 +7,13 @@ use nearlight_protocol::app::AppSpec;
 
 #[allow(
     dead_code,
-    reason = "a module of the broker, of which one function is fuzzed"
+    reason = "a module of the kit, of which one function is fuzzed"
 )]
-#[path = "../../session-broker/src/catalogue.rs"]
-mod catalogue;
+#[path = "../../kit/src/manifest.rs"]
+mod manifest;
 
 fuzz_target!(|text: &str| {
-    let Ok(app) = catalogue::read("fuzz.toml", "fuzz", text) else {
+    let Ok(app) = manifest::read("fuzz", text) else {
         return;
     };
     assert_eq!(app.id.as_str(), "fuzz");

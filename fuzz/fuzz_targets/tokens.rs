@@ -139,6 +139,7 @@ fn grant(broker: &Broker) -> serde_json::Value {
         epoch: U64(1),
         user: UserId::from_parts(4, [0; 10]),
         iat_ms: 5,
+        row: None,
     };
     serde_json::to_value(grant).expect("a grant is plain JSON")
 }

@@ -5,20 +5,23 @@
 //! - [`clock`], [`ids`]: the two impure things that the pure crates ask to be given.
 //! - [`pki`]: the built-in CA, and mTLS identities on the node listener.
 //! - [`join`], [`enrol`]: how a node comes by a certificate, and by the next one when it was away.
+//! - [`manifest`]: an app's description, read and checked.
 //! - [`problem`]: RFC 9457 answers and the request id that names them in the log.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
 //! - [`files`]: files that are either old or new, never half.
 //!
-//! **What it does not know:** sessions, apps, containers, media. It depends on `core/protocol` alone.
+//! **What it does not know:** sessions, containers, media. It depends on `core/protocol` alone.
 
 #![forbid(unsafe_code)]
 
+pub mod beacon;
 pub mod clock;
 pub mod config;
 pub mod enrol;
 pub mod files;
 pub mod ids;
 pub mod join;
+pub mod manifest;
 pub mod pki;
 pub mod problem;
 pub mod shutdown;

@@ -8,6 +8,7 @@
 //! - [`credentials`]: a node's own key and certificate, and how they are replaced.
 //! - [`name`]: who a certificate speaks for.
 //! - [`pin`]: believing a CA by its hash.
+//! - [`rotation`]: another CA in place of the one that there is.
 //! - [`server`]: TLS of the node listener, whose own certificate renews itself.
 //!
 //! **Invariants.** Only TLS 1.3, no resumption: each connection shows its certificate afresh. Only
@@ -32,6 +33,7 @@ mod ca;
 mod credentials;
 mod name;
 mod pin;
+pub mod rotation;
 mod server;
 
 pub use ca::{

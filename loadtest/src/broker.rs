@@ -1,7 +1,9 @@
 //! The broker's HTTP API as a player's client uses it: start a session, attach to it, leave, end it.
 
 use anyhow::{Context, Result, bail};
-use nearlight_protocol::api::{CreateSession, CreateTicket, Session, SessionState, Ticket};
+use nearlight_protocol::api::{
+    CreateSession, CreateTicket, SavesWish, Session, SessionState, Ticket,
+};
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::problem::Problem;
 use std::path::PathBuf;
@@ -86,6 +88,9 @@ impl Broker {
             app: app.clone(),
             display: None,
             keyboard_layout: None,
+            region: None,
+            rtt: Vec::new(),
+            saves: SavesWish::default(),
         };
         let body = serde_json::to_string(&request)?;
         let id: Session = self.json("POST", "/v1/sessions", Some(&body))?;

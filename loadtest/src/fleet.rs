@@ -415,6 +415,8 @@ fn inventory(slots: &[SlotId]) -> Inventory {
         encoders: vec!["none".to_owned()],
         runtime: "docker".to_owned(),
         images: Vec::new(),
+        image_faults: Vec::new(),
+        warm: Vec::new(),
         uplink_kbps: None,
     }
 }

@@ -6,6 +6,7 @@ pub mod barcode;
 pub mod broker;
 pub mod churn;
 pub mod clock;
+pub mod day;
 pub mod decode;
 pub mod edge;
 pub mod fleet;

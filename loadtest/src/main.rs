@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearlight_loadtest::{churn, history, net_cpu, path, sessions, stream, streams};
+use nearlight_loadtest::{churn, day, history, net_cpu, path, sessions, stream, streams};
 use std::process::ExitCode;
 
 /// Something was measured, and it is broken.
@@ -37,6 +37,8 @@ enum Command {
     Sessions(sessions::Args),
     /// Hold control streams by the thousand to a broker of the test's own.
     Fleet(streams::Args),
+    /// Simulate a region's day: 100,000 nodes and their players on a virtual clock.
+    Day(day::Args),
     /// Break a region of the test's own, seed by seed, and check what it promised.
     History(history::Args),
     /// Measure the CPU that sending costs, with replayed sessions.
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Churn(args) => churn::run(&args),
         Command::Sessions(args) => sessions::run(&args),
         Command::Fleet(args) => streams::run(&args),
+        Command::Day(args) => day::run(&args),
         Command::History(args) => history::run(&args),
         Command::NetCpu(args) => net_cpu::run(&args),
         Command::Receive(args) => net_cpu::receive(&args).map(|()| true),

@@ -1,12 +1,14 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use nearlight_protocol::api::Role;
-use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId};
-use nearlight_protocol::identity::Scope;
+use nearlight_protocol::id::{AppId, NodeId, SessionId};
 use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+mod identity;
+
+pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -52,7 +54,7 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// List apps.
+    /// Check, add, list, show, roll out and roll back apps.
     App {
         /// What to do.
         #[command(subcommand)]
@@ -61,9 +63,9 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// Remember a broker and an API key for it.
+    /// Remember a broker and an API key for it, or log in as a player in a browser.
     Login(Login),
-    /// Forget a broker and its key.
+    /// Forget a broker and its key; a player's login ends.
     Logout(Logout),
     /// Say who the broker takes you for.
     Whoami {
@@ -245,136 +247,40 @@ fn seconds(text: &str) -> Result<u32, String> {
 pub enum AppCommand {
     /// The catalogue.
     List,
-}
-
-/// `nearlight login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// The broker, such as `https://play.example.org`.
-    pub url: String,
-    /// A file with the API key; a line of stdin otherwise.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
-    /// What to call it [default: the broker's host].
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-}
-
-/// `nearlight logout`.
-#[derive(Debug, Args)]
-pub struct Logout {
-    /// Which profile [default: the current one].
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-}
-
-/// `nearlight tenant`.
-#[derive(Debug, Subcommand)]
-pub enum TenantCommand {
-    /// A new tenant.
-    Create {
-        /// Its name.
-        name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
+    /// Check a description, and say everything that is wrong with it. Asks no broker.
+    Check {
+        /// The description, named after the app.
+        file: PathBuf,
     },
-    /// Every tenant.
-    List,
-    /// Change a tenant as a whole: what is left out is not set.
-    Set {
-        /// Which.
-        tenant: TenantId,
-        /// Its name.
-        #[arg(long)]
-        name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
-        /// Turn its members away. Their sessions go on.
-        #[arg(long)]
-        suspended: bool,
+    /// Add a description as a new version. It is not live, but for an app's first; the same
+    /// description is the same version.
+    Add {
+        /// The description, named after the app.
+        file: PathBuf,
     },
-}
-
-/// `nearlight key`.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// A new key. Its secret is shown this once, on stdout.
-    Create(CreateKey),
-    /// Every key, without its secret.
-    List,
-    /// A new secret for a key; the former one goes on for a while.
-    Rotate {
-        /// Which.
-        key: KeyId,
-        /// Seconds for which the former secret goes on [default: a day].
-        #[arg(long, value_name = "SECONDS")]
-        overlap_s: Option<u32>,
+    /// An app's versions, and where each is live.
+    Show {
+        /// The app.
+        app: AppId,
     },
-    /// Make a key void at once.
-    Revoke {
-        /// Which.
-        key: KeyId,
+    /// Have sessions get a version: those that are placed in some metros, or all. Sessions that run
+    /// keep theirs.
+    Roll {
+        /// The app.
+        app: AppId,
+        /// The version's number.
+        version: u32,
+        /// Only where nodes are of this region; may be given several times.
+        #[arg(long = "metro", value_name = "REGION", required_unless_present = "all")]
+        metros: Vec<String>,
+        /// Everywhere; nothing is staged any more.
+        #[arg(long, conflicts_with = "metros")]
+        all: bool,
     },
-}
-
-/// `nearlight key create`.
-#[derive(Debug, Args)]
-pub struct CreateKey {
-    /// What it is for.
-    pub name: String,
-    /// player, tenant, operator or admin.
-    #[arg(long)]
-    pub role: Role,
-    /// Whose; the role `tenant` needs one.
-    #[arg(long, value_name = "TENANT")]
-    pub tenant: Option<TenantId>,
-    /// What it may be used for, such as sessions:read; all of its role without any.
-    #[arg(long = "scope", value_name = "SCOPE")]
-    pub scopes: Vec<Scope>,
-    /// Seconds until it is void.
-    #[arg(long, value_name = "SECONDS")]
-    pub expires_s: Option<u32>,
-    /// Sessions that it may hold at a time.
-    #[arg(long, value_name = "N")]
-    pub sessions_max: Option<u32>,
-}
-
-/// `nearlight admin`.
-#[derive(Debug, Subcommand)]
-pub enum AdminCommand {
-    /// Make the first administrator's key, on the broker's machine.
-    Bootstrap {
-        /// The broker's configuration.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The broker's data directory, such as data/broker.
-        #[arg(long, value_name = "DIR")]
-        data: Option<PathBuf>,
-        /// The ledger, if it is no file in there.
-        #[arg(
-            long,
-            value_name = "URL",
-            env = "NEARLIGHT_LEDGER",
-            hide_env_values = true
-        )]
-        ledger: Option<String>,
-        /// Even if there is an administrator already.
-        #[arg(long)]
-        force: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// What was done, by whom, from where; newest first.
-    Audit {
-        /// How many lines.
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        limit: u32,
-        /// Which broker.
-        #[command(flatten)]
-        broker: Broker,
+    /// Take a roll-out back: what is staged, or else the version that is live.
+    Rollback {
+        /// The app.
+        app: AppId,
     },
 }
 
@@ -462,41 +368,4 @@ pub enum BenchMode {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units_and_bounds() {
-        for (text, expected) in [("90s", 90), ("15m", 900), ("1h", 3600), ("60", 60)] {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
-        }
-        for text in ["", "s", "0", "61m", "2h", "-1m", "1d", "4294967295h"] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_join_token_is_given_as_every_token_is() {
-        let line = [
-            "nearlight",
-            "node",
-            "join",
-            "--token",
-            "nlj1_x",
-            "--data",
-            "d",
-        ];
-        let Command::Node { command, broker } = Cli::parse_from(line).command else {
-            panic!("another command");
-        };
-        assert!(matches!(command, NodeCommand::Join { force: false }));
-        assert_eq!(broker.token.as_deref(), Some("nlj1_x"));
-        assert_eq!(broker.data, Some(PathBuf::from("d")));
-    }
-}
+mod test;

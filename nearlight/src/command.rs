@@ -1,6 +1,7 @@
-//! What a person asks of a broker: `play`, `session`, `node`, `app`.
+//! What a person asks of a broker: `play`, `session`, `node`.
 
-use crate::cli::{AppCommand, Broker, NodeCommand, Play, SessionCommand, TokenCommand};
+use crate::apps::FileError;
+use crate::cli::{Broker, NodeCommand, Play, SessionCommand, TokenCommand};
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
 use crate::join::{JoinError, join};
@@ -8,7 +9,7 @@ use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    AppList, CreateJoinToken, CreateSession, NewJoinToken, NodeList, Session, SessionList,
+    CreateJoinToken, CreateSession, NewJoinToken, NodeList, SavesWish, Session, SessionList,
     SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::AppId;
@@ -22,6 +23,9 @@ pub enum CommandError {
     /// The broker.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A description of an app.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// `node join`.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -31,6 +35,12 @@ pub enum CommandError {
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
+    /// Somebody refused, in the browser.
+    #[error("the login was refused in the browser")]
+    LoginDenied,
+    /// Nobody agreed in time.
+    #[error("nobody agreed to the login in time; run `nearlight login --device` again")]
+    LoginExpired,
     /// The broker's program does not run.
     #[error("cannot run session-broker, which belongs beside nearlight")]
     NoBroker(#[source] std::io::Error),
@@ -157,10 +167,19 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                     ]
                 })
                 .collect();
+            let faults = list.nodes.iter().map(|node| {
+                let of = node.image_faults.iter();
+                of.map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
+                    .collect::<String>()
+            });
+            let faults: String = faults.collect();
             let head = [
                 "NODE", "NAME", "REGION", "STATUS", "FREE", "RUNTIME", "ENCODERS",
             ];
-            show(broker, &list, || table::lay_out(head, &rows));
+            show(broker, &list, || {
+                let table = table::lay_out(head, &rows);
+                format!("{table}{faults}")
+            });
         }
     }
     Ok(())
@@ -196,37 +215,14 @@ fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Lists apps.
-pub fn app(command: &AppCommand, broker: &Broker) -> Result<(), CommandError> {
-    match command {
-        AppCommand::List => {
-            let list: AppList = Client::new(broker)?.get("/v1/apps")?;
-            let rows: Vec<_> = list
-                .apps
-                .iter()
-                .map(|app| {
-                    let available = if app.available { "yes" } else { "no" };
-                    [
-                        app.id.to_string(),
-                        app.title.clone(),
-                        available.to_owned(),
-                        wire_name(&app.gpu),
-                    ]
-                })
-                .collect();
-            show(broker, &list, || {
-                table::lay_out(["APP", "TITLE", "AVAILABLE", "GPU"], &rows)
-            });
-        }
-    }
-    Ok(())
-}
-
 fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
     let request = CreateSession {
         app: app.clone(),
         display: None,
         keyboard_layout: None,
+        region: None,
+        rtt: Vec::new(),
+        saves: SavesWish::default(),
     };
     client.post("/v1/sessions", &request)
 }
@@ -250,20 +246,32 @@ fn describe(state: &SessionState) -> String {
         SessionState::Queued {
             position,
             eta_s,
+            eta_most_s,
             waits_for,
         } => {
             let lack = waits_for.map_or("", lack);
-            let eta = eta_s.map_or_else(String::new, |s| format!(", about {} min", s.div_ceil(60)));
-            format!("queued, number {position}{lack}{eta}")
+            let min = |s: &u32| s.div_ceil(60);
+            let half = eta_s.as_ref().map(|s| format!(", about {} min", min(s)));
+            let most = eta_most_s
+                .as_ref()
+                .map(|s| format!(", at most {} min", min(s)));
+            let (half, most) = (half.unwrap_or_default(), most.unwrap_or_default());
+            format!("queued, number {position}{lack}{half}{most}")
         }
         SessionState::Placing => "placing".to_owned(),
         SessionState::Starting { progress } => match progress {
             StartProgress::Pulling {
                 done_bytes,
                 total_bytes,
+                layers_done,
+                layers,
             } => {
+                let of_layers = match layers {
+                    0 => String::new(),
+                    layers => format!(", {layers_done} of {layers} layers"),
+                };
                 format!(
-                    "pulling the image, {} of {} MB",
+                    "preparing: pulling {} of {} MB{of_layers}",
                     done_bytes / 1_000_000,
                     total_bytes / 1_000_000
                 )
@@ -317,12 +325,17 @@ mod test {
         let queued = SessionState::Queued {
             position: 2,
             eta_s: Some(30),
+            eta_most_s: Some(600),
             waits_for: None,
         };
-        assert_eq!(describe(&queued), "queued, number 2, about 1 min");
+        assert_eq!(
+            describe(&queued),
+            "queued, number 2, about 1 min, at most 10 min"
+        );
         let queued = SessionState::Queued {
             position: 1,
             eta_s: None,
+            eta_most_s: None,
             waits_for: Some(WaitsFor::Uplink),
         };
         let words = "queued, number 1, no node with enough uplink free";
@@ -331,9 +344,14 @@ mod test {
             progress: StartProgress::Pulling {
                 done_bytes: 12_300_000,
                 total_bytes: 40_000_000,
+                layers_done: 2,
+                layers: 5,
             },
         };
-        assert_eq!(describe(&pulling), "pulling the image, 12 of 40 MB");
+        assert_eq!(
+            describe(&pulling),
+            "preparing: pulling 12 of 40 MB, 2 of 5 layers"
+        );
         let ended = SessionState::Ended {
             reason: EndReason::PlayerEnded,
             detail: String::new(),

@@ -2,6 +2,7 @@
 
 use crate::table;
 use nearlight_protocol::placement::{LatencyStep, Placement, Points};
+use nearlight_protocol::region::RttFrom;
 
 /// What came of the last attempt to place a session.
 pub(crate) fn explain(placement: &Placement) -> String {
@@ -22,16 +23,33 @@ pub(crate) fn explain(placement: &Placement) -> String {
         Placement::Placed {
             node,
             rtt_ms,
+            rtt_from,
+            chosen,
             points,
             waited_ms,
             step,
         } => {
-            let away = rtt_ms.map_or_else(String::new, |ms| format!(", {ms} ms away"));
+            let by = rtt_from.map_or("", source);
+            let away = rtt_ms.map_or_else(String::new, |ms| format!(", {ms} ms away{by}"));
+            let choice = if *chosen {
+                "in the region that the player chose: no latency step holds\n"
+            } else {
+                ""
+            };
             let waited = f64::from(*waited_ms) / 1000.0;
             let step = in_force(step.as_ref());
             let points = table::lay_out(["POINTS", "FOR"], &parts(points, *rtt_ms));
-            format!("placed on {node}{away}, after {waited:.1} s\n{step}{points}")
+            format!("placed on {node}{away}, after {waited:.1} s\n{choice}{step}{points}")
         }
+    }
+}
+
+/// Who says how far it is.
+const fn source(from: RttFrom) -> &'static str {
+    match from {
+        RttFrom::Measured => " as the player measured",
+        RttFrom::Sessions => " as streams to the player's network showed",
+        RttFrom::Distance => " by the distance, which is a guess",
     }
 }
 
@@ -91,5 +109,35 @@ mod test {
                      latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\
                      NODES  EXCLUDED BY\n12     offline\n3      every slot taken\n";
         assert_eq!(explain(&waits), words);
+    }
+
+    #[test]
+    fn who_is_placed_reads_where_and_who_says_how_far_that_is() {
+        let points = Points {
+            total: 1200,
+            rtt: 1200,
+            image: 0,
+            gpu: 0,
+            load: 0,
+            uplink: 0,
+            receipts: 0,
+            price: 0,
+            spread: 0,
+        };
+        let node: nearlight_protocol::id::NodeId =
+            "nod_00000000000000000000000000".parse().unwrap();
+        let placed = Placement::Placed {
+            node,
+            rtt_ms: Some(12),
+            rtt_from: Some(RttFrom::Measured),
+            chosen: true,
+            points,
+            waited_ms: 0,
+            step: None,
+        };
+        let words = "placed on nod_00000000000000000000000000, 12 ms away as the player measured, \
+                     after 0.0 s\nin the region that the player chose: no latency step holds\n\
+                     POINTS  FOR\n1200    round trip\n1200    all together; fewest is best\n";
+        assert_eq!(explain(&placed), words);
     }
 }

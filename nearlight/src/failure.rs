@@ -34,8 +34,11 @@ impl Failure {
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
+                | CommandError::LoginDenied
+                | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
-                | CommandError::NotBootstrapped,
+                | CommandError::NotBootstrapped
+                | CommandError::File(_),
             ) => 1,
             Self::Command(CommandError::Ended(_)) => 5,
         }

@@ -4,7 +4,7 @@ use crate::cli::{AdminCommand, Broker, KeyCommand, Login, Logout, TenantCommand}
 use crate::client::{Client, ClientError};
 use crate::command::{CommandError, show, wire_name};
 use crate::profile::{Profile, Profiles};
-use crate::{table, terminal};
+use crate::{device, table, terminal};
 use nearlight_protocol::api::WhoAmI;
 use nearlight_protocol::identity::{
     ApiKey, AuditEntry, AuditPage, CreateKey, KeyList, NewKey, RotateKey, Scope, Tenant,
@@ -14,7 +14,10 @@ use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use std::io::{BufRead, IsTerminal};
 use std::process::{Command, Stdio};
 
-/// Asks for a key, shows it to the broker, and remembers both.
+/// What an API key begins with; the secret of a player's login does not.
+const KEY_PREFIX: &str = "nlk_";
+
+/// Asks for a key, or for a player in a browser, shows the broker what came, and remembers both.
 ///
 /// # Errors
 /// [`CommandError`]: the key does not come, the broker does not take it, or it cannot be written down.
@@ -26,6 +29,7 @@ pub fn login(login: &Login) -> Result<(), CommandError> {
         .ok_or_else(|| ClientError::BadUrl(url.to_owned()))?;
     let key = match &login.key_file {
         Some(file) => std::fs::read_to_string(file).map_err(CommandError::NoKey)?,
+        None if login.device => device::log_in(url)?,
         None => asked_for(url)?,
     };
     let profile = Profile {
@@ -61,7 +65,8 @@ fn asked_for(url: &str) -> Result<String, CommandError> {
     }
 }
 
-/// Forgets a profile with its key. The key itself goes on; `nearlight key revoke` voids it.
+/// Forgets a profile with its key. The key itself goes on; `nearlight key revoke` voids it. The login of a
+/// player ends.
 ///
 /// # Errors
 /// [`CommandError`] if the profiles cannot be read or written.
@@ -70,9 +75,19 @@ pub fn logout(logout: &Logout) -> Result<(), CommandError> {
     if let Some(name) = &logout.profile {
         profiles.named(name)?;
     }
+    let gone = match &logout.profile {
+        Some(name) => profiles.profiles.get(name),
+        None => profiles.current(),
+    };
+    let gone = gone.cloned();
     match profiles.remove(logout.profile.as_deref()) {
         Some(name) => {
             profiles.save()?;
+            let login = gone.filter(|profile| !profile.key.starts_with(KEY_PREFIX));
+            let ended = login.map(|of| Client::with_key(&of.url, &of.key).order("/v1/logout"));
+            if let Some(Err(error)) = ended {
+                terminal::note(format_args!("the login itself goes on for now: {error}"));
+            }
             terminal::note(format_args!(
                 "the profile `{name}` and its key are forgotten"
             ));
@@ -114,11 +129,16 @@ pub fn whoami(broker: &Broker) -> Result<(), CommandError> {
 pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match command {
-        TenantCommand::Create { name, sessions_max } => {
+        TenantCommand::Create {
+            name,
+            sessions_max,
+            priority,
+        } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: false,
+                priority: *priority,
             };
             let tenant: Tenant = client.post("/v1/tenants", &settings)?;
             show(broker, &tenant, || format!("{}\n", tenant.id));
@@ -134,11 +154,13 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
             name,
             sessions_max,
             suspended,
+            priority,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: *suspended,
+                priority: *priority,
             };
             let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
             let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];

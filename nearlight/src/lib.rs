@@ -3,10 +3,10 @@
 //! - [`cli`]: the command line.
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
-//! - [`command`]: `play`, `session`, `node`, `app`.
+//! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
-//!   remembers.
+//!   remembers; `device`: a login in a browser.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -17,10 +17,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apps;
 pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod command;
+mod device;
 pub mod doctor;
 mod explain;
 pub mod failure;

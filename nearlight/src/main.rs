@@ -3,7 +3,7 @@
 use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command};
 use nearlight::failure::Failure;
-use nearlight::{bench, command, doctor, identity, terminal, up};
+use nearlight::{apps, bench, command, doctor, identity, terminal, up};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,7 +25,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Play(args) => Ok(command::play(&args)?),
         Command::Session { command, broker } => Ok(command::session(&command, &broker)?),
         Command::Node { command, broker } => Ok(command::node(&command, &broker)?),
-        Command::App { command, broker } => Ok(command::app(&command, &broker)?),
+        Command::App { command, broker } => Ok(apps::app(&command, &broker)?),
         Command::Login(args) => Ok(identity::login(&args)?),
         Command::Logout(args) => Ok(identity::logout(&args)?),
         Command::Whoami { broker } => Ok(identity::whoami(&broker)?),

@@ -3,8 +3,10 @@
 //! | permission | guest | player | tenant | operator | admin | scope |
 //! |---|---|---|---|---|---|---|
 //! | see apps | x | x | x | x | x | any |
+//! | see versions, add and roll out | | | | x | x | apps:write |
 //! | see nodes, check lines | x | x | x | x | x | nodes:read |
 //! | change nodes | | | | x | x | nodes:write |
+//! | see metrics | | | | x | x | nodes:read |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
@@ -25,10 +27,14 @@ use nearlight_protocol::identity::Scope;
 pub enum Permission {
     /// List the catalogue.
     SeeApps,
+    /// See the versions of apps, add some and roll them out.
+    ChangeApps,
     /// List nodes, and check the line to one.
     SeeNodes,
     /// Drain, revoke and let in nodes.
     ChangeNodes,
+    /// Read the broker's metrics.
+    SeeMetrics,
     /// See sessions within reach.
     SeeSessions,
     /// Start, attach to, share and end sessions within reach.
@@ -47,10 +53,12 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SeeApps,
+        Self::ChangeApps,
         Self::SeeNodes,
         Self::ChangeNodes,
+        Self::SeeMetrics,
         Self::SeeSessions,
         Self::ChangeSessions,
         Self::SeeKeys,
@@ -67,7 +75,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::ChangeNodes => match role {
+            Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
             },
@@ -86,7 +94,8 @@ impl Permission {
     pub const fn scope(self) -> Option<Scope> {
         match self {
             Self::SeeApps => None,
-            Self::SeeNodes => Some(Scope::NodesRead),
+            Self::ChangeApps => Some(Scope::AppsWrite),
+            Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
             Self::ChangeSessions => Some(Scope::SessionsWrite),
@@ -175,7 +184,15 @@ mod test {
         let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions];
         assert_eq!(of(Role::Guest), players);
         assert_eq!(of(Role::Player), players);
-        let operators = [SeeApps, SeeNodes, ChangeNodes, SeeSessions, ChangeSessions];
+        let operators = [
+            SeeApps,
+            ChangeApps,
+            SeeNodes,
+            ChangeNodes,
+            SeeMetrics,
+            SeeSessions,
+            ChangeSessions,
+        ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
             SeeApps,

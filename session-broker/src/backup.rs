@@ -1,7 +1,7 @@
 //! Backing a broker up while it serves, and restoring it onto an empty machine.
 //!
-//! A back-up is a directory: the ledger as of one moment, the signing key, the CA, and a manifest with
-//! a hash of each. SQLite's ledger is copied by the engine itself (`VACUUM INTO`), PostgreSQL's by
+//! A back-up is a directory: the ledger as of one moment, the signing key, the CA with what
+//! a rotation of it has so far, and a manifest with a hash of each. SQLite's ledger is copied by the engine itself (`VACUUM INTO`), PostgreSQL's by
 //! `pg_dump`; both are consistent while the broker writes.
 //!
 //! **Invariants.** Nothing is overwritten, neither by a back-up nor by a restore. A back-up without a
@@ -17,6 +17,7 @@ use nearlight_kit::files::write_atomic;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,8 @@ const POSTGRES: &str = "ledger.dump";
 const SIGNING_KEY: &str = "signing.key";
 /// Of the PKI directory: what a new broker needs for its nodes to know it. Its own certificate it makes.
 const PKI: [&str; 2] = ["ca.pem", "ca.key.pem"];
+/// What the PKI directory has beside them while the CA is rotated.
+const ROTATION: [&str; 3] = ["ca.next.key.pem", "ca.cross.pem", "ca.switched"];
 
 /// What a back-up holds.
 #[derive(Debug, Deserialize, Serialize)]
@@ -51,10 +54,14 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
     };
     let mut files = BTreeMap::new();
     let mut names = vec![ledger];
-    for (dir, name) in keys(config) {
+    for (dir, name) in rotation(config).into_iter().chain(keys(config)) {
         let from = dir.join(name);
-        let bytes = std::fs::read(&from);
-        let bytes = bytes.with_context(|| format!("cannot read {}", from.display()))?;
+        let bytes = match std::fs::read(&from) {
+            Err(error) if error.kind() == ErrorKind::NotFound && ROTATION.contains(&name) => {
+                continue;
+            }
+            read => read.with_context(|| format!("cannot read {}", from.display()))?,
+        };
         write_atomic(&to.join(name), &bytes, 0o600)
             .with_context(|| format!("cannot write {name}"))?;
         names.push(name);
@@ -86,9 +93,12 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
         );
     }
     let has = |name: &str| manifest.files.contains_key(name);
-    for (dir, name) in keys(config) {
+    for (dir, name) in rotation(config).into_iter().chain(keys(config)) {
         let to = dir.join(name);
-        ensure!(has(name), "the back-up has no {name}");
+        ensure!(
+            has(name) || ROTATION.contains(&name),
+            "the back-up has no {name}"
+        );
         ensure!(
             !to.exists(),
             "{} is there already; restore onto an empty machine",
@@ -98,7 +108,22 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
     for dir in [&config.data, &config.pki] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    match &config.ledger {
+    restore_ledger(&config.ledger, from, has)?;
+    let under_way = rotation(config).into_iter().filter(|(_, name)| has(name));
+    for (dir, name) in under_way.chain(keys(config)) {
+        let bytes = std::fs::read(from.join(name))?;
+        write_atomic(&dir.join(name), &bytes, 0o600)
+            .with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
+}
+
+fn restore_ledger(
+    ledger: &LedgerAt,
+    from: &Path,
+    has: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    match ledger {
         LedgerAt::File(file) => {
             ensure!(
                 has(SQLITE),
@@ -107,7 +132,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
             ensure!(!file.exists(), "{} is there already", file.display());
             let bytes = std::fs::read(from.join(SQLITE))?;
             write_atomic(file, &bytes, 0o600)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+                .with_context(|| format!("cannot write {}", file.display()))
         }
         LedgerAt::Postgres(url) => {
             ensure!(
@@ -124,15 +149,9 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
                     url,
                 ])
                 .arg(from.join(POSTGRES));
-            run(restore, "pg_restore")?;
+            run(restore, "pg_restore")
         }
     }
-    for (dir, name) in keys(config) {
-        let bytes = std::fs::read(from.join(name))?;
-        write_atomic(&dir.join(name), &bytes, 0o600)
-            .with_context(|| format!("cannot write {name}"))?;
-    }
-    Ok(())
 }
 
 /// The small files, and where each lives.
@@ -141,6 +160,12 @@ fn keys(config: &Config) -> Vec<(PathBuf, &'static str)> {
     let mut keys = vec![(config.data.clone(), SIGNING_KEY)];
     keys.extend(pki);
     keys
+}
+
+/// What is there only while the CA is rotated, and where. It is read before [`keys`]: if the CA is switched
+/// in between, the next key is in the back-up twice, and never lost.
+fn rotation(config: &Config) -> Vec<(PathBuf, &'static str)> {
+    ROTATION.map(|name| (config.pki.clone(), name)).into()
 }
 
 async fn copy_sqlite(file: &Path, to: &Path) -> anyhow::Result<&'static str> {

@@ -4,15 +4,19 @@
 //! finish; the owner stops; the ledger's writer commits what it has and closes. Sessions are not
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
+use crate::apps::Apps;
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{AuditLog, Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::enrol::{Registrar, Standings};
 use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
 use crate::ledger::{Ledger, Member, SqlLedger};
+use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
+use crate::proxied::Proxies;
 use crate::region::Joining;
+use crate::relays::Relays;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -30,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 /// How long requests under way may take once the broker stops.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
+/// Connections to the listener for metrics at a time; a few scrapers share it.
+const METRICS_CONNECTIONS_MAX: usize = 16;
+
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Broker {
@@ -39,6 +46,8 @@ pub struct Broker {
     pub node_listen: SocketAddr,
     /// The listener for its peers, if it is not alone.
     pub peer_listen: Option<SocketAddr>,
+    /// The listener for metrics alone, if there is one.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -73,26 +82,22 @@ impl Broker {
         wall: WallClock,
         wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
-        let metrics = nearlight_kit::telemetry::prometheus();
-        crate::metrics::describe();
+        let metrics = metrics();
         let clock = Clock::start();
-        let catalogue = Catalogue::load(config.apps.as_deref())?;
         let signer = open_signer(&config.data)?;
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
-        let ledger = SqlLedger::open(&config.ledger, me, clock, shutdown).await?;
-        let ledger = wrap(Arc::new(ledger));
-        if let Some(key_file) = &config.dev_key_file {
-            credentials::add_dev_key(&ledger, key_file, clock).await?;
-        }
+        let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
+        let ledger = wrap(Arc::new(opened.await?));
+        let apps = seed(&config, &ledger, clock).await?;
+        let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
+        broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
-        let (mut broker, public, nodes) = listen(&config, &identity).await?;
-        broker.peer_listen = joining.as_ref().map(|joining| joining.listen);
-
-        let addresses = node_addresses(&config, broker.node_listen);
-        let (registrar, standings) = enrolment(ca, &ledger, addresses);
-        let directory = Arc::new(Directory::default());
+        let (registrar, standings) =
+            enrolment(ca, &ledger, node_addresses(&config, broker.node_listen));
+        let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
+        let nearness = nearness(&config.nearness, clock, shutdown)?;
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
@@ -105,13 +110,15 @@ impl Broker {
             directory: directory.clone(),
             links: links.clone(),
             standings: standings.clone(),
+            apps: apps.clone(),
+            policy: config.nearness.policy.clone(),
+            nearness: nearness.clone(),
             requests,
             edges,
             sharing: joining.as_mut().and_then(Joining::take_sharing),
             stop: owner_stop.clone(),
         })
         .await?;
-
         let (routes, described) = http::routes();
         let api = Arc::new(Api {
             sessions,
@@ -120,32 +127,29 @@ impl Broker {
             registrar: registrar.clone(),
             signer: signer.clone(),
             clock,
-            catalogue,
+            apps: apps.clone(),
             identities: Identities::default(),
             provider: config.oidc.clone().map(Provider::new),
             rates: Rates::new(&config.limits),
             hosts: Hosts::new(&config.hosts, broker.listen),
             https: config.tls.is_some(),
             ticket_s: config.sessions.ticket_s,
+            relays: config.turn.clone().map(Relays::new),
             guests: config.guests,
             players_max: config.limits.player_sessions_max,
-            metrics: Metrics(metrics),
+            metrics: metrics.clone(),
             client_web: config.client_web.clone(),
             times: config.sessions,
+            content_policy: http::content_policy(nearness.regions())?,
+            nearness,
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let enrolment = (registrar, standings);
-        let terms = Arc::new(Terms::new(&config, signer.clone(), clock, enrolment));
+        let terms = Terms::new(&config, signer.clone(), clock, (registrar, standings));
         shutdown.spawn(owner.run());
-        shutdown.spawn(links.run(directory, clock, shutdown.token()));
-        shutdown.spawn(credentials::keep(
-            api.clone(),
-            config.audit,
-            shutdown.token(),
-        ));
-        shutdown.spawn(nodes.run(terms, events, shutdown.clone()));
+        keep(&api, directory, config.audit, shutdown);
+        shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
         if let Some(joining) = joining {
             joining.serve((api, service.clone()), ledger, signer, shutdown);
@@ -154,6 +158,52 @@ impl Broker {
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// This program's meters, each with its description.
+fn metrics() -> Metrics {
+    let metrics = Metrics(nearlight_kit::telemetry::prometheus());
+    crate::metrics::describe();
+    metrics
+}
+
+/// Gives the ledger what the configuration brings: the catalogue's apps, and the development key.
+async fn seed(
+    config: &Config,
+    ledger: &Arc<dyn Ledger>,
+    clock: Clock,
+) -> anyhow::Result<Arc<Apps>> {
+    let catalogue = Catalogue::load(config.apps.as_deref())?;
+    let apps = Apps::open(&catalogue, ledger, clock).await?;
+    if let Some(key_file) = &config.dev_key_file {
+        credentials::add_dev_key(ledger, key_file, clock).await?;
+    }
+    Ok(Arc::new(apps))
+}
+
+/// Serves the metrics on a listener of their own, if they have one.
+async fn serve_metrics(
+    config: &Config,
+    metrics: Metrics,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(at) = config.metrics_listen else {
+        return Ok(None);
+    };
+    let listener =
+        PublicListener::bind(at, None, METRICS_CONNECTIONS_MAX, Proxies::default()).await;
+    let listener = listener.with_context(|| format!("cannot listen on {at}"))?;
+    let bound = listener.local_addr()?;
+    shutdown.spawn(listener.run(http::metrics_service(metrics), shutdown.clone()));
+    Ok(Some(bound))
+}
+
+/// Keeps what is held beside the ledger as the ledger has it, until the shutdown.
+fn keep(api: &Arc<Api>, directory: Arc<Directory>, audit: AuditLog, shutdown: &Shutdown) {
+    let stop = || shutdown.token();
+    shutdown.spawn(api.apps.clone().keep(api.ledger.clone(), stop()));
+    shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
+    shutdown.spawn(credentials::keep(api.clone(), audit, stop()));
 }
 
 /// Takes callers until the shutdown, and stops the owner after the last one.
@@ -169,6 +219,20 @@ fn accept(
         // Nobody is left who could ask.
         owner_stop.cancel();
     });
+}
+
+/// How far regions are, with the operator's file of places if there is one.
+fn nearness(
+    settings: &NearnessSettings,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Arc<Nearness>> {
+    let geo = settings.geoip.as_deref().map(Geo::open).transpose()?;
+    let nearness = Arc::new(Nearness::new(settings.regions.clone(), geo, clock));
+    if nearness.geo().is_some() {
+        shutdown.spawn(Geo::keep(nearness.clone(), shutdown.token()));
+    }
+    Ok(nearness)
 }
 
 /// This broker as its peers know it, and the way to them if it is not alone.
@@ -194,9 +258,11 @@ async fn join(
 async fn listen(
     config: &Config,
     identity: &Arc<ServerIdentity>,
+    joining: Option<&Joining>,
 ) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
-    let public = PublicListener::bind(config.listen, tls, config.limits.connections_max)
+    let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
+    let public = PublicListener::bind(config.listen, tls, most, proxies)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let nodes = NodeListener::bind(config.node_listen, identity.server_config()?)
@@ -205,7 +271,8 @@ async fn listen(
     let broker = Broker {
         listen: public.local_addr()?,
         node_listen: nodes.local_addr()?,
-        peer_listen: None,
+        peer_listen: joining.map(|joining| joining.listen),
+        metrics_listen: None,
     };
     Ok((broker, public, nodes))
 }

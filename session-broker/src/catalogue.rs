@@ -1,9 +1,11 @@
-//! The catalogue: which apps can be started. Built-in entries, and those of `--apps DIR` over them.
+//! The catalogue of files: built-in apps, and those of `--apps DIR` over them. It is where the ledger's
+//! apps come from at the start; what can be started is in [`crate::apps`].
 //!
 //! **Invariants.** Every entry is named after its file and fits the limits of the wire; a file that
-//! does not is an error that names the file and the field, never an app that is silently missing.
+//! does not is an error that names the file and all that is wrong, never an app that is silently missing.
 
-use nearlight_protocol::app::{AppSpec, Shelf};
+use nearlight_kit::manifest::{self, Fault};
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::AppId;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +23,6 @@ const BUILT_IN: [(&str, &str); 3] = [
     ),
 ];
 
-/// An app's time limits may not exceed a week.
-const TIME_S_MAX: u32 = 7 * 24 * 3600;
-
 /// Why the catalogue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -36,25 +35,19 @@ pub enum CatalogueError {
         #[source]
         source: std::io::Error,
     },
-    /// A file is not an app.
-    #[error("{file}: {source}")]
-    Syntax {
+    /// A file is no app.
+    #[error("{file}: {}", listed(faults))]
+    NoApp {
         /// Which.
         file: String,
-        /// The field, and what is wrong with it.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A field has a value that cannot work.
-    #[error("{file}: `{field}` {problem}")]
-    Field {
-        /// Which file.
-        file: String,
-        /// Which field.
-        field: &'static str,
         /// What is wrong with it.
-        problem: String,
+        faults: Vec<Fault>,
     },
+}
+
+fn listed(faults: &[Fault]) -> String {
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    faults.join("; ")
 }
 
 /// The apps by id.
@@ -85,46 +78,19 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// One app.
-    pub fn app(&self, id: &AppId) -> Option<&Arc<AppSpec>> {
-        self.apps.get(id)
-    }
-
-    /// All apps, by title.
-    pub fn by_title(&self) -> Vec<&Arc<AppSpec>> {
-        let mut apps: Vec<_> = self.apps.values().collect();
-        let shelf = |app: &AppSpec| match app.shelf {
-            Shelf::Game => 0,
-            Shelf::Tool => 1,
-        };
-        apps.sort_by(|a, b| (shelf(a), &a.title).cmp(&(shelf(b), &b.title)));
-        apps
+    /// All apps, by id.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<AppSpec>> {
+        self.apps.values()
     }
 
     fn add(&mut self, file: &str, stem: &str, text: &str) -> Result<(), CatalogueError> {
-        let app = read(file, stem, text)?;
+        let app = manifest::read(stem, text).map_err(|faults| CatalogueError::NoApp {
+            file: file.to_owned(),
+            faults,
+        })?;
         self.apps.insert(app.id.clone(), Arc::new(app));
         Ok(())
     }
-}
-
-/// The app that `text` describes, the content of `file` with the name `stem`.
-///
-/// # Errors
-/// [`CatalogueError`] if it is none, or cannot work.
-pub fn read(file: &str, stem: &str, text: &str) -> Result<AppSpec, CatalogueError> {
-    let app: AppSpec = toml::from_str(text).map_err(|source| CatalogueError::Syntax {
-        file: file.to_owned(),
-        source: Box::new(source),
-    })?;
-    if let Some((field, problem)) = fault(&app, stem) {
-        return Err(CatalogueError::Field {
-            file: file.to_owned(),
-            field,
-            problem,
-        });
-    }
-    Ok(app)
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
@@ -141,68 +107,6 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The first field that cannot work, and why.
-fn fault(app: &AppSpec, stem: &str) -> Option<(&'static str, String)> {
-    let time = |s: u32| !(1..=TIME_S_MAX).contains(&s);
-    let checks: [(bool, &'static str, String); 10] = [
-        (
-            app.id.as_str() != stem,
-            "id",
-            format!("is `{}`, but the file is named `{stem}.toml`", app.id),
-        ),
-        (app.title.is_empty(), "title", "is empty".to_owned()),
-        (
-            app.launch.image.is_empty(),
-            "launch.image",
-            "is empty".to_owned(),
-        ),
-        (
-            app.launch.command.is_empty(),
-            "launch.command",
-            "is empty".to_owned(),
-        ),
-        (
-            !app.needs.display.is_valid(),
-            "needs.display",
-            "needs even sides of 64 to 4096 and a rate of 1 to 240 Hz".to_owned(),
-        ),
-        (
-            app.needs.cpu_milli == 0,
-            "needs.cpu_milli",
-            "is zero".to_owned(),
-        ),
-        (
-            app.needs.mem_mib == 0,
-            "needs.mem_mib",
-            "is zero".to_owned(),
-        ),
-        (
-            time(app.time.idle_s),
-            "time.idle_s",
-            "is not 1 second to 7 days".to_owned(),
-        ),
-        (
-            time(app.time.max_s),
-            "time.max_s",
-            "is not 1 second to 7 days".to_owned(),
-        ),
-        (
-            time(app.time.grace_s),
-            "time.grace_s",
-            "is not 1 second to 7 days".to_owned(),
-        ),
-    ];
-    if let Some(saves) = &app.saves
-        && (!saves.starts_with('/') || saves.split('/').any(|part| part == ".."))
-    {
-        return Some(("saves", "is not an absolute path without `..`".to_owned()));
-    }
-    checks
-        .into_iter()
-        .find(|(wrong, _, _)| *wrong)
-        .map(|(_, field, problem)| (field, problem))
 }
 
 #[cfg(test)]
@@ -235,22 +139,25 @@ mod test {
     fn the_built_in_apps_are_there() {
         let catalogue = Catalogue::load(None).unwrap();
         for (stem, _) in BUILT_IN {
-            assert!(catalogue.app(&stem.parse().unwrap()).is_some(), "{stem}");
+            assert!(
+                catalogue.apps.contains_key(&stem.parse().unwrap()),
+                "{stem}"
+            );
         }
     }
 
     #[test]
     fn a_directory_adds_and_overrides() {
         let catalogue = load("demo.toml", APP).unwrap();
-        assert_eq!(catalogue.by_title().len(), BUILT_IN.len() + 1);
+        assert_eq!(catalogue.apps().count(), BUILT_IN.len() + 1);
         let doom = APP.replace("\"demo\"", "\"freedoom\"");
         let catalogue = load("freedoom.toml", &doom).unwrap();
-        let freedoom = catalogue.app(&"freedoom".parse().unwrap()).unwrap();
+        let freedoom = &catalogue.apps[&"freedoom".parse().unwrap()];
         assert_eq!(freedoom.title, "Demo");
     }
 
     #[test]
-    fn a_bad_file_is_named_with_its_field() {
+    fn a_bad_file_is_named_with_its_line_and_field() {
         check("other.toml", APP, &["other.toml", "`id`"]);
         check("demo.toml", "id = 5", &["demo.toml", "id"]);
         let unknown = format!("{APP}\ncolour = \"red\"");

@@ -50,12 +50,27 @@ pub struct Args {
     /// running
     #[arg(long)]
     pub bootstrap_admin: bool,
-    /// With --bootstrap-admin: make a key even if there is an administrator
-    #[arg(long, requires = "bootstrap_admin")]
+    /// Rotate the CA by one step, and exit; brokers take it up when they start again
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["backup", "restore", "bootstrap_admin"])]
+    pub rotate_ca: Option<RotationStep>,
+    /// With --bootstrap-admin: make a key even if there is an administrator. With --rotate-ca: take the
+    /// step even if nodes may have to join again for it
+    #[arg(long)]
     pub force: bool,
     /// Print the effective configuration and exit
     #[arg(long)]
     pub check_config: bool,
+}
+
+/// A step of the rotation of the CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RotationStep {
+    /// Make the next CA; both are believed
+    Begin,
+    /// Let the next one sign
+    Switch,
+    /// Believe the old one no more
+    Retire,
 }
 
 impl Args {

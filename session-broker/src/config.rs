@@ -2,19 +2,28 @@
 //! ([`Config`]), checked.
 
 use crate::ledger::{BrokerId, LedgerAt};
+use bounds::{at_least, check_control, check_limits, check_times};
 use nearlight_kit::config::ConfigError;
 use nearlight_kit::join::{ADDRESSES_MAX, is_address};
-use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// The commented defaults that this program carries.
-pub const DEFAULTS: &str = include_str!("../../configs/session-broker.toml");
-
+mod bounds;
+mod nearness;
 mod oidc;
+mod parsed;
+mod turn;
 
+pub use nearness::{
+    GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
+};
 pub use oidc::{OidcFile, OidcSettings};
+pub use parsed::{
+    AuditLog, CallerLimits, Control, DEFAULTS, Parsed, PeersFile, SessionTimes, TlsFiles,
+};
+pub use turn::{TurnFile, TurnSettings};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,155 +39,6 @@ pub enum InvalidConfig {
         /// What is wrong, and what to do.
         problem: String,
     },
-}
-
-/// What the file says.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parsed {
-    /// Public listener.
-    pub listen: SocketAddr,
-    /// Control streams' listener.
-    pub node_listen: SocketAddr,
-    /// Where nodes reach `node_listen`, for join tokens.
-    pub node_addresses: Vec<String>,
-    /// The data directory.
-    pub data: PathBuf,
-    /// The ledger's URL, or empty for a file in `data`.
-    pub ledger: String,
-    /// The PKI directory.
-    pub pki: PathBuf,
-    /// The built browser client, or empty.
-    pub client_web: PathBuf,
-    /// App files, or empty.
-    pub apps: PathBuf,
-    /// The development key's file, or empty.
-    pub dev_key_file: PathBuf,
-    /// Host names of the public listener.
-    pub hosts: Vec<String>,
-    /// Whether one can play as a guest.
-    pub guests: bool,
-    /// The public listener's certificate.
-    pub tls: TlsFiles,
-    /// Sessions' times.
-    pub sessions: SessionTimes,
-    /// Control streams.
-    pub control: Control,
-    /// Brokers that share the ledger.
-    pub peers: PeersFile,
-    /// Callers' limits.
-    pub limits: CallerLimits,
-    /// The audit log.
-    pub audit: AuditLog,
-    /// The OpenID provider.
-    pub oidc: OidcFile,
-}
-
-/// The audit log. The file explains it.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "configs/session-broker.toml is their documentation"
-)]
-pub struct AuditLog {
-    pub retain_days: u32,
-}
-
-impl AuditLog {
-    /// For how long a line is kept; `None` for ever.
-    pub(crate) fn retain(&self) -> Option<Duration> {
-        (self.retain_days != 0)
-            .then(|| Duration::from_secs(u64::from(self.retain_days) * 24 * 3600))
-    }
-}
-
-/// Brokers that share the ledger, as the file says it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeersFile {
-    /// This broker's name.
-    pub name: String,
-    /// Its listener for them, or empty.
-    pub listen: String,
-    /// Where they reach it, or empty.
-    pub address: String,
-    /// Silence after which one is given up, seconds.
-    pub dead_s: u32,
-}
-
-/// The public listener's certificate, or empty paths.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The chain.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-}
-
-/// Sessions' times, seconds. The file explains each.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "configs/session-broker.toml is their documentation"
-)]
-pub struct SessionTimes {
-    pub start_s: u32,
-    pub start_total_s: u32,
-    pub warn_s: u32,
-    pub stop_s: u32,
-    pub node_grace_s: u32,
-    pub skew_s: u32,
-    pub ended_keep_s: u32,
-    pub retain_days: u32,
-    pub ticket_s: u32,
-}
-
-/// Control streams. The file explains each.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "configs/session-broker.toml is their documentation"
-)]
-pub struct Control {
-    pub heartbeat_s: u32,
-    pub missed_max: u32,
-    pub backoff_min_s: u32,
-    pub backoff_max_s: u32,
-    pub accepts_per_s: u32,
-    pub accepts_burst: u32,
-    pub streams_max: usize,
-}
-
-/// Callers' limits. The file explains each.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "configs/session-broker.toml is their documentation"
-)]
-pub struct CallerLimits {
-    pub requests_per_s: u32,
-    pub requests_burst: u32,
-    pub creates_per_min: u32,
-    pub creates_burst: u32,
-    pub guests_per_min: u32,
-    pub guests_burst: u32,
-    pub viewers_per_min: u32,
-    pub viewers_burst: u32,
-    pub key_requests_per_s: u32,
-    pub key_requests_burst: u32,
-    pub key_creates_per_min: u32,
-    pub key_creates_burst: u32,
-    pub tenant_requests_per_s: u32,
-    pub tenant_requests_burst: u32,
-    pub tenant_creates_per_min: u32,
-    pub tenant_creates_burst: u32,
-    pub player_sessions_max: u32,
-    pub connections_max: usize,
 }
 
 /// What the broker runs with.
@@ -209,6 +69,12 @@ pub struct Config {
     pub guests: bool,
     /// The public listener's certificate.
     pub tls: Option<TlsFiles>,
+    /// Load balancers, whose connections begin with a PROXY header.
+    pub proxies: Vec<IpAddr>,
+    /// The listener for metrics, which asks for no key.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Relays for browsers.
+    pub turn: Option<TurnSettings>,
     /// Sessions' times.
     pub sessions: SessionTimes,
     /// Control streams.
@@ -224,6 +90,8 @@ pub struct Config {
     pub audit: AuditLog,
     /// The OpenID provider.
     pub oidc: Option<OidcSettings>,
+    /// Regions, and how near is near enough.
+    pub nearness: NearnessSettings,
 }
 
 /// The way to brokers that share the ledger.
@@ -235,16 +103,6 @@ pub struct Peers {
     pub address: Option<String>,
     /// Silence after which one is given up.
     pub dead_after: Duration,
-}
-
-impl Parsed {
-    /// The defaults, with `file` over them.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with the key and its file.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        nearlight_kit::config::load(DEFAULTS, file)
-    }
 }
 
 impl TryFrom<Parsed> for Config {
@@ -298,6 +156,9 @@ impl TryFrom<Parsed> for Config {
             hosts,
             guests: parsed.guests,
             tls,
+            proxies: parsed.proxies,
+            metrics_listen: metrics_listen(&parsed.metrics_listen)?,
+            turn: parsed.turn.checked()?,
             sessions: parsed.sessions,
             control: parsed.control,
             name,
@@ -305,43 +166,24 @@ impl TryFrom<Parsed> for Config {
             limits: parsed.limits,
             audit: parsed.audit,
             oidc: parsed.oidc.checked()?,
+            nearness: NearnessSettings::checked(parsed.regions, &parsed.placement, parsed.geoip)?,
         })
-    }
-}
-
-impl SessionTimes {
-    /// The lifecycle's limits for an app.
-    pub(crate) fn limits(&self, app: &nearlight_protocol::app::Time) -> nearlight_session::Limits {
-        let ms = |s: u32| u64::from(s) * 1000;
-        nearlight_session::Limits {
-            start_ms: ms(self.start_s),
-            start_total_ms: ms(self.start_total_s),
-            idle_ms: ms(app.idle_s),
-            max_ms: ms(app.max_s),
-            grace_ms: ms(app.grace_s),
-            stop_ms: ms(self.stop_s),
-            node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
-            warn_ms: ms(self.warn_s),
-        }
-    }
-}
-
-impl SessionTimes {
-    /// For how long ended sessions stay in the ledger; `None` for ever.
-    pub(crate) fn retain_ms(&self) -> Option<u64> {
-        (self.retain_days != 0).then(|| u64::from(self.retain_days) * 24 * 3600 * 1000)
-    }
-}
-
-impl Control {
-    /// Silence after which a stream is given up.
-    pub(crate) fn dead_after(&self) -> Duration {
-        Duration::from_secs(u64::from(self.heartbeat_s) * u64::from(self.missed_max))
     }
 }
 
 fn given(path: PathBuf) -> Option<PathBuf> {
     (!path.as_os_str().is_empty()).then_some(path)
+}
+
+fn metrics_listen(text: &str) -> Result<Option<SocketAddr>, InvalidConfig> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map_err(|_| InvalidConfig::Value {
+        key: "metrics_listen",
+        problem: format!("is `{text}`; give an address such as 127.0.0.1:9464, or nothing"),
+    })?;
+    Ok(Some(parsed))
 }
 
 fn tls(parsed: &Parsed) -> Result<Option<TlsFiles>, InvalidConfig> {
@@ -405,146 +247,5 @@ fn check_addresses(addresses: &[String]) -> Result<(), InvalidConfig> {
     })
 }
 
-fn check_times(times: &SessionTimes) -> Result<(), InvalidConfig> {
-    at_least("sessions.start_s", times.start_s, 1)?;
-    at_least("sessions.start_total_s", times.start_total_s, times.start_s)?;
-    at_least("sessions.stop_s", times.stop_s, 1)?;
-    at_least("sessions.node_grace_s", times.node_grace_s, 1)?;
-    at_least("sessions.ticket_s", times.ticket_s, 1)?;
-    match times.retain_ms() {
-        Some(keep_ms) if keep_ms / 1000 < u64::from(times.ended_keep_s) => {
-            Err(InvalidConfig::Value {
-                key: "sessions.retain_days",
-                problem: format!(
-                    "is {}, less than the {} s of sessions.ended_keep_s; keep longer, or list \
-                     shorter",
-                    times.retain_days, times.ended_keep_s
-                ),
-            })
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn check_control(control: &Control) -> Result<(), InvalidConfig> {
-    at_least("control.heartbeat_s", control.heartbeat_s, 1)?;
-    at_least("control.missed_max", control.missed_max, 2)?;
-    at_least("control.backoff_min_s", control.backoff_min_s, 1)?;
-    at_least(
-        "control.backoff_max_s",
-        control.backoff_max_s,
-        control.backoff_min_s,
-    )?;
-    at_least("control.accepts_per_s", control.accepts_per_s, 1)?;
-    at_least("control.accepts_burst", control.accepts_burst, 1)
-}
-
-fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
-    at_least("limits.requests_per_s", limits.requests_per_s, 1)?;
-    at_least("limits.requests_burst", limits.requests_burst, 1)?;
-    at_least("limits.creates_per_min", limits.creates_per_min, 1)?;
-    at_least("limits.creates_burst", limits.creates_burst, 1)?;
-    at_least("limits.guests_per_min", limits.guests_per_min, 1)?;
-    at_least("limits.guests_burst", limits.guests_burst, 1)?;
-    at_least("limits.viewers_per_min", limits.viewers_per_min, 1)?;
-    at_least("limits.viewers_burst", limits.viewers_burst, 1)?;
-    at_least("limits.key_requests_per_s", limits.key_requests_per_s, 1)?;
-    at_least("limits.key_requests_burst", limits.key_requests_burst, 1)?;
-    at_least("limits.key_creates_per_min", limits.key_creates_per_min, 1)?;
-    at_least("limits.key_creates_burst", limits.key_creates_burst, 1)?;
-    at_least(
-        "limits.tenant_requests_per_s",
-        limits.tenant_requests_per_s,
-        1,
-    )?;
-    at_least(
-        "limits.tenant_requests_burst",
-        limits.tenant_requests_burst,
-        1,
-    )?;
-    at_least(
-        "limits.tenant_creates_per_min",
-        limits.tenant_creates_per_min,
-        1,
-    )?;
-    at_least(
-        "limits.tenant_creates_burst",
-        limits.tenant_creates_burst,
-        1,
-    )?;
-    at_least("limits.player_sessions_max", limits.player_sessions_max, 1)
-}
-
-fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig> {
-    if value >= min {
-        return Ok(());
-    }
-    Err(InvalidConfig::Value {
-        key,
-        problem: format!("is {value}; it must be at least {min}"),
-    })
-}
-
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    fn defaults() -> Parsed {
-        Parsed::load(None).unwrap()
-    }
-
-    #[test]
-    fn the_defaults_are_valid_and_complete() {
-        let parsed = defaults();
-        assert!(Config::try_from(parsed.clone()).is_ok());
-        let written: toml::Table = DEFAULTS.parse().unwrap();
-        let keys = toml::Table::try_from(parsed).unwrap();
-        assert_eq!(written, keys, "the file has every key, and no other");
-    }
-
-    #[test]
-    fn plain_http_is_for_loopback_only() {
-        let mut parsed = defaults();
-        parsed.listen = "0.0.0.0:80".parse().unwrap();
-        let error = Config::try_from(parsed.clone()).unwrap_err().to_string();
-        assert!(error.contains("`listen`"), "{error}");
-        parsed.tls = TlsFiles {
-            cert: "c".into(),
-            key: "k".into(),
-        };
-        assert!(Config::try_from(parsed).is_ok());
-    }
-
-    #[test]
-    fn values_that_do_not_go_together_are_named() {
-        type Spoil = fn(&mut Parsed);
-        let cases: [(&str, Spoil); 12] = [
-            ("node_addresses", |p| p.node_addresses = vec!["here".into()]),
-            ("node_addresses", |p| {
-                p.node_addresses = vec!["a:1".into(); 9];
-            }),
-            ("ledger", |p| p.ledger = "mysql://a/b".into()),
-            ("tls", |p| p.tls.cert = "c".into()),
-            ("hosts", |p| p.hosts = vec!["http://a".into()]),
-            ("sessions.start_total_s", |p| p.sessions.start_total_s = 1),
-            ("sessions.retain_days", |p| {
-                p.sessions.ended_keep_s = 86_401;
-                p.sessions.retain_days = 1;
-            }),
-            ("control.missed_max", |p| p.control.missed_max = 1),
-            ("peers.name", |p| p.peers.name = "My Broker".into()),
-            ("peers.listen", |p| p.peers.listen = "8444".into()),
-            ("peers.listen", |p| p.peers.listen = "127.0.0.1:8444".into()),
-            ("peers.address", |p| {
-                p.ledger = "postgres://db/nearlight".into();
-                p.peers.listen = "0.0.0.0:8444".into();
-            }),
-        ];
-        for (key, spoil) in cases {
-            let mut parsed = defaults();
-            spoil(&mut parsed);
-            let error = Config::try_from(parsed).unwrap_err().to_string();
-            assert!(error.contains(key), "{error}");
-        }
-    }
-}
+mod test;

@@ -7,7 +7,8 @@
 //! **Invariants.** The mirror may lag behind other brokers' claims, never ahead of our own: a claim
 //! is taken here before its transaction, and the node is read back if that is refused. Whatever
 //! changes a node goes through [`Fleet::set_row`] or [`Fleet::change`], which bring the index up to
-//! date: one node at a time, and only if placement sees a difference.
+//! date: one node at a time, and only if placement sees a difference. A node that may take more than
+//! before, whoever holds it, is an opening until it was offered.
 
 use crate::control::Stream;
 use crate::ledger::{HeldBy, NodeRow, Standing};
@@ -38,6 +39,8 @@ pub(crate) struct Fleet {
     remote: HashMap<NodeId, RemoteNode>,
     /// Nodes with slots that are left alone.
     cooling: BTreeSet<NodeId>,
+    /// Nodes that may take more than before, until they were offered to those who wait.
+    openings: BTreeSet<NodeId>,
     /// Nodes that readers have not seen as they are; whether more than their state is new.
     unseen: BTreeMap<NodeId, bool>,
 }
@@ -93,6 +96,7 @@ impl Fleet {
             self.index.remove(&id);
         } else {
             self.index.put(&node.view());
+            self.openings.insert(id.clone());
         }
         self.unseen.insert(id.clone(), true);
         self.nodes.insert(id, node);
@@ -113,6 +117,7 @@ impl Fleet {
             self.index.remove(id);
         } else {
             self.index.put(&node.view());
+            self.openings.insert(id.clone());
         }
         self.unseen.insert(id.clone(), true);
     }
@@ -126,7 +131,11 @@ impl Fleet {
     ) -> Option<T> {
         let node = self.nodes.get_mut(id)?;
         let changed = with(node);
+        let before = node.state().clone();
         if let Some(state) = node.refresh(now) {
+            if state.has_improved_on(&before) {
+                self.openings.insert(id.clone());
+            }
             self.index.set_state(id, state);
             self.unseen.entry(id.clone()).or_insert(false);
         }
@@ -183,19 +192,43 @@ impl Fleet {
         }
     }
 
-    /// Takes slots back that have cooled. Returns whether there were any.
-    pub(crate) fn thaw(&mut self, now: MonoTime) -> bool {
-        let mut thawed = false;
+    /// Takes slots back that have cooled.
+    pub(crate) fn thaw(&mut self, now: MonoTime) {
         for id in std::mem::take(&mut self.cooling) {
-            let (any, more) = self
-                .change(&id, now, |node| node.thaw(now))
-                .unwrap_or_default();
-            thawed |= any;
-            if more {
+            if self.change(&id, now, |node| node.thaw(now)) == Some(true) {
                 self.cooling.insert(id);
             }
         }
-        thawed
+    }
+
+    /// Whether nodes have improved since they were last offered.
+    pub(crate) fn has_openings(&self) -> bool {
+        !self.openings.is_empty()
+    }
+
+    /// The next node that has improved.
+    pub(crate) fn next_opening(&mut self) -> Option<NodeId> {
+        self.openings.pop_first()
+    }
+
+    /// A node was not offered to everybody yet.
+    pub(crate) fn reopen(&mut self, node: NodeId) {
+        self.openings.insert(node);
+    }
+
+    /// Nobody waits whom they could be offered to.
+    pub(crate) fn forget_openings(&mut self) {
+        self.openings.clear();
+    }
+
+    /// A node as placement sees it, whoever holds it.
+    pub(crate) fn view(&self, node: &NodeId) -> Option<NodeView> {
+        match (self.nodes.get(node), self.remote.get(node)) {
+            (Some(own), _) if own.standing == Standing::Revoked => None,
+            (Some(own), _) => Some(own.view()),
+            (None, Some(remote)) => Some(remote.shared.view.clone()),
+            (None, None) => None,
+        }
     }
 
     /// One of the node's free slots, with the epoch of its next claim.

@@ -8,7 +8,7 @@
 //! what comes back into an answer; every refusal is a problem (RFC 9457) from [`problem`].
 //!
 //! **Invariants.** Nothing is done for a Host that is not ours, nor for an Origin that is not the
-//! Host's own (no CORS). Whoever is not known does nothing but `whoami`, and
+//! Host's own (no CORS, but for the beacon, which says nothing). Whoever is not known does nothing but `whoami`, and
 //! watch with a watch link's secret. Each handler names the permission that it needs
 //! ([`crate::access`]); what is out of a caller's reach is answered like what does not exist.
 //!
@@ -16,18 +16,21 @@
 //!
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
-use crate::catalogue::Catalogue;
+use crate::apps::Apps;
 use crate::config::{CallerLimits, SessionTimes};
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
+use crate::nearness::Nearness;
 use crate::oidc::Provider;
 use crate::rate::RateLimit;
+use crate::relays::Relays;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderValue;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nearlight_kit::problem::{ProblemResponse, request_id};
@@ -40,10 +43,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+mod app_versions;
 mod apps;
 mod audit;
 mod body;
 mod caller;
+mod device;
 mod door;
 mod events;
 mod forward;
@@ -60,7 +65,9 @@ mod peer;
 mod placement;
 mod probe;
 mod problem;
+mod regions;
 mod relay;
+mod saves;
 mod serve;
 mod session;
 mod tenants;
@@ -74,8 +81,9 @@ mod whoami;
 pub(crate) use caller::RateKey;
 pub(crate) use door::Door;
 pub(crate) use forward::Region;
-pub(crate) use guard::Hosts;
+pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
+pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{PublicListener, converse, public_tls};
 
@@ -88,7 +96,7 @@ pub(crate) struct Api {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
     /// Who says who a player is.
     pub(crate) provider: Option<Provider>,
@@ -97,6 +105,8 @@ pub(crate) struct Api {
     /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
     pub(crate) https: bool,
     pub(crate) ticket_s: u32,
+    /// Who hands out the way around networks that let nothing through.
+    pub(crate) relays: Option<Relays>,
     pub(crate) times: SessionTimes,
     /// Whether one can play as a guest.
     pub(crate) guests: bool,
@@ -104,6 +114,10 @@ pub(crate) struct Api {
     pub(crate) players_max: u32,
     pub(crate) metrics: Metrics,
     pub(crate) client_web: Option<PathBuf>,
+    /// How far regions are from whoever asks.
+    pub(crate) nearness: Arc<Nearness>,
+    /// `Content-Security-Policy` of every answer: our own pages may time the beacons.
+    pub(crate) content_policy: HeaderValue,
     /// The other brokers that share the ledger, if there are any.
     pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.
@@ -183,8 +197,14 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(login::begin_login))
         .routes(routes!(login::finish_login))
         .routes(routes!(login::logout))
-        .routes(routes!(apps::list_apps))
+        .routes(routes!(device::begin_device_login))
+        .routes(routes!(device::poll_device_login))
+        .routes(routes!(apps::list_apps, app_versions::add_version))
+        .routes(routes!(app_versions::list_versions))
+        .routes(routes!(app_versions::roll_out, app_versions::roll_back))
         .routes(routes!(nodes::list_nodes))
+        .routes(routes!(regions::list_regions))
+        .routes(routes!(regions::beacon))
         .routes(routes!(node_admin::create_join_token))
         .routes(routes!(node_admin::revoke_node))
         .routes(routes!(node_admin::drain_node, node_admin::undrain_node))
@@ -231,7 +251,7 @@ pub(crate) fn service(api: Arc<Api>, routes: Router<Arc<Api>>) -> Router {
         .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
         .layer(from_fn_with_state(api.clone(), forward::to_holder))
         .layer(from_fn_with_state(api.clone(), guard::check_origin))
-        .layer(from_fn(guard::finish))
+        .layer(from_fn_with_state(api.clone(), guard::finish))
         .layer(from_fn(request_id))
         .with_state(api)
 }

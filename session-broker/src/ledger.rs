@@ -2,7 +2,7 @@
 //!
 //! Everything that must not be lost or doubled is a row: sessions, slots and their epochs, claims,
 //! capacity, usage, orders that no node has acked, idempotency keys, spent tickets, credentials,
-//! watch links, join tokens, and what was decided about nodes.
+//! watch links, join tokens, apps and their versions, and what was decided about nodes.
 //! Heartbeats and progress are not.
 //!
 //! A caller hands over a list of [`Op`]s. They are applied in order in one transaction, with those of
@@ -29,14 +29,15 @@ use futures_util::future::BoxFuture;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{
-    AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
+    AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
-use nearlight_protocol::identity::AuditEntry;
+use nearlight_protocol::identity::{AuditEntry, Priority};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::BTreeMap;
 
+mod apps;
 mod batch;
 mod dialect;
 mod fault;
@@ -46,25 +47,30 @@ mod phase_row;
 mod plan;
 mod read;
 mod read_access;
+mod read_apps;
 mod read_enrolment;
 mod read_identity;
+mod read_saves;
 mod share;
 mod source;
 mod store;
 mod tx;
+mod wish;
 mod write;
 mod writer;
 
+pub use apps::{AppChange, AppRow, VersionRow};
 pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
 pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
     TenantRow,
 };
-pub use op::{Applied, Idempotency, Op, Reserve};
+pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
+pub use wish::{Estimate, Wish};
 
 /// Where the broker writes things down.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
@@ -144,6 +150,13 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// What was decided about nodes, of each about which anything was.
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>>;
+
+    /// How often apps were changed: another number, another catalogue.
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Every app with its versions, by id.
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>>;
+
     /// Tenants, oldest first.
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>>;
 
@@ -162,8 +175,26 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>>;
 
+    /// Where a player's newest saves of an app are.
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>>;
+
+    /// Whether a user's Idempotency-Key has a session.
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
+}
+
+/// The name of an app's edition in the ledger: SHA-256 of its text, in hex.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for an app that has no text, of which there is none.
+pub fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
+    write::sessions::edition_of(app)
 }
 
 /// Why the ledger failed.
@@ -190,6 +221,15 @@ pub enum StoreError {
     Closed,
 }
 
+/// Where saves are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedAt {
+    /// The node.
+    pub node: NodeId,
+    /// When it showed a picture last.
+    pub used_ms: UnixMillis,
+}
+
 /// A session's row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionRow {
@@ -199,6 +239,8 @@ pub struct SessionRow {
     pub user: UserId,
     /// Its user's tenant.
     pub tenant: Option<TenantId>,
+    /// Where it stands in the queue.
+    pub priority: Priority,
     /// The app as the catalogue had it when the session was created.
     pub app: AppSpec,
     /// Its display.
@@ -215,6 +257,8 @@ pub struct SessionRow {
     pub since: MonoTime,
     /// The node that runs it, or ran it last.
     pub node: Option<NodeId>,
+    /// Where it should run.
+    pub wish: Wish,
 }
 
 /// A node's row, with its slots and capacity.

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod apps;
 pub mod backup;
 pub mod broker;
 pub mod catalogue;
@@ -35,10 +36,13 @@ mod enrol;
 mod fleet;
 mod http;
 mod metrics;
+mod nearness;
 mod oidc;
 mod peers;
+mod proxied;
 mod rate;
 mod region;
+mod relays;
 mod secret;
 mod sessions;
 mod watch;

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use nearlight_kit::clock::WallClock;
+use nearlight_kit::pki::rotation;
 use nearlight_kit::shutdown::Shutdown;
 use session_broker::backup;
 use session_broker::broker::{Broker, DRAIN_GRACE};
-use session_broker::cli::Args;
+use session_broker::cli::{Args, RotationStep};
 use session_broker::config::Config;
 use session_broker::credentials;
 use std::io::Write;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let done = match (&args.backup, &args.restore) {
         (Some(to), _) => once(backup::backup(&config, to)),
         (None, Some(from)) => once(backup::restore(&config, from)),
+        (None, None) if args.rotate_ca.is_some() => rotate(&config, args.rotate_ca, args.force),
         (None, None) if args.bootstrap_admin => bootstrap_admin(&config, args.force),
         (None, None) => run(config),
     };
@@ -71,12 +74,27 @@ fn run(config: Config) -> anyhow::Result<()> {
             "listen": broker.listen,
             "node_listen": broker.node_listen,
             "peer_listen": broker.peer_listen,
+            "metrics_listen": broker.metrics_listen,
         }});
         say(&mut std::io::stdout(), &ready.to_string());
         shutdown.token().cancelled().await;
         shutdown.drain(DRAIN_GRACE).await;
         Ok(())
     })
+}
+
+/// One step of the CA's rotation, in the PKI directory of `config`.
+fn rotate(config: &Config, step: Option<RotationStep>, force: bool) -> anyhow::Result<()> {
+    let (dir, clock) = (&config.pki, WallClock::system());
+    match step {
+        Some(RotationStep::Begin) => rotation::begin(dir, &clock)?,
+        Some(RotationStep::Switch) => rotation::switch(dir, &clock, force)?,
+        Some(RotationStep::Retire) => rotation::retire(dir, &clock, force)?,
+        None => return Ok(()),
+    }
+    let next = "Copy the PKI directory to every broker and start them again, one after the other.";
+    say(&mut std::io::stderr(), next);
+    Ok(())
 }
 
 fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {

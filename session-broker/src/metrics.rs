@@ -26,6 +26,7 @@ const RELOADS: &str = "broker_ledger_reloads_total";
 const PEERS: &str = "broker_peers";
 const GIVEN_UP: &str = "broker_peers_given_up_total";
 const FORWARDED: &str = "broker_forwarded_requests_total";
+const OUTBOX_FULL: &str = "broker_outbox_full_total";
 const MOVED: &str = "broker_sessions_moved_total";
 
 /// Registers the help texts.
@@ -71,6 +72,10 @@ pub(crate) fn describe() {
     describe_counter!(
         MOVED,
         "Sessions that changed their broker: given, taken, seized or lost."
+    );
+    describe_counter!(
+        OUTBOX_FULL,
+        "Times a node ran more that was to be stopped than its outbox takes."
     );
     describe_counter!(STREAMS, "Control streams by how they went.");
     describe_histogram!(
@@ -162,4 +167,8 @@ pub(crate) fn control_stream(outcome: &'static str) {
 
 pub(crate) fn whep(outcome: &'static str, took: Duration) {
     histogram!(WHEP, "outcome" => outcome).record(took);
+}
+
+pub(crate) fn outbox_full() {
+    counter!(OUTBOX_FULL).increment(1);
 }

@@ -6,6 +6,8 @@
 //!   finish: code + verifier --token endpoint--> ID token --keys of jwks_uri--> who it is
 //! ```
 //!
+//! [`device`] has the flow of programs.
+//!
 //! **Invariants.** An ID token is taken only if a key of the provider's signed it with an asymmetric
 //! algorithm, for us (`aud`, `azp`), by the issuer that is configured, in time, and with the nonce of this
 //! browser's own attempt. Every answer is bounded in size and time; redirects are not followed; of a
@@ -25,11 +27,16 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use ureq::Agent;
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::WithBody;
+use ureq::{Agent, Body, RequestBuilder};
 use url::Url;
 
 mod claims;
+mod device;
+
+pub(crate) use device::Polled;
 
 /// For one answer of the provider.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -100,6 +107,7 @@ struct Discovered {
     authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
+    device_authorization_endpoint: Option<String>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Vec<String>,
 }
@@ -183,17 +191,27 @@ impl Provider {
     ) -> Result<Identified, OidcError> {
         let discovered = self.discovered().await?;
         let tokens = self.exchange(&discovered, attempt, redirect, code).await?;
-        let keys = self.keys(&discovered, false).await?;
-        let verify = |keys: &JwkSet| {
-            Claims::verified(&tokens.id_token, keys, &self.settings, &attempt.nonce)
-        };
+        let nonce = Some(attempt.nonce.as_str());
+        let claims = self.verified(&discovered, &tokens, nonce).await?;
+        Ok(claims.identified())
+    }
+
+    /// The claims of the ID token, if it is one for us, with this nonce where there has to be one.
+    async fn verified(
+        &self,
+        discovered: &Discovered,
+        tokens: &Tokens,
+        nonce: Option<&str>,
+    ) -> Result<Claims, OidcError> {
+        let keys = self.keys(discovered, false).await?;
+        let verify =
+            |keys: &JwkSet| Claims::verified(&tokens.id_token, keys, &self.settings, nonce);
         let verified = match verify(&keys) {
             // The provider may have a new key since.
-            Err(claims::Refused::UnknownKey) => verify(&*self.keys(&discovered, true).await?),
+            Err(claims::Refused::UnknownKey) => verify(&*self.keys(discovered, true).await?),
             other => other,
         };
-        let claims = verified.map_err(|refused| OidcError::Token(refused.to_string()))?;
-        Ok(claims.identified())
+        verified.map_err(|refused| OidcError::Token(refused.to_string()))
     }
 
     async fn exchange(
@@ -204,13 +222,24 @@ impl Provider {
         code: &str,
     ) -> Result<Tokens, OidcError> {
         let at = self.endpoint(&discovered.token_endpoint)?;
-        let mut form = vec![
+        let form = vec![
             ("grant_type", "authorization_code".to_owned()),
             ("code", code.to_owned()),
             ("redirect_uri", redirect.to_owned()),
             ("code_verifier", attempt.verifier.clone()),
         ];
-        let mut request = self.agent.post(at.as_str());
+        let (request, form) = self.as_client(discovered, self.agent.post(at.as_str()), form);
+        self.ask(move || request.send_form(form)).await
+    }
+
+    /// A request that says that it is ours, as the provider takes it.
+    fn as_client(
+        &self,
+        discovered: &Discovered,
+        request: RequestBuilder<WithBody>,
+        mut form: Vec<(&'static str, String)>,
+    ) -> (RequestBuilder<WithBody>, Vec<(&'static str, String)>) {
+        let mut request = request.header("Accept", "application/json");
         let methods = &discovered.token_endpoint_auth_methods_supported;
         // Without a list it is the first (Discovery, section 3).
         let basic = methods.is_empty() || methods.iter().any(|m| m == "client_secret_basic");
@@ -226,8 +255,7 @@ impl Provider {
             }
             None => form.push(("client_id", self.settings.client_id.clone())),
         }
-        let request = request.header("Accept", "application/json");
-        self.ask(move || request.send_form(form)).await
+        (request, form)
     }
 
     async fn discovered(&self) -> Result<Arc<Discovered>, OidcError> {
@@ -278,22 +306,33 @@ impl Provider {
         (secure && url.has_host()).then_some(url).ok_or_else(wrong)
     }
 
-    /// Asks on a thread that may wait, and reads JSON.
-    async fn ask<T: DeserializeOwned + Send + 'static>(
+    /// Asks, and reads the JSON of what is no refusal.
+    async fn ask<T: DeserializeOwned>(
         &self,
-        call: impl FnOnce() -> Result<ureq::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
+        call: impl FnOnce() -> Result<Response<Body>, ureq::Error> + Send + 'static,
     ) -> Result<T, OidcError> {
+        let (status, body) = self.answer(call).await?;
+        if !status.is_success() {
+            let words = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            return Err(OidcError::Provider(format!("{status} {words}")));
+        }
+        serde_json::from_slice(&body).map_err(|error| OidcError::Provider(error.to_string()))
+    }
+
+    /// Asks on a thread that may wait.
+    async fn answer(
+        &self,
+        call: impl FnOnce() -> Result<Response<Body>, ureq::Error> + Send + 'static,
+    ) -> Result<(StatusCode, Vec<u8>), OidcError> {
         let _turn = self.questions.try_acquire().map_err(|_| OidcError::Busy)?;
         let asked = tokio::task::spawn_blocking(move || {
             let answer = call().map_err(|error| error.to_string())?;
             let status = answer.status();
-            let body = answer.into_body().into_reader().take(ANSWER_BYTES_MAX);
-            if !status.is_success() {
-                let mut words = String::new();
-                let _ = body.take(300).read_to_string(&mut words);
-                return Err(format!("{status} {words}"));
-            }
-            serde_json::from_reader(body).map_err(|error| error.to_string())
+            let mut body = Vec::new();
+            let mut reader = answer.into_body().into_reader().take(ANSWER_BYTES_MAX);
+            let read = reader.read_to_end(&mut body);
+            read.map_err(|error| error.to_string())?;
+            Ok((status, body))
         });
         asked
             .await

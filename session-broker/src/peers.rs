@@ -35,6 +35,7 @@ pub(crate) use listener::PeerListener;
 pub(crate) use watch::Watch;
 
 use crate::ledger::{BrokerId, BrokerRow, SessionRow, Standing};
+use crate::sessions::Occupancy;
 use nearlight_protocol::id::{NodeId, SessionId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -58,6 +59,8 @@ pub(crate) enum PeerEvent {
         items: Vec<Item>,
         /// Sessions that wait there.
         waiting: u32,
+        /// What runs there, if that has changed.
+        busy: Option<Occupancy>,
     },
     /// Nothing is known of a peer's nodes any more.
     Silent(BrokerId),

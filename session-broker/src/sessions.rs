@@ -25,11 +25,14 @@
 
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
-use crate::ledger::{AuditRow, Idempotency};
+use crate::ledger::{AuditRow, Idempotency, SessionRow, Wish};
 use nearlight_placement::{Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::identity::Priority;
+use nearlight_protocol::placement::LatencyStep;
+use nearlight_protocol::region::PlacedIn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -42,14 +45,18 @@ mod entry;
 mod lost;
 mod owner;
 mod placing;
+mod readmit;
 mod reload;
 mod sharing;
 mod standing;
+mod trying;
 mod turn;
+mod waiting;
 
-pub(crate) use directory::{Directory, ShownSession, Whose};
+pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
+pub(crate) use waiting::Occupancy;
 
 /// Requests of the API that wait for the owner. Past it callers wait, up to their deadline.
 const REQUESTS_MAX: usize = 1024;
@@ -61,9 +68,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Create {
     pub(crate) user: UserId,
     pub(crate) tenant: Option<TenantId>,
+    pub(crate) priority: Priority,
     pub(crate) app: Arc<AppSpec>,
     pub(crate) display: DisplayMode,
     pub(crate) keyboard_layout: String,
+    /// Where it should run.
+    pub(crate) wish: Wish,
     pub(crate) idempotency: Idempotency,
     /// Sessions that the user may hold; `None` for no limit.
     pub(crate) quota: Option<u32>,
@@ -212,11 +222,27 @@ pub(crate) enum Placement {
         node: NodeId,
         /// Why this one.
         why: Why,
-        /// The latency step that was in force.
-        step: Option<Step>,
         /// How long it had waited.
         waited_ms: u64,
+        /// Where that is, and how near.
+        placed_in: Box<PlacedIn>,
     },
+}
+
+/// A latency step, for callers.
+pub(crate) fn latency_step(step: Step) -> LatencyStep {
+    LatencyStep {
+        number: step.number,
+        of: step.of,
+        rtt_ms_max: step.rtt_ms_max,
+        from_ms: millis(step.from_ms),
+        until_ms: step.until_ms.map(millis),
+    }
+}
+
+/// Seven weeks are as good as for ever.
+pub(crate) fn millis(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 /// Edge events that wait for the owner. Past it edges wait, which is their back-pressure.
@@ -236,5 +262,19 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
         gpu: app.needs.gpu,
         image: app.launch.image.clone(),
         ..SessionRequest::default()
+    }
+}
+
+/// What a session needs of a node, and where.
+fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionRequest {
+    SessionRequest {
+        waited_ms,
+        regions: match row.wish.save {
+            None => row.wish.region.iter().cloned().collect(),
+            // The saves' node is asked for by its name.
+            Some(_) => Vec::new(),
+        },
+        rtts: row.wish.rtts(),
+        ..request_of(app)
     }
 }

@@ -338,6 +338,7 @@ mod test {
             epoch: U64(u64::MAX),
             user: UserId::from_parts(4, [0; 10]),
             iat_ms: 5,
+            row: None,
         }
     }
 

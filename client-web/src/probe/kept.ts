@@ -2,6 +2,7 @@
 import type { Diagnosis } from "../stream/diagnosis.ts";
 import { isRecord } from "../wire/json.ts";
 import type { Figures } from "./figures.ts";
+import { readMap, withEntry, writeMap } from "./store.ts";
 
 export type Check = { readonly verdict: Diagnosis; readonly figures: Figures; readonly atMs: number };
 
@@ -16,7 +17,7 @@ export class KeptChecks {
   /** `store` is null where the browser keeps nothing. */
   constructor(store: Pick<Storage, "getItem" | "setItem"> | null) {
     this.#store = store;
-    this.#checks = new Map(parse(read(store)));
+    this.#checks = readMap(store, KEY, NODES_MAX, isCheck);
   }
 
   /** The check of `node` that still holds at `nowMs` (wall clock). */
@@ -26,28 +27,11 @@ export class KeptChecks {
   }
 
   keep(node: string, check: Check): void {
-    const others = [...this.#checks].filter(([id]) => id !== node).slice(-(NODES_MAX - 1));
-    this.#checks = new Map([...others, [node, check]]);
-    try {
-      this.#store?.setItem(KEY, JSON.stringify([...this.#checks]));
-    } catch {
-      // A private window may refuse; the check holds for this page then.
-    }
+    this.#checks = withEntry(this.#checks, node, check, NODES_MAX);
+    writeMap(this.#store, KEY, this.#checks);
   }
 }
 
-function read(store: Pick<Storage, "getItem"> | null): unknown {
-  try {
-    return JSON.parse(store?.getItem(KEY) ?? "[]");
-  } catch {
-    return [];
-  }
-}
-
-function parse(value: unknown): [string, Check][] {
-  if (!Array.isArray(value)) return [];
-  return value.filter((entry): entry is [string, Check] => {
-    const [node, check] = Array.isArray(entry) ? (entry as unknown[]) : [];
-    return typeof node === "string" && isRecord(check) && isRecord(check["verdict"]) && isRecord(check["figures"]) && typeof check["atMs"] === "number";
-  });
+function isCheck(check: unknown): boolean {
+  return isRecord(check) && isRecord(check["verdict"]) && isRecord(check["figures"]) && typeof check["atMs"] === "number";
 }

@@ -7,7 +7,7 @@
  * session (machine.ts) or for a person (words.ts).
  */
 import type {
-  AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
+  AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, RegionList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
 import { refusalOf, refuse, type Result } from "./refusal.ts";
 
@@ -68,6 +68,10 @@ export class Api {
 
   nodes(): Promise<Result<NodeList>> {
     return this.#json("/v1/nodes", {});
+  }
+
+  regions(): Promise<Result<RegionList>> {
+    return this.#json("/v1/regions", {});
   }
 
   sessions(): Promise<Result<SessionList>> {

@@ -118,6 +118,8 @@ export function beginAttach(api: Api, { session, takeOver, codec }: AttachWish, 
     const ticket = await ticketFor(released ? RELEASE_TRIES : 0);
     if (over) return;
     if (!ticket.ok) return events.refused(ticket.refusal);
+    await link.gather(sdp, ticket.value.ice_servers ?? []);
+    if (over) return;
     events.progressed("offer");
     const accepted = await api.offer(ticket.value, sdp);
     if (!accepted.ok) return live(events.refused)(accepted.refusal);

@@ -152,6 +152,8 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "origin-refused":
     case "provider-unreachable":
     case "quota-exceeded":
+    case "save-elsewhere":
+    case "session-lost":
     case "unauthenticated":
     case "unsupported-media-type":
       return refuse(refusal);

@@ -125,6 +125,7 @@ export class WatchRunner {
     this.#changed();
     try {
       const sdp = await link.offer(null);
+      await link.gather(sdp, this.#watched?.ice_servers ?? []);
       const accepted = await this.#api.watch(this.#token, sdp);
       if (!accepted.ok) {
         if (this.#ours(link)) this.dispatch({ name: "attach-refused", refusal: accepted.refusal });

@@ -93,6 +93,8 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "origin-refused":
     case "provider-unreachable":
     case "quota-exceeded":
+    case "save-elsewhere":
+    case "session-lost":
     case "ticket-invalid":
     case "unauthenticated":
     case "unsupported-media-type":

@@ -50,7 +50,9 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "provider-unreachable": { title: "Nobody can log in at the moment", advice: "The service that says who you are does not answer. Try again in a while." },
   "origin-refused": { title: "Wrong address", advice: "Open Nearlight under the address that its operator gave you; this one is not on the broker's list." },
   "quota-exceeded": { title: "You have reached your limit of sessions", advice: "End one that you no longer need, then start this one." },
+  "save-elsewhere": { title: "Your saves are on another node", advice: "It cannot run this at the moment. Wait for it, or begin without them; they stay where they are." },
   "session-ended": { title: "The session has ended", advice: "Start it again from the lobby." },
+  "session-lost": { title: "The session was lost", advice: "The broker's database failed, and its last moments are gone. Start again from the lobby; your saves are where they were." },
   "session-not-ready": { title: "Not ready yet", advice: "The session is still starting." },
   "too-many-requests": { title: "A little too fast", advice: "The broker asks for a pause. Try again in a few seconds." },
   "ticket-invalid": { title: "The ticket is spent", advice: "Try again: a new one is asked for each time." },
@@ -114,6 +116,14 @@ export function pulledShare(progress: StartProgress): number | null {
 export function bytesWords(bytes: number): string {
   if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+/** When it is the turn of somebody who waits: one wait in two is shorter than the first, nine in ten than the second. */
+export function waitWords(halfS: number | null, mostS: number | null): string {
+  const most = mostS === null ? null : durationWords(mostS);
+  if (halfS === null) return most === null ? "How long is not known yet." : `It should be your turn within ${most}.`;
+  const half = durationWords(halfS);
+  return `It should be your turn in about ${half}${most === null || most === half ? "" : `, at most ${most}`}.`;
 }
 
 /** Seconds as people say them: `40 s`, `3 min`, `1 h 5 min`. */

@@ -9,7 +9,7 @@
 import { CONTROL_CHANNEL, MOTION_CHANNEL } from "../wire/constants.ts";
 import { decodeMark, encodePacket, type InputEvent, type Mark } from "../wire/codec.ts";
 import { parseNotice } from "../wire/notice.ts";
-import type { Notice } from "../wire/types.ts";
+import type { IceServer, Notice } from "../wire/types.ts";
 import { askStereo, chooseCodecs, fragment, partStreams } from "./sdp.ts";
 
 export type LinkEvents = {
@@ -70,8 +70,7 @@ export class Link {
     this.#watchConnection(signal);
   }
 
-  /** The offer, of one codec if the player wants that one: sent at once, for an edge that is
-   *  reachable needs no candidates of ours. */
+  /** The offer, of one codec if the player wants that one. Nothing is gathered yet. */
   async offer(codec: string | null): Promise<string> {
     const video = this.peer.addTransceiver("video", { direction: "recvonly" });
     const sound = this.peer.addTransceiver("audio", { direction: "recvonly" });
@@ -79,9 +78,15 @@ export class Link {
     playAtOnce(video.receiver);
     playAtOnce(sound.receiver);
     const offer = await this.peer.createOffer();
-    const sdp = askStereo(offer.sdp ?? "");
+    return askStereo(offer.sdp ?? "");
+  }
+
+  /** Gathers for that offer, with the operator's relays. It can be sent at once, for an edge that is
+   *  reachable needs no candidates of ours. */
+  async gather(sdp: string, relays: readonly IceServer[]): Promise<void> {
+    const iceServers = relays.map(({ urls, username, credential }) => ({ urls: [...urls], username, credential }));
+    if (iceServers.length > 0) this.peer.setConfiguration({ ...this.peer.getConfiguration(), iceServers });
     await this.peer.setLocalDescription({ type: "offer", sdp });
-    return sdp;
   }
 
   async accept(answer: string): Promise<void> {

@@ -1,20 +1,24 @@
 /** The page: which view the address asks for. */
 import { render } from "preact";
 import type { KeptChecks } from "../probe/kept.ts";
+import type { KeptRtts } from "../probe/kept-rtts.ts";
 import type { Api } from "../session/api.ts";
 import type { HeldAttachment } from "../session/attach.ts";
 import { LineModel } from "./line-model.ts";
 import { Lobby } from "./lobby.tsx";
 import { LobbyModel } from "./lobby-model.ts";
 import { Player } from "./player.tsx";
+import { chosenRegion } from "./prefs.ts";
+import { RegionModel } from "./region-model.ts";
 import { path } from "./router.ts";
 import { Toasts } from "./toasts.tsx";
 import { Watch } from "./watch.tsx";
 
-export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly checks: KeptChecks };
+export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly checks: KeptChecks; readonly rtts: KeptRtts };
 
 export function mountApp(root: HTMLElement, deps: Deps): void {
-  const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks));
+  const regions = new RegionModel({ api: deps.api, kept: deps.rtts, chosen: chosenRegion });
+  const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks), regions);
   const App = () => {
     const watch = /^\/watch\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
     if (watch) return <Watch key={watch} token={watch} api={deps.api} />;

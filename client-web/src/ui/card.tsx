@@ -54,8 +54,23 @@ export function AppCard({ app, model }: { readonly app: App; readonly model: Lob
             <strong>{words.title}.</strong> {words.advice}
           </p>
         )}
+        {refused?.app === app.id && refused.refusal.name === "save-elsewhere" && <SaveChoice app={app} model={model} />}
       </div>
     </li>
+  );
+}
+
+/** The saves are where nothing can be played now: the player decides. */
+function SaveChoice({ app, model }: { readonly app: App; readonly model: LobbyModel }) {
+  return (
+    <div class="card-foot" data-choice="saves">
+      <button type="button" class="button small primary" data-action="wait-for-saves" onClick={() => void model.play(app.id, "wait")}>
+        Wait for my saves
+      </button>
+      <button type="button" class="button small" data-action="begin-without-saves" onClick={() => void model.play(app.id, "without")}>
+        Begin without
+      </button>
+    </div>
   );
 }
 

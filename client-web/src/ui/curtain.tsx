@@ -61,7 +61,7 @@ function Body({ state, room, app, lobby }: CurtainProps & { readonly state: Stat
     case "refused": {
       const words = refusalWords(state.refusal);
       const { instance, name } = state.refusal;
-      const final = ["forbidden", "not-found", "session-ended"].includes(name);
+      const final = ["forbidden", "not-found", "session-ended", "session-lost"].includes(name);
       return (
         <Panel tone={final ? "calm" : "bad"} title={words.title} text={words.advice} note={instance && `Request ${instance}`}>
           {!final && (

@@ -6,9 +6,10 @@ import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api } from "../session/api.ts";
 import type { Refusal } from "../session/refusal.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
-import type { App, DisplayMode, Node, Session, WhoAmI } from "../wire/types.ts";
+import type { App, DisplayMode, Node, SavesWish, Session, WhoAmI } from "../wire/types.ts";
 import type { LineModel } from "./line-model.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
+import type { RegionModel } from "./region-model.ts";
 import { navigate } from "./router.ts";
 import { unlockSound } from "./sound.ts";
 
@@ -32,13 +33,15 @@ export class LobbyModel {
   /** The page was reached from a login that came to nothing. */
   readonly loginFailed = signal(new URLSearchParams(globalThis.location?.search ?? "").get("login") === "failed");
   readonly line: LineModel;
+  readonly regions: RegionModel;
   readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
   readonly #api: Api;
   #known = false;
 
-  constructor(api: Api, line: LineModel) {
+  constructor(api: Api, line: LineModel, regions: RegionModel) {
     this.#api = api;
     this.line = line;
+    this.regions = regions;
   }
 
   app(id: string): App | undefined {
@@ -53,7 +56,7 @@ export class LobbyModel {
       if (!document.hidden) await this.refresh();
       if (!signal.aborted) timer = setTimeout(() => void round(), REFRESH_MS);
     };
-    addEventListener("online", () => void round(), { signal });
+    addEventListener("online", () => (this.regions.networkChanged(), void round()), { signal });
     document.addEventListener("visibilitychange", () => !document.hidden && void round(), { signal });
     signal.addEventListener("abort", () => clearTimeout(timer));
     void round();
@@ -62,7 +65,8 @@ export class LobbyModel {
   async refresh(): Promise<void> {
     // Once and alone: three calls of a newcomer would make three guests.
     if (!this.#known && !(await this.#meet())) return;
-    const [sessions, apps, nodes] = await Promise.all([this.#api.sessions(), this.#api.apps(), this.#api.nodes()]);
+    const calls = [this.#api.sessions(), this.#api.apps(), this.#api.nodes(), this.regions.refresh()] as const;
+    const [sessions, apps, nodes] = await Promise.all(calls);
     if (sessions.ok) this.sessions.value = sessions.value.sessions;
     if (apps.ok) this.apps.value = apps.value.apps;
     if (nodes.ok) this.nodes.value = nodes.value.nodes;
@@ -125,13 +129,13 @@ export class LobbyModel {
   }
 
   /** Starts `app` and goes to its page. Call it inside the click: it unlocks the sound. */
-  async play(app: string): Promise<void> {
+  async play(app: string, saves?: SavesWish): Promise<void> {
     if (this.starting.value !== null) return;
     unlockSound();
     this.starting.value = app;
     this.refused.value = null;
     const display = this.#display(app);
-    const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }) };
+    const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }), ...this.regions.wish(), ...(saves && { saves }) };
     const result = await this.#api.create(wish, idempotencyKey());
     this.starting.value = null;
     if (result.ok) navigate(result.value.play_path);

@@ -11,6 +11,7 @@ import { LineStrip } from "./line.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
 import { Nodes } from "./nodes.tsx";
 import { chosenLayout, guessedLayout } from "./prefs.ts";
+import { RegionChoice } from "./regions.tsx";
 import { Running } from "./running.tsx";
 
 export function Lobby({ model }: { readonly model: LobbyModel }) {
@@ -75,6 +76,7 @@ function Header({ model }: { readonly model: LobbyModel }) {
           </a>
         )}
         <Account model={model} />
+        <RegionChoice model={model.regions} />
         <label class="choice">
           <span>Keyboard</span>
           <select

@@ -40,6 +40,9 @@ export const volume = kept("volume", 1, isShare);
 export const muted = kept("muted", false, isBoolean);
 export const statsShown = kept("stats", false, isBoolean);
 
+/** The region that the player chose, or null for the nearest. One that is gone is not taken. */
+export const chosenRegion = kept<string | null>("region", null, (value) => value === null || typeof value === "string");
+
 /** What the stream may cost and show; null is "auto". */
 export const kbpsMax = kept<number | null>("kbps-max", null, isOneOf(KBPS_CHOICES));
 export const heightMax = kept<number | null>("height-max", null, isOneOf<number>(HEIGHT_CHOICES));

@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import type { State } from "../session/machine.ts";
-import { bytesWords, durationWords, pulledShare, START_STEPS, startStep, STEP_WORDS, WAIT_WORDS, type StartStep } from "../session/words.ts";
+import { bytesWords, pulledShare, START_STEPS, startStep, STEP_WORDS, WAIT_WORDS, waitWords, type StartStep } from "../session/words.ts";
 import type { App, SessionState } from "../wire/types.ts";
 import { Controls } from "./card.tsx";
 import { ToLobby } from "./curtain.tsx";
@@ -71,7 +71,7 @@ function Headline({ state, step }: { readonly state: State; readonly step: Start
   );
 }
 
-function Queue({ position, eta_s, waits_for }: Extract<SessionState, { phase: "queued" }>) {
+function Queue({ position, eta_s, eta_most_s, waits_for }: Extract<SessionState, { phase: "queued" }>) {
   return (
     <div class="queue">
       <p class="queue-place">
@@ -81,7 +81,7 @@ function Queue({ position, eta_s, waits_for }: Extract<SessionState, { phase: "q
       <p class="starting-words">
         {position === 1 ? "You are next in line" : `You are number ${position} in line`}
         <small>
-          {WAIT_WORDS[waits_for ?? "slot"]} {eta_s === null ? "How long is not known yet." : `It should be your turn in about ${durationWords(eta_s)}.`}{" "}
+          {WAIT_WORDS[waits_for ?? "slot"]} {waitWords(eta_s, eta_most_s)}{" "}
           Keep this page open: it starts by itself.
         </small>
       </p>
@@ -99,6 +99,7 @@ function Pulling({ session }: { readonly session: Extract<SessionState, { phase:
       <small>
         {bytesWords(progress.done_bytes)}
         {progress.total_bytes > 0 && ` of ${bytesWords(progress.total_bytes)}`}
+        {progress.layers > 1 && `, ${progress.layers_done} of ${progress.layers} layers`}
       </small>
     </div>
   );

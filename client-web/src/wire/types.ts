@@ -60,7 +60,21 @@ display?: DisplayMode,
 /**
  * xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
  */
-keyboard_layout?: string, };
+keyboard_layout?: string, 
+/**
+ * The region that it must run in, however far; the nearest that has room otherwise.
+ */
+region?: string, 
+/**
+ * Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
+ */
+rtt?: Array<RegionRtt>, 
+/**
+ * What to do where the player's saves of the app are on a node that cannot run it now.
+ */
+saves?: SavesWish, };
+
+export type SavesWish = "ask" | "wait" | "without";
 
 export type Session = { 
 /**
@@ -106,7 +120,11 @@ play_path: string,
 /**
  * Guests who watch it on watch links now.
  */
-watchers: number, };
+watchers: number, 
+/**
+ * Where it runs and why there, once placed, as long as its broker remembers.
+ */
+placed_in?: PlacedIn, };
 
 export type SessionState = { "phase": "queued", 
 /**
@@ -114,9 +132,13 @@ export type SessionState = { "phase": "queued",
  */
 position: number, 
 /**
- * Seconds until a slot is expected to be free, or unknown.
+ * Seconds until a slot is expected to be free: one wait in two is shorter. Or unknown.
  */
 eta_s: number | null, 
+/**
+ * Seconds that nine waits in ten do not exceed, or unknown.
+ */
+eta_most_s: number | null, 
 /**
  * What the node lacks that comes closest to taking it, once a placement was tried.
  */
@@ -148,7 +170,15 @@ done_bytes: number,
 /**
  * Bytes in all, as far as known.
  */
-total_bytes: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
+total_bytes: number, 
+/**
+ * Layers that are here.
+ */
+layers_done: number, 
+/**
+ * Layers in all, as far as known; 0 where the node does not say.
+ */
+layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
 
 export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "node-lost" | "node-drained" | "internal";
 
@@ -206,6 +236,16 @@ export type AppList = {
  */
 apps: Array<App>, };
 
+export type ImageFault = { 
+/**
+ * Which.
+ */
+image: string, 
+/**
+ * Why, for the operator.
+ */
+detail: string, };
+
 export type Node = { 
 /**
  * Its id.
@@ -254,7 +294,12 @@ build: string,
 /**
  * What its uplink carries for sessions, kbit/s, as it is configured or measured.
  */
-uplink_kbps: number | null, };
+uplink_kbps: number | null, 
+/**
+ * Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+ * see it.
+ */
+image_faults: Array<ImageFault>, };
 
 export type NodeStatus = "online" | "draining" | "offline" | "revoked";
 
@@ -283,7 +328,25 @@ expires_at: number,
 /**
  * Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
  */
-whep_path: string, };
+whep_path: string, 
+/**
+ * Relays for a browser that cannot reach the node by itself; empty where the operator has none.
+ */
+ice_servers: Array<IceServer>, };
+
+export type IceServer = { 
+/**
+ * `turn:` and `turns:` URIs (RFC 7065) that take the same credential.
+ */
+urls: Array<string>, 
+/**
+ * When the credential ends, Unix seconds, a colon, and what it was given for.
+ */
+username: string, 
+/**
+ * Base64 of the HMAC-SHA1 of `username` by the secret that the broker and the server share.
+ */
+credential: string, };
 
 export type CreateWatchLink = { 
 /**
@@ -338,7 +401,11 @@ live: boolean,
 /**
  * The link is void from then on.
  */
-expires_unix_ms: number, };
+expires_unix_ms: number, 
+/**
+ * As in [`Ticket`].
+ */
+ice_servers: Array<IceServer>, };
 
 export type WhoAmI = { 
 /**
@@ -372,7 +439,7 @@ login_path: string | null, };
 
 export type Role = "guest" | "player" | "tenant" | "operator" | "admin";
 
-export type Scope = "admin" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
+export type Scope = "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
 
 export type LoginOptions = { 
 /**
@@ -384,7 +451,106 @@ login_path: string | null,
  */
 guests: boolean, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "session-ended" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type RegionList = { 
+/**
+ * Nearest first as far as the broker can tell, then as the operator has them.
+ */
+regions: Array<Region>, };
+
+export type Region = { 
+/**
+ * Its name, as nodes and requests have it.
+ */
+name: string, 
+/**
+ * Its name for people.
+ */
+title: string, 
+/**
+ * Degrees north, where the operator says so.
+ */
+latitude: number | null, 
+/**
+ * Degrees east, where the operator says so.
+ */
+longitude: number | null, 
+/**
+ * An address that answers at once and stands where the nodes stand; the caller times it. At most
+ * [`crate::limits::BEACONS_MAX`] regions of an answer have one.
+ */
+beacon: string | null, 
+/**
+ * Whether something can be played there now.
+ */
+state: RegionState, 
+/**
+ * The round trip between caller and region as the broker estimates it, milliseconds.
+ */
+rtt_ms: number | null, 
+/**
+ * Where that comes from.
+ */
+rtt_from: RttFrom | null, };
+
+export type RegionState = "room" | "queue" | "offline";
+
+export type RttFrom = "measured" | "sessions" | "distance";
+
+export type RegionRtt = { 
+/**
+ * To this region.
+ */
+region: string, 
+/**
+ * Milliseconds; counted as 1 to [`crate::limits::RTT_MS_MAX`].
+ */
+ms: number, };
+
+export type PlacedIn = { 
+/**
+ * The region.
+ */
+region: string, 
+/**
+ * Whether the caller had chosen it.
+ */
+chosen: boolean, 
+/**
+ * The round trip that counted, milliseconds; null while nobody knows it.
+ */
+rtt_ms: number | null, 
+/**
+ * Where that comes from.
+ */
+rtt_from: RttFrom | null, 
+/**
+ * The latency step that the region is near enough for; null where none was in force.
+ */
+step: LatencyStep | null, };
+
+export type LatencyStep = { 
+/**
+ * Which one, from 1.
+ */
+number: number, 
+/**
+ * Of how many.
+ */
+of: number, 
+/**
+ * Nodes up to this round trip are taken, milliseconds.
+ */
+rtt_ms_max: number, 
+/**
+ * It begins after so much waiting, milliseconds.
+ */
+from_ms: number, 
+/**
+ * It ends after so much waiting, milliseconds; null for the last one.
+ */
+until_ms: number | null, };
+
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

@@ -73,8 +73,9 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
 }
 
 impl SessionRequest {
-    /// Whether a region was asked for, or any will do.
+    /// Whether a region was asked for, or any will do, and none that is ruled out.
     pub(crate) fn may_run_in(&self, region: &str) -> bool {
-        self.regions.is_empty() || self.regions.iter().any(|wanted| wanted == region)
+        let named = |regions: &[String]| regions.iter().any(|name| name == region);
+        (self.regions.is_empty() || named(&self.regions)) && !named(&self.regions_not)
     }
 }

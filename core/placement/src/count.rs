@@ -36,9 +36,18 @@ impl Rejection {
     }
 }
 
+/// A count, and whether waiting is for somebody.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) rejection: Rejection,
+    /// Whether a node within the step in force lacks only what others hold.
+    pub(crate) is_worth_waiting: bool,
+}
+
 /// Counts every node of `cells`, which are all there are.
-pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Rejection {
+pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Counted {
     let mut counts = [0_u32; Reason::ALL.len()];
+    let mut is_worth_waiting = false;
     for near in cells {
         let cell = &index.cells[near.cell as usize];
         if let Some(reason) = rules.cell_is_out(&cell.name, near.counts_as_ms) {
@@ -51,17 +60,22 @@ pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Re
             counts[Reason::Vram as usize] += of_class;
             continue;
         }
+        let is_near = rules.within_step(near.counts_as_ms).is_some();
         for block in cell.blocks() {
             let able = rules.sift(&block, block.head.used, |reason, lanes| {
                 counts[reason as usize] += lanes.count_ones();
+                is_worth_waiting |= is_near && reason.may_come_free();
             });
             counts[Reason::TooFar as usize] += able.count_ones();
         }
     }
     let counted = Reason::ALL.into_iter().zip(counts);
-    Rejection {
-        reasons: counted.filter(|(_, nodes)| *nodes > 0).collect(),
-        step: rules.step,
+    Counted {
+        rejection: Rejection {
+            reasons: counted.filter(|(_, nodes)| *nodes > 0).collect(),
+            step: rules.step,
+        },
+        is_worth_waiting,
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! **The index.** A node's region is its *cell*. A cell keeps its nodes in blocks of 64, each value in
 //! a column of its own and each yes-or-no as a bit, with the least and the greatest of each column.
-//! So most of a request's demands are answered for 64 nodes at once. A change of one node touches
+//! So most of a request's demands are answered for 64 nodes at once. Where a region has many nodes,
+//! those of one kind share blocks, and a rare demand reads few of them. A change of one node touches
 //! its block alone.
 //!
 //! **Filters** rule nodes out, each for a [`Reason`], what never changes first: region, reach, GPU
@@ -39,7 +40,9 @@
 //! the same best few as ranking every node would.
 //!
 //! **Latency steps.** Who asks first gets near nodes only; the [`Policy`]'s steps widen the circle with
-//! the time that the session has waited. [`Step`] says which one was in force.
+//! the time that the session has waited. A step holds nobody back from a node that is farther away
+//! where no nearer node is there that could run the session once something is free. [`Step`] says which
+//! one was in force.
 //!
 //! The answer is a wish: committing the claim is the caller's, who may lose the race and then asks
 //! again with a fresh index, a bounded number of times.
@@ -59,6 +62,7 @@ mod count;
 mod decide;
 mod index;
 mod node;
+mod opening;
 mod pick;
 mod policy;
 mod reason;
@@ -72,6 +76,7 @@ pub use count::Rejection;
 pub use decide::{Decision, decide};
 pub use index::FleetIndex;
 pub use node::{NodeState, NodeView, Trust};
+pub use opening::{Opening, opening};
 pub use policy::{LatencyStep, Policy, Step};
 pub use reason::Reason;
 pub use request::{Rtts, SessionRequest};

@@ -36,7 +36,8 @@ pub struct Step {
     pub of: u32,
     /// Nodes up to this round trip are taken, milliseconds.
     pub rtt_ms_max: u32,
-    /// It came into force after so much waiting, milliseconds.
+    /// It comes into force after so much waiting, milliseconds, or sooner where no node that is nearer
+    /// could run the session at any time.
     pub from_ms: u64,
     /// It ends after so much waiting; `None` for the last one.
     pub until_ms: Option<u64>,
@@ -58,25 +59,32 @@ impl Default for Policy {
 impl Policy {
     /// The step in force after so much waiting; `None` without any steps.
     pub fn step(&self, waited_ms: u64) -> Option<Step> {
+        let in_force = |step: &Step| step.until_ms.is_none_or(|until| until > waited_ms);
+        self.steps().find(in_force)
+    }
+
+    /// The step after this one, which has waited for somebody nearer in vain.
+    pub(crate) fn step_after(&self, step: &Step) -> Option<Step> {
+        self.steps().find(|next| next.number > step.number)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = Step> {
         let of = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
-        let mut from_ms = 0_u64;
-        for (number, step) in (1..).zip(&self.steps) {
-            let for_ms = step.for_s.filter(|_| number < of);
-            let until_ms = for_ms.map(|s| from_ms.saturating_add(u64::from(s) * 1000));
-            match until_ms {
-                Some(until) if until <= waited_ms => from_ms = until,
-                Some(_) | None => {
-                    return Some(Step {
-                        number,
-                        of,
-                        rtt_ms_max: step.rtt_ms_max,
-                        from_ms,
-                        until_ms,
-                    });
-                }
-            }
-        }
-        None
+        (1..)
+            .zip(&self.steps)
+            .scan(0_u64, move |begins, (number, step)| {
+                let from_ms = *begins;
+                let for_ms = step.for_s.filter(|_| number < of);
+                let until_ms = for_ms.map(|s| from_ms.saturating_add(u64::from(s) * 1000));
+                *begins = until_ms.unwrap_or(u64::MAX);
+                Some(Step {
+                    number,
+                    of,
+                    rtt_ms_max: step.rtt_ms_max,
+                    from_ms,
+                    until_ms,
+                })
+            })
     }
 
     /// The widest circle of any step, milliseconds.

@@ -93,6 +93,31 @@ impl Reason {
         }
     }
 
+    /// Whether the node is there, and lacks what others hold: who waits for it may get it.
+    pub(crate) const fn may_come_free(self) -> bool {
+        match self {
+            Self::ImageMissing
+            | Self::OutboxFull
+            | Self::SlotsTaken
+            | Self::CpuTaken
+            | Self::MemoryTaken
+            | Self::UplinkTaken
+            | Self::Unproven => true,
+            Self::Region
+            | Self::OutOfReach
+            | Self::GpuClass
+            | Self::Vram
+            | Self::NoEncoder
+            | Self::Runtime
+            | Self::Trust
+            | Self::TooSmall
+            | Self::Price
+            | Self::Offline
+            | Self::Draining
+            | Self::TooFar => false,
+        }
+    }
+
     /// The reason as a label of a metric.
     pub const fn label(self) -> &'static str {
         match self {

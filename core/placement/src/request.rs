@@ -24,6 +24,8 @@ pub struct SessionRequest {
     pub runtime: Option<String>,
     /// The regions it may run in; empty for any.
     pub regions: Vec<String>,
+    /// The regions it may not run in.
+    pub regions_not: Vec<String>,
     /// Trust class, or better.
     pub trust: Trust,
     /// The most it may cost, thousandths of the currency an hour; `None` for no limit.

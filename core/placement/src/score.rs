@@ -105,7 +105,7 @@ impl Standing {
             uplink_total: node.uplink_kbps_total.unwrap_or(UNKNOWN),
             uplink_free: UNKNOWN,
             receipts: 0,
-            price: node.price_milli_h.unwrap_or(0).min(PRICE_MAX),
+            price: node.price_milli_h.unwrap_or(0),
         };
         standing.set(&node.state);
         standing
@@ -132,7 +132,7 @@ impl Standing {
             load: self.load_milli(cpu_milli),
             uplink: self.uplink_milli(kbps) / 2,
             receipts: self.receipts,
-            price: self.price,
+            price: self.price.min(PRICE_MAX),
             spread: 0,
         }
     }
@@ -157,6 +157,31 @@ impl Standing {
         }
         let left = self.uplink_free.saturating_sub(kbps);
         per_mille(self.uplink_total.saturating_sub(left), self.uplink_total)
+    }
+
+    /// CPU for apps in all, thousandths of a core.
+    pub(crate) fn cpu_room_total(&self) -> u32 {
+        self.cpu_total.saturating_sub(self.cpu_encode)
+    }
+
+    /// CPU for apps that is free, thousandths of a core.
+    pub(crate) fn cpu_room_free(&self) -> u32 {
+        self.cpu_free.saturating_sub(self.cpu_encode)
+    }
+
+    /// kbit/s; the greatest number where it is not known.
+    pub(crate) fn uplink_total(&self) -> u32 {
+        self.uplink_total
+    }
+
+    /// kbit/s; the greatest number where it is not known.
+    pub(crate) fn uplink_free(&self) -> u32 {
+        self.uplink_free
+    }
+
+    /// Thousandths an hour; 0 where nobody asks for anything.
+    pub(crate) fn price(&self) -> u32 {
+        self.price
     }
 
     /// CPU that a session takes here beside its app's, thousandths of a core.

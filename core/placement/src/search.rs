@@ -2,7 +2,7 @@
 
 use crate::index::FleetIndex;
 use crate::index::Near;
-use crate::index::block::{Key, lanes};
+use crate::index::block::{Column, Key, lanes};
 use crate::index::cell::{Block, Cell};
 use crate::score::{GPU, IMAGE, Why};
 use crate::sieve::Rules;
@@ -118,6 +118,8 @@ fn search_cell<'a>(
         if able == 0 || !rules.may_hold(head) {
             continue;
         }
+        let able = able & block.at_least(Column::Vram, request.vram_mib, able);
+        let able = able & rules.affordable(&block, able);
         let able = able & worth_a_look(&block, rtt, best);
         if able == 0 {
             continue;
@@ -138,7 +140,7 @@ fn search_cell<'a>(
             let asked = asked & worth_a_look(&block, known, best);
             for lane in lanes(rules.sift(&block, asked, |_, _| {})) {
                 let floor = known + block.columns.floor(lane);
-                if !best.beats(floor, block.row(lane).key) {
+                if !best.beats(floor, block.key(lane)) {
                     best.offer(score(&block, lane, rules, near, (rtt, image, gpu)));
                 }
             }
@@ -179,7 +181,7 @@ fn score<'a>(
     Found {
         id: block.id(lane),
         points: why.points(),
-        key: row.key,
+        key: block.key(lane),
         why,
     }
 }

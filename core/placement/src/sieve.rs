@@ -1,7 +1,7 @@
 //! The filters over the index: what [`check`](crate::check()) says of one node, of 64 at once.
 
 use crate::index::FleetIndex;
-use crate::index::block::{Column, Head, at_least, lanes};
+use crate::index::block::{Column, Head, lanes};
 use crate::index::cell::Block;
 use crate::policy::{Policy, Step};
 use crate::reason::Reason;
@@ -64,10 +64,23 @@ impl<'a> Rules<'a> {
     /// Whether some lane may have enough of everything that is free.
     pub(crate) fn may_hold(&self, head: &Head) -> bool {
         let request = self.request;
-        head.greatest(Column::CpuFree) >= request.cpu_milli.max(1)
+        let price_max = request.price_milli_h_max.unwrap_or(u32::MAX);
+        head.least(Column::Price) <= price_max
+            && head.greatest(Column::CpuFree) >= request.cpu_milli.max(1)
             && head.greatest(Column::MemFree) >= request.mem_mib
             && head.greatest(Column::UplinkFree) >= request.kbps
             && head.greatest(Column::Vram) >= request.vram_mib
+    }
+
+    /// Lanes that do not cost too much. Others than `asked` may be anything.
+    pub(crate) fn affordable(&self, block: &Block<'_>, asked: u64) -> u64 {
+        let above = self
+            .request
+            .price_milli_h_max
+            .and_then(|max| max.checked_add(1));
+        above.map_or(u64::MAX, |above| {
+            !block.at_least(Column::Price, above, asked)
+        })
     }
 
     /// Lanes of `asked` that have the image.
@@ -98,11 +111,11 @@ impl<'a> Rules<'a> {
         asked: u64,
         mut out: impl FnMut(Reason, u64),
     ) -> u64 {
-        let Block { head, columns, .. } = *block;
+        let head = block.head;
         let request = self.request;
         let mut left = asked;
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
-        let column = |left, column, need| at_least((head, columns), column, need, left);
+        let column = |left, column, need| block.at_least(column, need, left);
         keep(&mut left, head.gpu(request.gpu), Reason::GpuClass);
         let enough = column(left, Column::Vram, request.vram_mib);
         keep(&mut left, enough, Reason::Vram);
@@ -112,25 +125,23 @@ impl<'a> Rules<'a> {
             keep(&mut left, has, Reason::Runtime);
         }
         keep(&mut left, head.trust(request.trust), Reason::Trust);
-        let large = column(left, Column::CpuTotal, request.cpu_milli.max(1))
-            & column(left, Column::MemTotal, request.mem_mib)
-            & column(left, Column::UplinkTotal, request.kbps);
+        // Each column is read only for lanes that have enough of the ones before it.
+        let mut large = left & column(left, Column::CpuTotal, request.cpu_milli.max(1));
+        large &= column(large, Column::MemTotal, request.mem_mib);
+        large &= column(large, Column::UplinkTotal, request.kbps);
         keep(&mut left, large, Reason::TooSmall);
-        let above = request.price_milli_h_max.and_then(|max| max.checked_add(1));
-        if let Some(above) = above {
-            let dear = column(left, Column::Price, above);
-            keep(&mut left, !dear, Reason::Price);
-        }
+        let affordable = self.affordable(block, left);
+        keep(&mut left, affordable, Reason::Price);
         left
     }
 
     /// The filters whose answer may be another one later.
     fn sift_passing(&self, block: &Block<'_>, asked: u64, mut out: impl FnMut(Reason, u64)) -> u64 {
-        let Block { head, columns, .. } = *block;
+        let head = block.head;
         let request = self.request;
         let mut left = asked;
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
-        let column = |left, column, need| at_least((head, columns), column, need, left);
+        let column = |left, column, need| block.at_least(column, need, left);
         if self.policy.image_required {
             let warm = self.warm(block, left);
             keep(&mut left, warm, Reason::ImageMissing);

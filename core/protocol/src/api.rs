@@ -1,8 +1,12 @@
 //! The HTTP API under `/v1`: what the broker and its clients say to each other.
 
+pub use crate::attach::{CreateTicket, IceServer, Ticket};
+
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
+use crate::control::ImageFault;
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
+use crate::region::{PlacedIn, RegionRtt};
 use crate::unit::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,44 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub keyboard_layout: Option<String>,
+    /// The region that it must run in, however far; the nearest that has room otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub region: Option<String>,
+    /// Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<RegionRtt>>")]
+    pub rtt: Vec<RegionRtt>,
+    /// What to do where the player's saves of the app are on a node that cannot run it now.
+    #[serde(default, skip_serializing_if = "SavesWish::is_ask")]
+    #[ts(optional, as = "Option<SavesWish>")]
+    pub saves: SavesWish,
+}
+
+/// What to do where a player's saves are on a node that cannot run the app now. Where it can, the session
+/// goes on there, unless it is to begin without them.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavesWish {
+    /// Answer `save-elsewhere`: the player decides.
+    #[default]
+    Ask,
+    /// Wait in the queue for that node.
+    Wait,
+    /// Begin on whatever node is best. The saves stay where they are.
+    Without,
+}
+
+impl SavesWish {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )]
+    fn is_ask(&self) -> bool {
+        *self == Self::Ask
+    }
 }
 
 /// A session as its owner sees it: the answer to create, get and list, and every server-sent event.
@@ -54,6 +96,10 @@ pub struct Session {
     /// Guests who watch it on watch links now.
     #[serde(default)]
     pub watchers: u32,
+    /// Where it runs and why there, once placed, as long as its broker remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub placed_in: Option<PlacedIn>,
 }
 
 /// Where a session is in its life. `ended` is final.
@@ -64,8 +110,11 @@ pub enum SessionState {
     Queued {
         /// 1 is next.
         position: u32,
-        /// Seconds until a slot is expected to be free, or unknown.
+        /// Seconds until a slot is expected to be free: one wait in two is shorter. Or unknown.
         eta_s: Option<u32>,
+        /// Seconds that nine waits in ten do not exceed, or unknown.
+        #[serde(default)]
+        eta_most_s: Option<u32>,
         /// What the node lacks that comes closest to taking it, once a placement was tried.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
@@ -128,6 +177,12 @@ pub enum StartProgress {
         /// Bytes in all, as far as known.
         #[ts(type = "number")]
         total_bytes: u64,
+        /// Layers that are here.
+        #[serde(default)]
+        layers_done: u32,
+        /// Layers in all, as far as known; 0 where the node does not say.
+        #[serde(default)]
+        layers: u32,
     },
     /// Desktop, sound and encoder are being started.
     StartingDesktop,
@@ -290,6 +345,10 @@ pub struct Node {
     pub build: String,
     /// What its uplink carries for sessions, kbit/s, as it is configured or measured.
     pub uplink_kbps: Option<u32>,
+    /// Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+    /// see it.
+    #[serde(default)]
+    pub image_faults: Vec<ImageFault>,
 }
 
 /// Whether a node can be used.
@@ -338,29 +397,6 @@ pub struct NewJoinToken {
 pub struct NodeList {
     /// All nodes.
     pub nodes: Vec<Node>,
-}
-
-/// `POST /v1/sessions/{id}/tickets`: the owner asks for the right to attach once.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
-)]
-#[serde(deny_unknown_fields, default)]
-pub struct CreateTicket {
-    /// Whether to end another attachment that holds the session. Without it such a session answers
-    /// `attached-elsewhere`.
-    pub take_over: bool,
-}
-
-/// The right to attach once: the Bearer token of the WHEP request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
-pub struct Ticket {
-    /// EdDSA JWT, audience one session.
-    pub ticket: String,
-    /// It is void from then on.
-    #[ts(type = "number")]
-    pub expires_at: UnixMillis,
-    /// Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
-    pub whep_path: String,
 }
 
 /// `POST /v1/sessions/{id}/watch-links`: the owner lets others watch.
@@ -416,6 +452,9 @@ pub struct Watched {
     /// The link is void from then on.
     #[ts(type = "number")]
     pub expires_unix_ms: UnixMillis,
+    /// As in [`Ticket`].
+    #[serde(default)]
+    pub ice_servers: Vec<IceServer>,
 }
 
 /// `GET /v1/whoami`.

@@ -32,6 +32,26 @@ pub struct AppSpec {
     /// Directory inside the container that persists per user and app, or none. Absolute.
     #[serde(default)]
     pub saves: Option<String>,
+    /// Desktops that a node with room keeps ready for it, at most
+    /// [`crate::limits::WARM_PER_APP_MAX`]; the node's operator may allow fewer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warm: u32,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+impl AppSpec {
+    /// As an order to start has it: without what nodes of an older build do not know.
+    pub fn for_start(mut self) -> Self {
+        self.warm = 0;
+        self
+    }
 }
 
 /// The lobby's shelves.

@@ -16,7 +16,7 @@
 use crate::api::{EndReason, StartProgress};
 use crate::app::{AppSpec, DisplayMode, GpuClass};
 use crate::enrol::Renewed;
-use crate::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
+use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
 use crate::unit::U64;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,9 @@ pub enum ToEdge {
         /// One a session.
         sessions: Vec<SessionWatchLinks>,
     },
+    /// The images that the node is to have; after the edge has said what it runs, and whenever it
+    /// changes. Not acked: the newest one counts.
+    Images(ImagesWanted),
     /// Nobody may watch on this link any more; not acked. What gets lost, the next
     /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
@@ -149,6 +152,49 @@ pub enum ToEdge {
         /// Seconds before the next attempt.
         retry_after_s: u32,
     },
+}
+
+/// The images that a node is to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesWanted {
+    /// To be fetched where they are missing, most wanted first; at most
+    /// [`crate::limits::IMAGES_WANTED_MAX`].
+    pub pull: Vec<String>,
+    /// Not to be removed, but not to be fetched either; as many at most.
+    pub keep: Vec<String>,
+    /// Desktops to be kept ready while there is room, most wanted first; at most
+    /// [`crate::limits::WARM_WANTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<WarmWanted>,
+}
+
+/// Desktops to be kept ready for an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmWanted {
+    /// For which app.
+    pub app: AppId,
+    /// The display that its sessions start with.
+    pub display: DisplayMode,
+    /// How many.
+    pub count: u32,
+}
+
+/// Desktops that are ready for an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmReady {
+    /// For which app.
+    pub app: AppId,
+    /// How many.
+    pub count: u32,
+}
+
+/// An image that a node was to fetch and could not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
+pub struct ImageFault {
+    /// Which.
+    pub image: String,
+    /// Why, for the operator.
+    pub detail: String,
 }
 
 /// The watch links of one session.
@@ -227,6 +273,12 @@ pub struct Inventory {
     pub runtime: String,
     /// Images that are present, as their references.
     pub images: Vec<String>,
+    /// Images that the broker wants to be here and that could not be fetched.
+    #[serde(default)]
+    pub image_faults: Vec<ImageFault>,
+    /// Desktops that are ready before anybody has asked for a session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<WarmReady>,
     /// What the node's uplink carries for sessions, kbit/s: configured or measured, or `None`
     /// while unknown.
     #[serde(default)]
@@ -262,6 +314,19 @@ pub struct Heartbeat {
     pub cpu_milli_used: u32,
     /// Memory available, MiB.
     pub mem_mib_available: u32,
+    /// Round trips between node and player, now and then: of sessions that are being played, at most
+    /// [`crate::limits::HEARTBEAT_RTTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rtts: Vec<SessionRtt>,
+}
+
+/// The round trip of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRtt {
+    /// The session.
+    pub session: SessionId,
+    /// Milliseconds, as the stream's own packets show it, without what waits in queues.
+    pub ms: u32,
 }
 
 /// What came of a command.

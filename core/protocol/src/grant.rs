@@ -1,6 +1,7 @@
 //! The broker's signed order to an edge. On the wire an EdDSA JWT whose claims are [`Grant`].
 
-use crate::id::{NodeId, SessionId, SlotId, UserId};
+use crate::app::DisplayMode;
+use crate::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId};
 use crate::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -28,4 +29,31 @@ pub struct Grant {
     pub user: UserId,
     /// When it was signed.
     pub iat_ms: UnixMillis,
+    /// What the ledger says of the session beside. Brokers before it did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<GrantRow>,
+}
+
+/// What brings a session's row back, where the ledger has lost it and its node still runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRow {
+    /// Its user's tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// The app.
+    pub app: AppId,
+    /// The edition of the app: SHA-256 of its description as the ledger keeps it, in hex.
+    pub edition: String,
+    /// Its display.
+    pub display: DisplayMode,
+    /// Its keyboard.
+    pub keyboard_layout: String,
+    /// When it was created.
+    pub created_ms: UnixMillis,
+    /// CPU that its claim takes, thousandths of a core.
+    pub cpu_milli: u32,
+    /// Memory that its claim takes, MiB.
+    pub mem_mib: u32,
+    /// Uplink that its claim takes, kbit/s.
+    pub kbps: u32,
 }

@@ -1,6 +1,6 @@
 //! Who may ask, as the API shows it: tenants, API keys with their scopes, the audit log, login.
 //!
-//! A secret stands in [`NewKey`] alone, and only in the answer that makes it.
+//! A secret stands in [`NewKey`] and [`DeviceLoginState`] alone, and only in the answer that makes it.
 
 use crate::api::Role;
 use crate::id::{KeyId, TenantId, UserId};
@@ -26,6 +26,9 @@ pub enum Scope {
     /// Tenants and the audit log.
     #[serde(rename = "admin")]
     Admin,
+    /// Add versions of apps, and roll them out.
+    #[serde(rename = "apps:write")]
+    AppsWrite,
     /// See keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -48,8 +51,9 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Admin,
+        Self::AppsWrite,
         Self::KeysRead,
         Self::KeysWrite,
         Self::NodesRead,
@@ -62,6 +66,7 @@ impl Scope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::AppsWrite => "apps:write",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
             Self::NodesRead => "nodes:read",
@@ -74,7 +79,9 @@ impl Scope {
 
 /// A text is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope; scopes are admin, keys, nodes and sessions with :read or :write")]
+#[error(
+    "`{0}` is no scope; scopes are admin, apps:write, and keys, nodes and sessions with :read or :write"
+)]
 pub struct UnknownScope(String);
 
 impl std::str::FromStr for Scope {
@@ -85,6 +92,49 @@ impl std::str::FromStr for Scope {
         found.ok_or_else(|| UnknownScope(text.to_owned()))
     }
 }
+
+/// How early in the queue a tenant's members stand.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// As if they had come ten minutes later.
+    Low,
+    /// As everybody.
+    #[default]
+    Normal,
+    /// As if they had come ten minutes earlier.
+    High,
+}
+
+impl Priority {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == text);
+        found.ok_or(UnknownPriority)
+    }
+}
+
+/// There is no such priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a priority is low, normal or high")]
+pub struct UnknownPriority;
 
 /// `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -99,6 +149,9 @@ pub struct TenantSettings {
     /// Whether its members are turned away. Their sessions go on.
     #[serde(default)]
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// A tenant: an organisation whose members see each other's sessions, and nobody else's.
@@ -115,6 +168,9 @@ pub struct Tenant {
     pub sessions_used: u32,
     /// Whether its members are turned away.
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    #[serde(default)]
+    pub priority: Priority,
     /// When it was made.
     pub created_unix_ms: UnixMillis,
 }
@@ -216,6 +272,12 @@ pub struct RotateKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditAction {
+    /// A version of an app was added.
+    AppAdd,
+    /// A version of an app was rolled out.
+    AppRoll,
+    /// A roll-out was taken back.
+    AppRollBack,
     /// The first administrator's key, made on the broker's machine.
     Bootstrap,
     /// A key was made.
@@ -304,4 +366,49 @@ pub struct LoginOptions {
     pub login_path: Option<String>,
     /// Whether one can play as a guest.
     pub guests: bool,
+}
+
+/// Answer to `POST /v1/login/device`: a login that is finished in a browser elsewhere (RFC 8628).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeviceLogin {
+    /// What to poll with. Whoever has it gets the login.
+    pub device_code: String,
+    /// What the person compares, or types.
+    pub user_code: String,
+    /// Where the person types it.
+    pub verification_uri: String,
+    /// The same with the code in it, where the provider has that.
+    pub verification_uri_complete: Option<String>,
+    /// Seconds until it comes to nothing.
+    pub expires_s: u32,
+    /// Seconds between two polls, at least.
+    pub interval_s: u32,
+}
+
+/// `POST /v1/login/device/poll`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PollDeviceLogin {
+    /// What the login began with.
+    pub device_code: String,
+}
+
+/// What became of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum DeviceLoginState {
+    /// Nobody has agreed yet.
+    Pending {
+        /// Poll less often: five seconds more between two.
+        slower: bool,
+    },
+    /// Somebody has.
+    Done {
+        /// The login's secret, to be sent as `Authorization: Bearer`. It is told this once.
+        secret: String,
+    },
+    /// Somebody has refused.
+    Denied,
+    /// It took too long, or there is no such login.
+    Expired,
 }

@@ -2,8 +2,8 @@
 //!
 //! Four wires meet here, in reading order:
 //!
-//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`identity`],
-//!    [`placement`], [`problem`].
+//! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`attach`], [`identity`],
+//!    [`placement`], [`problem`], [`region`], [`versions`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -24,6 +24,7 @@
 
 pub mod api;
 pub mod app;
+pub mod attach;
 pub mod control;
 pub mod enrol;
 pub mod grant;
@@ -36,8 +37,10 @@ pub mod limits;
 pub mod notice;
 pub mod placement;
 pub mod problem;
+pub mod region;
 pub mod stage;
 pub mod unit;
+pub mod versions;
 pub mod worker;
 
 mod bytes;

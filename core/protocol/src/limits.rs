@@ -43,6 +43,8 @@ pub const NODE_NAME_BYTES_MAX: usize = 64;
 pub const ENROL_BODY_BYTES_MAX: usize = 32 * 1024;
 /// Longest time for which the former secret of a rotated key goes on working, seconds.
 pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
+/// Longest code with which a program asks what became of its login, bytes.
+pub const DEVICE_CODE_BYTES_MAX: usize = 2048;
 /// Longest name of a tenant or a key, characters.
 pub const NAME_CHARS_MAX: usize = 80;
 /// Entries of one page of keys or of the audit log.
@@ -55,3 +57,26 @@ pub const JOB_LABEL_BYTES_MAX: usize = 256;
 pub const JOB_REPLICAS_MAX: u32 = 256;
 /// Longest time for which a job runs, seconds: thirty days.
 pub const JOB_TIME_S_MAX: u32 = 30 * 24 * 3600;
+
+/// Metros that an app may have staged at a time.
+pub const STAGED_METROS_MAX: usize = 256;
+
+/// Images that a broker wants a node to have.
+pub const IMAGES_WANTED_MAX: usize = 256;
+/// Desktops that an app may ask a node to keep ready.
+pub const WARM_PER_APP_MAX: u32 = 16;
+/// Apps for which a broker wants a node to keep desktops ready.
+pub const WARM_WANTED_MAX: usize = 64;
+
+/// Versions of an app that are shown, the newest; and those in use.
+pub const APP_VERSIONS_SHOWN_MAX: usize = 50;
+/// Beacons of one answer of `GET /v1/regions`: a browser times them all before it plays.
+pub const BEACONS_MAX: usize = 6;
+/// Round trips that one create brings.
+pub const RTTS_MAX: usize = 16;
+/// A longer round trip counts as this, milliseconds.
+pub const RTT_MS_MAX: u32 = 1000;
+/// Longest name of a region that a create names, bytes.
+pub const REGION_BYTES_MAX: usize = 64;
+/// Sessions whose round trips one heartbeat tells.
+pub const HEARTBEAT_RTTS_MAX: usize = 256;

@@ -1,6 +1,7 @@
 //! `GET /v1/sessions/{id}/placement`: why a session runs where it does, or why it waits.
 
 use crate::id::NodeId;
+use crate::region::RttFrom;
 use serde::{Deserialize, Serialize};
 
 /// What came of the last attempt to place a session.
@@ -25,6 +26,12 @@ pub enum Placement {
         /// The estimated round trip between player and node, milliseconds; null while nobody knows
         /// it.
         rtt_ms: Option<u32>,
+        /// Where that comes from.
+        #[serde(default)]
+        rtt_from: Option<RttFrom>,
+        /// Whether the player had chosen the region: latency steps do not hold then.
+        #[serde(default)]
+        chosen: bool,
         /// What the node was ranked by.
         points: Points,
         /// How long it had waited, milliseconds.
@@ -141,7 +148,9 @@ pub struct Points {
 }
 
 /// A latency step of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
 pub struct LatencyStep {
     /// Which one, from 1.
     pub number: u32,

@@ -44,8 +44,13 @@ pub enum ProblemType {
     ProviderUnreachable,
     /// A quota is used up.
     QuotaExceeded,
+    /// The player's saves are on a node that cannot run the session now: `saves` says what to do.
+    SaveElsewhere,
     /// The session has ended.
     SessionEnded,
+    /// The session was there, and the ledger has lost it: the database failed over to a copy that was
+    /// behind, or was restored.
+    SessionLost,
     /// The session cannot be attached yet.
     SessionNotReady,
     /// Too many requests; `Retry-After` says when to come back.
@@ -60,7 +65,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -78,7 +83,9 @@ impl ProblemType {
         Self::OriginRefused,
         Self::ProviderUnreachable,
         Self::QuotaExceeded,
+        Self::SaveElsewhere,
         Self::SessionEnded,
+        Self::SessionLost,
         Self::SessionNotReady,
         Self::TooManyRequests,
         Self::TicketInvalid,
@@ -95,10 +102,11 @@ impl ProblemType {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::AttachedElsewhere
+            | Self::SaveElsewhere
             | Self::SessionNotReady
             | Self::IdempotencyConflict
             | Self::NameTaken => 409,
-            Self::LinkEnded | Self::SessionEnded => 410,
+            Self::LinkEnded | Self::SessionEnded | Self::SessionLost => 410,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
@@ -127,7 +135,9 @@ impl ProblemType {
             Self::OriginRefused => "The request comes from a foreign origin",
             Self::ProviderUnreachable => "Nobody can log in at the moment",
             Self::QuotaExceeded => "A quota is used up",
+            Self::SaveElsewhere => "The saves are on a node that cannot run this now",
             Self::SessionEnded => "The session has ended",
+            Self::SessionLost => "The session was lost",
             Self::SessionNotReady => "The session is not ready yet",
             Self::TooManyRequests => "Too many requests",
             Self::TicketInvalid => "The ticket is not valid",

@@ -6,7 +6,10 @@
     reason = "a test that keeps files of client-web true must read and write them"
 )]
 
-use crate::{api, app, id, identity, keycode, limits, notice, problem, stage};
+use crate::{
+    api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, region,
+    stage,
+};
 use std::fmt::Write as _;
 use ts_rs::TS;
 
@@ -51,6 +54,7 @@ fn generated_types_are_up_to_date() {
         app::DisplayMode,
         app::Control,
         api::CreateSession,
+        api::SavesWish,
         api::Session,
         api::SessionState,
         api::WaitsFor,
@@ -59,11 +63,13 @@ fn generated_types_are_up_to_date() {
         api::SessionList,
         api::App,
         api::AppList,
+        control::ImageFault,
         api::Node,
         api::NodeStatus,
         api::NodeList,
         api::CreateTicket,
         api::Ticket,
+        attach::IceServer,
         api::CreateWatchLink,
         api::NewWatchLink,
         api::WatchLink,
@@ -73,6 +79,13 @@ fn generated_types_are_up_to_date() {
         api::Role,
         identity::Scope,
         identity::LoginOptions,
+        region::RegionList,
+        region::Region,
+        region::RegionState,
+        region::RttFrom,
+        region::RegionRtt,
+        region::PlacedIn,
+        placement::LatencyStep,
         problem::ProblemType,
         problem::Problem,
         notice::Notice,

@@ -1,63 +1,118 @@
-//! Who is next when every slot is taken, and when.
+//! Who is next when every slot is taken, when, and whom to try.
 //!
-//! **Fairness.** Everyone's first waiting session comes before anyone's second; within a rank, who
-//! came first: by the time at which it was asked for, whichever broker was asked. One caller cannot push others back by asking more often.
+//! **Fairness.** Who came first is next, by the time at which it was asked for, whichever broker was asked;
+//! but each further session that a caller has waiting counts as if it had come [`FURTHER_MS`] later than the
+//! one before. So everyone's first comes before anyone's second, one caller cannot push others back by
+//! asking more often, and yet a second is not overtaken for ever.
 //!
-//! **Honesty.** An ETA is computed from what is known: sessions that are kept for an absent player
-//! end at a known time, the others last as long as sessions of late have lasted. Where neither is
-//! known the answer is "unknown", not a guess.
+//! **Priority** is a head start: a session of high priority stands where it would stand had it come
+//! [`HEAD_START_MS`] earlier, one of low priority as much later. So nobody starves: who has waited for
+//! twice that long is overtaken by no newcomer, whatever they are.
 //!
-//! **What it does not know:** slots and needs. The caller walks the order and takes the first
-//! session that fits somewhere, so that one with rare needs does not hold up the rest.
+//! **Whom to try.** To try everybody against the whole fleet whenever a node has changed costs more than
+//! all else, and to try only the first few leaves those behind them waiting for nothing, as long as the
+//! first want what is not there. So a session is tried against the fleet when it comes, and when the
+//! circle around it widens ([`Queue::due`]). In between only a node that can take more than before is
+//! news: offer it to [`Queue::iter`], next first. Whom it is too far away for is tried again
+//! ([`Queue::try_again`]), unless that is due anyhow: nobody nearer may be worth waiting for any more.
+//!
+//! **Honesty.** What an ETA is computed from is in [`forecast`]. Where it is not known the answer is
+//! "unknown", not a guess.
+//!
+//! **What it does not know:** slots, nodes and needs.
 
 use nearlight_protocol::id::{SessionId, UserId};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::MonoTime;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub mod forecast;
+mod pace;
+
+pub use pace::Pace;
+
+/// How much later each further session of a caller counts than the one before, milliseconds.
+pub const FURTHER_MS: i64 = 120_000;
+/// By how much a priority moves a session, milliseconds.
+pub const HEAD_START_MS: i64 = 10 * 60 * 1000;
 
 /// The sessions that wait.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    /// By arrival; what comes back to the front is before the first.
-    waiting: BTreeMap<Arrival, UserId>,
-    arrivals: HashMap<SessionId, i64>,
+    /// Next first.
+    waiting: BTreeMap<Place, Waiting>,
+    places: HashMap<SessionId, Place>,
+    /// What each caller has waiting, by arrival.
+    callers: HashMap<UserId, BTreeSet<Arrival>>,
     revision: u64,
 }
 
 /// When a session came, microseconds, and which; what came at once has an order, too.
 type Arrival = (i64, SessionId);
+/// What it counts as, microseconds, and when it came.
+type Place = (i64, Arrival);
 
-/// A session that has a slot, as far as the ETA is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occupied {
-    /// How long it has had its slot, milliseconds.
-    pub age_ms: u64,
-    /// In how many milliseconds it ends at the latest, if that is certain: a time limit, or the
-    /// grace of an absent player.
-    pub ends_in_ms: Option<u64>,
+#[derive(Clone, Debug)]
+struct Waiting {
+    user: UserId,
+    priority: Priority,
+    /// When it is to be tried against the whole fleet.
+    due: Option<MonoTime>,
+}
+
+/// What the `nth` session (from 0) of a caller counts as that came at `arrival`.
+fn counts_as(arrival: i64, priority: Priority, nth: usize) -> i64 {
+    let later_ms = match priority {
+        Priority::Low => HEAD_START_MS,
+        Priority::Normal => 0,
+        Priority::High => -HEAD_START_MS,
+    };
+    let back_ms = i64::try_from(nth)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(FURTHER_MS);
+    arrival.saturating_add(later_ms.saturating_add(back_ms).saturating_mul(1000))
 }
 
 impl Queue {
     /// Lets a session wait that came at `came_at`. One that waits already keeps its place.
     pub fn push(&mut self, session: SessionId, user: UserId, came_at: MonoTime) {
+        self.push_as(session, user, came_at, Priority::Normal);
+    }
+
+    /// Lets a session of this priority wait. One that waits already keeps its place.
+    pub fn push_as(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        came_at: MonoTime,
+        priority: Priority,
+    ) {
         let arrival = i64::try_from(came_at.0).unwrap_or(i64::MAX);
-        self.insert(arrival, session, user);
+        self.insert((arrival, session), user, priority);
     }
 
     /// Puts a session that had a slot and lost it before it started back to the front.
     pub fn push_front(&mut self, session: SessionId, user: UserId) {
         let first = self.waiting.keys().next().map_or(0, |(at, _)| *at);
-        self.insert(first.saturating_sub(1), session, user);
+        let arrival = (first.saturating_sub(1), session);
+        self.insert(arrival, user, Priority::Normal);
     }
 
     /// Takes a session out.
     pub fn remove(&mut self, session: &SessionId) {
-        if let Some(arrival) = self.arrivals.remove(session) {
-            self.waiting.remove(&(arrival, session.clone()));
-            self.revision += 1;
+        let Some(place) = self.places.remove(session) else {
+            return;
+        };
+        if let Some(gone) = self.waiting.remove(&place) {
+            if let Some(arrivals) = self.callers.get_mut(&gone.user) {
+                arrivals.remove(&place.1);
+            }
+            self.place_anew(&gone.user);
         }
+        self.revision += 1;
     }
 
-    /// Rises with every change.
+    /// Rises with every change of who waits, and in which order.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -72,123 +127,99 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// Whether a session waits.
+    pub fn contains(&self, session: &SessionId) -> bool {
+        self.places.contains_key(session)
+    }
+
+    /// Everyone who waits, next first.
+    pub fn iter(&self) -> impl Iterator<Item = &SessionId> {
+        self.waiting.keys().map(|(_, (_, session))| session)
+    }
+
     /// Everyone who waits, next first.
     pub fn order(&self) -> Vec<SessionId> {
-        let mut seen: HashMap<&UserId, u32> = HashMap::new();
-        let mut ranked: Vec<(u32, &Arrival)> = self
-            .waiting
-            .iter()
-            .map(|(arrival, user)| {
-                let rank = seen.entry(user).or_default();
-                *rank += 1;
-                (*rank, arrival)
-            })
-            .collect();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(_, (_, s))| s.clone()).collect()
+        self.iter().cloned().collect()
     }
 
-    fn insert(&mut self, arrival: i64, session: SessionId, user: UserId) {
-        if self.arrivals.contains_key(&session) {
+    /// Who is to be tried against the whole fleet now, next first, `max` at most: who has just come,
+    /// and who waited for this moment. They stay due until [`Queue::in_vain`].
+    pub fn due(&self, now: MonoTime, max: usize) -> Vec<SessionId> {
+        let due = |one: &Waiting| one.due.is_some_and(|at| at <= now);
+        let due = self.waiting.iter().filter(|(_, one)| due(one));
+        due.take(max).map(|((_, (_, s)), _)| s.clone()).collect()
+    }
+
+    /// A session was tried in vain. It is due again at `until`, or only offered nodes that can take
+    /// more than before.
+    pub fn in_vain(&mut self, session: &SessionId, until: Option<MonoTime>) {
+        let place = self.places.get(session);
+        if let Some(one) = place.and_then(|place| self.waiting.get_mut(place)) {
+            one.due = until;
+        }
+    }
+
+    /// A session that is due at no time is due now: something has changed for it that only a look at the
+    /// whole fleet can judge.
+    pub fn try_again(&mut self, session: &SessionId) {
+        let place = self.places.get(session);
+        if let Some(one) = place.and_then(|place| self.waiting.get_mut(place)) {
+            one.due.get_or_insert(MonoTime(0));
+        }
+    }
+
+    /// Everyone is due now: what they want has changed.
+    pub fn try_all(&mut self) {
+        for one in self.waiting.values_mut() {
+            one.due = Some(MonoTime(0));
+        }
+    }
+
+    /// When somebody is due next.
+    pub fn next_due(&self) -> Option<MonoTime> {
+        self.waiting.values().filter_map(|one| one.due).min()
+    }
+
+    fn insert(&mut self, arrival: Arrival, user: UserId, priority: Priority) {
+        if self.places.contains_key(&arrival.1) {
             return;
         }
-        self.arrivals.insert(session.clone(), arrival);
-        self.waiting.insert((arrival, session), user);
+        let place = (arrival.0, arrival.clone());
+        self.places.insert(arrival.1.clone(), place.clone());
+        let arrivals = self.callers.entry(user.clone()).or_default();
+        arrivals.insert(arrival);
+        let waiting = Waiting {
+            user: user.clone(),
+            priority,
+            due: Some(MonoTime(0)),
+        };
+        self.waiting.insert(place, waiting);
+        self.place_anew(&user);
         self.revision += 1;
     }
-}
 
-/// Seconds until the slot for `position` (1 is next) is expected to be free, or unknown.
-/// `typical_ms` is how long sessions of late have lasted, once there were enough.
-pub fn eta_s(position: u32, occupied: &[Occupied], typical_ms: Option<u64>) -> Option<u32> {
-    let mut free_in: Vec<u64> = occupied
-        .iter()
-        .filter_map(|o| match (o.ends_in_ms, typical_ms) {
-            (certain, Some(typical)) => {
-                let rest = typical.saturating_sub(o.age_ms);
-                // One that outlasted the typical time may end any minute or last as long again.
-                let rest = if rest == 0 { typical / 2 } else { rest };
-                Some(certain.map_or(rest, |c| c.min(rest)))
-            }
-            (Some(certain), None) => Some(certain),
-            (None, None) => None,
-        })
-        .collect();
-    free_in.sort_unstable();
-    let nth = usize::try_from(position.checked_sub(1)?).ok()?;
-    let ms = *free_in.get(nth)?;
-    u32::try_from(ms.div_ceil(1000)).ok()
+    /// A caller's sessions where they belong, now that one has come or gone.
+    fn place_anew(&mut self, user: &UserId) {
+        let Some(arrivals) = self.callers.get(user) else {
+            return;
+        };
+        if arrivals.is_empty() {
+            self.callers.remove(user);
+            return;
+        }
+        for (nth, arrival) in arrivals.iter().enumerate() {
+            let Some(place) = self.places.get_mut(&arrival.1) else {
+                continue;
+            };
+            let Some(waiting) = self.waiting.remove(place) else {
+                continue;
+            };
+            place.0 = counts_as(arrival.0, waiting.priority, nth);
+            self.waiting.insert(place.clone(), waiting);
+        }
+    }
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    fn session(n: u64) -> SessionId {
-        SessionId::from_parts(n, [0; 10])
-    }
-
-    fn user(n: u64) -> UserId {
-        UserId::from_parts(n, [0; 10])
-    }
-
-    fn queue(arrivals: &[(u64, u64)]) -> Queue {
-        let mut queue = Queue::default();
-        for (s, u) in arrivals {
-            queue.push(session(*s), user(*u), MonoTime(*s));
-        }
-        queue
-    }
-
-    #[test]
-    fn everyones_first_comes_before_anyones_second() {
-        let mut q = queue(&[(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]);
-        let order = |q: &Queue| q.order();
-        assert_eq!(order(&q), [1, 3, 2, 5, 4].map(session));
-        q.remove(&session(1));
-        assert_eq!(order(&q), [2, 3, 4, 5].map(session));
-        let revision = q.revision();
-        q.remove(&session(1));
-        assert_eq!((q.len(), q.revision()), (4, revision));
-    }
-
-    #[test]
-    fn one_that_lost_its_slot_is_next_again() {
-        let mut q = queue(&[(1, 1), (2, 2)]);
-        q.push_front(session(3), user(3));
-        q.push_front(session(4), user(4));
-        q.push(session(1), user(1), MonoTime(9));
-        assert_eq!(q.order(), [4, 3, 1, 2].map(session));
-    }
-
-    #[test]
-    fn whoever_was_told_first_of_it_the_first_to_come_is_next() {
-        let mut q = queue(&[(2, 2), (4, 4)]);
-        q.push(session(3), user(3), MonoTime(3));
-        q.push(session(1), user(1), MonoTime(1));
-        q.push(session(5), user(5), MonoTime(1));
-        assert_eq!(q.order(), [1, 5, 2, 3, 4].map(session));
-    }
-
-    #[test]
-    fn an_eta_is_known_or_unknown_but_never_made_up() {
-        let kept = |ms| Occupied {
-            age_ms: 0,
-            ends_in_ms: Some(ms),
-        };
-        let open = |age_ms| Occupied {
-            age_ms,
-            ends_in_ms: None,
-        };
-        assert_eq!(eta_s(1, &[], None), None);
-        assert_eq!(eta_s(1, &[open(5)], None), None);
-        assert_eq!(eta_s(1, &[open(5), kept(1500)], None), Some(2));
-        assert_eq!(eta_s(2, &[open(5), kept(1500)], None), None);
-        assert_eq!(
-            eta_s(2, &[open(40_000), kept(1500)], Some(60_000)),
-            Some(20)
-        );
-        assert_eq!(eta_s(1, &[open(90_000)], Some(60_000)), Some(30));
-        assert_eq!(eta_s(0, &[kept(1)], None), None);
-    }
-}
+#[path = "queue/test.rs"]
+mod test;

@@ -2,7 +2,7 @@
  * `make bench SUITE=broker`: what a placement costs, how many sessions a second a broker creates on each
  * engine of the ledger and how long each takes, what control streams cost and how a fleet comes back, and
  * what a stream notices of the death of broker and ledger. docs/performance.md explains each name.
- * BROKER=create picks a part: placement, create, fleet or kill.
+ * BROKER=create picks a part: placement, day, create, fleet or kill.
  */
 
 import { execFileSync } from "node:child_process";
@@ -161,9 +161,35 @@ function placement(report: Report): void {
   }
 }
 
+/** What `loadtest day` says. */
+interface Day {
+  readonly real_s: number;
+  readonly decisions_per_s: number;
+  readonly report: {
+    readonly wait_ms: { readonly p99: number };
+    readonly wait_ms_of: Readonly<Record<"rare", { readonly p99: number }>>;
+    readonly regret_ms: { readonly p99: number };
+    readonly eta: { readonly late: number };
+  };
+}
+
+/** A fleet's day on a virtual clock. A broken invariant fails the run. */
+function day(report: Report): void {
+  const args = ["day", "--nodes", "100000", "--hours", "24", "--seed", "1"];
+  const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const measured = JSON.parse(said) as Day;
+  report.add("broker.day_real_s", measured.real_s);
+  report.add("broker.day_decisions_per_s", measured.decisions_per_s);
+  report.add("broker.day_wait_ms_p99", measured.report.wait_ms.p99);
+  report.add("broker.day_rare_wait_ms_p99", measured.report.wait_ms_of.rare.p99);
+  report.add("broker.day_regret_ms_p99", measured.report.regret_ms.p99);
+  report.add("broker.day_eta_late", measured.report.eta.late);
+}
+
 const report = new Report();
 const part = process.env["BROKER"];
 if (part === undefined || part === "placement") placement(report);
+if (part === undefined || part === "day") day(report);
 if (part === undefined || part === "create") {
   create("sqlite", [], report);
   onPostgres(report);

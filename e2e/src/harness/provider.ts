@@ -19,7 +19,15 @@ export class OpenIdProvider {
   /** Starts one for the broker that browsers reach at `base`. */
   static async start(port: number, base: string, secret: string): Promise<OpenIdProvider> {
     const provider = new Provider(OpenIdProvider.issuer(port), {
-      clients: [{ client_id: "nearlight", client_secret: secret, redirect_uris: [`${base}/v1/login/callback`] }],
+      clients: [
+        {
+          client_id: "nearlight",
+          client_secret: secret,
+          redirect_uris: [`${base}/v1/login/callback`],
+          grant_types: ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+        },
+      ],
+      features: { deviceFlow: { enabled: true } },
       pkce: { required: () => true },
       claims: { openid: ["sub"], profile: ["name"] },
       // Names in the ID token, as most providers have them.
@@ -39,6 +47,20 @@ export class OpenIdProvider {
     this.server.closeAllConnections();
     this.server.close();
     await once(this.server, "close");
+  }
+
+  /** On the provider's page of a login that a program began: agrees that its code is `code`, and says who one is. */
+  static async agree(page: Page, at: string, code: string, name: string): Promise<void> {
+    await OpenIdProvider.confirm(page, at, code, "Continue");
+    await OpenIdProvider.identify(page, name);
+    await page.getByText("Sign-in Success").waitFor();
+  }
+
+  /** On the same page: presses one of its buttons, under the code that it shows. */
+  static async confirm(page: Page, at: string, code: string, button: "Continue" | "[ Abort ]"): Promise<void> {
+    await page.goto(at);
+    await page.locator("code").getByText(code, { exact: true }).waitFor();
+    await page.getByRole("button", { name: button }).click();
   }
 
   /** On the provider's pages: says who one is, and agrees to be named. */

@@ -1,8 +1,9 @@
 /** Logging in at a real OpenID provider, in a real browser: play, log out, come back; and by key, in a terminal. */
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -131,6 +132,55 @@ test("who gives up at the provider is told, and stays a guest", { timeout: 120_0
   await player.page.locator('[data-problem="login-failed"]').waitFor();
   assert.equal(await cookie(player, "nearlight_player"), undefined);
   await player.close();
+});
+
+/** `nearlight login --device` in a terminal: the page and the code that it shows, and how it ends. */
+async function program(home: string): Promise<{ at: string; code: string; ended: Promise<number | null>; said: () => string }> {
+  const env = { ...process.env, XDG_CONFIG_HOME: home, NEARLIGHT_URL: undefined, NEARLIGHT_TOKEN: undefined };
+  const child = spawn(join(BINARIES, "nearlight"), ["login", stack.base, "--device"], { env, cwd: files, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const ended = once(child, "exit").then(([status]) => status as number | null);
+  const [at, code] = await until("a page and a code to be shown", () => /Open (\S+) in a browser.* the code (\S+)/.exec(said)?.slice(1), {
+    instead: () => said,
+  });
+  return { at: at ?? "", code: code ?? "", ended, said: () => said };
+}
+
+test("a player logs in from a terminal by a browser, and logs out; or refuses", { timeout: 240_000 }, async () => {
+  const home = join(files, "terminal");
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const login = await program(home);
+  await OpenIdProvider.agree(page, login.at, login.code, "cleo");
+  assert.equal(await login.ended, 0, login.said());
+  assert.match(login.said(), /logged in to .* as cleo of the test \(player\)/);
+  const profiles = join(home, "nearlight/profiles.toml");
+  assert.equal(statSync(profiles).mode & 0o777, 0o600);
+  const secret = /key = "([^"]+)"/.exec(readFileSync(profiles, "utf8"))?.[1] ?? "";
+  assert.ok(secret.length > 40 && !login.said().includes(secret), "the secret is in the file alone");
+
+  const as = (key: string) => fetch(`${stack.base}/v1/whoami`, { headers: { authorization: `Bearer ${key}` } });
+  const cleo = (await (await as(secret)).json()) as WhoAmI;
+  assert.equal(cleo.role, "player");
+  const player = await Player.arrive(stack, browser);
+  await logIn(player, "cleo");
+  assert.equal((await whoami(player)).user, cleo.user, "the same player as in a browser");
+  await player.close();
+
+  const again = await program(join(files, "refused"));
+  await OpenIdProvider.confirm(page, again.at, again.code, "[ Abort ]");
+  assert.equal(await again.ended, 1);
+  assert.match(again.said(), /refused in the browser/);
+
+  // A code that was used, or made up, is worth nothing.
+  const json = { "content-type": "application/json" };
+  const guessed = await fetch(`${stack.base}/v1/login/device/poll`, { method: "POST", headers: json, body: '{"device_code":"guessed"}' });
+  assert.deepEqual(await guessed.json(), { state: "expired" });
+  const env = { ...process.env, XDG_CONFIG_HOME: home, NEARLIGHT_URL: undefined, NEARLIGHT_TOKEN: undefined };
+  await promisify(execFile)(join(BINARIES, "nearlight"), ["logout"], { env, cwd: files });
+  assert.equal((await as(secret)).status, 401, "the login is over");
+  await context.close();
 });
 
 test("an administrator logs in by key, makes a tenant with keys, and reads what was done", { timeout: 120_000 }, async () => {

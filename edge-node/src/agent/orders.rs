@@ -110,11 +110,16 @@ impl Agent {
             .iter()
             .position(|slot| *slot == grant.slot)
             .expect("the grant was verified to be for one of our slots");
+        let spare = self.host.warm.take(&start);
+        let name = spare.as_ref().map_or(&start.session, |spare| &spare.name);
         let record = Record {
-            dir: self.host.config.run.join(start.session.as_str()),
+            dir: self.host.config.run.join(name.as_str()),
+            kept_as: spare.as_ref().map(|spare| spare.name.clone()),
             session: start.session,
             slot: grant.slot,
-            slot_index,
+            slot_index: spare
+                .as_ref()
+                .map_or(slot_index, |spare| spare.place.index()),
             epoch: grant.epoch,
             grant: start.grant,
             user: grant.user,
@@ -122,14 +127,21 @@ impl Agent {
             display: start.display,
             keyboard_layout: start.keyboard_layout,
             started_ms: nearlight_kit::clock::unix_ms(),
-            worker: None,
+            worker: spare.as_ref().map(|spare| spare.worker.id()),
             running: None,
             ready: false,
         };
         meters::session_started();
-        let (driver, handle) =
-            Driver::fresh(self.host.clone(), record.clone(), self.address.clone());
+        let (host, agent) = (self.host.clone(), self.address.clone());
+        let Some(spare) = spare else {
+            let (driver, handle) = Driver::fresh(host, record.clone(), agent);
+            return self.own(record, driver, handle);
+        };
+        tracing::info!(session_id = %record.session, desk = %spare.name, "a desktop is ready for it");
+        let (driver, handle) = Driver::warm(host, record.clone(), agent, spare.worker);
         self.own(record, driver, handle);
+        // The session holds it too by now.
+        drop(spare.place);
     }
 
     fn stop(&mut self, command: U64, session: &SessionId, reason: EndReason) {

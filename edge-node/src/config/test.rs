@@ -80,3 +80,32 @@ fn a_wrong_configuration_says_what_to_write() {
     let long = format!("/{}", "x".repeat(80));
     check_refused("", &["--run", &long], "shorter");
 }
+
+/// docs/operations.md works a region out with them.
+#[test]
+fn the_examples_of_a_region_are_configurations() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/examples/region");
+    for metro in ["frankfurt", "amsterdam", "paris"] {
+        let text = std::fs::read_to_string(format!("{dir}/edge-{metro}.toml")).unwrap();
+        let config = load(&text, &[]).unwrap();
+        assert_eq!((config.region.as_str(), config.slots), (metro, 4));
+        // What four sessions may take fits the line that the broker is told of.
+        let most = config.kbps_max * 4;
+        assert!(config.uplink_kbps.unwrap() >= most, "{metro}: {most}");
+        let beacon = config.beacon.unwrap();
+        assert!(beacon.certificate.is_some(), "{metro}: browsers ask https");
+    }
+}
+
+#[test]
+fn a_beacon_listens_where_it_is_told_and_nowhere_else() {
+    assert_eq!(load("", &[]).unwrap().beacon, None);
+    let of = |text: &str| load(&format!("[beacon]\n{text}"), &[]);
+    let plain = of("listen = \"127.0.0.1:7000\"").unwrap().beacon.unwrap();
+    assert_eq!((plain.listen.port(), plain.certificate), (7000, None));
+    let both = "listen = \"0.0.0.0:443\"\ncert = \"c\"\nkey = \"k\"";
+    let pair = Some(("c".into(), "k".into()));
+    assert_eq!(of(both).unwrap().beacon.unwrap().certificate, pair);
+    check_refused("[beacon]\nlisten = \"443\"", &[], "0.0.0.0:443");
+    check_refused("[beacon]\ncert = \"c\"", &[], "both cert and key");
+}

@@ -7,9 +7,10 @@ use super::load::Load;
 use crate::agent::Message;
 use crate::limits::{SEND_DEADLINE, SILENT_HEARTBEATS_MAX};
 use crate::runtime::Runtime;
+use crate::streams::CounterBoard;
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::PendingKey;
-use nearlight_protocol::control::{FromEdge, ToEdge};
+use nearlight_protocol::control::{FromEdge, Heartbeat, ToEdge};
 use nearlight_protocol::enrol::Renewed;
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(super) struct Link {
     pub(super) outbox: mpsc::Receiver<FromEdge>,
     pub(super) heartbeat: Duration,
     pub(super) images: Vec<String>,
+    pub(super) counters: CounterBoard,
     pub(super) renewal: Renewal,
 }
 
@@ -259,7 +261,11 @@ impl Link {
     }
 
     async fn beat(&mut self, load: &mut Load) -> Result<(), LinkEnd> {
-        self.say(&FromEdge::Heartbeat(load.sample())).await?;
+        let heartbeat = Heartbeat {
+            rtts: self.counters.round_trips(),
+            ..load.sample()
+        };
+        self.say(&FromEdge::Heartbeat(heartbeat)).await?;
         // Its pong is how a broker that has nothing to say is told from one that is dead.
         let ping = tungstenite::Message::Ping(Vec::new().into());
         self.send(ping).await

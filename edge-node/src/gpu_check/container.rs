@@ -133,6 +133,7 @@ fn spec() -> AppSpec {
         controls: Vec::new(),
         time: Time::default(),
         saves: None,
+        warm: 0,
     }
 }
 

@@ -11,9 +11,10 @@ mod request;
 use super::{AppExit, AppPlan, AppRef, Pulled, Runtime, RuntimeError, last_words};
 use crate::limits::{DETAIL_BYTES_MAX, ENGINE_DEADLINE, ENGINE_PROBE_DEADLINE, ENGINE_RETRY};
 use bollard::errors::Error;
+use bollard::models::ImageSummary;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
     WaitContainerOptionsBuilder,
 };
 use futures_util::future::BoxFuture;
@@ -22,6 +23,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use request::DeviceDriver;
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 
 const LABEL_SESSION: &str = "nearlight.session";
 const LABEL_EPOCH: &str = "nearlight.epoch";
@@ -215,10 +217,8 @@ impl Runtime for Docker {
             let list = self.engine.list_images(None::<ListImagesOptions>);
             match bounded("list the images", list).await {
                 Ok(images) => {
-                    let mut tags: Vec<_> = images
-                        .into_iter()
-                        .flat_map(|image| image.repo_tags)
-                        .collect();
+                    let names = |image: ImageSummary| [image.repo_tags, image.repo_digests];
+                    let mut tags: Vec<_> = images.into_iter().flat_map(names).flatten().collect();
                     tags.sort();
                     tags.truncate(crate::limits::IMAGES_LISTED_MAX);
                     tags
@@ -227,6 +227,41 @@ impl Runtime for Docker {
                     tracing::warn!(%error, "the inventory goes without images");
                     Vec::new()
                 }
+            }
+        }
+        .boxed()
+    }
+
+    fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>> {
+        async {
+            let info = bounded("say where it keeps images", self.engine.info()).await;
+            let root = PathBuf::from(info.ok()?.docker_root_dir?);
+            // Of an engine elsewhere it is no directory here.
+            root.is_dir().then_some(root)
+        }
+        .boxed()
+    }
+
+    fn image_bytes<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Option<u64>> {
+        async move {
+            let look = self.engine.inspect_image(image);
+            let found = bounded("look for the image", look).await.ok()?;
+            u64::try_from(found.size?).ok()
+        }
+        .boxed()
+    }
+
+    fn remove_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+        async move {
+            let remove = self
+                .engine
+                .remove_image(image, None::<RemoveImageOptions>, None);
+            match bounded("remove the image", remove).await {
+                Ok(_) => Ok(true),
+                Err(error) if status_of(&error) == Some(404) => Ok(true),
+                // A container has it, running or not.
+                Err(error) if status_of(&error) == Some(409) => Ok(false),
+                Err(error) => Err(error),
             }
         }
         .boxed()

@@ -224,6 +224,7 @@ pub(crate) mod test {
             controls: Vec::new(),
             time: Time::default(),
             saves: None,
+            warm: 0,
         }
     }
 

@@ -139,7 +139,7 @@ impl Sandbox {
             Some(cgroups) => Some(
                 cgroups
                     .create(
-                        &cgroup_name(&plan.session),
+                        &cgroup_name(&plan.dir),
                         Ceiling {
                             mem_bytes: u64::from(plan.mem_mib) * 1024 * 1024,
                             cpu_milli: Some(plan.cpu_milli),
@@ -250,13 +250,8 @@ impl Sandbox {
             Ok(None) => {}
             Err(error) => tracing::error!(pid = monitor.pid, %error, "cannot watch an app"),
         }
-        let session = dir.file_name().and_then(|name| name.to_str());
-        let out_of_memory = match (&self.cgroups, session) {
-            (Some(cgroups), Some(session)) => {
-                cgroups.find(&format!("{session}-app")).oom_kills() > 0
-            }
-            (Some(_) | None, _) => false,
-        };
+        let cgroups = self.cgroups.as_ref();
+        let out_of_memory = cgroups.is_some_and(|c| c.find(&cgroup_name(dir)).oom_kills() > 0);
         AppExit {
             status: read_status(&dirs::app_status(dir)).exit_code,
             out_of_memory,
@@ -275,11 +270,8 @@ impl Sandbox {
                 }
             }
         }
-        if let (Some(cgroups), Some(session)) = (
-            &self.cgroups,
-            dir.file_name().and_then(|name| name.to_str()),
-        ) {
-            cgroups.find(&format!("{session}-app")).remove().await?;
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.find(&cgroup_name(dir)).remove().await?;
         }
         Ok(())
     }
@@ -327,6 +319,19 @@ impl Runtime for Sandbox {
             images
         }
         .boxed()
+    }
+
+    fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>> {
+        async { Some(self.rootfs.clone()) }.boxed()
+    }
+
+    /// Root file systems are built here, by hand: none is fetched, and so none is removed.
+    fn image_bytes<'a>(&'a self, _image: &'a str) -> BoxFuture<'a, Option<u64>> {
+        async { None }.boxed()
+    }
+
+    fn remove_image<'a>(&'a self, _image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+        async { Ok(false) }.boxed()
     }
 
     fn fetch<'a>(
@@ -449,8 +454,10 @@ async fn wait_for_init(
     }
 }
 
-fn cgroup_name(session: &SessionId) -> String {
-    format!("{session}-app")
+/// Named after the directory, by which alone an app is found again.
+fn cgroup_name(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default();
+    format!("{}-app", name.to_string_lossy())
 }
 
 fn read_tail(path: &Path) -> String {

@@ -5,6 +5,7 @@
 //! but the next event. Others hold a [`Handle`], and hear of it through the agent's inbox.
 
 use crate::agent::Message;
+use crate::images::InUse;
 use crate::limits::{
     ADOPT_CONNECT_DEADLINE, ENGINE_DEADLINE, LAST_WORDS_DEADLINE, LOG_CHECK_EVERY,
     SESSION_INBOX_MAX, WORKER_CONNECT_DEADLINE,
@@ -13,7 +14,7 @@ use crate::process::Process;
 use crate::runtime::{AppExit, AppPlan, AppRef, Pulled, RuntimeError};
 use crate::session::dirs;
 use crate::session::host::Host;
-use crate::session::launch;
+use crate::session::launch::{self, Desk};
 use crate::session::machine::{Effect, Ending, Event, Machine, State};
 use crate::session::record::Record;
 use crate::session::teardown::{Parts, tear_down};
@@ -107,6 +108,8 @@ pub(crate) struct Driver {
     view: watch::Sender<View>,
     agent: mpsc::Sender<Message>,
     start_began: Instant,
+    /// Its image stays while it is here.
+    _image: InUse,
 }
 
 impl Driver {
@@ -118,6 +121,17 @@ impl Driver {
     ) -> (Self, Handle) {
         let (machine, effects) = Machine::new();
         Self::new(host, record, agent, machine, effects, None)
+    }
+
+    /// A session to be started on a desktop that was kept ready.
+    pub(crate) fn warm(
+        host: Arc<Host>,
+        record: Record,
+        agent: mpsc::Sender<Message>,
+        worker: Process,
+    ) -> (Self, Handle) {
+        let (machine, effects) = Machine::new();
+        Self::new(host, record, agent, machine, effects, Some(worker))
     }
 
     /// A session of an earlier agent, whose worker and app run.
@@ -142,7 +156,9 @@ impl Driver {
         let (events_in, events) = mpsc::channel(SESSION_INBOX_MAX);
         let (stop_in, stop) = watch::channel(None);
         let (view, view_out) = watch::channel(View::of(&machine, &record, None));
+        let image = host.images.used(&record.app.launch.image);
         let driver = Self {
+            _image: image,
             host,
             record,
             machine,
@@ -192,10 +208,12 @@ impl Driver {
         } else {
             tracing::info!(slot = %self.record.slot, epoch = self.record.epoch.0, "session starts");
             self.write_record().await?;
-            let worker = launch::spawn(&self.host, &self.record)?;
-            self.record.worker = Some(worker.id());
-            self.worker = Some(Arc::new(worker));
-            self.write_record().await?;
+            if self.worker.is_none() {
+                let worker = launch::spawn(&self.host, Desk::from(&self.record))?;
+                self.record.worker = Some(worker.id());
+                self.worker = Some(Arc::new(worker));
+                self.write_record().await?;
+            }
             self.spawn_fetch();
             WORKER_CONNECT_DEADLINE
         };
@@ -389,9 +407,10 @@ impl Driver {
     fn spawn_fetch(&mut self) {
         let runtime = self.host.runtime.clone();
         let image = self.record.app.launch.image.clone();
-        let pulled = self.pulled.0.clone();
+        let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
         self.jobs.spawn(async move {
-            let tell = move |now| {
+            let tell = |now| {
+                images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
             Job::ImageLooked(runtime.fetch(&image, &tell).await)

@@ -2,9 +2,11 @@
 
 use crate::cgroup::Cgroups;
 use crate::config::Config;
+use crate::images::Images;
 use crate::process::User;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
+use crate::warm::Warm;
 use nearlight_transport::Handle;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +22,12 @@ const PROBE_UID: u32 = WORKER_UID_FIRST - 1;
 pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// Which images sessions use.
+    pub(crate) images: Arc<Images>,
     pub(crate) transport: Handle,
     pub(crate) cgroups: Option<Cgroups>,
+    /// Desktops that are kept ready.
+    pub(crate) warm: Arc<Warm>,
     /// The GPUs; slot n has the one at n modulo their number.
     pub(crate) gpus: Vec<AppGpu>,
     /// Whether we are root and can give workers users of their own.
@@ -29,10 +35,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The user of a slot's worker, in the group of its own GPU's render node and no other; our own
+    /// The user of the worker of a slot, or of a desktop that is kept ready, in the group of its own GPU's render node and no other; our own
     /// where we are not root.
     pub(crate) fn worker_user(&self, slot_index: usize) -> Option<User> {
-        let offset = u32::try_from(slot_index).expect("a node has at most 256 slots");
+        let offset =
+            u32::try_from(slot_index).expect("a node has at most 256 slots, and as many places");
         let id = WORKER_UID_FIRST + offset;
         let groups = groups_of(self.render_node_of(slot_index));
         self.root.then(|| unprivileged(id, groups))

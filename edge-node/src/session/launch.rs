@@ -6,6 +6,8 @@ use crate::process::{Launch, Limit, Process};
 use crate::session::dirs;
 use crate::session::host::Host;
 use crate::session::record::Record;
+use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::id::SessionId;
 use nix::sys::resource::Resource;
 use std::ffi::OsString;
 use std::io;
@@ -27,13 +29,38 @@ const PASSED_ON: [&str; 6] = [
     "NEARLIGHT_LOG_FORMAT",
 ];
 
-/// Starts the worker of a session, in a directory made afresh.
-pub(crate) fn spawn(host: &Host, record: &Record) -> io::Result<Process> {
-    let user = host.worker_user(record.slot_index);
-    dirs::make(&record.dir, user.as_ref())?;
+/// A desktop to be started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desk<'a> {
+    /// What it is named after: the session, or nobody's yet.
+    pub(crate) name: &'a SessionId,
+    /// Its directory.
+    pub(crate) dir: &'a Path,
+    /// It decides user and GPU.
+    pub(crate) slot_index: usize,
+    pub(crate) display: DisplayMode,
+    pub(crate) keyboard_layout: &'a str,
+}
+
+impl<'a> From<&'a Record> for Desk<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            name: record.desk_name(),
+            dir: &record.dir,
+            slot_index: record.slot_index,
+            display: record.display,
+            keyboard_layout: &record.keyboard_layout,
+        }
+    }
+}
+
+/// Starts the worker of a desktop, in a directory made afresh.
+pub(crate) fn spawn(host: &Host, desk: Desk<'_>) -> io::Result<Process> {
+    let user = host.worker_user(desk.slot_index);
+    dirs::make(desk.dir, user.as_ref())?;
     let cgroup = match &host.cgroups {
         Some(cgroups) => Some(cgroups.create(
-            &cgroup_name(record),
+            &cgroup_name(desk.name),
             Ceiling {
                 mem_bytes: WORKER_MEM_BYTES_MAX,
                 cpu_milli: None,
@@ -56,15 +83,15 @@ pub(crate) fn spawn(host: &Host, record: &Record) -> io::Result<Process> {
     };
     with_environment(
         Launch::new(host.config.worker.clone(), "edge-worker"),
-        &dirs::desk(&record.dir),
+        &dirs::desk(desk.dir),
         &host.gst_registry(),
     )
     .env("GST_REGISTRY_UPDATE", "no")
-    .args(arguments(host, record))
+    .args(arguments(host, desk))
     .user(user)
     .limits(limits)
     .cgroups(procs)
-    .stderr(dirs::log_for_writing(&dirs::worker_log(&record.dir))?)
+    .stderr(dirs::log_for_writing(&dirs::worker_log(desk.dir))?)
     .spawn()
 }
 
@@ -87,22 +114,22 @@ pub(crate) fn with_environment(launch: Launch, home: &Path, gst_registry: &Path)
     launch
 }
 
-fn arguments(host: &Host, record: &Record) -> Vec<OsString> {
+fn arguments(host: &Host, desk: Desk<'_>) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     let mut add = |name: &str, value: OsString| {
         args.push(name.into());
         args.push(value);
     };
-    let display = record.display;
-    add("--session", record.session.as_str().into());
-    add("--dir", dirs::desk(&record.dir).into());
+    let display = desk.display;
+    add("--session", desk.name.as_str().into());
+    add("--dir", dirs::desk(desk.dir).into());
     add("--width", display.width.to_string().into());
     add("--height", display.height.to_string().into());
     add("--hz", display.hz.to_string().into());
-    add("--layout", record.keyboard_layout.clone().into());
+    add("--layout", desk.keyboard_layout.into());
     add("--kbps", host.config.kbps_start.to_string().into());
     add("--threads", host.config.worker_threads.to_string().into());
-    if let Some(node) = host.render_node_of(record.slot_index) {
+    if let Some(node) = host.render_node_of(desk.slot_index) {
         add("--render-node", node.path.into());
     }
     args
@@ -137,6 +164,6 @@ pub(crate) async fn connect(dir: &Path, deadline: Duration) -> io::Result<UnixSt
 }
 
 /// The worker's control group.
-pub(crate) fn cgroup_name(record: &Record) -> String {
-    format!("{}-worker", record.session)
+pub(crate) fn cgroup_name(desk: &SessionId) -> String {
+    format!("{desk}-worker")
 }

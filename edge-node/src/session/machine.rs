@@ -167,6 +167,8 @@ impl Machine {
             State::StartingDesktop { image: false, .. } => vec![progress(StartProgress::Pulling {
                 done_bytes: pulled.done_bytes,
                 total_bytes: pulled.total_bytes,
+                layers_done: pulled.layers_done,
+                layers: pulled.layers,
             })],
             State::StartingDesktop { image: true, .. }
             | State::StartingApp { .. }

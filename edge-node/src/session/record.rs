@@ -22,8 +22,12 @@ pub(crate) struct Record {
     pub(crate) session: SessionId,
     /// Its slot.
     pub(crate) slot: SlotId,
-    /// The slot's place in the node's list: it decides the worker's user.
+    /// The slot's place in the node's list, or the one of a desktop that was kept ready: it decides the
+    /// worker's user.
     pub(crate) slot_index: usize,
+    /// The name that its desktop had while it was kept ready: directory and control group have it.
+    #[serde(default)]
+    pub(crate) kept_as: Option<SessionId>,
     /// The epoch it runs under.
     pub(crate) epoch: U64,
     /// Its grant, as the broker signed it.
@@ -49,6 +53,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What directory and control group of the desktop are named after.
+    pub(crate) fn desk_name(&self) -> &SessionId {
+        self.kept_as.as_ref().unwrap_or(&self.session)
+    }
+
     /// Puts it on disk.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
@@ -105,6 +114,7 @@ pub(crate) mod test {
         Record {
             slot: nearlight_kit::ids::slot(),
             slot_index: 0,
+            kept_as: None,
             epoch: U64(3),
             grant: "a.b.c".to_owned(),
             user: nearlight_kit::ids::user(),

@@ -13,6 +13,8 @@ use crate::session::host::Host;
 use crate::session::launch;
 use crate::session::record::{self, Record};
 use nearlight_protocol::api::EndReason;
+use nearlight_protocol::id::SessionId;
+use std::path::Path;
 use std::time::Duration;
 
 /// Attempts to remove a container from an engine that has a bad moment.
@@ -83,22 +85,39 @@ async fn end_worker(worker: &Process, asked: bool) {
 
 /// Kills processes of the session that nobody has a handle to, and removes its files.
 async fn sweep(host: &Host, record: &Record) {
-    kill_strays(&record.dir).await;
-    if let Some(cgroups) = &host.cgroups
-        && let Err(error) = cgroups.find(&launch::cgroup_name(record)).remove().await
-    {
-        tracing::warn!(%error, "a control group stays");
-    }
-    if let Err(error) = dirs::remove(&record.dir) {
-        tracing::error!(dir = %record.dir.display(), %error, "a session's directory stays");
-    }
+    sweep_desk(host, record.desk_name(), &record.dir).await;
     if let Err(error) = record::remove(&host.config.data, &record.session) {
         tracing::error!(session_id = %record.session, %error, "a session's record stays");
     }
 }
 
+async fn sweep_desk(host: &Host, name: &SessionId, dir: &Path) {
+    kill_strays(dir).await;
+    if let Some(cgroups) = &host.cgroups
+        && let Err(error) = cgroups.find(&launch::cgroup_name(name)).remove().await
+    {
+        tracing::warn!(%error, "a control group stays");
+    }
+    if let Err(error) = dirs::remove(dir) {
+        tracing::error!(dir = %dir.display(), %error, "a session's directory stays");
+    }
+}
+
+/// Leaves nothing of a desktop that no session has.
+pub(crate) async fn discard_desk(
+    host: &Host,
+    name: &SessionId,
+    dir: &Path,
+    worker: Option<Process>,
+) {
+    if let Some(worker) = worker {
+        end_worker(&worker, false).await;
+    }
+    sweep_desk(host, name, dir).await;
+}
+
 /// Kills workers that were started with this session's directory.
-pub(crate) async fn kill_strays(dir: &std::path::Path) {
+pub(crate) async fn kill_strays(dir: &Path) {
     for id in with_argument(dirs::desk(dir).as_os_str()) {
         match Process::find(id) {
             Ok(Some(worker)) => {

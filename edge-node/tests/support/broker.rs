@@ -104,6 +104,8 @@ impl Broker {
                 encoders: Vec::new(),
                 runtime: String::new(),
                 images: Vec::new(),
+                image_faults: Vec::new(),
+                warm: Vec::new(),
                 uplink_kbps: None,
             },
             running: Vec::new(),
@@ -140,6 +142,7 @@ impl Broker {
             epoch: U64(epoch),
             user: user(),
             iat_ms: 1,
+            row: None,
         };
         sign(&grant, &self.key)
     }

@@ -10,6 +10,7 @@
 
 pub mod broker;
 pub mod node;
+pub mod registry;
 
 use std::fs;
 use std::io::Write;

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub dir: TempDir,
     pub broker: Broker,
+    /// More of its configuration.
+    pub config: String,
     runtime: &'static str,
 }
 
@@ -40,6 +42,7 @@ impl Site {
         Self {
             dir,
             broker,
+            config: String::new(),
             runtime,
         }
     }
@@ -56,8 +59,8 @@ impl Site {
     pub fn agent(&self) -> Agent {
         let config = self.dir.path().join("edge.toml");
         let text = format!(
-            "[slots]\ncount = 2\n[runtime]\nkind = \"{}\"\nstart_timeout_s = 20\n",
-            self.runtime
+            "[slots]\ncount = 2\n[runtime]\nkind = \"{}\"\nstart_timeout_s = 20\n{}",
+            self.runtime, self.config
         );
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_edge-node"))
@@ -84,10 +87,23 @@ impl Site {
     }
 
     fn socket(&self, session: &SessionId, name: &str) -> PathBuf {
-        self.run()
-            .join(session.as_str())
-            .join("desk/app")
-            .join(name)
+        self.desk(session).join("desk/app").join(name)
+    }
+
+    /// The directory of a session, whatever it is named after.
+    pub fn desk(&self, session: &SessionId) -> PathBuf {
+        let record = self.data().join(format!("sessions/{session}.json"));
+        let record: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        PathBuf::from(record["dir"].as_str().unwrap())
+    }
+
+    /// Desktops, spare or not.
+    pub fn desks(&self) -> Vec<PathBuf> {
+        let left = self.leftovers();
+        left.into_iter()
+            .filter(|p| p.starts_with(self.run()))
+            .collect()
     }
 
     /// Plays the app that shows a picture.
@@ -208,6 +224,7 @@ pub fn app(script: &str) -> AppSpec {
         controls: Vec::new(),
         time: Time::default(),
         saves: None,
+        warm: 0,
     }
 }
 

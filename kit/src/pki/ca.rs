@@ -27,7 +27,7 @@ const CA_LIFETIME: Duration = Duration::from_secs(3650 * DAY_S);
 /// A day: what a thief has of a stolen key, and how often the way to a new one is tried.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(DAY_S);
 /// Clocks of two hosts may disagree by so much.
-const BACKDATED: Duration = Duration::from_secs(3600);
+pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
 /// For so long after its end a certificate can still be renewed.
 pub const LATE_MAX: Duration = Duration::from_secs(90 * DAY_S);
 /// Largest request that is looked at, bytes. Ours have about 400.
@@ -36,10 +36,13 @@ pub const REQUEST_BYTES_MAX: usize = 4096;
 pub const CHAIN_BYTES_MAX: usize = 16 * 1024;
 
 /// A certificate authority that lives in a directory: `ca.pem` and `ca.key.pem`. If `ca.pem` holds
-/// several certificates, the first one signs and all are believed.
+/// several certificates, the one that goes with the key signs and all are believed.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    pem: String,
+    /// The CA as a former one certifies it.
+    cross: Option<CertificateDer<'static>>,
     bundle: String,
     clock: WallClock,
 }
@@ -130,16 +133,42 @@ impl Ca {
             )?;
         }
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(issue_error("ca"))?;
-        let bundle = read(&certificate_path)?;
-        let certificate = CertificateDer::from_pem_slice(bundle.as_bytes())
-            .map_err(pem_error(&certificate_path))?;
+        Self::of_key(dir, key, clock)
+    }
+
+    /// The CA of `dir` that has this key.
+    pub(super) fn of_key(dir: &Path, key: KeyPair, clock: WallClock) -> Result<Self, PkiError> {
+        let path = dir.join("ca.pem");
+        let bundle = read(&path)?;
+        let first = CertificateDer::from_pem_slice(bundle.as_bytes()).map_err(pem_error(&path))?;
+        let of_key = certificates(&bundle).find(|(_, der)| is_of(der, &key));
+        let (pem, certificate) = match of_key {
+            Some((pem, der)) => (pem.to_owned(), der),
+            None => (bundle.clone(), first),
+        };
+        let cross = std::fs::read(dir.join("ca.cross.pem")).ok();
+        let cross = cross.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
+        let cross = cross.filter(|der| is_of(der, &key));
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(issue_error("ca"))?;
         Ok(Self {
             issuer,
             certificate,
+            pem,
+            cross,
             bundle,
             clock,
         })
+    }
+
+    /// The certificate that goes with the key, in PEM.
+    pub(super) fn certificate_pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The certificate of another CA by this one, in PEM, for those who believe this one alone.
+    pub(super) fn certify_ca(&self, key: &KeyPair) -> Result<String, PkiError> {
+        let certified = ca_params(self.clock.now()).signed_by(key, &self.issuer);
+        Ok(certified.map_err(issue_error("ca"))?.pem())
     }
 
     /// Issues `name` afresh: `dir/name.pem` and `dir/name.key.pem`. A peer that holds the former one
@@ -178,7 +207,8 @@ impl Ca {
     ) -> Result<CertifiedKey, PkiError> {
         let key = KeyPair::generate().map_err(issue_error(name))?;
         let certificate = self.sign(&key, name, identity)?;
-        let chain = vec![certificate.der().clone(), self.certificate.clone()];
+        let mut chain = vec![certificate.der().clone(), self.certificate.clone()];
+        chain.extend(self.cross.clone());
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         CertifiedKey::from_der(chain, key, provider).map_err(super::tls_error(name))
     }
@@ -188,7 +218,7 @@ impl Ca {
         Sha256::digest(&self.certificate).into()
     }
 
-    /// Every certificate that is believed, in PEM, the one that signs first.
+    /// Every certificate that is believed, in PEM.
     pub fn bundle(&self) -> &str {
         &self.bundle
     }
@@ -269,6 +299,25 @@ impl Ca {
     }
 }
 
+/// The certificates of a bundle, each as text and read.
+fn certificates(bundle: &str) -> impl Iterator<Item = (&str, CertificateDer<'static>)> {
+    bundle
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .filter_map(|pem| Some((pem, CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)))
+}
+
+/// Whether a certificate is for this key.
+fn is_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> bool {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.public_key().raw == key.subject_public_key_info())
+}
+
+/// From when on the first certificate of `pem` holds.
+pub(super) fn not_before(pem: &str) -> Option<SystemTime> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    super::Validity::of(&der).map(|validity| validity.not_before)
+}
+
 /// Whichever of the algorithms the key is for.
 fn verify(
     leaf: &webpki::EndEntityCert<'_>,
@@ -291,7 +340,7 @@ fn unix_time(at: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(since.unwrap_or_default())
 }
 
-fn ca_params(now: SystemTime) -> CertificateParams {
+pub(super) fn ca_params(now: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params
         .distinguished_name

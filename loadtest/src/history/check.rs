@@ -13,7 +13,8 @@
 //! again; so whether a session comes back is asked of the ledger at all times, and of brokers at the end.
 //!
 //! Where the database failed over to a standby that lagged, what was acked from the lag to the failover
-//! may be gone, and nothing else. What is said of nodes that lie is not believed.
+//! may be gone, and nothing else; a session that began meanwhile may be back from its grant, without its key
+//! and used since then. What is said of nodes that lie is not believed.
 
 use super::books::Books;
 use super::event::{Ask, Entry, Event};
@@ -39,7 +40,7 @@ pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
     let mut broken = slots(history, window);
     broken.extend(answers(history, window));
     broken.extend(comebacks(history, window));
-    broken.extend(books(history));
+    broken.extend(books(history, window));
     broken.extend(end(history, given, window));
     broken.dedup();
     broken
@@ -55,6 +56,18 @@ impl Window {
         let from = at(&Event::Lag).map(|at| at.saturating_sub(ON_ITS_WAY_MS));
         let to = at(&Event::FailedOver).unwrap_or(u64::MAX);
         Self(from.map(|from| (from, to)))
+    }
+
+    /// Sessions that nodes began meanwhile. They may be back from their grants, which tell neither the key
+    /// that they were asked for with, nor when exactly they began.
+    fn began(self, history: &[Entry]) -> HashSet<&str> {
+        let meanwhile = history.iter().filter(|entry| self.has(entry.at_ms));
+        meanwhile
+            .filter_map(|entry| match &entry.event {
+                Event::Began { session, .. } => Some(session.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 
     fn has(self, at_ms: u64) -> bool {
@@ -232,12 +245,15 @@ fn comebacks(history: &[Entry], window: Window) -> Vec<String> {
 }
 
 /// I1, and what of I4 and I5 holds at any moment.
-fn books(history: &[Entry]) -> Vec<String> {
+fn books(history: &[Entry], window: Window) -> Vec<String> {
     let mut broken = Vec::new();
+    let began = window.began(history);
     for entry in history {
         let Event::Books { books } = &entry.event else {
             continue;
         };
+        let mut unasked = books.unasked_sessions.clone();
+        unasked.retain(|session| !began.contains(session.as_str()));
         let lists: [(&str, &str, &Vec<String>); 10] = [
             ("I1", "slots with two live claims", &books.double_slots),
             (
@@ -270,11 +286,7 @@ fn books(history: &[Entry]) -> Vec<String> {
                 "quotas that do not count live sessions",
                 &books.wrong_quotas,
             ),
-            (
-                "I3",
-                "sessions that no key stands for",
-                &books.unasked_sessions,
-            ),
+            ("I3", "sessions that no key stands for", &unasked),
             (
                 "I5",
                 "usage that overlaps in a slot",
@@ -389,7 +401,9 @@ fn usage(
         if given.liars.contains(&usage.node) {
             continue;
         }
-        if at.is_none_or(|at| usage.began_ms + ROUNDING_MS < *at) {
+        // One that is back from its grant is used from the grant on.
+        let is_back = at.is_some_and(|at| window.has(*at)) && window.has(usage.began_ms);
+        if !is_back && at.is_none_or(|at| usage.began_ms + ROUNDING_MS < *at) {
             broken.push(format!(
                 "I5: usage of {session} ({epoch}) begins before it runs"
             ));

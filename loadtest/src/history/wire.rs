@@ -60,6 +60,8 @@ pub(super) fn inventory(slots: Vec<Slot>) -> Inventory {
         encoders: vec!["none".to_owned()],
         runtime: "docker".to_owned(),
         images: Vec::new(),
+        image_faults: Vec::new(),
+        warm: Vec::new(),
         uplink_kbps: None,
     }
 }

@@ -4,6 +4,7 @@ use super::listener::Terms;
 use super::stream::Stream;
 use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
 use crate::ledger::Standing;
+use crate::proxied::ProxyError;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::spiffe_of;
@@ -129,6 +130,9 @@ pub(super) enum StreamError {
     /// TLS failed: no certificate of our CA, usually.
     #[error("TLS failed")]
     Tls(#[source] std::io::Error),
+    /// A load balancer did not say for whom it is.
+    #[error("behind a load balancer")]
+    Proxied(#[from] ProxyError),
     /// WebSocket failed.
     #[error("WebSocket failed")]
     Socket(#[from] Box<tungstenite::Error>),
@@ -151,6 +155,7 @@ impl StreamError {
         match self {
             Self::Slow => "slow",
             Self::Tls(_) => "tls",
+            Self::Proxied(_) => "proxied",
             Self::Socket(_) => "socket",
             Self::Protocol(_) => "protocol",
             Self::Refused(_) => "refused",
@@ -169,8 +174,13 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> Result<(), StreamError> {
     let until = tokio::time::Instant::now() + HANDSHAKE_WITHIN;
-    let secured = tokio::time::timeout_at(until, secure(tcp, tls)).await;
-    let tls = secured.map_err(|_| StreamError::Slow)??;
+    let secured = async {
+        let mut tcp = tcp;
+        let peer = terms.proxies.peer_of(&mut tcp, peer).await?;
+        Ok::<_, StreamError>((secure(tcp, tls).await?, peer))
+    };
+    let secured = tokio::time::timeout_at(until, secured).await;
+    let (tls, peer) = secured.map_err(|_| StreamError::Slow)??;
     let chain = tls.get_ref().1.peer_certificates();
     let Some(certificate) = chain.and_then(<[_]>::first) else {
         crate::metrics::control_stream("at-the-door");

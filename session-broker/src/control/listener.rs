@@ -4,6 +4,7 @@ use super::connection::{self, EdgeEvent};
 use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
 use crate::http::Door;
+use crate::proxied::Proxies;
 use crate::rate::RateLimit;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -29,6 +30,8 @@ const HANDSHAKES_AN_ATTACH: u32 = 3;
 pub(crate) struct Terms {
     pub(crate) control: crate::config::Control,
     pub(crate) node_grace_s: u32,
+    /// Load balancers, which say for whom they are.
+    pub(super) proxies: Proxies,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
     pub(crate) registrar: Arc<Registrar>,
@@ -71,6 +74,7 @@ impl Terms {
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,
             node_grace_s: config.sessions.node_grace_s,
+            proxies: Proxies::new(&config.proxies),
             signer,
             clock,
         }

@@ -24,6 +24,8 @@ pub(crate) struct FleetNode {
     pub(super) standing: Standing,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
+    /// Whether it runs more that is to be stopped than the outbox takes.
+    pub(crate) overflows: bool,
     /// Slots that are left alone, and until when.
     cooling: HashMap<SlotId, MonoTime>,
     /// The epochs of the node's own journal, from its inventory.
@@ -70,6 +72,7 @@ impl FleetNode {
             draining: false,
             standing: Standing::Active,
             outbox: BTreeMap::new(),
+            overflows: false,
             cooling: HashMap::new(),
             journal: HashMap::new(),
             state: NodeState::default(),
@@ -124,12 +127,10 @@ impl FleetNode {
         self.cooling.insert(slot.clone(), until);
     }
 
-    /// Takes slots back that have cooled. Returns whether there were any, and whether there will be
-    /// more.
-    pub(super) fn thaw(&mut self, now: MonoTime) -> (bool, bool) {
-        let before = self.cooling.len();
+    /// Takes slots back that have cooled. Returns whether there will be more.
+    pub(super) fn thaw(&mut self, now: MonoTime) -> bool {
         self.cooling.retain(|_, until| *until > now);
-        (self.cooling.len() < before, !self.cooling.is_empty())
+        !self.cooling.is_empty()
     }
 
     /// Slots that can be claimed, with their last epoch.
@@ -218,6 +219,7 @@ impl FleetNode {
             runtime: inventory.runtime.clone(),
             build: self.row.build.clone(),
             uplink_kbps: inventory.uplink_kbps,
+            image_faults: inventory.image_faults.clone(),
         }
     }
 
@@ -242,6 +244,8 @@ pub(crate) fn nothing() -> Inventory {
         encoders: Vec::new(),
         runtime: String::new(),
         images: Vec::new(),
+        image_faults: Vec::new(),
+        warm: Vec::new(),
         uplink_kbps: None,
     }
 }

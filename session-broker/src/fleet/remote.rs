@@ -4,7 +4,7 @@
 use super::Fleet;
 use crate::ledger::BrokerId;
 use crate::peers::{Item, Shared};
-use nearlight_placement::{NodeState, SessionRequest};
+use nearlight_placement::{FleetIndex, NodeState, SessionRequest};
 use nearlight_protocol::api::NodeStatus;
 use nearlight_protocol::id::NodeId;
 
@@ -12,7 +12,7 @@ use nearlight_protocol::id::NodeId;
 #[derive(Debug)]
 pub(super) struct RemoteNode {
     holder: BrokerId,
-    shared: Shared,
+    pub(super) shared: Shared,
 }
 
 /// A remote node that readers have to be told of: who holds it, and how it is; `None` where nobody
@@ -26,6 +26,15 @@ impl Fleet {
             return None;
         }
         self.remote.get(node).map(|remote| &remote.holder)
+    }
+
+    /// A fleet of one node alone, whoever holds it; empty if nobody knows it.
+    pub(crate) fn alone(&self, node: &NodeId) -> FleetIndex {
+        let mut index = FleetIndex::default();
+        if let Some(view) = self.view(node) {
+            index.put(&view);
+        }
+        index
     }
 
     /// Takes in what a peer says of its nodes. Returns what readers have to know.
@@ -107,6 +116,7 @@ impl Fleet {
         match self.remote.get(node) {
             Some(remote) => {
                 self.index.put(&remote.shared.view);
+                self.openings.insert(node.clone());
                 let shown = (remote.holder.clone(), remote.shared.clone());
                 news.push((node.clone(), Some(shown)));
             }
@@ -142,11 +152,19 @@ impl Fleet {
         if self.nodes.contains_key(id) {
             return;
         }
+        let state = &shared.view.state;
         match self.remote.get(id) {
             Some(former)
-                if same_but_state(&former.shared, shared)
-                    && self.index.set_state(id, &shared.view.state) => {}
-            Some(_) | None => self.index.put(&shared.view),
+                if same_but_state(&former.shared, shared) && self.index.set_state(id, state) =>
+            {
+                if state.has_improved_on(&former.shared.view.state) {
+                    self.openings.insert(id.clone());
+                }
+            }
+            Some(_) | None => {
+                self.index.put(&shared.view);
+                self.openings.insert(id.clone());
+            }
         }
         news.push((id.clone(), Some((holder.clone(), shared.clone()))));
     }

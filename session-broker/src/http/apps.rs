@@ -4,6 +4,7 @@ use super::Api;
 use super::caller::Caller;
 use super::problem::Refusal;
 use crate::access::Permission;
+use crate::apps::LiveApp;
 use crate::sessions::request_of;
 use axum::Json;
 use axum::extract::State;
@@ -27,12 +28,14 @@ pub(super) async fn list_apps(
     caller: Caller,
 ) -> Result<Json<AppList>, Refusal> {
     caller.check(Permission::SeeApps)?;
-    let apps = api.catalogue.by_title();
-    let apps = apps.into_iter().map(|app| shown(&api, app)).collect();
+    let apps = api.apps.by_title();
+    let apps = apps.iter().map(|app| shown(&api, app)).collect();
     Ok(Json(AppList { apps }))
 }
 
-fn shown(api: &Api, app: &AppSpec) -> App {
+fn shown(api: &Api, entry: &LiveApp) -> App {
+    let app = &entry.live;
+    let can_run = |app: &AppSpec| api.sessions.directory().can_run(&request_of(app));
     App {
         id: app.id.clone(),
         title: app.title.clone(),
@@ -42,7 +45,7 @@ fn shown(api: &Api, app: &AppSpec) -> App {
         controls: app.controls.clone(),
         gpu: app.needs.gpu,
         display: app.needs.display,
-        available: api.sessions.directory().can_run(&request_of(app)),
+        available: can_run(app) || entry.staged.values().any(|app| can_run(app)),
         saves: app.saves.is_some(),
     }
 }

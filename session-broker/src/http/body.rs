@@ -7,7 +7,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::id::{AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId,
+};
 use nearlight_protocol::limits::{NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
 use nearlight_protocol::problem::ProblemType;
 use serde::Deserialize;
@@ -144,6 +146,18 @@ impl<S: Send + Sync> FromRequestParts<S> for NodePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         parts_of(parts, state, "node").await.map(Self)
+    }
+}
+
+/// The app in `/v1/apps/{app}/versions`.
+#[derive(Debug)]
+pub(super) struct AppPath(pub(super) AppId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AppPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "app").await.map(Self)
     }
 }
 

@@ -5,8 +5,11 @@
 //! visitor's cookie. Both are needed: plain http on loopback is reachable by every page.
 
 use super::Api;
+use crate::config::RegionSettings;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, InvalidHeaderValue, ORIGIN,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -17,18 +20,22 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use url::Url;
 
 /// Only our own files run; pictures and cursors may be data or blobs; nobody frames us.
-const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
-    media-src 'self' blob: mediastream:; connect-src 'self'; worker-src 'self' blob:; \
-    object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What of it comes before and after the origins that pages may connect to.
+const CONTENT_POLICY: [&str; 2] = [
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; \
+     connect-src 'self'",
+    "; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+];
 /// What the player needs, and nothing else.
 const PERMISSIONS: &str = "autoplay=(self), clipboard-read=(self), clipboard-write=(self), \
     fullscreen=(self), gamepad=(self), keyboard-map=(self), screen-wake-lock=(self), \
     camera=(), geolocation=(), microphone=(), payment=(), usb=()";
 
-const SECURITY_HEADERS: [(&str, &str); 8] = [
-    ("content-security-policy", CONTENT_POLICY),
+const SECURITY_HEADERS: [(&str, &str); 7] = [
     ("cross-origin-embedder-policy", "require-corp"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
@@ -87,8 +94,30 @@ pub(super) async fn check_origin(
     next.run(request).await
 }
 
+/// The policy of our pages: they may also time these regions' beacons.
+///
+/// # Errors
+/// Never for a configuration that was checked.
+pub(crate) fn content_policy(
+    regions: &[RegionSettings],
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let beacons = regions.iter().filter_map(|region| region.beacon.as_deref());
+    let origins = beacons.filter_map(|beacon| Url::parse(beacon).ok());
+    let origins: BTreeSet<String> = origins
+        .map(|url| url.origin().ascii_serialization())
+        .collect();
+    let [before, after] = CONTENT_POLICY;
+    let mut policy = before.to_owned();
+    for origin in origins {
+        policy.push(' ');
+        policy.push_str(&origin);
+    }
+    policy.push_str(after);
+    HeaderValue::from_str(&policy)
+}
+
 /// Puts the security headers on every answer, and measures it.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -100,6 +129,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
             HeaderValue::from_static(value),
         );
     }
+    headers.insert(CONTENT_SECURITY_POLICY, api.content_policy.clone());
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -214,6 +244,27 @@ mod test {
         check(Some("localhost:8080"), None, false);
         check(Some("http://localhost:8080"), Some("cross-site"), false);
         check(None, Some("same-site"), false);
+    }
+
+    #[test]
+    fn pages_may_connect_to_us_and_to_beacons() {
+        let region = |beacon: Option<&str>| RegionSettings {
+            name: "a".to_owned(),
+            title: String::new(),
+            beacon: beacon.map(str::to_owned),
+            place: None,
+        };
+        let beacons = [
+            Some("https://b.example:8443/v1/beacon"),
+            None,
+            Some("https://a.example/"),
+        ];
+        let policy = content_policy(&beacons.map(region)).unwrap();
+        let policy = policy.to_str().unwrap();
+        let connect = "; connect-src 'self' https://a.example https://b.example:8443; worker";
+        assert!(policy.contains(connect), "{policy}");
+        let none = content_policy(&[]).unwrap();
+        assert!(none.to_str().unwrap().contains("connect-src 'self'; "));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! browser back. It is `Lax`, for it has to; the player's cookie is `Strict` again.
 
 use super::Api;
-use super::caller::{Caller, GUEST_COOKIE, PLAYER_COOKIE, RateKey, cookie};
+use super::caller::{Caller, GUEST_COOKIE, PLAYER_COOKIE, RateKey, bearer, cookie};
 use super::problem::{Refusal, bad_request, not_found, too_many};
 use super::serve::Peer;
 use crate::ledger::{Applied, AuditRow, IdentityChange, Login, Op};
@@ -165,11 +165,11 @@ pub(super) async fn finish_login(
     go(&claims.back, [over, player, guest])
 }
 
-/// Ends this browser's login. Sessions go on, and are there after the next one.
+/// Ends this browser's or program's login. Sessions go on, and are there after the next one.
 #[utoipa::path(
     post, path = "/v1/logout", tag = "callers",
     responses(
-        (status = 204, description = "The cookie is void; once is enough.",
+        (status = 204, description = "The cookie, or the login's secret as a key, is void; once is enough.",
          headers(("set-cookie" = String, description = "None from now on."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`too-many-requests`, `internal`."),
@@ -182,9 +182,10 @@ pub(super) async fn logout(
 ) -> Result<Response, Refusal> {
     let peer = Peer::of(&extensions);
     api.within_rate(RateKey::of(peer))?;
-    if let Some(secret) = cookie(&headers, PLAYER_COOKIE) {
+    if let Some(secret) = cookie(&headers, PLAYER_COOKIE).or_else(|| bearer(&headers)) {
         let who = api.cookie_owner(secret, peer).await?;
-        if let Some(who) = who {
+        // Keys are revoked, by whoever may.
+        if let Some(who) = who.filter(|who| who.key.is_none()) {
             let caller = Caller::new(who, peer);
             let op = Op::Identity {
                 audit: Some(caller.audit(&api, AuditAction::Logout, &caller.user, "")),
@@ -206,7 +207,7 @@ impl Api {
         self.provider.as_ref().map(|_| LOGIN_PATH.to_owned())
     }
 
-    fn provider(&self) -> Result<&Provider, Refusal> {
+    pub(super) fn provider(&self) -> Result<&Provider, Refusal> {
         self.provider.as_ref().ok_or_else(|| not_found("login"))
     }
 
@@ -230,8 +231,8 @@ impl Api {
         (in_time && state == Some(claims.state.as_str())).then_some(claims)
     }
 
-    /// Notes a login, durably; its cookie's secret.
-    async fn log_in(
+    /// Notes a login, durably; the secret of its cookie, or of its program.
+    pub(super) async fn log_in(
         &self,
         identified: Identified,
         guest: Option<nearlight_protocol::id::UserId>,
@@ -289,7 +290,7 @@ impl Api {
     }
 }
 
-fn provider_failed(error: OidcError) -> Refusal {
+pub(super) fn provider_failed(error: OidcError) -> Refusal {
     match error {
         OidcError::Busy => too_many(PROVIDER_RETRY_S),
         OidcError::Provider(_) | OidcError::Token(_) => {

@@ -6,7 +6,7 @@ use super::problem::Refusal;
 use crate::access::Permission;
 use axum::Json;
 use axum::extract::State;
-use nearlight_protocol::api::{NodeList, NodeStatus};
+use nearlight_protocol::api::{Node, NodeList, NodeStatus};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -31,6 +31,13 @@ pub(super) async fn list_nodes(
     let shown = nodes
         .iter()
         .filter(|node| node.status != NodeStatus::Revoked || sees_all);
-    let nodes = shown.map(|node| (**node).clone()).collect();
+    let as_seen = |node: &Arc<Node>| {
+        let mut node = (**node).clone();
+        if !sees_all {
+            node.image_faults.clear();
+        }
+        node
+    };
+    let nodes = shown.map(as_seen).collect();
     Ok(Json(NodeList { nodes }))
 }

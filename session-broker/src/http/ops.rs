@@ -1,11 +1,14 @@
 //! For operators and programs: health, metrics, the API's own description, the signing keys.
 
-use super::Api;
+use super::caller::Caller;
 use super::problem::Refusal;
-use axum::Json;
+use super::{Api, Metrics};
+use crate::access::Permission;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
@@ -75,15 +78,34 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Readiness
     }))
 }
 
-/// The broker's metrics, for Prometheus.
+/// The broker's metrics, for Prometheus. They tell how many sessions run: for operators alone. On a
+/// listener of their own (`metrics_listen`) they ask for no key.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, content_type = "text/plain", body = String,
-               description = "Prometheus text format."))
+    security(("api_key" = [])),
+    responses(
+        (status = 200, content_type = "text/plain", body = String,
+         description = "Prometheus text format."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`forbidden`, `unauthenticated`."),
+    )
 )]
-pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+pub(super) async fn metrics(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<impl IntoResponse, Refusal> {
+    caller.check(Permission::SeeMetrics)?;
+    Ok(rendered(&api.metrics))
+}
+
+/// What the listener for metrics alone serves.
+pub(crate) fn metrics_service(metrics: Metrics) -> Router {
+    Router::new().route("/metrics", get(async move || rendered(&metrics)))
+}
+
+fn rendered(metrics: &Metrics) -> impl IntoResponse + use<> {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (StatusCode::OK, headers, api.metrics.0.render())
+    (headers, metrics.0.render())
 }
 
 /// How callers say who they are.

@@ -5,11 +5,11 @@ use super::body::SessionPath;
 use super::caller::Caller;
 use super::problem::Refusal;
 use crate::access::Permission;
-use crate::sessions;
+use crate::sessions::{self, latency_step, millis};
 use axum::Json;
 use axum::extract::State;
-use nearlight_placement::{Reason, Step, Why};
-use nearlight_protocol::placement::{Excluded, ExcludedBy, LatencyStep, Placement, Points};
+use nearlight_placement::{Reason, Why};
+use nearlight_protocol::placement::{Excluded, ExcludedBy, Placement, Points};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -54,14 +54,16 @@ impl From<sessions::Placement> for Placement {
             sessions::Placement::Placed {
                 node,
                 why,
-                step,
                 waited_ms,
+                placed_in,
             } => Self::Placed {
                 node,
                 rtt_ms: why.rtt_ms,
+                rtt_from: placed_in.rtt_from,
+                chosen: placed_in.chosen,
                 points: points(&why),
                 waited_ms: millis(waited_ms),
-                step: step.map(latency_step),
+                step: placed_in.step,
             },
         }
     }
@@ -79,21 +81,6 @@ fn points(why: &Why) -> Points {
         price: why.price,
         spread: why.spread,
     }
-}
-
-fn latency_step(step: Step) -> LatencyStep {
-    LatencyStep {
-        number: step.number,
-        of: step.of,
-        rtt_ms_max: step.rtt_ms_max,
-        from_ms: millis(step.from_ms),
-        until_ms: step.until_ms.map(millis),
-    }
-}
-
-/// Seven weeks are as good as for ever.
-fn millis(ms: u64) -> u32 {
-    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 const fn excluded_by(reason: Reason) -> ExcludedBy {

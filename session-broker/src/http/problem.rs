@@ -25,6 +25,13 @@ pub(super) fn not_found(what: &str) -> Refusal {
     ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
 }
 
+pub(super) fn nothing_to_roll_back() -> Refusal {
+    bad_request(
+        "There is nothing to go back to: no metro has a version of its own, and no other version was \
+         live before. Roll out the version that you want.",
+    )
+}
+
 pub(super) fn forbidden(detail: impl Into<String>) -> Refusal {
     ProblemResponse::new(ProblemType::Forbidden, detail)
 }
@@ -60,6 +67,13 @@ pub(super) fn session_over() -> Refusal {
     ProblemResponse::new(
         ProblemType::SessionEnded,
         "The session is over. Start another one.",
+    )
+}
+
+pub(super) fn session_lost() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::SessionLost,
+        "The session was there, and was lost with the database's last moments. Start another one.",
     )
 }
 

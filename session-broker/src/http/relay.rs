@@ -6,9 +6,10 @@ use super::problem::{Refusal, node_unreachable, relay_failed, whep_refused};
 use crate::control::Stream;
 use crate::sessions::ShownSession;
 use axum::extract::Request;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::attach::IceServer;
 use nearlight_protocol::control::{ToEdge, WhepAction, WhepResult};
 use nearlight_protocol::id::{AttachmentId, RequestId, SessionId};
 use nearlight_protocol::limits::SDP_BYTES_MAX;
@@ -110,13 +111,34 @@ pub(super) fn expect_done(result: WhepResult) -> Result<(), Refusal> {
     }
 }
 
-/// `201` with the answer, for an attachment under `whep_path`.
-pub(super) fn attached(whep_path: &str, attachment: &AttachmentId, sdp: String) -> Response {
+/// `201` with the answer, for an attachment under `whep_path`, and the relays that it may use.
+pub(super) fn attached(
+    whep_path: &str,
+    attachment: &AttachmentId,
+    relays: &[IceServer],
+    sdp: String,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, format!("{whep_path}/{attachment}")),
         (header::ETAG, format!("\"{attachment}\"")),
         (ACCEPT_PATCH, FRAGMENT.to_owned()),
     ];
-    (StatusCode::CREATED, headers, sdp).into_response()
+    let mut response = (StatusCode::CREATED, headers, sdp).into_response();
+    let links = relays.iter().flat_map(link_values);
+    for value in links.filter_map(|text| HeaderValue::from_str(&text).ok()) {
+        response.headers_mut().append(header::LINK, value);
+    }
+    response
+}
+
+/// One link a URL, as draft-ietf-wish-whep section 4.4 has it.
+fn link_values(server: &IceServer) -> impl Iterator<Item = String> {
+    server.urls.iter().map(|url| {
+        let (username, credential) = (&server.username, &server.credential);
+        format!(
+            "<{url}>; rel=\"ice-server\"; username=\"{username}\"; credential=\"{credential}\"; \
+             credential-type=\"password\""
+        )
+    })
 }

@@ -1,6 +1,7 @@
 //! Accepting browsers and programs: plain http on loopback, TLS anywhere.
 
 use crate::config::TlsFiles;
+use crate::proxied::{Proxies, ProxyError};
 use axum::Router;
 use axum::http::Extensions;
 use hyper::body::Incoming;
@@ -85,6 +86,7 @@ pub(crate) struct PublicListener {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
+    proxies: Proxies,
 }
 
 impl std::fmt::Debug for PublicListener {
@@ -98,11 +100,13 @@ impl PublicListener {
         at: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         connections_max: usize,
+        proxies: Proxies,
     ) -> std::io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(at).await?,
             tls: tls.map(TlsAcceptor::from),
             connections: Arc::new(Semaphore::new(connections_max)),
+            proxies,
         })
     }
 
@@ -116,8 +120,11 @@ impl PublicListener {
         let open = TaskTracker::new();
         while let Some((tcp, peer, permit)) = self.accept(&stop).await {
             let (service, tls, stop) = (service.clone(), self.tls.clone(), stop.clone());
+            let proxies = self.proxies.clone();
             let served = async move {
-                serve(tcp, tls, peer, service, stop).await;
+                if let Some((tcp, peer)) = behind(&proxies, tcp, peer).await {
+                    serve(tcp, tls, peer, service, stop).await;
+                }
                 drop(permit);
             };
             shutdown.spawn(open.track_future(served));
@@ -148,6 +155,21 @@ impl PublicListener {
             }
         }
     }
+}
+
+/// The connection, and whose it is; `None` if a load balancer does not say so.
+async fn behind(
+    proxies: &Proxies,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TcpStream, SocketAddr)> {
+    match tokio::time::timeout(HEAD_WITHIN, proxies.peer_of(&mut tcp, peer)).await {
+        Ok(Ok(peer)) => return Some((tcp, peer)),
+        Ok(Err(error @ ProxyError::Closed(_))) => tracing::debug!(%peer, %error),
+        Ok(Err(error @ ProxyError::Malformed(_))) => tracing::warn!(%peer, %error),
+        Err(_elapsed) => tracing::debug!(%peer, "a load balancer was silent"),
+    }
+    None
 }
 
 async fn serve(

@@ -9,7 +9,7 @@ use super::problem::{
 };
 use super::serve::Peer;
 use crate::access::Permission;
-use crate::ledger::Idempotency;
+use crate::ledger::{Idempotency, Wish};
 use crate::sessions::{Create, CreateError, End, EndError, ShownSession};
 use axum::Json;
 use axum::extract::State;
@@ -18,8 +18,10 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusC
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionList};
-use nearlight_protocol::identity::AuditAction;
+use nearlight_protocol::identity::{AuditAction, Priority};
+use nearlight_protocol::limits::{REGION_BYTES_MAX, RTTS_MAX};
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::region::RegionRtt;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ const DEFAULT_LAYOUT: &str = "us";
          headers(("location" = String, description = "Its path."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`bad-request`, `not-found` for an unknown app, `quota-exceeded`, \
-                        `idempotency-conflict`, `too-many-requests`, …"),
+                        `save-elsewhere`, `idempotency-conflict`, `too-many-requests`, …"),
     )
 )]
 pub(super) async fn create_session(
@@ -53,7 +55,11 @@ pub(super) async fn create_session(
     caller.check(Permission::ChangeSessions)?;
     api.check_create_rate(&caller)?;
     let peer = Peer::of(&extensions);
-    let create = checked(&api, &caller, &headers, body)?;
+    let saves = body.saves;
+    let mut create = checked(&api, &caller, &headers, peer, body)?;
+    let wish = (saves, create.wish.region.as_deref());
+    let save = api.save_for(&caller, &create.app, wish, &create.idempotency.key);
+    create.wish.save = save.await?;
     let created = api.sessions.create(create).await;
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
@@ -87,12 +93,13 @@ fn checked(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
+    peer: Peer,
     body: CreateSession,
 ) -> Result<Create, Refusal> {
     let key = idempotency_key(headers)?;
     let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
-    let app = api.catalogue.app(&body.app);
-    let app = app.ok_or_else(|| not_found("app"))?.clone();
+    let app = api.apps.app(&body.app);
+    let app = app.ok_or_else(|| not_found("app"))?.live;
     let display = body.display.unwrap_or(app.needs.display);
     if !display.is_valid() {
         return Err(bad_request(
@@ -107,13 +114,20 @@ fn checked(
             "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
         ));
     }
+    let wish = wish(api, peer, body.region, &body.rtt)?;
     let [quota, tenant_quota] = caller.quotas(api.players_max);
     Ok(Create {
         user: caller.user.clone(),
         tenant: caller.tenant().cloned(),
+        priority: caller
+            .who
+            .tenant
+            .as_ref()
+            .map_or(Priority::Normal, |of| of.priority),
         app,
         display,
         keyboard_layout,
+        wish,
         idempotency: Idempotency {
             key,
             body_hash: Sha256::digest(text).into(),
@@ -121,6 +135,43 @@ fn checked(
         quota,
         tenant_quota,
     })
+}
+
+/// Where the session should run: what the player says of it, and what we know beside.
+fn wish(
+    api: &Api,
+    peer: Peer,
+    region: Option<String>,
+    measured: &[RegionRtt],
+) -> Result<Wish, Refusal> {
+    if measured.len() > RTTS_MAX {
+        return Err(bad_request(format!(
+            "`rtt` has {} round trips; send at most {RTTS_MAX}, of the nearest regions.",
+            measured.len()
+        )));
+    }
+    if measured.iter().any(|rtt| !is_region(&rtt.region)) {
+        return Err(bad_request("`rtt` names a region as GET /v1/regions does."));
+    }
+    let is_known = |region: &String| {
+        api.nearness.regions().iter().any(|of| of.name == *region)
+            || api.sessions.directory().regions().contains_key(region)
+    };
+    if region.as_ref().is_some_and(|region| !is_known(region)) {
+        return Err(bad_request(
+            "`region` is none of this broker's; GET /v1/regions lists them.",
+        ));
+    }
+    let estimates = api.nearness.estimates(peer.0.ip(), measured);
+    Ok(Wish {
+        region,
+        save: None,
+        estimates,
+    })
+}
+
+fn is_region(name: &str) -> bool {
+    (1..=REGION_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {

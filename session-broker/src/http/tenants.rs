@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_protocol::id::TenantId;
-use nearlight_protocol::identity::{AuditAction, Tenant, TenantList, TenantSettings};
+use nearlight_protocol::identity::{AuditAction, Priority, Tenant, TenantList, TenantSettings};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ pub(super) async fn create_tenant(
         sessions_max: body.sessions_max,
         sessions_used: 0,
         suspended: body.suspended,
+        priority: body.priority,
         created_ms: api.clock.unix_ms(),
     };
     let change = IdentityChange::AddTenant(tenant.clone());
@@ -101,6 +102,7 @@ pub(super) async fn change_tenant(
         name,
         sessions_max: body.sessions_max,
         suspended: body.suspended,
+        priority: body.priority,
         ..api.tenant(&id).await?
     };
     let change = IdentityChange::SetTenant {
@@ -136,7 +138,13 @@ impl Api {
     ) -> Result<(), Refusal> {
         let limit = tenant.sessions_max.map(|max| format!(", {max} sessions"));
         let suspended = if tenant.suspended { ", suspended" } else { "" };
-        let detail = format!("{}{}{suspended}", tenant.name, limit.unwrap_or_default());
+        let priority = match tenant.priority {
+            Priority::Low => ", low priority",
+            Priority::Normal => "",
+            Priority::High => ", high priority",
+        };
+        let limit = limit.unwrap_or_default();
+        let detail = format!("{}{limit}{suspended}{priority}", tenant.name);
         let audit = Some(caller.audit(self, action, &tenant.id, detail));
         match self.change(Op::Identity { change, audit }).await? {
             Applied::Missing => Err(not_found("tenant")),
@@ -144,6 +152,7 @@ impl Api {
             Applied::Done
             | Applied::Ordered { .. }
             | Applied::Replayed { .. }
+            | Applied::AppVersion { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp
             | Applied::TenantQuotaUsedUp
@@ -171,6 +180,7 @@ impl From<TenantRow> for Tenant {
             sessions_max: row.sessions_max,
             sessions_used: row.sessions_used,
             suspended: row.suspended,
+            priority: row.priority,
             created_unix_ms: row.created_ms,
         }
     }

@@ -13,7 +13,8 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateTicket, SessionState, Ticket};
+use nearlight_protocol::api::SessionState;
+use nearlight_protocol::attach::{CreateTicket, IceServer, Ticket};
 use nearlight_protocol::grant::ISSUER;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use std::sync::Arc;
@@ -52,9 +53,19 @@ pub(super) async fn create_ticket(
     let ticket = Ticket {
         ticket: api.signer.ticket(&claims),
         expires_at: claims.exp_ms,
+        ice_servers: api.ice_servers(id.as_str()),
         whep_path: format!("/v1/sessions/{id}/whep"),
     };
     Ok((StatusCode::CREATED, Json(ticket)))
+}
+
+impl Api {
+    /// The relays that a viewer may use, with a credential that shows `what` it was given for.
+    pub(super) fn ice_servers(&self, what: &str) -> Vec<IceServer> {
+        let now_ms = self.clock.unix_ms();
+        let relays = self.relays.as_ref();
+        relays.map_or_else(Vec::new, |relays| relays.servers(what, now_ms))
+    }
 }
 
 /// Whether the session can be attached to now. The edge has the last word.

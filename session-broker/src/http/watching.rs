@@ -45,6 +45,7 @@ pub(super) async fn show_watched(
     Ok(Json(Watched {
         title,
         live,
+        ice_servers: api.ice_servers(link.id.as_str()),
         expires_unix_ms: link.expires_ms,
     }))
 }
@@ -93,7 +94,8 @@ pub(super) async fn watch(
         return Err(link_ended());
     }
     let path = format!("/v1/watch/{token}/whep");
-    Ok(attached(&path, &attachment, sdp))
+    let relays = api.ice_servers(link.id.as_str());
+    Ok(attached(&path, &attachment, &relays, sdp))
 }
 
 /// What the endpoint takes.

@@ -7,7 +7,9 @@
 use super::Api;
 use super::body::{AttachmentPath, SessionPath, check_type};
 use super::caller::{Caller, bearer};
-use super::problem::{Refusal, not_found, store_failed, ticket_invalid, unauthenticated};
+use super::problem::{
+    Refusal, not_found, session_lost, store_failed, ticket_invalid, unauthenticated,
+};
 use super::relay::{
     ACCEPT_POST, FRAGMENT, Relay, SDP, attached, expect_answer, expect_done, offer, sdp_text,
 };
@@ -40,7 +42,8 @@ use std::sync::Arc;
                  ("accept-patch" = String, description = "Trickled candidates are taken."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`ticket-invalid`, `invalid-offer`, `attached-elsewhere`, \
-                        `session-not-ready`, `session-ended`, `node-unreachable`, …"),
+                        `session-not-ready`, `session-ended`, `session-lost`, \
+                        `node-unreachable`, …"),
     )
 )]
 pub(super) async fn attach(
@@ -52,7 +55,7 @@ pub(super) async fn attach(
     let headers = request.headers().clone();
     check_type(&headers, SDP)?;
     let right = api.right_to(&id, &headers, peer).await?;
-    let session = api.session_by(&right, &id)?;
+    let session = api.session_by(&right, &id).await?;
     if let Right::Ticket(claims) = &right {
         claims
             .check_time(api.clock.unix_ms())
@@ -72,8 +75,10 @@ pub(super) async fn attach(
         role: ViewerRole::Player { take_over },
     };
     let sdp = expect_answer(relay.whep(&id, asked).await?)?;
+    api.nearness.plays(&id, peer.0.ip());
     let path = format!("/v1/sessions/{id}/whep");
-    Ok(attached(&path, &attachment, sdp))
+    let relays = api.ice_servers(id.as_str());
+    Ok(attached(&path, &attachment, &relays, sdp))
 }
 
 /// What the endpoint takes. No CORS: pages of other origins do not attach.
@@ -186,13 +191,26 @@ impl Api {
     }
 
     /// The session that a right is to.
-    fn session_by(&self, right: &Right, id: &SessionId) -> Result<ShownSession, Refusal> {
+    async fn session_by(&self, right: &Right, id: &SessionId) -> Result<ShownSession, Refusal> {
         match right {
-            Right::Ticket(_) => {
-                let session = self.sessions.directory().session(id);
-                session.ok_or_else(|| not_found("session"))
-            }
+            Right::Ticket(claims) => match self.sessions.directory().session(id) {
+                Some(session) => Ok(session),
+                None => Err(self.why_gone(claims, id).await),
+            },
             Right::Key(caller) => self.session_of(caller, Permission::ChangeSessions, id),
+        }
+    }
+
+    /// What has become of a session for which we signed a ticket. Rows stay for longer than tickets
+    /// hold: one that is not there was lost.
+    async fn why_gone(&self, claims: &TicketClaims, id: &SessionId) -> Refusal {
+        if claims.check_time(self.clock.unix_ms()).is_err() {
+            return not_found("session");
+        }
+        match self.ledger.session(id.clone()).await {
+            Ok(None) => session_lost(),
+            Ok(Some(_)) => not_found("session"),
+            Err(error) => store_failed(&error),
         }
     }
 
@@ -205,7 +223,7 @@ impl Api {
         peer: Peer,
     ) -> Result<Relay, Refusal> {
         let right = self.right_to(id, headers, peer).await?;
-        let session = self.session_by(&right, id)?;
+        let session = self.session_by(&right, id).await?;
         if let Right::Ticket(claims) = right {
             let spent = self.ledger.spent_ticket(claims.jti).await;
             let spent = spent.map_err(|e| store_failed(&e))?;

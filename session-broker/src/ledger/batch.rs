@@ -6,8 +6,10 @@
 use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
-use super::write::{access, claims, enrolment, identity, nodes, orders, sessions, upkeep};
-use super::{Applied, Op, Reserve, StoreError};
+use super::write::{
+    access, apps, claims, enrolment, identity, nodes, orders, readmit, saves, sessions, upkeep,
+};
+use super::{Applied, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -36,6 +38,7 @@ impl Answers {
 struct Level<'a> {
     quotas: Vec<sessions::ReturnQuota<'a>>,
     given: Vec<(At, share::GiveSession<'a>)>,
+    editions: Vec<apps::SetEdition<'a>>,
     held: Vec<(At, share::HoldNode<'a>)>,
     seized: Vec<(At, share::SeizeBroker<'a>)>,
     creates: Vec<(At, sessions::Create<'a>)>,
@@ -51,12 +54,15 @@ struct Level<'a> {
     tickets: Vec<(At, access::SpendTicket<'a>)>,
     credentials: Vec<access::AddCredential<'a>>,
     identity: Vec<identity::Change<'a>>,
+    apps: Vec<apps::Change<'a>>,
     links: Vec<(At, access::AddLink<'a>)>,
     revoked: Vec<(At, access::RevokeLink<'a>)>,
     join_tokens: Vec<enrolment::AddToken<'a>>,
     redeemed: Vec<(At, enrolment::Redeem<'a>)>,
     drained: Vec<(At, enrolment::Drain<'a>)>,
     shut_out: Vec<(At, enrolment::Revoke<'a>)>,
+    saves: Vec<saves::NoteSave<'a>>,
+    readmits: Vec<(At, &'a Readmit)>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -72,7 +78,7 @@ pub(super) async fn apply(
         for (at, op) in changes {
             level.take(me, at, op)?;
         }
-        level.carry_out(tx, &mut answers).await?;
+        level.carry_out(tx, me, &mut answers).await?;
     }
     Ok(answers.0)
 }
@@ -91,6 +97,7 @@ impl<'a> Level<'a> {
                 self.creates.push((at, create));
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
+            Op::Readmit(readmit) => self.readmits.push((at, readmit)),
             Op::SavePhase {
                 session,
                 phase,
@@ -141,6 +148,10 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. } => self.take_access(at, op),
             Op::Identity { change, audit } => {
                 self.identity.push((at, change, audit.as_deref()));
+            }
+            Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::SetEdition { session, app } => {
+                self.editions.push(apps::SetEdition::new(session, app)?);
             }
             _ => self.take_rest(me, at, op)?,
         }
@@ -214,13 +225,11 @@ impl<'a> Level<'a> {
                 session,
                 link,
                 at: revoked,
-            } => {
-                let revoke = access::RevokeLink::new(session, link, *revoked);
-                self.revoked.push((at, revoke));
-            }
+            } => self
+                .revoked
+                .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
-                let give = share::GiveSession::new(session, to);
-                self.given.push((at, give));
+                self.given.push((at, share::GiveSession::new(session, to)))
             }
             Op::HoldNode { node, at: attached } => {
                 let hold = share::HoldNode::new(node, me, *attached);
@@ -233,6 +242,15 @@ impl<'a> Level<'a> {
                 let seize = share::SeizeBroker::new(gone, me, *ended_after_ms)?;
                 self.seized.push((at, seize));
             }
+            Op::NoteSave {
+                user,
+                app,
+                node,
+                at: shown,
+            } => {
+                self.saves
+                    .push(saves::NoteSave::new(user, app, node, *shown));
+            }
             Op::SweepEnded {
                 before,
                 sessions_max,
@@ -242,6 +260,7 @@ impl<'a> Level<'a> {
             Op::Prune { before } => self.upkeep.push(upkeep::Upkeep::Prune(*before)),
             Op::CreateSession { .. }
             | Op::Reserve(_)
+            | Op::Readmit(_)
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
@@ -254,13 +273,20 @@ impl<'a> Level<'a> {
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
-            | Op::Identity { .. } => {}
+            | Op::Identity { .. }
+            | Op::App { .. }
+            | Op::SetEdition { .. } => {}
         }
         Ok(())
     }
 
     /// In the order of [`super::plan`]'s ranks.
-    async fn carry_out(self, tx: &mut Tx, answers: &mut Answers) -> Result<(), StoreError> {
+    async fn carry_out(
+        self,
+        tx: &mut Tx,
+        me: &BrokerId,
+        answers: &mut Answers,
+    ) -> Result<(), StoreError> {
         let mut rows = Vec::new();
         sessions::return_quotas(tx, self.quotas).await?;
         let admitted = sessions::admit(tx, &self.creates, answers).await?;
@@ -268,6 +294,7 @@ impl<'a> Level<'a> {
         let fresh = with_claim(admitted, &reserves, &mut rows);
         sessions::insert(tx, &rows).await?;
         share::give_sessions(tx, &self.given, answers).await?;
+        apps::set_editions(tx, &self.editions).await?;
         share::hold_nodes(tx, self.held, answers).await?;
         nodes::save(tx, &self.nodes, answers).await?;
         nodes::raise_epochs(tx, &self.epochs).await?;
@@ -281,12 +308,15 @@ impl<'a> Level<'a> {
         access::spend_tickets(tx, &self.tickets, answers).await?;
         access::add_credentials(tx, &self.credentials).await?;
         identity::change(tx, &self.identity, answers).await?;
+        apps::change(tx, &self.apps, answers).await?;
         access::add_links(tx, &self.links, answers).await?;
         access::revoke_links(tx, &self.revoked, answers).await?;
         enrolment::add_tokens(tx, &self.join_tokens).await?;
         enrolment::redeem(tx, &self.redeemed, answers).await?;
         enrolment::drain(tx, &self.drained, answers).await?;
         enrolment::revoke(tx, &self.shut_out, answers).await?;
+        saves::note(tx, &self.saves).await?;
+        readmit::readmit(tx, me, &self.readmits, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

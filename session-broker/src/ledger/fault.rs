@@ -1,12 +1,12 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow, KeyRow,
-    Ledger, Loaded, Losses, NodeRow, Of, Op, SessionRow, SpentTicket, Standing, StoreError,
-    TenantRow, Usage, WatchLinkRow,
+    AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
+    KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, Standing,
+    StoreError, TenantRow, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
@@ -176,6 +176,14 @@ impl Ledger for FaultyLedger {
         self.inner.standings()
     }
 
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.app_changes()
+    }
+
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>> {
+        self.inner.apps()
+    }
+
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
         self.inner.tenants(of)
     }
@@ -195,6 +203,18 @@ impl Ledger for FaultyLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
         self.inner.audit(before, max)
+    }
+
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>> {
+        self.inner.newest_save(user, app)
+    }
+
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.has_key(user, key)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

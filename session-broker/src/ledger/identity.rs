@@ -4,9 +4,10 @@
 //! **Invariant.** A change's line of the audit log is in the same transaction, and only if the change
 //! was made.
 
+use super::StoreError;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, TenantId, UserId};
-use nearlight_protocol::identity::{AuditAction, AuditOutcome, Scope};
+use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 
 /// SHA-256 of a cookie or an API key.
@@ -64,6 +65,8 @@ pub struct Membership {
     pub sessions_max: Option<u32>,
     /// Whether its members are turned away.
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    pub priority: Priority,
 }
 
 /// A tenant.
@@ -79,6 +82,8 @@ pub struct TenantRow {
     pub sessions_used: u32,
     /// Whether its members are turned away.
     pub suspended: bool,
+    /// Where its members stand in the queue.
+    pub priority: Priority,
     /// When it was made.
     pub created_ms: UnixMillis,
 }
@@ -239,4 +244,21 @@ pub enum IdentityChange {
         /// Now.
         now: MonoTime,
     },
+}
+
+/// A priority as the ledger has it.
+pub(in crate::ledger) const fn priority_value(priority: Priority) -> i64 {
+    match priority {
+        Priority::Low => -1,
+        Priority::Normal => 0,
+        Priority::High => 1,
+    }
+}
+
+/// A priority as the ledger has it, read back.
+pub(in crate::ledger) fn priority(value: i64) -> Result<Priority, StoreError> {
+    let found = Priority::ALL
+        .into_iter()
+        .find(|p| priority_value(*p) == value);
+    found.ok_or_else(|| StoreError::Corrupt(format!("{value} is no priority")))
 }

@@ -1,14 +1,17 @@
 //! What callers ask of the ledger, and what came of it.
 
 use super::{
-    AuditRow, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
-    Redeemed, SessionRow, SpentTicket, WatchLinkRow,
+    AppChange, AuditRow, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
+    JoinTokenRow, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
 };
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
+use nearlight_protocol::grant::GrantRow;
 use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
+use std::sync::Arc;
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -26,6 +29,9 @@ pub enum Op {
     },
     /// A claim, with the order to start.
     Reserve(Box<Reserve>),
+    /// A session that its node still runs, and of which the ledger has lost everything; if it comes back
+    /// to nobody's harm. Otherwise an order to stop it: [`Applied::Ordered`].
+    Readmit(Box<Readmit>),
     /// A session's phase changed.
     SavePhase {
         /// The session.
@@ -56,6 +62,17 @@ pub enum Op {
         app: AppId,
         /// Its claim.
         claim: Claim,
+        /// When.
+        at: MonoTime,
+    },
+    /// An app with saves shows its player a picture: the node has the newest save from now on.
+    NoteSave {
+        /// Whose.
+        user: UserId,
+        /// The app.
+        app: AppId,
+        /// The node.
+        node: NodeId,
         /// When.
         at: MonoTime,
     },
@@ -159,6 +176,20 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// A session that waits is to be started with this edition of its app.
+    SetEdition {
+        /// The session.
+        session: SessionId,
+        /// The edition.
+        app: Arc<AppSpec>,
+    },
+    /// A change of apps, with its line of the audit log.
+    App {
+        /// What changes.
+        change: AppChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
     /// A new watch link, if its session has not too many that hold.
     AddWatchLink {
         /// The link.
@@ -254,6 +285,30 @@ pub struct Reserve {
     pub at: MonoTime,
 }
 
+/// A session as its grant has it, to be there again with its claim, its place in the quotas and its usage.
+///
+/// It comes back if the claim's epoch is above all that this ledger has claimed of the slot: then the
+/// ledger has never seen the session, or lost it. One that ended, and was swept, stays away.
+#[derive(Clone, Debug)]
+pub struct Readmit {
+    /// The session.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// The claim, under the grant's epoch.
+    pub claim: Claim,
+    /// The rest of the row, and what the claim takes.
+    pub row: GrantRow,
+    /// Where it is, as its node says.
+    pub phase: Phase,
+    /// When it was granted: its usage begins then.
+    pub granted_at: MonoTime,
+    /// [`Order::Stop`], if it does not come back.
+    pub stop: Order,
+    /// When.
+    pub at: MonoTime,
+}
+
 /// What came of an [`Op`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -268,6 +323,13 @@ pub enum Applied {
     Replayed {
         /// The session.
         session: SessionId,
+    },
+    /// The version that a description is.
+    AppVersion {
+        /// Its number.
+        version: u32,
+        /// Whether it was not there before.
+        is_new: bool,
     },
     /// The same key came before with another body.
     KeyReused,

@@ -50,6 +50,8 @@ enum Thing<'a> {
     Standing(&'a str),
     /// Tenants, keys, players and the audit log.
     Identity,
+    /// Apps and their versions.
+    Apps,
 }
 
 impl Thing<'_> {
@@ -60,7 +62,10 @@ impl Thing<'_> {
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
             | (Self::Usage(_), Op::BeginUsage { .. })
-            | (Self::Identity, Op::Identity { .. }) => true,
+            | (Self::Identity, Op::Identity { .. })
+            | (Self::Apps, Op::App { .. })
+            // One by one.
+            | (_, Op::Readmit(_)) => true,
             (_, _) => false,
         }
     }
@@ -72,26 +77,30 @@ fn rank(op: &Op) -> u8 {
         Op::ReturnQuota { .. } => 0,
         Op::CreateSession { .. } => 1,
         Op::GiveSession { .. } => 2,
-        Op::HoldNode { .. } => 3,
-        Op::SaveNode { .. } => 4,
-        Op::RaiseEpoch { .. } => 5,
-        Op::SeenNodes { .. } => 6,
-        Op::Release { .. } => 7,
-        Op::Reserve(_) => 8,
-        Op::SavePhase { .. } => 9,
-        Op::BeginUsage { .. } => 10,
-        Op::OrderStop { .. } => 11,
-        Op::Acked { .. } => 12,
-        Op::SpendTicket { .. } => 13,
-        Op::AddCredential { .. } => 14,
-        Op::Identity { .. } => 15,
-        Op::AddWatchLink { .. } => 16,
-        Op::RevokeWatchLink { .. } => 17,
-        Op::AddJoinToken { .. } => 18,
-        Op::RedeemJoinToken { .. } => 19,
-        Op::DrainNode { .. } => 20,
-        Op::RevokeNode { .. } => 21,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 22,
+        Op::SetEdition { .. } => 3,
+        Op::HoldNode { .. } => 4,
+        Op::SaveNode { .. } => 5,
+        Op::RaiseEpoch { .. } => 6,
+        Op::SeenNodes { .. } => 7,
+        Op::Release { .. } => 8,
+        Op::Reserve(_) => 9,
+        Op::SavePhase { .. } => 10,
+        Op::BeginUsage { .. } => 11,
+        Op::OrderStop { .. } => 12,
+        Op::Acked { .. } => 13,
+        Op::SpendTicket { .. } => 14,
+        Op::AddCredential { .. } => 15,
+        Op::Identity { .. } => 16,
+        Op::App { .. } => 17,
+        Op::AddWatchLink { .. } => 18,
+        Op::RevokeWatchLink { .. } => 19,
+        Op::AddJoinToken { .. } => 20,
+        Op::RedeemJoinToken { .. } => 21,
+        Op::DrainNode { .. } => 22,
+        Op::RevokeNode { .. } => 23,
+        Op::NoteSave { .. } => 24,
+        Op::Readmit(_) => 25,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 26,
     }
 }
 
@@ -158,15 +167,29 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Node(reserve.claim.node.as_str()),
             Thing::Slot(reserve.claim.slot.as_str()),
         ],
+        Op::Readmit(readmit) => {
+            let tenant = readmit.row.tenant.iter();
+            [
+                Thing::Session(readmit.session.as_str()),
+                Thing::Usage(readmit.session.as_str()),
+                Thing::Orders(readmit.session.as_str()),
+                Thing::Node(readmit.claim.node.as_str()),
+                Thing::Slot(readmit.claim.slot.as_str()),
+                Thing::Quota(readmit.user.as_str()),
+            ]
+            .into_iter()
+            .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
+            .collect()
+        }
         Op::Release { session, claim, .. } => vec![
             Thing::Usage(session.as_str()),
             Thing::Orders(session.as_str()),
             Thing::Node(claim.node.as_str()),
             Thing::Slot(claim.slot.as_str()),
         ],
-        Op::SavePhase { session, .. } | Op::GiveSession { session, .. } => {
-            vec![Thing::Session(session.as_str())]
-        }
+        Op::SavePhase { session, .. }
+        | Op::GiveSession { session, .. }
+        | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
         Op::BeginUsage { session, .. } => vec![Thing::Usage(session.as_str())],
         Op::OrderStop { session, .. } => vec![Thing::Orders(session.as_str())],
@@ -195,10 +218,12 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         }
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
         Op::Identity { .. } => vec![Thing::Identity],
+        Op::App { .. } => vec![Thing::Apps],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }
         | Op::SeenNodes { .. }
+        | Op::NoteSave { .. }
         | Op::SweepEnded { .. }
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),

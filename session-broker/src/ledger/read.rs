@@ -1,8 +1,11 @@
 //! Reading rows back, each validated on the way.
 
+use super::identity::priority;
 use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
 use super::share::BrokerId;
-use super::{Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage};
+use super::{
+    Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage, Wish,
+};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
@@ -230,6 +233,7 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         id: parse(row.get("session_id"))?,
         user: parse(row.get("user_id"))?,
         tenant: tenant.map(parse).transpose()?,
+        priority: priority(row.get("priority"))?,
         app: json(row.get("app"))?,
         display: display(row)?,
         keyboard_layout: row.get("keyboard_layout"),
@@ -238,7 +242,15 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         starts_denied: unsigned(row.get("starts_denied"))?,
         since,
         node,
+        wish: wish(row.get("wish"))?,
     })
+}
+
+fn wish(text: &str) -> Result<Wish, StoreError> {
+    if text.is_empty() {
+        return Ok(Wish::default());
+    }
+    json(text)
 }
 
 fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
@@ -273,7 +285,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
         START => Order::Start(Box::new(Start {
             session: session.clone(),
             grant: row.get("body"),
-            app: json(row.get("app"))?,
+            app: json::<nearlight_protocol::app::AppSpec>(row.get("app"))?.for_start(),
             display: display(row)?,
             keyboard_layout: row.get("keyboard_layout"),
         })),

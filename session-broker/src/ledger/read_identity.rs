@@ -1,6 +1,7 @@
 //! Reading back who somebody is: credentials, tenants, keys, the audit log.
 
 use super::StoreError;
+use super::identity::priority;
 use super::identity::{Credential, CredentialHash, KeyRow, Membership, Of, TenantRow};
 use super::phase_row::{hex, ms, parse};
 use nearlight_protocol::api::Role;
@@ -18,7 +19,8 @@ const GUEST: &str =
 
 const KEY: &str = "
     SELECT k.key_id, k.user_id, k.name, k.role, k.scopes, k.sessions_max, k.expires_ms,
-        s.expires_ms AS secret_until, k.tenant_id, t.sessions_max AS tenant_max, t.suspended_ms
+        s.expires_ms AS secret_until, k.tenant_id, t.sessions_max AS tenant_max, t.suspended_ms,
+        t.priority
     FROM api_key_secret s JOIN api_key k ON k.key_id = s.key_id
     LEFT JOIN tenant t ON t.tenant_id = k.tenant_id
     WHERE s.hash = $1 AND k.revoked_ms IS NULL";
@@ -75,6 +77,7 @@ fn of_key(hash: CredentialHash, row: &AnyRow) -> Result<Credential, StoreError> 
             tenant: parse(tenant)?,
             sessions_max: number(row.get("tenant_max"))?,
             suspended: row.get::<Option<i64>, _>("suspended_ms").is_some(),
+            priority: priority(row.get("priority"))?,
         })
     };
     let ends: [Option<i64>; 2] = [row.get("expires_ms"), row.get("secret_until")];
@@ -126,6 +129,7 @@ fn tenant(row: &AnyRow) -> Result<TenantRow, StoreError> {
         sessions_max: number(row.get("sessions_max"))?,
         sessions_used: number(row.get("used"))?.unwrap_or(0),
         suspended: row.get::<Option<i64>, _>("suspended_ms").is_some(),
+        priority: priority(row.get("priority"))?,
         created_ms: time(row.get("created_ms"))?,
     })
 }

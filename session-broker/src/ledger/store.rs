@@ -6,14 +6,14 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op,
-    SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow, batch, read,
-    read_access, read_enrolment, read_identity,
+    AppRow, Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of,
+    Op, SavedAt, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow,
+    batch, read, read_access, read_apps, read_enrolment, read_identity, read_saves,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::id::{KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (
         1,
         "ledger",
@@ -49,6 +49,22 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         4,
         "brokers",
         include_str!("../../migrations/0004_brokers.sql"),
+    ),
+    (
+        5,
+        "nearness",
+        include_str!("../../migrations/0005_nearness.sql"),
+    ),
+    (6, "apps", include_str!("../../migrations/0006_apps.sql")),
+    (
+        7,
+        "priority",
+        include_str!("../../migrations/0007_priority.sql"),
+    ),
+    (
+        8,
+        "raised",
+        include_str!("../../migrations/0008_raised.sql"),
     ),
 ];
 
@@ -346,6 +362,18 @@ impl Ledger for SqlLedger {
         Box::pin(read_identity::credential(&self.readers, hash))
     }
 
+    fn newest_save(
+        &self,
+        user: UserId,
+        app: AppId,
+    ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>> {
+        Box::pin(read_saves::newest_save(&self.readers, user, app))
+    }
+
+    fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(read_saves::has_key(&self.readers, user, key))
+    }
+
     fn spent_ticket(
         &self,
         ticket: String,
@@ -376,6 +404,14 @@ impl Ledger for SqlLedger {
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
         Box::pin(read_enrolment::standings(&self.readers))
+    }
+
+    fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(read_apps::changes(&self.readers))
+    }
+
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>> {
+        Box::pin(read_apps::apps(&self.readers))
     }
 
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {

@@ -6,6 +6,7 @@ use crate::time::Clock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Slot, Start};
+use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::U64;
 use nearlight_session::lifecycle::{Event, Lifecycle};
 use nearlight_session::{Claim, Limits};
@@ -13,11 +14,14 @@ use place::Place;
 use std::path::Path;
 use std::time::Duration;
 
+mod apps;
 mod enrolment;
 mod group;
 mod identity;
 mod place;
 mod plans;
+mod readmit;
+mod saves;
 mod sharing;
 mod writers;
 
@@ -74,6 +78,11 @@ suite! {
     group::of_a_group_that_races_itself_each_slot_goes_to_one => of_a_group_that_races_itself_each_slot_goes_to_one,
     group::a_group_takes_what_its_quota_has_and_no_more => a_group_takes_what_its_quota_has_and_no_more,
     group::a_nul_in_what_an_edge_says_harms_nobody => a_nul_in_what_an_edge_says_harms_nobody,
+    apps::the_same_description_is_the_same_version => the_same_description_is_the_same_version,
+    apps::versions_that_two_brokers_add_at_once_have_their_own_numbers => versions_that_two_brokers_add_at_once_have_their_own_numbers,
+    apps::a_version_is_staged_rolled_out_and_taken_back => a_version_is_staged_rolled_out_and_taken_back,
+    apps::files_are_followed_until_an_operator_rolls_out => files_are_followed_until_an_operator_rolls_out,
+    apps::a_session_keeps_the_edition_that_it_was_placed_with => a_session_keeps_the_edition_that_it_was_placed_with,
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
@@ -89,6 +98,13 @@ suite! {
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
     sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,
     sharing::a_broker_that_stops_says_so => a_broker_that_stops_says_so,
+    readmit::a_session_that_the_ledger_lost_is_back_with_all_that_it_holds => a_session_that_the_ledger_lost_is_back_with_all_that_it_holds,
+    readmit::what_was_claimed_ended_and_swept_does_not_come_back => what_was_claimed_ended_and_swept_does_not_come_back,
+    readmit::an_epoch_that_only_a_node_has_shown_comes_back_once => an_epoch_that_only_a_node_has_shown_comes_back_once,
+    readmit::what_has_no_room_or_no_edition_does_not_come_back => what_has_no_room_or_no_edition_does_not_come_back,
+    readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
+    saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
+    saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
 }
 
@@ -213,6 +229,7 @@ fn session() -> SessionRow {
         id: nearlight_kit::ids::session(),
         user: nearlight_kit::ids::user(),
         tenant: None,
+        priority: Priority::Normal,
         app: toml::from_str(app).unwrap(),
         display: DisplayMode::default(),
         keyboard_layout: "us".to_owned(),
@@ -221,6 +238,15 @@ fn session() -> SessionRow {
         starts_denied: 0,
         since: MonoTime(1_000),
         node: None,
+        wish: Wish {
+            region: Some("fra\u{0}".to_owned()),
+            save: Some(nearlight_kit::ids::node()),
+            estimates: vec![Estimate {
+                region: "ams".to_owned(),
+                ms: 7,
+                from: nearlight_protocol::region::RttFrom::Sessions,
+            }],
+        },
     }
 }
 

@@ -1,10 +1,13 @@
 //! Changes as statements on sets of rows: one file for each group of tables.
 
 pub(super) mod access;
+pub(super) mod apps;
 pub(super) mod claims;
 pub(super) mod enrolment;
 pub(super) mod identity;
 pub(super) mod nodes;
 pub(super) mod orders;
+pub(super) mod readmit;
+pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;

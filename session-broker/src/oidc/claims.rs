@@ -69,12 +69,12 @@ enum Audience {
 }
 
 impl Claims {
-    /// The claims of `token`, if it is one for us and for this attempt.
+    /// The claims of `token`, if it is one for us, and for the attempt of this nonce where there is one.
     pub(super) fn verified(
         token: &str,
         keys: &JwkSet,
         settings: &OidcSettings,
-        nonce: &str,
+        nonce: Option<&str>,
     ) -> Result<Self, Refused> {
         let header = jsonwebtoken::decode_header(token)?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -94,7 +94,7 @@ impl Claims {
         validation.set_audience(&[&settings.client_id]);
         validation.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);
         let claims: Self = jsonwebtoken::decode(token, &key, &validation)?.claims;
-        if claims.nonce.as_deref() != Some(nonce) {
+        if nonce.is_some() && claims.nonce.as_deref() != nonce {
             return Err(Refused::Nonce);
         }
         let others = match &claims.aud {
@@ -189,7 +189,7 @@ mod test {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = kid.map(str::to_owned);
         let token = jsonwebtoken::encode(&header, claims, &signing(seed)).unwrap();
-        Claims::verified(&token, &keys(), &settings(), "n")
+        Claims::verified(&token, &keys(), &settings(), Some("n"))
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod test {
         header.kid = Some("k".to_owned());
         let key = EncodingKey::from_secret(b"secret");
         let token = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
-        let refused = Claims::verified(&token, &keys(), &settings(), "n");
+        let refused = Claims::verified(&token, &keys(), &settings(), Some("n"));
         assert!(matches!(refused, Err(Refused::Algorithm)), "{refused:?}");
     }
 

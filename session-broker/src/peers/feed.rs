@@ -7,6 +7,7 @@
 use super::{AT_HAND, PeerClient, PeerError, PeerEvent};
 use crate::fleet::{Changed, ChangedView};
 use crate::ledger::BrokerId;
+use crate::sessions::Occupancy;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
@@ -61,6 +62,9 @@ struct Line {
     nodes: Vec<Item>,
     /// Sessions that wait here.
     waiting: u32,
+    /// What runs here, if that has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    busy: Option<Occupancy>,
 }
 
 /// What this broker tells its peers.
@@ -75,6 +79,8 @@ pub(crate) struct Hub {
 struct State {
     version: u64,
     waiting: u32,
+    /// What runs here, and the version that brought it.
+    busy: (u64, Occupancy),
     nodes: HashMap<NodeId, (u64, Option<Arc<Shared>>)>,
     by_version: BTreeMap<u64, NodeId>,
 }
@@ -111,6 +117,17 @@ impl Hub {
                 state.put(node.id.clone(), Some(Arc::new(Shared { node, view })));
             }
         }
+        self.news.send_replace(state.version);
+    }
+
+    /// Takes in what runs here.
+    pub(crate) fn publish_busy(&self, busy: Occupancy) {
+        let mut state = self.lock();
+        if state.busy.1 == busy {
+            return;
+        }
+        state.version += 1;
+        state.busy = (state.version, busy);
         self.news.send_replace(state.version);
     }
 
@@ -178,8 +195,14 @@ impl Hub {
         if nodes.len() < LINE_NODES {
             seen = state.version;
         }
-        let waiting = state.waiting;
-        (Line { nodes, waiting }, seen)
+        // With the last line of a batch: what a peer has seen then has it, too.
+        let (since, busy) = &state.busy;
+        let line = Line {
+            nodes,
+            waiting: state.waiting,
+            busy: (*since > version && *since <= seen).then(|| busy.clone()),
+        };
+        (line, seen)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -275,6 +298,7 @@ async fn follow_once(
                 fresh: std::mem::take(&mut fresh),
                 items: line.nodes,
                 waiting: line.waiting,
+                busy: line.busy,
             };
             if events.send(event).await.is_err() {
                 return Ok(());

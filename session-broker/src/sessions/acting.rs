@@ -51,6 +51,7 @@ impl Owner {
         // Before this turn's own orders, so that each goes out once and in order.
         for node in synced {
             self.show_links(&node);
+            self.show_images(&node);
             self.resend(&node);
         }
         for (applied, then) in applied.into_iter().zip(thens) {
@@ -115,6 +116,7 @@ impl Owner {
                 }
                 Applied::Done
                 | Applied::Replayed { .. }
+                | Applied::AppVersion { .. }
                 | Applied::KeyReused
                 | Applied::QuotaUsedUp
                 | Applied::TenantQuotaUsedUp
@@ -132,6 +134,9 @@ impl Owner {
                     touched.insert(session);
                 }
             },
+            Then::Readmitted(readmission) => {
+                self.readmitted(&applied, *readmission, now, touched).await;
+            }
             Then::Ordered(order) => {
                 if let Applied::Ordered { command } = applied {
                     self.give(OutboxRow { command, ..*order }, now);
@@ -175,6 +180,7 @@ impl Owner {
             Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
             Applied::Done
             | Applied::Ordered { .. }
+            | Applied::AppVersion { .. }
             | Applied::RaceLost
             | Applied::TicketSpent
             | Applied::Missing
@@ -193,11 +199,9 @@ impl Owner {
     pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {
         crate::metrics::session_created();
         tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
-        let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
-        self.queue.push(id.clone(), user, came_at);
+        self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
         self.sessions.insert(id, entry);
-        self.placed_in_vain = None;
     }
 
     /// Its claim came to nothing: it is next again.
@@ -230,7 +234,7 @@ impl Owner {
     }
 
     /// Keeps an order until it is acked, and sends it if its node is there.
-    fn give(&mut self, order: OutboxRow, now: MonoTime) {
+    pub(super) fn give(&mut self, order: OutboxRow, now: MonoTime) {
         let node = order.node.clone();
         if let Some(stream) = self.fleet.online(&node) {
             stream.send(command(&order));
@@ -263,8 +267,29 @@ impl Owner {
         }
     }
 
+    /// Tells a node which images it is to have.
+    fn show_images(&self, node: &NodeId) {
+        if let (Some(stream), Some(known)) = (self.fleet.online(node), self.fleet.get(node)) {
+            let row = &known.row;
+            let wanted = self.apps.images_for(&row.region, row.inventory.gpu);
+            stream.send(ToEdge::Images(wanted));
+        }
+    }
+
+    /// Tells every node, if apps have changed since.
+    pub(super) fn show_new_images(&mut self) {
+        if self.images_shown == self.apps.changes() {
+            return;
+        }
+        self.images_shown = self.apps.changes();
+        let nodes: Vec<NodeId> = self.fleet.iter().map(|node| node.row.id.clone()).collect();
+        for node in nodes {
+            self.show_images(&node);
+        }
+    }
+
     /// Takes the node as the ledger has it, if it is still held here.
-    async fn read_back(&mut self, node: &NodeId) {
+    pub(super) async fn read_back(&mut self, node: &NodeId) {
         if self.fleet.get(node).is_none() {
             return;
         }
@@ -272,7 +297,6 @@ impl Owner {
             Ok(Some(row)) => {
                 let now = self.clock.now();
                 self.fleet.set_row(row, now);
-                self.placed_in_vain = None;
             }
             Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
             // Not here: the turn's other changes are still being acted on.

@@ -8,6 +8,7 @@ use crate::ledger::BrokerId;
 use nearlight_placement::{FleetIndex, Policy, SessionRequest};
 use nearlight_protocol::api::{Node, NodeStatus, Session};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::region::RegionState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -77,6 +78,43 @@ struct ShownFleet {
     index: FleetIndex,
     policy: Policy,
     counts: NodeCounts,
+    regions: BTreeMap<String, RegionCounts>,
+}
+
+/// A node that has a player's saves.
+#[derive(Clone, Debug)]
+pub(crate) struct SaveNode {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) status: NodeStatus,
+    pub(crate) slots_free: u32,
+}
+
+/// Nodes of a region that are not shut out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RegionCounts {
+    all: usize,
+    online: usize,
+    with_room: usize,
+}
+
+impl RegionCounts {
+    fn of(node: &Node) -> Self {
+        let is_online = node.status == NodeStatus::Online;
+        Self {
+            all: usize::from(node.status != NodeStatus::Revoked),
+            online: usize::from(is_online),
+            with_room: usize::from(is_online && node.slots_free > 0),
+        }
+    }
+
+    const fn state(self) -> RegionState {
+        match self {
+            Self { with_room: 1.., .. } => RegionState::Room,
+            Self { online: 1.., .. } => RegionState::Queue,
+            Self { .. } => RegionState::Offline,
+        }
+    }
 }
 
 /// Nodes by status.
@@ -106,13 +144,48 @@ impl NodeCounts {
 impl ShownFleet {
     fn show(&mut self, node: Arc<Node>) {
         *self.counts.of(node.status) += 1;
+        let new = RegionCounts::of(&node);
+        // Seldom new: no name is cloned for what changes within a region.
+        if !self.regions.contains_key(&node.region) {
+            self.regions
+                .insert(node.region.clone(), RegionCounts::default());
+        }
+        if let Some(counts) = self.regions.get_mut(&node.region) {
+            counts.all += new.all;
+            counts.online += new.online;
+            counts.with_room += new.with_room;
+        }
         if let Some(former) = self.nodes.insert(node.id.clone(), node) {
-            *self.counts.of(former.status) -= 1;
+            self.uncount(&former);
+        }
+    }
+
+    fn uncount(&mut self, former: &Node) {
+        *self.counts.of(former.status) -= 1;
+        let old = RegionCounts::of(former);
+        if let Some(counts) = self.regions.get_mut(&former.region) {
+            counts.all -= old.all;
+            counts.online -= old.online;
+            counts.with_room -= old.with_room;
+            if counts.all == 0 {
+                self.regions.remove(&former.region);
+            }
         }
     }
 }
 
 impl Directory {
+    /// A directory of what is placed by `policy`.
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            sessions: RwLock::default(),
+            fleet: RwLock::new(ShownFleet {
+                policy,
+                ..ShownFleet::default()
+            }),
+        }
+    }
+
     /// One session.
     pub(crate) fn session(&self, id: &SessionId) -> Option<ShownSession> {
         self.read().sessions.get(id).cloned()
@@ -161,9 +234,29 @@ impl Directory {
         self.read_fleet().nodes.contains_key(node)
     }
 
+    /// A node as far as a session that has to run there is concerned; `None` if nobody knows it.
+    pub(crate) fn save_node(&self, node: &NodeId) -> Option<SaveNode> {
+        let fleet = self.read_fleet();
+        fleet.nodes.get(node).map(|node| SaveNode {
+            name: node.name.clone(),
+            region: node.region.clone(),
+            status: node.status,
+            slots_free: node.slots_free,
+        })
+    }
+
     /// How many nodes there are.
     pub(crate) fn node_counts(&self) -> NodeCounts {
         self.read_fleet().counts
+    }
+
+    /// The regions that nodes are in, and whether something can be played there.
+    pub(crate) fn regions(&self) -> BTreeMap<String, RegionState> {
+        let fleet = self.read_fleet();
+        let regions = fleet.regions.iter();
+        regions
+            .map(|(name, counts)| (name.clone(), counts.state()))
+            .collect()
     }
 
     /// Whether some attached node could run this, now or once a slot is free.
@@ -234,7 +327,7 @@ impl Directory {
                     fleet.index.remove(&id);
                     fleet.holders.remove(&id);
                     if let Some(former) = fleet.nodes.remove(&id) {
-                        *fleet.counts.of(former.status) -= 1;
+                        fleet.uncount(&former);
                     }
                 }
             }
@@ -244,7 +337,10 @@ impl Directory {
     /// No node is known any more.
     pub(super) fn forget_nodes(&self) {
         let mut fleet = self.fleet.write().unwrap_or_else(PoisonError::into_inner);
-        *fleet = ShownFleet::default();
+        *fleet = ShownFleet {
+            policy: fleet.policy.clone(),
+            ..ShownFleet::default()
+        };
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shown> {

@@ -16,6 +16,12 @@ use std::time::Duration;
 /// Durations of ended sessions that the ETA is computed from.
 const DURATIONS_KEPT: usize = 32;
 
+/// Whether the app had nothing to show before, and has now: from here on it may save.
+fn shows_first_picture(was: &'static str, phase: &Phase) -> bool {
+    matches!(was, "placing" | "starting")
+        && matches!(phase, Phase::Ready { .. } | Phase::Playing { .. })
+}
+
 impl Owner {
     /// Lets a session take an event; `None` if there is no such session.
     pub(super) fn drive(
@@ -52,6 +58,18 @@ impl Owner {
                 tenant: entry.row.tenant.clone(),
             };
             turn.push(op, Then::Nothing);
+        }
+        if shows_first_picture(was, &phase)
+            && let Some(claim) = entry.life.held().map(|held| &held.claim)
+            && entry.row.app.saves.is_some()
+        {
+            let note = Op::NoteSave {
+                user: entry.row.user.clone(),
+                app: entry.row.app.id.clone(),
+                node: claim.node.clone(),
+                at: now,
+            };
+            turn.push(note, Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);

@@ -7,9 +7,12 @@ use crate::control::{EdgeEvent, EdgeMessage, ShownSession, Stream};
 use crate::fleet::{Link, nothing};
 use crate::ledger::{Capacity, NodeRow, Op, OutboxRow, Standing};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport};
+use nearlight_protocol::control::{
+    AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport, SessionRtt,
+};
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
+use nearlight_protocol::limits::{CONTROL_OUTBOX_MAX, HEARTBEAT_RTTS_MAX};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::{Event, Phase, Presence};
 use nearlight_session::{Claim, Epoch};
@@ -112,6 +115,7 @@ impl Owner {
             EdgeMessage::Running(shown) => self.reconcile(stream, shown, now, turn),
             EdgeMessage::Heartbeat(heartbeat) => {
                 tracing::trace!(node_id = %node, ?heartbeat, "heartbeat");
+                self.note_round_trips(node, &heartbeat.rtts);
             }
             EdgeMessage::Ack { command, outcome } => {
                 self.take_ack(node, command, outcome, now, turn);
@@ -124,6 +128,19 @@ impl Owner {
             EdgeMessage::Draining => {
                 tracing::info!(node_id = %node, "the node drains");
                 self.fleet.change(node, now, |n| n.draining = true);
+            }
+        }
+    }
+
+    /// What streams of a node take, of those sessions alone that it holds.
+    fn note_round_trips(&self, node: &NodeId, rtts: &[SessionRtt]) {
+        let Some(known) = self.fleet.get(node).filter(|_| !rtts.is_empty()) else {
+            return;
+        };
+        for SessionRtt { session, ms } in rtts.iter().take(HEARTBEAT_RTTS_MAX) {
+            let held = self.sessions.get(session).and_then(|e| e.life.held());
+            if held.is_some_and(|held| held.claim.node == *node) {
+                self.nearness.took(session, &known.row.region, *ms);
             }
         }
     }
@@ -182,8 +199,8 @@ impl Owner {
                 }
                 // Whatever it is, nobody ordered it.
                 None => {
-                    let (id, held) = (session.session, (&node, Epoch(0)));
-                    push_stop(&id, held, EndReason::Internal, now, turn);
+                    let (id, epoch) = (session.session, Epoch(0));
+                    self.stop_unknown(&id, (&node, epoch), EndReason::Internal, now, turn);
                 }
             }
         }
@@ -209,17 +226,61 @@ impl Owner {
             };
             self.drive(&id, Event::NodeBack { presence }, now, turn);
         }
-        for (id, (grant, _)) in running {
+        for (id, (grant, presence)) in running {
             let reason = self.why_over(&id);
             tracing::info!(session_id = %id, node_id = %node, ?reason,
-                "the node runs a session that is over");
-            let held = (&node, Epoch::from(grant.epoch));
-            push_stop(&id, held, reason, now, turn);
+                "the node runs a session that is over, or lost");
+            if self.may_order(&id, (&node, grant.epoch.into()), now, turn) {
+                self.readmit_or_stop(grant, presence, reason, now, turn);
+            }
         }
         let online = Link::Online(stream.clone());
         self.fleet.change(&node, now, |n| n.link = online);
-        self.placed_in_vain = None;
         turn.synced.push(node);
+    }
+
+    /// Has a node stop what holds no claim, as far as its outbox takes that: whoever makes sessions up, or
+    /// acks nothing, fills no ledger. The rest is shown again once what was ordered is acked.
+    fn stop_unknown(
+        &mut self,
+        id: &SessionId,
+        (node, epoch): (&NodeId, Epoch),
+        reason: EndReason,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) {
+        if self.may_order(id, (node, epoch), now, turn) {
+            push_stop(id, (node, epoch), reason, now, turn);
+        }
+    }
+
+    /// Whether a node's outbox takes one order more to stop what holds no claim.
+    fn may_order(
+        &mut self,
+        id: &SessionId,
+        (node, epoch): (&NodeId, Epoch),
+        now: MonoTime,
+        turn: &Turn,
+    ) -> bool {
+        let waiting = self.fleet.get(node).map_or(0, |known| {
+            let again = |row: &OutboxRow| row.session == *id && row.epoch == epoch;
+            match known.outbox.values().any(again) {
+                true => 0,
+                false => known.outbox.len(),
+            }
+        });
+        if waiting + turn.orders_for(node) < CONTROL_OUTBOX_MAX {
+            return true;
+        }
+        let known = self
+            .fleet
+            .change(node, now, |n| std::mem::replace(&mut n.overflows, true));
+        if known == Some(false) {
+            crate::metrics::outbox_full();
+            tracing::warn!(node_id = %node, "the node runs more that nobody ordered than its \
+                outbox takes; the rest is stopped once it has acked that");
+        }
+        false
     }
 
     /// A grant of ours with a newer epoch than the ledger's: rows were lost.
@@ -253,6 +314,18 @@ impl Owner {
         }
     }
 
+    /// Lets a node that had more to stop than its outbox took attach again, for it shows then what is
+    /// left.
+    fn show_again(&mut self, node: &NodeId, now: MonoTime) {
+        let is_due = self.fleet.change(node, now, |n| {
+            n.outbox.is_empty() && std::mem::take(&mut n.overflows)
+        });
+        let stream = self.fleet.get(node).and_then(|known| known.link.stream());
+        if let Some(stream) = stream.filter(|_| is_due == Some(true)) {
+            stream.go_away(OVERTAKEN_RETRY_S);
+        }
+    }
+
     fn take_ack(
         &mut self,
         node: &NodeId,
@@ -262,6 +335,7 @@ impl Owner {
         turn: &mut Turn,
     ) {
         let order = self.fleet.change(node, now, |n| n.outbox.remove(&command));
+        self.show_again(node, now);
         let Some(order) = order.flatten() else {
             tracing::debug!(node_id = %node, command, "ack of an order that does not wait");
             return;

@@ -6,9 +6,11 @@ use crate::ledger::SessionRow;
 use crate::time::unix_ms;
 use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
+use nearlight_session::queue::forecast::Eta;
 use tokio::sync::watch;
 
 /// A session.
@@ -39,7 +41,7 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) position: u32,
-    pub(super) eta_s: Option<u32>,
+    pub(super) eta: Eta,
     /// What no node has for it, once one was looked for.
     pub(super) waits_for: Option<WaitsFor>,
 }
@@ -49,10 +51,10 @@ impl Entry {
         let life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
         let place = Place {
             position: 1,
-            eta_s: None,
+            eta: Eta::default(),
             waits_for: None,
         };
-        let view = watch::Sender::new(view(&row, &life, place, 0));
+        let view = watch::Sender::new(view(&row, &life, (place, None), 0));
         Self {
             placed_at: row.created_at,
             row,
@@ -99,7 +101,11 @@ impl Entry {
         } else {
             0
         };
-        let fresh = view(&self.row, &self.life, self.place, watchers);
+        let placed_in = match &self.placement {
+            Placement::Placed { placed_in, .. } => Some(PlacedIn::clone(placed_in)),
+            Placement::Unknown | Placement::Waits(_) => None,
+        };
+        let fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
         self.view.send_if_modified(|shown| {
             let changed = *shown != fresh;
             if changed {
@@ -123,11 +129,17 @@ pub(crate) fn view_of(row: SessionRow, times: &SessionTimes) -> Session {
     Entry::new(row, limits).shown()
 }
 
-fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Session {
+fn view(
+    row: &SessionRow,
+    life: &Lifecycle,
+    (place, placed_in): (Place, Option<PlacedIn>),
+    watchers: u32,
+) -> Session {
     let state = match life.phase() {
         Phase::Queued => SessionState::Queued {
             position: place.position,
-            eta_s: place.eta_s,
+            eta_s: place.eta.half_s,
+            eta_most_s: place.eta.most_s,
             waits_for: place.waits_for,
         },
         Phase::Placing { .. } => SessionState::Placing,
@@ -155,6 +167,7 @@ fn view(row: &SessionRow, life: &Lifecycle, place: Place, watchers: u32) -> Sess
         ends_at: life.ends_at().map(unix_ms),
         play_path: format!("/play/{}", row.id),
         watchers,
+        placed_in,
     }
 }
 

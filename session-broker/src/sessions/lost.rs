@@ -34,11 +34,16 @@ impl Lost {
                     || self.sessions.contains(&reserve.session);
                 is_lost.then_some(Applied::RaceLost)
             }
+            Op::Readmit(readmit) => self
+                .nodes
+                .contains(&readmit.claim.node)
+                .then_some(Applied::Missing),
             Op::SavePhase { session, .. }
             | Op::ReturnQuota { session, .. }
             | Op::BeginUsage { session, .. }
             | Op::Release { session, .. }
             | Op::OrderStop { session, .. }
+            | Op::SetEdition { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
@@ -49,9 +54,11 @@ impl Lost {
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
             | Op::SeenNodes { .. }
+            | Op::NoteSave { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }
+            | Op::App { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

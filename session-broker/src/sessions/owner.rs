@@ -1,15 +1,17 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
 use super::entry::{Entry, label};
-use super::placing::{InVain, NotPlaced};
+use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
+use crate::apps::Apps;
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
 use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
+use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -20,6 +22,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
+use nearlight_session::queue::forecast::Forecast;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +57,9 @@ pub(crate) struct OwnerParts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) standings: Arc<Standings>,
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) policy: Policy,
+    pub(crate) nearness: Arc<Nearness>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) edges: mpsc::Receiver<EdgeEvent>,
     pub(crate) sharing: Option<SharingParts>,
@@ -79,6 +85,7 @@ pub(crate) struct Owner {
     pub(super) directory: Arc<Directory>,
     pub(super) links: Arc<WatchLinks>,
     pub(super) standings: Arc<Standings>,
+    pub(super) apps: Arc<Apps>,
     requests: mpsc::Receiver<Request>,
     edges: mpsc::Receiver<EdgeEvent>,
     /// What nodes said while they were being taken from another broker; first in the next turn. No
@@ -97,15 +104,21 @@ pub(crate) struct Owner {
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
-    /// How sessions are placed.
+    /// What those who wait were told last, and when it was computed.
+    pub(super) forecast: Option<(MonoTime, Forecast)>,
+    /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
+    pub(super) policy_chosen: Policy,
+    pub(super) nearness: Arc<Nearness>,
     /// When readers were told last of nodes that have changed.
     published_at: MonoTime,
-    /// What placement last saw in vain.
-    pub(super) placed_in_vain: Option<InVain>,
+    /// The changes of apps since which everybody was due once.
+    pub(super) tried_apps: Option<u64>,
     /// The queue's revision of which those who wait were told.
     pub(super) told: u64,
     housekeepings: u32,
+    /// The changes of apps of which nodes were told.
+    pub(super) images_shown: Option<u64>,
     /// A read failed within a turn: at its end everything is loaded again.
     pub(super) doubt: Option<StoreError>,
     pub(super) stop: CancellationToken,
@@ -137,6 +150,7 @@ impl Owner {
             directory: parts.directory,
             links: parts.links,
             standings: parts.standings,
+            apps: parts.apps,
             requests: parts.requests,
             edges: parts.edges,
             deferred: VecDeque::new(),
@@ -148,11 +162,18 @@ impl Owner {
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
-            policy: Policy::default(),
+            forecast: None,
+            policy_chosen: Policy {
+                steps: Vec::new(),
+                ..parts.policy.clone()
+            },
+            policy: parts.policy,
+            nearness: parts.nearness,
             published_at: MonoTime::default(),
-            placed_in_vain: None,
+            tried_apps: None,
             told: 0,
             housekeepings: 0,
+            images_shown: None,
             doubt: None,
             stop: parts.stop,
         };
@@ -198,8 +219,7 @@ impl Owner {
             return Wake::Deferred;
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let wider = self.placed_in_vain.as_ref().and_then(|vain| vain.until);
-        let next = [deadline, wider, self.publication_due()];
+        let next = [deadline, self.next_try(), self.publication_due()];
         let next = next.into_iter().flatten().min();
         let in_us = next.map(|at| at.micros_since(self.clock.now()));
         let deadline = async {
@@ -270,19 +290,28 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) {
-        let row = SessionRow {
+        let mut row = SessionRow {
             id: nearlight_kit::ids::session(),
             user: create.user,
             tenant: create.tenant,
+            priority: create.priority,
             app: (*create.app).clone(),
             display: create.display,
             keyboard_layout: create.keyboard_layout,
+            wish: create.wish,
             created_at: now,
             phase: Phase::Queued,
             starts_denied: 0,
             since: now,
             node: None,
         };
+        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
+        // when it has its place in the queue.
+        let at_once = self.queue.is_empty() && !self.others_wait();
+        let chosen = at_once.then(|| self.choose(&row, None, now));
+        if let Some(Ok(chosen)) = &chosen {
+            row.app = (*chosen.app).clone();
+        }
         let entry = Entry::new(row.clone(), self.times.limits(&row.app.time));
         let op = Op::CreateSession {
             row: Box::new(row.clone()),
@@ -291,16 +320,11 @@ impl Owner {
             tenant_quota: create.tenant_quota,
         };
         turn.push(op, Then::Created(Box::new(New { entry, reply })));
-        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
-        // when it has its place in the queue.
-        let elsewhere = if self.queue.is_empty() && !self.others_wait() {
-            match self.place(&row, None, true, now, turn) {
-                Ok(()) => return,
-                Err(NotPlaced::Elsewhere { holder, node }) => Some((holder, Some(node))),
-                Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot) => self.other_home(),
-            }
-        } else {
-            self.other_home()
+        let claimed = chosen.map(|chosen| self.claim(&row, chosen?, true, now, turn));
+        let elsewhere = match claimed {
+            Some(Ok(())) => return,
+            Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
+            Some(Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot)) | None => self.other_home(),
         };
         if let Some((to, node)) = elsewhere {
             self.give_away(&row, to, node, turn);
@@ -309,10 +333,11 @@ impl Owner {
 
     fn keep_house(&mut self, now: MonoTime, turn: &mut Turn) {
         self.housekeepings = self.housekeepings.wrapping_add(1);
-        if self.fleet.thaw(now) {
-            self.placed_in_vain = None;
-        }
+        self.fleet.thaw(now);
+        self.tell_anew();
+        self.tell_occupancy(now);
         self.tell_places(now, &mut turn.touched);
+        self.show_new_images();
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
         while let Some((at, id)) = self.ended.front().cloned()
             && now.millis_since(at) >= keep_ms

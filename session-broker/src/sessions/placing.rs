@@ -1,37 +1,23 @@
-//! Giving slots to sessions: the queue, the decision, the claim.
+//! Giving slots to sessions: the decision, the claim.
 
 use super::driving::placing;
-use super::entry::Place;
 use super::owner::Owner;
+use super::readmit::row_for_grant;
 use super::turn::{Then, Turn};
-use super::{Placement, request_of};
-use crate::ledger::{BrokerId, Op, OutboxRow, Reserve, SessionRow};
+use super::{Placement, latency_step, request_for};
+use crate::apps::{LiveApp, Metros};
+use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, FleetIndex, Reason, Rejection, SessionRequest, decide};
+use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
 use nearlight_protocol::api::WaitsFor;
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
-use nearlight_session::Claim;
-use nearlight_session::lifecycle::Phase;
-use nearlight_session::queue::{Occupied, eta_s};
-use std::collections::BTreeSet;
-
-/// Sessions tried in one turn. Past them the queue is so long that the next turn is soon enough.
-const TRIED_MAX: usize = 64;
-/// Ended sessions from which the typical duration is computed, at least.
-const DURATIONS_MIN: usize = 5;
-
-/// What placement saw in vain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InVain {
-    /// The revisions of index and queue. While both stay, so does the answer...
-    index: u64,
-    queue: u64,
-    /// ...but for somebody's next latency step, which begins then.
-    pub(super) until: Option<MonoTime>,
-}
+use nearlight_session::{Claim, Lifecycle};
+use std::sync::Arc;
 
 /// Why a session was not placed.
 #[derive(Debug)]
@@ -49,75 +35,63 @@ pub(super) enum NotPlaced {
     },
 }
 
+/// What was decided for a session.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    request: SessionRequest,
+    claim: Claim,
+    placement: Placement,
+    /// The version of the app for that node.
+    pub(super) app: Arc<AppSpec>,
+}
+
 impl Owner {
-    /// Tries those who wait, next first, unless nothing changed since it was last in vain.
-    pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
-        if self.queue.is_empty() {
-            self.placed_in_vain = None;
-            return;
-        }
-        if self.is_in_vain(now) {
-            return;
-        }
-        let mut until: Option<MonoTime> = None;
-        for id in self.queue.order().into_iter().take(TRIED_MAX) {
-            let Some(entry) = self.sessions.get(&id) else {
-                continue;
-            };
-            let row = entry.row.clone();
-            let hint = entry.hint.clone();
-            let why = match self.place(&row, hint.as_ref(), false, now, turn) {
-                // Its place is given up with the claim; until then it must not be tried again.
-                Ok(()) => {
-                    self.queue.remove(&id);
-                    continue;
-                }
-                Err(why) => why,
-            };
-            let elsewhere = match &why {
-                NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
-                NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
-            };
-            match elsewhere {
-                Some((to, node)) => {
-                    self.queue.remove(&id);
-                    self.give_away(&row, to, node, turn);
-                }
-                None => {
-                    let wider = changes_at(&row, &why);
-                    until = until.into_iter().chain(wider).min();
-                    self.tell_lack(&id, why, turn);
-                }
-            }
-        }
-        self.placed_in_vain = Some(InVain {
-            index: self.fleet.index().revision(),
-            queue: self.queue.revision(),
-            until,
-        });
-    }
-
-    fn is_in_vain(&self, now: MonoTime) -> bool {
-        self.placed_in_vain.is_some_and(|vain| {
-            vain.index == self.fleet.index().revision()
-                && vain.queue == self.queue.revision()
-                && vain.until.is_none_or(|until| now < until)
-        })
-    }
-
-    /// Claims a slot for a session in this turn, or says why not.
+    /// Claims a slot for a session that waits, or says why not.
     pub(super) fn place(
         &mut self,
-        row: &SessionRow,
+        mut row: SessionRow,
         hint: Option<&NodeId>,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) -> Result<(), NotPlaced> {
+        let chosen = self.choose(&row, hint, now)?;
+        if *chosen.app != row.app {
+            row.app = (*chosen.app).clone();
+            self.set_edition(&row.id, chosen.app.clone(), turn);
+        }
+        self.claim(&row, chosen, false, now, turn)
+    }
+
+    /// Another version is live now where a session that waits is placed.
+    fn set_edition(&mut self, id: &SessionId, app: Arc<AppSpec>, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        entry.row.app = (*app).clone();
+        let (limits, life) = (self.times.limits(&app.time), &entry.life);
+        entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
+        let session = id.clone();
+        turn.push(Op::SetEdition { session, app }, Then::Nothing);
+    }
+
+    /// Claims what was chosen, in this turn, or says why not.
+    pub(super) fn claim(
+        &mut self,
+        row: &SessionRow,
+        chosen: Chosen,
         with_create: bool,
         now: MonoTime,
         turn: &mut Turn,
     ) -> Result<(), NotPlaced> {
-        let (request, claim, placement) = self.choose(row, hint, now)?;
+        let Chosen {
+            request,
+            claim,
+            placement,
+            app: _,
+        } = chosen;
         let taken = self.fleet.take(&row.id, &claim, &request, now);
         let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
-        let order = self.start_order(row, &claim, now);
+        let order = self.start_order(row, &claim, &held, now);
         let reserve = Reserve {
             session: row.id.clone(),
             with_create,
@@ -147,21 +121,16 @@ impl Owner {
         Ok(())
     }
 
-    /// Decides on a node, and takes one of its slots.
-    fn choose(
+    /// Decides on a node, and with it on the version of the app; and finds one of the node's slots.
+    pub(super) fn choose(
         &self,
         row: &SessionRow,
         hint: Option<&NodeId>,
         now: MonoTime,
-    ) -> Result<(SessionRequest, Claim, Placement), NotPlaced> {
-        let request = SessionRequest {
-            waited_ms: now.millis_since(row.created_at),
-            ..request_of(&row.app)
-        };
-        let mut chance = |n: usize| rand::random_range(0..n);
-        let hinted = hint.and_then(|node| self.hinted(node, &request, &mut chance));
-        let decide_anew = || decide(self.fleet.index(), &request, &self.policy, &mut chance);
-        match hinted.unwrap_or_else(decide_anew) {
+    ) -> Result<Chosen, NotPlaced> {
+        let waited_ms = now.millis_since(row.created_at);
+        let (decision, request, app) = self.decide_on(row, hint, waited_ms);
+        match decision {
             Decision::Place { node, why, step } => {
                 if let Some(holder) = self.fleet.holder(&node).cloned() {
                     return Err(NotPlaced::Elsewhere { holder, node });
@@ -172,14 +141,18 @@ impl Owner {
                 };
                 tracing::debug!(session_id = %row.id, node_id = %node, points = why.points(), ?why,
                     "placed");
-                let waited_ms = request.waited_ms;
                 let placement = Placement::Placed {
+                    placed_in: Box::new(self.placed_in(row, &node, why.rtt_ms, step)),
+                    waited_ms: request.waited_ms,
                     node,
                     why,
-                    step,
-                    waited_ms,
                 };
-                Ok((request, claim, placement))
+                Ok(Chosen {
+                    request,
+                    claim,
+                    placement,
+                    app,
+                })
             }
             Decision::Reject(rejection) => {
                 crate::metrics::place_rejected(&rejection);
@@ -189,20 +162,91 @@ impl Owner {
         }
     }
 
-    /// The decision for a node that another broker found, if that still has room.
-    fn hinted(
+    /// The decision, and the version of the app that it is about: where the player's saves are, if
+    /// there are any; on the node that another broker found, if that still has room; or anywhere.
+    fn decide_on(
         &self,
-        node: &NodeId,
-        request: &SessionRequest,
-        chance: &mut impl FnMut(usize) -> usize,
-    ) -> Option<Decision> {
-        let mut alone = FleetIndex::default();
-        alone.put(&self.fleet.get(node)?.view());
-        let decision = decide(&alone, request, &self.policy, chance);
-        matches!(decision, Decision::Place { .. }).then_some(decision)
+        row: &SessionRow,
+        hint: Option<&NodeId>,
+        waited_ms: u64,
+    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+        let mut chance = |n: usize| rand::random_range(0..n);
+        // Of an app that cannot be started any more, what is waited for still is.
+        let live = self
+            .apps
+            .app(&row.app.id)
+            .unwrap_or_else(|| LiveApp::alone(&row.app));
+        let mut alone = |node: &NodeId, policy: &Policy| {
+            let view = self.fleet.view(node);
+            let app = view.map_or(&live.live, |view| live.in_metro(&view.region));
+            let request = request_for(row, app, waited_ms);
+            let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
+            (decision, request, app.clone())
+        };
+        if let Some(node) = &row.wish.save {
+            return alone(node, &self.policy_chosen);
+        }
+        let hinted = hint.map(|node| alone(node, self.policy_for(row)));
+        hinted
+            .filter(|(decision, ..)| matches!(decision, Decision::Place { .. }))
+            .unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
     }
 
-    fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
+    /// The decision over the whole fleet: of each version where it is live, the best.
+    fn decide_anew(
+        &self,
+        row: &SessionRow,
+        live: &LiveApp,
+        waited_ms: u64,
+        chance: &mut impl FnMut(usize) -> usize,
+    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+        let mut decide_on = |request: SessionRequest, app: Arc<AppSpec>| {
+            let decision = decide(self.fleet.index(), &request, self.policy_for(row), chance);
+            (decision, request, app)
+        };
+        if let Some(region) = &row.wish.region {
+            let app = live.in_metro(region);
+            return decide_on(request_for(row, app, waited_ms), app.clone());
+        }
+        let decided = live.variants().into_iter().map(|variant| {
+            let mut request = request_for(row, &variant.app, waited_ms);
+            match variant.metros {
+                Metros::Only(metros) => request.regions = metros,
+                Metros::Except(metros) => request.regions_not = metros,
+            }
+            decide_on(request, variant.app)
+        });
+        decided.reduce(better).expect("an app has a live version")
+    }
+
+    /// Whoever chose a region knows how far it is.
+    pub(super) fn policy_for(&self, row: &SessionRow) -> &Policy {
+        match row.wish.region {
+            Some(_) => &self.policy_chosen,
+            None => &self.policy,
+        }
+    }
+
+    /// Where a session is placed, for its player.
+    fn placed_in(
+        &self,
+        row: &SessionRow,
+        node: &NodeId,
+        rtt_ms: Option<u32>,
+        step: Option<Step>,
+    ) -> PlacedIn {
+        let region = self.fleet.get(node).map(|known| known.row.region.clone());
+        let region = region.unwrap_or_default();
+        PlacedIn {
+            chosen: row.wish.region.as_ref() == Some(&region),
+            rtt_ms,
+            rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
+            step: step.map(latency_step),
+            region,
+        }
+    }
+
+    pub(super) fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
         let Some(entry) = self.sessions.get_mut(id) else {
             return;
         };
@@ -219,7 +263,7 @@ impl Owner {
         }
     }
 
-    fn start_order(&self, row: &SessionRow, claim: &Claim, now: MonoTime) -> Order {
+    fn start_order(&self, row: &SessionRow, claim: &Claim, held: &HeldBy, now: MonoTime) -> Order {
         let grant = Grant {
             iss: ISSUER.to_owned(),
             session: row.id.clone(),
@@ -228,81 +272,46 @@ impl Owner {
             epoch: claim.epoch.into(),
             user: row.user.clone(),
             iat_ms: unix_ms(now),
+            row: row_for_grant(row, held),
         };
         Order::Start(Box::new(Start {
             session: row.id.clone(),
             grant: self.signer.grant(&grant),
-            app: row.app.clone(),
+            app: row.app.clone().for_start(),
             display: row.display,
             keyboard_layout: row.keyboard_layout.clone(),
         }))
     }
+}
 
-    /// Tells those who wait where they stand.
-    pub(super) fn tell_places(&mut self, now: MonoTime, touched: &mut BTreeSet<SessionId>) {
-        self.told = self.queue.revision();
-        if self.queue.is_empty() {
-            return;
+/// The better one of two decisions about different metros; of two rejections, both together.
+fn better<T>(
+    one: (Decision, T, Arc<AppSpec>),
+    two: (Decision, T, Arc<AppSpec>),
+) -> (Decision, T, Arc<AppSpec>) {
+    match (&one.0, &two.0) {
+        (Decision::Place { why: a, .. }, Decision::Place { why: b, .. }) => {
+            if a.points() < b.points() { one } else { two }
         }
-        let occupied = self.occupied(now);
-        let typical = self.typical_ms();
-        for (i, id) in self.queue.order().into_iter().enumerate() {
-            let position = u32::try_from(i + 1).unwrap_or(u32::MAX);
-            let Some(entry) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            let place = Place {
-                position,
-                eta_s: eta_s(position, &occupied, typical),
-                waits_for: entry.place.waits_for,
-            };
-            if entry.place != place {
-                entry.place = place;
-                touched.insert(id);
-            }
+        (Decision::Place { .. }, Decision::Reject(_)) => one,
+        (Decision::Reject(_), Decision::Place { .. }) => two,
+        (Decision::Reject(a), Decision::Reject(b)) => {
+            let both = both(a, b);
+            (Decision::Reject(both), two.1, two.2)
         }
-    }
-
-    fn occupied(&self, now: MonoTime) -> Vec<Occupied> {
-        let with_slot = self.sessions.values().filter(|e| e.life.held().is_some());
-        with_slot
-            .map(|entry| {
-                let certain = match entry.life.phase() {
-                    Phase::Detached { .. } => entry.life.ends_at(),
-                    Phase::Ending { .. } => Some(now),
-                    Phase::Queued
-                    | Phase::Placing { .. }
-                    | Phase::Starting { .. }
-                    | Phase::Ready { .. }
-                    | Phase::Playing { .. }
-                    | Phase::Ended { .. } => None,
-                };
-                Occupied {
-                    age_ms: now.millis_since(entry.placed_at),
-                    ends_in_ms: certain.map(|at| at.millis_since(now)),
-                }
-            })
-            .collect()
-    }
-
-    fn typical_ms(&self) -> Option<u64> {
-        if self.durations.len() < DURATIONS_MIN {
-            return None;
-        }
-        let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
     }
 }
 
-/// When another answer is due though nothing changes.
-fn changes_at(row: &SessionRow, why: &NotPlaced) -> Option<MonoTime> {
-    match why {
-        NotPlaced::Rejected(rejection) => {
-            let after_ms = rejection.holds_until_ms()?;
-            Some(row.created_at.plus_millis(after_ms))
-        }
-        NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => None,
+/// Each counts every node, and those in the other's metros as of another region: none asked for one.
+fn both(a: &Rejection, b: &Rejection) -> Rejection {
+    let mut reasons = a.reasons.clone();
+    for (reason, nodes) in &b.reasons {
+        *reasons.entry(*reason).or_default() += nodes;
+    }
+    reasons.remove(&Reason::Region);
+    Rejection {
+        reasons,
+        step: a.step.or(b.step),
     }
 }
 

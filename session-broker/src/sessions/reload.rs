@@ -31,7 +31,6 @@ impl Owner {
         let fleet = std::mem::take(&mut self.fleet);
         let remote = self.fleet.keep_remote(fleet);
         self.directory.show_remote(remote);
-        self.placed_in_vain = None;
         self.take_in(loaded, &mut former, now);
         for id in former.keys() {
             self.directory.forget(id);
@@ -81,8 +80,7 @@ impl Owner {
             };
             match &phase {
                 Phase::Queued => {
-                    let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
-                    self.queue.push(id.clone(), user, came_at);
+                    self.enqueue(&entry.row);
                 }
                 Phase::Ended { .. } => {
                     entry.ended_at = Some(since);

@@ -11,8 +11,9 @@ use super::lost::Lost;
 use super::owner::{Owner, SharingParts};
 use super::request_of;
 use super::turn::{Then, Turn};
+use super::waiting::Occupancy;
 use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow, StoreError};
-use crate::peers::{Courier, Hub, Offer, PeerEvent};
+use crate::peers::{Courier, Hub, Item, Offer, PeerEvent};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
@@ -36,6 +37,8 @@ pub(super) struct Sharing {
     courier: Courier,
     /// How many sessions wait at each peer.
     waiting: HashMap<BrokerId, u32>,
+    /// What each peer has running.
+    pub(super) busy: HashMap<BrokerId, Occupancy>,
     /// How many wait here, as the peers were told last.
     pub(super) told: usize,
     /// The last node that was found to be taken.
@@ -51,6 +54,7 @@ impl From<SharingParts> for Sharing {
             hub: parts.hub,
             courier: parts.courier,
             waiting: HashMap::new(),
+            busy: HashMap::new(),
             told: 0,
             last_move: 0,
         }
@@ -85,6 +89,13 @@ impl Owner {
         sharing.home != sharing.me && sharing.waiting.get(&sharing.home).is_some_and(|n| *n > 0)
     }
 
+    /// Tells the peers what runs here: the home of the queue forecasts for all.
+    pub(super) fn tell_occupancy(&self, now: MonoTime) {
+        if let Some(sharing) = &self.sharing {
+            sharing.hub.publish_busy(self.occupancy(now));
+        }
+    }
+
     pub(super) fn take_peer(&mut self, event: PeerEvent, now: MonoTime, turn: &mut Turn) {
         match event {
             PeerEvent::Nodes {
@@ -92,14 +103,24 @@ impl Owner {
                 fresh,
                 items,
                 waiting,
+                busy,
             } => {
                 if fresh {
                     let news = self.fleet.forget_peer(&peer);
                     self.directory.show_remote(news);
                 }
+                // What a peer says it holds and this broker believes it holds was taken: the next
+                // transaction finds out, and it had better be now.
+                turn.is_beat |= items.iter().any(|item| match item {
+                    Item::Is(shared) => self.fleet.get(&shared.node.id).is_some(),
+                    Item::Left(_) => false,
+                });
                 let news = self.fleet.take_remote(&peer, items);
                 self.directory.show_remote(news);
                 if let Some(sharing) = &mut self.sharing {
+                    if let Some(busy) = busy {
+                        sharing.busy.insert(peer.clone(), busy);
+                    }
                     sharing.waiting.insert(peer, waiting);
                 }
             }
@@ -108,14 +129,15 @@ impl Owner {
                 self.directory.show_remote(news);
                 if let Some(sharing) = &mut self.sharing {
                     sharing.waiting.remove(&peer);
+                    sharing.busy.remove(&peer);
                 }
             }
             PeerEvent::Decided(all) => self.learn_decisions(all, now, turn),
             PeerEvent::Home(home) => {
-                self.placed_in_vain = None;
                 if let Some(sharing) = &mut self.sharing {
                     sharing.home = home;
                 }
+                self.queue.try_all();
             }
             PeerEvent::Gone(broker) => self.seize(*broker, now, turn),
             PeerEvent::Take { row, node } => self.take_up(*row, node, now),
@@ -131,13 +153,11 @@ impl Owner {
         let limits = self.times.limits(&row.app.time);
         let mut entry = Entry::new(row, limits);
         entry.hint = node;
-        let (user, came_at) = (entry.row.user.clone(), entry.row.created_at);
-        self.queue.push(id.clone(), user, came_at);
+        self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
         let phase = entry.life.phase().clone();
         self.sessions.insert(id.clone(), entry);
         self.note(&id, &phase, now);
-        self.placed_in_vain = None;
     }
 
     /// Gives a session that waits to another broker, in this turn.
@@ -233,6 +253,7 @@ impl Owner {
             Applied::Done => {}
             Applied::RaceLost
             | Applied::Ordered { .. }
+            | Applied::AppVersion { .. }
             | Applied::Replayed { .. }
             | Applied::KeyReused
             | Applied::QuotaUsedUp
@@ -300,7 +321,6 @@ impl Owner {
             tracing::info!(sessions = new.len(), nodes = nodes.len(), how, "taken over");
         }
         self.take_in(loaded, &mut HashMap::new(), now);
-        self.placed_in_vain = None;
         if new.is_empty() {
             return;
         }

@@ -101,7 +101,6 @@ impl Owner {
                 self.end_sessions_of(&node, now, turn);
                 self.shut_out(&node, now);
             }
-            self.placed_in_vain = None;
         }
     }
 
@@ -121,7 +120,6 @@ impl Owner {
         if standing == Standing::Revoked {
             self.shut_out(&node, now);
         }
-        self.placed_in_vain = None;
         // Whoever hung up finds it in the list of nodes.
         let _ = reply.send(known.then_some(()).ok_or(StandingError::NotFound));
     }

@@ -3,6 +3,7 @@
 use crate::control::Stream;
 use crate::ledger::{BrokerId, Op, OutboxRow};
 use crate::sessions::entry::Entry;
+use crate::sessions::readmit::Readmission;
 use crate::sessions::standing::Decision;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
@@ -55,6 +56,8 @@ pub(super) enum Then {
         /// Why there.
         placement: Box<Placement>,
     },
+    /// A session that the ledger had lost is back, or to be stopped.
+    Readmitted(Box<Readmission>),
     /// An order has a number.
     Ordered(Box<OutboxRow>),
     /// The node's row is to be read back: the ledger decides what it has.
@@ -86,6 +89,17 @@ impl Turn {
     pub(super) fn push(&mut self, op: Op, then: Then) {
         self.ops.push(op);
         self.thens.push(then);
+    }
+
+    /// Orders to stop that this turn adds for a node.
+    pub(super) fn orders_for(&self, node: &NodeId) -> usize {
+        let of_node = |op: &&Op| match op {
+            Op::OrderStop { node: of, .. } => of == node,
+            // It stops what does not come back.
+            Op::Readmit(readmit) => readmit.claim.node == *node,
+            _ => false,
+        };
+        self.ops.iter().filter(of_node).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -28,20 +28,20 @@ async fn reach(guest: &Client, session: &str, phase: &str) {
     .await;
 }
 
-async fn ticket(guest: &Client, session: &str, take_over: bool) -> Answer {
+pub(crate) async fn ticket(guest: &Client, session: &str, take_over: bool) -> Answer {
     let path = format!("/v1/sessions/{session}/tickets");
     guest
         .post_json(&path, &json!({ "take_over": take_over }))
         .await
 }
 
-fn bearer(rig: &Rig, token: &str) -> Client {
+pub(crate) fn bearer(rig: &Rig, token: &str) -> Client {
     rig.nobody()
         .with("authorization", &format!("Bearer {token}"))
 }
 
 /// Posts an offer while the edge answers it with `result`.
-async fn offer(
+pub(crate) async fn offer(
     viewer: &Client,
     session: &str,
     edge: &mut Edge,
@@ -55,7 +55,7 @@ async fn offer(
     (posted.await.unwrap(), attachment, take_over)
 }
 
-fn answer() -> WhepResult {
+pub(crate) fn answer() -> WhepResult {
     WhepResult::Answer {
         sdp: "v=0\r\n".to_owned(),
     }

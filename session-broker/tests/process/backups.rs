@@ -7,6 +7,7 @@ use crate::rig::{admin, eventually, id};
 use crate::shared::{Postgres, attach_to};
 use nearlight_protocol::control::SessionReport;
 use nearlight_protocol::unit::U64;
+use serde_json::json;
 use std::path::Path;
 use std::process::Output;
 use tokio::process::Command;
@@ -150,6 +151,69 @@ async fn a_damaged_back_up_is_not_restored() {
     );
 }
 
+/// Takes a back-up of `old` and restores it onto a new machine.
+async fn moved(old: &Path) -> tempfile::TempDir {
+    let new = tempfile::tempdir().unwrap();
+    let backup = new.path().join("backup");
+    let named = backup.to_str().unwrap();
+    for (dir, flag) in [(old, "--backup"), (new.path(), "--restore")] {
+        let done = once(dir, &[flag, named]).await;
+        assert!(done.status.success(), "{flag}: {}", said(&done));
+    }
+    new
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_ca_that_is_under_way_goes_on_after_a_restore() {
+    let first = tempfile::tempdir().unwrap();
+    Program::start(first.path()).await.kill().await;
+    let step = async |dir: &Path, args: &[&str]| {
+        let done = once(dir, &[&["--rotate-ca"], args].concat()).await;
+        (done.status.success(), said(&done))
+    };
+    let same = |a: &Path, b: &Path, names: &[&str]| {
+        for name in names {
+            let [a, b] = [a, b].map(|dir| std::fs::read(dir.join("pki").join(name)).unwrap());
+            assert_eq!(a, b, "{name}");
+        }
+    };
+    let (begun, why) = step(first.path(), &["begin"]).await;
+    assert!(begun, "{why}");
+    let second = moved(first.path()).await;
+    let names = ["ca.pem", "ca.key.pem", "ca.next.key.pem", "ca.cross.pem"];
+    same(first.path(), second.path(), &names);
+    let (again, why) = step(second.path(), &["begin"]).await;
+    assert!(!again && why.contains("under way already"), "{why}");
+
+    // A node that knows the old CA alone, and one that renewed at the next one, both attach.
+    let (switched, why) = step(second.path(), &["switch", "--force"]).await;
+    assert!(switched, "{why}");
+    let third = moved(second.path()).await;
+    let names = ["ca.pem", "ca.key.pem", "ca.cross.pem", "ca.switched"];
+    same(second.path(), third.path(), &names);
+    assert!(!third.path().join("pki/ca.next.key.pem").exists());
+    let broker = Program::start(third.path()).await;
+    for pki in [first.path().join("pki"), third.path().join("pki")] {
+        let node = Node::new(&pki, 1);
+        attach_to(&pki, &node, &broker, Vec::new()).await;
+    }
+    broker.kill().await;
+    let (retired, why) = step(third.path(), &["retire"]).await;
+    assert!(!retired && why.contains("91 days"), "{why}");
+
+    // Nothing is restored over a rotation.
+    std::fs::remove_file(third.path().join("pki/ca.pem")).unwrap();
+    std::fs::remove_file(third.path().join("pki/ca.key.pem")).unwrap();
+    std::fs::remove_file(third.path().join("data/signing.key")).unwrap();
+    let named = third.path().join("backup");
+    let refused = once(third.path(), &["--restore", named.to_str().unwrap()]).await;
+    assert!(
+        said(&refused).contains("ca.cross.pem is there already"),
+        "{}",
+        said(&refused)
+    );
+}
+
 /// After a restore the node's journal is ahead: its slot works on.
 #[tokio::test]
 async fn a_node_whose_journal_is_ahead_of_the_ledger_is_followed_and_one_that_lies_is_not() {
@@ -170,4 +234,80 @@ async fn a_node_whose_journal_is_ahead_of_the_ledger_is_followed_and_one_that_li
         "queued",
         "it strands its own slot"
     );
+}
+
+/// Puts a copy of a directory of files in the place of another one.
+fn replace(with: &Path, of: &Path) {
+    let _ = std::fs::remove_dir_all(of);
+    std::fs::create_dir(of).unwrap();
+    for entry in std::fs::read_dir(with).unwrap() {
+        let from = entry.unwrap().path();
+        if from.is_file() {
+            std::fs::copy(&from, of.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+/// As after a failover to a standby that was behind: what was acked last is not there.
+#[tokio::test]
+async fn a_session_that_the_ledger_lost_goes_on_where_it_runs_and_another_is_said_to_be_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, before) = (dir.path().join("data"), dir.path().join("before"));
+    let pki = dir.path().join("pki");
+    let broker = Program::start(dir.path()).await;
+    let mut node = Node::new(&pki, 2);
+    drop(attach_to(&pki, &node, &broker, Vec::new()).await);
+    let first = Client::guest(broker.listen).await;
+    let second = Client::guest(broker.listen).await;
+    broker.kill().await;
+    replace(&data, &before);
+
+    let broker = Program::start(dir.path()).await;
+    let mut edge = attach_to(&pki, &node, &broker, Vec::new()).await;
+    let at = |client: &Client, broker: &Program| Client {
+        at: broker.listen,
+        ..client.clone()
+    };
+    let session = id(&at(&first, &broker).create("demo").await);
+    let started = edge.start_next().await;
+    let lost = id(&at(&second, &broker).create("demo").await);
+    edge.start_next().await;
+    let (path, lost_path) = (
+        format!("/v1/sessions/{session}"),
+        format!("/v1/sessions/{lost}"),
+    );
+    let client = at(&second, &broker);
+    eventually("a picture", || async {
+        client.get(&lost_path).await.at("/state/phase") == "ready"
+    })
+    .await;
+    let asked = json!({ "take_over": false });
+    let tickets = format!("{lost_path}/tickets");
+    let ticket = client.post_json(&tickets, &asked).await.at("/ticket");
+    broker.kill().await;
+    drop(edge);
+    replace(&before, &data);
+
+    let broker = Program::start(dir.path()).await;
+    node.epoch = started.grant.epoch;
+    let running = vec![started.running(false)];
+    let mut edge = attach_to(&pki, &node, &broker, running).await;
+    let client = at(&first, &broker);
+    eventually("the session to be back", || async {
+        client.get(&path).await.at("/state/phase") == "ready"
+    })
+    .await;
+    let viewer = Client::nobody(broker.listen).with("authorization", &format!("Bearer {ticket}"));
+    let sdp = [("content-type", "application/sdp")];
+    let whep = format!("{lost_path}/whep");
+    let refused = viewer.request("POST", &whep, &sdp, "v=0\r\n").await;
+    refused.refused(410, "session-lost");
+    let looked = at(&second, &broker).get(&lost_path).await;
+    looked.refused(404, "not-found");
+
+    assert_eq!(client.delete(&path).await.status, 202);
+    edge.stop_next(&started).await;
+    id(&at(&second, &broker).create("demo").await);
+    let next = edge.start_next().await;
+    assert_eq!(next.grant.epoch.0, started.grant.epoch.0 + 1);
 }

@@ -7,8 +7,9 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Hello, Inventory, Order, PROTOCOL_VERSION, RunningSession, SessionReport,
-    SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction, WhepResult,
+    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, Order, PROTOCOL_VERSION, RunningSession,
+    SessionReport, SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction,
+    WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -27,6 +28,7 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
+    pub(crate) region: String,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
     pub(crate) cpu_milli: u32,
@@ -42,6 +44,8 @@ pub(crate) struct Edge {
     pub(crate) welcome: Option<Welcome>,
     /// What it was shown of watch links when it attached.
     watch_links: Option<Vec<SessionWatchLinks>>,
+    /// The images that it is to have, as it heard last.
+    pub(crate) images: Option<ImagesWanted>,
     socket: WebSocketStream<TlsStream<TcpStream>>,
 }
 
@@ -63,6 +67,7 @@ impl Node {
         Self {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
+            region: "here".to_owned(),
             epoch: U64(0),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
@@ -93,6 +98,7 @@ impl Node {
             node: self.clone(),
             welcome: None,
             watch_links: None,
+            images: None,
             socket,
         };
         edge.send(FromEdge::Hello(Hello {
@@ -101,7 +107,7 @@ impl Node {
             node: hello.clone(),
             build: "test".to_owned(),
             name: "scripted".to_owned(),
-            region: "here".to_owned(),
+            region: self.region.clone(),
         }))
         .await;
         Ok(edge)
@@ -142,6 +148,8 @@ impl Node {
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
             images: Vec::new(),
+            image_faults: Vec::new(),
+            warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
         }
     }
@@ -199,10 +207,43 @@ impl Edge {
                 Ok(Message::Text(text)) => match serde_json::from_str(&text).unwrap() {
                     // Comes once a stream, before everything else.
                     ToEdge::WatchLinks { sessions } => self.watch_links = Some(sessions),
+                    // Comes whenever apps change.
+                    ToEdge::Images(wanted) => self.images = Some(wanted),
                     other => return Some(other),
                 },
                 Ok(Message::Close(_)) | Err(_) => return None,
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// Whether the broker answers on the stream; `false` once that has ended.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        let ping = Message::Ping(Vec::new().into());
+        if self.socket.send(ping).await.is_err() {
+            return false;
+        }
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match frame.expect("an answer or an end") {
+                Some(Ok(Message::Pong(_))) => return true,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return false,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The next word of which images it is to have.
+    pub(crate) async fn next_images(&mut self) -> ImagesWanted {
+        loop {
+            if let Some(wanted) = self.images.take() {
+                return wanted;
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            if let Some(Ok(Message::Text(text))) = frame.expect("it is told in time")
+                && let ToEdge::Images(wanted) = serde_json::from_str(&text).unwrap()
+            {
+                return wanted;
             }
         }
     }
@@ -244,6 +285,20 @@ impl Edge {
                 }
             }
             other => panic!("no start but {other:?}"),
+        }
+    }
+
+    /// The session of the next order, if that is to start it.
+    pub(crate) async fn expect_start_or_stop(&mut self) -> Option<SessionId> {
+        match self.next().await {
+            ToEdge::Command { command, order } => {
+                self.ack(command).await;
+                match order {
+                    Order::Start(start) => Some(start.session),
+                    Order::Stop { .. } => None,
+                }
+            }
+            other => panic!("no order but {other:?}"),
         }
     }
 

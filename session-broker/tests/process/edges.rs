@@ -4,8 +4,10 @@ use crate::edge::{Edge, Node, Started};
 use crate::http::Client;
 use crate::rig::{Rig, eventually, id};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{RunningSession, ToEdge};
-use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use nearlight_protocol::control::{FromEdge, Order, RunningSession, ToEdge};
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::limits::{CONTROL_MESSAGE_BYTES_MAX, CONTROL_OUTBOX_MAX};
+use nearlight_protocol::unit::U64;
 
 async fn playing(guest: &Client, edge: &mut Edge) -> (String, Started) {
     let session = id(&guest.create("demo").await);
@@ -182,5 +184,71 @@ async fn an_edge_without_a_certificate_of_ours_is_not_heard() {
         // With TLS 1.3 the client learns of the refusal on its first read.
         let attached = tokio_tungstenite::client_async("ws://nearlight-broker/", tls).await;
         assert!(attached.is_err());
+    }
+}
+
+/// A node that lies, or acks nothing, must not fill the ledger: it runs what nobody ordered by the hundred.
+#[tokio::test]
+async fn a_node_that_makes_sessions_up_fills_its_outbox_and_no_more() {
+    let rig = Rig::start().await;
+    let node = rig.node(1);
+    let made_up = |_| RunningSession {
+        session: nearlight_kit::ids::session(),
+        grant: "forged".to_owned(),
+        attached: false,
+        ready: true,
+    };
+    let all: Vec<RunningSession> = (0..150).map(made_up).collect();
+    let mut edge = rig.attach(&node, all.clone()).await;
+    // It acks none, shows others, and attaches again with more.
+    for _ in 0..CONTROL_OUTBOX_MAX {
+        ordered_stop(&mut edge).await;
+    }
+    let others: Vec<RunningSession> = (0..150).map(made_up).collect();
+    edge.send(FromEdge::Running {
+        sessions: others.clone(),
+    })
+    .await;
+    let mut edge = rig.attach(&node, others).await;
+    let mut first = Vec::new();
+    for _ in 0..CONTROL_OUTBOX_MAX {
+        first.push(ordered_stop(&mut edge).await);
+    }
+    let asked = first
+        .iter()
+        .filter(|(_, session)| all.iter().any(|s| s.session == *session));
+    assert_eq!(
+        asked.count(),
+        CONTROL_OUTBOX_MAX,
+        "those of the first time, and nothing else"
+    );
+    let metrics = rig.admin().get("/metrics").await.body;
+    assert!(metrics.contains("broker_outbox_full_total"), "{metrics}");
+
+    // Once it acks, it is asked to show what is left.
+    for (command, _) in first {
+        edge.ack(command).await;
+    }
+    while let Some(message) = edge.next_or_closed().await {
+        match message {
+            ToEdge::GoAway { .. } => break,
+            // Sent again after the second list.
+            ToEdge::Command { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let rest = all.last().unwrap().clone();
+    let mut edge = rig.attach(&node, vec![rest.clone()]).await;
+    assert_eq!(ordered_stop(&mut edge).await.1, rest.session);
+}
+
+/// The next message must be an order to stop.
+async fn ordered_stop(edge: &mut Edge) -> (U64, SessionId) {
+    match edge.next().await {
+        ToEdge::Command {
+            command,
+            order: Order::Stop { session, .. },
+        } => (command, session),
+        other => panic!("no stop but {other:?}"),
     }
 }

@@ -22,7 +22,7 @@ async fn a_placed_session_says_where_and_by_what_score() {
     assert_eq!(placement["node"], edge.node.id.to_string());
     assert_eq!(placement["rtt_ms"], Value::Null, "nobody has measured it");
     let step = json!({
-        "number": 1, "of": 3, "rtt_ms_max": 20, "from_ms": 0, "until_ms": 3000,
+        "number": 1, "of": 4, "rtt_ms_max": 20, "from_ms": 0, "until_ms": 3000,
     });
     assert_eq!(placement["step"], step);
     let points = placement["points"].as_object().unwrap();

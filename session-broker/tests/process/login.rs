@@ -35,6 +35,13 @@ async fn without_a_provider_there_is_no_login() {
     for path in ["/v1/login", "/v1/login/callback?code=a&state=b"] {
         nobody.get(path).await.refused(404, "not-found");
     }
+    let polled = serde_json::json!({ "device_code": "guessed" });
+    for path in ["/v1/login/device", "/v1/login/device/poll"] {
+        nobody
+            .post_json(path, &polled)
+            .await
+            .refused(404, "not-found");
+    }
     let options = nobody.get("/v1/login/options").await;
     assert_eq!(
         (options.at("/login_path"), options.at("/guests")),
@@ -55,6 +62,14 @@ async fn a_provider_that_is_away_keeps_nobody_from_playing_as_a_guest() {
     refused.refused(503, "provider-unreachable");
     assert!(refused.header("retry-after").is_some());
     no_cookie_of_a_player(&refused);
+    let polled = serde_json::json!({ "device_code": "guessed" });
+    for path in ["/v1/login/device", "/v1/login/device/poll"] {
+        let refused = guest.post_json(path, &polled).await;
+        refused.refused(503, "provider-unreachable");
+    }
+    let long = serde_json::json!({ "device_code": "x".repeat(2049) });
+    let refused = guest.post_json("/v1/login/device/poll", &long).await;
+    refused.refused(400, "bad-request");
     for odd in ["//evil.example", "https://evil.example", "/%5cevil.example"] {
         let odd = guest.get(&format!("/v1/login?back={odd}")).await;
         odd.refused(400, "bad-request");

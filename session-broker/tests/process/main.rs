@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod app_versions;
 mod attach;
 mod backups;
 mod brokers;
@@ -13,18 +14,24 @@ mod ends;
 mod enrolment;
 mod explain;
 mod faults;
+mod held_up;
 mod http;
 mod isolation;
 mod keys;
 mod lifecycle;
 mod login;
+mod nearness;
 mod probing;
 mod program;
 mod queue;
 mod refusals;
+mod region;
+mod relays;
 mod restart;
 mod revocation;
 mod rig;
+mod rotation;
+mod saves;
 mod shared;
 mod tls;
 mod watching;

@@ -14,6 +14,7 @@ pub(crate) struct Program {
     child: Child,
     pub(crate) listen: SocketAddr,
     pub(crate) node_listen: SocketAddr,
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 impl Program {
@@ -24,7 +25,8 @@ impl Program {
     pub(crate) async fn start_with(dir: &Path, args: &[&str]) -> Self {
         parsed(dir);
         let path = |name: &str| dir.join(name);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_session-broker"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-broker"));
+        command
             .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
             .arg("--data")
             .arg(path("data"))
@@ -34,7 +36,20 @@ impl Program {
             .arg(path("apps"))
             .arg("--dev-key-file")
             .arg(path("dev.key"))
-            .args(args)
+            .args(args);
+        Self::run(command).await
+    }
+
+    /// Starts it with nothing but a configuration file, and the ledger as its environment has it.
+    pub(crate) async fn of_file(file: &Path, ledger: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-broker"));
+        command.arg("--config").arg(file);
+        command.env("NEARLIGHT_LEDGER", ledger);
+        Self::run(command).await
+    }
+
+    async fn run(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -49,6 +64,9 @@ impl Program {
             child,
             listen: at("listen"),
             node_listen: at("node_listen"),
+            metrics_listen: ready["ready"]["metrics_listen"]
+                .as_str()
+                .map(|at| at.parse().unwrap()),
         }
     }
 

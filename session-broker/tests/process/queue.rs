@@ -2,6 +2,7 @@
 
 use crate::rig::{Rig, id};
 use nearlight_protocol::api::EndReason;
+use serde_json::json;
 
 #[tokio::test]
 async fn who_waits_has_a_position_and_is_started_when_a_slot_frees() {
@@ -101,11 +102,13 @@ async fn a_session_that_the_uplink_does_not_carry_waits_for_it() {
     let third = id(&two.create("wide").await);
     let path = format!("/v1/sessions/{third}");
     crate::rig::eventually("the reason to be told", || async {
-        two.get(&path).await.at("/state")
-            == r#"{"eta_s":null,"phase":"queued","position":1,"waits_for":"uplink"}"#
+        two.get(&path).await.at("/state/waits_for") == "uplink"
     })
     .await;
-    let metrics = rig.nobody().get("/metrics").await.body;
+    let shown = two.get(&path).await;
+    assert_eq!(shown.at("/state/position"), "1");
+    assert_eq!(shown.at("/state/eta_s"), "null");
+    let metrics = rig.admin().get("/metrics").await.body;
     let counted = r#"broker_place_rejected_nodes_total{reason="uplink-taken"}"#;
     assert!(metrics.contains(counted), "{metrics}");
     // What wants less is not held up by it.
@@ -164,4 +167,60 @@ async fn a_sessions_encoder_is_claimed_with_its_app() {
     .await;
     let row = rig.ledger.node(node.id.clone()).await.unwrap().unwrap();
     assert_eq!(row.capacity.cpu_milli_free, 1_000);
+}
+
+/// The tenant's priority is a head start; whoever listens hears of each place.
+#[tokio::test]
+async fn a_tenant_of_high_priority_waits_before_others_and_each_change_of_place_is_told() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let first = rig.guest().await;
+    first.create("demo").await;
+    let running = edge.start_next().await;
+    let guest = rig.guest().await;
+    let waits = id(&guest.create("demo").await);
+    let mut events = guest.events(&waits).await;
+    while events.next().await["state"]["position"] != 1 {}
+
+    let (tenant, _, member) = crate::isolation::tenant(&rig, "payers").await;
+    let settings = json!({ "name": "payers", "priority": "high" });
+    let path = format!("/v1/tenants/{tenant}");
+    let changed = rig
+        .admin()
+        .request(
+            "PUT",
+            &path,
+            &[("content-type", "application/json")],
+            &settings.to_string(),
+        )
+        .await;
+    assert_eq!(changed.at("/priority"), "high");
+    let paid = id(&member.create("demo").await);
+    let moved = loop {
+        let shown = events.next().await;
+        if shown["state"]["position"] == 2 {
+            break shown;
+        }
+    };
+    // Of the one that runs only its limit is known, and that is for the first in the queue.
+    assert_eq!(moved["state"]["eta_s"], serde_json::Value::Null);
+    let shown = member.get(&format!("/v1/sessions/{paid}")).await;
+    assert_eq!(shown.at("/state/position"), "1");
+    let most_s: u32 = shown.at("/state/eta_most_s").parse().unwrap();
+    assert!(
+        (3600..2 * 3600).contains(&most_s),
+        "an hour and a start: {most_s}"
+    );
+
+    // It stays so when the broker comes back.
+    let rig = rig.restart().await;
+    let mut edge = rig.attach(&edge.node, vec![running.running(false)]).await;
+    let path = format!("/v1/sessions/{}", running.start.session);
+    let first = crate::http::Client {
+        at: rig.broker.listen,
+        ..first
+    };
+    assert_eq!(first.delete(&path).await.status, 202);
+    edge.stop_next(&running).await;
+    assert_eq!(edge.start_next().await.start.session.to_string(), paid);
 }

@@ -4,6 +4,7 @@ use crate::http::Client;
 use crate::rig::{Rig, id};
 use nearlight_protocol::id::SessionId;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const NOBODYS: &str = "ses_00000000000000000000000000";
@@ -246,7 +247,7 @@ async fn every_described_path_is_routed_and_every_answer_is_guarded() {
         }
     }
     assert_eq!(nobody.get("/readyz").await.at("/nodes_online"), "0");
-    let metrics = nobody.get("/metrics").await.body;
+    let metrics = rig.admin().get("/metrics").await.body;
     assert!(metrics.contains("broker_ledger_commit_seconds"));
     assert!(
         metrics.contains(r#"route="/v1/sessions/{id}""#),
@@ -298,4 +299,56 @@ async fn the_clients_pages_are_one_page_and_its_files_are_files() {
     }
     let posted = nobody.request("POST", "/", &[JSON], "{}").await;
     posted.refused(404, "not-found");
+}
+
+#[tokio::test]
+async fn metrics_are_for_operators_or_a_listener_of_their_own() {
+    let rig = Rig::start_with(|config| config.metrics_listen = "127.0.0.1:0".to_owned()).await;
+    rig.nobody()
+        .get("/metrics")
+        .await
+        .refused(401, "unauthenticated");
+    rig.guest()
+        .await
+        .get("/metrics")
+        .await
+        .refused(403, "forbidden");
+    assert_eq!(rig.admin().get("/metrics").await.status, 200);
+    let own = Client::nobody(rig.broker.metrics_listen.unwrap());
+    let told = own.get("/metrics").await;
+    assert!(told.body.contains("broker_ledger_durable"), "{told:?}");
+    for other in ["/v1/whoami", "/v1/sessions", "/"] {
+        assert_eq!(own.get(other).await.status, 404, "{other}");
+    }
+}
+
+/// Otherwise everybody behind a load balancer would be one address, and anybody could claim another one.
+#[tokio::test]
+async fn a_client_is_whom_a_named_load_balancer_names() {
+    let rig = Rig::start_with(|config| {
+        config.proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.limits.guests_burst = 2;
+        config.limits.guests_per_min = 1;
+    })
+    .await;
+    let first = [192, 0, 2, 1];
+    for expected in [200, 200, 429] {
+        assert_eq!(behind(&rig, first).await, expected);
+    }
+    assert_eq!(behind(&rig, [192, 0, 2, 2]).await, 200, "another client");
+    // Without the header nothing is served.
+    let plain = rig.nobody().get("/healthz").await;
+    assert_eq!(plain.status, 0, "{plain:?}");
+}
+
+/// What a newcomer at that address is answered.
+async fn behind(rig: &Rig, client: [u8; 4]) -> u16 {
+    let mut socket = tokio::net::TcpStream::connect(rig.broker.listen)
+        .await
+        .unwrap();
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    header.extend(client);
+    header.extend([127, 0, 0, 1, 0xd4, 0x31, 0, 80]);
+    socket.write_all(&header).await.unwrap();
+    rig.nobody().over(socket, "/v1/whoami").await.status
 }

@@ -32,7 +32,7 @@ async fn shown(client: &Client, node: &Node, expected: Option<&str>) {
     .await;
 }
 
-async fn decide(rig: &Rig, method: &str, node: &Node, what: &str) -> u16 {
+pub(crate) async fn decide(rig: &Rig, method: &str, node: &Node, what: &str) -> u16 {
     let path = format!("/v1/nodes/{}{what}", node.id);
     rig.admin().request(method, &path, &[], "").await.status
 }

@@ -14,11 +14,12 @@ use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 /// The apps of the tests, and their times.
-const APPS: [(&str, &str); 4] = [
+const APPS: [(&str, &str); 5] = [
     ("demo", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
     ("hasty", "{ idle_s = 1, max_s = 3600, grace_s = 1 }"),
     ("brief", "{ idle_s = 600, max_s = 1, grace_s = 120 }"),
     ("wide", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
+    ("saves", "{ idle_s = 600, max_s = 3600, grace_s = 120 }"),
 ];
 
 /// A broker in this process.
@@ -155,6 +156,11 @@ pub(crate) fn parsed(dir: &Path) -> Parsed {
     std::fs::create_dir_all(&apps).unwrap();
     for (name, time) in APPS {
         let kbps_min = if name == "wide" { 8000 } else { 1000 };
+        let saves = if name == "saves" {
+            "saves = \"/saves\""
+        } else {
+            ""
+        };
         let text = format!(
             r#"
                 id = "{name}"
@@ -162,6 +168,7 @@ pub(crate) fn parsed(dir: &Path) -> Parsed {
                 summary = "For tests."
                 picture = "/apps/{name}.webp"
                 shelf = "tool"
+                {saves}
                 launch = {{ image = "demo:1", command = ["/demo"] }}
                 needs = {{ kbps_min = {kbps_min} }}
                 time = {time}

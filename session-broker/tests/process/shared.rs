@@ -5,8 +5,9 @@ use crate::http::Client;
 use crate::program::Program;
 use crate::rig::{admin, eventually};
 use nearlight_protocol::control::RunningSession;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A PostgreSQL, and the brokers that share it, by name.
@@ -41,6 +42,43 @@ impl Postgres {
         })
     }
 
+    /// Starts it again with more settings.
+    pub(crate) fn reconfigure(&self, lines: &str) {
+        let dir = self.dir.to_str().unwrap();
+        Self::script(&["stop", dir]);
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.dir.join("data/postgresql.conf"))
+            .unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+        Self::script(&["start", dir]);
+    }
+
+    /// A standby of it, which is dropped with the answer.
+    pub(crate) fn standby(&self) -> Self {
+        let dir = PathBuf::from(format!("{}.standby", self.dir.display()));
+        let [of, new] = [&self.dir, &dir].map(|dir| dir.to_str().unwrap());
+        let output = Self::script(&["standby", of, new, &format!("{of}/socket")]);
+        let url = output.lines().nth(1).unwrap().to_owned();
+        Self { dir, url }
+    }
+
+    /// What a query returns.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+        let mut child = Command::new(script)
+            .args(["ask", self.dir.to_str().unwrap()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(sql.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     pub(crate) fn crash(&self) {
         let dir = self.dir.to_str().unwrap();
         Self::script(&["kill", dir]);
@@ -69,7 +107,10 @@ impl Shared {
         // Fails where the broker was there before.
         let _ = std::os::unix::fs::symlink(self.pki(), own.join("pki"));
         let file = own.join("broker.toml");
-        let text = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        // All callers of a test share one address.
+        let limits = "[limits]\nguests_burst = 200\ncreates_burst = 200\nrequests_burst = 2000\n";
+        let peers = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        let text = format!("{limits}{peers}");
         std::fs::write(&file, text).unwrap();
         let args = [
             "--config",

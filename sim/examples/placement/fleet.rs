@@ -3,70 +3,17 @@
 use nearlight_placement::{NodeState, NodeView, SessionRequest, Trust};
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
+use nearlight_sim::fleet::{Metro, World};
 use rand::Rng;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{HashMap, VecDeque};
 
 pub(crate) const METROS: usize = 200;
-const CONTINENTS: usize = 6;
 const OPERATORS: usize = 3_000;
 pub(crate) const IMAGES: usize = 60;
 /// Sessions that are held before the oldest one ends.
 const HELD: usize = 20_000;
-
-/// Where metros are, and how large.
-pub(crate) struct World {
-    pub(crate) metros: Vec<Metro>,
-    sizes: WeightedIndex<f64>,
-}
-
-pub(crate) struct Metro {
-    pub(crate) name: String,
-    /// Kilometres.
-    x: f64,
-    y: f64,
-    /// How much of it is taken, usually.
-    load: f64,
-}
-
-impl World {
-    pub(crate) fn new(rng: &mut ChaCha8Rng) -> Self {
-        let centres: Vec<(f64, f64)> = (0..CONTINENTS)
-            .map(|_| {
-                (
-                    rng.random_range(0.0..16_000.0),
-                    rng.random_range(0.0..8_000.0),
-                )
-            })
-            .collect();
-        let metros = (0..METROS).map(|n| {
-            let (x, y) = centres[rng.random_range(0..CONTINENTS)];
-            Metro {
-                name: format!("metro-{n}"),
-                x: x + rng.random_range(-1_500.0..1_500.0),
-                y: y + rng.random_range(-1_000.0..1_000.0),
-                load: rng.random_range(0.3..0.95),
-            }
-        });
-        let sizes = (1..=METROS).map(|rank| 1.0 / (rank as f64).powf(0.9));
-        Self {
-            metros: metros.collect(),
-            sizes: WeightedIndex::new(sizes).expect("weights are positive"),
-        }
-    }
-
-    /// A metro, large ones more often.
-    pub(crate) fn any(&self, rng: &mut ChaCha8Rng) -> usize {
-        self.sizes.sample(rng)
-    }
-
-    /// Milliseconds between two metros: light in fibre that takes a detour.
-    pub(crate) fn rtt_ms(&self, a: usize, b: usize) -> f64 {
-        let (a, b) = (&self.metros[a], &self.metros[b]);
-        2.0 + (a.x - b.x).hypot(a.y - b.y) * 1.5 / 100.0
-    }
-}
 
 /// All nodes, and who holds what.
 pub(crate) struct Fleet {

@@ -3,9 +3,10 @@
 //! `cargo run --release -p nearlight-sim --example placement -- --nodes 100000 --requests 60000 --seed 1`
 #![allow(clippy::print_stdout, reason = "its report is what it is for")]
 
-use crate::fleet::{Fleet, World};
+use crate::fleet::{Fleet, METROS};
 use crate::requests::{Class, Mix};
 use nearlight_placement::{Decision, FleetIndex, Policy, SessionRequest, decide};
+use nearlight_sim::fleet::World;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Instant;
@@ -39,7 +40,7 @@ fn main() {
     let (nodes, requests) = (nodes.unwrap_or(100_000), requests.unwrap_or(60_000));
     let seed = seed.unwrap_or(1);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let world = World::new(&mut rng);
+    let world = World::new(METROS, &mut rng);
     let mut fleet = Fleet::new(
         &world,
         usize::try_from(nodes).unwrap_or(usize::MAX),

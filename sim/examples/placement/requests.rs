@@ -1,8 +1,9 @@
 //! The published mix: 80 % easy, 15 % for a rare GPU, 5 % that nobody can run.
 
-use crate::fleet::{IMAGES, METROS, World, image};
+use crate::fleet::{IMAGES, METROS, image};
 use nearlight_placement::{Rtts, SessionRequest, Trust};
 use nearlight_protocol::app::GpuClass;
+use nearlight_sim::fleet::World;
 use rand::Rng;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand_chacha::ChaCha8Rng;

@@ -234,14 +234,16 @@ fn a_tenant_is_spread_over_operators() {
 
 #[test]
 fn who_waits_is_placed_farther_and_farther_away() {
-    let nodes = [changed(1, |n| n.region = "there".to_owned())];
+    let taken = changed(2, |n| n.state.slots_free = 0);
+    let nodes = [changed(1, |n| n.region = "there".to_owned()), taken];
     let after = |waited_ms, ms| SessionRequest {
         waited_ms,
-        rtts: Rtts::new([("there".to_owned(), ms)]),
+        rtts: Rtts::new([("here".to_owned(), 5), ("there".to_owned(), ms)]),
         ..request()
     };
     let early = rejected(&nodes, &after(2_999, 30));
-    assert_eq!(early.reasons, [(Reason::TooFar, 1)].into());
+    let near_and_far = [(Reason::SlotsTaken, 1), (Reason::TooFar, 1)];
+    assert_eq!(early.reasons, near_and_far.into());
     assert!(early.passes());
     assert_eq!(early.holds_until_ms(), Some(3_000));
     match first(&nodes, &after(3_000, 30)) {
@@ -251,10 +253,33 @@ fn who_waits_is_placed_farther_and_farther_away() {
         }
         Decision::Reject(rejection) => panic!("rejected: {rejection:?}"),
     }
-    let never = rejected(&nodes, &after(u64::MAX, 81));
+    let never = rejected(&nodes[..1], &after(u64::MAX, 81));
     assert_eq!(never.reasons, [(Reason::OutOfReach, 1)].into());
     assert!(!never.passes());
     assert_eq!(never.holds_until_ms(), None);
+}
+
+/// A node that may come free is worth its step's waiting; one that is away, or too small, is not.
+#[test]
+fn nobody_waits_for_a_nearer_node_that_will_not_come_free() {
+    let far = changed(1, |n| n.region = "there".to_owned());
+    let request = SessionRequest {
+        rtts: Rtts::new([("here".to_owned(), 5), ("there".to_owned(), 60)]),
+        ..request()
+    };
+    let step_with = |near: NodeView| match first(&[far.clone(), near], &request) {
+        Decision::Place { node: id, step, .. } => {
+            assert_eq!(id, node(1).id);
+            step.map(|step| (step.number, step.from_ms))
+        }
+        Decision::Reject(_) => None,
+    };
+    let third = Some((3, 13_000));
+    assert_eq!(step_with(changed(2, |n| n.state.attached = false)), third);
+    assert_eq!(step_with(changed(2, |n| n.state.draining = true)), third);
+    assert_eq!(step_with(changed(2, |n| n.mem_mib_total = 1)), third);
+    assert_eq!(step_with(changed(2, |n| n.state.slots_free = 0)), None);
+    assert_eq!(step_with(changed(2, |n| n.state.mem_mib_free = 1)), None);
 }
 
 #[test]
@@ -270,11 +295,15 @@ fn a_region_that_nobody_measured_counts_as_the_policy_says() {
         rtt_ms_unknown: 21,
         ..Policy::default()
     };
-    let decision = decide(&fleet(&[node(1)]), &request, &policy, &mut |_| 0);
+    let taken = changed(3, |n| {
+        n.region = "there".to_owned();
+        n.state.slots_free = 0;
+    });
+    let decision = decide(&fleet(&[node(1), taken]), &request, &policy, &mut |_| 0);
     let Decision::Reject(rejection) = decision else {
         panic!("placed in the dark");
     };
-    assert_eq!(rejection.reasons, [(Reason::TooFar, 1)].into());
+    assert_eq!(rejection.reasons.get(&Reason::TooFar), Some(&1));
 }
 
 #[test]

@@ -30,8 +30,21 @@ pub(crate) enum Column {
 }
 
 const COLUMNS: usize = 8;
-/// Up to so many lanes are quicker looked at one by one than all at once.
-const FEW: u32 = 8;
+
+impl Column {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; COLUMNS] = [
+        Self::Vram,
+        Self::CpuTotal,
+        Self::MemTotal,
+        Self::UplinkTotal,
+        Self::Price,
+        Self::CpuFree,
+        Self::MemFree,
+        Self::UplinkFree,
+    ];
+}
 
 /// Where a node stands among equals: its id's first characters, which sort as the id does.
 pub(crate) type Key = u128;
@@ -122,6 +135,10 @@ impl Head {
         }
     }
 
+    pub(crate) fn least(&self, column: Column) -> u32 {
+        self.least[column as usize]
+    }
+
     pub(crate) fn greatest(&self, column: Column) -> u32 {
         self.greatest[column as usize]
     }
@@ -136,6 +153,16 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// Lanes whose value is at least `need`; those without a node may be anything.
+    pub(crate) fn at_least(&self, column: Column, need: u32) -> u64 {
+        lanes_at_least(&self.values[column as usize], need)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn value(&self, column: Column, lane: usize) -> u32 {
+        self.values[column as usize][lane]
+    }
+
     pub(crate) fn floor(&self, lane: usize) -> u32 {
         self.floors[lane]
     }
@@ -292,27 +319,6 @@ impl BlockMut<'_> {
             greatest = greatest.max(value & used);
         }
         (self.head.least[at], self.head.greatest[at]) = (least, greatest);
-    }
-}
-
-/// Lanes whose value is at least `need`. Others than `asked` may be anything.
-pub(crate) fn at_least(
-    (head, columns): (&Head, &Columns),
-    column: Column,
-    need: u32,
-    asked: u64,
-) -> u64 {
-    let at = column as usize;
-    if asked == 0 || head.least[at] >= need {
-        u64::MAX
-    } else if head.greatest[at] < need {
-        0
-    } else if asked.count_ones() <= FEW {
-        let values = &columns.values[at];
-        let enough = lanes(asked).filter(|lane| values[*lane] >= need);
-        enough.fold(0, |enough, lane| enough | (1 << lane))
-    } else {
-        lanes_at_least(&columns.values[at], need)
     }
 }
 

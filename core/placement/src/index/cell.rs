@@ -1,8 +1,8 @@
 //! The nodes of one region, in blocks.
 
-use super::block::{self, BlockMut, Columns, Head, Key, LANES};
+use super::block::{self, BlockMut, Column, Columns, Head, Key, LANES, lanes};
 use super::names::Tags;
-use crate::node::{NodeState, NodeView};
+use crate::node::{NodeState, NodeView, Trust};
 use crate::score::Standing;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
@@ -23,7 +23,40 @@ pub(crate) struct Cell {
     tags: Vec<BlockTags>,
     /// One a lane.
     rows: Vec<Row>,
+    keys: Vec<Key>,
     cards: Vec<Option<Card>>,
+    /// Of each block: the one kind of node that it takes, or any.
+    kinds: Vec<Option<Kind>>,
+    /// Nodes by kind.
+    of_kind: [u32; KINDS],
+}
+
+/// What rare demands ask for first. A region's nodes of one kind stand together once they are many, so
+/// that who wants something rare looks at few blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind(u8);
+
+const KINDS: usize = 5;
+/// Once a region has so many of a kind, further ones have blocks of their own. The others share, so
+/// that small regions stay small.
+const OF_KIND_MIN: u32 = 16;
+/// From so much VRAM on a GPU that encodes is a large one, MiB.
+const LARGE_VRAM_MIB: u32 = 16 * 1024;
+
+impl Kind {
+    fn of(node: &NodeView) -> Self {
+        Self(match (node.trust, node.gpu) {
+            (Trust::Own, _) => 4,
+            (_, GpuClass::None) => 0,
+            (_, GpuClass::Render) => 1,
+            (_, GpuClass::RenderEncode) if node.vram_mib < LARGE_VRAM_MIB => 2,
+            (_, GpuClass::RenderEncode) => 3,
+        })
+    }
+
+    const fn at(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// The names that lanes of a block have.
@@ -33,16 +66,37 @@ pub(crate) struct BlockTags {
     pub(crate) images: Tags,
 }
 
-/// What is only looked at where a node is scored or changed: one line of memory. Default on a lane
-/// without a node.
+/// All numbers of one node, for where few are asked or one is scored or changed: one line of memory.
+/// Default on a lane without a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[repr(align(64))]
 pub(crate) struct Row {
-    pub(crate) key: Key,
     pub(crate) standing: Standing,
     pub(crate) sessions: u32,
     pub(crate) operator: u32,
+    vram_mib: u32,
+    mem_total: u32,
+    mem_free: u32,
 }
+
+impl Row {
+    /// What the block's column has of it.
+    fn value(&self, column: Column) -> u32 {
+        match column {
+            Column::Vram => self.vram_mib,
+            Column::CpuTotal => self.standing.cpu_room_total(),
+            Column::MemTotal => self.mem_total,
+            Column::UplinkTotal => self.standing.uplink_total(),
+            Column::Price => self.standing.price(),
+            Column::CpuFree => self.standing.cpu_room_free(),
+            Column::MemFree => self.mem_free,
+            Column::UplinkFree => self.standing.uplink_free(),
+        }
+    }
+}
+
+/// Up to so many nodes are quicker looked at one by one, each in its line of memory, than all at once.
+const FEW: u32 = 8;
 
 /// What is only looked at where a node is placed on, comes or goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +104,7 @@ struct Card {
     id: NodeId,
     names: RowNames,
     gpu: GpuClass,
+    kind: Kind,
 }
 
 /// The numbers of a node's names.
@@ -67,6 +122,7 @@ pub(crate) struct Block<'a> {
     pub(crate) columns: &'a Columns,
     pub(crate) tags: &'a BlockTags,
     rows: &'a [Row],
+    keys: &'a [Key],
     cards: &'a [Option<Card>],
 }
 
@@ -74,6 +130,25 @@ impl<'a> Block<'a> {
     /// What is scored of the node on a lane that is used.
     pub(crate) fn row(&self, lane: usize) -> &'a Row {
         &self.rows[lane]
+    }
+
+    /// Where the node on a lane that is used stands among equals.
+    pub(crate) fn key(&self, lane: usize) -> Key {
+        self.keys[lane]
+    }
+
+    /// Lanes whose value is at least `need`. Others than `asked` may be anything.
+    pub(crate) fn at_least(&self, column: Column, need: u32, asked: u64) -> u64 {
+        if asked == 0 || self.head.least(column) >= need {
+            u64::MAX
+        } else if self.head.greatest(column) < need {
+            0
+        } else if asked.count_ones() <= FEW {
+            let enough = lanes(asked).filter(|lane| self.rows[*lane].value(column) >= need);
+            enough.fold(0, |enough, lane| enough | (1 << lane))
+        } else {
+            self.columns.at_least(column, need)
+        }
     }
 
     /// The node on a lane that is used.
@@ -94,6 +169,7 @@ impl Cell {
             columns: &self.columns[at],
             tags: &self.tags[at],
             rows: &self.rows[at * LANES..(at + 1) * LANES],
+            keys: &self.keys[at * LANES..(at + 1) * LANES],
             cards: &self.cards[at * LANES..(at + 1) * LANES],
         }
     }
@@ -110,7 +186,8 @@ impl Cell {
 
     /// Takes a node in, and says on which lane.
     pub(crate) fn fill(&mut self, node: &NodeView, names: RowNames) -> usize {
-        let at = self.free_lane();
+        let kind = Kind::of(node);
+        let at = self.free_lane(kind);
         let (b, lane) = (at / LANES, at % LANES);
         BlockMut {
             head: &mut self.heads[b],
@@ -122,17 +199,22 @@ impl Cell {
             self.tags[b].images.set(*image, lane);
         }
         self.rows[at] = Row {
-            key: block::key(&node.id),
             standing: Standing::of(node),
             sessions: 0,
             operator: names.operator,
+            vram_mib: node.vram_mib,
+            mem_total: node.mem_mib_total,
+            mem_free: 0,
         };
+        self.keys[at] = block::key(&node.id);
         self.cards[at] = Some(Card {
             id: node.id.clone(),
             names,
             gpu: node.gpu,
+            kind,
         });
         self.nodes += 1;
+        self.of_kind[kind.at()] += 1;
         self.classes[node.gpu as usize] += 1;
         self.vram_mib = self.vram_mib.max(node.vram_mib);
         self.set_state(at, &node.state);
@@ -146,6 +228,7 @@ impl Cell {
         debug_assert_eq!((head.used >> lane) & 1, 1, "only a node has a state");
         row.standing.set(state);
         row.sessions = state.sessions;
+        row.mem_free = state.mem_mib_free;
         let was_open = (head.open >> lane) & 1;
         let (encode, floor) = (row.standing.cpu_encode(), row.standing.floor());
         let columns = &mut self.columns[b];
@@ -164,6 +247,7 @@ impl Cell {
         let (b, lane) = (at / LANES, at % LANES);
         let card = self.cards[at].take()?;
         self.rows[at] = Row::default();
+        self.keys[at] = Key::MAX;
         if (self.heads[b].open >> lane) & 1 == 1 {
             self.open[card.gpu as usize] -= 1;
         }
@@ -180,23 +264,31 @@ impl Cell {
             self.tags[b].images.clear(*image, lane);
         }
         self.nodes -= 1;
+        self.of_kind[card.kind.at()] -= 1;
         self.classes[card.gpu as usize] -= 1;
-        let most = self
-            .heads
-            .iter()
-            .map(|head| head.greatest(block::Column::Vram));
+        let most = self.heads.iter().map(|head| head.greatest(Column::Vram));
         self.vram_mib = most.max().unwrap_or(0);
         Some(card.names)
     }
 
-    fn free_lane(&mut self) -> usize {
-        let with_room = self.heads.iter().position(|head| head.used != u64::MAX);
-        let b = with_room.unwrap_or_else(|| {
+    fn free_lane(&mut self, kind: Kind) -> usize {
+        let with_room = |wanted: Option<Kind>| {
+            let blocks = self.heads.iter().zip(&self.kinds);
+            let mut at = blocks.enumerate().filter(|(_, (_, kind))| **kind == wanted);
+            at.find(|(_, (head, _))| head.used != u64::MAX)
+                .map(|(at, _)| at)
+        };
+        let many = self.of_kind[kind.at()] >= OF_KIND_MIN;
+        let wanted = many.then_some(kind);
+        let own = with_room(Some(kind));
+        let b = own.or_else(|| with_room(wanted)).unwrap_or_else(|| {
+            self.kinds.push(wanted);
             let (head, columns) = block::empty();
             self.heads.push(head);
             self.columns.push(columns);
             self.tags.push(BlockTags::default());
             self.rows.resize(self.rows.len() + LANES, Row::default());
+            self.keys.resize(self.rows.len(), Key::MAX);
             self.cards.resize_with(self.rows.len(), || None);
             self.heads.len() - 1
         });
@@ -210,6 +302,15 @@ impl Cell {
     pub(crate) fn audit(&self) {
         let rows = || self.cards.iter().flatten();
         assert_eq!(self.nodes as usize, rows().count());
+        for (kind, nodes) in self.of_kind.iter().enumerate() {
+            let of_kind = rows().filter(|card| card.kind.at() == kind).count();
+            assert_eq!(*nodes as usize, of_kind);
+        }
+        for (at, kind) in self.kinds.iter().enumerate() {
+            let cards = self.block(at).cards.iter().flatten();
+            let mut others = cards.filter(|card| kind.is_some_and(|kind| kind != card.kind));
+            assert!(others.next().is_none(), "a block of one kind has no other");
+        }
         for class in [GpuClass::None, GpuClass::Render, GpuClass::RenderEncode] {
             let of_class = rows().filter(|row| row.gpu >= class).count();
             assert_eq!(self.nodes_of(class) as usize, of_class);
@@ -235,6 +336,13 @@ impl Cell {
                 let open = (block.head.open >> lane) & 1 == 1;
                 let floor = open.then(|| block.rows[lane].standing.floor());
                 assert_eq!(block.columns.floor(lane), floor.unwrap_or(u32::MAX));
+                if let Some(card) = &block.cards[lane] {
+                    assert_eq!(block.key(lane), block::key(&card.id));
+                    for column in Column::ALL {
+                        let value = block.columns.value(column, lane);
+                        assert_eq!(block.rows[lane].value(column), value, "{column:?}");
+                    }
+                }
             }
             block::audit(&self.heads[at], &self.columns[at]);
         }

@@ -4,8 +4,10 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
+use crate::opening::{Opening, opening};
 use crate::pick::pick;
-use crate::policy::{LatencyStep, Policy};
+use crate::policy::{LatencyStep, Policy, Step};
+use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::Why;
 use crate::{Rejection, Trust};
@@ -18,6 +20,26 @@ const TRUSTS: [Trust; 3] = [Trust::Open, Trust::Known, Trust::Own];
 const REGIONS: [&str; 4] = ["fra", "ams", "sin", "gru"];
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
 
+type Checked<'a> = (Vec<(Why, &'a NodeView)>, BTreeMap<Reason, u32>);
+
+fn check_all<'a>(nodes: &[&'a NodeView], request: &SessionRequest, policy: &Policy) -> Checked<'a> {
+    let (mut able, mut reasons) = (Vec::new(), BTreeMap::new());
+    for node in nodes {
+        match check(node, request, policy) {
+            Ok(why) => able.push((why, *node)),
+            Err(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    (able, reasons)
+}
+
+/// Whether a node within a step may run it once something is free.
+fn is_waited_for(node: &NodeView, request: &SessionRequest, policy: &Policy, step: Step) -> bool {
+    let ms = request.rtts.to(&node.region);
+    ms.unwrap_or(policy.rtt_ms_unknown) <= step.rtt_ms_max
+        && check(node, request, policy).is_err_and(Reason::may_come_free)
+}
+
 /// What the index replaces.
 fn decide_naively<'a>(
     nodes: impl IntoIterator<Item = &'a NodeView>,
@@ -25,14 +47,23 @@ fn decide_naively<'a>(
     policy: &Policy,
     chance: &mut impl FnMut(usize) -> usize,
 ) -> Decision {
-    let step = policy.step(request.waited_ms);
-    let mut reasons = BTreeMap::new();
-    let mut able: Vec<(Why, &NodeView)> = Vec::new();
-    for node in nodes {
-        match check(node, request, policy) {
-            Ok(why) => able.push((why, node)),
-            Err(reason) => *reasons.entry(reason).or_default() += 1,
-        }
+    let nodes: Vec<&NodeView> = nodes.into_iter().collect();
+    let mut step = policy.step(request.waited_ms);
+    let (mut able, mut reasons) = check_all(&nodes, request, policy);
+    while let Some(now) = step
+        && able.is_empty()
+        && reasons.contains_key(&Reason::TooFar)
+        && !nodes
+            .iter()
+            .any(|node| is_waited_for(node, request, policy, now))
+        && let Some(next) = policy.step_after(&now)
+    {
+        let later = SessionRequest {
+            waited_ms: next.from_ms,
+            ..request.clone()
+        };
+        step = Some(next);
+        (able, reasons) = check_all(&nodes, &later, policy);
     }
     able.sort_by(|(a, m), (b, n)| a.points().cmp(&b.points()).then_with(|| m.id.cmp(&n.id)));
     let ranked: Vec<Why> = able.iter().map(|(why, _)| *why).collect();
@@ -141,6 +172,10 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             Vec::new(),
             prop::collection::vec(any_of(&REGIONS).prop_map(str::to_owned), 1..3),
         ),
+        mostly(
+            Vec::new(),
+            prop::collection::vec(any_of(&REGIONS).prop_map(str::to_owned), 1..3),
+        ),
     );
     let limits = (
         mostly(Trust::Open, any_of(&TRUSTS)),
@@ -158,6 +193,7 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             image: names.0.to_owned(),
             runtime: names.1,
             regions: names.2,
+            regions_not: names.3,
             trust: limits.0,
             price_milli_h_max: limits.1,
             rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
@@ -264,6 +300,28 @@ proptest! {
     }
 
     #[test]
+    fn only_a_node_that_has_improved_is_news_to_who_was_ruled_out(
+        node in any_node(),
+        after in any_state(),
+        request in any_request(),
+        policy in any_policy(),
+    ) {
+        let mut changed = node.clone();
+        changed.state = after;
+        let (before, now) = (check(&node, &request, &policy), check(&changed, &request, &policy));
+        let expected = match now {
+            Ok(why) => Opening::Suits(why),
+            Err(Reason::TooFar) => Opening::TooFar,
+            Err(_) => Opening::No,
+        };
+        prop_assert_eq!(opening(&changed, &request, &policy), expected);
+        let ruled_out = |reason: &Reason| *reason != Reason::TooFar;
+        if before.is_err_and(|reason| ruled_out(&reason)) && expected != Opening::No {
+            prop_assert!(changed.state.has_improved_on(&node.state));
+        }
+    }
+
+    #[test]
     fn an_index_that_changed_is_one_that_was_built_anew(
         changes in prop::collection::vec(any_change(), 0..400),
         requests in prop::collection::vec(any_request(), 1..8),
@@ -284,6 +342,37 @@ proptest! {
             prop_assert_eq!(changed, naive);
         }
     }
+}
+
+#[test]
+fn rare_nodes_of_a_large_region_stand_together() {
+    let nodes = (1..=1000).map(|n| {
+        let mut node = node(n);
+        if n % 20 == 0 {
+            (node.gpu, node.vram_mib) = (GpuClass::RenderEncode, 24 * 1024);
+        }
+        node
+    });
+    let nodes: Vec<NodeView> = nodes.collect();
+    let index = fleet(&nodes);
+    let large = |block: &cell::Block<'_>| block.head.greatest(block::Column::Vram) > 0;
+    let blocks = index.cells[0].blocks().filter(large).count();
+    assert_eq!(
+        blocks, 2,
+        "one of their own, and one that the first of each kind share"
+    );
+    let request = SessionRequest {
+        gpu: GpuClass::RenderEncode,
+        vram_mib: 20 * 1024,
+        ..request()
+    };
+    let policy = Policy::default();
+    let decided = decide(&index, &request, &policy, &mut |n| n - 1);
+    assert_eq!(
+        decided,
+        decide_naively(&nodes, &request, &policy, &mut |n| n - 1)
+    );
+    index.cells.iter().for_each(Cell::audit);
 }
 
 #[test]

@@ -327,6 +327,8 @@ fn an_image_that_is_still_pulled_is_waited_for_up_to_a_bound() {
         let progress = StartProgress::Pulling {
             done_bytes,
             total_bytes: 100,
+            layers_done: 0,
+            layers: 1,
         };
         life.handle(
             at,

@@ -37,27 +37,38 @@ pub(super) async fn fetch(
     let options = CreateImageOptionsBuilder::new().from_image(image).build();
     let mut stream = Box::pin(engine.create_image(Some(options), None, None));
     let mut progress = Progress::default();
-    let mut reported = Instant::now();
-    pulled(Pulled::default());
+    let (mut reported, mut heard) = (Instant::now(), Instant::now());
+    let mut told = Pulled::default();
+    pulled(told);
     loop {
-        let step = tokio::time::timeout(PULL_SILENCE_MAX, stream.next())
-            .await
-            .map_err(|_| RuntimeError::Deadline {
-                action: "pull the image",
-            })?;
+        let step = tokio::time::timeout_at(reported + PULL_REPORT_EVERY, stream.next()).await;
         match step {
-            Some(Ok(step)) => {
+            Ok(Some(Ok(step))) => {
                 if let Some(error) = step.error_detail.as_ref().and_then(|e| e.message.clone()) {
                     return Err(missing(error));
                 }
+                heard = Instant::now();
                 progress.add(step);
-                if reported.elapsed() >= PULL_REPORT_EVERY {
-                    reported = Instant::now();
-                    pulled(progress.sum());
-                }
             }
-            Some(Err(error)) => return Err(missing(refused("pull the image")(error).to_string())),
-            None => return Ok(()),
+            Ok(Some(Err(error))) => {
+                return Err(missing(refused("pull the image")(error).to_string()));
+            }
+            Ok(None) => return Ok(()),
+            Err(_) if heard.elapsed() >= PULL_SILENCE_MAX => {
+                return Err(RuntimeError::Deadline {
+                    action: "pull the image",
+                });
+            }
+            Err(_time_to_report) => {}
+        }
+        // The line may stand still at any byte: how far it got is said all the same.
+        if reported.elapsed() >= PULL_REPORT_EVERY {
+            reported = Instant::now();
+            let now = progress.sum();
+            if now != told {
+                told = now;
+                pulled(now);
+            }
         }
     }
 }
@@ -72,7 +83,15 @@ fn has_registry(image: &str) -> bool {
 /// The layers of a pull, by id.
 #[derive(Debug, Default)]
 struct Progress {
-    layers: HashMap<String, (u64, u64)>,
+    layers: HashMap<String, Layer>,
+}
+
+#[derive(Debug, Default)]
+struct Layer {
+    done_bytes: u64,
+    total_bytes: u64,
+    /// Whether it is here, unpacked or not.
+    is_here: bool,
 }
 
 impl Progress {
@@ -81,23 +100,32 @@ impl Progress {
         let (Some(id), Some(status)) = (step.id, step.status) else {
             return;
         };
-        let layer = self.layers.entry(id).or_default();
         match status.as_str() {
+            "Pulling fs layer" | "Waiting" => {
+                self.layers.entry(id).or_default();
+            }
             "Downloading" => {
+                let layer = self.layers.entry(id).or_default();
                 let detail = step.progress_detail.unwrap_or_default();
                 let bytes = |value: Option<i64>| value.and_then(|v| u64::try_from(v).ok());
-                layer.0 = bytes(detail.current).unwrap_or(layer.0);
-                layer.1 = bytes(detail.total).unwrap_or(layer.1);
+                layer.done_bytes = bytes(detail.current).unwrap_or(layer.done_bytes);
+                layer.total_bytes = bytes(detail.total).unwrap_or(layer.total_bytes);
             }
-            "Download complete" | "Pull complete" => layer.0 = layer.1,
+            "Download complete" | "Pull complete" | "Already exists" => {
+                let layer = self.layers.entry(id).or_default();
+                layer.done_bytes = layer.total_bytes;
+                layer.is_here = true;
+            }
             _ => {}
         }
     }
 
     fn sum(&self) -> Pulled {
-        let add = |sum: Pulled, (done, total): &(u64, u64)| Pulled {
-            done_bytes: sum.done_bytes + done,
-            total_bytes: sum.total_bytes + total,
+        let add = |sum: Pulled, layer: &Layer| Pulled {
+            done_bytes: sum.done_bytes + layer.done_bytes,
+            total_bytes: sum.total_bytes + layer.total_bytes,
+            layers_done: sum.layers_done + u32::from(layer.is_here),
+            layers: sum.layers + 1,
         };
         self.layers.values().fold(Pulled::default(), add)
     }
@@ -140,9 +168,13 @@ mod test {
         step("a", "Download complete", 0, 0);
         step("a", "Extracting", 3, 99);
         step("b", "Downloading", -1, -1);
+        step("c", "Already exists", 0, 0);
+        step("1.2", "Pulling from demo", 0, 0);
         let expected = Pulled {
             done_bytes: 11,
             total_bytes: 30,
+            layers_done: 2,
+            layers: 3,
         };
         assert_eq!(progress.sum(), expected);
     }

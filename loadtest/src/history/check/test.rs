@@ -327,6 +327,40 @@ fn a_lagging_standby_may_lose_what_was_acked_meanwhile_and_only_that() {
     breaks("I3", events, Books::default());
 }
 
+/// A session that runs from 2.1 s on, and in the ledger's books has no key, and usage since `used_ms`.
+fn back_from_its_grant(fails_over: bool, used_ms: u64) -> Vec<String> {
+    let filler = Event::Note {
+        what: String::new(),
+    };
+    let mut events = vec![filler; 200];
+    events.extend(fails_over.then_some(Event::Lag));
+    events.extend(vec![events[0].clone(); 10]);
+    events.push(began("slot", 1, "s"));
+    events.extend(fails_over.then_some(Event::FailedOver));
+    events.push(over("slot", 1, "s"));
+    let books = Books {
+        unasked_sessions: vec!["s".to_owned()],
+        usage: vec![Usage {
+            session: "s".to_owned(),
+            node: "n".to_owned(),
+            epoch: 1,
+            began_ms: used_ms,
+            ended_ms: Some(9_000),
+        }],
+        ..ended(&["s"])
+    };
+    faults(events, books)
+}
+
+#[test]
+fn a_session_that_is_back_from_its_grant_has_no_key_and_is_used_since_then() {
+    assert_eq!(back_from_its_grant(true, 2_030), Vec::<String>::new());
+    let broken = back_from_its_grant(false, 2_030);
+    assert_eq!(broken.len(), 2, "{broken:?}");
+    let before_the_lag = back_from_its_grant(true, 1_000);
+    assert_eq!(before_the_lag.len(), 1, "{before_the_lag:?}");
+}
+
 #[test]
 fn an_end_that_was_lost_with_a_standby_is_no_comeback() {
     let mut events = Vec::from(create(1, "k", "s"));

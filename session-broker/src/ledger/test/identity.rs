@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::*;
 use nearlight_protocol::api::Role;
-use nearlight_protocol::identity::{AuditAction, AuditOutcome, Scope};
+use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope};
 
 fn tenant_row(name: &str) -> TenantRow {
     TenantRow {
@@ -12,6 +12,7 @@ fn tenant_row(name: &str) -> TenantRow {
         sessions_max: Some(1),
         sessions_used: 0,
         suspended: false,
+        priority: Priority::Normal,
         created_ms: 1,
     }
 }
@@ -93,6 +94,7 @@ pub(super) async fn a_key_is_read_back_with_its_tenant_and_voided(place: Place) 
         tenant: tenant.id.clone(),
         sessions_max: Some(1),
         suspended: false,
+        priority: Priority::Normal,
     };
     assert_eq!(who.tenant, Some(membership));
     assert_eq!(who.expires_ms, key.expires_ms);
@@ -188,6 +190,7 @@ pub(super) async fn a_tenants_quota_is_taken_with_the_session_and_given_back(pla
     let of_tenant = |key: &str| {
         let row = SessionRow {
             tenant: Some(tenant.id.clone()),
+            priority: Priority::Low,
             ..session()
         };
         let mut asked = create(&row, key, Some(1));
@@ -237,6 +240,7 @@ pub(super) async fn a_tenants_name_is_its_own(place: Place) {
                 id: id.clone(),
                 suspended,
                 sessions_max: None,
+                priority: Priority::High,
                 ..tenant_row(name)
             },
             at: MonoTime(9_000),
@@ -254,6 +258,7 @@ pub(super) async fn a_tenants_name_is_its_own(place: Place) {
     );
     let found = store.ledger.tenants(Of::Tenant(a.id)).await.unwrap();
     assert!(found[0].suspended && found[0].sessions_max.is_none());
+    assert_eq!(found[0].priority, Priority::High);
 }
 
 fn login(n: u8, subject: &str, guest: Option<&UserId>) -> Op {

@@ -5,7 +5,7 @@ use super::place::Server;
 use crate::ledger::dialect::Engine;
 use crate::ledger::share;
 use crate::ledger::source::Source;
-use crate::ledger::write::{claims, orders, sessions};
+use crate::ledger::write::{apps, claims, orders, readmit, sessions};
 use sqlx::{AssertSqlSafe, Row};
 
 /// A table is walked for a join filter, and without an index.
@@ -20,8 +20,10 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
     let source = Source::new(&store.place.at).unwrap();
     let mut writer = source.connect().await.unwrap();
     let statements = [
+        apps::BY_KEY,
         claims::BY_KEY,
         orders::BY_KEY,
+        readmit::BY_KEY,
         sessions::BY_KEY,
         share::BY_KEY,
     ];

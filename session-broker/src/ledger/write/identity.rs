@@ -2,6 +2,7 @@
 
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
+use crate::ledger::identity::priority_value;
 use crate::ledger::identity::{
     AuditRow, CredentialHash, IdentityChange, KeyRow, Login, Secret, TenantRow,
 };
@@ -15,9 +16,10 @@ use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
 
 const ADD_TENANT: &str = "
-    INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms)
-    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms
-    FROM {rows tenant_id text, name text, sessions_max bigint, at bigint, suspended_ms bigint}
+    INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms, priority)
+    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority
+    FROM {rows tenant_id text, name text, sessions_max bigint, at bigint, suspended_ms bigint,
+        priority bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 const NAME_OF_ANOTHER: &str = "
@@ -25,10 +27,11 @@ const NAME_OF_ANOTHER: &str = "
     WHERE t.tenant_id <> r.tenant_id";
 
 const SET_TENANT: &str = "
-    UPDATE tenant SET name = r.name, sessions_max = r.sessions_max,
+    UPDATE tenant SET name = r.name, sessions_max = r.sessions_max, priority = r.priority,
         suspended_ms = CASE WHEN r.suspended_ms IS NULL THEN NULL
             ELSE COALESCE(tenant.suspended_ms, r.suspended_ms) END
-    FROM {rows tenant_id text, name text, sessions_max bigint, suspended_ms bigint}
+    FROM {rows tenant_id text, name text, sessions_max bigint, suspended_ms bigint,
+        priority bigint}
     WHERE tenant.tenant_id = r.tenant_id";
 
 const ADMINS: &str = "
@@ -143,10 +146,16 @@ pub(crate) async fn change(
         if applied == Applied::Done
             && let Some(row) = audit
         {
-            tx.run(NOTE, &[Note::of(row)?]).await?;
+            note(tx, row).await?;
         }
         answers.set(*at, applied);
     }
+    Ok(())
+}
+
+/// A line of the audit log.
+pub(super) async fn note(tx: &mut Tx, row: &AuditRow) -> Result<(), StoreError> {
+    tx.run(NOTE, &[Note::of(row)?]).await?;
     Ok(())
 }
 
@@ -282,6 +291,7 @@ struct Tenant<'a> {
     sessions_max: Option<u32>,
     at: i64,
     suspended_ms: Option<i64>,
+    priority: i64,
 }
 
 impl<'a> Tenant<'a> {
@@ -292,6 +302,7 @@ impl<'a> Tenant<'a> {
             sessions_max: tenant.sessions_max,
             at: ms(at_ms),
             suspended_ms: tenant.suspended.then_some(ms(at_ms)),
+            priority: priority_value(tenant.priority),
         }
     }
 }

@@ -47,7 +47,7 @@ const LIST: &str = "
         WHERE slot.node_id = excluded.node_id";
 
 const RAISE: &str = "
-    UPDATE slot SET epoch = r.epoch FROM {rows slot_id text, epoch bigint}
+    UPDATE slot SET epoch = r.epoch, raised = r.epoch FROM {rows slot_id text, epoch bigint}
     WHERE slot.slot_id = r.slot_id AND slot.epoch < r.epoch";
 
 const SEEN: &str = "

@@ -2,11 +2,13 @@
 
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
+use crate::ledger::identity::priority_value;
 use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
-use crate::ledger::{Applied, Idempotency, SessionRow, StoreError};
+use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
@@ -35,7 +37,7 @@ const RETURN_KEYS: &str = "
     DELETE FROM idempotency WHERE (user_id, idem_key) IN
         (SELECT r.user_id, r.idem_key FROM {rows user_id text, idem_key text})";
 
-const OPEN_QUOTAS: &str = "
+pub(super) const OPEN_QUOTAS: &str = "
     INSERT INTO quota (user_id, used) SELECT r.user_id, 0 FROM {rows user_id text}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
@@ -51,14 +53,17 @@ const RETURN_QUOTAS: &str = "
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
-        starts_denied, holder, tenant_id)
+        starts_denied, holder, tenant_id, wish,
+        priority)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
-        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id
+        r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish,
+        r.priority
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
-        starts_denied bigint, holder text, tenant_id text}
+        starts_denied bigint, holder text, tenant_id text, wish text,
+        priority bigint}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -108,6 +113,8 @@ pub(crate) struct Create<'a> {
     created_ms: i64,
     starts_denied: u8,
     holder: &'a str,
+    wish: String,
+    priority: i64,
     #[serde(skip)]
     phase: PhaseRow,
     #[serde(skip)]
@@ -134,7 +141,7 @@ impl<'a> Create<'a> {
             user_id: row.user.as_str(),
             tenant_id: row.tenant.as_ref().map(TenantId::as_str),
             app_id: row.app.id.as_str(),
-            app_digest: hex(&Sha256::digest(&app).into()),
+            app_digest: digest_of(&app),
             display_width: row.display.width,
             display_height: row.display.height,
             display_hz: row.display.hz,
@@ -143,6 +150,8 @@ impl<'a> Create<'a> {
             phase: PhaseRow::of(&row.phase, row.created_at)?,
             starts_denied: row.starts_denied,
             holder: holder.as_str(),
+            wish: wish_text(&row.wish)?,
+            priority: priority_value(row.priority),
             app,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
@@ -158,6 +167,25 @@ impl<'a> Create<'a> {
             Holder::Tenant => self.tenant_id.map(|id| (id, tenant)),
         }
     }
+}
+
+/// The name of an edition, of its text.
+fn digest_of(app: &str) -> String {
+    hex(&Sha256::digest(app).into())
+}
+
+/// The name of an app's edition.
+pub(in crate::ledger) fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
+    json(app).map(|app| digest_of(&app))
+}
+
+/// Nothing for a session of which nothing is known, as most are.
+fn wish_text(wish: &Wish) -> Result<String, StoreError> {
+    if *wish == Wish::default() {
+        return Ok(String::new());
+    }
+    // JSON has no NUL: serde writes it as an escape, which PostgreSQL keeps in a text.
+    json(wish)
 }
 
 #[derive(Debug, Serialize)]
@@ -251,6 +279,15 @@ pub(crate) async fn admit<'a>(
     }
     add_editions(tx, &within).await?;
     Ok(within)
+}
+
+/// An app's edition, unless this connection has seen it in the ledger.
+pub(super) async fn add_edition(tx: &mut Tx, digest: &str, app: &str) -> Result<(), StoreError> {
+    if !tx.knows(digest) {
+        tx.run(ADD_EDITIONS, &[Edition { digest, app }]).await?;
+        tx.learn(digest);
+    }
+    Ok(())
 }
 
 /// Of apps that this connection has not seen in the ledger yet.

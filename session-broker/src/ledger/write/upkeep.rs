@@ -33,6 +33,11 @@ const PRUNE: [&str; 5] = [
     "DELETE FROM join_token WHERE expires_ms < (SELECT r.before FROM {rows before bigint})",
 ];
 
+/// A guest's cookie is over after a year, and nobody finds the way to its saves any more.
+const SAVES_KEPT_MS: i64 = 400 * 24 * 3600 * 1000;
+const PRUNE_SAVES: &str =
+    "DELETE FROM save_location WHERE used_ms < (SELECT r.before FROM {rows before bigint})";
+
 /// What may go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Upkeep {
@@ -62,6 +67,8 @@ pub(crate) async fn carry_out(tx: &mut Tx, upkeep: &[Upkeep]) -> Result<(), Stor
                 for statement in PRUNE {
                     tx.run(statement, &[Bound { before, n: 0 }]).await?;
                 }
+                let before = before.saturating_sub(SAVES_KEPT_MS);
+                tx.run(PRUNE_SAVES, &[Bound { before, n: 0 }]).await?;
             }
         }
     }

@@ -1,0 +1,644 @@
+#!/usr/bin/env python3
+"""A second verifier of receipts, after docs/receipts.md, docs/proof.md and the formulas of core/proof.
+
+    verify.py receipt ENVELOPE PROOF --policy P --directory D --authority HEX [--later ENVELOPE PROOF]...
+    verify.py vectors FILE...
+
+It needs Python 3.9 and the package cryptography, and shares no code with the first. `receipt` prints
+the outcome and exits with its code: 0 VALID, 2 MALFORMED, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
+6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED. `vectors` checks what the vector files say. It does not
+verify the signatures of drand, and not that a predicate's body has each member that its kind asks
+for; the first verifier does.
+"""
+import base64
+import hashlib
+import json
+import struct
+import sys
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+CODES = {"VALID": 0, "MALFORMED": 2, "UNKNOWN-KEY": 3, "FORGED": 4, "NOT-LOGGED": 5,
+         "NOT-WITNESSED": 6, "DISPUTED": 10, "REVOKED": 11}
+ORDER = 2**252 + 27742317777372353535851937790883648493
+PRIME = 2**255 - 19
+MASK = 0xFFFFFFFF
+
+
+class Refused(Exception):
+    """An outcome that is not VALID."""
+
+
+def need(holds, outcome):
+    if not holds:
+        raise Refused(outcome)
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def unbase64(text):
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("another spelling of base64")
+    return raw
+
+
+def signed(public, message, signature):
+    """Strict Ed25519: the scalar is reduced, points are canonical and not of small order."""
+    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER:
+        return False
+    small = {0, 1, PRIME - 1, 2707385501144840649318225287225658788936804267575313519463743609750303021022,
+             55188659117513257062467267217118295137698188065244968500265048394206261417927}
+    for point in (public, signature[:32]):
+        y = int.from_bytes(point, "little") & (2**255 - 1)
+        if y >= PRIME or y in small:
+            return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+
+# RFC 8785 -----------------------------------------------------------------------------------------
+
+def number(value):
+    if isinstance(value, int) and abs(value) < 2**53:
+        return str(value)
+    value = float(value)
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent or 0)
+    if whole.strip("0") == "":
+        point = int(exponent or 0) - (len(fraction) - len(fraction.lstrip("0")))
+    digits = digits.rstrip("0") or "0"
+    count, sign = len(digits), "-" if value < 0 else ""
+    if count <= point <= 21:
+        return sign + digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return sign + digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + digits
+    tail = "." + digits[1:] if count > 1 else ""
+    return sign + digits[0] + tail + "e" + ("+" if point > 0 else "-") + str(abs(point - 1))
+
+
+def string(text):
+    return json.dumps(text, ensure_ascii=False)
+
+
+def canonical(value):
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return number(value)
+    if isinstance(value, str):
+        return string(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    members = sorted(value.items(), key=lambda m: m[0].encode("utf-16-be", "surrogatepass"))
+    return "{" + ",".join(string(k) + ":" + canonical(v) for k, v in members) + "}"
+
+
+def integers_only(value):
+    if isinstance(value, float):
+        return False
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**53
+    if isinstance(value, list):
+        return all(map(integers_only, value))
+    return all(map(integers_only, value.values())) if isinstance(value, dict) else True
+
+
+def document(raw):
+    value = json.loads(raw.decode("utf-8"))
+    if canonical(value).encode() != raw or not integers_only(value):
+        raise ValueError("not in the one form")
+    return value
+
+
+# Logs ---------------------------------------------------------------------------------------------
+
+def leaf(entry):
+    return sha256(b"\x00", entry)
+
+
+def log_parent(left, right):
+    return sha256(b"\x01", left, right)
+
+
+def root_from(parent, index, size, node, path):
+    """RFC 9162, section 2.1.3.2; None if the path has the wrong length."""
+    if index >= size:
+        return None
+    last = size - 1
+    for sibling in path:
+        if last == 0:
+            return None
+        if index & 1 or index == last:
+            node = parent(sibling, node)
+            while index and not index & 1:
+                index, last = index >> 1, last >> 1
+        else:
+            node = parent(node, sibling)
+        index, last = index >> 1, last >> 1
+    return node if last == 0 else None
+
+
+def tree_root(parent, leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return parent(tree_root(parent, leaves[:split]), tree_root(parent, leaves[split:]))
+
+
+def key_id(name, material):
+    return sha256(name.encode(), b"\n", material)[:4]
+
+
+def vkey(text):
+    name, short, material = text.split("+", 2)
+    material = unbase64(material)
+    if len(material) != 33 or short != key_id(name, material).hex():
+        raise ValueError("not a key")
+    return name, material
+
+
+def note(text):
+    if any(ord(c) < 32 and c != "\n" for c in text):
+        raise ValueError("control characters")
+    body, lines = text[:text.rindex("\n\n") + 1], text[text.rindex("\n\n") + 2:]
+    if not lines.endswith("\n"):
+        raise ValueError("no newline at the end")
+    signatures = []
+    for line in lines[:-1].split("\n"):
+        dash, name, encoded = line.split(" ")
+        raw = unbase64(encoded)
+        if dash != "\u2014" or not name or "+" in name or len(raw) < 5:
+            raise ValueError("not a signature line")
+        signatures.append((name, raw[:4], raw[4:]))
+    return body, signatures
+
+
+def lines_of(name, material, signatures):
+    return [s for n, i, s in signatures if n == name and i == key_id(name, material)]
+
+
+def cosigned(body, signature, public):
+    time = int.from_bytes(signature[:8], "big")
+    return signed(public, f"cosignature/v1\ntime {time}\n{body}".encode(), signature[8:])
+
+
+def policy(text):
+    logs, witnesses, groups, quorum = [], {}, {}, None
+    for line in text.split("\n"):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        if fields[0] == "log":
+            logs.append(vkey(fields[1]))
+        elif fields[0] == "witness":
+            witnesses[fields[1]] = vkey(fields[2])
+        elif fields[0] == "group":
+            many = {"any": 1, "all": len(fields) - 3}.get(fields[2]) or int(fields[2])
+            groups[fields[1]] = (many, fields[3:])
+        elif fields[0] == "quorum":
+            quorum = fields[1]
+        else:
+            raise ValueError("not a policy")
+    return logs, witnesses, groups, quorum
+
+
+def agrees(name, groups, seen):
+    if name == "none" or name in seen:
+        return True
+    if name not in groups:
+        return False
+    many, members = groups[name]
+    return sum(agrees(member, groups, seen) for member in members) >= many
+
+
+def decimal(text):
+    if not text.isascii() or not text.isdigit() or (text[0] == "0" and text != "0"):
+        raise ValueError("not a number")
+    return int(text)
+
+
+def check_log(entry, proof, rules):
+    """The times at which witnesses saw the entry in a log of the policy."""
+    try:
+        head, checkpoint = proof.decode("utf-8").split("\n\n", 1)
+        lines = head.split("\n")
+        need(lines[0] == "c2sp.org/tlog-proof@v1" and lines[1].startswith("index "), "MALFORMED")
+        index, path = decimal(lines[1][6:]), [unbase64(line) for line in lines[2:]]
+        need(all(len(h) == 32 for h in path) and len(path) <= 64, "MALFORMED")
+        body, signatures = note(checkpoint)
+    except ValueError:
+        raise Refused("MALFORMED")
+    logs, witnesses, groups, quorum = rules
+    known = [(name, m) for name, m in logs if lines_of(name, m, signatures)]
+    need(len(known) == 1, "NOT-LOGGED")
+    (name, material), = known
+    need(all(signed(material[1:], body.encode(), s) for s in lines_of(name, material, signatures)),
+         "NOT-LOGGED")
+    try:
+        origin, size, root, end = body.split("\n")
+        size, root = decimal(size), unbase64(root)
+    except ValueError:
+        raise Refused("NOT-LOGGED")
+    need(origin == name and end == "" and len(root) == 32, "NOT-LOGGED")
+    seen = {}
+    for witness, (who, material) in witnesses.items():
+        for signature in lines_of(who, material, signatures):
+            need(cosigned(body, signature, material[1:]), "FORGED")
+            seen[witness] = int.from_bytes(signature[:8], "big")
+    need(agrees(quorum, groups, seen), "NOT-WITNESSED")
+    need(root_from(log_parent, index, size, leaf(entry), path) == root, "NOT-LOGGED")
+    return list(seen.values())
+
+
+# Receipts -----------------------------------------------------------------------------------------
+
+def envelope(raw):
+    """Payload type, payload, signatures as (key id, signature)."""
+    value = document(raw)
+    signatures = [(s["keyid"], unbase64(s["sig"])) for s in value["signatures"]]
+    again = {"payload": value["payload"], "payloadType": value["payloadType"],
+             "signatures": [{"keyid": s["keyid"], "sig": s["sig"]} for s in value["signatures"]]}
+    if again != value or not 1 <= len(signatures) <= 2 or len(raw) > 65535:
+        raise ValueError("other members")
+    return value["payloadType"], unbase64(value["payload"]), signatures
+
+
+def pae(kind, payload):
+    return f"DSSEv1 {len(kind.encode())} {kind} {len(payload)} ".encode() + payload
+
+
+def directory(raw, authority):
+    kind, payload, signatures = envelope(raw)
+    (who, signature), = signatures
+    if kind != "application/vnd.nearlight.directory.v1+json" or who != sha256(authority).hex() \
+            or not signed(authority, pae(kind, payload), signature):
+        raise ValueError("the directory is not signed by its key")
+    return document(payload)["keys"]
+
+
+ISSUERS = {"porc/v1": ["checker"], "porw/v1": ["checker"], "session/v1": ["broker"],
+           "verdict/v1": ["referee", "broker"], "revoke/v1": ["referee", "broker", "checker"],
+           "dispute/v1": ["node", "checker"]}
+
+
+def find(keys, who, roles, time):
+    for role in roles:
+        for key in keys:
+            if key["role"] == role and sha256(bytes.fromhex(key["key"])).hex() == who:
+                counts = key["from_s"] <= time < key["until_s"] and \
+                    (key["revoked_at_s"] is None or time < key["revoked_at_s"])
+                need(counts, "UNKNOWN-KEY")
+                return bytes.fromhex(key["key"]), role
+    raise Refused("UNKNOWN-KEY")
+
+
+def check(raw, proof, rules, keys):
+    """Everything but the standing: subject, head, kind, body and the issuer's role."""
+    try:
+        kind, payload, signatures = envelope(raw)
+        value = document(payload)
+        head, body = value["predicate"]["head"], value["predicate"]["body"]
+        (subject,) = value["subject"]
+        need(kind == "application/vnd.in-toto+json", "MALFORMED")
+        need(value["_type"] == "https://in-toto.io/Statement/v1", "MALFORMED")
+        what = value["predicateType"]
+        need(what.startswith("https://nearlight.dev/"), "MALFORMED")
+        what = what[len("https://nearlight.dev/"):]
+        need(what in ISSUERS, "MALFORMED")
+        need(set(head) == {"issuer", "issued_at_s", "countersign", "assurance", "does_not_prove",
+                           "evidence"}, "MALFORMED")
+        time, target = head["issued_at_s"], subject["digest"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise Refused("MALFORMED")
+    public, role = find(keys, head["issuer"], ISSUERS[what], time)
+    message = pae(kind, payload)
+    need(signatures[0][0] == head["issuer"] and signed(public, message, signatures[0][1]), "FORGED")
+    node = head["countersign"].get("node") if isinstance(head["countersign"], dict) else None
+    need(len(signatures) == (2 if node else 1), "FORGED")
+    if node:
+        public, _ = find(keys, node, ["node"], time)
+        need(signatures[1][0] == node and signed(public, message, signatures[1][1]), "FORGED")
+    times = check_log(raw, proof, rules)
+    need(all(seen + 300 >= time for seen in times), "FORGED")
+    return target, head, what, body, role
+
+
+def verify(raw, proof, rules, keys, later):
+    try:
+        _, head, _, _, _ = check(raw, proof, rules, keys)
+    except Refused as refused:
+        return str(refused)
+    entries = []
+    for entry, its_proof in later:
+        try:
+            entries.append((leaf(entry).hex(), *check(entry, its_proof, rules, keys)))
+        except Refused:
+            pass
+    mine, outcome = leaf(raw).hex(), "VALID"
+    for at, target, other, what, body, role in entries:
+        if what == "revoke/v1":
+            may = role in ("referee", "broker") or other["issuer"] == head["issuer"]
+            key = target == head["issuer"] and head["issued_at_s"] >= body["from_s"]
+            if may and (target == mine or key):
+                return "REVOKED"
+        elif what == "dispute/v1" and target == mine:
+            ends = [b for _, _, _, w, b, r in entries
+                    if w == "verdict/v1" and r == "referee" and b["dispute"] == at]
+            if ends and head["issuer"] in ends[0]["liars"]:
+                return "REVOKED"
+            if not ends or ends[0]["finding"] == "inconclusive":
+                outcome = "DISPUTED"
+    return outcome
+
+
+# BLAKE3 -------------------------------------------------------------------------------------------
+
+IV = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19]
+ORDER_OF_WORDS = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8]
+QUARTERS = [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+            (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)]
+
+
+def turn(word, by):
+    return (word >> by | word << 32 - by) & MASK
+
+
+def compress(chaining, block, counter, length, flags):
+    s = chaining + IV[:4] + [counter & MASK, counter >> 32, length, flags]
+    m = list(struct.unpack("<16I", block.ljust(64, b"\0")))
+    for _ in range(7):
+        for n, (a, b, c, d) in enumerate(QUARTERS):
+            for word, first, second in ((m[2 * n], 16, 12), (m[2 * n + 1], 8, 7)):
+                s[a] = s[a] + s[b] + word & MASK
+                s[d] = turn(s[d] ^ s[a], first)
+                s[c] = s[c] + s[d] & MASK
+                s[b] = turn(s[b] ^ s[c], second)
+        m = [m[i] for i in ORDER_OF_WORDS]
+    return [x ^ y for x, y in zip(s[:8], s[8:])]
+
+
+def blake3(data):
+    def node(lo, hi, root):
+        if hi - lo <= 1:
+            chunk, chaining = data[lo * 1024:lo * 1024 + 1024], IV
+            blocks = [chunk[i:i + 64] for i in range(0, len(chunk), 64)] or [b""]
+            for n, block in enumerate(blocks):
+                last = n + 1 == len(blocks)
+                flags = (n == 0) | last << 1 | (last and root) << 3
+                chaining = compress(chaining, block, lo, len(block), flags)
+            return chaining
+        middle = lo + (1 << (hi - lo - 1).bit_length() - 1)
+        words = node(lo, middle, False) + node(middle, hi, False)
+        return compress(IV, struct.pack("<16I", *words), 0, 64, 4 | root << 3)
+    return struct.pack("<8I", *node(0, max(1, -(-len(data) // 1024)), True))
+
+
+# Proof of render capacity -------------------------------------------------------------------------
+
+P = 2**31 - 1
+
+
+def mix(x):
+    x = (x ^ x >> 16) * 0x7FEB352D & MASK
+    x = (x ^ x >> 15) * 0x846CA68B & MASK
+    return x ^ x >> 16
+
+
+def labelled(label, *parts):
+    return blake3(b"".join(struct.pack("<I", len(p)) + p for p in (label.encode(), *parts)))
+
+
+def words(raw):
+    return struct.unpack("<8I", raw)
+
+
+def digest(values):
+    return blake3(struct.pack(f"<{len(values)}I", *values))
+
+
+def commit_parent(left, right):
+    return blake3(b"\x01" + left + right)
+
+
+def factor(label, seed, size):
+    s = words(labelled(label, seed))
+    rows = [mix(mix(i ^ s[0]) + s[1] & MASK) for i in range(size)]
+    columns = [mix(mix(j ^ s[2]) + s[3] & MASK) for j in range(size)]
+    return [[(mix(r ^ c) & P) % P for c in columns] for r in rows]
+
+
+def fill_block(seed, index):
+    s = words(labelled("porc/v1 fill", seed))
+    key = mix(mix(index ^ s[0]) + s[1] & MASK)
+    block, word = [], key
+    for j in range(16384):
+        word = mix(word ^ s[j & 7]) + key & MASK
+        block.append(word)
+    for j in reversed(range(16384)):
+        elsewhere = block[word % 16384]
+        word = mix(word ^ block[j] ^ turn(elsewhere, 25)) + key & MASK
+        block[j] = word
+    return block
+
+
+def lane_values(seed, secret, lane, reads, blocks):
+    k = words(labelled("porc/v1 read", seed, secret))
+    value, kept = mix(mix(lane ^ k[0]) + k[1] & MASK), []
+    for n in range(reads):
+        found = blocks[mix(value ^ k[2]) * len(blocks) >> 32][value % 16384]
+        value = mix(value ^ found ^ k[n & 7]) + n & MASK
+        if (n + 1) % 1000 == 0 or n + 1 == reads:
+            kept.append(value)
+    return kept
+
+
+def tile(frame_key, index, steps):
+    s = words(frame_key)
+    spheres = []
+    for n in range(4):
+        drawn = [mix(s[n] ^ mix(axis * 4 + n)) for axis in range(4)]
+        spheres.append([(d & 4095) - 2048 for d in drawn[:3]] + [(1024 + (drawn[3] & 1023)) ** 2])
+    tile_key, pixels = mix(index ^ s[7]), []
+    for pixel in range(4096):
+        drift = mix(tile_key ^ mix(pixel))
+        at = [((pixel & 63) - 32) * 64, ((pixel >> 6) - 32) * 64, -4096]
+        speed, colour = [(drift & 31) - 16, (drift >> 5 & 31) - 16, 64], drift
+        for _ in range(steps):
+            for sphere in spheres:
+                away = [sphere[axis] - at[axis] for axis in range(3)]
+                depth = sphere[3] - sum(d * d for d in away)
+                if depth >= 0:
+                    speed = [v + (d >> 6) for v, d in zip(speed, away)]
+                    colour = colour + (depth >> 8) & MASK
+            speed = [max(-127, min(127, v)) for v in speed]
+            at = [((p + v + 4096) & 8191) - 4096 for p, v in zip(at, speed)]
+            x, y, z = (p & MASK for p in at)
+            colour = (colour * 0x9E3779B1 & MASK) ^ x ^ turn(y, 21) ^ turn(z, 10)
+        pixels.append(mix(colour))
+    return pixels
+
+
+def draw(open_key, what, limit, count):
+    drawn, n = set(), 0
+    if limit <= count:
+        return list(range(limit))
+    while len(drawn) < count:
+        raw = labelled("porc/v1 draw", open_key, what.encode(), struct.pack("<Q", n))
+        drawn.add(int.from_bytes(raw[:8], "little") * limit >> 64)
+        n += 1
+    return sorted(drawn)
+
+
+# Vectors ------------------------------------------------------------------------------------------
+
+def golden(vectors, same):
+    receipts = vectors["receipts"]
+    rules = policy(receipts["policy"])
+    keys = directory(receipts["directory"].encode(), bytes.fromhex(receipts["authority"]))
+    for case in receipts["cases"]:
+        later = [(a.encode(), b.encode()) for a, b in case["later"]]
+        raw, proof = case["envelope"].encode(), case["proof"].encode()
+        outcome = verify(raw, proof, rules, keys, later)
+        same("receipt: " + case["name"], (outcome, CODES[outcome]), (case["outcome"], case["exit_code"]))
+        if case["name"] == "right in everything":
+            for place in range(len(raw)):
+                other = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1:]
+                same(f"byte {place} flipped", verify(other, proof, rules, keys, []) != "VALID", True)
+    chain = vectors["beacon_chain"]
+    value, seen = bytes.fromhex(chain["secret"]), {}
+    for n in range(chain["length"], -1, -1):
+        seen[n] = value.hex()
+        value = blake3(b"nearlight beacon chain/v1" + value)
+    same("beacon chain", (seen[0], seen[20]), (chain["anchor"], chain["round_20"]))
+    golden_porc(vectors["porc"], same)
+
+
+def golden_porc(porc, same):
+    one, two, three, four, five = (bytes([n]) * 32 for n in range(1, 6))
+    sizes = porc["sizes"]
+    same("mix", [[a, mix(a)] for a, _ in porc["mix"]], porc["mix"])
+    same("hash", labelled("a label", b"one", b"").hex(), porc["hash"])
+    same("secrets", [labelled("porc/v1 secret", s).hex() for s in (one, two, three)],
+         porc["secret_commitments"])
+    seed = labelled("porc/v1", four, five, b"GPU-0000", b"probe-1", one)
+    same("seed", seed.hex(), porc["seed"])
+    a, b = (factor(f"porc/v1 {n}", seed, sizes["rows"]) for n in "ab")
+    c = [[sum(x * b[k][j] for k, x in enumerate(row)) % P for j in range(len(b))] for row in a]
+    same("matrix", c, porc["matrix"])
+    blocks = [fill_block(seed, n) for n in range(sizes["blocks"])]
+    same("block", blocks[0][:8], porc["block_0_begins"])
+    kept = [lane_values(seed, two, n, sizes["reads"], blocks) for n in range(sizes["lanes"])]
+    same("reads", kept, porc["kept"])
+    roots, before = [], bytes(32)
+    for frame in range(sizes["frames"]):
+        key = labelled("porc/v1 frame", seed, struct.pack("<I", frame), before)
+        tiles = [digest(tile(key, n, sizes["steps"])) for n in range(sizes["tiles"])]
+        before = tree_root(commit_parent, tiles)
+        roots.append(before)
+    same("frames", [r.hex() for r in roots], porc["frame_roots"])
+    commitment = [tree_root(commit_parent, [digest(v) for v in many]) for many in (c, blocks, kept)]
+    commitment.append(tree_root(commit_parent, roots))
+    same("commitment", [r.hex() for r in commitment], porc["commitment"])
+    open_key = labelled("porc/v1 open", three, *commitment)
+    same("open key", open_key.hex(), porc["open_key"])
+    same("draw", draw(open_key, "rows", 1000, 5), porc["draw_rows_5_of_1000"])
+    checkers = [(bytes([n]) * 32, f"op{n % 3}") for n in range(8)]
+    root = tree_root(commit_parent, [labelled("porc/v1 checker", k, o.encode()) for k, o in checkers])
+    ranked = sorted((labelled("porc/v1 committee", four, five, root, k), k.hex())
+                    for k, o in checkers if o != "op1")
+    group = int.from_bytes(labelled("porc/v1 group", b"host-1")[:8], "little")
+    same("committee", {"set_root": root.hex(), "assigned": [k for _, k in ranked[:3]],
+                       "due_host_1_every_7": [r for r in range(20) if r % 7 == group % 7]},
+         porc["committee"])
+
+
+def public(vectors, same):
+    for name, vector in vectors["jcs"].items():
+        value = json.loads(unbase64(vector["input"]))
+        same(f"RFC 8785 {name}", canonical(value).encode(), unbase64(vector["output"]))
+    dsse = vectors["dsse"]
+    same("DSSE", pae(dsse["type"], dsse["body"].encode()).decode(), dsse["pae"])
+    for key, text in [(vectors["note"]["vkey"], vectors["note"]["note"])] + \
+            [(vectors["sumdb"]["vkey"], n) for n in vectors["sumdb"]["notes"]]:
+        (name, material), (body, signatures) = vkey(key), note(text)
+        same("note " + name, [signed(material[1:], body.encode(), s)
+                              for s in lines_of(name, material, signatures)], [True])
+    oak = vectors["oak"]
+    rules = policy(f"log {oak['log']}\nwitness w {oak['witness']}\nquorum w\n")
+    same("tlog-proof of oak", len(check_log(oak["entry"].encode(), oak["proof"].encode(), rules)), 1)
+    inclusion = oak["inclusion"]
+    path = [unbase64(h) for h in inclusion["path"]]
+    same("inclusion of oak", root_from(log_parent, inclusion["index"], inclusion["size"],
+                                       leaf(inclusion["entry"].encode()), path), unbase64(inclusion["root"]))
+    files = vectors["tessera"]["files"]
+    for size in range(1, 16):
+        tiles = unbase64(files[f"tile/0/000.p/{size}"])
+        leaves = [tiles[n:n + 32] for n in range(0, len(tiles), 32)]
+        body, signatures = note(unbase64(files[f"checkpoint.{size}"]).decode())
+        same(f"tessera {size}", tree_root(log_parent, leaves), unbase64(body.split("\n")[2]))
+    for name, (seed, text) in vectors["sunlight"]["cosigned"].items():
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        key = Ed25519PrivateKey.from_private_bytes(sha256(seed.encode())).public_key().public_bytes_raw()
+        body, signatures = note(text)
+        same("cosigned " + name, [cosigned(body, s, key) for s in
+                                  lines_of(name, b"\x04" + key, signatures)], [True])
+    sigsum = vectors["sigsum"]
+    by_id = {sha256(bytes.fromhex(k)).hex(): bytes.fromhex(k) for k in sigsum["witnesses"].values()}
+    root = base64.b64encode(bytes.fromhex(sigsum["root"])).decode()
+    body = f"sigsum.org/v1/tree/{sigsum['log']}\n{sigsum['size']}\n{root}\n"
+    lines = [line.split() for line in sigsum["cosignatures"]]
+    same("sigsum", [cosigned(body, int(t).to_bytes(8, "big") + bytes.fromhex(s), by_id[k])
+                    for k, t, s in lines if k in by_id], [True] * 8)
+
+
+def main(arguments):
+    if arguments[:1] == ["vectors"] and len(arguments) > 1:
+        counts = [0, 0]
+
+        def same(name, mine, theirs):
+            counts[mine != theirs] += 1
+            if mine != theirs:
+                print(f"{name}: differs: {mine!r} is not {theirs!r}")
+        for name in arguments[1:]:
+            with open(name, encoding="utf-8") as file:
+                vectors = json.load(file)
+            (golden if "porc" in vectors else public)(vectors, same)
+        print(f"{counts[0]} agree, {counts[1]} differ")
+        return 1 if counts[1] else 0
+    if arguments[:1] != ["receipt"] or len(arguments) < 3:
+        print(__doc__)
+        return 64
+
+    def read(name):
+        with open(name, "rb") as file:
+            return file.read()
+    options, later, rest = {}, [], arguments[3:]
+    while rest:
+        if rest[0] == "--later":
+            later.append((read(rest[1]), read(rest[2])))
+            rest = rest[3:]
+        else:
+            options[rest[0]] = rest[1]
+            rest = rest[2:]
+    keys = directory(read(options["--directory"]), bytes.fromhex(options["--authority"]))
+    rules = policy(read(options["--policy"]).decode())
+    outcome = verify(read(arguments[1]), read(arguments[2]), rules, keys, later)
+    print(outcome)
+    return CODES[outcome]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

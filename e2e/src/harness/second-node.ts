@@ -1,0 +1,70 @@
+/** A second edge node of a stack, as an operator adds one: it joins with a token and dials by itself. */
+
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ARTEFACTS, BINARIES } from "./places.js";
+import { freeTcpPort, freeUdpPort } from "./ports.js";
+import { signal } from "./processes.js";
+import type { Stack } from "./stack.js";
+import { Hopeless, until } from "./until.js";
+
+const READY_WITHIN_MS = 120_000;
+const DOWN_WITHIN_MS = 60_000;
+
+export interface SecondNodeOptions {
+  /** Its name and its region. */
+  name: string;
+  region: string;
+  /** More of its configuration, TOML. */
+  config?: string[];
+}
+
+export class SecondNode {
+  private constructor(
+    readonly id: string,
+    private readonly data: string,
+    private readonly child: ChildProcess,
+  ) {}
+
+  /** Joins, starts, and waits until the broker shows it online. */
+  static async join(stack: Stack, { name, region, config = [] }: SecondNodeOptions): Promise<SecondNode> {
+    const made = await stack.operator.request<{ token: string }>("POST", "/v1/join-tokens", { json: { name, region } });
+    if (made.status !== 201) throw new Error(`no join token: ${JSON.stringify(made.body)}`);
+    const data = mkdtempSync(join(tmpdir(), "nearlight-second-"));
+    execFileSync(join(BINARIES, "nearlight"), ["node", "join", "--data", data], {
+      env: { ...process.env, NEARLIGHT_TOKEN: made.body.token },
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    const file = join(data, "edge-node.toml");
+    const slots = ["[slots]", "count = 2", "cpu_milli = 8000", "mem_mib = 8192"];
+    writeFileSync(file, `${readFileSync(file, "utf8")}\n${[...slots, ...config].join("\n")}\n`);
+    const [rtcPort, adminPort] = [await freeUdpPort(), await freeTcpPort()];
+    const child = spawn(
+      join(BINARIES, "edge-node"),
+      ["--config", file, "--data", join(data, "edge"), "--pki", join(data, "pki"), "--rtc-port", String(rtcPort), "--admin", `127.0.0.1:${adminPort}`],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    child.stderr?.pipe(createWriteStream(join(ARTEFACTS, `${stack.options.name}-${name}.log`)));
+    let said = "";
+    child.stdout?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    const id = await until(
+      `the node ${name} to be ready`,
+      () => {
+        if (child.exitCode !== null) throw new Hopeless(`edge-node exited with ${child.exitCode}`);
+        return /"node":"(nod_[0-9a-z]+)"/.exec(said)?.[1];
+      },
+      { within_ms: READY_WITHIN_MS },
+    );
+    await until(`the node ${name} to be online`, async () => (await stack.operator.nodes()).some((node) => node.id === id && node.status === "online"));
+    return new SecondNode(id, data, child);
+  }
+
+  /** Ends it as a service manager does. */
+  async down(): Promise<void> {
+    if (this.child.pid !== undefined) signal(this.child.pid, "SIGTERM");
+    await until("the second node to exit", () => this.child.exitCode !== null || this.child.signalCode !== null, { within_ms: DOWN_WITHIN_MS });
+    rmSync(this.data, { recursive: true, force: true });
+  }
+}

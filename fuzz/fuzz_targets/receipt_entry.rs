@@ -1,0 +1,18 @@
+//! Entries of a log: an envelope that is taken is written as it was read, and its statement, too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nearlight_proof::receipt::{Envelope, Statement};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(envelope) = Envelope::parse(bytes) {
+        assert_eq!(envelope.to_bytes(), bytes);
+        if let Ok(statement) = Statement::parse(&envelope) {
+            let again = statement.envelope().expect("what was read fits");
+            assert_eq!(again.payload, envelope.payload);
+        }
+    }
+    if let Ok(value) = nearlight_proof::canon::parse(bytes) {
+        assert_eq!(nearlight_proof::canon::to_bytes(&value), bytes);
+    }
+});

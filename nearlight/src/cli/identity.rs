@@ -1,0 +1,148 @@
+//! The command line of who one is, and who else may come in: `login`, `logout`, `tenant`, `key`, `admin`.
+
+use super::Broker;
+use clap::{Args, Subcommand};
+use nearlight_protocol::api::Role;
+use nearlight_protocol::id::{KeyId, TenantId};
+use nearlight_protocol::identity::{Priority, Scope};
+use std::path::PathBuf;
+
+/// `nearlight login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The broker, such as `https://play.example.org`.
+    pub url: String,
+    /// A file with the API key; a line of stdin otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Log in as a player, in a browser on this machine or another one, instead of with an API key.
+    #[arg(long, conflicts_with = "key_file")]
+    pub device: bool,
+    /// What to call it [default: the broker's host].
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// `nearlight logout`.
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Which profile [default: the current one].
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// `nearlight tenant`.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// A new tenant.
+    Create {
+        /// Its name.
+        name: String,
+        /// Sessions that its members may hold together.
+        #[arg(long, value_name = "N")]
+        sessions_max: Option<u32>,
+        /// Where its members stand in the queue: low, normal or high.
+        #[arg(long, default_value = "normal")]
+        priority: Priority,
+    },
+    /// Every tenant.
+    List,
+    /// Change a tenant as a whole: what is left out is not set.
+    Set {
+        /// Which.
+        tenant: TenantId,
+        /// Its name.
+        #[arg(long)]
+        name: String,
+        /// Sessions that its members may hold together.
+        #[arg(long, value_name = "N")]
+        sessions_max: Option<u32>,
+        /// Turn its members away. Their sessions go on.
+        #[arg(long)]
+        suspended: bool,
+        /// Where its members stand in the queue: low, normal or high.
+        #[arg(long, default_value = "normal")]
+        priority: Priority,
+    },
+}
+
+/// `nearlight key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// A new key. Its secret is shown this once, on stdout.
+    Create(CreateKey),
+    /// Every key, without its secret.
+    List,
+    /// A new secret for a key; the former one goes on for a while.
+    Rotate {
+        /// Which.
+        key: KeyId,
+        /// Seconds for which the former secret goes on [default: a day].
+        #[arg(long, value_name = "SECONDS")]
+        overlap_s: Option<u32>,
+    },
+    /// Make a key void at once.
+    Revoke {
+        /// Which.
+        key: KeyId,
+    },
+}
+
+/// `nearlight key create`.
+#[derive(Debug, Args)]
+pub struct CreateKey {
+    /// What it is for.
+    pub name: String,
+    /// player, tenant, operator or admin.
+    #[arg(long)]
+    pub role: Role,
+    /// Whose; the role `tenant` needs one.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<TenantId>,
+    /// What it may be used for, such as sessions:read; all of its role without any.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<Scope>,
+    /// Seconds until it is void.
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_s: Option<u32>,
+    /// Sessions that it may hold at a time.
+    #[arg(long, value_name = "N")]
+    pub sessions_max: Option<u32>,
+}
+
+/// `nearlight admin`.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make the first administrator's key, on the broker's machine.
+    Bootstrap {
+        /// The broker's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The broker's data directory, such as data/broker.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// The ledger, if it is no file in there.
+        #[arg(
+            long,
+            value_name = "URL",
+            env = "NEARLIGHT_LEDGER",
+            hide_env_values = true
+        )]
+        ledger: Option<String>,
+        /// Even if there is an administrator already.
+        #[arg(long)]
+        force: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What was done, by whom, from where; newest first.
+    Audit {
+        /// How many lines.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+}

@@ -1,0 +1,187 @@
+//! Sessions that a node runs and of which the ledger knows nothing: back from their grants.
+//!
+//! After the database failed over to a standby that was behind, rows that were acked are gone, and nodes
+//! still run what they stood for. The grant that a node shows has what the row had, and our signature. The
+//! ledger decides whether it comes back ([`crate::ledger::Op::Readmit`]); memory follows.
+//!
+//! **What it does not know:** whether the session's end was acked and lost, too. Then it runs once more.
+
+use super::driving::push_stop;
+use super::entry::Entry;
+use super::owner::Owner;
+use super::turn::{Then, Turn};
+use crate::ledger::{Applied, HeldBy, Op, OutboxRow, Readmit, SessionRow, edition_of};
+use crate::time::unix_ms;
+use nearlight_protocol::api::{EndReason, StartProgress};
+use nearlight_protocol::control::Order;
+use nearlight_protocol::grant::{Grant, GrantRow};
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_session::lifecycle::{Held, Link, Phase, Presence, Run, Viewer};
+use nearlight_session::{Claim, Epoch};
+use std::collections::BTreeSet;
+
+/// What is to follow if the ledger takes a session back, or not.
+#[derive(Debug)]
+pub(super) struct Readmission {
+    phase: Phase,
+    /// The order to stop it, yet without its number.
+    stop: OutboxRow,
+}
+
+/// What a session's grant says beside the claim.
+pub(super) fn row_for_grant(row: &SessionRow, held: &HeldBy) -> Option<GrantRow> {
+    Some(GrantRow {
+        tenant: row.tenant.clone(),
+        app: row.app.id.clone(),
+        // A description is plain JSON; a session without this is stopped where its row is lost.
+        edition: edition_of(&row.app).ok()?,
+        display: row.display,
+        keyboard_layout: row.keyboard_layout.clone(),
+        created_ms: unix_ms(row.created_at),
+        cpu_milli: held.cpu_milli,
+        mem_mib: held.mem_mib,
+        kbps: held.kbps,
+    })
+}
+
+impl Owner {
+    /// A node runs a session that is not here: it comes back, or is stopped for `reason`.
+    pub(super) fn readmit_or_stop(
+        &mut self,
+        grant: Grant,
+        presence: Presence,
+        reason: EndReason,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) {
+        let claim = Claim {
+            node: grant.node,
+            slot: grant.slot,
+            epoch: Epoch::from(grant.epoch),
+        };
+        let granted_at = from_unix_ms(grant.iat_ms).min(now);
+        let phase = phase_of(&claim, presence, granted_at, now);
+        let (Some(row), Some(phase), false) =
+            (grant.row, phase, self.sessions.contains_key(&grant.session))
+        else {
+            let held = (&claim.node, claim.epoch);
+            push_stop(&grant.session, held, reason, now, turn);
+            return;
+        };
+        let session = grant.session;
+        let stop = Order::Stop {
+            session: session.clone(),
+            reason,
+        };
+        let readmission = Readmission {
+            phase: phase.clone(),
+            stop: OutboxRow {
+                command: 0,
+                node: claim.node.clone(),
+                session: session.clone(),
+                epoch: claim.epoch,
+                order: stop.clone(),
+            },
+        };
+        // What the node says of it next is heard when it is here.
+        turn.holding.insert(claim.node.clone());
+        let readmit = Readmit {
+            session,
+            user: grant.user,
+            claim,
+            row,
+            phase,
+            granted_at,
+            stop,
+            at: now,
+        };
+        turn.push(
+            Op::Readmit(Box::new(readmit)),
+            Then::Readmitted(Box::new(readmission)),
+        );
+    }
+
+    /// The ledger has taken it back, or its node is to stop it.
+    pub(super) async fn readmitted(
+        &mut self,
+        applied: &Applied,
+        Readmission { phase, stop }: Readmission,
+        now: MonoTime,
+        touched: &mut BTreeSet<SessionId>,
+    ) {
+        let (id, node) = (stop.session.clone(), stop.node.clone());
+        match applied {
+            Applied::Ordered { command } => {
+                let command = *command;
+                self.give(OutboxRow { command, ..stop }, now);
+                return;
+            }
+            Applied::Done => {}
+            // Another broker has the node.
+            _ => return,
+        }
+        let row = match self.ledger.session(id.clone()).await {
+            Ok(Some((row, _))) => row,
+            // Another broker has the node, and its end, or the next transaction fails.
+            Ok(None) => return,
+            Err(error) => {
+                self.doubt = Some(error);
+                return;
+            }
+        };
+        tracing::warn!(session_id = %id, node_id = %node,
+            "the node runs a session that the ledger had lost; it is back from its grant");
+        let limits = self.times.limits(&row.app.time);
+        let row = SessionRow { phase, ..row };
+        let phase = row.phase.clone();
+        let entry = Entry::new(row, limits);
+        self.directory.show(id.clone(), entry.for_readers());
+        self.sessions.insert(id.clone(), entry);
+        self.note(&id, &phase, now);
+        self.read_back(&node).await;
+        touched.insert(id);
+    }
+}
+
+const fn from_unix_ms(ms: u64) -> MonoTime {
+    MonoTime(ms.saturating_mul(1000))
+}
+
+/// Where a session is that a node shows. Its time limit goes on from the grant; what the broker has to be
+/// there for begins anew.
+fn phase_of(
+    claim: &Claim,
+    presence: Presence,
+    granted_at: MonoTime,
+    now: MonoTime,
+) -> Option<Phase> {
+    let held = Held {
+        claim: claim.clone(),
+        link: Link::Up,
+    };
+    let Presence::Running { attached, ready } = presence else {
+        return None;
+    };
+    if !ready {
+        return Some(Phase::Starting {
+            held,
+            progress: StartProgress::StartingDesktop,
+            since: now,
+            moved_at: now,
+        });
+    }
+    let run = Run {
+        held,
+        ready_at: granted_at,
+        input_at: now,
+        warned_of: None,
+    };
+    Some(match attached {
+        true => Phase::Playing {
+            run,
+            viewer: Viewer::Unnamed,
+        },
+        false => Phase::Ready { run },
+    })
+}

@@ -1,0 +1,194 @@
+//! Whom of those who wait to try, and when.
+//!
+//! A session is tried against the whole fleet when it comes, when the circle around it widens, and when
+//! what it wants has changed. In between each node that has improved is offered to those who wait, next
+//! first: so those who want what is not there hold up nobody. The nodes of other brokers are offered as
+//! well, as their feeds tell of them.
+//!
+//! **Invariants.** A turn's work is bounded, and what is left over is the next turn's, at once. Nobody is
+//! tried against the fleet before what has improved was offered to those in front.
+
+use super::entry::Entry;
+use super::owner::Owner;
+use super::placing::NotPlaced;
+use super::request_for;
+use super::turn::Turn;
+use crate::apps::LiveApp;
+use crate::ledger::SessionRow;
+use nearlight_placement::{NodeView, Opening, opening};
+use nearlight_protocol::app::AppSpec;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::unit::MonoTime;
+
+/// Sessions that are tried against the whole fleet in one turn, and as many for what was offered.
+const TRIED_MAX: usize = 64;
+/// Pairs of an open node and a session that are looked at in one turn: a few milliseconds.
+const OFFERED_MAX: usize = 32_768;
+/// Those in front who are told anew, every few seconds, what they wait for.
+const TOLD_ANEW_MAX: usize = 16;
+/// When a session is tried again that lost what it was to get, milliseconds.
+const LOST_AGAIN_MS: u64 = 1000;
+
+impl Owner {
+    /// Offers nodes that have improved to those who wait, and tries who is due.
+    pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
+        if self.queue.is_empty() {
+            self.fleet.forget_openings();
+            return;
+        }
+        let changes = self.apps.changes();
+        if self.tried_apps != changes {
+            self.tried_apps = changes;
+            self.queue.try_all();
+        }
+        self.offer_openings(now, turn);
+        if self.fleet.has_openings() {
+            return;
+        }
+        for id in self.queue.due(now, TRIED_MAX) {
+            self.try_one(&id, now, turn);
+        }
+    }
+
+    /// When those who wait are to be looked at next, though nothing happens.
+    pub(super) fn next_try(&self) -> Option<MonoTime> {
+        if self.fleet.has_openings() && !self.queue.is_empty() {
+            return Some(MonoTime(0));
+        }
+        self.queue.next_due()
+    }
+
+    /// Lets those in front be tried again, so that what they are told they wait for is no old story.
+    pub(super) fn tell_anew(&mut self) {
+        let front: Vec<SessionId> = self.queue.iter().take(TOLD_ANEW_MAX).cloned().collect();
+        for id in front {
+            self.queue.try_again(&id);
+        }
+    }
+
+    fn offer_openings(&mut self, now: MonoTime, turn: &mut Turn) {
+        if !self.fleet.has_openings() {
+            return;
+        }
+        let order = self.queue.order();
+        let (mut offered, mut tries) = (0, TRIED_MAX);
+        while offered < OFFERED_MAX
+            && let Some(node) = self.fleet.next_opening()
+        {
+            offered += order.len();
+            self.offer(&node, &order, &mut tries, now, turn);
+            if tries == 0 {
+                self.fleet.reopen(node);
+                return;
+            }
+        }
+    }
+
+    /// Offers a node to those who wait, next first, until it is full or `tries` are used up.
+    fn offer(
+        &mut self,
+        node: &NodeId,
+        order: &[SessionId],
+        tries: &mut usize,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) {
+        let apps = self.apps.all();
+        let mut seen = self.fleet.view(node);
+        for id in order {
+            let Some(view) = seen.as_ref().filter(|view| view.state.slots_free > 0) else {
+                return;
+            };
+            let Some(entry) = self.sessions.get(id).filter(|_| self.queue.contains(id)) else {
+                continue;
+            };
+            match self.opening_for(entry, view, apps.get(&entry.row.app.id), now) {
+                Opening::No => {}
+                // Unless it is tried soon anyhow: that somebody nearer is worth waiting for was decided
+                // then, and holds until the circle widens.
+                Opening::TooFar => self.queue.try_again(id),
+                Opening::Suits(_) => {
+                    self.try_one(id, now, turn);
+                    *tries -= 1;
+                    if *tries == 0 {
+                        return;
+                    }
+                    seen = self.fleet.view(node);
+                }
+            }
+        }
+    }
+
+    /// What a node is to a session that waits, with the version of its app that is live there.
+    fn opening_for(
+        &self,
+        entry: &Entry,
+        view: &NodeView,
+        live: Option<&LiveApp>,
+        now: MonoTime,
+    ) -> Opening {
+        let row = &entry.row;
+        let elsewhere = match (&row.wish.save, &row.wish.region) {
+            (Some(node), _) => *node != view.id,
+            (None, Some(region)) => *region != view.region,
+            (None, None) => false,
+        };
+        let app: &AppSpec = live.map_or(&row.app, |live| live.in_metro(&view.region));
+        // Before its round trips are looked up: of a long queue most want something else.
+        let lacks = app.needs.gpu > view.gpu
+            || app.needs.cpu_milli > view.state.cpu_milli_free
+            || app.needs.mem_mib > view.state.mem_mib_free;
+        if elsewhere || lacks {
+            return Opening::No;
+        }
+        let policy = match row.wish.save {
+            Some(_) => &self.policy_chosen,
+            None => self.policy_for(row),
+        };
+        let request = request_for(row, app, now.millis_since(row.created_at));
+        opening(view, &request, policy)
+    }
+
+    /// Tries one against the whole fleet.
+    fn try_one(&mut self, id: &SessionId, now: MonoTime, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get(id) else {
+            self.queue.remove(id);
+            return;
+        };
+        let row = entry.row.clone();
+        let hint = entry.hint.clone();
+        let why = match self.place(row.clone(), hint.as_ref(), now, turn) {
+            // Its place is given up with the claim; until then it must not be tried again.
+            Ok(()) => {
+                self.queue.remove(id);
+                return;
+            }
+            Err(why) => why,
+        };
+        let elsewhere = match &why {
+            NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
+            NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
+        };
+        match elsewhere {
+            Some((to, node)) => {
+                self.queue.remove(id);
+                self.give_away(&row, to, node, turn);
+            }
+            None => {
+                self.queue.in_vain(id, changes_at(&row, &why, now));
+                self.tell_lack(id, why, turn);
+            }
+        }
+    }
+}
+
+/// When another answer is due though no node has improved.
+fn changes_at(row: &SessionRow, why: &NotPlaced, now: MonoTime) -> Option<MonoTime> {
+    match why {
+        NotPlaced::Rejected(rejection) => {
+            let after_ms = rejection.holds_until_ms()?;
+            Some(row.created_at.plus_millis(after_ms))
+        }
+        NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => Some(now.plus_millis(LOST_AGAIN_MS)),
+    }
+}
