@@ -76,6 +76,7 @@ impl Inventory {
             image_faults: self.image_faults.clone(),
             warm: self.warm.clone(),
             uplink_kbps: self.uplink_kbps,
+            jobs: None,
         }
     }
 }

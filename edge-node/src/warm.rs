@@ -25,8 +25,9 @@ pub(crate) use plan::Room;
 
 use crate::process::Process;
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::control::{Start, WarmReady};
+use nearlight_protocol::control::WarmReady;
 use nearlight_protocol::id::{AppId, SessionId};
+use nearlight_protocol::work::AppWork;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -134,16 +135,14 @@ impl Warm {
     }
 
     /// Takes a desktop for this session, if one fits. Nobody else gets it.
-    pub(crate) fn take(&self, start: &Start) -> Option<Spare> {
-        if start.keyboard_layout != KEYBOARD_LAYOUT {
+    pub(crate) fn take(&self, work: &AppWork) -> Option<Spare> {
+        if work.keyboard_layout != KEYBOARD_LAYOUT {
             return None;
         }
         let mut shelf = self.shelf();
         let fits = |spare: &Spare| {
             let kind = &spare.kind;
-            kind.app == start.app.id
-                && kind.display == start.display
-                && spare.worker.id().is_alive()
+            kind.app == work.app.id && kind.display == work.display && spare.worker.id().is_alive()
         };
         let at = shelf.spares.iter().position(fits)?;
         Some(shelf.spares.remove(at))

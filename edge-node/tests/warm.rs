@@ -8,6 +8,7 @@ use nearlight_protocol::control::{
     AckOutcome, FromEdge, ImagesWanted, Order, SessionReport, ToEdge, WarmWanted,
 };
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::work::Work;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use support::broker::Attached;
@@ -56,8 +57,10 @@ async fn play(site: &Site, edge: &mut Attached, slot: usize, layout: &str) -> Se
     let Order::Start(mut start) = site.broker.start(&session, &slot, 1, app(FOREVER)) else {
         unreachable!()
     };
-    start.display = start.app.needs.display;
-    layout.clone_into(&mut start.keyboard_layout);
+    let Work::App(work) = &mut start.work else {
+        unreachable!()
+    };
+    layout.clone_into(&mut work.keyboard_layout);
     let done = edge.done(Order::Start(start)).await;
     assert_eq!(done, AckOutcome::Done);
     let waiting = SessionReport::Progress {

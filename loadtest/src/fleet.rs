@@ -418,6 +418,7 @@ fn inventory(slots: &[SlotId]) -> Inventory {
         image_faults: Vec::new(),
         warm: Vec::new(),
         uplink_kbps: None,
+        jobs: None,
     }
 }
 

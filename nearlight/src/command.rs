@@ -279,6 +279,11 @@ fn describe(state: &SessionState) -> String {
             StartProgress::StartingDesktop => "starting the desktop".to_owned(),
             StartProgress::StartingApp => "starting the app".to_owned(),
             StartProgress::WaitingForPicture => "waiting for the first picture".to_owned(),
+            StartProgress::StartingContainer => "starting the container".to_owned(),
+            StartProgress::WaitingForHealth { restarts: 0 } => "waiting for health".to_owned(),
+            StartProgress::WaitingForHealth { restarts } => {
+                format!("started again ({restarts}), waiting for health")
+            }
         },
         SessionState::Ready => "ready".to_owned(),
         SessionState::Playing => "playing".to_owned(),

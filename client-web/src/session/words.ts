@@ -19,9 +19,19 @@ export const END_WORDS: Readonly<Record<EndReason, Words>> = {
   "desktop-violation": { title: "The app misbehaved", advice: "It broke the rules of its display or sound server and was stopped." },
   "worker-crashed": { title: "The stream crashed", advice: "The program that streams the session crashed. Start it again." },
   "encoder-failed": { title: "No video encoder works", advice: "Tell the operator to run “nearlight doctor” on the node." },
-  "idle-timeout": { title: "Ended for inactivity", advice: "There was no input for a long time." },
-  "time-limit": { title: "Time is up", advice: "The time limit of this app is reached. You can start it again." },
+  "idle-timeout": { title: "Ended for inactivity", advice: "Nobody used it for a long time." },
+  "time-limit": { title: "Time is up", advice: "The time limit is reached. You can start it again." },
   "detached-timeout": { title: "You were away too long", advice: "A session is kept for a while after you leave, and that time is over." },
+  "job-done": { title: "The job is done", advice: "Its program ended." },
+  "job-failed": { title: "The job failed", advice: "Its program ended with an error. Its log says why." },
+  "job-out-of-memory": { title: "Out of memory", advice: "The job used more memory than it asked for." },
+  "job-start-timeout": { title: "Not healthy in time", advice: "The job did not answer its health check in time. Its log says why." },
+  "job-unhealthy": { title: "The job stopped answering", advice: "Its health check failed too often. Its log says why." },
+  "asset-missing": { title: "An asset is missing", advice: "It cannot be fetched, or is not what its digest says." },
+  "queue-timeout": { title: "No place in time", advice: "No node had room for it within the time it was given." },
+  "budget-reached": { title: "The budget is spent", advice: "What the session may cost is reached." },
+  preempted: { title: "The node takes its capacity back", advice: "Its operator needs it. Start it again on another one." },
+  "cluster-ended": { title: "The cluster ended", advice: "Another replica ended, and all share its fate." },
   "node-lost": { title: "The node is gone", advice: "The machine that ran your session disappeared. Start it again on another one." },
   "node-drained": { title: "The node was shut down", advice: "Its operator took it out of service. Start it again on another one." },
   internal: { title: "Something broke on our side", advice: "Start it again. If it happens again, tell the operator." },
@@ -88,6 +98,11 @@ export const WAIT_WORDS: Readonly<Record<WaitsFor, string>> = {
   uplink: "The nodes' lines carry no further stream.",
 };
 
+/** The steps of a job have no picture; whoever looks at one as a player sees it start. */
+function startStepOf(progress: StartProgress): StartStep {
+  return progress.step === "starting-container" || progress.step === "waiting-for-health" ? "starting-app" : progress.step;
+}
+
 /** The step that a session not yet attached is at. */
 export function startStep(state: SessionState): StartStep {
   switch (state.phase) {
@@ -95,7 +110,7 @@ export function startStep(state: SessionState): StartStep {
     case "placing":
       return "place";
     case "starting":
-      return state.progress.step;
+      return startStepOf(state.progress);
     case "ready":
     case "playing":
     case "detached":

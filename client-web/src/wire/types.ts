@@ -178,9 +178,13 @@ layers_done: number,
 /**
  * Layers in all, as far as known; 0 where the node does not say.
  */
-layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" };
+layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" } | { "step": "starting-container" } | { "step": "waiting-for-health", 
+/**
+ * How often it was started again.
+ */
+restarts: number, };
 
-export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "node-lost" | "node-drained" | "internal";
+export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
 
 export type SessionList = { 
 /**

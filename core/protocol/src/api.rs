@@ -190,6 +190,14 @@ pub enum StartProgress {
     StartingApp,
     /// The app runs and has not shown a picture yet.
     WaitingForPicture,
+    /// The container of a job is being made and started.
+    StartingContainer,
+    /// The job runs; it is not healthy yet.
+    WaitingForHealth {
+        /// How often it was started again.
+        #[serde(default)]
+        restarts: u32,
+    },
 }
 
 /// Why a session ended.
@@ -226,6 +234,26 @@ pub enum EndReason {
     TimeLimit,
     /// The player was gone for longer than the grace time.
     DetachedTimeout,
+    /// The program of the job ended well.
+    JobDone,
+    /// The program of the job failed; the detail has its exit status.
+    JobFailed,
+    /// The job used more memory than it asked for.
+    JobOutOfMemory,
+    /// The job was not healthy in time.
+    JobStartTimeout,
+    /// The job was healthy, and is not any more.
+    JobUnhealthy,
+    /// An asset cannot be fetched, or is not what its digest says.
+    AssetMissing,
+    /// No node had room for it within the time that its spec gives.
+    QueueTimeout,
+    /// What it may cost is spent.
+    BudgetReached,
+    /// The node needs the capacity back.
+    Preempted,
+    /// Another replica of its cluster ended.
+    ClusterEnded,
     /// The node was lost for longer than its grace time.
     NodeLost,
     /// The operator drains the node or shuts it down.
@@ -263,9 +291,27 @@ impl EndReason {
             Self::EncoderFailed => {
                 "No video encoder works on the node. Tell the operator to run `nearlight doctor`."
             }
-            Self::IdleTimeout => "There was no input for a long time, so the session was ended.",
-            Self::TimeLimit => "The time limit of this app is reached.",
+            Self::IdleTimeout => "Nobody used it for a long time, so the session was ended.",
+            Self::TimeLimit => "The time limit is reached.",
             Self::DetachedTimeout => "You were away for longer than the session is kept.",
+            Self::JobDone => "The job's program ended.",
+            Self::JobFailed => "The job's program failed. Its log says why.",
+            Self::JobOutOfMemory => {
+                "The job used more memory than it asked for. Raise resources.mem_mib."
+            }
+            Self::JobStartTimeout => {
+                "The job was not healthy in time. Look at its log, or raise time.start_s."
+            }
+            Self::JobUnhealthy => "The job stopped answering its health check. Its log says why.",
+            Self::AssetMissing => {
+                "An asset of the job cannot be fetched, or is not what its digest says."
+            }
+            Self::QueueTimeout => {
+                "No node had room in time. `nearlight session explain` says what was missing."
+            }
+            Self::BudgetReached => "What the session may cost is spent.",
+            Self::Preempted => "The node's operator needs the capacity back.",
+            Self::ClusterEnded => "Another replica of the cluster ended, and all share its fate.",
             Self::NodeLost => {
                 "The node that ran the session is gone. Start it again on another one."
             }

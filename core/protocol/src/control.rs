@@ -14,10 +14,12 @@
 //! answer (a WHEP offer) carries its own `request` id and is not re-sent after a re-attach.
 
 use crate::api::{EndReason, StartProgress};
-use crate::app::{AppSpec, DisplayMode, GpuClass};
+use crate::app::{DisplayMode, GpuClass};
 use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
+use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::work::{Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -283,6 +285,42 @@ pub struct Inventory {
     /// while unknown.
     #[serde(default)]
     pub uplink_kbps: Option<u32>,
+    /// What it offers to jobs; `None` from one that takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobHost>,
+}
+
+/// What a node offers to jobs, beside its CPU and memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobHost {
+    /// The OCI runtimes that its engine has.
+    pub runtimes: Vec<ContainerRuntime>,
+    /// Disk that it can hold containers to, MiB; 0 where it cannot enforce any.
+    #[serde(default)]
+    pub disk_mib: u32,
+    /// Its GPUs, MIG slices one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Gpu>,
+    /// Digests of the assets that are here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<String>,
+}
+
+/// A GPU, or a MIG slice of one, that a job can have for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its UUID as NVML has it, `GPU-...` or `MIG-...`.
+    pub uuid: String,
+    /// Its model as NVML has it.
+    pub model: String,
+    /// Its memory, MiB.
+    pub vram_mib: u32,
+    /// Its CUDA compute capability, times ten: 90 for 9.0; 0 where unknown.
+    #[serde(default)]
+    pub compute_capability: u32,
+    /// Why it takes nothing: ECC faults, a fatal XID, fallen off the bus. Empty if it is well.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sick: String,
 }
 
 /// Capacity for one session.
@@ -381,11 +419,10 @@ pub struct Start {
     /// An EdDSA JWT of [`crate::grant::Grant`].
     pub grant: String,
     /// What to run.
-    pub app: AppSpec,
-    /// The display to start with.
-    pub display: DisplayMode,
-    /// xkb layout of the keyboard.
-    pub keyboard_layout: String,
+    pub work: Work,
+    /// A job's secrets.
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    pub secrets: Secrets,
 }
 
 /// What happened to a session.

@@ -41,6 +41,7 @@ pub mod region;
 pub mod stage;
 pub mod unit;
 pub mod versions;
+pub mod work;
 pub mod worker;
 
 mod bytes;

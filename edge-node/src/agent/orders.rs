@@ -9,6 +9,7 @@ use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Order, Start
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::work::{AppWork, Work};
 use nearlight_session::{Admission, Epoch};
 
 /// Longest xkb layout that is passed on, such as `us(altgr-intl)`.
@@ -46,6 +47,12 @@ impl Agent {
 
     fn start(&mut self, start: Start) -> Result<(), Denied> {
         let grant = self.verify(&start)?;
+        let work = match start.work.clone() {
+            Work::App(work) => work,
+            Work::Job(_) => {
+                return Err(denied(DenyReason::GrantInvalid, "this node takes no jobs"));
+            }
+        };
         if let Some(live) = self.sessions.get(&grant.session) {
             return if live.epoch == grant.epoch {
                 Ok(())
@@ -73,7 +80,7 @@ impl Agent {
             })?;
         match admission {
             Admission::Admit => {
-                self.launch(start, grant);
+                self.launch(start, work, grant);
                 Ok(())
             }
             Admission::Already => {
@@ -99,18 +106,20 @@ impl Agent {
         if grant.session != start.session {
             return Err(invalid("the grant is for another session".to_owned()));
         }
-        check_start(start).map_err(|detail| invalid(detail.to_owned()))?;
+        if let Work::App(work) = &start.work {
+            check_app(work).map_err(|detail| invalid(detail.to_owned()))?;
+        }
         Ok(grant)
     }
 
-    fn launch(&mut self, start: Start, grant: Grant) {
+    fn launch(&mut self, start: Start, work: AppWork, grant: Grant) {
         let slot_index = self
             .identity
             .slots
             .iter()
             .position(|slot| *slot == grant.slot)
             .expect("the grant was verified to be for one of our slots");
-        let spare = self.host.warm.take(&start);
+        let spare = self.host.warm.take(&work);
         let name = spare.as_ref().map_or(&start.session, |spare| &spare.name);
         let record = Record {
             dir: self.host.config.run.join(name.as_str()),
@@ -123,9 +132,9 @@ impl Agent {
             epoch: grant.epoch,
             grant: start.grant,
             user: grant.user,
-            app: start.app,
-            display: start.display,
-            keyboard_layout: start.keyboard_layout,
+            app: work.app,
+            display: work.display,
+            keyboard_layout: work.keyboard_layout,
             started_ms: nearlight_kit::clock::unix_ms(),
             worker: spare.as_ref().map(|spare| spare.worker.id()),
             running: None,
@@ -173,14 +182,14 @@ fn remember_stop(live: &mut Live, command: U64) {
 }
 
 /// What the catalogue checks too, checked again: this is where it becomes arguments and mounts.
-fn check_start(start: &Start) -> Result<(), &'static str> {
-    if !start.display.is_valid() {
+fn check_app(work: &AppWork) -> Result<(), &'static str> {
+    if !work.display.is_valid() {
         return Err("the display is out of range");
     }
-    if start.app.launch.command.is_empty() {
+    if work.app.launch.command.is_empty() {
         return Err("the app has no command");
     }
-    let layout = &start.keyboard_layout;
+    let layout = &work.keyboard_layout;
     let layout_valid = (1..=LAYOUT_BYTES_MAX).contains(&layout.len())
         && layout
             .bytes()
@@ -189,7 +198,7 @@ fn check_start(start: &Start) -> Result<(), &'static str> {
     if !layout_valid {
         return Err("the keyboard layout is not an xkb layout");
     }
-    let saves_valid = start.app.saves.as_deref().is_none_or(|saves| {
+    let saves_valid = work.app.saves.as_deref().is_none_or(|saves| {
         saves.starts_with('/')
             && saves.len() > 1
             && !saves
@@ -215,10 +224,8 @@ mod test {
     use super::*;
     use nearlight_protocol::app::DisplayMode;
 
-    fn start() -> Start {
-        Start {
-            session: nearlight_kit::ids::session(),
-            grant: String::new(),
+    fn work() -> AppWork {
+        AppWork {
             app: crate::runtime::plan::test::spec(&["/bin/app"]),
             display: DisplayMode::default(),
             keyboard_layout: "us(altgr-intl)".to_owned(),
@@ -227,15 +234,15 @@ mod test {
 
     #[test]
     fn what_becomes_arguments_and_mounts_is_checked() {
-        check_start(&start()).unwrap();
-        let mut good = start();
+        check_app(&work()).unwrap();
+        let mut good = work();
         good.app.saves = Some("/home/player/.x/y".to_owned());
-        check_start(&good).unwrap();
+        check_app(&good).unwrap();
 
-        let refuse = |change: &dyn Fn(&mut Start)| {
-            let mut bad = start();
+        let refuse = |change: &dyn Fn(&mut AppWork)| {
+            let mut bad = work();
             change(&mut bad);
-            check_start(&bad).unwrap_err();
+            check_app(&bad).unwrap_err();
         };
         refuse(&|s| s.display.width = 1);
         refuse(&|s| s.app.launch.command.clear());

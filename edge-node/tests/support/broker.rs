@@ -13,6 +13,7 @@ use nearlight_protocol::control::{
 use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::work::{AppWork, Secrets, Work};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,6 +108,7 @@ impl Broker {
                 image_faults: Vec::new(),
                 warm: Vec::new(),
                 uplink_kbps: None,
+                jobs: None,
             },
             running: Vec::new(),
             ended: Vec::new(),
@@ -152,9 +154,12 @@ impl Broker {
         Order::Start(Box::new(Start {
             session: session.clone(),
             grant: self.grant(session, slot, epoch),
-            display: app.needs.display,
-            app,
-            keyboard_layout: "us".to_owned(),
+            work: Work::App(AppWork {
+                display: app.needs.display,
+                app,
+                keyboard_layout: "us".to_owned(),
+            }),
+            secrets: Secrets::default(),
         }))
     }
 }

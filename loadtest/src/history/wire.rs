@@ -63,6 +63,7 @@ pub(super) fn inventory(slots: Vec<Slot>) -> Inventory {
         image_faults: Vec::new(),
         warm: Vec::new(),
         uplink_kbps: None,
+        jobs: None,
     }
 }
 

@@ -247,5 +247,6 @@ pub(crate) fn nothing() -> Inventory {
         image_faults: Vec::new(),
         warm: Vec::new(),
         uplink_kbps: None,
+        jobs: None,
     }
 }

@@ -10,6 +10,7 @@ use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::work::{AppWork, Secrets, Work};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
@@ -285,9 +286,12 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
         START => Order::Start(Box::new(Start {
             session: session.clone(),
             grant: row.get("body"),
-            app: json::<nearlight_protocol::app::AppSpec>(row.get("app"))?.for_start(),
-            display: display(row)?,
-            keyboard_layout: row.get("keyboard_layout"),
+            work: Work::App(AppWork {
+                app: json::<nearlight_protocol::app::AppSpec>(row.get("app"))?.for_start(),
+                display: display(row)?,
+                keyboard_layout: row.get("keyboard_layout"),
+            }),
+            secrets: Secrets::default(),
         })),
         STOP => Order::Stop {
             session: session.clone(),

@@ -8,6 +8,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Slot, Start};
 use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::work::{AppWork, Secrets, Work};
 use nearlight_session::lifecycle::{Event, Lifecycle};
 use nearlight_session::{Claim, Limits};
 use place::Place;
@@ -303,9 +304,12 @@ fn start_of(session: &SessionRow) -> Order {
     Order::Start(Box::new(Start {
         session: session.id.clone(),
         grant: "a.b.c".to_owned(),
-        app: session.app.clone(),
-        display: session.display,
-        keyboard_layout: session.keyboard_layout.clone(),
+        work: Work::App(AppWork {
+            app: session.app.clone(),
+            display: session.display,
+            keyboard_layout: session.keyboard_layout.clone(),
+        }),
+        secrets: Secrets::default(),
     }))
 }
 

@@ -16,6 +16,7 @@ use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::{AppWork, Secrets, Work};
 use nearlight_session::{Claim, Lifecycle};
 use std::sync::Arc;
 
@@ -277,9 +278,12 @@ impl Owner {
         Order::Start(Box::new(Start {
             session: row.id.clone(),
             grant: self.signer.grant(&grant),
-            app: row.app.clone().for_start(),
-            display: row.display,
-            keyboard_layout: row.keyboard_layout.clone(),
+            work: Work::App(AppWork {
+                app: row.app.clone().for_start(),
+                display: row.display,
+                keyboard_layout: row.keyboard_layout.clone(),
+            }),
+            secrets: Secrets::default(),
         }))
     }
 }

@@ -45,7 +45,7 @@ async fn image_on(client: &Client, edge: &mut Edge) -> (String, Started) {
     let created = client.create("demo").await;
     assert_eq!(created.status, 201, "{created:?}");
     let started = edge.start_next().await;
-    (started.start.app.launch.image.clone(), started)
+    (started.app().app.launch.image.clone(), started)
 }
 
 #[tokio::test]
@@ -133,14 +133,14 @@ async fn a_session_that_waits_gets_what_is_live_where_it_is_placed_and_keeps_it(
     };
     let mut edge = rig.attach(&node, Vec::new()).await;
     let started = edge.expect_start().await;
-    assert_eq!(started.start.app.launch.image, "demo:2");
+    assert_eq!(started.app().app.launch.image, "demo:2");
     // The order was not acked. After a restart, and another roll-out, it is the same.
     admin.delete("/v1/apps/demo/rollout").await;
     drop(edge);
     let rig = rig.restart().await;
     let mut edge = rig.attach(&node, Vec::new()).await;
     let started = edge.expect_start().await;
-    assert_eq!(started.start.app.launch.image, "demo:2");
+    assert_eq!(started.app().app.launch.image, "demo:2");
 }
 
 #[tokio::test]

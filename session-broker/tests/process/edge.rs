@@ -14,6 +14,7 @@ use nearlight_protocol::control::{
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::work::AppWork;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -151,6 +152,7 @@ impl Node {
             image_faults: Vec::new(),
             warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
+            jobs: None,
         }
     }
 }
@@ -164,6 +166,11 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// The app that it is to run.
+    pub(crate) fn app(&self) -> &AppWork {
+        self.start.work.app().expect("an app")
+    }
+
     /// A report of it, as its edge says it.
     pub(crate) fn reported(&self, event: SessionReport) -> FromEdge {
         FromEdge::Report {

@@ -68,7 +68,7 @@ async fn who_wants_what_is_there_is_not_held_up_by_those_who_want_what_is_not() 
     let path = format!("/v1/sessions/{}", wide.start.session);
     rig.admin().delete(&path).await;
     edge.stop_next(&wide).await;
-    assert_eq!(edge.start_next().await.start.app.id.to_string(), "wide");
+    assert_eq!(edge.start_next().await.app().app.id.to_string(), "wide");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn nobody_is_missed_whatever_makes_room() {
     assert_eq!(admin.post_json("/v1/apps", &modest).await.status, 201);
     rolled(&admin, 2, &[]).await;
     let started = gets(&mut edge, &four).await;
-    assert_eq!(started.start.app.launch.image, "demo:2");
+    assert_eq!(started.app().app.launch.image, "demo:2");
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ async fn a_session_is_placed_started_played_left_and_ended() {
     let mut events = guest.events(&session).await;
 
     let started = edge.expect_start().await;
-    assert_eq!(started.start.app.launch.image, "demo:1");
-    assert_eq!(started.start.keyboard_layout, "us");
+    assert_eq!(started.app().app.launch.image, "demo:1");
+    assert_eq!(started.app().keyboard_layout, "us");
     edge.ack(started.command).await;
     events.until("starting").await;
     let progress = StartProgress::WaitingForPicture;

@@ -114,7 +114,7 @@ async fn a_session_that_the_uplink_does_not_carry_waits_for_it() {
     // What wants less is not held up by it.
     two.create("demo").await;
     let modest = edge.start_next().await;
-    assert_eq!(modest.start.app.id.to_string(), "demo");
+    assert_eq!(modest.app().app.id.to_string(), "demo");
 
     one.delete(&format!("/v1/sessions/{first}")).await;
     edge.stop_next(&started).await;

@@ -193,5 +193,9 @@ pub(super) async fn a_session_keeps_the_edition_that_it_was_placed_with(place: P
     let Order::Start(start) = &loaded.outbox[0].order else {
         panic!("no start: {:?}", loaded.outbox);
     };
-    assert_eq!(start.app, *chosen, "the order is for the same edition");
+    assert_eq!(
+        start.work.app().unwrap().app,
+        *chosen,
+        "the order is for the same edition"
+    );
 }

@@ -1,0 +1,78 @@
+//! What a session runs: an app that a player watches and plays, or a job that a tenant talks to.
+//!
+//! One session, placement, claim and epoch carries either; what differs is here. Whoever has a
+//! [`Work`] has everything that a node needs to start it, but the secrets of a job.
+
+use crate::app::{AppSpec, DisplayMode};
+use crate::job::JobSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a session runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// An app of the catalogue.
+    App(AppWork),
+    /// A job.
+    Job(Box<JobSpec>),
+}
+
+/// An app, and how its player wants it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppWork {
+    /// The app.
+    pub app: AppSpec,
+    /// Its display.
+    pub display: DisplayMode,
+    /// An xkb layout name, such as `de`.
+    pub keyboard_layout: String,
+}
+
+impl Work {
+    /// The app, if it is one.
+    pub const fn app(&self) -> Option<&AppWork> {
+        match self {
+            Self::App(work) => Some(work),
+            Self::Job(_) => None,
+        }
+    }
+
+    /// The job, if it is one.
+    pub fn job(&self) -> Option<&JobSpec> {
+        match self {
+            Self::App(_) => None,
+            Self::Job(spec) => Some(spec),
+        }
+    }
+}
+
+/// The values of a job's secrets by name. Nothing that is printed shows them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secrets(pub BTreeMap<String, String>);
+
+impl Secrets {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_of_secrets_is_their_names() {
+        let secrets = Secrets([("TOKEN".to_owned(), "hunter2".to_owned())].into());
+        assert_eq!(format!("{secrets:?}"), r#"{"TOKEN"}"#);
+    }
+}
