@@ -5,8 +5,9 @@
 #   images.sh sandbox [--data DIR] [APP...]  root file systems DIR/rootfs/<app>/, where DIR is the
 #                                            edge node's data directory (./data/edge)
 #   images.sh         [--data DIR] [APP...]  docker where an engine answers, sandbox where not
+#   images.sh jobs    [JOB...]               images nearlight/job-<job>:1 of configs/jobs/, in Docker
 #
-# APP: freedoom neverball calibrate x11; without any: the catalogue's.
+# APP: freedoom neverball calibrate x11; without any: the catalogue's. JOB: embeddings.
 # Everything carries a stamp of what it was made from: a second run does nothing.
 # The Debian release is the host's own where the host is Debian, so that programs built on the host
 # find the glibc they were linked with; bookworm where not. NEARLIGHT_SUITE overrides it.
@@ -18,18 +19,22 @@ LABEL=dev.nearlight.stamp
 SUITE=${NEARLIGHT_SUITE:-$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-bookworm}" || echo bookworm)}
 DEBIAN=debian:$SUITE-slim
 DATA=$ROOT/data/edge
+JOBS=$ROOT/configs/jobs
+# Jobs are of a newer Debian, for its Python and torch.
+JOB_SUITE=trixie
 STAGE=
 trap '[ -z "$STAGE" ] || rm -rf "$STAGE"' EXIT
 
 main() {
     local runtime=
     local apps=()
+    if [ "${1:-}" = jobs ]; then shift; make_jobs "$@"; return; fi
     while [ $# -gt 0 ]; do
         case $1 in
             docker | sandbox) runtime=$1 ;;
             --data) shift; DATA=${1:?--data needs a directory} ;;
             --data=*) DATA=${1#--data=} ;;
-            -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+            -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
             -*) die "unknown option $1; see images.sh --help" ;;
             *) [ -d "$IMAGES/$1" ] || die "there is no image $1; see configs/images/"; apps+=("$1") ;;
         esac
@@ -93,8 +98,8 @@ make_docker() {
         [ "$current" != "$wanted" ] || continue
         say "image nearlight/$app:$TAG"
         if [ "$app" = base ]; then
-            ensure_debian
-            build base "$wanted" "$DEBIAN"
+            ensure_debian "$SUITE"
+            build "$app" "$wanted" "$DEBIAN"
         else
             build "$app" "$wanted" "nearlight/base:$TAG"
         fi
@@ -103,23 +108,61 @@ make_docker() {
     done
 }
 
+# build APP STAMP BASE
 build() {
-    local app=$1 wanted=$2 base=$3
-    stage "$app"
+    stage "$1"
+    build_stage "nearlight/$1:$TAG" "$2" "$3"
+}
+
+# build_stage IMAGE STAMP BASE: from the context in STAGE.
+build_stage() {
+    local image=$1 wanted=$2 base=$3
     # The classic builder where the client has no buildx: an engine of Debian 12 has no other.
     if ! docker buildx version >/dev/null 2>&1; then export DOCKER_BUILDKIT=0; fi
-    docker build -q --build-arg "BASE=$base" --label "$LABEL=$wanted" -t "nearlight/$app:$TAG" "$STAGE" >/dev/null 2>"$STAGE.log" \
-        || { cat "$STAGE.log" >&2; die "cannot build the image nearlight/$app:$TAG"; }
+    docker build -q --build-arg "BASE=$base" --label "$LABEL=$wanted" -t "$image" "$STAGE" >/dev/null 2>"$STAGE.log" \
+        || { cat "$STAGE.log" >&2; die "cannot build the image $image"; }
     rm -f "$STAGE.log"
 }
 
-# The Debian base: here already, from a registry, or made on the spot.
+# ensure_debian SUITE: the Debian base: here already, from a registry, or made on the spot.
 ensure_debian() {
-    if docker image inspect "$DEBIAN" >/dev/null 2>&1; then return; fi
-    if timeout 120 docker pull -q "$DEBIAN" >/dev/null 2>&1; then return; fi
-    say "no registry answers: making $DEBIAN with mmdebstrap"
-    bootstrap "$CACHE/rootfs/debian-$SUITE.tar" minbase ""
-    docker import "$CACHE/rootfs/debian-$SUITE.tar" "$DEBIAN" >/dev/null
+    local image=debian:$1-slim
+    if docker image inspect "$image" >/dev/null 2>&1; then return; fi
+    if timeout 120 docker pull -q "$image" >/dev/null 2>&1; then return; fi
+    say "no registry answers: making $image with mmdebstrap"
+    SUITE=$1 bootstrap "$CACHE/rootfs/debian-$1.tar" minbase ""
+    docker import "$CACHE/rootfs/debian-$1.tar" "$image" >/dev/null
+}
+
+# ---- jobs -----------------------------------------------------------------------------------
+
+make_jobs() {
+    local jobs=("$@") job wanted current
+    docker version >/dev/null 2>&1 || die "no Docker engine answers" "Start one: scripts/docker.sh start"
+    [ ${#jobs[@]} -gt 0 ] || mapfile -t jobs < <(cd "$JOBS" && ls -d */ | tr -d /)
+    for job in "${jobs[@]}"; do
+        [ -f "$JOBS/$job/Dockerfile" ] || die "there is no job $job; see configs/jobs/"
+        wanted=$JOB_SUITE-$(content_hash "$JOBS/$job")
+        current=$(docker image inspect -f "{{index .Config.Labels \"$LABEL\"}}" "nearlight/job-$job:$TAG" 2>/dev/null || true)
+        [ "$current" != "$wanted" ] || continue
+        say "image nearlight/job-$job:$TAG"
+        ensure_debian "$JOB_SUITE"
+        rm -rf "${STAGE:-}"
+        STAGE=$(mktemp -d)
+        cp -a "$JOBS/$job/." "$STAGE/"
+        fetch_wheels "$STAGE"
+        chmod -R u=rwX,go=rX "$STAGE"
+        build_stage "nearlight/job-$job:$TAG" "$wanted" "debian:$JOB_SUITE-slim"
+    done
+}
+
+# fetch_wheels CONTEXT: what pip is to install, fetched here: the host may know a mirror, and its
+# certificate, that a container does not.
+fetch_wheels() {
+    [ -f "$1/requirements.txt" ] && have pip || return 0
+    pip download --quiet --no-deps --only-binary=:all: --python-version 3.13 \
+        --dest "$1/wheels" --requirement "$1/requirements.txt" \
+        || die "pip cannot fetch what $1/requirements.txt names; its last words are above"
 }
 
 # bootstrap TAR VARIANT PACKAGES: a Debian as a tar file, made once.
