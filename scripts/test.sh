@@ -46,11 +46,12 @@ images() {
         scripts/docker.sh start || return
         engine_is_ours=1
     fi
-    scripts/images.sh docker freedoom neverball calibrate x11
+    scripts/images.sh docker freedoom neverball calibrate x11 && scripts/images.sh jobs
 }
 
 end_to_end() {
-    export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release
+    export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release NEARLIGHT_PYTHON
+    NEARLIGHT_PYTHON=$(scripts/openai.sh) || return
     (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm test)
 }
 

@@ -1,0 +1,98 @@
+/**
+ * A real AI job with no GPU: embeddings behind OpenAI's API, started by the command line from its
+ * job.toml, called through its endpoint by the official clients of Python and JavaScript.
+ */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import OpenAI from "openai";
+import { describe } from "../harness/api.js";
+import { Rig } from "../harness/rig.js";
+import { BINARIES, ROOT } from "../harness/stack.js";
+
+const MODEL = "all-MiniLM-L6-v2";
+const TEXTS = ["A man is eating food.", "A man eats something.", "The stock market fell today."];
+const MANIFEST = join(ROOT, "configs/jobs/embeddings/job.toml");
+/** The environment that `scripts/openai.sh` made. */
+const PYTHON = process.env["NEARLIGHT_PYTHON"] ?? "";
+
+const rig = Rig.forThisFile({ name: "job-embeddings", runtime: "docker" });
+
+interface Endpoint {
+  url: string;
+  ticket: string;
+}
+
+const cli = (args: string[]): Promise<{ stdout: string; stderr: string }> =>
+  promisify(execFile)(join(BINARIES, "nearlight"), args, {
+    timeout: 170_000,
+    env: { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key },
+  });
+
+/** Starts the job as its user would, and answers its id. */
+async function start(): Promise<string> {
+  const { stdout } = await cli(["session", "start", "-f", MANIFEST]);
+  const id = /ses_[0-9a-z]+/.exec(stdout)?.[0];
+  assert.ok(id, stdout);
+  rig.stack.remember(id);
+  assert.equal((await rig.stack.operator.session(id)).state.phase, "ready");
+  return id;
+}
+
+async function endpoint(id: string): Promise<Endpoint> {
+  const reply = await rig.stack.operator.request<Endpoint>("POST", `/v1/sessions/${id}/endpoint`, { json: {} });
+  assert.equal(reply.status, 201, describe(reply));
+  return reply.body;
+}
+
+/** Of vectors of unit length. */
+const cosine = (a: number[], b: number[]): number => a.reduce((sum, x, i) => sum + x * (b[i] ?? 0), 0);
+
+function judge(vectors: number[][]): void {
+  const [eating, eats, stocks] = vectors;
+  assert.ok(eating && eats && stocks);
+  assert.equal(eating.length, 384);
+  // As the model's own library has them, to what base64 and 32 bits keep.
+  assert.ok(Math.abs(cosine(eating, eating) - 1) < 1e-5);
+  assert.ok(Math.abs(cosine(eating, eats) - 0.8749) < 1e-3, String(cosine(eating, eats)));
+  assert.ok(Math.abs(cosine(eating, stocks) + 0.017) < 1e-3, String(cosine(eating, stocks)));
+}
+
+const PROGRAM = `
+import json, sys
+from openai import OpenAI
+client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2])
+answer = client.embeddings.create(model=sys.argv[3], input=json.loads(sys.argv[4]))
+print(json.dumps([entry.embedding for entry in answer.data]))
+`;
+
+rig.test("the official clients get embeddings from a job that was started for them", async () => {
+  const id = await start();
+  const { url, ticket } = await endpoint(id);
+  const base = new URL("v1", url).href;
+
+  const client = new OpenAI({ baseURL: base, apiKey: ticket });
+  const answer = await client.embeddings.create({ model: MODEL, input: TEXTS });
+  judge(answer.data.map((entry) => entry.embedding));
+  await assert.rejects(client.embeddings.create({ model: "another", input: "x" }), /there is no model `another` here/);
+
+  assert.ok(existsSync(PYTHON), "set NEARLIGHT_PYTHON to a Python that has the package openai: scripts/openai.sh makes one");
+  const { stdout } = await promisify(execFile)(PYTHON, ["-c", PROGRAM, base, ticket, MODEL, JSON.stringify(TEXTS)], { timeout: 120_000 });
+  judge(JSON.parse(stdout) as number[][]);
+
+  // Nobody without the ticket, nor with that of another session.
+  for (const apiKey of ["none", (await endpoint(await start())).ticket]) {
+    const stranger = new OpenAI({ baseURL: base, apiKey, maxRetries: 0 });
+    await assert.rejects(stranger.models.list(), (error: unknown) => error instanceof OpenAI.APIError && [401, 403].includes(error.status ?? 0));
+  }
+
+  await rig.stack.operator.end(id);
+  await rig.stack.operator.reachEnd(id);
+  await assert.rejects(
+    new OpenAI({ baseURL: base, apiKey: ticket, maxRetries: 0 }).models.list(),
+    (error: unknown) => error instanceof OpenAI.APIError && error.status === 410,
+  );
+}, 400_000);
