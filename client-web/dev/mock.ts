@@ -53,7 +53,7 @@ function session(id: string): Session | null {
   const state = SCENARIOS[id];
   if (!state) return null;
   return {
-    id, app: "freedoom", title: "Freedoom", state, node: "nod_1", display: DISPLAY, owned: true,
+    id, kind: "app", app: "freedoom", title: "Freedoom", state, node: "nod_1", display: DISPLAY, owned: true,
     created_at: Date.now() - 300e3, ends_at: Date.now() + 95e3, play_path: `/play/${id}`, watchers: 0,
   };
 }

@@ -25,6 +25,10 @@ const SECONDS_BUCKETS: [f64; 16] = [
 /// events of a page that reloads at `warn`; what matters of them the transport says itself.
 const DEFAULT_FILTER: &str = "info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error";
 
+/// What writes whole messages of a wire at `trace`, and grants, tickets and secrets with them: it is never
+/// more talkative than this.
+const NO_PAYLOADS: [&str; 2] = ["tungstenite=debug", "tokio_tungstenite=debug"];
+
 /// Starts logging for this process.
 pub fn init(role: &'static str) -> anyhow::Result<()> {
     let filter = match std::env::var("NEARLIGHT_LOG") {
@@ -32,8 +36,11 @@ pub fn init(role: &'static str) -> anyhow::Result<()> {
             .with_context(|| format!("NEARLIGHT_LOG={text} is not a filter; try `info`"))?,
         Err(_) => EnvFilter::new(DEFAULT_FILTER),
     };
+    let quiet = NO_PAYLOADS.iter().try_fold(filter, |filter, directive| {
+        anyhow::Ok(filter.add_directive(directive.parse()?))
+    });
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(quiet?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let installed = match std::env::var("NEARLIGHT_LOG_FORMAT").as_deref() {

@@ -6,6 +6,7 @@ use nearlight_protocol::api::{
 };
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::work::Secrets;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use ureq::http::Response;
@@ -85,7 +86,9 @@ impl Broker {
     /// The broker refuses, or the session ends.
     pub fn start(&self, app: &AppId) -> Result<Session> {
         let request = CreateSession {
-            app: app.clone(),
+            job: None,
+            secrets: Secrets::default(),
+            app: Some(app.clone()),
             display: None,
             keyboard_layout: None,
             region: None,

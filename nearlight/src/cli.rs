@@ -17,7 +17,7 @@ Exit status:
   2    wrong usage
   3    no broker answers
   4    the broker refused; the message says why
-  5    the session ended before it could be played
+  5    the session ended before it could be played, or the job before it was ready
   130  stopped at once by a second Ctrl-C";
 
 /// Low-latency GPU sessions: play and run apps on the nearest machine.
@@ -156,12 +156,16 @@ pub struct Doctor {
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
     /// Your sessions.
-    List,
-    /// Start an app, and do not wait for it.
-    Start {
-        /// The app.
-        app: AppId,
+    List {
+        /// Only apps, or only jobs.
+        #[arg(long, value_parser = ["app", "job"])]
+        kind: Option<String>,
+        /// Only jobs with this label; several have to hold together.
+        #[arg(long = "label", value_name = "NAME=VALUE")]
+        labels: Vec<String>,
     },
+    /// Start an app, and do not wait for it; or a job, and wait until it is ready.
+    Start(Start),
     /// End a session.
     Stop {
         /// Which.
@@ -172,6 +176,64 @@ pub enum SessionCommand {
         /// Which.
         session: SessionId,
     },
+}
+
+/// `nearlight session start`.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The app.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub app: Option<AppId>,
+    /// The job, a TOML file.
+    #[arg(short, long, value_name = "JOB.TOML")]
+    pub file: Option<PathBuf>,
+    /// The value of a secret of the job: @FILE as it is, env:VARIABLE, or - for a line on stdin.
+    #[arg(
+        long = "secret",
+        value_name = "NAME=@FILE|env:VARIABLE|-",
+        requires = "file"
+    )]
+    pub secrets: Vec<SecretArg>,
+    /// Do not wait until the job is ready.
+    #[arg(long, requires = "file")]
+    pub detach: bool,
+}
+
+/// Where the value of a secret comes from. Never from the command line, which others on the machine read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretArg {
+    /// The secret's name.
+    pub name: String,
+    /// Where its value is.
+    pub from: SecretFrom,
+}
+
+/// Where the value of a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFrom {
+    /// In a file, all of it.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Env(String),
+    /// On stdin, a line.
+    Stdin,
+}
+
+impl std::str::FromStr for SecretArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const HOW: &str = "give NAME=@FILE, NAME=env:VARIABLE or NAME=- (stdin)";
+        let (name, from) = text.split_once('=').ok_or(HOW)?;
+        let from = match (from, from.strip_prefix('@'), from.strip_prefix("env:")) {
+            ("-", _, _) => SecretFrom::Stdin,
+            (_, Some(path), _) if !path.is_empty() => SecretFrom::File(path.into()),
+            (_, _, Some(variable)) if !variable.is_empty() => SecretFrom::Env(variable.to_owned()),
+            _ => return Err(HOW),
+        };
+        let name = name.to_owned();
+        (!name.is_empty()).then_some(Self { name, from }).ok_or(HOW)
+    }
 }
 
 /// `nearlight node`.
@@ -201,6 +263,14 @@ pub enum NodeCommand {
     Undrain {
         /// Which.
         node: NodeId,
+    },
+    /// Vet a node: jobs go to it that do not say that any node will do.
+    Vet {
+        /// Which.
+        node: NodeId,
+        /// It is not vetted any more; jobs that it runs go on.
+        #[arg(long)]
+        off: bool,
     },
     /// Shut a node out for good: its stream closes, its sessions end.
     Revoke {

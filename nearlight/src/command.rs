@@ -4,6 +4,7 @@ use crate::apps::FileError;
 use crate::cli::{Broker, NodeCommand, Play, SessionCommand, TokenCommand};
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
+use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
 use crate::profile::ProfileError;
 use crate::table;
@@ -14,6 +15,7 @@ use nearlight_protocol::api::{
 };
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::placement::Placement;
+use nearlight_protocol::work::Secrets;
 use serde::Serialize;
 use std::ops::ControlFlow;
 
@@ -26,6 +28,9 @@ pub enum CommandError {
     /// A description of an app.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A job's file, or its secrets.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// `node join`.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -47,8 +52,8 @@ pub enum CommandError {
     /// The broker's program made no key; it said why.
     #[error("no key was made")]
     NotBootstrapped,
-    /// The session ended before it could be played.
-    #[error("the session ended before it could be played: {0}")]
+    /// The session ended before it was ready.
+    #[error("the session ended before it was ready: {0}")]
     Ended(String),
     /// The event stream ended early.
     #[error(
@@ -105,16 +110,21 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
 pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match command {
-        SessionCommand::List => {
-            let list: SessionList = client.get("/v1/sessions")?;
+        SessionCommand::List { kind, labels } => {
+            let path = format!("/v1/sessions{}", filters(kind.as_deref(), labels));
+            let list: SessionList = client.get(&path)?;
             let rows: Vec<_> = list.sessions.iter().map(session_row).collect();
-            show(broker, &list, || {
-                table::lay_out(["SESSION", "APP", "STATE", "NODE"], &rows)
-            });
+            let head = ["SESSION", "KIND", "RUNS", "STATE", "NODE", "LABELS"];
+            show(broker, &list, || table::lay_out(head, &rows));
         }
-        SessionCommand::Start { app } => {
-            let session = create(&client, app)?;
-            show(broker, &session, || format!("{}\n", session.id));
+        SessionCommand::Start(start) => {
+            if let Some(file) = &start.file {
+                return job::start(start, file, broker);
+            }
+            if let Some(app) = &start.app {
+                let session = create(&client, app)?;
+                show(broker, &session, || format!("{}\n", session.id));
+            }
         }
         SessionCommand::Stop { session } => {
             client.delete(&format!("/v1/sessions/{session}"))?;
@@ -146,6 +156,14 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
             Client::new(broker)?.delete(&format!("/v1/nodes/{node}/drain"))?;
             tell(broker, format_args!("{node} takes sessions again"));
         }
+        NodeCommand::Vet { node, off: false } => {
+            Client::new(broker)?.order(&format!("/v1/nodes/{node}/vet"))?;
+            tell(broker, format_args!("{node} is vetted: jobs go to it"));
+        }
+        NodeCommand::Vet { node, off: true } => {
+            Client::new(broker)?.delete(&format!("/v1/nodes/{node}/vet"))?;
+            tell(broker, format_args!("{node} is not vetted any more"));
+        }
         NodeCommand::Revoke { node } => {
             Client::new(broker)?.delete(&format!("/v1/nodes/{node}"))?;
             tell(broker, format_args!("{node} is shut out for good"));
@@ -161,6 +179,7 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                         node.name.clone(),
                         node.region.clone(),
                         wire_name(&node.status),
+                        if node.vetted { "yes" } else { "-" }.to_owned(),
                         format!("{}/{}", node.slots_free, node.slots_total),
                         node.runtime.clone(),
                         node.encoders.join(" "),
@@ -174,7 +193,7 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
             });
             let faults: String = faults.collect();
             let head = [
-                "NODE", "NAME", "REGION", "STATUS", "FREE", "RUNTIME", "ENCODERS",
+                "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS",
             ];
             show(broker, &list, || {
                 let table = table::lay_out(head, &rows);
@@ -217,7 +236,9 @@ fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
 
 fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
     let request = CreateSession {
-        app: app.clone(),
+        app: Some(app.clone()),
+        job: None,
+        secrets: Secrets::default(),
         display: None,
         keyboard_layout: None,
         region: None,
@@ -227,21 +248,53 @@ fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
     client.post("/v1/sessions", &request)
 }
 
-fn session_row(session: &Session) -> [String; 4] {
+/// The query of a list, escaped as forms are.
+fn filters(kind: Option<&str>, labels: &[String]) -> String {
+    let kind = kind.map(|kind| format!("kind={kind}"));
+    let labels = labels
+        .iter()
+        .map(|label| format!("label={}", escaped(label)));
+    let all: Vec<String> = kind.into_iter().chain(labels).collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!("?{}", all.join("&")),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+fn session_row(session: &Session) -> [String; 6] {
     let node = session
         .node
         .as_ref()
         .map_or_else(|| "-".to_owned(), ToString::to_string);
+    let labels = session.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     [
         session.id.to_string(),
-        session.app.to_string(),
+        session.kind.name().to_owned(),
+        match &session.app {
+            Some(app) => app.to_string(),
+            None => session.title.clone(),
+        },
         describe(&session.state),
         node,
+        labels.join(" "),
     ]
 }
 
 /// A state in a few words.
-fn describe(state: &SessionState) -> String {
+pub(crate) fn describe(state: &SessionState) -> String {
     match state {
         SessionState::Queued {
             position,
@@ -301,6 +354,8 @@ const fn lack(what: WaitsFor) -> &'static str {
         WaitsFor::Cpu => ", no node with enough CPU free",
         WaitsFor::Memory => ", no node with enough memory free",
         WaitsFor::Uplink => ", no node with enough uplink free",
+        WaitsFor::Disk => ", no node with enough disk free",
+        WaitsFor::Gpus => ", no node with such GPUs free",
     }
 }
 
@@ -324,6 +379,14 @@ pub(crate) fn show(broker: &Broker, value: &impl Serialize, for_people: impl FnO
 mod test {
     use super::*;
     use nearlight_protocol::api::EndReason;
+
+    #[test]
+    fn a_filter_is_a_query() {
+        assert_eq!(filters(None, &[]), "");
+        let labels = ["customer=a&b".to_owned()];
+        let query = "?kind=job&label=customer%3Da%26b";
+        assert_eq!(filters(Some("job"), &labels), query);
+    }
 
     #[test]
     fn states_read_as_words() {

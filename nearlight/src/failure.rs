@@ -38,7 +38,8 @@ impl Failure {
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
                 | CommandError::NotBootstrapped
-                | CommandError::File(_),
+                | CommandError::File(_)
+                | CommandError::Job(_),
             ) => 1,
             Self::Command(CommandError::Ended(_)) => 5,
         }

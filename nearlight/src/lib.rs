@@ -4,6 +4,7 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
+//! - [`job`]: `session start -f`, a job from its file.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
 //!   remembers; `device`: a login in a browser.
@@ -27,6 +28,7 @@ pub mod doctor;
 mod explain;
 pub mod failure;
 pub mod identity;
+pub mod job;
 pub mod join;
 pub mod profile;
 pub mod table;

@@ -107,6 +107,7 @@ async fn until_stopped(
 ) -> anyhow::Result<()> {
     let announced = async {
         ready::wait(url, &prepared.dev_key).await?;
+        ready::vet(url, &prepared.dev_key, &prepared.node).await?;
         prepared.announce(url)?;
         terminal::result(format_args!("ready {url}"));
         terminal::result(ready::curl_line(url, &prepared.dev_key));

@@ -9,6 +9,7 @@
 //! | see metrics | | | | x | x | nodes:read |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
+//! | start jobs | | | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
@@ -39,6 +40,8 @@ pub enum Permission {
     SeeSessions,
     /// Start, attach to, share and end sessions within reach.
     ChangeSessions,
+    /// Start jobs.
+    StartJobs,
     /// See keys within reach.
     SeeKeys,
     /// Make, rotate and revoke keys within reach.
@@ -53,7 +56,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -61,6 +64,7 @@ impl Permission {
         Self::SeeMetrics,
         Self::SeeSessions,
         Self::ChangeSessions,
+        Self::StartJobs,
         Self::SeeKeys,
         Self::ChangeKeys,
         Self::SeeTenants,
@@ -74,6 +78,10 @@ impl Permission {
             Self::SeeApps | Self::SeeNodes | Self::SeeSessions | Self::ChangeSessions => match role
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
+            },
+            Self::StartJobs => match role {
+                Role::Tenant | Role::Operator | Role::Admin => true,
+                Role::Guest | Role::Player => false,
             },
             Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
@@ -98,7 +106,7 @@ impl Permission {
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
-            Self::ChangeSessions => Some(Scope::SessionsWrite),
+            Self::ChangeSessions | Self::StartJobs => Some(Scope::SessionsWrite),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
@@ -192,6 +200,7 @@ mod test {
             SeeMetrics,
             SeeSessions,
             ChangeSessions,
+            StartJobs,
         ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
@@ -199,6 +208,7 @@ mod test {
             SeeNodes,
             SeeSessions,
             ChangeSessions,
+            StartJobs,
             SeeKeys,
             ChangeKeys,
             SeeTenants,

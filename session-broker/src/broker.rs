@@ -16,7 +16,9 @@ use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
 use crate::region::Joining;
+use crate::registry::Registries;
 use crate::relays::Relays;
+use crate::seal::Sealer;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -86,6 +88,7 @@ impl Broker {
         let clock = Clock::start();
         let signer = open_signer(&config.data)?;
         let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
+        let sealer = Sealer::open_in(&config.pki)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
         let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
@@ -105,6 +108,7 @@ impl Broker {
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
             signer: signer.clone(),
+            sealer: sealer.clone(),
             clock,
             times: config.sessions,
             directory: directory.clone(),
@@ -126,6 +130,8 @@ impl Broker {
             links: links.clone(),
             registrar: registrar.clone(),
             signer: signer.clone(),
+            sealer,
+            registries: Registries::new(&config.private_registries),
             clock,
             apps: apps.clone(),
             identities: Identities::default(),

@@ -92,6 +92,8 @@ pub struct Config {
     pub oidc: Option<OidcSettings>,
     /// Regions, and how near is near enough.
     pub nearness: NearnessSettings,
+    /// Registries, `HOST` or `HOST:PORT`, that are asked though their address is a private one.
+    pub private_registries: Vec<String>,
 }
 
 /// The way to brokers that share the ledger.
@@ -165,6 +167,7 @@ impl TryFrom<Parsed> for Config {
             peers,
             limits: parsed.limits,
             audit: parsed.audit,
+            private_registries: parsed.private_registries,
             oidc: parsed.oidc.checked()?,
             nearness: NearnessSettings::checked(parsed.regions, &parsed.placement, parsed.geoip)?,
         })

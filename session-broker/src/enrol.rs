@@ -182,7 +182,7 @@ impl Registrar {
     }
 
     fn certify(&self, node: &NodeId, request: &SigningRequest) -> Result<String, EnrolError> {
-        if self.standings.of(node) == Standing::Revoked {
+        if self.standings.of(node).standing == Standing::Revoked {
             return Err(EnrolError::Revoked);
         }
         Ok(self.ca.certify(request, Identity::node(node))?)

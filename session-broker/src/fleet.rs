@@ -11,7 +11,7 @@
 //! before, whoever holds it, is an opening until it was offered.
 
 use crate::control::Stream;
-use crate::ledger::{HeldBy, NodeRow, Standing};
+use crate::ledger::{Decided, HeldBy, NodeRow, Standing};
 use nearlight_placement::{FleetIndex, NodeState, NodeView, SessionRequest};
 use nearlight_protocol::api::Node;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -92,7 +92,7 @@ impl Fleet {
             Some(node) => node.with_row(row, now),
             None => FleetNode::new(row, now),
         };
-        if node.standing == Standing::Revoked {
+        if node.decided.standing == Standing::Revoked {
             self.index.remove(&id);
         } else {
             self.index.put(&node.view());
@@ -104,16 +104,16 @@ impl Fleet {
 
     /// Takes what was decided about a node. One that is revoked is in no index: placement knows
     /// nothing of it.
-    pub(crate) fn set_standing(&mut self, id: &NodeId, standing: Standing, now: MonoTime) {
+    pub(crate) fn set_decided(&mut self, id: &NodeId, decided: Decided, now: MonoTime) {
         let Some(node) = self.nodes.get_mut(id) else {
             return;
         };
-        if node.standing == standing {
+        if node.decided == decided {
             return;
         }
-        node.standing = standing;
+        node.decided = decided;
         node.refresh(now);
-        if standing == Standing::Revoked {
+        if decided.standing == Standing::Revoked {
             self.index.remove(id);
         } else {
             self.index.put(&node.view());
@@ -154,12 +154,14 @@ impl Fleet {
         self.change(&claim.node, now, |node| {
             let slot = node.row.slots.get_mut(&claim.slot)?;
             slot.epoch = claim.epoch;
-            let encoder = node.row.inventory.encode_cpu_milli;
+            let encoder = request.encode_cpu_milli(node.row.inventory.encode_cpu_milli);
             let held = HeldBy {
                 session: session.clone(),
                 cpu_milli: request.cpu_milli.saturating_add(encoder),
                 mem_mib: request.mem_mib,
                 kbps: request.kbps,
+                disk_mib: request.disk_mib(),
+                gpus: request.gpus(),
             };
             slot.held_by = Some(held.clone());
             let rev = node.row.capacity.rev;
@@ -224,7 +226,7 @@ impl Fleet {
     /// A node as placement sees it, whoever holds it.
     pub(crate) fn view(&self, node: &NodeId) -> Option<NodeView> {
         match (self.nodes.get(node), self.remote.get(node)) {
-            (Some(own), _) if own.standing == Standing::Revoked => None,
+            (Some(own), _) if own.decided.standing == Standing::Revoked => None,
             (Some(own), _) => Some(own.view()),
             (None, Some(remote)) => Some(remote.shared.view.clone()),
             (None, None) => None,

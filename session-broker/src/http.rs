@@ -23,7 +23,9 @@ use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
 use crate::rate::RateLimit;
+use crate::registry::Registries;
 use crate::relays::Relays;
+use crate::seal::Sealer;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -55,6 +57,7 @@ mod forward;
 mod gone;
 mod guard;
 mod identities;
+mod jobs;
 mod keys;
 mod listing;
 mod login;
@@ -95,6 +98,9 @@ pub(crate) struct Api {
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) signer: Signer,
+    pub(crate) sealer: Sealer,
+    /// Who says what a job's tag stands for.
+    pub(crate) registries: Registries,
     pub(crate) clock: Clock,
     pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
@@ -208,6 +214,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(node_admin::create_join_token))
         .routes(routes!(node_admin::revoke_node))
         .routes(routes!(node_admin::drain_node, node_admin::undrain_node))
+        .routes(routes!(node_admin::vet_node, node_admin::unvet_node))
         .routes(routes!(probe::probe_node))
         .routes(routes!(session::create_session, session::list_sessions))
         .routes(routes!(session::show_session, session::end_session))

@@ -26,13 +26,14 @@
 //! HTTP.
 
 use futures_util::future::BoxFuture;
-use nearlight_protocol::app::{AppSpec, DisplayMode};
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::id::{
     AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 use nearlight_protocol::identity::{AuditEntry, Priority};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::work::Work;
 use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     ) -> BoxFuture<'_, Result<Option<JoinTokenRow>, StoreError>>;
 
     /// What was decided about nodes, of each about which anything was.
-    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>>;
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Decided)>, StoreError>>;
 
     /// How often apps were changed: another number, another catalogue.
     fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
@@ -194,7 +195,7 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 /// # Errors
 /// [`StoreError::Corrupt`] for an app that has no text, of which there is none.
 pub fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
-    write::sessions::edition_of(app)
+    write::work::edition_of(app)
 }
 
 /// Why the ledger failed.
@@ -241,12 +242,10 @@ pub struct SessionRow {
     pub tenant: Option<TenantId>,
     /// Where it stands in the queue.
     pub priority: Priority,
-    /// The app as the catalogue had it when the session was created.
-    pub app: AppSpec,
-    /// Its display.
-    pub display: DisplayMode,
-    /// Its keyboard.
-    pub keyboard_layout: String,
+    /// What it runs: an app as the catalogue had it when the session was created, or a job.
+    pub work: Work,
+    /// A job's secrets, until a node has them.
+    pub sealed: Option<Sealed>,
     /// When it was created.
     pub created_at: MonoTime,
     /// Where it is.
@@ -302,6 +301,10 @@ pub struct HeldBy {
     pub mem_mib: u32,
     /// Uplink that is set aside for it, kbit/s.
     pub kbps: u32,
+    /// Disk that it is held to, MiB.
+    pub disk_mib: u32,
+    /// GPUs that it has for itself.
+    pub gpus: u32,
 }
 
 /// What is left of a node.
@@ -328,8 +331,35 @@ pub struct OutboxRow {
     pub session: SessionId,
     /// The epoch of the claim that it is about.
     pub epoch: Epoch,
-    /// What to do.
+    /// What to do. A start that is read back has none of its secrets.
     pub order: Order,
+    /// The secrets of a job's start that is read back.
+    pub sealed: Option<Sealed>,
+}
+
+impl SessionRow {
+    /// What it runs, for the log.
+    pub(crate) fn name(&self) -> &str {
+        match &self.work {
+            Work::App(work) => work.app.id.as_str(),
+            Work::Job(spec) => &spec.image,
+        }
+    }
+
+    /// The app, if it is one.
+    pub fn app(&self) -> Option<&AppSpec> {
+        self.work.app().map(|work| &work.app)
+    }
+}
+
+/// Secrets, sealed: nothing that is printed shows them, and only a broker opens them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(pub String);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealed")
+    }
 }
 
 /// What a ticket was spent on.
@@ -392,6 +422,15 @@ pub enum Standing {
     Drained,
     /// It is shut out for good.
     Revoked,
+}
+
+/// What an operator has decided about a node, all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Whether it takes sessions.
+    pub standing: Standing,
+    /// Whether jobs that want vetted nodes go to it.
+    pub vetted: bool,
 }
 
 /// A usage interval.

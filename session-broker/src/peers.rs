@@ -34,7 +34,7 @@ pub(crate) use feed::{FLEET_PATH, Hub, Item, Shared};
 pub(crate) use listener::PeerListener;
 pub(crate) use watch::Watch;
 
-use crate::ledger::{BrokerId, BrokerRow, SessionRow, Standing};
+use crate::ledger::{BrokerId, BrokerRow, Decided, SessionRow};
 use crate::sessions::Occupancy;
 use nearlight_protocol::id::{NodeId, SessionId};
 use std::collections::{BTreeMap, HashMap};
@@ -65,7 +65,7 @@ pub(crate) enum PeerEvent {
     /// Nothing is known of a peer's nodes any more.
     Silent(BrokerId),
     /// What was decided about nodes, here or by a peer.
-    Decided(Vec<(NodeId, Standing)>),
+    Decided(Vec<(NodeId, Decided)>),
     /// Which broker is the home of the queue.
     Home(BrokerId),
     /// A broker is gone, and this one is to take over what it holds.

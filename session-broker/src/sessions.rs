@@ -25,14 +25,16 @@
 
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
-use crate::ledger::{AuditRow, Idempotency, SessionRow, Wish};
-use nearlight_placement::{Rejection, SessionRequest, Step, Why};
+use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
+use nearlight_placement::{JobNeed, Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
-use nearlight_protocol::app::{AppSpec, DisplayMode};
+use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::Priority;
+use nearlight_protocol::job::{ImageRef, JobSpec, Trust};
 use nearlight_protocol::placement::LatencyStep;
 use nearlight_protocol::region::PlacedIn;
+use nearlight_protocol::work::Work;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -66,12 +68,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// A session to be created.
 #[derive(Debug)]
 pub(crate) struct Create {
+    /// The id that it will have: what belongs to it is sealed for it.
+    pub(crate) id: SessionId,
     pub(crate) user: UserId,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) priority: Priority,
-    pub(crate) app: Arc<AppSpec>,
-    pub(crate) display: DisplayMode,
-    pub(crate) keyboard_layout: String,
+    pub(crate) work: Work,
+    /// A job's secrets.
+    pub(crate) sealed: Option<Sealed>,
     /// Where it should run.
     pub(crate) wish: Wish,
     pub(crate) idempotency: Idempotency,
@@ -262,6 +266,47 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
         gpu: app.needs.gpu,
         image: app.launch.image.clone(),
         ..SessionRequest::default()
+    }
+}
+
+/// What a job needs of a node.
+fn request_of_job(spec: &JobSpec) -> SessionRequest {
+    let secret = !spec.secrets.is_empty() && !spec.place.secrets_on_unvetted;
+    let trust = match spec.place.trust {
+        Trust::Any if !secret => nearlight_placement::Trust::Open,
+        Trust::Any | Trust::Vetted => nearlight_placement::Trust::Known,
+    };
+    let image = spec.image.parse::<ImageRef>();
+    SessionRequest {
+        cpu_milli: spec.resources.cpu_milli,
+        mem_mib: spec.resources.mem_mib,
+        image: spec.image.clone(),
+        regions: spec.place.regions.clone(),
+        trust,
+        job: Some(JobNeed {
+            runtime: spec.place.runtime,
+            disk_mib: spec.resources.disk_mib,
+            gpu: spec.resources.gpu.clone(),
+            image_here: image.is_ok_and(|image| image.registry().is_none()),
+        }),
+        ..SessionRequest::default()
+    }
+}
+
+/// What a session takes of a node, wherever it is.
+fn taken_by(work: &Work) -> SessionRequest {
+    match work {
+        Work::App(work) => request_of(&work.app),
+        Work::Job(spec) => request_of_job(spec),
+    }
+}
+
+/// What a job needs of a node that has waited, and how near.
+fn request_for_job(row: &SessionRow, spec: &JobSpec, waited_ms: u64) -> SessionRequest {
+    SessionRequest {
+        waited_ms,
+        rtts: row.wish.rtts(),
+        ..request_of_job(spec)
     }
 }
 

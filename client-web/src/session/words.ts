@@ -96,6 +96,8 @@ export const WAIT_WORDS: Readonly<Record<WaitsFor, string>> = {
   cpu: "The nodes have no processor time left.",
   memory: "The nodes have no memory left.",
   uplink: "The nodes' lines carry no further stream.",
+  disk: "The nodes have no disk left for it.",
+  gpus: "The nodes' GPUs are taken.",
 };
 
 /** The steps of a job have no picture; whoever looks at one as a player sees it start. */

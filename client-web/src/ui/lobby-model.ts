@@ -34,7 +34,7 @@ export class LobbyModel {
   readonly loginFailed = signal(new URLSearchParams(globalThis.location?.search ?? "").get("login") === "failed");
   readonly line: LineModel;
   readonly regions: RegionModel;
-  readonly live = computed(() => this.sessions.value.filter(({ state }) => state.phase !== "ended"));
+  readonly live = computed(() => this.sessions.value.filter(({ kind, state }) => kind !== "job" && state.phase !== "ended"));
   readonly #api: Api;
   #known = false;
 
@@ -44,7 +44,7 @@ export class LobbyModel {
     this.regions = regions;
   }
 
-  app(id: string): App | undefined {
+  app(id: string | undefined): App | undefined {
     return this.apps.value?.find((app) => app.id === id);
   }
 

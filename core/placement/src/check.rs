@@ -18,7 +18,8 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     let step = policy.step(request.waited_ms);
     let (reach, state) = (policy.rtt_ms_max(), &node.state);
     let cpu = request.cpu_milli.max(1);
-    let room = |cpu_milli: u32| cpu_milli.saturating_sub(node.encode_cpu_milli);
+    let encode = request.encode_cpu_milli(node.encode_cpu_milli);
+    let room = |cpu_milli: u32| cpu_milli.saturating_sub(encode);
     let narrow = |uplink: Option<u32>| uplink.is_some_and(|kbps| kbps < request.kbps);
     let too_small = room(node.cpu_milli_total) < cpu
         || node.mem_mib_total < request.mem_mib
@@ -26,21 +27,28 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     let dear = request
         .price_milli_h_max
         .is_some_and(|max| node.price_milli_h.unwrap_or(0) > max);
+    let needs_image = policy.image_required || request.needs_image_here();
     let has_image = node.images.contains(&request.image);
+    let no_job = request.job.as_ref();
+    let no_job = no_job.and_then(|job| job.lasting(node.jobs.as_ref()));
     let checks = [
         (!request.may_run_in(&node.region), Reason::Region),
         (counts_as_ms > reach, Reason::OutOfReach),
         (node.gpu < request.gpu, Reason::GpuClass),
         (node.vram_mib < request.vram_mib, Reason::Vram),
-        (!node.encodes, Reason::NoEncoder),
+        (request.job.is_none() && !node.encodes, Reason::NoEncoder),
+        (no_job == Some(Reason::NoJobs), Reason::NoJobs),
+        (no_job == Some(Reason::Runtime), Reason::Runtime),
         (
             request.runtime.as_ref().is_some_and(|r| *r != node.runtime),
             Reason::Runtime,
         ),
+        (no_job == Some(Reason::Gpus), Reason::Gpus),
+        (no_job == Some(Reason::Disk), Reason::Disk),
         (node.trust < request.trust, Reason::Trust),
         (too_small, Reason::TooSmall),
         (dear, Reason::Price),
-        (policy.image_required && !has_image, Reason::ImageMissing),
+        (needs_image && !has_image, Reason::ImageMissing),
         (!state.attached, Reason::Offline),
         (state.draining, Reason::Draining),
         (state.outbox_full, Reason::OutboxFull),
@@ -48,6 +56,8 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         (room(state.cpu_milli_free) < cpu, Reason::CpuTaken),
         (state.mem_mib_free < request.mem_mib, Reason::MemoryTaken),
         (narrow(state.uplink_kbps_free), Reason::UplinkTaken),
+        (state.disk_mib_free < request.disk_mib(), Reason::DiskTaken),
+        (request.gpus() > 0 && state.gpus_taken, Reason::GpusTaken),
         (
             state.receipts == Some(0) && state.sessions >= policy.unproven_sessions_max,
             Reason::Unproven,
@@ -60,7 +70,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     if let Some((_, reason)) = checks.into_iter().find(|(fails, _)| *fails) {
         return Err(reason);
     }
-    let wastes_gpu = request.gpu == GpuClass::None && node.gpu > GpuClass::None;
+    let wastes_gpu = request.wastes_gpus() && node.gpu > GpuClass::None;
     let operator = spread(request).find(|(name, _)| *name == node.operator);
     Ok(Why {
         rtt_ms,

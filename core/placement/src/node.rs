@@ -1,6 +1,7 @@
 //! What placement is told of a node.
 
 use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -39,6 +40,9 @@ pub struct NodeView {
     pub price_milli_h: Option<u32>,
     /// Images that are present.
     pub images: BTreeSet<String>,
+    /// What it offers to jobs; `None` from one that takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobHost>,
     /// What changes from moment to moment.
     pub state: NodeState,
 }
@@ -62,6 +66,12 @@ pub struct NodeState {
     pub mem_mib_free: u32,
     /// Uplink that no claim holds, kbit/s; `None` while nobody knows what it carries.
     pub uplink_kbps_free: Option<u32>,
+    /// Disk for jobs that no claim holds, MiB.
+    #[serde(default)]
+    pub disk_mib_free: u32,
+    /// Whether a job has its GPUs.
+    #[serde(default)]
+    pub gpus_taken: bool,
     /// Receipts of sessions that it ran as it should; `None` where nobody counts them, which
     /// neither helps nor harms it.
     pub receipts: Option<u32>,

@@ -27,6 +27,8 @@ impl NodeState {
             || self.slots_free > before.slots_free
             || self.cpu_milli_free > before.cpu_milli_free
             || self.mem_mib_free > before.mem_mib_free
+            || self.disk_mib_free > before.disk_mib_free
+            || (!self.gpus_taken && before.gpus_taken)
             || wider
             || proven
             || self.sessions < before.sessions

@@ -14,8 +14,14 @@ pub enum Reason {
     Vram,
     /// No video encoder works on it.
     NoEncoder,
-    /// It runs apps in another way.
+    /// It takes no jobs.
+    NoJobs,
+    /// It runs apps in another way, or has no such container runtime.
     Runtime,
+    /// It has not as many GPUs of the kind that the job asks for.
+    Gpus,
+    /// It cannot hold the job to so much disk.
+    Disk,
     /// It is not trusted enough.
     Trust,
     /// The session needs more CPU, memory or uplink than the node has in all.
@@ -38,6 +44,10 @@ pub enum Reason {
     MemoryTaken,
     /// Too much of its uplink is claimed.
     UplinkTaken,
+    /// Too much of its disk is claimed.
+    DiskTaken,
+    /// Another job has its GPUs.
+    GpusTaken,
     /// It has no receipts yet, and as many sessions as such a node may have.
     Unproven,
     /// It could run it, but is too far away for the latency step in force.
@@ -46,13 +56,16 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
         Self::Vram,
         Self::NoEncoder,
+        Self::NoJobs,
         Self::Runtime,
+        Self::Gpus,
+        Self::Disk,
         Self::Trust,
         Self::TooSmall,
         Self::Price,
@@ -64,6 +77,8 @@ impl Reason {
         Self::CpuTaken,
         Self::MemoryTaken,
         Self::UplinkTaken,
+        Self::DiskTaken,
+        Self::GpusTaken,
         Self::Unproven,
         Self::TooFar,
     ];
@@ -76,7 +91,10 @@ impl Reason {
             | Self::GpuClass
             | Self::Vram
             | Self::NoEncoder
+            | Self::NoJobs
             | Self::Runtime
+            | Self::Gpus
+            | Self::Disk
             | Self::Trust
             | Self::TooSmall
             | Self::Price => false,
@@ -88,6 +106,8 @@ impl Reason {
             | Self::CpuTaken
             | Self::MemoryTaken
             | Self::UplinkTaken
+            | Self::DiskTaken
+            | Self::GpusTaken
             | Self::Unproven
             | Self::TooFar => true,
         }
@@ -102,13 +122,18 @@ impl Reason {
             | Self::CpuTaken
             | Self::MemoryTaken
             | Self::UplinkTaken
+            | Self::DiskTaken
+            | Self::GpusTaken
             | Self::Unproven => true,
             Self::Region
             | Self::OutOfReach
             | Self::GpuClass
             | Self::Vram
             | Self::NoEncoder
+            | Self::NoJobs
             | Self::Runtime
+            | Self::Gpus
+            | Self::Disk
             | Self::Trust
             | Self::TooSmall
             | Self::Price
@@ -126,7 +151,10 @@ impl Reason {
             Self::GpuClass => "gpu-class",
             Self::Vram => "vram",
             Self::NoEncoder => "no-encoder",
+            Self::NoJobs => "no-jobs",
             Self::Runtime => "runtime",
+            Self::Gpus => "gpus",
+            Self::Disk => "disk",
             Self::Trust => "trust",
             Self::TooSmall => "too-small",
             Self::Price => "price",
@@ -138,6 +166,8 @@ impl Reason {
             Self::CpuTaken => "cpu-taken",
             Self::MemoryTaken => "memory-taken",
             Self::UplinkTaken => "uplink-taken",
+            Self::DiskTaken => "disk-taken",
+            Self::GpusTaken => "gpus-taken",
             Self::Unproven => "unproven",
             Self::TooFar => "too-far",
         }

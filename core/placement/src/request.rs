@@ -1,5 +1,6 @@
 //! What placement is told of a session that wants a node.
 
+use crate::job::JobNeed;
 use crate::node::Trust;
 use nearlight_protocol::app::GpuClass;
 use std::collections::BTreeMap;
@@ -34,8 +35,40 @@ pub struct SessionRequest {
     pub rtts: Rtts,
     /// How many of its tenant's sessions each operator has.
     pub held: BTreeMap<String, u32>,
+    /// What it asks for as a job; `None` for an app.
+    pub job: Option<JobNeed>,
     /// How long it has waited, milliseconds.
     pub waited_ms: u64,
+}
+
+impl SessionRequest {
+    /// Whether a node has to have the image already.
+    pub(crate) fn needs_image_here(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.image_here)
+    }
+
+    /// How many GPUs it has for itself.
+    pub fn gpus(&self) -> u32 {
+        self.job.as_ref().map_or(0, JobNeed::gpus)
+    }
+
+    /// Disk that it is held to, MiB.
+    pub fn disk_mib(&self) -> u32 {
+        self.job.as_ref().map_or(0, |job| job.disk_mib)
+    }
+
+    /// CPU that a session of this kind takes beside its own on a node whose encoder takes `milli`.
+    pub fn encode_cpu_milli(&self, milli: u32) -> u32 {
+        match self.job {
+            Some(_) => 0,
+            None => milli,
+        }
+    }
+
+    /// Whether a node's GPU is wasted on it.
+    pub(crate) fn wastes_gpus(&self) -> bool {
+        self.gpu == GpuClass::None && self.gpus() == 0
+    }
 }
 
 /// Estimated round trips from one player to the regions, nearest first. A clone is cheap.

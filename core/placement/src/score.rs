@@ -142,6 +142,16 @@ impl Standing {
         self.why(0, 0).points()
     }
 
+    /// CPU in all, whoever takes it.
+    pub(crate) const fn cpu_total(&self) -> u32 {
+        self.cpu_total
+    }
+
+    /// CPU that no claim holds.
+    pub(crate) const fn cpu_free(&self) -> u32 {
+        self.cpu_free
+    }
+
     fn load_milli(&self, cpu_milli: u32) -> u32 {
         let taken = self.slots_total.saturating_sub(self.slots_free);
         let cpu_free = self.cpu_free.saturating_sub(cpu_milli);

@@ -125,9 +125,9 @@ fn search_cell<'a>(
             continue;
         }
         let warm = rules.warm(&block, able);
-        let wasted = match request.gpu {
-            GpuClass::None => able & head.gpu(GpuClass::Render),
-            GpuClass::Render | GpuClass::RenderEncode => 0,
+        let wasted = match request.wastes_gpus() {
+            true => able & head.gpu(GpuClass::Render),
+            false => 0,
         };
         let groups = [
             (warm & !wasted, 0, 0),

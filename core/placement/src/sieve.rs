@@ -3,6 +3,7 @@
 use crate::index::FleetIndex;
 use crate::index::block::{Column, Head, lanes};
 use crate::index::cell::Block;
+use crate::job::JobNeed;
 use crate::policy::{Policy, Step};
 use crate::reason::Reason;
 use crate::request::SessionRequest;
@@ -66,7 +67,9 @@ impl<'a> Rules<'a> {
         let request = self.request;
         let price_max = request.price_milli_h_max.unwrap_or(u32::MAX);
         head.least(Column::Price) <= price_max
-            && head.greatest(Column::CpuFree) >= request.cpu_milli.max(1)
+            // What an encoder takes is off the column; no job needs that.
+            && (request.job.is_some()
+                || head.greatest(Column::CpuFree) >= request.cpu_milli.max(1))
             && head.greatest(Column::MemFree) >= request.mem_mib
             && head.greatest(Column::UplinkFree) >= request.kbps
             && head.greatest(Column::Vram) >= request.vram_mib
@@ -119,14 +122,32 @@ impl<'a> Rules<'a> {
         keep(&mut left, head.gpu(request.gpu), Reason::GpuClass);
         let enough = column(left, Column::Vram, request.vram_mib);
         keep(&mut left, enough, Reason::Vram);
-        keep(&mut left, head.encodes, Reason::NoEncoder);
+        match &request.job {
+            None => keep(&mut left, head.encodes, Reason::NoEncoder),
+            Some(job) => {
+                keep(&mut left, head.hosts, Reason::NoJobs);
+                let has = lacking(block, left, job, Reason::Runtime);
+                keep(&mut left, !has, Reason::Runtime);
+            }
+        }
         if let Some(runtime) = self.runtime {
             let has = runtime.map_or(0, |id| block.tags.runtimes.lanes(id));
             keep(&mut left, has, Reason::Runtime);
         }
+        if let Some(job) = &request.job {
+            for reason in [Reason::Gpus, Reason::Disk] {
+                let lack = lacking(block, left, job, reason);
+                keep(&mut left, !lack, reason);
+            }
+        }
         keep(&mut left, head.trust(request.trust), Reason::Trust);
         // Each column is read only for lanes that have enough of the ones before it.
-        let mut large = left & column(left, Column::CpuTotal, request.cpu_milli.max(1));
+        let cpu = request.cpu_milli.max(1);
+        let mut large = left
+            & match request.job {
+                None => column(left, Column::CpuTotal, cpu),
+                Some(_) => block.lanes_where(left, |row| row.standing.cpu_total() >= cpu),
+            };
         large &= column(large, Column::MemTotal, request.mem_mib);
         large &= column(large, Column::UplinkTotal, request.kbps);
         keep(&mut left, large, Reason::TooSmall);
@@ -142,7 +163,7 @@ impl<'a> Rules<'a> {
         let mut left = asked;
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| block.at_least(column, need, left);
-        if self.policy.image_required {
+        if self.policy.image_required || request.needs_image_here() {
             let warm = self.warm(block, left);
             keep(&mut left, warm, Reason::ImageMissing);
         }
@@ -150,12 +171,22 @@ impl<'a> Rules<'a> {
         keep(&mut left, !head.draining, Reason::Draining);
         keep(&mut left, !head.outbox_full, Reason::OutboxFull);
         keep(&mut left, head.slot, Reason::SlotsTaken);
-        let enough = column(left, Column::CpuFree, request.cpu_milli.max(1));
+        let cpu = request.cpu_milli.max(1);
+        let enough = match request.job {
+            None => column(left, Column::CpuFree, cpu),
+            Some(_) => block.lanes_where(left, |row| row.standing.cpu_free() >= cpu),
+        };
         keep(&mut left, enough, Reason::CpuTaken);
         let enough = column(left, Column::MemFree, request.mem_mib);
         keep(&mut left, enough, Reason::MemoryTaken);
         let enough = column(left, Column::UplinkFree, request.kbps);
         keep(&mut left, enough, Reason::UplinkTaken);
+        if let Some(job) = &request.job {
+            let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_mib);
+            keep(&mut left, enough, Reason::DiskTaken);
+            let free = block.lanes_where(left, |row| job.gpus() == 0 || !row.gpus_taken);
+            keep(&mut left, free, Reason::GpusTaken);
+        }
         let max = self.policy.unproven_sessions_max;
         let full = lanes(left & head.unproven)
             .filter(|lane| block.row(*lane).sessions >= max)
@@ -163,6 +194,12 @@ impl<'a> Rules<'a> {
         keep(&mut left, !full, Reason::Unproven);
         left
     }
+}
+
+/// Lanes of `asked` whose node never takes `job`, for this reason first.
+fn lacking(block: &Block<'_>, asked: u64, job: &JobNeed, reason: Reason) -> u64 {
+    let lack = lanes(asked).filter(|lane| job.lasting(block.jobs(*lane)) == Some(reason));
+    lack.fold(0, |lack, lane| lack | (1 << lane))
 }
 
 /// Leaves those of `left` that are in `lanes`, and tells which are not.

@@ -6,17 +6,31 @@ use crate::app::{Control, DisplayMode, GpuClass, Shelf};
 use crate::control::ImageFault;
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
+use crate::job::JobSpec;
 use crate::region::{PlacedIn, RegionRtt};
 use crate::unit::UnixMillis;
+use crate::work::Secrets;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `POST /v1/sessions`. Needs an `Idempotency-Key` header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
-    /// The catalogue entry to start.
-    #[schema(value_type = String)]
-    pub app: AppId,
+    /// The catalogue entry to start; or else a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    #[ts(as = "AppId")]
+    pub app: Option<AppId>,
+    /// The job to start; or else an app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(skip)]
+    pub job: Option<Box<JobSpec>>,
+    /// The values of the job's secrets, one for each name in its `secrets`. They are in no answer.
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    #[ts(skip)]
+    pub secrets: Secrets,
     /// The display to start it with; the app's own default otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -71,18 +85,25 @@ pub struct Session {
     /// Its id.
     #[schema(value_type = String)]
     pub id: SessionId,
-    /// The catalogue entry it runs.
-    #[schema(value_type = String)]
-    pub app: AppId,
-    /// The app's name for people.
+    /// What it runs.
+    #[serde(default)]
+    pub kind: SessionKind,
+    /// The catalogue entry, of an app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    #[ts(optional)]
+    pub app: Option<AppId>,
+    /// The app's name for people, or the image's of a job.
     pub title: String,
     /// Where it is in its life.
     pub state: SessionState,
     /// The node that runs it, once placed.
     #[schema(value_type = Option<String>)]
     pub node: Option<NodeId>,
-    /// The display it was started with.
-    pub display: DisplayMode,
+    /// The display it was started with, of an app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub display: Option<DisplayMode>,
     /// Whether this caller owns it. Only the owner attaches, controls and ends it.
     pub owned: bool,
     /// When it was created.
@@ -91,8 +112,12 @@ pub struct Session {
     /// When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
     #[ts(type = "number | null")]
     pub ends_at: Option<UnixMillis>,
-    /// Path of the page that plays it, such as `/play/ses_...`.
+    /// Path of the page that plays it, such as `/play/ses_...`; empty for a job.
     pub play_path: String,
+    /// Words of the tenant's own, as its job has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[ts(skip)]
+    pub labels: BTreeMap<String, String>,
     /// Guests who watch it on watch links now.
     #[serde(default)]
     pub watchers: u32,
@@ -100,6 +125,39 @@ pub struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub placed_in: Option<PlacedIn>,
+}
+
+/// What a session runs.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    ts_rs::TS,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionKind {
+    /// An app of the catalogue, which a player watches and plays.
+    #[default]
+    App,
+    /// A job, which its tenant talks to.
+    Job,
+}
+
+impl SessionKind {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Job => "job",
+        }
+    }
 }
 
 /// Where a session is in its life. `ended` is final.
@@ -127,7 +185,7 @@ pub enum SessionState {
         /// How far it is.
         progress: StartProgress,
     },
-    /// It runs, and waits for its player to attach.
+    /// It runs, and waits for its player to attach; a job is healthy.
     Ready,
     /// It runs, and its player is attached.
     Playing,
@@ -163,6 +221,10 @@ pub enum WaitsFor {
     Memory,
     /// Room on a node's uplink: no node has enough of it left.
     Uplink,
+    /// Disk that no other job has claimed.
+    Disk,
+    /// GPUs that no other job has.
+    Gpus,
 }
 
 /// How far the start of a session is, in the order in which it happens.
@@ -391,6 +453,11 @@ pub struct Node {
     pub build: String,
     /// What its uplink carries for sessions, kbit/s, as it is configured or measured.
     pub uplink_kbps: Option<u32>,
+    /// Whether the operator of this network has vetted it: jobs go to such nodes, unless they say
+    /// otherwise.
+    #[serde(default)]
+    #[ts(skip)]
+    pub vetted: bool,
     /// Images that it was to fetch ahead of sessions and could not. Only operators and administrators
     /// see it.
     #[serde(default)]

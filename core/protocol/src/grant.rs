@@ -2,6 +2,7 @@
 
 use crate::app::DisplayMode;
 use crate::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId};
+use crate::job::JobSpec;
 use crate::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -40,14 +41,9 @@ pub struct GrantRow {
     /// Its user's tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// The app.
-    pub app: AppId,
-    /// The edition of the app: SHA-256 of its description as the ledger keeps it, in hex.
-    pub edition: String,
-    /// Its display.
-    pub display: DisplayMode,
-    /// Its keyboard.
-    pub keyboard_layout: String,
+    /// What it runs.
+    #[serde(flatten)]
+    pub work: GrantWork,
     /// When it was created.
     pub created_ms: UnixMillis,
     /// CPU that its claim takes, thousandths of a core.
@@ -56,4 +52,36 @@ pub struct GrantRow {
     pub mem_mib: u32,
     /// Uplink that its claim takes, kbit/s.
     pub kbps: u32,
+    /// Disk that its claim takes, MiB.
+    #[serde(default)]
+    pub disk_mib: u32,
+    /// GPUs that its claim takes.
+    #[serde(default)]
+    pub gpus: u32,
 }
+
+/// What a session runs, as its grant has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum GrantWork {
+    /// An app, of which the ledger has the description.
+    App {
+        /// The app.
+        app: AppId,
+        /// Its edition: SHA-256 of its description as the ledger keeps it, in hex.
+        edition: String,
+        /// Its display.
+        display: DisplayMode,
+        /// Its keyboard.
+        keyboard_layout: String,
+    },
+    /// A job, whole: what the ledger had of it went with its row.
+    Job {
+        /// Its spec.
+        job: Box<JobSpec>,
+    },
+}
+
+/// The largest spec of a job that a grant carries, bytes of JSON: a node shows all grants at once when it
+/// attaches. A job with a larger one is stopped where its row is lost.
+pub const GRANT_JOB_BYTES_MAX: usize = 4096;

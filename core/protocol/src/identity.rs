@@ -298,6 +298,10 @@ pub enum AuditAction {
     NodeUndrain,
     /// A node was shut out.
     NodeRevoke,
+    /// A node was vetted: jobs may go to it.
+    NodeVet,
+    /// A node is not vetted any more.
+    NodeUnvet,
     /// A session of somebody else was ended.
     SessionEnd,
     /// A tenant was made.

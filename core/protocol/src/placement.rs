@@ -66,8 +66,14 @@ pub enum ExcludedBy {
     Vram,
     /// No video encoder works on it.
     NoEncoder,
-    /// It runs apps in another way.
+    /// It takes no jobs.
+    NoJobs,
+    /// It runs apps in another way, or has no such container runtime.
     Runtime,
+    /// It has not as many GPUs of the kind that the job asks for.
+    Gpus,
+    /// It cannot hold the job to so much disk.
+    Disk,
     /// It is not trusted enough.
     Trust,
     /// The session needs more CPU, memory or uplink than it has in all.
@@ -90,6 +96,10 @@ pub enum ExcludedBy {
     MemoryTaken,
     /// Too much of its uplink is claimed.
     UplinkTaken,
+    /// Too much of its disk is claimed.
+    DiskTaken,
+    /// Another job has its GPUs.
+    GpusTaken,
     /// It has no receipts yet, and as many sessions as such a node may have.
     Unproven,
     /// It could run it, and is too far away for the latency step in force.
@@ -105,7 +115,10 @@ impl ExcludedBy {
             Self::GpuClass => "GPU class too low",
             Self::Vram => "too little GPU memory",
             Self::NoEncoder => "no video encoder works",
+            Self::NoJobs => "taking no jobs",
             Self::Runtime => "another runtime",
+            Self::Gpus => "without such GPUs",
+            Self::Disk => "too little disk for jobs, or none that is enforced",
             Self::Trust => "not trusted enough",
             Self::TooSmall => "too little CPU, memory or uplink in all",
             Self::Price => "too dear",
@@ -117,6 +130,8 @@ impl ExcludedBy {
             Self::CpuTaken => "too little CPU free",
             Self::MemoryTaken => "too little memory free",
             Self::UplinkTaken => "too little uplink free",
+            Self::DiskTaken => "too little disk free",
+            Self::GpusTaken => "GPUs taken by another job",
             Self::Unproven => "no receipts yet, and as many sessions as that allows",
             Self::TooFar => "too far away for now",
         }

@@ -56,6 +56,7 @@ fn generated_types_are_up_to_date() {
         api::CreateSession,
         api::SavesWish,
         api::Session,
+        api::SessionKind,
         api::SessionState,
         api::WaitsFor,
         api::StartProgress,

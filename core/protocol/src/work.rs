@@ -12,6 +12,10 @@ use std::fmt;
 /// What a session runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "apps are the rule: a box for each would cost more than the room of the few others"
+)]
 pub enum Work {
     /// An app of the catalogue.
     App(AppWork),
@@ -36,6 +40,17 @@ impl Work {
         match self {
             Self::App(work) => Some(work),
             Self::Job(_) => None,
+        }
+    }
+
+    /// As a node is told of it: an app without what only its catalogue needs.
+    pub fn for_start(self) -> Self {
+        match self {
+            Self::App(work) => Self::App(AppWork {
+                app: work.app.for_start(),
+                ..work
+            }),
+            Self::Job(spec) => Self::Job(spec),
         }
     }
 

@@ -19,5 +19,5 @@ pub mod lifecycle;
 pub mod queue;
 
 pub use epoch::{Admission, Denial, Epoch, EpochJournal, JournalEntry, Occupant};
-pub use lifecycle::{Claim, Effect, Event, Lifecycle, Limits, Outcome, Phase};
+pub use lifecycle::{Claim, Effect, Event, Lifecycle, Limits, Outcome, Phase, Use};
 pub use queue::Queue;

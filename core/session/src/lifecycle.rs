@@ -23,6 +23,9 @@
 //! Beside its phase a session with a claim knows whether the node's control stream is up
 //! ([`Link`]). A lost stream stops nothing: the game goes on, only the node's grace runs.
 //!
+//! A job ([`Use::Called`]) has the same life without Playing and Detached: it is ready while it is
+//! healthy, its idle time counts from the last input in Ready, and its wait in the queue may have an end.
+//!
 //! **Invariants.**
 //! - A claim is released exactly once: [`Effect::Release`] is emitted on the one edge that leaves
 //!   the claimed phases, and never from `Queued` or `Ended`.
@@ -38,18 +41,51 @@ use nearlight_protocol::api::{EndReason, StartProgress};
 use nearlight_protocol::id::{AttachmentId, NodeId, SlotId};
 use nearlight_protocol::unit::MonoTime;
 
+mod back;
 mod deadline;
 mod table;
+
+/// How a session is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A player attaches: an app. Without one it is kept for its grace time.
+    Played,
+    /// Requests come through its endpoint, each reported as input: a job. Nobody attaches, and it is
+    /// ready until it ends.
+    Called,
+}
+
+impl Use {
+    /// What a node is at once it has taken the order.
+    pub const fn first_progress(self) -> StartProgress {
+        match self {
+            Self::Played => StartProgress::StartingDesktop,
+            Self::Called => StartProgress::StartingContainer,
+        }
+    }
+
+    /// Why it ends that is not ready in time.
+    const fn too_late(self) -> EndReason {
+        match self {
+            Self::Played => EndReason::StartTimeout,
+            Self::Called => EndReason::JobStartTimeout,
+        }
+    }
+}
 
 /// How long each part of a life may last, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// How it is used.
+    pub used: Use,
+    /// It waits for a claim until then; `None` until it is ended.
+    pub queue_until: Option<MonoTime>,
     /// From the claim, or the last progress, to the first picture.
     pub start_ms: u64,
     /// From the claim to the first picture in any case, however much is still being pulled.
     pub start_total_ms: u64,
-    /// Without input while somebody is attached.
-    pub idle_ms: u64,
+    /// Without input while somebody is attached, or, of a job, since it is ready; `None` for ever.
+    pub idle_ms: Option<u64>,
     /// From the first picture to the end in any case.
     pub max_ms: u64,
     /// Without anybody attached.
@@ -332,6 +368,9 @@ pub enum Ignored {
 /// Why an event is an error of whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
+    /// It is a job.
+    #[error("nobody attaches to a job")]
+    NobodyAttaches,
     /// It was not told to stop.
     #[error("the session was not told to stop")]
     NotEnding,

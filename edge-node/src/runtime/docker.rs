@@ -20,6 +20,7 @@ use bollard::query_parameters::{
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::job::ImageRef;
 use request::DeviceDriver;
 use std::collections::HashMap;
 use std::future::Future;
@@ -207,6 +208,24 @@ impl Docker {
     }
 }
 
+/// The references of an image. Of a name without a registry nobody but this node knows which image it
+/// stands for: with its id behind it, it can be asked for by that.
+fn names(image: ImageSummary) -> Vec<String> {
+    let ImageSummary {
+        id,
+        repo_tags: tags,
+        repo_digests: digests,
+        ..
+    } = image;
+    let is_built = |tag: &&String| {
+        let parsed = tag.parse::<ImageRef>();
+        parsed.is_ok_and(|image| image.registry().is_none())
+    };
+    let built = tags.iter().filter(is_built);
+    let built: Vec<String> = built.map(|tag| format!("{tag}@{id}")).collect();
+    [tags, digests, built].concat()
+}
+
 impl Runtime for Docker {
     fn name(&self) -> &'static str {
         "docker"
@@ -217,8 +236,7 @@ impl Runtime for Docker {
             let list = self.engine.list_images(None::<ListImagesOptions>);
             match bounded("list the images", list).await {
                 Ok(images) => {
-                    let names = |image: ImageSummary| [image.repo_tags, image.repo_digests];
-                    let mut tags: Vec<_> = images.into_iter().flat_map(names).flatten().collect();
+                    let mut tags: Vec<_> = images.into_iter().flat_map(names).collect();
                     tags.sort();
                     tags.truncate(crate::limits::IMAGES_LISTED_MAX);
                     tags
@@ -366,5 +384,27 @@ fn status_of_engine(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_registry_is_listed_with_its_id_too() {
+        let listed = |tag: &str| {
+            names(ImageSummary {
+                id: format!("sha256:{}", "0a".repeat(32)),
+                repo_tags: vec![tag.to_owned()],
+                ..ImageSummary::default()
+            })
+        };
+        let id = format!("tools:1@sha256:{}", "0a".repeat(32));
+        assert_eq!(listed("tools:1"), ["tools:1", &id]);
+        assert_eq!(
+            listed("registry.example/tools:1"),
+            ["registry.example/tools:1"]
+        );
     }
 }

@@ -36,3 +36,45 @@ fn a_join_token_is_given_as_every_token_is() {
     assert_eq!(broker.token.as_deref(), Some("nlj1_x"));
     assert_eq!(broker.data, Some(PathBuf::from("d")));
 }
+
+#[test]
+fn a_jobs_secret_never_stands_on_the_command_line() {
+    let parse = |text: &str| text.parse::<SecretArg>();
+    let arg = |from| {
+        Ok(SecretArg {
+            name: "TOKEN".to_owned(),
+            from,
+        })
+    };
+    assert_eq!(parse("TOKEN=@a=b"), arg(SecretFrom::File("a=b".into())));
+    assert_eq!(parse("TOKEN=env:X"), arg(SecretFrom::Env("X".to_owned())));
+    assert_eq!(parse("TOKEN=-"), arg(SecretFrom::Stdin));
+    for wrong in [
+        "TOKEN",
+        "TOKEN=hunter2",
+        "TOKEN=@",
+        "TOKEN=env:",
+        "=@a",
+        "TOKEN=",
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_started_is_an_app_or_a_job() {
+    let parse = |rest: &[&str]| {
+        let line = ["nearlight", "session", "start"];
+        Cli::try_parse_from(line.iter().chain(rest))
+    };
+    assert!(parse(&["freedoom"]).is_ok());
+    assert!(parse(&["-f", "job.toml", "--secret", "A=-", "--detach"]).is_ok());
+    for wrong in [
+        [].as_slice(),
+        &["freedoom", "-f", "job.toml"],
+        &["freedoom", "--detach"],
+        &["freedoom", "--secret", "A=-"],
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+}

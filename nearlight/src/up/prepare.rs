@@ -25,6 +25,8 @@ pub(super) struct Prepared {
     pub(super) data: PathBuf,
     /// Where ca.pem and the identities are.
     pub(super) pki: PathBuf,
+    /// This machine's node.
+    pub(super) node: NodeId,
     /// Where the development key is, or will be once the broker runs.
     pub(super) dev_key: PathBuf,
     /// The directory of our own program, where the roles' programs are too.
@@ -66,9 +68,11 @@ impl Prepared {
         }
         let client_web = client_web(&up, &programs)?;
         let pki = data.join("pki");
-        issue_identities(&pki, &node_id(&data)?)?;
+        let node = node_id(&data)?;
+        issue_identities(&pki, &node)?;
         let prepared = Self {
             dev_key: data.join("dev.key"),
+            node,
             up,
             data,
             pki,

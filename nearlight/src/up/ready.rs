@@ -1,8 +1,9 @@
 //! When a session can really be started, and how to say so.
 
 use crate::client::Client;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use nearlight_protocol::api::AppList;
+use nearlight_protocol::id::NodeId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,16 @@ pub(super) async fn wait(url: &str, dev_key: &Path) -> anyhow::Result<()> {
              `make images` builds them; `nearlight node list` shows what the node has"
         ),
     }
+}
+
+/// Vets the node of this machine, which is the operator's own: jobs go to it.
+pub(super) async fn vet(url: &str, dev_key: &Path, node: &NodeId) -> anyhow::Result<()> {
+    let key = std::fs::read_to_string(dev_key).context("cannot read the development key")?;
+    let (url, path) = (url.to_owned(), format!("/v1/nodes/{node}/vet"));
+    let vetted = tokio::task::spawn_blocking(move || Client::with_key(&url, &key).order(&path));
+    vetted
+        .await?
+        .context("the node of this machine cannot be vetted for jobs")
 }
 
 /// A request that works as it stands.

@@ -5,6 +5,10 @@ use super::nearness::{GeoipFile, PlacementFile, RegionFile};
 use super::oidc::OidcFile;
 use super::turn::TurnFile;
 use nearlight_kit::config::ConfigError;
+use nearlight_protocol::job::JobTime;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
+use nearlight_session::{Limits, Use};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -65,6 +69,8 @@ pub struct Parsed {
     pub audit: AuditLog,
     /// The OpenID provider.
     pub oidc: OidcFile,
+    /// Registries that are asked though their address is a private one.
+    pub private_registries: Vec<String>,
 }
 
 impl Parsed {
@@ -184,14 +190,43 @@ pub struct CallerLimits {
     pub connections_max: usize,
 }
 
+fn ms(s: u32) -> u64 {
+    u64::from(s) * 1000
+}
+
 impl SessionTimes {
-    /// The lifecycle's limits for an app.
-    pub(crate) fn limits(&self, app: &nearlight_protocol::app::Time) -> nearlight_session::Limits {
-        let ms = |s: u32| u64::from(s) * 1000;
-        nearlight_session::Limits {
+    /// The lifecycle's limits for what a session runs that was created then.
+    pub(crate) fn limits(&self, work: &Work, created_at: MonoTime) -> Limits {
+        match work {
+            Work::App(work) => self.limits_of_app(&work.app.time),
+            Work::Job(spec) => self.limits_of_job(&spec.time, created_at),
+        }
+    }
+
+    /// What a node does in time itself, with a word for why, it has a little longer for.
+    fn limits_of_job(&self, job: &JobTime, created_at: MonoTime) -> Limits {
+        let waits = (job.queue_s != 0).then(|| created_at.plus_millis(ms(job.queue_s)));
+        Limits {
+            used: Use::Called,
+            queue_until: waits,
+            start_ms: ms(self.start_s) + ms(job.start_s),
+            start_total_ms: ms(self.start_total_s) + ms(job.start_s),
+            idle_ms: (job.idle_s != 0).then(|| ms(job.idle_s)),
+            max_ms: ms(job.max_s),
+            grace_ms: 0,
+            stop_ms: ms(self.stop_s) + ms(job.stop_s),
+            node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
+            warn_ms: 0,
+        }
+    }
+
+    fn limits_of_app(&self, app: &nearlight_protocol::app::Time) -> Limits {
+        Limits {
+            used: Use::Played,
+            queue_until: None,
             start_ms: ms(self.start_s),
             start_total_ms: ms(self.start_total_s),
-            idle_ms: ms(app.idle_s),
+            idle_ms: Some(ms(app.idle_s)),
             max_ms: ms(app.max_s),
             grace_ms: ms(app.grace_s),
             stop_ms: ms(self.stop_s),

@@ -221,7 +221,7 @@ struct Refusal {
 fn refusal(hello: &Hello, certified: Option<&String>, terms: &Terms) -> Option<Refusal> {
     let (detail, retry_after_s) = match check(hello, certified) {
         Err(detail) => (detail, REFUSED_RETRY_S),
-        Ok(()) if terms.standings.of(&hello.node) == Standing::Revoked => {
+        Ok(()) if terms.standings.of(&hello.node).standing == Standing::Revoked => {
             return Some(Refusal {
                 detail: REVOKED_DETAIL.to_owned(),
                 retry_after_s: REVOKED_RETRY_S,

@@ -3,7 +3,7 @@
 //! **Invariant.** A decision is here only after it is in the ledger. Written by the owner of sessions
 //! alone.
 
-use crate::ledger::Standing;
+use crate::ledger::{Decided, Standing};
 use nearlight_protocol::id::NodeId;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -17,17 +17,33 @@ pub(crate) enum StandingChange {
     Undrain,
     /// It is shut out for good.
     Revoke,
+    /// Jobs go to it.
+    Vet,
+    /// Only jobs that go anywhere do.
+    Unvet,
 }
 
 impl StandingChange {
-    /// What it makes of a standing. Nothing ends a revocation.
-    pub(crate) fn on(self, standing: Standing) -> Standing {
+    /// What it makes of what was decided before. Nothing ends a revocation.
+    pub(crate) fn on(self, decided: Decided) -> Decided {
+        let Decided { standing, vetted } = decided;
         match (self, standing) {
-            (Self::Revoke, _) | (Self::Drain | Self::Undrain, Standing::Revoked) => {
-                Standing::Revoked
-            }
-            (Self::Drain, Standing::Active | Standing::Drained) => Standing::Drained,
-            (Self::Undrain, Standing::Active | Standing::Drained) => Standing::Active,
+            (Self::Vet | Self::Unvet, _) => Decided {
+                vetted: self == Self::Vet,
+                standing,
+            },
+            (Self::Revoke, _) | (Self::Drain | Self::Undrain, Standing::Revoked) => Decided {
+                standing: Standing::Revoked,
+                vetted,
+            },
+            (Self::Drain, Standing::Active | Standing::Drained) => Decided {
+                standing: Standing::Drained,
+                vetted,
+            },
+            (Self::Undrain, Standing::Active | Standing::Drained) => Decided {
+                standing: Standing::Active,
+                vetted,
+            },
         }
     }
 }
@@ -36,12 +52,12 @@ impl StandingChange {
 #[derive(Debug, Default)]
 pub(crate) struct Standings {
     /// Held for a look-up, never across an await.
-    decided: RwLock<HashMap<NodeId, Standing>>,
+    decided: RwLock<HashMap<NodeId, Decided>>,
 }
 
 impl Standings {
     /// A node's.
-    pub(crate) fn of(&self, node: &NodeId) -> Standing {
+    pub(crate) fn of(&self, node: &NodeId) -> Decided {
         let decided = self.decided.read().unwrap_or_else(PoisonError::into_inner);
         decided.get(node).copied().unwrap_or_default()
     }
@@ -49,33 +65,34 @@ impl Standings {
     /// Takes all that the ledger has, where other brokers write, too. What was read may be older than
     /// the last decision here: a revocation stays in any case, the rest is read again. Returns what is
     /// new.
-    pub(crate) fn learn(&self, all: Vec<(NodeId, Standing)>) -> Vec<(NodeId, Standing)> {
+    pub(crate) fn learn(&self, all: Vec<(NodeId, Decided)>) -> Vec<(NodeId, Decided)> {
         let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all: HashMap<NodeId, Standing> = all.into_iter().collect();
+        let mut all: HashMap<NodeId, Decided> = all.into_iter().collect();
         let revoked = decided
             .iter()
-            .filter(|(_, standing)| **standing == Standing::Revoked);
-        all.extend(revoked.map(|(node, standing)| (node.clone(), *standing)));
+            .filter(|(_, of)| of.standing == Standing::Revoked);
+        all.extend(revoked.map(|(node, of)| (node.clone(), *of)));
         let ended = decided.keys().filter(|node| !all.contains_key(*node));
-        let mut news: Vec<_> = ended.map(|node| (node.clone(), Standing::Active)).collect();
-        let differs =
-            |(node, standing): &(&NodeId, &Standing)| decided.get(*node) != Some(*standing);
+        let mut news: Vec<_> = ended
+            .map(|node| (node.clone(), Decided::default()))
+            .collect();
+        let differs = |(node, of): &(&NodeId, &Decided)| decided.get(*node) != Some(*of);
         let new = all.iter().filter(differs);
-        news.extend(new.map(|(node, standing)| (node.clone(), *standing)));
+        news.extend(new.map(|(node, of)| (node.clone(), *of)));
         *decided = all;
         news
     }
 
-    /// A decision that is durable. Returns what the node's standing is now.
-    pub(crate) fn decide(&self, node: &NodeId, change: StandingChange) -> Standing {
+    /// A decision that is durable. Returns what holds of the node now.
+    pub(crate) fn decide(&self, node: &NodeId, change: StandingChange) -> Decided {
         let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
         let former = decided.get(node).copied().unwrap_or_default();
-        let standing = change.on(former);
-        match standing {
-            Standing::Active => decided.remove(node),
-            Standing::Drained | Standing::Revoked => decided.insert(node.clone(), standing),
+        let now = change.on(former);
+        match now == Decided::default() {
+            true => decided.remove(node),
+            false => decided.insert(node.clone(), now),
         };
-        standing
+        now
     }
 }
 
@@ -83,42 +100,69 @@ impl Standings {
 mod test {
     use super::*;
 
+    const fn of(standing: Standing) -> Decided {
+        Decided {
+            standing,
+            vetted: false,
+        }
+    }
+
     #[test]
     fn what_others_decide_is_learned_and_an_old_reading_ends_no_revocation() {
         let standings = Standings::default();
         let (one, two) = (nearlight_kit::ids::node(), nearlight_kit::ids::node());
-        let drained = vec![(one.clone(), Standing::Drained)];
+        let drained = vec![(one.clone(), of(Standing::Drained))];
         assert_eq!(standings.learn(drained.clone()), drained);
         assert_eq!(standings.learn(drained), []);
         standings.decide(&two, StandingChange::Revoke);
         assert_eq!(
             standings.learn(Vec::new()),
-            [(one.clone(), Standing::Active)]
+            [(one.clone(), of(Standing::Active))]
         );
-        assert_eq!(standings.of(&one), Standing::Active);
-        assert_eq!(standings.of(&two), Standing::Revoked);
+        assert_eq!(standings.of(&one), of(Standing::Active));
+        assert_eq!(standings.of(&two), of(Standing::Revoked));
+    }
+
+    #[test]
+    fn a_node_is_vetted_whether_it_takes_sessions_or_not() {
+        let standings = Standings::default();
+        let node = nearlight_kit::ids::node();
+        assert!(standings.decide(&node, StandingChange::Vet).vetted);
+        let drained = standings.decide(&node, StandingChange::Drain);
+        assert!(drained.vetted && drained.standing == Standing::Drained);
+        assert!(standings.decide(&node, StandingChange::Undrain).vetted);
+        let plain = standings.decide(&node, StandingChange::Unvet);
+        assert_eq!(plain, Decided::default());
+        let vetted = Decided {
+            vetted: true,
+            ..plain
+        };
+        assert_eq!(standings.learn(vec![(node.clone(), vetted)]).len(), 1);
+        assert_eq!(standings.of(&node), vetted);
     }
 
     #[test]
     fn a_revocation_is_for_good() {
         let standings = Standings::default();
         let node = nearlight_kit::ids::node();
-        assert_eq!(standings.of(&node), Standing::Active);
+        assert_eq!(standings.of(&node).standing, Standing::Active);
         assert_eq!(
-            standings.decide(&node, StandingChange::Drain),
+            standings.decide(&node, StandingChange::Drain).standing,
             Standing::Drained
         );
         assert_eq!(
-            standings.decide(&node, StandingChange::Undrain),
+            standings.decide(&node, StandingChange::Undrain).standing,
             Standing::Active
         );
         for change in [
             StandingChange::Revoke,
             StandingChange::Undrain,
             StandingChange::Drain,
+            StandingChange::Vet,
         ] {
-            assert_eq!(standings.decide(&node, change), Standing::Revoked);
+            let standing = standings.decide(&node, change).standing;
+            assert_eq!(standing, Standing::Revoked);
         }
-        assert_eq!(standings.of(&node), Standing::Revoked);
+        assert_eq!(standings.of(&node).standing, Standing::Revoked);
     }
 }

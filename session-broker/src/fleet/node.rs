@@ -1,11 +1,11 @@
 //! One node of the fleet, and how placement and people see it.
 
 use crate::control::Stream;
-use crate::ledger::{Capacity, NodeRow, OutboxRow, Standing};
+use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
 use nearlight_placement::{NodeState, NodeView, Trust};
 use nearlight_protocol::api::{Node, NodeStatus};
 use nearlight_protocol::app::GpuClass;
-use nearlight_protocol::control::{Inventory, Order};
+use nearlight_protocol::control::{Inventory, JobHost, Order};
 use nearlight_protocol::id::SlotId;
 use nearlight_protocol::limits::CONTROL_OUTBOX_MAX;
 use nearlight_protocol::unit::MonoTime;
@@ -21,7 +21,7 @@ pub(crate) struct FleetNode {
     /// Whether the node says that it drains.
     pub(crate) draining: bool,
     /// What was decided about it.
-    pub(super) standing: Standing,
+    pub(super) decided: Decided,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Whether it runs more that is to be stopped than the outbox takes.
@@ -70,7 +70,7 @@ impl FleetNode {
             row: row.clone(),
             link: Link::Offline,
             draining: false,
-            standing: Standing::Active,
+            decided: Decided::default(),
             outbox: BTreeMap::new(),
             overflows: false,
             cooling: HashMap::new(),
@@ -149,16 +149,30 @@ impl FleetNode {
         let held = self.row.slots.values().filter(|s| s.held_by.is_some());
         NodeState {
             attached: matches!(self.link, Link::Online(_)),
-            draining: self.draining || self.standing != Standing::Active,
+            draining: self.draining || self.decided.standing != Standing::Active,
             outbox_full: self.outbox.len() >= CONTROL_OUTBOX_MAX,
             sessions: count(held),
             slots_free: count(self.free_slots(now)),
             cpu_milli_free: self.row.capacity.cpu_milli_free,
             mem_mib_free: self.row.capacity.mem_mib_free,
             uplink_kbps_free: self.row.capacity.uplink_kbps_free,
+            disk_mib_free: self.disk_mib_free(),
+            gpus_taken: self.claims().any(|held| held.gpus > 0),
             // Nobody counts them yet.
             receipts: None,
         }
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &HeldBy> {
+        self.row.slots.values().filter_map(|s| s.held_by.as_ref())
+    }
+
+    /// Disk for jobs that no claim holds.
+    fn disk_mib_free(&self) -> u32 {
+        let total = self.row.inventory.jobs.as_ref();
+        let total = total.map_or(0, |jobs| jobs.disk_mib);
+        let held = self.claims().map(|held| held.disk_mib);
+        held.fold(total, u32::saturating_sub)
     }
 
     /// As placement was told last.
@@ -166,7 +180,7 @@ impl FleetNode {
         &self.state
     }
 
-    /// All of it as placement sees it. Operator, trust, VRAM and price are on no wire yet; without
+    /// All of it as placement sees it. Operator, VRAM and price are on no wire yet; without
     /// them no node is better or worse than another.
     pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
@@ -174,7 +188,10 @@ impl FleetNode {
             id: self.row.id.clone(),
             region: self.row.region.clone(),
             operator: String::new(),
-            trust: Trust::default(),
+            trust: match self.decided.vetted {
+                true => Trust::Known,
+                false => Trust::Open,
+            },
             runtime: inventory.runtime.clone(),
             gpu: inventory.gpu,
             vram_mib: 0,
@@ -186,12 +203,13 @@ impl FleetNode {
             uplink_kbps_total: inventory.uplink_kbps,
             price_milli_h: None,
             images: inventory.images.iter().cloned().collect(),
+            jobs: inventory.jobs.as_ref().map(without_assets),
             state: self.state.clone(),
         }
     }
 
     fn status(&self) -> NodeStatus {
-        match (self.standing, &self.link) {
+        match (self.decided.standing, &self.link) {
             (Standing::Revoked, _) => NodeStatus::Revoked,
             (Standing::Active | Standing::Drained, Link::Offline | Link::Attaching(_)) => {
                 NodeStatus::Offline
@@ -219,12 +237,23 @@ impl FleetNode {
             runtime: inventory.runtime.clone(),
             build: self.row.build.clone(),
             uplink_kbps: inventory.uplink_kbps,
+            vetted: self.decided.vetted,
             image_faults: inventory.image_faults.clone(),
         }
     }
 
     fn slots_total(&self) -> u32 {
         count(self.row.slots.values().filter(|s| s.listed))
+    }
+}
+
+/// What placement looks at. Assets are many, and it does not look at them.
+fn without_assets(jobs: &JobHost) -> JobHost {
+    JobHost {
+        runtimes: jobs.runtimes.clone(),
+        disk_mib: jobs.disk_mib,
+        gpus: jobs.gpus.clone(),
+        assets: Vec::new(),
     }
 }
 

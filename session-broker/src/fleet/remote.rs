@@ -88,7 +88,8 @@ impl Fleet {
         let Some(remote) = self.remote.get_mut(node) else {
             return;
         };
-        let cpu = request.cpu_milli + remote.shared.view.encode_cpu_milli;
+        let encode = request.encode_cpu_milli(remote.shared.view.encode_cpu_milli);
+        let cpu = request.cpu_milli.saturating_add(encode);
         let state = &mut remote.shared.view.state;
         *state = NodeState {
             slots_free: state.slots_free.saturating_sub(1),
@@ -98,6 +99,8 @@ impl Fleet {
             uplink_kbps_free: state
                 .uplink_kbps_free
                 .map(|free| free.saturating_sub(request.kbps)),
+            disk_mib_free: state.disk_mib_free.saturating_sub(request.disk_mib()),
+            gpus_taken: state.gpus_taken || request.gpus() > 0,
             ..state.clone()
         };
         if !self.nodes.contains_key(node) {
@@ -194,4 +197,5 @@ fn same_but_state(a: &Shared, b: &Shared) -> bool {
         && a.uplink_kbps_total == b.uplink_kbps_total
         && a.price_milli_h == b.price_milli_h
         && a.images == b.images
+        && a.jobs == b.jobs
 }

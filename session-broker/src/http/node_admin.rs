@@ -112,6 +112,44 @@ pub(super) async fn undrain_node(
     decide(&api, &caller, node, StandingChange::Undrain).await
 }
 
+/// Vets a node: jobs go to it that do not say that any node will do. It holds until it is ended.
+#[utoipa::path(
+    post, path = "/v1/nodes/{node}/vet", tag = "nodes",
+    security(("api_key" = [])),
+    params(("node" = String, Path, description = "The node.")),
+    responses(
+        (status = 204, description = "It is vetted."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn vet_node(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NodePath(node): NodePath,
+) -> Result<StatusCode, Refusal> {
+    decide(&api, &caller, node, StandingChange::Vet).await
+}
+
+/// Ends a node's vetting. Jobs that it runs go on.
+#[utoipa::path(
+    delete, path = "/v1/nodes/{node}/vet", tag = "nodes",
+    security(("api_key" = [])),
+    params(("node" = String, Path, description = "The node.")),
+    responses(
+        (status = 204, description = "It is not vetted."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`not-found`, `forbidden`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn unvet_node(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NodePath(node): NodePath,
+) -> Result<StatusCode, Refusal> {
+    decide(&api, &caller, node, StandingChange::Unvet).await
+}
+
 async fn decide(
     api: &Api,
     caller: &Caller,
@@ -122,6 +160,8 @@ async fn decide(
         StandingChange::Drain => AuditAction::NodeDrain,
         StandingChange::Undrain => AuditAction::NodeUndrain,
         StandingChange::Revoke => AuditAction::NodeRevoke,
+        StandingChange::Vet => AuditAction::NodeVet,
+        StandingChange::Unvet => AuditAction::NodeUnvet,
     };
     let subject = node.to_string();
     let checked = api.check_noted(caller, Permission::ChangeNodes, action, &subject);

@@ -4,6 +4,7 @@ use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
 use super::gone::Fate;
+use super::jobs::Wanted;
 use super::problem::{
     Refusal, bad_request, create_refused, end_refused, node_unreachable, not_found,
 };
@@ -17,11 +18,13 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionList};
+use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionKind, SessionList};
+use nearlight_protocol::id::AppId;
 use nearlight_protocol::identity::{AuditAction, Priority};
 use nearlight_protocol::limits::{REGION_BYTES_MAX, RTTS_MAX};
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::region::RegionRtt;
+use nearlight_protocol::work::{AppWork, Work};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -29,7 +32,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 const DEFAULT_LAYOUT: &str = "us";
 
-/// Starts an app: takes a slot at once, or a place in the queue.
+/// Starts an app or a job: takes a slot at once, or a place in the queue. Jobs are for keys of tenants,
+/// operators and administrators.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "sessions",
     security(("api_key" = []), ("guest" = [])),
@@ -41,8 +45,8 @@ const DEFAULT_LAYOUT: &str = "us";
         (status = 201, body = Session, description = "The session, placed or queued.",
          headers(("location" = String, description = "Its path."))),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`bad-request`, `not-found` for an unknown app, `quota-exceeded`, \
-                        `save-elsewhere`, `idempotency-conflict`, `too-many-requests`, …"),
+         description = "`bad-request`, `not-found` for an unknown app, `forbidden` for a job of \
+                        somebody who gets none, `quota-exceeded`, `save-elsewhere`, `idempotency-conflict`, `too-many-requests`, …"),
     )
 )]
 pub(super) async fn create_session(
@@ -58,8 +62,16 @@ pub(super) async fn create_session(
     let saves = body.saves;
     let mut create = checked(&api, &caller, &headers, peer, body)?;
     let wish = (saves, create.wish.region.as_deref());
-    let save = api.save_for(&caller, &create.app, wish, &create.idempotency.key);
-    create.wish.save = save.await?;
+    match &mut create.work {
+        Work::App(work) => {
+            let save = api.save_for(&caller, &work.app, wish, &create.idempotency.key);
+            create.wish.save = save.await?;
+        }
+        Work::Job(spec) => {
+            let (user, key) = (&create.user, &create.idempotency.key);
+            spec.image = api.pinned(user, key, &spec.image).await?;
+        }
+    }
     let created = api.sessions.create(create).await;
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
@@ -97,26 +109,21 @@ fn checked(
     body: CreateSession,
 ) -> Result<Create, Refusal> {
     let key = idempotency_key(headers)?;
-    let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
-    let app = api.apps.app(&body.app);
-    let app = app.ok_or_else(|| not_found("app"))?.live;
-    let display = body.display.unwrap_or(app.needs.display);
-    if !display.is_valid() {
-        return Err(bad_request(
-            "`display` needs even sides of 64 to 4096 pixels and a rate of 1 to 240 Hz.",
-        ));
-    }
-    let keyboard_layout = body
-        .keyboard_layout
-        .unwrap_or_else(|| DEFAULT_LAYOUT.to_owned());
-    if !is_layout(&keyboard_layout) {
-        return Err(bad_request(
-            "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
-        ));
-    }
+    let body_hash = fingerprint(api, &body)?;
+    let id = nearlight_kit::ids::session();
+    let (work, sealed) = match (&body.app, &body.job) {
+        (Some(app), None) => (app_of(api, app, &body)?, None),
+        (None, Some(spec)) => api.job_of(caller, &id, spec, &body)?,
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(bad_request(
+                "Give either `app`, an entry of the catalogue, or `job`, a spec of your own.",
+            ));
+        }
+    };
     let wish = wish(api, peer, body.region, &body.rtt)?;
     let [quota, tenant_quota] = caller.quotas(api.players_max);
     Ok(Create {
+        id,
         user: caller.user.clone(),
         tenant: caller.tenant().cloned(),
         priority: caller
@@ -124,17 +131,51 @@ fn checked(
             .tenant
             .as_ref()
             .map_or(Priority::Normal, |of| of.priority),
-        app,
-        display,
-        keyboard_layout,
+        work,
+        sealed,
         wish,
-        idempotency: Idempotency {
-            key,
-            body_hash: Sha256::digest(text).into(),
-        },
+        idempotency: Idempotency { key, body_hash },
         quota,
         tenant_quota,
     })
+}
+
+/// What tells this request from others with its Idempotency-Key.
+fn fingerprint(api: &Api, body: &CreateSession) -> Result<[u8; 32], Refusal> {
+    let text = serde_json::to_vec(&body).map_err(ProblemResponse::internal)?;
+    if body.secrets.is_empty() {
+        return Ok(Sha256::digest(text).into());
+    }
+    api.sealer
+        .fingerprint(&text)
+        .map_err(ProblemResponse::internal)
+}
+
+/// The app that is asked for, as its player wants it.
+fn app_of(api: &Api, app: &AppId, body: &CreateSession) -> Result<Work, Refusal> {
+    let app = api.apps.app(app);
+    let app = app.ok_or_else(|| not_found("app"))?.live;
+    if !body.secrets.is_empty() {
+        return Err(bad_request("`secrets` are of a job; an app has none."));
+    }
+    let display = body.display.unwrap_or(app.needs.display);
+    if !display.is_valid() {
+        return Err(bad_request(
+            "`display` needs even sides of 64 to 4096 pixels and a rate of 1 to 240 Hz.",
+        ));
+    }
+    let layout = body.keyboard_layout.as_deref();
+    let keyboard_layout = layout.unwrap_or(DEFAULT_LAYOUT).to_owned();
+    if !is_layout(&keyboard_layout) {
+        return Err(bad_request(
+            "`keyboard_layout` is an xkb layout such as `de` or `us(intl)`.",
+        ));
+    }
+    Ok(Work::App(AppWork {
+        app: (*app).clone(),
+        display,
+        keyboard_layout,
+    }))
 }
 
 /// Where the session should run: what the player says of it, and what we know beside.
@@ -204,10 +245,13 @@ fn is_layout(text: &str) -> bool {
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions",
     security(("api_key" = []), ("guest" = [])),
+    params(("kind" = Option<SessionKind>, Query, description = "Only such sessions."),
+           ("label" = Option<String>, Query,
+            description = "`NAME=VALUE`: only jobs with this label. Several have to hold together.")),
     responses(
         (status = 200, body = SessionList, description = "The sessions."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`unauthenticated`, `too-many-requests`."),
+         description = "`bad-request`, `unauthenticated`, `too-many-requests`."),
     )
 )]
 pub(super) async fn list_sessions(
@@ -216,9 +260,12 @@ pub(super) async fn list_sessions(
     parts: Parts,
 ) -> Result<Json<SessionList>, Refusal> {
     caller.check(Permission::SeeSessions)?;
+    let wanted = Wanted::of(parts.uri.query().unwrap_or_default())?;
     let sessions = api.sessions.directory().list(caller.whose());
-    let sessions = sessions.iter().map(|s| as_seen_by(&caller, s)).collect();
-    let sessions = api.with_those_elsewhere(sessions, &caller, &parts).await?;
+    let sessions = sessions.iter().map(|s| as_seen_by(&caller, s));
+    let sessions = sessions.filter(|s| wanted.has(s)).collect();
+    let mut sessions = api.with_those_elsewhere(sessions, &caller, &parts).await?;
+    sessions.retain(|s| wanted.has(s));
     Ok(Json(SessionList { sessions }))
 }
 

@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::{JsonBody, SessionPath};
 use super::caller::Caller;
-use super::problem::{Refusal, session_over};
+use super::problem::{Refusal, bad_request, session_over};
 use crate::access::Permission;
 use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::SessionState;
+use nearlight_protocol::api::{SessionKind, SessionState};
 use nearlight_protocol::attach::{CreateTicket, IceServer, Ticket};
 use nearlight_protocol::grant::ISSUER;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -70,7 +70,11 @@ impl Api {
 
 /// Whether the session can be attached to now. The edge has the last word.
 pub(super) fn attachable(session: &ShownSession, take_over: bool) -> Result<(), Refusal> {
-    let refusal = match session.view.borrow().state {
+    let view = session.view.borrow();
+    if view.kind == SessionKind::Job {
+        return Err(bad_request("A job has no picture to attach to."));
+    }
+    let refusal = match view.state {
         SessionState::Ready | SessionState::Detached => return Ok(()),
         SessionState::Playing if take_over => return Ok(()),
         SessionState::Playing => ProblemResponse::new(

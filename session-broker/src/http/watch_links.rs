@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_protocol::api::{CreateWatchLink, NewWatchLink, SessionState, WatchLinkList};
+use nearlight_protocol::api::{
+    CreateWatchLink, NewWatchLink, SessionKind, SessionState, WatchLinkList,
+};
 use nearlight_protocol::limits::{WATCH_LINK_S_MAX, WATCH_LINKS_MAX};
 use nearlight_protocol::problem::{Problem, ProblemType};
 use std::sync::Arc;
@@ -47,6 +49,9 @@ pub(super) async fn create_watch_link(
         )));
     }
     refuse_over(&session)?;
+    if session.view.borrow().kind == SessionKind::Job {
+        return Err(bad_request("A job has no picture to watch."));
+    }
     api.check_create_rate(&caller)?;
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let now_ms = api.clock.unix_ms();

@@ -7,7 +7,8 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, nodes, orders, readmit, saves, sessions, upkeep,
+    access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
+    upkeep,
 };
 use super::{Applied, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
@@ -62,6 +63,8 @@ struct Level<'a> {
     drained: Vec<(At, enrolment::Drain<'a>)>,
     shut_out: Vec<(At, enrolment::Revoke<'a>)>,
     saves: Vec<saves::NoteSave<'a>>,
+    vetted: Vec<(At, enrolment::Vet<'a>)>,
+    opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
     upkeep: Vec<upkeep::Upkeep>,
 }
@@ -118,6 +121,7 @@ impl<'a> Level<'a> {
                 claim,
                 at: began,
             } => {
+                let app = app.as_ref();
                 let begin = claims::BeginUsage::new(session, user, app, claim, *began)?;
                 self.usages.push(begin);
             }
@@ -144,6 +148,9 @@ impl<'a> Level<'a> {
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
+            | Op::VetNode { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. } => self.take_access(at, op),
             Op::Identity { change, audit } => {
@@ -189,6 +196,25 @@ impl<'a> Level<'a> {
                 let drain = enrolment::Drain::new(node, *drained, *changed);
                 self.drained.push((at, drain));
             }
+            Op::AddWatchLink { link, links_max } => {
+                self.links
+                    .push((at, access::AddLink::new(link, *links_max)));
+            }
+            Op::RevokeWatchLink {
+                session,
+                link,
+                at: revoked,
+            } => self
+                .revoked
+                .push((at, access::RevokeLink::new(session, link, *revoked))),
+            Op::VetNode {
+                node,
+                vetted,
+                at: changed,
+            } => {
+                let vet = enrolment::Vet::new(node, *vetted, *changed);
+                self.vetted.push((at, vet));
+            }
             Op::RevokeNode { node, at: changed } => {
                 self.shut_out
                     .push((at, enrolment::Revoke::new(node, *changed)));
@@ -217,17 +243,6 @@ impl<'a> Level<'a> {
                 let seen = nodes.iter().map(|node| nodes::Seen::new(node, *seen));
                 self.seen.extend(seen);
             }
-            Op::AddWatchLink { link, links_max } => {
-                self.links
-                    .push((at, access::AddLink::new(link, *links_max)));
-            }
-            Op::RevokeWatchLink {
-                session,
-                link,
-                at: revoked,
-            } => self
-                .revoked
-                .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
                 self.given.push((at, share::GiveSession::new(session, to)))
             }
@@ -251,6 +266,7 @@ impl<'a> Level<'a> {
                 self.saves
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
+            Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
                 sessions_max,
@@ -271,6 +287,9 @@ impl<'a> Level<'a> {
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
+            | Op::VetNode { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }
@@ -316,6 +335,8 @@ impl<'a> Level<'a> {
         enrolment::drain(tx, &self.drained, answers).await?;
         enrolment::revoke(tx, &self.shut_out, answers).await?;
         saves::note(tx, &self.saves).await?;
+        enrolment::vet(tx, &self.vetted, answers).await?;
+        jobs::forget_secrets(tx, &self.opened).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await

@@ -1,9 +1,9 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange, JoinTokenRow,
-    KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, Standing,
-    StoreError, TenantRow, Usage, WatchLinkRow,
+    AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, Decided, IdentityChange,
+    JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -172,7 +172,7 @@ impl Ledger for FaultyLedger {
         self.inner.join_token(hash)
     }
 
-    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Decided)>, StoreError>> {
         self.inner.standings()
     }
 

@@ -58,8 +58,8 @@ pub enum Op {
         session: SessionId,
         /// Whose.
         user: UserId,
-        /// Its app.
-        app: AppId,
+        /// Its app, if it is one.
+        app: Option<AppId>,
         /// Its claim.
         claim: Claim,
         /// When.
@@ -176,6 +176,11 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// A node has a job's secrets, or nobody needs them any more.
+    ForgetSecrets {
+        /// The session.
+        session: SessionId,
+    },
     /// A session that waits is to be started with this edition of its app.
     SetEdition {
         /// The session.
@@ -229,6 +234,15 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
+    /// An operator vets a node, or not any more.
+    VetNode {
+        /// Which.
+        node: NodeId,
+        /// Whether it is vetted.
+        vetted: bool,
+        /// When.
+        at: MonoTime,
+    },
     /// A node is shut out for good. One that is stays so.
     RevokeNode {
         /// Which.
@@ -275,6 +289,10 @@ pub struct Reserve {
     pub mem_mib: u32,
     /// Uplink, kbit/s.
     pub kbps: u32,
+    /// Disk, MiB.
+    pub disk_mib: u32,
+    /// GPUs.
+    pub gpus: u32,
     /// The capacity's revision that the decision was made on.
     pub capacity_rev: u64,
     /// [`Order::Start`] with the signed grant.

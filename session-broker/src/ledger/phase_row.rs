@@ -13,6 +13,9 @@ use std::fmt::Write;
 /// The kinds of orders in the `outbox` table.
 pub(super) const START: &str = "start";
 pub(super) const STOP: &str = "stop";
+/// The kinds of sessions in the `session` table.
+pub(super) const APP: &str = "app";
+pub(super) const JOB: &str = "job";
 /// The viewer column of a session whose viewer has no name.
 const UNNAMED: &str = "?";
 

@@ -99,8 +99,10 @@ fn rank(op: &Op) -> u8 {
         Op::DrainNode { .. } => 22,
         Op::RevokeNode { .. } => 23,
         Op::NoteSave { .. } => 24,
-        Op::Readmit(_) => 25,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 26,
+        Op::VetNode { .. } => 25,
+        Op::ForgetSecrets { .. } => 26,
+        Op::Readmit(_) => 27,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 28,
     }
 }
 
@@ -149,18 +151,16 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
             row, idempotency, ..
-        } => [
-            Thing::Session(row.id.as_str()),
-            Thing::Key(row.user.as_str(), &idempotency.key),
-            Thing::Quota(row.user.as_str()),
-        ]
-        .into_iter()
-        .chain(
-            row.tenant
-                .iter()
-                .map(|tenant| Thing::Quota(tenant.as_str())),
-        )
-        .collect(),
+        } => {
+            let tenant = row.tenant.iter();
+            let own = [
+                Thing::Session(row.id.as_str()),
+                Thing::Key(row.user.as_str(), &idempotency.key),
+                Thing::Quota(row.user.as_str()),
+            ];
+            let of_tenant = tenant.map(|tenant| Thing::Quota(tenant.as_str()));
+            own.into_iter().chain(of_tenant).collect()
+        }
         Op::Reserve(reserve) => vec![
             Thing::Session(reserve.session.as_str()),
             Thing::Orders(reserve.session.as_str()),
@@ -188,6 +188,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Slot(claim.slot.as_str()),
         ],
         Op::SavePhase { session, .. }
+        | Op::ForgetSecrets { session }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
@@ -213,7 +214,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             vec![Thing::Credential(hash), Thing::Standing(by.node.as_str())]
         }
         // Whether there is such a node depends on whether it was saved.
-        Op::DrainNode { node, .. } | Op::RevokeNode { node, .. } => {
+        Op::DrainNode { node, .. } | Op::RevokeNode { node, .. } | Op::VetNode { node, .. } => {
             vec![Thing::Standing(node.as_str()), Thing::Node(node.as_str())]
         }
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],

@@ -1,10 +1,13 @@
 //! Reading rows back, each validated on the way.
 
 use super::identity::priority;
-use super::phase_row::{PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value};
+use super::phase_row::{
+    APP, JOB, PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value,
+};
 use super::share::BrokerId;
 use super::{
-    Capacity, HeldBy, Loaded, NodeRow, OutboxRow, SessionRow, SlotRow, StoreError, Usage, Wish,
+    Capacity, HeldBy, Loaded, NodeRow, OutboxRow, Sealed, SessionRow, SlotRow, StoreError, Usage,
+    Wish,
 };
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
@@ -15,9 +18,12 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
-/// A session with the text of its app.
+/// A session with the text of its app or job.
 const SESSION: &str = "
-    SELECT s.*, a.app FROM session s JOIN app_edition a ON a.digest = s.app_digest";
+    SELECT s.*, a.app, j.spec, k.sealed FROM session s
+    LEFT JOIN app_edition a ON a.digest = s.app_digest
+    LEFT JOIN job_spec j ON j.session_id = s.session_id
+    LEFT JOIN job_secret k ON k.session_id = s.session_id";
 
 /// Those for which `condition` holds. Made of constants of this file alone.
 fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
@@ -26,10 +32,13 @@ fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
 
 /// An order with what its session has of it. A start whose session went is nobody's any more.
 const ORDER: &str = "
-    SELECT o.*, s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app
+    SELECT o.command_id, o.node_id, o.session_id, o.epoch, o.kind AS order_kind, o.body, s.kind,
+        s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app, j.spec, k.sealed
     FROM outbox o LEFT JOIN session s ON s.session_id = o.session_id
     LEFT JOIN app_edition a ON a.digest = s.app_digest
-    WHERE (o.kind = 'stop' OR a.app IS NOT NULL)";
+    LEFT JOIN job_spec j ON j.session_id = o.session_id
+    LEFT JOIN job_secret k ON k.session_id = o.session_id
+    WHERE (o.kind = 'stop' OR a.app IS NOT NULL OR j.spec IS NOT NULL)";
 
 /// Those for which `condition` holds, too, in their order.
 fn orders_where(condition: &str) -> AssertSqlSafe<String> {
@@ -160,7 +169,7 @@ const NODES: &str = "
 
 const SLOTS: &str = "
     SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
-        c.cpu_milli, c.mem_mib, c.kbps
+        c.cpu_milli, c.mem_mib, c.kbps, c.disk_mib, c.gpus
     FROM slot s JOIN node n ON n.node_id = s.node_id
     LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
 
@@ -192,6 +201,8 @@ pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, St
                 cpu_milli: unsigned(row.get("cpu_milli"))?,
                 mem_mib: unsigned(row.get("mem_mib"))?,
                 kbps: unsigned(row.get("kbps"))?,
+                disk_mib: unsigned(row.get("disk_mib"))?,
+                gpus: unsigned(row.get("gpus"))?,
             }),
             None => None,
         };
@@ -235,9 +246,8 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         user: parse(row.get("user_id"))?,
         tenant: tenant.map(parse).transpose()?,
         priority: priority(row.get("priority"))?,
-        app: json(row.get("app"))?,
-        display: display(row)?,
-        keyboard_layout: row.get("keyboard_layout"),
+        work: work(row)?,
+        sealed: sealed(row),
         created_at: from_ms(row.get("created_ms")),
         phase: phase.into_phase(now)?,
         starts_denied: unsigned(row.get("starts_denied"))?,
@@ -282,15 +292,11 @@ fn display(row: &AnyRow) -> Result<DisplayMode, StoreError> {
 
 fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
     let session: SessionId = parse(row.get("session_id"))?;
-    let order = match row.get("kind") {
+    let order = match row.get("order_kind") {
         START => Order::Start(Box::new(Start {
             session: session.clone(),
             grant: row.get("body"),
-            work: Work::App(AppWork {
-                app: json::<nearlight_protocol::app::AppSpec>(row.get("app"))?.for_start(),
-                display: display(row)?,
-                keyboard_layout: row.get("keyboard_layout"),
-            }),
+            work: work(row)?.for_start(),
             secrets: Secrets::default(),
         })),
         STOP => Order::Stop {
@@ -305,7 +311,30 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
         session,
         epoch: epoch_value(row.get("epoch"))?,
         order,
+        sealed: sealed(row),
     })
+}
+
+fn work(row: &AnyRow) -> Result<Work, StoreError> {
+    match row.get("kind") {
+        JOB => Ok(Work::Job(json(text(row, "spec")?)?)),
+        APP => Ok(Work::App(AppWork {
+            app: json(text(row, "app")?)?,
+            display: display(row)?,
+            keyboard_layout: row.get("keyboard_layout"),
+        })),
+        other => Err(StoreError::Corrupt(format!("unknown kind `{other}`"))),
+    }
+}
+
+fn sealed(row: &AnyRow) -> Option<Sealed> {
+    row.get::<Option<String>, _>("sealed").map(Sealed)
+}
+
+/// A column of a joined table, where that has to have a row.
+fn text<'r>(row: &'r AnyRow, column: &str) -> Result<&'r str, StoreError> {
+    let text: Option<&str> = row.get(column);
+    text.ok_or_else(|| StoreError::Corrupt(format!("a session without its {column}")))
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {

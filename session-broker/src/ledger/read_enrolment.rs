@@ -1,7 +1,7 @@
 //! Reading back join tokens, and what was decided about nodes.
 
 use super::phase_row::{hex, parse, unhex};
-use super::{CredentialHash, JoinTokenRow, Redeemed, Standing, StoreError};
+use super::{CredentialHash, Decided, JoinTokenRow, Redeemed, Standing, StoreError};
 use nearlight_protocol::id::NodeId;
 use sqlx::{AnyPool, Row};
 
@@ -43,22 +43,24 @@ pub(super) async fn join_token(
 }
 
 /// See [`super::Ledger::standings`].
-pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Standing)>, StoreError> {
+pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Decided)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT node_id, drained_ms, revoked_ms FROM node_standing
-         WHERE drained_ms IS NOT NULL OR revoked_ms IS NOT NULL",
+        "SELECT node_id, drained_ms, revoked_ms, vetted_ms FROM node_standing
+         WHERE drained_ms IS NOT NULL OR revoked_ms IS NOT NULL OR vetted_ms IS NOT NULL",
     )
     .fetch_all(pool)
     .await
     .map_err(StoreError::NotApplied)?;
     rows.iter()
         .map(|row| {
-            let revoked: Option<i64> = row.get("revoked_ms");
-            let standing = match revoked {
-                Some(_) => Standing::Revoked,
-                None => Standing::Drained,
+            let is = |column| row.get::<Option<i64>, _>(column).is_some();
+            let standing = match (is("revoked_ms"), is("drained_ms")) {
+                (true, _) => Standing::Revoked,
+                (false, true) => Standing::Drained,
+                (false, false) => Standing::Active,
             };
-            Ok((parse(row.get("node_id"))?, standing))
+            let vetted = is("vetted_ms");
+            Ok((parse(row.get("node_id"))?, Decided { standing, vetted }))
         })
         .collect()
 }

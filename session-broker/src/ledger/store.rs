@@ -6,8 +6,8 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of,
-    Op, SavedAt, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow,
+    AppRow, Applied, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow, Ledger, Loaded,
+    NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, WatchLinkRow,
     batch, read, read_access, read_apps, read_enrolment, read_identity, read_saves,
 };
 use crate::time::Clock;
@@ -29,7 +29,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (
         1,
         "ledger",
@@ -66,6 +66,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
         "raised",
         include_str!("../../migrations/0008_raised.sql"),
     ),
+    (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -402,7 +403,7 @@ impl Ledger for SqlLedger {
         Box::pin(read_enrolment::join_token(&self.readers, hash))
     }
 
-    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Standing)>, StoreError>> {
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Decided)>, StoreError>> {
         Box::pin(read_enrolment::standings(&self.readers))
     }
 

@@ -5,12 +5,13 @@ use super::*;
 use crate::time::Clock;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Slot, Start};
 use nearlight_protocol::identity::Priority;
 use nearlight_protocol::unit::U64;
 use nearlight_protocol::work::{AppWork, Secrets, Work};
 use nearlight_session::lifecycle::{Event, Lifecycle};
-use nearlight_session::{Claim, Limits};
+use nearlight_session::{Claim, Limits, Use};
 use place::Place;
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,7 @@ mod apps;
 mod enrolment;
 mod group;
 mod identity;
+mod jobs;
 mod place;
 mod plans;
 mod readmit;
@@ -86,6 +88,11 @@ suite! {
     apps::a_session_keeps_the_edition_that_it_was_placed_with => a_session_keeps_the_edition_that_it_was_placed_with,
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
+    enrolment::a_node_is_vetted_beside_whatever_else_holds_of_it => a_node_is_vetted_beside_whatever_else_holds_of_it,
+    jobs::a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten => a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten,
+    jobs::a_job_leaves_nothing_behind_once_it_is_swept => a_job_leaves_nothing_behind_once_it_is_swept,
+    jobs::i1_one_job_has_the_gpus_of_a_node => i1_one_job_has_the_gpus_of_a_node,
+    jobs::a_job_that_the_ledger_lost_is_back_from_its_grant => a_job_that_the_ledger_lost_is_back_from_its_grant,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
     identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
@@ -231,9 +238,12 @@ fn session() -> SessionRow {
         user: nearlight_kit::ids::user(),
         tenant: None,
         priority: Priority::Normal,
-        app: toml::from_str(app).unwrap(),
-        display: DisplayMode::default(),
-        keyboard_layout: "us".to_owned(),
+        work: Work::App(AppWork {
+            app: toml::from_str(app).unwrap(),
+            display: DisplayMode::default(),
+            keyboard_layout: "us".to_owned(),
+        }),
+        sealed: None,
         created_at: MonoTime(1_000),
         phase: Phase::Queued,
         starts_denied: 0,
@@ -265,9 +275,11 @@ fn create(row: &SessionRow, key: &str, quota: Option<u32>) -> Op {
 
 fn limits() -> Limits {
     Limits {
+        used: Use::Played,
+        queue_until: None,
         start_ms: 1,
         start_total_ms: 1,
-        idle_ms: 1,
+        idle_ms: Some(1),
         max_ms: 1,
         grace_ms: 1,
         stop_ms: 1,
@@ -293,6 +305,8 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         cpu_milli: 1000,
         mem_mib: 100,
         kbps: 4000,
+        disk_mib: 0,
+        gpus: 0,
         capacity_rev: node.capacity.rev,
         order: start_of(session),
         phase: life.phase().clone(),
@@ -304,11 +318,7 @@ fn start_of(session: &SessionRow) -> Order {
     Order::Start(Box::new(Start {
         session: session.id.clone(),
         grant: "a.b.c".to_owned(),
-        work: Work::App(AppWork {
-            app: session.app.clone(),
-            display: session.display,
-            keyboard_layout: session.keyboard_layout.clone(),
-        }),
+        work: session.work.clone(),
         secrets: Secrets::default(),
     }))
 }
@@ -436,7 +446,7 @@ async fn i5_usage_is_from_the_acked_start_to_the_acked_stop(place: Place) {
     let begin = |ms: u64| Op::BeginUsage {
         session: session.id.clone(),
         user: session.user.clone(),
-        app: session.app.id.clone(),
+        app: session.app().map(|app| app.id.clone()),
         claim: claim.clone(),
         at: MonoTime(ms * 1000),
     };

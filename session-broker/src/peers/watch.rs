@@ -1,7 +1,7 @@
 //! Who is there: the brokers' rows in the ledger, looked at once a second.
 
 use super::{PeerClient, PeerEvent, Peers, follow};
-use crate::ledger::{BrokerId, BrokerRow, Ledger, Standing, StoreError};
+use crate::ledger::{BrokerId, BrokerRow, Decided, Ledger, StoreError};
 use crate::tokens::Signer;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::NodeId;
@@ -27,7 +27,7 @@ pub(crate) struct Watch {
     followed: HashMap<BrokerId, Followed>,
     home: Option<BrokerId>,
     /// What the owner was told last of decisions about nodes.
-    decided: Vec<(NodeId, Standing)>,
+    decided: Vec<(NodeId, Decided)>,
 }
 
 /// A broker's row, and since when it stands still.

@@ -198,10 +198,11 @@ impl Owner {
 
     pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {
         crate::metrics::session_created();
-        tracing::info!(session_id = %id, app = %entry.row.app.id, "session created");
+        tracing::info!(session_id = %id, app = entry.row.name(), "session created");
         self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
-        self.sessions.insert(id, entry);
+        self.sessions.insert(id.clone(), entry);
+        self.set_deadline(&id);
     }
 
     /// Its claim came to nothing: it is next again.

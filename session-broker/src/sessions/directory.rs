@@ -5,9 +5,10 @@ use super::Placement;
 use crate::control::Stream;
 use crate::fleet::{Changed, ChangedView, RemoteNews};
 use crate::ledger::BrokerId;
-use nearlight_placement::{FleetIndex, Policy, SessionRequest};
+use nearlight_placement::{FleetIndex, NodeView, Policy, SessionRequest};
 use nearlight_protocol::api::{Node, NodeStatus, Session};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::job::ImageRef;
 use nearlight_protocol::region::RegionState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -79,6 +80,8 @@ struct ShownFleet {
     policy: Policy,
     counts: NodeCounts,
     regions: BTreeMap<String, RegionCounts>,
+    /// Images that nodes built themselves, of each node that has any: `NAME:TAG@sha256:ID`.
+    built: HashMap<NodeId, Vec<String>>,
 }
 
 /// A node that has a player's saves.
@@ -142,6 +145,15 @@ impl NodeCounts {
 }
 
 impl ShownFleet {
+    fn note_images(&mut self, view: &NodeView) {
+        let built = view.images.iter().filter(|image| is_built(image));
+        let built: Vec<String> = built.cloned().collect();
+        match built.is_empty() {
+            true => self.built.remove(&view.id),
+            false => self.built.insert(view.id.clone(), built),
+        };
+    }
+
     fn show(&mut self, node: Arc<Node>) {
         *self.counts.of(node.status) += 1;
         let new = RegionCounts::of(&node);
@@ -259,6 +271,24 @@ impl Directory {
             .collect()
     }
 
+    /// The image that nodes built as `name`, a `NAME:TAG`: by its id, the one that most attached
+    /// nodes have.
+    pub(crate) fn built_image(&self, name: &str) -> Option<String> {
+        let fleet = self.read_fleet();
+        let mut found: BTreeMap<&str, u32> = BTreeMap::new();
+        let online = fleet.built.iter().filter(|(node, _)| {
+            let status = fleet.nodes.get(*node).map(|node| node.status);
+            matches!(status, Some(NodeStatus::Online | NodeStatus::Draining))
+        });
+        for image in online.flat_map(|(_, images)| images) {
+            if image.split_once('@').is_some_and(|(of, _)| of == name) {
+                *found.entry(image).or_default() += 1;
+            }
+        }
+        let most = found.into_iter().max_by_key(|(_, nodes)| *nodes);
+        most.map(|(image, _)| image.to_owned())
+    }
+
     /// Whether some attached node could run this, now or once a slot is free.
     pub(crate) fn can_run(&self, request: &SessionRequest) -> bool {
         let fleet = self.read_fleet();
@@ -302,8 +332,12 @@ impl Directory {
             match view {
                 _ if node.status == NodeStatus::Revoked => {
                     fleet.index.remove(&node.id);
+                    fleet.built.remove(&node.id);
                 }
-                ChangedView::Whole(view) => fleet.index.put(&view),
+                ChangedView::Whole(view) => {
+                    fleet.note_images(&view);
+                    fleet.index.put(&view);
+                }
                 ChangedView::State(state) => {
                     fleet.index.set_state(&node.id, &state);
                 }
@@ -319,6 +353,7 @@ impl Directory {
         for (id, shared) in news {
             match shared {
                 Some((holder, shared)) => {
+                    fleet.note_images(&shared.view);
                     fleet.index.put(&shared.view);
                     fleet.holders.insert(id, holder);
                     fleet.show(Arc::new(shared.node));
@@ -326,6 +361,7 @@ impl Directory {
                 None => {
                     fleet.index.remove(&id);
                     fleet.holders.remove(&id);
+                    fleet.built.remove(&id);
                     if let Some(former) = fleet.nodes.remove(&id) {
                         fleet.uncount(&former);
                     }
@@ -356,6 +392,14 @@ impl Directory {
     fn read_fleet(&self) -> RwLockReadGuard<'_, ShownFleet> {
         self.fleet.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a node built an image itself, and says its id.
+fn is_built(image: &str) -> bool {
+    let parsed = image.parse::<ImageRef>();
+    parsed.is_ok_and(|image| {
+        image.registry().is_none() && image.tag().is_some() && image.digest().is_some()
+    })
 }
 
 /// Takes a session out of its holder's; who holds none is not kept.

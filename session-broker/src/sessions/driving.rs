@@ -48,7 +48,7 @@ impl Owner {
         };
         let phase = entry.life.phase().clone();
         if label(&phase) != was {
-            tracing::debug!(session_id = %id, app = %entry.row.app.id, from = was,
+            tracing::debug!(session_id = %id, app = entry.row.name(), from = was,
                 to = label(&phase), "session moved");
         }
         if !was_over && entry.life.is_over() {
@@ -61,15 +61,21 @@ impl Owner {
         }
         if shows_first_picture(was, &phase)
             && let Some(claim) = entry.life.held().map(|held| &held.claim)
-            && entry.row.app.saves.is_some()
+            && let Some(app) = entry.row.app().filter(|app| app.saves.is_some())
         {
             let note = Op::NoteSave {
                 user: entry.row.user.clone(),
-                app: entry.row.app.id.clone(),
+                app: app.id.clone(),
                 node: claim.node.clone(),
                 at: now,
             };
             turn.push(note, Then::Nothing);
+        }
+        if entry.row.sealed.is_some() && !matches!(phase, Phase::Queued | Phase::Placing { .. }) {
+            // Its node has them, or nobody needs them.
+            entry.row.sealed = None;
+            let session = id.clone();
+            turn.push(Op::ForgetSecrets { session }, Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);
@@ -91,7 +97,7 @@ impl Owner {
                 let began = Op::BeginUsage {
                     session: id.clone(),
                     user: entry.row.user.clone(),
-                    app: entry.row.app.id.clone(),
+                    app: entry.row.app().map(|app| app.id.clone()),
                     claim,
                     at: now,
                 };
@@ -174,6 +180,14 @@ impl Owner {
             | Phase::Detached { .. }
             | Phase::Ending { .. } => self.queue.remove(id),
         }
+        self.set_deadline(id);
+    }
+
+    /// Lets the owner's timer know when time alone changes a session.
+    pub(super) fn set_deadline(&mut self, id: &SessionId) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
         if let Some(at) = entry.deadline.take() {
             self.deadlines.remove(&(at, id.clone()));
         }
@@ -218,6 +232,7 @@ pub(super) fn push_stop(
         session: session.clone(),
         epoch,
         order: order.clone(),
+        sealed: None,
     };
     let op = Op::OrderStop {
         session: session.clone(),

@@ -60,8 +60,8 @@ impl Owner {
         tracing::info!(node_id = %hello.node, name = hello.name, build = hello.build,
             "edge attached");
         let id = hello.node;
-        let standing = self.standings.of(&id);
-        if standing == Standing::Revoked {
+        let decided = self.standings.of(&id);
+        if decided.standing == Standing::Revoked {
             // Since the listener let it in.
             stream.dismiss();
             return;
@@ -80,7 +80,7 @@ impl Owner {
             ..known.unwrap_or_else(|| unknown_node(&id))
         };
         self.fleet.set_row(row, now);
-        self.fleet.set_standing(&id, standing, now);
+        self.fleet.set_decided(&id, decided, now);
         self.directory.set_stream(&id, Some(stream.clone()));
         let link = Link::Attaching(stream);
         let former = self.fleet.change(&id, now, |node| {

@@ -4,13 +4,17 @@ use super::{Placement, ShownSession};
 use crate::config::SessionTimes;
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
-use nearlight_protocol::api::{EndReason, Session, SessionState, WaitsFor};
-use nearlight_protocol::id::NodeId;
+use nearlight_protocol::api::{EndReason, Session, SessionKind, SessionState, WaitsFor};
+use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::id::{AppId, NodeId};
+use nearlight_protocol::job::ImageRef;
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
 use nearlight_session::queue::forecast::Eta;
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// A session.
@@ -125,7 +129,7 @@ impl Entry {
 
 /// A session as its row alone says it is.
 pub(crate) fn view_of(row: SessionRow, times: &SessionTimes) -> Session {
-    let limits = times.limits(&row.app.time);
+    let limits = times.limits(&row.work, row.created_at);
     Entry::new(row, limits).shown()
 }
 
@@ -155,19 +159,74 @@ fn view(
             detail: sentence(*reason, detail),
         },
     };
+    let Shown {
+        kind,
+        app,
+        title,
+        display,
+        play_path,
+        labels,
+    } = Shown::of(row);
     Session {
         id: row.id.clone(),
-        app: row.app.id.clone(),
-        title: row.app.title.clone(),
+        kind,
+        app,
+        title,
         state,
         node: row.node.clone(),
-        display: row.display,
+        display,
+        labels,
         owned: true,
         created_at: unix_ms(row.created_at),
         ends_at: life.ends_at().map(unix_ms),
-        play_path: format!("/play/{}", row.id),
+        play_path,
         watchers,
         placed_in,
+    }
+}
+
+/// What is shown of a session's work.
+#[derive(Debug)]
+struct Shown {
+    kind: SessionKind,
+    app: Option<AppId>,
+    title: String,
+    display: Option<DisplayMode>,
+    play_path: String,
+    labels: BTreeMap<String, String>,
+}
+
+impl Shown {
+    fn of(row: &SessionRow) -> Self {
+        match &row.work {
+            Work::App(work) => Self {
+                kind: SessionKind::App,
+                app: Some(work.app.id.clone()),
+                title: work.app.title.clone(),
+                display: Some(work.display),
+                play_path: format!("/play/{}", row.id),
+                labels: BTreeMap::new(),
+            },
+            Work::Job(spec) => Self {
+                kind: SessionKind::Job,
+                app: None,
+                title: image_name(&spec.image),
+                display: None,
+                play_path: String::new(),
+                labels: spec.labels.clone(),
+            },
+        }
+    }
+}
+
+/// An image's name for people: without its registry and its digest.
+fn image_name(image: &str) -> String {
+    match image.parse::<ImageRef>() {
+        Ok(image) => match image.tag() {
+            Some(tag) => format!("{}:{tag}", image.repository()),
+            None => image.repository().to_owned(),
+        },
+        Err(_) => image.to_owned(),
     }
 }
 

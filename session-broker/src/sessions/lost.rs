@@ -44,6 +44,7 @@ impl Lost {
             | Op::Release { session, .. }
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
+            | Op::ForgetSecrets { session }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
@@ -65,6 +66,7 @@ impl Lost {
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
+            | Op::VetNode { .. }
             | Op::SweepEnded { .. }
             | Op::Prune { .. } => None,
         }

@@ -13,6 +13,7 @@ use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
+use crate::seal::Sealer;
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
@@ -52,6 +53,7 @@ const PRUNE_AGE_MS: u64 = 24 * 3600 * 1000;
 pub(crate) struct OwnerParts {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) signer: Signer,
+    pub(crate) sealer: Sealer,
     pub(crate) clock: Clock,
     pub(crate) times: SessionTimes,
     pub(crate) directory: Arc<Directory>,
@@ -80,6 +82,7 @@ pub(crate) struct SharingParts {
 pub(crate) struct Owner {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) signer: Signer,
+    pub(super) sealer: Sealer,
     pub(super) clock: Clock,
     pub(super) times: SessionTimes,
     pub(super) directory: Arc<Directory>,
@@ -145,6 +148,7 @@ impl Owner {
         let mut owner = Self {
             ledger: parts.ledger,
             signer: parts.signer,
+            sealer: parts.sealer,
             clock: parts.clock,
             times: parts.times,
             directory: parts.directory,
@@ -291,13 +295,12 @@ impl Owner {
         turn: &mut Turn,
     ) {
         let mut row = SessionRow {
-            id: nearlight_kit::ids::session(),
+            id: create.id,
             user: create.user,
             tenant: create.tenant,
             priority: create.priority,
-            app: (*create.app).clone(),
-            display: create.display,
-            keyboard_layout: create.keyboard_layout,
+            work: create.work,
+            sealed: create.sealed,
             wish: create.wish,
             created_at: now,
             phase: Phase::Queued,
@@ -310,9 +313,10 @@ impl Owner {
         let at_once = self.queue.is_empty() && !self.others_wait();
         let chosen = at_once.then(|| self.choose(&row, None, now));
         if let Some(Ok(chosen)) = &chosen {
-            row.app = (*chosen.app).clone();
+            chosen.settle(&mut row);
         }
-        let entry = Entry::new(row.clone(), self.times.limits(&row.app.time));
+        let limits = self.times.limits(&row.work, row.created_at);
+        let entry = Entry::new(row.clone(), limits);
         let op = Op::CreateSession {
             row: Box::new(row.clone()),
             idempotency: create.idempotency,

@@ -4,7 +4,7 @@ use super::driving::placing;
 use super::owner::Owner;
 use super::readmit::row_for_grant;
 use super::turn::{Then, Turn};
-use super::{Placement, latency_step, request_for};
+use super::{Placement, latency_step, request_for, request_for_job};
 use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow};
 use crate::time::unix_ms;
@@ -14,9 +14,10 @@ use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
-use nearlight_protocol::work::{AppWork, Secrets, Work};
+use nearlight_protocol::work::{Secrets, Work};
 use nearlight_session::{Claim, Lifecycle};
 use std::sync::Arc;
 
@@ -42,8 +43,20 @@ pub(super) struct Chosen {
     request: SessionRequest,
     claim: Claim,
     placement: Placement,
-    /// The version of the app for that node.
-    pub(super) app: Arc<AppSpec>,
+    /// The version of the app for that node, of an app.
+    app: Option<Arc<AppSpec>>,
+}
+
+/// A decision, what was asked, and the version of the app that it is about.
+type Decided = (Decision, SessionRequest, Option<Arc<AppSpec>>);
+
+impl Chosen {
+    /// The session is of the version of its app that was chosen with the node.
+    pub(super) fn settle(&self, row: &mut SessionRow) {
+        if let Some(app) = &self.app {
+            set_app(row, app);
+        }
+    }
 }
 
 impl Owner {
@@ -56,9 +69,9 @@ impl Owner {
         turn: &mut Turn,
     ) -> Result<(), NotPlaced> {
         let chosen = self.choose(&row, hint, now)?;
-        if *chosen.app != row.app {
-            row.app = (*chosen.app).clone();
-            self.set_edition(&row.id, chosen.app.clone(), turn);
+        if let Some(app) = chosen.app.clone().filter(|app| row.app() != Some(app)) {
+            set_app(&mut row, &app);
+            self.set_edition(&row.id, app, turn);
         }
         self.claim(&row, chosen, false, now, turn)
     }
@@ -68,8 +81,9 @@ impl Owner {
         let Some(entry) = self.sessions.get_mut(id) else {
             return;
         };
-        entry.row.app = (*app).clone();
-        let (limits, life) = (self.times.limits(&app.time), &entry.life);
+        set_app(&mut entry.row, &app);
+        let limits = self.times.limits(&entry.row.work, entry.row.created_at);
+        let life = &entry.life;
         entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
         let session = id.clone();
         turn.push(Op::SetEdition { session, app }, Then::Nothing);
@@ -100,9 +114,11 @@ impl Owner {
             cpu_milli: held.cpu_milli,
             mem_mib: held.mem_mib,
             kbps: held.kbps,
+            disk_mib: held.disk_mib,
+            gpus: held.gpus,
             capacity_rev,
             order: order.clone(),
-            phase: placing(self.times.limits(&row.app.time), &claim, now),
+            phase: placing(self.times.limits(&row.work, row.created_at), &claim, now),
             at: now,
         };
         let outbox = OutboxRow {
@@ -111,6 +127,7 @@ impl Owner {
             session: row.id.clone(),
             epoch: claim.epoch,
             order,
+            sealed: None,
         };
         let then = Then::Claimed {
             session: row.id.clone(),
@@ -165,24 +182,23 @@ impl Owner {
 
     /// The decision, and the version of the app that it is about: where the player's saves are, if
     /// there are any; on the node that another broker found, if that still has room; or anywhere.
-    fn decide_on(
-        &self,
-        row: &SessionRow,
-        hint: Option<&NodeId>,
-        waited_ms: u64,
-    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+    fn decide_on(&self, row: &SessionRow, hint: Option<&NodeId>, waited_ms: u64) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
+        let spec = match &row.work {
+            Work::App(work) => &work.app,
+            Work::Job(spec) => return self.decide_on_job(row, spec, hint, waited_ms),
+        };
         // Of an app that cannot be started any more, what is waited for still is.
         let live = self
             .apps
-            .app(&row.app.id)
-            .unwrap_or_else(|| LiveApp::alone(&row.app));
+            .app(&spec.id)
+            .unwrap_or_else(|| LiveApp::alone(spec));
         let mut alone = |node: &NodeId, policy: &Policy| {
             let view = self.fleet.view(node);
             let app = view.map_or(&live.live, |view| live.in_metro(&view.region));
             let request = request_for(row, app, waited_ms);
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
-            (decision, request, app.clone())
+            (decision, request, Some(app.clone()))
         };
         if let Some(node) = &row.wish.save {
             return alone(node, &self.policy_chosen);
@@ -193,6 +209,26 @@ impl Owner {
             .unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
     }
 
+    /// The decision about a job: on the node that another broker found, if that still has room; or
+    /// anywhere, the nearest first, however far.
+    fn decide_on_job(
+        &self,
+        row: &SessionRow,
+        spec: &JobSpec,
+        hint: Option<&NodeId>,
+        waited_ms: u64,
+    ) -> Decided {
+        let mut chance = |n: usize| rand::random_range(0..n);
+        let request = request_for_job(row, spec, waited_ms);
+        let policy = &self.policy_chosen;
+        let hinted =
+            hint.map(|node| decide(&self.fleet.alone(node), &request, policy, &mut chance));
+        let decision = hinted
+            .filter(|decision| matches!(decision, Decision::Place { .. }))
+            .unwrap_or_else(|| decide(self.fleet.index(), &request, policy, &mut chance));
+        (decision, request, None)
+    }
+
     /// The decision over the whole fleet: of each version where it is live, the best.
     fn decide_anew(
         &self,
@@ -200,10 +236,10 @@ impl Owner {
         live: &LiveApp,
         waited_ms: u64,
         chance: &mut impl FnMut(usize) -> usize,
-    ) -> (Decision, SessionRequest, Arc<AppSpec>) {
+    ) -> Decided {
         let mut decide_on = |request: SessionRequest, app: Arc<AppSpec>| {
             let decision = decide(self.fleet.index(), &request, self.policy_for(row), chance);
-            (decision, request, app)
+            (decision, request, Some(app))
         };
         if let Some(region) = &row.wish.region {
             let app = live.in_metro(region);
@@ -222,9 +258,9 @@ impl Owner {
 
     /// Whoever chose a region knows how far it is.
     pub(super) fn policy_for(&self, row: &SessionRow) -> &Policy {
-        match row.wish.region {
-            Some(_) => &self.policy_chosen,
-            None => &self.policy,
+        match (&row.work, &row.wish.region) {
+            (Work::Job(_), _) | (_, Some(_)) => &self.policy_chosen,
+            (Work::App(_), None) => &self.policy,
         }
     }
 
@@ -264,6 +300,20 @@ impl Owner {
         }
     }
 
+    /// A job's secrets, to be sent to its node. `None` if they are not here any more, or were sealed
+    /// with a key that this broker does not have.
+    pub(super) fn secrets_of(&self, row: &SessionRow) -> Option<Secrets> {
+        let names = row.work.job().map_or(0, |spec| spec.secrets.len());
+        if names == 0 {
+            return Some(Secrets::default());
+        }
+        let opened = self.sealer.open(&row.id, row.sealed.as_ref()?);
+        let opened = opened.inspect_err(|error| {
+            tracing::error!(session_id = %row.id, %error, "a job's secrets cannot be opened");
+        });
+        opened.ok()
+    }
+
     fn start_order(&self, row: &SessionRow, claim: &Claim, held: &HeldBy, now: MonoTime) -> Order {
         let grant = Grant {
             iss: ISSUER.to_owned(),
@@ -278,21 +328,21 @@ impl Owner {
         Order::Start(Box::new(Start {
             session: row.id.clone(),
             grant: self.signer.grant(&grant),
-            work: Work::App(AppWork {
-                app: row.app.clone().for_start(),
-                display: row.display,
-                keyboard_layout: row.keyboard_layout.clone(),
-            }),
-            secrets: Secrets::default(),
+            work: row.work.clone().for_start(),
+            // Who has secrets that cannot be opened gets no claim.
+            secrets: self.secrets_of(row).unwrap_or_default(),
         }))
     }
 }
 
+fn set_app(row: &mut SessionRow, app: &AppSpec) {
+    if let Work::App(work) = &mut row.work {
+        work.app = app.clone();
+    }
+}
+
 /// The better one of two decisions about different metros; of two rejections, both together.
-fn better<T>(
-    one: (Decision, T, Arc<AppSpec>),
-    two: (Decision, T, Arc<AppSpec>),
-) -> (Decision, T, Arc<AppSpec>) {
+fn better(one: Decided, two: Decided) -> Decided {
     match (&one.0, &two.0) {
         (Decision::Place { why: a, .. }, Decision::Place { why: b, .. }) => {
             if a.points() < b.points() { one } else { two }
@@ -327,13 +377,18 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
         Some(Reason::CpuTaken) => WaitsFor::Cpu,
         Some(Reason::MemoryTaken) => WaitsFor::Memory,
         Some(Reason::UplinkTaken) => WaitsFor::Uplink,
+        Some(Reason::DiskTaken) => WaitsFor::Disk,
+        Some(Reason::GpusTaken) => WaitsFor::Gpus,
         Some(
             Reason::Region
             | Reason::OutOfReach
             | Reason::GpuClass
             | Reason::Vram
             | Reason::NoEncoder
+            | Reason::NoJobs
             | Reason::Runtime
+            | Reason::Gpus
+            | Reason::Disk
             | Reason::Trust
             | Reason::TooSmall
             | Reason::Price

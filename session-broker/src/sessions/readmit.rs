@@ -12,13 +12,14 @@ use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::ledger::{Applied, HeldBy, Op, OutboxRow, Readmit, SessionRow, edition_of};
 use crate::time::unix_ms;
-use nearlight_protocol::api::{EndReason, StartProgress};
+use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::Order;
-use nearlight_protocol::grant::{Grant, GrantRow};
+use nearlight_protocol::grant::{GRANT_JOB_BYTES_MAX, Grant, GrantRow, GrantWork};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
 use nearlight_session::lifecycle::{Held, Link, Phase, Presence, Run, Viewer};
-use nearlight_session::{Claim, Epoch};
+use nearlight_session::{Claim, Epoch, Use};
 use std::collections::BTreeSet;
 
 /// What is to follow if the ledger takes a session back, or not.
@@ -33,16 +34,31 @@ pub(super) struct Readmission {
 pub(super) fn row_for_grant(row: &SessionRow, held: &HeldBy) -> Option<GrantRow> {
     Some(GrantRow {
         tenant: row.tenant.clone(),
-        app: row.app.id.clone(),
-        // A description is plain JSON; a session without this is stopped where its row is lost.
-        edition: edition_of(&row.app).ok()?,
-        display: row.display,
-        keyboard_layout: row.keyboard_layout.clone(),
+        work: work_for_grant(&row.work)?,
         created_ms: unix_ms(row.created_at),
         cpu_milli: held.cpu_milli,
         mem_mib: held.mem_mib,
         kbps: held.kbps,
+        disk_mib: held.disk_mib,
+        gpus: held.gpus,
     })
+}
+
+/// A session without this is stopped where its row is lost.
+fn work_for_grant(work: &Work) -> Option<GrantWork> {
+    match work {
+        Work::App(work) => Some(GrantWork::App {
+            app: work.app.id.clone(),
+            // A description is plain JSON.
+            edition: edition_of(&work.app).ok()?,
+            display: work.display,
+            keyboard_layout: work.keyboard_layout.clone(),
+        }),
+        Work::Job(spec) => {
+            let bytes = serde_json::to_vec(spec).ok()?.len();
+            (bytes <= GRANT_JOB_BYTES_MAX).then(|| GrantWork::Job { job: spec.clone() })
+        }
+    }
 }
 
 impl Owner {
@@ -61,7 +77,11 @@ impl Owner {
             epoch: Epoch::from(grant.epoch),
         };
         let granted_at = from_unix_ms(grant.iat_ms).min(now);
-        let phase = phase_of(&claim, presence, granted_at, now);
+        let used = match grant.row.as_ref().map(|row| &row.work) {
+            Some(GrantWork::Job { .. }) => Use::Called,
+            Some(GrantWork::App { .. }) | None => Use::Played,
+        };
+        let phase = phase_of(&claim, (presence, used), granted_at, now);
         let (Some(row), Some(phase), false) =
             (grant.row, phase, self.sessions.contains_key(&grant.session))
         else {
@@ -82,6 +102,7 @@ impl Owner {
                 session: session.clone(),
                 epoch: claim.epoch,
                 order: stop.clone(),
+                sealed: None,
             },
         };
         // What the node says of it next is heard when it is here.
@@ -132,7 +153,7 @@ impl Owner {
         };
         tracing::warn!(session_id = %id, node_id = %node,
             "the node runs a session that the ledger had lost; it is back from its grant");
-        let limits = self.times.limits(&row.app.time);
+        let limits = self.times.limits(&row.work, row.created_at);
         let row = SessionRow { phase, ..row };
         let phase = row.phase.clone();
         let entry = Entry::new(row, limits);
@@ -152,7 +173,7 @@ const fn from_unix_ms(ms: u64) -> MonoTime {
 /// there for begins anew.
 fn phase_of(
     claim: &Claim,
-    presence: Presence,
+    (presence, used): (Presence, Use),
     granted_at: MonoTime,
     now: MonoTime,
 ) -> Option<Phase> {
@@ -166,7 +187,7 @@ fn phase_of(
     if !ready {
         return Some(Phase::Starting {
             held,
-            progress: StartProgress::StartingDesktop,
+            progress: used.first_progress(),
             since: now,
             moved_at: now,
         });
@@ -177,7 +198,7 @@ fn phase_of(
         input_at: now,
         warned_of: None,
     };
-    Some(match attached {
+    Some(match attached && used == Use::Played {
         true => Phase::Playing {
             run,
             viewer: Viewer::Unnamed,

@@ -2,8 +2,9 @@
 
 use super::entry::Entry;
 use super::owner::Owner;
-use crate::ledger::{Loaded, StoreError};
+use crate::ledger::{Loaded, OutboxRow, StoreError};
 use crate::time::unix_ms;
+use nearlight_protocol::control::Order;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::Queue;
@@ -59,18 +60,22 @@ impl Owner {
         now: MonoTime,
     ) {
         for row in loaded.nodes {
-            let (id, standing) = (row.id.clone(), self.standings.of(&row.id));
+            let (id, decided) = (row.id.clone(), self.standings.of(&row.id));
             self.fleet.set_row(row, now);
-            self.fleet.set_standing(&id, standing, now);
+            self.fleet.set_decided(&id, decided, now);
         }
-        for order in loaded.outbox {
+        for mut order in loaded.outbox {
+            if !self.unseal(&mut order) {
+                // It never goes out: its session ends once its start is too late.
+                continue;
+            }
             let node = order.node.clone();
             self.fleet
                 .change(&node, now, |n| n.outbox.insert(order.command, order));
         }
         for row in loaded.sessions {
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
-            let limits = self.times.limits(&row.app.time);
+            let limits = self.times.limits(&row.work, row.created_at);
             let mut entry = match former.remove(&id) {
                 Some(mut entry) => {
                     entry.reload(row, limits);
@@ -99,6 +104,24 @@ impl Owner {
             self.note(&id, &phase, now);
         }
         self.ended.make_contiguous().sort_unstable();
+    }
+
+    /// Gives a start that was read back its secrets. Whether it is whole.
+    fn unseal(&self, row: &mut OutboxRow) -> bool {
+        let (Order::Start(start), Some(sealed)) = (&mut row.order, row.sealed.take()) else {
+            return true;
+        };
+        match self.sealer.open(&row.session, &sealed) {
+            Ok(secrets) => {
+                start.secrets = secrets;
+                true
+            }
+            Err(error) => {
+                tracing::error!(session_id = %row.session, %error,
+                    "a job's secrets cannot be opened");
+                false
+            }
+        }
     }
 
     /// A write failed, or may have: believes nothing of before, and starts from the ledger.

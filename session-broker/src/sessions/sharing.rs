@@ -9,7 +9,7 @@ use super::acting::Created;
 use super::entry::Entry;
 use super::lost::Lost;
 use super::owner::{Owner, SharingParts};
-use super::request_of;
+use super::taken_by;
 use super::turn::{Then, Turn};
 use super::waiting::Occupancy;
 use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow, StoreError};
@@ -150,7 +150,7 @@ impl Owner {
             return;
         }
         let id = row.id.clone();
-        let limits = self.times.limits(&row.app.time);
+        let limits = self.times.limits(&row.work, row.created_at);
         let mut entry = Entry::new(row, limits);
         entry.hint = node;
         self.enqueue(&entry.row);
@@ -169,7 +169,7 @@ impl Owner {
         turn: &mut Turn,
     ) {
         if let Some(node) = &node {
-            self.fleet.overlay(node, &request_of(&row.app));
+            self.fleet.overlay(node, &taken_by(&row.work));
         }
         let give = Op::GiveSession {
             session: row.id.clone(),

@@ -5,7 +5,7 @@ use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::enrol::StandingChange;
 use crate::fleet::Link;
-use crate::ledger::{Applied, Op, Standing};
+use crate::ledger::{Applied, Decided, Op, Standing};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::unit::MonoTime;
@@ -42,12 +42,24 @@ impl Owner {
                 node: node.clone(),
                 at: now,
             },
+            StandingChange::Vet | StandingChange::Unvet => Op::VetNode {
+                node: node.clone(),
+                vetted: change == StandingChange::Vet,
+                at: now,
+            },
         };
-        // From this turn on nothing is placed there.
-        let standing = change.on(self.standings.of(&node));
-        if standing != Standing::Active {
-            self.fleet.set_standing(&node, standing, now);
-        }
+        // From this turn on nothing is placed there that should not be; what may be only when that is
+        // durable.
+        let before = self.standings.of(&node);
+        let after = change.on(before);
+        let at_once = Decided {
+            standing: match after.standing {
+                Standing::Active => before.standing,
+                Standing::Drained | Standing::Revoked => after.standing,
+            },
+            vetted: before.vetted && after.vetted,
+        };
+        self.fleet.set_decided(&node, at_once, now);
         if change == StandingChange::Revoke {
             self.end_sessions_of(&node, now, turn);
         }
@@ -91,13 +103,13 @@ impl Owner {
     /// What the ledger has; a peer may have written it.
     pub(super) fn learn_decisions(
         &mut self,
-        all: Vec<(NodeId, Standing)>,
+        all: Vec<(NodeId, Decided)>,
         now: MonoTime,
         turn: &mut Turn,
     ) {
-        for (node, standing) in self.standings.learn(all) {
-            self.fleet.set_standing(&node, standing, now);
-            if standing == Standing::Revoked {
+        for (node, decided) in self.standings.learn(all) {
+            self.fleet.set_decided(&node, decided, now);
+            if decided.standing == Standing::Revoked {
                 self.end_sessions_of(&node, now, turn);
                 self.shut_out(&node, now);
             }
@@ -112,12 +124,12 @@ impl Owner {
             reply,
         } = decision;
         let known = *applied != Applied::Missing;
-        let standing = match known {
+        let decided = match known {
             true => self.standings.decide(&node, change),
             false => self.standings.of(&node),
         };
-        self.fleet.set_standing(&node, standing, now);
-        if standing == Standing::Revoked {
+        self.fleet.set_decided(&node, decided, now);
+        if decided.standing == Standing::Revoked {
             self.shut_out(&node, now);
         }
         // Whoever hung up finds it in the list of nodes.

@@ -11,14 +11,17 @@
 use super::entry::Entry;
 use super::owner::Owner;
 use super::placing::NotPlaced;
-use super::request_for;
 use super::turn::Turn;
+use super::{request_for, request_for_job};
 use crate::apps::LiveApp;
 use crate::ledger::SessionRow;
 use nearlight_placement::{NodeView, Opening, opening};
+use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
+use nearlight_session::lifecycle::Event;
 
 /// Sessions that are tried against the whole fleet in one turn, and as many for what was offered.
 const TRIED_MAX: usize = 64;
@@ -102,7 +105,8 @@ impl Owner {
             let Some(entry) = self.sessions.get(id).filter(|_| self.queue.contains(id)) else {
                 continue;
             };
-            match self.opening_for(entry, view, apps.get(&entry.row.app.id), now) {
+            let live = entry.row.app().and_then(|app| apps.get(&app.id));
+            match self.opening_for(entry, view, live, now) {
                 Opening::No => {}
                 // Unless it is tried soon anyhow: that somebody nearer is worth waiting for was decided
                 // then, and holds until the circle widens.
@@ -128,12 +132,20 @@ impl Owner {
         now: MonoTime,
     ) -> Opening {
         let row = &entry.row;
+        let waited_ms = now.millis_since(row.created_at);
+        let app = match &row.work {
+            Work::App(work) => &work.app,
+            Work::Job(spec) => {
+                let request = request_for_job(row, spec, waited_ms);
+                return opening(view, &request, &self.policy_chosen);
+            }
+        };
         let elsewhere = match (&row.wish.save, &row.wish.region) {
             (Some(node), _) => *node != view.id,
             (None, Some(region)) => *region != view.region,
             (None, None) => false,
         };
-        let app: &AppSpec = live.map_or(&row.app, |live| live.in_metro(&view.region));
+        let app: &AppSpec = live.map_or(app, |live| live.in_metro(&view.region));
         // Before its round trips are looked up: of a long queue most want something else.
         let lacks = app.needs.gpu > view.gpu
             || app.needs.cpu_milli > view.state.cpu_milli_free
@@ -145,7 +157,7 @@ impl Owner {
             Some(_) => &self.policy_chosen,
             None => self.policy_for(row),
         };
-        let request = request_for(row, app, now.millis_since(row.created_at));
+        let request = request_for(row, app, waited_ms);
         opening(view, &request, policy)
     }
 
@@ -157,6 +169,12 @@ impl Owner {
         };
         let row = entry.row.clone();
         let hint = entry.hint.clone();
+        if self.secrets_of(&row).is_none() {
+            // A node had them and gave the session back, or another key sealed them.
+            let reason = EndReason::Internal;
+            self.drive(id, Event::EndRequested { reason }, now, turn);
+            return;
+        }
         let why = match self.place(row.clone(), hint.as_ref(), now, turn) {
             // Its place is given up with the claim; until then it must not be tried again.
             Ok(()) => {

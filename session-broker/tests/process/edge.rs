@@ -7,9 +7,9 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, Order, PROTOCOL_VERSION, RunningSession,
-    SessionReport, SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome, WhepAction,
-    WhepResult,
+    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, JobHost, Order, PROTOCOL_VERSION,
+    RunningSession, SessionReport, SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome,
+    WhepAction, WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -35,6 +35,9 @@ pub(crate) struct Node {
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
     pub(crate) uplink_kbps: Option<u32>,
+    pub(crate) images: Vec<String>,
+    /// What it offers to jobs.
+    pub(crate) jobs: Option<JobHost>,
     /// What it judges certificates by.
     pub(crate) wall: WallClock,
 }
@@ -73,6 +76,8 @@ impl Node {
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
             uplink_kbps: None,
+            images: Vec::new(),
+            jobs: None,
             wall: WallClock::system(),
         }
     }
@@ -148,11 +153,11 @@ impl Node {
             gpu_models: vec!["Test".to_owned()],
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
-            images: Vec::new(),
+            images: self.images.clone(),
             image_faults: Vec::new(),
             warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
-            jobs: None,
+            jobs: self.jobs.clone(),
         }
     }
 }

@@ -73,6 +73,8 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("delete", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/probe", OwnOnly),
+    ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
+    ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("get", "/v1/regions", TellsNothing),
     ("get", "/v1/sessions", TellsNothing),
     ("post", "/v1/sessions", OwnOnly),

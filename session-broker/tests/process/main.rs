@@ -17,6 +17,7 @@ mod faults;
 mod held_up;
 mod http;
 mod isolation;
+mod jobs;
 mod keys;
 mod lifecycle;
 mod login;

@@ -23,6 +23,12 @@ impl Program {
     }
 
     pub(crate) async fn start_with(dir: &Path, args: &[&str]) -> Self {
+        let mut command = Self::command(dir);
+        command.args(args);
+        Self::run(command).await
+    }
+
+    fn command(dir: &Path) -> Command {
         parsed(dir);
         let path = |name: &str| dir.join(name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_session-broker"));
@@ -35,8 +41,15 @@ impl Program {
             .arg("--apps")
             .arg(path("apps"))
             .arg("--dev-key-file")
-            .arg(path("dev.key"))
-            .args(args);
+            .arg(path("dev.key"));
+        command
+    }
+
+    /// Starts it with its log, as talkative as it gets, in a file.
+    pub(crate) async fn start_logged(dir: &Path, log: &Path) -> Self {
+        let mut command = Self::command(dir);
+        let log = std::fs::File::create(log).unwrap();
+        command.env("NEARLIGHT_LOG", "trace").stderr(log);
         Self::run(command).await
     }
 

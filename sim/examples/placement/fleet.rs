@@ -133,6 +133,7 @@ fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> Nod
         uplink_kbps_total: uplink,
         price_milli_h: dear.then(|| rng.random_range(20..600)),
         images,
+        jobs: None,
         state: any_state(
             (huge, metro.load),
             (slots_total, cpu_milli_total, mem_mib_total, uplink),
@@ -190,6 +191,8 @@ fn any_state(
         cpu_milli_free: left(cpu, rng),
         mem_mib_free: left(mem, rng),
         uplink_kbps_free: uplink.map(|kbps| left(kbps, rng)),
+        disk_mib_free: 0,
+        gpus_taken: false,
         receipts: Some(if rng.random_bool(0.08) {
             0
         } else {

@@ -5,13 +5,15 @@ use super::demand::{Leaves, Visit};
 use super::node::Takes;
 use nearlight_protocol::id::{AttachmentId, SessionId, UserId};
 use nearlight_protocol::unit::MonoTime;
-use nearlight_session::{Lifecycle, Limits};
+use nearlight_session::{Lifecycle, Limits, Use};
 
 /// Times of the built-in settings and of the catalogue's apps.
 pub(crate) const LIMITS: Limits = Limits {
+    used: Use::Played,
+    queue_until: None,
     start_ms: 90_000,
     start_total_ms: 1_200_000,
-    idle_ms: 900_000,
+    idle_ms: Some(900_000),
     max_ms: 14_400_000,
     grace_ms: 120_000,
     stop_ms: 60_000,

@@ -23,6 +23,7 @@ pub(crate) fn node(n: u64) -> NodeView {
         uplink_kbps_total: None,
         price_milli_h: None,
         images: ["doom".to_owned()].into(),
+        jobs: None,
         state: NodeState {
             attached: true,
             slots_free: 2,

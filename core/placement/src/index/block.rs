@@ -67,6 +67,8 @@ pub(crate) struct Head {
     known: u64,
     own: u64,
     pub(crate) encodes: u64,
+    /// It takes jobs.
+    pub(crate) hosts: u64,
     pub(crate) attached: u64,
     pub(crate) draining: u64,
     pub(crate) outbox_full: u64,
@@ -93,6 +95,7 @@ impl Head {
         known: 0,
         own: 0,
         encodes: 0,
+        hosts: 0,
         attached: 0,
         draining: 0,
         outbox_full: 0,
@@ -208,6 +211,7 @@ impl BlockMut<'_> {
         put(&mut head.known, lane, node.trust >= Trust::Known);
         put(&mut head.own, lane, node.trust >= Trust::Own);
         put(&mut head.encodes, lane, node.encodes);
+        put(&mut head.hosts, lane, node.jobs.is_some());
         let cpu = node.cpu_milli_total.saturating_sub(node.encode_cpu_milli);
         self.enter(Column::Vram, lane, node.vram_mib);
         self.enter(Column::CpuTotal, lane, cpu);
@@ -263,6 +267,7 @@ impl BlockMut<'_> {
             &mut head.known,
             &mut head.own,
             &mut head.encodes,
+            &mut head.hosts,
             &mut head.attached,
             &mut head.draining,
             &mut head.outbox_full,

@@ -5,6 +5,7 @@ use super::names::Tags;
 use crate::node::{NodeState, NodeView, Trust};
 use crate::score::Standing;
 use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
 
 /// A region.
@@ -77,6 +78,8 @@ pub(crate) struct Row {
     vram_mib: u32,
     mem_total: u32,
     mem_free: u32,
+    pub(crate) disk_free: u32,
+    pub(crate) gpus_taken: bool,
 }
 
 impl Row {
@@ -105,6 +108,7 @@ struct Card {
     names: RowNames,
     gpu: GpuClass,
     kind: Kind,
+    jobs: Option<Box<JobHost>>,
 }
 
 /// The numbers of a node's names.
@@ -149,6 +153,17 @@ impl<'a> Block<'a> {
         } else {
             self.columns.at_least(column, need)
         }
+    }
+
+    /// What the node on a lane offers to jobs.
+    pub(crate) fn jobs(&self, lane: usize) -> Option<&'a JobHost> {
+        self.cards[lane].as_ref()?.jobs.as_deref()
+    }
+
+    /// Lanes of `asked` whose node is so.
+    pub(crate) fn lanes_where(&self, asked: u64, is_so: impl Fn(&'a Row) -> bool) -> u64 {
+        let so = lanes(asked).filter(|lane| is_so(self.row(*lane)));
+        so.fold(0, |so, lane| so | (1 << lane))
     }
 
     /// The node on a lane that is used.
@@ -205,6 +220,8 @@ impl Cell {
             vram_mib: node.vram_mib,
             mem_total: node.mem_mib_total,
             mem_free: 0,
+            disk_free: 0,
+            gpus_taken: false,
         };
         self.keys[at] = block::key(&node.id);
         self.cards[at] = Some(Card {
@@ -212,6 +229,7 @@ impl Cell {
             names,
             gpu: node.gpu,
             kind,
+            jobs: node.jobs.clone().map(Box::new),
         });
         self.nodes += 1;
         self.of_kind[kind.at()] += 1;
@@ -229,6 +247,8 @@ impl Cell {
         row.standing.set(state);
         row.sessions = state.sessions;
         row.mem_free = state.mem_mib_free;
+        row.disk_free = state.disk_mib_free;
+        row.gpus_taken = state.gpus_taken;
         let was_open = (head.open >> lane) & 1;
         let (encode, floor) = (row.standing.cpu_encode(), row.standing.floor());
         let columns = &mut self.columns[b];

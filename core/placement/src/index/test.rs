@@ -4,6 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
+use crate::job::JobNeed;
 use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
@@ -12,6 +13,8 @@ use crate::request::SessionRequest;
 use crate::score::Why;
 use crate::{Rejection, Trust};
 use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::{Gpu, JobHost};
+use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -115,9 +118,65 @@ fn any_state() -> impl Strategy<Value = NodeState> {
                 cpu_milli_free: free.1,
                 mem_mib_free: free.2,
                 uplink_kbps_free: free.3.map(u32::from),
+                disk_mib_free: free.0 * 1000,
+                gpus_taken: sessions == 3,
                 receipts,
             },
         )
+}
+
+const MODELS: [&str; 2] = ["NVIDIA H100", "NVIDIA L4"];
+const RUNTIMES: [ContainerRuntime; 2] = [ContainerRuntime::Runc, ContainerRuntime::Runsc];
+
+fn any_host() -> impl Strategy<Value = Option<JobHost>> {
+    let gpus = prop::collection::vec(
+        (any_of(&MODELS), mostly(String::new(), Just("XID".into()))),
+        0..3,
+    );
+    let runtimes = mostly(RUNTIMES.to_vec(), Just(vec![ContainerRuntime::Kata]));
+    let host = (runtimes, 0..4000_u32, gpus).prop_map(|(runtimes, disk_mib, gpus)| JobHost {
+        runtimes,
+        disk_mib,
+        gpus: gpus
+            .into_iter()
+            .map(|(model, sick)| Gpu {
+                model: model.to_owned(),
+                vram_mib: 4096,
+                sick,
+                ..Gpu::default()
+            })
+            .collect(),
+        assets: Vec::new(),
+    });
+    prop_oneof![1 => Just(None), 3 => host.prop_map(Some)]
+}
+
+fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
+    let gpu = (
+        1..3_u32,
+        mostly(None, any_of(&MODELS).prop_map(|m| Some(m.to_owned()))),
+    );
+    let gpu = gpu.prop_map(|(count, model)| {
+        Some(GpuNeed {
+            count,
+            model,
+            vram_mib: 0,
+            compute_capability: 0,
+        })
+    });
+    let job = (
+        any_of(&RUNTIMES),
+        0..3000_u32,
+        mostly(None, gpu),
+        mostly(false, Just(true)),
+    );
+    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here)| JobNeed {
+        runtime,
+        disk_mib,
+        gpu,
+        image_here,
+    });
+    prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }
 
 fn any_node() -> impl Strategy<Value = NodeView> {
@@ -132,7 +191,7 @@ fn any_node() -> impl Strategy<Value = NodeView> {
     let uplink = mostly(None, any::<u16>().prop_map(|kbps| Some(u32::from(kbps))));
     let price = mostly(None, (0..300_u32).prop_map(Some));
     let images = prop::collection::btree_set(any_of(&NAMES).prop_map(str::to_owned), 0..3);
-    let rest = (uplink, price, images, any_state());
+    let rest = (uplink, price, images, any_state(), any_host());
     // More ids than some, so that ids meet, and of one time, so that keys do, too.
     (0..400_u64, names, classes, sizes, rest).prop_map(|(n, names, classes, sizes, rest)| {
         let tail = u8::try_from(n % 200).unwrap();
@@ -152,6 +211,7 @@ fn any_node() -> impl Strategy<Value = NodeView> {
             uplink_kbps_total: rest.0,
             price_milli_h: rest.1,
             images: rest.2,
+            jobs: rest.4,
             state: rest.3,
         }
     })
@@ -183,8 +243,9 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
     );
     let rtts = prop::collection::vec((any_of(&REGIONS), 0..100_u32), 0..5);
     let held = prop::collection::btree_map(any_of(&NAMES).prop_map(str::to_owned), 0..5_u32, 0..3);
-    (needs, names, limits, rtts, held, 0..20_000_u64).prop_map(
-        |(needs, names, limits, rtts, held, waited_ms)| SessionRequest {
+    let rest = (0..20_000_u64, any_job());
+    (needs, names, limits, rtts, held, rest).prop_map(
+        |(needs, names, limits, rtts, held, (waited_ms, job))| SessionRequest {
             cpu_milli: needs.0,
             mem_mib: needs.1,
             kbps: needs.2,
@@ -198,6 +259,7 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             price_milli_h_max: limits.1,
             rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
             held,
+            job,
             waited_ms,
         },
     )

@@ -47,6 +47,15 @@ impl ImageRef {
         self.digest.as_deref()
     }
 
+    /// What a node's engine is asked for: the reference, but of a pinned image that nodes built the id
+    /// alone, for an engine finds digests only of what a registry gave it.
+    pub fn for_engine(&self) -> String {
+        match (&self.registry, &self.digest) {
+            (None, Some(id)) => id.clone(),
+            (Some(_), _) | (None, None) => self.to_string(),
+        }
+    }
+
     /// The same image by this digest, without its tag: nobody can put another one in its place.
     ///
     /// # Errors
@@ -270,6 +279,16 @@ mod test {
             let error = text.parse::<ImageRef>();
             assert!(error.is_err(), "{text:?} is {error:?}");
         }
+    }
+
+    #[test]
+    fn an_engine_is_asked_for_a_built_image_by_its_id() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let asked = |text: &str| text.parse::<ImageRef>().unwrap().for_engine();
+        assert_eq!(asked(&format!("tools:1@{digest}")), digest);
+        assert_eq!(asked("tools:1"), "tools:1");
+        let pulled = format!("registry.example/tools@{digest}");
+        assert_eq!(asked(&pulled), pulled);
     }
 
     proptest! {

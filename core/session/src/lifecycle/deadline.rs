@@ -1,7 +1,7 @@
 //! When a phase ends by itself, and what happens then.
 
 use super::table::{applied, ignored, over, stopping};
-use super::{Effect, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run};
+use super::{Effect, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run, Use};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::unit::MonoTime;
 
@@ -14,7 +14,7 @@ struct End {
 
 impl Lifecycle {
     /// When [`super::Event::Tick`] will change something, unless another event comes first.
-    /// `None` for a queued or ended session only.
+    /// `None` for an ended session, and for one that may wait in the queue for ever.
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let end = self.limits.end(&self.phase)?;
         match self.limits.warning(&self.phase) {
@@ -48,11 +48,13 @@ impl Limits {
 
     /// The first deadline of a phase.
     fn end(&self, phase: &Phase) -> Option<End> {
+        let late = self.used.too_late();
         let (held, own) = match phase {
-            Phase::Queued | Phase::Ended { .. } => return None,
+            Phase::Queued => return Some(end(self.queue_until?, EndReason::QueueTimeout)),
+            Phase::Ended { .. } => return None,
             Phase::Placing { held, since } => {
                 let at = since.plus_millis(self.start_ms.min(self.start_total_ms));
-                (held, end(at, EndReason::StartTimeout))
+                (held, end(at, late))
             }
             Phase::Starting {
                 held,
@@ -62,7 +64,7 @@ impl Limits {
             } => {
                 let at = moved_at.plus_millis(self.start_ms);
                 let at = at.min(since.plus_millis(self.start_total_ms));
-                (held, end(at, EndReason::StartTimeout))
+                (held, end(at, late))
             }
             Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
                 (&run.held, self.own_end(phase)?)
@@ -94,21 +96,28 @@ impl Limits {
         let away =
             |since: MonoTime| end(since.plus_millis(self.grace_ms), EndReason::DetachedTimeout);
         match phase {
+            Phase::Ready { run } if self.used == Use::Called => Some(self.unused(run)),
             Phase::Ready { run } => Some(earlier(away(run.ready_at), limit(run))),
             Phase::Detached { run, since } => Some(earlier(away(*since), limit(run))),
-            Phase::Playing { run, .. } => Some(match run.held.link {
-                Link::Up => {
-                    let idle = run.input_at.plus_millis(self.idle_ms);
-                    earlier(end(idle, EndReason::IdleTimeout), limit(run))
-                }
-                // Input cannot be reported meanwhile, so idleness cannot be told.
-                Link::Lost { .. } => limit(run),
-            }),
+            Phase::Playing { run, .. } => Some(self.unused(run)),
             Phase::Queued
             | Phase::Placing { .. }
             | Phase::Starting { .. }
             | Phase::Ending { .. }
             | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// The end of a session that nobody uses, or its time limit.
+    fn unused(&self, run: &Run) -> End {
+        let limit = end(run.ready_at.plus_millis(self.max_ms), EndReason::TimeLimit);
+        match (run.held.link, self.idle_ms) {
+            (Link::Up, Some(idle_ms)) => {
+                let idle = run.input_at.plus_millis(idle_ms);
+                earlier(end(idle, EndReason::IdleTimeout), limit)
+            }
+            // Input cannot be reported meanwhile, so idleness cannot be told.
+            (Link::Lost { .. }, _) | (Link::Up, None) => limit,
         }
     }
 
@@ -149,7 +158,11 @@ fn warn(phase: Phase, now: MonoTime, warning: Warning) -> (Phase, Outcome) {
 /// The first deadline of `phase` has passed.
 fn expire(phase: Phase, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
     match phase {
-        Phase::Queued | Phase::Ended { .. } => ignored(phase, Ignored::NotDue),
+        Phase::Queued => {
+            let detail = String::new();
+            applied(Phase::Ended { reason, detail }, vec![Effect::Publish])
+        }
+        Phase::Ended { .. } => ignored(phase, Ignored::NotDue),
         Phase::Ending { held, reason, .. } => {
             let detail = "the node did not confirm the stop".to_owned();
             over(held, reason, detail)

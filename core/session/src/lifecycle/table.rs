@@ -1,8 +1,9 @@
 //! The transition table: one function an event, each over every phase.
 
+use super::back::node_back;
 use super::{
-    Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Presence, Run,
-    STARTS_DENIED_MAX, Viewer,
+    Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Run,
+    STARTS_DENIED_MAX, Use, Viewer,
 };
 use crate::epoch::Epoch;
 use nearlight_protocol::api::{EndReason, StartProgress};
@@ -10,7 +11,7 @@ use nearlight_protocol::id::AttachmentId;
 use nearlight_protocol::unit::MonoTime;
 
 /// The next phase and what came of the event.
-type Step = (Phase, Outcome);
+pub(super) type Step = (Phase, Outcome);
 
 impl Lifecycle {
     /// Takes one event.
@@ -25,21 +26,24 @@ impl Lifecycle {
         let phase = std::mem::replace(&mut self.phase, Phase::Queued);
         let (next, outcome) = match event {
             Event::Claimed(claim) => claimed(phase, now, claim),
-            Event::StartAcked { .. } => start_acked(phase, now),
+            Event::StartAcked { .. } => start_acked(phase, now, self.limits.used),
             Event::StartDenied { detail, .. } => {
                 self.starts_denied = self.starts_denied.saturating_add(1);
                 start_denied(phase, self.starts_denied, detail)
             }
             Event::Progress { progress, .. } => progressed(phase, now, progress),
             Event::NodeReady { .. } => ready(phase, now),
-            Event::Attached { attachment, .. } => attached(phase, now, Viewer::Named(attachment)),
+            Event::Attached { attachment, .. } => match self.limits.used {
+                Use::Played => attached(phase, now, Viewer::Named(attachment)),
+                Use::Called => denied(phase, Denied::NobodyAttaches),
+            },
             Event::Detached { attachment, .. } => detached(phase, now, &attachment),
-            Event::InputSeen { .. } => input_seen(phase, now),
+            Event::InputSeen { .. } => input_seen(phase, now, self.limits.used),
             Event::NodeEnded { reason, detail, .. } => node_ended(phase, reason, detail),
             Event::StopAcked { .. } => stop_acked(phase),
             Event::EndRequested { reason } => end_requested(phase, now, reason),
             Event::NodeLost => node_lost(phase, now),
-            Event::NodeBack { presence } => node_back(phase, now, presence),
+            Event::NodeBack { presence } => node_back(phase, now, presence, self.limits.used),
             Event::Tick => self.limits.tick(phase, now),
         };
         self.phase = next;
@@ -101,11 +105,9 @@ fn claimed(phase: Phase, now: MonoTime, claim: Claim) -> Step {
     }
 }
 
-fn start_acked(phase: Phase, now: MonoTime) -> Step {
+fn start_acked(phase: Phase, now: MonoTime, used: Use) -> Step {
     match phase {
-        Phase::Placing { held, since } => {
-            starting(held, since, now, StartProgress::StartingDesktop)
-        }
+        Phase::Placing { held, since } => starting(held, since, now, used.first_progress()),
         Phase::Starting { .. }
         | Phase::Ready { .. }
         | Phase::Playing { .. }
@@ -212,7 +214,7 @@ fn detached(phase: Phase, now: MonoTime, gone: &AttachmentId) -> Step {
     }
 }
 
-fn input_seen(phase: Phase, now: MonoTime) -> Step {
+fn input_seen(phase: Phase, now: MonoTime, used: Use) -> Step {
     match phase {
         Phase::Playing { run, viewer } => {
             let run = Run {
@@ -220,6 +222,13 @@ fn input_seen(phase: Phase, now: MonoTime) -> Step {
                 ..run
             };
             applied(Phase::Playing { run, viewer }, vec![Effect::Show])
+        }
+        Phase::Ready { run } if used == Use::Called => {
+            let run = Run {
+                input_at: now,
+                ..run
+            };
+            applied(Phase::Ready { run }, vec![Effect::Show])
         }
         Phase::Ready { .. } | Phase::Detached { .. } => ignored(phase, Ignored::NoViewer),
         Phase::Placing { .. } | Phase::Starting { .. } => denied(phase, Denied::NotReady),
@@ -289,149 +298,6 @@ fn node_lost(mut phase: Phase, now: MonoTime) -> Step {
     }
 }
 
-fn node_back(phase: Phase, now: MonoTime, presence: Presence) -> Step {
-    match phase {
-        Phase::Queued => ignored(phase, Ignored::Unclaimed),
-        Phase::Ended { .. } => ignored(phase, Ignored::Over),
-        Phase::Placing { held, since } => match presence {
-            // The order was never acked; it is still in the outbox and goes out again.
-            Presence::Absent => applied(
-                Phase::Placing {
-                    held: held.up(),
-                    since,
-                },
-                vec![],
-            ),
-            Presence::Running { attached, ready } => {
-                let begins = Effect::UsageBegins {
-                    claim: held.claim.clone(),
-                };
-                let (next, mut effects) = back_starting(held.up(), since, now, ready, attached);
-                effects.insert(0, begins);
-                applied(next, effects)
-            }
-        },
-        Phase::Starting {
-            held,
-            progress,
-            since,
-            ..
-        } => match presence {
-            Presence::Absent => gone(held),
-            Presence::Running { ready: false, .. } => applied(
-                Phase::Starting {
-                    held: held.up(),
-                    progress,
-                    since,
-                    moved_at: now,
-                },
-                vec![],
-            ),
-            Presence::Running { attached, ready } => {
-                let (next, effects) = back_starting(held.up(), since, now, ready, attached);
-                applied(next, effects)
-            }
-        },
-        Phase::Ready { run } => back_running(run, now, presence, None),
-        Phase::Playing { run, viewer } => back_running(run, now, presence, Some(viewer)),
-        Phase::Detached { run, since } => match presence {
-            Presence::Running {
-                attached: false, ..
-            } => applied(
-                Phase::Detached {
-                    run: run.up(),
-                    since,
-                },
-                vec![],
-            ),
-            Presence::Absent | Presence::Running { attached: true, .. } => {
-                back_running(run, now, presence, None)
-            }
-        },
-        Phase::Ending { held, reason, .. } => match presence {
-            Presence::Absent => over(held, reason, String::new()),
-            Presence::Running { .. } => applied(
-                Phase::Ending {
-                    held: held.up(),
-                    reason,
-                    since: now,
-                },
-                vec![],
-            ),
-        },
-    }
-}
-
-/// A node is back with a session that was placed or starting.
-fn back_starting(
-    held: Held,
-    since: MonoTime,
-    now: MonoTime,
-    ready: bool,
-    attached: bool,
-) -> (Phase, Vec<Effect>) {
-    let next = match (ready, attached) {
-        (false, _) => Phase::Starting {
-            held,
-            progress: StartProgress::StartingDesktop,
-            since,
-            moved_at: now,
-        },
-        (true, false) => Phase::Ready {
-            run: Run::new(held, now),
-        },
-        (true, true) => Phase::Playing {
-            run: Run::new(held, now),
-            viewer: Viewer::Unnamed,
-        },
-    };
-    (next, vec![Effect::Publish])
-}
-
-/// A node is back with, or without, a session that had shown its picture.
-fn back_running(run: Run, now: MonoTime, presence: Presence, viewer: Option<Viewer>) -> Step {
-    // Nobody could report input meanwhile: the player's idle time begins anew.
-    let fresh = |run: Run| Run {
-        input_at: now,
-        ..run.up()
-    };
-    match (presence, viewer) {
-        (Presence::Absent, Some(_) | None) => gone(run.held),
-        (Presence::Running { attached: true, .. }, Some(viewer)) => {
-            let run = fresh(run);
-            applied(Phase::Playing { run, viewer }, vec![Effect::Show])
-        }
-        (Presence::Running { attached: true, .. }, None) => {
-            let run = fresh(run);
-            let viewer = Viewer::Unnamed;
-            applied(Phase::Playing { run, viewer }, vec![Effect::Publish])
-        }
-        (
-            Presence::Running {
-                attached: false, ..
-            },
-            Some(_),
-        ) => applied(
-            Phase::Detached {
-                run: run.up(),
-                since: now,
-            },
-            vec![Effect::Publish],
-        ),
-        (
-            Presence::Running {
-                attached: false, ..
-            },
-            None,
-        ) => applied(Phase::Ready { run: run.up() }, vec![]),
-    }
-}
-
-fn gone(held: Held) -> Step {
-    let detail = "the node came back without the session".to_owned();
-    over(held, EndReason::NodeLost, detail)
-}
-
 fn starting(held: Held, since: MonoTime, now: MonoTime, progress: StartProgress) -> Step {
     let begins = Effect::UsageBegins {
         claim: held.claim.clone(),
@@ -484,7 +350,7 @@ const fn denied(phase: Phase, why: Denied) -> Step {
 }
 
 impl Held {
-    fn up(self) -> Self {
+    pub(super) fn up(self) -> Self {
         Self {
             link: Link::Up,
             ..self
@@ -493,7 +359,7 @@ impl Held {
 }
 
 impl Run {
-    const fn new(held: Held, now: MonoTime) -> Self {
+    pub(super) const fn new(held: Held, now: MonoTime) -> Self {
         Self {
             held,
             ready_at: now,
@@ -502,7 +368,7 @@ impl Run {
         }
     }
 
-    fn up(self) -> Self {
+    pub(super) fn up(self) -> Self {
         Self {
             held: self.held.up(),
             ..self

@@ -4,19 +4,31 @@ use super::*;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
+#[path = "test_jobs.rs"]
+mod jobs;
+
 const MINUTE_MS: u64 = 60_000;
 const NOW: MonoTime = MonoTime(1_000_000_000);
 
 fn limits() -> Limits {
     Limits {
+        used: Use::Played,
+        queue_until: None,
         start_ms: MINUTE_MS,
         start_total_ms: 10 * MINUTE_MS,
-        idle_ms: 15 * MINUTE_MS,
+        idle_ms: Some(15 * MINUTE_MS),
         max_ms: 240 * MINUTE_MS,
         grace_ms: 2 * MINUTE_MS,
         stop_ms: MINUTE_MS,
         node_grace_ms: 10 * MINUTE_MS,
         warn_ms: MINUTE_MS,
+    }
+}
+
+fn job_limits() -> Limits {
+    Limits {
+        used: Use::Called,
+        ..limits()
     }
 }
 
@@ -171,18 +183,30 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-const VECTORS: &str = include_str!("../../vectors/lifecycle.json");
+/// The tables of apps and of jobs, each with its file.
+const VECTORS: [(Use, &str, &str); 2] = [
+    (
+        Use::Played,
+        "lifecycle.json",
+        include_str!("../../vectors/lifecycle.json"),
+    ),
+    (
+        Use::Called,
+        "lifecycle_job.json",
+        include_str!("../../vectors/lifecycle_job.json"),
+    ),
+];
 
 #[allow(
     clippy::disallowed_methods,
     reason = "generates the vectors, on request"
 )]
-fn write_vectors(table: &[Vector]) {
+fn write_vectors(file: &str, table: &[Vector]) {
     let lines: Vec<String> = table
         .iter()
         .map(|v| format!("  {}", serde_json::to_string(v).unwrap()))
         .collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/lifecycle.json");
+    let path = format!("{}/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
     std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
 }
 
@@ -220,12 +244,11 @@ fn effect_name(effect: &Effect) -> &'static str {
     }
 }
 
-#[test]
-fn the_vectors_are_the_table() {
+fn table_of(limits: Limits) -> Vec<Vector> {
     let mut table = Vec::new();
     for (phase_name, phase) in phases() {
         for (event_name, event) in events() {
-            let mut life = Lifecycle::restore(limits(), phase.clone(), 0);
+            let mut life = Lifecycle::restore(limits, phase.clone(), 0);
             let outcome = life.handle(NOW, event);
             let (outcome, effects) = match &outcome {
                 Outcome::Applied(effects) => ("applied".to_owned(), effects.as_slice()),
@@ -241,14 +264,22 @@ fn the_vectors_are_the_table() {
             });
         }
     }
-    if std::env::var_os("NEARLIGHT_GENERATE").is_some() {
-        write_vectors(&table);
-        return;
-    }
-    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
-    assert_eq!(vectors.len(), table.len(), "every phase with every event");
-    for (vector, edge) in vectors.iter().zip(&table) {
-        assert_eq!(vector, edge);
+    table
+}
+
+#[test]
+fn the_vectors_are_the_table() {
+    for (used, file, text) in VECTORS {
+        let table = table_of(Limits { used, ..limits() });
+        if std::env::var_os("NEARLIGHT_GENERATE").is_some() {
+            write_vectors(file, &table);
+            continue;
+        }
+        let vectors: Vec<Vector> = serde_json::from_str(text).unwrap();
+        assert_eq!(vectors.len(), table.len(), "every phase with every event");
+        for (vector, edge) in vectors.iter().zip(&table) {
+            assert_eq!(vector, edge, "{file}");
+        }
     }
 }
 
@@ -436,9 +467,10 @@ proptest! {
     #[test]
     fn i4_every_reservation_ends_and_is_released_once(
         ops in prop::collection::vec(any_event(), 0..60),
+        is_job in any::<bool>(),
     ) {
         let all = events();
-        let mut life = Lifecycle::new(limits());
+        let mut life = Lifecycle::new(if is_job { job_limits() } else { limits() });
         let mut shadow = Shadow::default();
         let mut now = NOW;
         for (at, skew, wait_ms) in ops {

@@ -5,7 +5,7 @@ use super::*;
 use std::sync::Arc;
 
 fn spec(image: &str) -> AppSpec {
-    let mut app = session().app;
+    let mut app = session().app().unwrap().clone();
     app.launch.image = image.to_owned();
     app
 }
@@ -189,7 +189,7 @@ pub(super) async fn a_session_keeps_the_edition_that_it_was_placed_with(place: P
     assert!(matches!(applied[1], Applied::Ordered { .. }), "{applied:?}");
     let store = store.reopen().await;
     let loaded = store.loaded().await;
-    assert_eq!(loaded.sessions[0].app, *chosen);
+    assert_eq!(loaded.sessions[0].app(), Some(&*chosen));
     let Order::Start(start) = &loaded.outbox[0].order else {
         panic!("no start: {:?}", loaded.outbox);
     };

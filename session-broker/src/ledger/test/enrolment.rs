@@ -101,14 +101,14 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
     let mut decided = store.ledger.standings().await.unwrap();
     decided.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let mut expected = vec![
-        (known.clone(), Standing::Drained),
-        (enrolled.node.clone(), Standing::Revoked),
+        (known.clone(), standing(Standing::Drained)),
+        (enrolled.node.clone(), standing(Standing::Revoked)),
     ];
     expected.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(decided, expected);
     assert_eq!(store.write(drain(&known, false)).await, Applied::Done);
     let decided = store.ledger.standings().await.unwrap();
-    assert_eq!(decided, [(enrolled.node, Standing::Revoked)]);
+    assert_eq!(decided, [(enrolled.node, standing(Standing::Revoked))]);
     // A node that is saved and shut out in one group.
     let new = nearlight_kit::ids::node();
     let save = Op::SaveNode {
@@ -121,4 +121,39 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
     };
     let applied = store.ledger.write(vec![save, revoke(&new, 5_000)]).await;
     assert_eq!(applied.unwrap(), [Applied::Done, Applied::Done]);
+}
+
+const fn standing(standing: Standing) -> Decided {
+    Decided {
+        standing,
+        vetted: false,
+    }
+}
+
+pub(super) async fn a_node_is_vetted_beside_whatever_else_holds_of_it(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 1_000).await.id;
+    let vet = |node: &NodeId, vetted| Op::VetNode {
+        node: node.clone(),
+        vetted,
+        at: MonoTime(3_000),
+    };
+    let unknown = nearlight_kit::ids::node();
+    assert_eq!(store.write(vet(&unknown, true)).await, Applied::Missing);
+    assert_eq!(store.write(vet(&node, true)).await, Applied::Done);
+    let drain = Op::DrainNode {
+        node: node.clone(),
+        drained: true,
+        at: MonoTime(4_000),
+    };
+    assert_eq!(store.write(drain).await, Applied::Done);
+    let both = Decided {
+        standing: Standing::Drained,
+        vetted: true,
+    };
+    let decided = store.ledger.standings().await.unwrap();
+    assert_eq!(decided, [(node.clone(), both)]);
+    assert_eq!(store.write(vet(&node, false)).await, Applied::Done);
+    let decided = store.ledger.standings().await.unwrap();
+    assert_eq!(decided, [(node, standing(Standing::Drained))]);
 }

@@ -99,6 +99,8 @@ fn change(rng: &mut StdRng) -> Op {
             cpu_milli: 1_000,
             mem_mib: 100,
             kbps: 4_000,
+            disk_mib: 0,
+            gpus: 0,
             capacity_rev: rng.random_range(1..6),
             at,
         })),
@@ -111,7 +113,7 @@ fn change(rng: &mut StdRng) -> Op {
         },
         7 => Op::BeginUsage {
             user: user_of(n),
-            app: super::session().app.id,
+            app: super::session().app().map(|app| app.id.clone()),
             session,
             claim,
             at,

@@ -1,14 +1,21 @@
 //! What of a ledger that has lost rows comes back from grants, and what stays away.
 
 use super::*;
-use nearlight_protocol::grant::GrantRow;
+use nearlight_protocol::grant::{GrantRow, GrantWork};
 use nearlight_session::lifecycle::{Held, Link, Run};
 
 const GRANTED_MS: u64 = 5_000;
 
 /// A session that runs in the node's slot number `slot` under `epoch`, as its grant has it.
-fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
+pub(super) fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
     let row = session();
+    let app = row.app().unwrap();
+    let work = GrantWork::App {
+        app: app.id.clone(),
+        edition: edition_of(app).unwrap(),
+        display: DisplayMode::default(),
+        keyboard_layout: "us".to_owned(),
+    };
     let claim = Claim {
         node: node.id.clone(),
         slot: node.slots.keys().nth(slot).unwrap().clone(),
@@ -20,14 +27,13 @@ fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
         user: row.user,
         row: GrantRow {
             tenant: None,
-            app: row.app.id.clone(),
-            edition: edition_of(&row.app).unwrap(),
-            display: row.display,
-            keyboard_layout: row.keyboard_layout,
+            work,
             created_ms: 4_000,
             cpu_milli: 1000,
             mem_mib: 100,
             kbps: 4000,
+            disk_mib: 0,
+            gpus: 0,
         },
         phase: Phase::Ready {
             run: Run {
@@ -50,7 +56,7 @@ fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
     }
 }
 
-fn readmit(lost: &Readmit) -> Op {
+pub(super) fn readmit(lost: &Readmit) -> Op {
     Op::Readmit(Box::new(lost.clone()))
 }
 
@@ -113,7 +119,7 @@ pub(super) async fn a_session_that_the_ledger_lost_is_back_with_all_that_it_hold
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((&row.user, &row.app), (&lost.user, &session().app));
+    assert_eq!((&row.user, &row.work), (&lost.user, &session().work));
     assert_eq!(row.created_at, MonoTime(4_000_000));
     assert!(matches!(&row.phase, Phase::Ready { run } if run.held.claim == lost.claim));
     let node = node_of(&store, &node).await;
@@ -194,7 +200,7 @@ pub(super) async fn i5_usage_before_a_session_that_is_back_ends_with_its_grant(p
     let begin = Op::BeginUsage {
         session: before.id.clone(),
         user: before.user.clone(),
-        app: before.app.id.clone(),
+        app: before.app().map(|app| app.id.clone()),
         claim: held.claim.clone(),
         at: MonoTime(2_000_000),
     };

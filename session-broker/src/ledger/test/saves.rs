@@ -6,7 +6,8 @@ use crate::ledger::SavedAt;
 pub(super) async fn the_node_that_ran_an_app_last_has_its_newest_save(place: Place) {
     let store = Store::open(place).await;
     let session = session();
-    let (user, app) = (session.user, session.app.id);
+    let app = session.app().unwrap().id.clone();
+    let user = session.user;
     let nodes = [nearlight_kit::ids::node(), nearlight_kit::ids::node()];
     let note = |user: &UserId, node: &NodeId, ms: u64| Op::NoteSave {
         user: user.clone(),

@@ -42,11 +42,12 @@ const TAKE_SESSIONS: &str = "
     RETURNING session.session_id AS won";
 
 const INSERT: &str = "
-    INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, claimed_ms)
+    INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, disk_mib,
+        gpus, claimed_ms)
     SELECT r.slot_id, r.epoch, r.node_id, r.session_id, r.cpu_milli, r.mem_mib, r.kbps,
-        r.claimed_ms
+        r.disk_mib, r.gpus, r.claimed_ms
     FROM {rows slot_id text, epoch bigint, node_id text, session_id text, cpu_milli bigint,
-        mem_mib bigint, kbps bigint, claimed_ms bigint}
+        mem_mib bigint, kbps bigint, disk_mib bigint, gpus bigint, claimed_ms bigint}
     WHERE TRUE ON CONFLICT DO NOTHING
     RETURNING slot_id AS won";
 
@@ -111,6 +112,8 @@ struct Wanted<'a> {
     cpu_milli: u32,
     mem_mib: u32,
     kbps: u32,
+    disk_mib: u32,
+    gpus: u32,
     claimed_ms: i64,
     phase: String,
     since_ms: i64,
@@ -141,6 +144,8 @@ impl<'a> Wanted<'a> {
             cpu_milli: reserve.cpu_milli,
             mem_mib: reserve.mem_mib,
             kbps: reserve.kbps,
+            disk_mib: reserve.disk_mib,
+            gpus: reserve.gpus,
             claimed_ms: to_ms(reserve.at),
             phase: phase.phase,
             since_ms: phase.since_ms,
@@ -376,7 +381,7 @@ impl<'a> BeginUsage<'a> {
     pub(in crate::ledger) fn new(
         session: &'a SessionId,
         user: &'a UserId,
-        app: &'a AppId,
+        app: Option<&'a AppId>,
         claim: &'a Claim,
         at: MonoTime,
     ) -> Result<Self, StoreError> {
@@ -384,7 +389,7 @@ impl<'a> BeginUsage<'a> {
             session_id: session.as_str(),
             epoch: epoch_column(claim.epoch)?,
             user_id: user.as_str(),
-            app_id: app.as_str(),
+            app_id: app.map_or("", AppId::as_str),
             node_id: claim.node.as_str(),
             at: to_ms(at),
         })

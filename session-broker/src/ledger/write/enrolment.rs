@@ -38,6 +38,14 @@ const DRAIN: &str = "
     ON CONFLICT (node_id) DO UPDATE SET drained_ms = excluded.drained_ms
     RETURNING node_id AS won";
 
+const VET: &str = "
+    INSERT INTO node_standing (node_id, vetted_ms)
+    SELECT r.node_id, r.vetted_ms FROM {rows node_id text, vetted_ms bigint}
+    WHERE EXISTS (SELECT 1 FROM node n WHERE n.node_id = r.node_id)
+        OR EXISTS (SELECT 1 FROM node_standing s WHERE s.node_id = r.node_id)
+    ON CONFLICT (node_id) DO UPDATE SET vetted_ms = excluded.vetted_ms
+    RETURNING node_id AS won";
+
 const REVOKE: &str = "
     INSERT INTO node_standing (node_id, revoked_ms)
     SELECT r.node_id, r.at FROM {rows node_id text, at bigint}
@@ -140,6 +148,36 @@ pub(crate) async fn drain(
     let won = won(tx, DRAIN, drained).await?;
     for (at, drain) in drained {
         if !won.contains(drain.node_id) {
+            answers.set(*at, Applied::Missing);
+        }
+    }
+    Ok(())
+}
+
+/// A node that is vetted, or not any more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Vet<'a> {
+    node_id: &'a str,
+    vetted_ms: Option<i64>,
+}
+
+impl<'a> Vet<'a> {
+    pub(in crate::ledger) fn new(node: &'a NodeId, vetted: bool, at: MonoTime) -> Self {
+        Self {
+            node_id: node.as_str(),
+            vetted_ms: vetted.then(|| to_ms(at)),
+        }
+    }
+}
+
+pub(crate) async fn vet(
+    tx: &mut Tx,
+    vetted: &[(At, Vet<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let won = won(tx, VET, vetted).await?;
+    for (at, vet) in vetted {
+        if !won.contains(vet.node_id) {
             answers.set(*at, Applied::Missing);
         }
     }

@@ -7,14 +7,16 @@
 //! row of a slot stays, so what was claimed, ended and swept is known by it. An epoch that only a node has
 //! shown (`slot.raised`) was claimed by nobody. What does not come back is stopped, in the same transaction.
 
-use super::{orders, sessions};
+use super::jobs::{self, Job};
+use super::{orders, sessions, work};
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
-use crate::ledger::phase_row::{PhaseRow, epoch_column, ms, to_ms};
+use crate::ledger::phase_row::{APP, JOB, PhaseRow, epoch_column, ms, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::Tx;
 use crate::ledger::{Readmit, StoreError};
+use nearlight_protocol::grant::GrantWork;
 use nearlight_protocol::id::TenantId;
 use serde::Serialize;
 
@@ -41,22 +43,24 @@ const TAKE_CAPACITY: &str = "
 const INSERT_SESSION: &str = "
     INSERT INTO session (session_id, user_id, tenant_id, app_id, app_digest, display_width,
         display_height, display_hz, keyboard_layout, created_ms, phase, since_ms, ready_ms, node_id,
-        slot_id, epoch, viewer, detail, starts_denied, holder)
+        slot_id, epoch, viewer, detail, starts_denied, holder, kind)
     SELECT r.session_id, r.user_id, r.tenant_id, r.app_id, r.app_digest, r.display_width,
         r.display_height, r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms,
-        r.ready_ms, r.node_id, r.slot_id, r.epoch, r.viewer, '', 0, r.holder
+        r.ready_ms, r.node_id, r.slot_id, r.epoch, r.viewer, '', 0, r.holder, r.kind
     FROM {rows session_id text, user_id text, tenant_id text, app_id text, app_digest text,
         display_width bigint, display_height bigint, display_hz bigint, keyboard_layout text,
         created_ms bigint, phase text, since_ms bigint, ready_ms bigint, node_id text, slot_id text,
-        epoch bigint, viewer text, holder text}
+        epoch bigint, viewer text, holder text, kind text}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// A slot with a live claim conflicts, too.
 const INSERT_CLAIM: &str = "
-    INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, claimed_ms)
-    SELECT r.slot_id, r.epoch, r.node_id, r.session_id, r.cpu_milli, r.mem_mib, r.kbps, r.granted_ms
+    INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, disk_mib,
+        gpus, claimed_ms)
+    SELECT r.slot_id, r.epoch, r.node_id, r.session_id, r.cpu_milli, r.mem_mib, r.kbps, r.disk_mib,
+        r.gpus, r.granted_ms
     FROM {rows slot_id text, epoch bigint, node_id text, session_id text, cpu_milli bigint,
-        mem_mib bigint, kbps bigint, granted_ms bigint}
+        mem_mib bigint, kbps bigint, disk_mib bigint, gpus bigint, granted_ms bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// Whatever the cap is: it had its place when it was created.
@@ -103,6 +107,9 @@ struct Row<'a> {
     cpu_milli: u32,
     mem_mib: u32,
     kbps: u32,
+    disk_mib: u32,
+    gpus: u32,
+    kind: &'static str,
     holder: &'a str,
     /// Node, slot and epoch are those of its claim.
     #[serde(flatten)]
@@ -112,21 +119,39 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn new(readmit: &'a Readmit, holder: &'a BrokerId) -> Result<Self, StoreError> {
         let (row, claim) = (&readmit.row, &readmit.claim);
+        let (kind, app_id, app_digest, display, layout) = match &row.work {
+            GrantWork::App {
+                app,
+                edition,
+                display,
+                keyboard_layout,
+            } => (
+                APP,
+                app.as_str(),
+                edition.as_str(),
+                *display,
+                keyboard_layout.as_str(),
+            ),
+            GrantWork::Job { .. } => (JOB, "", "", work::NO_DISPLAY, ""),
+        };
         Ok(Self {
+            kind,
             session_id: readmit.session.as_str(),
             user_id: readmit.user.as_str(),
             tenant_id: row.tenant.as_ref().map(TenantId::as_str),
-            app_id: row.app.as_str(),
-            app_digest: &row.edition,
-            display_width: row.display.width,
-            display_height: row.display.height,
-            display_hz: row.display.hz,
-            keyboard_layout: Foreign(&row.keyboard_layout),
+            app_id,
+            app_digest,
+            display_width: display.width,
+            display_height: display.height,
+            display_hz: display.hz,
+            keyboard_layout: Foreign(layout),
             created_ms: ms(row.created_ms),
             granted_ms: to_ms(readmit.granted_at),
             cpu_milli: row.cpu_milli,
             mem_mib: row.mem_mib,
             kbps: row.kbps,
+            disk_mib: row.disk_mib,
+            gpus: row.gpus,
             holder: holder.as_str(),
             phase: PhaseRow {
                 node_id: Some(claim.node.to_string()),
@@ -154,6 +179,10 @@ pub(crate) async fn readmit(
         let row = [Row::new(readmit, me)?];
         tx.mark().await?;
         if is_back(tx, &row).await? {
+            if let GrantWork::Job { job } = &readmit.row.work {
+                let job = Job::new(&readmit.session, job, None)?;
+                jobs::add(tx, &[&job]).await?;
+            }
             take_quotas(tx, &row[0]).await?;
             tx.run(BEGIN_USAGE, &row).await?;
             tx.run(END_USAGE_BEFORE, &row).await?;
@@ -170,7 +199,7 @@ pub(crate) async fn readmit(
 
 /// Whether nothing stands in its way. What was written until then is to be undone.
 async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1]) -> Result<bool, StoreError> {
-    if tx.ask(FIND_EDITION, row).await?.is_empty() {
+    if row[0].kind == APP && tx.ask(FIND_EDITION, row).await?.is_empty() {
         return Ok(false);
     }
     for step in [TAKE_SLOT, TAKE_CAPACITY, INSERT_SESSION, INSERT_CLAIM] {

@@ -1,5 +1,7 @@
 //! Sessions, their idempotency keys and their users' quotas.
 
+use super::jobs::{self, Job};
+use super::work::Columns;
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::identity::priority_value;
@@ -8,12 +10,10 @@ use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
-use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sqlx::Row;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -54,16 +54,16 @@ const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
         starts_denied, holder, tenant_id, wish,
-        priority)
+        priority, kind)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
         r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish,
-        r.priority
+        r.priority, r.kind
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
         starts_denied bigint, holder text, tenant_id text, wish text,
-        priority bigint}
+        priority bigint, kind text}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -115,10 +115,14 @@ pub(crate) struct Create<'a> {
     holder: &'a str,
     wish: String,
     priority: i64,
+    kind: &'static str,
     #[serde(skip)]
     phase: PhaseRow,
+    /// The app's description; empty for a job.
     #[serde(skip)]
     app: String,
+    #[serde(skip)]
+    job: Option<Job<'a>>,
     #[serde(skip)]
     key: Foreign<'a>,
     #[serde(skip)]
@@ -135,17 +139,25 @@ impl<'a> Create<'a> {
         quotas: [Option<u32>; 2],
         holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
-        let app = json(&row.app)?;
+        let Columns {
+            kind,
+            app_id,
+            app_digest,
+            app,
+            display,
+            keyboard_layout,
+        } = Columns::of(&row.work)?;
         Ok(Self {
             session_id: row.id.as_str(),
             user_id: row.user.as_str(),
             tenant_id: row.tenant.as_ref().map(TenantId::as_str),
-            app_id: row.app.id.as_str(),
-            app_digest: digest_of(&app),
-            display_width: row.display.width,
-            display_height: row.display.height,
-            display_hz: row.display.hz,
-            keyboard_layout: Foreign(&row.keyboard_layout),
+            kind,
+            app_id,
+            app_digest,
+            display_width: display.width,
+            display_height: display.height,
+            display_hz: display.hz,
+            keyboard_layout: Foreign(keyboard_layout),
             created_ms: to_ms(row.created_at),
             phase: PhaseRow::of(&row.phase, row.created_at)?,
             starts_denied: row.starts_denied,
@@ -153,6 +165,7 @@ impl<'a> Create<'a> {
             wish: wish_text(&row.wish)?,
             priority: priority_value(row.priority),
             app,
+            job: Job::of(row)?,
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
             caps: quotas.map(|quota| quota.map_or(i64::MAX, i64::from)),
@@ -167,16 +180,6 @@ impl<'a> Create<'a> {
             Holder::Tenant => self.tenant_id.map(|id| (id, tenant)),
         }
     }
-}
-
-/// The name of an edition, of its text.
-fn digest_of(app: &str) -> String {
-    hex(&Sha256::digest(app).into())
-}
-
-/// The name of an app's edition.
-pub(in crate::ledger) fn edition_of(app: &AppSpec) -> Result<String, StoreError> {
-    json(app).map(|app| digest_of(&app))
 }
 
 /// Nothing for a session of which nothing is known, as most are.
@@ -222,6 +225,12 @@ struct Edition<'a> {
     app: &'a str,
 }
 
+impl Create<'_> {
+    pub(super) const fn job(&self) -> Option<&Job<'_>> {
+        self.job.as_ref()
+    }
+}
+
 /// A new session's row.
 #[derive(Debug, Serialize)]
 pub(crate) struct New<'a> {
@@ -232,6 +241,10 @@ pub(crate) struct New<'a> {
 }
 
 impl<'a> New<'a> {
+    pub(super) fn job(&self) -> Option<&Job<'_>> {
+        self.create.job()
+    }
+
     pub(crate) fn queued(create: &'a Create<'a>) -> Self {
         let phase = create.phase.clone();
         Self { create, phase }
@@ -297,7 +310,7 @@ async fn add_editions(tx: &mut Tx, creates: &Creates<'_>) -> Result<(), StoreErr
         let Create {
             app_digest, app, ..
         } = create;
-        if !tx.knows(app_digest) {
+        if create.job.is_none() && !tx.knows(app_digest) {
             new.insert(
                 app_digest,
                 Edition {
@@ -318,7 +331,7 @@ async fn add_editions(tx: &mut Tx, creates: &Creates<'_>) -> Result<(), StoreErr
 /// Inserts the rows of those that were admitted.
 pub(crate) async fn insert(tx: &mut Tx, rows: &[New<'_>]) -> Result<(), StoreError> {
     tx.run(INSERT, rows).await?;
-    Ok(())
+    jobs::add_of(tx, rows).await
 }
 
 /// Those whose key is new, and the others.

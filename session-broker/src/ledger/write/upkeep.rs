@@ -12,13 +12,17 @@ const ENDED_LONGEST_AGO: &str = "
     WHERE ended_ms < (SELECT r.before FROM {rows before bigint})
     ORDER BY ended_ms, session_id LIMIT (SELECT r.n FROM {rows n bigint})";
 
-const SWEEP: [&str; 5] = [
+const SWEEP: [&str; 8] = [
     "DELETE FROM claim WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM usage_interval
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM ticket_spend
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM watch_link WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM job_spec WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM job_secret WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM session_label
+         WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM session WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
 ];
 

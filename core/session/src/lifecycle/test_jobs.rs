@@ -1,0 +1,101 @@
+//! The life of a job: no viewer, idle by its requests, a wait that ends.
+
+use super::*;
+
+fn ready_job(limits: Limits) -> Lifecycle {
+    let mut life = Lifecycle::new(limits);
+    let epoch = Epoch(1);
+    life.handle(NOW, Event::Claimed(claim(1)));
+    life.handle(NOW, Event::StartAcked { epoch });
+    assert!(matches!(
+        life.phase(),
+        Phase::Starting {
+            progress: StartProgress::StartingContainer,
+            ..
+        }
+    ));
+    life.handle(NOW, Event::NodeReady { epoch });
+    life
+}
+
+fn reason(life: &Lifecycle) -> Option<EndReason> {
+    match life.phase() {
+        Phase::Ending { reason, .. } | Phase::Ended { reason, .. } => Some(*reason),
+        Phase::Queued
+        | Phase::Placing { .. }
+        | Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Playing { .. }
+        | Phase::Detached { .. } => None,
+    }
+}
+
+#[test]
+fn a_job_without_a_viewer_stays_ready_and_is_idle_from_its_last_request() {
+    let mut life = ready_job(job_limits());
+    let idle = |since: MonoTime| since.plus_millis(15 * MINUTE_MS);
+    assert_eq!(life.ends_at(), Some(idle(NOW)));
+    let asked = NOW.plus_millis(14 * MINUTE_MS);
+    life.handle(asked, Event::InputSeen { epoch: Epoch(1) });
+    assert_eq!(life.ends_at(), Some(idle(asked)));
+    life.handle(idle(asked), Event::Tick);
+    assert_eq!(reason(&life), Some(EndReason::IdleTimeout));
+}
+
+#[test]
+fn a_job_that_may_idle_ends_at_its_time_limit() {
+    let limits = Limits {
+        idle_ms: None,
+        ..job_limits()
+    };
+    let mut life = ready_job(limits);
+    let most = NOW.plus_millis(240 * MINUTE_MS);
+    assert_eq!(
+        life.next_deadline(),
+        Some(most),
+        "nobody is there to be warned"
+    );
+    life.handle(most, Event::Tick);
+    assert_eq!(reason(&life), Some(EndReason::TimeLimit));
+}
+
+#[test]
+fn a_job_whose_node_was_away_is_idle_anew() {
+    let mut life = ready_job(job_limits());
+    let lost = NOW.plus_millis(9 * MINUTE_MS);
+    life.handle(lost, Event::NodeLost);
+    assert_eq!(life.next_deadline(), Some(lost.plus_millis(10 * MINUTE_MS)));
+    let back = lost.plus_millis(9 * MINUTE_MS);
+    let presence = Presence::Running {
+        attached: true,
+        ready: true,
+    };
+    life.handle(back, Event::NodeBack { presence });
+    assert_eq!(name(life.phase()), "ready", "whatever the node says");
+    assert_eq!(life.ends_at(), Some(back.plus_millis(15 * MINUTE_MS)));
+}
+
+#[test]
+fn a_job_waits_for_a_place_as_long_as_it_says() {
+    let until = NOW.plus_millis(MINUTE_MS);
+    let limits = Limits {
+        queue_until: Some(until),
+        ..job_limits()
+    };
+    let mut life = Lifecycle::new(limits);
+    assert_eq!(life.next_deadline(), Some(until));
+    let early = life.handle(MonoTime(until.0 - 1), Event::Tick);
+    assert_eq!(early, Outcome::Ignored(Ignored::NotDue));
+    let outcome = life.handle(until, Event::Tick);
+    assert_eq!(outcome, Outcome::Applied(vec![Effect::Publish]));
+    assert_eq!(reason(&life), Some(EndReason::QueueTimeout));
+}
+
+#[test]
+fn a_job_that_is_not_healthy_in_time_ends_for_that() {
+    let mut life = Lifecycle::new(job_limits());
+    life.handle(NOW, Event::Claimed(claim(1)));
+    life.handle(NOW, Event::StartAcked { epoch: Epoch(1) });
+    life.handle(NOW.plus_millis(MINUTE_MS), Event::Tick);
+    assert_eq!(reason(&life), Some(EndReason::JobStartTimeout));
+}

@@ -1,0 +1,255 @@
+//! `nearlight session start -f job.toml`: a job from its file, its secrets from where they are, and a wait
+//! until it is ready.
+//!
+//! **What it does not know:** what is right in a spec beyond what [`JobSpec::fault`] says; the broker has
+//! the last word.
+
+use crate::cli::{Broker, SecretArg, SecretFrom, Start};
+use crate::client::Client;
+use crate::command::{CommandError, describe, show};
+use crate::terminal::{self, Progress};
+use nearlight_protocol::api::{CreateSession, EndReason, SavesWish, Session, SessionState};
+use nearlight_protocol::job::{JobFault, JobSpec};
+use nearlight_protocol::work::Secrets;
+use std::io::BufRead;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Why a job is not started.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no job: not TOML, or with a key that jobs do not have.
+    #[error("{}: {problem}", path.display())]
+    NoJob {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        problem: String,
+    },
+    /// A job that cannot work.
+    #[error("{}: {fault}", path.display())]
+    Fault {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        fault: JobFault,
+    },
+    /// A secret without a value.
+    #[error("the secret {name} has no value: {problem}")]
+    Secret {
+        /// Which.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Starts the job of a file.
+///
+/// # Errors
+/// [`CommandError`].
+pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), CommandError> {
+    let spec = read(file)?;
+    let secrets = secrets(&spec, &start.secrets)?;
+    let client = Client::new(broker)?;
+    let request = CreateSession {
+        app: None,
+        job: Some(Box::new(spec)),
+        secrets,
+        display: None,
+        keyboard_layout: None,
+        region: None,
+        rtt: Vec::new(),
+        saves: SavesWish::default(),
+    };
+    let created: Session = client.post("/v1/sessions", &request)?;
+    if start.detach {
+        show(broker, &created, || format!("{}\n", created.id));
+        return Ok(());
+    }
+    wait(&client, &created, broker)
+}
+
+/// The job in a file.
+fn read(file: &Path) -> Result<JobSpec, JobError> {
+    let path = file.to_owned();
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|source| JobError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let spec: JobSpec = toml::from_str(&text).map_err(|error| JobError::NoJob {
+        path: path.clone(),
+        problem: error.to_string().trim().to_owned(),
+    })?;
+    match spec.fault() {
+        Some(fault) => Err(JobError::Fault { path, fault }),
+        None => Ok(spec),
+    }
+}
+
+/// The values of the job's secrets: of each that it names, and of no other.
+fn secrets(spec: &JobSpec, given: &[SecretArg]) -> Result<Secrets, JobError> {
+    let mut secrets = Secrets::default();
+    for arg in given {
+        let wrong = |problem: String| JobError::Secret {
+            name: arg.name.clone(),
+            problem,
+        };
+        if !spec.secrets.contains(&arg.name) {
+            return Err(wrong("the job's `secrets` do not name it".to_owned()));
+        }
+        let value = value(&arg.from).map_err(wrong)?;
+        if secrets.0.insert(arg.name.clone(), value).is_some() {
+            return Err(wrong("it is given twice".to_owned()));
+        }
+    }
+    match spec
+        .secrets
+        .iter()
+        .find(|name| !secrets.0.contains_key(*name))
+    {
+        Some(name) => Err(JobError::Secret {
+            name: name.clone(),
+            problem: format!("give it with --secret {name}=@FILE"),
+        }),
+        None => Ok(secrets),
+    }
+}
+
+fn value(from: &SecretFrom) -> Result<String, String> {
+    match from {
+        SecretFrom::File(path) => std::fs::read_to_string(path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+        SecretFrom::Env(variable) => std::env::var(variable)
+            .map_err(|_| format!("there is no variable {variable}, or it is no text")),
+        SecretFrom::Stdin => {
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line);
+            match read {
+                Ok(1..) => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
+                Ok(0) => Err("there is no line on stdin".to_owned()),
+                Err(error) => Err(format!("stdin cannot be read: {error}")),
+            }
+        }
+    }
+}
+
+/// Shows how far it is until it is ready, or over.
+fn wait(client: &Client, created: &Session, broker: &Broker) -> Result<(), CommandError> {
+    let mut last = None;
+    let mut progress = Progress::default();
+    let path = format!("/v1/sessions/{}/events", created.id);
+    client.events(&path, |session: Session| {
+        if broker.json {
+            terminal::json(&session);
+        } else {
+            let (title, state) = (&session.title, describe(&session.state));
+            progress.show(format!("{title}: {state}"));
+        }
+        let goes_on = is_on_its_way(&session.state);
+        last = Some(session);
+        if goes_on {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    drop(progress);
+    let session = last.ok_or(CommandError::StreamEnded)?;
+    match &session.state {
+        SessionState::Ended {
+            reason: EndReason::JobDone,
+            ..
+        }
+        | SessionState::Ready
+        | SessionState::Playing
+        | SessionState::Detached => {
+            // With --json the last event said it.
+            if !broker.json {
+                terminal::result(&session.id);
+            }
+            Ok(())
+        }
+        SessionState::Ended { detail, .. } => Err(CommandError::Ended(detail.clone())),
+        SessionState::Ending { reason } => Err(CommandError::Ended(reason.sentence().to_owned())),
+        SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. } => {
+            Err(CommandError::StreamEnded)
+        }
+    }
+}
+
+/// An end that is under way is waited for: then its reason has its words.
+const fn is_on_its_way(state: &SessionState) -> bool {
+    match state {
+        SessionState::Queued { .. }
+        | SessionState::Placing
+        | SessionState::Starting { .. }
+        | SessionState::Ending { .. } => true,
+        SessionState::Ready
+        | SessionState::Playing
+        | SessionState::Detached
+        | SessionState::Ended { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("job.toml");
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_is_a_job_or_says_why_it_is_none() {
+        let (_dir, path) = file(
+            "image = \"registry.example/a:1\"\nsecrets = [\"TOKEN\"]\n\
+             [resources]\ncpu_milli = 500\n[labels]\ncustomer = \"acme\"\n",
+        );
+        let spec = read(&path).unwrap();
+        assert_eq!((spec.resources.cpu_milli, spec.labels.len()), (500, 1));
+        for (text, expected) in [
+            ("image = \"a:1\"\ncolour = 1\n", "line 2"),
+            ("image = \"A B\"\n", "image: "),
+            ("image = \"a:1\"\n[time]\nmax_s = 0\n", "time.max_s"),
+        ] {
+            let (_dir, path) = file(text);
+            let said = read(&path).unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn each_secret_that_a_job_names_has_a_value() {
+        let (_dir, path) = file("top secret\n");
+        let mut spec = JobSpec::of_image("a:1");
+        spec.secrets = vec!["A".to_owned()];
+        let arg = |name: &str| SecretArg {
+            name: name.to_owned(),
+            from: SecretFrom::File(path.clone()),
+        };
+        let found = secrets(&spec, &[arg("A")]).unwrap();
+        assert_eq!(found.0["A"], "top secret\n", "all of the file, as it is");
+        for given in [vec![], vec![arg("B")], vec![arg("A"), arg("A")]] {
+            assert!(secrets(&spec, &given).is_err(), "{given:?}");
+        }
+        let absent = SecretArg {
+            name: "A".to_owned(),
+            from: SecretFrom::Env("NEARLIGHT_NO_SUCH_VARIABLE".to_owned()),
+        };
+        assert!(secrets(&spec, &[absent]).is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! Secrets of jobs at rest: sealed before they are written, opened to be sent to a node.
+//!
+//! The key is derived from the CA's private key, which every broker of a ledger has, which a back-up
+//! holds, and without which there are no nodes. AES-256-GCM under a random nonce; a session's secrets
+//! open for that session alone.
+//!
+//! ```text
+//!   key id (8 hex digits) "." base64url(nonce, ciphertext and tag)
+//! ```
+//!
+//! **Invariants.** Neither key nor secret is in anything that is printed. What does not verify opens to
+//! nothing. A key that was replaced opens what it sealed as long as its file is there.
+//!
+//! **What it does not know:** where sealed secrets lie, and for how long.
+
+use crate::ledger::Sealed;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::work::Secrets;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The CA's key, and the one that is to follow it, while a rotation is under way.
+const KEY_FILES: [&str; 2] = ["ca.key.pem", "ca.next.key.pem"];
+const SALT: &[u8] = b"nearlight sealed secrets v1";
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealerError {
+    /// The CA's key cannot be read.
+    #[error("cannot read {}, from which the key for secrets is derived", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system has no randomness, or the key is none.
+    #[error("cannot derive the key for secrets")]
+    Crypto,
+}
+
+/// Why sealed secrets do not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// Another CA's.
+    #[error("they were sealed with the key of another CA; start the job again")]
+    Key,
+    /// Altered, or of another session.
+    #[error("they do not verify; start the job again")]
+    Invalid,
+}
+
+/// Seals and opens.
+#[derive(Clone)]
+pub(crate) struct Sealer {
+    /// The one that seals first.
+    keys: Arc<Vec<Key>>,
+}
+
+struct Key {
+    id: String,
+    seal: LessSafeKey,
+    tag: hmac::Key,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// With the keys of the CA in `pki`.
+    ///
+    /// # Errors
+    /// [`SealerError`].
+    pub(crate) fn open_in(pki: &Path) -> Result<Self, SealerError> {
+        let mut keys = Vec::new();
+        for (at, name) in KEY_FILES.iter().enumerate() {
+            let path = pki.join(name);
+            match std::fs::read(&path) {
+                Ok(text) => keys.push(Key::derived(&text)?),
+                Err(error) if at > 0 && error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(SealerError::File { path, source }),
+            }
+        }
+        Ok(Self {
+            keys: Arc::new(keys),
+        })
+    }
+
+    fn newest(&self) -> Result<&Key, SealerError> {
+        self.keys.first().ok_or(SealerError::Crypto)
+    }
+
+    /// Seals a session's secrets.
+    pub(crate) fn seal(
+        &self,
+        session: &SessionId,
+        secrets: &Secrets,
+    ) -> Result<Sealed, SealerError> {
+        let key = self.newest()?;
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new()
+            .fill(&mut nonce)
+            .map_err(|_| SealerError::Crypto)?;
+        let mut text = serde_json::to_vec(secrets).map_err(|_| SealerError::Crypto)?;
+        let sealed = key.seal.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(session.as_str()),
+            &mut text,
+        );
+        sealed.map_err(|_| SealerError::Crypto)?;
+        let mut whole = nonce.to_vec();
+        whole.append(&mut text);
+        Ok(Sealed(format!(
+            "{}.{}",
+            key.id,
+            URL_SAFE_NO_PAD.encode(whole)
+        )))
+    }
+
+    /// Opens what was sealed for `session`.
+    pub(crate) fn open(&self, session: &SessionId, sealed: &Sealed) -> Result<Secrets, OpenError> {
+        let (id, body) = sealed.0.split_once('.').ok_or(OpenError::Invalid)?;
+        let key = self.keys.iter().find(|key| key.id == id);
+        let key = key.ok_or(OpenError::Key)?;
+        let whole = URL_SAFE_NO_PAD.decode(body);
+        let whole = whole.map_err(|_| OpenError::Invalid)?;
+        let (nonce, text) = whole
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or(OpenError::Invalid)?;
+        let mut text = text.to_vec();
+        let opened = key.seal.open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(session.as_str()),
+            &mut text,
+        );
+        let opened = opened.map_err(|_| OpenError::Invalid)?;
+        serde_json::from_slice(opened).map_err(|_| OpenError::Invalid)
+    }
+
+    /// A fingerprint of a text that may hold secrets: whoever has the ledger cannot try guesses on it.
+    pub(crate) fn fingerprint(&self, text: &[u8]) -> Result<[u8; 32], SealerError> {
+        let tag = hmac::sign(&self.newest()?.tag, text);
+        tag.as_ref().try_into().map_err(|_| SealerError::Crypto)
+    }
+}
+
+impl Key {
+    fn derived(from: &[u8]) -> Result<Self, SealerError> {
+        let secret = Salt::new(HKDF_SHA256, SALT).extract(from);
+        let derive = |what: &[u8]| {
+            let mut bytes = [0; 32];
+            let info = [what];
+            let okm = secret.expand(&info, HKDF_SHA256);
+            okm.and_then(|okm| okm.fill(&mut bytes))
+                .map_err(|_| SealerError::Crypto)?;
+            Ok(bytes)
+        };
+        let id: [u8; 32] = derive(b"id")?;
+        let seal = UnboundKey::new(&AES_256_GCM, &derive(b"seal")?);
+        Ok(Self {
+            id: id[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+            seal: LessSafeKey::new(seal.map_err(|_| SealerError::Crypto)?),
+            tag: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"fingerprint")?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn secrets() -> Secrets {
+        Secrets([("TOKEN".to_owned(), "hunter2".to_owned())].into())
+    }
+
+    fn pki(key: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.key.pem"), key).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_session_and_brokers_with_the_ca() {
+        let session = nearlight_kit::ids::session();
+        let one = Sealer::open_in(pki("a").path()).unwrap();
+        let sealed = one.seal(&session, &secrets()).unwrap();
+        assert!(!sealed.0.contains("hunter2") && format!("{sealed:?}") == "Sealed");
+        let replica = Sealer::open_in(pki("a").path()).unwrap();
+        assert_eq!(replica.open(&session, &sealed), Ok(secrets()));
+        let other = nearlight_kit::ids::session();
+        assert_eq!(replica.open(&other, &sealed), Err(OpenError::Invalid));
+        let foreign = Sealer::open_in(pki("b").path()).unwrap();
+        assert_eq!(foreign.open(&session, &sealed), Err(OpenError::Key));
+    }
+
+    #[test]
+    fn what_was_altered_opens_to_nothing() {
+        let session = nearlight_kit::ids::session();
+        let sealer = Sealer::open_in(pki("a").path()).unwrap();
+        let sealed = sealer.seal(&session, &secrets()).unwrap();
+        let whole = sealed.0.clone();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let altered = Sealed(String::from_utf8(bytes).unwrap());
+            assert!(sealer.open(&session, &altered).is_err(), "{at}");
+        }
+        for short in ["", ".", "00000000.", "x"] {
+            assert!(sealer.open(&session, &Sealed(short.to_owned())).is_err());
+        }
+    }
+
+    #[test]
+    fn the_next_key_of_a_rotation_opens_what_a_faster_broker_sealed() {
+        let session = nearlight_kit::ids::session();
+        let faster = Sealer::open_in(pki("next").path()).unwrap();
+        let sealed = faster.seal(&session, &secrets()).unwrap();
+        let slower = pki("now");
+        std::fs::write(slower.path().join("ca.next.key.pem"), "next").unwrap();
+        let slower = Sealer::open_in(slower.path()).unwrap();
+        assert_eq!(slower.open(&session, &sealed), Ok(secrets()));
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_text_and_the_key() {
+        let one = Sealer::open_in(pki("a").path()).unwrap();
+        let other = Sealer::open_in(pki("b").path()).unwrap();
+        let of = |sealer: &Sealer, text: &[u8]| sealer.fingerprint(text).unwrap();
+        assert_eq!(of(&one, b"x"), of(&one, b"x"));
+        assert_ne!(of(&one, b"x"), of(&one, b"y"));
+        assert_ne!(of(&one, b"x"), of(&other, b"x"));
+    }
+}
