@@ -1,7 +1,8 @@
 //! What jobs run in the tests of the agent: a small HTTP server that does to its container what it is asked to,
 //! hostile things too.
 //!
-//! `serve PORT`, `flaky PORT` (fails the first two times), `deaf PORT` (hears no SIGTERM), `exit STATUS`, `hog`.
+//! `serve PORT`, `flaky PORT` (fails the first two times), `deaf PORT` (hears no SIGTERM), `exit STATUS`, `hog`,
+//! `greet PORT` (says hello to whoever connects).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -34,7 +35,17 @@ fn main() {
             std::process::exit(status.parse().unwrap());
         }
         ["hog"] => hog(),
+        ["greet", port] => greet(port),
         other => panic!("{other:?}"),
+    }
+}
+
+fn greet(port: &str) {
+    let listener = TcpListener::bind(("0.0.0.0", port.parse().unwrap())).unwrap();
+    println!("listening");
+    for stream in listener.incoming() {
+        // Whoever connected may be gone.
+        let _ = stream.unwrap().write_all(b"hello");
     }
 }
 
@@ -99,6 +110,7 @@ fn act(verb: &str, rest: &str) -> String {
                 .to_socket_addrs()
                 .map(|all| format!("{:?}", all.collect::<Vec<_>>())),
         ),
+        "call" => call(rest),
         "env" => std::env::vars()
             .map(|(k, v)| format!("{k}={v}\n"))
             .collect(),
@@ -127,6 +139,22 @@ fn connect(to: &SocketAddr) -> String {
         }
         Err(error) => format!("failed: {error}"),
     }
+}
+
+/// What the kernel says to a call that takes a right.
+fn call(which: &str) -> String {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    let result = match which {
+        "unshare" => nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS),
+        "root" => nix::unistd::setuid(nix::unistd::Uid::from_raw(0)),
+        "raw" => {
+            let protocol = SockProtocol::Icmp;
+            let flags = SockFlag::empty();
+            socket(AddressFamily::Inet, SockType::Raw, flags, protocol).map(drop)
+        }
+        other => panic!("{other}"),
+    };
+    result.map_or_else(|error| format!("{error:?}"), |()| "done".to_owned())
 }
 
 /// Writes until nothing more fits; how many MiB did.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
 mod support;
+#[path = "jobs/walls.rs"]
+mod walls;
 
 use nearlight_protocol::api::{EndReason, StartProgress};
 use nearlight_protocol::control::{AckOutcome, DenyReason, Order, SessionReport};
