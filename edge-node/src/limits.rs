@@ -78,8 +78,9 @@ pub(crate) const SANDBOX_START_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// The smallest disk of a job; ext4 takes some of it for itself.
 pub(crate) const DISK_MIB_MIN: u32 = 16;
-/// Open files of one process of a job: servers keep a connection each.
-pub(crate) const JOB_FILES_MAX: u64 = 65_536;
+/// Open files of one process of a job: servers have one a connection. More than an engine has itself it cannot
+/// give, and those of some distributions have 20,000.
+pub(crate) const JOB_FILES_MAX: u64 = 16_384;
 /// A job's log: so many files of so many MiB, the oldest is dropped.
 pub(crate) const JOB_LOG_FILES: u32 = 2;
 /// See [`JOB_LOG_FILES`].

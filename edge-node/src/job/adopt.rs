@@ -70,6 +70,8 @@ pub(crate) async fn find(
     let mut found = Found::default();
     let Some(jobs) = &host.jobs else {
         for record in records {
+            // Its record stays, so that a node that takes jobs again clears it away.
+            tracing::error!(session_id = %record.session, "a job of an earlier agent may still run, and this node takes no jobs; let it take them again, or remove the container by hand");
             if live.remove(&record.session).is_some() {
                 found.lost.push(lost(
                     &record,

@@ -281,6 +281,7 @@ impl Machine {
 
     fn unhealthy(&mut self, detail: String) -> Vec<Effect> {
         match self.state {
+            State::Ready if !self.rules.has_ports => Vec::new(),
             State::Ready if self.starts_again(true) => {
                 self.state = State::Stopping;
                 vec![Effect::ClosePorts, Effect::StopContainer]
@@ -317,10 +318,12 @@ impl Machine {
             State::Starting | State::WaitingForHealth | State::Stopping | State::BackingOff
                 if self.armed =>
             {
-                self.end(Ending {
-                    reason: EndReason::JobStartTimeout,
-                    detail: format!("it was started again {} times", self.restarts),
-                })
+                let detail = match self.restarts {
+                    0 => String::new(),
+                    restarts => format!("it was started again {restarts} times"),
+                };
+                let reason = EndReason::JobStartTimeout;
+                self.end(Ending { reason, detail })
             }
             State::Fetching
             | State::Starting

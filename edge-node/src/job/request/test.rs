@@ -103,7 +103,7 @@ fn every_lock_is_on() {
         .collect();
     assert_eq!(
         limits,
-        [("core".to_owned(), 0), ("nofile".to_owned(), 65_536)]
+        [("core".to_owned(), 0), ("nofile".to_owned(), 16_384)]
     );
 }
 
