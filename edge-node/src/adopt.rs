@@ -1,6 +1,6 @@
 //! After a start: what an earlier agent left is taken over, or cleared away. Nothing is leaked.
 //!
-//! Four witnesses are heard: the session's record, the epoch journal, the worker (by pid and start
+//! Of apps; [`crate::job::adopt`] does it for jobs. Four witnesses are heard: the session's record, the epoch journal, the worker (by pid and start
 //! time), and the app (by its labels or its sandbox). A session goes on if all four agree; otherwise
 //! what there is of it is stopped, and the broker hears why.
 //!
@@ -43,6 +43,7 @@ pub(crate) enum AdoptError {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     adopted: Vec<(Record, Process)>,
+    jobs: Vec<crate::job::record::Record>,
     lost: Vec<(SessionId, U64, Ending)>,
 }
 
@@ -51,6 +52,9 @@ impl Found {
     pub(crate) fn hand_over(self, agent: &mut Agent) {
         for (record, worker) in self.adopted {
             agent.adopt(record, worker);
+        }
+        for record in self.jobs {
+            agent.adopt_job(record);
         }
         for (session, epoch, ending) in self.lost {
             agent.lost(&session, epoch, ending);
@@ -100,7 +104,12 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
         .map(|(session, epoch)| (session, epoch.into()))
         .collect();
 
-    let mut found = Found::default();
+    let jobs = crate::job::adopt::find(host, &mut live).await?;
+    let mut found = Found {
+        adopted: Vec::new(),
+        jobs: jobs.adopted,
+        lost: jobs.lost,
+    };
     for mut record in records {
         let journal_live = live.remove(&record.session).is_some();
         // A sandbox is known by its directory, and that may be older than the session.
@@ -211,12 +220,14 @@ async fn clear_directories(host: &Host, found: &Found) {
             continue;
         };
         let owned = |(record, _): &(Record, Process)| *record.desk_name() == session;
-        if found.adopted.iter().any(owned) {
+        let is_job = found.jobs.iter().any(|job| job.session == session);
+        if is_job || found.adopted.iter().any(owned) {
             continue;
         }
         tracing::warn!(session_id = %session, "removing the directory of a session that is no more");
         teardown::kill_strays(&entry.path()).await;
-        if let Err(error) = crate::session::dirs::remove(&entry.path()) {
+        // A job's has mounts.
+        if let Err(error) = crate::job::space::remove(&entry.path()) {
             tracing::error!(session_id = %session, %error, "it stays");
         }
     }

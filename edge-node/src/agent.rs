@@ -6,7 +6,7 @@
 //!   admin ----------questions------> '-------' --reports, acks, answers--> control stream
 //! ```
 //!
-//! - [`orders`]: start and stop, and what is answered to them.
+//! - [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
 //! - [`uplink`]: what is said to the broker, and what happens without one.
 //!
@@ -20,6 +20,7 @@
 //!
 //! **What it does not know:** sockets, containers, how a session is started.
 
+mod live;
 mod orders;
 mod uplink;
 mod viewers;
@@ -31,24 +32,25 @@ use crate::grant::GrantKeys;
 use crate::identity::Identity;
 use crate::images;
 use crate::inventory::Inventory;
+use crate::job;
 use crate::journal::Journal;
 use crate::limits::{DRAIN_DEADLINE, MEASURED_UPLINK_KBPS_MIN};
 use crate::meters;
-use crate::session::driver::{Driver, Handle, Update, View};
+use crate::session::driver::{Driver, Update};
 use crate::session::host::Host;
 use crate::session::machine::{Ending, Event};
 use crate::session::record::Record;
-use crate::streams::{CounterBoard, Totals};
+use crate::streams::CounterBoard;
 use crate::warm::Room;
-use futures_util::FutureExt;
+use live::Live;
+pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady};
-use nearlight_protocol::id::{AttachmentId, SessionId, SlotId};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -76,21 +78,6 @@ pub(crate) enum Message {
     Warm(Vec<WarmReady>),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
-}
-
-/// A session as `/sessions` shows it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct SessionView {
-    session: SessionId,
-    app: String,
-    slot: SlotId,
-    epoch: U64,
-    ready: bool,
-    attachment: Option<AttachmentId>,
-    #[serde(flatten)]
-    view: View,
-    #[serde(flatten)]
-    counters: Totals,
 }
 
 /// What the agent is made of.
@@ -135,20 +122,6 @@ pub(crate) struct Agent {
     draining: bool,
 }
 
-/// A session that runs, starts or ends.
-struct Live {
-    app: String,
-    slot: SlotId,
-    epoch: U64,
-    mem_mib: u32,
-    grant: String,
-    ready: bool,
-    attachment: Option<AttachmentId>,
-    handle: Handle,
-    /// `Stop` commands to ack once it is over.
-    stops: Vec<U64>,
-}
-
 impl Agent {
     pub(crate) fn new(parts: Parts) -> Self {
         let grace = Duration::from_secs(parts.host.config.grace_s.into());
@@ -188,6 +161,16 @@ impl Agent {
             worker,
         );
         self.own(record, driver, handle);
+    }
+
+    /// Takes over a job whose container is there.
+    pub(crate) fn adopt_job(&mut self, record: job::record::Record) {
+        tracing::info!(session_id = %record.session, "job adopted");
+        meters::session_adopted();
+        let agent = self.address.clone();
+        let (driver, handle) =
+            job::driver::Driver::adopted(self.host.clone(), record.clone(), agent);
+        self.own_job(record, driver, handle);
     }
 
     /// Remembers, for the broker, a session that an earlier agent left and that is cleared away.
@@ -359,8 +342,8 @@ impl Agent {
                 session,
                 attachment,
             } => {
-                if let Some(live) = self.sessions.get_mut(&session) {
-                    live.attachment = Some(attachment.clone());
+                if let Some(app) = self.app_mut(&session) {
+                    app.attachment = Some(attachment.clone());
                     self.reported(&session, SessionReport::Attached { attachment });
                 }
             }
@@ -368,9 +351,9 @@ impl Agent {
                 session,
                 attachment,
             } => {
-                if let Some(live) = self.sessions.get_mut(&session) {
-                    if live.attachment.as_ref() == Some(&attachment) {
-                        live.attachment = None;
+                if let Some(app) = self.app_mut(&session) {
+                    if app.attachment.as_ref() == Some(&attachment) {
+                        app.attachment = None;
                     }
                     self.reported(&session, SessionReport::Detached { attachment });
                 }
@@ -392,10 +375,10 @@ impl Agent {
     }
 
     fn pass_on(&mut self, session: &SessionId, event: Event) {
-        let Some(live) = self.sessions.get(session) else {
+        let Some(app) = self.app_mut(session) else {
             return;
         };
-        if let Err(error) = live.handle.events.try_send(event) {
+        if let Err(error) = app.events.try_send(event) {
             // A session's task waits for nothing but its inbox; it may have just ended.
             tracing::debug!(session_id = %session, %error, "a session hears no more");
         }
@@ -425,53 +408,9 @@ impl Agent {
         }
     }
 
-    /// Runs a session's task, and makes sure that its end is heard whatever happens to it.
-    fn own(&mut self, record: Record, driver: Driver, handle: Handle) {
-        let live = Live {
-            app: record.app.id.to_string(),
-            slot: record.slot.clone(),
-            epoch: record.epoch,
-            mem_mib: record.app.needs.mem_mib,
-            grant: record.grant.clone(),
-            ready: record.ready,
-            attachment: None,
-            handle,
-            stops: Vec::new(),
-        };
-        let session = record.session.clone();
-        self.sessions.insert(session.clone(), live);
-        self.count_sessions();
-        // Given back when nothing of the session is left.
-        let place = self.host.warm.hold(record.slot_index);
-        let (host, agent) = (self.host.clone(), self.address.clone());
-        self.shutdown.spawn(async move {
-            let ending = match AssertUnwindSafe(driver.run()).catch_unwind().await {
-                Ok(ending) => ending,
-                Err(_panic) => crate::adopt::clear_after_panic(&host, &record).await,
-            };
-            let update = Update::Ended(ending);
-            drop(place);
-            // The agent outlives every session, except in a drain that ran out of time.
-            let _ = agent.send(Message::Session { session, update }).await;
-        });
-    }
-
-    fn count_sessions(&self) {
-        meters::sessions(self.sessions.len());
-        let taken = self.sessions.values().map(|live| live.mem_mib).sum();
-        self.room.send_replace(Room {
-            slots: self
-                .identity
-                .slots
-                .len()
-                .saturating_sub(self.sessions.len()),
-            mem_mib: self.host.config.mem_mib.saturating_sub(taken),
-        });
-    }
-
     fn stop_all(&mut self, reason: EndReason) {
         for live in self.sessions.values() {
-            live.handle.stop.send_replace(Some(reason));
+            live.stop.send_replace(Some(reason));
         }
     }
 
@@ -479,22 +418,6 @@ impl Agent {
         if let Err(error) = self.journal.release(session) {
             tracing::error!(%error, session_id = %session, "cannot write the journal; the next start of this node does it");
         }
-    }
-
-    fn views(&self) -> Vec<SessionView> {
-        self.sessions
-            .iter()
-            .map(|(session, live)| SessionView {
-                session: session.clone(),
-                app: live.app.clone(),
-                slot: live.slot.clone(),
-                epoch: live.epoch,
-                ready: live.ready,
-                attachment: live.attachment.clone(),
-                view: live.handle.view.borrow().clone(),
-                counters: self.counters.of(session),
-            })
-            .collect()
     }
 }
 

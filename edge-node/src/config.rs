@@ -49,6 +49,8 @@ pub struct Config {
     pub runtime: RuntimeChoice,
     /// Images that are fetched ahead of sessions.
     pub(crate) images: Limits,
+    /// Jobs of tenants.
+    pub(crate) jobs: crate::job::host::Limits,
     /// Desktops that are kept ready at most.
     pub warm_max: usize,
     /// Seconds to the first picture.
@@ -112,6 +114,9 @@ pub enum ConfigError {
     /// The admin listener would be reachable from outside.
     #[error("`admin.listen` is {0}; it must be a loopback address, for it has no authentication")]
     AdminNotLoopback(SocketAddr),
+    /// Jobs' networks cannot be taken from it.
+    #[error("`jobs.networks` {0}")]
+    JobNetworks(&'static str),
     /// The beacon would not work.
     #[error("`beacon` {0}")]
     Beacon(String),
@@ -148,6 +153,7 @@ mod parsed {
         pub(super) runtime: Runtime,
         pub(super) images: Images,
         pub(super) warm: Warm,
+        pub(super) jobs: Jobs,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
         pub(super) beacon: Beacon,
@@ -197,6 +203,14 @@ mod parsed {
         pub(super) pulls_max: u32,
         pub(super) disk_mib: u64,
         pub(super) free_mib: u64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub(super) struct Jobs {
+        pub(super) take: bool,
+        pub(super) disk_mib: u32,
+        pub(super) networks: String,
+        pub(super) resolvers: Vec<IpAddr>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -281,6 +295,12 @@ impl Config {
                 pulls_max: file.images.pulls_max as usize,
                 disk_mib: file.images.disk_mib,
                 free_mib: file.images.free_mib,
+            },
+            jobs: crate::job::host::Limits {
+                take: file.jobs.take,
+                disk_mib: file.jobs.disk_mib,
+                networks: (file.jobs.networks.parse()).map_err(ConfigError::JobNetworks)?,
+                resolvers: file.jobs.resolvers,
             },
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,

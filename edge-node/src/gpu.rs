@@ -144,6 +144,19 @@ impl Gpus {
         self.0.iter().filter_map(|gpu| gpu.model.clone()).collect()
     }
 
+    /// Those that can be told apart, as jobs claim them.
+    pub(crate) fn for_jobs(&self) -> Vec<nearlight_protocol::control::Gpu> {
+        let known = self.0.iter().filter_map(|gpu| {
+            Some(nearlight_protocol::control::Gpu {
+                uuid: gpu.uuid.clone()?,
+                model: gpu.model.clone().unwrap_or_default(),
+                vram_mib: u32::try_from(gpu.vram_mib.unwrap_or(0)).unwrap_or(u32::MAX),
+                ..nearlight_protocol::control::Gpu::default()
+            })
+        });
+        known.collect()
+    }
+
     /// Those that an app can be given.
     pub(crate) fn for_apps(&self) -> Vec<AppGpu> {
         let usable = self

@@ -6,7 +6,7 @@ use crate::gpu::Gpus;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
-use nearlight_protocol::control::{self, ImageFault, WarmReady};
+use nearlight_protocol::control::{self, ImageFault, JobHost, WarmReady};
 
 /// What the node has beside its slots.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Inventory {
     gpu_models: Vec<String>,
     encoders: Vec<String>,
     runtime: &'static str,
+    /// What it offers to jobs, if it takes any.
+    jobs: Option<JobHost>,
     /// What the line carries, kbit/s.
     pub(crate) uplink_kbps: Option<u32>,
     /// Images that are here; looked at again now and then.
@@ -34,6 +36,7 @@ impl Inventory {
         gpus: &Gpus,
         encoders: &[Encoder],
         runtime: &'static str,
+        jobs: Option<JobHost>,
     ) -> Self {
         Self {
             cpu_milli: config.cpu_milli,
@@ -46,6 +49,7 @@ impl Inventory {
                 .map(|encoder| encoder.name.clone())
                 .collect(),
             runtime,
+            jobs,
             uplink_kbps: config.uplink_kbps,
             images: Vec::new(),
             image_faults: Vec::new(),
@@ -76,7 +80,7 @@ impl Inventory {
             image_faults: self.image_faults.clone(),
             warm: self.warm.clone(),
             uplink_kbps: self.uplink_kbps,
-            jobs: None,
+            jobs: self.jobs.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! 2. What the node has: `gpu`, `encoders`, `inventory`.
 //! 3. The broker: `control` (the stream), `grant`, `journal`, `board` (what it should know).
 //! 4. The owner of it all: `agent`.
-//! 5. Sessions: `session`, `adopt`, `saves`.
+//! 5. Sessions: `session`, `adopt`, `saves`; jobs: `job`, `tunnel`.
 //! 6. What they run on: [`runtime`], `streams` (the transport), `process`, `cgroup`.
 //! 7. Being looked at: `admin`, `meters`.
 //!
@@ -36,6 +36,7 @@ mod journal;
 mod agent;
 
 mod adopt;
+mod job;
 mod saves;
 mod session;
 mod warm;
@@ -44,6 +45,7 @@ mod cgroup;
 mod process;
 pub mod runtime;
 mod streams;
+mod tunnel;
 
 mod admin;
 mod limits;

@@ -73,3 +73,33 @@ pub(crate) const APP_FILES_MAX: u64 = 4096;
 pub(crate) const IMAGES_LISTED_MAX: usize = 512;
 /// `bwrap` says the pid of its child after this.
 pub(crate) const SANDBOX_START_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A program of the host's that should be quick: mkfs.ext4, mount, iptables.
+pub(crate) const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+/// The smallest disk of a job; ext4 takes some of it for itself.
+pub(crate) const DISK_MIB_MIN: u32 = 16;
+/// Open files of one process of a job: servers have one a connection. More than an engine has itself it cannot
+/// give, and those of some distributions have 20,000.
+pub(crate) const JOB_FILES_MAX: u64 = 16_384;
+/// A job's log: so many files of so many MiB, the oldest is dropped.
+pub(crate) const JOB_LOG_FILES: u32 = 2;
+/// See [`JOB_LOG_FILES`].
+pub(crate) const JOB_LOG_FILE_MIB: u32 = 4;
+/// Largest /etc/passwd of an image that is read.
+pub(crate) const PASSWD_BYTES_MAX: usize = 256 * 1024;
+/// Between two checks of a job that has yet to be healthy: it should be seen as soon as it is.
+pub(crate) const HEALTH_POLL: Duration = Duration::from_millis(250);
+/// The head of a health check's answer that is read, up to its status.
+pub(crate) const HEALTH_HEAD_BYTES_MAX: usize = 1024;
+/// Between two reports that a job was asked something.
+pub(crate) const INPUT_SEEN_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at the addresses of the names that a job may reach, and at the rules that hold it.
+pub(crate) const EGRESS_REFRESH_EVERY: Duration = Duration::from_secs(60);
+/// Addresses of one name that a job may reach, the newest.
+pub(crate) const EGRESS_ADDRESSES_MAX: usize = 64;
+/// Looking one name up.
+pub(crate) const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+/// Between SIGTERM and SIGKILL of a job when its node shuts down, however long its spec asks for.
+pub(crate) const DRAIN_STOP_GRACE: Duration = Duration::from_secs(8);
+/// Networks that are tried for a job before it is said that all are taken.
+pub(crate) const SUBNET_TRIES: u32 = 64;

@@ -6,10 +6,12 @@ use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
 use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
+use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
+use crate::tunnel::endpoints::Endpoints;
 use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
@@ -56,7 +58,9 @@ impl Node {
         let runtime = runtime::open(&config, &identity.node).await?;
         let gpus = Gpus::probe();
         let encoders = encoders::probe(&config, root).await;
-        let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name());
+        let jobs = jobs(&config, &identity.node, runtime.name(), root).await;
+        let offer = jobs.as_ref().map(|jobs| jobs.offer(&gpus));
+        let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name(), offer);
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
         let counters = CounterBoard::default();
@@ -75,6 +79,8 @@ impl Node {
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
             warm: Warm::new(),
+            jobs,
+            endpoints: Endpoints::default(),
             root,
             config,
         });
@@ -139,6 +145,17 @@ impl Node {
         self.shutdown
             .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
             .await
+    }
+}
+
+/// What this node has for jobs, if it takes any.
+async fn jobs(config: &Config, node: &NodeId, runtime: &str, root: bool) -> Option<Jobs> {
+    match Jobs::open(config, node, runtime, root).await {
+        Ok(jobs) => Some(jobs),
+        Err(why) => {
+            tracing::info!(%why, "this node takes no jobs");
+            None
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Start and stop. Both may come twice: the second time answers like the first.
 
-use super::{Agent, Live};
+use super::Agent;
+use super::live::Live;
+use crate::job;
 use crate::meters;
 use crate::session::driver::Driver;
 use crate::session::record::Record;
@@ -8,9 +10,11 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Order, Start};
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
-use nearlight_protocol::work::{AppWork, Work};
+use nearlight_protocol::work::{AppWork, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
+use std::collections::BTreeSet;
 
 /// Longest xkb layout that is passed on, such as `us(altgr-intl)`.
 const LAYOUT_BYTES_MAX: usize = 64;
@@ -47,12 +51,6 @@ impl Agent {
 
     fn start(&mut self, start: Start) -> Result<(), Denied> {
         let grant = self.verify(&start)?;
-        let work = match start.work.clone() {
-            Work::App(work) => work,
-            Work::Job(_) => {
-                return Err(denied(DenyReason::GrantInvalid, "this node takes no jobs"));
-            }
-        };
         if let Some(live) = self.sessions.get(&grant.session) {
             return if live.epoch == grant.epoch {
                 Ok(())
@@ -80,7 +78,7 @@ impl Agent {
             })?;
         match admission {
             Admission::Admit => {
-                self.launch(start, work, grant);
+                self.launch(start, grant);
                 Ok(())
             }
             Admission::Already => {
@@ -106,13 +104,49 @@ impl Agent {
         if grant.session != start.session {
             return Err(invalid("the grant is for another session".to_owned()));
         }
-        if let Work::App(work) = &start.work {
-            check_app(work).map_err(|detail| invalid(detail.to_owned()))?;
+        match &start.work {
+            Work::App(work) => check_app(work).map_err(|detail| invalid(detail.to_owned()))?,
+            Work::Job(spec) => check_job(spec, &start.secrets).map_err(invalid)?,
         }
         Ok(grant)
     }
 
-    fn launch(&mut self, start: Start, work: AppWork, grant: Grant) {
+    fn launch(&mut self, start: Start, grant: Grant) {
+        meters::session_started();
+        let (session, secrets) = (start.session, start.secrets);
+        match start.work {
+            Work::App(work) => self.launch_app(session, start.grant, work, grant),
+            Work::Job(spec) => self.launch_job((session, start.grant), *spec, secrets, grant),
+        }
+    }
+
+    fn launch_job(
+        &mut self,
+        (session, signed): (SessionId, String),
+        spec: JobSpec,
+        secrets: Secrets,
+        grant: Grant,
+    ) {
+        let record = job::record::Record {
+            dir: self.host.config.run.join(session.as_str()),
+            session,
+            slot: grant.slot,
+            epoch: grant.epoch,
+            grant: signed,
+            user: grant.user,
+            spec,
+            started_ms: nearlight_kit::clock::unix_ms(),
+            subnet: None,
+            container: None,
+            restarts: 0,
+            ready: false,
+        };
+        let (host, agent) = (self.host.clone(), self.address.clone());
+        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), secrets, agent);
+        self.own_job(record, driver, handle);
+    }
+
+    fn launch_app(&mut self, session: SessionId, signed: String, work: AppWork, grant: Grant) {
         let slot_index = self
             .identity
             .slots
@@ -120,17 +154,17 @@ impl Agent {
             .position(|slot| *slot == grant.slot)
             .expect("the grant was verified to be for one of our slots");
         let spare = self.host.warm.take(&work);
-        let name = spare.as_ref().map_or(&start.session, |spare| &spare.name);
+        let name = spare.as_ref().map_or(&session, |spare| &spare.name);
         let record = Record {
             dir: self.host.config.run.join(name.as_str()),
             kept_as: spare.as_ref().map(|spare| spare.name.clone()),
-            session: start.session,
+            session,
             slot: grant.slot,
             slot_index: spare
                 .as_ref()
                 .map_or(slot_index, |spare| spare.place.index()),
             epoch: grant.epoch,
-            grant: start.grant,
+            grant: signed,
             user: grant.user,
             app: work.app,
             display: work.display,
@@ -140,7 +174,6 @@ impl Agent {
             running: None,
             ready: false,
         };
-        meters::session_started();
         let (host, agent) = (self.host.clone(), self.address.clone());
         let Some(spare) = spare else {
             let (driver, handle) = Driver::fresh(host, record.clone(), agent);
@@ -158,7 +191,7 @@ impl Agent {
             Some(live) => {
                 remember_stop(live, command);
                 // The first reason stays: the task reads it once.
-                live.handle.stop.send_if_modified(|wish| {
+                live.stop.send_if_modified(|wish| {
                     let first = wish.is_none();
                     *wish = wish.or(Some(reason));
                     first
@@ -212,6 +245,18 @@ fn check_app(work: &AppWork) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// What the broker checks too, checked again: this is where it becomes a container, mounts and files.
+fn check_job(spec: &JobSpec, secrets: &Secrets) -> Result<(), String> {
+    if let Some(fault) = spec.fault() {
+        return Err(fault.to_string());
+    }
+    let named: BTreeSet<_> = spec.secrets.iter().collect();
+    if secrets.0.keys().collect::<BTreeSet<_>>() != named {
+        return Err("the secrets are not those that the spec names".to_owned());
+    }
+    Ok(())
+}
+
 fn denied(reason: DenyReason, detail: impl ToString) -> Denied {
     Denied {
         reason,
@@ -230,6 +275,26 @@ mod test {
             display: DisplayMode::default(),
             keyboard_layout: "us(altgr-intl)".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_job_is_checked_again_and_brings_the_secrets_that_it_names() {
+        let secrets = |names: &[&str]| {
+            let values = names
+                .iter()
+                .map(|name| ((*name).to_owned(), "v".to_owned()));
+            Secrets(values.collect())
+        };
+        let mut spec = JobSpec::of_image("registry.example/x:1");
+        check_job(&spec, &secrets(&[])).unwrap();
+        check_job(&spec, &secrets(&["../../x"])).unwrap_err();
+        spec.secrets = vec!["TOKEN".to_owned()];
+        check_job(&spec, &secrets(&["TOKEN"])).unwrap();
+        check_job(&spec, &secrets(&[])).unwrap_err();
+        check_job(&spec, &secrets(&["TOKEN", "more"])).unwrap_err();
+        spec.secrets = vec!["../../x".to_owned()];
+        let fault = check_job(&spec, &secrets(&["../../x"])).unwrap_err();
+        assert!(fault.contains("secrets[0]"), "{fault}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Agent {
             .map(|(session, live)| RunningSession {
                 session: session.clone(),
                 grant: live.grant.clone(),
-                attached: live.attachment.is_some(),
+                attached: live.app().is_some_and(|app| app.attachment.is_some()),
                 ready: live.ready,
             })
             .collect();

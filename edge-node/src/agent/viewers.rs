@@ -76,10 +76,12 @@ impl Agent {
     }
 
     fn check_whep(&self, session: &SessionId, action: &WhepAction) -> Result<(), WhepResult> {
-        let Some(live) = self.sessions.get(session) else {
+        // A job has nothing to watch.
+        let live = self.sessions.get(session);
+        let Some(live) = live.filter(|live| live.app().is_some()) else {
             return Err(refused(
                 WhepRefusal::NotFound,
-                "the session does not run on this node",
+                "no such session with a picture runs on this node",
             ));
         };
         let (is_offer, text) = match action {

@@ -26,9 +26,13 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 
-const LABEL_SESSION: &str = "nearlight.session";
-const LABEL_EPOCH: &str = "nearlight.epoch";
-const LABEL_NODE: &str = "nearlight.node";
+pub(crate) const LABEL_SESSION: &str = "nearlight.session";
+pub(crate) const LABEL_EPOCH: &str = "nearlight.epoch";
+pub(crate) const LABEL_NODE: &str = "nearlight.node";
+/// What jobs have beside; an app's container has none.
+pub(crate) const LABEL_KIND: &str = "nearlight.kind";
+/// See [`LABEL_KIND`].
+pub(crate) const KIND_JOB: &str = "job";
 
 /// A Docker engine, and the node whose containers in it are ours.
 #[derive(Debug)]
@@ -38,14 +42,9 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Finds the engine (`DOCKER_HOST`, else the usual socket) and settles on a version of its API.
+    /// Finds the engine.
     pub async fn open(node: &NodeId) -> Result<Self, RuntimeError> {
-        let action = "answer";
-        let engine = bollard::Docker::connect_with_local_defaults().map_err(refused(action))?;
-        let engine = tokio::time::timeout(ENGINE_PROBE_DEADLINE, engine.negotiate_version())
-            .await
-            .map_err(|_| RuntimeError::Deadline { action })?
-            .map_err(refused(action))?;
+        let engine = connect().await?;
         let version = engine.client_version();
         tracing::info!(
             api = %format_args!("{}.{}", version.major_version, version.minor_version),
@@ -201,7 +200,12 @@ impl Docker {
         Ok(containers
             .into_iter()
             .filter_map(|container| {
-                let session = container.labels?.get(LABEL_SESSION)?.parse().ok()?;
+                let labels = container.labels?;
+                // A job has an owner of its own.
+                if labels.contains_key(LABEL_KIND) {
+                    return None;
+                }
+                let session = labels.get(LABEL_SESSION)?.parse().ok()?;
                 Some((session, AppRef::Docker { id: container.id? }))
             })
             .collect())
@@ -354,7 +358,18 @@ fn container_name(session: &SessionId) -> String {
     format!("nearlight-{session}")
 }
 
-async fn bounded<T>(
+/// Finds the engine (`DOCKER_HOST`, else the usual socket) and settles on a version of its API.
+pub(crate) async fn connect() -> Result<bollard::Docker, RuntimeError> {
+    let action = "answer";
+    let engine = bollard::Docker::connect_with_local_defaults().map_err(refused(action))?;
+    tokio::time::timeout(ENGINE_PROBE_DEADLINE, engine.negotiate_version())
+        .await
+        .map_err(|_| RuntimeError::Deadline { action })?
+        .map_err(refused(action))
+}
+
+/// A request to the engine, with its deadline.
+pub(crate) async fn bounded<T>(
     action: &'static str,
     request: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, RuntimeError> {
@@ -371,7 +386,8 @@ fn refused(action: &'static str) -> impl FnOnce(Error) -> RuntimeError {
     }
 }
 
-fn status_of(error: &RuntimeError) -> Option<u16> {
+/// The engine's status of an answer that is no success.
+pub(crate) fn status_of(error: &RuntimeError) -> Option<u16> {
     match error {
         RuntimeError::Engine { source, .. } => status_of_engine(source),
         RuntimeError::ImageMissing { .. }

@@ -479,7 +479,7 @@ impl Driver {
 }
 
 /// Waits for the wish to end; for ever if nobody can wish it any more, which the drain prevents.
-async fn stopped(stop: &mut watch::Receiver<Option<EndReason>>) -> EndReason {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<Option<EndReason>>) -> EndReason {
     let reason = match stop.wait_for(Option::is_some).await {
         Ok(reason) => *reason,
         Err(_closed) => None,

@@ -3,9 +3,11 @@
 use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::images::Images;
+use crate::job::host::Jobs;
 use crate::process::User;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
+use crate::tunnel::endpoints::Endpoints;
 use crate::warm::Warm;
 use nearlight_transport::Handle;
 use std::path::PathBuf;
@@ -28,6 +30,10 @@ pub(crate) struct Host {
     pub(crate) cgroups: Option<Cgroups>,
     /// Desktops that are kept ready.
     pub(crate) warm: Arc<Warm>,
+    /// What jobs share, if this node takes any.
+    pub(crate) jobs: Option<Jobs>,
+    /// Where the ports of jobs are.
+    pub(crate) endpoints: Endpoints,
     /// The GPUs; slot n has the one at n modulo their number.
     pub(crate) gpus: Vec<AppGpu>,
     /// Whether we are root and can give workers users of their own.

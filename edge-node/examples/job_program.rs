@@ -1,0 +1,200 @@
+//! What jobs run in the tests of the agent: a small HTTP server that does to its container what it is asked to,
+//! hostile things too.
+//!
+//! `serve PORT`, `flaky PORT` (fails the first two times), `deaf PORT` (hears no SIGTERM), `exit STATUS`, `hog`,
+//! `greet PORT` (says hello to whoever connects).
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program of the tests says where it fails"
+)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+static SICK: AtomicBool = AtomicBool::new(false);
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve", port] => serve(port),
+        ["flaky", port] => flaky(port),
+        ["deaf", port] => {
+            let ignored = nix::sys::signal::SigHandler::SigIgn;
+            #[allow(unsafe_code, reason = "nix has no safe way to ignore a signal")]
+            // SAFETY: no handler of ours is replaced, and none runs.
+            unsafe { nix::sys::signal::signal(nix::sys::signal::SIGTERM, ignored) }.unwrap();
+            serve(port);
+        }
+        ["exit", status] => {
+            println!("my last words");
+            std::process::exit(status.parse().unwrap());
+        }
+        ["hog"] => hog(),
+        ["greet", port] => greet(port),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn greet(port: &str) {
+    let listener = TcpListener::bind(("0.0.0.0", port.parse().unwrap())).unwrap();
+    println!("listening");
+    for stream in listener.incoming() {
+        // Whoever connected may be gone.
+        let _ = stream.unwrap().write_all(b"hello");
+    }
+}
+
+fn flaky(port: &str) {
+    let file = "/tmp/starts";
+    let starts = fs::read_to_string(file).map_or(0, |text| text.len()) + 1;
+    fs::write(file, "x".repeat(starts)).unwrap();
+    println!("start {starts}");
+    if starts < 3 {
+        std::process::exit(7);
+    }
+    serve(port);
+}
+
+fn serve(port: &str) {
+    let listener = TcpListener::bind(("0.0.0.0", port.parse().unwrap())).unwrap();
+    println!("listening");
+    for stream in listener.incoming() {
+        std::thread::spawn(move || answer(stream.unwrap()));
+    }
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut head = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    head.read_line(&mut line).unwrap();
+    let Some(path) = line.split(' ').nth(1).map(str::to_owned) else {
+        return;
+    };
+    loop {
+        let mut field = String::new();
+        if head.read_line(&mut field).unwrap() == 0 || field == "\r\n" {
+            break;
+        }
+    }
+    let (verb, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let sick = SICK.load(Ordering::Relaxed) && verb == "healthz";
+    let status = if sick { "500 Sick" } else { "200 OK" };
+    let body = act(verb, rest);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // Whoever asked may be gone.
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+fn act(verb: &str, rest: &str) -> String {
+    match verb {
+        "sick" => {
+            SICK.store(true, Ordering::Relaxed);
+            String::new()
+        }
+        "exit" => std::process::exit(rest.parse().unwrap()),
+        "hog" => hog(),
+        "read" => said(fs::read_to_string(format!("/{rest}"))),
+        "touch" => said(fs::write(format!("/{rest}"), "x").map(|()| "wrote".to_owned())),
+        "fill" => fill(&format!("/{rest}")).to_string(),
+        "connect" => connect(&rest.parse().unwrap()),
+        "resolve" => said(
+            (rest, 80)
+                .to_socket_addrs()
+                .map(|all| format!("{:?}", all.collect::<Vec<_>>())),
+        ),
+        "call" => call(rest),
+        "env" => std::env::vars()
+            .map(|(k, v)| format!("{k}={v}\n"))
+            .collect(),
+        "threads" => threads().to_string(),
+        "flood" => flood(rest.parse().unwrap()),
+        _ => String::new(),
+    }
+}
+
+fn said(result: std::io::Result<String>) -> String {
+    result.unwrap_or_else(|error| format!("failed: {error}"))
+}
+
+fn connect(to: &SocketAddr) -> String {
+    match TcpStream::connect_timeout(to, Duration::from_secs(2)) {
+        Ok(mut stream) => {
+            let mut hello = [0; 5];
+            stream
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .unwrap();
+            said(
+                stream
+                    .read(&mut hello)
+                    .map(|n| format!("connected {}", String::from_utf8_lossy(&hello[..n]))),
+            )
+        }
+        Err(error) => format!("failed: {error}"),
+    }
+}
+
+/// What the kernel says to a call that takes a right.
+fn call(which: &str) -> String {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    let result = match which {
+        "unshare" => nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS),
+        "root" => nix::unistd::setuid(nix::unistd::Uid::from_raw(0)),
+        "raw" => {
+            let protocol = SockProtocol::Icmp;
+            let flags = SockFlag::empty();
+            socket(AddressFamily::Inet, SockType::Raw, flags, protocol).map(drop)
+        }
+        other => panic!("{other}"),
+    };
+    result.map_or_else(|error| format!("{error:?}"), |()| "done".to_owned())
+}
+
+/// Writes until nothing more fits; how many MiB did.
+fn fill(path: &str) -> usize {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let Ok(mut file) = opened else { return 0 };
+    let mib = vec![7; 1 << 20];
+    let mut written = 0;
+    while file.write_all(&mib).is_ok() {
+        written += 1;
+    }
+    written
+}
+
+/// Threads until no more are to be had; how many there were.
+fn threads() -> usize {
+    let mut count = 0;
+    let forever = || std::thread::sleep(Duration::from_secs(3600));
+    while std::thread::Builder::new()
+        .stack_size(16 * 1024)
+        .spawn(forever)
+        .is_ok()
+    {
+        count += 1;
+    }
+    count
+}
+
+fn flood(mib: usize) -> String {
+    let line = format!("{}\n", "flood ".repeat(170));
+    let mut out = std::io::stdout().lock();
+    for _ in 0..mib * 1024 {
+        out.write_all(line.as_bytes()).unwrap();
+    }
+    String::new()
+}
+
+fn hog() -> ! {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    loop {
+        kept.push(vec![7; 1 << 20]);
+    }
+}

@@ -1,0 +1,191 @@
+//! After a start: jobs of an earlier agent are taken over, or cleared away. Nothing is leaked.
+//!
+//! Four witnesses are heard: the job's record, the epoch journal, the container (by its labels), and what was
+//! mounted for it, which a restart of the host takes away.
+//!
+//! | record | journal | container | mounts | |
+//! |---|---|---|---|---|
+//! | yes | live | recorded, there | there | adopted; one that has ended is heard at once, with its own reason |
+//! | yes | live | recorded, there | gone | ended: the host was restarted |
+//! | yes | live | recorded, gone | any | ended: it was removed |
+//! | yes | live | never recorded | any | ended: it was being started |
+//! | yes | not live | any | any | cleared away: it is over |
+//! | no | live | any | any | ended, with the apps' ([`crate::adopt`]): the node cannot know what it was |
+//! | no | any | any | any | cleared away: container, network, rules, mounts and directory each have its name |
+
+use super::host::Jobs;
+use super::record::Record;
+use super::{space, teardown};
+use crate::adopt::AdoptError;
+use crate::session::host::Host;
+use crate::session::machine::Ending;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::id::SessionId;
+use nearlight_protocol::unit::U64;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What was found of an earlier agent's jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) adopted: Vec<Record>,
+    pub(crate) lost: Vec<(SessionId, U64, Ending)>,
+}
+
+/// What is to be done with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Adopt,
+    Lost(EndReason, &'static str),
+    Over,
+}
+
+/// The table above, for a job that has a record.
+fn judge(journal_live: bool, recorded: bool, there: bool, mounted: bool) -> Verdict {
+    match (journal_live, recorded, there, mounted) {
+        (false, _, _, _) => Verdict::Over,
+        (true, true, true, true) => Verdict::Adopt,
+        (true, true, true, false) => Verdict::Lost(
+            EndReason::RuntimeFailed,
+            "the machine was restarted, and its disk and secrets went with that",
+        ),
+        (true, true, false, _) => Verdict::Lost(
+            EndReason::JobFailed,
+            "its container was removed while the node restarted",
+        ),
+        (true, false, _, _) => Verdict::Lost(
+            EndReason::Internal,
+            "the node restarted while the job was being started",
+        ),
+    }
+}
+
+/// Looks at what is there, clears away what cannot go on, and returns the rest. Takes what it decides on out
+/// of `live`.
+pub(crate) async fn find(
+    host: &Host,
+    live: &mut BTreeMap<SessionId, U64>,
+) -> Result<Found, AdoptError> {
+    let records = Record::read_all(&host.config.data).map_err(AdoptError::Records)?;
+    let mut found = Found::default();
+    let Some(jobs) = &host.jobs else {
+        for record in records {
+            // Its record stays, so that a node that takes jobs again clears it away.
+            tracing::error!(session_id = %record.session, "a job of an earlier agent may still run, and this node takes no jobs; let it take them again, or remove the container by hand");
+            if live.remove(&record.session).is_some() {
+                found.lost.push(lost(
+                    &record,
+                    EndReason::Internal,
+                    "this node takes no jobs any more",
+                ));
+            }
+        }
+        return Ok(found);
+    };
+    let containers: BTreeMap<_, _> = jobs
+        .engine
+        .containers()
+        .await?
+        .into_iter()
+        .map(|(s, id)| (id, s))
+        .collect();
+    for record in records {
+        let journal_live = live.remove(&record.session).is_some();
+        let there = record
+            .container
+            .as_ref()
+            .is_some_and(|id| containers.contains_key(id));
+        let mounted = space::is_whole(
+            &record.dir,
+            record.spec.resources.disk_mib,
+            !record.spec.secrets.is_empty(),
+        );
+        let verdict = judge(journal_live, record.container.is_some(), there, mounted);
+        if verdict == Verdict::Adopt {
+            found.adopted.push(record);
+            continue;
+        }
+        let at = (host.config.data.as_path(), &record);
+        teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;
+        if let Verdict::Lost(reason, detail) = verdict {
+            found.lost.push(lost(&record, reason, detail));
+        }
+    }
+    clear_orphans(host, jobs, &found, containers.into_values().collect()).await?;
+    Ok(found)
+}
+
+fn lost(record: &Record, reason: EndReason, detail: &str) -> (SessionId, U64, Ending) {
+    let ending = Ending {
+        reason,
+        detail: detail.to_owned(),
+    };
+    (record.session.clone(), record.epoch, ending)
+}
+
+/// Containers, networks and rules that no job owns.
+async fn clear_orphans(
+    host: &Host,
+    jobs: &Jobs,
+    found: &Found,
+    mut named: BTreeSet<SessionId>,
+) -> Result<(), AdoptError> {
+    named.extend(jobs.engine.networks().await?);
+    match jobs.firewall.held().await {
+        Ok(held) => named.extend(held),
+        Err(error) => tracing::error!(%error, "cannot see which rules an earlier agent left"),
+    }
+    for session in named {
+        if found.adopted.iter().any(|record| record.session == session) {
+            continue;
+        }
+        tracing::warn!(session_id = %session, "removing a job that no session owns");
+        teardown::clear(jobs, &session, &host.config.run.join(session.as_str())).await;
+    }
+    Ok(())
+}
+
+/// What is left of a job whose task panicked.
+pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
+    tracing::error!(session_id = %known.session, "the job's task panicked; this is a bug, please report it");
+    host.endpoints.close(&known.session);
+    let on_disk = Record::read_all(&host.config.data).unwrap_or_default();
+    let record = on_disk
+        .into_iter()
+        .find(|record| record.session == known.session);
+    let record = record.as_ref().unwrap_or(known);
+    if let Some(jobs) = &host.jobs {
+        let at = (host.config.data.as_path(), record);
+        teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;
+    }
+    Ending {
+        reason: EndReason::Internal,
+        detail: "the job's task panicked".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_table_is_what_is_done() {
+        for rest in 0..8_u8 {
+            let bit = |n: u8| rest & (1 << n) != 0;
+            assert_eq!(judge(false, bit(0), bit(1), bit(2)), Verdict::Over);
+        }
+        let reason = |recorded, there, mounted| match judge(true, recorded, there, mounted) {
+            Verdict::Lost(reason, _) => Some(reason),
+            Verdict::Adopt => None,
+            Verdict::Over => panic!("the journal has it"),
+        };
+        assert_eq!(reason(true, true, true), None);
+        assert_eq!(reason(true, true, false), Some(EndReason::RuntimeFailed));
+        for mounted in [false, true] {
+            assert_eq!(reason(true, false, mounted), Some(EndReason::JobFailed));
+            for there in [false, true] {
+                assert_eq!(reason(false, there, mounted), Some(EndReason::Internal));
+            }
+        }
+    }
+}

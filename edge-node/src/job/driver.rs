@@ -1,0 +1,466 @@
+//! The one task that owns a job.
+//!
+//! It feeds the [`Machine`] and carries out its effects. Whatever takes time runs as a chore beside the loop
+//! and comes back as [`Done`]: the loop itself waits for nothing but the next event. Others hold a [`Handle`],
+//! and hear of it through the agent's inbox.
+//!
+//! **Invariant.** A chore of one run of the container is not heard in the next: each says which run it is of.
+
+mod chores;
+
+use super::egress::Reach;
+use super::launch::{self, LaunchError, Launched};
+use super::machine::{Effect, Event, Machine, Rules, State, with_words};
+use super::record::Record;
+use super::{health, space, teardown};
+use crate::agent::Message;
+use crate::images::InUse;
+use crate::limits::{DRAIN_STOP_GRACE, EGRESS_REFRESH_EVERY, ENGINE_DEADLINE, INPUT_SEEN_EVERY};
+use crate::runtime::{AppExit, AppRef, Pulled, RuntimeError};
+use crate::session::driver::{Update, View, stopped};
+use crate::session::host::Host;
+use crate::session::machine::Ending;
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::control::SessionReport;
+use nearlight_protocol::work::Secrets;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+/// How others reach a job's task.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// Set once, to end it.
+    pub(crate) stop: watch::Sender<Option<EndReason>>,
+    /// How it stands.
+    pub(crate) view: watch::Receiver<View>,
+}
+
+/// What comes back from a chore.
+enum Done {
+    ImageLooked(Result<(), RuntimeError>),
+    Launched(Box<(Result<Launched, LaunchError>, Reach)>),
+    Restarted(Result<(), RuntimeError>),
+    Found(Option<i32>),
+    Exited { run: u32, exit: AppExit },
+    Healthy { run: u32 },
+    Unhealthy { run: u32, detail: String },
+    StartTimedOut { period: u32 },
+    BackedOff,
+    ContainerStopped,
+    Refreshed(Box<Reach>),
+}
+
+/// A job and what it holds.
+pub(crate) struct Driver {
+    host: Arc<Host>,
+    record: Record,
+    secrets: Secrets,
+    machine: Machine,
+    effects: VecDeque<Effect>,
+    reach: Reach,
+    chores: JoinSet<Done>,
+    /// The container is being made: whatever happens, that has to be waited for.
+    launching: bool,
+    /// Health checks of this run.
+    checks: Option<AbortHandle>,
+    /// Starts of the container so far.
+    run: u32,
+    /// Times that `time.start_s` began.
+    period: u32,
+    seen: u64,
+    stop: watch::Receiver<Option<EndReason>>,
+    pulled: (
+        watch::Sender<Option<Pulled>>,
+        watch::Receiver<Option<Pulled>>,
+    ),
+    view: watch::Sender<View>,
+    pid: Option<i32>,
+    agent: mpsc::Sender<Message>,
+    start_began: Instant,
+    /// Its image stays while it is here.
+    _image: InUse,
+}
+
+impl Driver {
+    /// A job to be started.
+    pub(crate) fn fresh(
+        host: Arc<Host>,
+        record: Record,
+        secrets: Secrets,
+        agent: mpsc::Sender<Message>,
+    ) -> (Self, Handle) {
+        let machine = Machine::new(Rules::from(&record.spec));
+        Self::new(host, (record, secrets), agent, (machine, Vec::new()))
+    }
+
+    /// A job of an earlier agent, whose container is there.
+    pub(crate) fn adopted(
+        host: Arc<Host>,
+        record: Record,
+        agent: mpsc::Sender<Message>,
+    ) -> (Self, Handle) {
+        let rules = Rules::from(&record.spec);
+        let machine = Machine::adopted(rules, record.restarts, record.ready);
+        Self::new(host, (record, Secrets::default()), agent, machine)
+    }
+
+    fn new(
+        host: Arc<Host>,
+        (record, secrets): (Record, Secrets),
+        agent: mpsc::Sender<Message>,
+        (machine, effects): (Machine, Vec<Effect>),
+    ) -> (Self, Handle) {
+        let (stop_in, stop) = watch::channel(None);
+        let (view, view_out) = watch::channel(view_of(&machine, &record, None));
+        let driver = Self {
+            _image: host.images.used(&record.spec.image),
+            reach: Reach::new(&record.spec.egress),
+            host,
+            record,
+            secrets,
+            machine,
+            effects: effects.into(),
+            chores: JoinSet::new(),
+            launching: false,
+            checks: None,
+            run: 0,
+            period: 0,
+            seen: 0,
+            stop,
+            pulled: watch::channel(None),
+            view,
+            pid: None,
+            agent,
+            start_began: Instant::now(),
+        };
+        let handle = Handle {
+            stop: stop_in,
+            view: view_out,
+        };
+        (driver, handle)
+    }
+
+    /// Runs the job to its end; afterwards nothing of it is left.
+    #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.record.session, image = %self.record.spec.image))]
+    pub(crate) async fn run(mut self) -> Ending {
+        let mut ending = match self.begin().await {
+            Ok(()) => self.live().await,
+            Err(ending) => ending,
+        };
+        self.add_last_words(&mut ending).await;
+        self.end(&ending).await;
+        tracing::info!(reason = ?ending.reason, detail = %ending.detail, "job ended");
+        ending
+    }
+
+    async fn begin(&mut self) -> Result<(), Ending> {
+        if let Some(container) = self.record.container.clone() {
+            self.run = 1;
+            self.spawn_wait(&container);
+            self.spawn_refresh(Duration::ZERO);
+            return Ok(());
+        }
+        tracing::info!(slot = %self.record.slot, epoch = self.record.epoch.0, "job starts");
+        let internal = |error: io::Error| Ending {
+            reason: EndReason::Internal,
+            detail: format!("cannot write the job's record: {error}"),
+        };
+        self.write_record().await.map_err(internal)?;
+        let lacks = match &self.host.jobs {
+            Some(jobs) => jobs.lacks(&self.record.spec),
+            None => Some("this node takes no jobs".to_owned()),
+        };
+        if let Some(detail) = lacks {
+            let reason = EndReason::RuntimeFailed;
+            return Err(Ending { reason, detail });
+        }
+        self.spawn_fetch();
+        Ok(())
+    }
+
+    async fn live(&mut self) -> Ending {
+        let mut look = tokio::time::interval(INPUT_SEEN_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            while let Some(effect) = self.effects.pop_front() {
+                if let Some(ending) = self.carry_out(effect).await {
+                    return ending;
+                }
+            }
+            self.show();
+            tokio::select! {
+                Some(done) = self.chores.join_next() => match done {
+                    Ok(done) => self.chore_done(done).await,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => return Ending {
+                        reason: EndReason::Internal,
+                        detail: format!("a chore of the job panicked: {error}"),
+                    },
+                },
+                Ok(()) = self.pulled.1.changed() => {
+                    let pulled = *self.pulled.1.borrow_and_update();
+                    if let Some(pulled) = pulled {
+                        self.feed(Event::Pulling(pulled));
+                    }
+                }
+                reason = stopped(&mut self.stop) => self.feed(Event::Stopped(reason)),
+                _ = look.tick() => self.tell_if_used().await,
+            }
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.effects.extend(self.machine.handle(event));
+    }
+
+    async fn chore_done(&mut self, done: Done) {
+        match done {
+            Done::ImageLooked(Ok(())) => self.feed(Event::ImageReady),
+            Done::ImageLooked(Err(error)) => self.refused(error.reason(), &error),
+            Done::Launched(launched) => {
+                self.launching = false;
+                let (result, reach) = *launched;
+                self.reach = reach;
+                self.secrets = Secrets::default();
+                match result {
+                    Ok(launched) => {
+                        self.record.subnet = Some(launched.subnet);
+                        self.record.container = Some(launched.container);
+                        self.spawn_refresh(EGRESS_REFRESH_EVERY);
+                        self.container_runs().await;
+                    }
+                    Err(error) => self.refused(error.reason(), &error),
+                }
+            }
+            Done::Restarted(Ok(())) => self.container_runs().await,
+            Done::Restarted(Err(error)) => self.refused(error.reason(), &error),
+            Done::Found(pid) => self.pid = pid,
+            Done::Exited { run, exit } if run == self.run => {
+                tracing::info!(status = ?exit.status, out_of_memory = exit.out_of_memory, "the job's container ended");
+                self.pid = None;
+                self.stop_checks();
+                self.feed(Event::Exited(exit));
+            }
+            Done::Healthy { run } if run == self.run => self.feed(Event::Healthy),
+            Done::Unhealthy { run, detail } if run == self.run => {
+                tracing::warn!(detail, "the job is unhealthy");
+                self.feed(Event::Unhealthy { detail });
+            }
+            Done::StartTimedOut { period } if period == self.period => {
+                self.feed(Event::StartTimedOut);
+            }
+            Done::BackedOff => self.feed(Event::BackedOff),
+            Done::Refreshed(reach) => {
+                self.reach = *reach;
+                self.spawn_refresh(EGRESS_REFRESH_EVERY);
+            }
+            // Of a run that is over.
+            Done::Exited { .. }
+            | Done::Healthy { .. }
+            | Done::Unhealthy { .. }
+            | Done::StartTimedOut { .. }
+            | Done::ContainerStopped => {}
+        }
+    }
+
+    fn refused(&mut self, reason: EndReason, error: &dyn std::error::Error) {
+        tracing::warn!(%error, "the job cannot be started");
+        let detail = error.to_string();
+        self.feed(Event::StartFailed(Ending { reason, detail }));
+    }
+
+    async fn container_runs(&mut self) {
+        self.run += 1;
+        if let Some(container) = self.record.container.clone() {
+            self.spawn_wait(&container);
+        }
+        self.record.ready = false;
+        self.record.restarts = self.machine.restarts();
+        self.keep_record().await;
+        self.feed(Event::Started);
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> Option<Ending> {
+        match effect {
+            Effect::StartContainer => self.spawn_start(),
+            Effect::ArmStartTimeout => {
+                self.period += 1;
+                let period = self.period;
+                let start_s = self.record.spec.time.start_s;
+                self.spawn_timer(
+                    Duration::from_secs(start_s.into()),
+                    Done::StartTimedOut { period },
+                );
+            }
+            Effect::DisarmStartTimeout => self.period += 1,
+            Effect::AwaitHealth => self.spawn_checks(false),
+            Effect::WatchHealth => self.spawn_checks(true),
+            Effect::OpenPorts => self.open_ports(),
+            Effect::ClosePorts => self.close_ports(),
+            Effect::StopContainer => self.spawn_stop(),
+            Effect::BackOff(wait) => {
+                tracing::info!(
+                    restarts = self.machine.restarts(),
+                    wait_s = wait.as_secs(),
+                    "the job is started again"
+                );
+                self.spawn_timer(wait, Done::BackedOff);
+            }
+            Effect::Report(report) => {
+                if report == SessionReport::Ready {
+                    let took_ms = self.start_began.elapsed().as_millis();
+                    tracing::info!(took_ms, "job ready");
+                    self.record.ready = true;
+                    self.keep_record().await;
+                }
+                self.tell(report).await;
+            }
+            Effect::TearDown(ending) => return Some(ending),
+        }
+        None
+    }
+
+    /// Of a job that did not end by itself, its log may say why it had to.
+    async fn add_last_words(&self, ending: &mut Ending) {
+        let wanted = matches!(
+            ending.reason,
+            EndReason::JobStartTimeout | EndReason::JobUnhealthy
+        );
+        if let (true, Some(jobs), Some(container)) =
+            (wanted, &self.host.jobs, &self.record.container)
+        {
+            let words = super::log::last_words(&jobs.engine, container).await;
+            ending.detail = with_words(&ending.detail, &words);
+        }
+    }
+
+    /// Takes everything apart. A start that is under way is waited for: a container that comes up after its
+    /// session is gone would be leaked.
+    async fn end(&mut self, ending: &Ending) {
+        self.show();
+        self.close_ports();
+        self.stop_checks();
+        let outcome = async {
+            while self.launching {
+                match self.chores.join_next().await {
+                    Some(Ok(Done::Launched(launched))) => {
+                        self.launching = false;
+                        if let Ok(launched) = launched.0 {
+                            self.record.container = Some(launched.container);
+                        }
+                    }
+                    Some(Ok(_) | Err(_)) => {}
+                    None => self.launching = false,
+                }
+            }
+        };
+        if tokio::time::timeout(4 * ENGINE_DEADLINE, outcome)
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                "the engine never answered to a start; the next start of this node looks again"
+            );
+        }
+        self.chores.shutdown().await;
+        let grace = Duration::from_secs(self.record.spec.time.stop_s.into());
+        let grace = match ending.reason {
+            EndReason::NodeDrained => grace.min(DRAIN_STOP_GRACE),
+            _ => grace,
+        };
+        if let Some(jobs) = &self.host.jobs {
+            let at = (self.host.config.data.as_path(), &self.record);
+            teardown::tear_down(jobs, self.host.runtime.as_ref(), at, grace).await;
+        }
+    }
+
+    fn container_address(&self) -> Option<Ipv4Addr> {
+        Some(self.record.subnet?.container())
+    }
+
+    fn open_ports(&self) {
+        let Some(container) = self.container_address() else {
+            return;
+        };
+        let ports = self.record.spec.ports.iter();
+        let ports = ports.map(|port| {
+            (
+                port.name.clone(),
+                SocketAddr::from((container, port.port)),
+                port.access,
+            )
+        });
+        self.host
+            .endpoints
+            .open(&self.record.session, ports.collect());
+    }
+
+    fn close_ports(&mut self) {
+        self.host.endpoints.close(&self.record.session);
+        self.seen = 0;
+    }
+
+    async fn tell_if_used(&mut self) {
+        let seen = self.host.endpoints.seen(&self.record.session);
+        if std::mem::replace(&mut self.seen, seen) < seen {
+            self.tell(SessionReport::InputSeen).await;
+        }
+    }
+
+    async fn tell(&self, report: SessionReport) {
+        let message = Message::Session {
+            session: self.record.session.clone(),
+            update: Update::Report(report),
+        };
+        if self.agent.send(message).await.is_err() {
+            tracing::debug!("the agent is gone");
+        }
+    }
+
+    /// A record that cannot be written costs an adoption after a crash, not the job.
+    async fn keep_record(&self) {
+        if let Err(error) = self.write_record().await {
+            tracing::error!(%error, "cannot write the job's record: the job will not survive a restart of this node");
+        }
+    }
+
+    async fn write_record(&self) -> io::Result<()> {
+        let record = self.record.clone();
+        let data = self.host.config.data.clone();
+        tokio::task::spawn_blocking(move || record.write(&data))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    fn show(&self) {
+        let view = view_of(&self.machine, &self.record, self.pid);
+        self.view.send_replace(view);
+    }
+}
+
+fn view_of(machine: &Machine, record: &Record, container_pid: Option<i32>) -> View {
+    View {
+        state: state_name(machine.state()),
+        container: record.container.clone(),
+        container_pid,
+        worker_pid: None,
+    }
+}
+
+fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Fetching => "fetching",
+        State::Starting => "starting",
+        State::WaitingForHealth => "waiting-for-health",
+        State::Ready => "ready",
+        State::Stopping => "stopping",
+        State::BackingOff => "backing-off",
+        State::Ending(_) => "ending",
+    }
+}

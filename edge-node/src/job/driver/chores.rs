@@ -1,0 +1,139 @@
+//! What a job's task has done beside its loop. Each comes back as one [`Done`].
+
+use super::{
+    AppRef, Arc, Done, Driver, Duration, Host, Ipv4Addr, Reach, Record, health, launch, space,
+    teardown,
+};
+
+impl Driver {
+    pub(super) fn spawn_fetch(&mut self) {
+        let runtime = self.host.runtime.clone();
+        let image = self.record.spec.image.clone();
+        let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
+        self.chores.spawn(async move {
+            let tell = |now| {
+                images.fetching(&image);
+                pulled.send_replace(Some(now));
+            };
+            Done::ImageLooked(runtime.fetch(&image, &tell).await)
+        });
+    }
+
+    /// Makes the container and starts it, or starts the one that is there.
+    pub(super) fn spawn_start(&mut self) {
+        let host = self.host.clone();
+        if let Some(container) = self.record.container.clone() {
+            self.chores.spawn(async move {
+                match &host.jobs {
+                    Some(jobs) => Done::Restarted(jobs.engine.start(&container).await),
+                    None => std::future::pending().await,
+                }
+            });
+            return;
+        }
+        self.launching = true;
+        let (record, secrets) = (self.record.clone(), self.secrets.clone());
+        let mut reach = self.reach.clone();
+        self.chores.spawn(async move {
+            match &host.jobs {
+                Some(jobs) => {
+                    let data = &host.config.data;
+                    let launched = launch::launch(jobs, data, &record, &secrets, &mut reach).await;
+                    Done::Launched(Box::new((launched, reach)))
+                }
+                None => std::future::pending().await,
+            }
+        });
+    }
+
+    pub(super) fn spawn_wait(&mut self, container: &str) {
+        let app = AppRef::Docker {
+            id: container.to_owned(),
+        };
+        let (runtime, sought) = (self.host.runtime.clone(), app.clone());
+        self.chores
+            .spawn(async move { Done::Found(runtime.pid(&sought).await) });
+        let (runtime, run) = (self.host.runtime.clone(), self.run);
+        self.chores.spawn(async move {
+            let exit = runtime.wait(&app).await;
+            Done::Exited { run, exit }
+        });
+    }
+
+    /// Asks the ports until all are healthy, or until one is not any more.
+    pub(super) fn spawn_checks(&mut self, is_ready: bool) {
+        self.stop_checks();
+        let Some(container) = self.container_address() else {
+            return;
+        };
+        let (ports, run) = (self.record.spec.ports.clone(), self.run);
+        let checks = self.chores.spawn(async move {
+            if is_ready {
+                let detail = health::unhealthy(container, &ports).await;
+                Done::Unhealthy { run, detail }
+            } else {
+                health::healthy(container, &ports).await;
+                Done::Healthy { run }
+            }
+        });
+        self.checks = Some(checks);
+    }
+
+    pub(super) fn stop_checks(&mut self) {
+        if let Some(checks) = self.checks.take() {
+            checks.abort();
+        }
+    }
+
+    pub(super) fn spawn_stop(&mut self) {
+        self.stop_checks();
+        let Some(container) = self.record.container.clone() else {
+            return;
+        };
+        let grace = Duration::from_secs(self.record.spec.time.stop_s.into());
+        let host = self.host.clone();
+        self.chores.spawn(async move {
+            if let Some(jobs) = &host.jobs {
+                teardown::stop(jobs, host.runtime.as_ref(), &container, grace).await;
+            }
+            Done::ContainerStopped
+        });
+    }
+
+    /// After a while, looks names up again and puts the job's rules in order.
+    pub(super) fn spawn_refresh(&mut self, after: Duration) {
+        let (host, record) = (self.host.clone(), self.record.clone());
+        let mut reach = self.reach.clone();
+        let Some(container) = self.container_address() else {
+            return;
+        };
+        self.chores.spawn(async move {
+            tokio::time::sleep(after).await;
+            refresh(&host, &record, &mut reach, container).await;
+            Done::Refreshed(Box::new(reach))
+        });
+    }
+
+    pub(super) fn spawn_timer(&mut self, after: Duration, then: Done) {
+        self.chores.spawn(async move {
+            tokio::time::sleep(after).await;
+            then
+        });
+    }
+}
+
+/// Whatever happens to the host's rules, a job is held again within a minute.
+async fn refresh(host: &Arc<Host>, record: &Record, reach: &mut Reach, container: Ipv4Addr) {
+    let Some(jobs) = &host.jobs else { return };
+    let is_new = reach.has_names() && reach.resolve().await;
+    if let Err(error) = launch::hold(jobs, record, reach).await {
+        tracing::error!(session_id = %record.session, %error, "cannot put the rules of a job in order");
+    }
+    if is_new {
+        let hosts = reach.hosts(container, super::super::request::HOST_NAME);
+        // In place: the container has this very file.
+        if let Err(error) = std::fs::write(space::hosts(&record.dir), hosts) {
+            tracing::warn!(session_id = %record.session, %error, "a job does not learn new addresses");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The container engine, for jobs: networks and containers, made, started, found again and removed.
+//!
+//! Everything is labelled with node, session and kind, so that a restarted agent finds what is its own; names
+//! are made of the session, so that a step that is repeated meets what it made before. What apps and jobs ask of
+//! an engine alike (images, waiting for an end) is [`crate::runtime::Runtime`].
+//!
+//! **What it does not know:** why it starts or stops anything.
+
+use super::network::{self, Subnet};
+use super::request;
+use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
+use crate::runtime::RuntimeError;
+use crate::runtime::docker::{
+    KIND_JOB, LABEL_KIND, LABEL_NODE, LABEL_SESSION, bounded, connect, status_of,
+};
+use bollard::models::{ContainerCreateBody, ImageConfig};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    RemoveContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::job::ContainerRuntime;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A Docker engine on this host, and the node whose jobs in it are ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    client: bollard::Docker,
+    node: NodeId,
+}
+
+/// What an engine is like.
+#[derive(Debug)]
+pub(crate) struct About {
+    /// Whether it runs on this host: what it mounts are our directories, its bridges are our interfaces.
+    pub(crate) is_here: bool,
+    /// Its OCI runtimes, with its own names of them.
+    pub(crate) runtimes: Vec<(ContainerRuntime, String)>,
+}
+
+impl Engine {
+    /// Finds the engine.
+    pub(crate) async fn open(node: &NodeId) -> Result<Self, RuntimeError> {
+        let client = connect().await?;
+        Ok(Self {
+            client,
+            node: node.clone(),
+        })
+    }
+
+    /// What it is like.
+    pub(crate) async fn about(&self) -> Result<About, RuntimeError> {
+        let info = bounded("say what it is", self.client.info()).await?;
+        let root = info.docker_root_dir.unwrap_or_default();
+        let names: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        Ok(About {
+            is_here: Path::new(&root).is_dir(),
+            runtimes: runtimes(names),
+        })
+    }
+
+    /// For what streams.
+    pub(super) fn client(&self) -> &bollard::Docker {
+        &self.client
+    }
+
+    /// How an image wants to be run.
+    pub(crate) async fn image(&self, image: &str) -> Result<ImageConfig, RuntimeError> {
+        let look = self.client.inspect_image(image);
+        let found = bounded("look for the image", look).await?;
+        Ok(found.config.unwrap_or_default())
+    }
+
+    /// The /etc/passwd of an image; empty where it has none.
+    pub(crate) async fn passwd(
+        &self,
+        image: &str,
+        session: &SessionId,
+    ) -> Result<String, RuntimeError> {
+        let name = format!("nearlight-{session}-look");
+        let body = request::looked_into(image, session, &self.node);
+        let id = self.create(&name, &body).await?;
+        let read = tokio::time::timeout(ENGINE_DEADLINE, self.read_file(&id, "/etc/passwd")).await;
+        self.remove(&id).await?;
+        let tar = read.map_err(|_elapsed| RuntimeError::Deadline {
+            action: "read the image's /etc/passwd",
+        })?;
+        Ok(file_of(&tar).unwrap_or_default())
+    }
+
+    /// A file of a container as a tar archive, cut off at a bound; empty if there is none.
+    async fn read_file(&self, id: &str, path: &str) -> Vec<u8> {
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(path)
+            .build();
+        let mut parts = Box::pin(self.client.download_from_container(id, Some(options)));
+        let mut tar = Vec::new();
+        while let Some(Ok(part)) = parts.next().await {
+            tar.extend_from_slice(&part);
+            if tar.len() > PASSWD_BYTES_MAX {
+                break;
+            }
+        }
+        tar
+    }
+
+    /// Makes a job's network. `Ok(false)`: its addresses are taken.
+    pub(crate) async fn create_network(
+        &self,
+        session: &SessionId,
+        subnet: Subnet,
+        internal: bool,
+    ) -> Result<bool, RuntimeError> {
+        let request = request::network(session, &self.node, subnet, internal);
+        let create = self.client.create_network(request);
+        match bounded("create the network", create).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a job's network, if it is there.
+    pub(crate) async fn remove_network(&self, session: &SessionId) -> Result<(), RuntimeError> {
+        let name = network::name(session);
+        match bounded("remove the network", self.client.remove_network(&name)).await {
+            Err(error) if status_of(&error) == Some(404) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes a container, in place of one of that name.
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        body: &ContainerCreateBody,
+    ) -> Result<String, RuntimeError> {
+        let create = || {
+            let options = CreateContainerOptionsBuilder::new().name(name).build();
+            self.client.create_container(Some(options), body.clone())
+        };
+        let created = match bounded("create the container", create()).await {
+            Err(error) if status_of(&error) == Some(409) => {
+                self.remove(name).await?;
+                bounded("create the container", create()).await
+            }
+            other => other,
+        };
+        Ok(created?.id)
+    }
+
+    /// Starts a container, for the first time or again.
+    pub(crate) async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        bounded("start the container", self.client.start_container(id, None)).await
+    }
+
+    /// Sends a signal to a container; one that does not run hears none.
+    pub(crate) async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let kill = self.client.kill_container(id, Some(options));
+        match bounded("signal the container", kill).await {
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Kills what still runs of a container, and removes it with its volumes.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let remove = self.client.remove_container(name, Some(options));
+        match bounded("remove the container", remove).await {
+            // 404: it is gone. 409: somebody else is removing it.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Containers of this node's jobs, running or not.
+    pub(crate) async fn containers(&self) -> Result<Vec<(SessionId, String)>, RuntimeError> {
+        let filters = self.filters();
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let list = self.client.list_containers(Some(options));
+        let found = bounded("list the containers", list).await?;
+        let ours = found.into_iter().filter_map(|container| {
+            let session = container.labels?.get(LABEL_SESSION)?.parse().ok()?;
+            Some((session, container.id?))
+        });
+        Ok(ours.collect())
+    }
+
+    /// Sessions that have a network of this node's jobs.
+    pub(crate) async fn networks(&self) -> Result<Vec<SessionId>, RuntimeError> {
+        let filters = self.filters();
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let list = self.client.list_networks(Some(options));
+        let found = bounded("list the networks", list).await?;
+        let ours = found
+            .into_iter()
+            .filter_map(|network| network.labels?.get(LABEL_SESSION)?.parse().ok());
+        Ok(ours.collect())
+    }
+
+    fn filters(&self) -> HashMap<&'static str, Vec<String>> {
+        let labels = vec![
+            format!("{LABEL_NODE}={}", self.node),
+            format!("{LABEL_KIND}={KIND_JOB}"),
+        ];
+        HashMap::from([("label", labels)])
+    }
+}
+
+/// A subnet that overlaps another one, or a bridge's name that is in use.
+fn is_taken(error: &RuntimeError) -> bool {
+    let said = error.to_string();
+    status_of(error) == Some(403)
+        || said.contains("overlaps")
+        || said.contains("conflicts with network")
+}
+
+/// The runtimes that we know of those that an engine names.
+fn runtimes(mut names: Vec<String>) -> Vec<(ContainerRuntime, String)> {
+    names.sort_unstable();
+    let kind = |name: &str| match name {
+        "runc" => Some(ContainerRuntime::Runc),
+        "runsc" => Some(ContainerRuntime::Runsc),
+        "kata" | "kata-runtime" | "io.containerd.kata.v2" => Some(ContainerRuntime::Kata),
+        _ => None,
+    };
+    let mut known: Vec<(ContainerRuntime, String)> = Vec::new();
+    for name in names {
+        if let Some(kind) = kind(&name)
+            && known.iter().all(|(of, _)| *of != kind)
+        {
+            known.push((kind, name));
+        }
+    }
+    known
+}
+
+/// The first entry of a tar archive (POSIX ustar), if it is a file that is there in full.
+fn file_of(tar: &[u8]) -> Option<String> {
+    let header = tar.get(..512)?;
+    let is_file = matches!(header[156], b'0' | 0);
+    let size = std::str::from_utf8(&header[124..135]).ok()?;
+    let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).ok()?;
+    let content = tar.get(512..512_usize.checked_add(size)?)?;
+    is_file.then(|| String::from_utf8_lossy(content).into_owned())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn runtimes_are_known_by_their_names() {
+        let names = [
+            "runc",
+            "io.containerd.runc.v2",
+            "runsc",
+            "kata-runtime",
+            "kata",
+        ];
+        let known = runtimes(names.map(str::to_owned).into());
+        let expected = [
+            (ContainerRuntime::Kata, "kata".to_owned()),
+            (ContainerRuntime::Runc, "runc".to_owned()),
+            (ContainerRuntime::Runsc, "runsc".to_owned()),
+        ];
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn a_file_is_taken_out_of_an_archive_and_garbage_is_none() {
+        let mut tar = vec![0_u8; 1024];
+        tar[..10].copy_from_slice(b"etc/passwd");
+        tar[124..135].copy_from_slice(b"00000000005");
+        tar[156] = b'0';
+        tar[512..517].copy_from_slice(b"a:b:c");
+        assert_eq!(file_of(&tar).as_deref(), Some("a:b:c"));
+        assert_eq!(file_of(&tar[..515]), None, "cut off");
+        tar[156] = b'2';
+        assert_eq!(file_of(&tar), None, "a link");
+        tar[156] = b'0';
+        tar[124..135].copy_from_slice(b"77777777777");
+        assert_eq!(file_of(&tar), None);
+        tar[124] = 0xff;
+        assert_eq!(file_of(&tar), None);
+        assert_eq!(file_of(b""), None);
+    }
+}

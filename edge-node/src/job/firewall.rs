@@ -1,0 +1,248 @@
+//! Rules of the host's packet filter that hold a job, and how they are taken away.
+//!
+//! From a job's bridge nothing reaches the host but answers to what the host began (`INPUT`), and nothing goes
+//! further but what its other chain lets pass (`DOCKER-USER`, which engines leave to others and pass everything
+//! through first). Rules are in place before the bridge is.
+//!
+//! **Invariants.** Every rule of ours says whose it is: `nearlight:<node>:<session>`; no other is touched. Rules
+//! of one job change in one transaction.
+//!
+//! **What it does not know:** what a job may reach ([`super::egress`]).
+
+use super::network;
+use crate::limits::COMMAND_DEADLINE;
+use nearlight_protocol::id::{NodeId, SessionId};
+use std::collections::BTreeSet;
+use std::io;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Seconds that iptables waits for others who change rules.
+const LOCK_WAIT_S: &str = "10";
+
+/// The packet filter, and the node whose rules in it are ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Firewall {
+    node: NodeId,
+}
+
+impl Firewall {
+    /// Whether this host's filter can be used.
+    pub(crate) async fn open(node: &NodeId) -> io::Result<Self> {
+        let firewall = Self { node: node.clone() };
+        iptables(&["-S", "DOCKER-USER"]).await?;
+        Ok(firewall)
+    }
+
+    /// Whose a rule is.
+    pub(crate) fn label(&self, session: &SessionId) -> String {
+        format!("nearlight:{}:{session}", self.node)
+    }
+
+    /// Puts a job's rules in place, or in order again if somebody has removed some. `chain` is the text of its
+    /// own chain for what goes further.
+    pub(crate) async fn hold(&self, session: &SessionId, chain: &str) -> io::Result<()> {
+        restore(&self.inward(session)).await?;
+        restore(chain).await?;
+        for rule in self.jumps(session) {
+            let parts: Vec<&str> = rule.iter().map(String::as_str).collect();
+            let with = |verb: &'static str| [&[verb], parts.as_slice()].concat();
+            if iptables(&with("-C")).await.is_err() {
+                iptables(&with("-I")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The chain for what goes to the host itself: answers to it, which its other rules judge as any, and
+    /// nothing else.
+    fn inward(&self, session: &SessionId) -> String {
+        let (chain, label) = (network::chain_inward(session), self.label(session));
+        format!(
+            "*filter\n:{chain} - [0:0]\n\
+             -A {chain} -m conntrack --ctstate ESTABLISHED -j RETURN\n\
+             -A {chain} -m comment --comment {label} -j DROP\nCOMMIT\n"
+        )
+    }
+
+    /// The rules outside of its chains.
+    fn jumps(&self, session: &SessionId) -> [Vec<String>; 2] {
+        let (bridge, label) = (network::bridge(session), self.label(session));
+        let rule = |place: &str, chain: &str| {
+            let rule = [
+                place,
+                "-i",
+                &bridge,
+                "-m",
+                "comment",
+                "--comment",
+                &label,
+                "-j",
+                chain,
+            ];
+            rule.map(str::to_owned).to_vec()
+        };
+        [
+            rule("INPUT", &network::chain_inward(session)),
+            rule("DOCKER-USER", &network::chain(session)),
+        ]
+    }
+
+    /// Takes a job's rules away.
+    pub(crate) async fn release(&self, session: &SessionId) -> io::Result<()> {
+        let label = self.label(session);
+        let rules = iptables(&["-S"]).await?;
+        for line in rules.lines().filter(|line| label_of(line) == Some(&label)) {
+            let Some(rule) = line.strip_prefix("-A ") else {
+                continue;
+            };
+            let parts: Vec<_> = rule.split(' ').map(|part| part.trim_matches('"')).collect();
+            iptables(&[&["-D"], parts.as_slice()].concat()).await?;
+        }
+        for chain in [network::chain(session), network::chain_inward(session)] {
+            if rules
+                .lines()
+                .any(|line| line.strip_prefix("-N ") == Some(&chain))
+            {
+                iptables(&["-F", &chain]).await?;
+                iptables(&["-X", &chain]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions that have rules of ours.
+    pub(crate) async fn held(&self) -> io::Result<BTreeSet<SessionId>> {
+        let rules = iptables(&["-S"]).await?;
+        let prefix = format!("nearlight:{}:", self.node);
+        let sessions = rules
+            .lines()
+            .filter_map(|line| label_of(line)?.strip_prefix(&prefix)?.parse().ok());
+        Ok(sessions.collect())
+    }
+}
+
+/// The comment of a rule, as `iptables -S` prints it.
+fn label_of(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(" --comment ")?;
+    Some(rest.split(' ').next()?.trim_matches('"'))
+}
+
+async fn iptables(args: &[&str]) -> io::Result<String> {
+    let mut command = command("iptables");
+    command
+        .arg("-w")
+        .arg(LOCK_WAIT_S)
+        .args(args)
+        .stdin(Stdio::null());
+    finish("iptables", command.output()).await
+}
+
+async fn restore(text: &str) -> io::Result<()> {
+    let mut command = command("iptables-restore");
+    command
+        .args(["-w", LOCK_WAIT_S, "--noflush"])
+        .stdin(Stdio::piped());
+    let run = async {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes()).await?;
+        }
+        child.wait_with_output().await
+    };
+    finish("iptables-restore", run).await?;
+    Ok(())
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .kill_on_drop(true);
+    command
+}
+
+async fn finish(
+    program: &str,
+    run: impl Future<Output = io::Result<std::process::Output>>,
+) -> io::Result<String> {
+    let output = tokio::time::timeout(COMMAND_DEADLINE, run)
+        .await
+        .map_err(|_elapsed| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{program} did not end in time"),
+            )
+        })?
+        .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+    if !output.status.success() {
+        let words = crate::runtime::last_words(&output.stderr);
+        return Err(io::Error::other(format!("{program} failed: {words}")));
+    }
+    String::from_utf8(output.stdout).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::job::egress::Reach;
+    use nearlight_protocol::job::Egress;
+
+    #[test]
+    fn a_rule_says_whose_it_is() {
+        let line = r#"-A INPUT -i nl-x -m comment --comment "nearlight:nod:ses" -j DROP"#;
+        assert_eq!(label_of(line), Some("nearlight:nod:ses"));
+        assert_eq!(
+            label_of("-A INPUT -m comment --comment plain"),
+            Some("plain")
+        );
+        assert_eq!(label_of("-A INPUT -j DROP"), None);
+    }
+
+    #[tokio::test]
+    async fn rules_are_put_once_mended_and_taken_away_alone() {
+        let node = nearlight_kit::ids::node();
+        let Ok(firewall) = Firewall::open(&node).await else {
+            return;
+        };
+        let (one, two) = (nearlight_kit::ids::session(), nearlight_kit::ids::session());
+        let hold = async |session: &SessionId, egress: &Egress| {
+            let text = Reach::new(egress).rules(&network::chain(session), &firewall.label(session));
+            firewall.hold(session, &text).await.unwrap();
+        };
+        let ours = async || {
+            let rules = iptables(&["-S"]).await.unwrap();
+            let is_ours = |line: &&str| line.contains(node.as_str());
+            rules.lines().filter(is_ours).count()
+        };
+        hold(&one, &Egress::default()).await;
+        hold(&two, &Egress::default()).await;
+        assert_eq!(ours().await, 8);
+        // Somebody has removed one, and what the job may reach has changed.
+        let jump = firewall.jumps(&one);
+        let parts: Vec<&str> = jump[0].iter().map(String::as_str).collect();
+        iptables(&[&["-D"], parts.as_slice()].concat())
+            .await
+            .unwrap();
+        let internet = Egress {
+            internet: true,
+            ..Egress::default()
+        };
+        hold(&one, &internet).await;
+        assert_eq!(ours().await, 8);
+        let held = firewall.held().await.unwrap();
+        assert_eq!(held, [one.clone(), two.clone()].into());
+        firewall.release(&one).await.unwrap();
+        assert_eq!(ours().await, 4);
+        firewall.release(&two).await.unwrap();
+        firewall.release(&two).await.unwrap();
+        assert_eq!(ours().await, 0);
+        let rules = iptables(&["-S"]).await.unwrap();
+        assert!(!rules.contains(&network::chain(&one)) && !rules.contains(&network::chain(&two)));
+    }
+}

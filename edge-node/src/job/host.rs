@@ -1,0 +1,172 @@
+//! What this host has for jobs, tried out at the start: a node offers what it can enforce, and no more.
+//!
+//! A node takes jobs if the engine is Docker on this host, the agent is root, and the packet filter takes rules:
+//! without rules a container reaches the host's own services. It offers disk if it can make and mount one.
+
+use super::engine::Engine;
+use super::firewall::Firewall;
+use super::mounts;
+use super::network::Pool;
+use super::record::Record;
+use super::space;
+use crate::config::Config;
+use crate::gpu::Gpus;
+use crate::runtime::RuntimeError;
+use nearlight_protocol::control::JobHost;
+use nearlight_protocol::id::NodeId;
+use nearlight_protocol::job::{ContainerRuntime, JobSpec};
+use nix::sys::statvfs::statvfs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The operator's wishes for jobs.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Limits {
+    /// Whether jobs are taken at all.
+    pub(crate) take: bool,
+    /// Disk that jobs may have together, MiB; 0: half of what is free.
+    pub(crate) disk_mib: u32,
+    /// What their networks are taken from.
+    pub(crate) networks: Pool,
+    /// Resolvers of jobs that may reach any public address.
+    pub(crate) resolvers: Vec<IpAddr>,
+}
+
+/// What the jobs of this node share.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) engine: Engine,
+    pub(crate) firewall: Firewall,
+    pub(crate) limits: Limits,
+    pub(crate) node: NodeId,
+    runtimes: Vec<(ContainerRuntime, String)>,
+    disk_mib: u32,
+}
+
+/// Why a node takes no jobs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoJobs {
+    #[error("`jobs.take` is false")]
+    NotWanted,
+    #[error("apps run in the sandbox, and no job ever does; install Docker")]
+    Sandbox,
+    #[error("the agent is not root, and so cannot keep a job from the host's own services")]
+    NotRoot,
+    #[error("the container engine is on another machine")]
+    EngineElsewhere,
+    #[error("no rules can be set; install iptables, and let Docker use it: {0}")]
+    Rules(#[source] io::Error),
+    #[error(transparent)]
+    Engine(#[from] RuntimeError),
+}
+
+impl Jobs {
+    /// Looks at what is here. `runtime` is the name of the one for apps.
+    pub(crate) async fn open(
+        config: &Config,
+        node: &NodeId,
+        runtime: &str,
+        root: bool,
+    ) -> Result<Self, NoJobs> {
+        if !config.jobs.take {
+            return Err(NoJobs::NotWanted);
+        }
+        if runtime != "docker" {
+            return Err(NoJobs::Sandbox);
+        }
+        if !root {
+            return Err(NoJobs::NotRoot);
+        }
+        let engine = Engine::open(node).await?;
+        let about = engine.about().await?;
+        if !about.is_here {
+            return Err(NoJobs::EngineElsewhere);
+        }
+        let firewall = Firewall::open(node).await.map_err(NoJobs::Rules)?;
+        let disks = space::disks(&config.data);
+        let disk_mib = match mounts::try_disk(&disks, &config.run).await {
+            Ok(()) => disk_mib(config.jobs.disk_mib, &disks, reserved_mib(&config.data)),
+            Err(error) => {
+                tracing::warn!(%error, "no disk can be held to a size (it takes mkfs.ext4, mount and loop devices); jobs that ask for one are not taken");
+                0
+            }
+        };
+        Ok(Self {
+            engine,
+            firewall,
+            limits: config.jobs.clone(),
+            node: node.clone(),
+            runtimes: about.runtimes,
+            disk_mib,
+        })
+    }
+
+    /// What the broker is told.
+    pub(crate) fn offer(&self, gpus: &Gpus) -> JobHost {
+        JobHost {
+            runtimes: self.runtimes.iter().map(|(kind, _)| *kind).collect(),
+            disk_mib: self.disk_mib,
+            gpus: gpus.for_jobs(),
+            assets: Vec::new(),
+        }
+    }
+
+    /// The engine's name of an OCI runtime.
+    pub(crate) fn oci(&self, wanted: ContainerRuntime) -> Option<&str> {
+        let is_it = |(kind, _): &&(ContainerRuntime, String)| *kind == wanted;
+        self.runtimes
+            .iter()
+            .find(is_it)
+            .map(|(_, name)| name.as_str())
+    }
+
+    /// What of a job this node cannot do, if anything. A broker that reads inventories asks for none of it.
+    pub(crate) fn lacks(&self, spec: &JobSpec) -> Option<String> {
+        let need = &spec.resources;
+        if self.oci(spec.place.runtime).is_none() {
+            return Some(format!("this node has no {:?} runtime", spec.place.runtime));
+        }
+        if need.disk_mib > 0 && need.disk_mib > self.disk_mib {
+            return Some(format!(
+                "this node holds jobs to {} MiB of disk together, it asks for {}",
+                self.disk_mib, need.disk_mib
+            ));
+        }
+        if need.gpu.is_some() {
+            return Some("this node gives no GPU to jobs".to_owned());
+        }
+        if !spec.volumes.is_empty() {
+            return Some("this node keeps no volumes".to_owned());
+        }
+        if !spec.assets.is_empty() {
+            return Some("this node keeps no assets".to_owned());
+        }
+        spec.cluster
+            .as_ref()
+            .map(|_| "this node takes no replicas of clusters".to_owned())
+    }
+}
+
+/// What jobs may have of the disk: what the operator says, or half of what is free, with what they have
+/// already, which is reserved and so not free.
+fn disk_mib(wanted: u32, disks: &Path, reserved_mib: u64) -> u32 {
+    if wanted != 0 {
+        return wanted;
+    }
+    let free = statvfs(disks).map_or(0, |stat| {
+        stat.blocks_available() * stat.fragment_size() / MIB
+    });
+    u32::try_from((free + reserved_mib) / 2).unwrap_or(u32::MAX)
+}
+
+/// Disk of the jobs that an earlier agent left.
+fn reserved_mib(data: &Path) -> u64 {
+    let records = Record::read_all(data).unwrap_or_default();
+    records
+        .iter()
+        .map(|record| u64::from(record.spec.resources.disk_mib))
+        .sum()
+}

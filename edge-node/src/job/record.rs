@@ -1,0 +1,125 @@
+//! A job's record: `<data>/jobs/<session>.json`, replaced whole on every change.
+//!
+//! Written before anything of the job is made, again with its container, after each start and when it is ready;
+//! removed when nothing of it is left. **Nothing in it is secret**: of secrets it has the names, as the spec does.
+
+use super::network::Subnet;
+use nearlight_kit::files::write_atomic;
+use nearlight_protocol::id::{SessionId, SlotId, UserId};
+use nearlight_protocol::job::JobSpec;
+use nearlight_protocol::unit::{U64, UnixMillis};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the next agent needs to adopt a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Which.
+    pub(crate) session: SessionId,
+    /// Its slot.
+    pub(crate) slot: SlotId,
+    /// The epoch it runs under.
+    pub(crate) epoch: U64,
+    /// Its grant, as the broker signed it.
+    pub(crate) grant: String,
+    /// Whose it is.
+    pub(crate) user: UserId,
+    /// What it runs.
+    pub(crate) spec: JobSpec,
+    /// Its directory.
+    pub(crate) dir: PathBuf,
+    /// When it was started.
+    pub(crate) started_ms: UnixMillis,
+    /// Its network, once made.
+    pub(crate) subnet: Option<Subnet>,
+    /// Its container, once started.
+    pub(crate) container: Option<String>,
+    /// How often that was started again.
+    pub(crate) restarts: u32,
+    /// Whether it is healthy.
+    pub(crate) ready: bool,
+}
+
+impl Record {
+    /// Puts it on disk.
+    pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        fs::create_dir_all(directory(data))?;
+        // The grant and the environment in it are nobody else's to show.
+        write_atomic(&path(data, &self.session), &bytes, 0o600)
+    }
+
+    /// Every record on disk. One that cannot be read is removed: what it stood for is found by its other
+    /// marks, and stopped.
+    pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
+        let entries = match fs::read_dir(directory(data)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut records = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "removing a damaged record; its job is stopped");
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Nothing of the job is left.
+pub(crate) fn remove(data: &Path, session: &SessionId) -> io::Result<()> {
+    match fs::remove_file(path(data, session)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    data.join("jobs")
+}
+
+fn path(data: &Path, session: &SessionId) -> PathBuf {
+    directory(data).join(format!("{session}.json"))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::job::network::Pool;
+
+    #[test]
+    fn a_record_comes_back_as_it_was_and_a_damaged_one_hides_no_other() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(Record::read_all(data.path()).unwrap().is_empty());
+        let session = nearlight_kit::ids::session();
+        let pool: Pool = "10.231.0.0/16".parse().unwrap();
+        let record = Record {
+            slot: nearlight_kit::ids::slot(),
+            epoch: U64(3),
+            grant: "a.b.c".to_owned(),
+            user: nearlight_kit::ids::user(),
+            spec: JobSpec::of_image("registry.example/x:1"),
+            dir: data.path().join(session.as_str()),
+            started_ms: 1,
+            subnet: Some(pool.subnet(&session, 0)),
+            container: Some("c0".to_owned()),
+            restarts: 2,
+            ready: true,
+            session,
+        };
+        record.write(data.path()).unwrap();
+        fs::write(data.path().join("jobs/ses_half.json"), b"{\"session\":").unwrap();
+        assert_eq!(Record::read_all(data.path()).unwrap(), [record.clone()]);
+        remove(data.path(), &record.session).unwrap();
+        remove(data.path(), &record.session).unwrap();
+        assert!(Record::read_all(data.path()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,289 @@
+//! What is asked of the engine for one job: every lock on its container is here.
+
+use super::network::{self, Subnet};
+use super::space::{self, Writable};
+use super::who::{HOME, Who};
+use crate::limits::{JOB_FILES_MAX, JOB_LOG_FILE_MIB, JOB_LOG_FILES};
+use crate::runtime::docker::{KIND_JOB, LABEL_EPOCH, LABEL_KIND, LABEL_NODE, LABEL_SESSION};
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, Ipam, IpamConfig, Mount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
+    MountVolumeOptionsDriverConfig, NetworkCreateRequest, NetworkingConfig, ResourcesUlimits,
+};
+use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::job::JobSpec;
+use nearlight_protocol::unit::U64;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+const MIB: i64 = 1024 * 1024;
+/// The container's own name of its host.
+pub(crate) const HOST_NAME: &str = "job";
+/// Where a job finds its secrets.
+const SECRETS: &str = "/run/secrets";
+/// `/run` of a job, where programs put their sockets.
+const RUN_MIB: i64 = 16;
+/// Of the kernel's scale to 1000: where memory is short, a job goes before the agent and the engine do.
+const OOM_SCORE: i64 = 500;
+/// A resolver that is not there.
+const NO_RESOLVER: &str = "127.0.0.1";
+
+/// One container to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) session: &'a SessionId,
+    pub(crate) epoch: U64,
+    pub(crate) node: &'a NodeId,
+    pub(crate) spec: &'a JobSpec,
+    /// As whom.
+    pub(crate) who: &'a Who,
+    /// What it can write.
+    pub(crate) places: &'a [Writable],
+    /// Its directory on the host.
+    pub(crate) dir: &'a Path,
+    /// Its network.
+    pub(crate) subnet: Subnet,
+    /// The engine's name of the OCI runtime.
+    pub(crate) oci: &'a str,
+    /// Whether it has secrets.
+    pub(crate) has_secrets: bool,
+    /// The resolvers of one that may reach any address; none for others.
+    pub(crate) resolvers: &'a [IpAddr],
+    /// The image's own environment.
+    pub(crate) image_env: &'a [String],
+}
+
+/// The job's network; `internal` from one that reaches nothing.
+pub(crate) fn network(
+    session: &SessionId,
+    node: &NodeId,
+    subnet: Subnet,
+    internal: bool,
+) -> NetworkCreateRequest {
+    let options = [("com.docker.network.bridge.name", network::bridge(session))];
+    NetworkCreateRequest {
+        name: network::name(session),
+        driver: Some("bridge".to_owned()),
+        internal: Some(internal),
+        enable_ipv6: Some(false),
+        ipam: Some(Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet.to_string()),
+                gateway: Some(subnet.gateway().to_string()),
+                ..IpamConfig::default()
+            }]),
+            ..Ipam::default()
+        }),
+        options: Some(options.map(|(k, v)| (k.to_owned(), v)).into()),
+        labels: Some(labels(session, node)),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+fn labels(session: &SessionId, node: &NodeId) -> HashMap<String, String> {
+    let labels = [
+        (LABEL_SESSION, session.to_string()),
+        (LABEL_NODE, node.to_string()),
+        (LABEL_KIND, KIND_JOB.to_owned()),
+    ];
+    labels.map(|(k, v)| (k.to_owned(), v)).into()
+}
+
+/// A container that is never started, to look into its image.
+pub(crate) fn looked_into(image: &str, session: &SessionId, node: &NodeId) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        // An image without a program cannot be made a container of.
+        cmd: Some(vec!["-".to_owned()]),
+        labels: Some(labels(session, node)),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The job's container.
+pub(crate) fn container(plan: &Plan<'_>) -> ContainerCreateBody {
+    let mut labels = labels(plan.session, plan.node);
+    labels.insert(LABEL_EPOCH.to_owned(), plan.epoch.0.to_string());
+    let endpoint = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(plan.subnet.container().to_string()),
+            ..EndpointIpamConfig::default()
+        }),
+        ..EndpointSettings::default()
+    };
+    let network = network::name(plan.session);
+    ContainerCreateBody {
+        image: Some(plan.spec.image.clone()),
+        hostname: Some(HOST_NAME.to_owned()),
+        user: Some(format!("{}:{}", plan.who.uid, plan.who.gid)),
+        cmd: (!plan.spec.command.is_empty()).then(|| plan.spec.command.clone()),
+        env: Some(environment(plan)),
+        labels: Some(labels),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some([(network.clone(), endpoint)].into()),
+        }),
+        host_config: Some(host_config(plan, network)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Where the job's user is at home: what the spec or the image says, if it may be written.
+pub(crate) fn home(spec: &JobSpec, who: &Who) -> String {
+    let wanted = spec.env.get("HOME").or(who.home.as_ref());
+    let usable = wanted.filter(|home| space::is_mountable(home));
+    usable.map_or(HOME, String::as_str).to_owned()
+}
+
+fn environment(plan: &Plan<'_>) -> Vec<String> {
+    let spec = plan.spec;
+    let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    if !spec.env.contains_key("HOME") {
+        env.push(format!("HOME={}", home(spec, plan.who)));
+    }
+    env.push(format!("NEARLIGHT_SESSION={}", plan.session));
+    env.push("NEARLIGHT_REPLICA=0".to_owned());
+    if spec.resources.gpu.is_none() {
+        // Images for GPUs ask an engine whose default is NVIDIA's for all of them.
+        let asks = |name: &str| plan.image_env.iter().any(|v| v.starts_with(name));
+        if asks("NVIDIA_VISIBLE_DEVICES=") {
+            env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
+        }
+    }
+    env
+}
+
+fn host_config(plan: &Plan<'_>, network: String) -> HostConfig {
+    let need = &plan.spec.resources;
+    let memory = i64::from(need.mem_mib) * MIB;
+    let resolvers = match plan.resolvers {
+        [] => vec![NO_RESOLVER.to_owned()],
+        all => all.iter().map(IpAddr::to_string).collect(),
+    };
+    HostConfig {
+        init: Some(true),
+        readonly_rootfs: Some(true),
+        privileged: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        network_mode: Some(network),
+        dns: Some(resolvers),
+        ipc_mode: Some("private".to_owned()),
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        runtime: Some(plan.oci.to_owned()),
+        memory: Some(memory),
+        // The sum of memory and swap: equal means no swap.
+        memory_swap: Some(memory),
+        nano_cpus: Some(i64::from(need.cpu_milli) * 1_000_000),
+        pids_limit: Some(i64::from(need.pids)),
+        shm_size: Some(i64::from(need.shm_mib) * MIB),
+        oom_score_adj: Some(OOM_SCORE),
+        ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", JOB_FILES_MAX)]),
+        tmpfs: Some(
+            [(
+                "/run".to_owned(),
+                format!("rw,nosuid,nodev,size={RUN_MIB}m,mode=1777"),
+            )]
+            .into(),
+        ),
+        mounts: Some(mounts(plan)),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(
+                [
+                    ("max-size", format!("{JOB_LOG_FILE_MIB}m")),
+                    ("max-file", JOB_LOG_FILES.to_string()),
+                ]
+                .map(|(k, v)| (k.to_owned(), v))
+                .into(),
+            ),
+        }),
+        ..HostConfig::default()
+    }
+}
+
+fn ulimit(name: &str, value: u64) -> ResourcesUlimits {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(value),
+        hard: Some(value),
+    }
+}
+
+fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
+    let has_disk = plan.spec.resources.disk_mib > 0;
+    let places = plan.places.iter().enumerate();
+    let mut mounts: Vec<_> = places
+        .map(|(place, writable)| match has_disk {
+            true => on_disk(&space::on_disk(plan.dir, place), writable),
+            false => in_memory(plan, writable),
+        })
+        .collect();
+    mounts.push(bind(&space::hosts(plan.dir), "/etc/hosts"));
+    if plan.has_secrets {
+        mounts.push(bind(&space::secrets(plan.dir), SECRETS));
+    }
+    mounts
+}
+
+/// A volume without a name, which goes with its container. The engine fills one from its image.
+fn on_disk(source: &Path, writable: &Writable) -> Mount {
+    let options = [
+        ("type", "none".to_owned()),
+        ("o", "bind".to_owned()),
+        ("device", source.display().to_string()),
+    ];
+    Mount {
+        typ: Some(MountType::VOLUME),
+        target: Some(writable.path.clone()),
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(!writable.is_filled),
+            driver_config: Some(MountVolumeOptionsDriverConfig {
+                name: Some("local".to_owned()),
+                options: Some(options.map(|(k, v)| (k.to_owned(), v)).into()),
+            }),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+/// A job's memory holds what is in it, so half of that is all it may take.
+fn in_memory(plan: &Plan<'_>, writable: &Writable) -> Mount {
+    Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(writable.path.clone()),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(i64::from(plan.spec.resources.mem_mib) * MIB / 2),
+            mode: Some(0o1777),
+            ..MountTmpfsOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+fn bind(source: &Path, target: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some(target.to_owned()),
+        read_only: Some(true),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "request/test.rs"]
+mod test;

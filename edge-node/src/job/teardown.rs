@@ -1,0 +1,88 @@
+//! Takes a job apart, wherever it stands: called by its driver at its end, and by adoption for what an earlier
+//! agent left.
+//!
+//! The order: its container is asked to end and is removed, then its network, its rules, its directory with disk
+//! and secrets, its record. Each step is bounded and none hides another: what could not be removed is logged and
+//! found again at the next start.
+
+use super::host::Jobs;
+use super::network;
+use super::record::{self, Record};
+use super::space;
+use crate::runtime::{AppRef, Runtime, RuntimeError};
+use nearlight_protocol::id::SessionId;
+use std::path::Path;
+use std::time::Duration;
+
+/// Attempts to remove something from an engine that has a bad moment.
+const REMOVE_ATTEMPTS: u32 = 3;
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Leaves nothing of a job. Its container may run for `grace` after it was asked to end.
+pub(crate) async fn tear_down(
+    jobs: &Jobs,
+    runtime: &dyn Runtime,
+    (data, record): (&Path, &Record),
+    grace: Duration,
+) {
+    let session = &record.session;
+    if let Some(container) = &record.container {
+        stop(jobs, runtime, container, grace).await;
+    }
+    clear(jobs, session, &record.dir).await;
+    if let Err(error) = record::remove(data, session) {
+        tracing::error!(session_id = %session, %error, "a job's record stays");
+    }
+}
+
+/// Asks a container to end, and kills it when its grace is over.
+pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, grace: Duration) {
+    let app = AppRef::Docker {
+        id: container.to_owned(),
+    };
+    for (signal, wait) in [
+        ("SIGTERM", grace),
+        ("SIGKILL", crate::limits::ENGINE_DEADLINE),
+    ] {
+        if let Err(error) = jobs.engine.signal(container, signal).await {
+            tracing::warn!(container, %error, "a job does not hear {signal}");
+        }
+        if tokio::time::timeout(wait, runtime.wait(&app)).await.is_ok() {
+            return;
+        }
+    }
+    tracing::error!(container, "a job does not die");
+}
+
+/// Removes what there is of a session's job, whatever that is.
+pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
+    let name = network::name(session);
+    for container in [format!("{name}-look"), name] {
+        stubborn(session, "a container", || jobs.engine.remove(&container)).await;
+    }
+    stubborn(session, "a network", || jobs.engine.remove_network(session)).await;
+    if let Err(error) = jobs.firewall.release(session).await {
+        tracing::error!(session_id = %session, %error, "rules of a job stay; the next start of this node removes them");
+    }
+    if let Err(error) = space::remove(dir) {
+        tracing::error!(session_id = %session, %error, "a job's directory stays; the next start of this node removes it");
+    }
+}
+
+async fn stubborn<F>(session: &SessionId, what: &str, remove: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), RuntimeError>>,
+{
+    for attempt in 1..=REMOVE_ATTEMPTS {
+        match remove().await {
+            Ok(()) => return,
+            Err(error) if attempt == REMOVE_ATTEMPTS => {
+                tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
+            }
+            Err(error) => {
+                tracing::warn!(session_id = %session, %error, "cannot remove {what} of a job; trying again");
+                tokio::time::sleep(REMOVE_PAUSE).await;
+            }
+        }
+    }
+}

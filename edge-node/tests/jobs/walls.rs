@@ -1,0 +1,249 @@
+//! What a hostile job does to its node and to its neighbours: nothing.
+
+use super::support;
+use super::{NOTHING, container};
+use nearlight_protocol::api::EndReason;
+use nearlight_protocol::job::Egress;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use support::broker::Attached;
+use support::example;
+use support::jobs::{address, docker, end_of, get, ready, served, site, stopped, traces};
+use support::node::Site;
+
+/// Says hello to whoever connects, at every address of this host.
+fn greeter() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Whoever connected may be gone.
+            let _ = stream.unwrap().write_all(b"hello");
+        }
+    });
+    port
+}
+
+fn host_addresses() -> Vec<String> {
+    let listed = run("ip", &["-4", "-o", "addr"]);
+    let addresses = listed
+        .split_ascii_whitespace()
+        .filter(|word| word.contains('/') && word.contains('.'));
+    let addresses = addresses.map(|word| word.split('/').next().unwrap().to_owned());
+    addresses.filter(|a| !a.starts_with("127.")).collect()
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_reaches_neither_its_neighbour_nor_the_host_nor_the_metadata_address() {
+    let Some(site) = site().await else { return };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let mut open = served();
+    open.egress.internet = true;
+    let closed = ready(&site, &mut edge, 0, 1, served()).await;
+    let open = ready(&site, &mut edge, 1, 1, open).await;
+    let port = greeter();
+    // Its own server it reaches: what is refused below is refused by the network.
+    let own = get(&closed, "/touch/tmp/x").await;
+    assert_eq!(own, "wrote");
+    let mut targets: Vec<_> = host_addresses()
+        .iter()
+        .map(|a| format!("{a}:{port}"))
+        .collect();
+    assert!(
+        targets.len() >= 3,
+        "two bridges and an interface: {targets:?}"
+    );
+    targets.push("169.254.169.254:80".to_owned());
+    for (job, other) in [(&closed, &open), (&open, &closed)] {
+        let neighbour = format!("{}:8000", address(other));
+        for target in targets.iter().chain([&neighbour]) {
+            let said = get(job, &format!("/connect/{target}")).await;
+            assert!(said.starts_with("failed"), "{target}: {said}");
+        }
+    }
+    let said = get(&closed, "/resolve/example.com").await;
+    assert!(said.starts_with("failed"), "{said}");
+    stopped(&mut edge, &closed).await;
+    stopped(&mut edge, &open).await;
+    assert_eq!(traces(&site), NOTHING);
+}
+
+/// A machine beside this host, with a public address and a private one, that says hello.
+struct Beside {
+    space: String,
+    greeter: Child,
+}
+
+const PUBLIC: &str = "203.0.113.2:7000";
+const PRIVATE: &str = "10.253.7.2:7000";
+
+impl Beside {
+    fn new() -> Self {
+        let space = format!("nlt{}", std::process::id());
+        let link = format!("nlv{}", std::process::id());
+        let ip = |line: &str| {
+            let line = line.replace("SPACE", &space).replace("LINK", &link);
+            run("ip", &line.split(' ').collect::<Vec<_>>());
+        };
+        ip("netns add SPACE");
+        ip("link add LINK type veth peer name eth0 netns SPACE");
+        for (near, far) in [
+            ("203.0.113.1/24", "203.0.113.2/24"),
+            ("10.253.7.1/24", "10.253.7.2/24"),
+        ] {
+            ip(&format!("addr add {near} dev LINK"));
+            ip(&format!("-n SPACE addr add {far} dev eth0"));
+        }
+        ip("link set LINK up");
+        ip("-n SPACE link set eth0 up");
+        ip("-n SPACE route add default via 203.0.113.1");
+        let mut greeter = Command::new("ip")
+            .args(["netns", "exec", &space])
+            .arg(example("job_program"))
+            .args(["greet", "7000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = greeter.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        Self { space, greeter }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.greeter.kill();
+        let _ = self.greeter.wait();
+        // The link goes with it.
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.space])
+            .status();
+    }
+}
+
+async fn with_egress(site: &Site, edge: &mut Attached, epoch: u64, egress: Egress) -> [String; 2] {
+    let mut spec = served();
+    spec.egress = egress;
+    let job = ready(site, edge, 0, epoch, spec).await;
+    let public = get(&job, &format!("/connect/{PUBLIC}")).await;
+    let private = get(&job, &format!("/connect/{PRIVATE}")).await;
+    // This host's own address in that network is no more reached than any other.
+    let host = get(&job, "/connect/203.0.113.1:22").await;
+    assert!(host.starts_with("failed"), "{host}");
+    stopped(edge, &job).await;
+    [public, private]
+}
+
+#[tokio::test]
+async fn a_job_reaches_what_its_spec_says_and_never_a_private_range() {
+    let Some(site) = site().await else { return };
+    let _beside = Beside::new();
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let allow = |entries: &[&str]| Egress {
+        allow: entries.iter().map(|e| (*e).to_owned()).collect(),
+        internet: false,
+    };
+    let internet = Egress {
+        allow: Vec::new(),
+        internet: true,
+    };
+    let mut epoch = 0;
+    for (egress, public_reached) in [
+        (Egress::default(), false),
+        (allow(&["198.51.100.0/24"]), false),
+        (allow(&["203.0.113.0/24", "10.253.7.0/24"]), true),
+        (internet, true),
+    ] {
+        epoch += 1;
+        let [public, private] = with_egress(&site, &mut edge, epoch, egress.clone()).await;
+        assert_eq!(
+            public == "connected hello",
+            public_reached,
+            "{egress:?}: {public}"
+        );
+        assert!(private.starts_with("failed"), "{egress:?}: {private}");
+    }
+    assert_eq!(traces(&site), NOTHING);
+}
+
+#[tokio::test]
+async fn a_hostile_job_is_bounded_and_its_neighbour_goes_on() {
+    let Some(site) = site().await else { return };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let neighbour = ready(&site, &mut edge, 0, 1, served()).await;
+    let hostile = ready(&site, &mut edge, 1, 1, served()).await;
+
+    for place in [
+        "x",
+        "bin/x",
+        "etc/x",
+        "etc/hosts",
+        "proc/sys/kernel/hostname",
+        "sys/x",
+        "run/secrets/x",
+        "home/x",
+    ] {
+        let said = get(&hostile, &format!("/touch/{place}")).await;
+        assert!(said.starts_with("failed"), "{place}: {said}");
+    }
+    for place in [
+        "var/run/docker.sock",
+        "run/docker.sock",
+        "dev/mem",
+        "proc/kcore",
+    ] {
+        let said = get(&hostile, &format!("/read/{place}")).await;
+        assert!(
+            said.is_empty() || said.starts_with("failed"),
+            "{place}: {said}"
+        );
+    }
+    for (call, refusal) in [("unshare", "EPERM"), ("root", "EPERM"), ("raw", "EPERM")] {
+        assert_eq!(
+            get(&hostile, &format!("/call/{call}")).await,
+            refusal,
+            "{call}"
+        );
+    }
+
+    // One disk for all its places, shared memory of its own size.
+    let on_disk: u32 = get(&hostile, "/fill/tmp/fat").await.parse().unwrap();
+    assert!((16..=32).contains(&on_disk), "{on_disk} MiB");
+    let more: u32 = get(&hostile, "/fill/home/job/fat").await.parse().unwrap();
+    let declared: u32 = get(&hostile, "/fill/data/fat").await.parse().unwrap();
+    assert_eq!((more, declared), (0, 0));
+    let shared: u32 = get(&hostile, "/fill/dev/shm/fat").await.parse().unwrap();
+    assert!(shared <= 8, "{shared} MiB");
+
+    get(&hostile, "/flood/24").await;
+    let log = docker(&["inspect", "-f", "{{.LogPath}}", &container(&hostile)]).unwrap();
+    let dir = std::path::Path::new(&log).parent().unwrap();
+    let files = std::fs::read_dir(dir).unwrap().flatten();
+    let logs = files.filter(|file| file.file_name().to_string_lossy().contains("-json.log"));
+    let bytes: u64 = logs.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(bytes < 9 << 20, "{bytes} bytes of log");
+
+    let threads: u32 = get(&hostile, "/threads").await.parse().unwrap();
+    assert!((1..64).contains(&threads), "{threads} threads");
+    assert_eq!(get(&neighbour, "/touch/tmp/x").await, "wrote");
+    stopped(&mut edge, &hostile).await;
+
+    let hog = ready(&site, &mut edge, 1, 2, served()).await;
+    get(&hog, "/hog").await;
+    assert_eq!(end_of(&mut edge, &hog).await.0, EndReason::JobOutOfMemory);
+    assert_eq!(get(&neighbour, "/touch/tmp/y").await, "wrote");
+    stopped(&mut edge, &neighbour).await;
+    assert_eq!(traces(&site), NOTHING);
+}
