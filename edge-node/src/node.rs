@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
+use crate::tunnel::{Endpoints, Tunnels};
 use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
@@ -68,12 +69,15 @@ impl Node {
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
         let limits = config.images;
+        let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
+        let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
+            tunnels,
             warm: Warm::new(),
             root,
             config,

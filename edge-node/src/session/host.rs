@@ -6,6 +6,7 @@ use crate::images::Images;
 use crate::process::User;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
+use crate::tunnel::Tunnels;
 use crate::warm::Warm;
 use nearlight_transport::Handle;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) images: Arc<Images>,
     pub(crate) transport: Handle,
     pub(crate) cgroups: Option<Cgroups>,
+    /// Requests to containers of jobs, and where they go.
+    pub(crate) tunnels: Tunnels,
     /// Desktops that are kept ready.
     pub(crate) warm: Arc<Warm>,
     /// The GPUs; slot n has the one at n modulo their number.
