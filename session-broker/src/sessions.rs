@@ -41,6 +41,7 @@ mod acting;
 mod directory;
 mod driving;
 mod edges;
+mod endpoint;
 mod entry;
 mod lost;
 mod owner;
@@ -54,6 +55,7 @@ mod turn;
 mod waiting;
 
 pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
+pub(crate) use endpoint::JobEndpoint;
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 pub(crate) use waiting::Occupancy;

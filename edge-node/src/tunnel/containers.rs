@@ -1,6 +1,5 @@
 //! Connections to containers: plain HTTP/1.1 on this host, kept for a while.
 
-use super::serve::Tasks;
 use axum::body::Body;
 use axum::http::Uri;
 use hyper_util::client::legacy::Client;
@@ -31,7 +30,7 @@ const HEADERS_MAX: usize = 128;
 pub(super) type Containers = Client<Connector, Body>;
 
 pub(super) fn containers(shutdown: &Shutdown) -> Containers {
-    Client::builder(Tasks(shutdown.clone()))
+    Client::builder(shutdown.clone())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_FOR)
         .pool_max_idle_per_host(IDLE_MAX)

@@ -1,7 +1,6 @@
 //! One request: from the tunnel to the container, and the answer back.
 
 use super::endpoints::{Missing, Opened, PortAt};
-use super::serve::Tasks;
 use super::upgrade;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -10,6 +9,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::ext::Protocol;
 use nearlight_kit::hop::{strip_client, strip_connection, strip_ours};
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::tunnel::{EPOCH, GREETING, OWN, PORT, SESSION, UPGRADE};
@@ -34,7 +34,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     session: SessionId,
     opened: Arc<Opened>,
-    tasks: Tasks,
+    tasks: Shutdown,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == GREETING && request.headers().get(SESSION).is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -59,7 +59,7 @@ async fn ask(
     mut request: Request<Incoming>,
     session: SessionId,
     opened: Arc<Opened>,
-    tasks: Tasks,
+    tasks: Shutdown,
 ) -> Result<Response<Body>, ProblemResponse> {
     let port = port_of(request.headers(), &session, &opened).map_err(missing)?;
     let place = port.places.clone().try_acquire_owned();

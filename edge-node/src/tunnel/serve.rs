@@ -9,7 +9,6 @@ use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::control::OpenTunnel;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
 use nearlight_protocol::tunnel::{STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES};
-use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -98,14 +97,13 @@ async fn serve(
     opened: Arc<Opened>,
     shutdown: &Shutdown,
 ) -> io::Result<()> {
-    let tasks = Tasks(shutdown.clone());
     let (closed, stop) = (opened.closed.clone(), shutdown.token());
     let session = order.session.clone();
     let answer = service_fn({
-        let tasks = tasks.clone();
+        let tasks = shutdown.clone();
         move |request| proxy::answer(request, session.clone(), opened.clone(), tasks.clone())
     });
-    let connection = http2::Builder::new(tasks)
+    let connection = http2::Builder::new(shutdown.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN)
@@ -137,19 +135,5 @@ async fn either(
     tokio::select! {
         () = one.cancelled() => {}
         () = other.cancelled() => {}
-    }
-}
-
-/// Tasks of HTTP's own belong to the node, too.
-#[derive(Clone, Debug)]
-pub(super) struct Tasks(pub(super) Shutdown);
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
     }
 }

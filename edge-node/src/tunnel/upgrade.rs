@@ -7,13 +7,12 @@
 use super::containers::Containers;
 use super::endpoints::{Opened, PortAt};
 use super::proxy::{Moved, headers_of, uri_of, within};
-use super::serve::Tasks;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use nearlight_kit::hop::{strip_connection, strip_ours};
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_kit::splice::splice;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::tunnel::{METHOD, REFUSED_STATUS, STATUS, UPGRADE_TO};
@@ -25,7 +24,7 @@ pub(super) async fn ask(
     mut request: Request<Incoming>,
     (opened, port): (&Arc<Opened>, &PortAt),
     place: OwnedSemaphorePermit,
-    tasks: Tasks,
+    tasks: Shutdown,
 ) -> Result<Response<Body>, ProblemResponse> {
     let tunnel = hyper::upgrade::on(&mut request);
     let onward = onward(&request, port)?;
@@ -48,7 +47,7 @@ pub(super) async fn ask(
     }
     head.status = StatusCode::OK;
     let opened = opened.clone();
-    tasks.execute(async move {
+    tasks.spawn(async move {
         let stop = opened.closed.clone();
         if let Err(error) = splice((tunnel, container), &opened.seen, stop).await {
             tracing::debug!(%error, "a changed connection ended");

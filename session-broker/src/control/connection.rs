@@ -7,7 +7,7 @@ use crate::ledger::Standing;
 use crate::proxied::ProxyError;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use nearlight_kit::pki::spiffe_of;
+use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_protocol::control::{
     AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
     SessionReport, ToEdge, Welcome,
@@ -16,6 +16,7 @@ use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use nearlight_protocol::tunnel;
 use nearlight_session::Epoch;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -142,6 +143,9 @@ pub(super) enum StreamError {
     /// It was refused.
     #[error("the edge was refused: {0}")]
     Refused(String),
+    /// It is no tunnel that somebody waits for.
+    #[error("no tunnel")]
+    Tunnel(#[source] std::io::Error),
     /// It was silent for too long.
     #[error("the edge was silent for too long")]
     Silent,
@@ -159,6 +163,7 @@ impl StreamError {
             Self::Socket(_) => "socket",
             Self::Protocol(_) => "protocol",
             Self::Refused(_) => "refused",
+            Self::Tunnel(_) => "no-tunnel",
             Self::Silent => "silent",
             Self::NotReading => "not-reading",
         }
@@ -188,6 +193,15 @@ pub(super) async fn serve(
         return Ok(());
     };
     let certified = spiffe_of(certificate);
+    if tls.get_ref().1.alpn_protocol() == Some(tunnel::ALPN) {
+        let node = certified.as_deref().and_then(node_of);
+        crate::metrics::control_stream("tunnel");
+        return terms
+            .tunnels
+            .take(tls, node)
+            .await
+            .map_err(StreamError::Tunnel);
+    }
     let opened = tokio::time::timeout_at(until, open(tls)).await;
     let (mut socket, hello) = opened.map_err(|_| StreamError::Slow)??;
     if let Some(refusal) = refusal(&hello, certified.as_ref(), terms) {

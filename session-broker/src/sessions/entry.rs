@@ -9,7 +9,7 @@ use nearlight_protocol::id::NodeId;
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
-use nearlight_session::lifecycle::{Limits, Phase};
+use nearlight_session::lifecycle::{Claim, Limits, Phase};
 use nearlight_session::queue::forecast::Eta;
 use tokio::sync::watch;
 
@@ -34,6 +34,7 @@ pub(super) struct Entry {
     /// A node that another broker found for it.
     pub(super) hint: Option<NodeId>,
     view: watch::Sender<Session>,
+    claim_shown: watch::Sender<Option<Claim>>,
     placement_shown: watch::Sender<Placement>,
 }
 
@@ -54,6 +55,7 @@ impl Entry {
             eta: Eta::default(),
             waits_for: None,
         };
+        let claim_shown = watch::Sender::new(life.held().map(|held| held.claim.clone()));
         let view = watch::Sender::new(view(&row, &life, (place, None), 0));
         Self {
             placed_at: row.created_at,
@@ -66,6 +68,7 @@ impl Entry {
             placement: Placement::Unknown,
             hint: None,
             view,
+            claim_shown,
             placement_shown: watch::Sender::default(),
         }
     }
@@ -83,6 +86,7 @@ impl Entry {
             user: self.row.user.clone(),
             tenant: self.row.tenant.clone(),
             view: self.view.subscribe(),
+            claim: self.claim_shown.subscribe(),
             placement: self.placement_shown.subscribe(),
         }
     }
@@ -96,6 +100,14 @@ impl Entry {
         if let Some(held) = self.life.held() {
             self.row.node = Some(held.claim.node.clone());
         }
+        let claim = self.life.held().map(|held| &held.claim);
+        self.claim_shown.send_if_modified(|shown| {
+            let changed = shown.as_ref() != claim;
+            if changed {
+                *shown = claim.cloned();
+            }
+            changed
+        });
         let watchers = if self.life.held().is_some() {
             self.watchers
         } else {
