@@ -97,13 +97,15 @@ impl Tunnels {
     }
 
     /// Takes a connection that came for a tunnel, from the node of `certified`.
-    pub(crate) async fn take(
-        &self,
-        stream: TlsStream<TcpStream>,
-        certified: Option<NodeId>,
-    ) -> std::io::Result<()> {
+    pub(crate) async fn take(&self, stream: TlsStream<TcpStream>, certified: Option<NodeId>) {
         let certified = certified.filter(|node| !self.is_revoked(node));
-        self.waiting.take(stream, certified.as_ref()).await
+        match self.waiting.take(stream, certified.as_ref()).await {
+            Ok(()) => crate::metrics::control_stream("tunnel"),
+            Err(error) => {
+                crate::metrics::control_stream("no-tunnel");
+                tracing::info!(node_id = ?certified, %error, "no tunnel");
+            }
+        }
     }
 
     /// Sends a request to the node, and returns the head of its answer; what is returned beside it is held

@@ -143,9 +143,6 @@ pub(super) enum StreamError {
     /// It was refused.
     #[error("the edge was refused: {0}")]
     Refused(String),
-    /// It is no tunnel that somebody waits for.
-    #[error("no tunnel")]
-    Tunnel(#[source] std::io::Error),
     /// It was silent for too long.
     #[error("the edge was silent for too long")]
     Silent,
@@ -163,7 +160,6 @@ impl StreamError {
             Self::Socket(_) => "socket",
             Self::Protocol(_) => "protocol",
             Self::Refused(_) => "refused",
-            Self::Tunnel(_) => "no-tunnel",
             Self::Silent => "silent",
             Self::NotReading => "not-reading",
         }
@@ -195,12 +191,8 @@ pub(super) async fn serve(
     let certified = spiffe_of(certificate);
     if tls.get_ref().1.alpn_protocol() == Some(tunnel::ALPN) {
         let node = certified.as_deref().and_then(node_of);
-        crate::metrics::control_stream("tunnel");
-        return terms
-            .tunnels
-            .take(tls, node)
-            .await
-            .map_err(StreamError::Tunnel);
+        terms.tunnels.take(tls, node).await;
+        return Ok(());
     }
     let opened = tokio::time::timeout_at(until, open(tls)).await;
     let (mut socket, hello) = opened.map_err(|_| StreamError::Slow)??;
