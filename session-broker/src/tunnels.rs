@@ -17,6 +17,7 @@
 //!
 //! **What it does not know:** who may ask, what is asked.
 
+mod cut;
 mod life;
 mod pool;
 mod waiting;

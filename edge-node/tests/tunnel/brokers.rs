@@ -75,14 +75,29 @@ async fn any_broker_takes_a_request_and_the_holder_decides() {
         ..caller
     };
     let caller = at_other(holder.caller(&session).await);
-    eventually("the brokers to meet", || async { caller.get("/").await.0 == 200 }).await;
+    eventually("the brokers to meet", || async {
+        caller.get("/").await.0 == 200
+    })
+    .await;
 
-    let (_, seen) = caller.with("x-forwarded-for", "192.0.2.1").post("/a?b", "body").await;
-    assert!(seen.contains("\"body\":\"body\"") && seen.contains("/a?b"), "{seen}");
-    assert!(!seen.contains("nearlight") && !seen.contains("192.0.2.1"), "{seen}");
+    let (_, seen) = caller
+        .with("x-forwarded-for", "192.0.2.1")
+        .post("/a?b", "body")
+        .await;
+    assert!(
+        seen.contains("\"body\":\"body\"") && seen.contains("/a?b"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("nearlight") && !seen.contains("192.0.2.1"),
+        "{seen}"
+    );
 
     // Nothing is gathered on this way either.
-    let request = caller.request("GET", "/events").body(Body::empty()).unwrap();
+    let request = caller
+        .request("GET", "/events")
+        .body(Body::empty())
+        .unwrap();
     let mut body = caller.send(request).await.into_body();
     for n in 0..5 {
         let frame = body.frame().await.unwrap().unwrap();

@@ -32,10 +32,16 @@ async fn a_container_that_does_not_listen_is_a_bad_gateway_that_says_what_to_do(
     let request = caller.request("GET", "/").body(Body::empty()).unwrap();
     let response = caller.send(request).await;
     assert_eq!(response.status(), 502);
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     assert!(!response.headers().contains_key("x-nearlight-own"));
     let (_, body) = read(response).await;
-    assert!(body.contains("job-unreachable") && body.contains("logs"), "{body}");
+    assert!(
+        body.contains("job-unreachable") && body.contains("logs"),
+        "{body}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,25 +52,34 @@ async fn a_job_that_waits_answers_later_and_one_that_is_over_says_why() {
         running.push(world.job(&[("api", upstream.at)]).await);
     }
     // The node's slots are taken.
-    let waits = crate::rig::id(&world.owner.create("demo").await).parse().unwrap();
+    let waits = crate::rig::id(&world.owner.create("demo").await)
+        .parse()
+        .unwrap();
     let caller = world.caller(&waits).await;
     let request = caller.request("GET", "/").body(Body::empty()).unwrap();
     let response = caller.send(request).await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "2");
     let (_, body) = read(response).await;
-    assert!(body.contains("job-not-ready") && body.contains("queued"), "{body}");
+    assert!(
+        body.contains("job-not-ready") && body.contains("queued"),
+        "{body}"
+    );
 
     let over = running.remove(0);
     let caller = world.caller(&over).await;
     assert_eq!(caller.get("/").await.0, 200);
     let path = format!("/v1/sessions/{over}");
     assert_eq!(world.owner.delete(&path).await.status, 202);
-    eventually("the job to be over", || async { caller.get("/").await.0 == 410 }).await;
+    eventually("the job to be over", || async {
+        caller.get("/").await.0 == 410
+    })
+    .await;
     let (_, body) = caller.get("/").await;
     assert!(body.contains("session-ended"), "{body}");
-    let again = world.owner.post_json(&format!("{path}/endpoint"), &json!({}));
-    assert_eq!(again.await.status, 410);
+    let (ask, nothing) = (format!("{path}/endpoint"), json!({}));
+    let again = world.owner.post_json(&ask, &nothing).await;
+    assert_eq!(again.status, 410, "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +87,10 @@ async fn what_is_closed_in_the_middle_is_cut() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
     let session = world.job(&[("api", upstream.at)]).await;
     let caller = world.caller(&session).await;
-    let request = caller.request("GET", "/hang?begin").body(Body::empty()).unwrap();
+    let request = caller
+        .request("GET", "/hang?begin")
+        .body(Body::empty())
+        .unwrap();
     let mut body = caller.send(request).await.into_body();
     assert!(body.frame().await.unwrap().is_ok());
     world.table.close(&session);
@@ -95,7 +113,10 @@ async fn a_request_of_another_epoch_is_not_served() {
     let (status, body) = caller.get("/").await;
     assert_eq!(status, 503, "{body}");
     world.table.open_at((session.clone(), epoch), ports());
-    eventually("the endpoint of this epoch", || async { caller.get("/").await.0 == 200 }).await;
+    eventually("the endpoint of this epoch", || async {
+        caller.get("/").await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +124,10 @@ async fn a_node_that_goes_in_the_middle_cuts_its_requests_and_is_found_again() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
     let session = world.job(&[("api", upstream.at)]).await;
     let caller = world.caller(&session).await;
-    let request = caller.request("GET", "/hang?begin").body(Body::empty()).unwrap();
+    let request = caller
+        .request("GET", "/hang?begin")
+        .body(Body::empty())
+        .unwrap();
     let mut body = caller.send(request).await.into_body();
     assert!(body.frame().await.unwrap().is_ok());
     // The tunnels of this agent end, as they do when its process dies; the next agent has others.
@@ -117,7 +141,9 @@ async fn a_node_that_goes_in_the_middle_cuts_its_requests_and_is_found_again() {
     let (table, again) = tunnels(&world.rig, &world.node, &next);
     table.open(session.clone(), tickets(&[("api", upstream.at)]));
     let asks = Shutdown::new().spawn(async move { caller.get("/again").await });
-    let order = tokio::time::timeout(PATIENCE, world.held.recv()).await.unwrap();
+    let order = tokio::time::timeout(PATIENCE, world.held.recv())
+        .await
+        .unwrap();
     again.open(order.unwrap());
     assert_eq!(asks.await.unwrap().0, 200);
     next.token().cancel();
@@ -128,7 +154,10 @@ async fn a_node_that_is_revoked_serves_nothing_more() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
     let session = world.job(&[("api", upstream.at)]).await;
     let caller = world.caller(&session).await;
-    let request = caller.request("GET", "/hang?begin").body(Body::empty()).unwrap();
+    let request = caller
+        .request("GET", "/hang?begin")
+        .body(Body::empty())
+        .unwrap();
     let mut body = caller.send(request).await.into_body();
     assert!(body.frame().await.unwrap().is_ok());
     let node = format!("/v1/nodes/{}", world.node.id);
@@ -147,7 +176,10 @@ async fn a_tunnel_is_its_nodes_and_is_used_once() {
     let caller = world.caller(&session).await;
     world.holds.store(true, Ordering::SeqCst);
     let asks = Shutdown::new().spawn(async move { caller.get("/").await });
-    let order = tokio::time::timeout(PATIENCE, world.held.recv()).await.unwrap().unwrap();
+    let order = tokio::time::timeout(PATIENCE, world.held.recv())
+        .await
+        .unwrap()
+        .unwrap();
 
     let pki = world.rig.pki();
     let thief = world.rig.node(1);
@@ -180,7 +212,10 @@ async fn a_tunnel_is_its_nodes_and_is_used_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_dialled_for_a_session_that_is_elsewhere() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
-    let (here, elsewhere) = (world.job(&[("api", upstream.at)]).await, world.ready().await);
+    let (here, elsewhere) = (
+        world.job(&[("api", upstream.at)]).await,
+        world.ready().await,
+    );
     assert!(!world.table.is_open(&elsewhere));
     let caller = world.caller(&elsewhere).await;
     let (status, _) = caller.get("/").await;

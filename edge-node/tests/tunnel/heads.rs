@@ -50,7 +50,13 @@ async fn a_container_sees_the_callers_host_and_nothing_of_who_asks() {
     assert_eq!(header(&seen, "host"), [caller.host.as_str()]);
     assert_eq!(header(&seen, "x-forwarded-proto"), ["http"]);
     assert_eq!(header(&seen, "cookie"), ["a=b"]);
-    for absent in ["authorization", "x-forwarded-for", "forwarded", "x-hop", "via"] {
+    for absent in [
+        "authorization",
+        "x-forwarded-for",
+        "forwarded",
+        "x-hop",
+        "via",
+    ] {
         assert!(header(&seen, absent).is_empty(), "{absent}: {seen}");
     }
     assert!(!body.contains("nearlight"), "{body}");
@@ -79,7 +85,8 @@ async fn a_message_with_two_ends_is_refused() {
         assert!(!answer.contains("smuggled"), "{lines}: {answer}");
         // A message that hyper itself repairs (the chunks count) is answered as one.
         let is_refused = answer.starts_with("HTTP/1.1 400");
-        let is_one = answer.matches("HTTP/1.1 ").count() <= 1 && answer.contains("\"target\":\"/first\"");
+        let is_one =
+            answer.matches("HTTP/1.1 ").count() <= 1 && answer.contains("\"target\":\"/first\"");
         assert!(is_refused || is_one, "{lines}: {answer}");
     }
 }
@@ -111,7 +118,8 @@ async fn a_host_that_is_none_of_ours_learns_nothing() {
         assert!(answer.starts_with("HTTP/1.1 404"), "{hosts}: {answer}");
         assert_eq!(answer.split("\r\n\r\n").nth(1).unwrap(), body, "{hosts}");
     }
-    let absolute = format!("GET http://{unknown}/ HTTP/1.1\r\nconnection: close\r\nhost: {own}\r\n\r\n");
+    let absolute =
+        format!("GET http://{unknown}/ HTTP/1.1\r\nconnection: close\r\nhost: {own}\r\n\r\n");
     assert!(raw(&caller, &absolute).await.starts_with("HTTP/1.1 404"));
     let connect = format!("CONNECT {own} HTTP/1.1\r\nconnection: close\r\nhost: {own}\r\n\r\n");
     assert!(raw(&caller, &connect).await.starts_with("HTTP/1.1 404"));
@@ -162,7 +170,10 @@ async fn a_job_sets_no_cookie_for_its_neighbours() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
     let session = world.job(&[("api", upstream.at)]).await;
     let caller = world.caller(&session).await;
-    let request = caller.request("GET", "/cookies").body(Body::empty()).unwrap();
+    let request = caller
+        .request("GET", "/cookies")
+        .body(Body::empty())
+        .unwrap();
     let response = caller.send(request).await;
     assert_eq!(response.headers()["set-cookie"], "a=b; Path=/");
 }

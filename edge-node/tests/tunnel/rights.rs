@@ -15,7 +15,9 @@ fn bearer(token: &str) -> String {
 /// A tenant, and a key of it.
 async fn tenant(world: &World, name: &str) -> (Client, String) {
     let admin = world.rig.admin();
-    let made = admin.post_json("/v1/tenants", &json!({ "name": name })).await;
+    let made = admin
+        .post_json("/v1/tenants", &json!({ "name": name }))
+        .await;
     let body = json!({ "name": name, "role": "tenant", "tenant": made.at("/id") });
     let key = admin.post_json("/v1/keys", &body).await;
     assert_eq!(key.status, 201, "{key:?}");
@@ -59,11 +61,12 @@ async fn a_ticket_opens_its_session_and_port_and_no_other() {
     changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
     let changed = String::from_utf8(changed).unwrap();
     assert_eq!(status(&with(&of_one.url, &changed)).await, 401);
-    let wrong = world.owner.post_json(
-        &format!("/v1/sessions/{one}/endpoint"),
-        &json!({ "port": "Not A Port" }),
+    let (path, body) = (
+        format!("/v1/sessions/{one}/endpoint"),
+        json!({ "port": "Not A Port" }),
     );
-    assert_eq!(wrong.await.status, 400);
+    let wrong = world.owner.post_json(&path, &body).await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +77,10 @@ async fn a_ticket_is_void_when_its_time_is_over() {
     let caller = world.caller_of(&endpoint.url);
     let caller = caller.with("authorization", &bearer(&endpoint.ticket));
     assert_eq!(status(&caller).await, 200);
-    eventually("the ticket to expire", || async { status(&caller).await == 401 }).await;
+    eventually("the ticket to expire", || async {
+        status(&caller).await == 401
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +101,10 @@ async fn a_key_opens_the_jobs_of_its_tenant_and_others_are_not_there() {
     assert_eq!(status(&with("nlk_wrong")).await, 401);
     // Another tenant's key learns what it learns of a session that is not there.
     let absent = world.caller_of("http://ses-00000000000000000000000000.localhost/");
-    let absent = absent.with("authorization", &bearer(&of_other)).get("/").await;
+    let absent = absent
+        .with("authorization", &bearer(&of_other))
+        .get("/")
+        .await;
     assert_eq!(with(&of_other).get("/").await, absent);
     assert_eq!(absent.0, 404);
 }
@@ -134,7 +143,10 @@ async fn a_browser_opens_an_address_once_and_keeps_a_cookie_for_that_job() {
     let kept = browser.with("cookie", &format!("own=1; {pair}"));
     let (code, seen) = kept.get("/").await;
     assert_eq!(code, 200);
-    assert!(seen.contains("own=1") && !seen.contains("nearlight-endpoint"), "{seen}");
+    assert!(
+        seen.contains("own=1") && !seen.contains("nearlight-endpoint"),
+        "{seen}"
+    );
     // What the page itself asks with a token of its own is the container's affair.
     let page = kept.with("authorization", "Bearer own-token");
     assert!(page.get("/").await.1.contains("own-token"));
@@ -143,8 +155,16 @@ async fn a_browser_opens_an_address_once_and_keeps_a_cookie_for_that_job() {
 
     let own = endpoint.url.trim_end_matches('/');
     assert_eq!(status(&kept.with("origin", own)).await, 200);
-    for foreign in [elsewhere.url.trim_end_matches('/'), "null", "https://evil.example"] {
-        assert_eq!(status(&kept.with("origin", foreign)).await, 403, "{foreign}");
+    for foreign in [
+        elsewhere.url.trim_end_matches('/'),
+        "null",
+        "https://evil.example",
+    ] {
+        assert_eq!(
+            status(&kept.with("origin", foreign)).await,
+            403,
+            "{foreign}"
+        );
     }
     let image = kept.with("sec-fetch-site", "same-site");
     assert_eq!(status(&image).await, 403);
@@ -164,7 +184,10 @@ async fn a_page_of_a_job_cannot_call_the_api_as_its_visitor() {
     assert_eq!(visitor.delete(&path).await.at("/name"), "origin-refused");
     let read = visitor.get("/v1/sessions").await;
     assert_eq!(read.header("access-control-allow-origin"), None, "{read:?}");
-    assert_eq!(read.header("cross-origin-resource-policy").unwrap(), "same-origin");
+    assert_eq!(
+        read.header("cross-origin-resource-policy").unwrap(),
+        "same-origin"
+    );
     let preflight = visitor.with("access-control-request-method", "POST");
     let preflight = preflight.request("OPTIONS", "/v1/sessions", &[], "").await;
     assert_eq!(preflight.header("access-control-allow-origin"), None);

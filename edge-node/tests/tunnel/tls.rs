@@ -19,11 +19,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 async fn connect(keys: &Path, world: &World, host: &str, protocol: &[u8]) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(world.rig.broker.jobs_listen.unwrap()).await.unwrap();
+    let tcp = TcpStream::connect(world.rig.broker.jobs_listen.unwrap())
+        .await
+        .unwrap();
     let mut tls = ClientConfig::clone(&*pki::client_config(keys, "jobs").unwrap());
     tls.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from(host.to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
+    let stream = TlsConnector::from(Arc::new(tls))
+        .connect(name, tcp)
+        .await
+        .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
     stream
 }
@@ -54,8 +59,9 @@ async fn callers_speak_either_http_over_tls() {
     let bearer = format!("Bearer {}", endpoint.ticket);
 
     let stream = connect(keys.path(), &world, host, b"h2").await;
-    let (mut sender, connection) =
-        http2::handshake(Shutdown::new(), TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = http2::handshake(Shutdown::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
     Shutdown::new().spawn(connection);
     let requests = (0..20).map(|n| {
         let request = Request::post(format!("{url}piece/{n}"))
@@ -64,7 +70,11 @@ async fn callers_speak_either_http_over_tls() {
             .unwrap();
         sender.send_request(request)
     });
-    for (n, response) in futures_util::future::join_all(requests).await.into_iter().enumerate() {
+    for (n, response) in futures_util::future::join_all(requests)
+        .await
+        .into_iter()
+        .enumerate()
+    {
         let response = response.unwrap();
         assert_eq!(response.status(), 200);
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -72,8 +82,16 @@ async fn callers_speak_either_http_over_tls() {
         assert_eq!(seen["target"], format!("/piece/{n}"));
         assert_eq!(seen["body"], n.to_string());
         let host_line = json!(["host", host]);
-        assert!(seen["headers"].as_array().unwrap().contains(&host_line), "{seen}");
-        assert!(seen["headers"].as_array().unwrap().contains(&json!(["x-forwarded-proto", "https"])));
+        assert!(
+            seen["headers"].as_array().unwrap().contains(&host_line),
+            "{seen}"
+        );
+        assert!(
+            seen["headers"]
+                .as_array()
+                .unwrap()
+                .contains(&json!(["x-forwarded-proto", "https"]))
+        );
     }
 
     let stream = connect(keys.path(), &world, host, b"http/1.1").await;
@@ -87,5 +105,8 @@ async fn callers_speak_either_http_over_tls() {
     let opened = sender.send_request(request).await.unwrap();
     assert_eq!(opened.status(), 303);
     let cookie = opened.headers()["set-cookie"].to_str().unwrap();
-    assert!(cookie.starts_with("__Host-nearlight-endpoint=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(
+        cookie.starts_with("__Host-nearlight-endpoint=") && cookie.ends_with("; Secure"),
+        "{cookie}"
+    );
 }

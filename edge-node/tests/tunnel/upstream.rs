@@ -144,7 +144,11 @@ impl Drop for GivenUp {
 }
 
 /// Answers never; with `begin` it begins to.
-async fn hang(State(known): State<Arc<Known>>, Query(how): Query<HashMap<String, String>>) -> Response {
+async fn hang(
+    State(known): State<Arc<Known>>,
+    Query(how): Query<HashMap<String, String>>,
+    _all_of_it: Bytes,
+) -> Response {
     known.hung.fetch_add(1, Ordering::SeqCst);
     let given_up = GivenUp(known);
     if !how.contains_key("begin") {
@@ -154,12 +158,18 @@ async fn hang(State(known): State<Arc<Known>>, Query(how): Query<HashMap<String,
         if !first {
             std::future::pending::<()>().await;
         }
-        Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), (false, given_up)))
+        Some((
+            Ok::<_, Infallible>(Bytes::from_static(b"x")),
+            (false, given_up),
+        ))
     });
     Body::from_stream(body).into_response()
 }
 
-async fn down(State(known): State<Arc<Known>>, Query(how): Query<HashMap<String, usize>>) -> Response {
+async fn down(
+    State(known): State<Arc<Known>>,
+    Query(how): Query<HashMap<String, usize>>,
+) -> Response {
     let body = stream::unfold((how["bytes"], known), |(left, known)| async move {
         let piece = left.min(PIECE.len());
         known.produced.fetch_add(piece as u64, Ordering::SeqCst);
@@ -200,10 +210,16 @@ async fn cookies() -> Response {
     (headers, "ok").into_response()
 }
 
-/// Breaks off in the middle of its body.
-async fn broken() -> Response {
-    let frames = [Ok(Bytes::from_static(b"half")), Err(std::io::Error::other("broken"))];
-    Body::from_stream(stream::iter(frames)).into_response()
+/// Breaks off in the middle of its body, once somebody has seen the first half.
+async fn broken(State(known): State<Arc<Known>>) -> Response {
+    let halves = stream::unfold((true, known), |(is_first, known)| async move {
+        if is_first {
+            return Some((Ok(Bytes::from_static(b"half")), (false, known)));
+        }
+        known.seen.acquire().await.unwrap().forget();
+        Some((Err(std::io::Error::other("broken")), (false, known)))
+    });
+    Body::from_stream(halves).into_response()
 }
 
 /// What arrived: method, target, headers and body.
@@ -212,7 +228,12 @@ async fn mirror(request: Request) -> Response {
     let headers: Vec<(String, String)> = head
         .headers
         .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
         .collect();
     let body = body.collect().await.unwrap().to_bytes();
     let seen = json!({

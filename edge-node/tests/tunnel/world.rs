@@ -16,9 +16,7 @@ use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::Credentials;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{
-    FromEdge, Heartbeat, OpenTunnel, Order, SessionReport, ToEdge,
-};
+use nearlight_protocol::control::{FromEdge, Heartbeat, OpenTunnel, Order, SessionReport, ToEdge};
 use nearlight_protocol::endpoint::Endpoint;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
@@ -246,7 +244,7 @@ impl Played {
 pub(crate) struct Caller {
     pub(crate) at: SocketAddr,
     pub(crate) host: String,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Caller {

@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use nearlight_kit::hop::upgrade_of;
-use nearlight_kit::problem::{ProblemResponse, request_id};
+use nearlight_kit::problem::{ProblemResponse, handed_on};
 use nearlight_protocol::api::SessionState;
 use nearlight_protocol::job::PortAccess;
 use nearlight_protocol::problem::ProblemType;
@@ -36,7 +36,7 @@ const NODE_RETRY_S: u32 = 2;
 pub(crate) fn router(jobs: Arc<Jobs>) -> Router {
     Router::new()
         .fallback(answer)
-        .layer(from_fn(request_id))
+        .layer(from_fn(handed_on))
         .with_state(jobs)
 }
 

@@ -1,5 +1,6 @@
 //! One tunnel, from the order to its end.
 
+use super::cut::Cut;
 use super::pool::Pool;
 use super::waiting::Expected;
 use super::{Place, TUNNEL_WITHIN, Tunnels};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 /// Between two pings, and for the answer: a node that is gone is noticed, whatever is between.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -49,7 +51,10 @@ pub(super) async fn live(tunnels: &Arc<Tunnels>, pool: &Arc<Pool>, mut expected:
         pool.not_dialled();
         return;
     };
-    match open(socket, &tunnels.shutdown).await {
+    // Whatever ends this, nothing of the tunnel is left behind in HTTP's own tasks.
+    let cut = CancellationToken::new();
+    let _cut = cut.clone().drop_guard();
+    match open(Cut::new(socket, cut), &tunnels.shutdown).await {
         Ok((sender, connection)) => keep(tunnels, pool, sender, connection).await,
         Err(error) => {
             tracing::info!(session_id = %place.session, node_id = %place.node, %error, "no tunnel");
@@ -58,12 +63,10 @@ pub(super) async fn live(tunnels: &Arc<Tunnels>, pool: &Arc<Pool>, mut expected:
     }
 }
 
-type Connection = http2::Connection<TokioIo<TlsStream<TcpStream>>, Body, Shutdown>;
+type Socket = Cut<TlsStream<TcpStream>>;
+type Connection = http2::Connection<TokioIo<Socket>, Body, Shutdown>;
 
-async fn open(
-    socket: TlsStream<TcpStream>,
-    shutdown: &Shutdown,
-) -> io::Result<(SendRequest<Body>, Connection)> {
+async fn open(socket: Socket, shutdown: &Shutdown) -> io::Result<(SendRequest<Body>, Connection)> {
     let opening = http2::Builder::new(shutdown.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
