@@ -308,6 +308,7 @@ impl Agent {
                     is_new
                 });
             }
+            ToEdge::OpenTunnel(order) => self.host.tunnels.open(order),
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),
             ToEdge::WatchLinks { sessions } => {
                 for (session, link) in self.watched.keep(&sessions) {

@@ -8,7 +8,8 @@
 //! 4. The owner of it all: `agent`.
 //! 5. Sessions: `session`, `adopt`, `saves`; jobs: `job`, `tunnel`.
 //! 6. What they run on: [`runtime`], `streams` (the transport), `process`, `cgroup`.
-//! 7. Being looked at: `admin`, `meters`.
+//! 7. Callers of jobs: [`tunnel`].
+//! 8. Being looked at: `admin`, `meters`.
 //!
 //! **Invariants.** A slot never runs two epochs. A session's worker and app outlive the agent, and
 //! the next agent takes them over or clears them away. No session can touch another, the agent's
@@ -39,13 +40,13 @@ mod adopt;
 mod job;
 mod saves;
 mod session;
+pub mod tunnel;
 mod warm;
 
 mod cgroup;
 mod process;
 pub mod runtime;
 mod streams;
-mod tunnel;
 
 mod admin;
 mod limits;

@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
-use crate::tunnel::endpoints::Endpoints;
+use crate::tunnel::{Endpoints, Tunnels};
 use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
@@ -72,15 +72,17 @@ impl Node {
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
         let limits = config.images;
+        let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
+        let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
+            tunnels,
             warm: Warm::new(),
             jobs,
-            endpoints: Endpoints::default(),
             root,
             config,
         });

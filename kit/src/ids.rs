@@ -2,7 +2,8 @@
 
 use crate::clock::unix_ms;
 use nearlight_protocol::id::{
-    AttachmentId, KeyId, NodeId, RequestId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
+    AttachmentId, KeyId, NodeId, RequestId, SessionId, SlotId, TenantId, TunnelId, UserId,
+    WatchLinkId,
 };
 
 /// A new session's id.
@@ -48,6 +49,11 @@ pub fn tenant() -> TenantId {
 /// A new API key's id.
 pub fn key() -> KeyId {
     KeyId::from_parts(unix_ms(), rand::random())
+}
+
+/// A new tunnel's id.
+pub fn tunnel() -> TunnelId {
+    TunnelId::from_parts(unix_ms(), rand::random())
 }
 
 #[cfg(test)]

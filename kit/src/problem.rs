@@ -126,6 +126,16 @@ pub async fn request_id(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// Middleware for what is handed on to somebody else's program: problems of ours have the request's id,
+/// and the program's answers pass as they are. Its paths are not written to the log.
+pub async fn handed_on(mut request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let id = id.unwrap_or_else(crate::ids::request);
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method());
+    request.extensions_mut().insert(id.clone());
+    CURRENT.scope(id, next.run(request).instrument(span)).await
+}
+
 /// Longest part of a path that is written to the log. Ids have 30 bytes; a secret that stands in a
 /// path has more.
 const LOGGED_PART_BYTES_MAX: usize = 40;

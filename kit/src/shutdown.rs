@@ -26,6 +26,17 @@ pub struct Shutdown {
     tasks: TaskTracker,
 }
 
+/// Tasks of HTTP's own have the same owner.
+impl<F> hyper::rt::Executor<F> for Shutdown
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.tasks.spawn(task);
+    }
+}
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {

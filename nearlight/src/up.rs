@@ -64,6 +64,7 @@ async fn supervise(prepared: &Prepared) -> anyhow::Result<()> {
     broker.pin([
         ("--listen", listen.clone()),
         ("--node-listen", node_listen.clone()),
+        ("--jobs-listen", broker.field("jobs_listen")?),
     ]);
 
     let outcome = with_broker(prepared, &listen, &node_listen, &mut broker, &stopped).await;

@@ -9,8 +9,11 @@ use crate::catalogue::Catalogue;
 use crate::config::{AuditLog, Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
+use crate::endpoint::{self, Jobs, Site};
 use crate::enrol::{Registrar, Standings};
-use crate::http::{self, Api, Hosts, Identities, Metrics, PublicListener, Rates, public_tls};
+use crate::http::{
+    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, jobs_tls, public_tls,
+};
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
@@ -22,6 +25,7 @@ use crate::seal::Sealer;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::tunnels::Tunnels;
 use crate::watch::WatchLinks;
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
@@ -50,6 +54,8 @@ pub struct Broker {
     pub peer_listen: Option<SocketAddr>,
     /// The listener for metrics alone, if there is one.
     pub metrics_listen: Option<SocketAddr>,
+    /// The endpoint of jobs, if there is one.
+    pub jobs_listen: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -97,6 +103,8 @@ impl Broker {
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
+        let endpoint = bind_jobs(&config, shutdown).await?;
+        broker.jobs_listen = endpoint.as_ref().map(|(_, _, at)| *at);
         let (registrar, standings) =
             enrolment(ca, &ledger, node_addresses(&config, broker.node_listen));
         let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
@@ -104,6 +112,12 @@ impl Broker {
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
+        let tunnels = Arc::new(Tunnels::new(
+            directory.clone(),
+            standings.clone(),
+            config.tunnel_address.clone(),
+            shutdown.clone(),
+        ));
         let owner_stop = CancellationToken::new();
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
@@ -148,22 +162,61 @@ impl Broker {
             times: config.sessions,
             content_policy: http::content_policy(nearness.regions())?,
             nearness,
+            jobs: endpoint.as_ref().map(|(_, site, _)| site.clone()),
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let terms = Terms::new(&config, signer.clone(), clock, (registrar, standings));
+        let enrolment = (registrar, standings);
+        let terms = Terms::new(&config, signer.clone(), clock, enrolment, tunnels.clone());
         shutdown.spawn(owner.run());
         keep(&api, directory, config.audit, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let service = http::service(api.clone(), routes);
+        let jobs = serve_jobs(endpoint, (&api, tunnels), shutdown);
         if let Some(joining) = joining {
-            joining.serve((api, service.clone()), ledger, signer, shutdown);
+            joining.serve((api, service.clone(), jobs), ledger, signer, shutdown);
         }
         accept(public, service, owner_stop, shutdown);
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// Binds the endpoint of jobs, if there is to be one.
+async fn bind_jobs(
+    config: &Config,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<(PublicListener, Site, SocketAddr)>> {
+    let Some(jobs) = &config.jobs else {
+        return Ok(None);
+    };
+    let tls = jobs.tls.as_ref().map(jobs_tls).transpose()?;
+    let is_secure = tls.is_some();
+    let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
+    let listener = PublicListener::bind(jobs.listen, tls, most, proxies).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", jobs.listen))?;
+    let at = listener.local_addr()?;
+    let port = jobs.public_port.unwrap_or(at.port());
+    let site = Site::new(&jobs.domain, port, is_secure);
+    Ok(Some((listener.for_jobs(shutdown), site, at)))
+}
+
+/// Serves the endpoint of jobs, and returns what peers forward to.
+fn serve_jobs(
+    endpoint: Option<(PublicListener, Site, SocketAddr)>,
+    (api, tunnels): (&Arc<Api>, Arc<Tunnels>),
+    shutdown: &Shutdown,
+) -> Option<axum::Router> {
+    let (listener, site, _) = endpoint?;
+    let service = endpoint::router(Arc::new(Jobs {
+        api: api.clone(),
+        tunnels,
+        site,
+        shutdown: shutdown.clone(),
+    }));
+    shutdown.spawn(listener.run(service.clone(), shutdown.clone()));
+    Some(service)
 }
 
 /// This program's meters, each with its description.
@@ -279,6 +332,7 @@ async fn listen(
         node_listen: nodes.local_addr()?,
         peer_listen: joining.map(|joining| joining.listen),
         metrics_listen: None,
+        jobs_listen: None,
     };
     Ok((broker, public, nodes))
 }

@@ -28,6 +28,9 @@ pub struct Args {
     /// Listener of the edges' control streams
     #[arg(long, value_name = "ADDR")]
     pub node_listen: Option<SocketAddr>,
+    /// Listener for whoever talks to jobs
+    #[arg(long, value_name = "ADDR")]
+    pub jobs_listen: Option<SocketAddr>,
     /// Directory of the CA and the broker's certificate
     #[arg(long, value_name = "DIR")]
     pub pki: Option<PathBuf>,
@@ -84,6 +87,8 @@ impl Args {
         set(&mut parsed.ledger, self.ledger.as_ref());
         set(&mut parsed.listen, self.listen.as_ref());
         set(&mut parsed.node_listen, self.node_listen.as_ref());
+        let jobs_listen = self.jobs_listen.map(|listen| listen.to_string());
+        set(&mut parsed.jobs.listen, jobs_listen.as_ref());
         set(&mut parsed.pki, self.pki.as_ref());
         set(&mut parsed.client_web, self.client_web.as_ref());
         set(&mut parsed.apps, self.apps.as_ref());

@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod bounds;
+mod jobs;
 mod nearness;
 mod oidc;
 mod parsed;
 mod turn;
 
+pub use jobs::{JobsFile, JobsSettings};
 pub use nearness::{
     GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
 };
@@ -75,6 +77,10 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// Relays for browsers.
     pub turn: Option<TurnSettings>,
+    /// The endpoint of jobs, if there is one.
+    pub jobs: Option<JobsSettings>,
+    /// Where nodes dial tunnels to this very broker; `None` for where they dialled it.
+    pub tunnel_address: Option<String>,
     /// Sessions' times.
     pub sessions: SessionTimes,
     /// Control streams.
@@ -161,6 +167,8 @@ impl TryFrom<Parsed> for Config {
             proxies: parsed.proxies,
             metrics_listen: metrics_listen(&parsed.metrics_listen)?,
             turn: parsed.turn.checked()?,
+            jobs: parsed.jobs.checked()?,
+            tunnel_address: parsed.jobs.tunnel_address()?,
             sessions: parsed.sessions,
             control: parsed.control,
             name,

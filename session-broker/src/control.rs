@@ -11,6 +11,7 @@
 //! the edge and the WHEP requests that wait for its answer. A full queue closes the stream; orders
 //! are in the ledger and go out again after the re-attach.
 //!
+//! Whoever says in ALPN that it is a tunnel is left to [`crate::tunnels`].
 //! Whoever shows no certificate is left at the [`crate::http::Door`].
 //!
 //! **Invariants.** Nothing of the control stream is read from a peer without a certificate of our CA

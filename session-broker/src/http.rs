@@ -18,6 +18,7 @@
 
 use crate::apps::Apps;
 use crate::config::{CallerLimits, SessionTimes};
+use crate::endpoint::Site;
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
@@ -52,6 +53,7 @@ mod body;
 mod caller;
 mod device;
 mod door;
+mod endpoint;
 mod events;
 mod forward;
 mod gone;
@@ -83,12 +85,13 @@ mod whoami;
 
 pub(crate) use caller::RateKey;
 pub(crate) use door::Door;
-pub(crate) use forward::Region;
+pub(crate) use endpoint::Elsewhere;
+pub(crate) use forward::{CLIENT, Region};
 pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
-pub(crate) use serve::{PublicListener, converse, public_tls};
+pub(crate) use serve::{Peer, PublicListener, converse, jobs_tls, public_tls};
 
 /// What every handler has.
 #[derive(Debug)]
@@ -124,6 +127,8 @@ pub(crate) struct Api {
     pub(crate) nearness: Arc<Nearness>,
     /// `Content-Security-Policy` of every answer: our own pages may time the beacons.
     pub(crate) content_policy: HeaderValue,
+    /// Where jobs have their addresses, if there is an endpoint.
+    pub(crate) jobs: Option<Site>,
     /// The other brokers that share the ledger, if there are any.
     pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.
@@ -221,6 +226,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(placement::show_placement))
         .routes(routes!(events::watch_session))
         .routes(routes!(ticket::create_ticket))
+        .routes(routes!(endpoint::create_endpoint))
         .routes(routes!(whep::attach, whep::whep_options))
         .routes(routes!(whep::patch_attachment, whep::end_attachment))
         .routes(routes!(

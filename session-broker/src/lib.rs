@@ -10,7 +10,8 @@
 //! 6. `control`: the edges' streams. `peers`: the brokers that share the ledger; `region` joins them.
 //! 7. `http`: the API, the browser client's files, and who may do what; [`access`]: the table of that;
 //!    `oidc`: who a player is.
-//! 8. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 8. `tunnels`: the way to containers of jobs; `endpoint`: the listener for whoever talks to them.
+//! 9. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -32,6 +33,7 @@ pub mod time;
 pub mod tokens;
 
 mod control;
+mod endpoint;
 mod enrol;
 mod fleet;
 mod http;
@@ -47,4 +49,5 @@ mod relays;
 mod seal;
 mod secret;
 mod sessions;
+mod tunnels;
 mod watch;

@@ -75,6 +75,7 @@ fn run(config: Config) -> anyhow::Result<()> {
             "node_listen": broker.node_listen,
             "peer_listen": broker.peer_listen,
             "metrics_listen": broker.metrics_listen,
+            "jobs_listen": broker.jobs_listen,
         }});
         say(&mut std::io::stdout(), &ready.to_string());
         shutdown.token().cancelled().await;

@@ -27,6 +27,8 @@ const PEERS: &str = "broker_peers";
 const GIVEN_UP: &str = "broker_peers_given_up_total";
 const FORWARDED: &str = "broker_forwarded_requests_total";
 const OUTBOX_FULL: &str = "broker_outbox_full_total";
+const TUNNELS: &str = "broker_tunnels";
+const ENDPOINT: &str = "broker_endpoint_requests_seconds";
 const MOVED: &str = "broker_sessions_moved_total";
 
 /// Registers the help texts.
@@ -49,6 +51,12 @@ pub(crate) fn describe() {
     describe_counter!(
         RELOADS,
         "Times the broker forgot what it believed and loaded again."
+    );
+    describe_gauge!(TUNNELS, "Tunnels to nodes of jobs.");
+    describe_histogram!(
+        ENDPOINT,
+        Unit::Seconds,
+        "Requests to jobs up to the head of the answer, by outcome."
     );
     describe_gauge!(SESSIONS, "Sessions by phase.");
     describe_counter!(SESSIONS_CREATED, "Sessions created.");
@@ -163,6 +171,15 @@ pub(crate) fn nodes(status: &'static str, count: usize) {
 
 pub(crate) fn control_stream(outcome: &'static str) {
     counter!(STREAMS, "outcome" => outcome).increment(1);
+}
+
+/// One tunnel more, or one less.
+pub(crate) fn tunnels(change: f64) {
+    gauge!(TUNNELS).increment(change);
+}
+
+pub(crate) fn endpoint(outcome: &'static str, took: Duration) {
+    histogram!(ENDPOINT, "outcome" => outcome).record(took);
 }
 
 pub(crate) fn whep(outcome: &'static str, took: Duration) {

@@ -86,7 +86,7 @@ impl Joining {
     /// Serves peers, and looks who is there.
     pub(crate) fn serve(
         self,
-        (api, public): (Arc<Api>, Router),
+        (api, public, jobs): (Arc<Api>, Router, Option<Router>),
         ledger: Arc<dyn Ledger>,
         signer: Signer,
         shutdown: &Shutdown,
@@ -100,7 +100,7 @@ impl Joining {
         );
         shutdown.spawn(watch.run(shutdown.clone()));
         shutdown.spawn(Courier::run(self.peers, self.offers));
-        let service = peer_service(api, public);
+        let service = peer_service(api, public, jobs);
         shutdown.spawn(self.listener.run(service, shutdown.clone()));
     }
 }

@@ -43,6 +43,7 @@ mod acting;
 mod directory;
 mod driving;
 mod edges;
+mod endpoint;
 mod entry;
 mod lost;
 mod owner;
@@ -56,6 +57,7 @@ mod turn;
 mod waiting;
 
 pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
+pub(crate) use endpoint::JobEndpoint;
 pub(crate) use entry::view_of;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 pub(crate) use waiting::Occupancy;

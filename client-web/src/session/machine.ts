@@ -140,6 +140,8 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "bad-request":
     case "body-too-large":
     case "forbidden":
+    case "job-not-ready":
+    case "job-unreachable":
     case "join-token-invalid":
     case "node-revoked":
     case "garbled":

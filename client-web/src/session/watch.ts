@@ -83,6 +83,8 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "bad-request":
     case "body-too-large":
     case "forbidden":
+    case "job-not-ready":
+    case "job-unreachable":
     case "join-token-invalid":
     case "node-revoked":
     case "garbled":

@@ -50,6 +50,8 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "idempotency-conflict": { title: "Already asked differently", advice: "Reload the page and try again." },
   internal: { title: "Something broke on our side", advice: "Try again in a moment. The operator finds the cause in the log under the id below." },
   "invalid-offer": { title: "This browser and the node found no common language", advice: "The node could not answer the video offer. Try a current Chrome, Edge, Firefox or Safari." },
+  "job-not-ready": { title: "The job is starting", advice: "It takes requests in a moment." },
+  "job-unreachable": { title: "The job does not answer", advice: "Its program broke off, or does not listen. Whoever runs it finds more in its log." },
   "join-token-invalid": { title: "The join token is void", advice: "It was used, or its time is over. The operator makes a new one." },
   "link-ended": { title: "The watch link is over", advice: "It was revoked, or its time is up. Ask whoever sent it for a new one." },
   "method-not-allowed": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },

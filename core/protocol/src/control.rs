@@ -16,7 +16,7 @@
 use crate::api::{EndReason, StartProgress};
 use crate::app::{DisplayMode, GpuClass};
 use crate::enrol::Renewed;
-use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, WatchLinkId};
+use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
 use crate::work::{Secrets, Work};
@@ -149,11 +149,27 @@ pub enum ToEdge {
         /// Seconds before the next attempt.
         retry_after_s: u32,
     },
+    /// The broker has requests for a session of the node: dial a tunnel ([`crate::tunnel`]). Not
+    /// acked, not re-sent: the tunnel comes within seconds, or the broker asks again.
+    OpenTunnel(OpenTunnel),
     /// The broker is going: attach elsewhere, or here again after a while.
     GoAway {
         /// Seconds before the next attempt.
         retry_after_s: u32,
     },
+}
+
+/// A tunnel that a broker wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTunnel {
+    /// Its id: used once, by this node, at this broker, within seconds.
+    pub tunnel: TunnelId,
+    /// The session whose requests it carries, and no other's.
+    pub session: SessionId,
+    /// `HOST:PORT` of this one broker, where several share the address that the node has dialled;
+    /// `None` for that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// The images that a node is to have.

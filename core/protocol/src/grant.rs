@@ -13,6 +13,9 @@ pub const GRANT_TYP: &str = "nearlight-grant+jwt";
 /// The `typ` header of an attach ticket.
 pub const TICKET_TYP: &str = "nearlight-ticket+jwt";
 
+/// The `typ` header of an endpoint ticket, which opens a port of a job.
+pub const ENDPOINT_TYP: &str = "nearlight-endpoint+jwt";
+
 /// The right of one session to one slot of one node, under one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {

@@ -57,6 +57,10 @@ pub const JOB_LABEL_BYTES_MAX: usize = 256;
 pub const JOB_REPLICAS_MAX: u32 = 256;
 /// Longest time for which a job runs, seconds: thirty days.
 pub const JOB_TIME_S_MAX: u32 = 30 * 24 * 3600;
+/// Longest time for which an endpoint ticket works, seconds.
+pub const ENDPOINT_TICKET_S_MAX: u32 = 30 * 24 * 3600;
+/// Largest head of a request to a job or of its answer, bytes.
+pub const ENDPOINT_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// Metros that an app may have staged at a time.
 pub const STAGED_METROS_MAX: usize = 256;

@@ -24,6 +24,10 @@ pub enum ProblemType {
     Internal,
     /// The SDP offer cannot be answered.
     InvalidOffer,
+    /// The job's container cannot be reached or broke off.
+    JobUnreachable,
+    /// The job does not take requests yet; `Retry-After` says when to come back.
+    JobNotReady,
     /// The join token was used, its time is over, or there never was one.
     JoinTokenInvalid,
     /// The watch link was revoked, or its time is over.
@@ -65,7 +69,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -73,6 +77,8 @@ impl ProblemType {
         Self::IdempotencyConflict,
         Self::Internal,
         Self::InvalidOffer,
+        Self::JobUnreachable,
+        Self::JobNotReady,
         Self::JoinTokenInvalid,
         Self::LinkEnded,
         Self::MethodNotAllowed,
@@ -111,7 +117,8 @@ impl ProblemType {
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
             Self::Internal => 500,
-            Self::NodeUnreachable | Self::ProviderUnreachable => 503,
+            Self::JobUnreachable => 502,
+            Self::JobNotReady | Self::NodeUnreachable | Self::ProviderUnreachable => 503,
         }
     }
 
@@ -125,6 +132,8 @@ impl ProblemType {
             Self::IdempotencyConflict => "The Idempotency-Key was used for another request",
             Self::Internal => "Something broke on our side",
             Self::InvalidOffer => "The SDP offer cannot be answered",
+            Self::JobUnreachable => "The job does not answer",
+            Self::JobNotReady => "The job is not ready yet",
             Self::JoinTokenInvalid => "The join token is not valid",
             Self::LinkEnded => "The watch link is over",
             Self::MethodNotAllowed => "The method is not allowed here",

@@ -3,6 +3,7 @@
 use super::certificate::Certificate;
 use super::link::LinkEnd;
 use crate::limits::ATTACH_DEADLINE;
+use crate::tunnel::Way;
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::enrol::EnrolError;
 use nearlight_kit::pki::PkiError;
@@ -150,6 +151,14 @@ impl Dialler {
 
     pub(super) fn certificate(&self) -> &Arc<Certificate> {
         &self.certificate
+    }
+
+    /// The way that tunnels take: the same.
+    pub(crate) fn way(&self) -> Way {
+        let certificate = self.certificate.clone();
+        Way::new(self.address.clone(), self.server.clone(), move || {
+            certificate.tls().map_err(std::io::Error::other)
+        })
     }
 
     /// Whom it dials.

@@ -148,7 +148,7 @@ async fn clear_orphans(
 /// What is left of a job whose task panicked.
 pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     tracing::error!(session_id = %known.session, "the job's task panicked; this is a bug, please report it");
-    host.endpoints.close(&known.session);
+    host.tunnels.endpoints().close(&known.session);
     let on_disk = Record::read_all(&host.config.data).unwrap_or_default();
     let record = on_disk
         .into_iter()

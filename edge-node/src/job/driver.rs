@@ -396,18 +396,17 @@ impl Driver {
                 port.access,
             )
         });
-        self.host
-            .endpoints
-            .open(&self.record.session, ports.collect());
+        let at = (self.record.session.clone(), self.record.epoch.0);
+        self.host.tunnels.endpoints().open_at(at, ports.collect());
     }
 
     fn close_ports(&mut self) {
-        self.host.endpoints.close(&self.record.session);
+        self.host.tunnels.endpoints().close(&self.record.session);
         self.seen = 0;
     }
 
     async fn tell_if_used(&mut self) {
-        let seen = self.host.endpoints.seen(&self.record.session);
+        let seen = self.host.tunnels.endpoints().seen(&self.record.session);
         if std::mem::replace(&mut self.seen, seen) < seen {
             self.tell(SessionReport::InputSeen).await;
         }

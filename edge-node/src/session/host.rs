@@ -7,7 +7,7 @@ use crate::job::host::Jobs;
 use crate::process::User;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
-use crate::tunnel::endpoints::Endpoints;
+use crate::tunnel::Tunnels;
 use crate::warm::Warm;
 use nearlight_transport::Handle;
 use std::path::PathBuf;
@@ -28,12 +28,12 @@ pub(crate) struct Host {
     pub(crate) images: Arc<Images>,
     pub(crate) transport: Handle,
     pub(crate) cgroups: Option<Cgroups>,
+    /// Requests to containers of jobs, and where they go.
+    pub(crate) tunnels: Tunnels,
     /// Desktops that are kept ready.
     pub(crate) warm: Arc<Warm>,
     /// What jobs share, if this node takes any.
     pub(crate) jobs: Option<Jobs>,
-    /// Where the ports of jobs are.
-    pub(crate) endpoints: Endpoints,
     /// The GPUs; slot n has the one at n modulo their number.
     pub(crate) gpus: Vec<AppGpu>,
     /// Whether we are root and can give workers users of their own.

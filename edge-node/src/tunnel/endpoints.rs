@@ -1,59 +1,158 @@
-//! Where the ports of jobs are: written by each job's task, read by tunnels.
+//! Which session has which ports, and where.
 //!
-//! **Invariants.** A session has ports here only while it is ready. Bounded by the slots of the node and the
-//! ports of a spec. The lock is held for a look-up, never across an await.
-//!
-//! **What it does not know:** who may use a port, tunnels, HTTP.
+//! **Invariants.** What was closed answers nothing more, and what is under way to it is cut. Connections to
+//! a container belong to its port here, and go with it.
 
+use super::containers::{Containers, containers};
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::PortAccess;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-/// The ports of all jobs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Endpoints {
-    table: Arc<Mutex<BTreeMap<SessionId, Entry>>>,
+/// Requests to one port at a time, of all brokers: a container that hangs must not hold memory of
+/// ours without a bound.
+const REQUESTS_MAX: usize = 512;
+
+/// The table of endpoints.
+#[derive(Debug)]
+pub struct Endpoints {
+    shutdown: Shutdown,
+    /// Held for a look-up, never across an await.
+    open: RwLock<HashMap<SessionId, Arc<Opened>>>,
 }
 
-#[derive(Debug, Default)]
-struct Entry {
-    ports: Vec<(String, SocketAddr, PortAccess)>,
-    seen: u64,
+/// The endpoint of a session.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The epoch that it runs under; `None` where any will do.
+    pub(super) epoch: Option<u64>,
+    pub(super) ports: Vec<PortAt>,
+    /// Counts up with what moves.
+    pub(super) seen: AtomicU64,
+    pub(super) closed: CancellationToken,
+}
+
+/// A port.
+#[derive(Debug)]
+pub(super) struct PortAt {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pub(super) access: PortAccess,
+    pub(super) containers: Containers,
+    pub(super) places: Arc<Semaphore>,
+}
+
+/// Why a request has no way to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Missing {
+    /// The session is not here.
+    #[error("the session is not on this node")]
+    Session,
+    /// It runs under another epoch.
+    #[error("the session was started again")]
+    Epoch,
+    /// It has no such port, or none for callers.
+    #[error("the session has no such port")]
+    Port,
 }
 
 impl Endpoints {
-    fn table(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing is open. Connections to containers are tasks of `shutdown`.
+    pub fn new(shutdown: Shutdown) -> Self {
+        Self {
+            shutdown,
+            open: RwLock::default(),
+        }
     }
 
-    /// The session is ready: these are its ports, the first one first.
-    pub(crate) fn open(&self, session: &SessionId, ports: Vec<(String, SocketAddr, PortAccess)>) {
-        let mut table = self.table();
-        table.entry(session.clone()).or_default().ports = ports;
+    /// Opens a session's endpoint, whatever epoch a request names: its ports, the first one first.
+    /// Closes a former one.
+    pub fn open(&self, session: SessionId, ports: Vec<(String, SocketAddr, PortAccess)>) {
+        self.put(session, None, ports);
     }
 
-    /// The session is not ready any more, or over.
-    pub(crate) fn close(&self, session: &SessionId) {
-        self.table().remove(session);
+    /// As [`Endpoints::open`], for requests that name `epoch`.
+    pub fn open_at(
+        &self,
+        (session, epoch): (SessionId, u64),
+        ports: Vec<(String, SocketAddr, PortAccess)>,
+    ) {
+        self.put(session, Some(epoch), ports);
     }
 
-    /// Requests to the session since it was opened.
-    pub(crate) fn seen(&self, session: &SessionId) -> u64 {
-        self.table().get(session).map_or(0, |entry| entry.seen)
+    fn put(
+        &self,
+        session: SessionId,
+        epoch: Option<u64>,
+        ports: Vec<(String, SocketAddr, PortAccess)>,
+    ) {
+        let ports = ports.into_iter().map(|(name, address, access)| PortAt {
+            name,
+            address,
+            access,
+            containers: containers(&self.shutdown),
+            places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        });
+        let opened = Opened {
+            epoch,
+            ports: ports.collect(),
+            seen: AtomicU64::new(0),
+            closed: CancellationToken::new(),
+        };
+        let former = self.write().insert(session, Arc::new(opened));
+        if let Some(former) = former {
+            former.closed.cancel();
+        }
     }
 
-    /// Where a port is, and who may use it, and counts the request; the first port for an empty name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels read it"))]
-    pub(crate) fn get(&self, session: &SessionId, port: &str) -> Option<(SocketAddr, PortAccess)> {
-        let mut table = self.table();
-        let entry = table.get_mut(session)?;
-        let is_it =
-            |(name, _, _): &&(String, SocketAddr, PortAccess)| port.is_empty() || name == port;
-        let (_, address, access) = entry.ports.iter().find(is_it)?;
-        entry.seen += 1;
-        Some((*address, *access))
+    /// Closes a session's endpoint, if it has one: what is under way is cut.
+    pub fn close(&self, session: &SessionId) {
+        let former = self.write().remove(session);
+        if let Some(former) = former {
+            former.closed.cancel();
+        }
+    }
+
+    /// Whether a session's endpoint is open.
+    pub fn is_open(&self, session: &SessionId) -> bool {
+        self.get(session).is_some()
+    }
+
+    /// Grows while something moves through a session's endpoint: requests, and pieces of bodies either
+    /// way. 0 without an endpoint.
+    pub fn seen(&self, session: &SessionId) -> u64 {
+        self.get(session)
+            .map_or(0, |opened| opened.seen.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn get(&self, session: &SessionId) -> Option<Arc<Opened>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(session).cloned()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SessionId, Arc<Opened>>> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Opened {
+    /// The port of a request that names `epoch`; without a name the first one.
+    pub(super) fn port(&self, epoch: Option<u64>, name: &str) -> Result<&PortAt, Missing> {
+        if self.epoch.is_some() && self.epoch != epoch {
+            return Err(Missing::Epoch);
+        }
+        let found = match name {
+            "" => self.ports.first(),
+            name => self.ports.iter().find(|port| port.name == name),
+        };
+        // Replicas reach each other on a network of their own, callers never.
+        let found = found.filter(|port| port.access != PortAccess::Cluster);
+        found.ok_or(Missing::Port)
     }
 }
 
@@ -61,28 +160,56 @@ impl Endpoints {
 mod test {
     use super::*;
 
-    #[test]
-    fn a_port_is_found_while_its_session_is_ready_and_requests_are_counted() {
-        let endpoints = Endpoints::default();
-        let session = nearlight_kit::ids::session();
-        let at = |port: u16| SocketAddr::from(([10, 231, 0, 2], port));
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn session() -> SessionId {
+        SessionId::from_parts(1, [0; 10])
+    }
+
+    fn table() -> Endpoints {
+        let table = Endpoints::new(Shutdown::new());
         let ports = vec![
-            ("api".to_owned(), at(8000), PortAccess::Ticket),
-            ("ui".to_owned(), at(8001), PortAccess::Public),
+            ("api".to_owned(), at(1), PortAccess::Ticket),
+            ("page".to_owned(), at(2), PortAccess::Public),
+            ("rendezvous".to_owned(), at(3), PortAccess::Cluster),
         ];
-        assert_eq!(endpoints.get(&session, "api"), None);
-        endpoints.open(&session, ports);
-        let first = Some((at(8000), PortAccess::Ticket));
-        assert_eq!(endpoints.get(&session, ""), first);
-        assert_eq!(endpoints.get(&session, "api"), first);
-        assert_eq!(
-            endpoints.get(&session, "ui"),
-            Some((at(8001), PortAccess::Public))
+        table.open_at((session(), 7), ports);
+        table
+    }
+
+    #[test]
+    fn a_request_gets_the_port_that_it_names_under_the_epoch_that_runs() {
+        let opened = table().get(&session()).unwrap();
+        let check = |epoch, name, expected: Result<u16, Missing>| {
+            let found = opened.port(epoch, name).map(|port| port.address.port());
+            assert_eq!(found, expected, "{epoch:?} {name}");
+        };
+        check(Some(7), "", Ok(1));
+        check(Some(7), "api", Ok(1));
+        check(Some(7), "page", Ok(2));
+        check(Some(7), "other", Err(Missing::Port));
+        check(Some(7), "rendezvous", Err(Missing::Port));
+        check(Some(6), "", Err(Missing::Epoch));
+        check(None, "", Err(Missing::Epoch));
+    }
+
+    #[test]
+    fn what_is_closed_or_replaced_is_cut() {
+        let table = table();
+        let first = table.get(&session()).unwrap();
+        table.open(
+            session(),
+            vec![("api".to_owned(), at(9), PortAccess::Ticket)],
         );
-        assert_eq!(endpoints.get(&session, "no"), None);
-        assert_eq!(endpoints.seen(&session), 3);
-        endpoints.close(&session);
-        assert_eq!(endpoints.get(&session, ""), None);
-        assert_eq!(endpoints.seen(&session), 0);
+        assert!(first.closed.is_cancelled());
+        let second = table.get(&session()).unwrap();
+        assert_eq!(second.port(None, "").unwrap().address, at(9));
+        assert!(!second.closed.is_cancelled());
+        table.close(&session());
+        assert!(second.closed.is_cancelled());
+        assert!(!table.is_open(&session()));
+        assert_eq!(table.seen(&session()), 0);
     }
 }

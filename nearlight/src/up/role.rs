@@ -49,6 +49,7 @@ impl Role {
             ("--data", prepared.data.join("broker").into()),
             ("--listen", prepared.up.listen.to_string().into()),
             ("--node-listen", "127.0.0.1:0".into()),
+            ("--jobs-listen", "127.0.0.1:0".into()),
             ("--pki", prepared.pki.clone().into()),
             ("--client-web", prepared.client_web.clone().into()),
             ("--dev-key-file", prepared.dev_key.clone().into()),

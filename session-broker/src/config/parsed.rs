@@ -1,6 +1,7 @@
 //! What the broker's configuration file says, section by section. Values are checked when a
 //! [`Config`](super::Config) is made of it.
 
+use super::jobs::JobsFile;
 use super::nearness::{GeoipFile, PlacementFile, RegionFile};
 use super::oidc::OidcFile;
 use super::turn::TurnFile;
@@ -57,6 +58,8 @@ pub struct Parsed {
     pub metrics_listen: String,
     /// Relays for browsers.
     pub turn: TurnFile,
+    /// The endpoint of jobs.
+    pub jobs: JobsFile,
     /// Sessions' times.
     pub sessions: SessionTimes,
     /// Control streams.

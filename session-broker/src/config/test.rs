@@ -31,7 +31,7 @@ fn plain_http_is_for_loopback_only() {
 #[test]
 fn values_that_do_not_go_together_are_named() {
     type Spoil = fn(&mut Parsed);
-    let cases: [(&str, Spoil); 16] = [
+    let cases: [(&str, Spoil); 22] = [
         ("metrics_listen", |p| p.metrics_listen = "9464".into()),
         ("turn.urls", |p| p.turn.urls = vec!["stun:a".into()]),
         ("turn.secret_file", |p| {
@@ -40,6 +40,23 @@ fn values_that_do_not_go_together_are_named() {
         ("turn.ttl_s", |p| {
             p.turn.urls = vec!["turn:a:3478".into()];
             p.turn.ttl_s = 1;
+        }),
+        ("jobs.listen", |p| p.jobs.listen = "8082".into()),
+        ("jobs.listen", |p| p.jobs.listen = "0.0.0.0:8082".into()),
+        ("jobs.domain", |p| {
+            p.jobs.listen = "0.0.0.0:443".into();
+            (p.jobs.cert, p.jobs.key) = ("c".into(), "k".into());
+        }),
+        ("jobs.domain", |p| {
+            p.jobs.listen = "127.0.0.1:0".into();
+            p.jobs.domain = "*.example.org".into();
+        }),
+        ("jobs.cert", |p| {
+            p.jobs.listen = "127.0.0.1:0".into();
+            p.jobs.cert = "c".into();
+        }),
+        ("jobs.tunnel_address", |p| {
+            p.jobs.tunnel_address = "here".into()
         }),
         ("node_addresses", |p| p.node_addresses = vec!["here".into()]),
         ("node_addresses", |p| {

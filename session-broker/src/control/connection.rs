@@ -7,7 +7,7 @@ use crate::ledger::Standing;
 use crate::proxied::ProxyError;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use nearlight_kit::pki::spiffe_of;
+use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_protocol::control::{
     AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
     SessionReport, ToEdge, Welcome,
@@ -16,6 +16,7 @@ use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use nearlight_protocol::tunnel;
 use nearlight_session::Epoch;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -188,6 +189,11 @@ pub(super) async fn serve(
         return Ok(());
     };
     let certified = spiffe_of(certificate);
+    if tls.get_ref().1.alpn_protocol() == Some(tunnel::ALPN) {
+        let node = certified.as_deref().and_then(node_of);
+        terms.tunnels.take(tls, node).await;
+        return Ok(());
+    }
     let opened = tokio::time::timeout_at(until, open(tls)).await;
     let (mut socket, hello) = opened.map_err(|_| StreamError::Slow)??;
     if let Some(refusal) = refusal(&hello, certified.as_ref(), terms) {

@@ -8,7 +8,9 @@ use crate::proxied::Proxies;
 use crate::rate::RateLimit;
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::tunnels::Tunnels;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::tunnel::ALPN;
 use rand::Rng;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
@@ -37,6 +39,8 @@ pub(crate) struct Terms {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) standings: Arc<Standings>,
     pub(crate) door: Door,
+    /// Connections that are no control streams, but for requests to jobs.
+    pub(super) tunnels: Arc<Tunnels>,
     /// TLS handshakes; more than attaches, for some only come to the door or are refused.
     handshakes: RateLimit<()>,
     accepts: RateLimit<()>,
@@ -59,6 +63,7 @@ impl Terms {
         signer: Signer,
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
+        tunnels: Arc<Tunnels>,
     ) -> Self {
         let control = config.control;
         let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
@@ -70,6 +75,7 @@ impl Terms {
             door: Door::new(registrar.clone(), clock),
             registrar,
             standings,
+            tunnels,
             attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,
@@ -132,9 +138,12 @@ impl std::fmt::Debug for NodeListener {
 
 impl NodeListener {
     pub(crate) async fn bind(at: SocketAddr, tls: Arc<ServerConfig>) -> std::io::Result<Self> {
+        // Control streams say nothing in ALPN, and go on as before.
+        let mut tls = ServerConfig::clone(&tls);
+        tls.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self {
             listener: TcpListener::bind(at).await?,
-            tls: TlsAcceptor::from(tls),
+            tls: TlsAcceptor::from(Arc::new(tls)),
         })
     }
 

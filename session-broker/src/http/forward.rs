@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Who asked the first broker: `ADDRESS:PORT`.
-const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-client");
+pub(crate) const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-client");
 /// How long a request waits for a session that was given to this broker a moment ago.
 const TAKE_UP_WITHIN: Duration = Duration::from_secs(8);
 const TAKE_UP_LOOK: Duration = Duration::from_millis(10);
@@ -203,6 +203,17 @@ impl Api {
             self.taken_up(&session).await;
         }
         Ok(None)
+    }
+
+    /// The other broker that holds a session; `None` if it is held here, or nowhere.
+    pub(super) async fn session_holder(
+        &self,
+        region: &Region,
+        session: &SessionId,
+        from: Peer,
+    ) -> Result<Option<BrokerId>, Refusal> {
+        let subject = Subject::Session(session.clone());
+        self.holder(region, &subject, from, false).await
     }
 
     /// Waits for a session that was given to this broker, and is not here yet.

@@ -1,28 +1,34 @@
 //! `/peer/v1`: what brokers that share the ledger say to each other. Only on the listener for peers.
+//! Requests to jobs come with a header, whatever their path.
 
 use super::Api;
 use super::body::JsonBody;
 use super::forward::{mark, not_held};
 use super::problem::{Refusal, not_found, store_failed};
+use crate::endpoint::of_peer;
 use crate::peers::{FLEET_PATH, OFFER_PATH, Offer, PeerEvent};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use nearlight_kit::problem::ProblemResponse;
 use std::sync::Arc;
 
 /// The service for peers: their own paths, and everything that they forward.
-pub(crate) fn peer_service(api: Arc<Api>, public: Router) -> Router {
-    Router::new()
+pub(crate) fn peer_service(api: Arc<Api>, public: Router, jobs: Option<Router>) -> Router {
+    let own = Router::new()
         .route(FLEET_PATH, get(feed))
         .route(OFFER_PATH, post(take))
         .with_state(api)
-        .fallback_service(public)
-        .layer(from_fn(mark))
+        .fallback_service(public);
+    let all = match jobs {
+        Some(jobs) => own.layer(from_fn_with_state(jobs, of_peer)),
+        None => own,
+    };
+    all.layer(from_fn(mark))
 }
 
 /// This broker's nodes, line by line, for as long as the peer listens.

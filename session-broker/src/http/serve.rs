@@ -24,6 +24,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod streams;
+
+/// The protocol in ALPN.
+const H2: &[u8] = b"h2";
 /// For the TLS handshake, and for the head of a request: who is slower only holds a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// Header lines of one request. Browsers send about 20.
@@ -35,11 +39,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Peer {
     /// The peer of a request; unspecified where a test calls the router without a connection.
-    pub(super) fn of(extensions: &Extensions) -> Self {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
         let none = Self(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         extensions.get::<Self>().copied().unwrap_or(none)
     }
@@ -81,12 +85,20 @@ pub(crate) fn public_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError
     Ok(Arc::new(config))
 }
 
+/// The same for the endpoint of jobs, where callers may speak HTTP/2.
+pub(crate) fn jobs_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::clone(&*public_tls(files)?);
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// The public listener, bound and not yet accepting.
 pub(crate) struct PublicListener {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
     proxies: Proxies,
+    streams: Option<Shutdown>,
 }
 
 impl std::fmt::Debug for PublicListener {
@@ -107,7 +119,15 @@ impl PublicListener {
             tls: tls.map(TlsAcceptor::from),
             connections: Arc::new(Semaphore::new(connections_max)),
             proxies,
+            streams: None,
         })
+    }
+
+    /// Takes what jobs need, too: HTTP/2 where TLS has agreed on it, whose tasks are `shutdown`'s, and
+    /// bodies without an end.
+    pub(crate) fn for_jobs(mut self, shutdown: &Shutdown) -> Self {
+        self.streams = Some(shutdown.clone());
+        self
     }
 
     pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
@@ -120,10 +140,13 @@ impl PublicListener {
         let open = TaskTracker::new();
         while let Some((tcp, peer, permit)) = self.accept(&stop).await {
             let (service, tls, stop) = (service.clone(), self.tls.clone(), stop.clone());
-            let proxies = self.proxies.clone();
+            let (proxies, streams) = (self.proxies.clone(), self.streams.clone());
             let served = async move {
                 if let Some((tcp, peer)) = behind(&proxies, tcp, peer).await {
-                    serve(tcp, tls, peer, service, stop).await;
+                    match streams {
+                        Some(tasks) => streams::serve(tcp, tls, peer, service, (tasks, stop)).await,
+                        None => serve(tcp, tls, peer, service, stop).await,
+                    }
                 }
                 drop(permit);
             };
@@ -211,7 +234,8 @@ pub(crate) async fn converse<S>(
         .header_read_timeout(HEAD_WITHIN)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -10,6 +10,7 @@ use nearlight_protocol::api::{Node, NodeStatus, Session};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::job::ImageRef;
 use nearlight_protocol::region::RegionState;
+use nearlight_session::lifecycle::Claim;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -39,6 +40,8 @@ pub(crate) struct ShownSession {
     pub(crate) tenant: Option<TenantId>,
     /// Its view, as its owner sees it, and every later one.
     pub(crate) view: watch::Receiver<Session>,
+    /// What it holds on a node.
+    pub(crate) claim: watch::Receiver<Option<Claim>>,
     /// What came of the last attempt to place it.
     pub(crate) placement: watch::Receiver<Placement>,
 }

@@ -12,7 +12,7 @@ use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::work::Work;
 use nearlight_session::Lifecycle;
-use nearlight_session::lifecycle::{Limits, Phase};
+use nearlight_session::lifecycle::{Claim, Limits, Phase};
 use nearlight_session::queue::forecast::Eta;
 use std::collections::BTreeMap;
 use tokio::sync::watch;
@@ -38,6 +38,7 @@ pub(super) struct Entry {
     /// A node that another broker found for it.
     pub(super) hint: Option<NodeId>,
     view: watch::Sender<Session>,
+    claim_shown: watch::Sender<Option<Claim>>,
     placement_shown: watch::Sender<Placement>,
 }
 
@@ -58,6 +59,7 @@ impl Entry {
             eta: Eta::default(),
             waits_for: None,
         };
+        let claim_shown = watch::Sender::new(life.held().map(|held| held.claim.clone()));
         let view = watch::Sender::new(view(&row, &life, (place, None), 0));
         Self {
             placed_at: row.created_at,
@@ -70,6 +72,7 @@ impl Entry {
             placement: Placement::Unknown,
             hint: None,
             view,
+            claim_shown,
             placement_shown: watch::Sender::default(),
         }
     }
@@ -87,6 +90,7 @@ impl Entry {
             user: self.row.user.clone(),
             tenant: self.row.tenant.clone(),
             view: self.view.subscribe(),
+            claim: self.claim_shown.subscribe(),
             placement: self.placement_shown.subscribe(),
         }
     }
@@ -100,6 +104,14 @@ impl Entry {
         if let Some(held) = self.life.held() {
             self.row.node = Some(held.claim.node.clone());
         }
+        let claim = self.life.held().map(|held| &held.claim);
+        self.claim_shown.send_if_modified(|shown| {
+            let changed = shown.as_ref() != claim;
+            if changed {
+                *shown = claim.cloned();
+            }
+            changed
+        });
         let watchers = if self.life.held().is_some() {
             self.watchers
         } else {

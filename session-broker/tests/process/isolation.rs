@@ -80,6 +80,7 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/sessions", OwnOnly),
     ("delete", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
     ("get", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
+    ("post", "/v1/sessions/{id}/endpoint", LikeAbsent(JSON, "{}")),
     ("get", "/v1/sessions/{id}/events", LikeAbsent(JSON, "")),
     ("get", "/v1/sessions/{id}/placement", LikeAbsent(JSON, "")),
     ("post", "/v1/sessions/{id}/tickets", LikeAbsent(JSON, "{}")),

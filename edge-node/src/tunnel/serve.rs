@@ -1,0 +1,139 @@
+//! The tunnels of this node, each HTTP/2 with the roles turned round.
+
+use super::endpoints::Opened;
+use super::{Endpoints, Way, proxy};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_protocol::control::OpenTunnel;
+use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
+use nearlight_protocol::tunnel::{STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::client::TlsStream;
+
+/// Tunnels at a time. A broker asks for a few a session that is used.
+const TUNNELS_MAX: usize = 256;
+/// Between two pings, and for the answer: a broker that is gone is noticed, whatever is between.
+const PING_EVERY: Duration = Duration::from_secs(15);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// For requests under way, once the tunnel has to go.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// Largest DATA frame, bytes: fewer of them a gigabyte than with the default of 16 KiB.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// What one stream holds that waits for the broker, bytes.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
+
+/// The tunnels of this node.
+#[derive(Clone, Debug)]
+pub struct Tunnels {
+    way: Way,
+    endpoints: Arc<Endpoints>,
+    places: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+impl Tunnels {
+    /// Tunnels to `way`, for what is in `endpoints`.
+    pub fn new(way: Way, endpoints: Arc<Endpoints>, shutdown: Shutdown) -> Self {
+        Self {
+            way,
+            endpoints,
+            places: Arc::new(Semaphore::new(TUNNELS_MAX)),
+            shutdown,
+        }
+    }
+
+    /// What they lead to.
+    pub fn endpoints(&self) -> &Arc<Endpoints> {
+        &self.endpoints
+    }
+
+    /// Dials the tunnel that a broker asks for, and serves it. One for a session that is not here is
+    /// not dialled: the broker's deadline tells it.
+    pub fn open(&self, order: OpenTunnel) {
+        let Some(opened) = self.endpoints.get(&order.session) else {
+            tracing::info!(session_id = %order.session, "a tunnel to a session that is not here");
+            return;
+        };
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            tracing::warn!(session_id = %order.session, "no more tunnels: {TUNNELS_MAX} are open");
+            return;
+        };
+        let (way, shutdown) = (self.way.clone(), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            let stop = shutdown.token();
+            let served = async {
+                let stream = way.dial(&order).await?;
+                serve(stream, &order, opened, &shutdown).await
+            };
+            let ended = tokio::select! {
+                ended = served => ended,
+                () = gone(&stop) => Ok(()),
+            };
+            if let Err(error) = ended {
+                tracing::info!(session_id = %order.session, %error, "a tunnel ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The node stops, and what was under way had its time.
+async fn gone(stop: &tokio_util::sync::CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(FINISH_WITHIN).await;
+}
+
+/// Answers the broker until either side ends it.
+async fn serve(
+    stream: TlsStream<TcpStream>,
+    order: &OpenTunnel,
+    opened: Arc<Opened>,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
+    let (closed, stop) = (opened.closed.clone(), shutdown.token());
+    let session = order.session.clone();
+    let answer = service_fn({
+        let tasks = shutdown.clone();
+        move |request| proxy::answer(request, session.clone(), opened.clone(), tasks.clone())
+    });
+    let connection = http2::Builder::new(shutdown.clone())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(TUNNEL_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(ENDPOINT_HEAD_BYTES_MAX)
+        .enable_connect_protocol()
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = either(&closed, &stop) => {
+            // GoAway: the broker asks nothing more here.
+            connection.as_mut().graceful_shutdown();
+            let rest = tokio::time::timeout(FINISH_WITHIN, connection);
+            rest.await.unwrap_or(Ok(()))
+        }
+    };
+    ended.map_err(io::Error::other)
+}
+
+async fn either(
+    one: &tokio_util::sync::CancellationToken,
+    other: &tokio_util::sync::CancellationToken,
+) {
+    tokio::select! {
+        () = one.cancelled() => {}
+        () = other.cancelled() => {}
+    }
+}

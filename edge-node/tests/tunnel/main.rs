@@ -1,0 +1,34 @@
+//! Requests to jobs, end to end: a real broker with its endpoint, the node's real tunnels, and real servers in
+//! place of containers. Only the control stream is played, for no job driver is needed to answer a request.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the broker's own tests"
+)]
+#[path = "../../../session-broker/tests/process/edge.rs"]
+mod edge;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the broker's own tests"
+)]
+#[path = "../../../session-broker/tests/process/http.rs"]
+mod http;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the broker's own tests"
+)]
+#[path = "../../../session-broker/tests/process/rig.rs"]
+mod rig;
+
+mod brokers;
+mod ends;
+mod heads;
+mod rights;
+mod streams;
+mod tls;
+mod upstream;
+mod world;

@@ -1,0 +1,250 @@
+//! The tunnels of one session, and which of them takes the next request.
+//!
+//! **Invariant.** What is chosen is counted under the same lock, so that no tunnel is taken for idle that
+//! was just chosen.
+
+use super::Place;
+use axum::body::Body;
+use hyper::client::conn::http2::SendRequest;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Requests of one session under way at a time.
+pub(super) const REQUESTS_MAX: usize = 256;
+/// Tunnels of one session.
+const TUNNELS_MAX: usize = 6;
+/// Requests on each tunnel before another one is asked for: they share its window, and a packet that
+/// gets lost holds them all up.
+const BUSY_WANTED: usize = 24;
+/// Requests on one tunnel. Fewer than streams: one that was just reset may still count at the edge.
+const BUSY_MAX: usize = 96;
+
+/// The tunnels of one session at one place.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) place: Place,
+    requests: Arc<Semaphore>,
+    /// Held for a look-up, never across an await.
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tunnels: Vec<Counted>,
+    dialling: usize,
+    numbers: u64,
+}
+
+#[derive(Debug)]
+struct Counted {
+    tunnel: Tunnel,
+    busy: Arc<AtomicUsize>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug)]
+pub(super) struct Tunnel {
+    pub(super) number: u64,
+    pub(super) sender: SendRequest<Body>,
+}
+
+/// A request that is under way on a tunnel, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    on: Arc<AtomicUsize>,
+    _admitted: Option<OwnedSemaphorePermit>,
+}
+
+impl Busy {
+    fn on(on: &Arc<AtomicUsize>) -> Self {
+        on.fetch_add(1, Ordering::AcqRel);
+        Self {
+            on: on.clone(),
+            _admitted: None,
+        }
+    }
+
+    pub(super) fn with(mut self, admitted: OwnedSemaphorePermit) -> Self {
+        self._admitted = Some(admitted);
+        self
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.on.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What becomes of the next request.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// This tunnel takes it.
+    Use(Tunnel, Busy),
+    /// This tunnel takes it, and another one is to be dialled; it is counted already.
+    UseAndDial(Tunnel, Busy),
+    /// A tunnel is to be dialled, and waited for; it is counted already.
+    Dial,
+    /// A tunnel is dialled.
+    Wait,
+}
+
+/// What is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Use { at: usize, dials: bool },
+    Dial,
+    Wait,
+}
+
+/// By how many requests each tunnel has, and how many tunnels are dialled.
+fn choose(busy: &[usize], dialling: usize) -> Choice {
+    let may_dial = busy.len() + dialling < TUNNELS_MAX;
+    let idlest = busy.iter().enumerate().min_by_key(|(_, busy)| **busy);
+    match idlest {
+        Some((at, busy)) if *busy < BUSY_MAX => Choice::Use {
+            at,
+            // One at a time: the next request sees whether it was enough.
+            dials: *busy >= BUSY_WANTED && dialling == 0 && may_dial,
+        },
+        Some(_) | None if dialling == 0 && may_dial => Choice::Dial,
+        Some(_) | None => Choice::Wait,
+    }
+}
+
+impl Pool {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Room for one more request of the session.
+    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        self.requests.clone().try_acquire_owned().ok()
+    }
+
+    /// Wakes up when a tunnel came, or none did.
+    pub(super) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What becomes of the next request.
+    pub(super) fn next(&self) -> Next {
+        let mut state = self.state();
+        state.tunnels.retain(|one| !one.tunnel.sender.is_closed());
+        let loads = state
+            .tunnels
+            .iter()
+            .map(|one| one.busy.load(Ordering::Acquire));
+        let loads: Vec<usize> = loads.collect();
+        match choose(&loads, state.dialling) {
+            Choice::Use { at, dials } => {
+                state.dialling += usize::from(dials);
+                let chosen = &state.tunnels[at];
+                let (tunnel, busy) = (chosen.tunnel.clone(), Busy::on(&chosen.busy));
+                if dials {
+                    Next::UseAndDial(tunnel, busy)
+                } else {
+                    Next::Use(tunnel, busy)
+                }
+            }
+            Choice::Dial => {
+                state.dialling += 1;
+                Next::Dial
+            }
+            Choice::Wait => Next::Wait,
+        }
+    }
+
+    /// A tunnel that was dialled did not come.
+    pub(super) fn not_dialled(&self) {
+        self.state().dialling -= 1;
+        self.changed.send_replace(());
+    }
+
+    /// A tunnel that was dialled is there. Its number.
+    pub(super) fn add(&self, sender: SendRequest<Body>) -> u64 {
+        let mut state = self.state();
+        state.dialling -= 1;
+        state.numbers += 1;
+        let number = state.numbers;
+        state.tunnels.push(Counted {
+            tunnel: Tunnel { number, sender },
+            busy: Arc::default(),
+        });
+        drop(state);
+        self.changed.send_replace(());
+        number
+    }
+
+    /// Takes no more requests on a tunnel.
+    pub(super) fn remove(&self, number: u64) {
+        self.state()
+            .tunnels
+            .retain(|one| one.tunnel.number != number);
+    }
+
+    /// Whether a tunnel has requests under way, if it still takes some.
+    pub(super) fn is_busy(&self, number: u64) -> Option<bool> {
+        let state = self.state();
+        let one = state.tunnels.iter().find(|one| one.tunnel.number == number);
+        one.map(|one| one.busy.load(Ordering::Acquire) != 0)
+    }
+
+    /// Takes no more requests on a tunnel that has none under way; `false` if it has some.
+    pub(super) fn retire(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let before = state.tunnels.len();
+        state
+            .tunnels
+            .retain(|one| one.tunnel.number != number || one.busy.load(Ordering::Acquire) != 0);
+        state.tunnels.len() < before
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.tunnels.is_empty() && state.dialling == 0
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_idlest_tunnel_takes_it_and_more_are_dialled_while_all_are_busy() {
+        let uses = |at, dials| Choice::Use { at, dials };
+        let full = [BUSY_MAX; TUNNELS_MAX];
+        let wanted = [BUSY_WANTED; TUNNELS_MAX];
+        for (busy, dialling, expected) in [
+            (&[][..], 0, Choice::Dial),
+            (&[], 1, Choice::Wait),
+            (&[3, 1, 2], 0, uses(1, false)),
+            (&[BUSY_WANTED - 1], 0, uses(0, false)),
+            (&[BUSY_WANTED], 0, uses(0, true)),
+            (&[BUSY_WANTED], 1, uses(0, false)),
+            (&wanted, 0, uses(0, false)),
+            (&[BUSY_MAX], 0, Choice::Dial),
+            (&[BUSY_MAX], 1, Choice::Wait),
+            (&full, 0, Choice::Wait),
+        ] {
+            assert_eq!(choose(busy, dialling), expected, "{busy:?} {dialling}");
+        }
+    }
+
+    #[test]
+    fn what_a_session_may_have_under_way_fits_on_its_tunnels() {
+        assert!(REQUESTS_MAX <= TUNNELS_MAX * BUSY_MAX);
+        assert!(BUSY_MAX < nearlight_protocol::tunnel::STREAMS_MAX as usize);
+    }
+}
