@@ -2,7 +2,7 @@
 
 use super::{
     Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Presence, Run,
-    STARTS_DENIED_MAX, Viewer,
+    STARTS_DENIED_MAX, Stopped, Viewer,
 };
 use crate::epoch::Epoch;
 use nearlight_protocol::api::{EndReason, StartProgress};
@@ -118,14 +118,18 @@ fn start_acked(phase: Phase, now: MonoTime) -> Step {
 fn start_denied(phase: Phase, denials: u8, detail: String) -> Step {
     match phase {
         Phase::Placing { held, .. } | Phase::Starting { held, .. } => {
-            let effects = vec![Effect::Release { claim: held.claim }, Effect::Publish];
+            let release = Effect::Release {
+                claim: held.claim,
+                stopped: Stopped::Confirmed,
+            };
+            let effects = vec![release, Effect::Publish];
             if denials < STARTS_DENIED_MAX {
                 return applied(Phase::Queued, effects);
             }
             let reason = EndReason::RuntimeFailed;
             applied(Phase::Ended { reason, detail }, effects)
         }
-        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, detail),
         Phase::Ready { .. } | Phase::Playing { .. } | Phase::Detached { .. } => {
             ignored(phase, Ignored::Already)
         }
@@ -230,12 +234,14 @@ fn input_seen(phase: Phase, now: MonoTime) -> Step {
 
 fn node_ended(phase: Phase, reason: EndReason, detail: String) -> Step {
     match phase {
-        Phase::Placing { held, .. } | Phase::Starting { held, .. } => over(held, reason, detail),
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => {
+            over(held, Stopped::Confirmed, reason, detail)
+        }
         Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
-            over(run.held, reason, detail)
+            over(run.held, Stopped::Confirmed, reason, detail)
         }
         // What we told the node counts: it may only echo it.
-        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, detail),
         Phase::Queued => ignored(phase, Ignored::Unclaimed),
         Phase::Ended { .. } => ignored(phase, Ignored::Over),
     }
@@ -243,7 +249,7 @@ fn node_ended(phase: Phase, reason: EndReason, detail: String) -> Step {
 
 fn stop_acked(phase: Phase) -> Step {
     match phase {
-        Phase::Ending { held, reason, .. } => over(held, reason, String::new()),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, String::new()),
         Phase::Placing { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
@@ -348,8 +354,16 @@ fn node_back(phase: Phase, now: MonoTime, presence: Presence) -> Step {
                 back_running(run, now, presence, None)
             }
         },
-        Phase::Ending { held, reason, .. } => match presence {
-            Presence::Absent => over(held, reason, String::new()),
+        Phase::Ending {
+            held,
+            reason,
+            since,
+        } => match presence {
+            Presence::Absent => {
+                let ordered_at = Some(since);
+                let stopped = Stopped::Unconfirmed { ordered_at };
+                over(held, stopped, reason, String::new())
+            }
             Presence::Running { .. } => applied(
                 Phase::Ending {
                     held: held.up(),
@@ -429,7 +443,8 @@ fn back_running(run: Run, now: MonoTime, presence: Presence, viewer: Option<View
 
 fn gone(held: Held) -> Step {
     let detail = "the node came back without the session".to_owned();
-    over(held, EndReason::NodeLost, detail)
+    let stopped = Stopped::Unconfirmed { ordered_at: None };
+    over(held, stopped, EndReason::NodeLost, detail)
 }
 
 fn starting(held: Held, since: MonoTime, now: MonoTime, progress: StartProgress) -> Step {
@@ -464,10 +479,16 @@ pub(super) fn stopping(held: Held, now: MonoTime, reason: EndReason) -> Step {
 }
 
 /// Nothing is left of it on the node, or we no longer wait for the node's word.
-pub(super) fn over(held: Held, reason: EndReason, detail: String) -> Step {
+pub(super) fn over(held: Held, stopped: Stopped, reason: EndReason, detail: String) -> Step {
     applied(
         Phase::Ended { reason, detail },
-        vec![Effect::Release { claim: held.claim }, Effect::Publish],
+        vec![
+            Effect::Release {
+                claim: held.claim,
+                stopped,
+            },
+            Effect::Publish,
+        ],
     )
 }
 
