@@ -91,6 +91,8 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
+    /// What ran, for how long, and what it costs.
+    Usage(Usage),
     /// What administrators do.
     Admin {
         /// What to do.
@@ -141,6 +143,29 @@ pub struct Play {
     pub broker: Broker,
 }
 
+/// `nearlight usage`.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// The first day or instant, such as 2026-01-31 [default: the first of the month].
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<String>,
+    /// The day or instant after the last [default: now].
+    #[arg(long, value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Only sessions with this label, NAME=VALUE; of several, all.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<String>,
+    /// Sums in place of sessions: day, app, or label.NAME.
+    #[arg(long, value_name = "BY")]
+    pub group: Option<String>,
+    /// Print CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Which broker.
+    #[command(flatten)]
+    pub broker: Broker,
+}
+
 /// `nearlight doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -161,6 +186,9 @@ pub enum SessionCommand {
     Start {
         /// The app.
         app: AppId,
+        /// What it may cost, millionths of the currency's unit; then it ends.
+        #[arg(long, value_name = "MICRO")]
+        budget_micro: Option<u64>,
     },
     /// End a session.
     Stop {

@@ -32,6 +32,9 @@ pub enum CommandError {
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A label is written otherwise.
+    #[error("`{0}` is no label; write NAME=VALUE")]
+    NoLabel(String),
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
@@ -60,7 +63,7 @@ pub enum CommandError {
 /// Starts an app, shows its progress and prints the link that plays it.
 pub fn play(play: &Play) -> Result<(), CommandError> {
     let client = Client::new(&play.broker)?;
-    let created = create(&client, &play.app)?;
+    let created = create(&client, &play.app, None)?;
     let mut last = None;
     let mut progress = Progress::default();
     client.events(
@@ -112,8 +115,8 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
                 table::lay_out(["SESSION", "APP", "STATE", "NODE"], &rows)
             });
         }
-        SessionCommand::Start { app } => {
-            let session = create(&client, app)?;
+        SessionCommand::Start { app, budget_micro } => {
+            let session = create(&client, app, *budget_micro)?;
             show(broker, &session, || format!("{}\n", session.id));
         }
         SessionCommand::Stop { session } => {
@@ -215,7 +218,7 @@ fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
     }
 }
 
-fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
+fn create(client: &Client, app: &AppId, budget_micro: Option<u64>) -> Result<Session, ClientError> {
     let request = CreateSession {
         app: app.clone(),
         display: None,
@@ -223,6 +226,7 @@ fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
         region: None,
         rtt: Vec::new(),
         saves: SavesWish::default(),
+        budget_micro,
     };
     client.post("/v1/sessions", &request)
 }

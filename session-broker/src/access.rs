@@ -13,6 +13,7 @@
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
 //! | change tenants, see the audit log | | | | | x | admin |
+//! | see usage | | | its tenant's | all | all | usage:read |
 //!
 //! **Invariants.** A key allows what its role allows *and* one of its scopes names. Nobody makes a key
 //! that may more than they may themselves. What is out of reach is answered like what does not exist.
@@ -49,11 +50,13 @@ pub enum Permission {
     ChangeTenants,
     /// Read the audit log.
     SeeAudit,
+    /// See usage, and what it costs.
+    SeeUsage,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -66,6 +69,7 @@ impl Permission {
         Self::SeeTenants,
         Self::ChangeTenants,
         Self::SeeAudit,
+        Self::SeeUsage,
     ];
 
     /// Whether a caller of this role may, as far as its reach goes.
@@ -82,6 +86,10 @@ impl Permission {
             Self::SeeKeys | Self::ChangeKeys | Self::SeeTenants => match role {
                 Role::Tenant | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Operator => false,
+            },
+            Self::SeeUsage => match role {
+                Role::Tenant | Role::Operator | Role::Admin => true,
+                Role::Guest | Role::Player => false,
             },
             Self::ChangeTenants | Self::SeeAudit => match role {
                 Role::Admin => true,
@@ -102,6 +110,7 @@ impl Permission {
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
+            Self::SeeUsage => Some(Scope::UsageRead),
         }
     }
 
@@ -192,6 +201,7 @@ mod test {
             SeeMetrics,
             SeeSessions,
             ChangeSessions,
+            SeeUsage,
         ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
@@ -202,6 +212,7 @@ mod test {
             SeeKeys,
             ChangeKeys,
             SeeTenants,
+            SeeUsage,
         ];
         assert_eq!(of(Role::Tenant), tenants);
         assert_eq!(of(Role::Admin), Permission::ALL);

@@ -21,7 +21,7 @@ pub use nearness::{
 };
 pub use oidc::{OidcFile, OidcSettings};
 pub use parsed::{
-    AuditLog, CallerLimits, Control, DEFAULTS, Parsed, PeersFile, SessionTimes, TlsFiles,
+    AuditLog, CallerLimits, Control, DEFAULTS, Parsed, PeersFile, RatesFile, SessionTimes, TlsFiles,
 };
 pub use turn::{TurnFile, TurnSettings};
 
@@ -86,6 +86,8 @@ pub struct Config {
     pub peers: Option<Peers>,
     /// Callers' limits.
     pub limits: CallerLimits,
+    /// The file of rate cards.
+    pub rates: Option<PathBuf>,
     /// The audit log.
     pub audit: AuditLog,
     /// The OpenID provider.
@@ -164,6 +166,7 @@ impl TryFrom<Parsed> for Config {
             name,
             peers,
             limits: parsed.limits,
+            rates: given(parsed.rates.file),
             audit: parsed.audit,
             oidc: parsed.oidc.checked()?,
             nearness: NearnessSettings::checked(parsed.regions, &parsed.placement, parsed.geoip)?,

@@ -28,9 +28,11 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod ledger;
+pub mod rates;
 pub mod time;
 pub mod tokens;
 
+mod budgets;
 mod control;
 mod enrol;
 mod fleet;
@@ -45,4 +47,5 @@ mod region;
 mod relays;
 mod secret;
 mod sessions;
+mod usage;
 mod watch;

@@ -52,6 +52,8 @@ enum Thing<'a> {
     Identity,
     /// Apps and their versions.
     Apps,
+    /// Rate cards.
+    Rates,
 }
 
 impl Thing<'_> {
@@ -62,6 +64,7 @@ impl Thing<'_> {
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
             | (Self::Usage(_), Op::BeginUsage { .. })
+            | (Self::Rates, Op::PutRateCard { .. })
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             // One by one.
@@ -99,8 +102,10 @@ fn rank(op: &Op) -> u8 {
         Op::DrainNode { .. } => 22,
         Op::RevokeNode { .. } => 23,
         Op::NoteSave { .. } => 24,
-        Op::Readmit(_) => 25,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 26,
+        Op::SetBudget { .. } => 25,
+        Op::PutRateCard { .. } => 26,
+        Op::Readmit(_) => 27,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 28,
     }
 }
 
@@ -188,6 +193,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Slot(claim.slot.as_str()),
         ],
         Op::SavePhase { session, .. }
+        | Op::SetBudget { session, .. }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
@@ -219,6 +225,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
         Op::Identity { .. } => vec![Thing::Identity],
         Op::App { .. } => vec![Thing::Apps],
+        Op::PutRateCard { .. } => vec![Thing::Rates],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }
@@ -294,6 +301,7 @@ mod test {
                 slot: nearlight_kit::ids::slot(),
                 epoch: Epoch(1),
             },
+            billed_until: MonoTime(0),
             at: MonoTime(0),
         };
         let in_order = [release(), row()];

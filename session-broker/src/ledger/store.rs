@@ -6,9 +6,10 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of,
-    Op, SavedAt, SessionRow, SpentTicket, Standing, StoreError, TenantRow, Usage, WatchLinkRow,
-    batch, read, read_access, read_apps, read_enrolment, read_identity, read_saves,
+    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, JoinTokenRow, KeyRow, Ledger,
+    Loaded, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, Standing, StoreError, TenantRow,
+    Usage, UsageLine, UsageQuery, WatchLinkRow, batch, read, read_access, read_apps,
+    read_enrolment, read_identity, read_saves, read_usage,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -29,7 +30,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (
         1,
         "ledger",
@@ -66,6 +67,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
         "raised",
         include_str!("../../migrations/0008_raised.sql"),
     ),
+    (10, "usage", include_str!("../../migrations/0010_usage.sql")),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -437,5 +439,17 @@ impl Ledger for SqlLedger {
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
         Box::pin(read::usage(&self.readers, session))
+    }
+
+    fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
+        Box::pin(read_usage::lines(&self.readers, of))
+    }
+
+    fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
+        Box::pin(read_usage::cards(&self.readers))
+    }
+
+    fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
+        Box::pin(read_usage::budgeted(&self.readers, &self.me))
     }
 }

@@ -11,3 +11,4 @@ pub(super) mod readmit;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;
+pub(super) mod usage;

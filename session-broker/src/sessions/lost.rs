@@ -44,6 +44,7 @@ impl Lost {
             | Op::Release { session, .. }
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
+            | Op::SetBudget { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
@@ -54,6 +55,7 @@ impl Lost {
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
             | Op::SeenNodes { .. }
+            | Op::PutRateCard { .. }
             | Op::NoteSave { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
@@ -102,6 +104,7 @@ mod test {
             Op::Release {
                 session: session.clone(),
                 claim: claim.clone(),
+                billed_until: at,
                 at,
             },
             Op::SavePhase {

@@ -111,6 +111,7 @@ const ROUTES: &[(&str, &str, Apart)] = &[
         "/v1/tenants/{id}",
         AdminOnly(JSON, r#"{"name":"c"}"#),
     ),
+    ("get", "/v1/usage", TellsNothing),
     ("get", "/v1/watch/{token}", BySecret(JSON, "")),
     ("options", "/v1/watch/{token}/whep", BySecret(SDP, "")),
     ("post", "/v1/watch/{token}/whep", BySecret(SDP, "v=0\r\n")),

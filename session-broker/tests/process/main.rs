@@ -34,4 +34,5 @@ mod rotation;
 mod saves;
 mod shared;
 mod tls;
+mod usage;
 mod watching;

@@ -349,10 +349,16 @@ fn a_stop_is_confirmed_by_the_nodes_word_alone() {
     let unconfirmed = |ordered_at| Some(Stopped::Unconfirmed { ordered_at });
     assert_eq!(stopped(playing(NOW), ended.clone()), confirmed);
     assert_eq!(stopped(ending(Link::Up), ended), confirmed);
-    assert_eq!(stopped(ending(Link::Up), Event::StopAcked { epoch }), confirmed);
+    assert_eq!(
+        stopped(ending(Link::Up), Event::StopAcked { epoch }),
+        confirmed
+    );
     assert_eq!(stopped(playing(NOW), absent.clone()), unconfirmed(None));
     assert_eq!(stopped(ending(Link::Up), absent), unconfirmed(Some(since)));
-    assert_eq!(stopped(ending(Link::Up), Event::Tick), unconfirmed(Some(since)));
+    assert_eq!(
+        stopped(ending(Link::Up), Event::Tick),
+        unconfirmed(Some(since))
+    );
     let lost = Link::Lost { since: NOW };
     assert_eq!(stopped(ending(lost), Event::Tick), unconfirmed(Some(since)));
     let mut gone = playing(NOW);
