@@ -40,6 +40,7 @@ impl Failure {
                 | CommandError::NotBootstrapped
                 | CommandError::File(_),
             ) => 1,
+            Self::Command(CommandError::NoLabel(_)) => 2,
             Self::Command(CommandError::Ended(_)) => 5,
         }
     }

@@ -142,6 +142,8 @@ impl<'a> Level<'a> {
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::AddCredential { .. } => self.take_access(at, op),
             Op::Identity { change, audit } => {
                 self.identity.push((at, change, audit.as_deref()));
@@ -190,6 +192,17 @@ impl<'a> Level<'a> {
                 self.shut_out
                     .push((at, enrolment::Revoke::new(node, *changed)));
             }
+            Op::AddWatchLink { link, links_max } => {
+                self.links
+                    .push((at, access::AddLink::new(link, *links_max)));
+            }
+            Op::RevokeWatchLink {
+                session,
+                link,
+                at: revoked,
+            } => self
+                .revoked
+                .push((at, access::RevokeLink::new(session, link, *revoked))),
             _ => {}
         }
     }
@@ -248,17 +261,6 @@ impl<'a> Level<'a> {
                     .map(|(node, heard)| nodes::Seen::new(node, *heard, *seen));
                 self.seen.extend(seen);
             }
-            Op::AddWatchLink { link, links_max } => {
-                self.links
-                    .push((at, access::AddLink::new(link, *links_max)));
-            }
-            Op::RevokeWatchLink {
-                session,
-                link,
-                at: revoked,
-            } => self
-                .revoked
-                .push((at, access::RevokeLink::new(session, link, *revoked))),
             Op::GiveSession { session, to } => {
                 self.given.push((at, share::GiveSession::new(session, to)))
             }
@@ -305,6 +307,8 @@ impl<'a> Level<'a> {
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
             | Op::SpendTicket { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }

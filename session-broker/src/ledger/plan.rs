@@ -10,7 +10,7 @@
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::Op;
+use super::{Idempotency, Op, SessionRow};
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -154,18 +154,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
             row, idempotency, ..
-        } => [
-            Thing::Session(row.id.as_str()),
-            Thing::Key(row.user.as_str(), &idempotency.key),
-            Thing::Quota(row.user.as_str()),
-        ]
-        .into_iter()
-        .chain(
-            row.tenant
-                .iter()
-                .map(|tenant| Thing::Quota(tenant.as_str())),
-        )
-        .collect(),
+        } => things_of_new(row, idempotency),
         Op::Reserve(reserve) => vec![
             Thing::Session(reserve.session.as_str()),
             Thing::Orders(reserve.session.as_str()),
@@ -235,6 +224,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),
     }
+}
+
+fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<Thing<'a>> {
+    let tenant = row.tenant.iter();
+    [
+        Thing::Session(row.id.as_str()),
+        Thing::Key(row.user.as_str(), &idempotency.key),
+        Thing::Quota(row.user.as_str()),
+    ]
+    .into_iter()
+    .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
+    .collect()
 }
 
 #[cfg(test)]

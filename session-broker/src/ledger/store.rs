@@ -264,15 +264,8 @@ async fn migrate(
     connection: &mut AnyConnection,
     name: &str,
 ) -> Result<(), OpenError> {
-    let migrations = MIGRATIONS
-        .map(|(version, what, sql)| {
-            // Made of a constant of ours alone.
-            let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
-            Migration::new(version, what.into(), MigrationType::Simple, sql, false)
-        })
-        .to_vec();
     let known = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
-    let mut migrator = Migrator::with_migrations(migrations);
+    let mut migrator = Migrator::with_migrations(migrations(engine).to_vec());
     migrator.set_ignore_missing(true);
     let run = migrator.run(&mut *connection).await;
     run.map_err(|source| OpenError::Migrate {
@@ -292,6 +285,26 @@ async fn migrate(
         return Err(OpenError::TooNew { name, floor, known });
     }
     Ok(())
+}
+
+fn migrations(engine: Engine) -> [Migration; MIGRATIONS.len()] {
+    MIGRATIONS.map(|(version, what, sql)| {
+        // Made of a constant of ours alone.
+        let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
+        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+    })
+}
+
+/// A ledger as a broker has left it that knew no later schema than `version`.
+#[cfg(test)]
+pub(super) async fn of_schema(at: &LedgerAt, version: i64) -> AnyConnection {
+    let source = Source::new(at).expect("a ledger");
+    let mut connection = source.connect().await.expect("an engine");
+    let mut migrations = migrations(source.engine).to_vec();
+    migrations.retain(|migration| migration.version <= version);
+    let migrator = Migrator::with_migrations(migrations);
+    migrator.run(&mut connection).await.expect("old migrations");
+    connection
 }
 
 impl Ledger for SqlLedger {

@@ -110,6 +110,7 @@ suite! {
     usage::lines_are_paged_by_beginning_and_tenants_see_their_own => lines_are_paged_by_beginning_and_tenants_see_their_own,
     usage::a_card_that_holds_stays_and_none_reaches_into_the_past => a_card_that_holds_stays_and_none_reaches_into_the_past,
     usage::a_budget_is_of_a_session_that_lives_and_of_its_holder => a_budget_is_of_a_session_that_lives_and_of_its_holder,
+    usage::intervals_of_the_schema_before_are_moved_with_what_is_known_of_them => intervals_of_the_schema_before_are_moved_with_what_is_known_of_them,
     usage::what_an_older_broker_wrote_is_still_there => what_an_older_broker_wrote_is_still_there,
     readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,

@@ -11,37 +11,37 @@ use nearlight_session::lifecycle::Event;
 /// The budgets that will be spent, as they were looked at last.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
-    /// Each, and whether its sessions were told to end.
-    dues: Vec<(Due, bool)>,
+    /// Each, the next one first.
+    dues: Vec<Due>,
+    /// How many of them had their sessions told to end.
+    told: usize,
 }
 
 impl Spending {
     /// What was looked at anew stands for everything.
-    pub(super) fn set(&mut self, dues: Vec<Due>) {
-        self.dues = dues.into_iter().map(|due| (due, false)).collect();
+    pub(super) fn set(&mut self, mut dues: Vec<Due>) {
+        dues.sort_unstable_by_key(|due| due.at_ms);
+        *self = Self { dues, told: 0 };
     }
 
     /// When the next one is spent.
     pub(super) fn next(&self) -> Option<MonoTime> {
-        let waiting = self.dues.iter().filter(|(_, is_told)| !is_told);
-        waiting.map(|(due, _)| at(due)).min()
+        self.dues.get(self.told).map(at)
     }
 
     /// Whether a tenant has spent its month's.
     pub(super) fn is_spent(&self, tenant: &TenantId, now: MonoTime) -> bool {
-        let of = |due: &Due| matches!(&due.payer, Payer::Tenant(payer) if payer == tenant);
-        self.dues.iter().any(|(due, _)| of(due) && at(due) <= now)
+        let mut spent = self.dues.iter().take_while(|due| at(due) <= now);
+        spent.any(|due| matches!(&due.payer, Payer::Tenant(payer) if payer == tenant))
     }
 
     /// Those that are spent and were not told of.
     fn take_spent(&mut self, now: MonoTime) -> Vec<Payer> {
-        let spent = self.dues.iter_mut();
-        let spent = spent.filter(|(due, is_told)| !is_told && at(due) <= now);
-        let take = |(due, is_told): &mut (Due, bool)| {
-            *is_told = true;
-            due.payer.clone()
-        };
-        spent.map(take).collect()
+        let untold = self.dues.iter().skip(self.told);
+        let spent = untold.take_while(|due| at(due) <= now);
+        let spent: Vec<Payer> = spent.map(|due| due.payer.clone()).collect();
+        self.told += spent.len();
+        spent
     }
 }
 

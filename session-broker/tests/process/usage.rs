@@ -29,7 +29,9 @@ fn write_rates(dir: &Path, rises_ms: u64) -> std::path::PathBuf {
     let file = dir.join("rates.toml");
     let [before, after] = SLOT;
     let card = |from: &str, slot| {
-        format!("[[card]]\nvalid_from = {from}\nslot = {slot}\ncpu_core = {CORE}\nmem_gib = {GIB}\n")
+        format!(
+            "[[card]]\nvalid_from = {from}\nslot = {slot}\ncpu_core = {CORE}\nmem_gib = {GIB}\n"
+        )
     };
     let cards = card("2026-01-01T00:00:00Z", before) + &card(&rfc3339(rises_ms), after);
     std::fs::write(&file, format!("currency = \"EUR\"\n{cards}")).unwrap();
@@ -133,7 +135,8 @@ async fn i5_a_bill_is_what_ran_however_often_the_broker_is_killed_and_orders_are
     let stopped_ms = now_ms();
     edge.ack(stop).await;
     let (reason, detail) = (EndReason::PlayerEnded, String::new());
-    edge.report(&first, SessionReport::Ended { reason, detail }).await;
+    edge.report(&first, SessionReport::Ended { reason, detail })
+        .await;
     edge.ack(stop).await;
     reach(&client, &session, "ended").await;
     let over_ms = now_ms();
@@ -163,7 +166,10 @@ async fn i5_a_bill_is_what_ran_however_often_the_broker_is_killed_and_orders_are
         panic!("two claims: {report:?}")
     };
     assert_eq!(whole.session.to_string(), session);
-    assert!((acked_ms..=begun_ms).contains(&whole.began_unix_ms), "{whole:?}");
+    assert!(
+        (acked_ms..=begun_ms).contains(&whole.began_unix_ms),
+        "{whole:?}"
+    );
     let ended_ms = whole.ended_unix_ms.unwrap();
     assert!((stopped_ms..=over_ms).contains(&ended_ms), "{whole:?}");
     assert_eq!(cut.session.to_string(), lost);
@@ -183,7 +189,11 @@ async fn i5_a_bill_is_what_ran_however_often_the_broker_is_killed_and_orders_are
             sum = (sum.0 + entry.seconds, sum.1 + entry.amount_micro);
         }
     }
-    assert_eq!(sum, (whole.seconds, whole.amount_micro), "to the micro-unit");
+    assert_eq!(
+        sum,
+        (whole.seconds, whole.amount_micro),
+        "to the micro-unit"
+    );
 }
 
 #[tokio::test]
@@ -193,17 +203,37 @@ async fn a_price_that_holds_is_not_changed_behind_a_bill() {
     let config = dir.path().join("broker.toml");
     std::fs::write(&config, format!("[rates]\nfile = {rates:?}\n")).unwrap();
     let config = config.to_str().unwrap();
-    Program::start_with(dir.path(), &["--config", config]).await.kill().await;
+    Program::start_with(dir.path(), &["--config", config])
+        .await
+        .kill()
+        .await;
     let text = std::fs::read_to_string(&rates).unwrap();
     std::fs::write(&rates, text.replacen("slot = 40", "slot = 4", 1)).unwrap();
     let path = |name: &str| dir.path().join(name);
     let mut again = Command::new(env!("CARGO_BIN_EXE_session-broker"));
-    again.args(["--config", config, "--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"]);
-    again.arg("--data").arg(path("data")).arg("--pki").arg(path("pki"));
+    again.args([
+        "--config",
+        config,
+        "--listen",
+        "127.0.0.1:0",
+        "--node-listen",
+        "127.0.0.1:0",
+    ]);
+    again
+        .arg("--data")
+        .arg(path("data"))
+        .arg("--pki")
+        .arg(path("pki"));
     let done = again.kill_on_drop(true).output().await.unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(!done.status.success() && said.contains("2026-01-01T00:00:00Z"), "{said}");
-    assert!(said.contains("later valid_from"), "it says what to do: {said}");
+    assert!(
+        !done.status.success() && said.contains("2026-01-01T00:00:00Z"),
+        "{said}"
+    );
+    assert!(
+        said.contains("later valid_from"),
+        "it says what to do: {said}"
+    );
 }
 
 /// A session of `client` that was ready, and is over.
@@ -223,7 +253,10 @@ async fn a_tenant_sees_its_own_usage_and_operators_see_all() {
     let mut edge = rig.edge(1).await;
     let (_, _, first) = tenant(&rig, "a").await;
     let (_, _, second) = tenant(&rig, "b").await;
-    let of_first = [played(&first, &mut edge).await, played(&first, &mut edge).await];
+    let of_first = [
+        played(&first, &mut edge).await,
+        played(&first, &mut edge).await,
+    ];
     let of_second = played(&second, &mut edge).await;
     let key = async |role: &str, scopes: Value| {
         let body = json!({ "name": role, "role": role, "scopes": scopes });
@@ -244,7 +277,11 @@ async fn a_tenant_sees_its_own_usage_and_operators_see_all() {
     assert_eq!(sessions(&rig.admin()).await.len(), 3);
     let limited = key("operator", json!(["nodes:read"])).await;
     limited.get("/v1/usage").await.refused(403, "forbidden");
-    rig.guest().await.get("/v1/usage").await.refused(403, "forbidden");
+    rig.guest()
+        .await
+        .get("/v1/usage")
+        .await
+        .refused(403, "forbidden");
 
     let page = usage(&operator, "limit=2").await;
     assert_eq!(page.entries.len(), 2);
@@ -278,7 +315,12 @@ async fn usage_comes_as_csv_in_pages_and_in_groups() {
     }
     let csv = rig.admin().with("accept", "text/csv");
     let first = csv.get("/v1/usage?limit=1&from=2026-01-01").await;
-    assert!(first.header("content-type").unwrap().starts_with("text/csv"));
+    assert!(
+        first
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/csv")
+    );
     let lines = |answer: &Answer| answer.body.lines().map(str::to_owned).collect::<Vec<_>>();
     assert!(lines(&first)[0].starts_with("session,tenant,app,"));
     let link = first.header("link").unwrap();
@@ -288,7 +330,10 @@ async fn usage_comes_as_csv_in_pages_and_in_groups() {
     assert_eq!((lines(&second).len(), second.header("link")), (2, None));
     assert_ne!(lines(&first)[1], lines(&second)[1]);
     let groups = csv.get("/v1/usage?group=app").await;
-    assert_eq!(lines(&groups)[0], "group,claims,seconds,amount_micro,currency");
+    assert_eq!(
+        lines(&groups)[0],
+        "group,claims,seconds,amount_micro,currency"
+    );
 }
 
 async fn ended_as(client: &Client, session: &str, reason: &str) {
@@ -314,7 +359,10 @@ async fn a_session_ends_when_its_budget_is_spent_and_no_earlier() {
     ended_as(&client, &session, "budget-reached").await;
     let report = usage(&client, "").await;
     assert!(report.entries[0].amount_micro >= 2_000_000, "{report:?}");
-    assert_eq!(report.entries[0].amount_micro, report.entries[0].seconds * 1_000_000);
+    assert_eq!(
+        report.entries[0].amount_micro,
+        report.entries[0].seconds * 1_000_000
+    );
     let too_much = json!({ "app": "demo", "budget_micro": 1_u64 << 53 });
     let refused = rig.admin().with("idempotency-key", "k");
     let refused = refused.post_json("/v1/sessions", &too_much).await;
@@ -332,8 +380,14 @@ async fn a_tenant_that_has_spent_its_month_is_stopped_until_it_may_spend_more() 
         let path = format!("/v1/tenants/{tenant_id}");
         let headers = [("content-type", "application/json")];
         let admin = rig.admin();
-        let set = admin.request("PUT", &path, &headers, &body.to_string()).await;
-        assert_eq!(set.at("/budget_micro_per_month"), budget.to_string(), "{set:?}");
+        let set = admin
+            .request("PUT", &path, &headers, &body.to_string())
+            .await;
+        assert_eq!(
+            set.at("/budget_micro_per_month"),
+            budget.to_string(),
+            "{set:?}"
+        );
     };
     set(1_000_000).await;
     let session = id(&client.create("demo").await);

@@ -329,3 +329,40 @@ pub(super) async fn what_an_older_broker_wrote_is_still_there(place: Place) {
     );
     assert_eq!(lines[0].bill.metered, Metered::default());
 }
+
+/// What ran when the broker was replaced is billed on, and of what was over nothing is lost.
+pub(super) async fn intervals_of_the_schema_before_are_moved_with_what_is_known_of_them(
+    place: Place,
+) {
+    let (node, slot) = (nearlight_kit::ids::node(), nearlight_kit::ids::slot());
+    let [runs, over] = [0; 2].map(|_| nearlight_kit::ids::session());
+    let user = nearlight_kit::ids::user();
+    let text = format!(
+        "INSERT INTO node (node_id, name, region, build, inventory, last_seen_ms)
+             VALUES ('{node}', 'n', 'fra', 'b', '', 7);
+         INSERT INTO claim (slot_id, epoch, node_id, session_id, cpu_milli, mem_mib, kbps, claimed_ms)
+             VALUES ('{slot}', 4, '{node}', '{runs}', 1500, 512, 0, 1);
+         INSERT INTO usage_interval (session_id, epoch, user_id, app_id, node_id, began_ms, ended_ms)
+             VALUES ('{runs}', 4, '{user}', 'demo', '{node}', 2000, NULL),
+                    ('{over}', 3, '{user}', 'demo', '{node}', 1000, 1500);"
+    );
+    let mut before = crate::ledger::store::of_schema(&place.at, 8).await;
+    let insert = sqlx::AssertSqlSafe(text);
+    sqlx::raw_sql(insert).execute(&mut before).await.unwrap();
+    drop(before);
+
+    let store = Store::open(place).await;
+    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let [first, second] = lines.as_slice() else {
+        panic!("two were there: {lines:?}")
+    };
+    assert_eq!((&first.session, first.ended_ms), (&over, Some(1500)));
+    assert_eq!((&second.session, second.ended_ms), (&runs, None));
+    assert_eq!(
+        (first.slot.as_ref(), second.slot.as_ref()),
+        (None, Some(&slot))
+    );
+    assert_eq!(second.bill.region, "fra");
+    let held = (second.bill.metered.cpu_milli, second.bill.metered.mem_mib);
+    assert_eq!(held, (1500, 512));
+}
