@@ -285,7 +285,8 @@ fn unix_ms(at: &Datetime) -> Option<UnixMillis> {
     let day_ms = month.range().from_ms + (u64::from(date.day) - 1) * DAY_MS;
     let minutes = u64::from(time.hour) * 60 + u64::from(time.minute);
     let second_ms = u64::from(time.second.unwrap_or(0)) * 1000;
-    let local_ms = day_ms + minutes * 60_000 + second_ms;
+    let part_ms = u64::from(time.nanosecond.unwrap_or(0)) / 1_000_000;
+    let local_ms = day_ms + minutes * 60_000 + second_ms + part_ms;
     let offset_min = match offset {
         Offset::Z => 0,
         Offset::Custom { minutes } => i64::from(minutes),
@@ -313,7 +314,7 @@ mod test {
     fn instants_are_read_with_their_offset() {
         let from =
             |text: &str| of(&format!("[[card]]\nvalid_from = {text}")).map(|c| c[0].declared_ms);
-        assert_eq!(from("2024-03-01T01:00:00.9+01:00"), Ok(1_709_251_200_000));
+        assert_eq!(from("2024-03-01T01:00:00.9+01:00"), Ok(1_709_251_200_900));
         assert_eq!(from("2024-02-29T23:59:59-00:30"), Ok(1_709_252_999_000));
         for text in ["2024-03-01", "2024-03-01T00:00:00", "1969-12-31T00:00:00Z"] {
             assert!(from(text).unwrap_err().contains("valid_from"), "{text}");
