@@ -1,15 +1,16 @@
 //! Usage, what it costs, and what happens when that is too much: over the API, with a scripted edge.
 
-use crate::edge::{Edge, Started};
+use crate::edge::{Edge, Node, Started};
 use crate::http::{Answer, Client, PATIENCE};
 use crate::isolation::{bearer, tenant};
 use crate::program::Program;
 use crate::rig::{Rig, admin, eventually, id};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::SessionReport;
+use nearlight_protocol::control::{RunningSession, SessionReport};
 use nearlight_protocol::unit::rfc3339;
 use nearlight_protocol::usage::{UsageEntry, UsageReport};
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::process::Command;
@@ -74,10 +75,20 @@ async fn reach(client: &Client, session: &str, phase: &str) {
     .await;
 }
 
-/// A broker that is killed and started again on what it left.
+/// A broker that is killed and started again on what it left, and the node that it has.
 struct Killed<'a> {
     dir: &'a Path,
     config: String,
+    node: Node,
+    /// When the price rises.
+    rises_ms: u64,
+}
+
+/// A session that ran, and between which instants it began and ended.
+struct Ran {
+    session: String,
+    began_ms: RangeInclusive<u64>,
+    ended_ms: RangeInclusive<u64>,
 }
 
 impl Killed<'_> {
@@ -86,109 +97,130 @@ impl Killed<'_> {
         let client = admin(self.dir, program.listen);
         (program, client)
     }
+
+    async fn attach(&self, to: &Program, running: Vec<RunningSession>) -> Edge {
+        let pki = self.dir.join("pki");
+        self.node.attach(&pki, to.node_listen, running).await
+    }
+
+    fn since(&self) -> String {
+        format!("from={}", self.rises_ms - 3_600_000)
+    }
+
+    /// Over the rise, over a kill; every ack and every end is said again and again.
+    async fn play_and_stop(&self) -> Ran {
+        let (broker, client) = self.start().await;
+        let mut edge = self.attach(&broker, Vec::new()).await;
+        let session = id(&client.create("demo").await);
+        let started = edge.expect_start().await;
+        // The broker's clock may be a part of a millisecond behind.
+        let acked_ms = now_ms() - 1;
+        for _ in 0..3 {
+            edge.ack(started.command).await;
+            edge.report(&started, SessionReport::Ready).await;
+        }
+        reach(&client, &session, "ready").await;
+        let begun_ms = now_ms();
+        broker.kill().await;
+
+        let (broker, client) = self.start().await;
+        let mut edge = self.attach(&broker, vec![started.running(false)]).await;
+        edge.ack(started.command).await;
+        eventually("a second after the price has risen", || async {
+            let entries = usage(&client, &self.since()).await.entries;
+            let [entry] = entries.as_slice() else {
+                panic!("one claim, one line: {entries:?}")
+            };
+            entry.began_unix_ms + entry.seconds * 1000 > self.rises_ms + 1_000
+        })
+        .await;
+        client.delete(&format!("/v1/sessions/{session}")).await;
+        let (stop, reason) = edge.expect_stop(&started.start.session).await;
+        let stopped_ms = now_ms() - 1;
+        edge.ack(stop).await;
+        let detail = String::new();
+        edge.report(&started, SessionReport::Ended { reason, detail })
+            .await;
+        edge.ack(stop).await;
+        reach(&client, &session, "ended").await;
+        let over_ms = now_ms();
+        broker.kill().await;
+        Ran {
+            session,
+            began_ms: acked_ms..=begun_ms,
+            ended_ms: stopped_ms..=over_ms,
+        }
+    }
+
+    /// Its node goes with the broker, and stays away.
+    async fn play_and_lose(&self) -> Ran {
+        let (broker, client) = self.start().await;
+        let mut edge = self.attach(&broker, Vec::new()).await;
+        let session = id(&client.create("demo").await);
+        let started = edge.expect_start().await;
+        let acked_ms = now_ms() - 1;
+        edge.ack(started.command).await;
+        edge.ack(started.command).await;
+        edge.report(&started, SessionReport::Ready).await;
+        reach(&client, &session, "ready").await;
+        let begun_ms = now_ms();
+        eventually("a second of it", || async {
+            usage(&client, &self.since()).await.entries[1].seconds > 0
+        })
+        .await;
+        drop(edge);
+        let gone_ms = now_ms();
+        broker.kill().await;
+        Ran {
+            session,
+            began_ms: acked_ms..=begun_ms,
+            ended_ms: acked_ms..=gone_ms,
+        }
+    }
+}
+
+/// The configuration, with so long a grace for nodes.
+fn configure(file: &Path, rates: &Path, node_grace_s: u32) {
+    let sessions = format!("[sessions]\nnode_grace_s = {node_grace_s}\nskew_s = 0\n");
+    let text = format!("[rates]\nfile = {rates:?}\n{sessions}");
+    std::fs::write(file, text).unwrap();
 }
 
 #[tokio::test]
 async fn i5_a_bill_is_what_ran_however_often_the_broker_is_killed_and_orders_are_acked() {
     let dir = tempfile::tempdir().unwrap();
-    let (pki, rises_ms) = (dir.path().join("pki"), now_ms() + 4_000);
-    let from = format!("from={}", rises_ms - 3_600_000);
+    let rises_ms = now_ms() + 4_000;
     let rates = write_rates(dir.path(), rises_ms);
     let config = dir.path().join("broker.toml");
-    let configure = |node_grace_s: u32| {
-        let sessions = format!("[sessions]\nnode_grace_s = {node_grace_s}\nskew_s = 0\n");
-        let text = format!("[rates]\nfile = {rates:?}\n{sessions}");
-        std::fs::write(&config, text).unwrap();
-    };
-    configure(600);
+    configure(&config, &rates, 600);
     let killed = Killed {
         dir: dir.path(),
         config: config.to_str().unwrap().to_owned(),
+        node: Node::new(&dir.path().join("pki"), 1),
+        rises_ms,
     };
-
-    // Over the rise, over a kill; every ack and every end is said again and again.
-    let (broker, client) = killed.start().await;
-    let node = crate::edge::Node::new(&pki, 1);
-    let mut edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
-    let session = id(&client.create("demo").await);
-    let first = edge.expect_start().await;
-    // The broker's clock may be a part of a millisecond behind.
-    let acked_ms = now_ms() - 1;
-    for _ in 0..3 {
-        edge.ack(first.command).await;
-        edge.report(&first, SessionReport::Ready).await;
-    }
-    reach(&client, &session, "ready").await;
-    let begun_ms = now_ms();
-    broker.kill().await;
-    let (broker, client) = killed.start().await;
-    let running = vec![first.running(false)];
-    let mut edge = node.attach(&pki, broker.node_listen, running).await;
-    edge.ack(first.command).await;
-    eventually("a second after the price has risen", || async {
-        let entries = usage(&client, &from).await.entries;
-        let [entry] = entries.as_slice() else {
-            panic!("one claim, one line: {entries:?}")
-        };
-        entry.began_unix_ms + entry.seconds * 1000 > rises_ms + 1_000
-    })
-    .await;
-    client.delete(&format!("/v1/sessions/{session}")).await;
-    let (stop, _) = edge.expect_stop(&first.start.session).await;
-    let stopped_ms = now_ms() - 1;
-    edge.ack(stop).await;
-    let (reason, detail) = (EndReason::PlayerEnded, String::new());
-    edge.report(&first, SessionReport::Ended { reason, detail })
-        .await;
-    edge.ack(stop).await;
-    reach(&client, &session, "ended").await;
-    let over_ms = now_ms();
-    broker.kill().await;
-
-    // Its node goes with the broker, and stays away.
-    let (broker, client) = killed.start().await;
-    let mut edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
-    let lost = id(&client.create("demo").await);
-    let second = edge.expect_start().await;
-    edge.ack(second.command).await;
-    edge.ack(second.command).await;
-    edge.report(&second, SessionReport::Ready).await;
-    reach(&client, &lost, "ready").await;
-    eventually("a second of it", || async {
-        usage(&client, &from).await.entries[1].seconds > 0
-    })
-    .await;
-    drop(edge);
-    let gone_ms = now_ms();
-    broker.kill().await;
-    configure(1);
+    let ran = [killed.play_and_stop().await, killed.play_and_lose().await];
+    configure(&config, &rates, 1);
     let (_broker, client) = killed.start().await;
-    reach(&client, &lost, "ended").await;
+    reach(&client, &ran[1].session, "ended").await;
 
-    let report = usage(&client, &from).await;
-    let [whole, cut] = report.entries.as_slice() else {
-        panic!("two claims: {report:?}")
-    };
-    assert_eq!(whole.session.to_string(), session);
-    assert!(
-        (acked_ms..=begun_ms).contains(&whole.began_unix_ms),
-        "{whole:?}"
-    );
-    let ended_ms = whole.ended_unix_ms.unwrap();
-    assert!((stopped_ms..=over_ms).contains(&ended_ms), "{whole:?}");
-    assert_eq!(cut.session.to_string(), lost);
-    let cut_ms = cut.ended_unix_ms.unwrap();
-    assert!((cut.began_unix_ms..=gone_ms).contains(&cut_ms), "{cut:?}");
-    for entry in [whole, cut] {
+    let report = usage(&client, &killed.since()).await;
+    assert_eq!(report.entries.len(), 2, "{report:?}");
+    for (entry, ran) in report.entries.iter().zip(&ran) {
+        assert_eq!(entry.session.to_string(), ran.session);
+        assert!(ran.began_ms.contains(&entry.began_unix_ms), "{entry:?}");
+        let ended_ms = entry.ended_unix_ms.unwrap();
+        assert!(ran.ended_ms.contains(&ended_ms), "{entry:?}");
         let billed = (entry.seconds, entry.amount_micro);
         assert_eq!(billed, by_hand(entry, rises_ms), "{entry:?}");
     }
-    let parts = [format!("{from}&to={rises_ms}"), format!("from={rises_ms}")];
+    let whole = &report.entries[0];
+    assert!(whole.seconds > 0);
     let mut sum = (0, 0);
-    for part in &parts {
-        let entries = usage(&client, part).await.entries;
-        let of_first = entries.iter().filter(|e| e.session == whole.session);
-        for entry in of_first {
+    let before = format!("{}&to={rises_ms}", killed.since());
+    for part in [before, format!("from={rises_ms}")] {
+        let entries = usage(&client, &part).await.entries;
+        for entry in entries.iter().filter(|e| e.session == whole.session) {
             sum = (sum.0 + entry.seconds, sum.1 + entry.amount_micro);
         }
     }
@@ -261,7 +293,7 @@ async fn a_tenant_sees_its_own_usage_and_operators_see_all() {
         played(&first, &mut edge).await,
         played(&first, &mut edge).await,
     ];
-    let of_second = played(&second, &mut edge).await;
+    let of_second = [played(&second, &mut edge).await];
     let key = async |role: &str, scopes: Value| {
         let body = json!({ "name": role, "role": role, "scopes": scopes });
         let key = rig.admin().post_json("/v1/keys", &body).await;
@@ -275,7 +307,7 @@ async fn a_tenant_sees_its_own_usage_and_operators_see_all() {
         shown.collect::<Vec<_>>()
     };
     assert_eq!(sessions(&first).await, of_first);
-    assert_eq!(sessions(&second).await, [of_second.clone()]);
+    assert_eq!(sessions(&second).await, of_second);
     assert_eq!(sessions(&operator).await.len(), 3);
     assert_eq!(sessions(&accountant).await.len(), 3);
     assert_eq!(sessions(&rig.admin()).await.len(), 3);
@@ -292,7 +324,7 @@ async fn a_tenant_sees_its_own_usage_and_operators_see_all() {
     let next = page.next.unwrap();
     let rest = usage(&operator, &format!("limit=2&after={next}")).await;
     assert_eq!((rest.entries.len(), rest.next), (1, None));
-    assert_eq!(rest.entries[0].session.to_string(), of_second);
+    assert_eq!(rest.entries[0].session.to_string(), of_second[0]);
     assert_eq!(rest.entries[0].region, "here");
     assert_eq!(usage(&operator, "label.customer=acme").await.entries, []);
     for (query, word) in [
