@@ -15,6 +15,7 @@ use nearlight_protocol::identity::{
     AuditPage, CreateKey, KeyList, NewKey, RotateKey, TenantList, TenantSettings,
 };
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::usage::UsageReport;
 use serde::{Serialize, de::DeserializeOwned};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -34,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     round_trip::<TenantList>(bytes);
     round_trip::<AuditPage>(bytes);
     round_trip::<Problem>(bytes);
+    round_trip::<UsageReport>(bytes);
     round_trip::<CreateJoinToken>(bytes);
     round_trip::<Enrol>(bytes);
     round_trip::<Enrolled>(bytes);

@@ -94,6 +94,7 @@ impl Broker {
             region: None,
             rtt: Vec::new(),
             saves: SavesWish::default(),
+            budget_micro: None,
         };
         let body = serde_json::to_string(&request)?;
         let id: Session = self.json("POST", "/v1/sessions", Some(&body))?;

@@ -91,6 +91,8 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
+    /// What ran, for how long, and what it costs.
+    Usage(Usage),
     /// What administrators do.
     Admin {
         /// What to do.
@@ -136,6 +138,29 @@ pub struct Up {
 pub struct Play {
     /// The app, as `nearlight app list` names it.
     pub app: AppId,
+    /// Which broker.
+    #[command(flatten)]
+    pub broker: Broker,
+}
+
+/// `nearlight usage`.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// The first day or instant, such as 2026-01-31 [default: the first of the month].
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<String>,
+    /// The day or instant after the last [default: now].
+    #[arg(long, value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Only sessions with this label, NAME=VALUE; of several, all.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<String>,
+    /// Sums in place of sessions: day, app, or label.NAME.
+    #[arg(long, value_name = "BY")]
+    pub group: Option<String>,
+    /// Print CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
     /// Which broker.
     #[command(flatten)]
     pub broker: Broker,
@@ -197,6 +222,9 @@ pub struct Start {
     /// Do not wait until the job is ready.
     #[arg(long, requires = "file")]
     pub detach: bool,
+    /// What it may cost, millionths of the currency's unit; then it ends.
+    #[arg(long, value_name = "MICRO")]
+    pub budget_micro: Option<u64>,
 }
 
 /// Where the value of a secret comes from. Never from the command line, which others on the machine read.

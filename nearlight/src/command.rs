@@ -37,6 +37,9 @@ pub enum CommandError {
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A label is written otherwise.
+    #[error("`{0}` is no label; write NAME=VALUE")]
+    NoLabel(String),
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
@@ -65,7 +68,7 @@ pub enum CommandError {
 /// Starts an app, shows its progress and prints the link that plays it.
 pub fn play(play: &Play) -> Result<(), CommandError> {
     let client = Client::new(&play.broker)?;
-    let created = create(&client, &play.app)?;
+    let created = create(&client, &play.app, None)?;
     let mut last = None;
     let mut progress = Progress::default();
     client.events(
@@ -122,7 +125,7 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
                 return job::start(start, file, broker);
             }
             if let Some(app) = &start.app {
-                let session = create(&client, app)?;
+                let session = create(&client, app, start.budget_micro)?;
                 show(broker, &session, || format!("{}\n", session.id));
             }
         }
@@ -234,7 +237,7 @@ fn tell(broker: &Broker, what: std::fmt::Arguments<'_>) {
     }
 }
 
-fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
+fn create(client: &Client, app: &AppId, budget_micro: Option<u64>) -> Result<Session, ClientError> {
     let request = CreateSession {
         app: Some(app.clone()),
         job: None,
@@ -244,6 +247,7 @@ fn create(client: &Client, app: &AppId) -> Result<Session, ClientError> {
         region: None,
         rtt: Vec::new(),
         saves: SavesWish::default(),
+        budget_micro,
     };
     client.post("/v1/sessions", &request)
 }

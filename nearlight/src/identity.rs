@@ -133,12 +133,14 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
             name,
             sessions_max,
             priority,
+            budget_micro_per_month,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: false,
                 priority: *priority,
+                budget_micro_per_month: *budget_micro_per_month,
             };
             let tenant: Tenant = client.post("/v1/tenants", &settings)?;
             show(broker, &tenant, || format!("{}\n", tenant.id));
@@ -146,7 +148,7 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
         TenantCommand::List => {
             let list: TenantList = client.get("/v1/tenants")?;
             let rows: Vec<_> = list.tenants.iter().map(tenant_row).collect();
-            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];
+            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "BUDGET", "STATE"];
             show(broker, &list, || table::lay_out(head, &rows));
         }
         TenantCommand::Set {
@@ -155,15 +157,17 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
             sessions_max,
             suspended,
             priority,
+            budget_micro_per_month,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
                 sessions_max: *sessions_max,
                 suspended: *suspended,
                 priority: *priority,
+                budget_micro_per_month: *budget_micro_per_month,
             };
             let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
-            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "STATE"];
+            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "BUDGET", "STATE"];
             show(broker, &changed, || {
                 table::lay_out(head, &[tenant_row(&changed)])
             });
@@ -172,13 +176,15 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
     Ok(())
 }
 
-fn tenant_row(tenant: &Tenant) -> [String; 5] {
+fn tenant_row(tenant: &Tenant) -> [String; 6] {
+    let budget = tenant.budget_micro_per_month.map(crate::usage::amount);
     let limit = tenant.sessions_max.map(|max| max.to_string());
     [
         tenant.id.to_string(),
         tenant.name.clone(),
         tenant.sessions_used.to_string(),
         limit.unwrap_or_else(|| "-".to_owned()),
+        budget.unwrap_or_else(|| "-".to_owned()),
         if tenant.suspended {
             "suspended"
         } else {

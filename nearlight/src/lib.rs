@@ -9,6 +9,7 @@
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
 //!   remembers; `device`: a login in a browser.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
+//! - [`mod@usage`]: `usage`, what ran and what it costs.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
 //! - [`table`], [`terminal`]: what people and scripts read.
@@ -34,3 +35,4 @@ pub mod profile;
 pub mod table;
 pub mod terminal;
 pub mod up;
+pub mod usage;

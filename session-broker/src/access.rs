@@ -14,6 +14,7 @@
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
 //! | change tenants, see the audit log | | | | | x | admin |
+//! | see usage | | | its tenant's | all | all | usage:read |
 //!
 //! **Invariants.** A key allows what its role allows *and* one of its scopes names. Nobody makes a key
 //! that may more than they may themselves. What is out of reach is answered like what does not exist.
@@ -52,6 +53,8 @@ pub enum Permission {
     ChangeTenants,
     /// Read the audit log.
     SeeAudit,
+    /// See usage, and what it costs.
+    SeeUsage,
 }
 
 impl Permission {
@@ -70,6 +73,7 @@ impl Permission {
         Self::SeeTenants,
         Self::ChangeTenants,
         Self::SeeAudit,
+        Self::SeeUsage,
     ];
 
     /// Whether a caller of this role may, as far as its reach goes.
@@ -91,6 +95,10 @@ impl Permission {
                 Role::Tenant | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Operator => false,
             },
+            Self::SeeUsage => match role {
+                Role::Tenant | Role::Operator | Role::Admin => true,
+                Role::Guest | Role::Player => false,
+            },
             Self::ChangeTenants | Self::SeeAudit => match role {
                 Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator => false,
@@ -110,6 +118,7 @@ impl Permission {
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
+            Self::SeeUsage => Some(Scope::UsageRead),
         }
     }
 
@@ -201,6 +210,7 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            SeeUsage,
         ];
         assert_eq!(of(Role::Operator), operators);
         let tenants = [
@@ -212,6 +222,7 @@ mod test {
             SeeKeys,
             ChangeKeys,
             SeeTenants,
+            SeeUsage,
         ];
         assert_eq!(of(Role::Tenant), tenants);
         assert_eq!(of(Role::Admin), Permission::ALL);

@@ -5,6 +5,7 @@
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
 use crate::apps::Apps;
+use crate::budgets;
 use crate::catalogue::Catalogue;
 use crate::config::{AuditLog, Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
@@ -18,6 +19,7 @@ use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
+use crate::rates;
 use crate::region::Joining;
 use crate::registry::Registries;
 use crate::relays::Relays;
@@ -226,7 +228,8 @@ fn metrics() -> Metrics {
     metrics
 }
 
-/// Gives the ledger what the configuration brings: the catalogue's apps, and the development key.
+/// Gives the ledger what the configuration brings: the catalogue's apps, rate cards, and the development
+/// key.
 async fn seed(
     config: &Config,
     ledger: &Arc<dyn Ledger>,
@@ -234,6 +237,9 @@ async fn seed(
 ) -> anyhow::Result<Arc<Apps>> {
     let catalogue = Catalogue::load(config.apps.as_deref())?;
     let apps = Apps::open(&catalogue, ledger, clock).await?;
+    if let Some(file) = &config.rates {
+        rates::add(ledger, file, clock.unix_ms()).await?;
+    }
     if let Some(key_file) = &config.dev_key_file {
         credentials::add_dev_key(ledger, key_file, clock).await?;
     }
@@ -262,6 +268,8 @@ fn keep(api: &Arc<Api>, directory: Arc<Directory>, audit: AuditLog, shutdown: &S
     let stop = || shutdown.token();
     shutdown.spawn(api.apps.clone().keep(api.ledger.clone(), stop()));
     shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
+    let (ledger, sessions) = (api.ledger.clone(), api.sessions.clone());
+    shutdown.spawn(budgets::keep(ledger, sessions, api.clock, stop()));
     shutdown.spawn(credentials::keep(api.clone(), audit, stop()));
 }
 

@@ -23,7 +23,7 @@ pub use nearness::{
 };
 pub use oidc::{OidcFile, OidcSettings};
 pub use parsed::{
-    AuditLog, CallerLimits, Control, DEFAULTS, Parsed, PeersFile, SessionTimes, TlsFiles,
+    AuditLog, CallerLimits, Control, DEFAULTS, Parsed, PeersFile, RatesFile, SessionTimes, TlsFiles,
 };
 pub use turn::{TurnFile, TurnSettings};
 
@@ -92,6 +92,8 @@ pub struct Config {
     pub peers: Option<Peers>,
     /// Callers' limits.
     pub limits: CallerLimits,
+    /// The file of rate cards.
+    pub rates: Option<PathBuf>,
     /// The audit log.
     pub audit: AuditLog,
     /// The OpenID provider.
@@ -174,6 +176,7 @@ impl TryFrom<Parsed> for Config {
             name,
             peers,
             limits: parsed.limits,
+            rates: given(parsed.rates.file),
             audit: parsed.audit,
             private_registries: parsed.private_registries,
             oidc: parsed.oidc.checked()?,

@@ -142,6 +142,15 @@ impl Fleet {
         Some(changed)
     }
 
+    /// A node has said something. Until it has said what it runs, that says nothing of its sessions.
+    pub(crate) fn heard(&mut self, id: &NodeId, now: MonoTime) {
+        if let Some(node) = self.nodes.get_mut(id)
+            && matches!(node.link, Link::Online(_))
+        {
+            node.heard_at = now;
+        }
+    }
+
     /// Takes a claim, ahead of its transaction. Returns what to write, and the capacity's revision to
     /// compare with.
     pub(crate) fn take(

@@ -77,6 +77,7 @@ mod serve;
 mod session;
 mod tenants;
 mod ticket;
+mod usage;
 mod watch_links;
 mod watching;
 mod web;
@@ -240,6 +241,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(audit::show_audit))
+        .routes(routes!(usage::show_usage))
         .routes(routes!(watching::show_watched))
         .routes(routes!(watching::watch, watching::watch_options))
         .routes(routes!(watching::patch_watcher, watching::end_watcher))

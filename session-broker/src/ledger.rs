@@ -52,10 +52,12 @@ mod read_apps;
 mod read_enrolment;
 mod read_identity;
 mod read_saves;
+mod read_usage;
 mod share;
 mod source;
 mod store;
 mod tx;
+mod usage;
 mod wish;
 mod write;
 mod writer;
@@ -71,6 +73,7 @@ pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
+pub use usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
 pub use wish::{Estimate, Wish};
 
 /// Where the broker writes things down.
@@ -188,6 +191,15 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
+
+    /// Usage intervals with their bills, by beginning.
+    fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>>;
+
+    /// Every rate card, in the order in which they are declared to hold.
+    fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>>;
+
+    /// The live sessions of this broker that have run and may cost so much.
+    fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>>;
 }
 
 /// The name of an app's edition in the ledger: SHA-256 of its text, in hex.
@@ -275,6 +287,8 @@ pub struct NodeRow {
     pub inventory: Inventory,
     /// Its slots by id: epoch, and who holds it.
     pub slots: BTreeMap<SlotId, SlotRow>,
+    /// Until when what it runs is known from itself.
+    pub heard_at: MonoTime,
     /// What no claim holds.
     pub capacity: Capacity,
 }

@@ -29,9 +29,11 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod ledger;
+pub mod rates;
 pub mod time;
 pub mod tokens;
 
+mod budgets;
 mod control;
 mod endpoint;
 mod enrol;
@@ -50,4 +52,5 @@ mod seal;
 mod secret;
 mod sessions;
 mod tunnels;
+mod usage;
 mod watch;

@@ -23,6 +23,7 @@
 //!
 //! **What it does not know:** HTTP, cookies, SDP.
 
+use crate::budgets::Due;
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
 use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
@@ -46,11 +47,13 @@ mod edges;
 mod endpoint;
 mod entry;
 mod lost;
+mod metering;
 mod owner;
 mod placing;
 mod readmit;
 mod reload;
 mod sharing;
+mod spending;
 mod standing;
 mod trying;
 mod turn;
@@ -85,6 +88,8 @@ pub(crate) struct Create {
     pub(crate) quota: Option<u32>,
     /// Sessions that its tenant's members may hold together; `None` for no limit.
     pub(crate) tenant_quota: Option<u32>,
+    /// What it may cost, micro-units.
+    pub(crate) budget_micro: Option<u64>,
 }
 
 /// Why a session was not created.
@@ -96,6 +101,9 @@ pub(crate) enum CreateError {
     /// The quota of the user's tenant is used up.
     #[error("the tenant's quota is used up")]
     TenantQuota,
+    /// The tenant has spent its month's budget.
+    #[error("the tenant's budget is spent")]
+    BudgetSpent,
     /// The Idempotency-Key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -144,6 +152,8 @@ pub(crate) enum Request {
         StandingChange,
         oneshot::Sender<Result<(), StandingError>>,
     ),
+    /// The budgets that will be spent.
+    Budgets(Vec<Due>),
 }
 
 /// A session to be ended.
@@ -203,6 +213,12 @@ impl Sessions {
         self.ask(Request::Decide(node, change, reply), answer)
             .await
             .unwrap_or(Err(StandingError::Unknown))
+    }
+
+    /// Says which budgets will be spent. An owner that is busy hears of the next look.
+    pub(crate) async fn budgets(&self, dues: Vec<Due>) {
+        let said = self.requests.send(Request::Budgets(dues));
+        let _ = tokio::time::timeout(ANSWER_WITHIN, said).await;
     }
 
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Option<T> {

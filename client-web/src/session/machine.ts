@@ -139,6 +139,7 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
       return reconnect(attempt + 1, "broker", wait);
     case "bad-request":
     case "body-too-large":
+    case "budget-reached":
     case "forbidden":
     case "job-not-ready":
     case "job-unreachable":

@@ -82,6 +82,7 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "attached-elsewhere":
     case "bad-request":
     case "body-too-large":
+    case "budget-reached":
     case "forbidden":
     case "job-not-ready":
     case "job-unreachable":

@@ -46,6 +46,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "attached-elsewhere": { title: "Playing somewhere else", advice: "This session is open in another tab or on another device." },
   "bad-request": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
   "body-too-large": { title: "Too much at once", advice: "The request was larger than the broker takes." },
+  "budget-reached": { title: "The month's budget is spent", advice: "Your organisation's begins anew with the next month. Ask whoever runs its account for more." },
   forbidden: { title: "You may not do this", advice: "Your account or key is not allowed to. Ask the operator." },
   "idempotency-conflict": { title: "Already asked differently", advice: "Reload the page and try again." },
   internal: { title: "Something broke on our side", advice: "Try again in a moment. The operator finds the cause in the log under the id below." },

@@ -72,7 +72,11 @@ rtt?: Array<RegionRtt>,
 /**
  * What to do where the player's saves of the app are on a node that cannot run it now.
  */
-saves?: SavesWish, };
+saves?: SavesWish, 
+/**
+ * What it may cost, millionths of the currency's unit; then it ends. No limit without it.
+ */
+budget_micro?: number, };
 
 export type SavesWish = "ask" | "wait" | "without";
 
@@ -443,7 +447,7 @@ login_path: string | null, };
 
 export type Role = "guest" | "player" | "tenant" | "operator" | "admin";
 
-export type Scope = "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write";
+export type Scope = "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write" | "usage:read";
 
 export type LoginOptions = { 
 /**
@@ -554,7 +558,7 @@ from_ms: number,
  */
 until_ms: number | null, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

@@ -51,6 +51,10 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "SavesWish::is_ask")]
     #[ts(optional, as = "Option<SavesWish>")]
     pub saves: SavesWish,
+    /// What it may cost, millionths of the currency's unit; then it ends. No limit without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
+    pub budget_micro: Option<u64>,
 }
 
 /// What to do where a player's saves are on a node that cannot run the app now. Where it can, the session

@@ -47,11 +47,14 @@ pub enum Scope {
     /// Start, play, share and end sessions.
     #[serde(rename = "sessions:write")]
     SessionsWrite,
+    /// See usage and what it costs.
+    #[serde(rename = "usage:read")]
+    UsageRead,
 }
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Admin,
         Self::AppsWrite,
         Self::KeysRead,
@@ -60,6 +63,7 @@ impl Scope {
         Self::NodesWrite,
         Self::SessionsRead,
         Self::SessionsWrite,
+        Self::UsageRead,
     ];
 
     /// Its name, as in JSON.
@@ -73,6 +77,7 @@ impl Scope {
             Self::NodesWrite => "nodes:write",
             Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
+            Self::UsageRead => "usage:read",
         }
     }
 }
@@ -80,7 +85,7 @@ impl Scope {
 /// A text is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no scope; scopes are admin, apps:write, and keys, nodes and sessions with :read or :write"
+    "`{0}` is no scope; scopes are admin, apps:write, usage:read, and keys, nodes and sessions with :read or :write"
 )]
 pub struct UnknownScope(String);
 
@@ -152,6 +157,10 @@ pub struct TenantSettings {
     /// Where its members stand in the queue.
     #[serde(default)]
     pub priority: Priority,
+    /// What its members may spend together in a calendar month (UTC), millionths of the currency's unit; no
+    /// limit without it. When it is spent, their sessions end and no new ones begin.
+    #[serde(default)]
+    pub budget_micro_per_month: Option<u64>,
 }
 
 /// A tenant: an organisation whose members see each other's sessions, and nobody else's.
@@ -171,6 +180,9 @@ pub struct Tenant {
     /// Where its members stand in the queue.
     #[serde(default)]
     pub priority: Priority,
+    /// What its members may spend together in a calendar month, millionths of the currency's unit.
+    #[serde(default)]
+    pub budget_micro_per_month: Option<u64>,
     /// When it was made.
     pub created_unix_ms: UnixMillis,
 }

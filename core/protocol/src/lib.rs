@@ -3,7 +3,7 @@
 //! Four wires meet here, in reading order:
 //!
 //! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`attach`], [`identity`],
-//!    [`placement`], [`problem`], [`region`], [`versions`].
+//!    [`placement`], [`problem`], [`region`], [`usage`], [`versions`].
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -42,6 +42,7 @@ pub mod region;
 pub mod stage;
 pub mod tunnel;
 pub mod unit;
+pub mod usage;
 pub mod versions;
 pub mod work;
 pub mod worker;

@@ -84,3 +84,7 @@ pub const RTT_MS_MAX: u32 = 1000;
 pub const REGION_BYTES_MAX: usize = 64;
 /// Sessions whose round trips one heartbeat tells.
 pub const HEARTBEAT_RTTS_MAX: usize = 256;
+/// The highest budget, millionths of a currency's unit: every program that reads JSON counts so far.
+pub const BUDGET_MICRO_MAX: u64 = (1 << 53) - 1;
+/// Days that one question about usage may span.
+pub const USAGE_DAYS_MAX: u64 = 400;

@@ -16,6 +16,8 @@ pub enum ProblemType {
     BadRequest,
     /// The body is larger than the limit.
     BodyTooLarge,
+    /// What may be spent in this month is spent.
+    BudgetReached,
     /// The caller is known, and this is not theirs to do.
     Forbidden,
     /// The same Idempotency-Key came with another body.
@@ -69,10 +71,11 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
+        Self::BudgetReached,
         Self::Forbidden,
         Self::IdempotencyConflict,
         Self::Internal,
@@ -104,6 +107,7 @@ impl ProblemType {
         match self {
             Self::BadRequest | Self::InvalidOffer => 400,
             Self::JoinTokenInvalid | Self::Unauthenticated | Self::TicketInvalid => 401,
+            Self::BudgetReached => 402,
             Self::Forbidden | Self::NodeRevoked | Self::OriginRefused => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -128,6 +132,7 @@ impl ProblemType {
             Self::AttachedElsewhere => "The session is being played elsewhere",
             Self::BadRequest => "The request is not understood",
             Self::BodyTooLarge => "The body is too large",
+            Self::BudgetReached => "The budget is spent",
             Self::Forbidden => "This is not yours to do",
             Self::IdempotencyConflict => "The Idempotency-Key was used for another request",
             Self::Internal => "Something broke on our side",

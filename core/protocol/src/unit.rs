@@ -36,6 +36,26 @@ impl MonoTime {
 /// Milliseconds since the Unix epoch, UTC. In JSON a number: it stays below 2^53 for 285,000 years.
 pub type UnixMillis = u64;
 
+/// An instant as people read it (RFC 3339, UTC), such as `2026-01-31T12:00:00.250Z`.
+pub fn rfc3339(at_ms: UnixMillis) -> String {
+    let (seconds, ms) = (at_ms / 1000, at_ms % 1000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    // Years that begin in March: the leap day is their last.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, is_next) = match month {
+        0..=9 => (month + 3, 0),
+        _ => (month - 9, 1),
+    };
+    let year = era * 400 + year + is_next;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
 /// A bit rate in kbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -69,6 +89,20 @@ impl<'de> Deserialize<'de> for U64 {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn instants_are_written_as_people_read_them() {
+        for (at_ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_200_250, "2024-03-01T00:00:00.250Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339(at_ms), text);
+        }
+    }
 
     #[test]
     fn u64_is_a_canonical_decimal_string() {

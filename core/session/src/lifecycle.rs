@@ -323,6 +323,8 @@ pub enum Effect {
     Release {
         /// The claim.
         claim: Claim,
+        /// Whether its node said so, for the bill.
+        stopped: Stopped,
     },
     /// Tell whoever is attached that it will end by itself.
     Warn {
@@ -337,6 +339,19 @@ pub enum Effect {
     Publish,
     /// Tell the owner; there is nothing to write down.
     Show,
+}
+
+/// How we know that a claim's node runs it no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The node said so.
+    Confirmed,
+    /// It did not: it was lost, came back without it, or left the order to stop unanswered. Whether it
+    /// ran any longer than the node was heard of before, nobody knows.
+    Unconfirmed {
+        /// When it was told to stop, if it was.
+        ordered_at: Option<MonoTime>,
+    },
 }
 
 /// Why an event changed nothing.

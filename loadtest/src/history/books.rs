@@ -67,13 +67,10 @@ pub(super) struct Usage {
     pub(super) ended_ms: Option<u64>,
 }
 
-/// A session that was refused may have two claims of one epoch, in two slots: the later one is used.
 const SQL: &str = "
 WITH live AS (SELECT * FROM claim WHERE released_ms IS NULL),
 held AS (SELECT node_id, SUM(cpu_milli) AS cpu, SUM(mem_mib) AS mem FROM live GROUP BY node_id),
-used AS (SELECT DISTINCT ON (u.session_id, u.epoch) u.*, c.slot_id, c.released_ms
-    FROM usage_interval u JOIN claim c USING (session_id, epoch, node_id)
-    ORDER BY u.session_id, u.epoch, c.claimed_ms DESC)
+used AS (SELECT u.*, c.released_ms FROM usage_interval u JOIN claim c USING (slot_id, epoch))
 SELECT json_build_object(
 'double_slots', (SELECT COALESCE(json_agg(slot_id), '[]') FROM
     (SELECT slot_id FROM live GROUP BY slot_id HAVING COUNT(*) > 1) x),

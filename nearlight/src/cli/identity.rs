@@ -44,6 +44,9 @@ pub enum TenantCommand {
         /// Where its members stand in the queue: low, normal or high.
         #[arg(long, default_value = "normal")]
         priority: Priority,
+        /// What they may spend in a calendar month, millionths of the currency's unit.
+        #[arg(long, value_name = "MICRO")]
+        budget_micro_per_month: Option<u64>,
     },
     /// Every tenant.
     List,
@@ -63,6 +66,9 @@ pub enum TenantCommand {
         /// Where its members stand in the queue: low, normal or high.
         #[arg(long, default_value = "normal")]
         priority: Priority,
+        /// What they may spend in a calendar month, millionths of the currency's unit.
+        #[arg(long, value_name = "MICRO")]
+        budget_micro_per_month: Option<u64>,
     },
 }
 

@@ -66,6 +66,8 @@ pub struct Parsed {
     pub control: Control,
     /// Brokers that share the ledger.
     pub peers: PeersFile,
+    /// What usage costs.
+    pub rates: RatesFile,
     /// Callers' limits.
     pub limits: CallerLimits,
     /// The audit log.
@@ -103,6 +105,14 @@ impl AuditLog {
         (self.retain_days != 0)
             .then(|| Duration::from_secs(u64::from(self.retain_days) * 24 * 3600))
     }
+}
+
+/// What usage costs, as the file says it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RatesFile {
+    /// The file of rate cards, or empty.
+    pub file: PathBuf,
 }
 
 /// Brokers that share the ledger, as the file says it.

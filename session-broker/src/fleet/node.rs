@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(crate) struct FleetNode {
     pub(crate) row: NodeRow,
     pub(crate) link: Link,
+    /// Until when what it runs is known from itself: the last it said after it had said what it runs.
+    pub(crate) heard_at: MonoTime,
     /// Whether the node says that it drains.
     pub(crate) draining: bool,
     /// What was decided about it.
@@ -69,6 +71,7 @@ impl FleetNode {
         let node = Self {
             row: row.clone(),
             link: Link::Offline,
+            heard_at: row.heard_at,
             draining: false,
             decided: Decided::default(),
             outbox: BTreeMap::new(),
@@ -86,6 +89,7 @@ impl FleetNode {
         let journal = slots.map(|slot| (slot.id.clone(), Epoch::from(slot.epoch)));
         let mut node = Self {
             journal: journal.collect(),
+            heard_at: self.heard_at.max(row.heard_at),
             row,
             ..self
         };

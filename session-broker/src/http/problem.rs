@@ -104,6 +104,11 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
             "Your tenant's members hold as many sessions as they may, waiting ones counted. End \
              one first, or ask the operator for more.",
         ),
+        CreateError::BudgetSpent => ProblemResponse::new(
+            ProblemType::BudgetReached,
+            "What your tenant may spend in this month is spent. It begins anew with the next month (UTC), \
+             or ask the operator for more.",
+        ),
         CreateError::KeyReused => ProblemResponse::new(
             ProblemType::IdempotencyConflict,
             "The Idempotency-Key came with another body before. Use a new key for a new session.",

@@ -9,6 +9,7 @@ use super::problem::{
     Refusal, bad_request, create_refused, end_refused, node_unreachable, not_found,
 };
 use super::serve::Peer;
+use super::tenants::checked_budget;
 use crate::access::Permission;
 use crate::ledger::{Idempotency, Wish};
 use crate::sessions::{Create, CreateError, End, EndError, ShownSession};
@@ -137,6 +138,7 @@ fn checked(
         idempotency: Idempotency { key, body_hash },
         quota,
         tenant_quota,
+        budget_micro: checked_budget(body.budget_micro)?,
     })
 }
 

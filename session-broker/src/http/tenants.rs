@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::{JsonBody, TenantPath, checked_name};
 use super::caller::Caller;
-use super::problem::{Refusal, name_taken, not_found, store_failed};
+use super::problem::{Refusal, bad_request, name_taken, not_found, store_failed};
 use crate::access::{Permission, Reach};
 use crate::ledger::{Applied, IdentityChange, Of, Op, TenantRow};
 use axum::Json;
@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_protocol::id::TenantId;
 use nearlight_protocol::identity::{AuditAction, Priority, Tenant, TenantList, TenantSettings};
+use nearlight_protocol::limits::BUDGET_MICRO_MAX;
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub(super) async fn create_tenant(
         sessions_used: 0,
         suspended: body.suspended,
         priority: body.priority,
+        budget_micro_month: checked_budget(body.budget_micro_per_month)?,
         created_ms: api.clock.unix_ms(),
     };
     let change = IdentityChange::AddTenant(tenant.clone());
@@ -103,6 +105,7 @@ pub(super) async fn change_tenant(
         sessions_max: body.sessions_max,
         suspended: body.suspended,
         priority: body.priority,
+        budget_micro_month: checked_budget(body.budget_micro_per_month)?,
         ..api.tenant(&id).await?
     };
     let change = IdentityChange::SetTenant {
@@ -111,6 +114,16 @@ pub(super) async fn change_tenant(
     };
     api.change_tenant(&caller, action, change, &tenant).await?;
     Ok(Json(tenant.into()))
+}
+
+/// A budget as JSON carries it whole, and the ledger too.
+pub(super) fn checked_budget(micro: Option<u64>) -> Result<Option<u64>, Refusal> {
+    if micro.is_some_and(|micro| micro > BUDGET_MICRO_MAX) {
+        return Err(bad_request(format!(
+            "A budget is at most {BUDGET_MICRO_MAX} millionths."
+        )));
+    }
+    Ok(micro)
 }
 
 /// Whose keys and tenants a caller sees; `None` for nobody's.
@@ -144,7 +157,10 @@ impl Api {
             Priority::High => ", high priority",
         };
         let limit = limit.unwrap_or_default();
-        let detail = format!("{}{limit}{suspended}{priority}", tenant.name);
+        let budget = tenant.budget_micro_month;
+        let budget = budget.map(|micro| format!(", {micro} millionths a month"));
+        let budget = budget.unwrap_or_default();
+        let detail = format!("{}{limit}{suspended}{priority}{budget}", tenant.name);
         let audit = Some(caller.audit(self, action, &tenant.id, detail));
         match self.change(Op::Identity { change, audit }).await? {
             Applied::Missing => Err(not_found("tenant")),
@@ -181,6 +197,7 @@ impl From<TenantRow> for Tenant {
             sessions_used: row.sessions_used,
             suspended: row.suspended,
             priority: row.priority,
+            budget_micro_per_month: row.budget_micro_month,
             created_unix_ms: row.created_ms,
         }
     }

@@ -8,7 +8,7 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
     access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
-    upkeep,
+    upkeep, usage,
 };
 use super::{Applied, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
@@ -49,7 +49,9 @@ struct Level<'a> {
     releases: Vec<claims::Release<'a>>,
     reserves: Vec<(At, &'a Reserve)>,
     phases: sessions::Phases<'a>,
-    usages: Vec<claims::BeginUsage<'a>>,
+    usages: Vec<usage::Begin<'a>>,
+    cards: Vec<usage::PutCard<'a>>,
+    budgets: Vec<usage::SetBudget<'a>>,
     stops: Vec<(At, orders::Push<'a>)>,
     acked: Vec<orders::Acked>,
     tickets: Vec<(At, access::SpendTicket<'a>)>,
@@ -114,23 +116,16 @@ impl<'a> Level<'a> {
                 let returned = sessions::ReturnQuota::of(user, tenant.as_ref());
                 self.quotas.extend(returned);
             }
-            Op::BeginUsage {
-                session,
-                user,
-                app,
-                claim,
-                at: began,
-            } => {
-                let app = app.as_ref();
-                let begin = claims::BeginUsage::new(session, user, app, claim, *began)?;
-                self.usages.push(begin);
+            Op::BeginUsage { .. } | Op::SetBudget { .. } | Op::PutRateCard { .. } => {
+                self.take_usage(op)?;
             }
             Op::Release {
                 session,
                 claim,
+                billed_until,
                 at: freed,
             } => {
-                let release = claims::Release::new(session, claim, *freed)?;
+                let release = claims::Release::new(session, claim, *billed_until, *freed)?;
                 self.releases.push(release);
             }
             Op::OrderStop {
@@ -152,6 +147,8 @@ impl<'a> Level<'a> {
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::AddCredential { .. } => self.take_access(at, op),
             Op::Identity { change, audit } => {
                 self.identity.push((at, change, audit.as_deref()));
@@ -219,8 +216,51 @@ impl<'a> Level<'a> {
                 self.shut_out
                     .push((at, enrolment::Revoke::new(node, *changed)));
             }
+            Op::AddWatchLink { link, links_max } => {
+                self.links
+                    .push((at, access::AddLink::new(link, *links_max)));
+            }
+            Op::RevokeWatchLink {
+                session,
+                link,
+                at: revoked,
+            } => self
+                .revoked
+                .push((at, access::RevokeLink::new(session, link, *revoked))),
             _ => {}
         }
+    }
+
+    /// What is paid for.
+    fn take_usage(&mut self, op: &'a Op) -> Result<(), StoreError> {
+        match op {
+            Op::BeginUsage {
+                session,
+                claim,
+                bill,
+                at: began,
+            } => {
+                let begin = usage::Begin::new(session, claim, bill, *began)?;
+                self.usages.push(begin);
+            }
+            Op::SetBudget {
+                session,
+                budget_micro,
+            } => {
+                let budget = usage::SetBudget::new(session, *budget_micro)?;
+                self.budgets.push(budget);
+            }
+            Op::PutRateCard {
+                declared_ms,
+                card,
+                at_ms,
+            } => {
+                let put = usage::PutCard::new(*declared_ms, card, *at_ms);
+                self.cards.push(put);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
@@ -240,7 +280,9 @@ impl<'a> Level<'a> {
                 self.epochs.push(nodes::RaiseEpoch::new(slot, *epoch)?);
             }
             Op::SeenNodes { nodes, at: seen } => {
-                let seen = nodes.iter().map(|node| nodes::Seen::new(node, *seen));
+                let seen = nodes
+                    .iter()
+                    .map(|(node, heard)| nodes::Seen::new(node, *heard, *seen));
                 self.seen.extend(seen);
             }
             Op::GiveSession { session, to } => {
@@ -280,6 +322,8 @@ impl<'a> Level<'a> {
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
+            | Op::SetBudget { .. }
+            | Op::PutRateCard { .. }
             | Op::Release { .. }
             | Op::OrderStop { .. }
             | Op::Acked { .. }
@@ -291,6 +335,8 @@ impl<'a> Level<'a> {
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
+            | Op::AddWatchLink { .. }
+            | Op::RevokeWatchLink { .. }
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
@@ -321,7 +367,7 @@ impl<'a> Level<'a> {
         claims::release(tx, &self.releases).await?;
         claims::reserve(tx, reserves, &fresh, answers).await?;
         sessions::save_phases(tx, self.phases).await?;
-        claims::begin_usage(tx, &self.usages).await?;
+        usage::begin(tx, &self.usages).await?;
         orders::push(tx, &self.stops, answers).await?;
         orders::acked(tx, &self.acked).await?;
         access::spend_tickets(tx, &self.tickets, answers).await?;
@@ -337,6 +383,8 @@ impl<'a> Level<'a> {
         saves::note(tx, &self.saves).await?;
         enrolment::vet(tx, &self.vetted, answers).await?;
         jobs::forget_secrets(tx, &self.opened).await?;
+        usage::set_budgets(tx, &self.budgets).await?;
+        usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await

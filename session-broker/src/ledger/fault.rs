@@ -1,9 +1,9 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    AppRow, Applied, BrokerId, BrokerRow, Credential, CredentialHash, Decided, IdentityChange,
-    JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt, SessionRow,
-    SpentTicket, StoreError, TenantRow, Usage, WatchLinkRow,
+    AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
+    IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt,
+    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -219,5 +219,17 @@ impl Ledger for FaultyLedger {
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
         self.inner.usage(session)
+    }
+
+    fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
+        self.inner.usage_lines(of)
+    }
+
+    fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
+        self.inner.rate_cards()
+    }
+
+    fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
+        self.inner.budgeted()
     }
 }

@@ -84,6 +84,8 @@ pub struct TenantRow {
     pub suspended: bool,
     /// Where its members stand in the queue.
     pub priority: Priority,
+    /// What they may spend together in a calendar month, micro-units.
+    pub budget_micro_month: Option<u64>,
     /// When it was made.
     pub created_ms: UnixMillis,
 }

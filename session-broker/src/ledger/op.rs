@@ -1,7 +1,7 @@
 //! What callers ask of the ledger, and what came of it.
 
 use super::{
-    AppChange, AuditRow, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
+    AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
     JoinTokenRow, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
@@ -56,14 +56,28 @@ pub enum Op {
     BeginUsage {
         /// The session.
         session: SessionId,
-        /// Whose.
-        user: UserId,
-        /// Its app, if it is one.
-        app: Option<AppId>,
         /// Its claim.
         claim: Claim,
+        /// What is billed, to whom.
+        bill: Box<Bill>,
         /// When.
         at: MonoTime,
+    },
+    /// What a session that was just created may cost.
+    SetBudget {
+        /// The session.
+        session: SessionId,
+        /// Micro-units.
+        budget_micro: u64,
+    },
+    /// A rate card that the operator has written. One that holds already is left as it is.
+    PutRateCard {
+        /// Since when it is to hold; at the earliest it does now.
+        declared_ms: UnixMillis,
+        /// What it says, as JSON.
+        card: String,
+        /// Now.
+        at_ms: UnixMillis,
     },
     /// An app with saves shows its player a picture: the node has the newest save from now on.
     NoteSave {
@@ -82,6 +96,8 @@ pub enum Op {
         session: SessionId,
         /// The claim.
         claim: Claim,
+        /// The end of its usage: as long as its node is known to have run it.
+        billed_until: MonoTime,
         /// When.
         at: MonoTime,
     },
@@ -148,8 +164,8 @@ pub enum Op {
     },
     /// The nodes were heard of.
     SeenNodes {
-        /// Which.
-        nodes: Vec<NodeId>,
+        /// Which, and until when what it runs is known from itself.
+        nodes: Vec<(NodeId, MonoTime)>,
         /// When.
         at: MonoTime,
     },

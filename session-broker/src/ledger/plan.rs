@@ -10,7 +10,7 @@
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::Op;
+use super::{Idempotency, Op, SessionRow};
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -52,6 +52,8 @@ enum Thing<'a> {
     Identity,
     /// Apps and their versions.
     Apps,
+    /// Rate cards.
+    Rates,
 }
 
 impl Thing<'_> {
@@ -62,6 +64,7 @@ impl Thing<'_> {
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
             | (Self::Usage(_), Op::BeginUsage { .. })
+            | (Self::Rates, Op::PutRateCard { .. })
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             // One by one.
@@ -101,8 +104,10 @@ fn rank(op: &Op) -> u8 {
         Op::NoteSave { .. } => 24,
         Op::VetNode { .. } => 25,
         Op::ForgetSecrets { .. } => 26,
-        Op::Readmit(_) => 27,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 28,
+        Op::SetBudget { .. } => 27,
+        Op::PutRateCard { .. } => 28,
+        Op::Readmit(_) => 29,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 30,
     }
 }
 
@@ -151,16 +156,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
         Op::CreateSession {
             row, idempotency, ..
-        } => {
-            let tenant = row.tenant.iter();
-            let own = [
-                Thing::Session(row.id.as_str()),
-                Thing::Key(row.user.as_str(), &idempotency.key),
-                Thing::Quota(row.user.as_str()),
-            ];
-            let of_tenant = tenant.map(|tenant| Thing::Quota(tenant.as_str()));
-            own.into_iter().chain(of_tenant).collect()
-        }
+        } => things_of_new(row, idempotency),
         Op::Reserve(reserve) => vec![
             Thing::Session(reserve.session.as_str()),
             Thing::Orders(reserve.session.as_str()),
@@ -189,6 +185,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         ],
         Op::SavePhase { session, .. }
         | Op::ForgetSecrets { session }
+        | Op::SetBudget { session, .. }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
@@ -220,6 +217,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
         Op::Identity { .. } => vec![Thing::Identity],
         Op::App { .. } => vec![Thing::Apps],
+        Op::PutRateCard { .. } => vec![Thing::Rates],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }
@@ -229,6 +227,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),
     }
+}
+
+fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<Thing<'a>> {
+    let tenant = row.tenant.iter();
+    [
+        Thing::Session(row.id.as_str()),
+        Thing::Key(row.user.as_str(), &idempotency.key),
+        Thing::Quota(row.user.as_str()),
+    ]
+    .into_iter()
+    .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
+    .collect()
 }
 
 #[cfg(test)]
@@ -295,6 +305,7 @@ mod test {
                 slot: nearlight_kit::ids::slot(),
                 epoch: Epoch(1),
             },
+            billed_until: MonoTime(0),
             at: MonoTime(0),
         };
         let in_order = [release(), row()];

@@ -163,7 +163,7 @@ pub(super) enum Of<'a> {
 }
 
 const NODES: &str = "
-    SELECT n.node_id, n.name, n.region, n.build, n.inventory,
+    SELECT n.node_id, n.name, n.region, n.build, n.inventory, n.heard_ms,
         c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev
     FROM node n JOIN node_capacity c ON c.node_id = n.node_id";
 
@@ -273,6 +273,7 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
         build: row.get("build"),
         inventory: json(row.get("inventory"))?,
         slots: BTreeMap::new(),
+        heard_at: from_ms(row.get("heard_ms")),
         capacity: Capacity {
             cpu_milli_free: unsigned(row.get("cpu_milli_free"))?,
             mem_mib_free: unsigned(row.get("mem_mib_free"))?,

@@ -130,6 +130,10 @@ fn tenant(row: &AnyRow) -> Result<TenantRow, StoreError> {
         sessions_used: number(row.get("used"))?.unwrap_or(0),
         suspended: row.get::<Option<i64>, _>("suspended_ms").is_some(),
         priority: priority(row.get("priority"))?,
+        budget_micro_month: row
+            .get::<Option<i64>, _>("budget_micro_month")
+            .map(time)
+            .transpose()?,
         created_ms: time(row.get("created_ms"))?,
     })
 }

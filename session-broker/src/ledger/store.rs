@@ -6,9 +6,10 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow, Ledger, Loaded,
-    NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, WatchLinkRow,
-    batch, read, read_access, read_apps, read_enrolment, read_identity, read_saves,
+    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow,
+    Ledger, Loaded, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
+    Usage, UsageLine, UsageQuery, WatchLinkRow, batch, read, read_access, read_apps,
+    read_enrolment, read_identity, read_saves, read_usage,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -29,7 +30,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (
         1,
         "ledger",
@@ -67,6 +68,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
         include_str!("../../migrations/0008_raised.sql"),
     ),
     (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
+    (10, "usage", include_str!("../../migrations/0010_usage.sql")),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -263,15 +265,8 @@ async fn migrate(
     connection: &mut AnyConnection,
     name: &str,
 ) -> Result<(), OpenError> {
-    let migrations = MIGRATIONS
-        .map(|(version, what, sql)| {
-            // Made of a constant of ours alone.
-            let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
-            Migration::new(version, what.into(), MigrationType::Simple, sql, false)
-        })
-        .to_vec();
     let known = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
-    let mut migrator = Migrator::with_migrations(migrations);
+    let mut migrator = Migrator::with_migrations(migrations(engine).to_vec());
     migrator.set_ignore_missing(true);
     let run = migrator.run(&mut *connection).await;
     run.map_err(|source| OpenError::Migrate {
@@ -291,6 +286,26 @@ async fn migrate(
         return Err(OpenError::TooNew { name, floor, known });
     }
     Ok(())
+}
+
+fn migrations(engine: Engine) -> [Migration; MIGRATIONS.len()] {
+    MIGRATIONS.map(|(version, what, sql)| {
+        // Made of a constant of ours alone.
+        let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
+        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+    })
+}
+
+/// A ledger as a broker has left it that knew no later schema than `version`.
+#[cfg(test)]
+pub(super) async fn of_schema(at: &LedgerAt, version: i64) -> AnyConnection {
+    let source = Source::new(at).expect("a ledger");
+    let mut connection = source.connect().await.expect("an engine");
+    let mut migrations = migrations(source.engine).to_vec();
+    migrations.retain(|migration| migration.version <= version);
+    let migrator = Migrator::with_migrations(migrations);
+    migrator.run(&mut connection).await.expect("old migrations");
+    connection
 }
 
 impl Ledger for SqlLedger {
@@ -438,5 +453,17 @@ impl Ledger for SqlLedger {
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
         Box::pin(read::usage(&self.readers, session))
+    }
+
+    fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
+        Box::pin(read_usage::lines(&self.readers, of))
+    }
+
+    fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
+        Box::pin(read_usage::cards(&self.readers))
+    }
+
+    fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
+        Box::pin(read_usage::budgeted(&self.readers, &self.me))
     }
 }

@@ -26,6 +26,7 @@ mod plans;
 mod readmit;
 mod saves;
 mod sharing;
+mod usage;
 mod writers;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -110,6 +111,14 @@ suite! {
     readmit::what_was_claimed_ended_and_swept_does_not_come_back => what_was_claimed_ended_and_swept_does_not_come_back,
     readmit::an_epoch_that_only_a_node_has_shown_comes_back_once => an_epoch_that_only_a_node_has_shown_comes_back_once,
     readmit::what_has_no_room_or_no_edition_does_not_come_back => what_has_no_room_or_no_edition_does_not_come_back,
+    usage::i5_a_scripted_day_comes_to_what_is_computed_by_hand => i5_a_scripted_day_comes_to_what_is_computed_by_hand,
+    usage::i5_another_slot_with_the_same_epoch_is_another_interval => i5_another_slot_with_the_same_epoch_is_another_interval,
+    usage::i5_usage_outlives_its_session_and_goes_after_a_year => i5_usage_outlives_its_session_and_goes_after_a_year,
+    usage::lines_are_paged_by_beginning_and_tenants_see_their_own => lines_are_paged_by_beginning_and_tenants_see_their_own,
+    usage::a_card_that_holds_stays_and_none_reaches_into_the_past => a_card_that_holds_stays_and_none_reaches_into_the_past,
+    usage::a_budget_is_of_a_session_that_lives_and_of_its_holder => a_budget_is_of_a_session_that_lives_and_of_its_holder,
+    usage::intervals_of_the_schema_before_are_moved_with_what_is_known_of_them => intervals_of_the_schema_before_are_moved_with_what_is_known_of_them,
+    usage::what_an_older_broker_wrote_is_still_there => what_an_older_broker_wrote_is_still_there,
     readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
@@ -168,6 +177,8 @@ impl Store {
             "slot",
             "outbox",
             "usage_interval",
+            "session_budget",
+            "rate_card",
             "idempotency",
             "quota",
         ] {
@@ -413,6 +424,7 @@ async fn i4_a_released_reservation_gives_everything_back_once(place: Place) {
         let release = Op::Release {
             session: session.id.clone(),
             claim: first.claim.clone(),
+            billed_until: MonoTime(9_000),
             at: MonoTime(9_000),
         };
         assert_eq!(store.write(release).await, Applied::Done);
@@ -426,6 +438,7 @@ async fn i4_a_released_reservation_gives_everything_back_once(place: Place) {
     let release = Op::Release {
         session: session.id,
         claim: first.claim,
+        billed_until: MonoTime(9_000),
         at: MonoTime(9_000),
     };
     store.write(release).await;
@@ -445,14 +458,14 @@ async fn i5_usage_is_from_the_acked_start_to_the_acked_stop(place: Place) {
     let claim = reserve(&node, 0, &session).claim;
     let begin = |ms: u64| Op::BeginUsage {
         session: session.id.clone(),
-        user: session.user.clone(),
-        app: session.app().map(|app| app.id.clone()),
         claim: claim.clone(),
+        bill: usage::bill(&session),
         at: MonoTime(ms * 1000),
     };
     let end = |ms: u64| Op::Release {
         session: session.id.clone(),
         claim: claim.clone(),
+        billed_until: MonoTime(ms * 1000),
         at: MonoTime(ms * 1000),
     };
     store.write(begin(5)).await;
@@ -713,7 +726,14 @@ async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays(place: Place
             let held = reserve(&node, 0, &session);
             assert!(ordered(&store.write(op(&held)).await));
             let (session, claim) = (session.id.clone(), held.claim);
-            store.write(Op::Release { session, claim, at }).await;
+            store
+                .write(Op::Release {
+                    session,
+                    claim,
+                    billed_until: at,
+                    at,
+                })
+                .await;
         }
         let save = Op::SavePhase {
             session: session.id.clone(),

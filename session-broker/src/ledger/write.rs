@@ -12,4 +12,5 @@ pub(super) mod readmit;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;
+pub(super) mod usage;
 pub(super) mod work;

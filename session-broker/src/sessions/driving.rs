@@ -94,26 +94,25 @@ impl Owner {
                 push_stop(id, (&claim.node, claim.epoch), reason, now, turn);
             }
             Effect::UsageBegins { claim } => {
+                let bill = Box::new(self.bill_of(&entry.row, &claim));
                 let began = Op::BeginUsage {
                     session: id.clone(),
-                    user: entry.row.user.clone(),
-                    app: entry.row.app().map(|app| app.id.clone()),
                     claim,
+                    bill,
                     at: now,
                 };
                 turn.push(began, Then::Nothing);
             }
-            Effect::Release { claim } => {
+            Effect::Release { claim, stopped } => {
+                let billed_until = self.billed_until(&claim, stopped, now);
                 self.fleet.release(&claim, id, now);
-                let session = id.clone();
-                turn.push(
-                    Op::Release {
-                        session,
-                        claim,
-                        at: now,
-                    },
-                    Then::Nothing,
-                );
+                let release = Op::Release {
+                    session: id.clone(),
+                    claim,
+                    billed_until,
+                    at: now,
+                };
+                turn.push(release, Then::Nothing);
             }
             Effect::Warn {
                 claim,

@@ -96,7 +96,15 @@ impl Owner {
     fn edge_closed(&mut self, node: &NodeId, now: MonoTime, turn: &mut Turn) {
         tracing::info!(node_id = %node, "edge lost");
         self.directory.set_stream(node, None);
-        self.fleet.change(node, now, |n| n.link = Link::Offline);
+        let heard = self.fleet.change(node, now, |n| {
+            n.link = Link::Offline;
+            n.heard_at
+        });
+        if let Some(heard) = heard {
+            // What it ran is billed until then, whoever finds out that it is lost.
+            let nodes = vec![(node.clone(), heard)];
+            turn.push(Op::SeenNodes { nodes, at: now }, Then::Nothing);
+        }
         for session in self.fleet.holders(node) {
             self.drive(&session, Event::NodeLost, now, turn);
         }
@@ -110,6 +118,7 @@ impl Owner {
         turn: &mut Turn,
     ) {
         let node = &stream.node;
+        self.fleet.heard(node, now);
         match message {
             EdgeMessage::Inventory(inventory) => self.take_inventory(stream, inventory, now, turn),
             EdgeMessage::Running(shown) => self.reconcile(stream, shown, now, turn),
@@ -235,7 +244,10 @@ impl Owner {
             }
         }
         let online = Link::Online(stream.clone());
-        self.fleet.change(&node, now, |n| n.link = online);
+        self.fleet.change(&node, now, |n| {
+            n.link = online;
+            n.heard_at = now;
+        });
         turn.synced.push(node);
     }
 
@@ -463,6 +475,7 @@ fn unknown_node(id: &NodeId) -> NodeRow {
         build: String::new(),
         inventory: nothing(),
         slots: BTreeMap::new(),
+        heard_at: MonoTime(0),
         capacity: Capacity::default(),
     }
 }

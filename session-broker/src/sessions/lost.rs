@@ -45,6 +45,7 @@ impl Lost {
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
             | Op::ForgetSecrets { session }
+            | Op::SetBudget { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
@@ -55,6 +56,7 @@ impl Lost {
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
             | Op::SeenNodes { .. }
+            | Op::PutRateCard { .. }
             | Op::NoteSave { .. }
             | Op::SpendTicket { .. }
             | Op::AddCredential { .. }
@@ -104,6 +106,7 @@ mod test {
             Op::Release {
                 session: session.clone(),
                 claim: claim.clone(),
+                billed_until: at,
                 at,
             },
             Op::SavePhase {

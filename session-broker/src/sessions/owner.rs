@@ -3,6 +3,7 @@
 use super::entry::{Entry, label};
 use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
+use super::spending::Spending;
 use super::turn::{New, Then, Turn};
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::apps::Apps;
@@ -19,7 +20,7 @@ use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use nearlight_placement::Policy;
 use nearlight_protocol::api::Session;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
@@ -101,6 +102,7 @@ pub(crate) struct Owner {
     pub(super) sessions: HashMap<SessionId, Entry>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
+    pub(super) spending: Spending,
     /// Sessions by their next deadline.
     pub(super) deadlines: BTreeSet<(MonoTime, SessionId)>,
     /// Ended sessions, oldest first, until they are forgotten.
@@ -163,6 +165,7 @@ impl Owner {
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
+            spending: Spending::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
@@ -207,6 +210,7 @@ impl Owner {
             }
             self.take_more(now, &mut turn);
             self.take_deadlines(now, &mut turn);
+            self.take_spending(now, &mut turn);
             self.place_waiting(now, &mut turn);
             if !turn.is_empty() {
                 self.commit(turn).await;
@@ -223,7 +227,8 @@ impl Owner {
             return Wake::Deferred;
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let next = [deadline, self.next_try(), self.publication_due()];
+        let spent = self.spending.next();
+        let next = [deadline, spent, self.next_try(), self.publication_due()];
         let next = next.into_iter().flatten().min();
         let in_us = next.map(|at| at.micros_since(self.clock.now()));
         let deadline = async {
@@ -269,7 +274,23 @@ impl Owner {
 
     fn take_request(&mut self, request: Request, now: MonoTime, turn: &mut Turn) {
         match request {
-            Request::Create(create, reply) => self.take_create(*create, reply, now, turn),
+            Request::Create(create, reply) => {
+                let spent = create.tenant.as_ref();
+                if spent.is_some_and(|tenant| self.spending.is_spent(tenant, now)) {
+                    let _ = reply.send(Err(CreateError::BudgetSpent));
+                    return;
+                }
+                let (session, budget) = (create.id.clone(), create.budget_micro);
+                self.take_create(*create, reply, now, turn);
+                if let Some(budget_micro) = budget {
+                    let set = Op::SetBudget {
+                        session,
+                        budget_micro,
+                    };
+                    turn.push(set, Then::Nothing);
+                }
+            }
+            Request::Budgets(dues) => self.spending.set(dues),
             Request::End(end, reply) => {
                 let reason = end.reason;
                 let known = self.drive(&end.session, Event::EndRequested { reason }, now, turn);
@@ -352,7 +373,7 @@ impl Owner {
         }
         if self.housekeepings.is_multiple_of(SEEN_EVERY) {
             let attached = self.fleet.iter().filter(|n| n.link.stream().is_some());
-            let nodes: Vec<NodeId> = attached.map(|n| n.row.id.clone()).collect();
+            let nodes = attached.map(|n| (n.row.id.clone(), n.heard_at)).collect();
             turn.push(Op::SeenNodes { nodes, at: now }, Then::Nothing);
         }
         if let Some(keep_ms) = self

@@ -114,6 +114,7 @@ const ROUTES: &[(&str, &str, Apart)] = &[
         "/v1/tenants/{id}",
         AdminOnly(JSON, r#"{"name":"c"}"#),
     ),
+    ("get", "/v1/usage", TellsNothing),
     ("get", "/v1/watch/{token}", BySecret(JSON, "")),
     ("options", "/v1/watch/{token}/whep", BySecret(SDP, "")),
     ("post", "/v1/watch/{token}/whep", BySecret(SDP, "v=0\r\n")),
@@ -355,11 +356,11 @@ async fn every_route_keeps_tenants_apart() {
             if *route == "/v1/whoami" && who.contains("same") {
                 continue;
             }
-            // The fleet is an operator's to change.
+            // The fleet is an operator's to change, and usage to bill.
             let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
             let is_fleets = route.contains("/nodes/")
                 || is_apps
-                || ["/v1/join-tokens", "/metrics"].contains(route);
+                || ["/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
             if is_fleets && *who == "an operator" {
                 continue;
             }

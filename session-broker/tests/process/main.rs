@@ -35,4 +35,5 @@ mod rotation;
 mod saves;
 mod shared;
 mod tls;
+mod usage;
 mod watching;

@@ -248,7 +248,7 @@ impl Region {
                     self.session_in(us, number, claim.epoch, SessionStep::Stopped);
                 }
             }
-            Effect::Release { claim } => self.release(number, &claim)?,
+            Effect::Release { claim, .. } => self.release(number, &claim)?,
             Effect::UsageBegins { .. } | Effect::Warn { .. } | Effect::Publish | Effect::Show => {}
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A node is back, with its control stream, and says what it runs.
 
 use super::table::{Step, applied, ignored, over};
-use super::{Effect, Held, Ignored, Phase, Presence, Run, Use, Viewer};
+use super::{Effect, Held, Ignored, Phase, Presence, Run, Stopped, Use, Viewer};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::unit::MonoTime;
 
@@ -67,8 +67,16 @@ pub(super) fn node_back(phase: Phase, now: MonoTime, presence: Presence, used: U
                 back_running(run, now, presence, None)
             }
         },
-        Phase::Ending { held, reason, .. } => match presence {
-            Presence::Absent => over(held, reason, String::new()),
+        Phase::Ending {
+            held,
+            reason,
+            since,
+        } => match presence {
+            Presence::Absent => {
+                let ordered_at = Some(since);
+                let stopped = Stopped::Unconfirmed { ordered_at };
+                over(held, stopped, reason, String::new())
+            }
             Presence::Running { .. } => applied(
                 Phase::Ending {
                     held: held.up(),
@@ -147,7 +155,8 @@ fn back_running(run: Run, now: MonoTime, presence: Presence, viewer: Option<View
 
 fn gone(held: Held) -> Step {
     let detail = "the node came back without the session".to_owned();
-    over(held, EndReason::NodeLost, detail)
+    let stopped = Stopped::Unconfirmed { ordered_at: None };
+    over(held, stopped, EndReason::NodeLost, detail)
 }
 
 impl Use {

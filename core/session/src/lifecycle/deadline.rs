@@ -1,7 +1,7 @@
 //! When a phase ends by itself, and what happens then.
 
 use super::table::{applied, ignored, over, stopping};
-use super::{Effect, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run, Use};
+use super::{Effect, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run, Stopped, Use};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::unit::MonoTime;
 
@@ -163,9 +163,14 @@ fn expire(phase: Phase, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
             applied(Phase::Ended { reason, detail }, vec![Effect::Publish])
         }
         Phase::Ended { .. } => ignored(phase, Ignored::NotDue),
-        Phase::Ending { held, reason, .. } => {
+        Phase::Ending {
+            held,
+            reason,
+            since,
+        } => {
             let detail = "the node did not confirm the stop".to_owned();
-            over(held, reason, detail)
+            let ordered_at = Some(since);
+            over(held, Stopped::Unconfirmed { ordered_at }, reason, detail)
         }
         Phase::Placing { held, .. } | Phase::Starting { held, .. } => end_held(held, now, reason),
         Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
@@ -176,7 +181,8 @@ fn expire(phase: Phase, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
 
 fn end_held(held: Held, now: MonoTime, reason: EndReason) -> (Phase, Outcome) {
     if reason == EndReason::NodeLost {
-        return over(held, reason, String::new());
+        let stopped = Stopped::Unconfirmed { ordered_at: None };
+        return over(held, stopped, reason, String::new());
     }
     stopping(held, now, reason)
 }

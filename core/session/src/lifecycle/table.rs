@@ -3,7 +3,7 @@
 use super::back::node_back;
 use super::{
     Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Run,
-    STARTS_DENIED_MAX, Use, Viewer,
+    STARTS_DENIED_MAX, Stopped, Use, Viewer,
 };
 use crate::epoch::Epoch;
 use nearlight_protocol::api::{EndReason, StartProgress};
@@ -120,14 +120,18 @@ fn start_acked(phase: Phase, now: MonoTime, used: Use) -> Step {
 fn start_denied(phase: Phase, denials: u8, detail: String) -> Step {
     match phase {
         Phase::Placing { held, .. } | Phase::Starting { held, .. } => {
-            let effects = vec![Effect::Release { claim: held.claim }, Effect::Publish];
+            let release = Effect::Release {
+                claim: held.claim,
+                stopped: Stopped::Confirmed,
+            };
+            let effects = vec![release, Effect::Publish];
             if denials < STARTS_DENIED_MAX {
                 return applied(Phase::Queued, effects);
             }
             let reason = EndReason::RuntimeFailed;
             applied(Phase::Ended { reason, detail }, effects)
         }
-        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, detail),
         Phase::Ready { .. } | Phase::Playing { .. } | Phase::Detached { .. } => {
             ignored(phase, Ignored::Already)
         }
@@ -239,12 +243,14 @@ fn input_seen(phase: Phase, now: MonoTime, used: Use) -> Step {
 
 fn node_ended(phase: Phase, reason: EndReason, detail: String) -> Step {
     match phase {
-        Phase::Placing { held, .. } | Phase::Starting { held, .. } => over(held, reason, detail),
+        Phase::Placing { held, .. } | Phase::Starting { held, .. } => {
+            over(held, Stopped::Confirmed, reason, detail)
+        }
         Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
-            over(run.held, reason, detail)
+            over(run.held, Stopped::Confirmed, reason, detail)
         }
         // What we told the node counts: it may only echo it.
-        Phase::Ending { held, reason, .. } => over(held, reason, detail),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, detail),
         Phase::Queued => ignored(phase, Ignored::Unclaimed),
         Phase::Ended { .. } => ignored(phase, Ignored::Over),
     }
@@ -252,7 +258,7 @@ fn node_ended(phase: Phase, reason: EndReason, detail: String) -> Step {
 
 fn stop_acked(phase: Phase) -> Step {
     match phase {
-        Phase::Ending { held, reason, .. } => over(held, reason, String::new()),
+        Phase::Ending { held, reason, .. } => over(held, Stopped::Confirmed, reason, String::new()),
         Phase::Placing { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
@@ -330,10 +336,16 @@ pub(super) fn stopping(held: Held, now: MonoTime, reason: EndReason) -> Step {
 }
 
 /// Nothing is left of it on the node, or we no longer wait for the node's word.
-pub(super) fn over(held: Held, reason: EndReason, detail: String) -> Step {
+pub(super) fn over(held: Held, stopped: Stopped, reason: EndReason, detail: String) -> Step {
     applied(
         Phase::Ended { reason, detail },
-        vec![Effect::Release { claim: held.claim }, Effect::Publish],
+        vec![
+            Effect::Release {
+                claim: held.claim,
+                stopped,
+            },
+            Effect::Publish,
+        ],
     )
 }
 

@@ -345,6 +345,58 @@ fn a_lost_node_keeps_its_session_for_its_grace_and_cannot_be_idle() {
     ));
 }
 
+/// What the bill hangs on.
+#[test]
+fn a_stop_is_confirmed_by_the_nodes_word_alone() {
+    let since = NOW.plus_millis(MINUTE_MS);
+    let late = since.plus_millis(60 * MINUTE_MS);
+    let ending = |link| {
+        let held = Held { link, ..run().held };
+        let reason = EndReason::PlayerEnded;
+        let phase = Phase::Ending {
+            held,
+            reason,
+            since,
+        };
+        Lifecycle::restore(limits(), phase, 0)
+    };
+    let stopped = |mut life: Lifecycle, event| match life.handle(late, event) {
+        Outcome::Applied(effects) => effects.iter().find_map(|effect| match effect {
+            Effect::Release { stopped, .. } => Some(*stopped),
+            _ => None,
+        }),
+        Outcome::Ignored(_) | Outcome::Denied(_) => None,
+    };
+    let epoch = Epoch(1);
+    let ended = Event::NodeEnded {
+        epoch,
+        reason: EndReason::AppExited,
+        detail: String::new(),
+    };
+    let absent = Event::NodeBack {
+        presence: Presence::Absent,
+    };
+    let confirmed = Some(Stopped::Confirmed);
+    let unconfirmed = |ordered_at| Some(Stopped::Unconfirmed { ordered_at });
+    assert_eq!(stopped(playing(NOW), ended.clone()), confirmed);
+    assert_eq!(stopped(ending(Link::Up), ended), confirmed);
+    assert_eq!(
+        stopped(ending(Link::Up), Event::StopAcked { epoch }),
+        confirmed
+    );
+    assert_eq!(stopped(playing(NOW), absent.clone()), unconfirmed(None));
+    assert_eq!(stopped(ending(Link::Up), absent), unconfirmed(Some(since)));
+    assert_eq!(
+        stopped(ending(Link::Up), Event::Tick),
+        unconfirmed(Some(since))
+    );
+    let lost = Link::Lost { since: NOW };
+    assert_eq!(stopped(ending(lost), Event::Tick), unconfirmed(Some(since)));
+    let mut gone = playing(NOW);
+    gone.handle(NOW, Event::NodeLost);
+    assert_eq!(stopped(gone, Event::Tick), unconfirmed(None));
+}
+
 #[test]
 fn an_image_that_is_still_pulled_is_waited_for_up_to_a_bound() {
     let mut life = Lifecycle::new(limits());

@@ -104,7 +104,12 @@ fn change(rng: &mut StdRng) -> Op {
             capacity_rev: rng.random_range(1..6),
             at,
         })),
-        5 => Op::Release { session, claim, at },
+        5 => Op::Release {
+            session,
+            claim,
+            billed_until: at,
+            at,
+        },
         6 => Op::SavePhase {
             session,
             phase: placed(&claim),
@@ -112,8 +117,7 @@ fn change(rng: &mut StdRng) -> Op {
             at,
         },
         7 => Op::BeginUsage {
-            user: user_of(n),
-            app: super::session().app().map(|app| app.id.clone()),
+            bill: usage::bill(&super::session()),
             session,
             claim,
             at,

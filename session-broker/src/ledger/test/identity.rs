@@ -13,6 +13,7 @@ fn tenant_row(name: &str) -> TenantRow {
         sessions_used: 0,
         suspended: false,
         priority: Priority::Normal,
+        budget_micro_month: Some(9_000_000),
         created_ms: 1,
     }
 }

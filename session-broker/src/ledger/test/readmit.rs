@@ -71,6 +71,7 @@ async fn end_and_sweep(store: &Store, session: &SessionId, claim: &Claim) {
         Op::Release {
             session: session.clone(),
             claim: claim.clone(),
+            billed_until: at,
             at,
         },
         Op::SavePhase {
@@ -95,13 +96,18 @@ async fn node_of(store: &Store, node: &NodeRow) -> NodeRow {
 /// It is to be stopped, and nothing of it is left.
 async fn stays_away(store: &Store, lost: &Readmit) {
     let before = store.ledger.node(lost.claim.node.clone()).await.unwrap();
+    let used = store.ledger.usage(lost.session.clone()).await.unwrap();
     let applied = store.write(readmit(lost)).await;
     assert!(ordered(&applied), "{applied:?}");
     let after = store.ledger.node(lost.claim.node.clone()).await.unwrap();
     assert_eq!(after, before);
     let id = lost.session.clone();
     assert_eq!(store.ledger.session(id.clone()).await.unwrap(), None);
-    assert_eq!(store.ledger.usage(id.clone()).await.unwrap(), []);
+    assert_eq!(
+        store.ledger.usage(id.clone()).await.unwrap(),
+        used,
+        "none is new"
+    );
     let orders = store.loaded().await.outbox;
     let stop = orders.iter().find(|order| order.session == id).unwrap();
     assert_eq!(stop.order, lost.stop);
@@ -199,14 +205,14 @@ pub(super) async fn i5_usage_before_a_session_that_is_back_ends_with_its_grant(p
     let held = reserve(&node, 0, &before);
     let begin = Op::BeginUsage {
         session: before.id.clone(),
-        user: before.user.clone(),
-        app: before.app().map(|app| app.id.clone()),
         claim: held.claim.clone(),
+        bill: usage::bill(&before),
         at: MonoTime(2_000_000),
     };
     let release = Op::Release {
         session: before.id.clone(),
         claim: held.claim.clone(),
+        billed_until: MonoTime(9_000_000),
         at: MonoTime(9_000_000),
     };
     let ops = vec![op(&held), begin, release, readmit(&lost(&node, 0, 2))];

@@ -63,6 +63,7 @@ pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds
     let release = Op::Release {
         session: session.id.clone(),
         claim: claim.clone(),
+        billed_until: MonoTime(10_000),
         at: MonoTime(10_000),
     };
     let late = two.a.ledger.write_as_holder(vec![release], 0).await;

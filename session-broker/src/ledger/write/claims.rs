@@ -1,13 +1,14 @@
-//! Claims, the capacity that they take, and the usage that they stand for.
+//! Claims, and the capacity that they take. Their usage ends with them.
 
 use super::orders;
 use super::sessions::{self, Create, New};
+use super::usage;
 use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::{PhaseRow, epoch_column, int, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::Tx;
 use crate::ledger::{Applied, Reserve, StoreError};
-use nearlight_protocol::id::{AppId, SessionId, UserId};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
 use serde::Serialize;
@@ -74,17 +75,6 @@ pub(super) const RECOUNT: &str = "
           GROUP BY r.node_id, r.changes) AS held
     WHERE node_capacity.node_id = held.node_id";
 
-const BEGIN_USAGE: &str = "
-    INSERT INTO usage_interval (session_id, epoch, user_id, app_id, node_id, began_ms)
-    SELECT r.session_id, r.epoch, r.user_id, r.app_id, r.node_id, r.at
-    FROM {rows session_id text, epoch bigint, user_id text, app_id text, node_id text, at bigint}
-    WHERE TRUE ON CONFLICT DO NOTHING";
-
-const END_USAGE: &str = "
-    UPDATE usage_interval SET ended_ms = r.at FROM {rows session_id text, epoch bigint, at bigint}
-    WHERE usage_interval.session_id = r.session_id AND usage_interval.epoch = r.epoch
-        AND {still usage_interval.ended_ms IS NULL}";
-
 const VOID_STARTS: &str = "
     DELETE FROM outbox WHERE {still outbox.kind = 'start'} AND (session_id, epoch) IN
         (SELECT r.session_id, r.epoch FROM {rows session_id text, epoch bigint})";
@@ -97,7 +87,6 @@ pub(in crate::ledger) const BY_KEY: &[&str] = &[
     TAKE_SESSIONS,
     FREE,
     RECOUNT,
-    END_USAGE,
     VOID_STARTS,
 ];
 
@@ -327,12 +316,14 @@ pub(crate) struct Release<'a> {
     slot_id: &'a str,
     epoch: i64,
     at: i64,
+    billed: i64,
 }
 
 impl<'a> Release<'a> {
     pub(in crate::ledger) fn new(
         session: &'a SessionId,
         claim: &'a Claim,
+        billed_until: MonoTime,
         at: MonoTime,
     ) -> Result<Self, StoreError> {
         Ok(Self {
@@ -340,6 +331,7 @@ impl<'a> Release<'a> {
             slot_id: claim.slot.as_str(),
             epoch: epoch_column(claim.epoch)?,
             at: to_ms(at),
+            billed: to_ms(billed_until),
         })
     }
 }
@@ -361,42 +353,7 @@ pub(crate) async fn release(tx: &mut Tx, releases: &[Release<'_>]) -> Result<(),
     let recount = |(node_id, changes)| Recount { node_id, changes };
     let nodes: Vec<Recount<'_>> = nodes.into_iter().map(recount).collect();
     tx.run(RECOUNT, &nodes).await?;
-    tx.run(END_USAGE, releases).await?;
+    usage::end(tx, releases).await?;
     tx.run(VOID_STARTS, releases).await?;
-    Ok(())
-}
-
-/// A usage interval that begins.
-#[derive(Debug, Serialize)]
-pub(crate) struct BeginUsage<'a> {
-    session_id: &'a str,
-    epoch: i64,
-    user_id: &'a str,
-    app_id: &'a str,
-    node_id: &'a str,
-    at: i64,
-}
-
-impl<'a> BeginUsage<'a> {
-    pub(in crate::ledger) fn new(
-        session: &'a SessionId,
-        user: &'a UserId,
-        app: Option<&'a AppId>,
-        claim: &'a Claim,
-        at: MonoTime,
-    ) -> Result<Self, StoreError> {
-        Ok(Self {
-            session_id: session.as_str(),
-            epoch: epoch_column(claim.epoch)?,
-            user_id: user.as_str(),
-            app_id: app.map_or("", AppId::as_str),
-            node_id: claim.node.as_str(),
-            at: to_ms(at),
-        })
-    }
-}
-
-pub(crate) async fn begin_usage(tx: &mut Tx, usages: &[BeginUsage<'_>]) -> Result<(), StoreError> {
-    tx.run(BEGIN_USAGE, usages).await?;
     Ok(())
 }

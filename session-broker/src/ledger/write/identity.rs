@@ -16,10 +16,11 @@ use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
 
 const ADD_TENANT: &str = "
-    INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms, priority)
-    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority
+    INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms, priority,
+        budget_micro_month)
+    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority, r.budget
     FROM {rows tenant_id text, name text, sessions_max bigint, at bigint, suspended_ms bigint,
-        priority bigint}
+        priority bigint, budget bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 const NAME_OF_ANOTHER: &str = "
@@ -28,10 +29,11 @@ const NAME_OF_ANOTHER: &str = "
 
 const SET_TENANT: &str = "
     UPDATE tenant SET name = r.name, sessions_max = r.sessions_max, priority = r.priority,
+        budget_micro_month = r.budget,
         suspended_ms = CASE WHEN r.suspended_ms IS NULL THEN NULL
             ELSE COALESCE(tenant.suspended_ms, r.suspended_ms) END
     FROM {rows tenant_id text, name text, sessions_max bigint, suspended_ms bigint,
-        priority bigint}
+        priority bigint, budget bigint}
     WHERE tenant.tenant_id = r.tenant_id";
 
 const ADMINS: &str = "
@@ -292,6 +294,7 @@ struct Tenant<'a> {
     at: i64,
     suspended_ms: Option<i64>,
     priority: i64,
+    budget: Option<i64>,
 }
 
 impl<'a> Tenant<'a> {
@@ -303,6 +306,7 @@ impl<'a> Tenant<'a> {
             at: ms(at_ms),
             suspended_ms: tenant.suspended.then_some(ms(at_ms)),
             priority: priority_value(tenant.priority),
+            budget: tenant.budget_micro_month.map(ms),
         }
     }
 }

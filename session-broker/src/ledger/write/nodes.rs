@@ -51,7 +51,9 @@ const RAISE: &str = "
     WHERE slot.slot_id = r.slot_id AND slot.epoch < r.epoch";
 
 const SEEN: &str = "
-    UPDATE node SET last_seen_ms = r.at FROM {rows node_id text, at bigint}
+    UPDATE node SET last_seen_ms = r.at, heard_ms = CASE WHEN node.heard_ms > r.heard
+        THEN node.heard_ms ELSE r.heard END
+    FROM {rows node_id text, at bigint, heard bigint}
     WHERE node.node_id = r.node_id";
 
 /// Rows of one statement of [`seen`].
@@ -172,13 +174,15 @@ pub(crate) async fn raise_epochs(tx: &mut Tx, epochs: &[RaiseEpoch<'_>]) -> Resu
 pub(crate) struct Seen<'a> {
     node_id: &'a str,
     at: i64,
+    heard: i64,
 }
 
 impl<'a> Seen<'a> {
-    pub(in crate::ledger) fn new(node: &'a NodeId, at: MonoTime) -> Self {
+    pub(in crate::ledger) fn new(node: &'a NodeId, heard: MonoTime, at: MonoTime) -> Self {
         Self {
             node_id: node.as_str(),
             at: to_ms(at),
+            heard: to_ms(heard),
         }
     }
 }

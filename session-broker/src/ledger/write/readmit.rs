@@ -69,10 +69,13 @@ const TAKE_QUOTAS: &str = "
     WHERE quota.user_id = r.user_id";
 
 const BEGIN_USAGE: &str = "
-    INSERT INTO usage_interval (session_id, epoch, user_id, app_id, node_id, began_ms)
-    SELECT r.session_id, r.epoch, r.user_id, r.app_id, r.node_id, r.granted_ms
-    FROM {rows session_id text, epoch bigint, user_id text, app_id text, node_id text,
-        granted_ms bigint}
+    INSERT INTO usage_interval (session_id, slot_id, epoch, user_id, tenant_id, app_id, node_id,
+        region, cpu_milli, mem_mib, began_ms)
+    SELECT r.session_id, r.slot_id, r.epoch, r.user_id, r.tenant_id, r.app_id, r.node_id,
+        COALESCE(n.region, ''), r.cpu_milli, r.mem_mib, r.granted_ms
+    FROM {rows session_id text, slot_id text, epoch bigint, user_id text, tenant_id text,
+        app_id text, node_id text, cpu_milli bigint, mem_mib bigint, granted_ms bigint}
+    LEFT JOIN node n ON n.node_id = r.node_id
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// Of the slot's sessions before, the end was lost with this one's beginning.
@@ -83,7 +86,7 @@ const END_USAGE_BEFORE: &str = "
     FROM {rows slot_id text, epoch bigint, granted_ms bigint}
     JOIN claim c ON c.slot_id = r.slot_id AND c.epoch < r.epoch
     WHERE usage_interval.session_id = c.session_id AND usage_interval.epoch = c.epoch
-        AND usage_interval.ended_ms > r.granted_ms";
+        AND usage_interval.slot_id IN (c.slot_id, '') AND usage_interval.ended_ms > r.granted_ms";
 
 /// What finds rows by their keys.
 #[cfg(test)]

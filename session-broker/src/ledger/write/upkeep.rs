@@ -14,7 +14,7 @@ const ENDED_LONGEST_AGO: &str = "
 
 const SWEEP: [&str; 8] = [
     "DELETE FROM claim WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
-    "DELETE FROM usage_interval
+    "DELETE FROM session_budget
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM ticket_spend
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
@@ -42,12 +42,17 @@ const SAVES_KEPT_MS: i64 = 400 * 24 * 3600 * 1000;
 const PRUNE_SAVES: &str =
     "DELETE FROM save_location WHERE used_ms < (SELECT r.before FROM {rows before bigint})";
 
+/// A bill can be written, and doubted, for a year after its last second. What runs stays.
+const USAGE_KEPT_MS: i64 = 400 * 24 * 3600 * 1000;
+const PRUNE_USAGE: &str =
+    "DELETE FROM usage_interval WHERE ended_ms < (SELECT r.before FROM {rows before bigint})";
+
 /// What may go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Upkeep {
     /// So many sessions that ended before, with what belongs to them.
     Sweep(MonoTime, u32),
-    /// Keys, tickets, orders, links and join tokens from before.
+    /// Keys, tickets, orders, links and join tokens from before, and usage from long before.
     Prune(MonoTime),
 }
 
@@ -71,8 +76,11 @@ pub(crate) async fn carry_out(tx: &mut Tx, upkeep: &[Upkeep]) -> Result<(), Stor
                 for statement in PRUNE {
                     tx.run(statement, &[Bound { before, n: 0 }]).await?;
                 }
-                let before = before.saturating_sub(SAVES_KEPT_MS);
-                tx.run(PRUNE_SAVES, &[Bound { before, n: 0 }]).await?;
+                let kept = [(PRUNE_SAVES, SAVES_KEPT_MS), (PRUNE_USAGE, USAGE_KEPT_MS)];
+                for (statement, kept_ms) in kept {
+                    let before = before.saturating_sub(kept_ms);
+                    tx.run(statement, &[Bound { before, n: 0 }]).await?;
+                }
             }
         }
     }

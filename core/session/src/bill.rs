@@ -1,0 +1,197 @@
+//! What a session costs: rates, intervals of usage, amounts, and when a budget is spent.
+//!
+//! **The rule.** Usage is counted in whole seconds from the acked start of a claim; a second that was
+//! begun and not completed is not charged. Each second costs what the card says that holds at its
+//! first instant. A claim's price a second is the sum over what it holds, as an exact fraction: rates
+//! are whole micro-units per slot, core, GiB and GPU, while claims hold thousandths of a core and MiB.
+//! An amount is rounded down once, at the end.
+//!
+//! **Invariants.**
+//! - No floating point.
+//! - The charges of ranges that follow each other without a gap add up to the charge of the whole, to
+//!   the second and the micro-unit.
+//! - A card that holds from some instant on changes no second that began before it.
+//!
+//! **What it does not know:** where cards are written, where intervals are kept, currencies.
+
+mod budget;
+
+pub use budget::{Line, Month, spent, spent_at};
+
+use nearlight_protocol::unit::UnixMillis;
+use std::collections::BTreeMap;
+
+/// The parts of a micro-unit in which prices are exact: thousandths of a core times MiB of a GiB.
+const PARTS: u128 = 1000 * 1024;
+/// The highest rate, micro-units a second: a million units.
+pub const RATE_MAX: u64 = 1_000_000_000_000;
+
+/// What a claim holds of its node, as far as it is paid for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Metered {
+    /// CPU, thousandths of a core.
+    pub cpu_milli: u32,
+    /// Memory, MiB.
+    pub mem_mib: u32,
+    /// The models of its GPUs as NVML has them, one a GPU.
+    pub gpus: Vec<String>,
+}
+
+/// What things cost, micro-units a second; each at most [`RATE_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// A slot.
+    pub slot: u64,
+    /// A core.
+    pub cpu_core: u64,
+    /// A GiB of memory.
+    pub mem_gib: u64,
+    /// A GPU whose model's name has this in it; of several, the longest counts.
+    pub gpu: BTreeMap<String, u64>,
+    /// A GPU of any other model.
+    pub gpu_other: u64,
+}
+
+impl Rates {
+    /// What `metered` costs a second, in [`PARTS`] of a micro-unit.
+    fn parts(&self, metered: &Metered) -> u128 {
+        let gpus = metered.gpus.iter().map(|model| self.gpu_rate(model));
+        let whole = gpus.fold(u128::from(self.slot), |sum, rate| sum + u128::from(rate));
+        let cpu = u128::from(self.cpu_core) * u128::from(metered.cpu_milli) * 1024;
+        let mem = u128::from(self.mem_gib) * u128::from(metered.mem_mib) * 1000;
+        whole * PARTS + cpu + mem
+    }
+
+    fn gpu_rate(&self, model: &str) -> u64 {
+        let named = self.gpu.iter().filter(|(part, _)| model.contains(*part));
+        let named = named.max_by_key(|(part, _)| part.len());
+        named.map_or(self.gpu_other, |(_, rate)| *rate)
+    }
+
+    /// What `metered` costs a second, micro-units, rounded up: what a price cap is compared with.
+    pub fn per_second(&self, metered: &Metered) -> u64 {
+        whole(self.parts(metered).div_ceil(PARTS))
+    }
+}
+
+/// Rates, and since when they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateCard {
+    /// For every second that begins at this instant or later, until the next card.
+    pub from_ms: UnixMillis,
+    /// The rates.
+    pub rates: Rates,
+}
+
+/// Every card that ever held or will. Before the first one everything is free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateBook {
+    cards: Vec<RateCard>,
+}
+
+/// When a claim ran. One that still runs ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The acked start.
+    pub began_ms: UnixMillis,
+    /// The acked stop.
+    pub ended_ms: UnixMillis,
+}
+
+impl Interval {
+    /// Seconds that were completed.
+    pub const fn seconds(self) -> u64 {
+        self.ended_ms.saturating_sub(self.began_ms) / 1000
+    }
+
+    /// Of these, those that began before an instant.
+    fn seconds_before(self, at_ms: UnixMillis) -> u64 {
+        let begun = at_ms.saturating_sub(self.began_ms).div_ceil(1000);
+        begun.min(self.seconds())
+    }
+}
+
+/// A stretch of time: its first instant, and the one after its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub from_ms: UnixMillis,
+    /// The one after the last.
+    pub to_ms: UnixMillis,
+}
+
+impl Range {
+    /// All of time.
+    pub const ALL: Self = Self {
+        from_ms: 0,
+        to_ms: u64::MAX,
+    };
+}
+
+/// What an interval, or a part of it, comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// Seconds.
+    pub seconds: u64,
+    /// Micro-units.
+    pub micro: u64,
+}
+
+impl std::ops::Add for Charge {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            seconds: self.seconds.saturating_add(other.seconds),
+            micro: self.micro.saturating_add(other.micro),
+        }
+    }
+}
+
+impl RateBook {
+    /// Cards in the order in which they were written. Of two that hold from the same instant on, the
+    /// later one counts.
+    pub fn new(cards: impl IntoIterator<Item = RateCard>) -> Self {
+        let mut cards: Vec<RateCard> = cards.into_iter().collect();
+        // Stable: the order in which they were written stays.
+        cards.sort_by_key(|card| card.from_ms);
+        Self { cards }
+    }
+
+    /// The cards, oldest first.
+    pub fn cards(&self) -> &[RateCard] {
+        &self.cards
+    }
+
+    /// What `metered` comes to for the seconds of `interval` that begin within `range`.
+    pub fn charge(&self, metered: &Metered, interval: Interval, range: Range) -> Charge {
+        let to = interval.seconds_before(range.to_ms);
+        let from = interval.seconds_before(range.from_ms).min(to);
+        let until = |seconds| self.parts(metered, interval, seconds) / PARTS;
+        Charge {
+            seconds: to - from,
+            micro: whole(until(to) - until(from)),
+        }
+    }
+
+    /// The first `seconds` of an interval, in [`PARTS`] of a micro-unit.
+    fn parts(&self, metered: &Metered, interval: Interval, seconds: u64) -> u128 {
+        let mut cards = self.cards.iter().peekable();
+        let mut sum = 0;
+        while let Some(card) = cards.next() {
+            let until = cards.peek().map_or(seconds, |next| {
+                interval.seconds_before(next.from_ms).min(seconds)
+            });
+            let from = interval.seconds_before(card.from_ms).min(until);
+            sum += card.rates.parts(metered) * u128::from(until - from);
+        }
+        sum
+    }
+}
+
+fn whole(micro: u128) -> u64 {
+    u64::try_from(micro).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod test;

@@ -1,0 +1,152 @@
+//! `nearlight usage`: what ran, for how long, and what it costs.
+
+use crate::cli::Usage;
+use crate::client::{Client, ClientError};
+use crate::command::{CommandError, show};
+use crate::{table, terminal};
+use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
+use nearlight_protocol::unit::rfc3339;
+use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageReport};
+use url::form_urlencoded;
+
+/// Shows usage, page by page.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn usage(asked: &Usage) -> Result<(), CommandError> {
+    let client = Client::new(&asked.broker)?;
+    let query = query(asked)?;
+    if asked.csv {
+        return Ok(print_csv(&client, &query, asked.group.is_some())?);
+    }
+    let mut report = page(&client, &query, None)?;
+    while let Some(next) = report.next.take() {
+        let more = page(&client, &query, Some(&next))?;
+        report.entries.extend(more.entries);
+        report.next = more.next;
+    }
+    show(&asked.broker, &report, || match asked.group {
+        Some(_) => groups(&report),
+        None => entries(&report),
+    });
+    Ok(())
+}
+
+/// A page is printed before the next one is asked for: a month may be long.
+fn print_csv(client: &Client, query: &str, is_grouped: bool) -> Result<(), ClientError> {
+    let first = page(client, query, None)?;
+    terminal::text(&first.csv(is_grouped));
+    let mut next = first.next;
+    while let Some(after) = next {
+        let more = page(client, query, Some(&after))?;
+        terminal::text(&more.csv_lines());
+        next = more.next;
+    }
+    Ok(())
+}
+
+fn query(asked: &Usage) -> Result<String, CommandError> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let given = [
+        ("from", &asked.from),
+        ("to", &asked.to),
+        ("group", &asked.group),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    for label in &asked.labels {
+        let (name, value) = label
+            .split_once('=')
+            .ok_or_else(|| CommandError::NoLabel(label.clone()))?;
+        query.append_pair(&format!("label.{name}"), value);
+    }
+    Ok(query.finish())
+}
+
+fn page(client: &Client, query: &str, after: Option<&str>) -> Result<UsageReport, ClientError> {
+    let after = after.map(|after| format!("&after={after}"));
+    let after = after.unwrap_or_default();
+    client.get(&format!(
+        "/v1/usage?limit={PAGE_ENTRIES_MAX}{after}&{query}"
+    ))
+}
+
+fn entries(report: &UsageReport) -> String {
+    let row = |entry: &UsageEntry| {
+        let app = entry.app.as_ref().map(ToString::to_string);
+        let labels = entry
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let ended = entry.ended_unix_ms.map(rfc3339);
+        [
+            entry.session.to_string(),
+            app.or_else(|| entry.job.clone()).unwrap_or_default(),
+            labels.collect::<Vec<_>>().join(" "),
+            entry.region.clone(),
+            rfc3339(entry.began_unix_ms),
+            ended.unwrap_or_else(|| "runs".to_owned()),
+            entry.seconds.to_string(),
+            amount(entry.amount_micro),
+        ]
+    };
+    let mut rows: Vec<_> = report.entries.iter().map(row).collect();
+    let seconds: u64 = report.entries.iter().map(|entry| entry.seconds).sum();
+    let micro: u64 = report.entries.iter().map(|entry| entry.amount_micro).sum();
+    let mut total: [String; 8] = Default::default();
+    total[0] = "TOTAL".to_owned();
+    total[6] = seconds.to_string();
+    total[7] = amount(micro);
+    rows.push(total);
+    let in_currency = currency(report);
+    let head = [
+        "SESSION",
+        "WHAT",
+        "LABELS",
+        "REGION",
+        "BEGAN",
+        "ENDED",
+        "SECONDS",
+        &in_currency,
+    ];
+    table::lay_out(head, &rows)
+}
+
+fn groups(report: &UsageReport) -> String {
+    let row = |group: &UsageGroup| {
+        [
+            group.group.clone(),
+            group.claims.to_string(),
+            group.seconds.to_string(),
+            amount(group.amount_micro),
+        ]
+    };
+    let rows: Vec<_> = report.groups.iter().map(row).collect();
+    table::lay_out(["GROUP", "CLAIMS", "SECONDS", &currency(report)], &rows)
+}
+
+fn currency(report: &UsageReport) -> String {
+    match report.currency.as_str() {
+        "" => "AMOUNT".to_owned(),
+        currency => currency.to_owned(),
+    }
+}
+
+/// An amount with all its six places.
+pub(crate) fn amount(micro: u64) -> String {
+    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn an_amount_has_six_places() {
+        assert_eq!(amount(0), "0.000000");
+        assert_eq!(amount(12_000_034), "12.000034");
+    }
+}

@@ -1,0 +1,143 @@
+//! Reading back usage, rate cards and budgets.
+
+use super::StoreError;
+use super::phase_row::{epoch_value, ms, parse};
+use super::share::BrokerId;
+use super::usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
+use nearlight_protocol::id::TenantId;
+use nearlight_session::bill::{Line, Metered};
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, AssertSqlSafe, Row};
+
+const WITHIN: &str = "
+    SELECT * FROM usage_interval WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
+        AND (began_ms, session_id, slot_id, epoch) > ($3, $4, $5, $6)";
+
+/// See [`super::Ledger::usage_lines`].
+pub(super) async fn lines(pool: &AnyPool, of: UsageQuery) -> Result<Vec<UsageLine>, StoreError> {
+    let only = match of.tenant {
+        Some(_) => "AND tenant_id = $8",
+        None => "",
+    };
+    // Made of constants of this file alone.
+    let order = "ORDER BY began_ms, session_id, slot_id, epoch LIMIT $7";
+    let text = AssertSqlSafe(format!("{WITHIN} {only} {order}"));
+    let (began, session, slot, epoch) = match of.after {
+        Some(UsagePlace {
+            began_ms,
+            session,
+            slot,
+            epoch,
+        }) => (ms(began_ms), session, slot, ms(epoch)),
+        None => (-1, String::new(), String::new(), -1),
+    };
+    let mut query = sqlx::query(text)
+        .bind(ms(of.to_ms))
+        .bind(ms(of.from_ms))
+        .bind(began)
+        .bind(session)
+        .bind(slot)
+        .bind(epoch)
+        .bind(i64::from(of.max));
+    if let Some(tenant) = &of.tenant {
+        query = query.bind(tenant.as_str());
+    }
+    let rows = query.fetch_all(pool).await;
+    rows.map_err(StoreError::NotApplied)?
+        .iter()
+        .map(line)
+        .collect()
+}
+
+fn line(row: &AnyRow) -> Result<UsageLine, StoreError> {
+    let tenant: Option<&str> = row.get("tenant_id");
+    let slot: &str = row.get("slot_id");
+    let Line {
+        metered,
+        began_ms,
+        ended_ms,
+    } = for_budget(row)?;
+    Ok(UsageLine {
+        session: parse(row.get("session_id"))?,
+        slot: (!slot.is_empty()).then(|| parse(slot)).transpose()?,
+        epoch: epoch_value(row.get("epoch"))?,
+        node: parse(row.get("node_id"))?,
+        bill: Bill {
+            user: parse(row.get("user_id"))?,
+            tenant: tenant.map(parse::<TenantId>).transpose()?,
+            item: Item::read(row.get("kind"), row.get("app_id"))?,
+            region: row.get("region"),
+            metered,
+            labels: json(row.get("labels"))?,
+        },
+        began_ms,
+        ended_ms,
+    })
+}
+
+fn for_budget(row: &AnyRow) -> Result<Line, StoreError> {
+    let ended: Option<i64> = row.get("ended_ms");
+    Ok(Line {
+        metered: Metered {
+            cpu_milli: unsigned(row.get("cpu_milli"))?,
+            mem_mib: unsigned(row.get("mem_mib"))?,
+            gpus: json(row.get("gpus"))?,
+        },
+        began_ms: unsigned(row.get("began_ms"))?,
+        ended_ms: ended.map(unsigned).transpose()?,
+    })
+}
+
+/// See [`super::Ledger::rate_cards`].
+pub(super) async fn cards(pool: &AnyPool) -> Result<Vec<CardRow>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM rate_card ORDER BY declared_ms")
+        .fetch_all(pool)
+        .await;
+    let rows = rows.map_err(StoreError::NotApplied)?;
+    let card = |row: &AnyRow| {
+        Ok(CardRow {
+            declared_ms: unsigned(row.get("declared_ms"))?,
+            from_ms: unsigned(row.get("from_ms"))?,
+            card: row.get("card"),
+        })
+    };
+    rows.iter().map(card).collect()
+}
+
+const BUDGETED: &str = "
+    SELECT b.budget_micro, u.* FROM session s
+    JOIN session_budget b ON b.session_id = s.session_id
+    JOIN usage_interval u ON u.session_id = s.session_id
+    WHERE s.ended_ms IS NULL AND s.holder = $1
+    ORDER BY u.session_id, u.began_ms";
+
+/// See [`super::Ledger::budgeted`].
+pub(super) async fn budgeted(
+    pool: &AnyPool,
+    holder: &BrokerId,
+) -> Result<Vec<Budgeted>, StoreError> {
+    let rows = sqlx::query(BUDGETED).bind(holder.as_str()).fetch_all(pool);
+    let rows = rows.await.map_err(StoreError::NotApplied)?;
+    let mut found: Vec<Budgeted> = Vec::new();
+    for row in &rows {
+        let session = parse(row.get("session_id"))?;
+        let line = for_budget(row)?;
+        match found.last_mut().filter(|last| last.session == session) {
+            Some(last) => last.lines.push(line),
+            None => found.push(Budgeted {
+                session,
+                budget_micro: unsigned(row.get("budget_micro"))?,
+                lines: vec![line],
+            }),
+        }
+    }
+    Ok(found)
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(e.to_string()))
+}
+
+fn unsigned<T: TryFrom<i64>>(column: i64) -> Result<T, StoreError> {
+    T::try_from(column).map_err(|_| StoreError::Corrupt(format!("{column} is out of range")))
+}
