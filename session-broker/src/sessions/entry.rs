@@ -10,7 +10,7 @@ use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Limits, Phase};
-use nearlight_session::queue::forecast::Eta;
+use nearlight_session::queue::Eta;
 use tokio::sync::watch;
 
 /// A session.

@@ -4,6 +4,7 @@ use super::entry::{Entry, label};
 use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::turn::{New, Then, Turn};
+use super::waiting::Line;
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::apps::Apps;
 use crate::config::SessionTimes;
@@ -22,6 +23,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
+use nearlight_session::queue::Lines;
 use nearlight_session::queue::forecast::Forecast;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -98,13 +100,15 @@ pub(crate) struct Owner {
     pub(super) sessions: HashMap<SessionId, Entry>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
+    /// How fast those move up who wait for the same.
+    pub(super) lines: Lines<Line>,
     /// Sessions by their next deadline.
     pub(super) deadlines: BTreeSet<(MonoTime, SessionId)>,
     /// Ended sessions, oldest first, until they are forgotten.
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
-    /// What those who wait were told last, and when it was computed.
+    /// What is told where the pace of a line is not known, and when it was computed.
     pub(super) forecast: Option<(MonoTime, Forecast)>,
     /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
@@ -159,6 +163,7 @@ impl Owner {
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
+            lines: Lines::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
