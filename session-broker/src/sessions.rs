@@ -31,6 +31,7 @@ use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::Priority;
+use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::placement::LatencyStep;
 use nearlight_protocol::region::PlacedIn;
 use std::sync::Arc;
@@ -275,6 +276,12 @@ fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionReques
             Some(_) => Vec::new(),
         },
         rtts: row.wish.rtts(),
+        desktop: could_use_a_spare(row, app).then(|| app.id.to_string()),
         ..request_of(app)
     }
+}
+
+/// Whether a desktop that is ready would do: another display or keyboard takes one of its own.
+fn could_use_a_spare(row: &SessionRow, app: &AppSpec) -> bool {
+    app.warm > 0 && row.display == app.needs.display && row.keyboard_layout == SPARE_KEYBOARD_LAYOUT
 }

@@ -39,6 +39,9 @@ pub struct NodeView {
     pub price_milli_h: Option<u32>,
     /// Images that are present.
     pub images: BTreeSet<String>,
+    /// Apps for which a desktop is ready.
+    #[serde(default)]
+    pub desktops: BTreeSet<String>,
     /// What changes from moment to moment.
     pub state: NodeState,
 }

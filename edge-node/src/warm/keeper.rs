@@ -1,7 +1,7 @@
 //! The one task that starts spare desktops, one at a time, and ends them.
 
 use super::plan::{Room, plan};
-use super::{KEYBOARD_LAYOUT, Kind, Place, Spare};
+use super::{Kind, Place, Spare};
 use crate::agent::Message;
 use crate::limits::{WARM_AGAIN, WORKER_CONNECT_DEADLINE};
 use crate::process::Process;
@@ -10,6 +10,7 @@ use crate::session::launch::{self, Desk};
 use crate::session::teardown::discard_desk;
 use nearlight_protocol::control::{ImagesWanted, WarmReady};
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::worker;
 use std::io;
 use std::sync::Arc;
@@ -179,7 +180,7 @@ async fn start(
         dir: &dir,
         slot_index: place.index(),
         display: kind.display,
-        keyboard_layout: KEYBOARD_LAYOUT,
+        keyboard_layout: SPARE_KEYBOARD_LAYOUT,
     };
     let worker = match launch::spawn(host, desk) {
         Ok(worker) => worker,

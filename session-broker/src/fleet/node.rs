@@ -170,6 +170,7 @@ impl FleetNode {
     /// them no node is better or worse than another.
     pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
+        let ready = inventory.warm.iter().filter(|warm| warm.count > 0);
         NodeView {
             id: self.row.id.clone(),
             region: self.row.region.clone(),
@@ -186,6 +187,7 @@ impl FleetNode {
             uplink_kbps_total: inventory.uplink_kbps,
             price_milli_h: None,
             images: inventory.images.iter().cloned().collect(),
+            desktops: ready.map(|warm| warm.app.to_string()).collect(),
             state: self.state.clone(),
         }
     }

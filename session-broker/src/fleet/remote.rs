@@ -194,4 +194,5 @@ fn same_but_state(a: &Shared, b: &Shared) -> bool {
         && a.uplink_kbps_total == b.uplink_kbps_total
         && a.price_milli_h == b.price_milli_h
         && a.images == b.images
+        && a.desktops == b.desktops
 }

@@ -14,6 +14,7 @@ use nearlight_protocol::id::NodeId;
 use rand::Rng;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 
 /// Operators of a fleet, at most.
 pub(crate) const OPERATORS_MAX: usize = 3_000;
@@ -125,6 +126,7 @@ fn machine(
         uplink_kbps_total: Some(uplink as u32),
         price_milli_h: None,
         images,
+        desktops: BTreeSet::new(),
         state: NodeState::default(),
     };
     Machine {
