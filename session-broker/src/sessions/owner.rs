@@ -341,6 +341,7 @@ impl Owner {
         self.fleet.thaw(now);
         self.tell_anew();
         self.tell_occupancy(now);
+        self.tell_round_trips(self.housekeepings);
         self.tell_places(now, &mut turn.touched);
         self.show_new_images();
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
