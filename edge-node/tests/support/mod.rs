@@ -10,6 +10,7 @@
 
 pub mod broker;
 pub mod node;
+pub mod play;
 pub mod registry;
 
 use std::fs;
