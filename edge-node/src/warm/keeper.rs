@@ -4,6 +4,7 @@ use super::plan::{Room, plan};
 use super::{Kind, Place, Spare};
 use crate::agent::Message;
 use crate::limits::{WARM_AGAIN, WORKER_CONNECT_DEADLINE};
+use crate::meters;
 use crate::process::Process;
 use crate::session::host::Host;
 use crate::session::launch::{self, Desk};
@@ -157,6 +158,7 @@ impl Keeper {
             return true;
         }
         told.clone_from(&ready);
+        meters::desktops_ready(ready.iter().map(|warm| warm.count).sum());
         self.agent.send(Message::Warm(ready)).await.is_ok()
     }
 }
