@@ -5,6 +5,7 @@ use std::time::Duration;
 
 const SESSIONS: &str = "edge_sessions";
 const SLOTS: &str = "edge_slots";
+const DESKTOPS_READY: &str = "edge_desktops_ready";
 const TASKS: &str = "edge_tasks";
 const STARTED: &str = "edge_sessions_started_total";
 const ADOPTED: &str = "edge_sessions_adopted_total";
@@ -22,6 +23,10 @@ pub(crate) fn describe() {
         "Sessions on this node, those that start or end too"
     );
     describe_gauge!(SLOTS, "Slots of this node");
+    describe_gauge!(
+        DESKTOPS_READY,
+        "Desktops that are ready for sessions to come"
+    );
     describe_gauge!(TASKS, "Tasks of the agent's runtime that have not ended");
     describe_counter!(STARTED, "Sessions that this node was ordered to start");
     describe_counter!(ADOPTED, "Sessions taken over from an earlier agent");
@@ -38,6 +43,10 @@ pub(crate) fn tasks(count: usize) {
 
 pub(crate) fn slots(count: usize) {
     metrics::gauge!(SLOTS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn desktops_ready(count: u32) {
+    metrics::gauge!(DESKTOPS_READY).set(f64::from(count));
 }
 
 pub(crate) fn sessions(count: usize) {

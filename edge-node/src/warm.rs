@@ -27,14 +27,13 @@ use crate::process::Process;
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::WarmReady;
 use nearlight_protocol::id::{AppId, SessionId};
+use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::work::AppWork;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-/// The keyboard of a spare desktop: it cannot be changed later, and is what most sessions have.
-const KEYBOARD_LAYOUT: &str = "us";
 /// Places start behind the slots, of which there are at most so many.
 const PLACE_FIRST: usize = 256;
 
@@ -136,7 +135,7 @@ impl Warm {
 
     /// Takes a desktop for this session, if one fits. Nobody else gets it.
     pub(crate) fn take(&self, work: &AppWork) -> Option<Spare> {
-        if work.keyboard_layout != KEYBOARD_LAYOUT {
+        if work.keyboard_layout != SPARE_KEYBOARD_LAYOUT {
             return None;
         }
         let mut shelf = self.shelf();

@@ -97,12 +97,12 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut sessions = Vec::new();
     for id in &args.attach {
         let session = broker.session(id)?;
-        sessions.push((id.clone(), session.display));
+        sessions.push((id.clone(), session.display.unwrap_or_default()));
     }
     if args.attach.is_empty() {
         for _ in 0..args.sessions {
             let session = started.start_session(&args.app)?;
-            sessions.push((session.id, session.display));
+            sessions.push((session.id, session.display.unwrap_or_default()));
         }
     }
     let (measured, cpu) = measure(args, &broker, edge.as_ref(), &sessions)?;

@@ -73,6 +73,7 @@ fn parts(points: &Points, rtt: Option<u32>) -> Vec<[String; 2]> {
     let parts = [
         (points.rtt, round_trip),
         (points.image, "an image to fetch"),
+        (points.desktop, "a desktop to start"),
         (points.gpu, "a GPU that it does not need"),
         (points.load, "load"),
         (points.uplink, "uplink"),
@@ -117,6 +118,7 @@ mod test {
             total: 1200,
             rtt: 1200,
             image: 0,
+            desktop: 0,
             gpu: 0,
             load: 0,
             uplink: 0,

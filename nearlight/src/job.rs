@@ -70,6 +70,7 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
         region: None,
         rtt: Vec::new(),
         saves: SavesWish::default(),
+        budget_micro: start.budget_micro,
     };
     let created: Session = client.post("/v1/sessions", &request)?;
     if start.detach {

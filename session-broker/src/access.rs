@@ -59,7 +59,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,

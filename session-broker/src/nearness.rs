@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariants.** Every source is bounded: what a browser says changes its own sessions alone; what nodes
-//! say is kept by network (/24, /48), never by address, in memory alone, and for a month; a file of
+//! and peers say is kept by network (/24, /48), never by address, in memory alone, and for a month; a file of
 //! places is a prior and outranked by everything measured. Nothing here waits for anything.
 //!
 //! **What it does not know:** sessions' lives, the ledger, HTTP.
@@ -29,6 +29,7 @@ mod streams;
 
 pub(crate) use geo::Geo;
 use lately::Lately;
+pub(crate) use streams::Shown;
 use streams::{Network, StreamRtts};
 
 /// Sessions of which we know from where they are played.
@@ -111,6 +112,17 @@ impl Nearness {
             let ms = ms.clamp(1, RTT_MS_MAX);
             heard.streams.note(network, region, ms, now);
         }
+    }
+
+    /// What streams of this broker's nodes showed since the last time, for its peers.
+    pub(crate) fn news(&self) -> Vec<Shown> {
+        self.heard().streams.news()
+    }
+
+    /// What streams of a peer's nodes showed.
+    pub(crate) fn learn(&self, shown: Vec<Shown>) {
+        let now = self.clock.now();
+        self.heard().streams.learn(shown, now);
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {

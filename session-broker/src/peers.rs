@@ -35,6 +35,7 @@ pub(crate) use listener::PeerListener;
 pub(crate) use watch::Watch;
 
 use crate::ledger::{BrokerId, BrokerRow, Decided, SessionRow};
+use crate::nearness::Shown;
 use crate::sessions::Occupancy;
 use nearlight_protocol::id::{NodeId, SessionId};
 use std::collections::{BTreeMap, HashMap};
@@ -61,6 +62,8 @@ pub(crate) enum PeerEvent {
         waiting: u32,
         /// What runs there, if that has changed.
         busy: Option<Occupancy>,
+        /// Round trips that streams of its nodes showed of late.
+        rtts: Vec<Shown>,
     },
     /// Nothing is known of a peer's nodes any more.
     Silent(BrokerId),

@@ -33,9 +33,10 @@ use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::Priority;
 use nearlight_protocol::job::{ImageRef, JobSpec, Trust};
+use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::placement::LatencyStep;
 use nearlight_protocol::region::PlacedIn;
-use nearlight_protocol::work::Work;
+use nearlight_protocol::work::{AppWork, Work};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -338,6 +339,15 @@ fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionReques
             Some(_) => Vec::new(),
         },
         rtts: row.wish.rtts(),
+        desktop: could_use_a_spare(row, app).then(|| app.id.to_string()),
         ..request_of(app)
     }
+}
+
+/// Whether a desktop that is ready would do: another display or keyboard takes one of its own.
+fn could_use_a_spare(row: &SessionRow, app: &AppSpec) -> bool {
+    let suits = |work: &AppWork| {
+        work.display == app.needs.display && work.keyboard_layout == SPARE_KEYBOARD_LAYOUT
+    };
+    app.warm > 0 && row.work.app().is_some_and(suits)
 }

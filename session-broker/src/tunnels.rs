@@ -198,7 +198,7 @@ impl Tunnels {
     }
 
     fn is_revoked(&self, node: &NodeId) -> bool {
-        self.standings.of(node) == Standing::Revoked
+        self.standings.of(node).standing == Standing::Revoked
     }
 
     /// Whether a place is still where its session runs.

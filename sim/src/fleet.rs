@@ -29,6 +29,7 @@ mod broker;
 mod clock;
 mod demand;
 mod edges;
+mod eta;
 mod machines;
 mod node;
 mod region;

@@ -4,7 +4,7 @@ use crate::node::NodeView;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::request::SessionRequest;
-use crate::score::{GPU, IMAGE, Standing, Why, rtt_points, spread};
+use crate::score::{DESKTOP, GPU, IMAGE, Standing, Why, rtt_points, spread};
 use nearlight_protocol::app::GpuClass;
 
 /// Whether `node` can run `request` now, and how well it suits it. This is the specification of
@@ -71,11 +71,16 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         return Err(reason);
     }
     let wastes_gpu = request.wastes_gpus() && node.gpu > GpuClass::None;
+    let starts_desktop = request
+        .desktop
+        .as_ref()
+        .is_some_and(|app| !node.desktops.contains(app));
     let operator = spread(request).find(|(name, _)| *name == node.operator);
     Ok(Why {
         rtt_ms,
         rtt: rtt_points(counts_as_ms),
         image: if has_image { 0 } else { IMAGE },
+        desktop: if starts_desktop { DESKTOP } else { 0 },
         gpu: if wastes_gpu { GPU } else { 0 },
         spread: operator.map_or(0, |(_, points)| points),
         ..Standing::of(node).why(request.cpu_milli, request.kbps)

@@ -28,6 +28,7 @@ pub struct FleetIndex {
     pub(crate) operators: Names,
     pub(crate) runtimes: Names,
     pub(crate) images: Names,
+    pub(crate) desktops: Names,
 }
 
 /// A node's id without its prefix: in place, so that looking a node up reads one line of memory less.
@@ -84,6 +85,11 @@ impl FleetIndex {
             operator: self.operators.take(&node.operator),
             runtime: self.runtimes.take(&node.runtime),
             images: node.images.iter().map(|i| self.images.take(i)).collect(),
+            desktops: node
+                .desktops
+                .iter()
+                .map(|app| self.desktops.take(app))
+                .collect(),
         };
         let at = self.cells[cell as usize].fill(node, names);
         self.lanes.insert(Id::from(&node.id), Lane { cell, at });
@@ -140,10 +146,10 @@ impl FleetIndex {
         if let Some(names) = cell.clear(lane.at) {
             self.operators.release(names.operator);
             self.runtimes.release(names.runtime);
-            names
-                .images
-                .iter()
-                .for_each(|image| self.images.release(*image));
+            let images = names.images.iter();
+            images.for_each(|image| self.images.release(*image));
+            let desktops = names.desktops.iter();
+            desktops.for_each(|app| self.desktops.release(*app));
         }
         if cell.nodes == 0 {
             let name = std::mem::take(cell).name;

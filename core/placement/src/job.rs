@@ -46,12 +46,13 @@ impl JobNeed {
         let Some(need) = &self.gpu else {
             return true;
         };
-        let suit = gpus.iter().filter(|gpu| suits(gpu, need)).count();
+        let suit = gpus.iter().filter(|gpu| gpu_suits(gpu, need)).count();
         u32::try_from(suit).unwrap_or(u32::MAX) >= need.count
     }
 }
 
-fn suits(gpu: &Gpu, need: &GpuNeed) -> bool {
+/// Whether a GPU is what a job asks for, and well.
+pub fn gpu_suits(gpu: &Gpu, need: &GpuNeed) -> bool {
     let is_model = |model: &String| {
         let has = gpu.model.to_ascii_lowercase();
         has.contains(&model.to_ascii_lowercase())

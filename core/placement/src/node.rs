@@ -43,6 +43,9 @@ pub struct NodeView {
     /// What it offers to jobs; `None` from one that takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<JobHost>,
+    /// Apps for which a desktop is ready.
+    #[serde(default)]
+    pub desktops: BTreeSet<String>,
     /// What changes from moment to moment.
     pub state: NodeState,
 }

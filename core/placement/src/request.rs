@@ -21,6 +21,8 @@ pub struct SessionRequest {
     pub vram_mib: u32,
     /// The image it runs.
     pub image: String,
+    /// The app of which a ready desktop would do; `None` where none would.
+    pub desktop: Option<String>,
     /// The runtime it must have; `None` for any.
     pub runtime: Option<String>,
     /// The regions it may run in; empty for any.

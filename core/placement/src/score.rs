@@ -11,6 +11,8 @@ const RTT: u32 = 100;
 const RTT_MS_MAX: u32 = 100_000;
 /// Points for an image that has to be fetched: the longest wait by far.
 pub(crate) const IMAGE: u32 = 4_000;
+/// Points for a desktop that has to be started: half a second, once.
+pub(crate) const DESKTOP: u32 = 300;
 /// Points for a GPU that the session does not need.
 pub(crate) const GPU: u32 = 2_000;
 /// Points for no receipts at all, and how many take all of them away.
@@ -22,7 +24,7 @@ const PRICE_MAX: u32 = 1_000_000;
 const SPREAD: u32 = 500;
 
 /// Why a node was ranked where it was, in points. For the log and for whoever asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Why {
     /// The estimated round trip, milliseconds; `None` while nobody knows it.
     pub rtt_ms: Option<u32>,
@@ -30,6 +32,8 @@ pub struct Why {
     pub rtt: u32,
     /// For an image that has to be fetched first.
     pub image: u32,
+    /// For a desktop that has to be started, where a ready one would do.
+    pub desktop: u32,
     /// For a GPU that the session does not need and another one may.
     pub gpu: u32,
     /// For slots or CPU that are taken once the session is placed, whichever is more. The emptiest
@@ -53,7 +57,7 @@ impl Why {
 
     /// The score but for what changes with every session that comes and goes.
     pub(crate) const fn without_load(&self) -> u32 {
-        self.rtt + self.image + self.gpu + self.receipts + self.price + self.spread
+        self.rtt + self.image + self.desktop + self.gpu + self.receipts + self.price + self.spread
     }
 }
 
@@ -128,6 +132,7 @@ impl Standing {
             rtt_ms: None,
             rtt: 0,
             image: 0,
+            desktop: 0,
             gpu: 0,
             load: self.load_milli(cpu_milli),
             uplink: self.uplink_milli(kbps) / 2,

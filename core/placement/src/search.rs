@@ -4,7 +4,7 @@ use crate::index::FleetIndex;
 use crate::index::Near;
 use crate::index::block::{Column, Key, lanes};
 use crate::index::cell::{Block, Cell};
-use crate::score::{GPU, IMAGE, Why};
+use crate::score::{DESKTOP, GPU, IMAGE, Why};
 use crate::sieve::Rules;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::id::NodeId;
@@ -129,6 +129,7 @@ fn search_cell<'a>(
             true => able & head.gpu(GpuClass::Render),
             false => 0,
         };
+        let ready = rules.ready(&block, able);
         let groups = [
             (warm & !wasted, 0, 0),
             (warm & wasted, 0, GPU),
@@ -136,14 +137,43 @@ fn search_cell<'a>(
             (able & !warm & wasted, IMAGE, GPU),
         ];
         for (asked, image, gpu) in groups.into_iter().filter(|(lanes, ..)| *lanes != 0) {
-            let known = rtt + image + gpu;
-            let asked = asked & worth_a_look(&block, known, best);
-            for lane in lanes(rules.sift(&block, asked, |_, _| {})) {
-                let floor = known + block.columns.floor(lane);
-                if !best.beats(floor, block.key(lane)) {
-                    best.offer(score(&block, lane, rules, near, (rtt, image, gpu)));
-                }
-            }
+            let known = Why {
+                rtt_ms: near.rtt_ms,
+                rtt,
+                image,
+                gpu,
+                ..Why::default()
+            };
+            offer_lanes(&block, (asked, ready), rules, known, best);
+        }
+    }
+}
+
+/// Offers those of `asked` that pass every filter; those that are not in `ready` start a desktop. `known` is
+/// what all of them have in common.
+fn offer_lanes<'a>(
+    block: &Block<'a>,
+    (asked, ready): (u64, u64),
+    rules: &Rules<'_>,
+    known: Why,
+    best: &mut Best<'a>,
+) {
+    let points = known.points();
+    let worth = |asked: u64, points: u32, best: &Best<'_>| match asked {
+        0 => 0,
+        _ => asked & worth_a_look(block, points, best),
+    };
+    let asked = worth(asked & ready, points, best) | worth(asked & !ready, points + DESKTOP, best);
+    if asked == 0 {
+        return;
+    }
+    for lane in lanes(rules.sift(block, asked, |_, _| {})) {
+        let is_ready = (ready >> lane) & 1 == 1;
+        let desktop = if is_ready { 0 } else { DESKTOP };
+        let floor = points + desktop + block.columns.floor(lane);
+        if !best.beats(floor, block.key(lane)) {
+            let known = Why { desktop, ..known };
+            best.offer(score(block, lane, rules, known));
         }
     }
 }
@@ -159,24 +189,19 @@ fn worth_a_look(block: &Block<'_>, least: u32, best: &Best<'_>) -> u64 {
     }
 }
 
-fn score<'a>(
-    block: &Block<'a>,
-    lane: usize,
-    rules: &Rules<'_>,
-    near: Near,
-    (rtt, image, gpu): (u32, u32, u32),
-) -> Found<'a> {
+fn score<'a>(block: &Block<'a>, lane: usize, rules: &Rules<'_>, known: Why) -> Found<'a> {
     let row = block.row(lane);
     let operator = rules.spread.iter().find(|(id, _)| *id == row.operator);
+    let own = row
+        .standing
+        .why(rules.request.cpu_milli, rules.request.kbps);
     let why = Why {
-        rtt_ms: near.rtt_ms,
-        rtt,
-        image,
-        gpu,
+        load: own.load,
+        uplink: own.uplink,
+        receipts: own.receipts,
+        price: own.price,
         spread: operator.map_or(0, |(_, points)| *points),
-        ..row
-            .standing
-            .why(rules.request.cpu_milli, rules.request.kbps)
+        ..known
     };
     Found {
         id: block.id(lane),

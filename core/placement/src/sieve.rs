@@ -18,6 +18,9 @@ pub(crate) struct Rules<'a> {
     pub(crate) step: Option<Step>,
     /// The image's number, if any node has it.
     pub(crate) image: Option<u32>,
+    /// The number of the app of which a desktop would do, if any node has one ready; `None` where
+    /// none would do.
+    desktop: Option<Option<u32>>,
     /// Points for operators, by their number.
     pub(crate) spread: Vec<(u32, u32)>,
     /// The runtime's number, if any node has it; `None` where any will do.
@@ -35,6 +38,7 @@ impl<'a> Rules<'a> {
             policy,
             step: policy.step(request.waited_ms),
             image: index.images.id(&request.image),
+            desktop: request.desktop.as_ref().map(|app| index.desktops.id(app)),
             spread: operators.collect(),
             runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
         }
@@ -90,6 +94,14 @@ impl<'a> Rules<'a> {
     pub(crate) fn warm(&self, block: &Block<'_>, asked: u64) -> u64 {
         self.image
             .map_or(0, |image| asked & block.tags.images.lanes(image))
+    }
+
+    /// Lanes of `asked` where no desktop has to be started that a ready one would do for.
+    pub(crate) fn ready(&self, block: &Block<'_>, asked: u64) -> u64 {
+        match self.desktop {
+            None => asked,
+            Some(app) => app.map_or(0, |app| asked & block.tags.desktops.lanes(app)),
+        }
     }
 
     /// Lanes of `asked` that pass every filter on nodes. `out` hears of each reason and the lanes

@@ -140,6 +140,7 @@ impl Default for Needs {
     Eq,
     PartialOrd,
     Ord,
+    Hash,
     Serialize,
     Deserialize,
     ts_rs::TS,

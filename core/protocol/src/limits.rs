@@ -1,5 +1,7 @@
 //! The bounds of every wire. A limit lives here when two programs must agree on it.
 
+/// The keyboard of desktops that are ready before a session: it cannot be changed later, and most have it.
+pub const SPARE_KEYBOARD_LAYOUT: &str = "us";
 /// Largest JSON body of an API request, bytes.
 pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Largest SDP in an offer or an answer, bytes. Chromium's offers are 5 to 8 KiB.

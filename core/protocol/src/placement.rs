@@ -148,6 +148,9 @@ pub struct Points {
     pub rtt: u32,
     /// For an image that has to be fetched first.
     pub image: u32,
+    /// For a desktop that has to be started, where a ready one would do.
+    #[serde(default)]
+    pub desktop: u32,
     /// For a GPU that the session does not need.
     pub gpu: u32,
     /// For slots or CPU that are taken, whichever is more.

@@ -16,8 +16,8 @@
 //! news: offer it to [`Queue::iter`], next first. Whom it is too far away for is tried again
 //! ([`Queue::try_again`]), unless that is due anyhow: nobody nearer may be worth waiting for any more.
 //!
-//! **Honesty.** What an ETA is computed from is in [`forecast`]. Where it is not known the answer is
-//! "unknown", not a guess.
+//! **Honesty.** What is told is the pace of one's line ([`Lines`]), and until that is known a forecast
+//! of when slots are free ([`forecast`]). Where neither is known the answer is "unknown", not a guess.
 //!
 //! **What it does not know:** slots, nodes and needs.
 
@@ -27,14 +27,25 @@ use nearlight_protocol::unit::MonoTime;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub mod forecast;
+mod lines;
 mod pace;
 
+pub use lines::Lines;
 pub use pace::Pace;
 
 /// How much later each further session of a caller counts than the one before, milliseconds.
 pub const FURTHER_MS: i64 = 120_000;
 /// By how much a priority moves a session, milliseconds.
 pub const HEAD_START_MS: i64 = 10 * 60 * 1000;
+
+/// When somebody's turn is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Eta {
+    /// Seconds that one wait in two does not exceed, or unknown.
+    pub half_s: Option<u32>,
+    /// Seconds that nine waits in ten do not exceed, or unknown.
+    pub most_s: Option<u32>,
+}
 
 /// The sessions that wait.
 #[derive(Clone, Debug, Default)]

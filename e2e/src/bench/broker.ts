@@ -1,8 +1,9 @@
 /**
  * `make bench SUITE=broker`: what a placement costs, how many sessions a second a broker creates on each
  * engine of the ledger and how long each takes, what control streams cost and how a fleet comes back, and
- * what a stream notices of the death of broker and ledger. docs/performance.md explains each name.
- * BROKER=create picks a part: placement, day, create, fleet or kill.
+ * what a stream notices of the death of broker and ledger, and how much sooner a session starts where a desktop
+ * is ready. docs/performance.md explains each name. BROKER=create picks a part: placement, day, create, fleet,
+ * kill or warm.
  */
 
 import { execFileSync } from "node:child_process";
@@ -16,6 +17,7 @@ import { BINARIES, ROOT, Stack } from "../harness/stack.js";
 import { window } from "../harness/until.js";
 import { median } from "./quantiles.js";
 import { Report } from "./report.js";
+import { warm } from "./warm.js";
 
 const RATE = Number(process.env["BROKER_RATE"] ?? 1520);
 const SECONDS = Number(process.env["BROKER_SECONDS"] ?? 60);
@@ -196,5 +198,6 @@ if (part === undefined || part === "create") {
 }
 if (part === undefined || part === "fleet") fleet(report);
 if (part === undefined || part === "kill") await kill(report);
+if (part === undefined || part === "warm") await warm(report);
 report.print();
 console.log(report.write());

@@ -30,6 +30,8 @@ export interface StackOptions {
   path?: number;
   /** More of the configuration, TOML. */
   config?: string[];
+  /** Descriptions of apps by file name, instead of those in e2e/apps. */
+  apps?: () => Record<string, string> | Promise<Record<string, string>>;
   /** Apps to have root file systems of, for the sandbox. They are made once and shared by all data directories. */
   roots?: string[];
 }
@@ -64,10 +66,11 @@ export class Stack {
     const [rtcPort, adminPort, listenPort] = [await freeUdpPort(), await freeTcpPort(), await freeTcpPort()];
     const pathPort = options.path === undefined ? 0 : await freeUdpPort();
     const config = writeConfig(data, adminPort, pathPort, options);
+    const apps = options.apps ? writeApps(data, await options.apps()) : join(ROOT, "e2e/apps");
     const log = join(ARTEFACTS, `${options.name}.log`);
     const child = spawn(
       program,
-      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config, "--apps", join(ROOT, "e2e/apps")],
+      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config, "--apps", apps],
       { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.env } },
     );
     const stack = new Stack(options, data, rtcPort, adminPort, child, log);
@@ -235,6 +238,13 @@ function makeRoots(data: string, apps: readonly string[]): void {
   execFileSync(images, ["sandbox", "--data", shared, ...apps], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
   mkdirSync(join(data, "edge"), { mode: 0o700 });
   symlinkSync(join(shared, "rootfs"), join(data, "edge/rootfs"));
+}
+
+function writeApps(data: string, apps: Record<string, string>): string {
+  const dir = join(data, "apps");
+  mkdirSync(dir);
+  for (const [name, description] of Object.entries(apps)) writeFileSync(join(dir, name), description);
+  return dir;
 }
 
 /** Room for what the tests start at once: what they claim is little, and none of it is a promise to a player. */

@@ -1,15 +1,17 @@
 //! The one task that starts spare desktops, one at a time, and ends them.
 
 use super::plan::{Room, plan};
-use super::{KEYBOARD_LAYOUT, Kind, Place, Spare};
+use super::{Kind, Place, Spare};
 use crate::agent::Message;
 use crate::limits::{WARM_AGAIN, WORKER_CONNECT_DEADLINE};
+use crate::meters;
 use crate::process::Process;
 use crate::session::host::Host;
 use crate::session::launch::{self, Desk};
 use crate::session::teardown::discard_desk;
 use nearlight_protocol::control::{ImagesWanted, WarmReady};
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::worker;
 use std::io;
 use std::sync::Arc;
@@ -156,6 +158,7 @@ impl Keeper {
             return true;
         }
         told.clone_from(&ready);
+        meters::desktops_ready(ready.iter().map(|warm| warm.count).sum());
         self.agent.send(Message::Warm(ready)).await.is_ok()
     }
 }
@@ -179,7 +182,7 @@ async fn start(
         dir: &dir,
         slot_index: place.index(),
         display: kind.display,
-        keyboard_layout: KEYBOARD_LAYOUT,
+        keyboard_layout: SPARE_KEYBOARD_LAYOUT,
     };
     let worker = match launch::spawn(host, desk) {
         Ok(worker) => worker,

@@ -11,6 +11,7 @@
 pub mod broker;
 pub mod jobs;
 pub mod node;
+pub mod play;
 pub mod registry;
 
 use std::fs;

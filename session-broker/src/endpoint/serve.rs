@@ -183,7 +183,7 @@ impl Jobs {
         endpoint: &JobEndpoint,
     ) -> Result<Option<Response<Body>>, ProblemResponse> {
         let now_ms = self.api.clock.unix_ms();
-        let of = (&what.target, endpoint.ports.as_slice());
+        let of = (&what.target, &*endpoint.ports);
         let opened = |token: &str| opens(&self.api.signer, token, of, now_ms);
         let is_right =
             |token: &String| opened(token).is_some_and(|right| right.cookie_until_ms.is_none());

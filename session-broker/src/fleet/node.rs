@@ -188,6 +188,7 @@ impl FleetNode {
     /// them no node is better or worse than another.
     pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
+        let ready = inventory.warm.iter().filter(|warm| warm.count > 0);
         NodeView {
             id: self.row.id.clone(),
             region: self.row.region.clone(),
@@ -208,6 +209,7 @@ impl FleetNode {
             price_milli_h: None,
             images: inventory.images.iter().cloned().collect(),
             jobs: inventory.jobs.as_ref().map(without_assets),
+            desktops: ready.map(|warm| warm.app.to_string()).collect(),
             state: self.state.clone(),
         }
     }

@@ -198,4 +198,5 @@ fn same_but_state(a: &Shared, b: &Shared) -> bool {
         && a.price_milli_h == b.price_milli_h
         && a.images == b.images
         && a.jobs == b.jobs
+        && a.desktops == b.desktops
 }

@@ -74,6 +74,7 @@ fn points(why: &Why) -> Points {
         total: why.points(),
         rtt: why.rtt,
         image: why.image,
+        desktop: why.desktop,
         gpu: why.gpu,
         load: why.load,
         uplink: why.uplink,

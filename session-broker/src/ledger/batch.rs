@@ -144,8 +144,6 @@ impl<'a> Level<'a> {
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
             | Op::VetNode { .. }
-            | Op::AddWatchLink { .. }
-            | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
@@ -216,17 +214,6 @@ impl<'a> Level<'a> {
                 self.shut_out
                     .push((at, enrolment::Revoke::new(node, *changed)));
             }
-            Op::AddWatchLink { link, links_max } => {
-                self.links
-                    .push((at, access::AddLink::new(link, *links_max)));
-            }
-            Op::RevokeWatchLink {
-                session,
-                link,
-                at: revoked,
-            } => self
-                .revoked
-                .push((at, access::RevokeLink::new(session, link, *revoked))),
             _ => {}
         }
     }
@@ -332,8 +319,6 @@ impl<'a> Level<'a> {
             | Op::DrainNode { .. }
             | Op::RevokeNode { .. }
             | Op::VetNode { .. }
-            | Op::AddWatchLink { .. }
-            | Op::RevokeWatchLink { .. }
             | Op::SpendTicket { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }

@@ -1,7 +1,13 @@
 //! Round trips that streams showed, by the player's network and the region: a moving average.
+//!
+//! Brokers that share a ledger tell each other what their own nodes' streams showed since they told last.
+//! What a peer says is never passed on, so nothing goes around in circles.
 
 use super::lately::Lately;
+use nearlight_protocol::limits::RTT_MS_MAX;
 use nearlight_protocol::unit::MonoTime;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,9 +20,12 @@ const KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
 /// The weight of one more sample: an eighth, as TCP's smoothed round trip has it (RFC 6298).
 const WEIGHT: i64 = 8;
 
+/// Averages that are told to peers at a time, and taken from one: of more, the first.
+const NEWS_MAX: usize = 1024;
+
 /// A player's network: what an address is kept as. 24 bits of IPv4, 48 of IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Network {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Network {
     V4([u8; 3]),
     V6([u8; 6]),
 }
@@ -36,9 +45,21 @@ impl Network {
     }
 }
 
+/// One average, for peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    network: Network,
+    region: String,
+    us: u32,
+}
+
 /// What streams showed.
 #[derive(Debug)]
-pub(super) struct StreamRtts(Lately<Network, Vec<Seen>>);
+pub(super) struct StreamRtts {
+    seen: Lately<Network, Vec<Seen>>,
+    /// Of what peers have not heard yet.
+    news: HashSet<(Network, Arc<str>)>,
+}
 
 #[derive(Clone, Debug)]
 struct Seen {
@@ -50,37 +71,87 @@ struct Seen {
 
 impl Default for StreamRtts {
     fn default() -> Self {
-        Self(Lately::new(NETWORKS_MAX))
+        Self {
+            seen: Lately::new(NETWORKS_MAX),
+            news: HashSet::new(),
+        }
     }
 }
 
 impl StreamRtts {
     /// One more sample.
     pub(super) fn note(&mut self, network: Network, region: &str, ms: u32, now: MonoTime) {
-        let us = i64::from(ms) * 1000;
-        let Some(seen) = self.0.get(&network) else {
-            self.0.put(network, vec![Seen::new(region, us, now)]);
-            return;
-        };
-        match seen.iter_mut().find(|seen| *seen.region == *region) {
-            Some(seen) if is_fresh(seen, now) => {
-                seen.us += (us - seen.us) / WEIGHT;
-                seen.at = now;
-            }
-            Some(seen) => *seen = Seen::new(region, us, now),
-            None => {
-                if seen.len() >= REGIONS_MAX {
-                    let oldest = (0..seen.len()).min_by_key(|i| seen[*i].at);
-                    oldest.map(|i| seen.swap_remove(i));
-                }
-                seen.push(Seen::new(region, us, now));
-            }
+        let seen = self.take(network, region, i64::from(ms) * 1000, WEIGHT, now);
+        if self.news.len() < NEWS_MAX {
+            self.news.insert((network, seen));
         }
+    }
+
+    /// A peer's average counts as much as the one that is here.
+    pub(super) fn learn(&mut self, shown: Vec<Shown>, now: MonoTime) {
+        for Shown {
+            network,
+            region,
+            us,
+        } in shown.into_iter().take(NEWS_MAX)
+        {
+            let us = us.clamp(1000, RTT_MS_MAX * 1000);
+            self.take(network, &region, i64::from(us), 2, now);
+        }
+    }
+
+    /// What is new since the last time.
+    pub(super) fn news(&mut self) -> Vec<Shown> {
+        let news = std::mem::take(&mut self.news).into_iter();
+        let shown = news.filter_map(|(network, region)| {
+            let seen = self.seen.get(&network)?;
+            let us = seen.iter().find(|seen| seen.region == region)?.us;
+            Some(Shown {
+                network,
+                region: region.to_string(),
+                us: u32::try_from(us).ok()?,
+            })
+        });
+        shown.collect()
+    }
+
+    /// Brings an average nearer to `us`, or begins one. Returns the region's name.
+    fn take(
+        &mut self,
+        network: Network,
+        region: &str,
+        us: i64,
+        weight: i64,
+        now: MonoTime,
+    ) -> Arc<str> {
+        let Some(seen) = self.seen.get(&network) else {
+            let new = Seen::new(region, us, now);
+            let name = new.region.clone();
+            self.seen.put(network, vec![new]);
+            return name;
+        };
+        if let Some(seen) = seen.iter_mut().find(|seen| *seen.region == *region) {
+            if is_fresh(seen, now) {
+                seen.us += (us - seen.us) / weight;
+                seen.at = now;
+            } else {
+                *seen = Seen::new(region, us, now);
+            }
+            return seen.region.clone();
+        }
+        if seen.len() >= REGIONS_MAX {
+            let oldest = (0..seen.len()).min_by_key(|i| seen[*i].at);
+            oldest.map(|i| seen.swap_remove(i));
+        }
+        let new = Seen::new(region, us, now);
+        let name = new.region.clone();
+        seen.push(new);
+        name
     }
 
     /// Milliseconds to each region that a network's streams came from.
     pub(super) fn of(&mut self, network: Network, now: MonoTime) -> Vec<(Arc<str>, u32)> {
-        let Some(seen) = self.0.get(&network) else {
+        let Some(seen) = self.seen.get(&network) else {
             return Vec::new();
         };
         seen.retain(|seen| is_fresh(seen, now));
@@ -166,5 +237,48 @@ mod test {
         assert_eq!(left.len(), REGIONS_MAX);
         assert!(left.iter().any(|(region, _)| region == "r99"));
         assert!(left.iter().all(|(region, _)| region != "r0"));
+    }
+
+    #[test]
+    fn what_one_brokers_streams_showed_the_others_know_and_none_passes_it_on() {
+        let (mut here, mut there) = (StreamRtts::default(), StreamRtts::default());
+        let now = MonoTime(1);
+        here.note(network("192.0.2.7"), "fra", 40, now);
+        here.note(network("192.0.2.8"), "sin", 200, now);
+        there.note(network("192.0.2.9"), "sin", 100, now);
+        let told = serde_json::to_string(&here.news()).unwrap();
+        there.learn(serde_json::from_str(&told).unwrap(), now);
+        let mut known = shown(&mut there, now);
+        known.sort();
+        let expected = [("fra".to_owned(), 40), ("sin".to_owned(), 150)];
+        assert_eq!(known, expected, "both count alike");
+        assert_eq!(here.news(), [], "it was told");
+        let own = there.news();
+        assert_eq!(own.len(), 1, "its own alone: {own:?}");
+    }
+
+    #[test]
+    fn a_peer_is_told_and_believed_no_more_than_so_much() {
+        let (mut here, mut there) = (StreamRtts::default(), StreamRtts::default());
+        let now = MonoTime(1);
+        let many = |n: usize| Network::V4([1, (n >> 8) as u8, n as u8]);
+        for n in 0..2 * NEWS_MAX {
+            here.note(many(n), "fra", 40, now);
+        }
+        let news = here.news();
+        assert_eq!(news.len(), NEWS_MAX);
+        let mut lies: Vec<Shown> = (0..2 * NEWS_MAX)
+            .map(|n| Shown {
+                network: many(n),
+                region: "fra".to_owned(),
+                us: u32::MAX,
+            })
+            .collect();
+        lies[0].us = 0;
+        there.learn(lies, now);
+        let of = |there: &mut StreamRtts, n| there.of(many(n), now);
+        assert_eq!(of(&mut there, 0), [("fra".into(), 1)]);
+        assert_eq!(of(&mut there, 1), [("fra".into(), RTT_MS_MAX)]);
+        assert_eq!(of(&mut there, NEWS_MAX), []);
     }
 }

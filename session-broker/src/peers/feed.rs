@@ -7,6 +7,7 @@
 use super::{AT_HAND, PeerClient, PeerError, PeerEvent};
 use crate::fleet::{Changed, ChangedView};
 use crate::ledger::BrokerId;
+use crate::nearness::Shown;
 use crate::sessions::Occupancy;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
@@ -65,6 +66,10 @@ struct Line {
     /// What runs here, if that has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     busy: Option<Occupancy>,
+    /// Round trips that its nodes' streams showed, if there are newer ones. A batch that a slow peer misses
+    /// is made up by the streams' next ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rtts: Vec<Shown>,
 }
 
 /// What this broker tells its peers.
@@ -81,6 +86,8 @@ struct State {
     waiting: u32,
     /// What runs here, and the version that brought it.
     busy: (u64, Occupancy),
+    /// The last round trips that streams showed, and the version that brought them.
+    rtts: (u64, Vec<Shown>),
     nodes: HashMap<NodeId, (u64, Option<Arc<Shared>>)>,
     by_version: BTreeMap<u64, NodeId>,
 }
@@ -128,6 +135,17 @@ impl Hub {
         }
         state.version += 1;
         state.busy = (state.version, busy);
+        self.news.send_replace(state.version);
+    }
+
+    /// Takes in round trips that streams showed.
+    pub(crate) fn publish_rtts(&self, rtts: Vec<Shown>) {
+        if rtts.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        state.version += 1;
+        state.rtts = (state.version, rtts);
         self.news.send_replace(state.version);
     }
 
@@ -196,11 +214,18 @@ impl Hub {
             seen = state.version;
         }
         // With the last line of a batch: what a peer has seen then has it, too.
-        let (since, busy) = &state.busy;
+        let is_new = |since: &u64| *since > version && *since <= seen;
+        let (busy_since, busy) = &state.busy;
+        let (rtts_since, rtts) = &state.rtts;
         let line = Line {
             nodes,
             waiting: state.waiting,
-            busy: (*since > version && *since <= seen).then(|| busy.clone()),
+            busy: is_new(busy_since).then(|| busy.clone()),
+            rtts: if is_new(rtts_since) {
+                rtts.clone()
+            } else {
+                Vec::new()
+            },
         };
         (line, seen)
     }
@@ -299,6 +324,7 @@ async fn follow_once(
                 items: line.nodes,
                 waiting: line.waiting,
                 busy: line.busy,
+                rtts: line.rtts,
             };
             if events.send(event).await.is_err() {
                 return Ok(());

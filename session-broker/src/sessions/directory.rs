@@ -8,7 +8,7 @@ use crate::ledger::BrokerId;
 use nearlight_placement::{FleetIndex, NodeView, Policy, SessionRequest};
 use nearlight_protocol::api::{Node, NodeStatus, Session};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
-use nearlight_protocol::job::ImageRef;
+use nearlight_protocol::job::{ImageRef, Port};
 use nearlight_protocol::region::RegionState;
 use nearlight_session::lifecycle::Claim;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,6 +42,8 @@ pub(crate) struct ShownSession {
     pub(crate) view: watch::Receiver<Session>,
     /// What it holds on a node.
     pub(crate) claim: watch::Receiver<Option<Claim>>,
+    /// What it listens on, if it is a job.
+    pub(crate) ports: Arc<[Port]>,
     /// What came of the last attempt to place it.
     pub(crate) placement: watch::Receiver<Placement>,
 }

@@ -160,7 +160,10 @@ impl Owner {
                     entry.ended_at = Some(now);
                     self.ended.push_back((now, id.clone()));
                     crate::metrics::session_ended(*reason);
-                    self.durations.push_back(now.millis_since(entry.placed_at));
+                    // Who gave up waiting says nothing of how long slots are held.
+                    if entry.row.node.is_some() {
+                        self.durations.push_back(now.millis_since(entry.placed_at));
+                    }
                     if self.durations.len() > DURATIONS_KEPT {
                         self.durations.pop_front();
                     }

@@ -5,6 +5,7 @@ use crate::tunnels::Place;
 use nearlight_protocol::api::SessionState;
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::job::Port;
+use std::sync::Arc;
 
 /// A session as its callers meet it.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub(crate) struct JobEndpoint {
     pub(crate) state: SessionState,
     /// Where it runs, once it has a place.
     pub(crate) place: Option<Place>,
-    /// What it listens on, the first one first. Empty where only its node knows.
-    pub(crate) ports: Vec<Port>,
+    /// What it listens on, the first one first.
+    pub(crate) ports: Arc<[Port]>,
 }
 
 impl JobEndpoint {
@@ -37,7 +38,7 @@ impl Sessions {
             place: directory.place_of(id),
             user: session.user,
             tenant: session.tenant,
-            ports: Vec::new(),
+            ports: session.ports,
         })
     }
 }

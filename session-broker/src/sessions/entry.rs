@@ -13,8 +13,9 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::work::Work;
 use nearlight_session::Lifecycle;
 use nearlight_session::lifecycle::{Claim, Limits, Phase};
-use nearlight_session::queue::forecast::Eta;
+use nearlight_session::queue::Eta;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A session.
@@ -91,6 +92,11 @@ impl Entry {
             tenant: self.row.tenant.clone(),
             view: self.view.subscribe(),
             claim: self.claim_shown.subscribe(),
+            ports: self
+                .row
+                .work
+                .job()
+                .map_or_else(Arc::default, |spec| spec.ports.as_slice().into()),
             placement: self.placement_shown.subscribe(),
         }
     }

@@ -5,11 +5,25 @@
 
 use super::owner::Owner;
 use crate::ledger::{Bill, Item, SessionRow};
+use nearlight_placement::gpu_suits;
+use nearlight_protocol::control::Inventory;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
 use nearlight_session::Claim;
 use nearlight_session::bill::Metered;
 use nearlight_session::lifecycle::Stopped;
 use std::collections::BTreeMap;
+
+/// The models of the GPUs that a job gets of a node.
+fn gpus_of(work: &Work, inventory: &Inventory) -> Vec<String> {
+    let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
+    let Some((need, host)) = need.zip(inventory.jobs.as_ref()) else {
+        return Vec::new();
+    };
+    let count = usize::try_from(need.count).unwrap_or(usize::MAX);
+    let suit = host.gpus.iter().filter(|gpu| gpu_suits(gpu, need));
+    suit.map(|gpu| gpu.model.clone()).take(count).collect()
+}
 
 impl Owner {
     /// What the bill needs of a session whose usage begins.
@@ -20,14 +34,20 @@ impl Owner {
         Bill {
             user: row.user.clone(),
             tenant: row.tenant.clone(),
-            item: Item::App(row.app.id.clone()),
+            item: match &row.work {
+                Work::App(work) => Item::App(work.app.id.clone()),
+                Work::Job(spec) => Item::Job(spec.image.clone()),
+            },
             region: node.map_or_else(String::new, |node| node.row.region.clone()),
             metered: Metered {
                 cpu_milli: held.map_or(0, |held| held.cpu_milli),
                 mem_mib: held.map_or(0, |held| held.mem_mib),
-                gpus: Vec::new(),
+                gpus: node.map_or_else(Vec::new, |node| gpus_of(&row.work, &node.row.inventory)),
             },
-            labels: BTreeMap::new(),
+            labels: row
+                .work
+                .job()
+                .map_or_else(BTreeMap::new, |spec| spec.labels.clone()),
         }
     }
 

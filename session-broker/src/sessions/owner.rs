@@ -5,6 +5,7 @@ use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
 use super::turn::{New, Then, Turn};
+use super::waiting::Line;
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::apps::Apps;
 use crate::config::SessionTimes;
@@ -24,6 +25,7 @@ use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
+use nearlight_session::queue::Lines;
 use nearlight_session::queue::forecast::Forecast;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -103,13 +105,15 @@ pub(crate) struct Owner {
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) spending: Spending,
+    /// How fast those move up who wait for the same.
+    pub(super) lines: Lines<Line>,
     /// Sessions by their next deadline.
     pub(super) deadlines: BTreeSet<(MonoTime, SessionId)>,
     /// Ended sessions, oldest first, until they are forgotten.
     pub(super) ended: VecDeque<(MonoTime, SessionId)>,
     /// How long sessions of late have lasted, milliseconds.
     pub(super) durations: VecDeque<u64>,
-    /// What those who wait were told last, and when it was computed.
+    /// What is told where the pace of a line is not known, and when it was computed.
     pub(super) forecast: Option<(MonoTime, Forecast)>,
     /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
@@ -166,6 +170,7 @@ impl Owner {
             fleet: Fleet::default(),
             queue: Queue::default(),
             spending: Spending::default(),
+            lines: Lines::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
             durations: VecDeque::new(),
@@ -361,6 +366,7 @@ impl Owner {
         self.fleet.thaw(now);
         self.tell_anew();
         self.tell_occupancy(now);
+        self.tell_round_trips(self.housekeepings);
         self.tell_places(now, &mut turn.touched);
         self.show_new_images();
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;

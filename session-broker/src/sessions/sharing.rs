@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 /// Housekeepings between two looks for sessions that were given to this broker, of which no offer
 /// arrived.
 const LOOK_EVERY: u32 = 5;
+/// Housekeepings between two tellings of what streams showed.
+const RTTS_EVERY: u32 = 5;
 /// What the edge of a node that another broker holds waits before it dials again.
 const MOVED_RETRY_S: u32 = 1;
 
@@ -96,6 +98,15 @@ impl Owner {
         }
     }
 
+    /// Tells the peers, every ten seconds, what round trips streams of its nodes showed.
+    pub(super) fn tell_round_trips(&self, housekeepings: u32) {
+        if let Some(sharing) = &self.sharing
+            && housekeepings.is_multiple_of(RTTS_EVERY)
+        {
+            sharing.hub.publish_rtts(self.nearness.news());
+        }
+    }
+
     pub(super) fn take_peer(&mut self, event: PeerEvent, now: MonoTime, turn: &mut Turn) {
         match event {
             PeerEvent::Nodes {
@@ -104,7 +115,9 @@ impl Owner {
                 items,
                 waiting,
                 busy,
+                rtts,
             } => {
+                self.nearness.learn(rtts);
                 if fresh {
                     let news = self.fleet.forget_peer(&peer);
                     self.directory.show_remote(news);

@@ -1,15 +1,18 @@
 //! The queue as those who wait see it: where they stand, and when it is their turn.
 //!
-//! The home of the queue forecasts over the whole region. What other brokers have running comes with
-//! their feeds, a few seconds old: each tells a fair sample of its sessions, and how long former ones
-//! lasted.
+//! Each is told the pace of its line: those whose apps need the same, and who are to play in the same
+//! place. Until some have left a line, the home of the queue forecasts over the whole region: what other
+//! brokers have running comes with their feeds, a few seconds old. Each tells a fair sample of its
+//! sessions, and how long former ones lasted.
 
 use super::entry::Place;
 use super::owner::Owner;
 use crate::ledger::SessionRow;
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
+use nearlight_session::queue::Eta;
 use nearlight_session::queue::forecast::{Busy, Forecast};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -20,6 +23,48 @@ const SAMPLE_MAX: usize = 256;
 const HISTORY_MAX: usize = 256;
 /// For how long a forecast is told, milliseconds: positions change more often than what they wait for.
 const FORECAST_KEPT_MS: u64 = 1000;
+
+/// What those in one line have in common: a slot that suits one of them suits all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Line {
+    gpu: GpuClass,
+    cpu_milli: u32,
+    mem_mib: u32,
+    kbps: u32,
+    place: LinePlace,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum LinePlace {
+    /// Where its saves are.
+    Node(NodeId),
+    /// Chosen by the player.
+    Only(String),
+    /// Nearest of those whose distance is known.
+    Near(String),
+    Anywhere,
+}
+
+impl Line {
+    fn of(row: &SessionRow) -> Self {
+        let (needs, wish) = (super::taken_by(&row.work), &row.wish);
+        let place = match (&wish.save, &wish.region) {
+            (Some(node), _) => LinePlace::Node(node.clone()),
+            (None, Some(region)) => LinePlace::Only(region.clone()),
+            (None, None) => {
+                let nearest = wish.estimates.iter().min_by_key(|estimate| estimate.ms);
+                nearest.map_or(LinePlace::Anywhere, |e| LinePlace::Near(e.region.clone()))
+            }
+        };
+        Self {
+            gpu: needs.gpu,
+            cpu_milli: needs.cpu_milli,
+            mem_mib: needs.mem_mib,
+            kbps: needs.kbps,
+            place,
+        }
+    }
+}
 
 /// What a broker has running, as a forecast sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,23 +125,40 @@ impl Owner {
     /// Tells those who wait where they stand. Whoever listens to a session's events hears of each change.
     pub(super) fn tell_places(&mut self, now: MonoTime, touched: &mut BTreeSet<SessionId>) {
         self.told = self.queue.revision();
+        self.form_lines(now);
         if self.queue.is_empty() {
             return;
         }
         let forecast = self.forecast(now);
-        for (i, id) in self.queue.order().into_iter().enumerate() {
+        let order = self.queue.order();
+        let etas: Vec<Option<Eta>> = self.lines.etas(order.iter(), now).collect();
+        for (i, (id, eta)) in order.into_iter().zip(etas).enumerate() {
             let position = u32::try_from(i + 1).unwrap_or(u32::MAX);
             let Some(entry) = self.sessions.get_mut(&id) else {
                 continue;
             };
             let place = Place {
                 position,
-                eta: forecast.eta(position),
+                eta: eta.unwrap_or_else(|| forecast.eta(position)),
                 waits_for: entry.place.waits_for,
             };
             if entry.place != place {
                 entry.place = place;
                 touched.insert(id);
+            }
+        }
+    }
+
+    /// Lines as the queue is now. Where sessions wait elsewhere, those who went there have not left.
+    fn form_lines(&mut self, now: MonoTime) {
+        if self.is_home() {
+            self.lines.keep(|id| self.queue.contains(id), now);
+        } else {
+            self.lines.clear(now);
+        }
+        for id in self.queue.iter() {
+            if let Some(entry) = self.sessions.get(id) {
+                self.lines.join(id, || Line::of(&entry.row), now);
             }
         }
     }

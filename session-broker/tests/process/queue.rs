@@ -169,6 +169,45 @@ async fn a_sessions_encoder_is_claimed_with_its_app() {
     assert_eq!(row.capacity.cpu_milli_free, 1_000);
 }
 
+/// Nothing has ended that had a slot, so that no forecast knows half of the waits.
+#[tokio::test]
+async fn who_waits_is_told_the_pace_of_the_line_of_those_who_want_the_same() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let guest = rig.guest().await;
+    guest.create("demo").await;
+    edge.start_next().await;
+    let mut line = Vec::new();
+    for _ in 0..6 {
+        let guest = rig.guest().await;
+        let session = id(&guest.create("demo").await);
+        line.push((guest, format!("/v1/sessions/{session}")));
+    }
+    let other = rig.guest().await;
+    let other_path = format!("/v1/sessions/{}", id(&other.create("wide").await));
+    let (last, last_path) = line.pop().unwrap();
+    let unknown = last.get(&last_path).await;
+    assert_eq!(unknown.at("/state/eta_s"), "null", "nobody has left it");
+    for (guest, path) in &line[..4] {
+        assert_eq!(guest.delete(path).await.status, 202);
+    }
+    crate::rig::eventually("the pace to be told", || async {
+        let shown = last.get(&last_path).await.json();
+        shown["state"]["eta_s"].is_number() && shown["state"]["position"] == 2
+    })
+    .await;
+    let shown = last.get(&last_path).await.json();
+    let (half_s, most_s) = (&shown["state"]["eta_s"], &shown["state"]["eta_most_s"]);
+    assert!(half_s.as_u64() <= most_s.as_u64(), "{shown}");
+    assert!(
+        most_s.as_u64() < Some(3600),
+        "not when all must be over: {shown}"
+    );
+    let other = other.get(&other_path).await;
+    assert_eq!(other.at("/state/position"), "3");
+    assert_eq!(other.at("/state/eta_s"), "null", "another line");
+}
+
 /// The tenant's priority is a head start; whoever listens hears of each place.
 #[tokio::test]
 async fn a_tenant_of_high_priority_waits_before_others_and_each_change_of_place_is_told() {

@@ -10,6 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{HashMap, VecDeque};
 
 pub(crate) const METROS: usize = 200;
+/// Apps that ask for desktops to be ready: the most popular ones.
+pub(crate) const READY_APPS: usize = 10;
 const OPERATORS: usize = 3_000;
 pub(crate) const IMAGES: usize = 60;
 /// Sessions that are held before the oldest one ends.
@@ -116,7 +118,14 @@ fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> Nod
         let cached = (2.0 / (*rank as f64 + 1.0).powf(0.7)).min(0.9);
         rng.random_bool(cached)
     });
-    let images = images.map(image).collect();
+    let images: Vec<usize> = images.collect();
+    // A fifth of the nodes keep desktops ready for the most popular apps that they have. Not by chance, so that
+    // everything else is what it was without them.
+    let ready = images
+        .iter()
+        .take(if n.is_multiple_of(5) { READY_APPS } else { 0 });
+    let desktops = ready.map(|rank| app(*rank)).collect();
+    let images = images.into_iter().map(image).collect();
     NodeView {
         id: NodeId::from_parts(1_700_000_000_000 + n * 500, rng.random()),
         region: metro.name.clone(),
@@ -134,6 +143,7 @@ fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> Nod
         price_milli_h: dear.then(|| rng.random_range(20..600)),
         images,
         jobs: None,
+        desktops,
         state: any_state(
             (huge, metro.load),
             (slots_total, cpu_milli_total, mem_mib_total, uplink),
@@ -163,6 +173,11 @@ fn any_gpu(rng: &mut ChaCha8Rng) -> (GpuClass, u32) {
 
 pub(crate) fn image(rank: usize) -> String {
     format!("nearlight/app-{rank}:1")
+}
+
+/// The name of an app, as those who ask for a ready desktop have it.
+pub(crate) fn app(rank: usize) -> String {
+    format!("app-{rank}")
 }
 
 fn any_state(

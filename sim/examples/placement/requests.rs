@@ -1,6 +1,6 @@
 //! The published mix: 80 % easy, 15 % for a rare GPU, 5 % that nobody can run.
 
-use crate::fleet::{IMAGES, METROS, image};
+use crate::fleet::{IMAGES, METROS, READY_APPS, app, image};
 use nearlight_placement::{Rtts, SessionRequest, Trust};
 use nearlight_protocol::app::GpuClass;
 use nearlight_sim::fleet::World;
@@ -54,7 +54,7 @@ impl Mix {
             (format!("operator-{operator}"), rng.random_range(1..5))
         });
         let held = tenant.collect();
-        SessionRequest {
+        let request = SessionRequest {
             cpu_milli: rng.random_range(500..3_000),
             mem_mib: rng.random_range(512..4_096),
             kbps: rng.random_range(4_000..20_000),
@@ -79,6 +79,11 @@ impl Mix {
                 rng.random_range(0..20_000)
             },
             ..SessionRequest::default()
+        };
+        let ready = (0..READY_APPS).find(|rank| request.image == image(*rank));
+        SessionRequest {
+            desktop: ready.map(app),
+            ..request
         }
     }
 }

@@ -290,6 +290,7 @@ impl Region {
                 let reason = *reason;
                 self.dequeue(number);
                 let one = self.sessions.remove(&number).expect("it was driven");
+                self.remember_duration(&one);
                 self.tally.ended(&one, reason, self.now);
                 return Ok(());
             }
@@ -309,8 +310,7 @@ impl Region {
             let one = &self.sessions[&number];
             if broker.waiting.remove(&one.id).is_some() {
                 broker.queue.remove(&one.id);
-                let line = (one.visit.metro, one.visit.wants);
-                broker.lines.entry(line).or_default().leave(self.now);
+                broker.lines.leave(&one.id, self.now);
             }
         }
     }
@@ -341,21 +341,6 @@ impl Region {
             self.plan_deadline(number);
         }
         Ok(())
-    }
-
-    /// It stands in the line of those who wait for the same, and is told for how long.
-    pub(crate) fn join_line(&mut self, number: SessionNo) {
-        let one = self.sessions.get_mut(&number).expect("it waits");
-        let Some(broker) = &mut self.broker else {
-            return;
-        };
-        let line = broker
-            .lines
-            .entry((one.visit.metro, one.visit.wants))
-            .or_default();
-        let place = line.join(self.now);
-        let eta = line.eta_s(place, self.now);
-        one.told.get_or_insert((self.now, eta));
     }
 
     /// The claim of a session under an epoch, and its node.

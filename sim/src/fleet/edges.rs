@@ -371,7 +371,7 @@ impl Region {
                     .queue
                     .push(one.id.clone(), one.user.clone(), one.came_at);
                 let line = (one.visit.metro, one.visit.wants);
-                broker.lines.entry(line).or_default().join(self.now);
+                broker.lines.join(&one.id, || line, self.now);
             }
         }
         self.broker = Some(broker);

@@ -14,6 +14,7 @@ use nearlight_protocol::id::NodeId;
 use rand::Rng;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 
 /// Operators of a fleet, at most.
 pub(crate) const OPERATORS_MAX: usize = 3_000;
@@ -126,6 +127,7 @@ fn machine(
         price_milli_h: None,
         jobs: None,
         images,
+        desktops: BTreeSet::new(),
         state: NodeState::default(),
     };
     Machine {

@@ -12,11 +12,12 @@ use super::{Broken, Report};
 use nearlight_placement::{FleetIndex, Policy};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
-use nearlight_session::queue::Pace;
+use nearlight_session::queue::Lines;
+use nearlight_session::queue::forecast::Forecast;
 use nearlight_session::{Epoch, Queue};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) const SECOND_US: u64 = 1_000_000;
 pub(crate) const MINUTE_US: u64 = 60 * SECOND_US;
@@ -60,7 +61,11 @@ pub(crate) struct Broker {
     /// Nodes that have improved while somebody waits.
     pub(crate) openings: BTreeSet<usize>,
     /// Those who wait for the same in the same metro.
-    pub(crate) lines: HashMap<(usize, Wants), Pace>,
+    pub(crate) lines: Lines<(usize, Wants)>,
+    /// How long sessions of late have lasted, milliseconds.
+    pub(crate) durations: VecDeque<u64>,
+    /// What is told where the pace of a line is not known, and when it was computed.
+    pub(crate) forecast: Option<(MonoTime, Forecast)>,
     /// Sessions that each operator has of a tenant's: the larger ones, and all others as one.
     pub(crate) held: Vec<BTreeMap<String, u32>>,
 }

@@ -75,8 +75,10 @@ pub struct EtaReport {
     pub told: u64,
     /// Told that nobody knows.
     pub unknown: u64,
-    /// Waited longer than told, as a share.
+    /// Waited longer than nine in ten should, as a share.
     pub late: f64,
+    /// Waited longer than half should, as a share.
+    pub late_half: f64,
     /// Time waited in hundredths of time told.
     pub waited_percent: Quantiles,
 }
@@ -140,6 +142,7 @@ pub(crate) fn render(region: &Region) -> Report {
             told: t.eta.told,
             unknown: t.eta.unknown,
             late: share(t.eta.late as f64, t.eta.told as f64),
+            late_half: share(t.eta.late_half as f64, t.eta.told_half as f64),
             waited_percent: quantiles(t.eta.over_percent.clone()),
         },
         queue_max: t.queue_max,

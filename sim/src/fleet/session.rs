@@ -5,6 +5,7 @@ use super::demand::{Leaves, Visit};
 use super::node::Takes;
 use nearlight_protocol::id::{AttachmentId, SessionId, UserId};
 use nearlight_protocol::unit::MonoTime;
+use nearlight_session::queue::Eta;
 use nearlight_session::{Lifecycle, Limits, Use};
 
 /// Times of the built-in settings and of the catalogue's apps.
@@ -36,7 +37,7 @@ pub(crate) struct Session {
     /// Where it runs, by number.
     pub(crate) node: Option<(usize, Takes)>,
     /// What it was told first in the queue, and when.
-    pub(crate) told: Option<(MonoTime, Option<u32>)>,
+    pub(crate) told: Option<(MonoTime, Eta)>,
     /// When its deadline is looked at next.
     pub(crate) deadline: Option<MonoTime>,
     /// The player has gone for good.

@@ -57,6 +57,9 @@ pub(crate) struct Eta {
     pub(crate) told: u64,
     /// Placed, or given up, after the time was over.
     pub(crate) late: u64,
+    /// Told a time that half of the waits do not exceed, and waited longer.
+    pub(crate) told_half: u64,
+    pub(crate) late_half: u64,
     /// Time waited over time told, in hundredths.
     pub(crate) over_percent: Vec<u32>,
 }
@@ -83,15 +86,17 @@ impl Tally {
     fn kept_word(&mut self, one: &Session, now: MonoTime) {
         let Some((at, eta)) = one.told else { return };
         let waited_ms = now.millis_since(at);
-        match eta {
-            None => self.eta.unknown += 1,
-            Some(s) => {
-                let told_ms = u64::from(s) * 1000;
+        let is_over = |s: u32| waited_ms > u64::from(s) * 1000;
+        match (eta.half_s, eta.most_s) {
+            (half, Some(most)) => {
                 self.eta.told += 1;
-                self.eta.late += u64::from(waited_ms > told_ms);
-                let percent = waited_ms * 100 / told_ms.max(1000);
+                self.eta.late += u64::from(is_over(most));
+                let percent = waited_ms / (u64::from(most) * 10).max(10);
                 self.eta.over_percent.push(count(percent));
+                self.eta.told_half += u64::from(half.is_some());
+                self.eta.late_half += u64::from(half.is_some_and(is_over));
             }
+            (_, None) => self.eta.unknown += 1,
         }
     }
 
@@ -102,7 +107,7 @@ impl Tally {
                 return;
             }
             *self.gave_up.entry(one.visit.wants).or_default() += 1;
-            let told = one.told.and_then(|(at, eta)| Some((at, eta?)));
+            let told = one.told.and_then(|(at, eta)| Some((at, eta.most_s?)));
             // Who leaves before the time is over says nothing of its truth.
             if told.is_some_and(|(at, s)| now.millis_since(at) > u64::from(s) * 1000) {
                 self.kept_word(one, now);

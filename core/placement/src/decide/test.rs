@@ -5,6 +5,7 @@ use crate::policy::LatencyStep;
 use crate::reason::Reason;
 use crate::request::Rtts;
 use nearlight_protocol::app::GpuClass;
+use std::collections::BTreeSet;
 
 pub(crate) fn node(n: u64) -> NodeView {
     NodeView {
@@ -24,6 +25,7 @@ pub(crate) fn node(n: u64) -> NodeView {
         price_milli_h: None,
         images: ["doom".to_owned()].into(),
         jobs: None,
+        desktops: BTreeSet::new(),
         state: NodeState {
             attached: true,
             slots_free: 2,
@@ -153,6 +155,32 @@ fn an_image_that_is_there_beats_an_empty_node() {
     let busy = changed(1, |n| n.state.slots_free = 1);
     let empty = changed(2, |n| n.images.clear());
     check_place(&[empty, busy], &request(), 1);
+}
+
+#[test]
+fn a_ready_desktop_decides_between_nodes_that_are_about_as_good_for_who_can_use_it() {
+    let asks = SessionRequest {
+        desktop: Some("doom".to_owned()),
+        rtts: Rtts::new([("here".to_owned(), 5), ("there".to_owned(), 9)]),
+        ..request()
+    };
+    let ready = |n, change: fn(&mut NodeView)| {
+        changed(n, |node| {
+            node.desktops = ["doom".to_owned()].into();
+            change(node);
+        })
+    };
+    check_place(&[node(1), ready(2, |_| {})], &asks, 2);
+    check_place(&[node(1), ready(2, |_| {})], &request(), 1);
+    let other = changed(2, |n| n.desktops = ["quake".to_owned()].into());
+    check_place(&[node(1), other], &asks, 1);
+    // Not for four milliseconds more, nor on a node that is nearly full, nor without the image.
+    let far = ready(2, |n| n.region = "there".to_owned());
+    check_place(&[node(1), far], &asks, 1);
+    let busy = ready(2, |n| n.state.cpu_milli_free = 1500);
+    check_place(&[node(1), busy], &asks, 1);
+    let without = ready(2, |n| n.images.clear());
+    check_place(&[node(1), without], &asks, 1);
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl Kind {
 pub(crate) struct BlockTags {
     pub(crate) runtimes: Tags,
     pub(crate) images: Tags,
+    pub(crate) desktops: Tags,
 }
 
 /// All numbers of one node, for where few are asked or one is scored or changed: one line of memory.
@@ -117,6 +118,7 @@ pub(crate) struct RowNames {
     pub(crate) operator: u32,
     pub(crate) runtime: u32,
     pub(crate) images: Vec<u32>,
+    pub(crate) desktops: Vec<u32>,
 }
 
 /// A block, to be read.
@@ -213,6 +215,9 @@ impl Cell {
         for image in &names.images {
             self.tags[b].images.set(*image, lane);
         }
+        for app in &names.desktops {
+            self.tags[b].desktops.set(*app, lane);
+        }
         self.rows[at] = Row {
             standing: Standing::of(node),
             sessions: 0,
@@ -282,6 +287,9 @@ impl Cell {
         self.tags[b].runtimes.clear(card.names.runtime, lane);
         for image in &card.names.images {
             self.tags[b].images.clear(*image, lane);
+        }
+        for app in &card.names.desktops {
+            self.tags[b].desktops.clear(*app, lane);
         }
         self.nodes -= 1;
         self.of_kind[card.kind.at()] -= 1;

@@ -191,7 +191,8 @@ fn any_node() -> impl Strategy<Value = NodeView> {
     let uplink = mostly(None, any::<u16>().prop_map(|kbps| Some(u32::from(kbps))));
     let price = mostly(None, (0..300_u32).prop_map(Some));
     let images = prop::collection::btree_set(any_of(&NAMES).prop_map(str::to_owned), 0..3);
-    let rest = (uplink, price, images, any_state(), any_host());
+    let desktops = prop::collection::btree_set(any_of(&NAMES).prop_map(str::to_owned), 0..3);
+    let rest = (uplink, price, images, any_state(), any_host(), desktops);
     // More ids than some, so that ids meet, and of one time, so that keys do, too.
     (0..400_u64, names, classes, sizes, rest).prop_map(|(n, names, classes, sizes, rest)| {
         let tail = u8::try_from(n % 200).unwrap();
@@ -212,6 +213,7 @@ fn any_node() -> impl Strategy<Value = NodeView> {
             price_milli_h: rest.1,
             images: rest.2,
             jobs: rest.4,
+            desktops: rest.5,
             state: rest.3,
         }
     })
@@ -226,7 +228,10 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
         0..3_u32,
     );
     let names = (
-        any_of(&NAMES),
+        (
+            any_of(&NAMES),
+            mostly(None, any_of(&NAMES).prop_map(|name| Some(name.to_owned()))),
+        ),
         mostly(None, any_of(&NAMES).prop_map(|name| Some(name.to_owned()))),
         mostly(
             Vec::new(),
@@ -251,7 +256,8 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             kbps: needs.2,
             gpu: needs.3,
             vram_mib: needs.4.saturating_sub(1) * 4096,
-            image: names.0.to_owned(),
+            image: names.0.0.to_owned(),
+            desktop: names.0.1,
             runtime: names.1,
             regions: names.2,
             regions_not: names.3,
@@ -332,10 +338,16 @@ fn apply(change: Change, index: &mut FleetIndex, nodes: &mut BTreeMap<NodeId, No
 }
 
 /// What an index holds, whatever the order in which it came.
-fn summary(index: &FleetIndex) -> (usize, BTreeMap<&str, (u32, u32)>, [usize; 3]) {
+fn summary(index: &FleetIndex) -> (usize, BTreeMap<&str, (u32, u32)>, [usize; 4]) {
     let cells = index.cells.iter().filter(|cell| cell.nodes > 0);
     let cells = cells.map(|cell| (cell.name.as_str(), (cell.nodes, cell.vram_mib)));
-    let names = [&index.operators, &index.runtimes, &index.images].map(|names| names.len());
+    let names = [
+        &index.operators,
+        &index.runtimes,
+        &index.images,
+        &index.desktops,
+    ];
+    let names = names.map(|names| names.len());
     (index.len(), cells.collect(), names)
 }
 
@@ -444,11 +456,17 @@ fn a_region_that_everybody_left_is_forgotten() {
         let mut wanderer = node(1);
         wanderer.region = format!("region {n}");
         wanderer.images = [format!("image {n}")].into();
+        wanderer.desktops = [format!("app {n}")].into();
         index.put(&wanderer);
     }
     assert_eq!(
-        (index.len(), index.cells.len(), index.images.len()),
-        (1, 1, 1)
+        (
+            index.len(),
+            index.cells.len(),
+            index.images.len(),
+            index.desktops.len()
+        ),
+        (1, 1, 1, 1)
     );
     assert!(index.remove(&node(1).id));
     assert!(index.is_empty());

@@ -9,7 +9,10 @@
 //! **Invariants.** What nothing is known of counts as lasting for ever. A later position never has an
 //! earlier time.
 //!
-//! **What it does not know:** who waits, and whether a slot suits them.
+//! **What it does not know:** who waits, and whether a slot suits them. So those with rare needs wait
+//! longer than it says, and it is told only where the pace of a line is not known ([`super::Lines`]).
+
+use super::Eta;
 
 /// A session that has a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +23,6 @@ pub struct Busy {
     pub ends_in_ms: Option<u64>,
     /// In how many milliseconds it ends in any case: its time limit.
     pub most_in_ms: Option<u64>,
-}
-
-/// When somebody's turn is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Eta {
-    /// Seconds that one wait in two does not exceed, or unknown.
-    pub half_s: Option<u32>,
-    /// Seconds that nine waits in ten do not exceed, or unknown.
-    pub most_s: Option<u32>,
 }
 
 /// Former sessions without which nothing is said of how long others last.

@@ -4,9 +4,10 @@
 //! while somebody is in it, and it remembers when somebody last left it, with a slot or without.
 //!
 //! At a rate of r a second, the nth to leave does so after about n/r seconds; nine in ten times it is
-//! no more than (n + 1.28 * sqrt(n)) / r, and that is told. The time since somebody last left counts, so
-//! that a line that stands still says so. Before some have left nothing is known, and "unknown" is told.
+//! no more than (n + 1.28 * sqrt(n)) / r, and both are told. The time since somebody last left counts, so
+//! that a line that stands still says so. Before some have left nothing is known, and nothing is told.
 
+use super::Eta;
 use nearlight_protocol::unit::MonoTime;
 use std::collections::VecDeque;
 
@@ -36,12 +37,22 @@ impl Pace {
 
     /// Somebody leaves the line, with a slot or without.
     pub fn leave(&mut self, now: MonoTime) {
-        self.look(now);
-        self.waiting = self.waiting.saturating_sub(1);
+        self.step_out(now);
         self.left.push_back(self.clock_us);
         if self.left.len() > LEFT_MAX {
             self.left.pop_front();
         }
+    }
+
+    /// Somebody goes on waiting elsewhere, which says nothing of how fast this line moves.
+    pub fn step_out(&mut self, now: MonoTime) {
+        self.look(now);
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// When it was last joined or left.
+    pub(super) fn looked_at(&self) -> MonoTime {
+        self.looked_at
     }
 
     /// How many are in it.
@@ -54,25 +65,37 @@ impl Pace {
         self.waiting == 0
     }
 
-    /// Seconds within which nine in ten at this place of the line, from 1, have a slot; unknown
-    /// before some have left it.
-    pub fn eta_s(&mut self, place: u32, now: MonoTime) -> Option<u32> {
-        self.look(now);
+    /// When it is the turn of whoever has this place of the line, from 1; unknown before some have
+    /// left it.
+    pub fn eta(&self, place: u32, now: MonoTime) -> Option<Eta> {
         let first = *self.left.front()?;
         if self.left.len() < LEFT_MIN || place == 0 {
             return None;
         }
         // From the first of them on, so that one fewer has left since.
-        let each_s = (self.clock_us - first) as f64 / 1e6 / (self.left.len() - 1) as f64;
+        let clock_us = self.clock_at(now);
+        let each_s = (clock_us - first) as f64 / 1e6 / (self.left.len() - 1) as f64;
         let place = f64::from(place);
-        let s = (place + NINE_IN_TEN * place.sqrt()) * each_s;
-        Some(s.ceil().clamp(1.0, f64::from(u32::MAX)) as u32)
+        let seconds = |turns: f64| (turns * each_s).ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
+        Some(Eta {
+            half_s: Some(seconds(place)),
+            most_s: Some(seconds(place + NINE_IN_TEN * place.sqrt())),
+        })
+    }
+
+    /// The line's own clock.
+    fn clock_at(&self, now: MonoTime) -> u64 {
+        let runs = self.waiting > 0;
+        self.clock_us
+            + if runs {
+                now.micros_since(self.looked_at)
+            } else {
+                0
+            }
     }
 
     fn look(&mut self, now: MonoTime) {
-        if self.waiting > 0 {
-            self.clock_us += now.micros_since(self.looked_at);
-        }
+        self.clock_us = self.clock_at(now);
         self.looked_at = now;
     }
 }
@@ -96,17 +119,25 @@ mod test {
         pace
     }
 
+    fn most_s(pace: &Pace, place: u32, now: MonoTime) -> Option<u32> {
+        pace.eta(place, now).map(|eta| eta.most_s.unwrap())
+    }
+
     #[test]
     fn an_eta_follows_the_pace_and_errs_on_the_long_side() {
-        let mut pace = steady();
-        assert_eq!(pace.eta_s(1, at(60)), Some(23));
-        assert_eq!(pace.eta_s(4, at(60)), Some(66));
+        let pace = steady();
+        let eta = |half_s, most_s| {
+            let (half_s, most_s) = (Some(half_s), Some(most_s));
+            Some(Eta { half_s, most_s })
+        };
+        assert_eq!(pace.eta(1, at(60)), eta(10, 23));
+        assert_eq!(pace.eta(4, at(60)), eta(40, 66));
         assert_eq!(
-            pace.eta_s(1, at(120)),
-            Some(46),
+            pace.eta(1, at(120)),
+            eta(20, 46),
             "it has stood still for a minute"
         );
-        assert_eq!(pace.eta_s(0, at(60)), None);
+        assert_eq!(pace.eta(0, at(60)), None);
     }
 
     #[test]
@@ -117,7 +148,7 @@ mod test {
         }
         for n in 4..=6 {
             pace.leave(at(n));
-            assert_eq!(pace.eta_s(1, at(n)), None);
+            assert_eq!(pace.eta(1, at(n)), None);
         }
         assert!(pace.is_empty());
     }
@@ -125,11 +156,22 @@ mod test {
     #[test]
     fn the_time_in_which_nobody_waits_does_not_count() {
         let mut pace = steady();
-        let before = pace.eta_s(1, at(60));
+        let before = most_s(&pace, 1, at(60));
         for _ in 0..pace.len() {
             pace.leave(at(60));
         }
         pace.join(at(10_060));
-        assert!(pace.eta_s(1, at(10_060)) <= before, "the night is no wait");
+        assert!(
+            most_s(&pace, 1, at(10_060)) <= before,
+            "the night is no wait"
+        );
+    }
+
+    #[test]
+    fn who_goes_on_waiting_elsewhere_says_nothing_of_the_pace() {
+        let mut pace = steady();
+        let before = pace.eta(1, at(60));
+        pace.step_out(at(60));
+        assert_eq!(pace.eta(1, at(60)), before);
     }
 }
