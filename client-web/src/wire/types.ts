@@ -50,9 +50,9 @@ action: string, };
 
 export type CreateSession = { 
 /**
- * The catalogue entry to start.
+ * The catalogue entry to start; or else a job.
  */
-app: AppId, 
+app?: AppId, 
 /**
  * The display to start it with; the app's own default otherwise.
  */
@@ -86,11 +86,15 @@ export type Session = {
  */
 id: SessionId, 
 /**
- * The catalogue entry it runs.
+ * What it runs.
  */
-app: AppId, 
+kind: SessionKind, 
 /**
- * The app's name for people.
+ * The catalogue entry, of an app.
+ */
+app?: AppId, 
+/**
+ * The app's name for people, or the image's of a job.
  */
 title: string, 
 /**
@@ -102,9 +106,9 @@ state: SessionState,
  */
 node: NodeId | null, 
 /**
- * The display it was started with.
+ * The display it was started with, of an app.
  */
-display: DisplayMode, 
+display?: DisplayMode, 
 /**
  * Whether this caller owns it. Only the owner attaches, controls and ends it.
  */
@@ -118,7 +122,7 @@ created_at: number,
  */
 ends_at: number | null, 
 /**
- * Path of the page that plays it, such as `/play/ses_...`.
+ * Path of the page that plays it, such as `/play/ses_...`; empty for a job.
  */
 play_path: string, 
 /**
@@ -129,6 +133,8 @@ watchers: number,
  * Where it runs and why there, once placed, as long as its broker remembers.
  */
 placed_in?: PlacedIn, };
+
+export type SessionKind = "app" | "job";
 
 export type SessionState = { "phase": "queued", 
 /**
@@ -164,7 +170,7 @@ reason: EndReason,
  */
 detail: string, };
 
-export type WaitsFor = "node" | "slot" | "cpu" | "memory" | "uplink";
+export type WaitsFor = "node" | "slot" | "cpu" | "memory" | "uplink" | "disk" | "gpus";
 
 export type StartProgress = { "step": "pulling", 
 /**
