@@ -72,15 +72,13 @@ impl Node {
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
         let limits = config.images;
-        let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
-        let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: gpus.for_apps(),
-            tunnels,
+            tunnels: tunnels(&dialler, &shutdown),
             warm: Warm::new(),
             jobs,
             root,
@@ -172,6 +170,12 @@ async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<S
     let at = beacon.local_addr()?;
     shutdown.spawn(beacon.run(shutdown.clone()));
     Ok(Some(at))
+}
+
+/// The tunnels of this node, to nothing yet.
+fn tunnels(dialler: &Dialler, shutdown: &Shutdown) -> Tunnels {
+    let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
+    Tunnels::new(dialler.way(), endpoints, shutdown.clone())
 }
 
 fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {

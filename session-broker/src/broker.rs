@@ -105,8 +105,7 @@ impl Broker {
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
-        let endpoint = bind_jobs(&config, shutdown).await?;
-        broker.jobs_listen = endpoint.as_ref().map(|(_, _, at)| *at);
+        let endpoint = bind_jobs(&config, &mut broker, shutdown).await?;
         let (registrar, standings) =
             enrolment(ca, &ledger, node_addresses(&config, broker.node_listen));
         let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
@@ -114,12 +113,7 @@ impl Broker {
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
-        let tunnels = Arc::new(Tunnels::new(
-            directory.clone(),
-            standings.clone(),
-            config.tunnel_address.clone(),
-            shutdown.clone(),
-        ));
+        let tunnels = tunnels(&config, &directory, &standings, shutdown);
         let owner_stop = CancellationToken::new();
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
@@ -164,13 +158,13 @@ impl Broker {
             times: config.sessions,
             content_policy: http::content_policy(nearness.regions())?,
             nearness,
-            jobs: endpoint.as_ref().map(|(_, site, _)| site.clone()),
+            jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let enrolment = (registrar, standings);
-        let terms = Terms::new(&config, signer.clone(), clock, enrolment, tunnels.clone());
+        let nodes_are = (registrar, standings);
+        let terms = Terms::new(&config, signer.clone(), clock, nodes_are, tunnels.clone());
         shutdown.spawn(owner.run());
         keep(&api, directory, config.audit, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
@@ -188,8 +182,9 @@ impl Broker {
 /// Binds the endpoint of jobs, if there is to be one.
 async fn bind_jobs(
     config: &Config,
+    broker: &mut Broker,
     shutdown: &Shutdown,
-) -> anyhow::Result<Option<(PublicListener, Site, SocketAddr)>> {
+) -> anyhow::Result<Option<(PublicListener, Site)>> {
     let Some(jobs) = &config.jobs else {
         return Ok(None);
     };
@@ -199,18 +194,34 @@ async fn bind_jobs(
     let listener = PublicListener::bind(jobs.listen, tls, most, proxies).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", jobs.listen))?;
     let at = listener.local_addr()?;
+    broker.jobs_listen = Some(at);
     let port = jobs.public_port.unwrap_or(at.port());
     let site = Site::new(&jobs.domain, port, is_secure);
-    Ok(Some((listener.for_jobs(shutdown), site, at)))
+    Ok(Some((listener.for_jobs(shutdown), site)))
+}
+
+/// The way to containers of jobs.
+fn tunnels(
+    config: &Config,
+    directory: &Arc<Directory>,
+    standings: &Arc<Standings>,
+    shutdown: &Shutdown,
+) -> Arc<Tunnels> {
+    Arc::new(Tunnels::new(
+        directory.clone(),
+        standings.clone(),
+        config.tunnel_address.clone(),
+        shutdown.clone(),
+    ))
 }
 
 /// Serves the endpoint of jobs, and returns what peers forward to.
 fn serve_jobs(
-    endpoint: Option<(PublicListener, Site, SocketAddr)>,
+    endpoint: Option<(PublicListener, Site)>,
     (api, tunnels): (&Arc<Api>, Arc<Tunnels>),
     shutdown: &Shutdown,
 ) -> Option<axum::Router> {
-    let (listener, site, _) = endpoint?;
+    let (listener, site) = endpoint?;
     let service = endpoint::router(Arc::new(Jobs {
         api: api.clone(),
         tunnels,

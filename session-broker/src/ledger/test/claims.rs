@@ -88,6 +88,7 @@ pub(super) async fn i4_a_released_reservation_gives_everything_back_once(place: 
         let release = Op::Release {
             session: session.id.clone(),
             claim: first.claim.clone(),
+            billed_until: MonoTime(9_000),
             at: MonoTime(9_000),
         };
         assert_eq!(store.write(release).await, Applied::Done);
@@ -101,6 +102,7 @@ pub(super) async fn i4_a_released_reservation_gives_everything_back_once(place: 
     let release = Op::Release {
         session: session.id,
         claim: first.claim,
+        billed_until: MonoTime(9_000),
         at: MonoTime(9_000),
     };
     store.write(release).await;

@@ -127,6 +127,7 @@ pub(super) async fn i1_one_job_has_the_gpus_of_a_node(place: Place) {
     let release = Op::Release {
         session: first.id.clone(),
         claim,
+        billed_until: MonoTime(5_000),
         at: MonoTime(5_000),
     };
     store.write(release).await;

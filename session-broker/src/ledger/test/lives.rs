@@ -141,14 +141,14 @@ pub(super) async fn i5_usage_is_from_the_acked_start_to_the_acked_stop(place: Pl
     let claim = reserve(&node, 0, &session).claim;
     let begin = |ms: u64| Op::BeginUsage {
         session: session.id.clone(),
-        user: session.user.clone(),
-        app: session.app.id.clone(),
         claim: claim.clone(),
+        bill: usage::bill(&session),
         at: MonoTime(ms * 1000),
     };
     let end = |ms: u64| Op::Release {
         session: session.id.clone(),
         claim: claim.clone(),
+        billed_until: MonoTime(ms * 1000),
         at: MonoTime(ms * 1000),
     };
     store.write(begin(5)).await;
@@ -183,7 +183,14 @@ pub(super) async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays(p
             let held = reserve(&node, 0, &session);
             assert!(ordered(&store.write(op(&held)).await));
             let (session, claim) = (session.id.clone(), held.claim);
-            store.write(Op::Release { session, claim, at }).await;
+            let billed_until = at;
+            let release = Op::Release {
+                session,
+                claim,
+                billed_until,
+                at,
+            };
+            store.write(release).await;
         }
         let save = Op::SavePhase {
             session: session.id.clone(),

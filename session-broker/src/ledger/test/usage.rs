@@ -12,7 +12,7 @@ pub(super) fn bill(row: &SessionRow) -> Box<Bill> {
     Box::new(Bill {
         user: row.user.clone(),
         tenant: row.tenant.clone(),
-        item: Item::App(row.app.id.clone()),
+        item: Item::App(row.app().unwrap().id.clone()),
         region: "fra".to_owned(),
         metered: Metered {
             cpu_milli: 1500,
