@@ -18,7 +18,6 @@
  */
 import type { DetachReason, EndReason, SessionState } from "../wire/types.ts";
 import type { Refusal } from "./refusal.ts";
-
 export type AttachStep = "ticket" | "offer" | "transport" | "picture";
 
 export type State =
