@@ -220,7 +220,7 @@ pub async fn end_of(edge: &mut Attached, session: &SessionId) -> (EndReason, Str
 
 /// The output of `docker`, if it succeeds.
 pub fn docker(args: &[&str]) -> Option<String> {
-    let output = Command::new("docker").args(args).output().unwrap();
+    let output = Command::new("docker").args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }
