@@ -68,14 +68,14 @@ pub(crate) fn is_mountable(path: &str) -> bool {
     let is_path = path
         .strip_prefix('/')
         .is_some_and(|rest| rest.split('/').all(is_part));
-    let is_below = |taken: &&str| {
-        path.strip_prefix(*taken)
+    let is_below = |taken: &str| {
+        path.strip_prefix(taken)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     is_path
         && path.len() <= 512
         && !path.contains(['\0', ':', ','])
-        && !TAKEN.iter().any(|taken| is_below(&taken))
+        && !TAKEN.iter().any(|taken| is_below(taken))
 }
 
 /// What a container can write, from its user's home and its image's volumes. `Err` says what the image has
