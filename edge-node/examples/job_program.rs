@@ -125,7 +125,7 @@ fn said(result: std::io::Result<String>) -> String {
 }
 
 fn connect(to: &SocketAddr) -> String {
-    match TcpStream::connect_timeout(to, Duration::from_secs(2)) {
+    match TcpStream::connect_timeout(to, Duration::from_secs(1)) {
         Ok(mut stream) => {
             let mut hello = [0; 5];
             stream

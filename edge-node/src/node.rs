@@ -50,10 +50,7 @@ impl Node {
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
         let dialler = dialler(&config, &identity.node)?;
-        // Before anything counts: what is counted without a recorder is lost, and stays so.
-        drop(nearlight_kit::telemetry::prometheus());
-        meters::describe();
-        nearlight_transport::describe_metrics();
+        describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
         let gpus = Gpus::probe();
@@ -71,7 +68,6 @@ impl Node {
             .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
-        let limits = config.images;
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
@@ -90,7 +86,7 @@ impl Node {
         let puller = Puller {
             runtime: runtime.clone(),
             images,
-            limits,
+            limits: host.config.images,
             wanted: wishes,
             agent: address.clone(),
         };
@@ -146,6 +142,13 @@ impl Node {
             .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
             .await
     }
+}
+
+/// Before anything counts: what is counted without a recorder is lost, and stays so.
+fn describe_metrics() {
+    drop(nearlight_kit::telemetry::prometheus());
+    meters::describe();
+    nearlight_transport::describe_metrics();
 }
 
 /// What this node has for jobs, if it takes any.

@@ -186,13 +186,7 @@ fn host_config(plan: &Plan<'_>, network: String) -> HostConfig {
         shm_size: Some(i64::from(need.shm_mib) * MIB),
         oom_score_adj: Some(OOM_SCORE),
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", JOB_FILES_MAX)]),
-        tmpfs: Some(
-            [(
-                "/run".to_owned(),
-                format!("rw,nosuid,nodev,size={RUN_MIB}m,mode=1777"),
-            )]
-            .into(),
-        ),
+        tmpfs: Some(tmpfs(plan)),
         mounts: Some(mounts(plan)),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
@@ -218,13 +212,29 @@ fn ulimit(name: &str, value: u64) -> ResourcesUlimits {
     }
 }
 
+/// The engine gives a mount the mode of the directory below it, so each has the job as its owner.
+fn tmpfs(plan: &Plan<'_>) -> HashMap<String, String> {
+    let options = |mib: i64| {
+        let Who { uid, gid, .. } = plan.who;
+        format!("rw,nosuid,nodev,size={mib}m,mode=1777,uid={uid},gid={gid}")
+    };
+    let mut all = HashMap::from([("/run".to_owned(), options(RUN_MIB))]);
+    if plan.spec.resources.disk_mib == 0 {
+        let places = plan.places.iter().filter(|place| !place.is_volume);
+        // A job's memory holds what is in it, so half of that is all it may take.
+        let half = i64::from(plan.spec.resources.mem_mib) / 2;
+        all.extend(places.map(|place| (place.path.clone(), options(half))));
+    }
+    all
+}
+
 fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
     let has_disk = plan.spec.resources.disk_mib > 0;
     let places = plan.places.iter().enumerate();
     let mut mounts: Vec<_> = places
-        .map(|(place, writable)| match has_disk {
-            true => on_disk(&space::on_disk(plan.dir, place), writable),
-            false => in_memory(plan, writable),
+        .filter_map(|(place, writable)| match has_disk {
+            true => Some(on_disk(&space::on_disk(plan.dir, place), writable)),
+            false => writable.is_volume.then(|| in_memory(plan, writable)),
         })
         .collect();
     mounts.push(bind(&space::hosts(plan.dir), "/etc/hosts"));
@@ -256,7 +266,7 @@ fn on_disk(source: &Path, writable: &Writable) -> Mount {
     }
 }
 
-/// A job's memory holds what is in it, so half of that is all it may take.
+/// In place of the volume that the engine would make on a disk without bounds.
 fn in_memory(plan: &Plan<'_>, writable: &Writable) -> Mount {
     Mount {
         typ: Some(MountType::TMPFS),

@@ -36,6 +36,8 @@ pub(crate) struct Writable {
     pub(crate) path: String,
     /// Whether it begins with what the image has there.
     pub(crate) is_filled: bool,
+    /// Whether the image declares it as a volume.
+    pub(crate) is_volume: bool,
 }
 
 /// The backing of a job's disk while it is made.
@@ -66,14 +68,14 @@ pub(crate) fn is_mountable(path: &str) -> bool {
     let is_path = path
         .strip_prefix('/')
         .is_some_and(|rest| rest.split('/').all(is_part));
-    let is_below = |taken: &&str| {
-        path.strip_prefix(*taken)
+    let is_below = |taken: &str| {
+        path.strip_prefix(taken)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     is_path
         && path.len() <= 512
         && !path.contains(['\0', ':', ','])
-        && !TAKEN.iter().any(|taken| is_below(&taken))
+        && !TAKEN.iter().any(|taken| is_below(taken))
 }
 
 /// What a container can write, from its user's home and its image's volumes. `Err` says what the image has
@@ -88,10 +90,12 @@ pub(crate) fn writable(home: &str, volumes: &[String]) -> Result<Vec<Writable>, 
         Writable {
             path: "/tmp".to_owned(),
             is_filled: false,
+            is_volume: false,
         },
         Writable {
             path: "/var/tmp".to_owned(),
             is_filled: false,
+            is_volume: false,
         },
     ];
     for path in volumes.iter().map(String::as_str).chain([home]) {
@@ -105,6 +109,9 @@ pub(crate) fn writable(home: &str, volumes: &[String]) -> Result<Vec<Writable>, 
             all.push(Writable {
                 path: path.to_owned(),
                 is_filled: path != HOME,
+                is_volume: volumes
+                    .iter()
+                    .any(|volume| volume.trim_end_matches('/') == path),
             });
         }
     }

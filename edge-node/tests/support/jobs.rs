@@ -220,7 +220,7 @@ pub async fn end_of(edge: &mut Attached, session: &SessionId) -> (EndReason, Str
 
 /// The output of `docker`, if it succeeds.
 pub fn docker(args: &[&str]) -> Option<String> {
-    let output = Command::new("docker").args(args).output().unwrap();
+    let output = Command::new("docker").args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }
@@ -255,7 +255,7 @@ pub fn traces(site: &Site) -> Vec<String> {
     let node = site.broker.node.as_str();
     let mut traces = site.containers();
     let filter = format!("label=nearlight.node={node}");
-    let networks = docker(&["network", "ls", "-q", "--filter", &filter]).unwrap();
+    let networks = docker(&["network", "ls", "-q", "--filter", &filter]).unwrap_or_default();
     traces.extend(networks.lines().map(|id| format!("network {id}")));
     let rules = Command::new("iptables")
         .args(["-w", "-S"])
@@ -289,4 +289,23 @@ pub fn traces(site: &Site) -> Vec<String> {
             .map(|path| path.display().to_string()),
     );
     traces
+}
+
+/// Takes away what a test that failed left of its jobs, but containers.
+pub fn sweep(site: &Site) {
+    let node = site.broker.node.as_str();
+    for trace in traces(site) {
+        if let Some(network) = trace.strip_prefix("network ") {
+            docker(&["network", "rm", network]);
+        } else if let Some(rule) = trace.strip_prefix("-A ").filter(|rule| rule.contains(node)) {
+            let rule = rule.split(' ').map(|part| part.trim_matches('"'));
+            // One that went with another is gone all the same.
+            let _ = Command::new("iptables")
+                .args(["-w", "-D"])
+                .args(rule)
+                .output();
+        } else if let Some(mount) = trace.split(' ').nth(4).filter(|_| trace.contains("- ")) {
+            let _ = Command::new("umount").args(["-l", mount]).output();
+        }
+    }
 }

@@ -181,6 +181,7 @@ impl Drop for Site {
                 .args(["rm", "-f", &container])
                 .output();
         }
+        super::jobs::sweep(self);
         let run = self.run().display().to_string();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();

@@ -140,11 +140,17 @@ fn what_can_be_written_is_on_its_disk_or_in_its_memory() {
             .all(|m| m.read_only == Some(true) && m.typ == Some(MountType::BIND))
     );
     given.spec.resources.disk_mib = 0;
-    for mount in &mounts(&given)[..4] {
-        assert_eq!(mount.typ, Some(MountType::TMPFS));
-        assert_eq!(
-            mount.tmpfs_options.clone().unwrap().size_bytes,
-            Some(512 * MIB)
+    let shown = mounts(&given);
+    assert_eq!(shown[0].target.as_deref(), Some("/data"));
+    assert_eq!(shown[0].typ, Some(MountType::TMPFS));
+    let size = shown[0].tmpfs_options.clone().unwrap().size_bytes;
+    assert_eq!(size, Some(512 * MIB));
+    let tmpfs = given.body().host_config.unwrap().tmpfs.unwrap();
+    for place in ["/tmp", "/var/tmp", "/home/job"] {
+        let options = &tmpfs[place];
+        assert!(
+            options.contains("size=512m") && options.contains("uid=1000"),
+            "{options}"
         );
     }
 }
