@@ -49,10 +49,7 @@ impl Node {
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
         let dialler = dialler(&config, &identity.node)?;
-        // Before anything counts: what is counted without a recorder is lost, and stays so.
-        drop(nearlight_kit::telemetry::prometheus());
-        meters::describe();
-        nearlight_transport::describe_metrics();
+        describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
         let gpus = Gpus::probe();
@@ -155,6 +152,13 @@ async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<S
     let at = beacon.local_addr()?;
     shutdown.spawn(beacon.run(shutdown.clone()));
     Ok(Some(at))
+}
+
+/// Before anything counts: what is counted without a recorder is lost, and stays so.
+fn describe_metrics() {
+    drop(nearlight_kit::telemetry::prometheus());
+    meters::describe();
+    nearlight_transport::describe_metrics();
 }
 
 /// The tunnels of this node, to nothing yet.

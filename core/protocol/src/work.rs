@@ -12,6 +12,10 @@ use std::fmt;
 /// What a session runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "apps are the rule: a box for each would cost more than the room of the few others"
+)]
 pub enum Work {
     /// An app of the catalogue.
     App(AppWork),
