@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 40] = [
+const PATHS: [(&str, &[&str]); 41] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -32,6 +32,7 @@ const PATHS: [(&str, &[&str]); 40] = [
     ("/v1/regions", &["get"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
+    ("/v1/sessions/{id}/endpoint", &["post"]),
     ("/v1/sessions/{id}/events", &["get"]),
     ("/v1/sessions/{id}/placement", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),
