@@ -99,8 +99,7 @@ impl Broker {
         let sealer = Sealer::open_in(&config.pki)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
-        let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
-        let ledger = wrap(Arc::new(opened.await?));
+        let ledger = wrap(open_ledger(&config, me, clock, shutdown).await?);
         let apps = seed(&config, &ledger, clock).await?;
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
@@ -198,6 +197,16 @@ async fn bind_jobs(
     let port = jobs.public_port.unwrap_or(at.port());
     let site = Site::new(&jobs.domain, port, is_secure);
     Ok(Some((listener.for_jobs(shutdown), site)))
+}
+
+async fn open_ledger(
+    config: &Config,
+    me: Member,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Arc<dyn Ledger>> {
+    let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
+    Ok(Arc::new(opened.await?))
 }
 
 /// The way to containers of jobs.

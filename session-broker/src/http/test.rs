@@ -32,6 +32,7 @@ const PATHS: [(&str, &[&str]); 41] = [
     ("/v1/regions", &["get"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
+    ("/v1/sessions/{id}/endpoint", &["post"]),
     ("/v1/sessions/{id}/events", &["get"]),
     ("/v1/sessions/{id}/placement", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),

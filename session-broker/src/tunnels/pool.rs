@@ -20,6 +20,10 @@ const BUSY_WANTED: usize = 24;
 /// Requests on one tunnel. Fewer than streams: one that was just reset may still count at the edge.
 const BUSY_MAX: usize = 96;
 
+// What a session may have under way fits on its tunnels, and on each one's streams.
+const _: () = assert!(REQUESTS_MAX <= TUNNELS_MAX * BUSY_MAX);
+const _: () = assert!(BUSY_MAX < nearlight_protocol::tunnel::STREAMS_MAX as usize);
+
 /// The tunnels of one session at one place.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -240,11 +244,5 @@ mod test {
         ] {
             assert_eq!(choose(busy, dialling), expected, "{busy:?} {dialling}");
         }
-    }
-
-    #[test]
-    fn what_a_session_may_have_under_way_fits_on_its_tunnels() {
-        assert!(REQUESTS_MAX <= TUNNELS_MAX * BUSY_MAX);
-        assert!(BUSY_MAX < nearlight_protocol::tunnel::STREAMS_MAX as usize);
     }
 }
