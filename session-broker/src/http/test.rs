@@ -29,6 +29,7 @@ const PATHS: [(&str, &[&str]); 41] = [
     ("/v1/nodes/{node}", &["delete"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
+    ("/v1/nodes/{node}/vet", &["delete", "post"]),
     ("/v1/regions", &["get"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
