@@ -175,13 +175,6 @@ async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<S
     Ok(Some(at))
 }
 
-/// Before anything counts: what is counted without a recorder is lost, and stays so.
-fn describe_metrics() {
-    drop(nearlight_kit::telemetry::prometheus());
-    meters::describe();
-    nearlight_transport::describe_metrics();
-}
-
 /// The tunnels of this node, to nothing yet.
 fn tunnels(dialler: &Dialler, shutdown: &Shutdown) -> Tunnels {
     let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
