@@ -18,7 +18,7 @@ use anyhow::Context;
 use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
-use nearlight_protocol::control::{Hello, ImagesWanted, PROTOCOL_VERSION};
+use nearlight_protocol::control::{Hello, ImagesWanted, JobHost, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
@@ -55,8 +55,7 @@ impl Node {
         let runtime = runtime::open(&config, &identity.node).await?;
         let gpus = Gpus::probe();
         let encoders = encoders::probe(&config, root).await;
-        let jobs = jobs(&config, &identity.node, runtime.name(), root).await;
-        let offer = jobs.as_ref().map(|jobs| jobs.offer(&gpus));
+        let (jobs, offer) = jobs(&config, &identity.node, (runtime.name(), &gpus), root).await;
         let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name(), offer);
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
@@ -152,12 +151,20 @@ fn describe_metrics() {
 }
 
 /// What this node has for jobs, if it takes any.
-async fn jobs(config: &Config, node: &NodeId, runtime: &str, root: bool) -> Option<Jobs> {
+async fn jobs(
+    config: &Config,
+    node: &NodeId,
+    (runtime, gpus): (&str, &Gpus),
+    root: bool,
+) -> (Option<Jobs>, Option<JobHost>) {
     match Jobs::open(config, node, runtime, root).await {
-        Ok(jobs) => Some(jobs),
+        Ok(jobs) => {
+            let offer = jobs.offer(gpus);
+            (Some(jobs), Some(offer))
+        }
         Err(why) => {
             tracing::info!(%why, "this node takes no jobs");
-            None
+            (None, None)
         }
     }
 }

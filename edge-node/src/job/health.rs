@@ -148,7 +148,7 @@ mod test {
     async fn server(answers: Vec<&'static [u8]>) -> Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::task::spawn(async move {
+        nearlight_kit::shutdown::Shutdown::new().spawn(async move {
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 512];
