@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import raw from "../vectors/session.json";
-import { backoffMs, edges, handle, type Event, type Step, type State } from "../src/session/machine.ts";
+import { backoffMs } from "../src/session/backoff.ts";
+import { edges, handle, type Event, type Step, type State } from "../src/session/machine.ts";
 
 type Vector = { readonly state: State; readonly event: Event; readonly next: State; readonly effects: Step["effects"] };
 const vectors = raw as unknown as readonly Vector[];

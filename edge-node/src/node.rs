@@ -62,9 +62,7 @@ impl Node {
         let counters = CounterBoard::default();
         let transport = streams::start(&config, address.clone(), counters.clone())?;
         let rtc_port = transport.port();
-        let admin = admin::serve(config.admin, address.clone(), &shutdown)
-            .await
-            .with_context(|| format!("cannot listen on {} (admin.listen)", config.admin))?;
+        let admin = admin(&config, &address, &shutdown).await?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
         let host = Arc::new(Host {
@@ -148,6 +146,17 @@ fn describe_metrics() {
     drop(nearlight_kit::telemetry::prometheus());
     meters::describe();
     nearlight_transport::describe_metrics();
+}
+
+/// Starts the listener for this node's operator.
+async fn admin(
+    config: &Config,
+    agent: &mpsc::Sender<Message>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<SocketAddr> {
+    let at = config.admin;
+    let served = admin::serve(at, agent.clone(), shutdown).await;
+    served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
 }
 
 /// What this node has for jobs, if it takes any.

@@ -94,9 +94,7 @@ impl Broker {
     ) -> anyhow::Result<Self> {
         let metrics = metrics();
         let clock = Clock::start();
-        let signer = open_signer(&config.data)?;
-        let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
-        let sealer = Sealer::open_in(&config.pki)?;
+        let (signer, ca, sealer) = open_keys(&config, wall)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
         let ledger = wrap(open_ledger(&config, me, clock, shutdown).await?);
@@ -162,8 +160,13 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let nodes_are = (registrar, standings);
-        let terms = Terms::new(&config, signer.clone(), clock, nodes_are, tunnels.clone());
+        let terms = Terms::new(
+            &config,
+            &signer,
+            clock,
+            (registrar, standings),
+            tunnels.clone(),
+        );
         shutdown.spawn(owner.run());
         keep(&api, directory, config.audit, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
@@ -365,10 +368,15 @@ async fn listen(
     Ok((broker, public, nodes))
 }
 
-/// The signing key in the data directory, which is made if it is missing.
-fn open_signer(data: &Path) -> anyhow::Result<Signer> {
+/// The signing key in the data directory, the CA, and the key that seals secrets, which are made if they
+/// are missing.
+fn open_keys(config: &Config, wall: WallClock) -> anyhow::Result<(Signer, Arc<Ca>, Sealer)> {
+    let data = &config.data;
     std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
-    Ok(Signer::open(&data.join("signing.key"))?)
+    let signer = Signer::open(&data.join("signing.key"))?;
+    let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
+    let sealer = Sealer::open_in(&config.pki)?;
+    Ok((signer, ca, sealer))
 }
 
 /// Who the node listener is.

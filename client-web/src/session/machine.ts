@@ -18,6 +18,8 @@
  */
 import type { DetachReason, EndReason, SessionState } from "../wire/types.ts";
 import type { Refusal } from "./refusal.ts";
+import { backoffMs } from "./backoff.ts";
+
 export type AttachStep = "ticket" | "offer" | "transport" | "picture";
 
 export type State =
@@ -73,14 +75,6 @@ export type Step = { readonly state: State; readonly effects: readonly Effect[] 
 type StateOf<N extends State["name"]> = Extract<State, { name: N }>;
 type EventOf<N extends Event["name"]> = Extract<Event, { name: N }>;
 type Row<S extends State["name"]> = { readonly [E in Event["name"]]?: (state: StateOf<S>, event: EventOf<E>) => Step };
-
-/** Waits between tries, milliseconds: quick first, for most drops are short; then every 5 s for as
- *  long as the session lives, which the broker decides and not we. */
-const BACKOFF_MS = [200, 500, 1_000, 2_000, 3_000, 5_000] as const;
-
-export function backoffMs(attempt: number): number {
-  return BACKOFF_MS[Math.min(Math.max(attempt, 1), BACKOFF_MS.length) - 1] ?? 5_000;
-}
 
 const step = (state: State, ...effects: Effect[]): Step => ({ state, effects });
 const attach = (attempt: number, takeOver: boolean): Step =>

@@ -15,7 +15,8 @@
  */
 import type { DetachReason } from "../wire/types.ts";
 import type { Refusal } from "./refusal.ts";
-import { backoffMs, type LossCause } from "./machine.ts";
+import { backoffMs } from "./backoff.ts";
+import type { LossCause } from "./machine.ts";
 
 /** Why there is nothing to watch any more. `refused`: for a reason that only the refusal tells. */
 export type WatchEnd = "link-ended" | "session-ended" | "not-found" | "refused";

@@ -60,7 +60,7 @@ impl Drop for Counted<'_> {
 impl Terms {
     pub(crate) fn new(
         config: &Config,
-        signer: Signer,
+        signer: &Signer,
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
         tunnels: Arc<Tunnels>,
@@ -81,7 +81,7 @@ impl Terms {
             control,
             node_grace_s: config.sessions.node_grace_s,
             proxies: Proxies::new(&config.proxies),
-            signer,
+            signer: signer.clone(),
             clock,
         }
     }
