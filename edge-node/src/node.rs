@@ -151,7 +151,7 @@ fn describe_metrics() {
 /// Starts the listener for this node's operator.
 async fn admin(
     config: &Config,
-    agent: &mpsc::Sender<Message>,
+    agent: &mpsc::Sender<crate::agent::Message>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<SocketAddr> {
     let at = config.admin;

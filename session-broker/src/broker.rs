@@ -34,7 +34,6 @@ use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
 use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -160,22 +159,13 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let terms = Terms::new(
-            &config,
-            &signer,
-            clock,
-            (registrar, standings),
-            tunnels.clone(),
-        );
+        let nodes_are = (registrar, standings);
+        let terms = Terms::new(&config, &signer, clock, nodes_are, tunnels.clone());
         shutdown.spawn(owner.run());
         keep(&api, directory, config.audit, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
-        let service = http::service(api.clone(), routes);
-        let jobs = serve_jobs(endpoint, (&api, tunnels), shutdown);
-        if let Some(joining) = joining {
-            joining.serve((api, service.clone(), jobs), ledger, signer, shutdown);
-        }
-        accept(public, service, owner_stop, shutdown);
+        let listeners = (public, endpoint, joining);
+        serve(&api, routes, listeners, (tunnels, owner_stop), shutdown);
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
@@ -366,6 +356,32 @@ async fn listen(
         jobs_listen: None,
     };
     Ok((broker, public, nodes))
+}
+
+/// Serves callers, callers of jobs, and the brokers beside this one.
+fn serve(
+    api: &Arc<Api>,
+    routes: axum::Router<Arc<Api>>,
+    (public, endpoint, joining): (
+        PublicListener,
+        Option<(PublicListener, Site)>,
+        Option<Joining>,
+    ),
+    (tunnels, owner_stop): (Arc<Tunnels>, CancellationToken),
+    shutdown: &Shutdown,
+) {
+    let service = http::service(api.clone(), routes);
+    let jobs = serve_jobs(endpoint, (api, tunnels), shutdown);
+    if let Some(joining) = joining {
+        let (ledger, signer) = (api.ledger.clone(), api.signer.clone());
+        joining.serve(
+            (api.clone(), service.clone(), jobs),
+            ledger,
+            signer,
+            shutdown,
+        );
+    }
+    accept(public, service, owner_stop, shutdown);
 }
 
 /// The signing key in the data directory, the CA, and the key that seals secrets, which are made if they

@@ -344,7 +344,7 @@ async fn the_worked_region_plays_in_each_metro_and_outlives_a_broker() {
     for mut player in playing {
         after.push(match player.edge.is_open().await {
             true => player,
-            false => back(&region, player).await,
+            false => Box::pin(back(&region, player)).await,
         });
     }
     assert!(std::net::TcpStream::connect(gone).is_err());
