@@ -39,7 +39,7 @@ document() {
     # shellcheck disable=SC2064
     trap "kill $broker 2>/dev/null || true; wait $broker 2>/dev/null || true; rm -rf '$dir'" EXIT
     until=$((SECONDS + 30))
-    until grep -q ready "$dir/ready"; do
+    until grep -qs ready "$dir/ready"; do
         kill -0 "$broker" 2>/dev/null && [ $SECONDS -lt $until ] || die "the broker does not start" "$(cat "$dir/log")"
         sleep 0.1
     done
@@ -67,7 +67,8 @@ GENERATED=(openapi.json python/src/nearlight/wire.py typescript/src/wire.ts)
 check() {
     local made file
     made=$(mktemp -d /tmp/nearlight-clients-made.XXXXXX)
-    (document "$made/openapi.json") && types "$made"
+    (document "$made/openapi.json") || exit 1
+    types "$made"
     for file in "${GENERATED[@]}"; do
         cmp -s "$made/$file" "$CLIENTS/$file" || die "clients/$file is not what this broker's document makes" \
             "Run 'scripts/clients.sh generate', look at 'git diff', and add it to the change. (made: $made)"

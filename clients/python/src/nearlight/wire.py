@@ -1,4 +1,4 @@
-# Generated from clients/openapi.json by scripts/clients.sh generate: do not edit.
+# Made from clients/openapi.json by scripts/clients.sh generate: not to be edited.
 
 from __future__ import annotations
 
