@@ -4,7 +4,6 @@
 #   scripts/clients.sh generate   writes clients/openapi.json and the types made from it
 #   scripts/clients.sh check      fails if they are not what the built broker's document makes
 #   scripts/clients.sh test       types, lints and tests of both; needs no broker
-#   scripts/clients.sh python     prints a Python that has the client and the openai package
 #   scripts/clients.sh examples   runs both examples; NEARLIGHT_URL and NEARLIGHT_TOKEN say where
 #
 #   NEARLIGHT_BIN_DIR             where session-broker is, if not in the release build
@@ -55,7 +54,7 @@ types() {
     "$VENV/bin/datamodel-codegen" --input "$1/openapi.json" --input-file-type openapi \
         --output "$1/python/src/nearlight/wire.py" --output-model-type typing.TypedDict \
         --target-python-version 3.10 --enum-field-as-literal all --use-union-operator \
-        --use-schema-description --use-field-description --disable-timestamp --formatters builtin \
+        --use-schema-description --use-field-description --disable-timestamp --disable-warnings --formatters builtin \
         --custom-file-header '# Made from clients/openapi.json by scripts/clients.sh generate: not to be edited.' \
         || die "datamodel-codegen failed"
     "$CLIENTS/typescript/node_modules/.bin/openapi-typescript" "$1/openapi.json" -o "$1/typescript/src/wire.ts" >&2 \
@@ -93,7 +92,6 @@ case ${1:-} in
     generate) install && (document "$CLIENTS/openapi.json") && types "$CLIENTS" ;;
     check) install && check ;;
     test) install && tests ;;
-    python) install && echo "$VENV/bin/python" ;;
     examples) install && examples ;;
-    *) die "usage: scripts/clients.sh generate|check|test|python|examples" ;;
+    *) die "usage: scripts/clients.sh generate|check|test|examples" ;;
 esac
