@@ -55,6 +55,8 @@ end_to_end() {
     (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm test)
 }
 
+clients() { NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release scripts/clients.sh check && scripts/clients.sh test; }
+
 soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
 
 histories() { scripts/history.sh 1 5 --seconds 8; }
@@ -68,6 +70,7 @@ step "generated files" generated
 step "dependencies" dependencies
 step "fuzz targets and their seeds" scripts/fuzz.sh seeds
 step "the API against its document" scripts/schemathesis.sh
+step "clients" clients
 step "histories, a bounded sample" histories
 step "images" images
 step "end to end" end_to_end

@@ -1,0 +1,34 @@
+"""Starts GPU sessions and jobs on a Nearlight network, and talks to them.
+
+from nearlight import Client
+
+with Client() as client, client.sessions.start(job="job.toml") as session:
+    url, ticket = session.endpoint()
+"""
+
+from . import wire
+from .client import Client, Endpoint, Session, Sessions
+from .errors import (
+    ConfigError,
+    ForeignAnswerError,
+    NearlightError,
+    NotReadyError,
+    ProblemError,
+    SessionEndedError,
+    UnreachableError,
+)
+
+__all__ = [
+    "Client",
+    "ConfigError",
+    "Endpoint",
+    "ForeignAnswerError",
+    "NearlightError",
+    "NotReadyError",
+    "ProblemError",
+    "Session",
+    "SessionEndedError",
+    "Sessions",
+    "UnreachableError",
+    "wire",
+]

@@ -1,0 +1,2153 @@
+# Made from clients/openapi.json by scripts/clients.sh generate: not to be edited.
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from typing_extensions import NotRequired, TypedDict
+
+
+class Asset(TypedDict, closed=True):
+    """
+    A read-only file or directory, fetched by digest.
+    """
+
+    digest: str
+    """
+    `sha256:` and 64 hexadecimal digits: what it has to be, and its name in the node's cache.
+    """
+    path: str
+    """
+    Where the container has it. Absolute.
+    """
+    size_mib: int
+    """
+    Its size, MiB, rounded up: what is claimed of the cache, and where the transfer is cut off.
+    """
+    url: str
+    """
+    Where it is fetched from, https.
+    """
+
+
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'session-end', 'tenant-create', 'tenant-change']
+"""
+What was done, for the audit log.
+"""
+
+
+AuditOutcome: TypeAlias = Literal['done', 'denied']
+"""
+What came of it.
+"""
+
+
+ContainerRuntime: TypeAlias = Literal['runc', 'runsc', 'kata']
+"""
+How a container is kept apart from the node's kernel: the label of the OCI runtime.
+"""
+
+
+class Control(TypedDict, closed=True):
+    """
+    One line of the controls card.
+    """
+
+    action: str
+    """
+    What it does.
+    """
+    keys: str
+    """
+    What to press, such as `W A S D`.
+    """
+
+
+class CreateEndpoint(TypedDict, closed=True):
+    """
+    `POST /v1/sessions/{id}/endpoint`: asks for the right to talk to one port of a job.
+    """
+
+    expires_s: NotRequired[int | None]
+    """
+    Seconds for which the ticket works; an hour where it is left out.
+    """
+    port: NotRequired[str | None]
+    """
+    The port's name; the job's first one where it is left out.
+    """
+
+
+class CreateJoinToken(TypedDict, closed=True):
+    """
+    `POST /v1/join-tokens`: a new node may come in.
+    """
+
+    expires_s: NotRequired[int | None]
+    """
+    Seconds for which the token works, 1 to [`crate::limits::JOIN_TOKEN_S_MAX`]; a quarter of an
+    hour if it is not given.
+    """
+    name: NotRequired[str]
+    """
+    The node's name for people, at most [`crate::limits::NODE_NAME_BYTES_MAX`] bytes; the node's
+    own if it is empty.
+    """
+    region: NotRequired[str]
+    """
+    Its region; the node's own if it is empty.
+    """
+
+
+class CreateTicket(TypedDict, closed=True):
+    """
+    `POST /v1/sessions/{id}/tickets`: the owner asks for the right to attach once.
+    """
+
+    take_over: NotRequired[bool]
+    """
+    Whether to end another attachment that holds the session. Without it such a session answers
+    `attached-elsewhere`.
+    """
+
+
+class CreateWatchLink(TypedDict, closed=True):
+    """
+    `POST /v1/sessions/{id}/watch-links`: the owner lets others watch.
+    """
+
+    expires_s: int
+    """
+    Seconds for which the link works, 1 to [`crate::limits::WATCH_LINK_S_MAX`]. It also ends with
+    its session.
+    """
+
+
+class DeviceLogin(TypedDict):
+    """
+    Answer to `POST /v1/login/device`: a login that is finished in a browser elsewhere (RFC 8628).
+    """
+
+    device_code: str
+    """
+    What to poll with. Whoever has it gets the login.
+    """
+    expires_s: int
+    """
+    Seconds until it comes to nothing.
+    """
+    interval_s: int
+    """
+    Seconds between two polls, at least.
+    """
+    user_code: str
+    """
+    What the person compares, or types.
+    """
+    verification_uri: str
+    """
+    Where the person types it.
+    """
+    verification_uri_complete: NotRequired[str | None]
+    """
+    The same with the code in it, where the provider has that.
+    """
+
+
+class DeviceLoginState1(TypedDict):
+    """
+    Nobody has agreed yet.
+    """
+
+    slower: bool
+    """
+    Poll less often: five seconds more between two.
+    """
+    state: Literal['pending']
+
+
+class DeviceLoginState2(TypedDict):
+    """
+    Somebody has.
+    """
+
+    secret: str
+    """
+    The login's secret, to be sent as `Authorization: Bearer`. It is told this once.
+    """
+    state: Literal['done']
+
+
+class DeviceLoginState3(TypedDict):
+    """
+    Somebody has refused.
+    """
+
+    state: Literal['denied']
+
+
+class DeviceLoginState4(TypedDict):
+    """
+    It took too long, or there is no such login.
+    """
+
+    state: Literal['expired']
+
+
+DeviceLoginState: TypeAlias = DeviceLoginState1 | DeviceLoginState2 | DeviceLoginState3 | DeviceLoginState4
+"""
+What became of a login.
+"""
+
+
+class DisplayMode(TypedDict):
+    """
+    A display: size in pixels, rate in Hz.
+    """
+
+    height: int
+    """
+    Pixels.
+    """
+    hz: int
+    """
+    Frames a second that the display asks of the app.
+    """
+    width: int
+    """
+    Pixels.
+    """
+
+
+DisplayProtocol: TypeAlias = Literal['wayland', 'x11']
+"""
+The display protocol an app speaks.
+"""
+
+
+class Egress(TypedDict, closed=True):
+    """
+    What a job may reach. Private ranges and metadata addresses it never reaches.
+    """
+
+    allow: NotRequired[list[str]]
+    """
+    Names with a port, such as `pypi.org:443`, or networks, such as `203.0.113.0/24`. Empty: none.
+    """
+    internet: NotRequired[bool]
+    """
+    Whether it may reach any public address, in place of a list.
+    """
+
+
+EndReason: TypeAlias = Literal['player-ended', 'app-exited', 'app-crashed', 'app-out-of-memory', 'app-start-failed', 'start-timeout', 'image-missing', 'runtime-failed', 'desktop-violation', 'worker-crashed', 'encoder-failed', 'idle-timeout', 'time-limit', 'detached-timeout', 'job-done', 'job-failed', 'job-out-of-memory', 'job-start-timeout', 'job-unhealthy', 'asset-missing', 'queue-timeout', 'budget-reached', 'preempted', 'cluster-ended', 'node-lost', 'node-drained', 'internal']
+"""
+Why a session ended.
+"""
+
+
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
+"""
+A constraint that a node fails, in the order in which they are checked.
+"""
+
+
+GpuClass: TypeAlias = Literal['none', 'render', 'render-encode']
+"""
+What kind of GPU an app needs, or a node has.
+"""
+
+
+class GpuNeed(TypedDict, closed=True):
+    """
+    The GPUs of a job, each whole or a MIG slice, all on one node.
+    """
+
+    compute_capability: NotRequired[int]
+    """
+    Lowest CUDA compute capability, times ten: 80 for 8.0.
+    """
+    count: NotRequired[int]
+    """
+    How many.
+    """
+    model: NotRequired[str | None]
+    """
+    Part of the model's name as NVML has it, such as `H100`; any model otherwise.
+    """
+    vram_mib: NotRequired[int]
+    """
+    Memory that each of them has at least, MiB.
+    """
+
+
+class Health(TypedDict, closed=True):
+    """
+    A health check: `GET path` answers 200 to 399.
+    """
+
+    every_s: NotRequired[int]
+    """
+    Seconds between two checks.
+    """
+    failures: NotRequired[int]
+    """
+    Failures in a row after which a ready job is unhealthy, and is restarted or ends.
+    """
+    path: NotRequired[str]
+    """
+    Path and query.
+    """
+    timeout_s: NotRequired[int]
+    """
+    Seconds that an answer may take.
+    """
+
+
+class IceServer(TypedDict):
+    """
+    A TURN server, spelled as `RTCPeerConnection` takes it.
+    """
+
+    credential: str
+    """
+    Base64 of the HMAC-SHA1 of `username` by the secret that the broker and the server share.
+    """
+    urls: list[str]
+    """
+    `turn:` and `turns:` URIs (RFC 7065) that take the same credential.
+    """
+    username: str
+    """
+    When the credential ends, Unix seconds, a colon, and what it was given for.
+    """
+
+
+class ImageFault(TypedDict):
+    """
+    An image that a node was to fetch and could not.
+    """
+
+    detail: str
+    """
+    Why, for the operator.
+    """
+    image: str
+    """
+    Which.
+    """
+
+
+class JobTime(TypedDict, closed=True):
+    """
+    When a job ends by itself, seconds.
+    """
+
+    idle_s: NotRequired[int]
+    """
+    With no request for so long it ends; 0: never, it has a maximum in any case.
+    """
+    max_s: NotRequired[int]
+    """
+    It ends after so long in any case.
+    """
+    queue_s: NotRequired[int]
+    """
+    It waits for a place for so long, then it ends as not placed; 0: until it is ended.
+    """
+    start_s: NotRequired[int]
+    """
+    It has to be healthy so long after its container started.
+    """
+    stop_s: NotRequired[int]
+    """
+    Between SIGTERM and SIGKILL.
+    """
+
+
+class LatencyStep(TypedDict):
+    """
+    A latency step of the policy.
+    """
+
+    from_ms: int
+    """
+    It begins after so much waiting, milliseconds.
+    """
+    number: int
+    """
+    Which one, from 1.
+    """
+    of: int
+    """
+    Of how many.
+    """
+    rtt_ms_max: int
+    """
+    Nodes up to this round trip are taken, milliseconds.
+    """
+    until_ms: NotRequired[int | None]
+    """
+    It ends after so much waiting, milliseconds; null for the last one.
+    """
+
+
+class Launch(TypedDict, closed=True):
+    """
+    How an app runs: an image and a command in it.
+    """
+
+    command: list[str]
+    """
+    Program and arguments.
+    """
+    display: NotRequired[DisplayProtocol]
+    """
+    The display protocol the app speaks.
+    """
+    env: NotRequired[dict[str, str]]
+    """
+    Environment, in addition to the session's own (`WAYLAND_DISPLAY`, `PULSE_SERVER`,
+    `XDG_RUNTIME_DIR`, `HOME`).
+    """
+    image: str
+    """
+    Image reference. Built-in apps are `nearlight/<name>:<tag>`, built from
+    `configs/images/<name>/`; the sandbox takes the root file system of the same name.
+    """
+
+
+class LoginOptions(TypedDict):
+    """
+    `GET /v1/login/options`: how one can get in.
+    """
+
+    guests: bool
+    """
+    Whether one can play as a guest.
+    """
+    login_path: NotRequired[str | None]
+    """
+    Where players log in, if they can: `/v1/login`.
+    """
+
+
+class Needs(TypedDict, closed=True):
+    """
+    What an app needs of a node.
+    """
+
+    cpu_milli: NotRequired[int]
+    """
+    CPU, thousandths of a core: what is claimed and the container's limit.
+    """
+    display: NotRequired[DisplayMode]
+    """
+    Display size and rate the app is started with.
+    """
+    gpu: NotRequired[GpuClass]
+    """
+    GPU class.
+    """
+    kbps_min: NotRequired[int]
+    """
+    Uplink that is set aside for a session on its node, kbit/s: with less than this it is not
+    worth playing, so it is not started. What is left of the uplink, sessions share fairly.
+    """
+    mem_mib: NotRequired[int]
+    """
+    Memory, MiB: what is claimed and the container's limit.
+    """
+    network: NotRequired[bool]
+    """
+    Whether the app may reach a network. Off unless an app declares it.
+    """
+    tmp_mib: NotRequired[int]
+    """
+    Shared memory and temporary files, MiB.
+    """
+
+
+NodeStatus: TypeAlias = Literal['online', 'draining', 'offline', 'revoked']
+"""
+Whether a node can be used.
+"""
+
+
+OnFailure: TypeAlias = Literal['end', 'restart']
+"""
+What the end of one replica means for all.
+"""
+
+
+class Placement1(TypedDict):
+    """
+    No node was looked for yet, or by a broker that has started again since.
+    """
+
+    outcome: Literal['unknown']
+
+
+class Points(TypedDict):
+    """
+    A score by its parts, 100 points to the millisecond of round trip. The node with the fewest is
+    best; one of the best few is taken at random.
+    """
+
+    gpu: int
+    """
+    For a GPU that the session does not need.
+    """
+    image: int
+    """
+    For an image that has to be fetched first.
+    """
+    load: int
+    """
+    For slots or CPU that are taken, whichever is more.
+    """
+    price: int
+    """
+    For its price.
+    """
+    receipts: int
+    """
+    For receipts that the node lacks.
+    """
+    rtt: int
+    """
+    For the round trip.
+    """
+    spread: int
+    """
+    For sessions of the same tenant that the node's operator has already.
+    """
+    total: int
+    """
+    All together.
+    """
+    uplink: int
+    """
+    For the uplink that is set aside.
+    """
+
+
+class PollDeviceLogin(TypedDict, closed=True):
+    """
+    `POST /v1/login/device/poll`.
+    """
+
+    device_code: str
+    """
+    What the login began with.
+    """
+
+
+PortAccess: TypeAlias = Literal['ticket', 'public', 'cluster']
+"""
+Who may use a port.
+"""
+
+
+Priority: TypeAlias = Literal['low', 'normal', 'high']
+"""
+How early in the queue a tenant's members stand.
+"""
+
+
+ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type', 'budget-reached']
+"""
+What went wrong, as a program can tell. On the wire a URI:
+`https://nearlight.dev/problems/<name>`.
+"""
+
+
+class Readiness(TypedDict):
+    """
+    Whether the broker can take requests.
+    """
+
+    nodes_online: int
+    """
+    Nodes that take sessions now.
+    """
+
+
+class RegionRtt(TypedDict, closed=True):
+    """
+    A round trip that the caller measured.
+    """
+
+    ms: int
+    """
+    Milliseconds; counted as 1 to [`crate::limits::RTT_MS_MAX`].
+    """
+    region: str
+    """
+    To this region.
+    """
+
+
+RegionState: TypeAlias = Literal['room', 'queue', 'offline']
+"""
+Whether something can be played in a region.
+"""
+
+
+class Resources(TypedDict, closed=True):
+    """
+    What a job gets of its node: what is claimed, and what is enforced.
+    """
+
+    cpu_milli: NotRequired[int]
+    """
+    CPU, thousandths of a core.
+    """
+    disk_mib: NotRequired[int]
+    """
+    Writable disk of the container beside volumes and assets, MiB. A node that cannot enforce it
+    does not take the job.
+    """
+    gpu: NotRequired[GpuNeed | None]
+    mem_mib: NotRequired[int]
+    """
+    Memory, MiB, swap included.
+    """
+    pids: NotRequired[int]
+    """
+    Processes and threads.
+    """
+    shm_mib: NotRequired[int]
+    """
+    `/dev/shm`, MiB; counts as memory. PyTorch's data loaders want some.
+    """
+
+
+RestartPolicy: TypeAlias = Literal['never', 'on-failure', 'always']
+"""
+When a job is started again.
+"""
+
+
+Role: TypeAlias = Literal['guest', 'player', 'tenant', 'operator', 'admin']
+"""
+What a caller is. What each may do is one table: session-broker/src/access.rs.
+"""
+
+
+class RollOut(TypedDict, closed=True):
+    """
+    `PUT /v1/apps/{app}/rollout`: who gets a version.
+    """
+
+    metros: NotRequired[list[str]]
+    """
+    Sessions that are placed in these metros, beside what was staged before; without any, all
+    sessions everywhere, and nothing is staged any more.
+    """
+    version: int
+    """
+    Which.
+    """
+
+
+class RotateKey(TypedDict, closed=True):
+    """
+    `POST /v1/keys/{id}/rotate`.
+    """
+
+    overlap_s: NotRequired[int | None]
+    """
+    Seconds for which the former secret goes on working: a day without it, 0 for not at all, at most
+    [`crate::limits::KEY_OVERLAP_S_MAX`].
+    """
+
+
+RttFrom: TypeAlias = Literal['measured', 'sessions', 'distance']
+"""
+Where a round trip comes from, the best source first.
+"""
+
+
+SavesWish: TypeAlias = Literal['ask', 'wait', 'without']
+"""
+What to do where a player's saves are on a node that cannot run the app now. Where it can, the session
+goes on there, unless it is to begin without them.
+"""
+
+
+Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:read', 'nodes:write', 'sessions:read', 'sessions:write', 'usage:read']
+"""
+What a key may be used for, within what its role allows.
+"""
+
+
+SessionKind: TypeAlias = Literal['app', 'job']
+"""
+What a session runs.
+"""
+
+
+class SessionState2(TypedDict):
+    """
+    A slot is claimed and the node is being told.
+    """
+
+    phase: Literal['placing']
+
+
+class SessionState4(TypedDict):
+    """
+    It runs, and waits for its player to attach; a job is healthy.
+    """
+
+    phase: Literal['ready']
+
+
+class SessionState5(TypedDict):
+    """
+    It runs, and its player is attached.
+    """
+
+    phase: Literal['playing']
+
+
+class SessionState6(TypedDict):
+    """
+    It runs, its player is gone, and it is kept until `ends_at`.
+    """
+
+    phase: Literal['detached']
+
+
+class SessionState7(TypedDict):
+    """
+    It is being stopped.
+    """
+
+    phase: Literal['ending']
+    reason: EndReason
+    """
+    Why.
+    """
+
+
+class SessionState8(TypedDict):
+    """
+    It is over.
+    """
+
+    detail: str
+    """
+    The reason in one sentence for people, with what to do.
+    """
+    phase: Literal['ended']
+    reason: EndReason
+    """
+    Why.
+    """
+
+
+Shelf: TypeAlias = Literal['game', 'tool']
+"""
+The lobby's shelves.
+"""
+
+
+class StagedMetro(TypedDict):
+    """
+    A metro that has another version than the live one.
+    """
+
+    metro: str
+    """
+    The region, as its nodes say it.
+    """
+    version: int
+    """
+    What sessions that are placed there get.
+    """
+
+
+class StartProgress1(TypedDict):
+    """
+    The image is being fetched.
+    """
+
+    done_bytes: int
+    """
+    Bytes so far.
+    """
+    layers: NotRequired[int]
+    """
+    Layers in all, as far as known; 0 where the node does not say.
+    """
+    layers_done: NotRequired[int]
+    """
+    Layers that are here.
+    """
+    step: Literal['pulling']
+    total_bytes: int
+    """
+    Bytes in all, as far as known.
+    """
+
+
+class StartProgress2(TypedDict):
+    """
+    Desktop, sound and encoder are being started.
+    """
+
+    step: Literal['starting-desktop']
+
+
+class StartProgress3(TypedDict):
+    """
+    The container is being started.
+    """
+
+    step: Literal['starting-app']
+
+
+class StartProgress4(TypedDict):
+    """
+    The app runs and has not shown a picture yet.
+    """
+
+    step: Literal['waiting-for-picture']
+
+
+class StartProgress5(TypedDict):
+    """
+    The container of a job is being made and started.
+    """
+
+    step: Literal['starting-container']
+
+
+class StartProgress6(TypedDict):
+    """
+    The job runs; it is not healthy yet.
+    """
+
+    restarts: NotRequired[int]
+    """
+    How often it was started again.
+    """
+    step: Literal['waiting-for-health']
+
+
+StartProgress: TypeAlias = StartProgress1 | StartProgress2 | StartProgress3 | StartProgress4 | StartProgress5 | StartProgress6
+"""
+How far the start of a session is, in the order in which it happens.
+"""
+
+
+class TenantSettings(TypedDict, closed=True):
+    """
+    `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
+    """
+
+    budget_micro_per_month: NotRequired[int | None]
+    """
+    What its members may spend together in a calendar month (UTC), millionths of the currency's unit; no
+    limit without it. When it is spent, their sessions end and no new ones begin.
+    """
+    name: str
+    """
+    Its name, unlike every other's: 1 to 80 characters.
+    """
+    priority: NotRequired[Priority]
+    """
+    Where its members stand in the queue.
+    """
+    sessions_max: NotRequired[int | None]
+    """
+    Sessions that its members hold at a time, queued ones counted; no limit without it.
+    """
+    suspended: NotRequired[bool]
+    """
+    Whether its members are turned away. Their sessions go on.
+    """
+
+
+class Time(TypedDict, closed=True):
+    """
+    When a session of this app ends by itself, seconds.
+    """
+
+    grace_s: NotRequired[int]
+    """
+    With no attachment for so long it ends.
+    """
+    idle_s: NotRequired[int]
+    """
+    With no input for so long it ends; the player is warned a minute before.
+    """
+    max_s: NotRequired[int]
+    """
+    It ends after so long in any case.
+    """
+
+
+Trust: TypeAlias = Literal['vetted', 'any']
+"""
+On whose nodes a job runs.
+"""
+
+
+class UsageGroup(TypedDict):
+    """
+    Several claims together.
+    """
+
+    amount_micro: int
+    """
+    What they cost.
+    """
+    claims: int
+    """
+    Claims with a second in it.
+    """
+    group: str
+    """
+    The day (`2026-01-31`, UTC), the app or image, or the label's value; empty for what has no such
+    label.
+    """
+    seconds: int
+    """
+    Their seconds.
+    """
+
+
+VersionState: TypeAlias = Literal['live', 'staged', 'former', 'idle']
+"""
+Whether sessions get a version.
+"""
+
+
+class Volume(TypedDict, closed=True):
+    """
+    A directory that outlives the job. It belongs to the tenant and stays at its site.
+    """
+
+    name: str
+    """
+    Its name; the next job of the tenant that names it at this site finds what is in it.
+    """
+    path: str
+    """
+    Where the container has it. Absolute.
+    """
+    size_mib: int
+    """
+    Its size, MiB.
+    """
+
+
+WaitsFor: TypeAlias = Literal['node', 'slot', 'cpu', 'memory', 'uplink', 'disk', 'gpus']
+"""
+What a session waits for.
+"""
+
+
+class WhoAmI(TypedDict):
+    """
+    `GET /v1/whoami`.
+    """
+
+    key: NotRequired[str | None]
+    """
+    The API key.
+    """
+    login_path: NotRequired[str | None]
+    """
+    Where a guest can log in, if players can: `/v1/login`.
+    """
+    name: str
+    """
+    `guest`, the player's name, or the name of the API key.
+    """
+    role: Role
+    """
+    What the caller is.
+    """
+    scopes: NotRequired[list[Scope]]
+    """
+    What the caller may do.
+    """
+    tenant: NotRequired[str | None]
+    """
+    The caller's tenant.
+    """
+    user: str
+    """
+    The user, whose sessions are the caller's own.
+    """
+
+
+U64: TypeAlias = int
+
+
+class ApiKey(TypedDict):
+    """
+    A key, without its secret.
+    """
+
+    created_unix_ms: U64
+    """
+    When it was made.
+    """
+    expires_unix_ms: NotRequired[U64 | None]
+    id: str
+    """
+    Its id.
+    """
+    last_used_unix_ms: NotRequired[U64 | None]
+    name: str
+    """
+    What it is for.
+    """
+    prefix: str
+    """
+    The first characters of its secret, to tell keys apart.
+    """
+    revoked_unix_ms: NotRequired[U64 | None]
+    role: Role
+    """
+    What it is.
+    """
+    scopes: list[Scope]
+    """
+    What it may be used for.
+    """
+    sessions_max: NotRequired[int | None]
+    """
+    Sessions that it may hold at a time.
+    """
+    tenant: NotRequired[str | None]
+    """
+    Whose.
+    """
+    user: str
+    """
+    The user that it acts as.
+    """
+
+
+class App(TypedDict):
+    """
+    One app as the lobby shows it.
+    """
+
+    available: bool
+    """
+    Whether some node can run it now or later.
+    """
+    controls: list[Control]
+    """
+    What its keys do.
+    """
+    display: DisplayMode
+    """
+    The display it is started with.
+    """
+    gpu: GpuClass
+    """
+    The GPU class it needs.
+    """
+    id: str
+    """
+    Its name in URLs.
+    """
+    picture: str
+    """
+    URL path of its picture.
+    """
+    saves: bool
+    """
+    Whether its saves persist.
+    """
+    shelf: Shelf
+    """
+    Which shelf it stands on.
+    """
+    summary: str
+    """
+    One or two sentences.
+    """
+    title: str
+    """
+    Its name for people.
+    """
+
+
+class AppList(TypedDict):
+    """
+    `GET /v1/apps`.
+    """
+
+    apps: list[App]
+    """
+    The catalogue, sorted by title.
+    """
+
+
+class AppSpec(TypedDict, closed=True):
+    """
+    A catalogue entry, as its file has it and as the broker hands it to an edge in a grant.
+    """
+
+    controls: NotRequired[list[Control]]
+    """
+    What its keys do, in the order shown to the player.
+    """
+    id: str
+    """
+    Its name in URLs; the file is named after it.
+    """
+    launch: Launch
+    """
+    How it runs.
+    """
+    needs: NotRequired[Needs]
+    """
+    What it needs.
+    """
+    picture: str
+    """
+    URL path of its picture, such as `/apps/freedoom.webp` (client-web's `public/apps/`).
+    """
+    saves: NotRequired[str | None]
+    """
+    Directory inside the container that persists per user and app, or none. Absolute.
+    """
+    shelf: Shelf
+    """
+    `game`, `tool` or `desktop`: the lobby's shelves.
+    """
+    summary: str
+    """
+    One or two sentences for the lobby.
+    """
+    time: NotRequired[Time]
+    """
+    When it ends by itself.
+    """
+    title: str
+    """
+    Its name for people.
+    """
+    warm: NotRequired[int]
+    """
+    Desktops that a node with room keeps ready for it, at most
+    [`crate::limits::WARM_PER_APP_MAX`]; the node's operator may allow fewer.
+    """
+
+
+class AppVersion(TypedDict):
+    """
+    One version of an app.
+    """
+
+    added_by: NotRequired[str | None]
+    """
+    Who added it; nobody where it came with the broker's files.
+    """
+    created_unix_ms: U64
+    """
+    When it was added.
+    """
+    digest: str
+    """
+    SHA-256 of its description, in hex: the same description is the same version.
+    """
+    image: str
+    """
+    The image that it runs.
+    """
+    state: VersionState
+    """
+    Whether sessions get it.
+    """
+    version: int
+    """
+    Its number, from 1.
+    """
+
+
+class AppVersions(TypedDict):
+    """
+    `GET /v1/apps/{app}/versions`: an app and its versions.
+    """
+
+    former: NotRequired[int | None]
+    """
+    What a rollback makes live, where no metro is staged.
+    """
+    id: str
+    """
+    The app.
+    """
+    live: int
+    """
+    The live version.
+    """
+    staged: list[StagedMetro]
+    """
+    Metros with another version, by name.
+    """
+    title: str
+    """
+    Its name for people, as the live version has it.
+    """
+    versions: list[AppVersion]
+    """
+    Its versions, newest first.
+    """
+    withdrawn: bool
+    """
+    Whether it can be started: an app whose file is gone cannot.
+    """
+
+
+class AuditEntry(TypedDict):
+    """
+    One line of the audit log.
+    """
+
+    action: AuditAction
+    """
+    What they did.
+    """
+    address: NotRequired[str | None]
+    """
+    The address that they came from.
+    """
+    at_unix_ms: U64
+    """
+    When.
+    """
+    detail: str
+    """
+    More words, such as a name that was given.
+    """
+    id: str
+    """
+    Its number: later ones are higher.
+    """
+    key: NotRequired[str | None]
+    """
+    The key that they used.
+    """
+    outcome: AuditOutcome
+    """
+    What came of it.
+    """
+    request: str
+    """
+    The request, as in the log.
+    """
+    role: NotRequired[Role | None]
+    subject: str
+    """
+    On what.
+    """
+    tenant: NotRequired[str | None]
+    """
+    Their tenant.
+    """
+    user: NotRequired[str | None]
+    """
+    Who; nobody on the broker's own machine.
+    """
+
+
+class AuditPage(TypedDict):
+    """
+    `GET /v1/audit`.
+    """
+
+    entries: list[AuditEntry]
+    """
+    Newest first.
+    """
+    next: NotRequired[str | None]
+    """
+    Where the next page begins, as `before`; there is none without it.
+    """
+
+
+class Cluster(TypedDict, closed=True):
+    """
+    Several containers of one job.
+    """
+
+    head_command: NotRequired[list[str]]
+    """
+    The program of replica 0, where it differs, such as a Ray head.
+    """
+    on_failure: NotRequired[OnFailure]
+    """
+    What the end of one of them means for all.
+    """
+    rendezvous_port: NotRequired[int]
+    """
+    The port of replica 0 that all of them meet at: `MASTER_PORT`, or that of `RAY_ADDRESS`.
+    """
+    replicas: int
+    """
+    How many.
+    """
+
+
+class CreateKey(TypedDict, closed=True):
+    """
+    `POST /v1/keys`.
+    """
+
+    expires_s: NotRequired[int | None]
+    """
+    Seconds until it is void; it never is without it.
+    """
+    name: str
+    """
+    What it is for: 1 to 80 characters.
+    """
+    role: Role
+    """
+    What it is.
+    """
+    scopes: NotRequired[list[Scope]]
+    """
+    What it may be used for; all that its role allows without any.
+    """
+    sessions_max: NotRequired[int | None]
+    """
+    Sessions that it may hold at a time; its tenant's limit alone without it.
+    """
+    tenant: NotRequired[str | None]
+    """
+    Whose. The role `tenant` needs one, the roles `admin` and `operator` take none.
+    """
+
+
+class Endpoint(TypedDict):
+    """
+    Where a job is reached, and the right to.
+    """
+
+    expires_at: U64
+    """
+    It is void from then on.
+    """
+    open_url: str
+    """
+    The address for a browser. It works once, within a minute: the browser keeps a cookie in place
+    of the ticket, for as long as the ticket works.
+    """
+    ticket: str
+    """
+    EdDSA JWT for one port of one session: `Authorization: Bearer`, as often as needed. It is
+    what programs take for an API key. The job never sees it.
+    """
+    url: str
+    """
+    The address, with a slash at the end: an origin of its own.
+    """
+
+
+class Excluded(TypedDict):
+    """
+    Nodes that a constraint excluded.
+    """
+
+    nodes: int
+    """
+    How many they are.
+    """
+    reason: ExcludedBy
+    """
+    The first constraint that each of them fails.
+    """
+
+
+class KeyList(TypedDict):
+    """
+    `GET /v1/keys`.
+    """
+
+    keys: list[ApiKey]
+    """
+    Those that the caller may see, oldest first.
+    """
+    next: NotRequired[str | None]
+    """
+    Where the next page begins, as `after`; there is none without it.
+    """
+
+
+class NewJoinToken(TypedDict):
+    """
+    A join token that was just made. It is told this once: the broker keeps only a hash.
+    """
+
+    addresses: list[str]
+    """
+    Where the node will dial.
+    """
+    expires_unix_ms: U64
+    """
+    It is void from then on.
+    """
+    token: str
+    """
+    For `nearlight node join --token`. It works once.
+    """
+
+
+class NewKey(TypedDict):
+    """
+    A key with a new secret, which is told this once: the broker keeps only a hash.
+    """
+
+    key: ApiKey
+    """
+    The key.
+    """
+    secret: str
+    """
+    What goes behind `Authorization: Bearer`.
+    """
+
+
+class NewWatchLink(TypedDict):
+    """
+    A watch link that was just made. Its address is told this once: the broker keeps only a hash.
+    """
+
+    expires_unix_ms: U64
+    """
+    It is void from then on.
+    """
+    id: str
+    """
+    Its id, to revoke it.
+    """
+    url: str
+    """
+    Path of the page that watches, such as `/watch/<token>`. Whoever has it watches.
+    """
+
+
+class Node(TypedDict):
+    """
+    One node as everyone may see it.
+    """
+
+    build: str
+    """
+    The build it runs.
+    """
+    encoders: list[str]
+    """
+    Video encoders that worked when they were probed, best first, such as `x264enc`.
+    """
+    gpu: GpuClass
+    """
+    What it has.
+    """
+    gpu_models: list[str]
+    """
+    GPU models, as it claims.
+    """
+    id: str
+    """
+    Its id.
+    """
+    image_faults: NotRequired[list[ImageFault]]
+    """
+    Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+    see it.
+    """
+    name: str
+    """
+    Its name for people.
+    """
+    region: str
+    """
+    Where it is, as its operator says.
+    """
+    runtime: str
+    """
+    How it runs apps: `docker` or `sandbox`.
+    """
+    slots_free: int
+    """
+    Slots free now.
+    """
+    slots_total: int
+    """
+    Slots in all.
+    """
+    status: NodeStatus
+    """
+    Whether its control stream is up, and whether it takes sessions.
+    """
+    uplink_kbps: NotRequired[int | None]
+    """
+    What its uplink carries for sessions, kbit/s, as it is configured or measured.
+    """
+    vetted: NotRequired[bool]
+    """
+    Whether the operator of this network has vetted it: jobs go to such nodes, unless they say
+    otherwise.
+    """
+
+
+class NodeList(TypedDict):
+    """
+    `GET /v1/nodes`.
+    """
+
+    nodes: list[Node]
+    """
+    All nodes.
+    """
+
+
+class Place(TypedDict, closed=True):
+    """
+    Where a job may run.
+    """
+
+    price_max: NotRequired[int | None]
+    """
+    What a replica may cost at most, millionths of the rate card's unit a second.
+    """
+    regions: NotRequired[list[str]]
+    """
+    Regions; any if it is empty.
+    """
+    runtime: NotRequired[ContainerRuntime]
+    """
+    How its container is kept apart from the node's kernel.
+    """
+    secrets_on_unvetted: NotRequired[bool]
+    """
+    Whether secrets may go to a node that is not vetted. Its owner can read them.
+    """
+    trust: NotRequired[Trust]
+    """
+    On whose nodes.
+    """
+
+
+class PlacedIn(TypedDict):
+    """
+    Where a session runs, and why there.
+    """
+
+    chosen: bool
+    """
+    Whether the caller had chosen it.
+    """
+    region: str
+    """
+    The region.
+    """
+    rtt_from: NotRequired[RttFrom | None]
+    rtt_ms: NotRequired[int | None]
+    """
+    The round trip that counted, milliseconds; null while nobody knows it.
+    """
+    step: NotRequired[LatencyStep | None]
+
+
+class Placement2(TypedDict):
+    """
+    It waits: no node can run it now.
+    """
+
+    excluded: list[Excluded]
+    """
+    Nodes of the whole fleet by the first reason that rules each out, in the order of the
+    checks: the last one is of those that came closest.
+    """
+    outcome: Literal['waits']
+    step: NotRequired[LatencyStep | None]
+
+
+class Placement3(TypedDict):
+    """
+    It has, or had, a slot on a node.
+    """
+
+    chosen: NotRequired[bool]
+    """
+    Whether the player had chosen the region: latency steps do not hold then.
+    """
+    node: str
+    """
+    The node.
+    """
+    outcome: Literal['placed']
+    points: Points
+    """
+    What the node was ranked by.
+    """
+    rtt_from: NotRequired[RttFrom | None]
+    rtt_ms: NotRequired[int | None]
+    """
+    The estimated round trip between player and node, milliseconds; null while nobody knows
+    it.
+    """
+    step: NotRequired[LatencyStep | None]
+    waited_ms: int
+    """
+    How long it had waited, milliseconds.
+    """
+
+
+Placement: TypeAlias = Placement1 | Placement2 | Placement3
+"""
+What came of the last attempt to place a session.
+"""
+
+
+class Port(TypedDict, closed=True):
+    """
+    What a job listens on.
+    """
+
+    access: NotRequired[PortAccess]
+    """
+    Who may use it.
+    """
+    health: NotRequired[Health | None]
+    name: str
+    """
+    Its name, part of the endpoint's host name for all but the first.
+    """
+    port: int
+    """
+    TCP port in the container.
+    """
+
+
+class Problem(TypedDict):
+    """
+    The body of an error answer, `application/problem+json` (RFC 9457).
+    """
+
+    detail: str
+    """
+    What happened this time and what to do, for the caller.
+    """
+    instance: str
+    """
+    The request id, to find it in the log.
+    """
+    name: ProblemType
+    """
+    The type's name alone, for programs.
+    """
+    status: int
+    """
+    The HTTP status.
+    """
+    title: str
+    """
+    The same sentence for each problem of this type.
+    """
+    type: str
+    """
+    `https://nearlight.dev/problems/<name>`.
+    """
+
+
+class Region(TypedDict):
+    """
+    Where sessions can run.
+    """
+
+    beacon: NotRequired[str | None]
+    """
+    An address that answers at once and stands where the nodes stand; the caller times it. At most
+    [`crate::limits::BEACONS_MAX`] regions of an answer have one.
+    """
+    latitude: NotRequired[float | None]
+    """
+    Degrees north, where the operator says so.
+    """
+    longitude: NotRequired[float | None]
+    """
+    Degrees east, where the operator says so.
+    """
+    name: str
+    """
+    Its name, as nodes and requests have it.
+    """
+    rtt_from: NotRequired[RttFrom | None]
+    rtt_ms: NotRequired[int | None]
+    """
+    The round trip between caller and region as the broker estimates it, milliseconds.
+    """
+    state: RegionState
+    """
+    Whether something can be played there now.
+    """
+    title: str
+    """
+    Its name for people.
+    """
+
+
+class RegionList(TypedDict):
+    """
+    `GET /v1/regions`.
+    """
+
+    regions: list[Region]
+    """
+    Nearest first as far as the broker can tell, then as the operator has them.
+    """
+
+
+class Restart(TypedDict, closed=True):
+    """
+    What happens when a job's program ends, or a ready job is unhealthy.
+    """
+
+    elsewhere: NotRequired[bool]
+    """
+    Whether it is started on another node when its own is lost or takes the capacity back.
+    """
+    max: NotRequired[int]
+    """
+    How many times at most.
+    """
+    policy: NotRequired[RestartPolicy]
+    """
+    When it is started again on its node.
+    """
+
+
+class SessionState1(TypedDict):
+    """
+    Every suitable slot is taken.
+    """
+
+    eta_most_s: NotRequired[int | None]
+    """
+    Seconds that nine waits in ten do not exceed, or unknown.
+    """
+    eta_s: NotRequired[int | None]
+    """
+    Seconds until a slot is expected to be free: one wait in two is shorter. Or unknown.
+    """
+    phase: Literal['queued']
+    position: int
+    """
+    1 is next.
+    """
+    waits_for: NotRequired[WaitsFor | None]
+
+
+class SessionState3(TypedDict):
+    """
+    The node is starting it.
+    """
+
+    phase: Literal['starting']
+    progress: StartProgress
+    """
+    How far it is.
+    """
+
+
+SessionState: TypeAlias = SessionState1 | SessionState2 | SessionState3 | SessionState4 | SessionState5 | SessionState6 | SessionState7 | SessionState8
+"""
+Where a session is in its life. `ended` is final.
+"""
+
+
+class Tenant(TypedDict):
+    """
+    A tenant: an organisation whose members see each other's sessions, and nobody else's.
+    """
+
+    budget_micro_per_month: NotRequired[int | None]
+    """
+    What its members may spend together in a calendar month, millionths of the currency's unit.
+    """
+    created_unix_ms: U64
+    """
+    When it was made.
+    """
+    id: str
+    """
+    Its id.
+    """
+    name: str
+    """
+    Its name.
+    """
+    priority: NotRequired[Priority]
+    """
+    Where its members stand in the queue.
+    """
+    sessions_max: NotRequired[int | None]
+    """
+    Sessions that its members may hold at a time.
+    """
+    sessions_used: int
+    """
+    Sessions that they hold.
+    """
+    suspended: bool
+    """
+    Whether its members are turned away.
+    """
+
+
+class TenantList(TypedDict):
+    """
+    `GET /v1/tenants`.
+    """
+
+    tenants: list[Tenant]
+    """
+    Those that the caller may see, oldest first.
+    """
+
+
+class Ticket(TypedDict):
+    """
+    The right to attach once: the Bearer token of the WHEP request.
+    """
+
+    expires_at: U64
+    """
+    It is void from then on.
+    """
+    ice_servers: NotRequired[list[IceServer]]
+    """
+    Relays for a browser that cannot reach the node by itself; empty where the operator has none.
+    """
+    ticket: str
+    """
+    EdDSA JWT, audience one session.
+    """
+    whep_path: str
+    """
+    Where to POST the offer, as `application/sdp` (draft-ietf-wish-whep).
+    """
+
+
+class UsageEntry(TypedDict):
+    """
+    A claim: a session on one node, from the acked start to the acked stop.
+    """
+
+    amount_micro: int
+    """
+    What they cost.
+    """
+    app: NotRequired[str | None]
+    """
+    Its app, if it is one.
+    """
+    began_unix_ms: U64
+    """
+    When it began.
+    """
+    cpu_milli: int
+    """
+    CPU of its claim, thousandths of a core.
+    """
+    ended_unix_ms: NotRequired[U64 | None]
+    gpus: list[str]
+    """
+    The models of its GPUs.
+    """
+    job: NotRequired[str | None]
+    """
+    The image of its job, if it is one.
+    """
+    labels: dict[str, str]
+    """
+    Its labels.
+    """
+    mem_mib: int
+    """
+    Memory of its claim, MiB.
+    """
+    node: str
+    """
+    Its node.
+    """
+    region: str
+    """
+    Where that was.
+    """
+    seconds: int
+    """
+    Whole seconds of it within the range.
+    """
+    session: str
+    """
+    The session.
+    """
+    tenant: NotRequired[str | None]
+    """
+    Its tenant.
+    """
+
+
+class UsageReport(TypedDict):
+    """
+    `GET /v1/usage`. Amounts are millionths of the currency's unit.
+    """
+
+    currency: str
+    """
+    The currency, as the operator writes it; empty where nothing has a price.
+    """
+    entries: NotRequired[list[UsageEntry]]
+    """
+    Claim by claim, the oldest first; empty where groups were asked for.
+    """
+    from_unix_ms: U64
+    """
+    Of the seconds that begin here or later.
+    """
+    groups: NotRequired[list[UsageGroup]]
+    """
+    By what was asked for, in its order.
+    """
+    next: NotRequired[str | None]
+    """
+    `after` of the next page, if there is one.
+    """
+    to_unix_ms: U64
+    """
+    And earlier than this. What still runs is counted until now.
+    """
+
+
+class WatchLink(TypedDict):
+    """
+    A watch link that works, as its owner sees it later.
+    """
+
+    created_unix_ms: U64
+    """
+    When it was made.
+    """
+    expires_unix_ms: U64
+    """
+    It is void from then on.
+    """
+    id: str
+    """
+    Its id, to revoke it.
+    """
+
+
+class WatchLinkList(TypedDict):
+    """
+    `GET /v1/sessions/{id}/watch-links`.
+    """
+
+    links: list[WatchLink]
+    """
+    Those that work, oldest first.
+    """
+
+
+class Watched(TypedDict):
+    """
+    `GET /v1/watch/{token}`: what whoever has the link may know.
+    """
+
+    expires_unix_ms: U64
+    """
+    The link is void from then on.
+    """
+    ice_servers: NotRequired[list[IceServer]]
+    """
+    As in [`Ticket`].
+    """
+    live: bool
+    """
+    Whether there is a picture to watch now.
+    """
+    title: str
+    """
+    The app's name for people.
+    """
+
+
+class JobSpec(TypedDict, closed=True):
+    """
+    A job, as its file and the API have it. Every key but `image` may be left out.
+    """
+
+    assets: NotRequired[list[Asset]]
+    """
+    Read-only files that are fetched by digest and kept on the node, such as a model's weights.
+    """
+    cluster: NotRequired[Cluster | None]
+    command: NotRequired[list[str]]
+    """
+    Program and arguments in place of the image's own (`CMD`); empty for the image's.
+    """
+    egress: NotRequired[Egress]
+    """
+    What it may reach.
+    """
+    env: NotRequired[dict[str, str]]
+    """
+    Environment. No place for secrets: it is shown to whoever may look at the session.
+    """
+    image: str
+    """
+    Image reference, such as `registry.example/team/server:2` or with `@sha256:...`. The broker
+    pins it to a digest; a restart or another replica never gets another image.
+    """
+    labels: NotRequired[dict[str, str]]
+    """
+    Words of the tenant's own, such as `customer = "acme"`: lists and usage are filtered by them.
+    """
+    place: NotRequired[Place]
+    """
+    Where it may run.
+    """
+    ports: NotRequired[list[Port]]
+    """
+    What it listens on. The first port is the one that the endpoint opens.
+    """
+    resources: NotRequired[Resources]
+    """
+    What it gets of the node.
+    """
+    restart: NotRequired[Restart]
+    """
+    What happens when its program ends.
+    """
+    secrets: NotRequired[list[str]]
+    """
+    Names of secrets, each a file `/run/secrets/NAME` in memory; their values travel apart from
+    the spec and are in no list, log or record.
+    """
+    time: NotRequired[JobTime]
+    """
+    When it ends by itself.
+    """
+    volumes: NotRequired[list[Volume]]
+    """
+    Directories that outlive it.
+    """
+
+
+class Session(TypedDict):
+    """
+    A session as its owner sees it: the answer to create, get and list, and every server-sent event.
+    """
+
+    app: NotRequired[str | None]
+    """
+    The catalogue entry, of an app.
+    """
+    created_at: U64
+    """
+    When it was created.
+    """
+    display: NotRequired[DisplayMode | None]
+    ends_at: NotRequired[U64 | None]
+    id: str
+    """
+    Its id.
+    """
+    kind: NotRequired[SessionKind]
+    """
+    What it runs.
+    """
+    labels: NotRequired[dict[str, str]]
+    """
+    Words of the tenant's own, as its job has them.
+    """
+    node: NotRequired[str | None]
+    """
+    The node that runs it, once placed.
+    """
+    owned: bool
+    """
+    Whether this caller owns it. Only the owner attaches, controls and ends it.
+    """
+    placed_in: NotRequired[PlacedIn | None]
+    play_path: str
+    """
+    Path of the page that plays it, such as `/play/ses_...`; empty for a job.
+    """
+    state: SessionState
+    """
+    Where it is in its life.
+    """
+    title: str
+    """
+    The app's name for people, or the image's of a job.
+    """
+    watchers: NotRequired[int]
+    """
+    Guests who watch it on watch links now.
+    """
+
+
+class SessionList(TypedDict):
+    """
+    `GET /v1/sessions`.
+    """
+
+    sessions: list[Session]
+    """
+    The caller's sessions, newest first; ended ones stay for an hour.
+    """
+
+
+class CreateSession(TypedDict, closed=True):
+    """
+    `POST /v1/sessions`. Needs an `Idempotency-Key` header.
+    """
+
+    app: NotRequired[str | None]
+    """
+    The catalogue entry to start; or else a job.
+    """
+    budget_micro: NotRequired[int | None]
+    """
+    What it may cost, millionths of the currency's unit; then it ends. No limit without it.
+    """
+    display: NotRequired[DisplayMode | None]
+    job: NotRequired[JobSpec | None]
+    keyboard_layout: NotRequired[str | None]
+    """
+    xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
+    """
+    region: NotRequired[str | None]
+    """
+    The region that it must run in, however far; the nearest that has room otherwise.
+    """
+    rtt: NotRequired[list[RegionRtt]]
+    """
+    Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`].
+    """
+    saves: NotRequired[SavesWish]
+    """
+    What to do where the player's saves of the app are on a node that cannot run it now.
+    """
+    secrets: NotRequired[dict[str, str]]
+    """
+    The values of the job's secrets, one for each name in its `secrets`. They are in no answer.
+    """

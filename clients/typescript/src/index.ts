@@ -1,0 +1,13 @@
+/** Starts GPU sessions and jobs on a Nearlight network, and talks to them: Node.js and browsers. */
+
+export { Client, type JobSpec, Sessions, type Start, type UsageOf, type UsageReport } from "./client.js";
+export {
+  ConfigError,
+  ForeignAnswerError,
+  NearlightError,
+  ProblemError,
+  SessionEndedError,
+  UnreachableError,
+} from "./errors.js";
+export { type Progress, Session } from "./session.js";
+export type { components, paths } from "./wire.js";

@@ -1,0 +1,128 @@
+/** One session: its states as they come, its endpoint, its end. */
+
+import type { Client as Api } from "openapi-fetch";
+import { taken } from "./client.js";
+import { ProblemError, SessionEndedError, UnreachableError } from "./errors.js";
+import { backoffMs, pause, RETRIES } from "./retry.js";
+import type { components, paths } from "./wire.js";
+
+type Schemas = components["schemas"];
+
+/** Called with the session at once and after every change. */
+export type Progress = (session: Session) => void;
+
+/** A silent event stream is dead after this; the broker pings every 15 s. */
+const EVENT_MS = 45_000;
+
+/**
+ * A session as it was when it was last asked for: `view` is all that the broker says of it.
+ * `await using` ends it.
+ */
+export class Session implements AsyncDisposable {
+  constructor(
+    private readonly api: Api<paths>,
+    public view: Schemas["Session"],
+  ) {}
+
+  /** Its id, `ses_...`. */
+  get id(): string {
+    return this.view.id;
+  }
+
+  /** Where it is in its life. */
+  get state(): Schemas["SessionState"] {
+    return this.view.state;
+  }
+
+  /** The state's name. */
+  get phase(): Schemas["SessionState"]["phase"] {
+    return this.state.phase;
+  }
+
+  /** Asks for it again. */
+  async refresh(): Promise<this> {
+    this.view = await taken(this.api.GET("/v1/sessions/{id}", this.#path));
+    return this;
+  }
+
+  /** Returns once it is ready, or over because its work is done; throws `SessionEndedError` if it ends before. */
+  async wait(how: { onProgress?: Progress; signal?: AbortSignal } = {}): Promise<this> {
+    for (let breaks = 0; !this.#isThere(); breaks++) {
+      for await (const view of this.#events(how.signal)) {
+        breaks = 0;
+        this.view = view;
+        how.onProgress?.(this);
+        if (this.#isThere()) return this;
+      }
+      // The broker stopped, or the line broke: the next stream begins with what was missed.
+      if (breaks > RETRIES) throw new UnreachableError(`the events of ${this.id} break off; is the broker running?`);
+      await pause(backoffMs(breaks), how.signal);
+    }
+    return this;
+  }
+
+  /** Where the job is reached, and what opens it: `new OpenAI({ baseURL: url + "v1", apiKey: ticket })`. */
+  async endpoint(port?: string, expiresS?: number): Promise<Schemas["Endpoint"]> {
+    const body = { ...(port !== undefined && { port }), ...(expiresS !== undefined && { expires_s: expiresS }) };
+    return taken(this.api.POST("/v1/sessions/{id}/endpoint", { ...this.#path, body: body as Schemas["CreateEndpoint"] }));
+  }
+
+  /** Ends it. Once is enough; one that is over stays over. */
+  async end(): Promise<this> {
+    this.view = await taken(this.api.DELETE("/v1/sessions/{id}", this.#path));
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end().catch((error: unknown) => {
+      if (!(error instanceof ProblemError && error.problemName === "not-found")) throw error;
+    });
+  }
+
+  get #path(): { params: { path: { id: string } } } {
+    return { params: { path: { id: this.id } } };
+  }
+
+  /** Whether waiting is over; throws if it was in vain. */
+  #isThere(): boolean {
+    const { state } = this;
+    if (state.phase === "ended" && state.reason !== "job-done") {
+      throw new SessionEndedError(this.id, state.reason, state.detail);
+    }
+    return ["ready", "playing", "detached", "ended"].includes(state.phase);
+  }
+
+  /** The session at once and after every change. A broken stream ends like one that is over. */
+  async *#events(signal?: AbortSignal): AsyncGenerator<Schemas["Session"]> {
+    const silent = new AbortController();
+    const any = signal ? AbortSignal.any([signal, silent.signal]) : silent.signal;
+    const call = this.api.GET("/v1/sessions/{id}/events", { ...this.#path, parseAs: "stream", signal: any });
+    const stream: ReadableStream<Uint8Array> | null = await taken(call);
+    let timer = setTimeout(() => silent.abort(), EVENT_MS);
+    try {
+      for await (const line of lines(stream)) {
+        clearTimeout(timer);
+        timer = setTimeout(() => silent.abort(), EVENT_MS);
+        if (line.startsWith("data:")) yield JSON.parse(line.slice(5)) as Schemas["Session"];
+      }
+    } catch (error) {
+      if (error instanceof SyntaxError) throw error;
+      signal?.throwIfAborted();
+    } finally {
+      clearTimeout(timer);
+      silent.abort();
+    }
+  }
+}
+
+async function* lines(stream: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
+  if (stream === null) return;
+  const decoder = new TextDecoder();
+  const reader = stream.getReader();
+  let rest = "";
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const parts = (rest + decoder.decode(read.value, { stream: true })).split(/\r?\n/);
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+}

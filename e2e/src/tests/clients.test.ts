@@ -1,0 +1,28 @@
+/**
+ * The examples of the Python and the TypeScript client, as they are: each starts the embeddings job, calls it
+ * with OpenAI's client, and ends it.
+ */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Rig } from "../harness/rig.js";
+import { ROOT } from "../harness/stack.js";
+
+const rig = Rig.forThisFile({ name: "clients", runtime: "docker" });
+
+rig.test("the examples of both clients run as they are", async () => {
+  const { stdout, stderr } = await promisify(execFile)(join(ROOT, "scripts/clients.sh"), ["examples"], {
+    timeout: 380_000,
+    env: { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key },
+  });
+  const cosines = [...stdout.matchAll(/^cosine (\S+)$/gm)].map((match) => Number(match[1]));
+  assert.equal(cosines.length, 2, stdout);
+  for (const cosine of cosines) assert.ok(Math.abs(cosine - 0.8749) < 1e-3, stdout);
+
+  // Whatever they started is over.
+  const started = [...new Set(stderr.match(/ses_[0-9a-z]+/g))];
+  assert.equal(started.length, 2, stderr);
+  for (const id of started) await rig.stack.operator.reachEnd(id);
+}, 400_000);
