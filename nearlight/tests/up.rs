@@ -39,7 +39,9 @@ impl Machine {
         fs::create_dir(machine.path("web")).unwrap();
         fs::write(machine.path("web/index.html"), "").unwrap();
         let api = serve_one_app();
-        let broker = format!(r#"{{"ready":{{"listen":"{api}","node_listen":"127.0.0.1:4433"}}}}"#);
+        let broker = format!(
+            r#"{{"ready":{{"listen":"{api}","node_listen":"127.0.0.1:4433","jobs_listen":"127.0.0.1:4435"}}}}"#
+        );
         machine.role("session-broker", &broker);
         let edge = r#"{"ready":{"node":"nod_x","rtc_port":5004,"admin":"127.0.0.1:4434"}}"#;
         machine.role("edge-node", edge);

@@ -345,7 +345,7 @@ impl EndReason {
             }
             Self::StartTimeout => "The app showed no picture in time. Try again, or another app.",
             Self::ImageMissing => {
-                "The app's image is not on the node and cannot be fetched. Tell the operator to build or pull it."
+                "The image is not on the node and cannot be fetched. Tell the operator to build or pull it."
             }
             Self::RuntimeFailed => {
                 "The node could not start the container. Tell the operator: the node's log says why."

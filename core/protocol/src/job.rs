@@ -358,6 +358,12 @@ impl JobSpec {
         }
     }
 
+    /// What a node's engine is asked for: [`ImageRef::for_engine`].
+    pub fn engine_image(&self) -> String {
+        let image = self.image.parse::<ImageRef>();
+        image.map_or_else(|_| self.image.clone(), |image| image.for_engine())
+    }
+
     /// How many containers it has.
     pub fn replicas(&self) -> u32 {
         self.cluster.as_ref().map_or(1, |cluster| cluster.replicas)

@@ -119,7 +119,7 @@ impl Driver {
         let (stop_in, stop) = watch::channel(None);
         let (view, view_out) = watch::channel(view_of(&machine, &record, None));
         let driver = Self {
-            _image: host.images.used(&record.spec.image),
+            _image: host.images.used(&record.spec.engine_image()),
             reach: Reach::new(&record.spec.egress),
             host,
             record,

@@ -66,7 +66,7 @@ pub(crate) async fn launch(
     reach: &mut Reach,
 ) -> Result<Launched, LaunchError> {
     let spec = &record.spec;
-    let image = jobs.engine.image(&spec.image).await?;
+    let image = jobs.engine.image(&spec.engine_image()).await?;
     let who = who_runs(jobs, record, &image).await?;
     let home = request::home(spec, &who);
     let volumes = image.volumes.clone().unwrap_or_default();
@@ -99,7 +99,7 @@ async fn who_runs(jobs: &Jobs, record: &Record, image: &ImageConfig) -> Result<W
     let user = image.user.clone().unwrap_or_default();
     let passwd = if who::is_in_passwd(&user) {
         jobs.engine
-            .passwd(&record.spec.image, &record.session)
+            .passwd(&record.spec.engine_image(), &record.session)
             .await?
     } else {
         String::new()

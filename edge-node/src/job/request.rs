@@ -121,7 +121,7 @@ pub(crate) fn container(plan: &Plan<'_>) -> ContainerCreateBody {
     };
     let network = network::name(plan.session);
     ContainerCreateBody {
-        image: Some(plan.spec.image.clone()),
+        image: Some(plan.spec.engine_image()),
         hostname: Some(HOST_NAME.to_owned()),
         user: Some(format!("{}:{}", plan.who.uid, plan.who.gid)),
         cmd: (!plan.spec.command.is_empty()).then(|| plan.spec.command.clone()),

@@ -8,7 +8,7 @@ use super::{
 impl Driver {
     pub(super) fn spawn_fetch(&mut self) {
         let runtime = self.host.runtime.clone();
-        let image = self.record.spec.image.clone();
+        let image = self.record.spec.engine_image();
         let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
         self.chores.spawn(async move {
             let tell = |now| {

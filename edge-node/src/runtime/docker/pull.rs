@@ -30,7 +30,7 @@ pub(super) async fn fetch(
     };
     if !has_registry(image) {
         return Err(missing(
-            "it is built on the node, not pulled; run `make play` or build it from configs/images/"
+            "it is built on the node, not pulled; run `make play`, or `scripts/images.sh jobs` for those of configs/jobs/"
                 .to_owned(),
         ));
     }
