@@ -191,8 +191,13 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                 .collect();
             let faults = list.nodes.iter().map(|node| {
                 let of = node.image_faults.iter();
-                of.map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
-                    .collect::<String>()
+                of.map(|f| {
+                    table::cell_of(&format!(
+                        "{} cannot fetch {}: {}",
+                        node.name, f.image, f.detail
+                    )) + "\n"
+                })
+                .collect::<String>()
             });
             let faults: String = faults.collect();
             let head = [

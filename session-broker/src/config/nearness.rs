@@ -3,6 +3,7 @@
 use super::{InvalidConfig, at_least, given};
 use nearlight_placement::{LatencyStep, Policy};
 use nearlight_protocol::limits::{REGION_BYTES_MAX, RTT_MS_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -128,8 +129,10 @@ fn wrong(key: &'static str, problem: String) -> InvalidConfig {
 
 fn region(file: RegionFile) -> Result<RegionSettings, InvalidConfig> {
     let fails = |problem: &str| Err(wrong("regions", format!("`{}` {problem}", file.name)));
-    if file.name.is_empty() || file.name.len() > REGION_BYTES_MAX {
-        return fails("is no name; give 1 to 64 bytes, as the nodes' `region` has it");
+    if file.name.is_empty() || !is_plain_text(&file.name, REGION_BYTES_MAX) {
+        return fails(
+            "is no name; give 1 to 64 bytes without control characters, as the nodes' `region` has it",
+        );
     }
     let place = match (file.latitude, file.longitude) {
         (None, None) => None,

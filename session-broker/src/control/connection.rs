@@ -15,7 +15,8 @@ use nearlight_protocol::control::{
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
-use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
+use nearlight_protocol::limits::{CONTROL_MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::tunnel;
 use nearlight_session::Epoch;
 use std::net::SocketAddr;
@@ -296,6 +297,18 @@ fn check(hello: &Hello, certified: Option<&String>) -> Result<(), String> {
             "the hello is of {}, the certificate is for {shown}",
             hello.node
         ));
+    }
+    let told = [
+        ("name", &hello.name),
+        ("region", &hello.region),
+        ("build", &hello.build),
+    ];
+    for (key, text) in told {
+        if !is_plain_text(text, NODE_NAME_BYTES_MAX) {
+            return Err(format!(
+                "the edge's `{key}` is at most {NODE_NAME_BYTES_MAX} bytes without control characters"
+            ));
+        }
     }
     Ok(())
 }

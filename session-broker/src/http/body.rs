@@ -11,6 +11,7 @@ use nearlight_protocol::id::{
     AppId, AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId,
 };
 use nearlight_protocol::limits::{API_BODY_BYTES_MAX, NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
+use nearlight_protocol::plain::is_plain;
 use nearlight_protocol::problem::ProblemType;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -245,9 +246,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 pub(super) fn checked_name(name: &str) -> Result<String, Refusal> {
     let name = name.trim();
     let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-    if !fits || name.chars().any(char::is_control) {
+    if !fits || !name.chars().all(is_plain) {
         return Err(bad_request(format!(
-            "`name` is 1 to {NAME_CHARS_MAX} characters without control characters."
+            "`name` is 1 to {NAME_CHARS_MAX} characters without control or invisible ones."
         )));
     }
     Ok(name.to_owned())
@@ -256,6 +257,21 @@ pub(super) fn checked_name(name: &str) -> Result<String, Refusal> {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_name_is_what_it_looks_like() {
+        assert_eq!(checked_name(" Fürth ").unwrap(), "Fürth");
+        for name in [
+            "",
+            " ",
+            "a\nb",
+            "\u{1b}[31mred",
+            "abc\u{202e}cba",
+            "a\u{2066}b",
+        ] {
+            assert!(checked_name(name).is_err(), "{name:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_body_that_never_comes_is_given_up() {
