@@ -9,8 +9,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
-    SessionReport, ToEdge, Welcome,
+    AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
+    RunningSession, SessionReport, ToEdge, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
@@ -85,7 +85,7 @@ impl EdgeEvent {
 #[derive(Debug)]
 pub(crate) enum EdgeMessage {
     /// What the node has.
-    Inventory(Inventory),
+    Inventory(Box<Inventory>),
     /// What it runs.
     Running(Vec<ShownSession>),
     /// Its load.
@@ -321,7 +321,7 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
-        features: vec![RENEW_FEATURE.to_owned()],
+        features: vec![RENEW_FEATURE.to_owned(), FAULT_FEATURE.to_owned()],
     }
 }
 
@@ -372,7 +372,7 @@ async fn read_all(
             FromEdge::Hello(_) => {
                 return Err(StreamError::Protocol("a second hello".to_owned()));
             }
-            FromEdge::Inventory(inventory) => EdgeMessage::Inventory(inventory),
+            FromEdge::Inventory(inventory) => EdgeMessage::Inventory(Box::new(inventory)),
             FromEdge::Running { sessions } => EdgeMessage::Running(
                 sessions
                     .into_iter()

@@ -157,6 +157,7 @@ impl Node {
             runtime: "docker".to_owned(),
             images: self.images.clone(),
             image_faults: Vec::new(),
+            fault: String::new(),
             warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
             jobs: self.jobs.clone(),

@@ -212,6 +212,30 @@ async fn a_node_whose_name_a_terminal_would_obey_is_refused() {
     }
 }
 
+/// A node whose disk is full can do nothing, and must not be taken for one that can.
+#[tokio::test]
+async fn a_node_at_fault_takes_nothing_until_it_is_well() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let well = edge.node.inventory();
+    let mut full = well.clone();
+    full.fault = "no space left".to_owned();
+    edge.send(FromEdge::Inventory(full)).await;
+    let admin = rig.admin();
+    eventually("the fault to be shown", || async {
+        admin.get("/v1/nodes").await.at("/nodes/0/fault") == "no space left"
+    })
+    .await;
+    let guest = rig.guest().await;
+    let seen = guest.get("/v1/nodes").await;
+    assert_eq!(seen.at("/nodes/0/status"), "draining");
+    assert_eq!(seen.at("/nodes/0/fault"), "null", "for operators alone");
+    let waits = guest.create("demo").await;
+    assert_eq!(waits.at("/state/phase"), "queued", "{waits:?}");
+    edge.send(FromEdge::Inventory(well)).await;
+    edge.start_next().await;
+}
+
 /// A node that lies, or acks nothing, must not fill the ledger: it runs what nobody ordered by the hundred.
 #[tokio::test]
 async fn a_node_that_makes_sessions_up_fills_its_outbox_and_no_more() {
