@@ -107,9 +107,9 @@ impl NearnessSettings {
     ) -> Result<Self, InvalidConfig> {
         let regions: Vec<RegionSettings> =
             regions.into_iter().map(region).collect::<Result<_, _>>()?;
-        let names: BTreeSet<&str> = regions.iter().map(|region| region.name.as_str()).collect();
-        if names.len() < regions.len() {
-            return Err(wrong("regions", "has a name twice".to_owned()));
+        let mut names = BTreeSet::new();
+        if let Some(twice) = regions.iter().find(|region| !names.insert(&region.name)) {
+            return Err(wrong("regions", format!("has `{}` twice", twice.name)));
         }
         if regions.len() > REGIONS_MAX {
             let problem = format!("has {} regions; at most {REGIONS_MAX}", regions.len());
@@ -260,7 +260,7 @@ mod test {
         ] {
             assert!(check(vec![with(bad)], |_| {}).contains("beacon"), "{bad}");
         }
-        assert!(check(vec![named("a"), named("a")], |_| {}).contains("twice"));
+        assert!(check(vec![named("a"), named("a")], |_| {}).contains("`a` twice"));
         assert!(check(vec![named("")], |_| {}).contains("no name"));
         let half = RegionFile {
             latitude: Some(1.0),

@@ -30,6 +30,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         check_type(request.headers(), "application/json")?;
         let bytes = bytes(request, state).await?;
+        // Serde would take a list for a struct, its fields in order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(bad_request(
+                "The body is not what this path takes: a JSON object.",
+            ));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| bad_request(format!("The body is not what this path takes: {error}.")))

@@ -7,7 +7,8 @@
 use crate::config::TlsFiles;
 use crate::proxied::{Proxies, ProxyError};
 use axum::Router;
-use axum::http::Extensions;
+use axum::http::{Extensions, StatusCode};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -271,7 +272,14 @@ async fn talk<S>(
     let service = TowerToHyperService::new(service);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        service.call(request)
+        let service = service.clone();
+        async move {
+            // What has come in one piece is read whole, however long it is.
+            if head_bytes(&request) > HEAD_BYTES_MAX {
+                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
+            service.call(request).await
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -292,6 +300,18 @@ async fn talk<S>(
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// What the head of a request takes on the wire, nearly.
+fn head_bytes(request: &hyper::Request<Incoming>) -> usize {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |t| t.as_str().len());
+    let lines = request.headers().iter();
+    lines.fold(target, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + ": \r\n".len()
+    })
 }
 
 #[cfg(test)]

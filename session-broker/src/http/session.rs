@@ -221,9 +221,14 @@ fn is_region(name: &str) -> bool {
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
     let key = headers.get(IDEMPOTENCY_KEY).and_then(|v| v.to_str().ok());
     match key {
-        Some(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(key.to_owned()),
+        Some(key)
+            if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(key.to_owned())
+        }
         Some(_) | None => Err(bad_request(
-            "Send an `Idempotency-Key` header of 1 to 128 visible characters, new for each \
+            "Send an `Idempotency-Key` header of 1 to 128 visible ASCII characters, new for each \
              session.",
         )),
     }

@@ -359,6 +359,18 @@ async fn one_address_has_a_part_of_the_connections() {
     eventually("what was closed to be given back", is_taken).await;
 }
 
+#[tokio::test]
+async fn a_list_is_no_body_and_a_space_is_no_part_of_a_key() {
+    let rig = Rig::start().await;
+    let list = rig.admin().post_json("/v1/join-tokens", &json!([])).await;
+    list.refused(400, "bad-request");
+    let spaced = rig.guest().await.with("idempotency-key", "a b");
+    let body = json!({ "app": "demo" });
+    let refused = spaced.post_json("/v1/sessions", &body).await;
+    refused.refused(400, "bad-request");
+    assert!(refused.at("/detail").contains("visible"), "{refused:?}");
+}
+
 /// What a newcomer at that address is answered.
 async fn behind(rig: &Rig, client: [u8; 4]) -> u16 {
     let socket = named(rig, client).await;

@@ -69,3 +69,29 @@ async fn a_caller_who_waits_for_an_answer_is_not_given_up() {
     let (answer, ()) = tokio::join!(answer, ended);
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
+
+/// However it is cut into pieces on its way.
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let service = Router::new().route("/", get(|| async { "taken" }));
+    let patience = Patience {
+        taken: NEVER,
+        finish: NEVER,
+    };
+    for (len, expected) in [(100, b"HTTP/1.1 200"), (HEAD_BYTES_MAX, b"HTTP/1.1 431")] {
+        let (mut caller, stop, ended) = connect(service.clone(), patience).await;
+        let filler = "x".repeat(len);
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nFiller: {filler}\r\n\r\n");
+        caller.write_all(request.as_bytes()).await.unwrap();
+        let answer = async {
+            let mut answer = [0; 12];
+            tokio::io::AsyncReadExt::read_exact(&mut caller, &mut answer)
+                .await
+                .unwrap();
+            stop.cancel();
+            answer
+        };
+        let (answer, ()) = tokio::join!(answer, ended);
+        assert_eq!(&answer, expected, "{len}");
+    }
+}
