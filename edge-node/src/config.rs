@@ -392,6 +392,20 @@ impl Config {
         )?;
         range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
         range(
+            "slots.cpu_milli",
+            self.cpu_milli.into(),
+            100,
+            1_024_000,
+            "0, or 100 to 1024000",
+        )?;
+        range(
+            "slots.mem_mib",
+            self.mem_mib.into(),
+            64,
+            16 * 1024 * 1024,
+            "0, or 64 to 16777216",
+        )?;
+        range(
             "runtime.start_timeout_s",
             self.start_timeout_s.into(),
             5,
