@@ -1,5 +1,6 @@
 //! One edge's connection: the handshake, then reading and writing until either side ends it.
 
+use super::hello::check;
 use super::listener::Terms;
 use super::stream::Stream;
 use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
@@ -15,8 +16,7 @@ use nearlight_protocol::control::{
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
-use nearlight_protocol::limits::{CONTROL_MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX};
-use nearlight_protocol::plain::is_plain_text;
+use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 use nearlight_protocol::tunnel;
 use nearlight_session::Epoch;
 use std::net::SocketAddr;
@@ -280,37 +280,6 @@ async fn open(tls: TlsStream<TcpStream>) -> Result<(Socket, Hello), StreamError>
         Some(FromEdge::Hello(hello)) => Ok((socket, hello)),
         Some(_) | None => Err(StreamError::Protocol("no hello".to_owned())),
     }
-}
-
-/// Why an edge is not taken.
-fn check(hello: &Hello, certified: Option<&String>) -> Result<(), String> {
-    if !(hello.proto_min..=hello.proto_max).contains(&PROTOCOL_VERSION) {
-        return Err(format!(
-            "this broker speaks version {PROTOCOL_VERSION} of the control stream, the edge {} to {}",
-            hello.proto_min, hello.proto_max
-        ));
-    }
-    let expected = format!("spiffe://nearlight/node/{}", hello.node);
-    if certified != Some(&expected) {
-        let shown = certified.map_or("none of ours", String::as_str);
-        return Err(format!(
-            "the hello is of {}, the certificate is for {shown}",
-            hello.node
-        ));
-    }
-    let told = [
-        ("name", &hello.name),
-        ("region", &hello.region),
-        ("build", &hello.build),
-    ];
-    for (key, text) in told {
-        if !is_plain_text(text, NODE_NAME_BYTES_MAX) {
-            return Err(format!(
-                "the edge's `{key}` is at most {NODE_NAME_BYTES_MAX} bytes without control characters"
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn welcome(terms: &Terms) -> Welcome {
