@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import raw from "../vectors/session.json";
 import { backoffMs } from "../src/session/backoff.ts";
+import { DEADLINES } from "../src/session/deadlines.ts";
 import { edges, handle, type Event, type Step, type State } from "../src/session/machine.ts";
 
 type Vector = { readonly state: State; readonly event: Event; readonly next: State; readonly effects: Step["effects"] };
@@ -46,6 +47,12 @@ describe("the session machine", () => {
       expect(names, next.name).toEqual(expect.arrayContaining(["cancel-retry", "drop-peer", "unwatch"]));
       expect(names).not.toContain("retry-in");
     }
+  });
+
+  it("gives a connection that does not come about up early, and says so", () => {
+    expect(DEADLINES.transport?.cause).toBe("no-way");
+    expect(DEADLINES.picture?.cause).toBe("no-picture");
+    expect(DEADLINES.transport?.ms).toBeLessThan(DEADLINES.picture?.ms ?? 0);
   });
 
   it("waits longer each time, and never longer than five seconds", () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Api } from "../src/session/api.ts";
 import { HeldAttachment } from "../src/session/attach.ts";
 import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep, waitWords } from "../src/session/words.ts";
@@ -26,6 +26,22 @@ describe("the API", () => {
     const { api, seen } = broker(problem("unauthenticated", 401), json({ name: "guest", role: "guest" }), json({ sessions: [] }));
     expect(await api.sessions()).toEqual({ ok: true, value: { sessions: [] } });
     expect(seen.map(({ path }) => path)).toEqual(["/v1/sessions", "/v1/whoami", "/v1/sessions"]);
+  });
+  it("asks again who it is where the broker fails for a moment, and says in the end why not", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const nobody = problem("unauthenticated", 401);
+    const failing = problem("internal", 500);
+    const passing = broker(nobody, failing, failing, json({ name: "guest", role: "guest" }), json({ sessions: [] }));
+    const [back] = await Promise.all([passing.api.sessions(), vi.runAllTimersAsync()]);
+    expect(back).toEqual({ ok: true, value: { sessions: [] } });
+    const lasting = broker(nobody, failing, failing, failing);
+    const [gone] = await Promise.all([lasting.api.sessions(), vi.runAllTimersAsync()]);
+    expect(gone.ok ? "ok" : gone.refusal.name).toBe("internal");
+    const shut = broker(nobody, nobody);
+    const refused = await shut.api.sessions();
+    expect(refused.ok ? "ok" : refused.refusal.name).toBe("unauthenticated");
+    expect(shut.seen.length).toBe(2);
   });
   it("hands problems on", async () => {
     const { api } = broker(problem("quota-exceeded", 429, { "Retry-After": "7" }));

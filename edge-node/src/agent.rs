@@ -8,6 +8,7 @@
 //!
 //! - [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
+//! - [`fault`]: what is done while the journal cannot be written.
 //! - [`uplink`]: what is said to the broker, and what happens without one.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
@@ -20,6 +21,7 @@
 //!
 //! **What it does not know:** sockets, containers, how a session is started.
 
+mod fault;
 mod live;
 mod orders;
 mod uplink;
@@ -46,7 +48,9 @@ use live::Live;
 pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady};
+use nearlight_protocol::control::{
+    FAULT_FEATURE, FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady,
+};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
@@ -120,6 +124,10 @@ pub(crate) struct Agent {
     link: Link,
     grace: Duration,
     draining: bool,
+    /// While the journal cannot be written: when to try again.
+    fault: Option<Instant>,
+    /// Whether the broker of the last welcome takes a fault for the reason of a denial.
+    broker_knows_faults: bool,
 }
 
 impl Agent {
@@ -147,6 +155,8 @@ impl Agent {
             },
             grace,
             draining: false,
+            fault: None,
+            broker_knows_faults: false,
         }
     }
 
@@ -193,6 +203,7 @@ impl Agent {
             tokio::select! {
                 Some(message) = self.inbox.recv() => self.hear(message),
                 () = until(grace_over) => self.give_up_on_broker(),
+                () = until(self.fault) => self.try_journal(),
                 () = stop.cancelled() => break,
             }
         }
@@ -270,6 +281,7 @@ impl Agent {
                     }
                 }
                 self.grace = Duration::from_secs(welcome.grace_s.into());
+                self.broker_knows_faults = welcome.features.iter().any(|f| f == FAULT_FEATURE);
                 self.inventory.images = images;
                 self.link = Link::Up(out);
                 meters::control_attached(true);
@@ -412,12 +424,6 @@ impl Agent {
     fn stop_all(&mut self, reason: EndReason) {
         for live in self.sessions.values() {
             live.stop.send_replace(Some(reason));
-        }
-    }
-
-    fn release(&mut self, session: &SessionId) {
-        if let Err(error) = self.journal.release(session) {
-            tracing::error!(%error, session_id = %session, "cannot write the journal; the next start of this node does it");
         }
     }
 }

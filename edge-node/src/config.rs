@@ -5,6 +5,8 @@
 
 use crate::args::Args;
 use crate::images::Limits;
+use nearlight_protocol::limits::NODE_NAME_BYTES_MAX;
+use nearlight_protocol::plain::is_plain_text;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -107,6 +109,16 @@ pub enum ConfigError {
         value: u64,
         /// What it may be.
         range: &'static str,
+    },
+    /// A name would not be taken by a broker.
+    #[error(
+        "`{key}` is {value:?}; it takes at most {NODE_NAME_BYTES_MAX} bytes without control characters"
+    )]
+    Name {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        value: String,
     },
     /// The broker's address has no port.
     #[error("`broker.address` is `{0}`; it takes HOST:PORT, such as broker.example:8443")]
@@ -317,6 +329,32 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        for (key, value) in [("name", &self.name), ("region", &self.region)] {
+            if !is_plain_text(value, NODE_NAME_BYTES_MAX) {
+                let value = value.clone();
+                return Err(ConfigError::Name { key, value });
+            }
+        }
+        self.check_ranges()?;
+        let with_port = self
+            .broker
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !with_port {
+            return Err(ConfigError::BrokerAddress(self.broker.clone()));
+        }
+        if !self.admin.ip().is_loopback() {
+            return Err(ConfigError::AdminNotLoopback(self.admin));
+        }
+        if self.run.as_os_str().len() > crate::session::RUN_DIR_BYTES_MAX {
+            return Err(ConfigError::RunTooLong(self.run.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn check_ranges(&self) -> Result<(), ConfigError> {
         let range = |key, value: u64, min: u64, max: u64, range| {
             if (min..=max).contains(&value) {
                 Ok(())
@@ -354,6 +392,20 @@ impl Config {
         )?;
         range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
         range(
+            "slots.cpu_milli",
+            self.cpu_milli.into(),
+            100,
+            1_024_000,
+            "0, or 100 to 1024000",
+        )?;
+        range(
+            "slots.mem_mib",
+            self.mem_mib.into(),
+            64,
+            16 * 1024 * 1024,
+            "0, or 64 to 16777216",
+        )?;
+        range(
             "runtime.start_timeout_s",
             self.start_timeout_s.into(),
             5,
@@ -374,21 +426,7 @@ impl Config {
             1,
             64,
             "0 to 64",
-        )?;
-        let with_port = self
-            .broker
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !with_port {
-            return Err(ConfigError::BrokerAddress(self.broker.clone()));
-        }
-        if !self.admin.ip().is_loopback() {
-            return Err(ConfigError::AdminNotLoopback(self.admin));
-        }
-        if self.run.as_os_str().len() > crate::session::RUN_DIR_BYTES_MAX {
-            return Err(ConfigError::RunTooLong(self.run.clone()));
-        }
-        Ok(())
+        )
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The certificate cannot be read.
-    #[error("cannot read the node's certificate {}; `nearlight up` makes one", path.display())]
+    #[error("cannot read the node's certificate {}; `nearlight node join` makes one; `nearlight up` does for the node that it starts", path.display())]
     Certificate {
         /// Where it should be.
         path: PathBuf,

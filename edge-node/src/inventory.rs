@@ -26,6 +26,8 @@ pub(crate) struct Inventory {
     pub(crate) images: Vec<String>,
     /// Images that could not be fetched.
     pub(crate) image_faults: Vec<ImageFault>,
+    /// Why nothing can be started, if so.
+    pub(crate) fault: String,
     /// Desktops that are kept ready.
     pub(crate) warm: Vec<WarmReady>,
 }
@@ -53,6 +55,7 @@ impl Inventory {
             uplink_kbps: config.uplink_kbps,
             images: Vec::new(),
             image_faults: Vec::new(),
+            fault: String::new(),
             warm: Vec::new(),
         }
     }
@@ -78,6 +81,7 @@ impl Inventory {
             runtime: self.runtime.to_owned(),
             images: self.images.clone(),
             image_faults: self.image_faults.clone(),
+            fault: self.fault.clone(),
             warm: self.warm.clone(),
             uplink_kbps: self.uplink_kbps,
             jobs: self.jobs.clone(),

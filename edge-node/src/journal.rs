@@ -124,7 +124,11 @@ impl Journal {
             .collect()
     }
 
-    fn write(&self) -> Result<(), JournalError> {
+    /// Writes what is on the disk already, to find out whether anything can be written.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn write(&self) -> Result<(), JournalError> {
         let stored: Vec<StoredEntry> = self.entries().map(Into::into).collect();
         let bytes = serde_json::to_vec_pretty(&stored).expect("ids and numbers are strings");
         write_atomic(&self.path, &bytes, 0o644).map_err(|source| JournalError::File {

@@ -47,6 +47,8 @@ pub(crate) const ENGINE_PROBE_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// `edge-worker --probe-encoders`: the first run scans every GStreamer plugin.
 pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(60);
+/// Between two tries to write a journal that could not be written: a full disk is found empty soon.
+pub(crate) const JOURNAL_RETRY: Duration = Duration::from_secs(5);
 /// Everything that a drain does.
 pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 

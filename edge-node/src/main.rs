@@ -5,6 +5,7 @@ use edge_node::args::Args;
 use edge_node::config::{Config, ConfigError};
 use edge_node::node::Node;
 use nearlight_kit::shutdown::{Drained, Shutdown};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The command line or the configuration is wrong (`EX_USAGE`).
@@ -60,21 +61,20 @@ async fn run(config: Config) -> anyhow::Result<Drained> {
     Ok(node.stopped().await)
 }
 
-#[allow(clippy::print_stdout, reason = "this line is the program's interface")]
+/// The program's interface. Whoever closed the pipe does not want the line.
 fn print(line: &serde_json::Value) -> ExitCode {
-    println!("{line}");
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     ExitCode::SUCCESS
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "logging starts after the configuration"
-)]
+/// Logging starts after the configuration.
 fn refuse(error: &ConfigError) -> ExitCode {
-    eprintln!("edge-node: {error}");
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "edge-node: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        eprintln!("  {error}");
+        let _ = writeln!(stderr, "  {error}");
         source = error.source();
     }
     ExitCode::from(EXIT_USAGE)

@@ -12,6 +12,7 @@ const ADOPTED: &str = "edge_sessions_adopted_total";
 const ENDED: &str = "edge_sessions_ended_total";
 const DENIED: &str = "edge_starts_denied_total";
 const START_SECONDS: &str = "edge_session_start_seconds";
+const FAULT: &str = "edge_fault";
 const ATTACHED: &str = "edge_control_attached";
 const ATTACHES: &str = "edge_control_attaches_total";
 
@@ -33,6 +34,10 @@ pub(crate) fn describe() {
     describe_counter!(ENDED, "Sessions that ended, by reason");
     describe_counter!(DENIED, "Orders to start that were refused, by reason");
     describe_histogram!(START_SECONDS, "From the order to the first picture");
+    describe_gauge!(
+        FAULT,
+        "Whether the node cannot start anything, as it cannot write its journal"
+    );
     describe_gauge!(ATTACHED, "Whether the control stream is up");
     describe_counter!(ATTACHES, "Times that the control stream came up");
 }
@@ -71,6 +76,10 @@ pub(crate) fn session_ended(reason: EndReason) {
 
 pub(crate) fn start_denied(reason: nearlight_protocol::control::DenyReason) {
     metrics::counter!(DENIED, "reason" => label(&reason)).increment(1);
+}
+
+pub(crate) fn fault(is_there: bool) {
+    metrics::gauge!(FAULT).set(f64::from(u8::from(is_there)));
 }
 
 pub(crate) fn control_attached(attached: bool) {

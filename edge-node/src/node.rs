@@ -45,11 +45,12 @@ impl Node {
     /// Starts a node: checks, adopts what an earlier agent left, and dials the broker.
     pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
         let root = nix::unistd::geteuid().is_root();
-        preflight::check(&config)?;
         let lock = identity::lock(&config.data)?;
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
         let dialler = dialler(&config, &identity.node)?;
+        // Last of what fails for ordinary reasons: it leaves a directory behind.
+        preflight::check(&config)?;
         describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;

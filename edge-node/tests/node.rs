@@ -144,6 +144,50 @@ async fn orders_without_a_right_are_denied() {
     assert_eq!(denied(outcome), DenyReason::EpochOld);
 }
 
+/// Nothing can be renamed onto a directory: it stands for a full disk.
+#[tokio::test]
+async fn a_node_that_cannot_write_its_journal_says_so_until_it_can() {
+    let Some(site) = docker_site().await else {
+        return;
+    };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let journal = site.data().join("epochs.json");
+    let _ = std::fs::remove_file(&journal);
+    std::fs::create_dir(&journal).unwrap();
+    let session = nearlight_kit::ids::session();
+    let slot = edge.inventory.slots[0].id.clone();
+    let order = |epoch| site.broker.start(&session, &slot, epoch, app(FOREVER));
+    edge.order(order(1)).await;
+    let told = fault_of(&mut edge, true).await;
+    assert!(told.contains("epochs.json: "), "and why: {told}");
+    // The second one burns no epoch, and is denied before anything is tried.
+    for _ in 0..2 {
+        match edge.next_ack().await {
+            AckOutcome::Denied { reason, detail } => {
+                assert_eq!((reason, detail), (DenyReason::NodeFault, told.clone()));
+            }
+            AckOutcome::Done => panic!("it was done"),
+        }
+        edge.order(order(2)).await;
+    }
+    edge.next_ack().await;
+    std::fs::remove_dir(&journal).unwrap();
+    fault_of(&mut edge, false).await;
+    assert_eq!(edge.done(order(2)).await, AckOutcome::Done);
+}
+
+/// What the node's next inventory says that is wrong with it, of those that say so or do not.
+async fn fault_of(edge: &mut Attached, is_there: bool) -> String {
+    loop {
+        if let FromEdge::Inventory(inventory) = edge.next().await
+            && inventory.fault.is_empty() != is_there
+        {
+            return inventory.fault;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_app_that_ends_says_why() {
     let Some(site) = docker_site().await else {

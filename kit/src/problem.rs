@@ -48,6 +48,13 @@ impl ProblemResponse {
         response
     }
 
+    /// Tells the caller this in place of the detail.
+    #[must_use]
+    pub fn saying(mut self, detail: &str) -> Self {
+        detail.clone_into(&mut self.problem.detail);
+        self
+    }
+
     /// Writes the cause to the log, under the request id, and not to the caller.
     #[must_use]
     pub fn caused_by(self, cause: impl Display) -> Self {

@@ -83,8 +83,8 @@ impl Shutdown {
         let token = self.token.clone();
         drop(tokio::spawn(async move {
             let name = signals.next().await;
-            tracing::info!(signal = name, "stopping; a second signal stops at once");
             token.cancel();
+            tracing::info!(signal = name, "stopping; a second signal stops at once");
             let name = signals.next().await;
             tracing::warn!(signal = name, "stopped at once");
             std::process::exit(FORCED_EXIT_STATUS);

@@ -1,5 +1,7 @@
 //! Logs on stderr, metrics for Prometheus. stdout belongs to a role's one ready line.
 //!
+//! A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else.
+//!
 //! `NEARLIGHT_LOG` filters (`info` by default; `edge_node=debug,info` and the like),
 //! `NEARLIGHT_LOG_FORMAT=json` makes each line one JSON object with the role in it.
 
@@ -42,6 +44,8 @@ pub fn init(role: &'static str) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(quiet?)
         .with_writer(std::io::stderr)
+        // It would say so on stderr, of all places, and panic in whoever logs.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     let installed = match std::env::var("NEARLIGHT_LOG_FORMAT").as_deref() {
         Ok("json") => builder

@@ -416,6 +416,7 @@ fn inventory(slots: &[SlotId]) -> Inventory {
         runtime: "docker".to_owned(),
         images: Vec::new(),
         image_faults: Vec::new(),
+        fault: String::new(),
         warm: Vec::new(),
         uplink_kbps: None,
         jobs: None,

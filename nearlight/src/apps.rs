@@ -171,7 +171,12 @@ fn faults(app: &AppVersions, nodes: &NodeList) -> String {
     let of_node = |node: &Node| {
         let faults = node.image_faults.iter().filter(is_of_app);
         faults
-            .map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
+            .map(|f| {
+                table::cell_of(&format!(
+                    "{} cannot fetch {}: {}",
+                    node.name, f.image, f.detail
+                )) + "\n"
+            })
             .collect::<String>()
     };
     nodes.nodes.iter().map(of_node).collect()

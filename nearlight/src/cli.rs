@@ -216,11 +216,12 @@ pub struct Start {
     #[arg(
         long = "secret",
         value_name = "NAME=@FILE|env:VARIABLE|-",
+        requires = "file",
         conflicts_with = "app"
     )]
     pub secrets: Vec<SecretArg>,
     /// Do not wait until the job is ready.
-    #[arg(long, conflicts_with = "app")]
+    #[arg(long, requires = "file", conflicts_with = "app")]
     pub detach: bool,
     /// What it may cost, millionths of the currency's unit; then it ends.
     #[arg(long, value_name = "MICRO")]

@@ -49,6 +49,11 @@ pub enum ClientError {
     /// The address is none.
     #[error("`{0}` is not the address of a broker; it looks like http://127.0.0.1:8080")]
     BadUrl(String),
+    /// The key is none.
+    #[error(
+        "the API key has a character that no key has, such as a space or a line end; look at --token, NEARLIGHT_TOKEN, or where else it comes from"
+    )]
+    BadKey,
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -65,6 +70,15 @@ pub fn broker_url(url: Option<&str>, data: &Path) -> String {
     match url {
         Some(url) => url.to_owned(),
         None => crate::up::running_url(data).unwrap_or_else(|| DEFAULT_URL.to_owned()),
+    }
+}
+
+/// The key without what is around it: what is in it goes into a header.
+fn plain_key(key: &str) -> Result<&str, ClientError> {
+    let key = key.trim();
+    match key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(key),
+        false => Err(ClientError::BadKey),
     }
 }
 
@@ -101,7 +115,7 @@ impl Client {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ClientError::BadUrl(url));
         }
-        Ok(Self::with_key(&url, &key))
+        Ok(Self::with_key(&url, plain_key(&key)?))
     }
 
     /// A client for the broker at `url` with this key.
@@ -246,6 +260,22 @@ impl Client {
         ClientError::Foreign {
             url: self.url(path),
             status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_no_header_is_named() {
+        assert_eq!(plain_key("nlk_a\n").unwrap(), "nlk_a");
+        for key in ["nlk_a\nb", "nlk a", "nlk_é"] {
+            assert!(
+                matches!(plain_key(key), Err(ClientError::BadKey)),
+                "{key:?}"
+            );
         }
     }
 }

@@ -191,8 +191,17 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                 .collect();
             let faults = list.nodes.iter().map(|node| {
                 let of = node.image_faults.iter();
-                of.map(|f| format!("{} cannot fetch {}: {}\n", node.name, f.image, f.detail))
-                    .collect::<String>()
+                let own = (!node.fault.is_empty()).then(|| {
+                    table::cell_of(&format!("{} starts nothing: {}", node.name, node.fault)) + "\n"
+                });
+                of.map(|f| {
+                    table::cell_of(&format!(
+                        "{} cannot fetch {}: {}",
+                        node.name, f.image, f.detail
+                    )) + "\n"
+                })
+                .chain(own)
+                .collect::<String>()
             });
             let faults: String = faults.collect();
             let head = [

@@ -62,6 +62,7 @@ fn is_passing(error: &ClientError) -> bool {
             ProblemType::ProviderUnreachable | ProblemType::TooManyRequests
         ),
         ClientError::Foreign { .. }
+        | ClientError::BadKey
         | ClientError::BadUrl(_)
         | ClientError::Profile(_)
         | ClientError::NoKey(_) => false,

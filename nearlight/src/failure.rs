@@ -61,7 +61,7 @@ impl Failure {
 fn client_status(error: &ClientError) -> u8 {
     match error {
         ClientError::Broken(_) | ClientError::NoKey(_) | ClientError::Profile(_) => 1,
-        ClientError::BadUrl(_) => 2,
+        ClientError::BadKey | ClientError::BadUrl(_) => 2,
         ClientError::Unreachable { .. } | ClientError::Foreign { .. } => 3,
         ClientError::Problem(_) => 4,
     }

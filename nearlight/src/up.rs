@@ -25,8 +25,8 @@ use std::time::Duration;
 
 /// Games are told, containers stopped, workers waited for.
 const EDGE_DRAIN: Duration = Duration::from_secs(25);
-/// Requests are answered and the ledger closed.
-const BROKER_DRAIN: Duration = Duration::from_secs(10);
+/// Requests are answered and the ledger closed: more than the ten seconds that the broker gives itself.
+const BROKER_DRAIN: Duration = Duration::from_secs(15);
 
 /// Printing what the roles wrote before they ended.
 const LAST_LINES: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use crate::credentials;
 use crate::endpoint::{self, Jobs, Site};
 use crate::enrol::{Registrar, Standings};
 use crate::http::{
-    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, jobs_tls, public_tls,
+    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, Room, jobs_tls, public_tls,
 };
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
@@ -42,7 +42,10 @@ use tokio_util::sync::CancellationToken;
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Connections to the listener for metrics at a time; a few scrapers share it.
-const METRICS_CONNECTIONS_MAX: usize = 16;
+const METRICS_ROOM: Room = Room {
+    connections: 16,
+    per_address: 0,
+};
 
 /// A broker that serves.
 #[derive(Clone, Copy, Debug)]
@@ -182,8 +185,8 @@ async fn bind_jobs(
     };
     let tls = jobs.tls.as_ref().map(jobs_tls).transpose()?;
     let is_secure = tls.is_some();
-    let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
-    let listener = PublicListener::bind(jobs.listen, tls, most, proxies).await;
+    let (room, proxies) = (Room::of(&config.limits), Proxies::new(&config.proxies));
+    let listener = PublicListener::bind(jobs.listen, tls, room, proxies).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", jobs.listen))?;
     let at = listener.local_addr()?;
     broker.jobs_listen = Some(at);
@@ -268,8 +271,7 @@ async fn serve_metrics(
     let Some(at) = config.metrics_listen else {
         return Ok(None);
     };
-    let listener =
-        PublicListener::bind(at, None, METRICS_CONNECTIONS_MAX, Proxies::default()).await;
+    let listener = PublicListener::bind(at, None, METRICS_ROOM, Proxies::default()).await;
     let listener = listener.with_context(|| format!("cannot listen on {at}"))?;
     let bound = listener.local_addr()?;
     shutdown.spawn(listener.run(http::metrics_service(metrics), shutdown.clone()));
@@ -341,8 +343,8 @@ async fn listen(
     joining: Option<&Joining>,
 ) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
     let tls = config.tls.as_ref().map(public_tls).transpose()?;
-    let (most, proxies) = (config.limits.connections_max, Proxies::new(&config.proxies));
-    let public = PublicListener::bind(config.listen, tls, most, proxies)
+    let (room, proxies) = (Room::of(&config.limits), Proxies::new(&config.proxies));
+    let public = PublicListener::bind(config.listen, tls, room, proxies)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let nodes = NodeListener::bind(config.node_listen, identity.server_config()?)

@@ -92,7 +92,7 @@ pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
-pub(crate) use serve::{Peer, PublicListener, converse, jobs_tls, public_tls};
+pub(crate) use serve::{Peer, PublicListener, Room, converse, jobs_tls, public_tls};
 
 /// What every handler has.
 #[derive(Debug)]

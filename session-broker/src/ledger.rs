@@ -90,6 +90,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         losses: u64,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 
+    /// Whether the last write failed for a reason of the ledger's own, such as a full disk.
+    fn is_failing(&self) -> bool;
+
     /// Everything that this broker holds: sessions that live or ended after `ended_after_ms`, nodes,
     /// unacked orders.
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>>;

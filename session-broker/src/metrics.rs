@@ -10,6 +10,7 @@ use nearlight_protocol::api::EndReason;
 use std::time::Duration;
 
 const HTTP_REQUESTS: &str = "broker_http_requests_seconds";
+const CONNECTIONS_REFUSED: &str = "broker_connections_refused_total";
 const LEDGER_COMMIT: &str = "broker_ledger_commit_seconds";
 const LEDGER_OPS: &str = "broker_ledger_ops_total";
 const LEDGER_DURABLE: &str = "broker_ledger_durable";
@@ -37,6 +38,10 @@ pub(crate) fn describe() {
         HTTP_REQUESTS,
         Unit::Seconds,
         "Requests by route, method and status."
+    );
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections closed because their address has as many as one may have."
     );
     describe_histogram!(
         LEDGER_COMMIT,
@@ -100,6 +105,10 @@ pub(crate) fn http_request(route: &str, method: &str, status: u16, took: Duratio
         ("status", status.to_string()),
     ];
     histogram!(HTTP_REQUESTS, &labels).record(took);
+}
+
+pub(crate) fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
 pub(crate) fn ledger_commit(took: Duration, ops: usize, done: bool) {

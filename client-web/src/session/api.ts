@@ -9,6 +9,7 @@
 import type {
   AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, RegionList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
+import { backoffMs } from "./backoff.ts";
 import { refusalOf, refuse, type Result } from "./refusal.ts";
 
 /** Where an accepted offer lives. */
@@ -17,6 +18,7 @@ export type Accepted = { readonly sdp: string; readonly location: string; readon
 const DEADLINE_MS = 10_000;
 /** An offer is relayed to the node, which may be busy starting an encoder. */
 const OFFER_DEADLINE_MS = 15_000;
+const WHOAMI_TRIES = 3;
 
 type Call = {
   readonly method?: "GET" | "POST" | "PATCH" | "DELETE";
@@ -40,7 +42,7 @@ async function oneTabAtATime<T>(ask: () => Promise<T>): Promise<T> {
 
 export class Api {
   readonly #fetch: typeof fetch;
-  #identity: Promise<boolean> | null = null;
+  #identity: Promise<Result<Response>> | null = null;
 
   constructor(fetcher: typeof fetch = (input, init) => fetch(input, init)) {
     this.#fetch = fetcher;
@@ -204,15 +206,21 @@ export class Api {
     const first = await this.#once(path, call);
     const becomes = !call.anonymous && !call.headers?.["Authorization"];
     if (first.ok || first.refusal.name !== "unauthenticated" || !becomes) return first;
-    return (await this.#becomeGuest()) ? this.#once(path, call) : first;
+    const guest = await this.#becomeGuest();
+    return guest.ok ? this.#once(path, call) : guest;
   }
 
-  #becomeGuest(): Promise<boolean> {
-    this.#identity ??= oneTabAtATime(() => this.#once("/v1/whoami", {})).then((result) => {
-      this.#identity = null;
-      return result.ok;
-    });
+  #becomeGuest(): Promise<Result<Response>> {
+    this.#identity ??= oneTabAtATime(() => this.#askWho(1)).finally(() => (this.#identity = null));
     return this.#identity;
+  }
+
+  /** A broker that fails for a moment has not forgotten us: asks again, and says in the end why not. */
+  async #askWho(attempt: number): Promise<Result<Response>> {
+    const result = await this.#once("/v1/whoami", {});
+    if (result.ok || attempt === WHOAMI_TRIES || !["internal", "offline"].includes(result.refusal.name)) return result;
+    await new Promise((done) => setTimeout(done, backoffMs(attempt)));
+    return this.#askWho(attempt + 1);
   }
 
   async #once(path: string, call: Call): Promise<Result<Response>> {

@@ -39,7 +39,7 @@ export type State =
   | { readonly name: "ended"; readonly reason: EndReason }
   | { readonly name: "refused"; readonly refusal: Refusal };
 
-export type LossCause = "network" | "no-picture" | "node-restarting" | "broker" | "refused";
+export type LossCause = "network" | "no-way" | "no-picture" | "node-restarting" | "broker" | "refused";
 
 export type Event =
   | { readonly name: "session-seen"; readonly session: SessionState }
@@ -188,7 +188,9 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
     "attach-refused": (state, event) => onAttachRefused(state.attempt, event.refusal),
     "attach-progressed": (state, event) => step({ ...state, step: event.step }),
     "picture-shown": () => step({ name: "playing" }),
-    "peer-lost": (state, event) => reconnect(state.attempt + 1, event.cause),
+    // An attempt that did not connect has waited long enough: the next one often does at once.
+    "peer-lost": (state, event) =>
+      event.cause === "no-way" ? reconnect(state.attempt + 1, event.cause, 0) : reconnect(state.attempt + 1, event.cause),
     "detach-noticed": (_, event) => onDetachNoticed(event.reason),
     "end-noticed": (_, event) => end(event.reason),
     "end-asked": endAsked,

@@ -10,8 +10,9 @@ import type { Link } from "../stream/link.ts";
 import { assertNever } from "../wire/never.ts";
 import type { Api } from "./api.ts";
 import { beginAttach, type Attempt, type HeldAttachment } from "./attach.ts";
+import { DEADLINES } from "./deadlines.ts";
 import { watchSession } from "./feed.ts";
-import { handle, START, type Effect, type Event, type State } from "./machine.ts";
+import { handle, START, type AttachStep, type Effect, type Event, type State } from "./machine.ts";
 
 export type Listener = {
   /** The codec that the player wants, if a certain one; asked at each attach. */
@@ -24,10 +25,6 @@ export type Listener = {
   readonly ready: () => void;
   readonly foreignVersion: () => void;
 };
-
-/** From the wish to attach to the first picture. A first key frame comes within a second; a node
- *  under load may need some. */
-const PICTURE_DEADLINE_MS = 15_000;
 
 export class Runner {
   readonly session: string;
@@ -159,12 +156,14 @@ export class Runner {
 
   #attach(takeOver: boolean): void {
     this.#attempt?.close();
-    clearTimeout(this.#deadline);
-    this.#armDeadline();
+    this.#armDeadline("ticket");
     const wanted = this.#listener.codec();
     const codec = wanted === this.#refusedCodec ? null : wanted;
     this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec }, this.#held, {
-      progressed: (step) => this.dispatch({ name: "attach-progressed", step }),
+      progressed: (step) => {
+        this.dispatch({ name: "attach-progressed", step });
+        if (this.#state.name === "attaching") this.#armDeadline(step);
+      },
       refused: (refusal) => {
         if (codec === null || refusal.name !== "invalid-offer") return this.dispatch({ name: "attach-refused", refusal });
         this.#refusedCodec = codec;
@@ -180,11 +179,15 @@ export class Runner {
   }
 
   /** A hidden page is shown no frames, so it cannot miss one either. */
-  #armDeadline(): void {
+  #armDeadline(step: AttachStep): void {
+    const deadline = DEADLINES[step];
+    if (!deadline) return;
+    const { ms, cause } = deadline;
+    clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => {
-      if (document.hidden) this.#armDeadline();
-      else this.dispatch({ name: "peer-lost", cause: "no-picture" });
-    }, PICTURE_DEADLINE_MS);
+      if (step === "picture" && document.hidden) this.#armDeadline(step);
+      else this.dispatch({ name: "peer-lost", cause });
+    }, ms);
   }
 
   #noticed(notice: Notice): void {

@@ -8,6 +8,7 @@ import type { PlayRoom } from "./play-room.ts";
 
 const CAUSE_WORDS: Readonly<Record<LossCause, string>> = {
   network: "The line to the node dropped.",
+  "no-way": "The connection to the node did not come about.",
   "no-picture": "The node sent no picture.",
   "node-restarting": "The node restarts its streaming.",
   broker: "The broker does not answer at the moment.",

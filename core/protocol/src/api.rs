@@ -466,6 +466,10 @@ pub struct Node {
     /// see it.
     #[serde(default)]
     pub image_faults: Vec<ImageFault>,
+    /// Why it can start nothing at the moment; empty if it can. Only operators and administrators see it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[ts(skip)]
+    pub fault: String,
 }
 
 /// Whether a node can be used.

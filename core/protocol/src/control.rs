@@ -269,6 +269,9 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// In [`Welcome::features`]: the broker understands [`DenyReason::NodeFault`].
+pub const FAULT_FEATURE: &str = "node-fault";
+
 /// What a node has. Claims, until a receipt backs them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -294,6 +297,9 @@ pub struct Inventory {
     /// Images that the broker wants to be here and that could not be fetched.
     #[serde(default)]
     pub image_faults: Vec<ImageFault>,
+    /// Why it can start nothing at the moment, such as a disk that is full; empty if it can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fault: String,
     /// Desktops that are ready before anybody has asked for a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warm: Vec<WarmReady>,
@@ -410,6 +416,9 @@ pub enum DenyReason {
     SlotBusy,
     /// The node drains.
     Draining,
+    /// The node can start nothing at the moment: [`Inventory::fault`] says why. Told to brokers whose
+    /// welcome has [`FAULT_FEATURE`].
+    NodeFault,
 }
 
 /// Something for an edge to carry out.

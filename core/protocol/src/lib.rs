@@ -10,7 +10,7 @@
 //!    [`notice`] (edge to browser).
 //! 4. **Worker socket** between the edge agent and a session worker on one host: [`worker`].
 //!
-//! Shared by all: [`id`], [`mod@unit`], [`limits`], [`keycode`], [`stage`].
+//! Shared by all: [`id`], [`mod@unit`], [`limits`], [`plain`], [`keycode`], [`stage`].
 //!
 //! **Invariants.** Decoding never panics and never allocates more than the limits allow, whatever
 //! the bytes. Every 64-bit value in JSON is a decimal string ([`unit::U64`]): JavaScript and
@@ -37,6 +37,7 @@ pub mod keycode;
 pub mod limits;
 pub mod notice;
 pub mod placement;
+pub mod plain;
 pub mod problem;
 pub mod region;
 pub mod stage;

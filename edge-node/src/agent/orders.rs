@@ -64,18 +64,19 @@ impl Agent {
         if self.draining {
             return Err(denied(DenyReason::Draining, "this node shuts down"));
         }
+        if self.fault.is_some() {
+            return Err(self.denied_by_fault());
+        }
         let epoch = Epoch::from(grant.epoch);
-        let admission = self
-            .journal
-            .admit(&grant.slot, epoch, &grant.session)
-            .map_err(|error| {
-                tracing::error!(%error, "cannot write the epoch journal; starting nothing");
+        let admission = self.journal.admit(&grant.slot, epoch, &grant.session);
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(error) => {
                 // The epoch is burnt: only a newer one can start this session.
-                denied(
-                    DenyReason::EpochOld,
-                    "the node cannot write its epoch journal",
-                )
-            })?;
+                self.cannot_write(&error);
+                return Err(self.denied_by_fault());
+            }
+        };
         match admission {
             Admission::Admit => {
                 self.launch(start, grant);
@@ -90,6 +91,15 @@ impl Agent {
             }
             Admission::Deny(denial) => Err(denied(denial.into(), denial)),
         }
+    }
+
+    fn denied_by_fault(&self) -> Denied {
+        // A broker that does not know the word would close the stream.
+        let reason = match self.broker_knows_faults {
+            true => DenyReason::NodeFault,
+            false => DenyReason::EpochOld,
+        };
+        denied(reason, &self.inventory.fault)
     }
 
     fn verify(&self, start: &Start) -> Result<Grant, Denied> {

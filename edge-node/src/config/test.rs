@@ -109,3 +109,23 @@ fn a_beacon_listens_where_it_is_told_and_nowhere_else() {
     check_refused("[beacon]\nlisten = \"443\"", &[], "0.0.0.0:443");
     check_refused("[beacon]\ncert = \"c\"", &[], "both cert and key");
 }
+
+/// A broker would refuse the node, and say so to nobody who sits before it.
+#[test]
+fn a_name_that_a_terminal_would_obey_is_refused() {
+    check_refused(
+        "name = \"den\\u001b[2J\"\n",
+        &[],
+        "`name` is \"den\\u{1b}[2J\"",
+    );
+    check_refused("region = \"a\\nb\"\n", &[], "`region` is");
+    let long = format!("region = \"{}\"\n", "a".repeat(65));
+    check_refused(&long, &[], "at most 64 bytes");
+}
+
+#[test]
+fn slots_in_which_nothing_can_run_are_refused() {
+    check_refused("[slots]\nmem_mib = 1\n", &[], "`slots.mem_mib` is 1");
+    check_refused("[slots]\nmem_mib = 99999999\n", &[], "`slots.mem_mib`");
+    check_refused("[slots]\ncpu_milli = 1\n", &[], "`slots.cpu_milli` is 1");
+}

@@ -7,8 +7,8 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport, Start, ToEdge,
-    Welcome,
+    AckOutcome, FAULT_FEATURE, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport,
+    Start, ToEdge, Welcome,
 };
 use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
@@ -106,6 +106,7 @@ impl Broker {
                 runtime: String::new(),
                 images: Vec::new(),
                 image_faults: Vec::new(),
+                fault: String::new(),
                 warm: Vec::new(),
                 uplink_kbps: None,
                 jobs: None,
@@ -123,7 +124,7 @@ impl Broker {
             backoff_max_s: 1,
             grace_s,
             jwks: serde_json::json!({ "keys": [jwk] }),
-            features: Vec::new(),
+            features: vec![FAULT_FEATURE.to_owned()],
         };
         attached.say(&ToEdge::Welcome(welcome)).await;
         attached.introduction().await;
@@ -185,6 +186,15 @@ impl Attached {
             if let FromEdge::Ack { command, outcome } = self.next().await
                 && command == sent
             {
+                return outcome;
+            }
+        }
+    }
+
+    /// What came of the next command that is acked.
+    pub async fn next_ack(&mut self) -> AckOutcome {
+        loop {
+            if let FromEdge::Ack { outcome, .. } = self.next().await {
                 return outcome;
             }
         }

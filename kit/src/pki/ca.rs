@@ -72,6 +72,9 @@ pub enum RequestError {
     /// Not of this CA, or altered.
     #[error("the certificate is not of this broker's CA")]
     Foreign(#[source] webpki::Error),
+    /// Not yet.
+    #[error("the certificate is not valid yet; look at the clock of this broker")]
+    Early,
     /// Too long ago.
     #[error("the certificate ended more than {} days ago; join again with a new token", LATE_MAX.as_secs() / DAY_S)]
     TooLate,
@@ -244,6 +247,9 @@ impl Ca {
         let validity = super::Validity::of(&der).ok_or(RequestError::Unreadable)?;
         let leaf = webpki::EndEntityCert::try_from(&der).map_err(|_| RequestError::Unreadable)?;
         let now = self.clock.now();
+        if now < validity.not_before {
+            return Err(RequestError::Early);
+        }
         if now > validity.not_after + LATE_MAX {
             return Err(RequestError::TooLate);
         }

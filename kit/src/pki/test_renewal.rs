@@ -107,6 +107,11 @@ fn a_certificate_that_is_over_is_renewed_for_ninety_days_with_proof_of_its_key()
     site.clock.set_ahead(3 * DAY_S);
     assert_eq!(site.late("request", &own).unwrap(), site.node.spiffe);
 
+    site.clock.set_ahead(-30 * DAY_S);
+    let early = site.late("request", &own);
+    assert!(matches!(early, Err(RequestError::Early)), "{early:?}");
+    site.clock.set_ahead(3 * DAY_S);
+
     let thief = Site::new().credentials();
     let without_the_key = site.late("request", &thief);
     assert!(matches!(without_the_key, Err(RequestError::Proof(_))));

@@ -61,6 +61,7 @@ pub(super) fn inventory(slots: Vec<Slot>) -> Inventory {
         runtime: "docker".to_owned(),
         images: Vec::new(),
         image_faults: Vec::new(),
+        fault: String::new(),
         warm: Vec::new(),
         uplink_kbps: None,
         jobs: None,

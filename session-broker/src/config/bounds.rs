@@ -33,7 +33,8 @@ pub(super) fn check_control(control: &Control) -> Result<(), InvalidConfig> {
         control.backoff_min_s,
     )?;
     at_least("control.accepts_per_s", control.accepts_per_s, 1)?;
-    at_least("control.accepts_burst", control.accepts_burst, 1)
+    at_least("control.accepts_burst", control.accepts_burst, 1)?;
+    more_than_none("control.streams_max", control.streams_max)
 }
 
 pub(super) fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
@@ -69,7 +70,12 @@ pub(super) fn check_limits(limits: &CallerLimits) -> Result<(), InvalidConfig> {
         limits.tenant_creates_burst,
         1,
     )?;
-    at_least("limits.player_sessions_max", limits.player_sessions_max, 1)
+    at_least("limits.player_sessions_max", limits.player_sessions_max, 1)?;
+    more_than_none("limits.connections_max", limits.connections_max)
+}
+
+fn more_than_none(key: &'static str, value: usize) -> Result<(), InvalidConfig> {
+    at_least(key, u32::try_from(value).unwrap_or(u32::MAX), 1)
 }
 
 pub(super) fn at_least(key: &'static str, value: u32, min: u32) -> Result<(), InvalidConfig> {

@@ -3,6 +3,7 @@
 use super::{InvalidConfig, at_least, given};
 use nearlight_placement::{LatencyStep, Policy};
 use nearlight_protocol::limits::{REGION_BYTES_MAX, RTT_MS_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -106,9 +107,9 @@ impl NearnessSettings {
     ) -> Result<Self, InvalidConfig> {
         let regions: Vec<RegionSettings> =
             regions.into_iter().map(region).collect::<Result<_, _>>()?;
-        let names: BTreeSet<&str> = regions.iter().map(|region| region.name.as_str()).collect();
-        if names.len() < regions.len() {
-            return Err(wrong("regions", "has a name twice".to_owned()));
+        let mut names = BTreeSet::new();
+        if let Some(twice) = regions.iter().find(|region| !names.insert(&region.name)) {
+            return Err(wrong("regions", format!("has `{}` twice", twice.name)));
         }
         if regions.len() > REGIONS_MAX {
             let problem = format!("has {} regions; at most {REGIONS_MAX}", regions.len());
@@ -128,8 +129,10 @@ fn wrong(key: &'static str, problem: String) -> InvalidConfig {
 
 fn region(file: RegionFile) -> Result<RegionSettings, InvalidConfig> {
     let fails = |problem: &str| Err(wrong("regions", format!("`{}` {problem}", file.name)));
-    if file.name.is_empty() || file.name.len() > REGION_BYTES_MAX {
-        return fails("is no name; give 1 to 64 bytes, as the nodes' `region` has it");
+    if file.name.is_empty() || !is_plain_text(&file.name, REGION_BYTES_MAX) {
+        return fails(
+            "is no name; give 1 to 64 bytes without control characters, as the nodes' `region` has it",
+        );
     }
     let place = match (file.latitude, file.longitude) {
         (None, None) => None,
@@ -257,7 +260,7 @@ mod test {
         ] {
             assert!(check(vec![with(bad)], |_| {}).contains("beacon"), "{bad}");
         }
-        assert!(check(vec![named("a"), named("a")], |_| {}).contains("twice"));
+        assert!(check(vec![named("a"), named("a")], |_| {}).contains("`a` twice"));
         assert!(check(vec![named("")], |_| {}).contains("no name"));
         let half = RegionFile {
             latitude: Some(1.0),

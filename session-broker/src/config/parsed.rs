@@ -201,6 +201,7 @@ pub struct CallerLimits {
     pub tenant_creates_burst: u32,
     pub player_sessions_max: u32,
     pub connections_max: usize,
+    pub address_connections_max: usize,
 }
 
 fn ms(s: u32) -> u64 {

@@ -60,6 +60,11 @@ impl TurnFile {
             let problem = format!("is {}; it must be {least} to {most}", self.ttl_s);
             return Err(wrong("turn.ttl_s", problem));
         }
+        if self.secret_file.as_os_str().is_empty() {
+            let problem =
+                "is missing; it names the file of the secret that the servers of turn.urls have";
+            return Err(wrong("turn.secret_file", problem.to_owned()));
+        }
         let file = self.secret_file.display();
         let read = std::fs::read_to_string(&self.secret_file);
         let secret = read.map_err(|error| {

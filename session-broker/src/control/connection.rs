@@ -1,5 +1,6 @@
 //! One edge's connection: the handshake, then reading and writing until either side ends it.
 
+use super::hello::check;
 use super::listener::Terms;
 use super::stream::Stream;
 use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
@@ -9,8 +10,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION, RunningSession,
-    SessionReport, ToEdge, Welcome,
+    AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
+    RunningSession, SessionReport, ToEdge, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
@@ -84,7 +85,7 @@ impl EdgeEvent {
 #[derive(Debug)]
 pub(crate) enum EdgeMessage {
     /// What the node has.
-    Inventory(Inventory),
+    Inventory(Box<Inventory>),
     /// What it runs.
     Running(Vec<ShownSession>),
     /// Its load.
@@ -281,25 +282,6 @@ async fn open(tls: TlsStream<TcpStream>) -> Result<(Socket, Hello), StreamError>
     }
 }
 
-/// Why an edge is not taken.
-fn check(hello: &Hello, certified: Option<&String>) -> Result<(), String> {
-    if !(hello.proto_min..=hello.proto_max).contains(&PROTOCOL_VERSION) {
-        return Err(format!(
-            "this broker speaks version {PROTOCOL_VERSION} of the control stream, the edge {} to {}",
-            hello.proto_min, hello.proto_max
-        ));
-    }
-    let expected = format!("spiffe://nearlight/node/{}", hello.node);
-    if certified != Some(&expected) {
-        let shown = certified.map_or("none of ours", String::as_str);
-        return Err(format!(
-            "the hello is of {}, the certificate is for {shown}",
-            hello.node
-        ));
-    }
-    Ok(())
-}
-
 fn welcome(terms: &Terms) -> Welcome {
     Welcome {
         proto: PROTOCOL_VERSION,
@@ -308,7 +290,7 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
-        features: vec![RENEW_FEATURE.to_owned()],
+        features: vec![RENEW_FEATURE.to_owned(), FAULT_FEATURE.to_owned()],
     }
 }
 
@@ -359,7 +341,7 @@ async fn read_all(
             FromEdge::Hello(_) => {
                 return Err(StreamError::Protocol("a second hello".to_owned()));
             }
-            FromEdge::Inventory(inventory) => EdgeMessage::Inventory(inventory),
+            FromEdge::Inventory(inventory) => EdgeMessage::Inventory(Box::new(inventory)),
             FromEdge::Running { sessions } => EdgeMessage::Running(
                 sessions
                     .into_iter()

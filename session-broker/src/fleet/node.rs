@@ -153,7 +153,7 @@ impl FleetNode {
         let held = self.row.slots.values().filter(|s| s.held_by.is_some());
         NodeState {
             attached: matches!(self.link, Link::Online(_)),
-            draining: self.draining || self.decided.standing != Standing::Active,
+            draining: self.takes_none() || self.decided.standing != Standing::Active,
             outbox_full: self.outbox.len() >= CONTROL_OUTBOX_MAX,
             sessions: count(held),
             slots_free: count(self.free_slots(now)),
@@ -165,6 +165,11 @@ impl FleetNode {
             // Nobody counts them yet.
             receipts: None,
         }
+    }
+
+    /// Whether the node says that it starts nothing.
+    fn takes_none(&self) -> bool {
+        self.draining || !self.row.inventory.fault.is_empty()
     }
 
     fn claims(&self) -> impl Iterator<Item = &HeldBy> {
@@ -221,7 +226,7 @@ impl FleetNode {
                 NodeStatus::Offline
             }
             (Standing::Drained, Link::Online(_)) => NodeStatus::Draining,
-            (Standing::Active, Link::Online(_)) if self.draining => NodeStatus::Draining,
+            (Standing::Active, Link::Online(_)) if self.takes_none() => NodeStatus::Draining,
             (Standing::Active, Link::Online(_)) => NodeStatus::Online,
         }
     }
@@ -245,6 +250,7 @@ impl FleetNode {
             uplink_kbps: inventory.uplink_kbps,
             vetted: self.decided.vetted,
             image_faults: inventory.image_faults.clone(),
+            fault: inventory.fault.clone(),
         }
     }
 
@@ -280,6 +286,7 @@ pub(crate) fn nothing() -> Inventory {
         runtime: String::new(),
         images: Vec::new(),
         image_faults: Vec::new(),
+        fault: String::new(),
         warm: Vec::new(),
         uplink_kbps: None,
         jobs: None,

@@ -15,6 +15,7 @@ use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::limits::{APP_VERSIONS_SHOWN_MAX, NODE_NAME_BYTES_MAX, STAGED_METROS_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::versions::{AppVersion, AppVersions, RollOut, StagedMetro, VersionState};
 use std::sync::Arc;
@@ -112,9 +113,7 @@ pub(super) async fn roll_out(
     let (subject, permission) = (id.as_str(), Permission::ChangeApps);
     api.check_noted(&caller, permission, action, subject)
         .await?;
-    let fits = |metro: &String| {
-        (1..=NODE_NAME_BYTES_MAX).contains(&metro.len()) && !metro.chars().any(char::is_control)
-    };
+    let fits = |metro: &String| !metro.is_empty() && is_plain_text(metro, NODE_NAME_BYTES_MAX);
     if body.metros.len() > STAGED_METROS_MAX || !body.metros.iter().all(fits) {
         return Err(bad_request(format!(
             "`metros` takes at most {STAGED_METROS_MAX} regions as nodes name them, each of 1 to \

@@ -1,7 +1,7 @@
 //! Extractors that refuse with problems: bodies by type and size, ids in paths.
 
 use super::problem::{Refusal, bad_request, not_found};
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -10,10 +10,15 @@ use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::id::{
     AppId, AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId,
 };
-use nearlight_protocol::limits::{NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
+use nearlight_protocol::limits::{API_BODY_BYTES_MAX, NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
+use nearlight_protocol::plain::is_plain;
 use nearlight_protocol::problem::ProblemType;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// For all of a request's body: the largest comes over 30 kbit/s in that time.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
 
 /// A JSON body.
 #[derive(Debug)]
@@ -25,16 +30,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         check_type(request.headers(), "application/json")?;
         let bytes = bytes(request, state).await?;
+        // Serde would take a list for a struct, its fields in order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(bad_request(
+                "The body is not what this path takes: a JSON object.",
+            ));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| bad_request(format!("The body is not what this path takes: {error}.")))
     }
 }
 
-/// The body as it is, up to the limit of the router.
+/// The body as it is, up to the limit of the router and of time.
 pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
-    Bytes::from_request(request, state)
-        .await
+    in_time(BODY_WITHIN, Bytes::from_request(request, state))
+        .await?
         .map_err(|rejected| {
             if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 too_large()
@@ -42,6 +53,22 @@ pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result
                 bad_request("The body broke off.").caused_by(rejected)
             }
         })
+}
+
+/// The same of a request that goes on to another broker.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    let read = in_time(BODY_WITHIN, to_bytes(body, API_BODY_BYTES_MAX)).await?;
+    read.map_err(|_| too_large())
+}
+
+/// What `reading` a body gives, if it does so within that time: a body that trickles holds its
+/// connection as well as one that never comes.
+async fn in_time<T>(within: Duration, reading: impl Future<Output = T>) -> Result<T, Refusal> {
+    let read = tokio::time::timeout(within, reading).await;
+    read.map_err(|_elapsed| {
+        let seconds = within.as_secs();
+        bad_request(format!("The body did not come within {seconds} s."))
+    })
 }
 
 pub(super) fn too_large() -> Refusal {
@@ -225,10 +252,39 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 pub(super) fn checked_name(name: &str) -> Result<String, Refusal> {
     let name = name.trim();
     let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-    if !fits || name.chars().any(char::is_control) {
+    if !fits || !name.chars().all(is_plain) {
         return Err(bad_request(format!(
-            "`name` is 1 to {NAME_CHARS_MAX} characters without control characters."
+            "`name` is 1 to {NAME_CHARS_MAX} characters without control or invisible ones."
         )));
     }
     Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_it_looks_like() {
+        assert_eq!(checked_name(" Fürth ").unwrap(), "Fürth");
+        for name in [
+            "",
+            " ",
+            "a\nb",
+            "\u{1b}[31mred",
+            "abc\u{202e}cba",
+            "a\u{2066}b",
+        ] {
+            assert!(checked_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_given_up() {
+        let silent = std::future::pending::<Bytes>();
+        let refused = in_time(Duration::from_millis(5), silent).await;
+        assert!(refused.is_err());
+        let there = in_time(Duration::from_secs(60), async { Bytes::new() }).await;
+        assert!(there.is_ok());
+    }
 }

@@ -12,14 +12,13 @@ use super::serve::Peer;
 use crate::ledger::{BrokerId, SessionRow};
 use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
 use crate::secret::{KEY_PREFIX, credential_hash};
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER, current_request};
 use nearlight_protocol::id::{NodeId, RequestId, SessionId};
-use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_session::lifecycle::Phase;
 use std::net::SocketAddr;
@@ -113,8 +112,9 @@ pub(super) async fn to_holder(
         Err(refusal) => return refusal.into_response(),
     };
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, API_BODY_BYTES_MAX).await else {
-        return super::body::too_large().into_response();
+    let body = match super::body::whole(body).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
     };
     match api
         .forward(region, &subject, holder, (&head, body), from)

@@ -13,6 +13,7 @@ use nearlight_protocol::api::{CreateJoinToken, NewJoinToken};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::limits::{JOIN_TOKEN_S_MAX, NODE_NAME_BYTES_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -42,9 +43,9 @@ pub(super) async fn create_join_token(
         )));
     }
     for (key, text) in [("name", &wanted.name), ("region", &wanted.region)] {
-        if text.len() > NODE_NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        if !is_plain_text(text, NODE_NAME_BYTES_MAX) {
             return Err(bad_request(format!(
-                "`{key}` takes at most {NODE_NAME_BYTES_MAX} bytes of text."
+                "`{key}` takes at most {NODE_NAME_BYTES_MAX} bytes without control characters."
             )));
         }
     }

@@ -35,6 +35,7 @@ pub(super) async fn list_nodes(
         let mut node = (**node).clone();
         if !sees_all {
             node.image_faults.clear();
+            node.fault.clear();
         }
         node
     };

@@ -4,6 +4,7 @@ use super::caller::Caller;
 use super::problem::Refusal;
 use super::{Api, Metrics};
 use crate::access::Permission;
+use crate::ledger::StoreError;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -57,19 +58,26 @@ pub(super) struct Readiness {
     nodes_online: usize,
 }
 
-/// Whether requests can be served: the ledger answers.
+/// Whether requests can be served: the ledger answers, and takes what is written.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses(
         (status = 200, body = Readiness, description = "They can."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`internal`: the ledger does not answer."),
+         description = "`internal`: the ledger does not answer, or could not be written last and cannot be now."),
     )
 )]
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Readiness>, Refusal> {
-    let asked = tokio::time::timeout(READY_WITHIN, api.ledger.credential([0; 32])).await;
-    match asked {
-        Ok(Ok(_)) => {}
+    let asked = async {
+        api.ledger.credential([0; 32]).await?;
+        // Nobody else may write to find out that it works again: callers are kept away.
+        if api.ledger.is_failing() {
+            api.ledger.write(Vec::new()).await?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    match tokio::time::timeout(READY_WITHIN, asked).await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(ProblemResponse::internal(error)),
         Err(_elapsed) => return Err(ProblemResponse::internal("the ledger does not answer")),
     }

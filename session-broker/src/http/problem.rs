@@ -117,7 +117,10 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
             ProblemType::SessionEnded,
             "The session of this Idempotency-Key is over. Use a new key for a new session.",
         ),
-        CreateError::Unknown => ProblemResponse::internal(error),
+        CreateError::Unknown => ProblemResponse::internal(error).saying(
+            "Whether the session was made is not known. Try again with the same Idempotency-Key, which \
+             makes it once; if it happens again, tell the operator the id in `instance`.",
+        ),
     }
 }
 

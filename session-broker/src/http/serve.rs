@@ -1,14 +1,20 @@
 //! Accepting browsers and programs: plain http on loopback, TLS anywhere.
+//!
+//! **Invariants.** Who holds a connection moves: the head of a request, its body (`body.rs`) and what waits
+//! to be taken have deadlines. An answer may take as long as it likes, as events do. One address has a
+//! part of the connections alone ([`Room`]).
 
 use crate::config::TlsFiles;
 use crate::proxied::{Proxies, ProxyError};
 use axum::Router;
-use axum::http::Extensions;
+use axum::http::{Extensions, StatusCode};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nearlight_kit::patient::Patient;
 use nearlight_kit::shutdown::Shutdown;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -24,7 +30,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod room;
 mod streams;
+
+use room::Addresses;
+pub(crate) use room::Room;
 
 /// The protocol in ALPN.
 const H2: &[u8] = b"h2";
@@ -36,6 +46,20 @@ const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long to wait after an accept that failed: out of file descriptors, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// For how long a connection may stand still.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// A caller who takes nothing of its answer for so long is gone.
+    taken: Duration,
+    /// For requests under way, once the broker stops: less than its drain has.
+    finish: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    taken: Duration::from_secs(30),
+    finish: Duration::from_secs(7),
+};
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +121,7 @@ pub(crate) struct PublicListener {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
+    addresses: Addresses,
     proxies: Proxies,
     streams: Option<Shutdown>,
 }
@@ -111,13 +136,14 @@ impl PublicListener {
     pub(crate) async fn bind(
         at: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
-        connections_max: usize,
+        room: Room,
         proxies: Proxies,
     ) -> std::io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(at).await?,
             tls: tls.map(TlsAcceptor::from),
-            connections: Arc::new(Semaphore::new(connections_max)),
+            connections: Arc::new(Semaphore::new(room.connections)),
+            addresses: Addresses::new(room),
             proxies,
             streams: None,
         })
@@ -141,14 +167,21 @@ impl PublicListener {
         while let Some((tcp, peer, permit)) = self.accept(&stop).await {
             let (service, tls, stop) = (service.clone(), self.tls.clone(), stop.clone());
             let (proxies, streams) = (self.proxies.clone(), self.streams.clone());
+            let addresses = self.addresses.clone();
             let served = async move {
-                if let Some((tcp, peer)) = behind(&proxies, tcp, peer).await {
-                    match streams {
-                        Some(tasks) => streams::serve(tcp, tls, peer, service, (tasks, stop)).await,
-                        None => serve(tcp, tls, peer, service, stop).await,
-                    }
+                let _permit = permit;
+                let Some((tcp, peer)) = behind(&proxies, tcp, peer).await else {
+                    return;
+                };
+                let Some(_counted) = addresses.count(peer.ip()) else {
+                    crate::metrics::connection_refused();
+                    tracing::debug!(%peer, "has as many connections as one address may have");
+                    return;
+                };
+                match streams {
+                    Some(tasks) => streams::serve(tcp, tls, peer, service, (tasks, stop)).await,
+                    None => serve(tcp, tls, peer, service, (stop, PATIENCE)).await,
                 }
-                drop(permit);
             };
             shutdown.spawn(open.track_future(served));
         }
@@ -200,22 +233,23 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     peer: SocketAddr,
     service: Router,
-    stop: CancellationToken,
+    (stop, patience): (CancellationToken, Patience),
 ) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let socket = Patient::new(tcp, patience.taken);
     let Some(tls) = tls else {
-        return converse(tcp, peer, service, stop).await;
+        return talk(socket, peer, service, (stop, patience)).await;
     };
-    match tokio::time::timeout(HEAD_WITHIN, tls.accept(tcp)).await {
-        Ok(Ok(stream)) => converse(stream, peer, service, stop).await,
+    match tokio::time::timeout(HEAD_WITHIN, tls.accept(socket)).await {
+        Ok(Ok(stream)) => talk(stream, peer, service, (stop, patience)).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
         Err(_elapsed) => tracing::debug!("TLS took too long"),
     }
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. Its socket has a deadline of its own for what is not taken.
 pub(crate) async fn converse<S>(
     socket: S,
     peer: SocketAddr,
@@ -224,10 +258,28 @@ pub(crate) async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    talk(socket, peer, service, (stop, PATIENCE)).await;
+}
+
+async fn talk<S>(
+    socket: S,
+    peer: SocketAddr,
+    service: Router,
+    (stop, patience): (CancellationToken, Patience),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(service);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        service.call(request)
+        let service = service.clone();
+        async move {
+            // What has come in one piece is read whole, however long it is.
+            if head_bytes(&request) > HEAD_BYTES_MAX {
+                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
+            service.call(request).await
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -241,10 +293,26 @@ pub(crate) async fn converse<S>(
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let rest = tokio::time::timeout(patience.finish, connection);
+            rest.await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
 }
+
+/// What the head of a request takes on the wire, nearly.
+fn head_bytes(request: &hyper::Request<Incoming>) -> usize {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |t| t.as_str().len());
+    let lines = request.headers().iter();
+    lines.fold(target, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + ": \r\n".len()
+    })
+}
+
+#[cfg(test)]
+mod test;

@@ -23,6 +23,7 @@ use nearlight_protocol::api::{CreateSession, EndReason, Session, SessionKind, Se
 use nearlight_protocol::id::AppId;
 use nearlight_protocol::identity::{AuditAction, Priority};
 use nearlight_protocol::limits::{REGION_BYTES_MAX, RTTS_MAX};
+use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::region::RegionRtt;
 use nearlight_protocol::work::{AppWork, Work};
@@ -214,15 +215,20 @@ fn wish(
 }
 
 fn is_region(name: &str) -> bool {
-    (1..=REGION_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+    !name.is_empty() && is_plain_text(name, REGION_BYTES_MAX)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
     let key = headers.get(IDEMPOTENCY_KEY).and_then(|v| v.to_str().ok());
     match key {
-        Some(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(key.to_owned()),
+        Some(key)
+            if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(key.to_owned())
+        }
         Some(_) | None => Err(bad_request(
-            "Send an `Idempotency-Key` header of 1 to 128 visible characters, new for each \
+            "Send an `Idempotency-Key` header of 1 to 128 visible ASCII characters, new for each \
              session.",
         )),
     }

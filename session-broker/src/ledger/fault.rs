@@ -10,7 +10,7 @@ use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// What goes wrong with the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,18 @@ pub enum Fault {
     Fails,
     /// It is written, and fails nevertheless.
     FailsButApplied,
+    /// As on a full disk: it fails and nothing is written, and so does every write until it is armed
+    /// otherwise.
+    Full,
 }
 
-/// Wraps a ledger; [`FaultyLedger::arm`] makes the next write fail, once.
+/// Wraps a ledger; [`FaultyLedger::arm`] makes the next write fail.
 #[derive(Clone, Debug)]
 pub struct FaultyLedger {
     inner: Arc<dyn Ledger>,
     armed: Arc<AtomicU8>,
+    /// Whether the last write met [`Fault::Full`].
+    is_full: Arc<AtomicBool>,
 }
 
 impl FaultyLedger {
@@ -36,6 +41,7 @@ impl FaultyLedger {
         Self {
             inner,
             armed: Arc::default(),
+            is_full: Arc::default(),
         }
     }
 
@@ -64,13 +70,17 @@ impl FaultyLedger {
                     }
             )
         };
-        let armed = if ops.iter().all(upkeep) {
+        let is_full = self.armed.load(Ordering::SeqCst) == Fault::Full as u8;
+        let armed = if is_full {
+            Fault::Full as u8
+        } else if ops.iter().all(upkeep) {
             Fault::None as u8
         } else {
             self.armed.swap(Fault::None as u8, Ordering::SeqCst)
         };
         Box::pin(async move {
-            if armed == Fault::Fails as u8 {
+            self.is_full.store(is_full, Ordering::SeqCst);
+            if armed == Fault::Fails as u8 || is_full {
                 return Err(StoreError::NotApplied(sqlx::Error::WorkerCrashed));
             }
             let applied = match losses {
@@ -96,6 +106,10 @@ impl Ledger for FaultyLedger {
         losses: u64,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
         self.meet(ops, Some(losses))
+    }
+
+    fn is_failing(&self) -> bool {
+        self.is_full.load(Ordering::SeqCst) || self.inner.is_failing()
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {

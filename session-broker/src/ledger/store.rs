@@ -21,6 +21,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -78,6 +79,8 @@ pub struct SqlLedger {
     writer: mpsc::Sender<Job>,
     me: BrokerId,
     clock: Clock,
+    /// What became of the last write.
+    failing: AtomicBool,
 }
 
 /// Why a ledger cannot be opened.
@@ -180,6 +183,7 @@ impl SqlLedger {
             writer: sender,
             me: id,
             clock,
+            failing: AtomicBool::new(false),
         })
     }
 }
@@ -191,7 +195,15 @@ impl SqlLedger {
             .send(Job { ops, losses, reply })
             .await
             .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let done = answer.await.map_err(|_| StoreError::Closed)?;
+        match &done {
+            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Err(StoreError::NotApplied(_) | StoreError::Unknown(_) | StoreError::Superseded) => {
+                self.failing.store(true, Ordering::Relaxed);
+            }
+            Err(StoreError::Corrupt(_) | StoreError::Lost(_) | StoreError::Closed) => {}
+        }
+        done
     }
 }
 
@@ -319,6 +331,10 @@ impl Ledger for SqlLedger {
         losses: u64,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
         Box::pin(self.hand_in(ops, Some(losses)))
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {

@@ -4,6 +4,7 @@ use super::Identified;
 use crate::config::OidcSettings;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use nearlight_protocol::plain::is_plain;
 use serde::Deserialize;
 
 /// Clocks of two hosts may differ by so many seconds.
@@ -118,7 +119,7 @@ impl Claims {
             .flatten()
             .find(|name| !name.trim().is_empty());
         let name = name.unwrap_or_else(|| "player".to_owned());
-        let plain = name.trim().chars().filter(|c| !c.is_control());
+        let plain = name.trim().chars().filter(|c| is_plain(*c));
         Identified {
             issuer: self.iss,
             subject: self.sub,

@@ -120,7 +120,7 @@ impl Owner {
         let node = &stream.node;
         self.fleet.heard(node, now);
         match message {
-            EdgeMessage::Inventory(inventory) => self.take_inventory(stream, inventory, now, turn),
+            EdgeMessage::Inventory(inventory) => self.take_inventory(stream, *inventory, now, turn),
             EdgeMessage::Running(shown) => self.reconcile(stream, shown, now, turn),
             EdgeMessage::Heartbeat(heartbeat) => {
                 tracing::trace!(node_id = %node, ?heartbeat, "heartbeat");
@@ -393,7 +393,10 @@ impl Owner {
             DenyReason::Draining => {
                 self.fleet.change(node, now, |n| n.draining = true);
             }
-            DenyReason::EpochOld | DenyReason::GrantInvalid | DenyReason::SlotBusy => {
+            DenyReason::EpochOld
+            | DenyReason::GrantInvalid
+            | DenyReason::NodeFault
+            | DenyReason::SlotBusy => {
                 if let Some(claim) = claim.filter(|claim| claim.node == *node) {
                     self.fleet.cool(&claim, now);
                 }

@@ -29,6 +29,7 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) slots: Vec<SlotId>,
+    pub(crate) name: String,
     pub(crate) region: String,
     /// The last epoch of each slot in its journal.
     pub(crate) epoch: U64,
@@ -71,6 +72,7 @@ impl Node {
         Self {
             id,
             slots: (0..slots).map(|_| nearlight_kit::ids::slot()).collect(),
+            name: "scripted".to_owned(),
             region: "here".to_owned(),
             epoch: U64(0),
             cpu_milli: 64_000,
@@ -112,7 +114,7 @@ impl Node {
             proto_max: PROTOCOL_VERSION,
             node: hello.clone(),
             build: "test".to_owned(),
-            name: "scripted".to_owned(),
+            name: self.name.clone(),
             region: self.region.clone(),
         }))
         .await;
@@ -155,6 +157,7 @@ impl Node {
             runtime: "docker".to_owned(),
             images: self.images.clone(),
             image_faults: Vec::new(),
+            fault: String::new(),
             warm: Vec::new(),
             uplink_kbps: self.uplink_kbps,
             jobs: self.jobs.clone(),

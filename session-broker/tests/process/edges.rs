@@ -187,6 +187,55 @@ async fn an_edge_without_a_certificate_of_ours_is_not_heard() {
     }
 }
 
+/// What it calls itself goes to terminals and pages.
+#[tokio::test]
+async fn a_node_whose_name_a_terminal_would_obey_is_refused() {
+    let rig = Rig::start().await;
+    let names = [
+        ("den\u{1b}[2J".to_owned(), "here".to_owned()),
+        ("den".to_owned(), "a\nb".to_owned()),
+        ("den".to_owned(), "\u{202e}ereh".to_owned()),
+        ("n".repeat(65), "here".to_owned()),
+    ];
+    for (name, region) in names {
+        let mut node = rig.node(1);
+        (node.name, node.region) = (name, region);
+        let mut edge = node
+            .dial(&rig.pki(), rig.broker.node_listen, &node.id)
+            .await;
+        match edge.next().await {
+            ToEdge::Refused { detail, .. } => {
+                assert!(detail.contains("control characters"), "{detail}");
+            }
+            other => panic!("{:?} is taken: {other:?}", node.name),
+        }
+    }
+}
+
+/// A node whose disk is full can do nothing, and must not be taken for one that can.
+#[tokio::test]
+async fn a_node_at_fault_takes_nothing_until_it_is_well() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(1).await;
+    let well = edge.node.inventory();
+    let mut full = well.clone();
+    full.fault = "no space left".to_owned();
+    edge.send(FromEdge::Inventory(full)).await;
+    let admin = rig.admin();
+    eventually("the fault to be shown", || async {
+        admin.get("/v1/nodes").await.at("/nodes/0/fault") == "no space left"
+    })
+    .await;
+    let guest = rig.guest().await;
+    let seen = guest.get("/v1/nodes").await;
+    assert_eq!(seen.at("/nodes/0/status"), "draining");
+    assert_eq!(seen.at("/nodes/0/fault"), "null", "for operators alone");
+    let waits = guest.create("demo").await;
+    assert_eq!(waits.at("/state/phase"), "queued", "{waits:?}");
+    edge.send(FromEdge::Inventory(well)).await;
+    edge.start_next().await;
+}
+
 /// A node that lies, or acks nothing, must not fill the ledger: it runs what nobody ordered by the hundred.
 #[tokio::test]
 async fn a_node_that_makes_sessions_up_fills_its_outbox_and_no_more() {

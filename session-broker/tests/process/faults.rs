@@ -12,6 +12,28 @@ async fn create(guest: &Client, key: &str) -> crate::http::Answer {
         .await
 }
 
+/// A load balancer must not send callers to a broker that can read and not write.
+#[tokio::test]
+async fn a_broker_that_cannot_write_is_not_ready_until_it_can() {
+    let rig = Rig::start().await;
+    let (guest, probe) = (rig.guest().await, rig.nobody());
+    assert_eq!(probe.get("/readyz").await.status, 200);
+    rig.faults.arm(Fault::Full);
+    let failed = create(&guest, "k").await;
+    let told = failed.at("/detail");
+    assert!(told.contains("the same Idempotency-Key"), "{told}");
+    failed.refused(500, "internal");
+    probe.get("/readyz").await.refused(500, "internal");
+    assert_eq!(probe.get("/healthz").await.status, 200, "it lives");
+    rig.faults.arm(Fault::None);
+    assert_eq!(
+        probe.get("/readyz").await.status,
+        200,
+        "without a write of anybody"
+    );
+    assert_eq!(create(&guest, "k").await.status, 201);
+}
+
 async fn a_create_meets(fault: Fault) {
     let rig = Rig::start().await;
     let guest = rig.guest().await;

@@ -47,9 +47,13 @@ impl Program {
 
     /// Starts it with its log, as talkative as it gets, in a file.
     pub(crate) async fn start_logged(dir: &Path, log: &Path) -> Self {
+        Self::start_saying_to(dir, std::fs::File::create(log).unwrap()).await
+    }
+
+    /// Starts it with that for its standard error.
+    pub(crate) async fn start_saying_to(dir: &Path, stderr: impl Into<Stdio>) -> Self {
         let mut command = Self::command(dir);
-        let log = std::fs::File::create(log).unwrap();
-        command.env("NEARLIGHT_LOG", "trace").stderr(log);
+        command.env("NEARLIGHT_LOG", "trace").stderr(stderr);
         Self::run(command).await
     }
 

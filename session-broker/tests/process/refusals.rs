@@ -1,7 +1,7 @@
 //! What the API refuses, and how: always a problem, never a guess.
 
 use crate::http::Client;
-use crate::rig::{Rig, id};
+use crate::rig::{Rig, eventually, id};
 use nearlight_protocol::id::SessionId;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -341,8 +341,44 @@ async fn a_client_is_whom_a_named_load_balancer_names() {
     assert_eq!(plain.status, 0, "{plain:?}");
 }
 
+/// One address that holds connections must not keep everybody else out.
+#[tokio::test]
+async fn one_address_has_a_part_of_the_connections() {
+    let rig = Rig::start_with(|config| {
+        config.proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.limits.address_connections_max = 2;
+    })
+    .await;
+    let greedy = [192, 0, 2, 1];
+    let held = [named(&rig, greedy).await, named(&rig, greedy).await];
+    let is_refused = async || behind(&rig, greedy).await == 0;
+    eventually("both to be counted", is_refused).await;
+    assert_eq!(behind(&rig, [192, 0, 2, 2]).await, 200, "another address");
+    drop(held);
+    let is_taken = async || behind(&rig, greedy).await == 200;
+    eventually("what was closed to be given back", is_taken).await;
+}
+
+#[tokio::test]
+async fn a_list_is_no_body_and_a_space_is_no_part_of_a_key() {
+    let rig = Rig::start().await;
+    let list = rig.admin().post_json("/v1/join-tokens", &json!([])).await;
+    list.refused(400, "bad-request");
+    let spaced = rig.guest().await.with("idempotency-key", "a b");
+    let body = json!({ "app": "demo" });
+    let refused = spaced.post_json("/v1/sessions", &body).await;
+    refused.refused(400, "bad-request");
+    assert!(refused.at("/detail").contains("visible"), "{refused:?}");
+}
+
 /// What a newcomer at that address is answered.
 async fn behind(rig: &Rig, client: [u8; 4]) -> u16 {
+    let socket = named(rig, client).await;
+    rig.nobody().over(socket, "/v1/whoami").await.status
+}
+
+/// A connection of the load balancer for that address.
+async fn named(rig: &Rig, client: [u8; 4]) -> tokio::net::TcpStream {
     let mut socket = tokio::net::TcpStream::connect(rig.broker.listen)
         .await
         .unwrap();
@@ -350,5 +386,5 @@ async fn behind(rig: &Rig, client: [u8; 4]) -> u16 {
     header.extend(client);
     header.extend([127, 0, 0, 1, 0xd4, 0x31, 0, 80]);
     socket.write_all(&header).await.unwrap();
-    rig.nobody().over(socket, "/v1/whoami").await.status
+    socket
 }

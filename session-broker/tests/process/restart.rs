@@ -38,6 +38,23 @@ async fn attached(dir: &TempDir, broker: &Program, slots: usize) -> Edge {
     edge
 }
 
+/// A full disk under the log, or a reader that died with whoever started the broker, is no reason to
+/// fail, nor to live for ever.
+#[tokio::test]
+async fn a_log_that_nobody_can_write_hurts_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    for stderr in [full.unwrap().into(), std::process::Stdio::from(unread)] {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Program::start_saying_to(dir.path(), stderr).await;
+        let ready = Client::nobody(broker.listen).get("/readyz").await;
+        assert_eq!(ready.status, 200, "{ready:?}");
+        let ended = broker.terminate().await;
+        assert_eq!(ended.code(), Some(0), "{ended}");
+    }
+}
+
 #[tokio::test]
 async fn a_killed_broker_finds_its_sessions_and_their_streams_went_on() {
     let dir = tempfile::tempdir().unwrap();

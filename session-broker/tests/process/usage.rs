@@ -199,7 +199,10 @@ async fn i5_a_bill_is_what_ran_however_often_the_broker_is_killed_and_orders_are
         node: Node::new(&dir.path().join("pki"), 1),
         rises_ms,
     };
-    let ran = [killed.play_and_stop().await, killed.play_and_lose().await];
+    let ran = [
+        Box::pin(killed.play_and_stop()).await,
+        Box::pin(killed.play_and_lose()).await,
+    ];
     configure(&config, &rates, 1);
     let (_broker, client) = killed.start().await;
     reach(&client, &ran[1].session, "ended").await;
