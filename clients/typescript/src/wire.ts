@@ -82,7 +82,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether requests can be served: the ledger answers. */
+        /** Whether requests can be served: the ledger answers, and takes what is written. */
         get: operations["readyz"];
         put?: never;
         post?: never;
@@ -1489,6 +1489,8 @@ export interface components {
             build: string;
             /** @description Video encoders that worked when they were probed, best first, such as `x264enc`. */
             encoders: string[];
+            /** @description Why it can start nothing at the moment; empty if it can. Only operators and administrators see it. */
+            fault?: string;
             /** @description What it has. */
             gpu: components["schemas"]["GpuClass"];
             /** @description GPU models, as it claims. */
@@ -1630,6 +1632,11 @@ export interface components {
         Points: {
             /**
              * Format: int32
+             * @description For a desktop that has to be started, where a ready one would do.
+             */
+            desktop?: number;
+            /**
+             * Format: int32
              * @description For a GPU that the session does not need.
              */
             gpu: number;
@@ -1725,7 +1732,7 @@ export interface components {
          *     `https://nearlight.dev/problems/<name>`.
          * @enum {string}
          */
-        ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type" | "budget-reached";
+        ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
         /** @description Whether the broker can take requests. */
         Readiness: {
             /** @description Nodes that take sessions now. */
@@ -2392,7 +2399,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description `internal`: the ledger does not answer. */
+            /** @description `internal`: the ledger does not answer, or could not be written last and cannot be now. */
             default: {
                 headers: {
                     [name: string]: unknown;

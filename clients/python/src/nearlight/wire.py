@@ -494,6 +494,10 @@ class Points(TypedDict):
     best; one of the best few is taken at random.
     """
 
+    desktop: NotRequired[int]
+    """
+    For a desktop that has to be started, where a ready one would do.
+    """
     gpu: int
     """
     For a GPU that the session does not need.
@@ -555,7 +559,7 @@ How early in the queue a tenant's members stand.
 """
 
 
-ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type', 'budget-reached']
+ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'budget-reached', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type']
 """
 What went wrong, as a program can tell. On the wire a URI:
 `https://nearlight.dev/problems/<name>`.
@@ -1452,6 +1456,10 @@ class Node(TypedDict):
     encoders: list[str]
     """
     Video encoders that worked when they were probed, best first, such as `x264enc`.
+    """
+    fault: NotRequired[str]
+    """
+    Why it can start nothing at the moment; empty if it can. Only operators and administrators see it.
     """
     gpu: GpuClass
     """
