@@ -142,6 +142,11 @@ impl Assembler {
         }
     }
 
+    /// Whether nothing can be shown until a key frame comes.
+    pub fn needs_key(&self) -> bool {
+        self.broken
+    }
+
     /// What became of the packets so far.
     pub fn tally(&self) -> Tally {
         self.tally
@@ -163,14 +168,14 @@ impl Assembler {
         let data = self.unit.split().freeze();
         let at_us = std::mem::take(&mut self.unit_at_us);
         let key = match self.unpack {
-            Unpack::H264(_) => has_idr(&data),
+            Unpack::H264(_) => has_nal(&data, IDR),
             // The inverse of the key frame flag is bit 0 (RFC 6386 section 9.1).
             Unpack::Vp8(_) => data.first().is_some_and(|byte| byte & 1 == 0),
         };
         if data.is_empty() {
             return None;
         }
-        if self.broken && !key {
+        if self.broken && !(key && self.stands_alone(&data)) {
             self.tally.spoiled += 1;
             return None;
         }
@@ -182,6 +187,15 @@ impl Assembler {
             data,
             at_us,
         })
+    }
+
+    /// Whether a key frame is whole. What was sent before we listened is missing, and nothing says so: of
+    /// H.264 the parameter sets come first.
+    fn stands_alone(&self, key: &[u8]) -> bool {
+        match self.unpack {
+            Unpack::H264(_) => has_nal(key, SPS),
+            Unpack::Vp8(_) => true,
+        }
     }
 
     /// The number nearest to the newest one that ends in `sequence`.
@@ -203,17 +217,21 @@ impl std::fmt::Debug for Assembler {
     }
 }
 
-/// Whether an access unit in Annex B has a slice of an IDR picture (NAL unit type 5).
-fn has_idr(unit: &[u8]) -> bool {
+/// A slice of an IDR picture, and a sequence parameter set: types of NAL units (H.264 table 7-1).
+const IDR: u8 = 5;
+const SPS: u8 = 7;
+
+/// Whether an access unit in Annex B has a NAL unit of this type.
+fn has_nal(unit: &[u8], kind: u8) -> bool {
     unit.windows(4)
-        .any(|w| w[..3] == [0, 0, 1] && w[3] & 31 == 5)
+        .any(|w| w[..3] == [0, 0, 1] && w[3] & 31 == kind)
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
 
-    const IDR: u8 = 0x65;
+    const KEY: u8 = 0x65;
     const SLICE: u8 = 0x41;
 
     /// A frame of one packet.
@@ -222,7 +240,11 @@ mod test {
         packet.header.sequence_number = sequence;
         packet.header.timestamp = u32::from(sequence) * 1500;
         packet.header.marker = true;
-        packet.payload = Bytes::from(vec![kind, 1, 2, 3]);
+        packet.payload = Bytes::from(match kind {
+            // STAP-A of parameters and a slice (RFC 6184 section 5.7.1).
+            KEY => vec![0x78, 0, 2, 0x67, 9, 0, 4, KEY, 1, 2, 3],
+            _ => vec![kind, 1, 2, 3],
+        });
         packet
     }
 
@@ -241,7 +263,7 @@ mod test {
     fn frames_come_in_order_over_the_wrap_and_start_with_a_key_frame() {
         let mut assembler = Assembler::h264();
         assembler.push(packet(65_533, SLICE), 0);
-        assembler.push(packet(65_534, IDR), 1);
+        assembler.push(packet(65_534, KEY), 1);
         assembler.push(packet(0, SLICE), 2);
         assembler.push(packet(65_535, SLICE), 3);
         assert_eq!(frames(&mut assembler, 4), [65_534, 65_535, 0]);
@@ -251,9 +273,22 @@ mod test {
     }
 
     #[test]
+    fn a_key_frame_whose_beginning_was_sent_before_we_listened_is_none() {
+        let mut assembler = Assembler::h264();
+        let mut torn = packet(7, SLICE);
+        torn.payload = Bytes::from(vec![KEY, 1, 2, 3]);
+        assembler.push(torn, 0);
+        assert_eq!(frames(&mut assembler, 1), [0; 0]);
+        assert!(assembler.needs_key());
+        assembler.push(packet(8, KEY), 2);
+        assert_eq!(frames(&mut assembler, 3), [8]);
+        assert!(!assembler.needs_key());
+    }
+
+    #[test]
     fn a_missing_packet_is_waited_for_and_may_come_late() {
         let mut assembler = Assembler::h264();
-        assembler.push(packet(1, IDR), 0);
+        assembler.push(packet(1, KEY), 0);
         assembler.push(packet(3, SLICE), 10);
         assert_eq!(frames(&mut assembler, 20), [1]);
         assembler.push(packet(2, SLICE), 30);
@@ -265,11 +300,11 @@ mod test {
     #[test]
     fn what_refers_to_a_lost_packet_is_spoiled_until_a_key_frame() {
         let mut assembler = Assembler::h264();
-        assembler.push(packet(1, IDR), 0);
+        assembler.push(packet(1, KEY), 0);
         assembler.push(packet(3, SLICE), 10);
         assert_eq!(frames(&mut assembler, PATIENCE_US), [1]);
         assert_eq!(frames(&mut assembler, 10 + PATIENCE_US), [u32::MAX]);
-        assembler.push(packet(4, IDR), 20 + PATIENCE_US);
+        assembler.push(packet(4, KEY), 20 + PATIENCE_US);
         assert_eq!(frames(&mut assembler, 20 + PATIENCE_US), [4]);
         let tally = assembler.tally();
         assert_eq!((tally.lost, tally.spoiled, tally.frames), (1, 1, 2));
@@ -286,6 +321,8 @@ mod test {
             part.header.marker = marker;
             part
         };
+        assembler.push(packet(0, KEY), 0);
+        assert!(assembler.pull(0).is_some());
         assembler.push(part(1, 0x85, false), 0);
         assembler.push(part(3, 0x45, true), 10);
         assert_eq!(assembler.pull(20), None);

@@ -120,9 +120,14 @@ async function* lines(stream: ReadableStream<Uint8Array> | null): AsyncGenerator
   const decoder = new TextDecoder();
   const reader = stream.getReader();
   let rest = "";
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    const parts = (rest + decoder.decode(read.value, { stream: true })).split(/\r?\n/);
-    rest = parts.pop() ?? "";
-    yield* parts;
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      const parts = (rest + decoder.decode(read.value, { stream: true })).split(/\r?\n/);
+      rest = parts.pop() ?? "";
+      yield* parts;
+    }
+  } finally {
+    // Whoever has heard enough closes the connection, or the program would not end.
+    await reader.cancel().catch(() => undefined);
   }
 }

@@ -154,7 +154,7 @@ impl<'a> Thread<'a> {
                 self.viewer.ask_for_key_frame()?;
             }
         }
-        let mut needs_key = self.assembler.tally().frames == 0;
+        let mut needs_key = self.assembler.needs_key();
         while let Some(out) = self.assembler.pull(now_us) {
             match out {
                 Out::Broken => needs_key = true,
