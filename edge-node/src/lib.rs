@@ -38,6 +38,7 @@ mod agent;
 
 mod adopt;
 mod job;
+mod records;
 mod saves;
 mod session;
 pub mod tunnel;

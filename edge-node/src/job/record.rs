@@ -4,12 +4,11 @@
 //! removed when nothing of it is left. **Nothing in it is secret**: of secrets it has the names, as the spec does.
 
 use super::network::Subnet;
-use nearlight_kit::files::write_atomic;
+use crate::records;
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -45,55 +44,29 @@ pub(crate) struct Record {
 impl Record {
     /// Puts it on disk.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        fs::create_dir_all(directory(data))?;
-        // The grant and the environment in it are nobody else's to show.
-        write_atomic(&path(data, &self.session), &bytes, 0o600)
+        records::write(&directory(data), &self.session, self)
     }
 
-    /// Every record on disk. One that cannot be read is removed: what it stood for is found by its other
-    /// marks, and stopped.
+    /// Every record on disk; see [`records::read_all`].
     pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
-        let entries = match fs::read_dir(directory(data)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut records = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "removing a damaged record; its job is stopped");
-                    fs::remove_file(&path)?;
-                }
-            }
-        }
-        Ok(records)
+        records::read_all(&directory(data))
     }
 }
 
-/// Nothing of the job is left.
+/// Nothing of the session is left.
 pub(crate) fn remove(data: &Path, session: &SessionId) -> io::Result<()> {
-    match fs::remove_file(path(data, session)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    records::remove(&directory(data), session)
 }
 
 fn directory(data: &Path) -> PathBuf {
     data.join("jobs")
 }
 
-fn path(data: &Path, session: &SessionId) -> PathBuf {
-    directory(data).join(format!("{session}.json"))
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
     use crate::job::network::Pool;
+    use std::fs;
 
     #[test]
     fn a_record_comes_back_as_it_was_and_a_damaged_one_hides_no_other() {

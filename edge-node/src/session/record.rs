@@ -5,13 +5,12 @@
 //! and its write is found by other marks: the container by its labels, the worker by its directory.
 
 use crate::process::ProcessId;
+use crate::records;
 use crate::runtime::AppRef;
-use nearlight_kit::files::write_atomic;
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -60,54 +59,28 @@ impl Record {
 
     /// Puts it on disk.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        fs::create_dir_all(directory(data))?;
-        // The grant in it is nobody else's to show.
-        write_atomic(&path(data, &self.session), &bytes, 0o600)
+        records::write(&directory(data), &self.session, self)
     }
 
-    /// Every record on disk. One that cannot be read is removed: what it stood for is found by its
-    /// other marks, and stopped.
+    /// Every record on disk; see [`records::read_all`].
     pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
-        let entries = match fs::read_dir(directory(data)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut records = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            match fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "removing a damaged record; its session is stopped");
-                    fs::remove_file(&path)?;
-                }
-            }
-        }
-        Ok(records)
+        records::read_all(&directory(data))
     }
 }
 
 /// Nothing of the session is left.
 pub(crate) fn remove(data: &Path, session: &SessionId) -> io::Result<()> {
-    match fs::remove_file(path(data, session)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    records::remove(&directory(data), session)
 }
 
 fn directory(data: &Path) -> PathBuf {
     data.join("sessions")
 }
 
-fn path(data: &Path, session: &SessionId) -> PathBuf {
-    directory(data).join(format!("{session}.json"))
-}
-
 #[cfg(test)]
 pub(crate) mod test {
     use super::*;
+    use std::fs;
 
     pub(crate) fn record(data: &Path) -> Record {
         let session = nearlight_kit::ids::session();
