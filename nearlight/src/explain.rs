@@ -1,7 +1,7 @@
 //! `nearlight session explain`: what came of a session's placement, in words.
 
 use crate::table;
-use nearlight_protocol::placement::{LatencyStep, Placement, Points};
+use nearlight_protocol::placement::{ClusterLack, LatencyStep, Placement, Points};
 use nearlight_protocol::region::RttFrom;
 
 /// What came of the last attempt to place a session.
@@ -10,7 +10,11 @@ pub(crate) fn explain(placement: &Placement) -> String {
         Placement::Unknown => {
             "no node was looked for yet, or by a broker that has started again since\n".to_owned()
         }
-        Placement::Waits { excluded, step } => {
+        Placement::Waits {
+            excluded,
+            step,
+            cluster,
+        } => {
             let nodes: u32 = excluded.iter().map(|by| by.nodes).sum();
             let rows: Vec<_> = excluded
                 .iter()
@@ -18,7 +22,20 @@ pub(crate) fn explain(placement: &Placement) -> String {
                 .collect();
             let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
             let step = in_force(step.as_ref());
-            format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
+            match cluster {
+                None => {
+                    format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
+                }
+                Some(ClusterLack { replicas, best }) => {
+                    let excluded = match nodes {
+                        0 => String::new(),
+                        _ => excluded,
+                    };
+                    format!(
+                        "it waits: it needs {replicas} slots at one site, the best site has {best}\n{step}{excluded}"
+                    )
+                }
+            }
         }
         Placement::Placed {
             node,
@@ -105,6 +122,7 @@ mod test {
         let waits = Placement::Waits {
             excluded: vec![by(ExcludedBy::Offline, 12), by(ExcludedBy::SlotsTaken, 3)],
             step: Some(step),
+            cluster: None,
         };
         let words = "it waits: none of 15 nodes can run it now\n\
                      latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\

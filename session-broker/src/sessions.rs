@@ -27,7 +27,7 @@ use crate::budgets::Due;
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
 use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
-use nearlight_placement::{JobNeed, Rejection, SessionRequest, Step, Why};
+use nearlight_placement::{JobNeed, Rejection, SessionRequest, Step, TooFew, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
@@ -47,6 +47,7 @@ mod driving;
 mod edges;
 mod endpoint;
 mod entry;
+mod fate;
 mod lost;
 mod metering;
 mod owner;
@@ -56,6 +57,7 @@ mod reload;
 mod sharing;
 mod spending;
 mod standing;
+mod together;
 mod trying;
 mod turn;
 mod waiting;
@@ -239,6 +241,8 @@ pub(crate) enum Placement {
     Unknown,
     /// No node can run it now.
     Waits(Rejection),
+    /// No site has room for all replicas of a cluster now.
+    WaitsTogether(TooFew),
     /// A node was found.
     Placed {
         /// Which.

@@ -79,6 +79,7 @@ mod test {
 
     fn host() -> JobHost {
         JobHost {
+            engine: String::new(),
             runtimes: vec![ContainerRuntime::Runc],
             disk_mib: 4096,
             gpus: vec![

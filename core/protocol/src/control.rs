@@ -19,7 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
-use crate::work::{Secrets, Work};
+use crate::work::{Replica, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -326,6 +326,10 @@ pub struct JobHost {
     /// Digests of the assets that are here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
+    /// Its container engine, as that calls itself. Nodes with one engine are one site: the replicas of a
+    /// cluster have a network there. Empty from a node that takes no replicas.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine: String,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.
@@ -448,6 +452,9 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// Which replica of a cluster it is; `None` for a job of one container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Replica>,
 }
 
 /// What happened to a session.

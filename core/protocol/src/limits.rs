@@ -56,7 +56,7 @@ pub const JOB_ENTRIES_MAX: usize = 256;
 /// Longest label of a job, bytes.
 pub const JOB_LABEL_BYTES_MAX: usize = 256;
 /// Containers of one cluster.
-pub const JOB_REPLICAS_MAX: u32 = 256;
+pub const JOB_REPLICAS_MAX: u32 = 64;
 /// Longest time for which a job runs, seconds: thirty days.
 pub const JOB_TIME_S_MAX: u32 = 30 * 24 * 3600;
 /// Longest time for which an endpoint ticket works, seconds.

@@ -12,7 +12,7 @@ use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
-use nearlight_protocol::work::{AppWork, Secrets, Work};
+use nearlight_protocol::work::{AppWork, Replica, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
 
@@ -116,23 +116,33 @@ impl Agent {
         }
         match &start.work {
             Work::App(work) => check_app(work).map_err(|detail| invalid(detail.to_owned()))?,
-            Work::Job(spec) => check_job(spec, &start.secrets).map_err(invalid)?,
+            Work::Job(spec) => {
+                check_job(spec, &start.secrets).map_err(invalid)?;
+                check_replica(spec, start.replica.as_ref(), &start.session).map_err(invalid)?;
+            }
         }
         Ok(grant)
     }
 
     fn launch(&mut self, start: Start, grant: Grant) {
         meters::session_started();
-        let (session, secrets) = (start.session, start.secrets);
         match start.work {
-            Work::App(work) => self.launch_app(session, start.grant, work, grant),
-            Work::Job(spec) => self.launch_job((session, start.grant), *spec, secrets, grant),
+            Work::App(work) => self.launch_app(start.session, start.grant, work, grant),
+            Work::Job(spec) => {
+                let replica = start.replica;
+                let spec = match &replica {
+                    Some(replica) => spec.of_replica(replica.rank),
+                    None => *spec,
+                };
+                let started = (start.session, start.grant, replica);
+                self.launch_job(started, spec, start.secrets, grant);
+            }
         }
     }
 
     fn launch_job(
         &mut self,
-        (session, signed): (SessionId, String),
+        (session, signed, replica): (SessionId, String, Option<Replica>),
         spec: JobSpec,
         secrets: Secrets,
         grant: Grant,
@@ -150,6 +160,8 @@ impl Agent {
             container: None,
             restarts: 0,
             ready: false,
+            replica,
+            mesh: None,
         };
         let (host, agent) = (self.host.clone(), self.address.clone());
         let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), secrets, agent);
@@ -265,6 +277,28 @@ fn check_job(spec: &JobSpec, secrets: &Secrets) -> Result<(), String> {
         return Err("the secrets are not those that the spec names".to_owned());
     }
     Ok(())
+}
+
+/// A cluster's spec comes as one of its replicas, and no other does.
+fn check_replica(
+    spec: &JobSpec,
+    replica: Option<&Replica>,
+    session: &SessionId,
+) -> Result<(), String> {
+    let is_right = match (&spec.cluster, replica) {
+        (None, None) => true,
+        (Some(cluster), Some(replica)) => {
+            let is_first = replica.rank == 0;
+            replica.of == cluster.replicas
+                && replica.rank < replica.of
+                && is_first == (replica.cluster == *session)
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    match is_right {
+        true => Ok(()),
+        false => Err("which replica it is does not match its cluster".to_owned()),
+    }
 }
 
 fn denied(reason: DenyReason, detail: impl ToString) -> Denied {

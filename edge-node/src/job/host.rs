@@ -43,6 +43,7 @@ pub(crate) struct Jobs {
     pub(crate) limits: Limits,
     pub(crate) node: NodeId,
     runtimes: Vec<(ContainerRuntime, String)>,
+    engine_id: String,
     disk_mib: u32,
 }
 
@@ -100,6 +101,7 @@ impl Jobs {
             limits: config.jobs.clone(),
             node: node.clone(),
             runtimes: about.runtimes,
+            engine_id: about.id,
             disk_mib,
         })
     }
@@ -111,6 +113,7 @@ impl Jobs {
             disk_mib: self.disk_mib,
             gpus: gpus.for_jobs(),
             assets: Vec::new(),
+            engine: self.engine_id.clone(),
         }
     }
 
@@ -144,9 +147,7 @@ impl Jobs {
         if !spec.assets.is_empty() {
             return Some("this node keeps no assets".to_owned());
         }
-        spec.cluster
-            .as_ref()
-            .map(|_| "this node takes no replicas of clusters".to_owned())
+        None
     }
 }
 

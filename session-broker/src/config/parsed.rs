@@ -5,6 +5,7 @@ use super::jobs::JobsFile;
 use super::nearness::{GeoipFile, PlacementFile, RegionFile};
 use super::oidc::OidcFile;
 use super::turn::TurnFile;
+use crate::ledger::SessionRow;
 use nearlight_kit::config::ConfigError;
 use nearlight_protocol::job::JobTime;
 use nearlight_protocol::unit::MonoTime;
@@ -217,6 +218,16 @@ impl SessionTimes {
         }
     }
 
+    /// Those of a session. A cluster that has run waits for its next run for as long as that takes.
+    pub(crate) fn limits_of(&self, row: &SessionRow) -> Limits {
+        let limits = self.limits(&row.work, row.created_at);
+        Limits {
+            runs_again: row.is_cluster(),
+            queue_until: limits.queue_until.filter(|_| row.replica.is_none()),
+            ..limits
+        }
+    }
+
     /// What a node does in time itself, with a word for why, it has a little longer for.
     fn limits_of_job(&self, job: &JobTime, created_at: MonoTime) -> Limits {
         let waits = (job.queue_s != 0).then(|| created_at.plus_millis(ms(job.queue_s)));
@@ -231,6 +242,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s) + ms(job.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: 0,
+            runs_again: false,
         }
     }
 
@@ -246,6 +258,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: ms(self.warn_s),
+            runs_again: false,
         }
     }
 

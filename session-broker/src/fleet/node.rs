@@ -266,6 +266,7 @@ fn without_assets(jobs: &JobHost) -> JobHost {
         disk_mib: jobs.disk_mib,
         gpus: jobs.gpus.clone(),
         assets: Vec::new(),
+        engine: jobs.engine.clone(),
     }
 }
 

@@ -123,11 +123,6 @@ fn no_apps_fields(body: &CreateSession) -> Result<(), Refusal> {
 
 /// What no broker carries out yet is refused, not ignored.
 fn not_yet(spec: &JobSpec) -> Result<(), Refusal> {
-    if spec.cluster.is_some() {
-        return Err(bad_request(
-            "job.cluster: replicas are not placed together yet; leave it out.",
-        ));
-    }
     if spec.restart.elsewhere {
         return Err(bad_request(
             "job.restart.elsewhere: a job is not moved to another node yet; leave it out.",

@@ -8,8 +8,8 @@ use crate::access::Permission;
 use crate::sessions::{self, latency_step, millis};
 use axum::Json;
 use axum::extract::State;
-use nearlight_placement::{Reason, Why};
-use nearlight_protocol::placement::{Excluded, ExcludedBy, Placement, Points};
+use nearlight_placement::{Reason, Rejection, Why};
+use nearlight_protocol::placement::{ClusterLack, Excluded, ExcludedBy, Placement, Points};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -39,17 +39,13 @@ impl From<sessions::Placement> for Placement {
     fn from(placement: sessions::Placement) -> Self {
         match placement {
             sessions::Placement::Unknown => Self::Unknown,
-            sessions::Placement::Waits(rejection) => {
-                let reasons = rejection.reasons.into_iter();
-                Self::Waits {
-                    excluded: reasons
-                        .map(|(reason, nodes)| Excluded {
-                            reason: excluded_by(reason),
-                            nodes,
-                        })
-                        .collect(),
-                    step: rejection.step.map(latency_step),
-                }
+            sessions::Placement::Waits(rejection) => waits(rejection, None),
+            sessions::Placement::WaitsTogether(lack) => {
+                let cluster = ClusterLack {
+                    replicas: lack.replicas,
+                    best: lack.best,
+                };
+                waits(lack.rejection, Some(cluster))
             }
             sessions::Placement::Placed {
                 node,
@@ -66,6 +62,20 @@ impl From<sessions::Placement> for Placement {
                 step: placed_in.step,
             },
         }
+    }
+}
+
+fn waits(rejection: Rejection, cluster: Option<ClusterLack>) -> Placement {
+    let reasons = rejection.reasons.into_iter();
+    Placement::Waits {
+        excluded: reasons
+            .map(|(reason, nodes)| Excluded {
+                reason: excluded_by(reason),
+                nodes,
+            })
+            .collect(),
+        step: rejection.step.map(latency_step),
+        cluster,
     }
 }
 

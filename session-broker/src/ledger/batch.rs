@@ -7,10 +7,10 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
-    upkeep, usage,
+    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, readmit, saves,
+    sessions, upkeep, usage,
 };
-use super::{Applied, Op, Readmit, Reserve, StoreError};
+use super::{Applied, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -68,6 +68,7 @@ struct Level<'a> {
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
+    clusters: Vec<(At, &'a ReserveCluster)>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -103,6 +104,7 @@ impl<'a> Level<'a> {
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
             Op::Readmit(readmit) => self.readmits.push((at, readmit)),
+            Op::ReserveCluster(cluster) => self.clusters.push((at, cluster)),
             Op::SavePhase {
                 session,
                 phase,
@@ -306,6 +308,7 @@ impl<'a> Level<'a> {
             Op::CreateSession { .. }
             | Op::Reserve(_)
             | Op::Readmit(_)
+            | Op::ReserveCluster(_)
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
@@ -371,6 +374,7 @@ impl<'a> Level<'a> {
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
+        clusters::reserve(tx, me, &self.clusters, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

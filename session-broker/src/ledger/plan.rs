@@ -68,7 +68,7 @@ impl Thing<'_> {
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             // One by one.
-            | (_, Op::Readmit(_)) => true,
+            | (_, Op::Readmit(_) | Op::ReserveCluster(_)) => true,
             (_, _) => false,
         }
     }
@@ -107,7 +107,8 @@ fn rank(op: &Op) -> u8 {
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
         Op::Readmit(_) => 29,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 30,
+        Op::ReserveCluster(_) => 30,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 31,
     }
 }
 
@@ -163,6 +164,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             Thing::Node(reserve.claim.node.as_str()),
             Thing::Slot(reserve.claim.slot.as_str()),
         ],
+        Op::ReserveCluster(cluster) => {
+            let reserves = cluster.reserves.iter();
+            let of = reserves.flat_map(|reserve| {
+                [
+                    Thing::Session(reserve.session.as_str()),
+                    Thing::Orders(reserve.session.as_str()),
+                    Thing::Node(reserve.claim.node.as_str()),
+                    Thing::Slot(reserve.claim.slot.as_str()),
+                ]
+            });
+            of.collect()
+        }
         Op::Readmit(readmit) => {
             let tenant = readmit.row.tenant.iter();
             [

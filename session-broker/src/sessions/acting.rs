@@ -30,6 +30,7 @@ impl Owner {
             synced,
             is_beat,
             holding: _,
+            looks: _,
             is_closed: _,
         } = turn;
         let applied = if ops.is_empty() && !is_beat {
@@ -115,6 +116,7 @@ impl Owner {
                     touched.insert(session);
                 }
                 Applied::Done
+                | Applied::OrderedAll { .. }
                 | Applied::Replayed { .. }
                 | Applied::AppVersion { .. }
                 | Applied::KeyReused
@@ -134,6 +136,9 @@ impl Owner {
                     touched.insert(session);
                 }
             },
+            Then::ClaimedTogether(claimed) => {
+                self.claimed_together(applied, *claimed, now, touched).await;
+            }
             Then::Readmitted(readmission) => {
                 self.readmitted(&applied, *readmission, now, touched).await;
             }
@@ -180,6 +185,7 @@ impl Owner {
             Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
             Applied::Done
             | Applied::Ordered { .. }
+            | Applied::OrderedAll { .. }
             | Applied::AppVersion { .. }
             | Applied::RaceLost
             | Applied::TicketSpent
@@ -214,7 +220,7 @@ impl Owner {
     }
 
     /// The ledger holds the claim.
-    fn claimed(
+    pub(super) fn claimed(
         &mut self,
         id: &SessionId,
         (claim, placement): (Claim, Placement),

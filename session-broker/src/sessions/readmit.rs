@@ -31,7 +31,12 @@ pub(super) struct Readmission {
 }
 
 /// What a session's grant says beside the claim.
+///
+/// Replicas of a cluster have nothing there: they come back together or not at all, so they are stopped.
 pub(super) fn row_for_grant(row: &SessionRow, held: &HeldBy) -> Option<GrantRow> {
+    if row.is_cluster() || row.is_member() {
+        return None;
+    }
     Some(GrantRow {
         tenant: row.tenant.clone(),
         work: work_for_grant(&row.work)?,
@@ -153,7 +158,7 @@ impl Owner {
         };
         tracing::warn!(session_id = %id, node_id = %node,
             "the node runs a session that the ledger had lost; it is back from its grant");
-        let limits = self.times.limits(&row.work, row.created_at);
+        let limits = self.times.limits_of(&row);
         let row = SessionRow { phase, ..row };
         let phase = row.phase.clone();
         let entry = Entry::new(row, limits);

@@ -1,6 +1,7 @@
 //! Loading what the ledger has: at the start, and whenever a commit's outcome is not known.
 
 use super::entry::Entry;
+use super::fate::Clusters;
 use super::owner::Owner;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
 use crate::time::unix_ms;
@@ -27,6 +28,7 @@ impl Owner {
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
+        self.clusters = Clusters::default();
         self.deadlines.clear();
         self.ended.clear();
         let fleet = std::mem::take(&mut self.fleet);
@@ -75,7 +77,7 @@ impl Owner {
         }
         for row in loaded.sessions {
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
-            let limits = self.times.limits(&row.work, row.created_at);
+            let limits = self.times.limits_of(&row);
             let mut entry = match former.remove(&id) {
                 Some(mut entry) => {
                     entry.reload(row, limits);
@@ -99,6 +101,7 @@ impl Owner {
                 | Phase::Ending { .. } => {}
             }
             entry.publish();
+            self.clusters.add(&entry.row);
             self.directory.show(id.clone(), entry.for_readers());
             self.sessions.insert(id.clone(), entry);
             self.note(&id, &phase, now);

@@ -185,7 +185,7 @@ impl Owner {
         };
         let elsewhere = match &why {
             NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
-            NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
+            NotPlaced::Rejected(_) | NotPlaced::TooFew(_) | NotPlaced::NoSlot => self.other_home(),
         };
         match elsewhere {
             Some((to, node)) => {
@@ -207,6 +207,7 @@ fn changes_at(row: &SessionRow, why: &NotPlaced, now: MonoTime) -> Option<MonoTi
             let after_ms = rejection.holds_until_ms()?;
             Some(row.created_at.plus_millis(after_ms))
         }
+        NotPlaced::TooFew(_) => None,
         NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => Some(now.plus_millis(LOST_AGAIN_MS)),
     }
 }

@@ -5,6 +5,7 @@ use crate::ledger::{BrokerId, Op, OutboxRow};
 use crate::sessions::entry::Entry;
 use crate::sessions::readmit::Readmission;
 use crate::sessions::standing::Decision;
+use crate::sessions::together::Claimed;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
@@ -30,6 +31,8 @@ pub(super) struct Turn {
     pub(super) synced: Vec<NodeId>,
     /// Nodes that are being taken from another broker: what they say waits for the next turn.
     pub(super) holding: BTreeSet<NodeId>,
+    /// Clusters that were looked for places.
+    pub(super) looks: u32,
     /// Whether it takes no more events: what it decided changes what the next one means.
     pub(super) is_closed: bool,
     /// Whether it is committed even if it changes nothing: a sign of life.
@@ -56,6 +59,8 @@ pub(super) enum Then {
         /// Why there.
         placement: Box<Placement>,
     },
+    /// A cluster has the claims of all its replicas.
+    ClaimedTogether(Box<Claimed>),
     /// A session that the ledger had lost is back, or to be stopped.
     Readmitted(Box<Readmission>),
     /// An order has a number.

@@ -1,8 +1,8 @@
 //! What a job's task has done beside its loop. Each comes back as one [`Done`].
 
 use super::{
-    AppRef, Arc, Done, Driver, Duration, Host, Ipv4Addr, Reach, Record, health, launch, space,
-    teardown,
+    AppRef, Arc, Done, Driver, Duration, Host, Ipv4Addr, Reach, Record, Replica, health, launch,
+    mesh, space, teardown,
 };
 
 impl Driver {
@@ -43,6 +43,20 @@ impl Driver {
                 }
                 None => std::future::pending().await,
             }
+        });
+    }
+
+    /// Waits for the other replicas, and starts the container with theirs.
+    pub(super) fn spawn_barrier(&mut self, container: String, replica: Replica) {
+        let host = self.host.clone();
+        let within = Duration::from_secs(self.record.spec.time.start_s.into());
+        self.chores.spawn(async move {
+            let Some(jobs) = &host.jobs else {
+                return std::future::pending().await;
+            };
+            let start = mesh::start_with_all(&jobs.engine, &container, &replica, within);
+            let result = start.await;
+            Done::StartedWithAll { container, result }
         });
     }
 
@@ -130,7 +144,7 @@ async fn refresh(host: &Arc<Host>, record: &Record, reach: &mut Reach, container
         tracing::error!(session_id = %record.session, %error, "cannot put the rules of a job in order");
     }
     if is_new {
-        let hosts = reach.hosts(container, super::super::request::HOST_NAME);
+        let hosts = record.hosts(reach, container);
         // In place: the container has this very file.
         if let Err(error) = std::fs::write(space::hosts(&record.dir), hosts) {
             tracing::warn!(session_id = %record.session, %error, "a job does not learn new addresses");

@@ -50,6 +50,7 @@ impl Given {
             has_secrets: true,
             resolvers: &self.resolvers,
             image_env: &["NVIDIA_VISIBLE_DEVICES=all".to_owned()],
+            replica: None,
         })
     }
 }
