@@ -12,6 +12,9 @@ import struct
 import sys
 import time
 
+import no_libuv  # noqa: F401
+from torch.distributed import run
+
 SIOCGIFADDR = 0x8915
 NAME_S = 120
 
@@ -50,16 +53,14 @@ def card_of(address):
 def main():
     host = os.environ.get("MASTER_ADDR", "127.0.0.1")
     os.environ["GLOO_SOCKET_IFNAME"] = card_of(own_address(resolved(host)))
-    launcher = [
-        sys.executable, "-m", "torch.distributed.run",
+    run.main([
         "--nnodes", os.environ.get("NNODES", "1"),
         "--node-rank", os.environ.get("NODE_RANK", "0"),
         "--nproc-per-node", "1",
         "--master-addr", host,
         "--master-port", os.environ.get("MASTER_PORT", "29500"),
         "/opt/train.py",
-    ]
-    os.execv(launcher[0], launcher)
+    ])
 
 
 if __name__ == "__main__":

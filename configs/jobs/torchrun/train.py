@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 
+import no_libuv  # noqa: F401
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
