@@ -71,6 +71,7 @@ mod placement;
 mod probe;
 mod problem;
 mod regions;
+mod registries;
 mod relay;
 mod saves;
 mod serve;
@@ -240,6 +241,11 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
+        .routes(routes!(registries::list_registries))
+        .routes(routes!(
+            registries::put_registry,
+            registries::remove_registry
+        ))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(watching::show_watched))

@@ -44,6 +44,7 @@ mod dialect;
 mod fault;
 mod identity;
 mod op;
+mod outside;
 mod phase_row;
 mod plan;
 mod read;
@@ -51,6 +52,7 @@ mod read_access;
 mod read_apps;
 mod read_enrolment;
 mod read_identity;
+mod read_outside;
 mod read_saves;
 mod read_usage;
 mod share;
@@ -70,6 +72,7 @@ pub use identity::{
     TenantRow,
 };
 pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
+pub use outside::{OutsideChange, OwnerId, RegistryKnown, RegistryRow};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -203,6 +206,16 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The live sessions of this broker that have run and may cost so much.
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>>;
+
+    /// The registries that an owner has a credential for, by name.
+    fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>>;
+
+    /// What is known of a registry, for an owner.
+    fn registry(
+        &self,
+        owner: OwnerId,
+        registry: String,
+    ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>>;
 }
 
 /// The name of an app's edition in the ledger: SHA-256 of its text, in hex.

@@ -42,6 +42,7 @@ mod http;
 mod metrics;
 mod nearness;
 mod oidc;
+mod outward;
 mod peers;
 mod proxied;
 mod rate;

@@ -314,6 +314,10 @@ pub enum AuditAction {
     NodeVet,
     /// A node is not vetted any more.
     NodeUnvet,
+    /// A tenant got a credential for a registry, or another one.
+    RegistryLogin,
+    /// A tenant's credential for a registry was removed.
+    RegistryRemove,
     /// A session of somebody else was ended.
     SessionEnd,
     /// A tenant was made.

@@ -40,6 +40,7 @@ pub mod placement;
 pub mod plain;
 pub mod problem;
 pub mod region;
+pub mod registry;
 pub mod stage;
 pub mod tunnel;
 pub mod unit;

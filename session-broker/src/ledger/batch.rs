@@ -7,8 +7,8 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
-    upkeep, usage,
+    access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
+    sessions, upkeep, usage,
 };
 use super::{Applied, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
@@ -68,6 +68,7 @@ struct Level<'a> {
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
+    outside: Vec<outside::Change<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -152,6 +153,9 @@ impl<'a> Level<'a> {
                 self.identity.push((at, change, audit.as_deref()));
             }
             Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::Outside { change, audit } => {
+                self.outside.push((at, change, audit.as_deref()));
+            }
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -325,6 +329,7 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -371,6 +376,7 @@ impl<'a> Level<'a> {
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
+        outside::change(tx, &self.outside, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -334,6 +334,7 @@ fn start_of(session: &SessionRow) -> Order {
         grant: "a.b.c".to_owned(),
         work: session.work.clone(),
         secrets: Secrets::default(),
+        pull: None,
     }))
 }
 

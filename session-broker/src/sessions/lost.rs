@@ -62,6 +62,7 @@ impl Lost {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

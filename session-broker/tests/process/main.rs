@@ -27,6 +27,7 @@ mod program;
 mod queue;
 mod refusals;
 mod region;
+mod registries;
 mod relays;
 mod restart;
 mod revocation;
