@@ -23,6 +23,7 @@ use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
+use crate::outward::Network;
 use crate::rate::RateLimit;
 use crate::registry::Registries;
 use crate::relays::Relays;
@@ -82,6 +83,7 @@ mod usage;
 mod watch_links;
 mod watching;
 mod web;
+mod webhook;
 mod whep;
 mod whoami;
 
@@ -106,6 +108,8 @@ pub(crate) struct Api {
     pub(crate) sealer: Sealer,
     /// Who says what a job's tag stands for.
     pub(crate) registries: Registries,
+    /// Private addresses at which endpoints of webhooks may be.
+    pub(crate) webhook_networks: Arc<[Network]>,
     pub(crate) clock: Clock,
     pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
@@ -246,6 +250,14 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
             registries::put_registry,
             registries::remove_registry
         ))
+        .routes(routes!(
+            webhook::show_webhook,
+            webhook::set_webhook,
+            webhook::remove_webhook
+        ))
+        .routes(routes!(webhook::rotate_webhook))
+        .routes(routes!(webhook::test_webhook))
+        .routes(routes!(webhook::list_deliveries))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(watching::show_watched))

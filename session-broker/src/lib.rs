@@ -55,3 +55,4 @@ mod sessions;
 mod tunnels;
 mod usage;
 mod watch;
+mod webhooks;

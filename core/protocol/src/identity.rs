@@ -318,6 +318,12 @@ pub enum AuditAction {
     RegistryLogin,
     /// A tenant's credential for a registry was removed.
     RegistryRemove,
+    /// A tenant's webhook was set.
+    WebhookSet,
+    /// A tenant's webhook got a new secret.
+    WebhookRotate,
+    /// A tenant's webhook was removed.
+    WebhookRemove,
     /// A session of somebody else was ended.
     SessionEnd,
     /// A tenant was made.

@@ -8,9 +8,9 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
     access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
-    sessions, upkeep, usage,
+    sessions, upkeep, usage, webhooks,
 };
-use super::{Applied, Op, Readmit, Reserve, StoreError};
+use super::{Applied, Notice, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -69,6 +69,7 @@ struct Level<'a> {
     opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
     outside: Vec<outside::Change<'a>>,
+    notices: Vec<&'a Notice>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -299,6 +300,7 @@ impl<'a> Level<'a> {
                 self.saves
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
+            Op::Notify(notice) => self.notices.push(notice),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
@@ -377,6 +379,7 @@ impl<'a> Level<'a> {
         usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         outside::change(tx, &self.outside, answers).await?;
+        webhooks::notify(tx, &self.notices).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -2,7 +2,7 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, OutsideChange, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
+    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -192,6 +192,8 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// Something happened of which an endpoint is to be told, if there is one.
+    Notify(Box<Notice>),
     /// A change of what a tenant has outside, with its line of the audit log.
     Outside {
         /// What changes.

@@ -6,10 +6,11 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow,
-    Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow, SavedAt, SessionRow,
-    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, WatchLinkRow, batch, read,
-    read_access, read_apps, read_enrolment, read_identity, read_outside, read_saves, read_usage,
+    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
+    JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow,
+    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
+    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity,
+    read_outside, read_saves, read_usage, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -31,7 +32,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (
         1,
         "ledger",
@@ -74,6 +75,11 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
         14,
         "registries",
         include_str!("../../migrations/0014_registries.sql"),
+    ),
+    (
+        16,
+        "webhooks",
+        include_str!("../../migrations/0016_webhooks.sql"),
     ),
 ];
 
@@ -498,5 +504,28 @@ impl Ledger for SqlLedger {
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
         Box::pin(read_outside::known(&self.readers, owner, registry))
+    }
+
+    fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {
+        Box::pin(read_webhooks::webhook(&self.readers, owner))
+    }
+
+    fn deliveries(
+        &self,
+        owner: OwnerId,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        Box::pin(read_webhooks::deliveries(&self.readers, owner, max))
+    }
+
+    fn due_deliveries(
+        &self,
+        now_ms: UnixMillis,
+        of_owner: u32,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        Box::pin(async move {
+            read_webhooks::due(&self.readers, &self.me, now_ms, [of_owner, max]).await
+        })
     }
 }

@@ -14,4 +14,5 @@ pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;
 pub(super) mod usage;
+pub(super) mod webhooks;
 pub(super) mod work;

@@ -131,6 +131,12 @@ const ROUTES: &[(&str, &str, Apart)] = &[
         "/v1/watch/{token}/whep/{attachment}",
         BySecret(FRAGMENT, "a=x\r\n"),
     ),
+    ("delete", "/v1/webhook", OwnOnly),
+    ("get", "/v1/webhook", LikeAbsent(JSON, "")),
+    ("put", "/v1/webhook", OwnOnly),
+    ("get", "/v1/webhook/deliveries", TellsNothing),
+    ("post", "/v1/webhook/rotate", LikeAbsent(JSON, "")),
+    ("post", "/v1/webhook/test", LikeAbsent(JSON, "")),
     ("get", "/v1/whoami", TellsNothing),
 ];
 

@@ -38,3 +38,4 @@ mod shared;
 mod tls;
 mod usage;
 mod watching;
+mod webhooks;

@@ -59,6 +59,9 @@ async fn carry_out(tx: &mut Tx, change: &OutsideChange) -> Result<Applied, Store
             let removed = tx.run(REMOVE_REGISTRY, &[named]).await?;
             Ok(done_or(removed > 0, Applied::Missing))
         }
+        other => Ok(super::webhooks::change(tx, other)
+            .await?
+            .unwrap_or(Applied::Missing)),
     }
 }
 
