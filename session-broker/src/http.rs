@@ -197,11 +197,14 @@ impl Rates {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Nearlight session broker",
-    description = "Starts sessions on the nearest capable edge node, and hands out the way to them.",
-    license(name = "Apache-2.0")
-))]
+#[openapi(
+    info(
+        title = "Nearlight session broker",
+        description = "Starts sessions on the nearest capable edge node, and hands out the way to them.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(nearlight_protocol::webhook::WebhookNotice))
+)]
 struct Described;
 
 /// Every route, and the document that describes it: what is not described is not routed.
