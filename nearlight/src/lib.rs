@@ -32,6 +32,7 @@ pub mod failure;
 pub mod identity;
 pub mod job;
 pub mod join;
+mod node_show;
 pub mod outside;
 pub mod profile;
 pub mod table;

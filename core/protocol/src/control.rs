@@ -323,6 +323,9 @@ pub struct JobHost {
     /// Its GPUs, MIG slices one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
+    /// Whether it gives a job the very GPUs that its grant names. Agents before that gave none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gives_gpus: bool,
     /// Digests of the assets that are here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,

@@ -116,7 +116,7 @@ impl Owner {
             mem_mib: held.mem_mib,
             kbps: held.kbps,
             disk_mib: held.disk_mib,
-            gpus: held.gpus,
+            gpus: held.gpu_uuids.clone(),
             capacity_rev,
             order: order.clone(),
             phase: placing(self.times.limits(&row.work, row.created_at), &claim, now),
@@ -324,6 +324,7 @@ impl Owner {
             epoch: claim.epoch.into(),
             user: row.user.clone(),
             iat_ms: unix_ms(now),
+            gpus: held.gpu_uuids.clone(),
             row: row_for_grant(row, held),
         };
         // Who has secrets that cannot be opened gets no claim.
@@ -391,6 +392,10 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::NoJobs
             | Reason::Runtime
             | Reason::Gpus
+            | Reason::GpuModel
+            | Reason::GpuMemory
+            | Reason::GpuCapability
+            | Reason::GpusSick
             | Reason::Disk
             | Reason::Trust
             | Reason::TooSmall
