@@ -4,6 +4,8 @@
 
 #[path = "jobs/clusters.rs"]
 mod clusters;
+#[path = "jobs/pull.rs"]
+mod pull;
 mod support;
 #[path = "jobs/walls.rs"]
 mod walls;

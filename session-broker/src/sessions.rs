@@ -50,6 +50,7 @@ mod entry;
 mod fate;
 mod lost;
 mod metering;
+mod notices;
 mod owner;
 mod placing;
 mod readmit;
@@ -65,6 +66,7 @@ mod waiting;
 pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
 pub(crate) use endpoint::JobEndpoint;
 pub(crate) use entry::view_of;
+pub(crate) use notices::notice;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 pub(crate) use waiting::Occupancy;
 

@@ -8,11 +8,14 @@
 
 use crate::check::check;
 use crate::count::Rejection;
+use crate::job::choose_gpus;
 use crate::node::NodeView;
 use crate::policy::Policy;
 use crate::request::SessionRequest;
 use crate::score::Why;
+use nearlight_protocol::control::Gpu;
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::limits::NODE_GPUS_MAX;
 use std::collections::BTreeMap;
 
 /// Where the replicas of a cluster go, by number.
@@ -120,7 +123,14 @@ fn take(node: &mut NodeView, request: &SessionRequest) {
     state.disk_mib_free = state.disk_mib_free.saturating_sub(request.disk_mib());
     let uplink = state.uplink_kbps_free;
     state.uplink_kbps_free = uplink.map(|kbps| kbps.saturating_sub(request.kbps));
-    state.gpus_taken |= request.gpus() > 0;
+    let need = request.job.as_ref().and_then(|job| job.gpu.as_ref());
+    if let Some((need, host)) = need.zip(node.jobs.as_ref()) {
+        let chosen = choose_gpus(&host.gpus, state.gpus_free(), need).unwrap_or_default();
+        let is_chosen = |gpu: &Gpu| chosen.iter().any(|of| of.uuid == gpu.uuid);
+        let bits = host.gpus.iter().take(NODE_GPUS_MAX).enumerate();
+        let bits = bits.filter(|(_, gpu)| is_chosen(gpu));
+        state.gpus_held |= bits.fold(0, |held, (at, _)| held | 1 << at);
+    }
 }
 
 #[cfg(test)]

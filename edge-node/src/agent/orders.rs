@@ -12,7 +12,7 @@ use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
-use nearlight_protocol::work::{AppWork, Replica, Secrets, Work};
+use nearlight_protocol::work::{AppWork, PullLogin, Replica, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
 
@@ -135,7 +135,8 @@ impl Agent {
                     None => *spec,
                 };
                 let started = (start.session, start.grant, replica);
-                self.launch_job(started, spec, start.secrets, grant);
+                let brought = (start.secrets, start.pull);
+                self.launch_job(started, spec, brought, grant);
             }
         }
     }
@@ -144,7 +145,7 @@ impl Agent {
         &mut self,
         (session, signed, replica): (SessionId, String, Option<Replica>),
         spec: JobSpec,
-        secrets: Secrets,
+        brought: (Secrets, Option<PullLogin>),
         grant: Grant,
     ) {
         let record = job::record::Record {
@@ -164,7 +165,7 @@ impl Agent {
             mesh: None,
         };
         let (host, agent) = (self.host.clone(), self.address.clone());
-        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), secrets, agent);
+        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), brought, agent);
         self.own_job(record, driver, handle);
     }
 

@@ -7,10 +7,10 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, readmit, saves,
-    sessions, upkeep, usage,
+    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, readmit,
+    saves, sessions, upkeep, usage, webhooks,
 };
-use super::{Applied, Op, Readmit, Reserve, ReserveCluster, StoreError};
+use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -69,6 +69,8 @@ struct Level<'a> {
     opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
     clusters: Vec<(At, &'a ReserveCluster)>,
+    outside: Vec<outside::Change<'a>>,
+    notices: Vec<&'a Notice>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -154,6 +156,9 @@ impl<'a> Level<'a> {
                 self.identity.push((at, change, audit.as_deref()));
             }
             Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::Outside { change, audit } => {
+                self.outside.push((at, change, audit.as_deref()));
+            }
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -297,6 +302,7 @@ impl<'a> Level<'a> {
                 self.saves
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
+            Op::Notify(notice) => self.notices.push(notice),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
@@ -328,6 +334,7 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -374,6 +381,8 @@ impl<'a> Level<'a> {
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
+        outside::change(tx, &self.outside, answers).await?;
+        webhooks::notify(tx, &self.notices).await?;
         clusters::reserve(tx, me, &self.clusters, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await

@@ -2,6 +2,7 @@
 
 use super::Placement;
 use super::entry::label;
+use super::notices;
 use super::owner::{Owner, TURN_EVENTS_MAX};
 use super::turn::{Then, Turn};
 use crate::ledger::{Op, OutboxRow, SessionRow};
@@ -95,6 +96,12 @@ impl Owner {
             entry.row.sealed = None;
             let session = id.clone();
             turn.push(Op::ForgetSecrets { session }, Then::Nothing);
+        }
+        if label(&phase) != was
+            && !entry.row.is_member()
+            && let Some(notice) = notices::of_phase(&entry.row, &phase, now)
+        {
+            turn.push(Op::Notify(Box::new(notice)), Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);

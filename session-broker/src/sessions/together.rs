@@ -154,7 +154,7 @@ impl Owner {
         run: u32,
         now: MonoTime,
     ) -> Option<Vec<SessionRow>> {
-        let secrets = self.secrets_of(row)?;
+        let of_node = self.for_node(row)?;
         let rows = (0..spec.replicas()).map(|rank| {
             let replica = Replica {
                 cluster: row.id.clone(),
@@ -171,9 +171,9 @@ impl Owner {
                 of_rank.work = Work::Job(Box::new(spec.of_replica(rank)));
                 of_rank.created_at = now;
                 of_rank.starts_denied = 0;
-                of_rank.sealed = match secrets.is_empty() {
+                of_rank.sealed = match of_node.is_empty() {
                     true => None,
-                    false => Some(self.sealer.seal(&of_rank.id, &secrets).ok()?),
+                    false => Some(self.sealer.seal(&of_rank.id, &of_node).ok()?),
                 };
             }
             Some(of_rank)
