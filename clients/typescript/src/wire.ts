@@ -1099,6 +1099,19 @@ export interface components {
              */
             replicas: number;
         };
+        /** @description What a cluster lacks: its replicas are placed together at one site, or not at all. */
+        ClusterLack: {
+            /**
+             * Format: int32
+             * @description How many of them the best site has room for.
+             */
+            best: number;
+            /**
+             * Format: int32
+             * @description How many replicas it has.
+             */
+            replicas: number;
+        };
         /**
          * @description How a container is kept apart from the node's kernel: the label of the OCI runtime.
          * @enum {string}
@@ -1773,6 +1786,7 @@ export interface components {
             /** @enum {string} */
             outcome: "unknown";
         } | {
+            cluster?: components["schemas"]["ClusterLack"] | null;
             /**
              * @description Nodes of the whole fleet by the first reason that rules each out, in the order of the
              *     checks: the last one is of those that came closest.

@@ -28,6 +28,10 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// What an edge says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one is read and handled at a time, and few are inventories"
+)]
 pub enum FromEdge {
     /// The first message.
     Hello(Hello),

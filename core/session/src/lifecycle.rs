@@ -489,11 +489,6 @@ impl Lifecycle {
         }
     }
 
-    /// Whether it is being stopped, to wait for its next claim.
-    pub const fn is_between_runs(&self) -> bool {
-        matches!(&self.phase, Phase::Ending { reason, .. } if self.limits.is_run_over(*reason))
-    }
-
     /// A start of another replica of its cluster was refused, and counts as one of its own.
     pub fn note_denied(&mut self) {
         self.starts_denied = self.starts_denied.saturating_add(1);

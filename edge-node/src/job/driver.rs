@@ -293,19 +293,6 @@ impl Driver {
         }
     }
 
-    async fn launched(&mut self, launched: Launched) {
-        self.record.subnet = Some(launched.subnet);
-        self.record.mesh = launched.mesh;
-        self.spawn_refresh(EGRESS_REFRESH_EVERY);
-        // A replica that does not run yet is on no record: the next agent would take it for one that ended.
-        if let Some(replica) = self.record.replica.clone() {
-            self.spawn_barrier(launched.container, replica);
-        } else {
-            self.record.container = Some(launched.container);
-            self.container_runs().await;
-        }
-    }
-
     fn refused(&mut self, reason: EndReason, error: &dyn std::error::Error) {
         tracing::warn!(%error, "the job cannot be started");
         let detail = error.to_string();

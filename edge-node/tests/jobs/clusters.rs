@@ -81,6 +81,38 @@ fn mesh_address(cluster: &SessionId, of: &SessionId) -> String {
     docker(&["inspect", "-f", &format, &container(of)]).unwrap()
 }
 
+/// Lets agents talk while something else is done: one that nobody listens to gives its broker up.
+async fn meanwhile(edges: [&mut Attached; 2], checks: impl Future<Output = ()>) {
+    let [one, two] = edges;
+    let mut checks = std::pin::pin!(checks);
+    loop {
+        tokio::select! {
+            () = &mut checks => return,
+            _ = one.next() => {}
+            _ = two.next() => {}
+        }
+    }
+}
+
+/// Each replica finds the others by name; they reach nobody else, and nobody else reaches them.
+async fn who_reaches_whom(all: &[SessionId; 3], third: &str, stranger: &SessionId) {
+    let found = get(&all[0], "/resolve/r2").await;
+    assert!(found.contains(third), "{found}");
+    let greeted = get(&all[0], &format!("/connect/{third}:8001")).await;
+    assert_eq!(greeted, "connected hello");
+    let host = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = host.local_addr().unwrap().port();
+    let (net, last) = third.rsplit_once('.').unwrap();
+    let gateway = format!("{net}.{}", last.parse::<u8>().unwrap() - 3);
+    let to_host = get(&all[0], &format!("/connect/{gateway}:{port}")).await;
+    assert!(to_host.starts_with("failed"), "{to_host}");
+    for (rank, replica) in all.iter().enumerate() {
+        let address = mesh_address(&all[0], replica);
+        let reached = get(stranger, &format!("/connect/{address}:8001")).await;
+        assert!(reached.starts_with("failed"), "{rank}: {reached}");
+    }
+}
+
 #[tokio::test]
 async fn three_replicas_on_two_nodes_of_one_engine_start_together_and_meet() {
     let (Some(site), Some(other)) = (site().await, site().await) else {
@@ -116,32 +148,14 @@ async fn three_replicas_on_two_nodes_of_one_engine_start_together_and_meet() {
         assert!(env.contains(told), "{told}: {env}");
     }
     assert_eq!(get(&all[0], "/read/etc/hostname").await.trim(), "r0");
-    // Each finds the others by name; nobody else reaches them, and they reach nobody else.
     let third = mesh_address(&all[0], &all[2]);
     until("the third serves", || {
         std::net::TcpStream::connect(format!("{third}:8001")).is_ok()
     })
     .await;
-    let found = get(&all[0], "/resolve/r2").await;
-    assert!(found.contains(&third), "{found}");
-    assert_eq!(
-        get(&all[0], &format!("/connect/{third}:8001")).await,
-        "connected hello"
-    );
-    let host = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = host.local_addr().unwrap().port();
-    let gateway = third.rsplit_once('.').map(|(net, last)| {
-        let first = last.parse::<u8>().unwrap() - 3;
-        format!("{net}.{first}")
-    });
-    let to_host = get(&all[0], &format!("/connect/{}:{port}", gateway.unwrap())).await;
-    assert!(to_host.starts_with("failed"), "{to_host}");
     let stranger = ready(&other, &mut far, 1, 1, served()).await;
-    for rank in 0..3 {
-        let address = mesh_address(&all[0], &all[rank]);
-        let reached = get(&stranger, &format!("/connect/{address}:8001")).await;
-        assert!(reached.starts_with("failed"), "{rank}: {reached}");
-    }
+    let checks = who_reaches_whom(&all, &third, &stranger);
+    meanwhile([&mut edge, &mut far], checks).await;
     stopped(&mut far, &stranger).await;
 
     // One that goes takes nothing from the others; the last takes the network away.

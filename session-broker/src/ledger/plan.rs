@@ -10,7 +10,7 @@
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::{Idempotency, Op, SessionRow};
+use super::{Idempotency, Op, Reserve, SessionRow};
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -163,23 +163,10 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
-        Op::Reserve(reserve) => vec![
-            Thing::Session(reserve.session.as_str()),
-            Thing::Orders(reserve.session.as_str()),
-            Thing::Node(reserve.claim.node.as_str()),
-            Thing::Slot(reserve.claim.slot.as_str()),
-        ],
+        Op::Reserve(reserve) => things_of_claim(reserve).into(),
         Op::ReserveCluster(cluster) => {
             let reserves = cluster.reserves.iter();
-            let of = reserves.flat_map(|reserve| {
-                [
-                    Thing::Session(reserve.session.as_str()),
-                    Thing::Orders(reserve.session.as_str()),
-                    Thing::Node(reserve.claim.node.as_str()),
-                    Thing::Slot(reserve.claim.slot.as_str()),
-                ]
-            });
-            of.collect()
+            reserves.flat_map(things_of_claim).collect()
         }
         Op::Readmit(readmit) => {
             let tenant = readmit.row.tenant.iter();
@@ -246,6 +233,15 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),
     }
+}
+
+fn things_of_claim(reserve: &Reserve) -> [Thing<'_>; 4] {
+    [
+        Thing::Session(reserve.session.as_str()),
+        Thing::Orders(reserve.session.as_str()),
+        Thing::Node(reserve.claim.node.as_str()),
+        Thing::Slot(reserve.claim.slot.as_str()),
+    ]
 }
 
 fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<Thing<'a>> {

@@ -11,6 +11,7 @@ use super::owner::Owner;
 use super::placing::{NotPlaced, outbox_of};
 use super::turn::{Then, Turn};
 use super::{Placement, request_for_job};
+use crate::fleet::Link;
 use crate::ledger::{Applied, Op, OutboxRow, Reserve, ReserveCluster, SessionRow};
 use nearlight_placement::{NodeView, SessionRequest, TooFew, Why, together};
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -48,7 +49,8 @@ impl Owner {
             return Err(NotPlaced::NoSlot);
         };
         turn.looks += 1;
-        if turn.looks > LOOKS_MAX || self.has_members_left(&row.id) {
+        let is_left = self.has_members_left(&row.id) || self.is_being_stopped(row);
+        if turn.looks > LOOKS_MAX || is_left {
             return Err(NotPlaced::NoSlot);
         }
         let request = request_for_job(row, spec, now.millis_since(row.created_at));
@@ -87,6 +89,16 @@ impl Owner {
         let then = Then::ClaimedTogether(Box::new(claimed));
         turn.push(Op::ReserveCluster(Box::new(reserve)), then);
         Ok(())
+    }
+
+    /// Whether a node that is back still stops the first replica of a former run: it would refuse another.
+    fn is_being_stopped(&self, row: &SessionRow) -> bool {
+        row.replica.is_some()
+            && self.fleet.iter().any(|node| {
+                let mut orders = node.outbox.values();
+                let is_its = |order: &OutboxRow| order.session == row.id && !order.is_start();
+                matches!(node.link, Link::Online(_)) && orders.any(is_its)
+            })
     }
 
     /// A node for each replica, all of one site and held here.

@@ -42,6 +42,21 @@ What came of it.
 """
 
 
+class ClusterLack(TypedDict):
+    """
+    What a cluster lacks: its replicas are placed together at one site, or not at all.
+    """
+
+    best: int
+    """
+    How many of them the best site has room for.
+    """
+    replicas: int
+    """
+    How many replicas it has.
+    """
+
+
 ContainerRuntime: TypeAlias = Literal['runc', 'runsc', 'kata']
 """
 How a container is kept apart from the node's kernel: the label of the OCI runtime.
@@ -1715,6 +1730,7 @@ class Placement2(TypedDict):
     It waits: no node can run it now.
     """
 
+    cluster: NotRequired[ClusterLack | None]
     excluded: list[Excluded]
     """
     Nodes of the whole fleet by the first reason that rules each out, in the order of the

@@ -47,6 +47,19 @@ impl Driver {
         });
     }
 
+    pub(super) async fn launched(&mut self, launched: super::Launched) {
+        self.record.subnet = Some(launched.subnet);
+        self.record.mesh = launched.mesh;
+        self.spawn_refresh(crate::limits::EGRESS_REFRESH_EVERY);
+        // A replica that does not run yet is on no record: the next agent would take it for one that ended.
+        if let Some(replica) = self.record.replica.clone() {
+            self.spawn_barrier(launched.container, replica);
+        } else {
+            self.record.container = Some(launched.container);
+            self.container_runs().await;
+        }
+    }
+
     /// Waits for the other replicas, and starts the container with theirs.
     pub(super) fn spawn_barrier(&mut self, container: String, replica: Replica) {
         let host = self.host.clone();
