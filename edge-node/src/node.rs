@@ -13,7 +13,7 @@ use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::tunnel::{Endpoints, Tunnels};
 use crate::warm::{Keeper, Room, Warm};
-use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
+use crate::{admin, adopt, cgroup, encoders, gpu, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
 use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
@@ -54,9 +54,12 @@ impl Node {
         describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
-        let gpus = Gpus::probe();
+        let mut gpus = Gpus::probe();
+        let mut config = config;
+        let kind = (runtime.name(), &mut gpus);
+        let (jobs, offer) = jobs(&config, &identity.node, kind, root).await;
+        config.visible_gpus = gpus.visible_to_apps();
         let encoders = encoders::probe(&config, root).await;
-        let (jobs, offer) = jobs(&config, &identity.node, (runtime.name(), &gpus), root).await;
         let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name(), offer);
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
@@ -66,6 +69,7 @@ impl Node {
         let admin = admin(&config, &address, &shutdown).await?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
+        let gpu_watch = jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
@@ -110,12 +114,16 @@ impl Node {
             address: address.clone(),
             ready: told_ready,
         });
+        let watch = gpu_watch.and_then(|board| gpu::watch::start(&board));
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
-        shutdown.spawn(control::run(dialler, (runtime, counters), address));
+        shutdown.spawn(control::run(dialler, (runtime, counters), address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
+        if let Some(watch) = watch {
+            shutdown.spawn(watch.run(address, shutdown.token()));
+        }
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
@@ -164,12 +172,12 @@ async fn admin(
 async fn jobs(
     config: &Config,
     node: &NodeId,
-    (runtime, gpus): (&str, &Gpus),
+    (runtime, gpus): (&str, &mut Gpus),
     root: bool,
 ) -> (Option<Jobs>, Option<JobHost>) {
-    match Jobs::open(config, node, runtime, root).await {
+    match Jobs::open(config, node, (runtime, gpus), root).await {
         Ok(jobs) => {
-            let offer = jobs.offer(gpus);
+            let offer = jobs.offer();
             (Some(jobs), Some(offer))
         }
         Err(why) => {
