@@ -19,7 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
-use crate::work::{Secrets, Work};
+use crate::work::{PullLogin, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -451,6 +451,10 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// What a job's image is pulled with, if its registry wants to know who asks. The node keeps it in
+    /// memory until the image is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullLogin>,
 }
 
 /// What happened to a session.

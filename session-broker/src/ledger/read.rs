@@ -333,6 +333,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
             grant: row.get("body"),
             work: work(row)?.for_start(),
             secrets: Secrets::default(),
+            pull: None,
         })),
         STOP => Order::Stop {
             session: session.clone(),
