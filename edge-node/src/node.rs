@@ -54,13 +54,13 @@ impl Node {
         describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
-        let mut gpus = Gpus::probe();
         let mut config = config;
-        let kind = (runtime.name(), &mut gpus);
-        let (jobs, offer) = jobs(&config, &identity.node, kind, root).await;
-        config.visible_gpus = gpus.visible_to_apps();
-        let encoders = encoders::probe(&config, root).await;
-        let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name(), offer);
+        let found = look(&mut config, &identity.node, runtime.name(), root).await;
+        let Hardware {
+            gpus,
+            jobs,
+            inventory,
+        } = found;
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
         let counters = CounterBoard::default();
@@ -69,7 +69,7 @@ impl Node {
         let admin = admin(&config, &address, &shutdown).await?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
-        let gpu_watch = jobs.as_ref().map(|jobs| jobs.gpus.clone());
+        let board = jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
@@ -114,7 +114,7 @@ impl Node {
             address: address.clone(),
             ready: told_ready,
         });
-        let watch = gpu_watch.and_then(|board| gpu::watch::start(&board));
+        let watch = board.and_then(|board| gpu::watch::start(&board));
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
@@ -122,7 +122,7 @@ impl Node {
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         if let Some(watch) = watch {
-            shutdown.spawn(watch.run(address, shutdown.token()));
+            shutdown.spawn(watch.run(address));
         }
         shutdown.spawn(agent.run());
         Ok(Self {
@@ -166,6 +166,27 @@ async fn admin(
     let at = config.admin;
     let served = admin::serve(at, agent.clone(), shutdown).await;
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
+}
+
+/// What was found of this machine.
+struct Hardware {
+    gpus: Gpus,
+    jobs: Option<Jobs>,
+    inventory: Inventory,
+}
+
+/// Looks at GPUs, at what jobs can have, and at encoders: these are of the GPUs that are left to games.
+async fn look(config: &mut Config, node: &NodeId, runtime: &'static str, root: bool) -> Hardware {
+    let mut gpus = Gpus::probe();
+    let (jobs, offer) = jobs(config, node, (runtime, &mut gpus), root).await;
+    config.visible_gpus = gpus.visible_to_apps();
+    let encoders = encoders::probe(config, root).await;
+    let inventory = Inventory::new(config, &gpus, &encoders, runtime, offer);
+    Hardware {
+        gpus,
+        jobs,
+        inventory,
+    }
 }
 
 /// What this node has for jobs, if it takes any.

@@ -112,19 +112,20 @@ impl Unit {
         self.reading = reading.clone();
         match &self.holder {
             Some(_) => self.used.add(reading),
-            None if reading.processes.as_ref().is_some_and(Vec::is_empty) => {
+            None if is_unused(reading) && leftover(reading, self.before_mib).is_none() => {
                 // The least that was ever seen without a program, but not above what is believed of the unseen.
-                if leftover(reading, self.before_mib).is_none() {
-                    let least = |before: u64, used: u64| before.min(used);
-                    self.before_mib = match (self.before_mib, reading.used_mib) {
-                        (Some(before), Some(used)) => Some(least(before, used)),
-                        (before, used) => before.or(used),
-                    };
-                }
+                self.before_mib = match (self.before_mib, reading.used_mib) {
+                    (Some(before), Some(used)) => Some(before.min(used)),
+                    (before, used) => before.or(used),
+                };
             }
             None => {}
         }
     }
+}
+
+fn is_unused(reading: &Reading) -> bool {
+    reading.processes.as_ref().is_some_and(Vec::is_empty)
 }
 
 /// What was read of every GPU in one look, by its UUID, and which XIDs it had since the last.

@@ -44,7 +44,7 @@ fn says_no_scrubbing(parameters: &str) -> bool {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
         &rest[..end.unwrap_or(rest.len())]
     });
-    values.any(|value| value.trim_start_matches("0x").trim_matches('0') != "")
+    values.any(|value| !value.trim_start_matches("0x").trim_matches('0').is_empty())
 }
 
 impl ForJobs {

@@ -12,8 +12,8 @@ use crate::limits::{GPU_LOOK_EVERY, GPU_LOOK_SOON};
 use nvml_wrapper::Nvml;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Instant;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Starts the thread, and returns what it sees; `None` where there is nothing to look at.
 pub(crate) fn start(board: &Arc<Board>) -> Option<Watch> {
@@ -52,13 +52,22 @@ fn look_on(board: &Board, looks: &mpsc::Sender<Look>, stopped: &Receiver<()>) {
         if looks.blocking_send(eyes.look()).is_err() {
             return;
         }
-        let wait = match board.is_waited_for() {
-            true => GPU_LOOK_SOON,
-            false => GPU_LOOK_EVERY,
-        };
-        match stopped.recv_timeout(wait) {
+        if is_stopped_before_the_next(board, stopped) {
+            return;
+        }
+    }
+}
+
+/// Waits until the next look is due: soon, if somebody waits for what it shows.
+fn is_stopped_before_the_next(board: &Board, stopped: &Receiver<()>) -> bool {
+    let due = Instant::now() + GPU_LOOK_EVERY;
+    loop {
+        match stopped.recv_timeout(GPU_LOOK_SOON) {
+            Err(RecvTimeoutError::Timeout) if board.is_waited_for() || Instant::now() >= due => {
+                return false;
+            }
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
         }
     }
 }
@@ -73,12 +82,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Tells the agent what has changed, until the node stops.
-    pub(crate) async fn run(mut self, agent: mpsc::Sender<Message>, stop: CancellationToken) {
+    /// Tells the agent what has changed, as long as it is there: jobs that end in a drain wait for looks, too.
+    pub(crate) async fn run(mut self, agent: mpsc::Sender<Message>) {
         loop {
             let look = tokio::select! {
                 look = self.seen.recv() => look,
-                () = stop.cancelled() => None,
+                () = agent.closed() => None,
             };
             let Some(look) = look else { return };
             let News { offer, lost } = self.board.look(&look);

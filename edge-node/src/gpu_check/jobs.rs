@@ -176,7 +176,7 @@ fn judge_container(uuid: &str, driver: &str, seen: &str) -> Check {
             = false in /etc/nvidia-container-runtime/config.toml.";
         return Check::fail(NAME, detail, fix);
     }
-    match uuids.iter().any(|seen| *seen == uuid) {
+    match uuids.contains(&uuid) {
         true => Check::pass(
             NAME,
             format!("a container sees {uuid} and no other, through {driver}"),
