@@ -1,9 +1,10 @@
 //! Puts a node together, and takes it apart again.
 
-use crate::agent::{Agent, Parts};
+use crate::agent::{Agent, Message, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
+use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::job::host::Jobs;
@@ -43,7 +44,7 @@ pub struct Node {
 
 impl Node {
     /// Starts a node: checks, adopts what an earlier agent left, and dials the broker.
-    pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
+    pub async fn start(mut config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
         let root = nix::unistd::geteuid().is_root();
         let lock = identity::lock(&config.data)?;
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
@@ -54,13 +55,7 @@ impl Node {
         describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
-        let mut config = config;
-        let found = look(&mut config, &identity.node, runtime.name(), root).await;
-        let Hardware {
-            gpus,
-            jobs,
-            inventory,
-        } = found;
+        let machine = look(&mut config, &identity.node, runtime.name(), root).await;
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
         let counters = CounterBoard::default();
@@ -69,16 +64,16 @@ impl Node {
         let admin = admin(&config, &address, &shutdown).await?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
-        let board = jobs.as_ref().map(|jobs| jobs.gpus.clone());
+        let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
-            gpus: gpus.for_apps(),
+            gpus: machine.gpus.for_apps(),
             tunnels: tunnels(&dialler, &shutdown),
             warm: Warm::new(),
-            jobs,
+            jobs: machine.jobs,
             root,
             config,
         });
@@ -105,7 +100,7 @@ impl Node {
             host,
             identity,
             journal,
-            inventory,
+            inventory: machine.inventory,
             counters: counters.clone(),
             wanted,
             room,
@@ -114,16 +109,13 @@ impl Node {
             address: address.clone(),
             ready: told_ready,
         });
-        let watch = board.and_then(|board| gpu::watch::start(&board));
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
         shutdown.spawn(control::run(dialler, (runtime, counters), address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
-        if let Some(watch) = watch {
-            shutdown.spawn(watch.run(address));
-        }
+        watch_gpus(board, address, &shutdown);
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
@@ -160,12 +152,19 @@ fn describe_metrics() {
 /// Starts the listener for this node's operator.
 async fn admin(
     config: &Config,
-    agent: &mpsc::Sender<crate::agent::Message>,
+    agent: &mpsc::Sender<Message>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<SocketAddr> {
     let at = config.admin;
     let served = admin::serve(at, agent.clone(), shutdown).await;
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
+}
+
+/// Has the GPUs for jobs looked at, if there are any.
+fn watch_gpus(board: Option<Arc<Board>>, agent: mpsc::Sender<Message>, shutdown: &Shutdown) {
+    if let Some(watch) = board.and_then(|board| gpu::watch::start(&board)) {
+        shutdown.spawn(watch.run(agent));
+    }
 }
 
 /// What was found of this machine.

@@ -78,6 +78,9 @@ impl Used {
     }
 }
 
+/// What is said of a GPU that a look did not find. Its job goes on: it may be the driver that hangs.
+const MISSING: &str = "the driver does not list it, or does not answer; reboot";
+
 #[derive(Clone, Debug)]
 struct Unit {
     gpu: Gpu,
@@ -89,6 +92,8 @@ struct Unit {
     /// Memory in use when it was known to be free, MiB.
     before_mib: Option<u64>,
     xids: BTreeSet<u64>,
+    /// Whether the last look did not find it.
+    missing: bool,
     reading: Reading,
     used: Used,
 }
@@ -104,7 +109,9 @@ impl Unit {
             Some(_) => None,
             None => leftover(&self.reading, self.before_mib),
         };
-        self.fault().map(|fault| fault.why).or_else(left)
+        let missing = || self.missing.then(|| MISSING.to_owned());
+        let why = self.fault().map(|fault| fault.why);
+        why.or_else(missing).or_else(left)
     }
 
     fn read(&mut self, reading: &Reading, xids: &BTreeSet<u64>) {
@@ -157,6 +164,7 @@ impl Board {
             stale: false,
             before_mib: None,
             xids: BTreeSet::new(),
+            missing: false,
             reading: Reading::default(),
             used: Used::default(),
         };
@@ -180,7 +188,7 @@ impl Board {
     pub(crate) fn offer(&self) -> Vec<Gpu> {
         let shown = |unit: &Unit| Gpu {
             // What is waited for is still claimed, and is likely to be well when it is not.
-            sick: match unit.releasing && unit.fault().is_none() {
+            sick: match unit.releasing && unit.fault().is_none() && !unit.missing {
                 true => String::new(),
                 false => unit.sick().unwrap_or_default(),
             },
@@ -216,18 +224,19 @@ impl Board {
         });
     }
 
-    /// Takes a look in.
+    /// Takes a look in. An empty one says that nobody could look.
     pub(crate) fn look(&self, look: &Look) -> News {
         let lost = self.with(|units| {
             for unit in units.iter_mut() {
+                unit.missing = !look.contains_key(&unit.gpu.uuid);
                 if let Some((reading, xids)) = look.get(&unit.gpu.uuid) {
                     unit.read(reading, xids);
-                    meters::gpu(&unit.gpu.uuid, reading, unit.sick().is_some());
+                    let is_new = !std::mem::take(&mut unit.stale);
+                    if is_new && leftover(reading, unit.before_mib).is_none() {
+                        unit.releasing = false;
+                    }
                 }
-                let is_new = !std::mem::take(&mut unit.stale);
-                if is_new && leftover(&unit.reading, unit.before_mib).is_none() {
-                    unit.releasing = false;
-                }
+                meters::gpu(&unit.gpu.uuid, &unit.reading, unit.sick().is_some());
             }
             let ends = |unit: &&Unit| unit.fault().is_some_and(|fault| fault.ends_job);
             let lost = units.iter().filter(ends);

@@ -8,7 +8,7 @@
 use super::board::{Board, Look, News};
 use super::nvml::Eyes;
 use crate::agent::Message;
-use crate::limits::{GPU_LOOK_EVERY, GPU_LOOK_SOON};
+use crate::limits::{GPU_LOOK_DEADLINE, GPU_LOOK_EVERY, GPU_LOOK_SOON};
 use nvml_wrapper::Nvml;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -86,7 +86,11 @@ impl Watch {
     pub(crate) async fn run(mut self, agent: mpsc::Sender<Message>) {
         loop {
             let look = tokio::select! {
-                look = self.seen.recv() => look,
+                look = tokio::time::timeout(GPU_LOOK_DEADLINE, self.seen.recv()) => match look {
+                    Ok(look) => look,
+                    // The thread hangs in the driver, as with a GPU that hangs.
+                    Err(_elapsed) => Some(Look::new()),
+                },
                 () = agent.closed() => None,
             };
             let Some(look) = look else { return };

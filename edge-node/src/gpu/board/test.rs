@@ -53,23 +53,38 @@ fn a_gpu_is_given_to_one_session_and_refused_where_it_cannot_be() {
 #[test]
 fn a_sick_gpu_is_told_once_and_ends_the_job_on_it_only_where_it_must() {
     let board = board(&["a", "b"]);
+    let both = |a: Option<u64>, b: Option<u64>| {
+        let mut both = look("a", 900, Some(7), a);
+        both.extend(look("b", 4, None, b));
+        both
+    };
     let session = nearlight_kit::ids::session();
     board.take(&session, &names(&["a"]));
-    assert_eq!(board.look(&look("a", 900, Some(7), None)), News::default());
-    let news = board.look(&look("a", 900, Some(7), Some(94)));
+    assert_eq!(board.look(&both(None, None)), News::default());
+    let news = board.look(&both(Some(94), None));
     let offer = news.offer.unwrap();
     assert!(offer[0].sick.contains("XID 94") && offer[1].sick.is_empty());
     assert!(news.lost.is_empty(), "it goes on");
-    let again = board.look(&look("a", 900, Some(7), None));
-    assert_eq!(again, News::default(), "an XID is not forgotten");
+    // Who has a bug of its own harms nobody, and an XID of the hardware is not forgotten.
+    assert_eq!(board.look(&both(None, Some(31))), News::default());
     assert_eq!(board.fault_of(&session), None);
-    let news = board.look(&look("a", 900, Some(7), Some(79)));
+    let news = board.look(&both(Some(79), None));
     assert_eq!(news.lost, [session.clone()]);
     let why = board.fault_of(&session).unwrap();
     assert!(why.contains("GPU a: XID 79"), "{why}");
-    // Who had a bug of its own harms nobody.
-    let news = board.look(&look("b", 4, None, Some(31)));
-    assert_eq!(news.offer, None);
+}
+
+#[test]
+fn a_driver_that_hangs_keeps_jobs_away_and_ends_none() {
+    let board = board(&["a"]);
+    let session = nearlight_kit::ids::session();
+    board.take(&session, &names(&["a"]));
+    board.look(&look("a", 900, Some(7), None));
+    let news = board.look(&Look::new());
+    assert!(news.offer.unwrap()[0].sick.contains("does not answer"));
+    assert!(news.lost.is_empty() && board.fault_of(&session).is_none());
+    let news = board.look(&look("a", 900, Some(7), None));
+    assert_eq!(news.offer.unwrap()[0].sick, "");
 }
 
 #[tokio::test]
