@@ -1,6 +1,6 @@
 /**
- * `make soak SUITE=jobs`: SOAK_CYCLES (default 500) jobs of seeded kinds come and go while broker and agent are
- * killed with -9 at seeded moments, from SOAK_SEED (default: the time; it is printed, and repeats the run). After each
+ * `make soak SUITE=jobs`: SOAK_CYCLES (default 500) jobs of seeded kinds come and go while broker, agent and, beside
+ * an engine of their own (scripts/engine.sh), dockerd are killed with -9 at seeded moments, from SOAK_SEED (default: the time; it is printed, and repeats the run). After each
  * nothing of it is left, and after all of them the roles hold no more than after the first ten.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Jobs that come and go while roles are killed: each cycle starts a job of seeded kind, kills roles at a seeded
- * moment, ends it, and looks for what is left: containers, networks, volumes, mounts, loop devices, rules, files, rows.
+ * Jobs that come and go while roles are killed: each cycle starts a job of seeded kind, kills broker, agent or (where
+ * it is a soak's own) engine at a seeded moment, ends it, and looks for what is left: containers, networks, volumes, mounts, loop devices, rules, files, rows.
  */
 
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { SessionState } from "../../../client-web/src/wire/types.js";
 import { describe, type Reply } from "./api.js";
 import { create, endpoint } from "./jobs.js";
-import { descendants, signal } from "./processes.js";
+import { descendants, isAlive, signal } from "./processes.js";
 import type { Random } from "./random.js";
 import type { Stack } from "./stack.js";
 import { until, window } from "./until.js";
@@ -22,7 +22,7 @@ const BACK_MS = 90_000;
 /** After a kill a step may have to be found out by a role that has just started. */
 const GONE_MS = 90_000;
 
-type Role = "session-broker" | "edge-node";
+type Role = "session-broker" | "edge-node" | "dockerd";
 type Phase = SessionState["phase"];
 
 /** What a cycle is; all of it follows from the seed. */
@@ -31,6 +31,9 @@ export interface Cycle {
   readonly secrets: Record<string, string>;
   readonly strikes: readonly { role: Role; moment: (typeof MOMENTS)[number]; after_ms: number }[];
 }
+
+/** The file with the id of an engine that may be killed: `scripts/engine.sh` makes one. */
+const ENGINE = process.env["NEARLIGHT_ENGINE_PID"];
 
 export function planned(random: Random): Cycle {
   const hasPort = random.below(2) === 0;
@@ -44,15 +47,21 @@ export function planned(random: Random): Cycle {
     ...(random.below(3) === 0 ? { egress: { allow: ["192.0.2.0/24"] } } : {}),
     time: { start_s: 60, max_s: 600, stop_s: 1 },
   };
-  const strikes = (["session-broker", "edge-node"] as const)
+  const strikes = (["session-broker", "edge-node", "dockerd"] as const)
     .filter(() => random.below(4) === 0)
     .map((role) => ({ role, moment: random.pick(MOMENTS), after_ms: random.below(400) }));
-  return { job, secrets: hasSecret ? { TOKEN: "soak" } : {}, strikes };
+  // Choices are made for an engine, too, where none may be killed: a seed means the same everywhere.
+  const may = strikes.filter(({ role }) => role !== "dockerd" || ENGINE !== undefined);
+  return { job, secrets: hasSecret ? { TOKEN: "soak" } : {}, strikes: may };
 }
 
 /** One job, from its start to nothing. Answers how it ended. */
 export async function jobCycle(stack: Stack, cycle: Cycle): Promise<string> {
-  const { id } = await create(stack, cycle.job, cycle.secrets);
+  // Whoever was killed in the last cycle may still be on its way back.
+  const { id } = await until("a job to be taken", () => create(stack, cycle.job, cycle.secrets).catch(() => undefined), {
+    within_ms: BACK_MS,
+    every_ms: 500,
+  });
   await strike(stack, cycle, "created");
   let phase = await reached(stack, id, ["ready", "ended"]);
   if (phase === "ready") {
@@ -89,9 +98,19 @@ async function calls(stack: Stack, id: string): Promise<void> {
 async function strike(stack: Stack, cycle: Cycle, moment: (typeof MOMENTS)[number]): Promise<void> {
   for (const { role, after_ms } of cycle.strikes.filter((one) => one.moment === moment)) {
     await window(after_ms);
+    if (role === "dockerd") {
+      if (ENGINE) await killEngine(ENGINE);
+      continue;
+    }
     const { pid } = await until(`a ${role} to kill`, () => descendants(stack.pid).find(({ program }) => program === role), { within_ms: BACK_MS });
     signal(pid, "SIGKILL");
   }
+}
+
+async function killEngine(file: string): Promise<void> {
+  const pid = await until("an engine to kill", () => Number(lines(file)[0]) || undefined, { within_ms: BACK_MS });
+  signal(pid, "SIGKILL");
+  await until("the engine to be dead", () => !isAlive(pid));
 }
 
 /** A request that is sent again while no broker answers. */
@@ -115,8 +134,14 @@ async function reached(stack: Stack, id: string, phases: Phase[]): Promise<Phase
 
 /** What there is of a session that is over. */
 export function leftOf(stack: Stack, id: string): string[] {
-  const said = (program: string, ...args: string[]): string[] =>
-    execFileSync(program, args, { encoding: "utf8", timeout: 60_000 }).split("\n").filter(Boolean);
+  const said = (program: string, ...args: string[]): string[] => {
+    try {
+      return execFileSync(program, args, { encoding: "utf8", timeout: 60_000, stdio: ["ignore", "pipe", "ignore"] }).split("\n").filter(Boolean);
+    } catch {
+      // An engine that was killed says nothing: then nobody knows yet.
+      return [`(${program} does not answer)`];
+    }
+  };
   const label = `label=nearlight.session=${id}`;
   const tail = id.slice(-12);
   const found = [
@@ -128,7 +153,7 @@ export function leftOf(stack: Stack, id: string): string[] {
     ...filesOf(join(stack.data, "edge"), id).map((file) => `file ${file}`),
     ...rowsOf(stack, id),
   ];
-  const volumes = said("docker", "volume", "ls", "--quiet");
+  const volumes = said("docker", "volume", "ls", "--quiet").filter((name) => !name.startsWith("("));
   if (volumes.length > 0) {
     const format = "{{.Name}} {{.Options}}";
     // One may go while it is looked at.

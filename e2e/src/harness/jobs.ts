@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Session } from "../../../client-web/src/wire/types.js";
@@ -32,7 +33,10 @@ export async function startRecipe(stack: Stack, name: string): Promise<string> {
 
 /** Creates a job, of a spec as `job.toml` has it: what is left out has its default. */
 export async function create(stack: Stack, job: object, secrets: Record<string, string> = {}): Promise<Session> {
-  const reply = await stack.operator.request<Session>("POST", "/v1/sessions", { json: { job, secrets } });
+  const reply = await stack.operator.request<Session>("POST", "/v1/sessions", {
+    json: { job, secrets },
+    headers: { "idempotency-key": randomUUID() },
+  });
   assert.equal(reply.status, 201, describe(reply));
   stack.remember(reply.body.id);
   return reply.body;

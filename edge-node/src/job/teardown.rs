@@ -13,9 +13,11 @@ use crate::runtime::{AppRef, Runtime, RuntimeError};
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// Attempts to remove something from an engine that has a bad moment.
-const REMOVE_ATTEMPTS: u32 = 3;
+/// For which something is tried to be removed from an engine that has a bad moment: one that died is started
+/// again, and reads what it had.
+const REMOVE_FOR: Duration = Duration::from_secs(60);
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Leaves nothing of a job. Its container may run for `grace` after it was asked to end.
@@ -73,16 +75,13 @@ async fn stubborn<F>(session: &SessionId, what: &str, remove: impl Fn() -> F)
 where
     F: Future<Output = Result<(), RuntimeError>>,
 {
-    for attempt in 1..=REMOVE_ATTEMPTS {
-        match remove().await {
-            Ok(()) => return,
-            Err(error) if attempt == REMOVE_ATTEMPTS => {
-                tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
-            }
-            Err(error) => {
-                tracing::warn!(session_id = %session, %error, "cannot remove {what} of a job; trying again");
-                tokio::time::sleep(REMOVE_PAUSE).await;
-            }
+    let until = Instant::now() + REMOVE_FOR;
+    while let Err(error) = remove().await {
+        if Instant::now() >= until {
+            tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
+            return;
         }
+        tracing::warn!(session_id = %session, %error, "cannot remove {what} of a job; trying again");
+        tokio::time::sleep(REMOVE_PAUSE).await;
     }
 }
