@@ -3,10 +3,11 @@
  * the same container, asked by the same client in turns. docs/performance.md explains each name.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { containersWith } from "../harness/docker.js";
 import { create, endpoint } from "../harness/jobs.js";
 import { BINARIES, Stack } from "../harness/stack.js";
@@ -70,7 +71,7 @@ try {
     ...["--way", `nginx=https://bench.${DOMAIN}:${nginx.port}/`, "--at", `nginx=127.0.0.1:${nginx.port}`, "--cpu", `nginx=${nginx.pids.join(",")}`],
     ...["--way", `direct=http://${direct}/`],
   ];
-  const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const { stdout: said } = await promisify(execFile)(join(BINARIES, "loadtest"), args);
   console.log(said.trim());
   const { endpoint: ours, nginx: theirs, direct: none } = JSON.parse(said) as Record<"endpoint" | "nginx" | "direct", Measured>;
   report.add("jobs.proxy_throughput_over_nginx", ours.down_mib_per_s_median / theirs.down_mib_per_s_median);
