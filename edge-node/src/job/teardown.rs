@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For which something is tried to be removed from an engine that has a bad moment: one that died is started
+/// For which all of a job is tried to be removed from an engine that has a bad moment: one that died is started
 /// again, and reads what it had.
 const REMOVE_FOR: Duration = Duration::from_secs(60);
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
@@ -59,10 +59,17 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
 /// Removes what there is of a session's job, whatever that is.
 pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
     let name = network::name(session);
+    let until = Instant::now() + REMOVE_FOR;
     for container in [format!("{name}-look"), name] {
-        stubborn(session, "a container", || jobs.engine.remove(&container)).await;
+        stubborn(session, until, "a container", || {
+            jobs.engine.remove(&container)
+        })
+        .await;
     }
-    stubborn(session, "a network", || jobs.engine.remove_network(session)).await;
+    stubborn(session, until, "a network", || {
+        jobs.engine.remove_network(session)
+    })
+    .await;
     if let Err(error) = jobs.firewall.release(session).await {
         tracing::error!(session_id = %session, %error, "rules of a job stay; the next start of this node removes them");
     }
@@ -71,11 +78,10 @@ pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
     }
 }
 
-async fn stubborn<F>(session: &SessionId, what: &str, remove: impl Fn() -> F)
+async fn stubborn<F>(session: &SessionId, until: Instant, what: &str, remove: impl Fn() -> F)
 where
     F: Future<Output = Result<(), RuntimeError>>,
 {
-    let until = Instant::now() + REMOVE_FOR;
     while let Err(error) = remove().await {
         if Instant::now() >= until {
             tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
