@@ -1,6 +1,7 @@
 use super::super::reading::Process;
 use super::*;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 fn board(uuids: &[&str]) -> Board {
     let gpu = |uuid: &&str| Gpu {
@@ -69,7 +70,7 @@ fn a_sick_gpu_is_told_once_and_ends_the_job_on_it_only_where_it_must() {
     assert_eq!(board.look(&both(None, Some(31))), News::default());
     assert_eq!(board.fault_of(&session), None);
     let news = board.look(&both(Some(79), None));
-    assert_eq!(news.lost, [session.clone()]);
+    assert_eq!(news.lost, std::slice::from_ref(&session));
     let why = board.fault_of(&session).unwrap();
     assert!(why.contains("GPU a: XID 79"), "{why}");
 }
@@ -96,7 +97,8 @@ async fn a_gpu_comes_back_once_its_memory_is_and_what_was_used_is_told() {
     board.look(&look("a", 9_000, Some(7), None));
     board.look(&look("a", 8_000, Some(7), None));
     let (own, id) = (board.clone(), session.clone());
-    let back = tokio::spawn(async move { own.give_back(&id, Duration::from_secs(600)).await });
+    let mut back = JoinSet::new();
+    back.spawn(async move { own.give_back(&id, Duration::from_secs(600)).await });
     while !board.is_waited_for() {
         tokio::task::yield_now().await;
     }
@@ -106,9 +108,9 @@ async fn a_gpu_comes_back_once_its_memory_is_and_what_was_used_is_told() {
     // The container is gone, its memory not yet: the broker hears nothing of that, and nobody gets it.
     assert_eq!(board.look(&look("a", 8_000, None, None)), News::default());
     board.check(&names(&["a"]), 1).unwrap_err();
-    assert!(board.is_waited_for() && !back.is_finished());
+    assert!(board.is_waited_for() && back.try_join_next().is_none());
     board.look(&look("a", 250, None, None));
-    let used = back.await.unwrap();
+    let used = back.join_next().await.unwrap().unwrap();
     assert_eq!((used[0].mib_max, used[0].busy_percent()), (9_000, Some(50)));
     board.check(&names(&["a"]), 1).unwrap();
     assert!(board.give_back(&session, Duration::ZERO).await.is_empty());
