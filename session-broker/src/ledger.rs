@@ -303,6 +303,8 @@ pub struct SessionRow {
     pub phase: Phase,
     /// Nodes that refused to start it.
     pub starts_denied: u8,
+    /// How often it lost its node and was placed again.
+    pub moves: u32,
     /// When its phase was written.
     pub since: MonoTime,
     /// The node that runs it, or ran it last.
@@ -393,6 +395,14 @@ pub struct OutboxRow {
 }
 
 impl SessionRow {
+    /// Since when it waits, or began to.
+    pub(crate) const fn waits_since(&self) -> MonoTime {
+        match self.moves {
+            0 => self.created_at,
+            _ => self.since,
+        }
+    }
+
     /// What it runs, for the log.
     pub(crate) fn name(&self) -> &str {
         match &self.work {

@@ -53,6 +53,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         (no_job == Some(Reason::GpuCapability), Reason::GpuCapability),
         (no_job == Some(Reason::GpusSick), Reason::GpusSick),
         (no_job == Some(Reason::Disk), Reason::Disk),
+        (no_job == Some(Reason::Price), Reason::Price),
         (node.trust < request.trust, Reason::Trust),
         (too_small, Reason::TooSmall),
         (dear, Reason::Price),

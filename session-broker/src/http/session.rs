@@ -72,6 +72,7 @@ pub(super) async fn create_session(
             create.wish.save = save.await?;
         }
         Work::Job(spec) => {
+            api.check_price(spec).await?;
             let (owner, key) = (caller.owner(), &create.idempotency.key);
             let (image, pull) = api.pinned((&owner, &create.user), key, &spec.image).await?;
             spec.image = image;

@@ -32,7 +32,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (
         1,
         "ledger",
@@ -82,6 +82,7 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
         "webhooks",
         include_str!("../../migrations/0016_webhooks.sql"),
     ),
+    (17, "moves", include_str!("../../migrations/0017_moves.sql")),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.

@@ -5,10 +5,11 @@ use crate::http::{Answer, Client};
 use crate::isolation::{bearer, tenant};
 use crate::rig::{Rig, eventually, id, phase};
 use nearlight_protocol::api::{EndReason, StartProgress};
-use nearlight_protocol::control::{JobHost, SessionReport};
+use nearlight_protocol::control::{FromEdge, JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
+mod elsewhere;
 mod gpus;
 mod images;
 mod placing;
@@ -235,7 +236,7 @@ async fn what_is_no_job_is_refused_with_what_is_wrong() {
         (job(&json!({ "cluster": { "replicas": 2 } })), "cluster"),
         (
             job(&json!({ "restart": { "elsewhere": true } })),
-            "elsewhere",
+            "restart.max",
         ),
         (
             json!({ "job": { "image": image() }, "region": "fra" }),
