@@ -32,6 +32,7 @@ use nearlight_protocol::id::{
     AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 use nearlight_protocol::identity::{AuditEntry, Priority};
+use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_protocol::work::Work;
 use nearlight_session::Epoch;
@@ -220,6 +221,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         owner: OwnerId,
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>>;
+
+    /// Which images jobs of an owner may have.
+    fn image_policy(&self, owner: OwnerId) -> BoxFuture<'_, Result<ImagePolicy, StoreError>>;
 
     /// The endpoint of an owner.
     fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>>;

@@ -112,7 +112,7 @@ impl Api {
         }
     }
 
-    async fn has_key(&self, user: &UserId, key: &str) -> Result<bool, Refusal> {
+    pub(super) async fn has_key(&self, user: &UserId, key: &str) -> Result<bool, Refusal> {
         let known = self.ledger.has_key(user.clone(), key.to_owned()).await;
         known.map_err(|e| store_failed(&e))
     }

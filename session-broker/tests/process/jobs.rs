@@ -5,7 +5,7 @@ use crate::http::{Answer, Client};
 use crate::isolation::{bearer, tenant};
 use crate::rig::{Rig, eventually, id, phase};
 use nearlight_protocol::api::{EndReason, StartProgress};
-use nearlight_protocol::control::{FromEdge, JobHost, SessionReport};
+use nearlight_protocol::control::{JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 

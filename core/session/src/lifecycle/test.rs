@@ -239,6 +239,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::Stop { .. } => "stop",
         Effect::UsageBegins { .. } => "usage-begins",
         Effect::Release { .. } => "release",
+        Effect::Moved { .. } => "moved",
         Effect::Warn { .. } => "warn",
         Effect::Publish => "publish",
         Effect::Show => "show",
@@ -510,7 +511,11 @@ impl Shadow {
                     self.releases += 1;
                     self.running = false;
                 }
-                Effect::Stop { .. } | Effect::Warn { .. } | Effect::Publish | Effect::Show => {}
+                Effect::Stop { .. }
+                | Effect::Moved { .. }
+                | Effect::Warn { .. }
+                | Effect::Publish
+                | Effect::Show => {}
             }
         }
     }

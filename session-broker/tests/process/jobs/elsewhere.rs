@@ -1,6 +1,7 @@
 //! Jobs that lose their node and go on at another one, and prices that jobs may have.
 
 use super::*;
+use nearlight_protocol::control::{FromEdge, Gpu};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -154,7 +155,7 @@ async fn a_job_goes_where_it_costs_no_more_than_it_may() {
     low.refused(400, "bad-request");
     assert!(low.at("/detail").contains("that is 20"), "{low:?}");
     let with = |model: &str| {
-        let gpu = nearlight_protocol::control::Gpu {
+        let gpu = Gpu {
             uuid: format!("GPU-{model}"),
             model: format!("NVIDIA {model}"),
             vram_mib: 24_000,
