@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change']
 """
 What was done, for the audit log.
 """
@@ -341,6 +341,23 @@ class ImageFault(TypedDict):
     image: str
     """
     Which.
+    """
+
+
+class ImagePolicy(TypedDict, closed=True):
+    """
+    `PUT` and `GET /v1/image-policy`: which images a tenant's jobs may have.
+    """
+
+    allow: NotRequired[list[str]]
+    """
+    Registry and repository, or the folders that they begin with: `registry.example/team` allows
+    `registry.example/team/server`. Empty: any image.
+    """
+    key: NotRequired[str | None]
+    """
+    PEM of the ECDSA P-256 public key (`cosign.pub`) that has to have signed an image; any
+    image without.
     """
 
 

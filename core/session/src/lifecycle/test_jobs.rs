@@ -133,6 +133,7 @@ fn a_job_that_may_waits_for_another_node_once_its_own_is_lost_for_good() {
     let late = life.handle(grace, Event::NodeReady { epoch: Epoch(1) });
     assert_eq!(late, Outcome::Ignored(Ignored::StaleEpoch));
     life.handle(grace, Event::StartAcked { epoch: Epoch(2) });
+    life.handle(grace, Event::NodeReady { epoch: Epoch(2) });
     assert!(!life.may_start_again(), "it had its one move");
     life.handle(grace, Event::NodeLost);
     let outcome = life.handle(grace.plus_millis(10 * MINUTE_MS), Event::Tick);
