@@ -1744,13 +1744,12 @@ export interface components {
             reason?: components["schemas"]["EndReason"] | null;
             /** @description The session; nothing in a test. */
             session?: string | null;
-            until_unix_ms?: components["schemas"]["u64"] | null;
         };
         /**
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeType: "session.ready" | "session.ended" | "session.moving" | "session.preempted" | "webhook.test";
+        NoticeType: "session.ready" | "session.ended" | "session.moving" | "webhook.test";
         /**
          * @description What the end of one replica means for all.
          * @enum {string}

@@ -524,7 +524,7 @@ Whether a node can be used.
 """
 
 
-NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'webhook.test']
 """
 What a notice is about.
 """
@@ -1676,7 +1676,6 @@ class NoticeData(TypedDict):
     """
     The session; nothing in a test.
     """
-    until_unix_ms: NotRequired[U64 | None]
 
 
 class Place(TypedDict, closed=True):

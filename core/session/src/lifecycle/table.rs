@@ -384,7 +384,11 @@ const fn denied(phase: Phase, why: Denied) -> Step {
 impl Limits {
     /// Whether an end for this reason sends it to another node.
     pub(super) const fn goes_elsewhere(&self, reason: EndReason) -> bool {
-        self.moves_left > 0 && matches!(reason, EndReason::NodeLost | EndReason::NodeDrained)
+        let is_nodes = matches!(
+            reason,
+            EndReason::NodeLost | EndReason::NodeDrained | EndReason::Preempted
+        );
+        self.moves_left > 0 && is_nodes
     }
 }
 
