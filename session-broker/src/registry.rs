@@ -28,6 +28,10 @@ use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+mod signature;
+
+pub(crate) use signature::{ImageKey, NotAKey};
+
 /// One answer; a manifest takes three of them at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Questions at a time: each has a thread.
@@ -48,10 +52,6 @@ pub(crate) const DEFAULT_TAG: &str = "latest";
 
 /// What cosign signs at most.
 const PAYLOAD_BYTES_MAX: u64 = 64 * 1024;
-
-mod signature;
-
-pub(crate) use signature::{ImageKey, NotAKey};
 
 /// Why a tag has no digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
