@@ -23,6 +23,9 @@
 //! Beside its phase a session with a claim knows whether the node's control stream is up
 //! ([`Link`]). A lost stream stops nothing: the game goes on, only the node's grace runs.
 //!
+//! A session that may be placed again ([`Limits::moves_left`]) is queued once more in place of ending where
+//! its node is lost or takes its capacity back; its claim is released as at an end.
+//!
 //! A job ([`Use::Called`]) has the same life without Playing and Detached: it is ready while it is
 //! healthy, its idle time counts from the last input in Ready, and its wait in the queue may have an end.
 //!
@@ -100,6 +103,8 @@ pub struct Limits {
     pub node_grace_ms: u64,
     /// How long before an end by itself the player is warned.
     pub warn_ms: u64,
+    /// How often it may still be placed again, after it lost its node.
+    pub moves_left: u32,
     /// Whether it is the first replica of a cluster: its end as [`EndReason::ClusterEnded`] is the end of a
     /// run, after which it waits for its next claim.
     pub runs_again: bool,
@@ -340,6 +345,11 @@ pub enum Effect {
         /// Whether its node said so, for the bill.
         stopped: Stopped,
     },
+    /// It lost its node, and waits for another one: count that.
+    Moved {
+        /// Why.
+        reason: EndReason,
+    },
     /// Tell whoever is attached that it will end by itself.
     Warn {
         /// The claim.
@@ -478,7 +488,9 @@ impl Lifecycle {
     /// Whether it is ending or over: it no longer counts against a quota.
     pub const fn is_over(&self) -> bool {
         match &self.phase {
-            Phase::Ending { reason, .. } => !self.limits.is_run_over(*reason),
+            Phase::Ending { reason, .. } => {
+                !self.limits.goes_elsewhere(*reason) && !self.limits.is_run_over(*reason)
+            }
             Phase::Ended { .. } => true,
             Phase::Queued
             | Phase::Placing { .. }
@@ -492,6 +504,24 @@ impl Lifecycle {
     /// A start of another replica of its cluster was refused, and counts as one of its own.
     pub fn note_denied(&mut self) {
         self.starts_denied = self.starts_denied.saturating_add(1);
+    }
+
+    /// Whether it may be started again: what only its node was given is needed for that.
+    pub const fn may_start_again(&self) -> bool {
+        match &self.phase {
+            Phase::Queued | Phase::Placing { .. } => true,
+            Phase::Ended { .. } => false,
+            Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Playing { .. }
+            | Phase::Detached { .. }
+            | Phase::Ending { .. } => self.limits.moves_left > 0,
+        }
+    }
+
+    /// From now on it has these limits.
+    pub const fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 }
 

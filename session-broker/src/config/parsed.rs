@@ -213,26 +213,29 @@ fn ms(s: u32) -> u64 {
 
 impl SessionTimes {
     /// The lifecycle's limits for what a session runs that was created then.
-    pub(crate) fn limits(&self, work: &Work, created_at: MonoTime) -> Limits {
-        match work {
+    pub(crate) fn limits(&self, row: &SessionRow) -> Limits {
+        match &row.work {
             Work::App(work) => self.limits_of_app(&work.app.time),
-            Work::Job(spec) => self.limits_of_job(&spec.time, created_at),
-        }
-    }
-
-    /// Those of a session. A cluster that has run waits for its next run for as long as that takes.
-    pub(crate) fn limits_of(&self, row: &SessionRow) -> Limits {
-        let limits = self.limits(&row.work, row.created_at);
-        Limits {
-            runs_again: row.is_cluster(),
-            queue_until: limits.queue_until.filter(|_| row.replica.is_none()),
-            ..limits
+            Work::Job(spec) => {
+                let moves_max = match spec.restart.elsewhere {
+                    true => spec.restart.max,
+                    false => 0,
+                };
+                let limits = self.limits_of_job(&spec.time, row.waits_since());
+                Limits {
+                    moves_left: moves_max.saturating_sub(row.moves),
+                    runs_again: row.is_cluster(),
+                    // A cluster that has run waits for its next run for as long as that takes.
+                    queue_until: limits.queue_until.filter(|_| row.replica.is_none()),
+                    ..limits
+                }
+            }
         }
     }
 
     /// What a node does in time itself, with a word for why, it has a little longer for.
-    fn limits_of_job(&self, job: &JobTime, created_at: MonoTime) -> Limits {
-        let waits = (job.queue_s != 0).then(|| created_at.plus_millis(ms(job.queue_s)));
+    fn limits_of_job(&self, job: &JobTime, waits_since: MonoTime) -> Limits {
+        let waits = (job.queue_s != 0).then(|| waits_since.plus_millis(ms(job.queue_s)));
         Limits {
             used: Use::Called,
             queue_until: waits,
@@ -245,6 +248,7 @@ impl SessionTimes {
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: 0,
             runs_again: false,
+            moves_left: 0,
         }
     }
 
@@ -261,6 +265,7 @@ impl SessionTimes {
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: ms(self.warn_s),
             runs_again: false,
+            moves_left: 0,
         }
     }
 

@@ -110,9 +110,10 @@ fn rank(op: &Op) -> u8 {
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
         Op::Readmit(_) => 29,
-        Op::ReserveCluster(_) => 32,
+        Op::ReserveCluster(_) => 33,
         Op::Outside { .. } => 30,
         Op::Notify(_) => 31,
+        Op::CountMove { .. } => 32,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -190,6 +191,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         ],
         Op::SavePhase { session, .. }
         | Op::ForgetSecrets { session }
+        | Op::CountMove { session }
         | Op::SetBudget { session, .. }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],

@@ -275,6 +275,7 @@ fn session() -> SessionRow {
         created_at: MonoTime(1_000),
         phase: Phase::Queued,
         starts_denied: 0,
+        moves: 0,
         since: MonoTime(1_000),
         node: None,
         replica: None,
@@ -315,6 +316,7 @@ fn limits() -> Limits {
         node_grace_ms: 1,
         warn_ms: 1,
         runs_again: false,
+        moves_left: 0,
     }
 }
 

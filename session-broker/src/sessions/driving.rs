@@ -11,6 +11,7 @@ use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::webhook::{NoticeData, NoticeType};
 use nearlight_session::lifecycle::{Denied, Effect, Event, Outcome, Phase};
 use nearlight_session::{Claim, Epoch, Lifecycle};
 use std::time::Duration;
@@ -89,10 +90,10 @@ impl Owner {
             };
             turn.push(note, Then::Nothing);
         }
-        let is_needed = matches!(phase, Phase::Queued | Phase::Placing { .. })
-            || entry.row.is_cluster() && !entry.life.is_over();
+        let is_needed =
+            entry.life.may_start_again() || entry.row.is_cluster() && !entry.life.is_over();
         if entry.row.sealed.is_some() && !is_needed {
-            // Its node has them, or nobody needs them. A cluster's next run may.
+            // Its node has them and no other one will, or nobody needs them. A cluster's next run may.
             entry.row.sealed = None;
             let session = id.clone();
             turn.push(Op::ForgetSecrets { session }, Then::Nothing);
@@ -110,6 +111,28 @@ impl Owner {
         self.mark_cluster(id);
         turn.touched.insert(id.clone());
         Some(outcome)
+    }
+
+    /// A job that lost its node waits as a new one does, and its tenant is told.
+    fn count_move(&mut self, id: &SessionId, reason: EndReason, now: MonoTime, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        entry.row.moves += 1;
+        entry.row.since = now;
+        entry.life.limit(self.times.limits(&entry.row));
+        tracing::info!(session_id = %id, ?reason, moves = entry.row.moves,
+            "the job lost its node and waits for another one");
+        let session = id.clone();
+        turn.push(Op::CountMove { session }, Then::Nothing);
+        let data = NoticeData {
+            reason: Some(reason),
+            ..NoticeData::default()
+        };
+        let notice = notices::of(&entry.row, NoticeType::Moving, data, now);
+        if let Some(notice) = notice {
+            turn.push(Op::Notify(Box::new(notice)), Then::Nothing);
+        }
     }
 
     fn carry_out(&mut self, id: &SessionId, effect: Effect, now: MonoTime, turn: &mut Turn) {
@@ -166,6 +189,7 @@ impl Owner {
                 turn.push(saved, Then::Nothing);
             }
             Effect::Show => {}
+            Effect::Moved { reason } => self.count_move(id, reason, now, turn),
         }
     }
 

@@ -163,7 +163,7 @@ impl Owner {
         }
         match (event, entry.life.held().map(|held| held.link)) {
             (Event::Tick, Some(Link::Lost { since })) => {
-                let grace_ms = self.times.limits_of(&entry.row).node_grace_ms;
+                let grace_ms = self.times.limits(&entry.row).node_grace_ms;
                 since.plus_millis(grace_ms) <= now
             }
             (Event::NodeBack { presence }, _) => {

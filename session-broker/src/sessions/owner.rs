@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
+use crate::rates::Prices;
 use crate::seal::Sealer;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -107,6 +108,8 @@ pub(crate) struct Owner {
     pub(super) queue: Queue,
     pub(super) clusters: Clusters,
     pub(super) spending: Spending,
+    /// What things cost.
+    pub(super) prices: Prices,
     /// How fast those move up who wait for the same.
     pub(super) lines: Lines<Line>,
     /// Sessions by their next deadline.
@@ -173,6 +176,7 @@ impl Owner {
             queue: Queue::default(),
             clusters: Clusters::default(),
             spending: Spending::default(),
+            prices: Prices::default(),
             lines: Lines::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -192,6 +196,7 @@ impl Owner {
             doubt: None,
             stop: parts.stop,
         };
+        owner.prices = Prices::read(&owner.ledger).await?;
         owner.load().await?;
         owner.publish_fleet(owner.clock.now());
         Ok(owner)
@@ -300,6 +305,7 @@ impl Owner {
                 }
             }
             Request::Budgets(dues) => self.spending.set(dues),
+            Request::Prices(prices) => self.set_prices(*prices),
             Request::End(mut end, reply) => {
                 // Whoever ends one replica ends all.
                 if let Some(cluster) = self.cluster_of(&end.session) {
@@ -339,6 +345,7 @@ impl Owner {
             created_at: now,
             phase: Phase::Queued,
             starts_denied: 0,
+            moves: 0,
             since: now,
             node: None,
             replica: None,
@@ -350,7 +357,7 @@ impl Owner {
         if let Some(Ok(chosen)) = &chosen {
             chosen.settle(&mut row);
         }
-        let limits = self.times.limits_of(&row);
+        let limits = self.times.limits(&row);
         let entry = Entry::new(row.clone(), limits);
         let op = Op::CreateSession {
             row: Box::new(row.clone()),

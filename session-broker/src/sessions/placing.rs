@@ -90,7 +90,7 @@ impl Owner {
             return;
         };
         set_app(&mut entry.row, &app);
-        let limits = self.times.limits_of(&entry.row);
+        let limits = self.times.limits(&entry.row);
         let life = &entry.life;
         entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
         let session = id.clone();
@@ -146,7 +146,7 @@ impl Owner {
             gpus: held.gpu_uuids.clone(),
             capacity_rev,
             order: self.start_order(row, claim, &held, now),
-            phase: placing(self.times.limits_of(row), claim, now),
+            phase: placing(self.times.limits(row), claim, now),
             at: now,
         })
     }
@@ -231,7 +231,7 @@ impl Owner {
         waited_ms: u64,
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
-        let request = request_for_job(row, spec, waited_ms);
+        let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
         let policy = &self.policy_chosen;
         let hinted =
             hint.map(|node| decide(&self.fleet.alone(node), &request, policy, &mut chance));

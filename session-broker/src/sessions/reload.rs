@@ -78,7 +78,7 @@ impl Owner {
         }
         for row in loaded.sessions {
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
-            let limits = self.times.limits_of(&row);
+            let limits = self.times.limits(&row);
             let mut entry = match former.remove(&id) {
                 Some(mut entry) => {
                     entry.reload(row, limits);

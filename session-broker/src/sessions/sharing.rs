@@ -163,7 +163,7 @@ impl Owner {
             return;
         }
         let id = row.id.clone();
-        let limits = self.times.limits_of(&row);
+        let limits = self.times.limits(&row);
         let mut entry = Entry::new(row, limits);
         self.clusters.add(&entry.row);
         entry.hint = node;

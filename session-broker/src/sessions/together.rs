@@ -53,7 +53,12 @@ impl Owner {
         if turn.looks > LOOKS_MAX || is_left {
             return Err(NotPlaced::NoSlot);
         }
-        let request = request_for_job(row, spec, now.millis_since(row.created_at));
+        let request = request_for_job(
+            row,
+            spec,
+            self.price_cap(spec),
+            now.millis_since(row.created_at),
+        );
         let nodes = self.find_site(&request, spec.replicas(), hint)?;
         let run = row.replica.as_ref().map_or(0, |replica| replica.run + 1);
         let rows = self.replica_rows(row, spec, run, now);
@@ -251,7 +256,7 @@ impl Owner {
             });
             entry.said_ready = false;
             let life = &entry.life;
-            let limits = self.times.limits_of(&entry.row);
+            let limits = self.times.limits(&entry.row);
             entry.life = nearlight_session::Lifecycle::restore(
                 limits,
                 life.phase().clone(),
@@ -259,7 +264,7 @@ impl Owner {
             );
         }
         for row in members {
-            let entry = Entry::new(row.clone(), self.times.limits_of(&row));
+            let entry = Entry::new(row.clone(), self.times.limits(&row));
             let phase = entry.life.phase().clone();
             self.clusters.add(&row);
             self.directory.show(row.id.clone(), entry.for_readers());

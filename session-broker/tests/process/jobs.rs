@@ -10,6 +10,7 @@ use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
 mod clusters;
+mod elsewhere;
 mod gpus;
 mod images;
 mod placing;
@@ -236,7 +237,7 @@ async fn what_is_no_job_is_refused_with_what_is_wrong() {
         (job(&json!({ "cluster": { "replicas": 1 } })), "cluster"),
         (
             job(&json!({ "restart": { "elsewhere": true } })),
-            "elsewhere",
+            "restart.max",
         ),
         (
             json!({ "job": { "image": image() }, "region": "fra" }),
