@@ -17,6 +17,7 @@
 //! **What it does not know:** the broker, tunnels.
 
 pub(crate) mod adopt;
+pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod egress;
 pub(crate) mod engine;
