@@ -123,7 +123,7 @@ fn take(node: &mut NodeView, request: &SessionRequest) {
     state.disk_mib_free = state.disk_mib_free.saturating_sub(request.disk_mib());
     let uplink = state.uplink_kbps_free;
     state.uplink_kbps_free = uplink.map(|kbps| kbps.saturating_sub(request.kbps));
-    let need = request.job.as_ref().and_then(|job| job.gpu.as_ref());
+    let need = request.job.as_ref().filter(|job| job.gpu.is_some());
     if let Some((need, host)) = need.zip(node.jobs.as_ref()) {
         let chosen = choose_gpus(&host.gpus, state.gpus_free(), need).unwrap_or_default();
         let is_chosen = |gpu: &Gpu| chosen.iter().any(|of| of.uuid == gpu.uuid);
