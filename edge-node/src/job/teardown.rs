@@ -36,7 +36,8 @@ pub(crate) async fn tear_down(
     if let Some(replica) = &record.replica {
         let network = mesh::network(replica);
         // The last of its replicas on this engine takes it away.
-        stubborn(session, "its cluster's network", || {
+        let until = Instant::now() + REMOVE_FOR;
+        stubborn(session, until, "its cluster's network", || {
             jobs.engine.leave_mesh(&network)
         })
         .await;

@@ -258,6 +258,7 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm a kind of change")]
     fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::SaveNode {
