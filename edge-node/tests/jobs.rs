@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
 mod support;
+#[path = "jobs/kept.rs"]
+mod kept;
 #[path = "jobs/walls.rs"]
 mod walls;
 

@@ -91,6 +91,15 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
+    /// List, show and delete what jobs have kept.
+    Volume {
+        /// What to do.
+        #[command(subcommand)]
+        command: VolumeCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
     /// What ran, for how long, and what it costs.
     Usage(Usage),
     /// What administrators do.
@@ -305,6 +314,23 @@ pub enum NodeCommand {
     Revoke {
         /// Which.
         node: NodeId,
+    },
+}
+
+/// `nearlight volume`.
+#[derive(Debug, Subcommand)]
+pub enum VolumeCommand {
+    /// Your volumes. A job makes one by naming it.
+    List,
+    /// One volume.
+    Show {
+        /// Its name, or its id.
+        volume: String,
+    },
+    /// Delete a volume that no job has; its node wipes it.
+    Delete {
+        /// Its name, or its id.
+        volume: String,
     },
 }
 

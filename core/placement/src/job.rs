@@ -15,6 +15,12 @@ pub struct JobNeed {
     pub gpu: Option<GpuNeed>,
     /// Whether no registry has its image: only a node that has it already can run it.
     pub image_here: bool,
+    /// Whether it has volumes.
+    pub has_volumes: bool,
+    /// Disk that its volumes take beside: the whole of a new one, of another what it grows by, MiB.
+    pub volumes_mib: u32,
+    /// Its assets, by the names that nodes list them by.
+    pub assets: Vec<String>,
 }
 
 impl JobNeed {
@@ -27,11 +33,17 @@ impl JobNeed {
             Some(Reason::Runtime)
         } else if !self.has_gpus(&host.gpus) {
             Some(Reason::Gpus)
-        } else if host.disk_mib < self.disk_mib {
+        } else if host.disk_mib < self.disk_new_mib() || (self.has_volumes && host.volumes.is_none())
+        {
             Some(Reason::Disk)
         } else {
             None
         }
+    }
+
+    /// Disk that it takes in all: its own, and what its volumes take beside.
+    pub const fn disk_new_mib(&self) -> u32 {
+        self.disk_mib.saturating_add(self.volumes_mib)
     }
 
     /// How many GPUs it takes.
@@ -86,6 +98,7 @@ mod test {
                 gpu("NVIDIA L4", 23_034, 89),
             ],
             assets: Vec::new(),
+            volumes: Some(Vec::new()),
         }
     }
 
@@ -128,6 +141,22 @@ mod test {
             ..JobNeed::default()
         };
         assert_eq!(need.lasting(Some(&enforces_none)), Some(Reason::Disk));
+    }
+
+    #[test]
+    fn what_volumes_take_has_to_be_there_beside_the_disk() {
+        check(|n| n.volumes_mib = 2048, None);
+        check(|n| n.volumes_mib = 2049, Some(Reason::Disk));
+        check(|n| n.has_volumes = true, None);
+        let keeps_none = JobHost {
+            volumes: None,
+            ..host()
+        };
+        let need = JobNeed {
+            has_volumes: true,
+            ..JobNeed::default()
+        };
+        assert_eq!(need.lasting(Some(&keeps_none)), Some(Reason::Disk));
     }
 
     #[test]

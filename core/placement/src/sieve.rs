@@ -18,6 +18,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) step: Option<Step>,
     /// The image's number, if any node has it.
     pub(crate) image: Option<u32>,
+    /// The assets' numbers.
+    assets: Vec<Option<u32>>,
     /// The number of the app of which a desktop would do, if any node has one ready; `None` where
     /// none would do.
     desktop: Option<Option<u32>>,
@@ -38,6 +40,9 @@ impl<'a> Rules<'a> {
             policy,
             step: policy.step(request.waited_ms),
             image: index.images.id(&request.image),
+            assets: (request.assets().iter())
+                .map(|asset| index.images.id(asset))
+                .collect(),
             desktop: request.desktop.as_ref().map(|app| index.desktops.id(app)),
             spread: operators.collect(),
             runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
@@ -90,8 +95,17 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// Lanes of `asked` that have the image.
+    /// Lanes of `asked` where nothing has to be fetched first: they have the image, and every asset.
     pub(crate) fn warm(&self, block: &Block<'_>, asked: u64) -> u64 {
+        let image = self.with_image(block, asked);
+        let assets = self.assets.iter();
+        assets.fold(image, |lanes, asset| {
+            lanes & asset.map_or(0, |asset| block.tags.images.lanes(asset))
+        })
+    }
+
+    /// Lanes of `asked` that have the image.
+    fn with_image(&self, block: &Block<'_>, asked: u64) -> u64 {
         self.image
             .map_or(0, |image| asked & block.tags.images.lanes(image))
     }
@@ -176,8 +190,8 @@ impl<'a> Rules<'a> {
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| block.at_least(column, need, left);
         if self.policy.image_required || request.needs_image_here() {
-            let warm = self.warm(block, left);
-            keep(&mut left, warm, Reason::ImageMissing);
+            let has_it = self.with_image(block, left);
+            keep(&mut left, has_it, Reason::ImageMissing);
         }
         keep(&mut left, head.attached, Reason::Offline);
         keep(&mut left, !head.draining, Reason::Draining);
@@ -194,7 +208,7 @@ impl<'a> Rules<'a> {
         let enough = column(left, Column::UplinkFree, request.kbps);
         keep(&mut left, enough, Reason::UplinkTaken);
         if let Some(job) = &request.job {
-            let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_mib);
+            let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_new_mib());
             keep(&mut left, enough, Reason::DiskTaken);
             let free = block.lanes_where(left, |row| job.gpus() == 0 || !row.gpus_taken);
             keep(&mut left, free, Reason::GpusTaken);

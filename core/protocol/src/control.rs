@@ -19,6 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
 use crate::work::{Secrets, Work};
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,9 @@ pub enum ToEdge {
     /// The images that the node is to have; after the edge has said what it runs, and whenever it
     /// changes. Not acked: the newest one counts.
     Images(ImagesWanted),
+    /// The volumes of the node; after the edge has said what it runs, and whenever they change. Only to
+    /// one whose inventory lists its own. Not acked: the inventory shows what is left.
+    Volumes(VolumesKnown),
     /// Nobody may watch on this link any more; not acked. What gets lost, the next
     /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
@@ -323,9 +327,13 @@ pub struct JobHost {
     /// Its GPUs, MIG slices one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
-    /// Digests of the assets that are here.
+    /// The assets that are here, by [`crate::volume::asset_name`]; at most
+    /// [`crate::limits::ASSETS_LISTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
+    /// Its volumes, all of them; `None` from one that keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<VolumeHeld>>,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.
@@ -448,6 +456,9 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// What a job with volumes or assets finds on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<JobStorage>,
 }
 
 /// What happened to a session.

@@ -8,6 +8,7 @@ use crate::records;
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
+use nearlight_protocol::volume::JobStorage;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub(crate) struct Record {
     pub(crate) user: UserId,
     /// What it runs.
     pub(crate) spec: JobSpec,
+    /// What it finds on this node.
+    #[serde(default)]
+    pub(crate) storage: Option<JobStorage>,
     /// Its directory.
     pub(crate) dir: PathBuf,
     /// When it was started.
@@ -80,6 +84,7 @@ mod test {
             grant: "a.b.c".to_owned(),
             user: nearlight_kit::ids::user(),
             spec: JobSpec::of_image("registry.example/x:1"),
+            storage: None,
             dir: data.path().join(session.as_str()),
             started_ms: 1,
             subnet: Some(pool.subnet(&session, 0)),

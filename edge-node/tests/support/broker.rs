@@ -161,6 +161,7 @@ impl Broker {
                 keyboard_layout: "us".to_owned(),
             }),
             secrets: Secrets::default(),
+            storage: None,
         }))
     }
 }

@@ -72,6 +72,8 @@ pub(super) async fn create_session(
         Work::Job(spec) => {
             let (user, key) = (&create.user, &create.idempotency.key);
             spec.image = api.pinned(user, key, &spec.image).await?;
+            api.check_volumes(&create.id, (create.tenant.as_ref(), user), key, spec)
+                .await?;
         }
     }
     let created = api.sessions.create(create).await;

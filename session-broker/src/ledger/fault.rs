@@ -3,7 +3,8 @@
 use super::{
     AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
     IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt,
-    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, WatchLinkRow,
+    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow,
+    WatchLinkRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -229,6 +230,10 @@ impl Ledger for FaultyLedger {
 
     fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.inner.has_key(user, key)
+    }
+
+    fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>> {
+        self.inner.volumes(owner)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -54,6 +54,7 @@ enum Thing<'a> {
     Apps,
     /// Rate cards.
     Rates,
+    Volume(&'a str),
 }
 
 impl Thing<'_> {
@@ -106,8 +107,10 @@ fn rank(op: &Op) -> u8 {
         Op::ForgetSecrets { .. } => 26,
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
-        Op::Readmit(_) => 29,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 30,
+        Op::NoteVolumes { .. } => 29,
+        Op::DeleteVolume { .. } => 30,
+        Op::Readmit(_) => 31,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 32,
     }
 }
 
@@ -157,12 +160,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
-        Op::Reserve(reserve) => vec![
-            Thing::Session(reserve.session.as_str()),
-            Thing::Orders(reserve.session.as_str()),
-            Thing::Node(reserve.claim.node.as_str()),
-            Thing::Slot(reserve.claim.slot.as_str()),
-        ],
+        Op::Reserve(reserve) => {
+            let volumes = reserve.volumes.iter();
+            [
+                Thing::Session(reserve.session.as_str()),
+                Thing::Orders(reserve.session.as_str()),
+                Thing::Node(reserve.claim.node.as_str()),
+                Thing::Slot(reserve.claim.slot.as_str()),
+            ]
+            .into_iter()
+            .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
+            .collect()
+        }
         Op::Readmit(readmit) => {
             let tenant = readmit.row.tenant.iter();
             [
@@ -204,6 +213,8 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
                 .chain(slots)
                 .collect()
         }
+        Op::NoteVolumes { node, .. } => vec![Thing::Node(node.as_str())],
+        Op::DeleteVolume { volume, .. } => vec![Thing::Volume(volume.as_str())],
         Op::RaiseEpoch { slot, .. } => vec![Thing::Slot(slot.as_str())],
         Op::SpendTicket { ticket, .. } => vec![Thing::Ticket(ticket)],
         Op::AddJoinToken { token } => vec![Thing::Credential(&token.hash)],

@@ -8,8 +8,8 @@ use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow,
     Ledger, Loaded, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
-    Usage, UsageLine, UsageQuery, WatchLinkRow, batch, read, read_access, read_apps,
-    read_enrolment, read_identity, read_saves, read_usage,
+    Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, batch, read, read_access, read_apps,
+    read_enrolment, read_identity, read_saves, read_usage, read_volumes,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -31,7 +31,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (
         1,
         "ledger",
@@ -70,6 +70,11 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     ),
     (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
     (10, "usage", include_str!("../../migrations/0010_usage.sql")),
+    (
+        15,
+        "volumes",
+        include_str!("../../migrations/0015_volumes.sql"),
+    ),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -465,6 +470,10 @@ impl Ledger for SqlLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
         Box::pin(read_identity::audit(&self.readers, before, max))
+    }
+
+    fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>> {
+        Box::pin(read_volumes::volumes(&self.readers, owner))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -13,4 +13,5 @@ pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;
 pub(super) mod usage;
+pub(super) mod volumes;
 pub(super) mod work;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 mod images;
 mod placing;
 mod secrets;
+mod volumes;
 
 /// An image that is pinned already.
 fn image() -> String {
@@ -19,24 +20,25 @@ fn image() -> String {
 }
 
 /// A job of that image, with more over it.
-fn job(more: &Value) -> Value {
+pub(crate) fn job(more: &Value) -> Value {
     let mut job = json!({ "image": image() });
     let more = more.as_object().unwrap().clone();
     job.as_object_mut().unwrap().extend(more);
     json!({ "job": job })
 }
 
-async fn ask(client: &Client, body: &Value) -> Answer {
+pub(crate) async fn ask(client: &Client, body: &Value) -> Answer {
     let key = nearlight_kit::ids::request().to_string();
     let client = client.with("idempotency-key", &key);
     client.post_json("/v1/sessions", body).await
 }
 
 /// What a node with Docker and enough of everything offers.
-fn host() -> JobHost {
+pub(crate) fn host() -> JobHost {
     JobHost {
         runtimes: vec![ContainerRuntime::Runc],
         disk_mib: 65_536,
+        volumes: Some(Vec::new()),
         ..JobHost::default()
     }
 }

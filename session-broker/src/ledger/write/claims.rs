@@ -3,6 +3,7 @@
 use super::orders;
 use super::sessions::{self, Create, New};
 use super::usage;
+use super::volumes;
 use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::{PhaseRow, epoch_column, int, to_ms};
 use crate::ledger::plan::At;
@@ -306,7 +307,10 @@ async fn take_rest<'a>(
             return Ok(true);
         }
     }
-    Ok(false)
+    let without = volumes::take(tx, wanted.iter().map(|w| w.reserve)).await?;
+    let before = lost.len();
+    lost.extend(wanted.extract_if(.., |w| without.contains(w.session_id)));
+    Ok(lost.len() > before)
 }
 
 /// A claim that is free again.
