@@ -326,7 +326,8 @@ impl Config {
                     .map(|network| network.parse())
                     .collect::<Result<_, _>>()
                     .map_err(ConfigError::AssetNetworks)?,
-                asset_roots: Some(file.jobs.asset_roots).filter(|path| !path.as_os_str().is_empty()),
+                asset_roots: Some(file.jobs.asset_roots)
+                    .filter(|path| !path.as_os_str().is_empty()),
             },
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,

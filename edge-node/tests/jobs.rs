@@ -2,9 +2,9 @@
 //! leave.
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
-mod support;
 #[path = "jobs/kept.rs"]
 mod kept;
+mod support;
 #[path = "jobs/walls.rs"]
 mod walls;
 

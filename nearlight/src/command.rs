@@ -372,7 +372,9 @@ const fn lack(what: WaitsFor) -> &'static str {
         WaitsFor::Uplink => ", no node with enough uplink free",
         WaitsFor::Disk => ", no node with enough disk free",
         WaitsFor::Gpus => ", no node with such GPUs free",
-        WaitsFor::Volume => ", one of its volumes is not to be had; `nearlight session explain` says which",
+        WaitsFor::Volume => {
+            ", one of its volumes is not to be had; `nearlight session explain` says which"
+        }
     }
 }
 

@@ -86,7 +86,10 @@ mod test {
         };
         let text = listed(&[volume]);
         let line = text.lines().nth(1).unwrap();
-        assert!(line.contains("cache") && line.contains("512 MiB") && line.contains("lost"), "{text}");
+        assert!(
+            line.contains("cache") && line.contains("512 MiB") && line.contains("lost"),
+            "{text}"
+        );
         assert!(line.contains("1970-01-01"), "{text}");
     }
 }

@@ -122,7 +122,9 @@ impl Permission {
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions | Self::SeeVolumes => Some(Scope::SessionsRead),
-            Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => Some(Scope::SessionsWrite),
+            Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
+                Some(Scope::SessionsWrite)
+            }
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),

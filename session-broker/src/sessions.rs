@@ -169,10 +169,7 @@ pub(crate) enum Request {
         oneshot::Sender<Result<(), StandingError>>,
     ),
     /// The end of a volume.
-    DeleteVolume(
-        VolumeId,
-        oneshot::Sender<Result<(), DeleteVolumeError>>,
-    ),
+    DeleteVolume(VolumeId, oneshot::Sender<Result<(), DeleteVolumeError>>),
     /// The budgets that will be spent.
     Budgets(Vec<Due>),
 }

@@ -33,7 +33,8 @@ impl JobNeed {
             Some(Reason::Runtime)
         } else if !self.has_gpus(&host.gpus) {
             Some(Reason::Gpus)
-        } else if host.disk_mib < self.disk_new_mib() || (self.has_volumes && host.volumes.is_none())
+        } else if host.disk_mib < self.disk_new_mib()
+            || (self.has_volumes && host.volumes.is_none())
         {
             Some(Reason::Disk)
         } else {

@@ -286,7 +286,11 @@ fn check_storage(spec: &JobSpec, storage: Option<&JobStorage>) -> Result<(), Str
     if !is_owner(&storage.owner) {
         return Err("the owner of its volumes and assets is none".to_owned());
     }
-    let granted: BTreeSet<_> = storage.volumes.iter().map(|granted| &granted.name).collect();
+    let granted: BTreeSet<_> = storage
+        .volumes
+        .iter()
+        .map(|granted| &granted.name)
+        .collect();
     let named: BTreeSet<_> = spec.volumes.iter().map(|volume| &volume.name).collect();
     if granted != named || granted.len() != storage.volumes.len() {
         return Err("the volumes are not those that the spec names".to_owned());
@@ -358,7 +362,12 @@ mod test {
         };
         let owner = nearlight_kit::ids::user().to_string();
         check_storage(&spec, Some(&storage(&owner, &["cache"]))).unwrap();
-        for names in [&[][..], &["other"], &["cache", "other"], &["cache", "cache"]] {
+        for names in [
+            &[][..],
+            &["other"],
+            &["cache", "other"],
+            &["cache", "cache"],
+        ] {
             check_storage(&spec, Some(&storage(&owner, names))).unwrap_err();
         }
         check_storage(&spec, Some(&storage("../../etc", &["cache"]))).unwrap_err();

@@ -30,10 +30,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 /// Downloads at a time.
 const FETCHES_MAX: usize = 4;
+/// For how long a download that the agent's end cut off is gone on with.
+const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 const MIB: u64 = 1024 * 1024;
 
 /// Why an asset is not to be had.
@@ -116,8 +119,8 @@ impl Assets {
         for entry in fs::read_dir(&dir)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let is_kept = name == "shelf.json" || name.ends_with(".part") || shelf.has(&digest(&name));
-            if !is_kept {
+            let is_kept = name == "shelf.json" || shelf.has(&digest(&name));
+            if !is_kept && !is_fresh_part(&entry) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -178,7 +181,10 @@ impl Assets {
             let size = self.shelf().size_for(owner, &asset.digest);
             total += size.unwrap_or(u64::from(asset.size_mib) * MIB);
             done += size.unwrap_or_else(|| {
-                let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+                let under_way = self
+                    .under_way
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let one = under_way.get(&asset.digest);
                 one.map_or(0, |one| one.done.load(Ordering::Relaxed))
             });
@@ -189,7 +195,10 @@ impl Assets {
 
     async fn fetch_one(&self, owner: &str, asset: &Asset) -> Result<(), AssetError> {
         let under_way = {
-            let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self
+                .under_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             // Of those that nobody waits for nobody has a copy.
             all.retain(|_, one| Arc::strong_count(one) > 1);
             all.entry(asset.digest.clone()).or_default().clone()
@@ -213,9 +222,10 @@ impl Assets {
             stop: stop.0.clone(),
         };
         let fetcher = self.fetcher.clone();
+        let entry = under_way.clone();
         let fetched = tokio::task::spawn_blocking(move || {
             // Nobody else writes the file before this thread has let go of it.
-            let _turn = turn;
+            let _held = (turn, entry);
             fetcher.fetch(&target)
         });
         let fetched = match fetched.await {
@@ -232,7 +242,13 @@ impl Assets {
         self.keep(owner, asset, bytes, is_here)
     }
 
-    fn keep(&self, owner: &str, asset: &Asset, bytes: u64, is_here: bool) -> Result<(), AssetError> {
+    fn keep(
+        &self,
+        owner: &str,
+        asset: &Asset,
+        bytes: u64,
+        is_here: bool,
+    ) -> Result<(), AssetError> {
         let disk = |source| AssetError::Disk {
             url: asset.url.clone(),
             source,
@@ -269,6 +285,14 @@ impl Assets {
         }
         Ok(())
     }
+}
+
+/// What was on its way a moment ago goes on; what was left for long is nobody's.
+fn is_fresh_part(entry: &fs::DirEntry) -> bool {
+    let age = entry.metadata().and_then(|found| found.modified());
+    let age = age.ok().and_then(|at| at.elapsed().ok());
+    entry.path().extension().is_some_and(|kind| kind == "part")
+        && age.is_some_and(|age| age < PART_KEPT)
 }
 
 fn path(dir: &Path, digest: &str) -> PathBuf {

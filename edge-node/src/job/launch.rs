@@ -43,7 +43,9 @@ impl LaunchError {
     pub(crate) fn reason(&self) -> EndReason {
         match self {
             Self::Engine(error) => error.reason(),
-            Self::Volume(VolumeError::Lost(_) | VolumeError::Damaged { .. }) => EndReason::VolumeLost,
+            Self::Volume(VolumeError::Lost(_) | VolumeError::Damaged { .. }) => {
+                EndReason::VolumeLost
+            }
             Self::User(_)
             | Self::Image(_)
             | Self::Space(_)
@@ -96,7 +98,14 @@ pub(crate) async fn launch(
     };
     space::make(&wanted).await.map_err(LaunchError::Space)?;
     let kept = keep(jobs, record, &who).await?;
-    let container = create(jobs, record, &image, (&who, &places, &kept), (subnet, reach)).await?;
+    let container = create(
+        jobs,
+        record,
+        &image,
+        (&who, &places, &kept),
+        (subnet, reach),
+    )
+    .await?;
     if spec.resources.disk_mib > 0 {
         space::own(&record.dir, places.len(), &who).map_err(LaunchError::Space)?;
     }

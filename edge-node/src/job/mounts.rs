@@ -41,7 +41,11 @@ async fn make_disk(file: &Path, mib: u32, at: &Path) -> io::Result<()> {
 
 /// Makes a file system in a file. With a journal it is whole again after a power cut.
 pub(crate) async fn format(file: &Path, has_journal: bool) -> io::Result<()> {
-    let journal = if has_journal { "has_journal" } else { "^has_journal" };
+    let journal = if has_journal {
+        "has_journal"
+    } else {
+        "^has_journal"
+    };
     let options = ["-q", "-F", "-m", "0", "-O", journal];
     let lazy = ["-E", "lazy_itable_init=1,nodiscard"];
     let args = options.iter().chain(&lazy).map(OsStr::new);
@@ -133,7 +137,11 @@ pub(crate) async fn outcome(
             )
         })?
         .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+    let said = if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
     Ok((output.status.code(), crate::runtime::last_words(said)))
 }
 

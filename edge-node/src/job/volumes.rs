@@ -120,7 +120,9 @@ impl Volumes {
             if self.held().len() >= VOLUMES_PER_NODE_MAX {
                 return Err(VolumeError::TooMany);
             }
-            self.make(&grant.volume, grant.size_mib).await.map_err(host)?;
+            self.make(&grant.volume, grant.size_mib)
+                .await
+                .map_err(host)?;
         } else if !detached(&file).await {
             return Err(VolumeError::Busy(name()));
         }
@@ -254,7 +256,8 @@ async fn grow(file: &Path, mib: u32) -> io::Result<()> {
         reserve(file, mib).await?;
     }
     // After a kill in between the file is larger than what is in it; where nothing is to do it is quick.
-    let (code, words) = mounts::outcome("resize2fs", [file.as_os_str()], VOLUME_COMMAND_DEADLINE).await?;
+    let (code, words) =
+        mounts::outcome("resize2fs", [file.as_os_str()], VOLUME_COMMAND_DEADLINE).await?;
     match code {
         Some(0) => Ok(()),
         _ => Err(io::Error::other(format!("resize2fs failed: {words}"))),
@@ -305,9 +308,8 @@ async fn detached(file: &Path) -> bool {
 /// Whether a loop device has a file (Documentation/ABI/testing/sysfs-block-loop).
 fn is_attached(file: &Path) -> bool {
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let mut backing = devices.filter_map(|device| {
-        fs::read_to_string(device.path().join("loop/backing_file")).ok()
-    });
+    let mut backing = devices
+        .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
     backing.any(|backing| Path::new(backing.trim_end()) == file)
 }
 

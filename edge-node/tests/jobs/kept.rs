@@ -38,9 +38,16 @@ impl Kept {
     }
 
     /// Starts a job that has it.
-    async fn started(&self, site: &Site, edge: &mut Attached, slot: usize, epoch: u64) -> SessionId {
+    async fn started(
+        &self,
+        site: &Site,
+        edge: &mut Attached,
+        slot: usize,
+        epoch: u64,
+    ) -> SessionId {
         let session = nearlight_kit::ids::session();
-        let mut order = support::jobs::start(&site.broker, &session, (edge, slot, epoch), Self::spec());
+        let mut order =
+            support::jobs::start(&site.broker, &session, (edge, slot, epoch), Self::spec());
         if let Order::Start(start) = &mut order {
             start.storage = Some(JobStorage {
                 owner: self.owner.clone(),
@@ -89,7 +96,10 @@ async fn a_volume_outlives_its_jobs_is_held_to_its_size_and_meets_no_other() {
     let first = ours.ready(&site, &mut edge, 0, 1).await;
     let other = theirs.ready(&site, &mut edge, 1, 1).await;
     assert_eq!(get(&first, "/touch/cache/x").await, "wrote");
-    assert!(!get(&other, "/read/cache/x").await.starts_with('x'), "another one's");
+    assert!(
+        !get(&other, "/read/cache/x").await.starts_with('x'),
+        "another one's"
+    );
     let filled: u64 = get(&first, "/fill/cache/big").await.parse().unwrap();
     assert!(filled < u64::from(MIB) << 20, "{filled}");
     for session in [&first, &other] {
@@ -114,7 +124,10 @@ async fn a_volume_outlives_its_jobs_is_held_to_its_size_and_meets_no_other() {
     let third = ours.started(&site, &mut edge, 0, 3).await;
     let (reason, detail) = end_of(&mut edge, &third).await;
     assert_eq!(reason, EndReason::VolumeLost, "{detail}");
-    assert!(detail.contains("`cache` is not on this node any more"), "{detail}");
+    assert!(
+        detail.contains("`cache` is not on this node any more"),
+        "{detail}"
+    );
     assert_eq!(traces(&site), NOTHING);
 }
 

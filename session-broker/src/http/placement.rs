@@ -39,13 +39,11 @@ impl From<sessions::Placement> for Placement {
     fn from(placement: sessions::Placement) -> Self {
         match placement {
             sessions::Placement::Unknown => Self::Unknown,
-            sessions::Placement::Waits(rejection) => {
-                Self::Waits {
-                    excluded: excluded(&rejection),
-                    step: rejection.step.map(latency_step),
-                    detail: None,
-                }
-            }
+            sessions::Placement::Waits(rejection) => Self::Waits {
+                excluded: excluded(&rejection),
+                step: rejection.step.map(latency_step),
+                detail: None,
+            },
             sessions::Placement::WaitsForVolume(rejection, words) => Self::Waits {
                 excluded: excluded(&rejection),
                 step: rejection.step.map(latency_step),

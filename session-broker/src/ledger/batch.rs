@@ -383,8 +383,8 @@ impl<'a> Level<'a> {
         jobs::forget_secrets(tx, &self.opened).await?;
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
-        volumes::note(tx, &self.volumes).await?;
         volumes::delete(tx, &self.wiped, answers).await?;
+        volumes::note(tx, &self.volumes).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await

@@ -7,7 +7,9 @@ use super::{
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::grant::GrantRow;
-use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId, WatchLinkId,
+};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};

@@ -107,8 +107,8 @@ fn rank(op: &Op) -> u8 {
         Op::ForgetSecrets { .. } => 26,
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
-        Op::NoteVolumes { .. } => 29,
-        Op::DeleteVolume { .. } => 30,
+        Op::DeleteVolume { .. } => 29,
+        Op::NoteVolumes { .. } => 30,
         Op::Readmit(_) => 31,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 32,
     }

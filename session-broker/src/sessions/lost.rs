@@ -49,7 +49,9 @@ impl Lost {
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
-            Op::SaveNode { node, .. } | Op::NoteVolumes { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
+            Op::SaveNode { node, .. } | Op::NoteVolumes { node, .. } => {
+                self.nodes.contains(node).then_some(Applied::Missing)
+            }
             Op::CreateSession { .. }
             | Op::Acked { .. }
             | Op::HoldNode { .. }

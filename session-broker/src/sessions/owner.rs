@@ -367,9 +367,8 @@ impl Owner {
         let elsewhere = match claimed {
             Some(Ok(())) => return,
             Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
-            Some(Err(NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot)) | None => {
-                self.other_home()
-            }
+            Some(Err(NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot))
+            | None => self.other_home(),
         };
         if let Some((to, node)) = elsewhere {
             self.give_away(&row, to, node, turn);

@@ -6,7 +6,7 @@ use super::placing::NotPlaced;
 use super::turn::{Then, Turn};
 use super::volumes::{Asking, Plan};
 use super::{DeleteVolumeError, Request};
-use crate::ledger::{Applied, Op, OutboxRow, SessionRow};
+use crate::ledger::{Applied, Op, OutboxRow, SessionRow, Standing, VolumesSeen};
 use nearlight_placement::{Reason, Rejection};
 use nearlight_protocol::control::{Inventory, Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId, VolumeId};
@@ -45,7 +45,11 @@ impl Owner {
     }
 
     /// Why a job does not run on the one node that has its volume.
-    pub(super) fn tied(&self, (node, volume): &(NodeId, String), rejection: Rejection) -> NotPlaced {
+    pub(super) fn tied(
+        &self,
+        (node, volume): &(NodeId, String),
+        rejection: Rejection,
+    ) -> NotPlaced {
         let known = self.fleet.view_name(node);
         let name = known.map_or_else(|| node.to_string(), |name| format!("{name} ({node})"));
         let how = match rejection.nearest() {
@@ -108,7 +112,10 @@ impl Owner {
         let Some(stream) = self.fleet.online(node) else {
             return;
         };
-        let jobs = self.fleet.get(node).and_then(|n| n.row.inventory.jobs.as_ref());
+        let jobs = self
+            .fleet
+            .get(node)
+            .and_then(|n| n.row.inventory.jobs.as_ref());
         if jobs.is_none_or(|jobs| jobs.volumes.is_none()) {
             return;
         }
@@ -157,7 +164,24 @@ impl Owner {
             volume: volume.clone(),
             at: now,
         };
+        let node = self.volumes.node_of(&volume).cloned();
+        let wiped = vec![volume.clone()];
         turn.push(delete, Then::VolumeDeleted { volume, reply });
+        let Some(node) = node.filter(|node| self.standings.of(node).standing == Standing::Revoked)
+        else {
+            return;
+        };
+        // That node is never told anything again.
+        let seen = VolumesSeen {
+            wiped,
+            ..VolumesSeen::default()
+        };
+        let note = Op::NoteVolumes {
+            node,
+            seen: seen.clone(),
+            at: now,
+        };
+        turn.push(note, Then::VolumesNoted(seen));
     }
 
     /// A volume is deleted, or a session has it.

@@ -215,6 +215,8 @@ fn changes_at(row: &SessionRow, why: &NotPlaced, now: MonoTime) -> Option<MonoTi
             let after_ms = rejection.holds_until_ms()?;
             Some(row.created_at.plus_millis(after_ms))
         }
-        NotPlaced::NoSlot | NotPlaced::Volume { .. } | NotPlaced::Elsewhere { .. } => Some(now.plus_millis(LOST_AGAIN_MS)),
+        NotPlaced::NoSlot | NotPlaced::Volume { .. } | NotPlaced::Elsewhere { .. } => {
+            Some(now.plus_millis(LOST_AGAIN_MS))
+        }
     }
 }

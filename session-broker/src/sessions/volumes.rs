@@ -165,7 +165,13 @@ impl Volumes {
     }
 
     /// A claim takes them, ahead of its transaction.
-    pub(super) fn take(&mut self, session: &SessionId, node: &NodeId, takes: &[TakeVolume], at: u64) {
+    pub(super) fn take(
+        &mut self,
+        session: &SessionId,
+        node: &NodeId,
+        takes: &[TakeVolume],
+        at: u64,
+    ) {
         for take in takes {
             if let Some(row) = self.rows.get_mut(&take.id) {
                 let growth = take.size_mib.saturating_sub(row.size_mib);
@@ -215,7 +221,10 @@ impl Volumes {
 
     /// What a node says of its volumes that the rows do not.
     pub(super) fn seen(&self, node: &NodeId, inventory: &Inventory) -> VolumesSeen {
-        let held = inventory.jobs.as_ref().and_then(|jobs| jobs.volumes.as_ref());
+        let held = inventory
+            .jobs
+            .as_ref()
+            .and_then(|jobs| jobs.volumes.as_ref());
         let mut seen = VolumesSeen::default();
         let Some(held) = held else { return seen };
         let held: BTreeSet<&VolumeId> = held.iter().map(|held| &held.volume).collect();
@@ -243,7 +252,9 @@ impl Volumes {
             }
         }
         for id in &seen.wiped {
-            if let Some(row) = self.rows.remove(id)
+            let is_over = self.rows.get(id).is_some_and(|row| row.deleted);
+            if is_over
+                && let Some(row) = self.rows.remove(id)
                 && let Some(owned) = self.owned_mib.get_mut(&row.owner)
             {
                 *owned = owned.saturating_sub(row.size_mib.into());
@@ -267,8 +278,15 @@ impl Volumes {
     }
 
     /// What a session's job may mount, of those that it has taken.
-    pub(super) fn grants(&self, session: &SessionId, owner: &str, spec: &[Volume]) -> Vec<VolumeGrant> {
-        let taken = spec.iter().filter_map(|volume| self.named(owner, &volume.name));
+    pub(super) fn grants(
+        &self,
+        session: &SessionId,
+        owner: &str,
+        spec: &[Volume],
+    ) -> Vec<VolumeGrant> {
+        let taken = spec
+            .iter()
+            .filter_map(|volume| self.named(owner, &volume.name));
         taken
             .filter(|row| row.used_by.as_ref() == Some(session))
             .map(|row| VolumeGrant {
@@ -350,7 +368,9 @@ mod test {
         let (node, session) = (nearlight_kit::ids::node(), nearlight_kit::ids::session());
         let mut volumes = Volumes::of(vec![row("a", "cache", &node)]);
         let by = asking("a", &session);
-        let plan = volumes.plan(by, &[wanted("cache", 50), wanted("new", 30)]).unwrap();
+        let plan = volumes
+            .plan(by, &[wanted("cache", 50), wanted("new", 30)])
+            .unwrap();
         assert_eq!(plan.on, Some((node.clone(), "cache".to_owned())));
         assert_eq!(plan.growth_mib, 30, "it never shrinks");
         let sizes: Vec<_> = plan.takes.iter().map(|t| (t.size_mib, t.is_new)).collect();
@@ -364,10 +384,21 @@ mod test {
         };
         assert_eq!(lack, Err(in_use));
         let grants = volumes.grants(&session, "a", &[wanted("cache", 50), wanted("new", 30)]);
-        assert_eq!(grants.iter().map(|g| g.is_new).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(
+            grants.iter().map(|g| g.is_new).collect::<Vec<_>>(),
+            [false, true]
+        );
         volumes.release(&session);
-        assert!(volumes.plan(asking("a", &other), &[wanted("new", 1)]).is_ok());
-        assert!(volumes.grants(&session, "a", &[wanted("new", 30)]).is_empty());
+        assert!(
+            volumes
+                .plan(asking("a", &other), &[wanted("new", 1)])
+                .is_ok()
+        );
+        assert!(
+            volumes
+                .grants(&session, "a", &[wanted("new", 30)])
+                .is_empty()
+        );
     }
 
     #[test]
@@ -375,7 +406,9 @@ mod test {
         let (node, session) = (nearlight_kit::ids::node(), nearlight_kit::ids::session());
         let theirs = row("a", "cache", &node);
         let volumes = Volumes::of(vec![theirs.clone()]);
-        let plan = volumes.plan(asking("b", &session), &[wanted("cache", 100)]).unwrap();
+        let plan = volumes
+            .plan(asking("b", &session), &[wanted("cache", 100)])
+            .unwrap();
         assert_eq!((plan.on, plan.takes[0].is_new), (None, true));
         assert_ne!(plan.takes[0].id, theirs.id);
     }
@@ -391,7 +424,10 @@ mod test {
         let rows = vec![row("a", "x", &nodes[0]), row("a", "y", &nodes[1]), lost];
         let volumes = Volumes::of(rows);
         let plan = |wanted: &[Volume]| volumes.plan(asking("a", &session), wanted).unwrap_err();
-        assert!(matches!(plan(&[wanted("x", 1), wanted("y", 1)]), Lack::Apart { .. }));
+        assert!(matches!(
+            plan(&[wanted("x", 1), wanted("y", 1)]),
+            Lack::Apart { .. }
+        ));
         assert!(matches!(plan(&[wanted("gone", 1)]), Lack::Lost { .. }));
         let too_much = Lack::TooMuch {
             would_mib: 1001,
@@ -399,7 +435,11 @@ mod test {
         };
         assert_eq!(plan(&[wanted("z", 701)]), too_much);
         assert!(!too_much.passes());
-        assert!(volumes.plan(asking("a", &session), &[wanted("z", 700)]).is_ok());
+        assert!(
+            volumes
+                .plan(asking("a", &session), &[wanted("z", 700)])
+                .is_ok()
+        );
     }
 
     #[test]
@@ -412,16 +452,28 @@ mod test {
         let (there, id) = (row("a", "y", &node), fresh.id.clone());
         let mut volumes = Volumes::of(vec![fresh, there.clone()]);
         let seen = volumes.seen(&node, &holding(&[&id]));
-        assert_eq!((&seen.there, &seen.lost), (&vec![id.clone()], &vec![there.id.clone()]));
+        assert_eq!(
+            (&seen.there, &seen.lost),
+            (&vec![id.clone()], &vec![there.id.clone()])
+        );
         volumes.note(&seen);
         let back = volumes.seen(&node, &holding(&[&id, &there.id]));
-        assert_eq!((&back.there, back.lost.is_empty()), (&vec![there.id.clone()], true));
+        assert_eq!(
+            (&back.there, back.lost.is_empty()),
+            (&vec![there.id.clone()], true)
+        );
         volumes.note(&back);
         assert!(volumes.seen(&node, &holding(&[&id, &there.id])).is_empty());
-        assert!(volumes.seen(&node, &crate::fleet::nothing()).is_empty(), "it says nothing");
+        assert!(
+            volumes.seen(&node, &crate::fleet::nothing()).is_empty(),
+            "it says nothing"
+        );
         assert_eq!(volumes.delete(&id), Some(node.clone()));
         let known = volumes.known(&node).unwrap();
-        assert_eq!((known.keep, known.wipe), (vec![there.id.clone()], vec![id.clone()]));
+        assert_eq!(
+            (known.keep, known.wipe),
+            (vec![there.id.clone()], vec![id.clone()])
+        );
         let wiped = volumes.seen(&node, &holding(&[&there.id]));
         assert_eq!(wiped.wiped, [id]);
         volumes.note(&wiped);

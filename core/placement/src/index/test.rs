@@ -173,15 +173,17 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
         mostly(0, 1..1500_u32),
         prop::collection::vec(any_of(&NAMES).prop_map(str::to_owned), 0..2),
     );
-    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here, volumes_mib, assets)| JobNeed {
-        runtime,
-        disk_mib,
-        gpu,
-        image_here,
-        has_volumes: volumes_mib > 0,
-        volumes_mib,
-        assets,
-    });
+    let job = job.prop_map(
+        |(runtime, disk_mib, gpu, image_here, volumes_mib, assets)| JobNeed {
+            runtime,
+            disk_mib,
+            gpu,
+            image_here,
+            has_volumes: volumes_mib > 0,
+            volumes_mib,
+            assets,
+        },
+    );
     prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }
 

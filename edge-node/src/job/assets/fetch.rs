@@ -7,11 +7,11 @@ use super::reach::{Allowed, Network};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
@@ -25,6 +25,10 @@ const PIECE_WITHIN: Duration = Duration::from_secs(30);
 const BREAKS_MAX: u32 = 5;
 /// After a break; each further one in a row waits twice as long.
 const BREAK_PAUSE: Duration = Duration::from_millis(500);
+/// A download takes so long at most, and as long again as its size takes at the slowest rate: it has one of few
+/// turns.
+const WITHIN: Duration = Duration::from_secs(600);
+const SLOWEST_BYTES_S: u64 = 256 * 1024;
 const REDIRECTS_MAX: usize = 5;
 const PIECE: usize = 256 * 1024;
 
@@ -41,6 +45,8 @@ pub(crate) enum FetchError {
     Wrong(String),
     #[error("it leads to {0}, and only https addresses are followed, a few times")]
     Redirect(String),
+    #[error("it comes too slowly")]
+    Slow,
     #[error("its job is gone")]
     Stopped,
     #[error("it cannot be written: {0}")]
@@ -92,21 +98,38 @@ impl Fetcher {
     /// Fetches a file, whole and right, to the disk. Blocks. Returns its size.
     pub(crate) fn fetch(&self, target: &Target) -> Result<u64, FetchError> {
         let mut sink = Sink::open(target)?;
+        let within = WITHIN + Duration::from_secs(target.bytes_max / SLOWEST_BYTES_S);
+        sink.until = Some(Instant::now() + within);
+        let fetched = self.fill(target, &mut sink);
+        if let Err(error) = fetched {
+            // Nobody counts what is not whole.
+            sink.forget();
+            return Err(error);
+        }
+        sink.finish(&target.digest)
+    }
+
+    fn fill(&self, target: &Target, sink: &mut Sink<'_>) -> Result<(), FetchError> {
         let mut breaks = 0;
+        if sink.is_right(&target.digest) {
+            return Ok(());
+        }
         loop {
             let before = sink.length;
-            match self.attempt(target, &mut sink) {
-                Ok(()) => break,
-                Err(Broken::For(error)) => {
-                    sink.forget();
-                    return Err(error);
-                }
+            match self.attempt(target, sink) {
+                Ok(()) => return Ok(()),
+                Err(Broken::For(error)) => return Err(error),
                 Err(Broken::Now(why)) => {
                     breaks = if sink.length > before { 1 } else { breaks + 1 };
                     if breaks > BREAKS_MAX {
                         return Err(FetchError::Unreachable(why));
                     }
-                    tracing::debug!(url = target.url, why, at = sink.length, "a download broke off");
+                    tracing::debug!(
+                        url = target.url,
+                        why,
+                        at = sink.length,
+                        "a download broke off"
+                    );
                     std::thread::sleep(BREAK_PAUSE * (1 << (breaks - 1)));
                 }
             }
@@ -114,7 +137,6 @@ impl Fetcher {
                 return Err(FetchError::Stopped);
             }
         }
-        sink.finish(&target.digest)
     }
 
     /// One request from where the last one broke off, to the end.
@@ -129,7 +151,9 @@ impl Fetcher {
                 let is_whole = answer.status() == StatusCode::OK;
                 sink.restart().map_err(host)?;
                 if !is_whole {
-                    return Err(Broken::Now("it does not go on where it broke off".to_owned()));
+                    return Err(Broken::Now(
+                        "it does not go on where it broke off".to_owned(),
+                    ));
                 }
             }
             StatusCode::OK => {}
@@ -146,8 +170,6 @@ impl Fetcher {
         let mut piece = vec![0; PIECE];
         loop {
             if target.stop.load(Ordering::Relaxed) {
-                // What is there stays for the next one who wants it.
-                sink.is_kept = true;
                 return Err(Broken::For(FetchError::Stopped));
             }
             let read = match reader.read(&mut piece) {
@@ -156,6 +178,9 @@ impl Fetcher {
                 Err(error) => return Err(Broken::Now(error.to_string())),
             };
             sink.take(&piece[..read]).map_err(host)?;
+            if sink.until.is_some_and(|until| Instant::now() > until) {
+                return Err(Broken::For(FetchError::Slow));
+            }
             if sink.length > target.bytes_max {
                 return Err(Broken::For(FetchError::TooLarge));
             }
@@ -231,7 +256,8 @@ struct Sink<'a> {
     hash: Sha256,
     length: u64,
     done: &'a AtomicU64,
-    is_kept: bool,
+    /// When it has to be whole.
+    until: Option<Instant>,
 }
 
 impl<'a> Sink<'a> {
@@ -242,7 +268,7 @@ impl<'a> Sink<'a> {
             hash: Sha256::new(),
             length: 0,
             done: &target.done,
-            is_kept: false,
+            until: None,
         };
         target.done.store(0, Ordering::Relaxed);
         if let Some(path) = &target.part {
@@ -251,7 +277,7 @@ impl<'a> Sink<'a> {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .mode(0o444)
+                .mode(0o600)
                 .open(path);
             let mut file = open.map_err(FetchError::Host)?;
             let mut piece = vec![0; PIECE];
@@ -290,9 +316,14 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// What cannot become right is not kept.
+    /// Whether nothing is missing.
+    fn is_right(&self, digest: &str) -> bool {
+        let came = format!("{:x}", self.hash.clone().finalize());
+        digest.strip_prefix("sha256:") == Some(came.as_str())
+    }
+
     fn forget(&mut self) {
-        if let Some((_, path)) = self.file.take().filter(|_| !self.is_kept) {
+        if let Some((_, path)) = self.file.take() {
             let _ = fs::remove_file(path);
         }
     }
@@ -304,6 +335,8 @@ impl<'a> Sink<'a> {
             return Err(FetchError::Wrong(came));
         }
         if let Some((file, _)) = &self.file {
+            let mode = fs::Permissions::from_mode(0o444);
+            file.set_permissions(mode).map_err(FetchError::Host)?;
             file.sync_all().map_err(FetchError::Host)?;
         }
         Ok(self.length)
@@ -335,7 +368,14 @@ mod test {
         };
         check("https://b.example/w", Some("https://b.example/w"));
         check("/w?q", Some("https://a.example:8443/w?q"));
-        for wrong in ["http://b.example/w", "file:///etc/passwd", "//b.example/w", "w", "", "https://u:p@b.example/"] {
+        for wrong in [
+            "http://b.example/w",
+            "file:///etc/passwd",
+            "//b.example/w",
+            "w",
+            "",
+            "https://u:p@b.example/",
+        ] {
             check(wrong, None);
         }
     }

@@ -162,7 +162,12 @@ mod test {
     enum Step {
         Hold(u8),
         LetGo(u8),
-        Fetch { digest: u8, bytes: u64, owner: u8, comes: bool },
+        Fetch {
+            digest: u8,
+            bytes: u64,
+            owner: u8,
+            comes: bool,
+        },
         Reopen,
     }
 

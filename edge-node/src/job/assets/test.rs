@@ -3,7 +3,6 @@
 use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
 
 const SIZE: usize = 3 * 1024 * 1024 / 2;
 
@@ -26,7 +25,8 @@ fn digest_of(body: &[u8]) -> String {
 impl Server {
     fn start() -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let key =
+            rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -98,7 +98,8 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
         seen.iter().filter(|one| one.starts_with(&path)).count()
     };
     let whole = body();
-    let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
+    let head =
+        |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
     let plain = format!("Content-Length: {}\r\n", whole.len());
     match path.as_str() {
         // A third of what is asked for, then the line is cut.
@@ -117,7 +118,11 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
                 _ => head("206 Partial Content", &range),
             };
             stream.write_all(answered.as_bytes())?;
-            let most = if times > 3 { rest.len() } else { whole.len() / 3 };
+            let most = if times > 3 {
+                rest.len()
+            } else {
+                whole.len() / 3
+            };
             stream.write_all(&rest[..most.min(rest.len())])?;
         }
         "/endless" => {
@@ -160,7 +165,9 @@ async fn fetched(assets: &Arc<Assets>, owner: &str, asset: &Asset) -> Result<(),
     let wanted = [asset.clone()];
     let _held = assets.used(&wanted);
     let fetch = assets.fetch(owner, &wanted);
-    let fetched = tokio::time::timeout(Duration::from_secs(60), fetch).await.unwrap();
+    let fetched = tokio::time::timeout(Duration::from_secs(60), fetch)
+        .await
+        .unwrap();
     fetched.map_err(|error| error.to_string())
 }
 
@@ -184,13 +191,23 @@ async fn what_breaks_off_goes_on_and_what_is_whole_is_read_only_and_stays() {
     let third = SIZE / 3;
     assert_eq!(
         server.requests(),
-        ["/breaks 0".to_owned(), format!("/breaks {third}"), format!("/breaks {}", 2 * third)]
+        [
+            "/breaks 0".to_owned(),
+            format!("/breaks {third}"),
+            format!("/breaks {}", 2 * third)
+        ]
     );
     let path = assets.path(&asset.digest);
     assert_eq!(fs::read(&path).unwrap(), body());
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
-    assert_eq!(assets.progress("a", &[asset.clone()]), (SIZE as u64, SIZE as u64, 1));
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o444
+    );
+    assert_eq!(
+        assets.progress("a", &[asset.clone()]),
+        (SIZE as u64, SIZE as u64, 1)
+    );
     // The next agent has it, too.
     drop(assets);
     let assets = server.assets(dir.path(), 64);
@@ -199,7 +216,12 @@ async fn what_breaks_off_goes_on_and_what_is_whole_is_read_only_and_stays() {
     assert_eq!(assets.listed(), [format!("a/{}", asset.digest)]);
     // One that was cut off on the disk has not.
     drop(assets);
-    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(7).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(7)
+        .unwrap();
     let assets = server.assets(dir.path(), 64);
     assert!(assets.listed().is_empty() && files(dir.path()).is_empty());
 }
@@ -220,7 +242,11 @@ async fn what_an_agent_left_half_fetched_is_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let assets = server.assets(dir.path(), 64);
     let asset = server.asset("/breaks");
-    fs::write(part(&dir.path().join("assets"), &asset.digest), &body()[..1000]).unwrap();
+    fs::write(
+        part(&dir.path().join("assets"), &asset.digest),
+        &body()[..1000],
+    )
+    .unwrap();
     fetched(&assets, "a", &asset).await.unwrap();
     assert_eq!(server.requests()[0], "/breaks 1000");
     assert_eq!(fs::read(assets.path(&asset.digest)).unwrap(), body());
@@ -240,11 +266,15 @@ async fn what_is_not_right_is_not_kept_and_says_why() {
         ("/to-metadata", "not public"),
         ("/circle", "a few times"),
     ] {
-        let error = fetched(&assets, "a", &server.asset(path)).await.unwrap_err();
+        let error = fetched(&assets, "a", &server.asset(path))
+            .await
+            .unwrap_err();
         assert!(error.contains(words), "{path}: {error}");
         assert!(files(dir.path()).is_empty(), "{path}");
     }
-    fetched(&assets, "a", &server.asset("/moved")).await.unwrap();
+    fetched(&assets, "a", &server.asset("/moved"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -253,7 +283,9 @@ async fn a_private_address_is_not_asked() {
     let dir = tempfile::tempdir().unwrap();
     let fetcher = Fetcher::new(&[], Some(server.roots.path())).unwrap();
     let assets = Assets::open(dir.path(), 64, fetcher).unwrap();
-    let error = fetched(&assets, "a", &server.asset("/whole")).await.unwrap_err();
+    let error = fetched(&assets, "a", &server.asset("/whole"))
+        .await
+        .unwrap_err();
     assert!(error.contains("not public"), "{error}");
     assert!(server.requests().is_empty());
 }
@@ -277,11 +309,15 @@ async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
     let theirs = server.asset("/whole");
     fetched(&assets, "a", &theirs).await.unwrap();
     for path in ["/none", "/wrong"] {
-        fetched(&assets, "b", &server.asset(path)).await.unwrap_err();
+        fetched(&assets, "b", &server.asset(path))
+            .await
+            .unwrap_err();
     }
     assert_eq!(assets.listed(), [format!("a/{}", theirs.digest)]);
     // Who can has it, and it is kept once.
-    fetched(&assets, "b", &server.asset("/breaks")).await.unwrap();
+    fetched(&assets, "b", &server.asset("/breaks"))
+        .await
+        .unwrap();
     assert_eq!(assets.listed().len(), 2);
     assert_eq!(files(dir.path()).len(), 1);
     assert_eq!(fs::read(assets.path(&theirs.digest)).unwrap(), body());
@@ -341,6 +377,9 @@ async fn the_least_used_goes_and_what_a_job_uses_stays() {
     let held_two = assets.used(&[two.clone()]);
     let error = fetched(&assets, "a", &large).await.unwrap_err();
     assert!(error.contains("404"), "{error}");
-    assert_eq!(files(dir.path()), [two.digest.trim_start_matches("sha256:")]);
+    assert_eq!(
+        files(dir.path()),
+        [two.digest.trim_start_matches("sha256:")]
+    );
     drop(held_two);
 }

@@ -209,20 +209,32 @@ fn a_network_is_its_own_and_closed_unless_it_reaches_something() {
 #[test]
 fn volumes_are_written_and_assets_are_not() {
     let mut given = Given::new();
-    given.kept = [("/run/n/ses/volume-0/data", "/cache", true), ("/data/assets/ab", "/models/w", false)]
-        .map(|(source, target, is_writable)| Kept {
-            source: source.into(),
-            target: target.to_owned(),
-            is_writable,
-        })
-        .into();
+    given.kept = [
+        ("/run/n/ses/volume-0/data", "/cache", true),
+        ("/data/assets/ab", "/models/w", false),
+    ]
+    .map(|(source, target, is_writable)| Kept {
+        source: source.into(),
+        target: target.to_owned(),
+        is_writable,
+    })
+    .into();
     let host = given.body().host_config.unwrap();
     let mounts = host.mounts.unwrap();
     let of = |target: &str| {
-        let mount = mounts.iter().find(|m| m.target.as_deref() == Some(target)).unwrap();
+        let mount = mounts
+            .iter()
+            .find(|m| m.target.as_deref() == Some(target))
+            .unwrap();
         (mount.typ, mount.read_only, mount.source.clone().unwrap())
     };
     let bind = Some(MountType::BIND);
-    assert_eq!(of("/cache"), (bind, Some(false), "/run/n/ses/volume-0/data".to_owned()));
-    assert_eq!(of("/models/w"), (bind, Some(true), "/data/assets/ab".to_owned()));
+    assert_eq!(
+        of("/cache"),
+        (bind, Some(false), "/run/n/ses/volume-0/data".to_owned())
+    );
+    assert_eq!(
+        of("/models/w"),
+        (bind, Some(true), "/data/assets/ab".to_owned())
+    );
 }

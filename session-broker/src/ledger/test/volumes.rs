@@ -14,7 +14,12 @@ fn take(id: &VolumeId, name: &str, is_new: bool) -> TakeVolume {
     }
 }
 
-async fn taken(store: &Store, node: &NodeRow, slot: usize, takes: &[TakeVolume]) -> (Reserve, Applied) {
+async fn taken(
+    store: &Store,
+    node: &NodeRow,
+    slot: usize,
+    takes: &[TakeVolume],
+) -> (Reserve, Applied) {
     let session = store.session().await;
     let node = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
     let asked = Reserve {
@@ -46,7 +51,10 @@ pub(super) async fn a_volume_is_taken_with_a_claim_and_let_go_with_it(place: Pla
     assert!(ordered(&applied), "{applied:?}");
     let row = &volumes(&store).await[0];
     assert_eq!((&row.id, &row.node, row.size_mib), (&id, &node.id, 100));
-    assert_eq!((&row.used_by, row.made), (&Some(first.session.clone()), false));
+    assert_eq!(
+        (&row.used_by, row.made),
+        (&Some(first.session.clone()), false)
+    );
     let loaded = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
     assert_eq!(loaded.volumes_mib, 100);
 
@@ -69,7 +77,10 @@ pub(super) async fn a_volume_is_taken_with_a_claim_and_let_go_with_it(place: Pla
     let (second, applied) = taken(&store, &node, 1, &[larger]).await;
     assert!(ordered(&applied), "{applied:?}");
     let row = &volumes(&store).await[0];
-    assert_eq!((row.size_mib, &row.used_by), (150, &Some(second.session.clone())));
+    assert_eq!(
+        (row.size_mib, &row.used_by),
+        (150, &Some(second.session.clone()))
+    );
     store.write(release(&second)).await;
     // It never shrinks.
     let (third, applied) = taken(&store, &node, 2, &[take(&id, "cache", false)]).await;
@@ -101,7 +112,11 @@ pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place)
     let (_, applied) = taken(&store, &node, 1, &[take(&two, "more", true)]).await;
     assert!(ordered(&applied), "{applied:?}");
     let (_, applied) = taken(&store, &node, 2, &[take(&three, "most", true)]).await;
-    assert_eq!(applied, Applied::RaceLost, "250 MiB are all that the owner may have");
+    assert_eq!(
+        applied,
+        Applied::RaceLost,
+        "250 MiB are all that the owner may have"
+    );
     // Once one is deleted its name is free, and once it is wiped its room is.
     store.write(release(&first)).await;
     let delete = Op::DeleteVolume {
@@ -124,7 +139,10 @@ pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place)
     store.write(note(seen)).await;
     let left = volumes(&store).await;
     assert_eq!(left.len(), 1, "what nobody deleted is not forgotten");
-    assert_eq!((&left[0].id, left[0].made, left[0].lost), (&two, true, false));
+    assert_eq!(
+        (&left[0].id, left[0].made, left[0].lost),
+        (&two, true, false)
+    );
     let (_, applied) = taken(&store, &node, 2, &[take(&three, "cache", true)]).await;
     assert!(ordered(&applied), "{applied:?}");
     let lost = VolumesSeen {
@@ -132,7 +150,8 @@ pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place)
         ..VolumesSeen::default()
     };
     store.write(note(lost)).await;
-    let of = |rows: Vec<VolumeRow>, id: &VolumeId| rows.into_iter().find(|row| row.id == *id).unwrap();
+    let of =
+        |rows: Vec<VolumeRow>, id: &VolumeId| rows.into_iter().find(|row| row.id == *id).unwrap();
     assert!(of(volumes(&store).await, &two).lost);
     let back = VolumesSeen {
         there: vec![two.clone()],
@@ -140,5 +159,12 @@ pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place)
     };
     store.write(note(back)).await;
     assert!(!of(volumes(&store).await, &two).lost);
-    assert!(store.ledger.volumes(Some("b".to_owned())).await.unwrap().is_empty());
+    assert!(
+        store
+            .ledger
+            .volumes(Some("b".to_owned()))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -116,7 +116,11 @@ pub(crate) type Note<'a> = (&'a NodeId, &'a VolumesSeen, MonoTime);
 
 pub(crate) async fn note(tx: &mut Tx, notes: &[Note<'_>]) -> Result<(), StoreError> {
     for (node, seen, at) in notes {
-        for (statement, ids) in [(THERE, &seen.there), (LOST, &seen.lost), (WIPED, &seen.wiped)] {
+        for (statement, ids) in [
+            (THERE, &seen.there),
+            (LOST, &seen.lost),
+            (WIPED, &seen.wiped),
+        ] {
             let rows = ids.iter().map(|id| Noted {
                 volume_id: id.as_str(),
                 node_id: node.as_str(),

@@ -31,7 +31,10 @@ async fn holds(edge: &mut Edge, volumes: &[&VolumeId]) {
 }
 
 async fn state_of(client: &Client, volume: &VolumeId) -> String {
-    client.get(&format!("/v1/volumes/{volume}")).await.at("/state")
+    client
+        .get(&format!("/v1/volumes/{volume}"))
+        .await
+        .at("/state")
 }
 
 async fn is(client: &Client, volume: &VolumeId, state: &str) {
@@ -39,7 +42,9 @@ async fn is(client: &Client, volume: &VolumeId, state: &str) {
 }
 
 async fn detail(client: &Client, session: &str) -> String {
-    let placement = client.get(&format!("/v1/sessions/{session}/placement")).await;
+    let placement = client
+        .get(&format!("/v1/sessions/{session}/placement"))
+        .await;
     placement.at("/detail")
 }
 
@@ -82,7 +87,10 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     let next = home.start_next().await;
     assert_eq!(next.start.session.to_string(), second);
     let again = grant(&next);
-    assert_eq!((again.volume, again.is_new, again.size_mib), (made.volume.clone(), false, 64));
+    assert_eq!(
+        (again.volume, again.is_new, again.size_mib),
+        (made.volume.clone(), false, 64)
+    );
     let shown = client.get(&format!("/v1/volumes/{}", made.volume)).await;
     assert_eq!(shown.at("/session"), second);
     assert_eq!(shown.at("/node"), home.node.id.to_string());
@@ -108,19 +116,27 @@ async fn a_job_whose_volume_is_on_a_node_that_is_full_or_away_says_so() {
     let waiting = id(&ask(&client, &with_volume("cache", 64)).await);
     let on = format!("its volume `cache` is on node scripted ({})", node.id);
     let full = format!("{on}, which is full (slots taken)");
-    eventually("it waits", || async { detail(&client, &waiting).await == full }).await;
+    eventually("it waits", || async {
+        detail(&client, &waiting).await == full
+    })
+    .await;
     client.delete(&format!("/v1/sessions/{waiting}")).await;
     end(&client, &mut home, &busy).await;
     drop(home);
     eventually("it is offline", || async {
         let nodes = rig.admin().get("/v1/nodes").await.json();
         let nodes = nodes["nodes"].as_array().unwrap().clone();
-        nodes.iter().any(|n| n["id"] == node.id.to_string() && n["status"] == "offline")
+        nodes
+            .iter()
+            .any(|n| n["id"] == node.id.to_string() && n["status"] == "offline")
     })
     .await;
     let waiting = id(&ask(&client, &with_volume("cache", 64)).await);
     let away = format!("{on}, which is away");
-    eventually("it waits", || async { detail(&client, &waiting).await == away }).await;
+    eventually("it waits", || async {
+        detail(&client, &waiting).await == away
+    })
+    .await;
     let mut node = node;
     node.epoch = nearlight_protocol::unit::U64(9);
     let held = VolumeHeld {
@@ -158,7 +174,10 @@ async fn a_volume_that_its_node_has_no_more_is_lost_and_replaced_by_nothing() {
     is(&client, &made.volume, "ready").await;
     ask(&client, &with_volume("cache", 64)).await;
     let next = home.start_next().await;
-    assert_eq!((grant(&next).volume, grant(&next).is_new), (made.volume, false));
+    assert_eq!(
+        (grant(&next).volume, grant(&next).is_new),
+        (made.volume, false)
+    );
 }
 
 #[tokio::test]
@@ -174,9 +193,15 @@ async fn a_deleted_volume_frees_its_name_and_is_wiped_whenever_its_node_is_there
     let path = format!("/v1/volumes/{made}");
     let refused = client.delete(&path).await;
     refused.refused(400, "bad-request");
-    assert!(refused.body.contains(&first.start.session.to_string()), "{refused:?}");
+    assert!(
+        refused.body.contains(&first.start.session.to_string()),
+        "{refused:?}"
+    );
     end(&client, &mut home, &first).await;
-    eventually("it is free", || async { client.delete(&path).await.status == 202 }).await;
+    eventually("it is free", || async {
+        client.delete(&path).await.status == 202
+    })
+    .await;
     let known = loop {
         let known = home.next_volumes().await;
         if !known.wipe.is_empty() {
@@ -195,13 +220,19 @@ async fn a_deleted_volume_frees_its_name_and_is_wiped_whenever_its_node_is_there
     let mut node = node;
     node.epoch = nearlight_protocol::unit::U64(9);
     node.jobs = Some(JobHost {
-        volumes: Some(vec![VolumeHeld { volume: made.clone(), size_mib: 64 }]),
+        volumes: Some(vec![VolumeHeld {
+            volume: made.clone(),
+            size_mib: 64,
+        }]),
         ..host()
     });
     let mut home = rig.attach(&node, Vec::new()).await;
     assert_eq!(home.next_volumes().await.wipe, [made.clone()]);
     holds(&mut home, &[]).await;
-    eventually("it is gone", || async { client.get(&path).await.status == 404 }).await;
+    eventually("it is gone", || async {
+        client.get(&path).await.status == 404
+    })
+    .await;
     ask(&client, &with_volume("cache", 64)).await;
     let anew = grant(&home.start_next().await);
     assert!(anew.is_new && anew.volume != made);
@@ -262,6 +293,9 @@ async fn a_job_goes_where_its_assets_are() {
         ask(&client, &job(&json!({ "assets": [asset] }))).await;
         let started = warm.start_next().await;
         let storage = started.start.storage.unwrap();
-        assert_eq!((storage.owner.as_str(), storage.volumes.len()), (tenant_id.as_str(), 0));
+        assert_eq!(
+            (storage.owner.as_str(), storage.volumes.len()),
+            (tenant_id.as_str(), 0)
+        );
     }
 }
