@@ -279,6 +279,11 @@ impl std::str::FromStr for SecretArg {
 pub enum NodeCommand {
     /// Every node.
     List,
+    /// One node: its GPUs for jobs, who has them, and what keeps it or one of them from work.
+    Show {
+        /// Which.
+        node: NodeId,
+    },
     /// Let a new node in.
     Token {
         /// What to do.

@@ -37,6 +37,7 @@ impl Failure {
                 | CommandError::LoginDenied
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
+                | CommandError::NoNode(_)
                 | CommandError::NotBootstrapped
                 | CommandError::File(_)
                 | CommandError::Job(_)

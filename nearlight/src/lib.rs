@@ -31,6 +31,7 @@ pub mod failure;
 pub mod identity;
 pub mod job;
 pub mod join;
+mod node_show;
 pub mod profile;
 pub mod table;
 pub mod terminal;

@@ -328,8 +328,10 @@ pub struct HeldBy {
     pub kbps: u32,
     /// Disk that it is held to, MiB.
     pub disk_mib: u32,
-    /// GPUs that it has for itself.
+    /// How many GPUs it has for itself.
     pub gpus: u32,
+    /// Which; none from a broker that did not say.
+    pub gpu_uuids: Vec<String>,
 }
 
 /// What is left of a node.

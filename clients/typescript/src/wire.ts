@@ -1209,7 +1209,7 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
         /**
          * @description What kind of GPU an app needs, or a node has.
          * @enum {string}
@@ -1495,6 +1495,8 @@ export interface components {
             gpu: components["schemas"]["GpuClass"];
             /** @description GPU models, as it claims. */
             gpu_models: string[];
+            /** @description The GPUs that it gives to jobs. Only operators and administrators see them. */
+            gpus?: components["schemas"]["NodeGpu"][];
             /** @description Its id. */
             id: string;
             /**
@@ -1530,6 +1532,22 @@ export interface components {
              *     otherwise.
              */
             vetted?: boolean;
+        };
+        /** @description A GPU of a node, or a MIG slice of one, that jobs have for themselves. */
+        NodeGpu: {
+            /** @description Its model as NVML has it. */
+            model: string;
+            /** @description Why it takes no further job; empty if it is well. */
+            sick?: string;
+            /** @description Whether a job has it. */
+            taken: boolean;
+            /** @description Its UUID as NVML has it. */
+            uuid: string;
+            /**
+             * Format: int32
+             * @description Its memory, MiB.
+             */
+            vram_mib: number;
         };
         /** @description `GET /v1/nodes`. */
         NodeList: {

@@ -32,6 +32,10 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     let has_assets = request.assets().iter().all(|a| node.images.contains(a));
     let no_job = request.job.as_ref();
     let no_job = no_job.and_then(|job| job.lasting(node.jobs.as_ref()));
+    let has_gpus_free = request.job.as_ref().is_none_or(|job| {
+        let host = node.jobs.as_ref();
+        host.is_none_or(|host| job.has_free(&host.gpus, state.gpus_free()))
+    });
     let checks = [
         (!request.may_run_in(&node.region), Reason::Region),
         (counts_as_ms > reach, Reason::OutOfReach),
@@ -45,6 +49,10 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
             Reason::Runtime,
         ),
         (no_job == Some(Reason::Gpus), Reason::Gpus),
+        (no_job == Some(Reason::GpuModel), Reason::GpuModel),
+        (no_job == Some(Reason::GpuMemory), Reason::GpuMemory),
+        (no_job == Some(Reason::GpuCapability), Reason::GpuCapability),
+        (no_job == Some(Reason::GpusSick), Reason::GpusSick),
         (no_job == Some(Reason::Disk), Reason::Disk),
         (node.trust < request.trust, Reason::Trust),
         (too_small, Reason::TooSmall),
@@ -61,7 +69,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
             state.disk_mib_free < request.disk_new_mib(),
             Reason::DiskTaken,
         ),
-        (request.gpus() > 0 && state.gpus_taken, Reason::GpusTaken),
+        (!has_gpus_free, Reason::GpusTaken),
         (
             state.receipts == Some(0) && state.sessions >= policy.unproven_sessions_max,
             Reason::Unproven,

@@ -327,6 +327,9 @@ pub struct JobHost {
     /// Its GPUs, MIG slices one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
+    /// Whether it gives a job the very GPUs that its grant names. Agents before that gave none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gives_gpus: bool,
     /// The assets that are here, by [`crate::volume::asset_name`]; at most
     /// [`crate::limits::ASSETS_LISTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -134,6 +134,7 @@ impl Jobs {
             runtimes: self.runtimes.iter().map(|(kind, _)| *kind).collect(),
             disk_mib: self.disk_mib,
             gpus: gpus.for_jobs(),
+            gives_gpus: false,
             assets: self.assets.listed(),
             volumes: Some(self.volumes.held()),
         }

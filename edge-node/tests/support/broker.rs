@@ -145,6 +145,7 @@ impl Broker {
             epoch: U64(epoch),
             user: user(),
             iat_ms: 1,
+            gpus: Vec::new(),
             row: None,
         };
         sign(&grant, &self.key)

@@ -325,8 +325,8 @@ pub struct Reserve {
     pub kbps: u32,
     /// Disk, MiB.
     pub disk_mib: u32,
-    /// GPUs.
-    pub gpus: u32,
+    /// The UUIDs of its GPUs: each of them free, or the race is lost.
+    pub gpus: Vec<String>,
     /// Volumes that it takes along.
     pub volumes: Vec<TakeVolume>,
     /// The capacity's revision that the decision was made on.
@@ -353,6 +353,8 @@ pub struct Readmit {
     pub claim: Claim,
     /// The rest of the row, and what the claim takes.
     pub row: GrantRow,
+    /// The UUIDs of its GPUs.
+    pub gpus: Vec<String>,
     /// Where it is, as its node says.
     pub phase: Phase,
     /// When it was granted: its usage begins then.

@@ -20,6 +20,7 @@ mod access;
 mod apps;
 mod claims;
 mod enrolment;
+mod gpus;
 mod group;
 mod identity;
 mod jobs;
@@ -96,7 +97,9 @@ suite! {
     enrolment::a_node_is_vetted_beside_whatever_else_holds_of_it => a_node_is_vetted_beside_whatever_else_holds_of_it,
     jobs::a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten => a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten,
     jobs::a_job_leaves_nothing_behind_once_it_is_swept => a_job_leaves_nothing_behind_once_it_is_swept,
-    jobs::i1_one_job_has_the_gpus_of_a_node => i1_one_job_has_the_gpus_of_a_node,
+    gpus::i1_a_gpu_is_claimed_once_and_the_others_beside_it => i1_a_gpu_is_claimed_once_and_the_others_beside_it,
+    gpus::i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none => i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none,
+    gpus::what_a_broker_of_before_left_of_a_claim_is_nobodys => what_a_broker_of_before_left_of_a_claim_is_nobodys,
     jobs::a_job_that_the_ledger_lost_is_back_from_its_grant => a_job_that_the_ledger_lost_is_back_from_its_grant,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
@@ -323,7 +326,7 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         mem_mib: 100,
         kbps: 4000,
         disk_mib: 0,
-        gpus: 0,
+        gpus: Vec::new(),
         volumes: Vec::new(),
         capacity_rev: node.capacity.rev,
         order: start_of(session),

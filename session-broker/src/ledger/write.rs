@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod apps;
 pub(super) mod claims;
 pub(super) mod enrolment;
+pub(super) mod gpus;
 pub(super) mod identity;
 pub(super) mod jobs;
 pub(super) mod nodes;

@@ -128,7 +128,7 @@ impl Owner {
             mem_mib: held.mem_mib,
             kbps: held.kbps,
             disk_mib: held.disk_mib,
-            gpus: held.gpus,
+            gpus: held.gpu_uuids.clone(),
             volumes,
             capacity_rev,
             order: order.clone(),
@@ -359,6 +359,7 @@ impl Owner {
             epoch: claim.epoch.into(),
             user: row.user.clone(),
             iat_ms: unix_ms(now),
+            gpus: held.gpu_uuids.clone(),
             row: row_for_grant(row, held),
         };
         Order::Start(Box::new(Start {
@@ -433,6 +434,10 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::NoJobs
             | Reason::Runtime
             | Reason::Gpus
+            | Reason::GpuModel
+            | Reason::GpuMemory
+            | Reason::GpuCapability
+            | Reason::GpusSick
             | Reason::Disk
             | Reason::Trust
             | Reason::TooSmall

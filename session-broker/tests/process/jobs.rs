@@ -9,6 +9,7 @@ use nearlight_protocol::control::{JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
+mod gpus;
 mod images;
 mod placing;
 mod secrets;

@@ -246,7 +246,7 @@ Why a session ended.
 """
 
 
-ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
 """
 A constraint that a node fails, in the order in which they are checked.
 """
@@ -465,6 +465,33 @@ class Needs(TypedDict, closed=True):
     tmp_mib: NotRequired[int]
     """
     Shared memory and temporary files, MiB.
+    """
+
+
+class NodeGpu(TypedDict):
+    """
+    A GPU of a node, or a MIG slice of one, that jobs have for themselves.
+    """
+
+    model: str
+    """
+    Its model as NVML has it.
+    """
+    sick: NotRequired[str]
+    """
+    Why it takes no further job; empty if it is well.
+    """
+    taken: bool
+    """
+    Whether a job has it.
+    """
+    uuid: str
+    """
+    Its UUID as NVML has it.
+    """
+    vram_mib: int
+    """
+    Its memory, MiB.
     """
 
 
@@ -1468,6 +1495,10 @@ class Node(TypedDict):
     gpu_models: list[str]
     """
     GPU models, as it claims.
+    """
+    gpus: NotRequired[list[NodeGpu]]
+    """
+    The GPUs that it gives to jobs. Only operators and administrators see them.
     """
     id: str
     """
