@@ -88,7 +88,6 @@ impl Broker {
         let request = CreateSession {
             job: None,
             secrets: Secrets::default(),
-            storage: None,
             app: Some(app.clone()),
             display: None,
             keyboard_layout: None,

@@ -101,6 +101,7 @@ export const WAIT_WORDS: Readonly<Record<WaitsFor, string>> = {
   uplink: "The nodes' lines carry no further stream.",
   disk: "The nodes have no disk left for it.",
   gpus: "The nodes' GPUs are taken.",
+  volume: "One of its volumes is not to be had now.",
 };
 
 /** The steps of a job have no picture; whoever looks at one as a player sees it start. */

@@ -97,6 +97,15 @@ impl Drop for InUse {
     }
 }
 
+/// Room that is set aside for a file until it is on the shelf, or will not be.
+struct Room<'a>(&'a Assets, &'a str);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.shelf().unreserve(self.1);
+    }
+}
+
 /// Ends a download whose job is gone.
 struct Stop(Arc<AtomicBool>);
 
@@ -209,9 +218,10 @@ impl Assets {
         }
         let _slot = self.turns.acquire().await;
         let is_here = self.shelf().has(&asset.digest);
-        if !is_here {
-            self.make_room(asset)?;
-        }
+        let _room = match is_here {
+            true => None,
+            false => Some(self.make_room(asset)?),
+        };
         let stop = Stop(Arc::default());
         let target = Target {
             url: asset.url.clone(),
@@ -224,17 +234,15 @@ impl Assets {
         let fetcher = self.fetcher.clone();
         let entry = under_way.clone();
         let fetched = tokio::task::spawn_blocking(move || {
-            // Nobody else writes the file before this thread has let go of it.
-            let _held = (turn, entry);
-            fetcher.fetch(&target)
+            // Nobody else writes the file before this thread has let go of it; whoever waits looks when it
+            // is on the shelf.
+            let fetched = fetcher.fetch(&target);
+            (fetched, (turn, entry))
         });
-        let fetched = match fetched.await {
-            Ok(fetched) => fetched,
-            Err(error) => Err(FetchError::Host(io::Error::other(error))),
+        let (fetched, _held) = match fetched.await {
+            Ok((fetched, held)) => (fetched, Some(held)),
+            Err(error) => (Err(FetchError::Host(io::Error::other(error))), None),
         };
-        if !is_here {
-            self.shelf().unreserve(&asset.digest);
-        }
         let bytes = fetched.map_err(|source| AssetError::Fetch {
             url: asset.url.clone(),
             source,
@@ -269,7 +277,7 @@ impl Assets {
     }
 
     /// Removes what was used longest ago, until there is room.
-    fn make_room(&self, asset: &Asset) -> Result<(), AssetError> {
+    fn make_room<'a>(&'a self, asset: &'a Asset) -> Result<Room<'a>, AssetError> {
         let mut shelf = self.shelf();
         let bytes = u64::from(asset.size_mib) * MIB;
         let leave = shelf.reserve(&asset.digest, bytes);
@@ -277,13 +285,14 @@ impl Assets {
             url: asset.url.clone(),
             source,
         })?;
+        let room = Room(self, &asset.digest);
         for digest in leave {
             tracing::info!(digest, "an asset goes, for another needs the room");
             if let Err(error) = fs::remove_file(self.path(&digest)) {
                 tracing::error!(digest, %error, "an asset cannot be removed; the next start does");
             }
         }
-        Ok(())
+        Ok(room)
     }
 }
 

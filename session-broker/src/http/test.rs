@@ -44,6 +44,8 @@ const PATHS: [(&str, &[&str]); 43] = [
     ("/v1/tenants", &["get", "post"]),
     ("/v1/tenants/{id}", &["put"]),
     ("/v1/usage", &["get"]),
+    ("/v1/volumes", &["get"]),
+    ("/v1/volumes/{id}", &["delete", "get"]),
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),

@@ -194,7 +194,7 @@ impl<'a> Block<'a> {
             let has = |image: &u32| card.is_some_and(|card| card.names.images.contains(image));
             images.iter().all(|image| image.as_ref().is_some_and(has))
         };
-        let lanes = block::lanes(asked).filter(has_all);
+        let lanes = lanes(asked).filter(has_all);
         lanes.fold(0, |lanes, lane| lanes | (1 << lane))
     }
 

@@ -58,7 +58,7 @@ async fn end(client: &Client, edge: &mut Edge, of: &Started) {
 async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     let rig = Rig::start().await;
     let (_, _, client) = tenant(&rig, "a").await;
-    let mut home = edge(&rig, 2).await;
+    let mut home = edge(&rig, 1).await;
     ask(&client, &with_volume("cache", 64)).await;
     let first = home.start_next().await;
     let made = grant(&first);
