@@ -4,6 +4,8 @@
 
 #[path = "jobs/kept.rs"]
 mod kept;
+#[path = "jobs/pull.rs"]
+mod pull;
 mod support;
 #[path = "jobs/walls.rs"]
 mod walls;

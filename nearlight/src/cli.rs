@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod identity;
+mod outside;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
+pub use outside::{RegistryCommand, WebhookCommand};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -96,6 +98,24 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: VolumeCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Give your tenant's jobs credentials for registries, list and remove them.
+    Registry {
+        /// What to do.
+        #[command(subcommand)]
+        command: RegistryCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Have your tenant told of its jobs, and see how that goes.
+    Webhook {
+        /// What to do.
+        #[command(subcommand)]
+        command: WebhookCommand,
         /// Which broker.
         #[command(flatten)]
         broker: Broker,

@@ -50,6 +50,9 @@ pub enum CommandError {
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
+    /// No password came.
+    #[error("there is no password: give --password-file, or a line on stdin")]
+    NoPassword(#[source] std::io::Error),
     /// Somebody refused, in the browser.
     #[error("the login was refused in the browser")]
     LoginDenied,

@@ -34,6 +34,7 @@ impl Failure {
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
+                | CommandError::NoPassword(_)
                 | CommandError::LoginDenied
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)

@@ -20,7 +20,7 @@ use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, Tunne
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
 use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
-use crate::work::{Secrets, Work};
+use crate::work::{PullLogin, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -462,6 +462,10 @@ pub struct Start {
     /// What a job with volumes or assets finds on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<JobStorage>,
+    /// What a job's image is pulled with, if its registry wants to know who asks. The node keeps it in
+    /// memory until the image is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullLogin>,
 }
 
 /// What happened to a session.

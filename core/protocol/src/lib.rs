@@ -40,12 +40,14 @@ pub mod placement;
 pub mod plain;
 pub mod problem;
 pub mod region;
+pub mod registry;
 pub mod stage;
 pub mod tunnel;
 pub mod unit;
 pub mod usage;
 pub mod versions;
 pub mod volume;
+pub mod webhook;
 pub mod work;
 pub mod worker;
 

@@ -13,7 +13,7 @@ use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
 use nearlight_protocol::volume::{JobStorage, is_owner};
-use nearlight_protocol::work::{AppWork, Secrets, Work};
+use nearlight_protocol::work::{AppWork, PullLogin, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
 
@@ -127,12 +127,12 @@ impl Agent {
 
     fn launch(&mut self, start: Start, grant: Grant) {
         meters::session_started();
-        let (session, secrets) = (start.session, start.secrets);
+        let (session, brought) = (start.session, (start.secrets, start.pull));
         match start.work {
             Work::App(work) => self.launch_app(session, start.grant, work, grant),
             Work::Job(spec) => {
                 let job = (*spec, start.storage);
-                self.launch_job((session, start.grant), job, secrets, grant);
+                self.launch_job((session, start.grant), job, brought, grant);
             }
         }
     }
@@ -141,7 +141,7 @@ impl Agent {
         &mut self,
         (session, signed): (SessionId, String),
         (spec, storage): (JobSpec, Option<JobStorage>),
-        secrets: Secrets,
+        brought: (Secrets, Option<PullLogin>),
         grant: Grant,
     ) {
         let record = job::record::Record {
@@ -160,7 +160,7 @@ impl Agent {
             ready: false,
         };
         let (host, agent) = (self.host.clone(), self.address.clone());
-        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), secrets, agent);
+        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), brought, agent);
         self.own_job(record, driver, handle);
     }
 

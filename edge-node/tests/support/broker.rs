@@ -163,6 +163,7 @@ impl Broker {
             }),
             secrets: Secrets::default(),
             storage: None,
+            pull: None,
         }))
     }
 }

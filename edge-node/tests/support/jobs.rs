@@ -163,6 +163,7 @@ pub fn start(
         work: Work::Job(Box::new(spec)),
         secrets,
         storage: None,
+        pull: None,
     }))
 }
 

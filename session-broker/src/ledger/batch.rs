@@ -7,10 +7,10 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
-    upkeep, usage, volumes,
+    access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
+    sessions, upkeep, usage, volumes, webhooks,
 };
-use super::{Applied, Op, Readmit, Reserve, StoreError};
+use super::{Applied, Notice, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -70,6 +70,8 @@ struct Level<'a> {
     volumes: Vec<volumes::Note<'a>>,
     wiped: Vec<(At, volumes::Delete<'a>)>,
     readmits: Vec<(At, &'a Readmit)>,
+    outside: Vec<outside::Change<'a>>,
+    notices: Vec<&'a Notice>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -154,6 +156,9 @@ impl<'a> Level<'a> {
                 self.identity.push((at, change, audit.as_deref()));
             }
             Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::Outside { change, audit } => {
+                self.outside.push((at, change, audit.as_deref()));
+            }
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -308,6 +313,7 @@ impl<'a> Level<'a> {
             } => self
                 .wiped
                 .push((at, volumes::Delete::new(volume, *deleted))),
+            Op::Notify(notice) => self.notices.push(notice),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
@@ -338,6 +344,7 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -386,6 +393,8 @@ impl<'a> Level<'a> {
         volumes::delete(tx, &self.wiped, answers).await?;
         volumes::note(tx, &self.volumes).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
+        outside::change(tx, &self.outside, answers).await?;
+        webhooks::notify(tx, &self.notices).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

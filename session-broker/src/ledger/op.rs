@@ -2,7 +2,8 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, Redeemed, SessionRow, SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
+    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
+    VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -207,6 +208,15 @@ pub enum Op {
     Identity {
         /// What changes.
         change: IdentityChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
+    /// Something happened of which an endpoint is to be told, if there is one.
+    Notify(Box<Notice>),
+    /// A change of what a tenant has outside, with its line of the audit log.
+    Outside {
+        /// What changes.
+        change: OutsideChange,
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },

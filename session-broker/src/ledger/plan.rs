@@ -55,6 +55,8 @@ enum Thing<'a> {
     /// Rate cards.
     Rates,
     Volume(&'a str),
+    /// What tenants have outside.
+    Outside,
 }
 
 impl Thing<'_> {
@@ -68,6 +70,7 @@ impl Thing<'_> {
             | (Self::Rates, Op::PutRateCard { .. })
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
+            | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
             // One by one.
             | (_, Op::Readmit(_)) => true,
             (_, _) => false,
@@ -110,7 +113,9 @@ fn rank(op: &Op) -> u8 {
         Op::DeleteVolume { .. } => 29,
         Op::NoteVolumes { .. } => 30,
         Op::Readmit(_) => 31,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 32,
+        Op::Outside { .. } => 32,
+        Op::Notify(_) => 33,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
 
@@ -229,6 +234,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::Identity { .. } => vec![Thing::Identity],
         Op::App { .. } => vec![Thing::Apps],
         Op::PutRateCard { .. } => vec![Thing::Rates],
+        Op::Outside { .. } | Op::Notify(_) => vec![Thing::Outside],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

@@ -337,6 +337,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
             work: work(row)?.for_start(),
             secrets: Secrets::default(),
             storage: None,
+            pull: None,
         })),
         STOP => Order::Stop {
             session: session.clone(),

@@ -25,6 +25,7 @@ mod group;
 mod identity;
 mod jobs;
 mod lives;
+mod outside;
 mod place;
 mod plans;
 mod readmit;
@@ -68,6 +69,9 @@ macro_rules! suite {
 }
 
 suite! {
+    outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
+    outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
+    outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,
     claims::i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race => i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race,
@@ -342,6 +346,7 @@ fn start_of(session: &SessionRow) -> Order {
         work: session.work.clone(),
         secrets: Secrets::default(),
         storage: None,
+        pull: None,
     }))
 }
 

@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::owner::Owner;
 use super::volumes::Volumes;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
+use crate::seal::ForNode;
 use crate::time::unix_ms;
 use nearlight_protocol::control::Order;
 use nearlight_protocol::id::SessionId;
@@ -119,8 +120,8 @@ impl Owner {
             return true;
         };
         match self.sealer.open(&row.session, &sealed) {
-            Ok(secrets) => {
-                start.secrets = secrets;
+            Ok(ForNode { secrets, pull }) => {
+                (start.secrets, start.pull) = (secrets, pull);
                 true
             }
             Err(error) => {

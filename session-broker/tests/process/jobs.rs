@@ -15,6 +15,8 @@ mod placing;
 mod secrets;
 mod volumes;
 
+pub(crate) use secrets::traces_of;
+
 /// An image that is pinned already.
 fn image() -> String {
     format!("registry.example/team/server:2@sha256:{}", "0a".repeat(32))
@@ -58,7 +60,7 @@ async fn vet(client: &Client, node: &Node) {
 }
 
 /// Attaches a vetted node that takes jobs.
-async fn edge(rig: &Rig, slots: usize) -> Edge {
+pub(crate) async fn edge(rig: &Rig, slots: usize) -> Edge {
     edge_of(rig, job_node(rig, slots)).await
 }
 
@@ -69,7 +71,7 @@ async fn edge_of(rig: &Rig, node: Node) -> Edge {
     edge
 }
 
-async fn ended(client: &Client, session: &str) -> Value {
+pub(crate) async fn ended(client: &Client, session: &str) -> Value {
     let path = format!("/v1/sessions/{session}");
     eventually("its end", || async {
         client.get(&path).await.at("/state/phase") == "ended"

@@ -15,12 +15,13 @@ impl Driver {
         let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
         let (host, storage) = (self.host.clone(), self.record.storage.clone());
         let assets = self.record.spec.assets.clone();
+        let login = self.login.take();
         self.chores.spawn(async move {
             let tell = |now| {
                 images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
-            if let Err(error) = runtime.fetch(&image, &tell).await {
+            if let Err(error) = runtime.fetch(&image, login.as_ref(), &tell).await {
                 return Done::ImageLooked(Err(error));
             }
             let (Some(jobs), false) = (&host.jobs, assets.is_empty()) else {

@@ -6,7 +6,7 @@ use crate::ledger::dialect::Engine;
 use crate::ledger::share;
 use crate::ledger::source::Source;
 use crate::ledger::write::{
-    apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes,
+    apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes, webhooks,
 };
 use sqlx::{AssertSqlSafe, Row};
 
@@ -32,6 +32,7 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
         share::BY_KEY,
         usage::BY_KEY,
         volumes::BY_KEY,
+        webhooks::BY_KEY,
     ];
     for statement in statements.concat() {
         let rendered = Engine::Postgres.render(statement);
