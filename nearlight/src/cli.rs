@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 mod identity;
 mod outside;
+mod volume;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
+pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -339,23 +341,6 @@ pub enum NodeCommand {
     Revoke {
         /// Which.
         node: NodeId,
-    },
-}
-
-/// `nearlight volume`.
-#[derive(Debug, Subcommand)]
-pub enum VolumeCommand {
-    /// Your volumes. A job makes one by naming it.
-    List,
-    /// One volume.
-    Show {
-        /// Its name, or its id.
-        volume: String,
-    },
-    /// Delete a volume that no job has; its node wipes it.
-    Delete {
-        /// Its name, or its id.
-        volume: String,
     },
 }
 

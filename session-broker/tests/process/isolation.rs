@@ -188,7 +188,7 @@ impl Theirs {
             .replace("{attachment}", &self.attachment)
     }
 
-    fn traces(&self) -> [&str; 6] {
+    fn traces(&self) -> [&str; 7] {
         [
             &self.tenant,
             &self.key,
