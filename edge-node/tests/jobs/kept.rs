@@ -1,10 +1,10 @@
-//! What stays on a node between jobs: volumes.
+//! What stays on a node between jobs: volumes and assets.
 
 use super::*;
 use nearlight_protocol::control::{FromEdge, ToEdge};
 use nearlight_protocol::id::{SessionId, VolumeId};
-use nearlight_protocol::job::{JobSpec, Volume};
-use nearlight_protocol::volume::{JobStorage, VolumeGrant, VolumesKnown};
+use nearlight_protocol::job::{Asset, JobSpec, Volume};
+use nearlight_protocol::volume::{JobStorage, VolumeGrant, VolumesKnown, asset_name};
 use std::path::PathBuf;
 use support::broker::Attached;
 use support::node::Site;
@@ -163,5 +163,61 @@ async fn an_agent_that_is_killed_leaves_a_volume_whole() {
         assert_eq!(get(&next, &format!("/read/cache/{file}")).await, "x");
     }
     stopped(&mut edge, &next).await;
+    assert_eq!(traces(&site), NOTHING);
+}
+
+#[tokio::test]
+async fn an_asset_is_read_by_who_has_a_right_to_it_and_by_nobody_else() {
+    use sha2::{Digest, Sha256};
+    let Some(site) = site().await else { return };
+    let owner = nearlight_kit::ids::tenant().to_string();
+    let hex = format!("{:x}", Sha256::digest("weights"));
+    let digest = format!("sha256:{hex}");
+    // As an earlier agent left it.
+    let dir = site.data().join("assets");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join(&hex), "weights").unwrap();
+    let shelf = serde_json::json!({ &digest: { "bytes": 7, "used_ms": 1, "owners": [owner] } });
+    std::fs::write(dir.join("shelf.json"), shelf.to_string()).unwrap();
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let offer = edge.inventory.jobs.clone().unwrap();
+    assert_eq!(offer.assets, [asset_name(&owner, &digest)]);
+
+    let mut spec = served();
+    spec.assets = vec![Asset {
+        url: "https://127.0.0.1:1/w".to_owned(),
+        digest: digest.clone(),
+        size_mib: 1,
+        path: "/models/w".to_owned(),
+    }];
+    let asked = async |edge: &mut Attached, epoch, owner: String| {
+        let session = nearlight_kit::ids::session();
+        let at = (&*edge, 0, epoch);
+        let mut order = support::jobs::start(&site.broker, &session, at, spec.clone());
+        if let Order::Start(start) = &mut order {
+            let volumes = Vec::new();
+            start.storage = Some(JobStorage { owner, volumes });
+        }
+        assert_eq!(edge.done(order).await, AckOutcome::Done);
+        session
+    };
+    let session = asked(&mut edge, 1, owner.clone()).await;
+    edge.wait_ready(&session).await;
+    assert_eq!(get(&session, "/read/models/w").await, "weights");
+    let refused = get(&session, "/touch/models/w").await;
+    assert!(
+        refused.contains("Read-only") || refused.contains("denied"),
+        "{refused}"
+    );
+    stopped(&mut edge, &session).await;
+    assert_eq!(traces(&site), NOTHING);
+    assert_eq!(std::fs::read_to_string(dir.join(&hex)).unwrap(), "weights");
+
+    let other = nearlight_kit::ids::tenant().to_string();
+    let session = asked(&mut edge, 2, other).await;
+    let (reason, detail) = end_of(&mut edge, &session).await;
+    assert_eq!(reason, EndReason::AssetMissing, "{detail}");
+    assert!(detail.contains("not public"), "{detail}");
     assert_eq!(traces(&site), NOTHING);
 }
