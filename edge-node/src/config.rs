@@ -71,6 +71,8 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+    /// The GPUs that desktops may see, once it is known which are for jobs; `None`: whatever is there.
+    pub(crate) visible_gpus: Option<String>,
 }
 
 /// The beacon of the node's region.
@@ -154,6 +156,7 @@ pub enum ConfigError {
 
 mod parsed {
     use super::RuntimeChoice;
+    use crate::gpu::share::ForJobs;
     use serde::Deserialize;
     use std::net::{IpAddr, SocketAddr};
     use std::path::PathBuf;
@@ -230,6 +233,7 @@ mod parsed {
         pub(super) assets_mib: u64,
         pub(super) asset_networks: Vec<String>,
         pub(super) asset_roots: PathBuf,
+        pub(super) gpus: ForJobs,
     }
 
     #[derive(Debug, Deserialize)]
@@ -328,6 +332,7 @@ impl Config {
                     .map_err(ConfigError::AssetNetworks)?,
                 asset_roots: Some(file.jobs.asset_roots)
                     .filter(|path| !path.as_os_str().is_empty()),
+                gpus: file.jobs.gpus,
             },
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
@@ -338,6 +343,7 @@ impl Config {
             run,
             pki: absolute(&args.pki)?,
             worker,
+            visible_gpus: None,
         };
         config.check()?;
         Ok(config)

@@ -19,6 +19,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod assets;
+pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod egress;
 pub(crate) mod engine;

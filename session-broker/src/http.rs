@@ -60,6 +60,7 @@ mod forward;
 mod gone;
 mod guard;
 mod identities;
+mod image_policy;
 mod jobs;
 mod keys;
 mod listing;
@@ -251,6 +252,10 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
+        .routes(routes!(
+            image_policy::show_image_policy,
+            image_policy::set_image_policy
+        ))
         .routes(routes!(registries::list_registries))
         .routes(routes!(
             registries::put_registry,

@@ -27,7 +27,8 @@ use crate::budgets::Due;
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
 use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
-use nearlight_placement::{JobNeed, Rejection, SessionRequest, Step, Why};
+use crate::rates::Prices;
+use nearlight_placement::{JobNeed, PriceCap, Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId, VolumeId};
@@ -174,6 +175,8 @@ pub(crate) enum Request {
     DeleteVolume(VolumeId, oneshot::Sender<Result<(), DeleteVolumeError>>),
     /// The budgets that will be spent.
     Budgets(Vec<Due>),
+    /// What things cost, when that has changed.
+    Prices(Box<Prices>),
 }
 
 /// A session to be ended.
@@ -238,6 +241,12 @@ impl Sessions {
     /// Says which budgets will be spent. An owner that is busy hears of the next look.
     pub(crate) async fn budgets(&self, dues: Vec<Due>) {
         let said = self.requests.send(Request::Budgets(dues));
+        let _ = tokio::time::timeout(ANSWER_WITHIN, said).await;
+    }
+
+    /// What things cost from now on.
+    pub(crate) async fn prices(&self, prices: Prices) {
+        let said = self.requests.send(Request::Prices(Box::new(prices)));
         let _ = tokio::time::timeout(ANSWER_WITHIN, said).await;
     }
 
@@ -344,12 +353,18 @@ fn taken_by(work: &Work) -> SessionRequest {
 }
 
 /// What a job needs of a node that has waited, and how near.
-fn request_for_job(row: &SessionRow, spec: &JobSpec, waited_ms: u64) -> SessionRequest {
+fn request_for_job(
+    row: &SessionRow,
+    spec: &JobSpec,
+    cap: Option<PriceCap>,
+    waited_ms: u64,
+) -> SessionRequest {
     let mut request = request_of_job(spec);
-    if let Some(need) = &mut request.job {
+    if let Some(job) = &mut request.job {
+        job.cap = cap;
         let owner = owner(row.tenant.as_ref(), &row.user);
         let names = spec.assets.iter().map(|a| asset_name(&owner, &a.digest));
-        need.assets = names.collect();
+        job.assets = names.collect();
     }
     SessionRequest {
         waited_ms,

@@ -29,6 +29,10 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// What an edge says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an inventory is rare, and gone as soon as it is read"
+)]
 pub enum FromEdge {
     /// The first message.
     Hello(Hello),

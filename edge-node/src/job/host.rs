@@ -15,6 +15,8 @@ use super::space;
 use super::volumes::Volumes;
 use crate::config::Config;
 use crate::gpu::Gpus;
+use crate::gpu::board::Board;
+use crate::gpu::share::{self, ForJobs};
 use crate::runtime::RuntimeError;
 use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
@@ -47,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) asset_networks: Vec<Network>,
     /// Certificates that vouch for servers of assets in place of Mozilla's.
     pub(crate) asset_roots: Option<PathBuf>,
+    /// Which GPUs are for them.
+    pub(crate) gpus: ForJobs,
 }
 
 /// What the jobs of this node share.
@@ -60,6 +64,10 @@ pub(crate) struct Jobs {
     pub(crate) assets: Arc<Assets>,
     /// Told when volumes or assets have changed.
     pub(crate) changed: Notify,
+    /// The GPUs that they have.
+    pub(crate) gpus: Arc<Board>,
+    /// Where the engine looks for CDI specs.
+    pub(crate) cdi_dirs: Vec<PathBuf>,
     runtimes: Vec<(ContainerRuntime, String)>,
     disk_mib: u32,
 }
@@ -88,7 +96,7 @@ impl Jobs {
     pub(crate) async fn open(
         config: &Config,
         node: &NodeId,
-        runtime: &str,
+        (runtime, gpus): (&str, &mut Gpus),
         root: bool,
     ) -> Result<Self, NoJobs> {
         if !config.jobs.take {
@@ -114,11 +122,28 @@ impl Jobs {
                 0
             }
         };
+        let wish = match share::scrubbing_is_off() {
+            false => config.jobs.gpus.clone(),
+            true => {
+                tracing::error!(
+                    "no job gets a GPU: the driver was told not to overwrite memory that is given back (RMDisableScrubOnFree)"
+                );
+                ForJobs::Word(share::Word::None)
+            }
+        };
+        for uuid in gpus.set_aside(&wish) {
+            tracing::error!(
+                uuid,
+                "`jobs.gpus` names a GPU that is not here; `nvidia-smi -L` lists them"
+            );
+        }
         let assets = assets(config).map_err(NoJobs::Assets)?;
         Ok(Self {
             volumes: Volumes::new(&config.data, config.jobs.volume_orphan_days),
             assets,
             changed: Notify::new(),
+            gpus: Arc::new(Board::new(gpus.for_jobs())),
+            cdi_dirs: about.cdi_dirs,
             engine,
             firewall,
             limits: config.jobs.clone(),
@@ -129,12 +154,12 @@ impl Jobs {
     }
 
     /// What the broker is told.
-    pub(crate) fn offer(&self, gpus: &Gpus) -> JobHost {
+    pub(crate) fn offer(&self) -> JobHost {
         JobHost {
             runtimes: self.runtimes.iter().map(|(kind, _)| *kind).collect(),
             disk_mib: self.disk_mib,
-            gpus: gpus.for_jobs(),
-            gives_gpus: false,
+            gpus: self.gpus.offer(),
+            gives_gpus: true,
             assets: self.assets.listed(),
             volumes: Some(self.volumes.held()),
         }
@@ -160,9 +185,6 @@ impl Jobs {
                 "this node holds jobs to {} MiB of disk together, it asks for {}",
                 self.disk_mib, need.disk_mib
             ));
-        }
-        if need.gpu.is_some() {
-            return Some("this node gives no GPU to jobs".to_owned());
         }
         if !spec.volumes.is_empty() && self.disk_mib == 0 {
             return Some("this node keeps no volumes, for it holds no disk to a size".to_owned());

@@ -115,6 +115,7 @@ fn rank(op: &Op) -> u8 {
         Op::Readmit(_) => 31,
         Op::Outside { .. } => 32,
         Op::Notify(_) => 33,
+        Op::CountMove { .. } => 34,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -199,6 +200,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         ],
         Op::SavePhase { session, .. }
         | Op::ForgetSecrets { session }
+        | Op::CountMove { session }
         | Op::SetBudget { session, .. }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],

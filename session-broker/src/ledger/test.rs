@@ -271,6 +271,7 @@ fn session() -> SessionRow {
         created_at: MonoTime(1_000),
         phase: Phase::Queued,
         starts_denied: 0,
+        moves: 0,
         since: MonoTime(1_000),
         node: None,
         wish: Wish {
@@ -309,6 +310,7 @@ fn limits() -> Limits {
         stop_ms: 1,
         node_grace_ms: 1,
         warn_ms: 1,
+        moves_left: 0,
     }
 }
 

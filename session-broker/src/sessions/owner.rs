@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
+use crate::rates::Prices;
 use crate::seal::Sealer;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -110,6 +111,8 @@ pub(crate) struct Owner {
     pub(super) volumes: Volumes,
     /// What the volumes of one owner may have together, MiB.
     pub(super) volumes_mib_max: u64,
+    /// What things cost.
+    pub(super) prices: Prices,
     /// How fast those move up who wait for the same.
     pub(super) lines: Lines<Line>,
     /// Sessions by their next deadline.
@@ -177,6 +180,7 @@ impl Owner {
             spending: Spending::default(),
             volumes: Volumes::default(),
             volumes_mib_max: parts.volumes_mib_max,
+            prices: Prices::default(),
             lines: Lines::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -196,6 +200,7 @@ impl Owner {
             doubt: None,
             stop: parts.stop,
         };
+        owner.prices = Prices::read(&owner.ledger).await?;
         owner.load().await?;
         owner.publish_fleet(owner.clock.now());
         Ok(owner)
@@ -309,6 +314,7 @@ impl Owner {
             }
             Request::DeleteVolume(volume, reply) => self.take_delete(volume, reply, now, turn),
             Request::Budgets(dues) => self.spending.set(dues),
+            Request::Prices(prices) => self.set_prices(*prices),
             Request::End(end, reply) => {
                 let reason = end.reason;
                 let known = self.drive(&end.session, Event::EndRequested { reason }, now, turn);
@@ -344,6 +350,7 @@ impl Owner {
             created_at: now,
             phase: Phase::Queued,
             starts_denied: 0,
+            moves: 0,
             since: now,
             node: None,
         };
@@ -354,7 +361,7 @@ impl Owner {
         if let Some(Ok(chosen)) = &chosen {
             chosen.settle(&mut row);
         }
-        let limits = self.times.limits(&row.work, row.created_at);
+        let limits = self.times.limits(&row);
         let entry = Entry::new(row.clone(), limits);
         let op = Op::CreateSession {
             row: Box::new(row.clone()),

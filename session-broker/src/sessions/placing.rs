@@ -93,7 +93,7 @@ impl Owner {
             return;
         };
         set_app(&mut entry.row, &app);
-        let limits = self.times.limits(&entry.row.work, entry.row.created_at);
+        let limits = self.times.limits(&entry.row);
         let life = &entry.life;
         entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
         let session = id.clone();
@@ -133,7 +133,7 @@ impl Owner {
             volumes,
             capacity_rev,
             order: order.clone(),
-            phase: placing(self.times.limits(&row.work, row.created_at), &claim, now),
+            phase: placing(self.times.limits(row), &claim, now),
             at: now,
         };
         let outbox = OutboxRow {
@@ -245,7 +245,8 @@ impl Owner {
         waited_ms: u64,
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
-        let request = with_volumes(request_for_job(row, spec, waited_ms), plan);
+        let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+        let request = with_volumes(request, plan);
         let policy = &self.policy_chosen;
         if let Some((node, _)) = &plan.on {
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);

@@ -142,7 +142,8 @@ impl Owner {
                 if plan.on.as_ref().is_some_and(|(node, _)| *node != view.id) {
                     return Opening::No;
                 }
-                let request = with_volumes(request_for_job(row, spec, waited_ms), &plan);
+                let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+                let request = with_volumes(request, &plan);
                 return opening(view, &request, &self.policy_chosen);
             }
         };

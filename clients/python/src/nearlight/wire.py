@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -344,6 +344,23 @@ class ImageFault(TypedDict):
     """
 
 
+class ImagePolicy(TypedDict, closed=True):
+    """
+    `PUT` and `GET /v1/image-policy`: which images a tenant's jobs may have.
+    """
+
+    allow: NotRequired[list[str]]
+    """
+    Registry and repository, or the folders that they begin with: `registry.example/team` allows
+    `registry.example/team/server`. Empty: any image.
+    """
+    key: NotRequired[str | None]
+    """
+    PEM of the ECDSA P-256 public key (`cosign.pub`) that has to have signed an image; any
+    image without.
+    """
+
+
 class JobTime(TypedDict, closed=True):
     """
     When a job ends by itself, seconds.
@@ -507,7 +524,7 @@ Whether a node can be used.
 """
 
 
-NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'webhook.test']
 """
 What a notice is about.
 """
@@ -1646,7 +1663,6 @@ class NoticeData(TypedDict):
     """
     The session; nothing in a test.
     """
-    until_unix_ms: NotRequired[U64 | None]
 
 
 class Place(TypedDict, closed=True):

@@ -4,7 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
-use crate::job::JobNeed;
+use crate::job::{JobNeed, PriceCap};
 use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
@@ -179,15 +179,21 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
         0..3000_u32,
         mostly(None, gpu),
         mostly(false, Just(true)),
+        mostly(None, (any::<Option<u8>>(), 0..300_u64).prop_map(Some)),
         mostly(0, 1..1500_u32),
         prop::collection::vec(any_of(&NAMES).prop_map(str::to_owned), 0..2),
     );
     let job = job.prop_map(
-        |(runtime, disk_mib, gpu, image_here, volumes_mib, assets)| JobNeed {
+        |(runtime, disk_mib, gpu, image_here, cap, volumes_mib, assets)| JobNeed {
             runtime,
             disk_mib,
             gpu,
             image_here,
+            cap: cap.map(|(gpu_max, gpu_other)| PriceCap {
+                gpu_max: gpu_max.map(u64::from),
+                gpu_other,
+                ..PriceCap::default()
+            }),
             has_volumes: volumes_mib > 0,
             volumes_mib,
             assets,

@@ -9,6 +9,7 @@ struct Given {
     places: Vec<Writable>,
     kept: Vec<Kept>,
     resolvers: Vec<IpAddr>,
+    gpus: Vec<String>,
 }
 
 impl Given {
@@ -30,6 +31,7 @@ impl Given {
             who,
             kept: Vec::new(),
             resolvers: Vec::new(),
+            gpus: Vec::new(),
         }
     }
 
@@ -53,6 +55,8 @@ impl Given {
             has_secrets: true,
             resolvers: &self.resolvers,
             image_env: &["NVIDIA_VISIBLE_DEVICES=all".to_owned()],
+            gpus: devices::request(&self.gpus, None, &[]),
+            gpu_uuids: &self.gpus,
         })
     }
 }
@@ -237,4 +241,26 @@ fn volumes_are_written_and_assets_are_not() {
         of("/models/w"),
         (bind, Some(true), "/data/assets/ab".to_owned())
     );
+}
+
+#[test]
+fn a_job_gets_the_gpus_that_it_has_claimed_whatever_it_says_itself() {
+    let mut given = Given::new();
+    given.gpus = vec!["GPU-1".to_owned(), "MIG-2".to_owned()];
+    let all = [("NVIDIA_VISIBLE_DEVICES".to_owned(), "all".to_owned())];
+    given.spec.env.extend(all);
+    let body = given.body();
+    let asked = body.host_config.unwrap().device_requests.unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].driver.as_deref(), Some("nvidia"));
+    assert_eq!(asked[0].device_ids.as_ref().unwrap(), &given.gpus);
+    let env = body.env.unwrap();
+    let visible = env.iter().filter(|v| v.starts_with("NVIDIA_VISIBLE"));
+    assert_eq!(
+        visible.collect::<Vec<_>>(),
+        ["NVIDIA_VISIBLE_DEVICES=GPU-1,MIG-2"]
+    );
+    given.gpus.clear();
+    let none = given.body().host_config.unwrap();
+    assert_eq!((none.device_requests, none.devices), (None, None));
 }
