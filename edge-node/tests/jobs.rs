@@ -4,6 +4,8 @@
 
 #[path = "jobs/clusters.rs"]
 mod clusters;
+#[path = "jobs/kept.rs"]
+mod kept;
 #[path = "jobs/pull.rs"]
 mod pull;
 mod support;

@@ -14,6 +14,7 @@ pub(crate) fn explain(placement: &Placement) -> String {
             excluded,
             step,
             cluster,
+            detail,
         } => {
             let nodes: u32 = excluded.iter().map(|by| by.nodes).sum();
             let rows: Vec<_> = excluded
@@ -22,11 +23,8 @@ pub(crate) fn explain(placement: &Placement) -> String {
                 .collect();
             let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
             let step = in_force(step.as_ref());
-            match cluster {
-                None => {
-                    format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
-                }
-                Some(ClusterLack { replicas, best }) => {
+            match (cluster, detail) {
+                (Some(ClusterLack { replicas, best }), _) => {
                     let excluded = match nodes {
                         0 => String::new(),
                         _ => excluded,
@@ -34,6 +32,11 @@ pub(crate) fn explain(placement: &Placement) -> String {
                     format!(
                         "it waits: it needs {replicas} slots at one site, the best site has {best}\n{step}{excluded}"
                     )
+                }
+                (None, Some(detail)) if nodes == 0 => format!("it waits: {detail}\n"),
+                (None, Some(detail)) => format!("it waits: {detail}\n{excluded}"),
+                (None, None) => {
+                    format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
                 }
             }
         }
@@ -123,11 +126,21 @@ mod test {
             excluded: vec![by(ExcludedBy::Offline, 12), by(ExcludedBy::SlotsTaken, 3)],
             step: Some(step),
             cluster: None,
+            detail: None,
         };
         let words = "it waits: none of 15 nodes can run it now\n\
                      latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\
                      NODES  EXCLUDED BY\n12     offline\n3      every slot taken\n";
         assert_eq!(explain(&waits), words);
+        let detail = "its volume `cache` is on node attic, which is full (slots taken)";
+        let waits = Placement::Waits {
+            excluded: vec![by(ExcludedBy::SlotsTaken, 1)],
+            step: None,
+            cluster: None,
+            detail: Some(detail.to_owned()),
+        };
+        let table = "NODES  EXCLUDED BY\n1      every slot taken\n";
+        assert_eq!(explain(&waits), format!("it waits: {detail}\n{table}"));
     }
 
     #[test]

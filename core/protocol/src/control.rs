@@ -19,6 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
 use crate::work::{PullLogin, Replica, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[allow(
     clippy::large_enum_variant,
-    reason = "one is read and handled at a time, and few are inventories"
+    reason = "an inventory is rare, and gone as soon as it is read"
 )]
 pub enum FromEdge {
     /// The first message.
@@ -127,6 +128,9 @@ pub enum ToEdge {
     /// The images that the node is to have; after the edge has said what it runs, and whenever it
     /// changes. Not acked: the newest one counts.
     Images(ImagesWanted),
+    /// The volumes of the node; after the edge has said what it runs, and whenever they change. Only to
+    /// one whose inventory lists its own. Not acked: the inventory shows what is left.
+    Volumes(VolumesKnown),
     /// Nobody may watch on this link any more; not acked. What gets lost, the next
     /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
@@ -330,13 +334,17 @@ pub struct JobHost {
     /// Whether it gives a job the very GPUs that its grant names. Agents before that gave none.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_gpus: bool,
-    /// Digests of the assets that are here.
+    /// The assets that are here, by [`crate::volume::asset_name`]; at most
+    /// [`crate::limits::ASSETS_LISTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
     /// Its container engine, as that calls itself. Nodes with one engine are one site: the replicas of a
     /// cluster have a network there. Empty from a node that takes no replicas.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,
+    /// Its volumes, all of them; `None` from one that keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<VolumeHeld>>,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.
@@ -462,6 +470,9 @@ pub struct Start {
     /// Which replica of a cluster it is; `None` for a job of one container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<Replica>,
+    /// What a job with volumes or assets finds on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<JobStorage>,
     /// What a job's image is pulled with, if its registry wants to know who asks. The node keeps it in
     /// memory until the image is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

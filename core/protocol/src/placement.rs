@@ -20,6 +20,9 @@ pub enum Placement {
         /// Of a cluster: how many places of one site are too few.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cluster: Option<ClusterLack>,
+        /// What ties it to one node, such as a volume, and why that node cannot run it now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
     /// It has, or had, a slot on a node.
     Placed {

@@ -20,7 +20,7 @@ use nearlight_protocol::unit::U64;
 use nearlight_protocol::work::Replica;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The run of a cluster that a container or a network belongs to.
 pub(crate) const LABEL_CLUSTER: &str = "nearlight.cluster";
@@ -48,6 +48,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) who: &'a Who,
     /// What it can write.
     pub(crate) places: &'a [Writable],
+    /// What it finds beside: a path of the host, where the container has it, and whether it may write.
+    pub(crate) kept: &'a [Kept],
     /// Its directory on the host.
     pub(crate) dir: &'a Path,
     /// Its network.
@@ -66,6 +68,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) gpus: Option<DeviceRequest>,
     /// Their UUIDs.
     pub(crate) gpu_uuids: &'a [String],
+}
+
+/// Something that outlives a job, where its container has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) source: PathBuf,
+    pub(crate) target: String,
+    pub(crate) is_writable: bool,
 }
 
 /// The job's network; `internal` from one that reaches nothing.
@@ -302,6 +312,10 @@ fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
             false => writable.is_volume.then(|| in_memory(plan, writable)),
         })
         .collect();
+    mounts.extend(plan.kept.iter().map(|kept| Mount {
+        read_only: Some(!kept.is_writable),
+        ..bind(&kept.source, &kept.target)
+    }));
     mounts.push(bind(&space::hosts(plan.dir), "/etc/hosts"));
     if plan.has_secrets {
         mounts.push(bind(&space::secrets(plan.dir), SECRETS));

@@ -174,6 +174,7 @@ impl Broker {
             }),
             secrets: Secrets::default(),
             replica: None,
+            storage: None,
             pull: None,
         }))
     }

@@ -163,6 +163,7 @@ pub fn start(
         work: Work::Job(Box::new(spec)),
         secrets,
         replica: None,
+        storage: None,
         pull: None,
     }))
 }

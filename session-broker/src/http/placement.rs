@@ -39,13 +39,16 @@ impl From<sessions::Placement> for Placement {
     fn from(placement: sessions::Placement) -> Self {
         match placement {
             sessions::Placement::Unknown => Self::Unknown,
-            sessions::Placement::Waits(rejection) => waits(rejection, None),
+            sessions::Placement::Waits(rejection) => waits(&rejection, None, None),
             sessions::Placement::WaitsTogether(lack) => {
                 let cluster = ClusterLack {
                     replicas: lack.replicas,
                     best: lack.best,
                 };
-                waits(lack.rejection, Some(cluster))
+                waits(&lack.rejection, Some(cluster), None)
+            }
+            sessions::Placement::WaitsForVolume(rejection, words) => {
+                waits(&rejection, None, Some(words))
             }
             sessions::Placement::Placed {
                 node,
@@ -65,18 +68,22 @@ impl From<sessions::Placement> for Placement {
     }
 }
 
-fn waits(rejection: Rejection, cluster: Option<ClusterLack>) -> Placement {
-    let reasons = rejection.reasons.into_iter();
+fn waits(rejection: &Rejection, cluster: Option<ClusterLack>, detail: Option<String>) -> Placement {
     Placement::Waits {
-        excluded: reasons
-            .map(|(reason, nodes)| Excluded {
-                reason: excluded_by(reason),
-                nodes,
-            })
-            .collect(),
+        excluded: excluded(rejection),
         step: rejection.step.map(latency_step),
         cluster,
+        detail,
     }
+}
+
+fn excluded(rejection: &Rejection) -> Vec<Excluded> {
+    let reasons = rejection.reasons.iter();
+    let excluded = reasons.map(|(reason, nodes)| Excluded {
+        reason: excluded_by(*reason),
+        nodes: *nodes,
+    });
+    excluded.collect()
 }
 
 fn points(why: &Why) -> Points {

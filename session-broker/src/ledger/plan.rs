@@ -54,6 +54,7 @@ enum Thing<'a> {
     Apps,
     /// Rate cards.
     Rates,
+    Volume(&'a str),
     /// What tenants have outside.
     Outside,
 }
@@ -109,11 +110,13 @@ fn rank(op: &Op) -> u8 {
         Op::ForgetSecrets { .. } => 26,
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
-        Op::Readmit(_) => 29,
-        Op::ReserveCluster(_) => 33,
-        Op::Outside { .. } => 30,
-        Op::Notify(_) => 31,
-        Op::CountMove { .. } => 32,
+        Op::DeleteVolume { .. } => 29,
+        Op::NoteVolumes { .. } => 30,
+        Op::Readmit(_) => 31,
+        Op::Outside { .. } => 32,
+        Op::Notify(_) => 33,
+        Op::CountMove { .. } => 34,
+        Op::ReserveCluster(_) => 35,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -164,7 +167,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
-        Op::Reserve(reserve) => things_of_claim(reserve).into(),
+        Op::Reserve(reserve) => things_of_claim(reserve),
         Op::ReserveCluster(cluster) => {
             let reserves = cluster.reserves.iter();
             reserves.flat_map(things_of_claim).collect()
@@ -211,6 +214,8 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
                 .chain(slots)
                 .collect()
         }
+        Op::NoteVolumes { node, .. } => vec![Thing::Node(node.as_str())],
+        Op::DeleteVolume { volume, .. } => vec![Thing::Volume(volume.as_str())],
         Op::RaiseEpoch { slot, .. } => vec![Thing::Slot(slot.as_str())],
         Op::SpendTicket { ticket, .. } => vec![Thing::Ticket(ticket)],
         Op::AddJoinToken { token } => vec![Thing::Credential(&token.hash)],
@@ -237,13 +242,17 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
     }
 }
 
-fn things_of_claim(reserve: &Reserve) -> [Thing<'_>; 4] {
+fn things_of_claim(reserve: &Reserve) -> Vec<Thing<'_>> {
+    let volumes = reserve.volumes.iter();
     [
         Thing::Session(reserve.session.as_str()),
         Thing::Orders(reserve.session.as_str()),
         Thing::Node(reserve.claim.node.as_str()),
         Thing::Slot(reserve.claim.slot.as_str()),
     ]
+    .into_iter()
+    .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
+    .collect()
 }
 
 fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<Thing<'a>> {

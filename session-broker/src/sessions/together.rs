@@ -66,7 +66,7 @@ impl Owner {
         let claims = self.slots_of(&nodes, now).ok_or(NotPlaced::NoSlot)?;
         let mut reserves: Vec<Reserve> = Vec::new();
         for (row, claim) in rows.iter_mut().zip(claims) {
-            let Some(reserve) = self.reserve(row, &claim, &request, now) else {
+            let Some(reserve) = self.reserve(row, &claim, (&request, Vec::new()), now) else {
                 for taken in &reserves {
                     self.fleet.release(&taken.claim, &taken.session, now);
                 }
