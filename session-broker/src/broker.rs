@@ -7,7 +7,7 @@
 use crate::apps::Apps;
 use crate::budgets;
 use crate::catalogue::Catalogue;
-use crate::config::{AuditLog, Config, NearnessSettings};
+use crate::config::{Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::endpoint::{self, Jobs, Site};
@@ -18,6 +18,7 @@ use crate::http::{
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
+use crate::outward::Network;
 use crate::proxied::Proxies;
 use crate::rates;
 use crate::region::Joining;
@@ -29,6 +30,7 @@ use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
 use crate::watch::WatchLinks;
+use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
@@ -143,6 +145,7 @@ impl Broker {
             signer: signer.clone(),
             sealer,
             registries: Registries::new(&config.private_registries),
+            webhook_networks: webhook_networks(&config),
             clock,
             apps: apps.clone(),
             identities: Identities::default(),
@@ -167,7 +170,7 @@ impl Broker {
         let nodes_are = (registrar, standings);
         let terms = Terms::new(&config, &signer, clock, nodes_are, tunnels.clone());
         shutdown.spawn(owner.run());
-        keep(&api, directory, config.audit, shutdown);
+        keep(&api, directory, &config, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let listeners = (public, endpoint, joining);
         serve(&api, routes, listeners, (tunnels, owner_stop), shutdown);
@@ -188,6 +191,14 @@ fn warn_without_client(client_web: Option<&Path>) {
             "no index.html in {dir} (`client_web`): players find no page here until `make play` or a package has put it there"
         );
     }
+}
+
+/// The networks were checked with the configuration.
+fn webhook_networks(config: &Config) -> Arc<[Network]> {
+    let networks = config.webhook_networks.iter();
+    networks
+        .filter_map(|network| network.parse().ok())
+        .collect()
 }
 
 /// Binds the endpoint of jobs, if there is to be one.
@@ -295,13 +306,16 @@ async fn serve_metrics(
 }
 
 /// Keeps what is held beside the ledger as the ledger has it, until the shutdown.
-fn keep(api: &Arc<Api>, directory: Arc<Directory>, audit: AuditLog, shutdown: &Shutdown) {
+fn keep(api: &Arc<Api>, directory: Arc<Directory>, config: &Config, shutdown: &Shutdown) {
     let stop = || shutdown.token();
     shutdown.spawn(api.apps.clone().keep(api.ledger.clone(), stop()));
     shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
     let (ledger, sessions) = (api.ledger.clone(), api.sessions.clone());
     shutdown.spawn(budgets::keep(ledger, sessions, api.clock, stop()));
-    shutdown.spawn(credentials::keep(api.clone(), audit, stop()));
+    shutdown.spawn(credentials::keep(api.clone(), config.audit, stop()));
+    let (at, me) = (api.webhook_networks.clone(), config.name.clone());
+    let outbox = Deliverer::new((&api.ledger, &api.sealer), api.clock, me, at);
+    shutdown.spawn(webhooks::keep(outbox, stop()));
 }
 
 /// Takes callers until the shutdown, and stops the owner after the last one.

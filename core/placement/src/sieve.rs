@@ -182,7 +182,7 @@ impl<'a> Rules<'a> {
             keep(&mut left, block.runtime(), Reason::Runtime);
         }
         if let Some(job) = &request.job {
-            for reason in [Reason::Gpus, Reason::Disk] {
+            for reason in LASTING {
                 let lack = lacking(block, left, job, reason);
                 keep(&mut left, !lack, reason);
             }
@@ -231,8 +231,14 @@ impl<'a> Rules<'a> {
         if let Some(job) = &request.job {
             let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_mib);
             keep(&mut left, enough, Reason::DiskTaken);
-            let free = block.lanes_where(left, |row| job.gpus() == 0 || !row.gpus_taken);
-            keep(&mut left, free, Reason::GpusTaken);
+            if job.gpu.is_some() {
+                let free = lanes(left).filter(|lane| {
+                    let gpus = block.jobs(*lane).map_or(&[][..], |host| &host.gpus);
+                    job.has_free(gpus, block.row(*lane).gpus_free)
+                });
+                let free = free.fold(0, |free, lane| free | (1 << lane));
+                keep(&mut left, free, Reason::GpusTaken);
+            }
         }
         let max = self.policy.unproven_sessions_max;
         let full = lanes(left & head.unproven)
@@ -242,6 +248,17 @@ impl<'a> Rules<'a> {
         left
     }
 }
+
+/// What a job's node lacks for good, after a runtime.
+const LASTING: [Reason; 7] = [
+    Reason::Gpus,
+    Reason::GpuModel,
+    Reason::GpuMemory,
+    Reason::GpuCapability,
+    Reason::GpusSick,
+    Reason::Disk,
+    Reason::Price,
+];
 
 /// Lanes of `asked` whose node never takes `job`, for this reason first.
 fn lacking(block: &Block<'_>, asked: u64, job: &JobNeed, reason: Reason) -> u64 {

@@ -45,9 +45,15 @@ impl Lost {
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
             | Op::ForgetSecrets { session }
+            | Op::CountMove { session }
             | Op::SetBudget { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
+            }
+            Op::Notify(notice) => {
+                let of = notice.session.as_ref();
+                let is_lost = of.is_some_and(|session| self.sessions.contains(session));
+                is_lost.then_some(Applied::Missing)
             }
             Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
             Op::CreateSession { .. }
@@ -62,6 +68,7 @@ impl Lost {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

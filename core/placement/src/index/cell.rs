@@ -98,7 +98,8 @@ pub(crate) struct Row {
     mem_total: u32,
     mem_free: u32,
     pub(crate) disk_free: u32,
-    pub(crate) gpus_taken: bool,
+    /// A bit for each GPU that no job has.
+    pub(crate) gpus_free: u64,
 }
 
 impl Row {
@@ -281,7 +282,7 @@ impl Cell {
             mem_total: node.mem_mib_total,
             mem_free: 0,
             disk_free: 0,
-            gpus_taken: false,
+            gpus_free: 0,
         };
         self.keys[at] = block::key(&node.id);
         self.cards[at] = Some(Card {
@@ -308,7 +309,7 @@ impl Cell {
         row.sessions = state.sessions;
         row.mem_free = state.mem_mib_free;
         row.disk_free = state.disk_mib_free;
-        row.gpus_taken = state.gpus_taken;
+        row.gpus_free = state.gpus_free();
         let was_open = (head.open >> lane) & 1;
         let (encode, floor) = (row.standing.cpu_encode(), row.standing.floor());
         let columns = &mut self.columns[b];

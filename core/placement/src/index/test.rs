@@ -4,7 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
-use crate::job::JobNeed;
+use crate::job::{JobNeed, PriceCap};
 use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
@@ -120,6 +120,7 @@ fn any_state() -> impl Strategy<Value = NodeState> {
                 uplink_kbps_free: free.3.map(u32::from),
                 disk_mib_free: free.0 * 1000,
                 gpus_taken: sessions == 3,
+                gpus_held: u64::from(free.1 % 8),
                 receipts,
             },
         )
@@ -130,8 +131,13 @@ const RUNTIMES: [ContainerRuntime; 2] = [ContainerRuntime::Runc, ContainerRuntim
 
 fn any_host() -> impl Strategy<Value = Option<JobHost>> {
     let gpus = prop::collection::vec(
-        (any_of(&MODELS), mostly(String::new(), Just("XID".into()))),
-        0..3,
+        (
+            any_of(&MODELS),
+            mostly(String::new(), Just("XID".into())),
+            1..3_u32,
+            8..10_u32,
+        ),
+        0..5,
     );
     let runtimes = mostly(RUNTIMES.to_vec(), Just(vec![ContainerRuntime::Kata]));
     let host = (runtimes, 0..4000_u32, gpus).prop_map(|(runtimes, disk_mib, gpus)| JobHost {
@@ -139,14 +145,15 @@ fn any_host() -> impl Strategy<Value = Option<JobHost>> {
         disk_mib,
         gpus: gpus
             .into_iter()
-            .map(|(model, sick)| Gpu {
+            .map(|(model, sick, size, major)| Gpu {
                 model: model.to_owned(),
-                vram_mib: 4096,
+                vram_mib: size * 4096,
+                compute_capability: major * 10,
                 sick,
                 ..Gpu::default()
             })
             .collect(),
-        assets: Vec::new(),
+        ..JobHost::default()
     });
     prop_oneof![1 => Just(None), 3 => host.prop_map(Some)]
 }
@@ -155,13 +162,15 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
     let gpu = (
         1..3_u32,
         mostly(None, any_of(&MODELS).prop_map(|m| Some(m.to_owned()))),
+        mostly(0, Just(8192)),
+        mostly(0, Just(90)),
     );
-    let gpu = gpu.prop_map(|(count, model)| {
+    let gpu = gpu.prop_map(|(count, model, vram_mib, compute_capability)| {
         Some(GpuNeed {
             count,
             model,
-            vram_mib: 0,
-            compute_capability: 0,
+            vram_mib,
+            compute_capability,
         })
     });
     let job = (
@@ -169,12 +178,18 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
         0..3000_u32,
         mostly(None, gpu),
         mostly(false, Just(true)),
+        mostly(None, (any::<Option<u8>>(), 0..300_u64).prop_map(Some)),
     );
-    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here)| JobNeed {
+    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here, cap)| JobNeed {
         runtime,
         disk_mib,
         gpu,
         image_here,
+        cap: cap.map(|(gpu_max, gpu_other)| PriceCap {
+            gpu_max: gpu_max.map(u64::from),
+            gpu_other,
+            ..PriceCap::default()
+        }),
     });
     prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }
