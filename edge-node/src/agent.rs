@@ -49,11 +49,12 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::volume::VolumesKnown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,8 +79,14 @@ pub(crate) enum Message {
     },
     /// Images, and which could not be had.
     Images(images::Found),
+    /// What is kept for jobs.
+    Stored(job::keeper::Stored),
     /// Desktops that are ready.
     Warm(Vec<WarmReady>),
+    /// The GPUs for jobs, of which some have changed.
+    Gpus(Vec<Gpu>),
+    /// Jobs whose GPUs fail.
+    GpusLost(Vec<SessionId>),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
 }
@@ -94,6 +101,8 @@ pub(crate) struct Parts {
     pub(crate) counters: CounterBoard,
     /// The images that the broker wants to be here.
     pub(crate) wanted: watch::Sender<ImagesWanted>,
+    /// The volumes that the broker knows here.
+    pub(crate) known: watch::Sender<Option<VolumesKnown>>,
     /// What sessions leave over.
     pub(crate) room: watch::Sender<Room>,
     pub(crate) shutdown: Shutdown,
@@ -112,6 +121,7 @@ pub(crate) struct Agent {
     inventory: Inventory,
     counters: CounterBoard,
     wanted: watch::Sender<ImagesWanted>,
+    known: watch::Sender<Option<VolumesKnown>>,
     room: watch::Sender<Room>,
     shutdown: Shutdown,
     inbox: mpsc::Receiver<Message>,
@@ -141,6 +151,7 @@ impl Agent {
             inventory: parts.inventory,
             counters: parts.counters,
             wanted: parts.wanted,
+            known: parts.known,
             room: parts.room,
             shutdown: parts.shutdown,
             inbox: parts.inbox,
@@ -177,6 +188,7 @@ impl Agent {
     pub(crate) fn adopt_job(&mut self, record: job::record::Record) {
         tracing::info!(session_id = %record.session, "job adopted");
         meters::session_adopted();
+        self.take_gpus(&record);
         let agent = self.address.clone();
         let (driver, handle) =
             job::driver::Driver::adopted(self.host.clone(), record.clone(), agent);
@@ -256,9 +268,24 @@ impl Agent {
                 self.inventory.image_faults = found.faults;
                 self.say_inventory();
             }
+            Message::Stored(stored) => {
+                self.inventory.set_stored(stored);
+                self.say_inventory();
+            }
             Message::Warm(ready) => {
                 self.inventory.warm = ready;
                 self.say_inventory();
+            }
+            Message::Gpus(gpus) => {
+                if let Some(jobs) = &mut self.inventory.jobs {
+                    jobs.gpus = gpus;
+                }
+                self.say_inventory();
+            }
+            Message::GpusLost(sessions) => {
+                for live in sessions.iter().filter_map(|id| self.sessions.get(id)) {
+                    live.end(EndReason::RuntimeFailed);
+                }
             }
             Message::ListSessions(reply) => {
                 // Somebody who asks and does not wait for the answer gets none.
@@ -319,6 +346,9 @@ impl Agent {
                     *former = bounded(wanted);
                     is_new
                 });
+            }
+            ToEdge::Volumes(known) => {
+                self.known.send_replace(Some(known));
             }
             ToEdge::OpenTunnel(order) => self.host.tunnels.open(order),
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),

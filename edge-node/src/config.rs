@@ -71,6 +71,8 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+    /// The GPUs that desktops may see, once it is known which are for jobs; `None`: whatever is there.
+    pub(crate) visible_gpus: Option<String>,
 }
 
 /// The beacon of the node's region.
@@ -129,6 +131,9 @@ pub enum ConfigError {
     /// Jobs' networks cannot be taken from it.
     #[error("`jobs.networks` {0}")]
     JobNetworks(&'static str),
+    /// Assets cannot be fetched from it.
+    #[error("`jobs.asset_networks`: {0}")]
+    AssetNetworks(String),
     /// The beacon would not work.
     #[error("`beacon` {0}")]
     Beacon(String),
@@ -151,6 +156,7 @@ pub enum ConfigError {
 
 mod parsed {
     use super::RuntimeChoice;
+    use crate::gpu::share::ForJobs;
     use serde::Deserialize;
     use std::net::{IpAddr, SocketAddr};
     use std::path::PathBuf;
@@ -223,6 +229,11 @@ mod parsed {
         pub(super) disk_mib: u32,
         pub(super) networks: String,
         pub(super) resolvers: Vec<IpAddr>,
+        pub(super) volume_orphan_days: u32,
+        pub(super) assets_mib: u64,
+        pub(super) asset_networks: Vec<String>,
+        pub(super) asset_roots: PathBuf,
+        pub(super) gpus: ForJobs,
     }
 
     #[derive(Debug, Deserialize)]
@@ -313,6 +324,15 @@ impl Config {
                 disk_mib: file.jobs.disk_mib,
                 networks: (file.jobs.networks.parse()).map_err(ConfigError::JobNetworks)?,
                 resolvers: file.jobs.resolvers,
+                volume_orphan_days: file.jobs.volume_orphan_days,
+                assets_mib: file.jobs.assets_mib,
+                asset_networks: (file.jobs.asset_networks.iter())
+                    .map(|network| network.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(ConfigError::AssetNetworks)?,
+                asset_roots: Some(file.jobs.asset_roots)
+                    .filter(|path| !path.as_os_str().is_empty()),
+                gpus: file.jobs.gpus,
             },
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
@@ -323,6 +343,7 @@ impl Config {
             run,
             pki: absolute(&args.pki)?,
             worker,
+            visible_gpus: None,
         };
         config.check()?;
         Ok(config)
@@ -418,6 +439,13 @@ impl Config {
             1,
             16,
             "1 to 16",
+        )?;
+        range(
+            "jobs.volume_orphan_days",
+            self.jobs.volume_orphan_days.into(),
+            1,
+            3650,
+            "1 to 3650",
         )?;
         range("warm.max", self.warm_max as u64, 0, 16, "0 to 16")?;
         range(

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::encoders::Encoder;
 use crate::gpu::Gpus;
 use crate::identity::Identity;
+use crate::job::keeper::Stored;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{self, ImageFault, JobHost, WarmReady};
@@ -18,8 +19,8 @@ pub(crate) struct Inventory {
     gpu_models: Vec<String>,
     encoders: Vec<String>,
     runtime: &'static str,
-    /// What it offers to jobs, if it takes any.
-    jobs: Option<JobHost>,
+    /// What it offers to jobs, if it takes any. Its GPUs fall sick, and are well again.
+    pub(crate) jobs: Option<JobHost>,
     /// What the line carries, kbit/s.
     pub(crate) uplink_kbps: Option<u32>,
     /// Images that are here; looked at again now and then.
@@ -57,6 +58,13 @@ impl Inventory {
             image_faults: Vec::new(),
             fault: String::new(),
             warm: Vec::new(),
+        }
+    }
+
+    /// What the node keeps for jobs.
+    pub(crate) fn set_stored(&mut self, stored: Stored) {
+        if let Some(jobs) = &mut self.jobs {
+            (jobs.volumes, jobs.assets) = (Some(stored.volumes), stored.assets);
         }
     }
 
@@ -109,7 +117,7 @@ fn encode_cpu_milli(config: &Config, encoders: &[Encoder]) -> u32 {
 
 /// A GPU encodes if an encoder of one was seen to encode; that it renders is the driver's word.
 fn class(gpus: &Gpus, encoders: &[Encoder]) -> GpuClass {
-    if gpus.is_empty() {
+    if gpus.has_none_for_apps() {
         GpuClass::None
     } else if encoders.iter().any(Encoder::is_hardware) {
         GpuClass::RenderEncode

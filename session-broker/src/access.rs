@@ -10,6 +10,8 @@
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | start jobs | | | its tenant's | own | all | sessions:write |
+//! | see volumes | | | its tenant's | own | all | sessions:read |
+//! | delete volumes | | | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
@@ -46,6 +48,10 @@ pub enum Permission {
     ChangeSessions,
     /// Start jobs.
     StartJobs,
+    /// See volumes within reach.
+    SeeVolumes,
+    /// Delete volumes within reach.
+    DeleteVolumes,
     /// See keys within reach.
     SeeKeys,
     /// Make, rotate and revoke keys within reach.
@@ -62,7 +68,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -71,6 +77,8 @@ impl Permission {
         Self::SeeSessions,
         Self::ChangeSessions,
         Self::StartJobs,
+        Self::SeeVolumes,
+        Self::DeleteVolumes,
         Self::SeeKeys,
         Self::ChangeKeys,
         Self::SeeTenants,
@@ -86,7 +94,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::StartJobs => match role {
+            Self::StartJobs | Self::SeeVolumes | Self::DeleteVolumes => match role {
                 Role::Tenant | Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player => false,
             },
@@ -116,8 +124,10 @@ impl Permission {
             Self::ChangeApps => Some(Scope::AppsWrite),
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
-            Self::SeeSessions => Some(Scope::SessionsRead),
-            Self::ChangeSessions | Self::StartJobs => Some(Scope::SessionsWrite),
+            Self::SeeSessions | Self::SeeVolumes => Some(Scope::SessionsRead),
+            Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
+                Some(Scope::SessionsWrite)
+            }
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
@@ -213,6 +223,8 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            SeeVolumes,
+            DeleteVolumes,
             SeeUsage,
         ];
         assert_eq!(of(Role::Operator), operators);
@@ -222,6 +234,8 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            SeeVolumes,
+            DeleteVolumes,
             SeeKeys,
             ChangeKeys,
             SeeTenants,

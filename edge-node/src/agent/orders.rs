@@ -2,6 +2,7 @@
 
 use super::Agent;
 use super::live::Live;
+use crate::gpu::board::NotGiven;
 use crate::job;
 use crate::meters;
 use crate::session::driver::Driver;
@@ -12,6 +13,7 @@ use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::volume::{JobStorage, is_owner};
 use nearlight_protocol::work::{AppWork, PullLogin, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
@@ -67,6 +69,7 @@ impl Agent {
         if self.fault.is_some() {
             return Err(self.denied_by_fault());
         }
+        self.check_gpus(&start.work, &grant)?;
         let epoch = Epoch::from(grant.epoch);
         let admission = self.journal.admit(&grant.slot, epoch, &grant.session);
         let admission = match admission {
@@ -93,6 +96,24 @@ impl Agent {
         }
     }
 
+    /// Whether a job can have the GPUs of its grant, before anything is written down of it. One that ran and
+    /// is over asks for none again.
+    fn check_gpus(&self, work: &Work, grant: &Grant) -> Result<(), Denied> {
+        let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
+        let asked = need.map_or(0, |need| need.count);
+        let is_over = self.board.end_of(&grant.session).is_some();
+        let Some(jobs) = self.host.jobs.as_ref().filter(|_| asked > 0 && !is_over) else {
+            return Ok(());
+        };
+        jobs.gpus.check(&grant.gpus, asked).map_err(|error| {
+            let reason = match error {
+                NotGiven::Unnamed { .. } | NotGiven::Lacks(_) => DenyReason::GrantInvalid,
+                NotGiven::Held { .. } | NotGiven::Sick { .. } => DenyReason::SlotBusy,
+            };
+            denied(reason, error)
+        })
+    }
+
     fn denied_by_fault(&self) -> Denied {
         // A broker that does not know the word would close the stream.
         let reason = match self.broker_knows_faults {
@@ -116,7 +137,10 @@ impl Agent {
         }
         match &start.work {
             Work::App(work) => check_app(work).map_err(|detail| invalid(detail.to_owned()))?,
-            Work::Job(spec) => check_job(spec, &start.secrets).map_err(invalid)?,
+            Work::Job(spec) => {
+                check_job(spec, &start.secrets).map_err(invalid)?;
+                check_storage(spec, start.storage.as_ref()).map_err(invalid)?;
+            }
         }
         Ok(grant)
     }
@@ -126,14 +150,17 @@ impl Agent {
         let (session, brought) = (start.session, (start.secrets, start.pull));
         match start.work {
             Work::App(work) => self.launch_app(session, start.grant, work, grant),
-            Work::Job(spec) => self.launch_job((session, start.grant), *spec, brought, grant),
+            Work::Job(spec) => {
+                let job = (*spec, start.storage);
+                self.launch_job((session, start.grant), job, brought, grant);
+            }
         }
     }
 
     fn launch_job(
         &mut self,
         (session, signed): (SessionId, String),
-        spec: JobSpec,
+        (spec, storage): (JobSpec, Option<JobStorage>),
         brought: (Secrets, Option<PullLogin>),
         grant: Grant,
     ) {
@@ -144,13 +171,19 @@ impl Agent {
             epoch: grant.epoch,
             grant: signed,
             user: grant.user,
+            gpus: match spec.resources.gpu {
+                Some(_) => grant.gpus,
+                None => Vec::new(),
+            },
             spec,
+            storage,
             started_ms: nearlight_kit::clock::unix_ms(),
             subnet: None,
             container: None,
             restarts: 0,
             ready: false,
         };
+        self.take_gpus(&record);
         let (host, agent) = (self.host.clone(), self.address.clone());
         let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), brought, agent);
         self.own_job(record, driver, handle);
@@ -200,12 +233,7 @@ impl Agent {
         match self.sessions.get_mut(session) {
             Some(live) => {
                 remember_stop(live, command);
-                // The first reason stays: the task reads it once.
-                live.stop.send_if_modified(|wish| {
-                    let first = wish.is_none();
-                    *wish = wish.or(Some(reason));
-                    first
-                });
+                live.end(reason);
             }
             None => {
                 if let Some(end) = self.board.end_of(session) {
@@ -267,6 +295,29 @@ fn check_job(spec: &JobSpec, secrets: &Secrets) -> Result<(), String> {
     Ok(())
 }
 
+/// What a job is to find here is what it asks for.
+fn check_storage(spec: &JobSpec, storage: Option<&JobStorage>) -> Result<(), String> {
+    let Some(storage) = storage else {
+        let needs_none = spec.volumes.is_empty() && spec.assets.is_empty();
+        return needs_none
+            .then_some(())
+            .ok_or_else(|| "nothing is said of its volumes and assets".to_owned());
+    };
+    if !is_owner(&storage.owner) {
+        return Err("the owner of its volumes and assets is none".to_owned());
+    }
+    let granted: BTreeSet<_> = storage
+        .volumes
+        .iter()
+        .map(|granted| &granted.name)
+        .collect();
+    let named: BTreeSet<_> = spec.volumes.iter().map(|volume| &volume.name).collect();
+    if granted != named || granted.len() != storage.volumes.len() {
+        return Err("the volumes are not those that the spec names".to_owned());
+    }
+    Ok(())
+}
+
 fn denied(reason: DenyReason, detail: impl ToString) -> Denied {
     Denied {
         reason,
@@ -305,6 +356,41 @@ mod test {
         spec.secrets = vec!["../../x".to_owned()];
         let fault = check_job(&spec, &secrets(&["../../x"])).unwrap_err();
         assert!(fault.contains("secrets[0]"), "{fault}");
+    }
+
+    #[test]
+    fn a_job_finds_the_volumes_that_it_names_and_no_others() {
+        use nearlight_protocol::job::Volume;
+        use nearlight_protocol::volume::VolumeGrant;
+        let mut spec = JobSpec::of_image("registry.example/x:1");
+        check_storage(&spec, None).unwrap();
+        spec.volumes.push(Volume {
+            name: "cache".to_owned(),
+            path: "/cache".to_owned(),
+            size_mib: 1,
+        });
+        check_storage(&spec, None).unwrap_err();
+        let grant = |name: &str| VolumeGrant {
+            name: name.to_owned(),
+            volume: nearlight_kit::ids::volume(),
+            size_mib: 1,
+            is_new: true,
+        };
+        let storage = |owner: &str, names: &[&str]| JobStorage {
+            owner: owner.to_owned(),
+            volumes: names.iter().map(|name| grant(name)).collect(),
+        };
+        let owner = nearlight_kit::ids::user().to_string();
+        check_storage(&spec, Some(&storage(&owner, &["cache"]))).unwrap();
+        for names in [
+            &[][..],
+            &["other"],
+            &["cache", "other"],
+            &["cache", "cache"],
+        ] {
+            check_storage(&spec, Some(&storage(&owner, names))).unwrap_err();
+        }
+        check_storage(&spec, Some(&storage("../../etc", &["cache"]))).unwrap_err();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::records;
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
+use nearlight_protocol::volume::JobStorage;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,14 @@ pub(crate) struct Record {
     pub(crate) grant: String,
     /// Whose it is.
     pub(crate) user: UserId,
+    /// The UUIDs of its GPUs. Agents before these gave none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gpus: Vec<String>,
     /// What it runs.
     pub(crate) spec: JobSpec,
+    /// What it finds on this node.
+    #[serde(default)]
+    pub(crate) storage: Option<JobStorage>,
     /// Its directory.
     pub(crate) dir: PathBuf,
     /// When it was started.
@@ -79,7 +86,9 @@ mod test {
             epoch: U64(3),
             grant: "a.b.c".to_owned(),
             user: nearlight_kit::ids::user(),
+            gpus: vec!["GPU-1".to_owned()],
             spec: JobSpec::of_image("registry.example/x:1"),
+            storage: None,
             dir: data.path().join(session.as_str()),
             started_ms: 1,
             subnet: Some(pool.subnet(&session, 0)),

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 43] = [
+const PATHS: [(&str, &[&str]); 52] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -15,6 +15,7 @@ const PATHS: [(&str, &[&str]); 43] = [
     ("/v1/apps/{app}/versions", &["get"]),
     ("/v1/audit", &["get"]),
     ("/v1/beacon", &["get"]),
+    ("/v1/image-policy", &["get", "put"]),
     ("/v1/join-tokens", &["post"]),
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),
@@ -31,6 +32,8 @@ const PATHS: [(&str, &[&str]); 43] = [
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/nodes/{node}/vet", &["delete", "post"]),
     ("/v1/regions", &["get"]),
+    ("/v1/registries", &["get"]),
+    ("/v1/registries/{registry}", &["delete", "put"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/endpoint", &["post"]),
@@ -44,9 +47,15 @@ const PATHS: [(&str, &[&str]); 43] = [
     ("/v1/tenants", &["get", "post"]),
     ("/v1/tenants/{id}", &["put"]),
     ("/v1/usage", &["get"]),
+    ("/v1/volumes", &["get"]),
+    ("/v1/volumes/{id}", &["delete", "get"]),
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/webhook", &["delete", "get", "put"]),
+    ("/v1/webhook/deliveries", &["get"]),
+    ("/v1/webhook/rotate", &["post"]),
+    ("/v1/webhook/test", &["post"]),
     ("/v1/whoami", &["get"]),
 ];
 

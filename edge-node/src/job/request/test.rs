@@ -7,7 +7,9 @@ struct Given {
     spec: JobSpec,
     who: Who,
     places: Vec<Writable>,
+    kept: Vec<Kept>,
     resolvers: Vec<IpAddr>,
+    gpus: Vec<String>,
 }
 
 impl Given {
@@ -27,7 +29,9 @@ impl Given {
             places: space::writable(&home(&spec, &who), &["/data".to_owned()]).unwrap(),
             spec,
             who,
+            kept: Vec::new(),
             resolvers: Vec::new(),
+            gpus: Vec::new(),
         }
     }
 
@@ -44,12 +48,15 @@ impl Given {
             spec: &self.spec,
             who: &self.who,
             places: &self.places,
+            kept: &self.kept,
             dir: Path::new("/run/n/ses"),
             subnet: self.subnet(),
             oci: "runc",
             has_secrets: true,
             resolvers: &self.resolvers,
             image_env: &["NVIDIA_VISIBLE_DEVICES=all".to_owned()],
+            gpus: devices::request(&self.gpus, None, &[]),
+            gpu_uuids: &self.gpus,
         })
     }
 }
@@ -201,4 +208,59 @@ fn a_network_is_its_own_and_closed_unless_it_reaches_something() {
     assert_eq!(host.dns.unwrap(), ["127.0.0.1"], "no resolver is reached");
     given.resolvers = vec![IpAddr::from([9, 9, 9, 9])];
     assert_eq!(given.body().host_config.unwrap().dns.unwrap(), ["9.9.9.9"]);
+}
+
+#[test]
+fn volumes_are_written_and_assets_are_not() {
+    let mut given = Given::new();
+    given.kept = [
+        ("/run/n/ses/volume-0/data", "/cache", true),
+        ("/data/assets/ab", "/models/w", false),
+    ]
+    .map(|(source, target, is_writable)| Kept {
+        source: source.into(),
+        target: target.to_owned(),
+        is_writable,
+    })
+    .into();
+    let host = given.body().host_config.unwrap();
+    let mounts = host.mounts.unwrap();
+    let of = |target: &str| {
+        let mount = mounts
+            .iter()
+            .find(|m| m.target.as_deref() == Some(target))
+            .unwrap();
+        (mount.typ, mount.read_only, mount.source.clone().unwrap())
+    };
+    let bind = Some(MountType::BIND);
+    assert_eq!(
+        of("/cache"),
+        (bind, Some(false), "/run/n/ses/volume-0/data".to_owned())
+    );
+    assert_eq!(
+        of("/models/w"),
+        (bind, Some(true), "/data/assets/ab".to_owned())
+    );
+}
+
+#[test]
+fn a_job_gets_the_gpus_that_it_has_claimed_whatever_it_says_itself() {
+    let mut given = Given::new();
+    given.gpus = vec!["GPU-1".to_owned(), "MIG-2".to_owned()];
+    let all = [("NVIDIA_VISIBLE_DEVICES".to_owned(), "all".to_owned())];
+    given.spec.env.extend(all);
+    let body = given.body();
+    let asked = body.host_config.unwrap().device_requests.unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].driver.as_deref(), Some("nvidia"));
+    assert_eq!(asked[0].device_ids.as_ref().unwrap(), &given.gpus);
+    let env = body.env.unwrap();
+    let visible = env.iter().filter(|v| v.starts_with("NVIDIA_VISIBLE"));
+    assert_eq!(
+        visible.collect::<Vec<_>>(),
+        ["NVIDIA_VISIBLE_DEVICES=GPU-1,MIG-2"]
+    );
+    given.gpus.clear();
+    let none = given.body().host_config.unwrap();
+    assert_eq!((none.device_requests, none.devices), (None, None));
 }
