@@ -22,6 +22,7 @@ use nearlight_kit::clock::WallClock;
 use nearlight_kit::shutdown::{Drained, Shutdown};
 use nearlight_protocol::control::{Hello, ImagesWanted, JobHost, PROTOCOL_VERSION};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::volume::VolumesKnown;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,12 +96,7 @@ impl Node {
             room: rooms,
             agent: address.clone(),
         };
-        let (known, volumes) = watch::channel(None);
-        let storing = job::keeper::Keeper {
-            host: host.clone(),
-            known: volumes,
-            agent: address.clone(),
-        };
+        let (known, storing) = storing(&host, &address);
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -167,6 +163,16 @@ async fn admin(
     let at = config.admin;
     let served = admin::serve(at, agent.clone(), shutdown).await;
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
+}
+
+/// Who keeps the volumes of tenants, and how it hears which the broker knows.
+fn storing(
+    host: &Arc<Host>,
+    agent: &mpsc::Sender<Message>,
+) -> (watch::Sender<Option<VolumesKnown>>, job::keeper::Keeper) {
+    let (told, known) = watch::channel(None);
+    let (host, agent) = (host.clone(), agent.clone());
+    (told, job::keeper::Keeper { host, known, agent })
 }
 
 /// Has the GPUs for jobs looked at, if there are any.

@@ -91,6 +91,10 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Broker::start`].
+    #[expect(
+        clippy::too_many_lines,
+        reason = "it puts the parts together, a line each"
+    )]
     pub async fn start_at(
         config: Config,
         shutdown: &Shutdown,

@@ -58,6 +58,7 @@ mod read_saves;
 mod read_usage;
 mod read_volumes;
 mod read_webhooks;
+mod schema;
 mod share;
 mod source;
 mod store;

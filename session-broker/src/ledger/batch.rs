@@ -261,6 +261,36 @@ impl<'a> Level<'a> {
     }
 
     #[allow(clippy::too_many_lines, reason = "one arm a kind of change")]
+    /// What is kept beside sessions.
+    fn take_kept(&mut self, at: At, op: &'a Op) {
+        match op {
+            Op::NoteSave {
+                user,
+                app,
+                node,
+                at: shown,
+            } => {
+                self.saves
+                    .push(saves::NoteSave::new(user, app, node, *shown));
+            }
+            Op::NoteVolumes {
+                node,
+                seen,
+                at: said,
+            } => self.volumes.push((node, seen, *said)),
+            Op::DeleteVolume {
+                volume,
+                at: deleted,
+            } => self
+                .wiped
+                .push((at, volumes::Delete::new(volume, *deleted))),
+            Op::Notify(notice) => self.notices.push(notice),
+            Op::CountMove { session } => self.moved.push(jobs::Opened::new(session)),
+            Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
+            _ => {}
+        }
+    }
+
     fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::SaveNode {
@@ -297,29 +327,12 @@ impl<'a> Level<'a> {
                 let seize = share::SeizeBroker::new(gone, me, *ended_after_ms)?;
                 self.seized.push((at, seize));
             }
-            Op::NoteSave {
-                user,
-                app,
-                node,
-                at: shown,
-            } => {
-                self.saves
-                    .push(saves::NoteSave::new(user, app, node, *shown));
-            }
-            Op::NoteVolumes {
-                node,
-                seen,
-                at: said,
-            } => self.volumes.push((node, seen, *said)),
-            Op::DeleteVolume {
-                volume,
-                at: deleted,
-            } => self
-                .wiped
-                .push((at, volumes::Delete::new(volume, *deleted))),
-            Op::Notify(notice) => self.notices.push(notice),
-            Op::CountMove { session } => self.moved.push(jobs::Opened::new(session)),
-            Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
+            Op::NoteSave { .. }
+            | Op::NoteVolumes { .. }
+            | Op::DeleteVolume { .. }
+            | Op::Notify(_)
+            | Op::CountMove { .. }
+            | Op::ForgetSecrets { .. } => self.take_kept(at, op),
             Op::SweepEnded {
                 before,
                 sessions_max,

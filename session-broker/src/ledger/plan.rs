@@ -10,7 +10,7 @@
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::{Idempotency, Op, Reserve, SessionRow};
+use super::{Idempotency, Op, Readmit, Reserve, SessionRow};
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -172,20 +172,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             let reserves = cluster.reserves.iter();
             reserves.flat_map(things_of_claim).collect()
         }
-        Op::Readmit(readmit) => {
-            let tenant = readmit.row.tenant.iter();
-            [
-                Thing::Session(readmit.session.as_str()),
-                Thing::Usage(readmit.session.as_str()),
-                Thing::Orders(readmit.session.as_str()),
-                Thing::Node(readmit.claim.node.as_str()),
-                Thing::Slot(readmit.claim.slot.as_str()),
-                Thing::Quota(readmit.user.as_str()),
-            ]
-            .into_iter()
-            .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
-            .collect()
-        }
+        Op::Readmit(readmit) => things_of_readmission(readmit),
         Op::Release { session, claim, .. } => vec![
             Thing::Usage(session.as_str()),
             Thing::Orders(session.as_str()),
@@ -252,6 +239,21 @@ fn things_of_claim(reserve: &Reserve) -> Vec<Thing<'_>> {
     ]
     .into_iter()
     .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
+    .collect()
+}
+
+fn things_of_readmission(readmit: &Readmit) -> Vec<Thing<'_>> {
+    let tenant = readmit.row.tenant.iter();
+    [
+        Thing::Session(readmit.session.as_str()),
+        Thing::Usage(readmit.session.as_str()),
+        Thing::Orders(readmit.session.as_str()),
+        Thing::Node(readmit.claim.node.as_str()),
+        Thing::Slot(readmit.claim.slot.as_str()),
+        Thing::Quota(readmit.user.as_str()),
+    ]
+    .into_iter()
+    .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
     .collect()
 }
 

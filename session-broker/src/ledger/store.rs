@@ -1,6 +1,7 @@
 //! The ledger in an engine: one writer, a few readers.
 
 use super::dialect::Engine;
+use super::schema::{MIGRATIONS, migrations};
 use super::share::{self, BrokerId, BrokerRow, Losses, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
@@ -20,8 +21,8 @@ use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyConnection, AnyPool, Row};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,75 +32,6 @@ use tokio::sync::{mpsc, oneshot};
 const READERS: u32 = 2;
 /// How long a reader waits for a connection.
 const READER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 17] = [
-    (
-        1,
-        "ledger",
-        include_str!("../../migrations/0001_ledger.sql"),
-    ),
-    (
-        2,
-        "enrolment",
-        include_str!("../../migrations/0002_enrolment.sql"),
-    ),
-    (
-        3,
-        "identity",
-        include_str!("../../migrations/0003_identity.sql"),
-    ),
-    (
-        4,
-        "brokers",
-        include_str!("../../migrations/0004_brokers.sql"),
-    ),
-    (
-        5,
-        "nearness",
-        include_str!("../../migrations/0005_nearness.sql"),
-    ),
-    (6, "apps", include_str!("../../migrations/0006_apps.sql")),
-    (
-        7,
-        "priority",
-        include_str!("../../migrations/0007_priority.sql"),
-    ),
-    (
-        8,
-        "raised",
-        include_str!("../../migrations/0008_raised.sql"),
-    ),
-    (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
-    (10, "usage", include_str!("../../migrations/0010_usage.sql")),
-    (11, "gpus", include_str!("../../migrations/0011_gpus.sql")),
-    (
-        13,
-        "clusters",
-        include_str!("../../migrations/0013_clusters.sql"),
-    ),
-    (
-        14,
-        "registries",
-        include_str!("../../migrations/0014_registries.sql"),
-    ),
-    (
-        15,
-        "volumes",
-        include_str!("../../migrations/0015_volumes.sql"),
-    ),
-    (
-        16,
-        "webhooks",
-        include_str!("../../migrations/0016_webhooks.sql"),
-    ),
-    (17, "moves", include_str!("../../migrations/0017_moves.sql")),
-    (
-        18,
-        "image policy",
-        include_str!("../../migrations/0018_image_policy.sql"),
-    ),
-];
 
 /// A ledger in SQLite or in PostgreSQL.
 #[derive(Debug)]
@@ -327,14 +259,6 @@ async fn migrate(
         return Err(OpenError::TooNew { name, floor, known });
     }
     Ok(())
-}
-
-fn migrations(engine: Engine) -> [Migration; MIGRATIONS.len()] {
-    MIGRATIONS.map(|(version, what, sql)| {
-        // Made of a constant of ours alone.
-        let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
-        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
-    })
 }
 
 /// A ledger as a broker has left it that knew no later schema than `version`.

@@ -415,7 +415,11 @@ async fn every_route_keeps_tenants_apart() {
     }
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 
-    // All of it is still there, and its owner's.
+    untouched(&owner, &theirs).await;
+}
+
+/// All of it is still there, and its owner's.
+async fn untouched(owner: &Client, theirs: &Theirs) {
     let path = format!("/v1/sessions/{}", theirs.session);
     assert_eq!(owner.get(&path).await.at("/state/phase"), "ready");
     let links = owner.get(&format!("{path}/watch-links")).await;

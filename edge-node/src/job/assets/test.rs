@@ -205,7 +205,7 @@ async fn what_breaks_off_goes_on_and_what_is_whole_is_read_only_and_stays() {
         0o444
     );
     assert_eq!(
-        assets.progress("a", &[asset.clone()]),
+        assets.progress("a", std::slice::from_ref(&asset)),
         (SIZE as u64, SIZE as u64, 1)
     );
     // The next agent has it, too.
@@ -362,7 +362,7 @@ async fn the_least_used_goes_and_what_a_job_uses_stays() {
     };
     let (one, two) = (server.asset("/whole"), small(b"wrong", "/wrong"));
     fetched(&assets, "a", &one).await.unwrap();
-    let held = assets.used(&[one.clone()]);
+    let held = assets.used(std::slice::from_ref(&one));
     fetched(&assets, "a", &two).await.unwrap();
     assert_eq!(files(dir.path()).len(), 2);
     // 1.5 MiB are held; 3 more do not fit beside them, whatever else goes.
@@ -374,7 +374,7 @@ async fn the_least_used_goes_and_what_a_job_uses_stays() {
     assert!(error.contains("do not fit"), "{error}");
     assert_eq!(files(dir.path()).len(), 2, "nothing went for nothing");
     drop(held);
-    let held_two = assets.used(&[two.clone()]);
+    let held_two = assets.used(std::slice::from_ref(&two));
     let error = fetched(&assets, "a", &large).await.unwrap_err();
     assert!(error.contains("404"), "{error}");
     assert_eq!(

@@ -63,7 +63,7 @@ async fn starts(edge: &mut Edge, count: usize) -> Vec<Started> {
         edge.ack(started.command).await;
         all.push(started);
     }
-    all.sort_by_key(|started| rank(started));
+    all.sort_by_key(rank);
     all
 }
 

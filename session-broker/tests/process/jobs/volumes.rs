@@ -227,7 +227,7 @@ async fn a_deleted_volume_frees_its_name_and_is_wiped_whenever_its_node_is_there
         ..host()
     });
     let mut home = rig.attach(&node, Vec::new()).await;
-    assert_eq!(home.next_volumes().await.wipe, [made.clone()]);
+    assert_eq!(home.next_volumes().await.wipe, std::slice::from_ref(&made));
     holds(&mut home, &[]).await;
     eventually("it is gone", || async {
         client.get(&path).await.status == 404

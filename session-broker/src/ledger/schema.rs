@@ -1,0 +1,84 @@
+//! The ledger's schema, from nothing to what this broker knows: one file a migration, none of them ever
+//! edited.
+
+use super::dialect::Engine;
+use sqlx::migrate::{Migration, MigrationType};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+/// Migrations, oldest first. The last number is the schema that this broker knows.
+pub(super) const MIGRATIONS: [(i64, &str, &str); 17] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../migrations/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "enrolment",
+        include_str!("../../migrations/0002_enrolment.sql"),
+    ),
+    (
+        3,
+        "identity",
+        include_str!("../../migrations/0003_identity.sql"),
+    ),
+    (
+        4,
+        "brokers",
+        include_str!("../../migrations/0004_brokers.sql"),
+    ),
+    (
+        5,
+        "nearness",
+        include_str!("../../migrations/0005_nearness.sql"),
+    ),
+    (6, "apps", include_str!("../../migrations/0006_apps.sql")),
+    (
+        7,
+        "priority",
+        include_str!("../../migrations/0007_priority.sql"),
+    ),
+    (
+        8,
+        "raised",
+        include_str!("../../migrations/0008_raised.sql"),
+    ),
+    (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
+    (10, "usage", include_str!("../../migrations/0010_usage.sql")),
+    (11, "gpus", include_str!("../../migrations/0011_gpus.sql")),
+    (
+        13,
+        "clusters",
+        include_str!("../../migrations/0013_clusters.sql"),
+    ),
+    (
+        14,
+        "registries",
+        include_str!("../../migrations/0014_registries.sql"),
+    ),
+    (
+        15,
+        "volumes",
+        include_str!("../../migrations/0015_volumes.sql"),
+    ),
+    (
+        16,
+        "webhooks",
+        include_str!("../../migrations/0016_webhooks.sql"),
+    ),
+    (17, "moves", include_str!("../../migrations/0017_moves.sql")),
+    (
+        18,
+        "image policy",
+        include_str!("../../migrations/0018_image_policy.sql"),
+    ),
+];
+
+/// All of them, as an engine reads them.
+pub(super) fn migrations(engine: Engine) -> [Migration; MIGRATIONS.len()] {
+    MIGRATIONS.map(|(version, what, sql)| {
+        // Made of a constant of ours alone.
+        let sql = AssertSqlSafe(engine.render(sql)).into_sql_str();
+        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+    })
+}
