@@ -63,7 +63,7 @@ pub(super) async fn a_volume_is_taken_with_a_claim_and_let_go_with_it(place: Pla
         size_mib: 150,
         ..take(&id, "cache", false)
     };
-    let (second, applied) = taken(&store, &node, 1, &[larger.clone()]).await;
+    let (second, applied) = taken(&store, &node, 1, std::slice::from_ref(&larger)).await;
     assert_eq!(applied, Applied::RaceLost);
     let node_now = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
     assert_eq!(node_now.slots[&second.claim.slot].held_by, None);
