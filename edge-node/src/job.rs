@@ -8,13 +8,14 @@
 //! - [`launch`]: from an image to a container that runs. [`who`]: as whom; [`space`] and [`mounts`]: what it can
 //!   write, and its secrets; [`request`]: every lock on it; [`engine`]: the Docker API.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
+//! - [`inside`]: what its tenant does in it: its log, commands, files.
 //! - [`health`]: whether it is well. [`log`]: what it says. [`teardown`]: how it is taken apart.
 //!
 //! **Invariants.** A job reaches neither the host's services nor another job nor a private address. What it
 //! writes is bounded in disk, memory and log. Its secrets are in memory for its user alone, and nowhere else.
 //! It outlives the agent, and nothing of it outlives its session.
 //!
-//! **What it does not know:** the broker, tunnels.
+//! **What it does not know:** the broker, who asks on a tunnel.
 
 pub(crate) mod adopt;
 pub(crate) mod driver;
@@ -23,6 +24,7 @@ pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod health;
 pub(crate) mod host;
+pub(crate) mod inside;
 pub(crate) mod launch;
 pub(crate) mod log;
 pub(crate) mod machine;

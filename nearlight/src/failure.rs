@@ -41,6 +41,7 @@ impl Failure {
                 | CommandError::File(_)
                 | CommandError::Job(_),
             ) => 1,
+            Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,
             Self::Command(CommandError::Ended(_)) => 5,
         }

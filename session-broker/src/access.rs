@@ -10,6 +10,7 @@
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | start jobs | | | its tenant's | own | all | sessions:write |
+//! | enter jobs: commands, files | | | its tenant's | own | own | sessions:enter |
 //! | see keys | | | its tenant's | | all | keys:read |
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
@@ -43,6 +44,9 @@ pub enum Permission {
     ChangeSessions,
     /// Start jobs.
     StartJobs,
+    /// Run commands in jobs, and copy files out of them and into them: within the tenant that a job is of, whatever
+    /// the reach.
+    EnterJobs,
     /// See keys within reach.
     SeeKeys,
     /// Make, rotate and revoke keys within reach.
@@ -59,7 +63,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -68,6 +72,7 @@ impl Permission {
         Self::SeeSessions,
         Self::ChangeSessions,
         Self::StartJobs,
+        Self::EnterJobs,
         Self::SeeKeys,
         Self::ChangeKeys,
         Self::SeeTenants,
@@ -83,7 +88,7 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::StartJobs => match role {
+            Self::StartJobs | Self::EnterJobs => match role {
                 Role::Tenant | Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player => false,
             },
@@ -115,6 +120,7 @@ impl Permission {
             Self::ChangeNodes => Some(Scope::NodesWrite),
             Self::SeeSessions => Some(Scope::SessionsRead),
             Self::ChangeSessions | Self::StartJobs => Some(Scope::SessionsWrite),
+            Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
@@ -210,6 +216,7 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            EnterJobs,
             SeeUsage,
         ];
         assert_eq!(of(Role::Operator), operators);
@@ -219,6 +226,7 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            EnterJobs,
             SeeKeys,
             ChangeKeys,
             SeeTenants,

@@ -30,6 +30,7 @@ use crate::seal::Sealer;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::tunnels::Tunnels;
 use crate::watch::WatchLinks;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -37,6 +38,7 @@ use axum::http::HeaderValue;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nearlight_kit::problem::{ProblemResponse, request_id};
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use std::path::PathBuf;
@@ -59,6 +61,7 @@ mod forward;
 mod gone;
 mod guard;
 mod identities;
+mod inside;
 mod jobs;
 mod keys;
 mod listing;
@@ -90,6 +93,7 @@ pub(crate) use endpoint::Elsewhere;
 pub(crate) use forward::{CLIENT, Region};
 pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
+pub(crate) use inside::Execs;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{Peer, PublicListener, Room, converse, jobs_tls, public_tls};
@@ -130,6 +134,12 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
+    /// The way to containers of jobs.
+    pub(crate) tunnels: Arc<Tunnels>,
+    /// Commands in jobs that were asked for.
+    pub(crate) execs: Execs,
+    /// Who owns what outlives a request.
+    pub(crate) tasks: Shutdown,
     /// The other brokers that share the ledger, if there are any.
     pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.
@@ -228,6 +238,12 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::watch_session))
         .routes(routes!(ticket::create_ticket))
         .routes(routes!(endpoint::create_endpoint))
+        .routes(routes!(inside::logs::read_logs))
+        .routes(routes!(
+            inside::exec::create_exec,
+            inside::exec::attach_exec
+        ))
+        .routes(routes!(inside::files::get_files, inside::files::put_files))
         .routes(routes!(whep::attach, whep::whep_options))
         .routes(routes!(whep::patch_attachment, whep::end_attachment))
         .routes(routes!(

@@ -9,6 +9,7 @@
 mod chores;
 
 use super::egress::Reach;
+use super::inside::{JobInside, leftovers};
 use super::launch::{self, LaunchError, Launched};
 use super::machine::{Effect, Event, Machine, Rules, State, with_words};
 use super::record::Record;
@@ -162,6 +163,8 @@ impl Driver {
     async fn begin(&mut self) -> Result<(), Ending> {
         if let Some(container) = self.record.container.clone() {
             self.run = 1;
+            self.sweep(&container).await;
+            self.open_inside(&container);
             self.spawn_wait(&container);
             self.spawn_refresh(Duration::ZERO);
             return Ok(());
@@ -231,6 +234,7 @@ impl Driver {
                 match result {
                     Ok(launched) => {
                         self.record.subnet = Some(launched.subnet);
+                        self.open_inside(&launched.container);
                         self.record.container = Some(launched.container);
                         self.spawn_refresh(EGRESS_REFRESH_EVERY);
                         self.container_runs().await;
@@ -345,6 +349,7 @@ impl Driver {
     async fn end(&mut self, ending: &Ending) {
         self.show();
         self.close_ports();
+        self.host.tunnels.endpoints().leave(&self.record.session);
         self.stop_checks();
         let outcome = async {
             while self.launching {
@@ -401,8 +406,30 @@ impl Driver {
     }
 
     fn close_ports(&mut self) {
-        self.host.tunnels.endpoints().close(&self.record.session);
-        self.seen = 0;
+        let endpoints = self.host.tunnels.endpoints();
+        endpoints.close(&self.record.session);
+        self.seen = endpoints.seen(&self.record.session);
+    }
+
+    /// Its log, commands and files, for as long as there is a container.
+    fn open_inside(&self, container: &str) {
+        let Some(jobs) = &self.host.jobs else { return };
+        let runtime = self.record.spec.place.runtime;
+        let inside = JobInside::new(jobs.engine.clone(), container.to_owned(), runtime);
+        let at = (self.record.session.clone(), self.record.epoch.0);
+        self.host.tunnels.endpoints().enter(at, Arc::new(inside));
+    }
+
+    /// Ends what commands left whose agent was killed.
+    async fn sweep(&self, container: &str) {
+        let Some(jobs) = &self.host.jobs else { return };
+        match jobs.engine.running_pid(container).await {
+            Ok(Some(pid)) => leftovers::sweep(pid).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "commands of an earlier agent may still run in the job");
+            }
+        }
     }
 
     async fn tell_if_used(&mut self) {
