@@ -7,7 +7,8 @@
 #   images.sh         [--data DIR] [APP...]  docker where an engine answers, sandbox where not
 #   images.sh jobs    [JOB...]               images nearlight/job-<job>:1 of configs/jobs/, in Docker
 #
-# APP: freedoom neverball calibrate x11; without any: the catalogue's. JOB: embeddings.
+# APP: freedoom neverball calibrate x11; without any: the catalogue's. JOB: a folder of configs/jobs; without
+# any: all but vllm, which is ten gigabytes and needs a GPU.
 # Everything carries a stamp of what it was made from: a second run does nothing.
 # The Debian release is the host's own where the host is Debian, so that programs built on the host
 # find the glibc they were linked with; bookworm where not. NEARLIGHT_SUITE overrides it.
@@ -34,7 +35,7 @@ main() {
             docker | sandbox) runtime=$1 ;;
             --data) shift; DATA=${1:?--data needs a directory} ;;
             --data=*) DATA=${1#--data=} ;;
-            -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+            -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
             -*) die "unknown option $1; see images.sh --help" ;;
             *) [ -d "$IMAGES/$1" ] || die "there is no image $1; see configs/images/"; apps+=("$1") ;;
         esac
@@ -139,7 +140,7 @@ ensure_debian() {
 make_jobs() {
     local jobs=("$@") job wanted current
     docker version >/dev/null 2>&1 || die "no Docker engine answers" "Start one: scripts/docker.sh start"
-    [ ${#jobs[@]} -gt 0 ] || mapfile -t jobs < <(cd "$JOBS" && ls -d */ | tr -d /)
+    [ ${#jobs[@]} -gt 0 ] || mapfile -t jobs < <(cd "$JOBS" && ls -d */ | tr -d / | grep -vx vllm)
     for job in "${jobs[@]}"; do
         [ -f "$JOBS/$job/Dockerfile" ] || die "there is no job $job; see configs/jobs/"
         wanted=$JOB_SUITE-$(content_hash "$JOBS/$job")

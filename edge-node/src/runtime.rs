@@ -23,6 +23,7 @@ pub use crate::process::ProcessId;
 use futures_util::future::BoxFuture;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::work::PullLogin;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,10 +45,12 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Removes an image; `false` if something still uses it, or it is not this runtime's to remove.
     fn remove_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>>;
 
-    /// Makes sure that the image is here; `pulled` hears how far it is, now and then.
+    /// Makes sure that the image is here, with `login` if its registry wants to know who asks; `pulled`
+    /// hears how far it is, now and then.
     fn fetch<'a>(
         &'a self,
         image: &'a str,
+        login: Option<&'a PullLogin>,
         pulled: &'a (dyn Fn(Pulled) + Send + Sync),
     ) -> BoxFuture<'a, Result<(), RuntimeError>>;
 

@@ -242,10 +242,10 @@ async fn what_runs_is_found_again_by_its_session() {
 async fn a_missing_image_and_a_missing_program_are_told_apart() {
     for bench in Bench::both().await {
         let name = bench.name();
-        bench.runtime.fetch(IMAGE, &|_| {}).await.unwrap();
+        bench.runtime.fetch(IMAGE, None, &|_| {}).await.unwrap();
         let missing = bench
             .runtime
-            .fetch("nearlight/no-such-app:1", &|_| {})
+            .fetch("nearlight/no-such-app:1", None, &|_| {})
             .await;
         let error = missing.unwrap_err();
         assert_eq!(error.reason(), EndReason::ImageMissing, "{name}: {error}");

@@ -139,6 +139,7 @@ fn grant(broker: &Broker) -> serde_json::Value {
         epoch: U64(1),
         user: UserId::from_parts(4, [0; 10]),
         iat_ms: 5,
+        gpus: Vec::new(),
         row: None,
     };
     serde_json::to_value(grant).expect("a grant is plain JSON")
@@ -151,6 +152,7 @@ fn ticket(broker: &Broker) -> serde_json::Value {
         sub: UserId::from_parts(4, [0; 10]),
         jti: "t".to_owned(),
         iat_ms: 0,
+        gpus: Vec::new(),
         exp_ms: 1000,
         take_over: false,
     };

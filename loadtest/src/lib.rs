@@ -14,6 +14,7 @@ pub mod frames;
 pub mod history;
 pub mod net_cpu;
 pub mod path;
+pub mod proxy;
 pub mod recording;
 pub mod sessions;
 pub mod started;

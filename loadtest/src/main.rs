@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearlight_loadtest::{churn, day, history, net_cpu, path, sessions, stream, streams};
+use nearlight_loadtest::{churn, day, history, net_cpu, path, proxy, sessions, stream, streams};
 use std::process::ExitCode;
 
 /// Something was measured, and it is broken.
@@ -41,6 +41,8 @@ enum Command {
     Day(day::Args),
     /// Break a region of the test's own, seed by seed, and check what it promised.
     History(history::Args),
+    /// Compare ways to one upstream: bytes a second, milliseconds, CPU.
+    Proxy(proxy::Args),
     /// Measure the CPU that sending costs, with replayed sessions.
     NetCpu(net_cpu::NetCpuArgs),
     /// The receivers of net-cpu.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Fleet(args) => streams::run(&args),
         Command::Day(args) => day::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Proxy(args) => proxy::run(&args),
         Command::NetCpu(args) => net_cpu::run(&args),
         Command::Receive(args) => net_cpu::receive(&args).map(|()| true),
     };

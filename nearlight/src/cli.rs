@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod identity;
+mod outside;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
+pub use outside::{RegistryCommand, WebhookCommand};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -89,6 +91,24 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: KeyCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Give your tenant's jobs credentials for registries, list and remove them.
+    Registry {
+        /// What to do.
+        #[command(subcommand)]
+        command: RegistryCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Have your tenant told of its jobs, and see how that goes.
+    Webhook {
+        /// What to do.
+        #[command(subcommand)]
+        command: WebhookCommand,
         /// Which broker.
         #[command(flatten)]
         broker: Broker,
@@ -320,6 +340,11 @@ impl std::str::FromStr for SecretArg {
 pub enum NodeCommand {
     /// Every node.
     List,
+    /// One node: its GPUs for jobs, who has them, and what keeps it or one of them from work.
+    Show {
+        /// Which.
+        node: NodeId,
+    },
     /// Let a new node in.
     Token {
         /// What to do.

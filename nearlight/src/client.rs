@@ -175,6 +175,12 @@ impl Client {
         self.json(path, request.send_json(body))
     }
 
+    /// PUT of what is not answered with anything.
+    pub fn put_order(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        let request = self.asked(self.agent.put(self.url(path)));
+        self.success(path, request.send_json(body)).map(drop)
+    }
+
     /// DELETE; the answer's body is not read.
     pub fn delete(&self, path: &str) -> Result<(), ClientError> {
         let request = self.asked(self.agent.delete(self.url(path)));

@@ -7,6 +7,7 @@ use crate::explain::explain;
 use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
+use crate::node_show;
 use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
@@ -14,7 +15,7 @@ use nearlight_protocol::api::{
     CreateJoinToken, CreateSession, NewJoinToken, NodeList, SavesWish, Session, SessionList,
     SessionState, StartProgress, WaitsFor,
 };
-use nearlight_protocol::id::AppId;
+use nearlight_protocol::id::{AppId, NodeId};
 use nearlight_protocol::placement::Placement;
 use nearlight_protocol::work::Secrets;
 use serde::Serialize;
@@ -41,12 +42,18 @@ pub enum CommandError {
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// No such node is listed.
+    #[error("there is no node {0}; `nearlight node list` has them")]
+    NoNode(NodeId),
     /// A label is written otherwise.
     #[error("`{0}` is no label; write NAME=VALUE")]
     NoLabel(String),
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
+    /// No password came.
+    #[error("there is no password: give --password-file, or a line on stdin")]
+    NoPassword(#[source] std::io::Error),
     /// Somebody refused, in the browser.
     #[error("the login was refused in the browser")]
     LoginDenied,
@@ -180,6 +187,11 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
         NodeCommand::Revoke { node } => {
             Client::new(broker)?.delete(&format!("/v1/nodes/{node}"))?;
             tell(broker, format_args!("{node} is shut out for good"));
+        }
+        NodeCommand::Show { node } => {
+            let found = node_show::find(&Client::new(broker)?, node)?;
+            let found = found.ok_or_else(|| CommandError::NoNode(node.clone()))?;
+            show(broker, &found, || node_show::lines(&found));
         }
         NodeCommand::List => {
             let list: NodeList = Client::new(broker)?.get("/v1/nodes")?;

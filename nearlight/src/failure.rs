@@ -34,9 +34,11 @@ impl Failure {
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
+                | CommandError::NoPassword(_)
                 | CommandError::LoginDenied
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
+                | CommandError::NoNode(_)
                 | CommandError::NotBootstrapped
                 | CommandError::File(_)
                 | CommandError::Job(_),

@@ -234,6 +234,25 @@ mod test {
     }
 
     #[test]
+    fn the_recipes_of_the_catalogue_are_jobs() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/jobs");
+        let mut names: Vec<_> = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        let expected = ["embeddings", "jupyter", "llama", "ray", "torchrun", "vllm"];
+        assert_eq!(names, expected);
+        for name in names {
+            let spec = read(&dir.join(&name).join("job.toml")).unwrap();
+            assert_eq!(spec.image, format!("nearlight/job-{name}:1"));
+            assert!(dir.join(&name).join("Dockerfile").is_file(), "{name}");
+        }
+    }
+
+    #[test]
     fn each_secret_that_a_job_names_has_a_value() {
         let (_dir, path) = file("top secret\n");
         let mut spec = JobSpec::of_image("a:1");

@@ -10,6 +10,7 @@
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
 //!   remembers; `device`: a login in a browser.
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
+//! - [`outside`]: `registry`, `webhook`: what a tenant has outside.
 //! - [`mod@usage`]: `usage`, what ran and what it costs.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
@@ -33,6 +34,8 @@ pub mod identity;
 pub mod inside;
 pub mod job;
 pub mod join;
+mod node_show;
+pub mod outside;
 pub mod profile;
 pub mod table;
 pub mod terminal;

@@ -17,6 +17,9 @@
 //! | change tenants, see the audit log | | | | | x | admin |
 //! | see usage | | | its tenant's | all | all | usage:read |
 //!
+//! Keys stand for all that a tenant lets in or gives out: its credentials for registries and its webhook
+//! are seen and changed with them.
+//!
 //! **Invariants.** A key allows what its role allows *and* one of its scopes names. Nobody makes a key
 //! that may more than they may themselves. What is out of reach is answered like what does not exist.
 //!

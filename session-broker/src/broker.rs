@@ -18,6 +18,7 @@ use crate::http::{
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
+use crate::outward::Network;
 use crate::proxied::Proxies;
 use crate::rates;
 use crate::region::Joining;
@@ -29,6 +30,7 @@ use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
 use crate::watch::WatchLinks;
+use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
@@ -99,6 +101,7 @@ impl Broker {
         let (signer, ca, sealer) = open_keys(&config, wall)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
+        let my_id = me.id.clone();
         let ledger = wrap(open_ledger(&config, me, clock, shutdown).await?);
         let apps = seed(&config, &ledger, clock).await?;
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
@@ -133,6 +136,7 @@ impl Broker {
         })
         .await?;
         let (routes, described) = http::routes();
+        let networks = webhook_networks(&config);
         let api = Arc::new(Api {
             sessions,
             ledger: ledger.clone(),
@@ -141,6 +145,7 @@ impl Broker {
             signer: signer.clone(),
             sealer,
             registries: Registries::new(&config.private_registries),
+            webhook_networks: networks.clone(),
             clock,
             apps: apps.clone(),
             identities: Identities::default(),
@@ -169,12 +174,22 @@ impl Broker {
         let terms = Terms::new(&config, &signer, clock, nodes_are, tunnels.clone());
         shutdown.spawn(owner.run());
         keep(&api, directory, config.audit, shutdown);
+        let outbox = Deliverer::new((&ledger, &api.sealer), clock, my_id, networks);
+        shutdown.spawn(webhooks::keep(outbox, shutdown.token()));
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let listeners = (public, endpoint, joining);
         serve(&api, routes, listeners, (tunnels, owner_stop), shutdown);
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
     }
+}
+
+/// The networks were checked with the configuration.
+fn webhook_networks(config: &Config) -> Arc<[Network]> {
+    let networks = config.webhook_networks.iter();
+    networks
+        .filter_map(|network| network.parse().ok())
+        .collect()
 }
 
 /// Binds the endpoint of jobs, if there is to be one.

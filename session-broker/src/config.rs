@@ -2,6 +2,7 @@
 //! ([`Config`]), checked.
 
 use crate::ledger::{BrokerId, LedgerAt};
+use crate::outward::Network;
 use bounds::{at_least, check_control, check_limits, check_times};
 use nearlight_kit::config::ConfigError;
 use nearlight_kit::join::{ADDRESSES_MAX, is_address};
@@ -102,6 +103,8 @@ pub struct Config {
     pub nearness: NearnessSettings,
     /// Registries, `HOST` or `HOST:PORT`, that are asked though their address is a private one.
     pub private_registries: Vec<String>,
+    /// Networks with private addresses at which endpoints of webhooks may be.
+    pub webhook_networks: Vec<String>,
 }
 
 /// The way to brokers that share the ledger.
@@ -179,6 +182,7 @@ impl TryFrom<Parsed> for Config {
             rates: given(parsed.rates.file),
             audit: parsed.audit,
             private_registries: parsed.private_registries,
+            webhook_networks: webhook_networks(parsed.webhook_networks)?,
             oidc: parsed.oidc.checked()?,
             nearness: NearnessSettings::checked(parsed.regions, &parsed.placement, parsed.geoip)?,
         })
@@ -242,6 +246,16 @@ fn peers(file: &PeersFile, ledger: &LedgerAt) -> Result<(BrokerId, Option<Peers>
         dead_after: Duration::from_secs(file.dead_s.into()),
     };
     Ok((name, Some(peers)))
+}
+
+fn webhook_networks(networks: Vec<String>) -> Result<Vec<String>, InvalidConfig> {
+    match networks.iter().find(|of| of.parse::<Network>().is_err()) {
+        Some(wrong) => Err(InvalidConfig::Value {
+            key: "webhook_networks",
+            problem: format!("has `{wrong}`; write a network as 10.2.0.0/16"),
+        }),
+        None => Ok(networks),
+    }
 }
 
 fn check_addresses(addresses: &[String]) -> Result<(), InvalidConfig> {

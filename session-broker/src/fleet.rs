@@ -20,9 +20,11 @@ use nearlight_session::Claim;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+mod gpus;
 mod node;
 mod remote;
 
+pub(crate) use gpus::keep_distinct;
 pub(crate) use node::{FleetNode, Link, nothing};
 pub(crate) use remote::RemoteNews;
 use remote::RemoteNode;
@@ -161,6 +163,7 @@ impl Fleet {
         now: MonoTime,
     ) -> Option<(HeldBy, u64)> {
         self.change(&claim.node, now, |node| {
+            let gpus = node.gpus_for(request)?;
             let slot = node.row.slots.get_mut(&claim.slot)?;
             slot.epoch = claim.epoch;
             let encoder = request.encode_cpu_milli(node.row.inventory.encode_cpu_milli);
@@ -171,6 +174,7 @@ impl Fleet {
                 kbps: request.kbps,
                 disk_mib: request.disk_mib(),
                 gpus: request.gpus(),
+                gpu_uuids: gpus,
             };
             slot.held_by = Some(held.clone());
             let rev = node.row.capacity.rev;

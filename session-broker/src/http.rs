@@ -23,6 +23,7 @@ use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
+use crate::outward::Network;
 use crate::rate::RateLimit;
 use crate::registry::Registries;
 use crate::relays::Relays;
@@ -74,6 +75,7 @@ mod placement;
 mod probe;
 mod problem;
 mod regions;
+mod registries;
 mod relay;
 mod saves;
 mod serve;
@@ -84,6 +86,7 @@ mod usage;
 mod watch_links;
 mod watching;
 mod web;
+mod webhook;
 mod whep;
 mod whoami;
 
@@ -109,6 +112,8 @@ pub(crate) struct Api {
     pub(crate) sealer: Sealer,
     /// Who says what a job's tag stands for.
     pub(crate) registries: Registries,
+    /// Private addresses at which endpoints of webhooks may be.
+    pub(crate) webhook_networks: Arc<[Network]>,
     pub(crate) clock: Clock,
     pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
@@ -202,11 +207,14 @@ impl Rates {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Nearlight session broker",
-    description = "Starts sessions on the nearest capable edge node, and hands out the way to them.",
-    license(name = "Apache-2.0")
-))]
+#[openapi(
+    info(
+        title = "Nearlight session broker",
+        description = "Starts sessions on the nearest capable edge node, and hands out the way to them.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(nearlight_protocol::webhook::WebhookNotice))
+)]
 struct Described;
 
 /// Every route, and the document that describes it: what is not described is not routed.
@@ -256,6 +264,19 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
+        .routes(routes!(registries::list_registries))
+        .routes(routes!(
+            registries::put_registry,
+            registries::remove_registry
+        ))
+        .routes(routes!(
+            webhook::show_webhook,
+            webhook::set_webhook,
+            webhook::remove_webhook
+        ))
+        .routes(routes!(webhook::rotate_webhook))
+        .routes(routes!(webhook::test_webhook))
+        .routes(routes!(webhook::list_deliveries))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(watching::show_watched))

@@ -44,6 +44,7 @@ mod dialect;
 mod fault;
 mod identity;
 mod op;
+mod outside;
 mod phase_row;
 mod plan;
 mod read;
@@ -51,8 +52,10 @@ mod read_access;
 mod read_apps;
 mod read_enrolment;
 mod read_identity;
+mod read_outside;
 mod read_saves;
 mod read_usage;
+mod read_webhooks;
 mod share;
 mod source;
 mod store;
@@ -70,6 +73,10 @@ pub use identity::{
     TenantRow,
 };
 pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
+pub use outside::{
+    DeliveryRow, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown, RegistryRow,
+    WebhookRow,
+};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -203,6 +210,35 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The live sessions of this broker that have run and may cost so much.
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>>;
+
+    /// The registries that an owner has a credential for, by name.
+    fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>>;
+
+    /// What is known of a registry, for an owner.
+    fn registry(
+        &self,
+        owner: OwnerId,
+        registry: String,
+    ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>>;
+
+    /// The endpoint of an owner.
+    fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>>;
+
+    /// What an endpoint was told, or is to be, newest first, `max` of them.
+    fn deliveries(
+        &self,
+        owner: OwnerId,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>>;
+
+    /// What is to be delivered now, `of_owner` of each owner and `max` of all; with what this broker
+    /// delivers already.
+    fn due_deliveries(
+        &self,
+        now_ms: UnixMillis,
+        of_owner: u32,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>>;
 }
 
 /// The name of an app's edition in the ledger: SHA-256 of its text, in hex.
@@ -320,8 +356,10 @@ pub struct HeldBy {
     pub kbps: u32,
     /// Disk that it is held to, MiB.
     pub disk_mib: u32,
-    /// GPUs that it has for itself.
+    /// How many GPUs it has for itself.
     pub gpus: u32,
+    /// Which; none from a broker that did not say.
+    pub gpu_uuids: Vec<String>,
 }
 
 /// What is left of a node.

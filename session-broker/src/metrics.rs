@@ -30,6 +30,7 @@ const FORWARDED: &str = "broker_forwarded_requests_total";
 const OUTBOX_FULL: &str = "broker_outbox_full_total";
 const TUNNELS: &str = "broker_tunnels";
 const ENDPOINT: &str = "broker_endpoint_requests_seconds";
+const WEBHOOKS: &str = "broker_webhook_tries_total";
 const MOVED: &str = "broker_sessions_moved_total";
 
 /// Registers the help texts.
@@ -90,6 +91,7 @@ pub(crate) fn describe() {
         OUTBOX_FULL,
         "Times a node ran more that was to be stopped than its outbox takes."
     );
+    describe_counter!(WEBHOOKS, "Tries to deliver a notice, by outcome.");
     describe_counter!(STREAMS, "Control streams by how they went.");
     describe_histogram!(
         WHEP,
@@ -193,6 +195,10 @@ pub(crate) fn endpoint(outcome: &'static str, took: Duration) {
 
 pub(crate) fn whep(outcome: &'static str, took: Duration) {
     histogram!(WHEP, "outcome" => outcome).record(took);
+}
+
+pub(crate) fn webhook(outcome: &'static str) {
+    counter!(WEBHOOKS, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn outbox_full() {

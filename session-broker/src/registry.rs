@@ -1,24 +1,30 @@
-//! What a tag stands for now: the digest of its manifest, asked of the image's registry.
+//! What a tag stands for now: the digest of its manifest, asked of the image's registry, as whoever
+//! starts the job.
 //!
 //! A tenant names the registry, so what is asked is little and what comes back is less: one manifest,
 //! of which the SHA-256 is taken here. No redirect is followed.
 //!
 //! **Invariants.** Nothing with a private address is asked, unless the configuration names it: neither
-//! the registry nor where that sends us for a token. The digest is that of the bytes that came, whatever
-//! a header says. Every question has a deadline, and few are asked at a time.
+//! the registry nor where that sends us for a token. A credential goes to the registry that it is for,
+//! and to where that sends us for a token, over TLS alone; in the clear only to a registry on this
+//! machine that the configuration names. The digest is that of the bytes that came, whatever a header
+//! says. Every question has a deadline, and few are asked at a time.
 //!
-//! **What it does not know:** credentials, layers, nodes.
+//! **What it does not know:** whose credential it is, layers, nodes.
 
+use crate::outward::Outward;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use nearlight_protocol::job::ImageRef;
+use nearlight_protocol::work::PullLogin;
 use sha2::{Digest, Sha256};
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use ureq::http::{Response, StatusCode, Uri, header};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 /// One answer; a manifest takes three of them at most.
@@ -35,7 +41,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 /// Where Docker's own registry answers.
-const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
+const DOCKER: (&[&str], &str) = (&["docker.io", "index.docker.io"], "registry-1.docker.io");
 /// What a reference without a tag means.
 pub(crate) const DEFAULT_TAG: &str = "latest";
 
@@ -48,12 +54,25 @@ pub(crate) enum RegistryError {
     /// Too many ask.
     #[error("too many tags are being looked up; try again")]
     Busy,
-    /// The registry has no such image, or not for everybody.
-    #[error("the registry answers {0}")]
+    /// The registry has no such image, or not for whoever asks.
+    #[error("the registry answers {}{}", .0, after_status(*.0))]
     Refused(u16),
     /// It did not answer, or not as a registry.
     #[error("the registry does not answer: {0}")]
     Silent(String),
+    /// A credential would go out in the clear.
+    #[error("the registry asks for a login in the clear, at an address without https")]
+    Clear,
+    /// What it says is another image than it was asked for.
+    #[error("the registry answers with another image than its digest names")]
+    Other,
+}
+
+const fn after_status(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "; log in to it with `nearlight registry login`",
+        _ => "",
+    }
 }
 
 /// Asks registries.
@@ -74,10 +93,7 @@ impl Registries {
             .proxy(None)
             .build();
         let private: Arc<[String]> = private.into();
-        let resolver = PublicOnly {
-            private: private.clone(),
-            system: DefaultResolver::default(),
-        };
+        let resolver = Outward::new(private.clone(), Arc::default());
         Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), resolver),
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
@@ -85,36 +101,56 @@ impl Registries {
         }
     }
 
-    /// The digest of the manifest that `image`'s tag stands for.
-    pub(crate) async fn digest(&self, image: &ImageRef) -> Result<String, RegistryError> {
-        let registry = image.registry().ok_or(RegistryError::None)?;
-        let registry = if registry == DOCKER.0 {
-            DOCKER.1
-        } else {
-            registry
-        };
+    /// The digest of the manifest that `image` stands for, as `login` sees it: of its tag, or its own
+    /// if it has one and the registry gives that image to whoever asks.
+    pub(crate) async fn digest(
+        &self,
+        image: &ImageRef,
+        login: Option<&PullLogin>,
+    ) -> Result<String, RegistryError> {
+        let mut visit = self.visit(image, login.cloned())?;
+        let named = image.digest().map(str::to_owned);
         let tag = image.tag().unwrap_or(DEFAULT_TAG);
+        let what = named.clone().unwrap_or_else(|| tag.to_owned());
+        let turn = self.questions.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| RegistryError::Busy)?;
+        let asked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            visit.manifest(&what).map(|body| digest_of(&body))
+        });
+        let found = asked.await.map_err(silent)??;
+        match named {
+            Some(named) if named != found => Err(RegistryError::Other),
+            Some(_) | None => Ok(found),
+        }
+    }
+
+    fn visit(&self, image: &ImageRef, login: Option<PullLogin>) -> Result<Visit, RegistryError> {
+        let named = image.registry().ok_or(RegistryError::None)?;
+        let registry = match DOCKER.0.contains(&named) {
+            true => DOCKER.1,
+            false => named,
+        };
         let scheme = match self.is_private(registry) && is_loopback(registry) {
             true => "http",
             false => "https",
         };
-        let url = format!(
-            "{scheme}://{registry}/v2/{}/manifests/{tag}",
-            image.repository()
-        );
-        let turn = self.questions.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| RegistryError::Busy)?;
-        let agent = self.agent.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            manifest_digest(&agent, &url)
-        });
-        asked.await.map_err(silent)?
+        Ok(Visit {
+            agent: self.agent.clone(),
+            url: format!("{scheme}://{registry}/v2/{}", image.repository()),
+            private: self.private.clone(),
+            login,
+            authorization: None,
+        })
     }
 
     fn is_private(&self, registry: &str) -> bool {
         self.private.iter().any(|name| name == registry)
     }
+}
+
+fn digest_of(body: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(body))
 }
 
 /// Registries on this machine speak plain HTTP, as engines have it.
@@ -127,52 +163,94 @@ fn silent(error: impl ToString) -> RegistryError {
     RegistryError::Silent(error.to_string())
 }
 
-fn manifest_digest(agent: &Agent, url: &str) -> Result<String, RegistryError> {
-    let mut answer = manifest(agent, url, None)?;
-    if answer.status() == StatusCode::UNAUTHORIZED {
-        let token = token(agent, &answer)?;
-        answer = manifest(agent, url, Some(&token))?;
-    }
-    if answer.status() != StatusCode::OK {
-        return Err(RegistryError::Refused(answer.status().as_u16()));
-    }
-    let body = read(answer, MANIFEST_BYTES_MAX)?;
-    Ok(format!("sha256:{:x}", Sha256::digest(body)))
+/// One repository of a registry, and who asks.
+struct Visit {
+    agent: Agent,
+    /// Of the repository.
+    url: String,
+    private: Arc<[String]>,
+    login: Option<PullLogin>,
+    /// What the registry wanted to hear.
+    authorization: Option<String>,
 }
 
-fn manifest(
-    agent: &Agent,
-    url: &str,
-    token: Option<&str>,
-) -> Result<Response<Body>, RegistryError> {
-    let mut request = agent.get(url).header(header::ACCEPT, MANIFESTS);
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+impl Visit {
+    /// A manifest by tag or digest.
+    fn manifest(&mut self, what: &str) -> Result<Vec<u8>, RegistryError> {
+        let answer = self.get(&format!("manifests/{what}"), MANIFESTS)?;
+        read(answer, MANIFEST_BYTES_MAX)
     }
-    request.call().map_err(silent)
-}
 
-/// A token for everybody, from where the registry says (the distribution project's token
-/// specification).
-fn token(agent: &Agent, refused: &Response<Body>) -> Result<String, RegistryError> {
-    let unauthorized = || RegistryError::Refused(StatusCode::UNAUTHORIZED.as_u16());
-    let challenge = refused.headers().get(header::WWW_AUTHENTICATE);
-    let challenge = challenge.and_then(|value| value.to_str().ok());
-    let challenge = Challenge::parse(challenge.ok_or_else(unauthorized)?);
-    let challenge = challenge.ok_or_else(unauthorized)?;
-    let mut request = agent.get(&challenge.realm);
-    for (name, value) in [("service", challenge.service), ("scope", challenge.scope)] {
-        if let Some(value) = value {
-            request = request.query(name, value);
+    fn get(&mut self, path: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
+        let mut answer = self.ask(path, accept)?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
+            self.authorization = Some(self.authorize(&answer)?);
+            answer = self.ask(path, accept)?;
+        }
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            status => Err(RegistryError::Refused(status.as_u16())),
         }
     }
-    let answer = request.call().map_err(silent)?;
-    if answer.status() != StatusCode::OK {
-        return Err(RegistryError::Refused(answer.status().as_u16()));
+
+    fn ask(&self, path: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
+        let request = self.agent.get(format!("{}/{path}", self.url));
+        let mut request = request.header(header::ACCEPT, accept);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        request.call().map_err(silent)
     }
-    let body = read(answer, TOKEN_BYTES_MAX)?;
-    let given: Given = serde_json::from_slice(&body).map_err(silent)?;
-    given.token.or(given.access_token).ok_or_else(unauthorized)
+
+    /// What the registry wants to hear after it refused: a token from where it says (the distribution
+    /// project's token specification), or the login itself.
+    fn authorize(&self, refused: &Response<Body>) -> Result<String, RegistryError> {
+        let unauthorized = || RegistryError::Refused(StatusCode::UNAUTHORIZED.as_u16());
+        let challenge = refused.headers().get(header::WWW_AUTHENTICATE);
+        let challenge = challenge.and_then(|value| value.to_str().ok());
+        match Challenge::parse(challenge.ok_or_else(unauthorized)?) {
+            Some(Challenge::Basic) => self.basic(&self.url)?.ok_or_else(unauthorized),
+            Some(Challenge::Bearer(at)) => self.token(&at),
+            None => Err(unauthorized()),
+        }
+    }
+
+    fn token(&self, at: &TokenAt) -> Result<String, RegistryError> {
+        let unauthorized = || RegistryError::Refused(StatusCode::UNAUTHORIZED.as_u16());
+        let mut request = self.agent.get(&at.realm);
+        for (name, value) in [("service", &at.service), ("scope", &at.scope)] {
+            if let Some(value) = value {
+                request = request.query(name, value);
+            }
+        }
+        if let Some(basic) = self.basic(&at.realm)? {
+            request = request.header(header::AUTHORIZATION, basic);
+        }
+        let answer = request.call().map_err(silent)?;
+        if answer.status() != StatusCode::OK {
+            return Err(RegistryError::Refused(answer.status().as_u16()));
+        }
+        let body = read(answer, TOKEN_BYTES_MAX)?;
+        let given: Given = serde_json::from_slice(&body).map_err(silent)?;
+        let token = given.token.or(given.access_token);
+        Ok(format!("Bearer {}", token.ok_or_else(unauthorized)?))
+    }
+
+    /// The login for `url`, if there is one: no wire without TLS carries it, but one on this machine
+    /// that the configuration names.
+    fn basic(&self, url: &str) -> Result<Option<String>, RegistryError> {
+        let Some(login) = &self.login else {
+            return Ok(None);
+        };
+        let uri: Uri = url.parse().map_err(silent)?;
+        let at = uri.authority().map_or("", |authority| authority.as_str());
+        let is_ours = is_loopback(at) && self.private.iter().any(|name| name == at);
+        if uri.scheme_str() != Some("https") && !is_ours {
+            return Err(RegistryError::Clear);
+        }
+        let both = format!("{}:{}", login.username, login.password);
+        Ok(Some(format!("Basic {}", STANDARD.encode(both))))
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -181,18 +259,30 @@ struct Given {
     access_token: Option<String>,
 }
 
+/// What a registry wants to hear.
+#[derive(Debug, PartialEq, Eq)]
+enum Challenge {
+    /// The login.
+    Basic,
+    /// A token.
+    Bearer(TokenAt),
+}
+
 /// Where a token is to be had.
 #[derive(Debug, PartialEq, Eq)]
-struct Challenge {
+struct TokenAt {
     realm: String,
     service: Option<String>,
     scope: Option<String>,
 }
 
 impl Challenge {
-    /// `Bearer realm="...",service="...",scope="..."`.
+    /// `Bearer realm="...",service="...",scope="..."`, or `Basic realm="..."`.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, mut rest) = text.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Some(Self::Basic);
+        }
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
@@ -208,11 +298,11 @@ impl Challenge {
             }
             rest = after;
         }
-        Some(Self {
+        Some(Self::Bearer(TokenAt {
             realm: realm?,
             service,
             scope,
-        })
+        }))
     }
 }
 
@@ -226,121 +316,53 @@ fn read(answer: Response<Body>, most: u64) -> Result<Vec<u8>, RegistryError> {
     Ok(body)
 }
 
-/// Resolves names to public addresses alone.
-#[derive(Debug)]
-struct PublicOnly {
-    private: Arc<[String]>,
-    system: DefaultResolver,
-}
-
-impl Resolver for PublicOnly {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.system.resolve(uri, config, timeout)?;
-        let named = uri.authority().map_or("", |authority| authority.as_str());
-        let may = self.private.iter().any(|name| name == named);
-        match may || found.iter().all(|address| is_public(address.ip())) {
-            true => Ok(found),
-            false => Err(ureq::Error::HostNotFound),
-        }
-    }
-}
-
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_public_v4(ip),
-            None => is_public_v6(ip),
-        },
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let shared = a == 100 && (64..128).contains(&b);
-    let benchmark = a == 198 && (b == 18 || b == 19);
-    let protocol = a == 192 && b == 0 && c == 0;
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_multicast()
-        || ip.is_documentation()
-        || a == 0
-        || a >= 240
-        || shared
-        || benchmark
-        || protocol)
-}
-
-/// Global unicast, without what only carries IPv4.
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [first, second, ..] = ip.segments();
-    let is_global = first & 0xe000 == 0x2000;
-    let is_6to4 = first == 0x2002;
-    let is_special = first == 0x2001 && second < 0x0200;
-    let is_documentation = first == 0x2001 && second == 0x0db8;
-    is_global && !is_6to4 && !is_special && !is_documentation
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
 
     #[test]
-    fn only_what_the_public_reaches_is_asked() {
-        let public = |ip: &str| is_public(ip.parse().unwrap());
-        for ip in ["1.1.1.1", "93.184.216.34", "2606:4700::1111"] {
-            assert!(public(ip), "{ip}");
-        }
-        for ip in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00::1",
-            "::ffff:127.0.0.1",
-            "::ffff:169.254.169.254",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001:db8::1",
-            "ff02::1",
-        ] {
-            assert!(!public(ip), "{ip}");
-        }
-    }
-
-    #[test]
-    fn a_challenge_says_where_a_token_is_to_be_had() {
+    fn a_challenge_says_what_is_wanted() {
         let text = "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",\
                     scope=\"repository:a/b:pull\"";
-        let expected = Challenge {
+        let expected = Challenge::Bearer(TokenAt {
             realm: "https://auth.example/token".to_owned(),
             service: Some("registry.example".to_owned()),
             scope: Some("repository:a/b:pull".to_owned()),
-        };
+        });
         assert_eq!(Challenge::parse(text), Some(expected));
-        for none in [
-            "Basic realm=\"x\"",
-            "Bearer",
-            "Bearer service=\"x\"",
-            "Bearer realm=\"x",
-        ] {
+        let basic = Challenge::parse("Basic realm=\"x\"");
+        assert_eq!(basic, Some(Challenge::Basic));
+        for none in ["Digest realm=\"x\"", "Bearer", "Bearer service=\"x\""] {
             assert_eq!(Challenge::parse(none), None, "{none}");
         }
+        assert_eq!(Challenge::parse("Bearer realm=\"x"), None);
+    }
+
+    #[test]
+    fn a_login_goes_over_tls_or_to_a_registry_of_ours_on_this_machine() {
+        let registries = Registries::new(&["127.0.0.1:5000".to_owned(), "10.0.0.1".to_owned()]);
+        let login = PullLogin {
+            username: "ci".to_owned(),
+            password: "hunter2".to_owned(),
+        };
+        let image = "registry.example/a/b:1".parse().unwrap();
+        let visit = registries.visit(&image, Some(login)).unwrap();
+        for url in ["https://registry.example/v2", "http://127.0.0.1:5000/token"] {
+            assert_eq!(
+                visit.basic(url),
+                Ok(Some("Basic Y2k6aHVudGVyMg==".to_owned())),
+                "{url}"
+            );
+        }
+        for url in [
+            "http://registry.example/",
+            "http://127.0.0.1:5001/",
+            "http://10.0.0.1/",
+        ] {
+            assert_eq!(visit.basic(url), Err(RegistryError::Clear), "{url}");
+        }
+        let nobody = registries.visit(&image, None).unwrap();
+        assert_eq!(nobody.basic("http://registry.example/"), Ok(None));
     }
 
     #[tokio::test]
@@ -349,7 +371,7 @@ mod test {
         let at = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let image: ImageRef = format!("{at}/team/server:1").parse().unwrap();
-        let error = Registries::new(&[]).digest(&image).await.unwrap_err();
+        let error = Registries::new(&[]).digest(&image, None).await.unwrap_err();
         assert!(matches!(error, RegistryError::Silent(_)), "{error}");
         let asked = listener.accept().is_ok();
         assert!(!asked, "nobody dialled");

@@ -1,8 +1,9 @@
-//! Secrets of jobs at rest: sealed before they are written, opened to be sent to a node.
+//! Secrets at rest: those of jobs, sealed before they are written and opened to be sent to a node, and
+//! those of tenants that the broker uses itself.
 //!
 //! The key is derived from the CA's private key, which every broker of a ledger has, which a back-up
-//! holds, and without which there are no nodes. AES-256-GCM under a random nonce; a session's secrets
-//! open for that session alone.
+//! holds, and without which there are no nodes. AES-256-GCM under a random nonce; what was sealed opens
+//! for whom it was sealed alone: a session, or a tenant's credential for one registry.
 //!
 //! ```text
 //!   key id (8 hex digits) "." base64url(nonce, ciphertext and tag)
@@ -17,11 +18,12 @@ use crate::ledger::Sealed;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::work::Secrets;
+use nearlight_protocol::work::{PullLogin, Secrets};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +58,55 @@ pub(crate) enum OpenError {
     /// Altered, or of another session.
     #[error("they do not verify; start the job again")]
     Invalid,
+}
+
+/// What only the node of a job gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub(crate) struct ForNode {
+    /// Its secrets.
+    pub(crate) secrets: Secrets,
+    /// What its image is pulled with.
+    pub(crate) pull: Option<PullLogin>,
+}
+
+impl ForNode {
+    /// Whether there is nothing to keep.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.pull.is_none()
+    }
+}
+
+/// As it is sealed: secrets alone, as ever, or with what comes beside.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Both { pull: PullLogin, of: Secrets },
+    Secrets(Secrets),
+}
+
+impl From<Written> for ForNode {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Both { pull, of } => Self {
+                secrets: of,
+                pull: Some(pull),
+            },
+            Written::Secrets(secrets) => Self {
+                secrets,
+                pull: None,
+            },
+        }
+    }
+}
+
+impl From<ForNode> for Written {
+    fn from(ForNode { secrets, pull }: ForNode) -> Self {
+        match pull {
+            Some(pull) => Self::Both { pull, of: secrets },
+            None => Self::Secrets(secrets),
+        }
+    }
 }
 
 /// Seals and opens.
@@ -101,21 +152,22 @@ impl Sealer {
         self.keys.first().ok_or(SealerError::Crypto)
     }
 
-    /// Seals a session's secrets.
-    pub(crate) fn seal(
-        &self,
-        session: &SessionId,
-        secrets: &Secrets,
-    ) -> Result<Sealed, SealerError> {
+    /// Seals what only a session's node gets.
+    pub(crate) fn seal(&self, session: &SessionId, of: &ForNode) -> Result<Sealed, SealerError> {
+        let text = serde_json::to_vec(of).map_err(|_| SealerError::Crypto)?;
+        self.seal_for(session.as_str(), text)
+    }
+
+    /// Seals a text for whom `of` names.
+    pub(crate) fn seal_for(&self, of: &str, mut text: Vec<u8>) -> Result<Sealed, SealerError> {
         let key = self.newest()?;
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new()
             .fill(&mut nonce)
             .map_err(|_| SealerError::Crypto)?;
-        let mut text = serde_json::to_vec(secrets).map_err(|_| SealerError::Crypto)?;
         let sealed = key.seal.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
-            Aad::from(session.as_str()),
+            Aad::from(of),
             &mut text,
         );
         sealed.map_err(|_| SealerError::Crypto)?;
@@ -129,7 +181,13 @@ impl Sealer {
     }
 
     /// Opens what was sealed for `session`.
-    pub(crate) fn open(&self, session: &SessionId, sealed: &Sealed) -> Result<Secrets, OpenError> {
+    pub(crate) fn open(&self, session: &SessionId, sealed: &Sealed) -> Result<ForNode, OpenError> {
+        let text = self.open_for(session.as_str(), sealed)?;
+        serde_json::from_slice(&text).map_err(|_| OpenError::Invalid)
+    }
+
+    /// Opens what was sealed for whom `of` names.
+    pub(crate) fn open_for(&self, of: &str, sealed: &Sealed) -> Result<Vec<u8>, OpenError> {
         let (id, body) = sealed.0.split_once('.').ok_or(OpenError::Invalid)?;
         let key = self.keys.iter().find(|key| key.id == id);
         let key = key.ok_or(OpenError::Key)?;
@@ -141,11 +199,10 @@ impl Sealer {
         let mut text = text.to_vec();
         let opened = key.seal.open_in_place(
             Nonce::assume_unique_for_key(*nonce),
-            Aad::from(session.as_str()),
+            Aad::from(of),
             &mut text,
         );
-        let opened = opened.map_err(|_| OpenError::Invalid)?;
-        serde_json::from_slice(opened).map_err(|_| OpenError::Invalid)
+        Ok(opened.map_err(|_| OpenError::Invalid)?.to_vec())
     }
 
     /// A fingerprint of a text that may hold secrets: whoever has the ledger cannot try guesses on it.
@@ -180,8 +237,11 @@ impl Key {
 mod test {
     use super::*;
 
-    fn secrets() -> Secrets {
-        Secrets([("TOKEN".to_owned(), "hunter2".to_owned())].into())
+    fn secrets() -> ForNode {
+        ForNode {
+            secrets: Secrets([("TOKEN".to_owned(), "hunter2".to_owned())].into()),
+            pull: None,
+        }
     }
 
     fn pki(key: &str) -> tempfile::TempDir {
@@ -240,5 +300,35 @@ mod test {
         assert_eq!(of(&one, b"x"), of(&one, b"x"));
         assert_ne!(of(&one, b"x"), of(&one, b"y"));
         assert_ne!(of(&one, b"x"), of(&other, b"x"));
+    }
+
+    #[test]
+    fn secrets_alone_are_sealed_as_ever_and_a_login_goes_beside_them() {
+        let alone = serde_json::to_string(&secrets()).unwrap();
+        assert_eq!(alone, r#"{"TOKEN":"hunter2"}"#);
+        let login = PullLogin {
+            username: "ci".to_owned(),
+            password: "horse".to_owned(),
+        };
+        let session = nearlight_kit::ids::session();
+        let sealer = Sealer::open_in(pki("a").path()).unwrap();
+        for of in [secrets(), ForNode::default()] {
+            let both = ForNode {
+                pull: Some(login.clone()),
+                ..of
+            };
+            let sealed = sealer.seal(&session, &both).unwrap();
+            assert_eq!(sealer.open(&session, &sealed), Ok(both));
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_for_one_opens_for_no_other() {
+        let sealer = Sealer::open_in(pki("a").path()).unwrap();
+        let sealed = sealer.seal_for("registry a of b", b"x".to_vec()).unwrap();
+        let opened = sealer.open_for("registry a of b", &sealed);
+        assert_eq!(opened, Ok(b"x".to_vec()));
+        let other = sealer.open_for("registry a of c", &sealed);
+        assert_eq!(other, Err(OpenError::Invalid));
     }
 }

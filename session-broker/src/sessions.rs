@@ -49,6 +49,7 @@ mod endpoint;
 mod entry;
 mod lost;
 mod metering;
+mod notices;
 mod owner;
 mod placing;
 mod readmit;
@@ -63,6 +64,7 @@ mod waiting;
 pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
 pub(crate) use endpoint::JobEndpoint;
 pub(crate) use entry::view_of;
+pub(crate) use notices::notice;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
 pub(crate) use waiting::Occupancy;
 

@@ -380,6 +380,7 @@ mod test {
             epoch: U64(u64::MAX),
             user: UserId::from_parts(4, [0; 10]),
             iat_ms: 5,
+            gpus: Vec::new(),
             row: None,
         }
     }

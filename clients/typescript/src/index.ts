@@ -10,4 +10,5 @@ export {
   UnreachableError,
 } from "./errors.js";
 export { type Progress, Session } from "./session.js";
+export { type VerifyWebhook, verifyWebhook, WebhookError, type WebhookNotice } from "./webhooks.js";
 export type { components, paths } from "./wire.js";

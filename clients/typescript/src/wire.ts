@@ -475,6 +475,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/registries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The registries that jobs of your tenant pull from with a credential; without their passwords. */
+        get: operations["list_registries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/registries/{registry}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Gives your tenant a credential for a registry, in place of the one that it has. Jobs that are
+         *     started from now on are pulled with it.
+         */
+        put: operations["put_registry"];
+        post?: never;
+        /** Forgets a credential. Jobs that run go on; what nodes have of that registry is for nobody without one. */
+        delete: operations["remove_registry"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions": {
         parameters: {
             query?: never;
@@ -768,6 +806,79 @@ export interface paths {
         patch: operations["patch_watcher"];
         trace?: never;
     };
+    "/v1/webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where your tenant is told of its jobs, and how many notices wait. */
+        get: operations["show_webhook"];
+        /**
+         * Has your tenant told of its jobs at an address. A new endpoint gets a secret, which is shown this once;
+         *     one that moves keeps its own.
+         */
+        put: operations["set_webhook"];
+        post?: never;
+        /** Has your tenant told of nothing any more. What waits is dropped. */
+        delete: operations["remove_webhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What your endpoint was told or is to be told, newest first. */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives the endpoint a new secret, which is shown this once. For a day notices are signed with both. */
+        post: operations["rotate_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a notice of type `webhook.test`. What becomes of it is among the deliveries. */
+        post: operations["test_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/whoami": {
         parameters: {
             query?: never;
@@ -932,7 +1043,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "session-end" | "tenant-create" | "tenant-change";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "tenant-create" | "tenant-change";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1098,6 +1209,37 @@ export interface components {
              */
             expires_s: number;
         };
+        /** @description A notice and what became of it. */
+        Delivery: {
+            /**
+             * Format: int32
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description When that happened. */
+            created_unix_ms: components["schemas"]["u64"];
+            /** @description `webhook-id`. */
+            id: string;
+            next_unix_ms?: components["schemas"]["u64"] | null;
+            /** @description What came of the last try. */
+            problem?: string;
+            /** @description The session. */
+            session?: string | null;
+            /** @description Where it is. */
+            state: components["schemas"]["DeliveryState"];
+            /** @description What it is about: `session.ready`, …. */
+            type: string;
+        };
+        /** @description `GET /v1/webhook/deliveries`. */
+        DeliveryList: {
+            /** @description Newest first; those that are over stay for a week. */
+            deliveries: components["schemas"]["Delivery"][];
+        };
+        /**
+         * @description Where a delivery is.
+         * @enum {string}
+         */
+        DeliveryState: "waiting" | "delivered" | "dropped";
         /** @description Answer to `POST /v1/login/device`: a login that is finished in a browser elsewhere (RFC 8628). */
         DeviceLogin: {
             /** @description What to poll with. Whoever has it gets the login. */
@@ -1209,7 +1351,7 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
         /**
          * @description What kind of GPU an app needs, or a node has.
          * @enum {string}
@@ -1495,6 +1637,8 @@ export interface components {
             gpu: components["schemas"]["GpuClass"];
             /** @description GPU models, as it claims. */
             gpu_models: string[];
+            /** @description The GPUs that it gives to jobs. Only operators and administrators see them. */
+            gpus?: components["schemas"]["NodeGpu"][];
             /** @description Its id. */
             id: string;
             /**
@@ -1531,6 +1675,22 @@ export interface components {
              */
             vetted?: boolean;
         };
+        /** @description A GPU of a node, or a MIG slice of one, that jobs have for themselves. */
+        NodeGpu: {
+            /** @description Its model as NVML has it. */
+            model: string;
+            /** @description Why it takes no further job; empty if it is well. */
+            sick?: string;
+            /** @description Whether a job has it. */
+            taken: boolean;
+            /** @description Its UUID as NVML has it. */
+            uuid: string;
+            /**
+             * Format: int32
+             * @description Its memory, MiB.
+             */
+            vram_mib: number;
+        };
         /** @description `GET /v1/nodes`. */
         NodeList: {
             /** @description All nodes. */
@@ -1541,6 +1701,25 @@ export interface components {
          * @enum {string}
          */
         NodeStatus: "online" | "draining" | "offline" | "revoked";
+        /** @description What a notice says. */
+        NoticeData: {
+            created_unix_ms?: components["schemas"]["u64"] | null;
+            /** @description Why, in words. */
+            detail?: string;
+            /** @description Its labels. */
+            labels?: {
+                [key: string]: string;
+            };
+            reason?: components["schemas"]["EndReason"] | null;
+            /** @description The session; nothing in a test. */
+            session?: string | null;
+            until_unix_ms?: components["schemas"]["u64"] | null;
+        };
+        /**
+         * @description What a notice is about.
+         * @enum {string}
+         */
+        NoticeType: "session.ready" | "session.ended" | "session.moving" | "session.preempted" | "webhook.test";
         /**
          * @description What the end of one replica means for all.
          * @enum {string}
@@ -1788,6 +1967,27 @@ export interface components {
          * @enum {string}
          */
         RegionState: "room" | "queue" | "offline";
+        /** @description A registry that the tenant has a credential for. */
+        Registry: {
+            /** @description Since when. */
+            created_unix_ms: components["schemas"]["u64"];
+            /** @description `HOST` or `HOST:PORT`, as references of images have it. */
+            registry: string;
+            /** @description Who logs in. */
+            username: string;
+        };
+        /** @description `GET /v1/registries`. */
+        RegistryList: {
+            /** @description By name. */
+            registries: components["schemas"]["Registry"][];
+        };
+        /** @description `PUT /v1/registries/{registry}`. Nothing that is printed shows the password. */
+        RegistryLogin: {
+            /** @description Their password, or a token that stands for one. It is in no answer. */
+            password: string;
+            /** @description Who logs in. */
+            username: string;
+        };
         /** @description What a job gets of its node: what is claimed, and what is enforced. */
         Resources: {
             /**
@@ -1984,6 +2184,11 @@ export interface components {
             phase: "ended";
             /** @description Why. */
             reason: components["schemas"]["EndReason"];
+        };
+        /** @description `PUT /v1/webhook`. */
+        SetWebhook: {
+            /** @description Where notices are posted, https. */
+            url: string;
         };
         /**
          * @description The lobby's shelves.
@@ -2263,6 +2468,39 @@ export interface components {
             live: boolean;
             /** @description The app's name for people. */
             title: string;
+        };
+        /** @description A tenant's endpoint. */
+        Webhook: {
+            /** @description Since when there is one. */
+            created_unix_ms: components["schemas"]["u64"];
+            /**
+             * Format: int32
+             * @description Notices that were not even kept, for too many waited.
+             */
+            lost: number;
+            /** @description Where notices are posted. */
+            url: string;
+            /**
+             * Format: int32
+             * @description Notices that wait to be delivered.
+             */
+            waiting: number;
+        };
+        /** @description The body of a notice. */
+        WebhookNotice: {
+            /** @description The rest. */
+            data: components["schemas"]["NoticeData"];
+            /** @description When that happened, RFC 3339. */
+            timestamp: string;
+            /** @description What it is about. */
+            type: components["schemas"]["NoticeType"];
+        };
+        /** @description Answer to what makes a secret. It is not shown again. */
+        WebhookSet: {
+            /** @description What notices are signed with: `whsec_` and base64. Of an endpoint that has one already, nothing. */
+            secret?: string | null;
+            /** @description The endpoint. */
+            webhook: components["schemas"]["Webhook"];
         };
         /** @description `GET /v1/whoami`. */
         WhoAmI: {
@@ -3231,6 +3469,99 @@ export interface operations {
             };
         };
     };
+    list_registries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The registries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryList"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_registry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `HOST` or `HOST:PORT`, as references of images have it. */
+                registry: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegistryLogin"];
+            };
+        };
+        responses: {
+            /** @description It is kept, sealed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_registry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As it was given. */
+                registry: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_sessions: {
         parameters: {
             query?: {
@@ -4034,6 +4365,182 @@ export interface operations {
                 content?: never;
             };
             /** @description `not-found`, `link-ended`, `node-unreachable`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The endpoint. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description `not-found` if there is none, `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetWebhook"];
+            };
+        };
+        responses: {
+            /** @description The endpoint, and its secret if it is new. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSet"];
+                };
+            };
+            /** @description `bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is none any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The deliveries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The endpoint, and its new secret. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSet"];
+                };
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is to be delivered. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -61,8 +61,9 @@ pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Co
             continue;
         }
         let is_near = rules.within_step(near.counts_as_ms).is_some();
+        let names = cell.names(rules.wanted_to_sift());
         for block in cell.blocks() {
-            let able = rules.sift(&block, block.head.used, |reason, lanes| {
+            let able = rules.sift(&block.with(names), block.head.used, |reason, lanes| {
                 counts[reason as usize] += lanes.count_ones();
                 is_worth_waiting |= is_near && reason.may_come_free();
             });
@@ -88,7 +89,11 @@ impl FleetIndex {
                 let name = &self.cells[near.cell as usize].name;
                 rules.cell_is_out(name, near.counts_as_ms).is_none()
             })
-            .flat_map(|near| self.cells[near.cell as usize].blocks())
+            .flat_map(|near| {
+                let cell = &self.cells[near.cell as usize];
+                let names = cell.names(rules.wanted_to_sift());
+                cell.blocks().map(move |block| block.with(names))
+            })
             .any(|block| rules.sift_lasting(&block, block.head.attached, |_, _| {}) != 0)
     }
 }

@@ -3,6 +3,7 @@
 use crate::reason::Reason;
 use nearlight_protocol::control::{Gpu, JobHost};
 use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
+use nearlight_protocol::limits::NODE_GPUS_MAX;
 
 /// What a job asks of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +25,11 @@ impl JobNeed {
             return Some(Reason::NoJobs);
         };
         if !host.runtimes.contains(&self.runtime) {
-            Some(Reason::Runtime)
-        } else if !self.has_gpus(&host.gpus) {
-            Some(Reason::Gpus)
-        } else if host.disk_mib < self.disk_mib {
-            Some(Reason::Disk)
-        } else {
-            None
+            return Some(Reason::Runtime);
         }
+        let gpus = self.gpu.as_ref();
+        let lacks_gpus = gpus.and_then(|need| gpus_lack(&host.gpus, need));
+        lacks_gpus.or_else(|| (host.disk_mib < self.disk_mib).then_some(Reason::Disk))
     }
 
     /// How many GPUs it takes.
@@ -42,25 +40,68 @@ impl JobNeed {
         }
     }
 
-    fn has_gpus(&self, gpus: &[Gpu]) -> bool {
-        let Some(need) = &self.gpu else {
-            return true;
-        };
-        let suit = gpus.iter().filter(|gpu| gpu_suits(gpu, need)).count();
-        u32::try_from(suit).unwrap_or(u32::MAX) >= need.count
+    /// Whether enough of a node's GPUs suit it that are in `free`.
+    pub(crate) fn has_free(&self, gpus: &[Gpu], free: u64) -> bool {
+        let need = self.gpu.as_ref();
+        need.is_none_or(|need| enough(suiting(gpus, free, need).count(), need))
     }
+}
+
+fn enough(gpus: usize, need: &GpuNeed) -> bool {
+    u32::try_from(gpus).unwrap_or(u32::MAX) >= need.count
+}
+
+/// Whether a GPU meets a demand.
+type Meets = fn(&Gpu, &GpuNeed) -> bool;
+
+/// What is wanted of a GPU, one after the other, and what a node lacks that has too few.
+const DEMANDS: [(Reason, Meets); 5] = [
+    (Reason::Gpus, |_, _| true),
+    (Reason::GpuModel, is_model),
+    (Reason::GpuMemory, |gpu, need| gpu.vram_mib >= need.vram_mib),
+    (Reason::GpuCapability, |gpu, need| {
+        gpu.compute_capability >= need.compute_capability
+    }),
+    (Reason::GpusSick, |gpu, _| gpu.sick.is_empty()),
+];
+
+fn is_model(gpu: &Gpu, need: &GpuNeed) -> bool {
+    let has = gpu.model.to_ascii_lowercase();
+    let model = need.model.as_ref();
+    model.is_none_or(|model| has.contains(&model.to_ascii_lowercase()))
+}
+
+/// The first demand that too few GPUs meet together with all before it.
+fn gpus_lack(gpus: &[Gpu], need: &GpuNeed) -> Option<Reason> {
+    let mut left: Vec<&Gpu> = gpus.iter().take(NODE_GPUS_MAX).collect();
+    DEMANDS.into_iter().find_map(|(reason, meets)| {
+        left.retain(|gpu| meets(gpu, need));
+        (!enough(left.len(), need)).then_some(reason)
+    })
 }
 
 /// Whether a GPU is what a job asks for, and well.
 pub fn gpu_suits(gpu: &Gpu, need: &GpuNeed) -> bool {
-    let is_model = |model: &String| {
-        let has = gpu.model.to_ascii_lowercase();
-        has.contains(&model.to_ascii_lowercase())
-    };
-    gpu.sick.is_empty()
-        && need.model.as_ref().is_none_or(is_model)
-        && gpu.vram_mib >= need.vram_mib
-        && gpu.compute_capability >= need.compute_capability
+    DEMANDS.iter().all(|(_, meets)| meets(gpu, need))
+}
+
+fn suiting<'a>(gpus: &'a [Gpu], free: u64, need: &GpuNeed) -> impl Iterator<Item = &'a Gpu> {
+    let numbered = gpus.iter().take(NODE_GPUS_MAX).enumerate();
+    let free = numbered.filter(move |(at, _)| (free >> at) & 1 == 1);
+    free.map(|(_, gpu)| gpu).filter(|gpu| gpu_suits(gpu, need))
+}
+
+/// Those of a node's GPUs in `free` that a job gets: the smallest that suit, so that the large ones are
+/// left to who needs them; among equals by UUID. `None` if they are too few.
+pub fn choose_gpus<'a>(gpus: &'a [Gpu], free: u64, need: &GpuNeed) -> Option<Vec<&'a Gpu>> {
+    let mut suit: Vec<&Gpu> = suiting(gpus, free, need).collect();
+    suit.sort_by(|a, b| {
+        let size = |gpu: &Gpu| (gpu.vram_mib, gpu.compute_capability);
+        size(a).cmp(&size(b)).then_with(|| a.uuid.cmp(&b.uuid))
+    });
+    let few = enough(suit.len(), need);
+    suit.truncate(usize::try_from(need.count).unwrap_or(usize::MAX));
+    few.then_some(suit)
 }
 
 #[cfg(test)]
@@ -85,7 +126,7 @@ mod test {
                 gpu("NVIDIA H100 80GB HBM3", 81_920, 90),
                 gpu("NVIDIA L4", 23_034, 89),
             ],
-            assets: Vec::new(),
+            ..JobHost::default()
         }
     }
 
@@ -139,15 +180,15 @@ mod test {
             None,
         );
         let two = |g: &mut GpuNeed| g.model = Some("H100".to_owned());
-        check(|n| n.gpu = gpus(2, two), Some(Reason::Gpus));
+        check(|n| n.gpu = gpus(2, two), Some(Reason::GpuModel));
         check(|n| n.gpu = gpus(1, |g| g.vram_mib = 80_000), None);
         check(
             |n| n.gpu = gpus(2, |g| g.vram_mib = 80_000),
-            Some(Reason::Gpus),
+            Some(Reason::GpuMemory),
         );
         check(
             |n| n.gpu = gpus(2, |g| g.compute_capability = 90),
-            Some(Reason::Gpus),
+            Some(Reason::GpuCapability),
         );
         let mut sick = host();
         sick.gpus[0].sick = "XID 79".to_owned();
@@ -155,6 +196,48 @@ mod test {
             gpu: gpus(2, |_| {}),
             ..JobNeed::default()
         };
-        assert_eq!(need.lasting(Some(&sick)), Some(Reason::Gpus));
+        assert_eq!(need.lasting(Some(&sick)), Some(Reason::GpusSick));
+    }
+
+    #[test]
+    fn the_smallest_that_suit_are_taken_and_taken_ones_are_not() {
+        let mut host = host().gpus;
+        host.extend([gpu("NVIDIA L4", 23_034, 89), gpu("NVIDIA L40S", 46_068, 89)]);
+        host[2].uuid = "GPU-A".to_owned();
+        host[1].sick = "XID 79".to_owned();
+        let chosen = |free: u64, need: Option<GpuNeed>| {
+            let chosen = choose_gpus(&host, free, &need.unwrap());
+            chosen.map(|gpus| {
+                let uuids = gpus.iter().map(|gpu| gpu.uuid.as_str());
+                uuids.collect::<Vec<_>>().join(" ")
+            })
+        };
+        let all = u64::MAX;
+        assert_eq!(chosen(all, gpus(1, |_| {})).unwrap(), "GPU-A");
+        let two = chosen(all, gpus(2, |_| {})).unwrap();
+        assert_eq!(two, "GPU-A GPU-NVIDIA L40S");
+        let large = gpus(1, |g| g.vram_mib = 30_000);
+        assert_eq!(chosen(all, large.clone()).unwrap(), "GPU-NVIDIA L40S");
+        let h100 = "GPU-NVIDIA H100 80GB HBM3";
+        assert_eq!(chosen(all & !0b1000, large).unwrap(), h100);
+        assert_eq!(chosen(0b0110, gpus(2, |_| {})), None, "one is sick");
+        let job = JobNeed {
+            gpu: gpus(3, |_| {}),
+            ..JobNeed::default()
+        };
+        assert!(job.has_free(&host, all) && !job.has_free(&host, all & !1));
+        assert!(JobNeed::default().has_free(&[], 0));
+    }
+
+    #[test]
+    fn where_nobody_says_which_are_taken_all_are() {
+        let state = |gpus_taken, gpus_held| crate::NodeState {
+            gpus_taken,
+            gpus_held,
+            ..crate::NodeState::default()
+        };
+        assert_eq!(state(false, 0).gpus_free(), u64::MAX);
+        assert_eq!(state(true, 0).gpus_free(), 0);
+        assert_eq!(state(true, 0b101).gpus_free(), !0b101);
     }
 }

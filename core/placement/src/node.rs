@@ -72,12 +72,26 @@ pub struct NodeState {
     /// Disk for jobs that no claim holds, MiB.
     #[serde(default)]
     pub disk_mib_free: u32,
-    /// Whether a job has its GPUs.
+    /// Whether a job has any of its GPUs: all that brokers knew before these were claimed one by one.
     #[serde(default)]
     pub gpus_taken: bool,
+    /// Which of its GPUs jobs have, a bit each in the order of [`JobHost::gpus`]. None, though some are
+    /// taken: nobody said which, and so all are.
+    #[serde(default)]
+    pub gpus_held: u64,
     /// Receipts of sessions that it ran as it should; `None` where nobody counts them, which
     /// neither helps nor harms it.
     pub receipts: Option<u32>,
+}
+
+impl NodeState {
+    /// The GPUs that no job has, a bit each.
+    pub const fn gpus_free(&self) -> u64 {
+        match (self.gpus_taken, self.gpus_held) {
+            (true, 0) => 0,
+            (_, held) => !held,
+        }
+    }
 }
 
 /// How far a node is trusted. A session may ask for a class or better.

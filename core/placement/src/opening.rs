@@ -28,7 +28,7 @@ impl NodeState {
             || self.cpu_milli_free > before.cpu_milli_free
             || self.mem_mib_free > before.mem_mib_free
             || self.disk_mib_free > before.disk_mib_free
-            || (!self.gpus_taken && before.gpus_taken)
+            || self.gpus_free() & !before.gpus_free() != 0
             || wider
             || proven
             || self.sessions < before.sessions

@@ -18,8 +18,16 @@ pub enum Reason {
     NoJobs,
     /// It runs apps in another way, or has no such container runtime.
     Runtime,
-    /// It has not as many GPUs of the kind that the job asks for.
+    /// It has not as many GPUs as the job asks for.
     Gpus,
+    /// Too few of its GPUs are of the model.
+    GpuModel,
+    /// Too few of these have the memory.
+    GpuMemory,
+    /// Too few of these have the compute capability.
+    GpuCapability,
+    /// Too few of these are well.
+    GpusSick,
     /// It cannot hold the job to so much disk.
     Disk,
     /// It is not trusted enough.
@@ -46,7 +54,7 @@ pub enum Reason {
     UplinkTaken,
     /// Too much of its disk is claimed.
     DiskTaken,
-    /// Another job has its GPUs.
+    /// Too few of its GPUs that suit are free.
     GpusTaken,
     /// It has no receipts yet, and as many sessions as such a node may have.
     Unproven,
@@ -56,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
@@ -65,6 +73,10 @@ impl Reason {
         Self::NoJobs,
         Self::Runtime,
         Self::Gpus,
+        Self::GpuModel,
+        Self::GpuMemory,
+        Self::GpuCapability,
+        Self::GpusSick,
         Self::Disk,
         Self::Trust,
         Self::TooSmall,
@@ -94,6 +106,10 @@ impl Reason {
             | Self::NoJobs
             | Self::Runtime
             | Self::Gpus
+            | Self::GpuModel
+            | Self::GpuMemory
+            | Self::GpuCapability
+            | Self::GpusSick
             | Self::Disk
             | Self::Trust
             | Self::TooSmall
@@ -133,6 +149,10 @@ impl Reason {
             | Self::NoJobs
             | Self::Runtime
             | Self::Gpus
+            | Self::GpuModel
+            | Self::GpuMemory
+            | Self::GpuCapability
+            | Self::GpusSick
             | Self::Disk
             | Self::Trust
             | Self::TooSmall
@@ -154,6 +174,10 @@ impl Reason {
             Self::NoJobs => "no-jobs",
             Self::Runtime => "runtime",
             Self::Gpus => "gpus",
+            Self::GpuModel => "gpu-model",
+            Self::GpuMemory => "gpu-memory",
+            Self::GpuCapability => "gpu-capability",
+            Self::GpusSick => "gpus-sick",
             Self::Disk => "disk",
             Self::Trust => "trust",
             Self::TooSmall => "too-small",

@@ -39,6 +39,10 @@ impl<'a> Best<'a> {
         &self.found
     }
 
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.few
+    }
+
     /// Whether nobody with so many points or more, and with such a key or a later one, is wanted.
     fn beats(&self, points: u32, key: Key) -> bool {
         match self.found.get(self.few - 1) {
@@ -108,28 +112,39 @@ fn search_cell<'a>(
     best: &mut Best<'a>,
 ) {
     let request = rules.request;
-    for block in cell.blocks() {
-        let head = block.head;
-        if head.floor == u32::MAX || best.beats(rtt + head.floor, head.key) {
+    let mut names = None;
+    for (at, floor) in cell.floors() {
+        if floor == u32::MAX || rtt.saturating_add(floor) > best.points_max() {
             continue;
         }
+        let block = cell.block(at);
+        let head = block.head;
         // What costs least to ask comes first, and rules out most.
         let able = head.open & head.gpu(request.gpu) & head.trust(request.trust);
         if able == 0 || !rules.may_hold(head) {
             continue;
         }
+        let mut named = || block.with(*names.get_or_insert_with(|| cell.names(rules.wanted())));
+        // Only where the best few are found does it help to know that a block has nothing ready.
+        let waits = match best.is_full() {
+            true => rules.waits_at_least(&named(), able),
+            false => 0,
+        };
+        if best.beats(rtt + waits + head.floor, head.key) {
+            continue;
+        }
         let able = able & block.at_least(Column::Vram, request.vram_mib, able);
         let able = able & rules.affordable(&block, able);
-        let able = able & worth_a_look(&block, rtt, best);
+        let able = able & worth_a_look(&block, rtt + waits, best);
         if able == 0 {
             continue;
         }
-        let warm = rules.warm(&block, able);
+        let block = named();
+        let (warm, ready) = (rules.warm(&block, able), rules.ready(&block, able));
         let wasted = match request.wastes_gpus() {
             true => able & head.gpu(GpuClass::Render),
             false => 0,
         };
-        let ready = rules.ready(&block, able);
         let groups = [
             (warm & !wasted, 0, 0),
             (warm & wasted, 0, GPU),

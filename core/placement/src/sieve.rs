@@ -2,12 +2,12 @@
 
 use crate::index::FleetIndex;
 use crate::index::block::{Column, Head, lanes};
-use crate::index::cell::Block;
+use crate::index::cell::{Block, Wanted};
 use crate::job::JobNeed;
 use crate::policy::{Policy, Step};
 use crate::reason::Reason;
 use crate::request::SessionRequest;
-use crate::score::{rtt_points, spread};
+use crate::score::{DESKTOP, IMAGE, rtt_points, spread};
 
 /// A request and a policy as the index reads them: names are numbers.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Rules<'a> {
     /// The step in force.
     pub(crate) step: Option<Step>,
     /// The image's number, if any node has it.
-    pub(crate) image: Option<u32>,
+    image: Option<u32>,
     /// The number of the app of which a desktop would do, if any node has one ready; `None` where
     /// none would do.
     desktop: Option<Option<u32>>,
@@ -41,6 +41,28 @@ impl<'a> Rules<'a> {
             desktop: request.desktop.as_ref().map(|app| index.desktops.id(app)),
             spread: operators.collect(),
             runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
+        }
+    }
+
+    /// The names that blocks are asked for by who only sifts.
+    pub(crate) fn wanted_to_sift(&self) -> Wanted {
+        Wanted {
+            runtime: self.runtime.flatten(),
+            image: self.image.filter(|_| self.needs_image()),
+            desktop: None,
+        }
+    }
+
+    fn needs_image(&self) -> bool {
+        self.policy.image_required || self.request.needs_image_here()
+    }
+
+    /// The names that blocks are asked for.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            runtime: self.runtime.flatten(),
+            image: self.image,
+            desktop: self.desktop.flatten(),
         }
     }
 
@@ -92,16 +114,30 @@ impl<'a> Rules<'a> {
 
     /// Lanes of `asked` that have the image.
     pub(crate) fn warm(&self, block: &Block<'_>, asked: u64) -> u64 {
-        self.image
-            .map_or(0, |image| asked & block.tags.images.lanes(image))
+        asked & block.image()
     }
 
     /// Lanes of `asked` where no desktop has to be started that a ready one would do for.
     pub(crate) fn ready(&self, block: &Block<'_>, asked: u64) -> u64 {
         match self.desktop {
             None => asked,
-            Some(app) => app.map_or(0, |app| asked & block.tags.desktops.lanes(app)),
+            Some(_) => asked & block.desktop(),
         }
+    }
+
+    /// Points that each lane of `asked` has at least for what has to be fetched or started first.
+    pub(crate) fn waits_at_least(&self, block: &Block<'_>, asked: u64) -> u32 {
+        let image = if self.warm(block, asked) == 0 {
+            IMAGE
+        } else {
+            0
+        };
+        let desktop = if self.ready(block, asked) == 0 {
+            DESKTOP
+        } else {
+            0
+        };
+        image + desktop
     }
 
     /// Lanes of `asked` that pass every filter on nodes. `out` hears of each reason and the lanes
@@ -142,12 +178,11 @@ impl<'a> Rules<'a> {
                 keep(&mut left, !has, Reason::Runtime);
             }
         }
-        if let Some(runtime) = self.runtime {
-            let has = runtime.map_or(0, |id| block.tags.runtimes.lanes(id));
-            keep(&mut left, has, Reason::Runtime);
+        if self.runtime.is_some() {
+            keep(&mut left, block.runtime(), Reason::Runtime);
         }
         if let Some(job) = &request.job {
-            for reason in [Reason::Gpus, Reason::Disk] {
+            for reason in LASTING {
                 let lack = lacking(block, left, job, reason);
                 keep(&mut left, !lack, reason);
             }
@@ -175,7 +210,7 @@ impl<'a> Rules<'a> {
         let mut left = asked;
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| block.at_least(column, need, left);
-        if self.policy.image_required || request.needs_image_here() {
+        if self.needs_image() {
             let warm = self.warm(block, left);
             keep(&mut left, warm, Reason::ImageMissing);
         }
@@ -196,8 +231,14 @@ impl<'a> Rules<'a> {
         if let Some(job) = &request.job {
             let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_mib);
             keep(&mut left, enough, Reason::DiskTaken);
-            let free = block.lanes_where(left, |row| job.gpus() == 0 || !row.gpus_taken);
-            keep(&mut left, free, Reason::GpusTaken);
+            if job.gpu.is_some() {
+                let free = lanes(left).filter(|lane| {
+                    let gpus = block.jobs(*lane).map_or(&[][..], |host| &host.gpus);
+                    job.has_free(gpus, block.row(*lane).gpus_free)
+                });
+                let free = free.fold(0, |free, lane| free | (1 << lane));
+                keep(&mut left, free, Reason::GpusTaken);
+            }
         }
         let max = self.policy.unproven_sessions_max;
         let full = lanes(left & head.unproven)
@@ -207,6 +248,16 @@ impl<'a> Rules<'a> {
         left
     }
 }
+
+/// What a job's node lacks for good, after a runtime.
+const LASTING: [Reason; 6] = [
+    Reason::Gpus,
+    Reason::GpuModel,
+    Reason::GpuMemory,
+    Reason::GpuCapability,
+    Reason::GpusSick,
+    Reason::Disk,
+];
 
 /// Lanes of `asked` whose node never takes `job`, for this reason first.
 fn lacking(block: &Block<'_>, asked: u64, job: &JobNeed, reason: Reason) -> u64 {

@@ -470,6 +470,26 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[ts(skip)]
     pub fault: String,
+    /// The GPUs that it gives to jobs. Only operators and administrators see them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(skip)]
+    pub gpus: Vec<NodeGpu>,
+}
+
+/// A GPU of a node, or a MIG slice of one, that jobs have for themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeGpu {
+    /// Its UUID as NVML has it.
+    pub uuid: String,
+    /// Its model as NVML has it.
+    pub model: String,
+    /// Its memory, MiB.
+    pub vram_mib: u32,
+    /// Whether a job has it.
+    pub taken: bool,
+    /// Why it takes no further job; empty if it is well.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sick: String,
 }
 
 /// Whether a node can be used.

@@ -19,7 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
-use crate::work::{Secrets, Work};
+use crate::work::{PullLogin, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -323,6 +323,9 @@ pub struct JobHost {
     /// Its GPUs, MIG slices one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
+    /// Whether it gives a job the very GPUs that its grant names. Agents before that gave none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gives_gpus: bool,
     /// Digests of the assets that are here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
@@ -448,6 +451,10 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// What a job's image is pulled with, if its registry wants to know who asks. The node keeps it in
+    /// memory until the image is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullLogin>,
 }
 
 /// What happened to a session.

@@ -33,6 +33,9 @@ pub struct Grant {
     pub user: UserId,
     /// When it was signed.
     pub iat_ms: UnixMillis,
+    /// The UUIDs of the GPUs that a job has, and no other session: the node gives it these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// What the ledger says of the session beside. Brokers before it did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<GrantRow>,

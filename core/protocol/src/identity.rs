@@ -319,6 +319,16 @@ pub enum AuditAction {
     NodeVet,
     /// A node is not vetted any more.
     NodeUnvet,
+    /// A tenant got a credential for a registry, or another one.
+    RegistryLogin,
+    /// A tenant's credential for a registry was removed.
+    RegistryRemove,
+    /// A tenant's webhook was set.
+    WebhookSet,
+    /// A tenant's webhook got a new secret.
+    WebhookRotate,
+    /// A tenant's webhook was removed.
+    WebhookRemove,
     /// A session of somebody else was ended.
     SessionEnd,
     /// A command was started in a job.

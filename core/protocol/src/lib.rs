@@ -41,11 +41,13 @@ pub mod placement;
 pub mod plain;
 pub mod problem;
 pub mod region;
+pub mod registry;
 pub mod stage;
 pub mod tunnel;
 pub mod unit;
 pub mod usage;
 pub mod versions;
+pub mod webhook;
 pub mod work;
 pub mod worker;
 

@@ -90,3 +90,7 @@ pub const HEARTBEAT_RTTS_MAX: usize = 256;
 pub const BUDGET_MICRO_MAX: u64 = (1 << 53) - 1;
 /// Days that one question about usage may span.
 pub const USAGE_DAYS_MAX: u64 = 400;
+
+/// GPUs, MIG slices one by one, that a node offers to jobs at most: eight of today's largest in seven
+/// slices each are 56.
+pub const NODE_GPUS_MAX: usize = 64;

@@ -70,8 +70,16 @@ pub enum ExcludedBy {
     NoJobs,
     /// It runs apps in another way, or has no such container runtime.
     Runtime,
-    /// It has not as many GPUs of the kind that the job asks for.
+    /// It has not as many GPUs as the job asks for.
     Gpus,
+    /// Too few of its GPUs are of the model.
+    GpuModel,
+    /// Too few of these have the memory.
+    GpuMemory,
+    /// Too few of these have the compute capability.
+    GpuCapability,
+    /// Too few of these are well.
+    GpusSick,
     /// It cannot hold the job to so much disk.
     Disk,
     /// It is not trusted enough.
@@ -98,7 +106,7 @@ pub enum ExcludedBy {
     UplinkTaken,
     /// Too much of its disk is claimed.
     DiskTaken,
-    /// Another job has its GPUs.
+    /// Too few of its GPUs that suit are free.
     GpusTaken,
     /// It has no receipts yet, and as many sessions as such a node may have.
     Unproven,
@@ -117,7 +125,11 @@ impl ExcludedBy {
             Self::NoEncoder => "no video encoder works",
             Self::NoJobs => "taking no jobs",
             Self::Runtime => "another runtime",
-            Self::Gpus => "without such GPUs",
+            Self::Gpus => "with too few GPUs",
+            Self::GpuModel => "with too few GPUs of that model",
+            Self::GpuMemory => "with too little memory on such GPUs",
+            Self::GpuCapability => "with such GPUs of too low a compute capability",
+            Self::GpusSick => "with such GPUs that are not well",
             Self::Disk => "too little disk for jobs, or none that is enforced",
             Self::Trust => "not trusted enough",
             Self::TooSmall => "too little CPU, memory or uplink in all",
@@ -131,7 +143,7 @@ impl ExcludedBy {
             Self::MemoryTaken => "too little memory free",
             Self::UplinkTaken => "too little uplink free",
             Self::DiskTaken => "too little disk free",
-            Self::GpusTaken => "GPUs taken by another job",
+            Self::GpusTaken => "such GPUs taken by other jobs",
             Self::Unproven => "no receipts yet, and as many sessions as that allows",
             Self::TooFar => "too far away for now",
         }

@@ -81,6 +81,21 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// What an image is pulled with. Nothing that is printed shows it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullLogin {
+    /// Who.
+    pub username: String,
+    /// Their password, or a token.
+    pub password: String,
+}
+
+impl fmt::Debug for PullLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PullLogin")
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -89,5 +104,10 @@ mod test {
     fn what_is_printed_of_secrets_is_their_names() {
         let secrets = Secrets([("TOKEN".to_owned(), "hunter2".to_owned())].into());
         assert_eq!(format!("{secrets:?}"), r#"{"TOKEN"}"#);
+        let login = PullLogin {
+            username: "ci".to_owned(),
+            password: "hunter2".to_owned(),
+        };
+        assert_eq!(format!("{login:?}"), "PullLogin");
     }
 }

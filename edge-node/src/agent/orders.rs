@@ -12,7 +12,7 @@ use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
-use nearlight_protocol::work::{AppWork, Secrets, Work};
+use nearlight_protocol::work::{AppWork, PullLogin, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
 
@@ -123,10 +123,10 @@ impl Agent {
 
     fn launch(&mut self, start: Start, grant: Grant) {
         meters::session_started();
-        let (session, secrets) = (start.session, start.secrets);
+        let (session, brought) = (start.session, (start.secrets, start.pull));
         match start.work {
             Work::App(work) => self.launch_app(session, start.grant, work, grant),
-            Work::Job(spec) => self.launch_job((session, start.grant), *spec, secrets, grant),
+            Work::Job(spec) => self.launch_job((session, start.grant), *spec, brought, grant),
         }
     }
 
@@ -134,7 +134,7 @@ impl Agent {
         &mut self,
         (session, signed): (SessionId, String),
         spec: JobSpec,
-        secrets: Secrets,
+        brought: (Secrets, Option<PullLogin>),
         grant: Grant,
     ) {
         let record = job::record::Record {
@@ -152,7 +152,7 @@ impl Agent {
             ready: false,
         };
         let (host, agent) = (self.host.clone(), self.address.clone());
-        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), secrets, agent);
+        let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), brought, agent);
         self.own_job(record, driver, handle);
     }
 

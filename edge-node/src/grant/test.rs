@@ -41,6 +41,7 @@ fn grant(node: &Identity) -> Grant {
         epoch: U64(7),
         user: nearlight_kit::ids::user(),
         iat_ms: 1,
+        gpus: Vec::new(),
         row: None,
     }
 }

@@ -104,7 +104,7 @@ impl Puller {
             jobs.spawn(async move {
                 // Heard of before the first byte, and not where the image is here.
                 let pulled = |_: Pulled| images.fetching(&image);
-                let result = runtime.fetch(&image, &pulled).await;
+                let result = runtime.fetch(&image, None, &pulled).await;
                 (image, result)
             });
         }

@@ -23,7 +23,7 @@ use crate::session::host::Host;
 use crate::session::machine::Ending;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::SessionReport;
-use nearlight_protocol::work::Secrets;
+use nearlight_protocol::work::{PullLogin, Secrets};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     host: Arc<Host>,
     record: Record,
     secrets: Secrets,
+    /// For the pull alone: an agent that comes after this one has none, and pulls nothing.
+    login: Option<PullLogin>,
     machine: Machine,
     effects: VecDeque<Effect>,
     reach: Reach,
@@ -93,11 +95,13 @@ impl Driver {
     pub(crate) fn fresh(
         host: Arc<Host>,
         record: Record,
-        secrets: Secrets,
+        (secrets, login): (Secrets, Option<PullLogin>),
         agent: mpsc::Sender<Message>,
     ) -> (Self, Handle) {
         let machine = Machine::new(Rules::from(&record.spec));
-        Self::new(host, (record, secrets), agent, (machine, Vec::new()))
+        let (mut driver, handle) = Self::new(host, (record, secrets), agent, (machine, Vec::new()));
+        driver.login = login;
+        (driver, handle)
     }
 
     /// A job of an earlier agent, whose container is there.
@@ -125,6 +129,7 @@ impl Driver {
             host,
             record,
             secrets,
+            login: None,
             machine,
             effects: effects.into(),
             chores: JoinSet::new(),

@@ -110,6 +110,7 @@ impl Jobs {
             runtimes: self.runtimes.iter().map(|(kind, _)| *kind).collect(),
             disk_mib: self.disk_mib,
             gpus: gpus.for_jobs(),
+            gives_gpus: false,
             assets: Vec::new(),
         }
     }

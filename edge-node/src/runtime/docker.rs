@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::ImageRef;
+use nearlight_protocol::work::PullLogin;
 use request::DeviceDriver;
 use std::collections::HashMap;
 use std::future::Future;
@@ -292,9 +293,10 @@ impl Runtime for Docker {
     fn fetch<'a>(
         &'a self,
         image: &'a str,
+        login: Option<&'a PullLogin>,
         pulled: &'a (dyn Fn(Pulled) + Send + Sync),
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        pull::fetch(&self.engine, image, pulled).boxed()
+        pull::fetch(&self.engine, image, login, pulled).boxed()
     }
 
     fn start<'a>(&'a self, plan: &'a AppPlan) -> BoxFuture<'a, Result<AppRef, RuntimeError>> {

@@ -30,6 +30,7 @@ use crate::session::dirs;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::work::PullLogin;
 use nix::sys::resource::Resource;
 use std::fs::{self, File};
 use std::io;
@@ -337,6 +338,7 @@ impl Runtime for Sandbox {
     fn fetch<'a>(
         &'a self,
         image: &'a str,
+        _login: Option<&'a PullLogin>,
         _pulled: &'a (dyn Fn(Pulled) + Send + Sync),
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
         async move { self.root_of(image).map(drop) }.boxed()

@@ -413,7 +413,7 @@ impl Driver {
                 images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
-            Job::ImageLooked(runtime.fetch(&image, &tell).await)
+            Job::ImageLooked(runtime.fetch(&image, None, &tell).await)
         });
     }
 

@@ -145,6 +145,7 @@ impl Broker {
             epoch: U64(epoch),
             user: user(),
             iat_ms: 1,
+            gpus: Vec::new(),
             row: None,
         };
         sign(&grant, &self.key)
@@ -161,6 +162,7 @@ impl Broker {
                 keyboard_layout: "us".to_owned(),
             }),
             secrets: Secrets::default(),
+            pull: None,
         }))
     }
 }

@@ -19,8 +19,16 @@ pub struct Registry {
     pub gate_at: String,
     gate: Arc<Gate>,
     made: Vec<String>,
-    _dir: TempDir,
+    /// What the tests' own `docker push` logs in with; it holds the configuration, too.
+    dir: TempDir,
 }
+
+/// Who may pull from a private one.
+pub const USER: &str = "ci";
+/// Their password, and its bcrypt: the one kind that the registry takes.
+pub const PASSWORD: &str = "correct-horse";
+const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuZ0Fx87Pb/Aqb0E90lfvCwzXnaFKUHpS";
+const BASIC: &str = "Y2k6Y29ycmVjdC1ob3JzZQ==";
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -49,14 +57,26 @@ impl Gate {
 impl Registry {
     /// Starts one. `None`, and a word of it, where the program is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_for("")
+    }
+
+    /// The same, that lets in nobody but [`USER`].
+    pub fn start_private() -> Option<Self> {
+        let auth = "auth:\n  htpasswd:\n    realm: tests\n    path: HTPASSWD\n";
+        Self::start_for(auth)
+    }
+
+    fn start_for(auth: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yml");
         let root = dir.path().join("images");
         let text = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-             http:\n  addr: 127.0.0.1:0\n",
-            root.display()
+             http:\n  addr: 127.0.0.1:0\n{}",
+            root.display(),
+            auth.replace("HTPASSWD", dir.path().join("htpasswd").to_str().unwrap())
         );
+        std::fs::write(dir.path().join("htpasswd"), format!("{USER}:{HASH}\n")).unwrap();
         std::fs::write(&config, text).unwrap();
         let spawned = Command::new("docker-registry")
             .arg("serve")
@@ -86,7 +106,7 @@ impl Registry {
             gate_at,
             gate,
             made: Vec::new(),
-            _dir: dir,
+            dir,
         })
     }
 
@@ -98,6 +118,11 @@ impl Registry {
     /// Makes an image of the tests' own with so many bytes that nobody has, which is in the registry alone;
     /// its reference through the gate.
     pub fn image(&mut self, name: &str, bytes: usize) -> String {
+        self.image_on(IMAGE, name, bytes)
+    }
+
+    /// The same on another image of the tests.
+    pub fn image_on(&mut self, base: &str, name: &str, bytes: usize) -> String {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ballast");
         let mut ballast = vec![0; bytes];
@@ -105,12 +130,15 @@ impl Registry {
         (&random).read_exact(&mut ballast).unwrap();
         std::fs::write(&file, ballast).unwrap();
         let pushed = format!("{}/{name}:1", self.at);
-        let container = docker(&["create", IMAGE, "/bin/sh"]);
+        let container = docker(&["create", base, "/bin/sh"]);
         let target = format!("{container}:/ballast");
         docker(&["cp", file.to_str().unwrap(), &target]);
         docker(&["commit", &container, &pushed]);
         docker(&["rm", &container]);
-        docker(&["push", &pushed]);
+        let auths = format!(r#"{{"auths":{{"{}":{{"auth":"{BASIC}"}}}}}}"#, self.at);
+        std::fs::write(self.dir.path().join("config.json"), auths).unwrap();
+        let config = self.dir.path().to_str().unwrap();
+        docker(&["--config", config, "push", &pushed]);
         docker(&["rmi", &pushed]);
         let image = format!("{}/{name}:1", self.gate_at);
         self.made.push(image.clone());

@@ -76,6 +76,8 @@ pub struct Parsed {
     pub oidc: OidcFile,
     /// Registries that are asked though their address is a private one.
     pub private_registries: Vec<String>,
+    /// Networks with private addresses at which endpoints of webhooks may be.
+    pub webhook_networks: Vec<String>,
 }
 
 impl Parsed {

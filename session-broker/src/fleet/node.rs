@@ -1,5 +1,6 @@
 //! One node of the fleet, and how placement and people see it.
 
+use super::gpus;
 use crate::control::Stream;
 use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
 use nearlight_placement::{NodeState, NodeView, Trust};
@@ -162,6 +163,7 @@ impl FleetNode {
             uplink_kbps_free: self.row.capacity.uplink_kbps_free,
             disk_mib_free: self.disk_mib_free(),
             gpus_taken: self.claims().any(|held| held.gpus > 0),
+            gpus_held: self.gpus_held(),
             // Nobody counts them yet.
             receipts: None,
         }
@@ -172,7 +174,7 @@ impl FleetNode {
         self.draining || !self.row.inventory.fault.is_empty()
     }
 
-    fn claims(&self) -> impl Iterator<Item = &HeldBy> {
+    pub(super) fn claims(&self) -> impl Iterator<Item = &HeldBy> {
         self.row.slots.values().filter_map(|s| s.held_by.as_ref())
     }
 
@@ -251,6 +253,7 @@ impl FleetNode {
             vetted: self.decided.vetted,
             image_faults: inventory.image_faults.clone(),
             fault: inventory.fault.clone(),
+            gpus: self.public_gpus(),
         }
     }
 
@@ -264,7 +267,8 @@ fn without_assets(jobs: &JobHost) -> JobHost {
     JobHost {
         runtimes: jobs.runtimes.clone(),
         disk_mib: jobs.disk_mib,
-        gpus: jobs.gpus.clone(),
+        gpus: gpus::of(jobs).to_vec(),
+        gives_gpus: jobs.gives_gpus,
         assets: Vec::new(),
     }
 }

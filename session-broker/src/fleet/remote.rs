@@ -1,7 +1,7 @@
 //! Nodes of other brokers: what placement and people see of them. A node that this broker holds hides
 //! what another one says of it.
 
-use super::Fleet;
+use super::{Fleet, gpus};
 use crate::ledger::BrokerId;
 use crate::peers::{Item, Shared};
 use nearlight_placement::{FleetIndex, NodeState, SessionRequest};
@@ -101,6 +101,7 @@ impl Fleet {
                 .map(|free| free.saturating_sub(request.kbps)),
             disk_mib_free: state.disk_mib_free.saturating_sub(request.disk_mib()),
             gpus_taken: state.gpus_taken || request.gpus() > 0,
+            gpus_held: gpus::held_with(remote.shared.view.jobs.as_ref(), state, request),
             ..state.clone()
         };
         if !self.nodes.contains_key(node) {

@@ -5,7 +5,7 @@ use super::identities::Known;
 use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::access::{Permission, Permissions, Reach};
-use crate::ledger::{AuditRow, Credential, CredentialHash, IdentityChange, Op};
+use crate::ledger::{AuditRow, Credential, CredentialHash, IdentityChange, Op, OwnerId};
 use crate::rate::network_of;
 use crate::secret::credential_hash;
 use crate::sessions::{ShownSession, Whose};
@@ -73,6 +73,11 @@ impl Caller {
 
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         self.who.tenant.as_ref().map(|of| &of.tenant)
+    }
+
+    /// Whose registries its jobs pull from: its tenant's, or its own.
+    pub(super) fn owner(&self) -> OwnerId {
+        OwnerId::of(self.tenant(), &self.user)
     }
 
     /// The sessions within its reach.

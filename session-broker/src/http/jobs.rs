@@ -3,26 +3,27 @@
 use super::Api;
 use super::caller::Caller;
 use super::problem::{Refusal, bad_request, store_failed};
+use super::registries::Asking;
 use crate::access::Permission;
-use crate::ledger::Sealed;
+use crate::ledger::{OwnerId, Sealed};
 use crate::registry::{DEFAULT_TAG, RegistryError};
+use crate::seal::ForNode;
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{CreateSession, SavesWish, Session, SessionKind};
 use nearlight_protocol::id::{SessionId, UserId};
 use nearlight_protocol::job::{ImageRef, JobSpec};
 use nearlight_protocol::limits::JOB_ENTRIES_MAX;
-use nearlight_protocol::work::{Secrets, Work};
+use nearlight_protocol::work::{PullLogin, Secrets, Work};
 use std::collections::BTreeSet;
 
 impl Api {
-    /// The job that is asked for, its image as it was named, and its secrets, sealed.
+    /// The job that is asked for, its image as it was named.
     pub(super) fn job_of(
         &self,
         caller: &Caller,
-        id: &SessionId,
         spec: &JobSpec,
         body: &CreateSession,
-    ) -> Result<(Work, Option<Sealed>), Refusal> {
+    ) -> Result<Work, Refusal> {
         caller.check(Permission::StartJobs)?;
         no_apps_fields(body)?;
         if let Some(fault) = spec.fault() {
@@ -31,33 +32,39 @@ impl Api {
         not_yet(spec)?;
         self.check_regions(&spec.place.regions)?;
         check_names(&spec.secrets, &body.secrets)?;
-        let sealed = match body.secrets.is_empty() {
-            true => None,
-            false => {
-                let sealed = self.sealer.seal(id, &body.secrets);
-                Some(sealed.map_err(ProblemResponse::internal)?)
-            }
-        };
-        Ok((Work::Job(Box::new(spec.clone())), sealed))
+        Ok(Work::Job(Box::new(spec.clone())))
     }
 
-    /// A reference that stands for one image for ever.
+    /// What only the job's node gets, sealed.
+    pub(super) fn sealed(&self, id: &SessionId, of: &ForNode) -> Result<Option<Sealed>, Refusal> {
+        if of.is_empty() {
+            return Ok(None);
+        }
+        let sealed = self.sealer.seal(id, of);
+        Ok(Some(sealed.map_err(ProblemResponse::internal)?))
+    }
+
+    /// A reference that stands for one image for ever, and what it is pulled with. A digest needs no
+    /// question, but of a registry for which somebody has a credential: nodes may have what it does not
+    /// give to whoever asks.
     pub(super) async fn pinned(
         &self,
-        user: &UserId,
+        (owner, user): (&OwnerId, &UserId),
         key: &str,
         image: &str,
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, Option<PullLogin>), Refusal> {
         let parsed: ImageRef = image
             .parse()
             .map_err(|error| bad_request(format!("job.image: {error}.")))?;
-        if parsed.digest().is_some() {
-            return Ok(image.to_owned());
+        let Asking { login, is_guarded } = self.asking(owner, &parsed).await?;
+        if parsed.digest().is_some() && !is_guarded {
+            return Ok((image.to_owned(), login));
         }
-        let found = match self.registries.digest(&parsed).await {
+        let found = match self.registries.digest(&parsed, login.as_ref()).await {
+            Ok(_) if parsed.digest().is_some() => return Ok((image.to_owned(), login)),
             Ok(digest) => Ok(parsed.pinned(&digest)),
             Err(RegistryError::None) => match self.on_nodes(&parsed) {
-                Some(pinned) => return Ok(pinned),
+                Some(pinned) => return Ok((pinned, None)),
                 None => Err(format!(
                     "it names no registry, and no node that is attached lists `{parsed}`"
                 )),
@@ -65,9 +72,15 @@ impl Api {
             Err(error) => Err(error.to_string()),
         };
         match found {
-            Ok(pinned) => Ok(pinned.map_err(ProblemResponse::internal)?.to_string()),
+            Ok(pinned) => {
+                let pinned = pinned.map_err(ProblemResponse::internal)?;
+                Ok((pinned.to_string(), login))
+            }
             // Asked again with its key, it gets the session of then, whatever became of the tag.
-            Err(_) if self.has_key(user, key).await? => Ok(image.to_owned()),
+            Err(_) if self.has_key(user, key).await? => Ok((image.to_owned(), None)),
+            Err(why) if parsed.digest().is_some() => Err(bad_request(format!(
+                "job.image: its registry does not give `{parsed}` to your tenant: {why}."
+            ))),
             Err(why) => Err(bad_request(format!(
                 "job.image: `{parsed}` cannot be pinned to a digest: {why}. Give the image as \
                  NAME@sha256:..., or a tag of a registry that answers."

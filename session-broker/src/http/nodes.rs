@@ -36,6 +36,7 @@ pub(super) async fn list_nodes(
         if !sees_all {
             node.image_faults.clear();
             node.fault.clear();
+            node.gpus.clear();
         }
         node
     };

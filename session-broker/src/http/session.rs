@@ -12,6 +12,7 @@ use super::serve::Peer;
 use super::tenants::checked_budget;
 use crate::access::Permission;
 use crate::ledger::{Idempotency, Wish};
+use crate::seal::ForNode;
 use crate::sessions::{Create, CreateError, End, EndError, ShownSession};
 use axum::Json;
 use axum::extract::State;
@@ -62,6 +63,7 @@ pub(super) async fn create_session(
     api.check_create_rate(&caller)?;
     let peer = Peer::of(&extensions);
     let saves = body.saves;
+    let secrets = body.secrets.clone();
     let mut create = checked(&api, &caller, &headers, peer, body)?;
     let wish = (saves, create.wish.region.as_deref());
     match &mut create.work {
@@ -70,8 +72,10 @@ pub(super) async fn create_session(
             create.wish.save = save.await?;
         }
         Work::Job(spec) => {
-            let (user, key) = (&create.user, &create.idempotency.key);
-            spec.image = api.pinned(user, key, &spec.image).await?;
+            let (owner, key) = (caller.owner(), &create.idempotency.key);
+            let (image, pull) = api.pinned((&owner, &create.user), key, &spec.image).await?;
+            spec.image = image;
+            create.sealed = api.sealed(&create.id, &ForNode { secrets, pull })?;
         }
     }
     let created = api.sessions.create(create).await;
@@ -113,9 +117,9 @@ fn checked(
     let key = idempotency_key(headers)?;
     let body_hash = fingerprint(api, &body)?;
     let id = nearlight_kit::ids::session();
-    let (work, sealed) = match (&body.app, &body.job) {
-        (Some(app), None) => (app_of(api, app, &body)?, None),
-        (None, Some(spec)) => api.job_of(caller, &id, spec, &body)?,
+    let work = match (&body.app, &body.job) {
+        (Some(app), None) => app_of(api, app, &body)?,
+        (None, Some(spec)) => api.job_of(caller, spec, &body)?,
         (Some(_), Some(_)) | (None, None) => {
             return Err(bad_request(
                 "Give either `app`, an entry of the catalogue, or `job`, a spec of your own.",
@@ -134,7 +138,7 @@ fn checked(
             .as_ref()
             .map_or(Priority::Normal, |of| of.priority),
         work,
-        sealed,
+        sealed: None,
         wish,
         idempotency: Idempotency { key, body_hash },
         quota,

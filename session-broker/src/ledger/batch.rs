@@ -7,10 +7,10 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, jobs, nodes, orders, readmit, saves, sessions,
-    upkeep, usage,
+    access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
+    sessions, upkeep, usage, webhooks,
 };
-use super::{Applied, Op, Readmit, Reserve, StoreError};
+use super::{Applied, Notice, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -68,6 +68,8 @@ struct Level<'a> {
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
     readmits: Vec<(At, &'a Readmit)>,
+    outside: Vec<outside::Change<'a>>,
+    notices: Vec<&'a Notice>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -152,6 +154,9 @@ impl<'a> Level<'a> {
                 self.identity.push((at, change, audit.as_deref()));
             }
             Op::App { change, audit } => self.apps.push((at, change, audit.as_deref())),
+            Op::Outside { change, audit } => {
+                self.outside.push((at, change, audit.as_deref()));
+            }
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -295,6 +300,7 @@ impl<'a> Level<'a> {
                 self.saves
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
+            Op::Notify(notice) => self.notices.push(notice),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
@@ -325,6 +331,7 @@ impl<'a> Level<'a> {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -371,6 +378,8 @@ impl<'a> Level<'a> {
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
+        outside::change(tx, &self.outside, answers).await?;
+        webhooks::notify(tx, &self.notices).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

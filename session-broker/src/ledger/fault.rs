@@ -2,8 +2,9 @@
 
 use super::{
     AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
-    IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op, SavedAt,
-    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, WatchLinkRow,
+    DeliveryRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op,
+    OwnerId, RegistryKnown, RegistryRow, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
+    Usage, UsageLine, UsageQuery, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -245,5 +246,38 @@ impl Ledger for FaultyLedger {
 
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
         self.inner.budgeted()
+    }
+
+    fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>> {
+        self.inner.registries(owner)
+    }
+
+    fn registry(
+        &self,
+        owner: OwnerId,
+        registry: String,
+    ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
+        self.inner.registry(owner, registry)
+    }
+
+    fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {
+        self.inner.webhook(owner)
+    }
+
+    fn deliveries(
+        &self,
+        owner: OwnerId,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        self.inner.deliveries(owner, max)
+    }
+
+    fn due_deliveries(
+        &self,
+        now_ms: UnixMillis,
+        of_owner: u32,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        self.inner.due_deliveries(now_ms, of_owner, max)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
+    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -192,6 +192,15 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// Something happened of which an endpoint is to be told, if there is one.
+    Notify(Box<Notice>),
+    /// A change of what a tenant has outside, with its line of the audit log.
+    Outside {
+        /// What changes.
+        change: OutsideChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
     /// A node has a job's secrets, or nobody needs them any more.
     ForgetSecrets {
         /// The session.
@@ -307,8 +316,8 @@ pub struct Reserve {
     pub kbps: u32,
     /// Disk, MiB.
     pub disk_mib: u32,
-    /// GPUs.
-    pub gpus: u32,
+    /// The UUIDs of its GPUs: each of them free, or the race is lost.
+    pub gpus: Vec<String>,
     /// The capacity's revision that the decision was made on.
     pub capacity_rev: u64,
     /// [`Order::Start`] with the signed grant.
@@ -333,6 +342,8 @@ pub struct Readmit {
     pub claim: Claim,
     /// The rest of the row, and what the claim takes.
     pub row: GrantRow,
+    /// The UUIDs of its GPUs.
+    pub gpus: Vec<String>,
     /// Where it is, as its node says.
     pub phase: Phase,
     /// When it was granted: its usage begins then.

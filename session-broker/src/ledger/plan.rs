@@ -54,6 +54,8 @@ enum Thing<'a> {
     Apps,
     /// Rate cards.
     Rates,
+    /// What tenants have outside.
+    Outside,
 }
 
 impl Thing<'_> {
@@ -67,6 +69,7 @@ impl Thing<'_> {
             | (Self::Rates, Op::PutRateCard { .. })
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
+            | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
             // One by one.
             | (_, Op::Readmit(_)) => true,
             (_, _) => false,
@@ -107,7 +110,9 @@ fn rank(op: &Op) -> u8 {
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
         Op::Readmit(_) => 29,
-        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 30,
+        Op::Outside { .. } => 30,
+        Op::Notify(_) => 31,
+        Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
 
@@ -218,6 +223,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::Identity { .. } => vec![Thing::Identity],
         Op::App { .. } => vec![Thing::Apps],
         Op::PutRateCard { .. } => vec![Thing::Rates],
+        Op::Outside { .. } | Op::Notify(_) => vec![Thing::Outside],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

@@ -11,7 +11,7 @@ use super::{
 };
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
-use nearlight_protocol::id::{NodeId, SessionId, UserId};
+use nearlight_protocol::id::{NodeId, SessionId, SlotId, UserId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_protocol::work::{AppWork, Secrets, Work};
 use sqlx::any::AnyRow;
@@ -173,6 +173,10 @@ const SLOTS: &str = "
     FROM slot s JOIN node n ON n.node_id = s.node_id
     LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
 
+const GPUS: &str = "
+    SELECT g.node_id, g.gpu_uuid, g.slot_id, g.epoch
+    FROM node n JOIN claim_gpu g ON g.node_id = n.node_id";
+
 /// The nodes of a holder, or one, by id.
 pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
     let (column, value) = match of {
@@ -203,6 +207,7 @@ pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, St
                 kbps: unsigned(row.get("kbps"))?,
                 disk_mib: unsigned(row.get("disk_mib"))?,
                 gpus: unsigned(row.get("gpus"))?,
+                gpu_uuids: Vec::new(),
             }),
             None => None,
         };
@@ -213,7 +218,36 @@ pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, St
         };
         nodes[at].slots.insert(parse(row.get("slot_id"))?, slot);
     }
+    if nodes.iter().any(NodeRow::has_gpus_held) {
+        name_gpus(&mut nodes, &fetch(GPUS).await?)?;
+    }
     Ok(nodes)
+}
+
+/// Says of each claim which GPUs it has.
+fn name_gpus(nodes: &mut [NodeRow], gpus: &[AnyRow]) -> Result<(), StoreError> {
+    for row in gpus {
+        let of: NodeId = parse(row.get("node_id"))?;
+        let slot: SlotId = parse(row.get("slot_id"))?;
+        let epoch = epoch_value(row.get("epoch"))?;
+        let node = nodes.iter_mut().find(|node| node.id == of);
+        let slot = node.and_then(|node| node.slots.get_mut(&slot));
+        let slot = slot.filter(|slot| slot.epoch == epoch);
+        if let Some(held) = slot.and_then(|slot| slot.held_by.as_mut()) {
+            held.gpu_uuids.push(row.get("gpu_uuid"));
+        }
+    }
+    let slots = nodes.iter_mut().flat_map(|node| node.slots.values_mut());
+    let held = slots.filter_map(|slot| slot.held_by.as_mut());
+    held.for_each(|held| held.gpu_uuids.sort_unstable());
+    Ok(())
+}
+
+impl NodeRow {
+    fn has_gpus_held(&self) -> bool {
+        let mut held = self.slots.values().filter_map(|slot| slot.held_by.as_ref());
+        held.any(|held| held.gpus > 0)
+    }
 }
 
 pub(super) async fn usage(pool: &AnyPool, of: SessionId) -> Result<Vec<Usage>, StoreError> {
@@ -299,6 +333,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
             grant: row.get("body"),
             work: work(row)?.for_start(),
             secrets: Secrets::default(),
+            pull: None,
         })),
         STOP => Order::Stop {
             session: session.clone(),

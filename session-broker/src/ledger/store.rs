@@ -6,10 +6,11 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, JoinTokenRow, KeyRow,
-    Ledger, Loaded, NodeRow, Of, Op, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
-    Usage, UsageLine, UsageQuery, WatchLinkRow, batch, read, read_access, read_apps,
-    read_enrolment, read_identity, read_saves, read_usage,
+    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
+    JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow,
+    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
+    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity,
+    read_outside, read_saves, read_usage, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -31,7 +32,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 13] = [
     (
         1,
         "ledger",
@@ -70,6 +71,17 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     ),
     (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
     (10, "usage", include_str!("../../migrations/0010_usage.sql")),
+    (11, "gpus", include_str!("../../migrations/0011_gpus.sql")),
+    (
+        14,
+        "registries",
+        include_str!("../../migrations/0014_registries.sql"),
+    ),
+    (
+        16,
+        "webhooks",
+        include_str!("../../migrations/0016_webhooks.sql"),
+    ),
 ];
 
 /// A ledger in SQLite or in PostgreSQL.
@@ -481,5 +493,40 @@ impl Ledger for SqlLedger {
 
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
         Box::pin(read_usage::budgeted(&self.readers, &self.me))
+    }
+
+    fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>> {
+        Box::pin(read_outside::registries(&self.readers, owner))
+    }
+
+    fn registry(
+        &self,
+        owner: OwnerId,
+        registry: String,
+    ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
+        Box::pin(read_outside::known(&self.readers, owner, registry))
+    }
+
+    fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {
+        Box::pin(read_webhooks::webhook(&self.readers, owner))
+    }
+
+    fn deliveries(
+        &self,
+        owner: OwnerId,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        Box::pin(read_webhooks::deliveries(&self.readers, owner, max))
+    }
+
+    fn due_deliveries(
+        &self,
+        now_ms: UnixMillis,
+        of_owner: u32,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+        Box::pin(async move {
+            read_webhooks::due(&self.readers, &self.me, now_ms, [of_owner, max]).await
+        })
     }
 }

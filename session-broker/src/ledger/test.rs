@@ -20,10 +20,12 @@ mod access;
 mod apps;
 mod claims;
 mod enrolment;
+mod gpus;
 mod group;
 mod identity;
 mod jobs;
 mod lives;
+mod outside;
 mod place;
 mod plans;
 mod readmit;
@@ -66,6 +68,9 @@ macro_rules! suite {
 }
 
 suite! {
+    outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
+    outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
+    outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,
     claims::i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race => i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race,
@@ -95,7 +100,9 @@ suite! {
     enrolment::a_node_is_vetted_beside_whatever_else_holds_of_it => a_node_is_vetted_beside_whatever_else_holds_of_it,
     jobs::a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten => a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten,
     jobs::a_job_leaves_nothing_behind_once_it_is_swept => a_job_leaves_nothing_behind_once_it_is_swept,
-    jobs::i1_one_job_has_the_gpus_of_a_node => i1_one_job_has_the_gpus_of_a_node,
+    gpus::i1_a_gpu_is_claimed_once_and_the_others_beside_it => i1_a_gpu_is_claimed_once_and_the_others_beside_it,
+    gpus::i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none => i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none,
+    gpus::what_a_broker_of_before_left_of_a_claim_is_nobodys => what_a_broker_of_before_left_of_a_claim_is_nobodys,
     jobs::a_job_that_the_ledger_lost_is_back_from_its_grant => a_job_that_the_ledger_lost_is_back_from_its_grant,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
@@ -320,7 +327,7 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         mem_mib: 100,
         kbps: 4000,
         disk_mib: 0,
-        gpus: 0,
+        gpus: Vec::new(),
         capacity_rev: node.capacity.rev,
         order: start_of(session),
         phase: life.phase().clone(),
@@ -334,6 +341,7 @@ fn start_of(session: &SessionRow) -> Order {
         grant: "a.b.c".to_owned(),
         work: session.work.clone(),
         secrets: Secrets::default(),
+        pull: None,
     }))
 }
 

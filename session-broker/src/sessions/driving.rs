@@ -2,6 +2,7 @@
 
 use super::Placement;
 use super::entry::label;
+use super::notices;
 use super::owner::{Owner, TURN_EVENTS_MAX};
 use super::turn::{Then, Turn};
 use crate::ledger::{Op, OutboxRow};
@@ -76,6 +77,11 @@ impl Owner {
             entry.row.sealed = None;
             let session = id.clone();
             turn.push(Op::ForgetSecrets { session }, Then::Nothing);
+        }
+        if label(&phase) != was
+            && let Some(notice) = notices::of_phase(&entry.row, &phase, now)
+        {
+            turn.push(Op::Notify(Box::new(notice)), Then::Nothing);
         }
         for effect in effects {
             self.carry_out(id, effect, now, turn);

@@ -4,7 +4,7 @@ use super::driving::push_stop;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::control::{EdgeEvent, EdgeMessage, ShownSession, Stream};
-use crate::fleet::{Link, nothing};
+use crate::fleet::{Link, keep_distinct, nothing};
 use crate::ledger::{Capacity, NodeRow, Op, OutboxRow, Standing};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
@@ -157,11 +157,12 @@ impl Owner {
     fn take_inventory(
         &mut self,
         stream: &Arc<Stream>,
-        inventory: Inventory,
+        mut inventory: Inventory,
         now: MonoTime,
         turn: &mut Turn,
     ) {
         let node = &stream.node;
+        inventory.jobs.iter_mut().for_each(keep_distinct);
         if inventory.slots.len() > SLOTS_MAX {
             tracing::warn!(node_id = %node, slots = inventory.slots.len(), "too many slots");
             stream.close();

@@ -49,6 +49,11 @@ impl Lost {
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
+            Op::Notify(notice) => {
+                let of = notice.session.as_ref();
+                let is_lost = of.is_some_and(|session| self.sessions.contains(session));
+                is_lost.then_some(Applied::Missing)
+            }
             Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
             Op::CreateSession { .. }
             | Op::Acked { .. }
@@ -62,6 +67,7 @@ impl Lost {
             | Op::AddCredential { .. }
             | Op::Identity { .. }
             | Op::App { .. }
+            | Op::Outside { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

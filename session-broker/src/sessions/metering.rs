@@ -4,9 +4,9 @@
 //! stop, until the node was heard of last while it ran the session, and no longer than the order to stop.
 
 use super::owner::Owner;
-use crate::ledger::{Bill, Item, SessionRow};
+use crate::ledger::{Bill, HeldBy, Item, SessionRow};
 use nearlight_placement::gpu_suits;
-use nearlight_protocol::control::Inventory;
+use nearlight_protocol::control::{Gpu, Inventory};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::work::Work;
 use nearlight_session::Claim;
@@ -14,15 +14,30 @@ use nearlight_session::bill::Metered;
 use nearlight_session::lifecycle::Stopped;
 use std::collections::BTreeMap;
 
-/// The models of the GPUs that a job gets of a node.
-fn gpus_of(work: &Work, inventory: &Inventory) -> Vec<String> {
+/// The models of the GPUs that a claim has; of one that names none, of those that suit its job.
+fn gpus_of(held: Option<&HeldBy>, work: &Work, inventory: &Inventory) -> Vec<String> {
     let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
     let Some((need, host)) = need.zip(inventory.jobs.as_ref()) else {
         return Vec::new();
     };
+    let named = held.map_or(&[][..], |held| &held.gpu_uuids);
+    let is_its = |gpu: &&Gpu| match named.is_empty() {
+        true => gpu_suits(gpu, need),
+        false => named.contains(&gpu.uuid),
+    };
     let count = usize::try_from(need.count).unwrap_or(usize::MAX);
-    let suit = host.gpus.iter().filter(|gpu| gpu_suits(gpu, need));
-    suit.map(|gpu| gpu.model.clone()).take(count).collect()
+    let mut models: Vec<String> = host
+        .gpus
+        .iter()
+        .filter(is_its)
+        .map(|gpu| gpu.model.clone())
+        .take(count)
+        .collect();
+    // One that has vanished from the inventory meanwhile is claimed all the same: its model is unknown.
+    if !named.is_empty() {
+        models.resize(named.len(), String::new());
+    }
+    models
 }
 
 impl Owner {
@@ -42,7 +57,9 @@ impl Owner {
             metered: Metered {
                 cpu_milli: held.map_or(0, |held| held.cpu_milli),
                 mem_mib: held.map_or(0, |held| held.mem_mib),
-                gpus: node.map_or_else(Vec::new, |node| gpus_of(&row.work, &node.row.inventory)),
+                gpus: node.map_or_else(Vec::new, |node| {
+                    gpus_of(held, &row.work, &node.row.inventory)
+                }),
             },
             labels: row
                 .work

@@ -7,6 +7,7 @@ use super::turn::{Then, Turn};
 use super::{Placement, latency_step, request_for, request_for_job};
 use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow};
+use crate::seal::ForNode;
 use crate::time::unix_ms;
 use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
 use nearlight_protocol::api::WaitsFor;
@@ -17,7 +18,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::unit::MonoTime;
-use nearlight_protocol::work::{Secrets, Work};
+use nearlight_protocol::work::Work;
 use nearlight_session::{Claim, Lifecycle};
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ impl Owner {
             mem_mib: held.mem_mib,
             kbps: held.kbps,
             disk_mib: held.disk_mib,
-            gpus: held.gpus,
+            gpus: held.gpu_uuids.clone(),
             capacity_rev,
             order: order.clone(),
             phase: placing(self.times.limits(&row.work, row.created_at), &claim, now),
@@ -300,12 +301,12 @@ impl Owner {
         }
     }
 
-    /// A job's secrets, to be sent to its node. `None` if they are not here any more, or were sealed
+    /// A job's secrets, and what its image is pulled with, to be sent to its node. `None` if they are not here any more, or were sealed
     /// with a key that this broker does not have.
-    pub(super) fn secrets_of(&self, row: &SessionRow) -> Option<Secrets> {
+    pub(super) fn for_node(&self, row: &SessionRow) -> Option<ForNode> {
         let names = row.work.job().map_or(0, |spec| spec.secrets.len());
-        if names == 0 {
-            return Some(Secrets::default());
+        if names == 0 && row.sealed.is_none() {
+            return Some(ForNode::default());
         }
         let opened = self.sealer.open(&row.id, row.sealed.as_ref()?);
         let opened = opened.inspect_err(|error| {
@@ -323,14 +324,17 @@ impl Owner {
             epoch: claim.epoch.into(),
             user: row.user.clone(),
             iat_ms: unix_ms(now),
+            gpus: held.gpu_uuids.clone(),
             row: row_for_grant(row, held),
         };
+        // Who has secrets that cannot be opened gets no claim.
+        let ForNode { secrets, pull } = self.for_node(row).unwrap_or_default();
         Order::Start(Box::new(Start {
             session: row.id.clone(),
             grant: self.signer.grant(&grant),
             work: row.work.clone().for_start(),
-            // Who has secrets that cannot be opened gets no claim.
-            secrets: self.secrets_of(row).unwrap_or_default(),
+            secrets,
+            pull,
         }))
     }
 }
@@ -388,6 +392,10 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::NoJobs
             | Reason::Runtime
             | Reason::Gpus
+            | Reason::GpuModel
+            | Reason::GpuMemory
+            | Reason::GpuCapability
+            | Reason::GpusSick
             | Reason::Disk
             | Reason::Trust
             | Reason::TooSmall

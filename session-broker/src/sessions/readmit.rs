@@ -112,6 +112,7 @@ impl Owner {
             user: grant.user,
             claim,
             row,
+            gpus: grant.gpus,
             phase,
             granted_at,
             stop,

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::owner::Owner;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
+use crate::seal::ForNode;
 use crate::time::unix_ms;
 use nearlight_protocol::control::Order;
 use nearlight_protocol::id::SessionId;
@@ -112,8 +113,8 @@ impl Owner {
             return true;
         };
         match self.sealer.open(&row.session, &sealed) {
-            Ok(secrets) => {
-                start.secrets = secrets;
+            Ok(ForNode { secrets, pull }) => {
+                (start.secrets, start.pull) = (secrets, pull);
                 true
             }
             Err(error) => {

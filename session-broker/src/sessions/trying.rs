@@ -169,7 +169,7 @@ impl Owner {
         };
         let row = entry.row.clone();
         let hint = entry.hint.clone();
-        if self.secrets_of(&row).is_none() {
+        if self.for_node(&row).is_none() {
             // A node had them and gave the session back, or another key sealed them.
             let reason = EndReason::Internal;
             self.drive(id, Event::EndRequested { reason }, now, turn);

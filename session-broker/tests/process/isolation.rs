@@ -77,6 +77,9 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("get", "/v1/regions", TellsNothing),
+    ("get", "/v1/registries", TellsNothing),
+    ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
+    ("put", "/v1/registries/{registry}", OwnOnly),
     ("get", "/v1/sessions", TellsNothing),
     ("post", "/v1/sessions", OwnOnly),
     ("delete", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
@@ -138,6 +141,12 @@ const ROUTES: &[(&str, &str, Apart)] = &[
         "/v1/watch/{token}/whep/{attachment}",
         BySecret(FRAGMENT, "a=x\r\n"),
     ),
+    ("delete", "/v1/webhook", OwnOnly),
+    ("get", "/v1/webhook", LikeAbsent(JSON, "")),
+    ("put", "/v1/webhook", OwnOnly),
+    ("get", "/v1/webhook/deliveries", TellsNothing),
+    ("post", "/v1/webhook/rotate", LikeAbsent(JSON, "")),
+    ("post", "/v1/webhook/test", LikeAbsent(JSON, "")),
     ("get", "/v1/whoami", TellsNothing),
 ];
 
@@ -149,6 +158,7 @@ struct Theirs {
     link: String,
     token: String,
     attachment: String,
+    registry: String,
 }
 
 impl Theirs {
@@ -161,6 +171,7 @@ impl Theirs {
             link: of("wat_"),
             token: "A".repeat(43),
             attachment: of("att_"),
+            registry: "none.example".to_owned(),
         }
     }
 
@@ -175,18 +186,20 @@ impl Theirs {
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
             .replace("{app}", "demo")
+            .replace("{registry}", &self.registry)
             .replace("{link}", &self.link)
             .replace("{token}", &self.token)
             .replace("{attachment}", &self.attachment)
     }
 
-    fn traces(&self) -> [&str; 5] {
+    fn traces(&self) -> [&str; 6] {
         [
             &self.tenant,
             &self.key,
             &self.session,
             &self.link,
             &self.attachment,
+            &self.registry,
         ]
     }
 }
@@ -225,6 +238,11 @@ async fn busy(rig: &Rig, edge: &mut Edge) -> (Theirs, Client) {
     let sdp = "v=0\r\n".to_owned();
     edge.answer(request, WhepResult::Answer { sdp }).await;
     assert_eq!(posted.await.unwrap().status, 201);
+    let registry = "theirs.registry.example".to_owned();
+    let login = r#"{"username":"ci","password":"x"}"#;
+    let put = format!("/v1/registries/{registry}");
+    let put = client.request("PUT", &put, &[JSON], login).await;
+    assert_eq!(put.status, 204, "{put:?}");
     let links = format!("{path}/watch-links");
     let link = client.post_json(&links, &json!({ "expires_s": 600 })).await;
     let theirs = Theirs {
@@ -234,6 +252,7 @@ async fn busy(rig: &Rig, edge: &mut Edge) -> (Theirs, Client) {
         link: link.at("/id"),
         token: link.at("/url").rsplit('/').next().unwrap().to_owned(),
         attachment: attachment.to_string(),
+        registry,
     };
     (theirs, client)
 }
@@ -388,6 +407,8 @@ async fn every_route_keeps_tenants_apart() {
     let links = owner.get(&format!("{path}/watch-links")).await;
     assert_eq!(links.at("/links/0/id"), theirs.link);
     assert_eq!(owner.get("/v1/keys").await.at("/keys/0/id"), theirs.key);
+    let registries = owner.get("/v1/registries").await;
+    assert_eq!(registries.at("/registries/0/registry"), theirs.registry);
     let list = owner.get("/v1/sessions").await;
     assert_eq!(list.at("/sessions/0/id"), theirs.session);
     assert_eq!(

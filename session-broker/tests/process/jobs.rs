@@ -9,9 +9,12 @@ use nearlight_protocol::control::{JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
+mod gpus;
 mod images;
 mod placing;
 mod secrets;
+
+pub(crate) use secrets::traces_of;
 
 /// An image that is pinned already.
 fn image() -> String {
@@ -19,14 +22,14 @@ fn image() -> String {
 }
 
 /// A job of that image, with more over it.
-fn job(more: &Value) -> Value {
+pub(crate) fn job(more: &Value) -> Value {
     let mut job = json!({ "image": image() });
     let more = more.as_object().unwrap().clone();
     job.as_object_mut().unwrap().extend(more);
     json!({ "job": job })
 }
 
-async fn ask(client: &Client, body: &Value) -> Answer {
+pub(crate) async fn ask(client: &Client, body: &Value) -> Answer {
     let key = nearlight_kit::ids::request().to_string();
     let client = client.with("idempotency-key", &key);
     client.post_json("/v1/sessions", body).await
@@ -55,7 +58,7 @@ async fn vet(client: &Client, node: &Node) {
 }
 
 /// Attaches a vetted node that takes jobs.
-async fn edge(rig: &Rig, slots: usize) -> Edge {
+pub(crate) async fn edge(rig: &Rig, slots: usize) -> Edge {
     edge_of(rig, job_node(rig, slots)).await
 }
 
@@ -66,7 +69,7 @@ async fn edge_of(rig: &Rig, node: Node) -> Edge {
     edge
 }
 
-async fn ended(client: &Client, session: &str) -> Value {
+pub(crate) async fn ended(client: &Client, session: &str) -> Value {
     let path = format!("/v1/sessions/{session}");
     eventually("its end", || async {
         client.get(&path).await.at("/state/phase") == "ended"

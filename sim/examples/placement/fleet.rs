@@ -208,6 +208,7 @@ fn any_state(
         uplink_kbps_free: uplink.map(|kbps| left(kbps, rng)),
         disk_mib_free: 0,
         gpus_taken: false,
+        gpus_held: 0,
         receipts: Some(if rng.random_bool(0.08) {
             0
         } else {

@@ -17,6 +17,7 @@ from .errors import (
     SessionEndedError,
     UnreachableError,
 )
+from .webhooks import WebhookError, verify_webhook
 
 __all__ = [
     "Client",
@@ -30,5 +31,7 @@ __all__ = [
     "SessionEndedError",
     "Sessions",
     "UnreachableError",
+    "WebhookError",
+    "verify_webhook",
     "wire",
 ]

@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'session-end', 'tenant-create', 'tenant-change']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change']
 """
 What was done, for the audit log.
 """
@@ -121,6 +121,12 @@ class CreateWatchLink(TypedDict, closed=True):
     Seconds for which the link works, 1 to [`crate::limits::WATCH_LINK_S_MAX`]. It also ends with
     its session.
     """
+
+
+DeliveryState: TypeAlias = Literal['waiting', 'delivered', 'dropped']
+"""
+Where a delivery is.
+"""
 
 
 class DeviceLogin(TypedDict):
@@ -246,7 +252,7 @@ Why a session ended.
 """
 
 
-ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
 """
 A constraint that a node fails, in the order in which they are checked.
 """
@@ -468,9 +474,42 @@ class Needs(TypedDict, closed=True):
     """
 
 
+class NodeGpu(TypedDict):
+    """
+    A GPU of a node, or a MIG slice of one, that jobs have for themselves.
+    """
+
+    model: str
+    """
+    Its model as NVML has it.
+    """
+    sick: NotRequired[str]
+    """
+    Why it takes no further job; empty if it is well.
+    """
+    taken: bool
+    """
+    Whether a job has it.
+    """
+    uuid: str
+    """
+    Its UUID as NVML has it.
+    """
+    vram_mib: int
+    """
+    Its memory, MiB.
+    """
+
+
 NodeStatus: TypeAlias = Literal['online', 'draining', 'offline', 'revoked']
 """
 Whether a node can be used.
+"""
+
+
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
+"""
+What a notice is about.
 """
 
 
@@ -596,6 +635,21 @@ RegionState: TypeAlias = Literal['room', 'queue', 'offline']
 """
 Whether something can be played in a region.
 """
+
+
+class RegistryLogin(TypedDict, closed=True):
+    """
+    `PUT /v1/registries/{registry}`. Nothing that is printed shows the password.
+    """
+
+    password: str
+    """
+    Their password, or a token that stands for one. It is in no answer.
+    """
+    username: str
+    """
+    Who logs in.
+    """
 
 
 class Resources(TypedDict, closed=True):
@@ -749,6 +803,17 @@ class SessionState8(TypedDict):
     reason: EndReason
     """
     Why.
+    """
+
+
+class SetWebhook(TypedDict, closed=True):
+    """
+    `PUT /v1/webhook`.
+    """
+
+    url: str
+    """
+    Where notices are posted, https.
     """
 
 
@@ -1336,6 +1401,53 @@ class CreateKey(TypedDict, closed=True):
     """
 
 
+class Delivery(TypedDict):
+    """
+    A notice and what became of it.
+    """
+
+    attempts: int
+    """
+    How often it was tried.
+    """
+    created_unix_ms: U64
+    """
+    When that happened.
+    """
+    id: str
+    """
+    `webhook-id`.
+    """
+    next_unix_ms: NotRequired[U64 | None]
+    problem: NotRequired[str]
+    """
+    What came of the last try.
+    """
+    session: NotRequired[str | None]
+    """
+    The session.
+    """
+    state: DeliveryState
+    """
+    Where it is.
+    """
+    type: str
+    """
+    What it is about: `session.ready`, ….
+    """
+
+
+class DeliveryList(TypedDict):
+    """
+    `GET /v1/webhook/deliveries`.
+    """
+
+    deliveries: list[Delivery]
+    """
+    Newest first; those that are over stay for a week.
+    """
+
+
 class Endpoint(TypedDict):
     """
     Where a job is reached, and the right to.
@@ -1469,6 +1581,10 @@ class Node(TypedDict):
     """
     GPU models, as it claims.
     """
+    gpus: NotRequired[list[NodeGpu]]
+    """
+    The GPUs that it gives to jobs. Only operators and administrators see them.
+    """
     id: str
     """
     Its id.
@@ -1522,6 +1638,28 @@ class NodeList(TypedDict):
     """
     All nodes.
     """
+
+
+class NoticeData(TypedDict):
+    """
+    What a notice says.
+    """
+
+    created_unix_ms: NotRequired[U64 | None]
+    detail: NotRequired[str]
+    """
+    Why, in words.
+    """
+    labels: NotRequired[dict[str, str]]
+    """
+    Its labels.
+    """
+    reason: NotRequired[EndReason | None]
+    session: NotRequired[str | None]
+    """
+    The session; nothing in a test.
+    """
+    until_unix_ms: NotRequired[U64 | None]
 
 
 class Place(TypedDict, closed=True):
@@ -1719,6 +1857,36 @@ class RegionList(TypedDict):
     regions: list[Region]
     """
     Nearest first as far as the broker can tell, then as the operator has them.
+    """
+
+
+class Registry(TypedDict):
+    """
+    A registry that the tenant has a credential for.
+    """
+
+    created_unix_ms: U64
+    """
+    Since when.
+    """
+    registry: str
+    """
+    `HOST` or `HOST:PORT`, as references of images have it.
+    """
+    username: str
+    """
+    Who logs in.
+    """
+
+
+class RegistryList(TypedDict):
+    """
+    `GET /v1/registries`.
+    """
+
+    registries: list[Registry]
+    """
+    By name.
     """
 
 
@@ -1994,6 +2162,63 @@ class Watched(TypedDict):
     title: str
     """
     The app's name for people.
+    """
+
+
+class Webhook(TypedDict):
+    """
+    A tenant's endpoint.
+    """
+
+    created_unix_ms: U64
+    """
+    Since when there is one.
+    """
+    lost: int
+    """
+    Notices that were not even kept, for too many waited.
+    """
+    url: str
+    """
+    Where notices are posted.
+    """
+    waiting: int
+    """
+    Notices that wait to be delivered.
+    """
+
+
+class WebhookNotice(TypedDict):
+    """
+    The body of a notice.
+    """
+
+    data: NoticeData
+    """
+    The rest.
+    """
+    timestamp: str
+    """
+    When that happened, RFC 3339.
+    """
+    type: NoticeType
+    """
+    What it is about.
+    """
+
+
+class WebhookSet(TypedDict):
+    """
+    Answer to what makes a secret. It is not shown again.
+    """
+
+    secret: NotRequired[str | None]
+    """
+    What notices are signed with: `whsec_` and base64. Of an endpoint that has one already, nothing.
+    """
+    webhook: Webhook
+    """
+    The endpoint.
     """
 
 

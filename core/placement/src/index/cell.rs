@@ -1,7 +1,7 @@
 //! The nodes of one region, in blocks.
 
 use super::block::{self, BlockMut, Column, Columns, Head, Key, LANES, lanes};
-use super::names::Tags;
+use super::names::{Tagged, Tags};
 use crate::node::{NodeState, NodeView, Trust};
 use crate::score::Standing;
 use nearlight_protocol::app::GpuClass;
@@ -20,8 +20,10 @@ pub(crate) struct Cell {
     /// The most VRAM that a node has, MiB.
     pub(crate) vram_mib: u32,
     heads: Vec<Head>,
+    /// The floor of each head, close together: most searches read no more of most blocks.
+    floors: Vec<u32>,
     columns: Vec<Columns>,
-    tags: Vec<BlockTags>,
+    tags: CellTags,
     /// One a lane.
     rows: Vec<Row>,
     keys: Vec<Key>,
@@ -60,12 +62,28 @@ impl Kind {
     }
 }
 
-/// The names that lanes of a block have.
+/// The names that lanes have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BlockTags {
-    pub(crate) runtimes: Tags,
-    pub(crate) images: Tags,
-    pub(crate) desktops: Tags,
+struct CellTags {
+    runtimes: Tags,
+    images: Tags,
+    desktops: Tags,
+}
+
+/// The names that a request asks for; `None` where it asks for none, or nobody has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) runtime: Option<u32>,
+    pub(crate) image: Option<u32>,
+    pub(crate) desktop: Option<u32>,
+}
+
+/// Where these names are in a cell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names<'a> {
+    runtime: Tagged<'a>,
+    image: Tagged<'a>,
+    desktop: Tagged<'a>,
 }
 
 /// All numbers of one node, for where few are asked or one is scored or changed: one line of memory.
@@ -80,7 +98,8 @@ pub(crate) struct Row {
     mem_total: u32,
     mem_free: u32,
     pub(crate) disk_free: u32,
-    pub(crate) gpus_taken: bool,
+    /// A bit for each GPU that no job has.
+    pub(crate) gpus_free: u64,
 }
 
 impl Row {
@@ -126,7 +145,8 @@ pub(crate) struct RowNames {
 pub(crate) struct Block<'a> {
     pub(crate) head: &'a Head,
     pub(crate) columns: &'a Columns,
-    pub(crate) tags: &'a BlockTags,
+    at: usize,
+    names: Names<'a>,
     rows: &'a [Row],
     keys: &'a [Key],
     cards: &'a [Option<Card>],
@@ -157,6 +177,26 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// The block, where these names are where they are.
+    pub(crate) fn with(self, names: Names<'a>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Lanes with the runtime that is asked for.
+    pub(crate) fn runtime(&self) -> u64 {
+        self.names.runtime.lanes(self.at)
+    }
+
+    /// Lanes with the image that is asked for.
+    pub(crate) fn image(&self) -> u64 {
+        self.names.image.lanes(self.at)
+    }
+
+    /// Lanes with a ready desktop of the app that is asked for.
+    pub(crate) fn desktop(&self) -> u64 {
+        self.names.desktop.lanes(self.at)
+    }
+
     /// What the node on a lane offers to jobs.
     pub(crate) fn jobs(&self, lane: usize) -> Option<&'a JobHost> {
         self.cards[lane].as_ref()?.jobs.as_deref()
@@ -176,15 +216,31 @@ impl<'a> Block<'a> {
 }
 
 impl Cell {
+    /// Its blocks, where nobody has any name until [`Block::with`] says who.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
         (0..self.heads.len()).map(|at| self.block(at))
+    }
+
+    /// The floor of each of its blocks; the greatest number where none is open.
+    pub(crate) fn floors(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.floors.iter().copied().enumerate()
+    }
+
+    /// Where these names are.
+    pub(crate) fn names(&self, wanted: Wanted) -> Names<'_> {
+        Names {
+            runtime: self.tags.runtimes.of(wanted.runtime),
+            image: self.tags.images.of(wanted.image),
+            desktop: self.tags.desktops.of(wanted.desktop),
+        }
     }
 
     pub(crate) fn block(&self, at: usize) -> Block<'_> {
         Block {
             head: &self.heads[at],
             columns: &self.columns[at],
-            tags: &self.tags[at],
+            at,
+            names: Names::default(),
             rows: &self.rows[at * LANES..(at + 1) * LANES],
             keys: &self.keys[at * LANES..(at + 1) * LANES],
             cards: &self.cards[at * LANES..(at + 1) * LANES],
@@ -211,12 +267,12 @@ impl Cell {
             columns: &mut self.columns[b],
         }
         .fill(lane, node);
-        self.tags[b].runtimes.set(names.runtime, lane);
+        self.tags.runtimes.set(names.runtime, b, lane);
         for image in &names.images {
-            self.tags[b].images.set(*image, lane);
+            self.tags.images.set(*image, b, lane);
         }
         for app in &names.desktops {
-            self.tags[b].desktops.set(*app, lane);
+            self.tags.desktops.set(*app, b, lane);
         }
         self.rows[at] = Row {
             standing: Standing::of(node),
@@ -226,7 +282,7 @@ impl Cell {
             mem_total: node.mem_mib_total,
             mem_free: 0,
             disk_free: 0,
-            gpus_taken: false,
+            gpus_free: 0,
         };
         self.keys[at] = block::key(&node.id);
         self.cards[at] = Some(Card {
@@ -253,12 +309,13 @@ impl Cell {
         row.sessions = state.sessions;
         row.mem_free = state.mem_mib_free;
         row.disk_free = state.disk_mib_free;
-        row.gpus_taken = state.gpus_taken;
+        row.gpus_free = state.gpus_free();
         let was_open = (head.open >> lane) & 1;
         let (encode, floor) = (row.standing.cpu_encode(), row.standing.floor());
         let columns = &mut self.columns[b];
         BlockMut { head, columns }.set_state(lane, state, encode, floor);
         let head = &self.heads[b];
+        self.floors[b] = head.floor;
         let open = &mut self.open[head.class(lane) as usize];
         match (was_open, (head.open >> lane) & 1) {
             (0, 1) => *open += 1,
@@ -284,12 +341,13 @@ impl Cell {
             columns: &mut self.columns[b],
         }
         .clear(lane, key);
-        self.tags[b].runtimes.clear(card.names.runtime, lane);
+        self.floors[b] = self.heads[b].floor;
+        self.tags.runtimes.clear(card.names.runtime, b, lane);
         for image in &card.names.images {
-            self.tags[b].images.clear(*image, lane);
+            self.tags.images.clear(*image, b, lane);
         }
         for app in &card.names.desktops {
-            self.tags[b].desktops.clear(*app, lane);
+            self.tags.desktops.clear(*app, b, lane);
         }
         self.nodes -= 1;
         self.of_kind[card.kind.at()] -= 1;
@@ -312,9 +370,9 @@ impl Cell {
         let b = own.or_else(|| with_room(wanted)).unwrap_or_else(|| {
             self.kinds.push(wanted);
             let (head, columns) = block::empty();
+            self.floors.push(head.floor);
             self.heads.push(head);
             self.columns.push(columns);
-            self.tags.push(BlockTags::default());
             self.rows.resize(self.rows.len() + LANES, Row::default());
             self.keys.resize(self.rows.len(), Key::MAX);
             self.cards.resize_with(self.rows.len(), || None);
@@ -335,7 +393,7 @@ impl Cell {
             assert_eq!(*nodes as usize, of_kind);
         }
         for (at, kind) in self.kinds.iter().enumerate() {
-            let cards = self.block(at).cards.iter().flatten();
+            let cards = self.cards[at * LANES..(at + 1) * LANES].iter().flatten();
             let mut others = cards.filter(|card| kind.is_some_and(|kind| kind != card.kind));
             assert!(others.next().is_none(), "a block of one kind has no other");
         }
@@ -373,6 +431,7 @@ impl Cell {
                 }
             }
             block::audit(&self.heads[at], &self.columns[at]);
+            assert_eq!(self.floors[at], self.heads[at].floor);
         }
     }
 }

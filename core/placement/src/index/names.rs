@@ -1,6 +1,6 @@
 //! Names as numbers, and which lanes of a block have which.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Names that some node has. A number is reused once nobody has its name.
 #[derive(Clone, Debug, Default)]
@@ -53,34 +53,59 @@ impl Names {
     }
 }
 
-/// Which lanes have which of some names, sorted by number. Only what a lane has takes memory.
+/// Which lanes of a cell have which of some names: of each name the blocks that have it, in order, so that
+/// a search looks it up once a cell and not once a block. Only what a lane has takes memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tags(Vec<(u32, u64)>);
+pub(crate) struct Tags(BTreeMap<u32, Vec<(u32, u64)>>);
 
 impl Tags {
-    /// The lanes that have it.
-    pub(crate) fn lanes(&self, id: u32) -> u64 {
-        match self.0.binary_search_by_key(&id, |(id, _)| *id) {
-            Ok(at) => self.0[at].1,
-            Err(_) => 0,
+    /// Where the name is; nowhere if it is nobody's.
+    pub(crate) fn of(&self, id: Option<u32>) -> Tagged<'_> {
+        let blocks = id.and_then(|id| self.0.get(&id));
+        Tagged(blocks.map_or(&[], Vec::as_slice))
+    }
+
+    pub(crate) fn set(&mut self, id: u32, block: usize, lane: usize) {
+        let blocks = self.0.entry(id).or_default();
+        match position(blocks, block) {
+            Ok(at) => blocks[at].1 |= 1 << lane,
+            Err(at) => blocks.insert(at, (number(block), 1 << lane)),
         }
     }
 
-    pub(crate) fn set(&mut self, id: u32, lane: usize) {
-        match self.0.binary_search_by_key(&id, |(id, _)| *id) {
-            Ok(at) => self.0[at].1 |= 1 << lane,
-            Err(at) => self.0.insert(at, (id, 1 << lane)),
-        }
-    }
-
-    pub(crate) fn clear(&mut self, id: u32, lane: usize) {
-        if let Ok(at) = self.0.binary_search_by_key(&id, |(id, _)| *id) {
-            self.0[at].1 &= !(1 << lane);
-            if self.0[at].1 == 0 {
-                self.0.remove(at);
+    pub(crate) fn clear(&mut self, id: u32, block: usize, lane: usize) {
+        let Some(blocks) = self.0.get_mut(&id) else {
+            return;
+        };
+        if let Ok(at) = position(blocks, block) {
+            blocks[at].1 &= !(1 << lane);
+            if blocks[at].1 == 0 {
+                blocks.remove(at);
             }
         }
+        if blocks.is_empty() {
+            self.0.remove(&id);
+        }
     }
+}
+
+/// The blocks that have one name, in order, each with its lanes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tagged<'a>(&'a [(u32, u64)]);
+
+impl Tagged<'_> {
+    /// The lanes of a block that have it.
+    pub(crate) fn lanes(self, block: usize) -> u64 {
+        position(self.0, block).map_or(0, |at| self.0[at].1)
+    }
+}
+
+fn position(blocks: &[(u32, u64)], block: usize) -> Result<usize, usize> {
+    blocks.binary_search_by_key(&number(block), |(block, _)| *block)
+}
+
+fn number(block: usize) -> u32 {
+    u32::try_from(block).expect("fewer blocks than memory holds")
 }
 
 #[cfg(test)]
@@ -103,15 +128,15 @@ mod test {
     #[test]
     fn lanes_come_and_go() {
         let mut tags = Tags::default();
-        for (id, lane) in [(7, 0), (3, 63), (7, 5)] {
-            tags.set(id, lane);
+        for (id, block, lane) in [(7, 1, 0), (3, 0, 63), (7, 1, 5), (7, 0, 2)] {
+            tags.set(id, block, lane);
         }
-        assert_eq!(
-            (tags.lanes(7), tags.lanes(3), tags.lanes(4)),
-            (0b10_0001, 1 << 63, 0)
-        );
-        for (id, lane) in [(7, 0), (3, 63), (7, 5), (9, 1)] {
-            tags.clear(id, lane);
+        let lanes = |id, block| tags.of(Some(id)).lanes(block);
+        assert_eq!((lanes(7, 1), lanes(7, 0), lanes(7, 2)), (0b10_0001, 4, 0));
+        assert_eq!((lanes(3, 0), lanes(3, 1), lanes(4, 0)), (1 << 63, 0, 0));
+        assert_eq!(tags.of(None).lanes(0), 0);
+        for (id, block, lane) in [(7, 1, 0), (3, 0, 63), (7, 1, 5), (7, 0, 2), (9, 1, 1)] {
+            tags.clear(id, block, lane);
         }
         assert_eq!(tags, Tags::default());
     }

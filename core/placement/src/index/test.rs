@@ -120,6 +120,7 @@ fn any_state() -> impl Strategy<Value = NodeState> {
                 uplink_kbps_free: free.3.map(u32::from),
                 disk_mib_free: free.0 * 1000,
                 gpus_taken: sessions == 3,
+                gpus_held: u64::from(free.1 % 8),
                 receipts,
             },
         )
@@ -130,8 +131,13 @@ const RUNTIMES: [ContainerRuntime; 2] = [ContainerRuntime::Runc, ContainerRuntim
 
 fn any_host() -> impl Strategy<Value = Option<JobHost>> {
     let gpus = prop::collection::vec(
-        (any_of(&MODELS), mostly(String::new(), Just("XID".into()))),
-        0..3,
+        (
+            any_of(&MODELS),
+            mostly(String::new(), Just("XID".into())),
+            1..3_u32,
+            8..10_u32,
+        ),
+        0..5,
     );
     let runtimes = mostly(RUNTIMES.to_vec(), Just(vec![ContainerRuntime::Kata]));
     let host = (runtimes, 0..4000_u32, gpus).prop_map(|(runtimes, disk_mib, gpus)| JobHost {
@@ -139,14 +145,15 @@ fn any_host() -> impl Strategy<Value = Option<JobHost>> {
         disk_mib,
         gpus: gpus
             .into_iter()
-            .map(|(model, sick)| Gpu {
+            .map(|(model, sick, size, major)| Gpu {
                 model: model.to_owned(),
-                vram_mib: 4096,
+                vram_mib: size * 4096,
+                compute_capability: major * 10,
                 sick,
                 ..Gpu::default()
             })
             .collect(),
-        assets: Vec::new(),
+        ..JobHost::default()
     });
     prop_oneof![1 => Just(None), 3 => host.prop_map(Some)]
 }
@@ -155,13 +162,15 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
     let gpu = (
         1..3_u32,
         mostly(None, any_of(&MODELS).prop_map(|m| Some(m.to_owned()))),
+        mostly(0, Just(8192)),
+        mostly(0, Just(90)),
     );
-    let gpu = gpu.prop_map(|(count, model)| {
+    let gpu = gpu.prop_map(|(count, model, vram_mib, compute_capability)| {
         Some(GpuNeed {
             count,
             model,
-            vram_mib: 0,
-            compute_capability: 0,
+            vram_mib,
+            compute_capability,
         })
     });
     let job = (

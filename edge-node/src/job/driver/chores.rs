@@ -10,12 +10,13 @@ impl Driver {
         let runtime = self.host.runtime.clone();
         let image = self.record.spec.engine_image();
         let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
+        let login = self.login.take();
         self.chores.spawn(async move {
             let tell = |now| {
                 images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
-            Done::ImageLooked(runtime.fetch(&image, &tell).await)
+            Done::ImageLooked(runtime.fetch(&image, login.as_ref(), &tell).await)
         });
     }
 

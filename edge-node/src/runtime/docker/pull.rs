@@ -3,9 +3,11 @@
 use super::{bounded, refused, status_of};
 use crate::limits::PULL_REPORT_EVERY;
 use crate::runtime::{Pulled, RuntimeError};
+use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
+use nearlight_protocol::work::PullLogin;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,6 +18,7 @@ const PULL_SILENCE_MAX: Duration = Duration::from_secs(60);
 pub(super) async fn fetch(
     engine: &bollard::Docker,
     image: &str,
+    login: Option<&PullLogin>,
     pulled: &(dyn Fn(Pulled) + Send + Sync),
 ) -> Result<(), RuntimeError> {
     let look = engine.inspect_image(image);
@@ -35,7 +38,7 @@ pub(super) async fn fetch(
         ));
     }
     let options = CreateImageOptionsBuilder::new().from_image(image).build();
-    let mut stream = Box::pin(engine.create_image(Some(options), None, None));
+    let mut stream = Box::pin(engine.create_image(Some(options), None, login.map(credentials)));
     let mut progress = Progress::default();
     let (mut reported, mut heard) = (Instant::now(), Instant::now());
     let mut told = Pulled::default();
@@ -70,6 +73,15 @@ pub(super) async fn fetch(
                 pulled(now);
             }
         }
+    }
+}
+
+/// For this one request: the engine keeps none of it.
+fn credentials(login: &PullLogin) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.clone()),
+        ..DockerCredentials::default()
     }
 }
 

@@ -100,7 +100,7 @@ fn change(rng: &mut StdRng) -> Op {
             mem_mib: 100,
             kbps: 4_000,
             disk_mib: 0,
-            gpus: 0,
+            gpus: Vec::new(),
             capacity_rev: rng.random_range(1..6),
             at,
         })),

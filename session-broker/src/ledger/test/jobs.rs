@@ -17,7 +17,7 @@ fn spec() -> JobSpec {
     }
 }
 
-fn job() -> SessionRow {
+pub(super) fn job() -> SessionRow {
     SessionRow {
         work: Work::Job(Box::new(spec())),
         sealed: Some(Sealed("0a.sealed".to_owned())),
@@ -48,7 +48,7 @@ pub(super) async fn a_job_is_read_back_with_its_sealed_secrets_until_they_are_fo
     let store = store.reopen().await;
     assert_eq!(row(&store, &job.id).await, job);
     let mut asked = reserve(&node, 0, &job);
-    (asked.disk_mib, asked.gpus) = (2048, 1);
+    (asked.disk_mib, asked.gpus) = (2048, vec!["GPU-1".to_owned()]);
     let ordered = store.write(Op::Reserve(Box::new(asked.clone()))).await;
     let Applied::Ordered { command } = ordered else {
         panic!("{ordered:?}");
@@ -63,6 +63,7 @@ pub(super) async fn a_job_is_read_back_with_its_sealed_secrets_until_they_are_fo
     let held = &loaded.nodes[0].slots[&asked.claim.slot].held_by;
     let held = held.as_ref().unwrap();
     assert_eq!((held.disk_mib, held.gpus), (2048, 1));
+    assert_eq!(held.gpu_uuids, ["GPU-1"]);
     let session = job.id.clone();
     let ops = vec![Op::Acked { command }, Op::ForgetSecrets { session }];
     store.ledger.write(ops).await.unwrap();
@@ -106,42 +107,13 @@ pub(super) async fn a_job_leaves_nothing_behind_once_it_is_swept(place: Place) {
     }
 }
 
-pub(super) async fn i1_one_job_has_the_gpus_of_a_node(place: Place) {
-    let store = Store::open(place).await;
-    let node = store.node(3, 9_000).await;
-    let (first, second, plain) = (job(), job(), job());
-    for (row, key) in [(&first, "a"), (&second, "b"), (&plain, "c")] {
-        assert_eq!(store.write(create(row, key, None)).await, Applied::Done);
-    }
-    let asked = |node: &NodeRow, slot, row: &SessionRow, gpus| {
-        let mut asked = reserve(node, slot, row);
-        asked.gpus = gpus;
-        (asked.claim.clone(), Op::Reserve(Box::new(asked)))
-    };
-    let (claim, op) = asked(&node, 0, &first, 2);
-    assert!(ordered(&store.write(op).await));
-    let now = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
-    let lost = store.write(asked(&now, 1, &second, 1).1).await;
-    assert_eq!(lost, Applied::RaceLost, "the engine itself refuses it");
-    assert!(ordered(&store.write(asked(&now, 1, &plain, 0).1).await));
-    let release = Op::Release {
-        session: first.id.clone(),
-        claim,
-        billed_until: MonoTime(5_000),
-        at: MonoTime(5_000),
-    };
-    store.write(release).await;
-    let now = store.ledger.node(node.id.clone()).await.unwrap().unwrap();
-    assert!(ordered(&store.write(asked(&now, 2, &second, 1).1).await));
-}
-
 pub(super) async fn a_job_that_the_ledger_lost_is_back_from_its_grant(place: Place) {
     let store = Store::open(place).await;
     let node = store.node(2, 2_000).await;
     let mut lost = lost(&node, 0, 7);
     let job = Box::new(spec());
     lost.row.work = GrantWork::Job { job };
-    (lost.row.disk_mib, lost.row.gpus) = (512, 1);
+    (lost.row.disk_mib, lost.gpus) = (512, vec!["GPU-1".to_owned()]);
     assert_eq!(store.write(readmit(&lost)).await, Applied::Done);
     let back = row(&store, &lost.session).await;
     assert_eq!(back.work, Work::Job(Box::new(spec())));
@@ -150,4 +122,5 @@ pub(super) async fn a_job_that_the_ledger_lost_is_back_from_its_grant(place: Pla
     let held = store.loaded().await.nodes[0].slots[&lost.claim.slot].clone();
     let held = held.held_by.unwrap();
     assert_eq!((held.disk_mib, held.gpus), (512, 1));
+    assert_eq!(held.gpu_uuids, ["GPU-1"]);
 }

@@ -5,7 +5,7 @@ use super::place::Server;
 use crate::ledger::dialect::Engine;
 use crate::ledger::share;
 use crate::ledger::source::Source;
-use crate::ledger::write::{apps, claims, jobs, orders, readmit, sessions, usage};
+use crate::ledger::write::{apps, claims, gpus, jobs, orders, readmit, sessions, usage, webhooks};
 use sqlx::{AssertSqlSafe, Row};
 
 /// A table is walked for a join filter, and without an index.
@@ -22,12 +22,14 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
     let statements = [
         apps::BY_KEY,
         claims::BY_KEY,
+        gpus::BY_KEY,
         jobs::BY_KEY,
         orders::BY_KEY,
         readmit::BY_KEY,
         sessions::BY_KEY,
         share::BY_KEY,
         usage::BY_KEY,
+        webhooks::BY_KEY,
     ];
     for statement in statements.concat() {
         let rendered = Engine::Postgres.render(statement);

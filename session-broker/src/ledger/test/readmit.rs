@@ -35,6 +35,7 @@ pub(super) fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
             disk_mib: 0,
             gpus: 0,
         },
+        gpus: Vec::new(),
         phase: Phase::Ready {
             run: Run {
                 held: Held {

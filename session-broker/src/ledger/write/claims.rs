@@ -1,5 +1,6 @@
 //! Claims, and the capacity that they take. Their usage ends with them.
 
+use super::gpus;
 use super::orders;
 use super::sessions::{self, Create, New};
 use super::usage;
@@ -56,7 +57,7 @@ const FREE: &str = "
     UPDATE claim SET released_ms = r.at FROM {rows slot_id text, epoch bigint, at bigint}
     WHERE claim.slot_id = r.slot_id AND claim.epoch = r.epoch
         AND {still claim.released_ms IS NULL}
-    RETURNING claim.node_id AS node_id";
+    RETURNING claim.node_id AS node_id, claim.gpus AS gpus";
 
 /// Free capacity is what no live claim holds; after a node shrank, nothing rather than less.
 pub(super) const RECOUNT: &str = "
@@ -102,7 +103,7 @@ struct Wanted<'a> {
     mem_mib: u32,
     kbps: u32,
     disk_mib: u32,
-    gpus: u32,
+    gpus: usize,
     claimed_ms: i64,
     phase: String,
     since_ms: i64,
@@ -134,7 +135,7 @@ impl<'a> Wanted<'a> {
             mem_mib: reserve.mem_mib,
             kbps: reserve.kbps,
             disk_mib: reserve.disk_mib,
-            gpus: reserve.gpus,
+            gpus: reserve.gpus.len(),
             claimed_ms: to_ms(reserve.at),
             phase: phase.phase,
             since_ms: phase.since_ms,
@@ -284,7 +285,7 @@ type Step<'a> = (
     fn(&Wanted<'a>) -> &'a str,
 );
 
-/// Slots, sessions and claims of those in `wanted`. Moves the losers; whether there were any.
+/// Slots, sessions, claims and GPUs of those in `wanted`. Moves the losers; whether there were any.
 async fn take_rest<'a>(
     tx: &mut Tx,
     wanted: &mut Vec<Wanted<'a>>,
@@ -306,7 +307,10 @@ async fn take_rest<'a>(
             return Ok(true);
         }
     }
-    Ok(false)
+    let reserves = wanted.iter().map(|w| (&w.reserve.claim, &*w.reserve.gpus));
+    let refused = gpus::take(tx, reserves).await?;
+    lost.extend(wanted.extract_if(.., |w| refused.contains(w.slot_id)));
+    Ok(!refused.is_empty())
 }
 
 /// A claim that is free again.
@@ -346,6 +350,9 @@ pub(super) struct Recount<'a> {
 
 pub(crate) async fn release(tx: &mut Tx, releases: &[Release<'_>]) -> Result<(), StoreError> {
     let freed = tx.ask(FREE, releases).await?;
+    if freed.iter().any(|row| row.get::<i64, _>("gpus") > 0) {
+        gpus::free(tx, releases).await?;
+    }
     let mut nodes: BTreeMap<&str, i64> = BTreeMap::new();
     for row in &freed {
         *nodes.entry(row.get("node_id")).or_default() += 1;

@@ -8,7 +8,7 @@
 //! shown (`slot.raised`) was claimed by nobody. What does not come back is stopped, in the same transaction.
 
 use super::jobs::{self, Job};
-use super::{orders, sessions, work};
+use super::{gpus, orders, sessions, work};
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{APP, JOB, PhaseRow, epoch_column, ms, to_ms};
@@ -111,7 +111,7 @@ struct Row<'a> {
     mem_mib: u32,
     kbps: u32,
     disk_mib: u32,
-    gpus: u32,
+    gpus: usize,
     kind: &'static str,
     holder: &'a str,
     /// Node, slot and epoch are those of its claim.
@@ -154,7 +154,7 @@ impl<'a> Row<'a> {
             mem_mib: row.mem_mib,
             kbps: row.kbps,
             disk_mib: row.disk_mib,
-            gpus: row.gpus,
+            gpus: readmit.gpus.len(),
             holder: holder.as_str(),
             phase: PhaseRow {
                 node_id: Some(claim.node.to_string()),
@@ -181,7 +181,7 @@ pub(crate) async fn readmit(
     for (at, readmit) in readmits {
         let row = [Row::new(readmit, me)?];
         tx.mark().await?;
-        if is_back(tx, &row).await? {
+        if is_back(tx, &row, readmit).await? {
             if let GrantWork::Job { job } = &readmit.row.work {
                 let job = Job::new(&readmit.session, job, None)?;
                 jobs::add(tx, &[&job]).await?;
@@ -201,7 +201,7 @@ pub(crate) async fn readmit(
 }
 
 /// Whether nothing stands in its way. What was written until then is to be undone.
-async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1]) -> Result<bool, StoreError> {
+async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1], readmit: &Readmit) -> Result<bool, StoreError> {
     if row[0].kind == APP && tx.ask(FIND_EDITION, row).await?.is_empty() {
         return Ok(false);
     }
@@ -210,7 +210,8 @@ async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1]) -> Result<bool, StoreError> {
             return Ok(false);
         }
     }
-    Ok(true)
+    let claims = std::iter::once((&readmit.claim, &*readmit.gpus));
+    Ok(gpus::take(tx, claims).await?.is_empty())
 }
 
 async fn take_quotas(tx: &mut Tx, row: &Row<'_>) -> Result<(), StoreError> {

@@ -47,6 +47,11 @@ const USAGE_KEPT_MS: i64 = 400 * 24 * 3600 * 1000;
 const PRUNE_USAGE: &str =
     "DELETE FROM usage_interval WHERE ended_ms < (SELECT r.before FROM {rows before bigint})";
 
+/// What became of a notice can be looked up for a week.
+const DELIVERIES_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
+const PRUNE_DELIVERIES: &str = "DELETE FROM webhook_delivery WHERE state <> 'waiting'
+    AND created_ms < (SELECT r.before FROM {rows before bigint})";
+
 /// What may go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Upkeep {
@@ -76,7 +81,11 @@ pub(crate) async fn carry_out(tx: &mut Tx, upkeep: &[Upkeep]) -> Result<(), Stor
                 for statement in PRUNE {
                     tx.run(statement, &[Bound { before, n: 0 }]).await?;
                 }
-                let kept = [(PRUNE_SAVES, SAVES_KEPT_MS), (PRUNE_USAGE, USAGE_KEPT_MS)];
+                let kept = [
+                    (PRUNE_SAVES, SAVES_KEPT_MS),
+                    (PRUNE_USAGE, USAGE_KEPT_MS),
+                    (PRUNE_DELIVERIES, DELIVERIES_KEPT_MS),
+                ];
                 for (statement, kept_ms) in kept {
                     let before = before.saturating_sub(kept_ms);
                     tx.run(statement, &[Bound { before, n: 0 }]).await?;

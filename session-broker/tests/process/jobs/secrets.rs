@@ -22,18 +22,23 @@ fn has(bytes: &[u8], text: &str) -> bool {
 
 /// Files under `dir` that have the secret in the clear, or in what it commonly becomes.
 fn traces(dir: &Path) -> Vec<String> {
+    traces_of(dir, VALUE)
+}
+
+/// The same of another secret.
+pub(crate) fn traces_of(dir: &Path, value: &str) -> Vec<String> {
     use base64::Engine;
-    let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(VALUE);
+    let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(value);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(traces(&path));
+            found.extend(traces_of(&path, value));
             continue;
         }
         // A socket, or a file that went meanwhile, has nothing to read.
         let bytes = std::fs::read(&path).unwrap_or_default();
-        if has(&bytes, VALUE) || has(&bytes, &encoded) {
+        if has(&bytes, value) || has(&bytes, &encoded) {
             found.push(path.display().to_string());
         }
     }

@@ -1,0 +1,163 @@
+//! What a tenant has outside: `registry`, the credentials that its jobs' images are pulled with, and
+//! `webhook`, where it is told of its jobs.
+
+use crate::cli::{Broker, RegistryCommand, WebhookCommand};
+use crate::client::Client;
+use crate::command::{CommandError, show};
+use crate::{table, terminal};
+use nearlight_protocol::registry::{RegistryList, RegistryLogin};
+use nearlight_protocol::unit::rfc3339;
+use nearlight_protocol::webhook::{Delivery, DeliveryList, SetWebhook, Webhook, WebhookSet};
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+
+/// Gives, lists and removes credentials for registries.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn registry(command: &RegistryCommand, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    match command {
+        RegistryCommand::Login {
+            registry,
+            username,
+            password_file,
+        } => {
+            let login = RegistryLogin {
+                username: username.clone(),
+                password: password(registry, password_file.as_deref())?,
+            };
+            client.put_order(&format!("/v1/registries/{registry}"), &login)?;
+            said(
+                broker,
+                format_args!("jobs pull from {registry} as {username}"),
+            );
+        }
+        RegistryCommand::List => {
+            let list: RegistryList = client.get("/v1/registries")?;
+            let rows: Vec<_> = list
+                .registries
+                .iter()
+                .map(|of| {
+                    [
+                        of.registry.clone(),
+                        of.username.clone(),
+                        rfc3339(of.created_unix_ms),
+                    ]
+                })
+                .collect();
+            let head = ["REGISTRY", "USER", "SINCE"];
+            show(broker, &list, || table::lay_out(head, &rows));
+        }
+        RegistryCommand::Remove { registry } => {
+            client.delete(&format!("/v1/registries/{registry}"))?;
+            said(
+                broker,
+                format_args!("the credential for {registry} is gone"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// From a file, or a line of stdin: no command line has it.
+fn password(registry: &str, file: Option<&Path>) -> Result<String, CommandError> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).map_err(CommandError::NoPassword)?,
+        None => {
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                terminal::note(format_args!(
+                    "Type the password or token for {registry}, then press Enter:"
+                ));
+            }
+            let mut line = String::new();
+            let read = stdin.lock().read_line(&mut line);
+            read.map_err(CommandError::NoPassword)?;
+            line
+        }
+    };
+    let password = text.trim_end_matches(['\r', '\n']);
+    match password.is_empty() {
+        true => Err(CommandError::NoPassword(
+            std::io::ErrorKind::UnexpectedEof.into(),
+        )),
+        false => Ok(password.to_owned()),
+    }
+}
+
+/// Sets, shows, tests and removes the endpoint of webhooks.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn webhook(command: &WebhookCommand, broker: &Broker) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    match command {
+        WebhookCommand::Set { url } => {
+            let set = SetWebhook { url: url.clone() };
+            told(broker, &client.put("/v1/webhook", &set)?);
+        }
+        WebhookCommand::Rotate => {
+            told(broker, &client.post("/v1/webhook/rotate", &())?);
+        }
+        WebhookCommand::Show => {
+            let webhook: Webhook = client.get("/v1/webhook")?;
+            show(broker, &webhook, || {
+                let row = [
+                    webhook.url.clone(),
+                    webhook.waiting.to_string(),
+                    webhook.lost.to_string(),
+                    rfc3339(webhook.created_unix_ms),
+                ];
+                table::lay_out(["URL", "WAITING", "LOST", "SINCE"], &[row])
+            });
+        }
+        WebhookCommand::Remove => {
+            client.delete("/v1/webhook")?;
+            said(broker, format_args!("nobody is told of jobs any more"));
+        }
+        WebhookCommand::Test => {
+            let sent: Delivery = client.post("/v1/webhook/test", &())?;
+            show(broker, &sent, || format!("{}\n", sent.id));
+        }
+        WebhookCommand::Deliveries => {
+            let list: DeliveryList = client.get("/v1/webhook/deliveries")?;
+            let rows: Vec<_> = list.deliveries.iter().map(delivery_row).collect();
+            let head = [
+                "NOTICE", "TYPE", "SESSION", "STATE", "TRIES", "AT", "PROBLEM",
+            ];
+            show(broker, &list, || table::lay_out(head, &rows));
+        }
+    }
+    Ok(())
+}
+
+fn delivery_row(of: &Delivery) -> [String; 7] {
+    [
+        of.id.clone(),
+        of.kind.clone(),
+        of.session.clone().unwrap_or_else(|| "-".to_owned()),
+        of.state.name().to_owned(),
+        of.attempts.to_string(),
+        rfc3339(of.created_unix_ms),
+        of.problem.clone(),
+    ]
+}
+
+/// A secret goes to stdout alone, for whoever keeps it.
+fn told(broker: &Broker, set: &WebhookSet) {
+    if broker.json {
+        return terminal::json(set);
+    }
+    terminal::note(format_args!("notices of jobs go to {}", set.webhook.url));
+    if let Some(secret) = &set.secret {
+        terminal::note("keep the secret, it is not shown again:");
+        terminal::result(secret);
+    }
+}
+
+fn said(broker: &Broker, line: std::fmt::Arguments<'_>) {
+    if !broker.json {
+        terminal::note(line);
+    }
+}

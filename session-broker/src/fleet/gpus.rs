@@ -1,0 +1,157 @@
+//! The GPUs of a node that its jobs claim one by one, and which of them are free.
+//!
+//! Placement counts them as bits, in the order of the inventory. The names are the ledger's: which of
+//! them a claim has is written with it.
+
+use super::node::FleetNode;
+use nearlight_placement::{NodeState, SessionRequest, choose_gpus};
+use nearlight_protocol::api::NodeGpu;
+use nearlight_protocol::control::{Gpu, JobHost};
+use nearlight_protocol::job::GpuNeed;
+use nearlight_protocol::limits::NODE_GPUS_MAX;
+use std::collections::BTreeSet;
+
+/// Longest UUID that is kept, bytes: NVML's have forty.
+const UUID_BYTES_MAX: usize = 96;
+
+impl FleetNode {
+    /// The GPUs that claims have, a bit each. A claim that does not name its own, of a broker that knew
+    /// no names, has all of them.
+    pub(super) fn gpus_held(&self) -> u64 {
+        let with_gpus = || self.claims().filter(|held| held.gpus > 0);
+        if with_gpus().any(|held| held.gpu_uuids.is_empty()) {
+            return u64::MAX;
+        }
+        let is_held = |gpu: &Gpu| with_gpus().any(|held| held.gpu_uuids.contains(&gpu.uuid));
+        bits(self.gpus(), is_held)
+    }
+
+    /// The GPUs that the node gives to jobs.
+    fn gpus(&self) -> &[Gpu] {
+        let jobs = self.row.inventory.jobs.as_ref();
+        jobs.map_or(&[], of)
+    }
+
+    /// As the node's operator may see them.
+    pub(super) fn public_gpus(&self) -> Vec<NodeGpu> {
+        let free = self.state().gpus_free();
+        let numbered = self.gpus().iter().enumerate();
+        let shown = numbered.map(|(at, gpu)| NodeGpu {
+            uuid: gpu.uuid.clone(),
+            model: gpu.model.clone(),
+            vram_mib: gpu.vram_mib,
+            taken: (free >> at) & 1 == 0,
+            sick: gpu.sick.clone(),
+        });
+        shown.collect()
+    }
+
+    /// The UUIDs of the GPUs that a session gets here; `None` if they are too few.
+    pub(super) fn gpus_for(&self, request: &SessionRequest) -> Option<Vec<String>> {
+        let Some(need) = need_of(request) else {
+            return Some(Vec::new());
+        };
+        let chosen = choose_gpus(self.gpus(), self.state().gpus_free(), need)?;
+        Some(chosen.into_iter().map(|gpu| gpu.uuid.clone()).collect())
+    }
+}
+
+/// What is held of another broker's node once a session is there that is given to it: what its holder is
+/// going to choose, as it does.
+pub(super) fn held_with(
+    host: Option<&JobHost>,
+    state: &NodeState,
+    request: &SessionRequest,
+) -> u64 {
+    let Some((host, need)) = host.zip(need_of(request)) else {
+        return state.gpus_held;
+    };
+    let chosen = choose_gpus(&host.gpus, state.gpus_free(), need).unwrap_or_default();
+    let is_chosen = |gpu: &Gpu| chosen.iter().any(|other| other.uuid == gpu.uuid);
+    !state.gpus_free() | bits(&host.gpus, is_chosen)
+}
+
+fn need_of(request: &SessionRequest) -> Option<&GpuNeed> {
+    request.job.as_ref()?.gpu.as_ref()
+}
+
+/// Those that can be claimed. An agent that does not know what a grant says of them gives none.
+pub(super) fn of(jobs: &JobHost) -> &[Gpu] {
+    match jobs.gives_gpus {
+        true => &jobs.gpus[..jobs.gpus.len().min(NODE_GPUS_MAX)],
+        false => &[],
+    }
+}
+
+/// Leaves of what a node says it has what can be told apart, and as much as is kept.
+pub(crate) fn keep_distinct(jobs: &mut JobHost) {
+    let mut seen = BTreeSet::new();
+    jobs.gpus.retain(|gpu| {
+        let is_name = (1..=UUID_BYTES_MAX).contains(&gpu.uuid.len());
+        is_name && seen.insert(gpu.uuid.clone())
+    });
+    jobs.gpus.truncate(NODE_GPUS_MAX);
+}
+
+/// A bit for each that is so.
+fn bits(gpus: &[Gpu], is_so: impl Fn(&Gpu) -> bool) -> u64 {
+    let so = gpus.iter().enumerate().filter(|(_, gpu)| is_so(gpu));
+    so.fold(0, |bits, (at, _)| bits | (1 << at))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_placement::JobNeed;
+
+    fn host(uuids: &[&str]) -> JobHost {
+        let gpus = uuids.iter().map(|uuid| Gpu {
+            uuid: (*uuid).to_owned(),
+            ..Gpu::default()
+        });
+        JobHost {
+            gpus: gpus.collect(),
+            gives_gpus: true,
+            ..JobHost::default()
+        }
+    }
+
+    #[test]
+    fn an_agent_of_before_gives_none_and_what_cannot_be_told_apart_counts_once() {
+        let mut jobs = host(&["GPU-1", "", "GPU-1", "GPU-2"]);
+        jobs.gpus.extend(host(&[&"x".repeat(97)]).gpus);
+        keep_distinct(&mut jobs);
+        assert_eq!(of(&jobs).len(), 2);
+        jobs.gives_gpus = false;
+        assert!(of(&jobs).is_empty());
+        let many: Vec<String> = (0..100).map(|n| format!("GPU-{n}")).collect();
+        let mut many = host(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        keep_distinct(&mut many);
+        assert_eq!(many.gpus.len(), NODE_GPUS_MAX);
+    }
+
+    #[test]
+    fn a_session_that_was_given_away_takes_what_its_holder_will_choose() {
+        let host = host(&["GPU-2", "GPU-1", "GPU-0"]);
+        let request = SessionRequest {
+            job: Some(JobNeed {
+                gpu: Some(GpuNeed {
+                    count: 1,
+                    model: None,
+                    vram_mib: 0,
+                    compute_capability: 0,
+                }),
+                ..JobNeed::default()
+            }),
+            ..SessionRequest::default()
+        };
+        let state = NodeState {
+            gpus_taken: true,
+            gpus_held: 0b100,
+            ..NodeState::default()
+        };
+        assert_eq!(held_with(Some(&host), &state, &request), 0b110);
+        let plain = SessionRequest::default();
+        assert_eq!(held_with(Some(&host), &state, &plain), 0b100);
+    }
+}
