@@ -419,7 +419,9 @@ fn seconds(text: &str) -> Result<u32, String> {
 /// A time such as 90s, 15m, 2h or 1d, in seconds.
 fn long_seconds(text: &str) -> Result<u64, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
-    let unit = units.iter().find_map(|(unit, s)| Some((text.strip_suffix(*unit)?, *s)));
+    let unit = units
+        .iter()
+        .find_map(|(unit, s)| Some((text.strip_suffix(*unit)?, *s)));
     let (number, unit_s) = unit.unwrap_or((text, 1));
     let number = number.parse::<u32>().ok().map(u64::from);
     number

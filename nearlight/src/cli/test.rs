@@ -89,10 +89,21 @@ fn the_inside_of_a_job_is_asked_for_as_elsewhere() {
     assert!(parse(&["logs", "-f", "--since", "10m", "--tail", "5", id]).is_ok());
     assert!(parse(&["exec", "-it", id, "--", "sh", "-c", "ls -l"]).is_ok());
     assert!(parse(&["cp", &format!("{id}:/tmp"), "-"]).is_ok());
-    for wrong in [&["exec", id][..], &["exec", id, "sh"], &["logs"], &["cp", id]] {
+    for wrong in [
+        &["exec", id][..],
+        &["exec", id, "sh"],
+        &["logs"],
+        &["cp", id],
+    ] {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
-    for (text, expected) in [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86_400), ("5", 5)] {
+    for (text, expected) in [
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1d", 86_400),
+        ("5", 5),
+    ] {
         assert_eq!(long_seconds(text), Ok(expected), "{text}");
     }
     for text in ["", "m", "-1m", "1w", "4294967296"] {

@@ -21,7 +21,10 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// One end of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    Job { session: SessionId, path: String },
+    Job {
+        session: SessionId,
+        path: String,
+    },
     Here(PathBuf),
     /// Standard input or output: an archive.
     Pipe,
@@ -80,9 +83,8 @@ pub fn copy(copy: &Copy, broker: &Broker) -> Result<(), CommandError> {
             tell(client.upload(&path_of(&session, &path), body, None)?);
             Ok(())
         }
-        (End::Here(_) | End::Pipe, End::Here(_) | End::Pipe) | (End::Job { .. }, End::Job { .. }) => {
-            Err(InsideError::Ends.into())
-        }
+        (End::Here(_) | End::Pipe, End::Here(_) | End::Pipe)
+        | (End::Job { .. }, End::Job { .. }) => Err(InsideError::Ends.into()),
     }
 }
 
@@ -199,7 +201,10 @@ mod test {
     fn a_bar_is_as_full_as_the_copy() {
         assert_eq!(words(5_000_000, None), "5 MB");
         let half = words(5_000_000, Some(10_000_000));
-        assert_eq!(half, format!("[{}{}] 5 of 10 MB", "#".repeat(15), ".".repeat(15)));
+        assert_eq!(
+            half,
+            format!("[{}{}] 5 of 10 MB", "#".repeat(15), ".".repeat(15))
+        );
         assert!(words(11, Some(10)).starts_with(&format!("[{}]", "#".repeat(30))));
     }
 }

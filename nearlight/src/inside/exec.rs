@@ -95,7 +95,10 @@ fn write(mut to: impl Write, bytes: &[u8]) -> Result<(), InsideError> {
 
 /// Words of a broker, without what a terminal would obey.
 fn plain(words: &str) -> String {
-    words.chars().filter(|of| !of.is_control() || *of == '\n').collect()
+    words
+        .chars()
+        .filter(|of| !of.is_control() || *of == '\n')
+        .collect()
 }
 
 /// What this program tells the command; it ends only if it has to.
@@ -176,6 +179,9 @@ mod test {
 
     #[test]
     fn words_of_a_broker_move_no_cursor() {
-        assert_eq!(plain("no\u{1b}[2J such\nprogram\u{7}"), "no[2J such\nprogram");
+        assert_eq!(
+            plain("no\u{1b}[2J such\nprogram\u{7}"),
+            "no[2J such\nprogram"
+        );
     }
 }

@@ -169,7 +169,8 @@ mod test {
 
     #[test]
     fn the_last_line_is_remembered_and_an_end_is_told_from_a_break() {
-        let line = "id: T-1\nevent: line\ndata: {\"at\":\"T\",\"stream\":\"stdout\",\"text\":\"a\"}\n\n";
+        let line =
+            "id: T-1\nevent: line\ndata: {\"at\":\"T\",\"stream\":\"stdout\",\"text\":\"a\"}\n\n";
         let last = Some("T-1".to_owned());
         assert_eq!(read(line), (Ended::Broken, last.clone()));
         let ended = format!(": ping\n\n{line}event: end\ndata: {{}}\n\n");

@@ -23,7 +23,8 @@ use crate::tunnel::{Asked, Entered};
 use axum::body::Body;
 use axum::http::Response;
 use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ExecConfig;
 use futures_util::{Stream, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -144,7 +145,9 @@ impl Command {
             let term = order.term.as_deref().unwrap_or(TERM);
             env.push(format!("TERM={term}"));
         }
-        let options = CreateExecOptions {
+        let size = order.size.map(|size| vec![size.rows.into(), size.cols.into()]);
+        let options = ExecConfig {
+            console_size: size,
             attach_stdin: Some(order.stdin),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
@@ -152,7 +155,7 @@ impl Command {
             env: Some(env),
             cmd: Some(order.command.clone()),
             privileged: Some(false),
-            ..CreateExecOptions::default()
+            ..ExecConfig::default()
         };
         let made = client.create_exec(&self.inside.container, options);
         let made = bounded("make the command", made).await;
@@ -174,12 +177,13 @@ impl Command {
         else {
             return Err("The engine did not attach to the command.".to_owned());
         };
-        if let Some(size) = order.size {
-            resize(&self.inside, &self.exec, size).await;
-        }
         let leader = timeout(EXEC_STATUS_DEADLINE, self.leader()).await;
         if let Some(marked) = &mut self.marked {
             marked.leader = leader.ok().flatten();
+        }
+        // Engines before 23 have no size for a terminal that is made, and this takes a moment.
+        if let Some(size) = order.size {
+            resize(&self.inside, &self.exec, size).await;
         }
         Ok((output, input))
     }
@@ -265,7 +269,11 @@ async fn said(
                 | LogOutput::Console { message },
             ))) => Frame::Stdout(message),
         };
-        entered.seen.fetch_add(1, Ordering::Relaxed);
+        // A word of ours is no use of the job.
+        let is_said = next.is_ok();
+        entered
+            .seen
+            .fetch_add(u64::from(is_said), Ordering::Relaxed);
         for piece in pieces(&frame) {
             writes.write_all(&piece).await?;
         }
