@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 46] = [
+const PATHS: [(&str, &[&str]); 52] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -31,6 +31,8 @@ const PATHS: [(&str, &[&str]); 46] = [
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/nodes/{node}/vet", &["delete", "post"]),
     ("/v1/regions", &["get"]),
+    ("/v1/registries", &["get"]),
+    ("/v1/registries/{registry}", &["delete", "put"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/endpoint", &["post"]),
@@ -50,6 +52,10 @@ const PATHS: [(&str, &[&str]); 46] = [
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/webhook", &["delete", "get", "put"]),
+    ("/v1/webhook/deliveries", &["get"]),
+    ("/v1/webhook/rotate", &["post"]),
+    ("/v1/webhook/test", &["post"]),
     ("/v1/whoami", &["get"]),
 ];
 

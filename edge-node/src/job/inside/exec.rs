@@ -145,7 +145,9 @@ impl Command {
             let term = order.term.as_deref().unwrap_or(TERM);
             env.push(format!("TERM={term}"));
         }
-        let size = order.size.map(|size| vec![size.rows.into(), size.cols.into()]);
+        let size = order
+            .size
+            .map(|size| vec![size.rows.into(), size.cols.into()]);
         let options = ExecConfig {
             console_size: size,
             attach_stdin: Some(order.stdin),
