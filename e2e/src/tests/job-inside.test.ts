@@ -128,6 +128,28 @@ rig.test("a log is read from its end and from a time, as JSON too", async () => 
   assert.deepEqual([stream, text], ["stdout", "line 5"]);
 });
 
+rig.test("a flood of lines is bounded, and a reader who does not read holds nobody up", async () => {
+  const id = await start(["yes", "x".repeat(200)]);
+  const roles = ["session-broker", "edge-node"] as const;
+  const rss = (): number[] =>
+    roles.map((role) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${rig.stack.role(role).pid}/status`, "utf8"))?.[1]) / 1024);
+  await nearlight(["session", "logs", "--tail", "10", id]);
+  const before = rss();
+  // Nobody reads what they print.
+  const readers = Array.from({ length: 4 }, () => spawn(PROGRAM, ["session", "logs", "-f", id], { env: env(), stdio: ["ignore", "pipe", "ignore"] }));
+  try {
+    for (let i = 0; i < 15; i++) assert.equal((await nearlight(["session", "exec", id, "--", "echo", "hi"])).stdout, "hi\n");
+    const grown = rss().map((now, i) => now - (before[i] ?? 0));
+    assert.ok(grown.every((mib) => mib < 64), `MiB more in broker and node: ${grown.join(", ")}`);
+  } finally {
+    for (const reader of readers) reader.kill("SIGKILL");
+  }
+  const log = execFileSync("docker", ["inspect", "-f", "{{.LogPath}}", `nearlight-${id}`], { encoding: "utf8" }).trim();
+  const kept = readdirSync(join(log, "..")).filter((name) => name.includes("-json.log"));
+  const bytes = kept.reduce((sum, name) => sum + readFileSync(join(log, "..", name)).length, 0);
+  assert.ok(bytes < 9 * 1024 * 1024, `${kept.join(", ")}: ${bytes} bytes`);
+});
+
 rig.test("a command has input, two outputs and a status, and is noted without what it said", async () => {
   const id = await start(QUIET);
   const words = ["session", "exec", "-i", id, "--", "sh", "-c", "cat; echo secret-word >&2; id -u; exit 7"];

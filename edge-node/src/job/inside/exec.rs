@@ -97,6 +97,7 @@ impl Command {
         let mut frames = Frames {
             reads,
             joined: Joined::default(),
+            piece: vec![0; PIECE_BYTES],
         };
         let order = timeout(EXEC_ORDER_DEADLINE, frames.order()).await??;
         let started = match self.start(&order, container_pid).await {
@@ -302,6 +303,7 @@ fn pieces(frame: &Frame<'_>) -> Vec<Vec<u8>> {
 struct Frames {
     reads: ReadHalf<Socket>,
     joined: Joined,
+    piece: Vec<u8>,
 }
 
 impl Frames {
@@ -312,10 +314,9 @@ impl Frames {
             if let Some(message) = next {
                 return Ok(Some(message.to_vec()));
             }
-            let mut piece = [0; PIECE_BYTES];
-            match self.reads.read(&mut piece).await? {
+            match self.reads.read(&mut self.piece).await? {
                 0 => return Ok(None),
-                read => self.joined.push(&piece[..read]),
+                read => self.joined.push(&self.piece[..read]),
             }
         }
     }
