@@ -7,7 +7,7 @@
 use crate::apps::Apps;
 use crate::budgets;
 use crate::catalogue::Catalogue;
-use crate::config::{AuditLog, Config, NearnessSettings};
+use crate::config::{Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::endpoint::{self, Jobs, Site};
@@ -101,7 +101,6 @@ impl Broker {
         let (signer, ca, sealer) = open_keys(&config, wall)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
-        let my_id = me.id.clone();
         let ledger = wrap(open_ledger(&config, me, clock, shutdown).await?);
         let apps = seed(&config, &ledger, clock).await?;
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
@@ -136,7 +135,6 @@ impl Broker {
         })
         .await?;
         let (routes, described) = http::routes();
-        let networks = webhook_networks(&config);
         let api = Arc::new(Api {
             sessions,
             ledger: ledger.clone(),
@@ -145,7 +143,7 @@ impl Broker {
             signer: signer.clone(),
             sealer,
             registries: Registries::new(&config.private_registries),
-            webhook_networks: networks.clone(),
+            webhook_networks: webhook_networks(&config),
             clock,
             apps: apps.clone(),
             identities: Identities::default(),
@@ -173,9 +171,7 @@ impl Broker {
         let nodes_are = (registrar, standings);
         let terms = Terms::new(&config, &signer, clock, nodes_are, tunnels.clone());
         shutdown.spawn(owner.run());
-        keep(&api, directory, config.audit, shutdown);
-        let outbox = Deliverer::new((&ledger, &api.sealer), clock, my_id, networks);
-        shutdown.spawn(webhooks::keep(outbox, shutdown.token()));
+        keep(&api, directory, &config, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
         let listeners = (public, endpoint, joining);
         serve(&api, routes, listeners, (tunnels, owner_stop), shutdown);
@@ -297,13 +293,16 @@ async fn serve_metrics(
 }
 
 /// Keeps what is held beside the ledger as the ledger has it, until the shutdown.
-fn keep(api: &Arc<Api>, directory: Arc<Directory>, audit: AuditLog, shutdown: &Shutdown) {
+fn keep(api: &Arc<Api>, directory: Arc<Directory>, config: &Config, shutdown: &Shutdown) {
     let stop = || shutdown.token();
     shutdown.spawn(api.apps.clone().keep(api.ledger.clone(), stop()));
     shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
     let (ledger, sessions) = (api.ledger.clone(), api.sessions.clone());
     shutdown.spawn(budgets::keep(ledger, sessions, api.clock, stop()));
-    shutdown.spawn(credentials::keep(api.clone(), audit, stop()));
+    shutdown.spawn(credentials::keep(api.clone(), config.audit, stop()));
+    let (at, me) = (api.webhook_networks.clone(), config.name.clone());
+    let outbox = Deliverer::new((&api.ledger, &api.sealer), api.clock, me, at);
+    shutdown.spawn(webhooks::keep(outbox, stop()));
 }
 
 /// Takes callers until the shutdown, and stops the owner after the last one.

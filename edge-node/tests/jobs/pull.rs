@@ -46,6 +46,8 @@ async fn a_private_image_is_pulled_with_the_orders_login_of_which_nothing_stays(
         return;
     };
     let mut spec = served();
+    // What the tests' images are committed with is another program.
+    spec.command = ["serve", "8000"].map(str::to_owned).into();
     spec.image = registry.image_on(&image(None), "private", 1024);
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
