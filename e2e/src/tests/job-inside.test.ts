@@ -13,6 +13,8 @@ import { BINARIES } from "../harness/stack.js";
 import { until } from "../harness/until.js";
 
 const rig = Rig.forThisFile({ name: "job-inside", runtime: "docker" });
+/** It has a shell and the tools of a Debian. */
+const IMAGE = "nearlight/job-embeddings:1";
 const PROGRAM = join(BINARIES, "nearlight");
 /** A job that says a line to each output twice a second, and does nothing else. */
 const TALKS = ["sh", "-c", "i=0; while :; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.5; done"];
@@ -54,7 +56,7 @@ function running(args: string[]): { child: ChildProcess; said: { out: string; er
 
 /** Starts a job as whoever this is, and answers its id. */
 async function start(command: string[], as: Api = rig.stack.operator): Promise<string> {
-  const job = { image: "debian:trixie-slim", command, resources: { cpu_milli: 500, mem_mib: 256, disk_mib: 0 }, time: { stop_s: 1 } };
+  const job = { image: IMAGE, command, resources: { cpu_milli: 500, mem_mib: 256, disk_mib: 0 }, time: { stop_s: 1 } };
   const made = await as.request<{ id: string }>("POST", "/v1/sessions", { json: { job }, headers: { "idempotency-key": crypto.randomUUID() } });
   assert.equal(made.status, 201, describe(made));
   const { id } = made.body;
