@@ -16,6 +16,8 @@ pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 pub const NAME_BYTES_MAX: usize = 4096;
 /// Largest extended header.
 const EXTENDED_BYTES_MAX: u64 = 64 * 1024;
+/// Largest size of a file that is believed.
+const SIZE_MAX: u64 = 1 << 62;
 /// Largest size that twelve octal digits of a header say.
 const OCTAL_MAX: u64 = 0o77_777_777_777;
 
@@ -180,9 +182,7 @@ impl<R: Read> Reader<R> {
         self.pass()?;
         let mut extended = Extended::default();
         loop {
-            let Some(block) = self.block()? else {
-                return Ok(None);
-            };
+            let block = self.block()?;
             if block == [0; BLOCK] {
                 // A reader on the other side of a pipe is to get rid of all of it.
                 io::copy(
@@ -231,6 +231,10 @@ impl<R: Read> Reader<R> {
             return Err(TarError::Garbled("a name is too long"));
         }
         if let Kind::File(size) = kind {
+            // Sums with it stay numbers.
+            if size > SIZE_MAX {
+                return Err(TarError::Garbled("a size is beyond any file"));
+            }
             self.left = size;
             self.padding = padding(size);
         }
@@ -253,23 +257,11 @@ impl<R: Read> Reader<R> {
         Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
     }
 
-    /// The next block; `None` where the archive ends without its end, between two entries.
-    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
+    /// The next block. An archive that ends without its end was cut off, or could not be told from a whole one.
+    fn block(&mut self) -> Result<[u8; BLOCK], TarError> {
         let mut block = [0; BLOCK];
-        let mut filled = 0;
-        while filled < BLOCK {
-            match self.inner.read(&mut block[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        match filled {
-            // Without its end, an archive that was cut off would pass for a whole one.
-            0..BLOCK => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            _ => Ok(Some(block)),
-        }
+        self.inner.read_exact(&mut block)?;
+        Ok(block)
     }
 
     /// The content of an extended header.

@@ -155,6 +155,15 @@ fn what_is_garbled_or_cut_off_is_no_archive() {
         bytes.extend(END);
         assert!(read(&bytes).is_err(), "{text:?}");
     }
+    let size = format!("{}", u64::MAX);
+    let text = format!("29 size={size}\n");
+    assert_eq!(text.len(), 29);
+    let mut bytes = flagged(b'x', 29);
+    bytes.extend(text.as_bytes());
+    bytes.resize(2 * BLOCK, 0);
+    bytes.extend(flagged(b'0', 0));
+    bytes.extend(END);
+    assert!(read(&bytes).is_err(), "a size beyond any sum");
     let mut huge = flagged(b'0', 0);
     huge[124..136].fill(0xff);
     let sum: u32 = huge

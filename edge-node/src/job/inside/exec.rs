@@ -230,9 +230,8 @@ impl Command {
 
     /// Kills what is left.
     async fn clear(&mut self) {
-        if let Some(marked) = self.marked.take() {
+        if let Some(mut marked) = self.marked.take() {
             // It may be about to begin.
-            let mut marked = marked;
             if marked.leader.is_none() {
                 marked.leader = timeout(ENGINE_DEADLINE, self.leader()).await.ok().flatten();
             }
