@@ -2,6 +2,8 @@
 # `make soak`: cycles and hours. Without a suite, all of them.
 #
 #   scripts/soak.sh visits       browsers and native viewers come and go (e2e/src/soak.ts)
+#   scripts/soak.sh jobs         SOAK_CYCLES (500) jobs come and go while broker, agent and an engine of their own are
+#                                killed (e2e/src/soak-jobs.ts), and 1 GiB goes up and down with flat memory
 #   scripts/soak.sh api          made-up requests to every route of the API's own document
 #   scripts/soak.sh days         SOAK_DAYS (3) days of 100,000 nodes on a virtual clock, from SOAK_SEED (1) on
 #   scripts/soak.sh histories    SOAK_SEEDS (1000) regions of brokers break and are checked, from SOAK_SEED (1) on
@@ -12,6 +14,14 @@ cd "$ROOT"
 visits() {
     scripts/docker.sh start && scripts/images.sh docker || return
     (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm run --silent soak)
+}
+
+jobs() {
+    scripts/docker.sh start && scripts/images.sh jobs jupyter || return
+    (cd e2e && npm ci --no-audit --no-fund --loglevel=error \
+        && ../scripts/engine.sh --image nearlight/job-jupyter:1 -- npm run --silent soak-jobs) || return
+    NEARLIGHT_BULK_MIB=${NEARLIGHT_BULK_MIB:-1024} cargo nextest run --release --locked -p edge-node --test tunnel \
+        --success-output final -E 'test(a_body_without_an_end) + test(an_upload_is_as_large)'
 }
 
 api() { SCHEMATHESIS_EXAMPLES=${SCHEMATHESIS_EXAMPLES:-1000} scripts/schemathesis.sh; }
@@ -32,6 +42,7 @@ case ${1:-all} in
     histories) histories ;;
     days) days ;;
     api) api ;;
-    all) api && days && histories && visits ;;
-    *) die "no suite \`$1\`" "Take visits, histories, days or api." ;;
+    jobs) jobs ;;
+    all) api && jobs && days && histories && visits ;;
+    *) die "no suite \`$1\`" "Take visits, histories, jobs, days or api." ;;
 esac

@@ -2,7 +2,7 @@
 //! hostile things too.
 //!
 //! `serve PORT`, `flaky PORT` (fails the first two times), `deaf PORT` (hears no SIGTERM), `exit STATUS`, `hog`,
-//! `greet PORT` (says hello to whoever connects).
+//! `linger`, `greet PORT` (says hello to whoever connects).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -35,6 +35,7 @@ fn main() {
             std::process::exit(status.parse().unwrap());
         }
         ["hog"] => hog(),
+        ["linger"] => std::thread::sleep(Duration::from_secs(3600)),
         ["greet", port] => greet(port),
         other => panic!("{other:?}"),
     }
@@ -115,6 +116,7 @@ fn act(verb: &str, rest: &str) -> String {
             .map(|(k, v)| format!("{k}={v}\n"))
             .collect(),
         "threads" => threads().to_string(),
+        "forks" => forks().to_string(),
         "flood" => flood(rest.parse().unwrap()),
         _ => String::new(),
     }
@@ -146,6 +148,16 @@ fn call(which: &str) -> String {
     use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
     let result = match which {
         "unshare" => nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS),
+        "user" => nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER),
+        "chroot" => nix::unistd::chroot("/tmp"),
+        "device" => {
+            use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+            mknod("/tmp/mem", SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 1))
+        }
+        "clock" => {
+            let clock = nix::time::ClockId::CLOCK_REALTIME;
+            nix::time::clock_settime(clock, nix::sys::time::TimeSpec::new(0, 0))
+        }
         "root" => nix::unistd::setuid(nix::unistd::Uid::from_raw(0)),
         "raw" => {
             let protocol = SockProtocol::Icmp;
@@ -179,6 +191,22 @@ fn threads() -> usize {
         .is_ok()
     {
         count += 1;
+    }
+    count
+}
+
+/// Processes until no more are to be had; how many there were. None is left.
+fn forks() -> usize {
+    let fork = || {
+        std::process::Command::new("/proc/self/exe")
+            .arg("linger")
+            .spawn()
+    };
+    let children: Vec<_> = std::iter::from_fn(|| fork().ok()).collect();
+    let count = children.len();
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
     count
 }

@@ -7,7 +7,7 @@
 //! - [`join`], [`enrol`]: how a node comes by a certificate, and by the next one when it was away.
 //! - [`manifest`]: an app's description, read and checked.
 //! - [`problem`]: RFC 9457 answers and the request id that names them in the log.
-//! - [`hop`], [`patient`], [`splice`]: what proxies have in common.
+//! - [`hop`], [`patient`], [`read_ahead`], [`splice`]: what proxies have in common.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
 //! - [`tar`], [`tree`]: trees of files as archives, out of one place and into another.
 //! - [`files`]: files that are either old or new, never half.
@@ -28,6 +28,7 @@ pub mod manifest;
 pub mod patient;
 pub mod pki;
 pub mod problem;
+pub mod read_ahead;
 pub mod shutdown;
 pub mod splice;
 pub mod tar;

@@ -37,9 +37,8 @@ use pool::{Next, Pool};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
+pub(crate) use waiting::Socket;
 use waiting::Waiting;
 
 /// How long a request waits for a tunnel: the edge's dial, and our handshake.
@@ -98,7 +97,7 @@ impl Tunnels {
     }
 
     /// Takes a connection that came for a tunnel, from the node of `certified`.
-    pub(crate) async fn take(&self, stream: TlsStream<TcpStream>, certified: Option<NodeId>) {
+    pub(crate) async fn take(&self, stream: Socket, certified: Option<NodeId>) {
         let certified = certified.filter(|node| !self.is_revoked(node));
         match self.waiting.take(stream, certified.as_ref()).await {
             Ok(()) => crate::metrics::control_stream("tunnel"),

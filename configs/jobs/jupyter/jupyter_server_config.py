@@ -17,6 +17,3 @@ c.ServerApp.port_retries = 0
 # Where the job can write, for as long as it runs; a volume there outlives it.
 c.ServerApp.root_dir = os.environ.get("HOME", "/tmp")
 c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash"]}
-# Nothing of it calls out.
-c.LabApp.news_url = None
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"

@@ -20,7 +20,7 @@ def main():
     params = xllamacpp.CommonParams()
     params.model.path = WEIGHTS
     params.model_alias = {os.environ.get("MODEL", "model")}
-    params.hostname = "0.0.0.0"
+    params.hostnames = ["0.0.0.0"]
     params.port = 8000
     params.n_ctx = int(os.environ.get("CONTEXT", "4096"))
     params.n_parallel = int(os.environ.get("SEQUENCES", "2"))

@@ -64,5 +64,9 @@ pub const STREAM_WINDOW_BYTES: u32 = 3 * 1024 * 1024;
 /// Window of one tunnel, bytes: what either end holds at most of it. Eight streams may stand still
 /// before the others feel it.
 pub const TUNNEL_WINDOW_BYTES: u32 = 8 * STREAM_WINDOW_BYTES;
+/// Largest DATA frame, bytes: with its head of nine, four records of TLS that are full.
+pub const FRAME_BYTES_MAX: u32 = 4 * 16 * 1024 - 9;
+/// What either end reads of a tunnel at once, bytes: a frame in its records, and the next one's head.
+pub const READ_BYTES: usize = 72 * 1024;
 /// Streams of one tunnel at a time.
 pub const STREAMS_MAX: u32 = 128;

@@ -13,9 +13,11 @@ use crate::runtime::{AppRef, Runtime, RuntimeError};
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// Attempts to remove something from an engine that has a bad moment.
-const REMOVE_ATTEMPTS: u32 = 3;
+/// For which all of a job is tried to be removed from an engine that has a bad moment: one that died is started
+/// again, and reads what it had.
+const REMOVE_FOR: Duration = Duration::from_secs(60);
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Leaves nothing of a job. Its container may run for `grace` after it was asked to end.
@@ -57,10 +59,17 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
 /// Removes what there is of a session's job, whatever that is.
 pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
     let name = network::name(session);
+    let until = Instant::now() + REMOVE_FOR;
     for container in [format!("{name}-look"), name] {
-        stubborn(session, "a container", || jobs.engine.remove(&container)).await;
+        stubborn(session, until, "a container", || {
+            jobs.engine.remove(&container)
+        })
+        .await;
     }
-    stubborn(session, "a network", || jobs.engine.remove_network(session)).await;
+    stubborn(session, until, "a network", || {
+        jobs.engine.remove_network(session)
+    })
+    .await;
     if let Err(error) = jobs.firewall.release(session).await {
         tracing::error!(session_id = %session, %error, "rules of a job stay; the next start of this node removes them");
     }
@@ -69,20 +78,16 @@ pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
     }
 }
 
-async fn stubborn<F>(session: &SessionId, what: &str, remove: impl Fn() -> F)
+async fn stubborn<F>(session: &SessionId, until: Instant, what: &str, remove: impl Fn() -> F)
 where
     F: Future<Output = Result<(), RuntimeError>>,
 {
-    for attempt in 1..=REMOVE_ATTEMPTS {
-        match remove().await {
-            Ok(()) => return,
-            Err(error) if attempt == REMOVE_ATTEMPTS => {
-                tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
-            }
-            Err(error) => {
-                tracing::warn!(session_id = %session, %error, "cannot remove {what} of a job; trying again");
-                tokio::time::sleep(REMOVE_PAUSE).await;
-            }
+    while let Err(error) = remove().await {
+        if Instant::now() >= until {
+            tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
+            return;
         }
+        tracing::warn!(session_id = %session, %error, "cannot remove {what} of a job; trying again");
+        tokio::time::sleep(REMOVE_PAUSE).await;
     }
 }

@@ -1,7 +1,8 @@
 //! From a broker's order to a connection that it has taken.
 
+use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::OpenTunnel;
-use nearlight_protocol::tunnel::{ALPN, TAKEN, UNKNOWN};
+use nearlight_protocol::tunnel::{ALPN, READ_BYTES, TAKEN, UNKNOWN};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::fmt;
@@ -18,6 +19,8 @@ const DIAL_WITHIN: Duration = Duration::from_secs(10);
 /// Attempts until a load balancer has led to the broker that asked: it turns by itself.
 const ATTEMPTS_MAX: u32 = 8;
 
+/// A tunnel.
+pub(super) type Socket = TlsStream<ReadAhead<TcpStream>>;
 type Tls = dyn Fn() -> io::Result<Arc<ClientConfig>> + Send + Sync;
 
 /// Whom to dial, and as whom.
@@ -52,7 +55,7 @@ impl Way {
     }
 
     /// A connection that the broker has taken.
-    pub(super) async fn dial(&self, order: &OpenTunnel) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn dial(&self, order: &OpenTunnel) -> io::Result<Socket> {
         let address = order.address.as_ref().unwrap_or(&self.address);
         for _ in 0..ATTEMPTS_MAX {
             let dialled = self.dial_once(address, order);
@@ -69,16 +72,13 @@ impl Way {
     }
 
     /// `None` if whoever answers does not know the tunnel.
-    async fn dial_once(
-        &self,
-        address: &str,
-        order: &OpenTunnel,
-    ) -> io::Result<Option<TlsStream<TcpStream>>> {
+    async fn dial_once(&self, address: &str, order: &OpenTunnel) -> io::Result<Option<Socket>> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let mut tls = ClientConfig::clone(&*(self.tls)()?);
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let connector = TlsConnector::from(Arc::new(tls));
+        let tcp = ReadAhead::new(tcp);
         let mut stream = connector.connect(self.server.clone(), tcp).await?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(io::Error::other(
@@ -88,7 +88,10 @@ impl Way {
         stream.write_all(order.tunnel.as_str().as_bytes()).await?;
         stream.flush().await?;
         match stream.read_u8().await? {
-            TAKEN => Ok(Some(stream)),
+            TAKEN => {
+                stream.get_mut().0.by(READ_BYTES);
+                Ok(Some(stream))
+            }
             UNKNOWN => Ok(None),
             other => Err(io::Error::other(format!("the broker answered {other}"))),
         }

@@ -1,5 +1,6 @@
 //! The tunnels of this node, each HTTP/2 with the roles turned round.
 
+use super::dial::Socket;
 use super::{Endpoints, Way, proxy};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -7,14 +8,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::control::OpenTunnel;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
-use nearlight_protocol::tunnel::{STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES};
+use nearlight_protocol::tunnel::{
+    FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES,
+};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 /// Tunnels at a time. A broker asks for a few a session that is used.
@@ -24,8 +25,6 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// For requests under way, once the tunnel has to go.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
-/// Largest DATA frame, bytes: fewer of them a gigabyte than with the default of 16 KiB.
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// What one stream holds that waits for the broker, bytes.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 
@@ -93,7 +92,7 @@ async fn gone(stop: &CancellationToken) {
 
 /// Answers the broker until either side ends it.
 async fn serve(
-    stream: TlsStream<TcpStream>,
+    stream: Socket,
     order: &OpenTunnel,
     (endpoints, closed): (Arc<Endpoints>, CancellationToken),
     shutdown: &Shutdown,

@@ -221,12 +221,11 @@ async fn a_hostile_job_is_bounded_and_its_neighbour_goes_on() {
             "{place}: {said}"
         );
     }
-    for (call, refusal) in [("unshare", "EPERM"), ("root", "EPERM"), ("raw", "EPERM")] {
-        assert_eq!(
-            get(&hostile, &format!("/call/{call}")).await,
-            refusal,
-            "{call}"
-        );
+    for call in [
+        "unshare", "user", "chroot", "device", "clock", "root", "raw",
+    ] {
+        let said = get(&hostile, &format!("/call/{call}")).await;
+        assert_eq!(said, "EPERM", "{call}");
     }
 
     // One disk for all its places, shared memory of its own size.
@@ -246,6 +245,8 @@ async fn a_hostile_job_is_bounded_and_its_neighbour_goes_on() {
     let bytes: u64 = logs.map(|file| file.metadata().unwrap().len()).sum();
     assert!(bytes < 9 << 20, "{bytes} bytes of log");
 
+    let forks: u32 = get(&hostile, "/forks").await.parse().unwrap();
+    assert!((1..64).contains(&forks), "{forks} processes");
     let threads: u32 = get(&hostile, "/threads").await.parse().unwrap();
     assert!((1..64).contains(&threads), "{threads} threads");
     assert_eq!(get(&neighbour, "/touch/tmp/x").await, "wrote");

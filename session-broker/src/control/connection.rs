@@ -6,9 +6,11 @@ use super::stream::Stream;
 use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
 use crate::ledger::Standing;
 use crate::proxied::ProxyError;
+use crate::tunnels;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::{node_of, spiffe_of};
+use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
     RunningSession, SessionReport, ToEdge, Welcome,
@@ -25,7 +27,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -44,7 +45,7 @@ const REFUSED_RETRY_S: u32 = 60;
 /// Between two certificates that one stream is given.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+type Socket = WebSocketStream<tunnels::Socket>;
 
 /// What the session task hears of an edge.
 #[derive(Debug)]
@@ -258,14 +259,15 @@ async fn refuse(mut socket: Socket, refusal: Refusal) -> Result<(), StreamError>
     Err(StreamError::Refused(refusal.detail))
 }
 
-async fn secure(tcp: TcpStream, tls: TlsAcceptor) -> Result<TlsStream<TcpStream>, StreamError> {
+async fn secure(tcp: TcpStream, tls: TlsAcceptor) -> Result<tunnels::Socket, StreamError> {
     // Orders are small and must not wait for each other.
     tcp.set_nodelay(true).map_err(StreamError::Tls)?;
-    tls.accept(tcp).await.map_err(StreamError::Tls)
+    let accepted = tls.accept(ReadAhead::new(tcp)).await;
+    accepted.map_err(StreamError::Tls)
 }
 
 /// WebSocket, and the first message.
-async fn open(tls: TlsStream<TcpStream>) -> Result<(Socket, Hello), StreamError> {
+async fn open(tls: tunnels::Socket) -> Result<(Socket, Hello), StreamError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)

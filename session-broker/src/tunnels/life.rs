@@ -3,20 +3,20 @@
 use super::cut::Cut;
 use super::pool::Pool;
 use super::waiting::Expected;
-use super::{Place, TUNNEL_WITHIN, Tunnels};
+use super::{Place, TUNNEL_WITHIN, Tunnels, waiting};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
-use nearlight_protocol::tunnel::{GREETING, STREAM_WINDOW_BYTES, TUNNEL_WINDOW_BYTES};
+use nearlight_protocol::tunnel::{
+    FRAME_BYTES_MAX, GREETING, STREAM_WINDOW_BYTES, TUNNEL_WINDOW_BYTES,
+};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 /// Between two pings, and for the answer: a node that is gone is noticed, whatever is between.
@@ -28,8 +28,6 @@ const IDLE_FOR: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// For requests under way on a tunnel that takes no more, once the broker stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
-/// Largest DATA frame, bytes.
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// What one stream holds that waits for the edge, bytes.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 
@@ -63,7 +61,7 @@ pub(super) async fn live(tunnels: &Arc<Tunnels>, pool: &Arc<Pool>, mut expected:
     }
 }
 
-type Socket = Cut<TlsStream<TcpStream>>;
+type Socket = Cut<waiting::Socket>;
 type Connection = http2::Connection<TokioIo<Socket>, Body, Shutdown>;
 
 async fn open(socket: Socket, shutdown: &Shutdown) -> io::Result<(SendRequest<Body>, Connection)> {

@@ -1,7 +1,8 @@
 //! Tunnels that were asked for and are not there yet.
 
+use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::id::{NodeId, TunnelId};
-use nearlight_protocol::tunnel::{ID_BYTES, TAKEN, UNKNOWN};
+use nearlight_protocol::tunnel::{ID_BYTES, READ_BYTES, TAKEN, UNKNOWN};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,8 @@ const WAITING_MAX: usize = 4096;
 /// For the id to come, and our byte to leave.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
 
-type Socket = TlsStream<TcpStream>;
+/// A connection to the node listener.
+pub(crate) type Socket = TlsStream<ReadAhead<TcpStream>>;
 
 /// The ids that are waited for.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +79,7 @@ impl Waiting {
             .map_err(late)??
         {
             Some(taker) => {
+                stream.get_mut().0.by(READ_BYTES);
                 // Nobody waits any more: the connection closes.
                 let _ = taker.send(stream);
                 Ok(())

@@ -9,6 +9,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nearlight_kit::patient::Patient;
+use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Between two pings of HTTP/2, and for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// What is read of a connection at once, bytes: a record of TLS, and the next one's beginning.
+const READ_AHEAD_BYTES: usize = 18 * 1024;
 /// What one connection holds of a body, bytes.
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// Windows of HTTP/2: of one request, and of a connection.
@@ -45,15 +48,19 @@ pub(super) async fn serve(
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let socket = Patient::new(tcp, TAKEN_WITHIN);
+    let socket = ReadAhead::new(Patient::new(tcp, TAKEN_WITHIN));
     let Some(tls) = tls else {
         return http1(socket, peer, service, stop).await;
     };
     match tokio::time::timeout(HEAD_WITHIN, tls.accept(socket)).await {
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
-            http2(stream, peer, service, (tasks, stop)).await;
+        Ok(Ok(mut stream)) => {
+            stream.get_mut().0.by(READ_AHEAD_BYTES);
+            if stream.get_ref().1.alpn_protocol() == Some(H2) {
+                http2(stream, peer, service, (tasks, stop)).await;
+            } else {
+                http1(stream, peer, service, stop).await;
+            }
         }
-        Ok(Ok(stream)) => http1(stream, peer, service, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
         Err(_elapsed) => tracing::debug!("TLS took too long"),
     }

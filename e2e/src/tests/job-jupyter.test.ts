@@ -1,0 +1,70 @@
+/**
+ * JupyterLab as a job: started by the command line, opened in a browser by the address that works once. A
+ * terminal and a notebook's cell compute something, both over WebSocket through the endpoint.
+ */
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { endpoint, startRecipe } from "../harness/jobs.js";
+import { Rig } from "../harness/rig.js";
+import { ARTEFACTS } from "../harness/stack.js";
+import { until } from "../harness/until.js";
+
+const PAGE_MS = 90_000;
+
+const rig = Rig.forThisFile({ name: "job-jupyter", runtime: "docker" });
+
+/** What a page says over its next WebSockets, frame by frame, as text. */
+function heard(page: Page): string[] {
+  const frames: string[] = [];
+  page.on("websocket", (socket) => {
+    socket.on("framereceived", ({ payload }) => frames.push(payload.toString()));
+  });
+  return frames;
+}
+
+rig.test("a browser opens JupyterLab by an address that works once, and its terminal and a kernel compute", async () => {
+  const id = await startRecipe(rig.stack, "jupyter");
+  const { open_url } = await endpoint(rig.stack, id);
+  const context = await (await rig.browser()).newContext({ viewport: { width: 1280, height: 800 } });
+  try {
+    const page = await context.newPage();
+    const frames = heard(page);
+    await page.goto(open_url, { timeout: PAGE_MS });
+    const { origin } = new URL(page.url());
+    assert.equal(new URL(open_url).origin, origin);
+    assert.doesNotMatch(page.url(), /ticket/, "what opened it is in no address");
+
+    // The terminal, as its user sees it.
+    await page.getByText("Terminal", { exact: true }).last().click({ timeout: PAGE_MS });
+    await page.locator(".jp-Terminal .xterm-helper-textarea").waitFor({ state: "attached", timeout: PAGE_MS });
+    await page.locator(".jp-Terminal").click();
+    await page.keyboard.type("echo result=$((6 * 7))\n");
+    // It is drawn on a canvas: what it says is in the frames.
+    await until("the terminal to answer over its WebSocket", () => frames.join("").includes("result=42"), { within_ms: PAGE_MS });
+    mkdirSync(ARTEFACTS, { recursive: true });
+    await page.screenshot({ path: join(ARTEFACTS, "job-jupyter-terminal.png") });
+
+    // A notebook's cell, through the kernel.
+    await page.getByRole("button", { name: /New Launcher/ }).first().click({ timeout: PAGE_MS });
+    await page.getByText("Python 3 (ipykernel)").first().click({ timeout: PAGE_MS });
+    const cell = page.locator(".jp-Notebook .cm-content").first();
+    await cell.click({ timeout: PAGE_MS });
+    await page.keyboard.type("sum(range(1000))");
+    await page.keyboard.press("Shift+Enter");
+    await page.locator(".jp-OutputArea-output").getByText("499500").waitFor({ timeout: PAGE_MS });
+    await page.screenshot({ path: join(ARTEFACTS, "job-jupyter-notebook.png") });
+
+    // The address has worked, and the cookie is this browser's.
+    const stranger = await (await rig.browser()).newContext();
+    const answer = await stranger.request.get(open_url, { maxRedirects: 0 });
+    assert.equal(answer.status(), 401);
+    await stranger.close();
+  } finally {
+    await context.close();
+  }
+  await rig.stack.operator.end(id);
+  await rig.stack.operator.reachEnd(id);
+}, 400_000);
