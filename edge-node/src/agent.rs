@@ -49,7 +49,7 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, ImagesWanted, SessionReport, ToEdge, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
@@ -80,6 +80,10 @@ pub(crate) enum Message {
     Images(images::Found),
     /// Desktops that are ready.
     Warm(Vec<WarmReady>),
+    /// The GPUs for jobs, of which some have changed.
+    Gpus(Vec<Gpu>),
+    /// Jobs whose GPUs fail.
+    GpusLost(Vec<SessionId>),
     /// The admin listener.
     ListSessions(oneshot::Sender<Vec<SessionView>>),
 }
@@ -177,6 +181,7 @@ impl Agent {
     pub(crate) fn adopt_job(&mut self, record: job::record::Record) {
         tracing::info!(session_id = %record.session, "job adopted");
         meters::session_adopted();
+        self.take_gpus(&record);
         let agent = self.address.clone();
         let (driver, handle) =
             job::driver::Driver::adopted(self.host.clone(), record.clone(), agent);
@@ -259,6 +264,17 @@ impl Agent {
             Message::Warm(ready) => {
                 self.inventory.warm = ready;
                 self.say_inventory();
+            }
+            Message::Gpus(gpus) => {
+                if let Some(jobs) = &mut self.inventory.jobs {
+                    jobs.gpus = gpus;
+                }
+                self.say_inventory();
+            }
+            Message::GpusLost(sessions) => {
+                for live in sessions.iter().filter_map(|id| self.sessions.get(id)) {
+                    live.end(EndReason::RuntimeFailed);
+                }
             }
             Message::ListSessions(reply) => {
                 // Somebody who asks and does not wait for the answer gets none.

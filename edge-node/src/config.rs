@@ -71,6 +71,8 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+    /// The GPUs that desktops may see, once it is known which are for jobs; `None`: whatever is there.
+    pub(crate) visible_gpus: Option<String>,
 }
 
 /// The beacon of the node's region.
@@ -151,6 +153,7 @@ pub enum ConfigError {
 
 mod parsed {
     use super::RuntimeChoice;
+    use crate::gpu::share::ForJobs;
     use serde::Deserialize;
     use std::net::{IpAddr, SocketAddr};
     use std::path::PathBuf;
@@ -223,6 +226,7 @@ mod parsed {
         pub(super) disk_mib: u32,
         pub(super) networks: String,
         pub(super) resolvers: Vec<IpAddr>,
+        pub(super) gpus: ForJobs,
     }
 
     #[derive(Debug, Deserialize)]
@@ -313,6 +317,7 @@ impl Config {
                 disk_mib: file.jobs.disk_mib,
                 networks: (file.jobs.networks.parse()).map_err(ConfigError::JobNetworks)?,
                 resolvers: file.jobs.resolvers,
+                gpus: file.jobs.gpus,
             },
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
@@ -323,6 +328,7 @@ impl Config {
             run,
             pki: absolute(&args.pki)?,
             worker,
+            visible_gpus: None,
         };
         config.check()?;
         Ok(config)

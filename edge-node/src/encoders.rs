@@ -110,6 +110,7 @@ pub(crate) async fn output_of(
     let stderr = scratch().map_err(run_error)?;
     let launch = Launch::new(config.worker.clone(), "edge-worker");
     let process = launch::with_environment(launch, home, &registry)
+        .envs(launch::visible_gpus(config))
         .args(args)
         .user(user)
         .stdout(stdout.try_clone().map_err(run_error)?)

@@ -2,9 +2,24 @@
 //! Every value is optional by itself: a MIG slice, a laptop and a data-centre card each leave out
 //! others.
 //!
+//! A GPU is for games or for jobs, as the operator says ([`share`]). Those for jobs are on a [`board`], are looked at
+//! now and then ([`watch`], [`nvml`]), and are offered while they are well ([`health`]).
+//!
 //! **What it does not know:** whether containers can use them. The first start that asks finds out.
 
+pub(crate) mod board;
+mod health;
+mod nvml;
+mod reading;
+pub(crate) mod share;
+pub(crate) mod watch;
+
+#[cfg(test)]
+pub(crate) use reading::Process;
+pub(crate) use reading::Reading;
+
 use crate::runtime::plan::{AppGpu, RenderNode};
+use nearlight_protocol::limits::NODE_GPUS_MAX;
 use nvml_wrapper::Nvml;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +39,16 @@ pub(crate) struct Gpu {
     pub(crate) vram_mib: Option<u64>,
     /// Through which programs render on it.
     pub(crate) render_node: Option<RenderNode>,
+    /// CUDA compute capability, times ten; 0 where it is not known.
+    pub(crate) compute_capability: u32,
+    /// Whether the model has video encoders.
+    pub(crate) encodes: bool,
+    /// Whether it is cut into MIG slices: then these are had, and not the whole.
+    pub(crate) is_cut: bool,
+    /// Of a slice: the GPU that it is of.
+    pub(crate) parent: Option<String>,
+    /// Whether jobs have it, and no game.
+    pub(crate) for_jobs: bool,
 }
 
 impl Gpu {
@@ -89,7 +114,7 @@ impl Gpus {
     /// Asks NVML, then the kernel. That neither knows one is nothing to worry about.
     pub(crate) fn probe() -> Self {
         let nvidia = Self::ask_nvml();
-        if !nvidia.is_empty() {
+        if !nvidia.0.is_empty() {
             return nvidia;
         }
         let others = by_render_nodes(Path::new("/sys"), Path::new("/dev/dri"));
@@ -104,64 +129,62 @@ impl Gpus {
 
     /// No library or no driver means no GPU of NVIDIA's.
     fn ask_nvml() -> Self {
-        let nvml = match Nvml::init() {
-            Ok(nvml) => nvml,
+        let library = match Nvml::init() {
+            Ok(library) => library,
             Err(error) => {
                 tracing::info!(%error, "no GPU of NVIDIA's: NVML does not answer");
                 return Self::default();
             }
         };
-        let count = nvml.device_count().unwrap_or(0);
-        let all = (0..count).filter_map(|index| {
-            let device = match nvml.device_by_index(index) {
-                Ok(device) => device,
-                Err(error) => {
-                    tracing::warn!(index, %error, "a GPU cannot be used");
-                    return None;
-                }
-            };
-            let gpu = Gpu {
-                uuid: device.uuid().ok(),
-                model: device.name().ok(),
-                vram_mib: device.memory_info().ok().map(|m| m.total / (1024 * 1024)),
-                render_node: device.pci_info().ok().and_then(|pci| {
-                    let (sysfs, dev) = (Path::new("/sys"), Path::new("/dev/dri"));
-                    render_node(sysfs, dev, &pci.bus_id)
-                }),
-            };
-            tracing::info!(index, model = ?gpu.model, vram_mib = ?gpu.vram_mib, "GPU found");
-            Some(gpu)
-        });
-        Self(all.collect())
+        let all = nvml::inventory(&library);
+        for gpu in &all {
+            tracing::info!(uuid = ?gpu.uuid, model = ?gpu.model, vram_mib = ?gpu.vram_mib, slice = gpu.parent.is_some(), "GPU found");
+        }
+        Self(all)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether none is for games.
+    pub(crate) fn has_none_for_apps(&self) -> bool {
+        self.of_apps().next().is_none()
     }
 
-    /// Their models, where they are known.
+    fn of_apps(&self) -> impl Iterator<Item = &Gpu> {
+        let whole = self.0.iter().filter(|gpu| gpu.parent.is_none());
+        whole.filter(|gpu| !gpu.for_jobs && !gpu.is_cut)
+    }
+
+    /// Their models, where they are known; slices are of those.
     pub(crate) fn models(&self) -> Vec<String> {
-        self.0.iter().filter_map(|gpu| gpu.model.clone()).collect()
+        let whole = self.0.iter().filter(|gpu| gpu.parent.is_none());
+        whole.filter_map(|gpu| gpu.model.clone()).collect()
     }
 
     /// Those that can be told apart, as jobs claim them.
     pub(crate) fn for_jobs(&self) -> Vec<nearlight_protocol::control::Gpu> {
-        let known = self.0.iter().filter_map(|gpu| {
+        let whole_or_slice = self.0.iter().filter(|gpu| gpu.for_jobs && !gpu.is_cut);
+        let known = whole_or_slice.filter_map(|gpu| {
             Some(nearlight_protocol::control::Gpu {
                 uuid: gpu.uuid.clone()?,
                 model: gpu.model.clone().unwrap_or_default(),
                 vram_mib: u32::try_from(gpu.vram_mib.unwrap_or(0)).unwrap_or(u32::MAX),
-                ..nearlight_protocol::control::Gpu::default()
+                compute_capability: gpu.compute_capability,
+                sick: String::new(),
             })
         });
-        known.collect()
+        known.take(NODE_GPUS_MAX).collect()
+    }
+
+    /// The GPUs that desktops may see (`CUDA_VISIBLE_DEVICES`), where some are not for them; `None`: whatever is there.
+    pub(crate) fn visible_to_apps(&self) -> Option<String> {
+        let for_jobs = self.0.iter().any(|gpu| gpu.for_jobs);
+        let uuids = self.of_apps().filter_map(|gpu| gpu.uuid.clone());
+        for_jobs.then(|| uuids.collect::<Vec<_>>().join(","))
     }
 
     /// Those that an app can be given.
     pub(crate) fn for_apps(&self) -> Vec<AppGpu> {
         let usable = self
-            .0
-            .iter()
+            .of_apps()
             .filter(|gpu| gpu.uuid.is_some() || gpu.is_by_mesa());
         let given = usable.map(|gpu| AppGpu {
             uuid: gpu.uuid.clone(),
@@ -169,6 +192,19 @@ impl Gpus {
         });
         given.collect()
     }
+}
+
+/// Every GPU and slice, as if all were for jobs.
+pub(crate) fn all_as_for_jobs() -> Vec<nearlight_protocol::control::Gpu> {
+    let mut all = Gpus::ask_nvml();
+    all.set_aside(&share::ForJobs::Word(share::Word::All));
+    all.for_jobs()
+}
+
+/// One look at a GPU, for a check.
+pub(crate) fn read(uuid: &str) -> Option<Reading> {
+    let library = Nvml::init().ok()?;
+    nvml::read_one(&library, uuid)
 }
 
 #[cfg(test)]

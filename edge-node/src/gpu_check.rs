@@ -4,6 +4,7 @@
 //!   NVML, sysfs ---> facts --+--> nvml, render nodes
 //!   eglinfo, vulkaninfo -----+--> EGL and Vulkan on the host
 //!   one container, as a game's is asked for --> EGL and Vulkan in the container
+//!   nvidia-smi, a container as a job's, a small load --> inventory, its own GPU alone, metering
 //!   edge-worker --try-gpu, per node ----------> compositor, dmabuf import, encoding without a copy
 //!   edge-worker --try-encoders ---------------> each encoder, and whether any of the GPU works
 //! ```
@@ -17,8 +18,10 @@ mod compositor;
 mod container;
 mod encoders;
 mod host;
+mod jobs;
 mod report;
 
+pub(crate) use host::lacks_nvenc;
 pub use report::{Check, Encoder, Gpu, Report, Verdict};
 
 use crate::config::Config;
@@ -37,6 +40,7 @@ pub async fn run(config: &Config) -> Report {
         }
     };
     let mut checks = host::checks(&facts);
+    checks.extend(jobs::checks().await);
     let mut encoders = Vec::new();
     match preflight::check(config) {
         Ok(()) => {

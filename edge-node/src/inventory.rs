@@ -18,8 +18,8 @@ pub(crate) struct Inventory {
     gpu_models: Vec<String>,
     encoders: Vec<String>,
     runtime: &'static str,
-    /// What it offers to jobs, if it takes any.
-    jobs: Option<JobHost>,
+    /// What it offers to jobs, if it takes any. Its GPUs fall sick, and are well again.
+    pub(crate) jobs: Option<JobHost>,
     /// What the line carries, kbit/s.
     pub(crate) uplink_kbps: Option<u32>,
     /// Images that are here; looked at again now and then.
@@ -109,7 +109,7 @@ fn encode_cpu_milli(config: &Config, encoders: &[Encoder]) -> u32 {
 
 /// A GPU encodes if an encoder of one was seen to encode; that it renders is the driver's word.
 fn class(gpus: &Gpus, encoders: &[Encoder]) -> GpuClass {
-    if gpus.is_empty() {
+    if gpus.has_none_for_apps() {
         GpuClass::None
     } else if encoders.iter().any(Encoder::is_hardware) {
         GpuClass::RenderEncode

@@ -18,6 +18,7 @@
 //! **What it does not know:** the broker, who asks on a tunnel.
 
 pub(crate) mod adopt;
+pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod egress;
 pub(crate) mod engine;

@@ -105,6 +105,14 @@ pub(crate) const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const DRAIN_STOP_GRACE: Duration = Duration::from_secs(8);
 /// Networks that are tried for a job before it is said that all are taken.
 pub(crate) const SUBNET_TRIES: u32 = 64;
+/// Between two looks at the GPUs for jobs.
+pub(crate) const GPU_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same while the memory of a job that is over is waited for.
+pub(crate) const GPU_LOOK_SOON: Duration = Duration::from_millis(200);
+/// Without a look for so long the driver is taken to hang.
+pub(crate) const GPU_LOOK_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a job's end waits for the memory of its GPUs; after that they are held back without it.
+pub(crate) const GPU_RELEASE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Readers of one job's log at a time.
 pub(crate) const LOG_READERS_MAX: usize = 32;

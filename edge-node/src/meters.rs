@@ -1,5 +1,6 @@
 //! The agent's metrics: names, help, and the calls that move them.
 
+use crate::gpu::Reading;
 use nearlight_protocol::api::EndReason;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ const START_SECONDS: &str = "edge_session_start_seconds";
 const FAULT: &str = "edge_fault";
 const ATTACHED: &str = "edge_control_attached";
 const ATTACHES: &str = "edge_control_attaches_total";
+
+const GPU_MEMORY: &str = "edge_gpu_memory_used_bytes";
+const GPU_BUSY: &str = "edge_gpu_busy_ratio";
+const GPU_TEMPERATURE: &str = "edge_gpu_temperature_celsius";
+const GPU_POWER: &str = "edge_gpu_power_watts";
+const GPU_PROCESSES: &str = "edge_gpu_processes";
+const GPU_ECC: &str = "edge_gpu_ecc_uncorrected";
+const GPU_THROTTLED: &str = "edge_gpu_throttled";
+const GPU_SICK: &str = "edge_gpu_sick";
 
 /// Says what the metrics mean. Once, after the recorder is installed.
 pub(crate) fn describe() {
@@ -38,8 +48,78 @@ pub(crate) fn describe() {
         FAULT,
         "Whether the node cannot start anything, as it cannot write its journal"
     );
+    describe_gpus();
     describe_gauge!(ATTACHED, "Whether the control stream is up");
     describe_counter!(ATTACHES, "Times that the control stream came up");
+}
+
+/// Of GPUs for jobs and MIG slices, by UUID. What a driver does not tell is not there.
+fn describe_gpus() {
+    use metrics::describe_gauge;
+    describe_gauge!(GPU_MEMORY, "Memory of a GPU for jobs that is in use");
+    describe_gauge!(
+        GPU_BUSY,
+        "Share of the last moments in which a kernel ran on the GPU"
+    );
+    describe_gauge!(GPU_TEMPERATURE, "Temperature of the GPU");
+    describe_gauge!(GPU_POWER, "Power that the GPU draws");
+    describe_gauge!(GPU_PROCESSES, "Programs that compute on the GPU");
+    describe_gauge!(
+        GPU_ECC,
+        "Memory errors that ECC could not correct, since the driver was loaded or ever"
+    );
+    describe_gauge!(
+        GPU_THROTTLED,
+        "Whether something holds the GPU's clocks down"
+    );
+    describe_gauge!(GPU_SICK, "Whether the GPU takes no further job");
+}
+
+/// What was read of a GPU.
+pub(crate) fn gpu(uuid: &str, reading: &Reading, sick: bool) {
+    let set = |name: &'static str, value: Option<f64>| {
+        if let Some(value) = value {
+            metrics::gauge!(name, "gpu" => uuid.to_owned()).set(value);
+        }
+    };
+    set(
+        GPU_MEMORY,
+        reading.used_mib.map(|mib| float(mib) * 1_048_576.0),
+    );
+    set(
+        GPU_BUSY,
+        reading
+            .busy_percent
+            .map(|percent| f64::from(percent) / 100.0),
+    );
+    set(GPU_TEMPERATURE, reading.temperature_c.map(f64::from));
+    set(GPU_POWER, reading.power_mw.map(|mw| f64::from(mw) / 1000.0));
+    set(
+        GPU_PROCESSES,
+        reading
+            .processes
+            .as_ref()
+            .map(|all| float(all.len() as u64)),
+    );
+    let throttled = reading.throttled.as_ref();
+    set(
+        GPU_THROTTLED,
+        throttled.map(|why| f64::from(u8::from(!why.is_empty()))),
+    );
+    set(GPU_SICK, Some(f64::from(u8::from(sick))));
+    for (since, count) in [
+        ("driver", reading.ecc_volatile),
+        ("ever", reading.ecc_aggregate),
+    ] {
+        if let Some(count) = count {
+            metrics::gauge!(GPU_ECC, "gpu" => uuid.to_owned(), "since" => since).set(float(count));
+        }
+    }
+}
+
+/// Counts here are far below what a float holds.
+fn float(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 pub(crate) fn tasks(count: usize) {

@@ -1,9 +1,10 @@
 //! Puts a node together, and takes it apart again.
 
-use crate::agent::{Agent, Parts};
+use crate::agent::{Agent, Message, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler};
 use crate::gpu::Gpus;
+use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::job::host::Jobs;
@@ -13,7 +14,7 @@ use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::tunnel::{Endpoints, Tunnels};
 use crate::warm::{Keeper, Room, Warm};
-use crate::{admin, adopt, cgroup, encoders, identity, meters, preflight, runtime, streams};
+use crate::{admin, adopt, cgroup, encoders, gpu, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
 use nearlight_kit::beacon::Beacon;
 use nearlight_kit::clock::WallClock;
@@ -43,7 +44,7 @@ pub struct Node {
 
 impl Node {
     /// Starts a node: checks, adopts what an earlier agent left, and dials the broker.
-    pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
+    pub async fn start(mut config: Config, shutdown: Shutdown) -> anyhow::Result<Self> {
         let root = nix::unistd::geteuid().is_root();
         let lock = identity::lock(&config.data)?;
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
@@ -54,10 +55,7 @@ impl Node {
         describe_metrics();
 
         let runtime = runtime::open(&config, &identity.node).await?;
-        let gpus = Gpus::probe();
-        let encoders = encoders::probe(&config, root).await;
-        let (jobs, offer) = jobs(&config, &identity.node, (runtime.name(), &gpus), root).await;
-        let inventory = Inventory::new(&config, &gpus, &encoders, runtime.name(), offer);
+        let machine = look(&mut config, &identity.node, runtime.name(), root).await;
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
         let counters = CounterBoard::default();
@@ -66,15 +64,16 @@ impl Node {
         let admin = admin(&config, &address, &shutdown).await?;
         let beacon = beacon(&config, &shutdown).await?;
         let images = Images::open(&config.data);
+        let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: images.clone(),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
-            gpus: gpus.for_apps(),
+            gpus: machine.gpus.for_apps(),
             tunnels: tunnels(&dialler, &shutdown),
             warm: Warm::new(),
-            jobs,
+            jobs: machine.jobs,
             root,
             config,
         });
@@ -101,7 +100,7 @@ impl Node {
             host,
             identity,
             journal,
-            inventory,
+            inventory: machine.inventory,
             counters: counters.clone(),
             wanted,
             room,
@@ -113,9 +112,10 @@ impl Node {
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
-        shutdown.spawn(control::run(dialler, (runtime, counters), address));
+        shutdown.spawn(control::run(dialler, (runtime, counters), address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
+        watch_gpus(board, address, &shutdown);
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
@@ -152,7 +152,7 @@ fn describe_metrics() {
 /// Starts the listener for this node's operator.
 async fn admin(
     config: &Config,
-    agent: &mpsc::Sender<crate::agent::Message>,
+    agent: &mpsc::Sender<Message>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<SocketAddr> {
     let at = config.admin;
@@ -160,16 +160,44 @@ async fn admin(
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
 }
 
+/// Has the GPUs for jobs looked at, if there are any.
+fn watch_gpus(board: Option<Arc<Board>>, agent: mpsc::Sender<Message>, shutdown: &Shutdown) {
+    if let Some(watch) = board.and_then(|board| gpu::watch::start(&board)) {
+        shutdown.spawn(watch.run(agent));
+    }
+}
+
+/// What was found of this machine.
+struct Hardware {
+    gpus: Gpus,
+    jobs: Option<Jobs>,
+    inventory: Inventory,
+}
+
+/// Looks at GPUs, at what jobs can have, and at encoders: these are of the GPUs that are left to games.
+async fn look(config: &mut Config, node: &NodeId, runtime: &'static str, root: bool) -> Hardware {
+    let mut gpus = Gpus::probe();
+    let (jobs, offer) = jobs(config, node, (runtime, &mut gpus), root).await;
+    config.visible_gpus = gpus.visible_to_apps();
+    let encoders = encoders::probe(config, root).await;
+    let inventory = Inventory::new(config, &gpus, &encoders, runtime, offer);
+    Hardware {
+        gpus,
+        jobs,
+        inventory,
+    }
+}
+
 /// What this node has for jobs, if it takes any.
 async fn jobs(
     config: &Config,
     node: &NodeId,
-    (runtime, gpus): (&str, &Gpus),
+    (runtime, gpus): (&str, &mut Gpus),
     root: bool,
 ) -> (Option<Jobs>, Option<JobHost>) {
-    match Jobs::open(config, node, runtime, root).await {
+    match Jobs::open(config, node, (runtime, gpus), root).await {
         Ok(jobs) => {
-            let offer = jobs.offer(gpus);
+            let offer = jobs.offer();
             (Some(jobs), Some(offer))
         }
         Err(why) => {

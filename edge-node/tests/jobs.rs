@@ -10,7 +10,7 @@ mod walls;
 
 use nearlight_protocol::api::{EndReason, StartProgress};
 use nearlight_protocol::control::{AckOutcome, DenyReason, Order, SessionReport};
-use nearlight_protocol::job::{ContainerRuntime, RestartPolicy};
+use nearlight_protocol::job::{ContainerRuntime, GpuNeed, RestartPolicy};
 use nix::sys::signal::Signal;
 use support::jobs::{
     command, docker, end_of, get, image, ready, secret, served, site, started, stopped, traces,
@@ -167,6 +167,47 @@ async fn a_job_that_is_not_what_its_grant_allows_is_denied() {
         }
     }
     assert_eq!(traces(&site), NOTHING);
+}
+
+#[tokio::test]
+async fn a_gpu_that_its_grant_does_not_name_or_the_node_lacks_is_refused_before_anything_starts() {
+    let Some(site) = site().await else { return };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let host = edge.inventory.jobs.clone().unwrap();
+    assert!(host.gives_gpus, "it reads what a grant says of GPUs");
+    let session = nearlight_kit::ids::session();
+    let mut spec = served();
+    spec.resources.gpu = Some(GpuNeed {
+        count: 1,
+        model: None,
+        vram_mib: 0,
+        compute_capability: 0,
+    });
+    let slot = edge.inventory.slots[0].id.clone();
+    for (named, says) in [
+        (Vec::new(), "names 0 GPUs"),
+        (vec!["GPU-elsewhere"], "no GPU GPU-elsewhere"),
+        (vec!["GPU-a", "GPU-b"], "names 2 GPUs"),
+    ] {
+        let order = support::jobs::start(&site.broker, &session, (&edge, 0, 1), spec.clone());
+        let Order::Start(mut order) = order else {
+            unreachable!()
+        };
+        let named = named.into_iter().map(str::to_owned).collect();
+        order.grant = site.broker.grant_with(&session, &slot, 1, named);
+        match edge.done(Order::Start(order)).await {
+            AckOutcome::Denied { reason, detail } => {
+                assert_eq!(reason, DenyReason::GrantInvalid);
+                assert!(detail.contains(says), "{detail}");
+            }
+            AckOutcome::Done => panic!("it was done"),
+        }
+    }
+    assert_eq!(traces(&site), NOTHING);
+    // Nothing was written down: the epoch is good for who comes next.
+    let next = ready(&site, &mut edge, 0, 1, served()).await;
+    stopped(&mut edge, &next).await;
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ pub enum CommandError {
     /// No password came.
     #[error("there is no password: give --password-file, or a line on stdin")]
     NoPassword(#[source] std::io::Error),
+    /// The key of images cannot be read.
+    #[error("the key that images are signed with cannot be read")]
+    NoImageKey(#[source] std::io::Error),
     /// Somebody refused, in the browser.
     #[error("the login was refused in the browser")]
     LoginDenied,

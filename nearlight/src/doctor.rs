@@ -8,6 +8,7 @@
 //! slower, or leaves a fallback, is a `hint`.
 
 mod containers;
+mod gpus;
 mod machine;
 mod media;
 
@@ -15,11 +16,14 @@ use crate::cli::Doctor;
 use crate::table;
 use crate::terminal;
 use serde::Serialize;
+use std::io::{Read, Seek, SeekFrom};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that only reports is done by then.
 const PROGRAM_DEADLINE: Duration = Duration::from_secs(10);
+/// What is read of what such a program says.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// How a check came out, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -84,6 +88,7 @@ pub fn run(args: &Doctor) -> bool {
     findings.extend(machine::kernel_limits());
     findings.extend(containers::look());
     findings.extend(media::look());
+    findings.extend(gpus::look());
     if args.json {
         terminal::json(&findings);
     } else {
@@ -116,10 +121,28 @@ fn print(findings: &[Finding]) {
 
 /// Whether a program that only reports ends well, in time.
 fn succeeds(program: &str, args: &[&str]) -> bool {
+    ends_well(program, args, Stdio::null())
+}
+
+/// What a program that only reports says, if it ends well, in time.
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    // A file, not a pipe: a program that says much would wait for somebody to read.
+    let mut said = tempfile::tempfile().ok()?;
+    let to = said.try_clone().ok()?;
+    if !ends_well(program, args, to.into()) {
+        return None;
+    }
+    let mut text = String::new();
+    said.seek(SeekFrom::Start(0)).ok()?;
+    said.take(OUTPUT_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn ends_well(program: &str, args: &[&str], stdout: Stdio) -> bool {
     let child = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut child) = child else {
@@ -148,6 +171,8 @@ mod test {
         assert!(succeeds("true", &[]));
         assert!(!succeeds("false", &[]));
         assert!(!succeeds("/nonexistent/program", &[]));
+        assert_eq!(output("echo", &["hello"]).as_deref(), Some("hello\n"));
+        assert_eq!(output("false", &[]), None);
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Failure {
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
                 | CommandError::NoPassword(_)
+                | CommandError::NoImageKey(_)
                 | CommandError::LoginDenied
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)

@@ -5,7 +5,7 @@ use crate::cli::{Broker, RegistryCommand, WebhookCommand};
 use crate::client::Client;
 use crate::command::{CommandError, show};
 use crate::{table, terminal};
-use nearlight_protocol::registry::{RegistryList, RegistryLogin};
+use nearlight_protocol::registry::{ImagePolicy, RegistryList, RegistryLogin};
 use nearlight_protocol::unit::rfc3339;
 use nearlight_protocol::webhook::{Delivery, DeliveryList, SetWebhook, Webhook, WebhookSet};
 use std::io::{BufRead, IsTerminal};
@@ -56,8 +56,32 @@ pub fn registry(command: &RegistryCommand, broker: &Broker) -> Result<(), Comman
                 format_args!("the credential for {registry} is gone"),
             );
         }
+        RegistryCommand::Policy { allow, key, any } => {
+            if *any || !allow.is_empty() || key.is_some() {
+                let key = key.as_ref().map(std::fs::read_to_string).transpose();
+                let policy = ImagePolicy {
+                    allow: allow.clone(),
+                    key: key.map_err(CommandError::NoImageKey)?,
+                };
+                client.put_order("/v1/image-policy", &policy)?;
+            }
+            let policy: ImagePolicy = client.get("/v1/image-policy")?;
+            show(broker, &policy, || shown_policy(&policy));
+        }
     }
     Ok(())
+}
+
+fn shown_policy(policy: &ImagePolicy) -> String {
+    let allowed = match policy.allow.is_empty() {
+        true => "any image".to_owned(),
+        false => policy.allow.join("\n"),
+    };
+    let key = policy
+        .key
+        .as_deref()
+        .map(|key| format!("signed with\n{key}"));
+    format!("{allowed}\n{}", key.unwrap_or_default())
 }
 
 /// From a file, or a line of stdin: no command line has it.

@@ -59,10 +59,19 @@ pub(crate) async fn keep(
     let mut beat = tokio::time::interval(LOOK_EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tenants = HashMap::new();
+    let mut told = None;
     loop {
         tokio::select! {
             _ = beat.tick() => {}
             () = stop.cancelled() => return,
+        }
+        match Prices::read(&ledger).await {
+            Ok(prices) if told.as_ref() != Some(&prices) => {
+                told = Some(prices.clone());
+                sessions.prices(prices).await;
+            }
+            // Whoever is told of the failure is, below.
+            Ok(_) | Err(_) => {}
         }
         match look(&ledger, &mut tenants, clock.unix_ms()).await {
             Ok(dues) => sessions.budgets(dues).await,

@@ -62,6 +62,7 @@ mod forward;
 mod gone;
 mod guard;
 mod identities;
+mod image_policy;
 mod inside;
 mod jobs;
 mod keys;
@@ -264,6 +265,10 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
+        .routes(routes!(
+            image_policy::show_image_policy,
+            image_policy::set_image_policy
+        ))
         .routes(routes!(registries::list_registries))
         .routes(routes!(
             registries::put_registry,

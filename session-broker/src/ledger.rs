@@ -32,6 +32,7 @@ use nearlight_protocol::id::{
     AppId, AttachmentId, KeyId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId,
 };
 use nearlight_protocol::identity::{AuditEntry, Priority};
+use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_protocol::work::Work;
 use nearlight_session::Epoch;
@@ -221,6 +222,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>>;
 
+    /// Which images jobs of an owner may have.
+    fn image_policy(&self, owner: OwnerId) -> BoxFuture<'_, Result<ImagePolicy, StoreError>>;
+
     /// The endpoint of an owner.
     fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>>;
 
@@ -303,6 +307,8 @@ pub struct SessionRow {
     pub phase: Phase,
     /// Nodes that refused to start it.
     pub starts_denied: u8,
+    /// How often it lost its node and was placed again.
+    pub moves: u32,
     /// When its phase was written.
     pub since: MonoTime,
     /// The node that runs it, or ran it last.
@@ -393,6 +399,14 @@ pub struct OutboxRow {
 }
 
 impl SessionRow {
+    /// Since when it waits, or began to.
+    pub(crate) const fn waits_since(&self) -> MonoTime {
+        match self.moves {
+            0 => self.created_at,
+            _ => self.since,
+        }
+    }
+
     /// What it runs, for the log.
     pub(crate) fn name(&self) -> &str {
         match &self.work {

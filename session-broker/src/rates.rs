@@ -7,8 +7,10 @@
 //! **What it does not know:** intervals, and what they come to ([`nearlight_session::bill`] does).
 
 use crate::ledger::{CardRow, Ledger, Op, StoreError};
+use nearlight_placement::PriceCap;
+use nearlight_protocol::job::Resources;
 use nearlight_protocol::unit::UnixMillis;
-use nearlight_session::bill::{Month, RATE_MAX, RateBook, RateCard, Rates};
+use nearlight_session::bill::{Metered, Month, RATE_MAX, RateBook, RateCard, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -152,6 +154,30 @@ impl Prices {
 
 fn read(card: &str) -> Result<Card, StoreError> {
     serde_json::from_str(card).map_err(|e| StoreError::Corrupt(format!("rate card: {e}")))
+}
+
+/// What is left for each GPU of a job that may cost `max` millionths a second. Without rates nobody
+/// knows, and nothing is.
+pub(crate) fn cap_of(rates: Option<&Rates>, needs: &Resources, max: u32) -> PriceCap {
+    let Some(rates) = rates else {
+        return PriceCap::default();
+    };
+    let left = u64::from(max).checked_sub(without_gpus(rates, needs));
+    let count = needs.gpu.as_ref().map_or(1, |gpu| gpu.count.max(1));
+    PriceCap {
+        gpu_max: left.map(|left| left / u64::from(count)),
+        gpus: Arc::new(rates.gpu.clone()),
+        gpu_other: rates.gpu_other,
+    }
+}
+
+/// What a job costs a second wherever it is, millionths, rounded up.
+pub(crate) fn without_gpus(rates: &Rates, needs: &Resources) -> u64 {
+    rates.per_second(&Metered {
+        cpu_milli: needs.cpu_milli,
+        mem_mib: needs.mem_mib,
+        gpus: Vec::new(),
+    })
 }
 
 /// Adds the cards of `file` to the ledger.
@@ -334,6 +360,33 @@ mod test {
         ] {
             assert_eq!(instant(text), at_ms, "{text}");
         }
+    }
+
+    #[test]
+    fn a_cap_leaves_for_gpus_what_the_rest_does_not_take() {
+        let rates = Rates {
+            slot: 10,
+            cpu_core: 4,
+            mem_gib: 2,
+            gpu_other: 9,
+            ..Rates::default()
+        };
+        let mut needs = Resources {
+            cpu_milli: 1500,
+            mem_mib: 2048,
+            ..Resources::default()
+        };
+        let left = |needs: &Resources, max| cap_of(Some(&rates), needs, max).gpu_max;
+        assert_eq!(without_gpus(&rates, &needs), 20);
+        assert_eq!((left(&needs, 19), left(&needs, 20)), (None, Some(0)));
+        needs.gpu = Some(nearlight_protocol::job::GpuNeed {
+            count: 2,
+            model: None,
+            vram_mib: 0,
+            compute_capability: 0,
+        });
+        assert_eq!(left(&needs, 39), Some(9));
+        assert_eq!(cap_of(None, &needs, 1000).gpu_max, None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! starts the job.
 //!
 //! A tenant names the registry, so what is asked is little and what comes back is less: one manifest,
-//! of which the SHA-256 is taken here. No redirect is followed.
+//! of which the SHA-256 is taken here; and, where a tenant wants signed images, their signatures
+//! (`signature`). No redirect is followed, but once that of a signature.
 //!
 //! **Invariants.** Nothing with a private address is asked, unless the configuration names it: neither
 //! the registry nor where that sends us for a token. A credential goes to the registry that it is for,
@@ -27,6 +28,10 @@ use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+mod signature;
+
+pub(crate) use signature::{ImageKey, NotAKey};
+
 /// One answer; a manifest takes three of them at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Questions at a time: each has a thread.
@@ -44,6 +49,9 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 const DOCKER: (&[&str], &str) = (&["docker.io", "index.docker.io"], "registry-1.docker.io");
 /// What a reference without a tag means.
 pub(crate) const DEFAULT_TAG: &str = "latest";
+
+/// What cosign signs at most.
+const PAYLOAD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a tag has no digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,6 +133,30 @@ impl Registries {
         }
     }
 
+    /// Whether the image of this digest has a signature of `key` beside it.
+    pub(crate) async fn is_signed(
+        &self,
+        image: &ImageRef,
+        digest: &str,
+        login: Option<&PullLogin>,
+        key: &ImageKey,
+    ) -> Result<bool, RegistryError> {
+        let mut visit = self.visit(image, login.cloned())?;
+        let (digest, key) = (digest.to_owned(), key.clone());
+        let turn = self.questions.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| RegistryError::Busy)?;
+        let asked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let manifest = match visit.manifest(&signature::tag_of(&digest)) {
+                Err(RegistryError::Refused(404)) => return Ok(false),
+                other => other?,
+            };
+            let fetch = |blob: &str| visit.blob(blob).ok();
+            Ok(signature::is_signed(&manifest, &digest, &key, fetch))
+        });
+        asked.await.map_err(silent)?
+    }
+
     fn visit(&self, image: &ImageRef, login: Option<PullLogin>) -> Result<Visit, RegistryError> {
         let named = image.registry().ok_or(RegistryError::None)?;
         let registry = match DOCKER.0.contains(&named) {
@@ -181,16 +213,36 @@ impl Visit {
         read(answer, MANIFEST_BYTES_MAX)
     }
 
+    /// A small blob. Registries keep these elsewhere and send us there: once, without what we said to them.
+    fn blob(&mut self, digest: &str) -> Result<Vec<u8>, RegistryError> {
+        let answer = self.answer(&format!("blobs/{digest}"), "*/*")?;
+        let elsewhere = answer.headers().get(header::LOCATION);
+        let elsewhere = elsewhere.and_then(|at| at.to_str().ok()).map(str::to_owned);
+        let answer = match elsewhere.filter(|_| answer.status().is_redirection()) {
+            Some(at) if at.starts_with("https://") => self.agent.get(at).call().map_err(silent)?,
+            Some(_) | None => answer,
+        };
+        match answer.status() {
+            StatusCode::OK => read(answer, PAYLOAD_BYTES_MAX),
+            status => Err(RegistryError::Refused(status.as_u16())),
+        }
+    }
+
     fn get(&mut self, path: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
+        let answer = self.answer(path, accept)?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            status => Err(RegistryError::Refused(status.as_u16())),
+        }
+    }
+
+    fn answer(&mut self, path: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
         let mut answer = self.ask(path, accept)?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
             self.authorization = Some(self.authorize(&answer)?);
             answer = self.ask(path, accept)?;
         }
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
-            status => Err(RegistryError::Refused(status.as_u16())),
-        }
+        Ok(answer)
     }
 
     fn ask(&self, path: &str, accept: &str) -> Result<Response<Body>, RegistryError> {

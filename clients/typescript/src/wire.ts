@@ -188,6 +188,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/image-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which images jobs of your tenant may have. */
+        get: operations["show_image_policy"];
+        /** Sets it as a whole. Jobs that run go on. */
+        put: operations["set_image_policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/join-tokens": {
         parameters: {
             query?: never;
@@ -1110,7 +1128,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1527,6 +1545,19 @@ export interface components {
             /** @description Which. */
             image: string;
         };
+        /** @description `PUT` and `GET /v1/image-policy`: which images a tenant's jobs may have. */
+        ImagePolicy: {
+            /**
+             * @description Registry and repository, or the folders that they begin with: `registry.example/team` allows
+             *     `registry.example/team/server`. Empty: any image.
+             */
+            allow?: string[];
+            /**
+             * @description PEM of the ECDSA P-256 public key (`cosign.pub`) that has to have signed an image; any
+             *     image without.
+             */
+            key?: string | null;
+        };
         /** @description A job, as its file and the API have it. Every key but `image` may be left out. */
         JobSpec: {
             /** @description Read-only files that are fetched by digest and kept on the node, such as a model's weights. */
@@ -1837,13 +1868,12 @@ export interface components {
             reason?: components["schemas"]["EndReason"] | null;
             /** @description The session; nothing in a test. */
             session?: string | null;
-            until_unix_ms?: components["schemas"]["u64"] | null;
         };
         /**
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeType: "session.ready" | "session.ended" | "session.moving" | "session.preempted" | "webhook.test";
+        NoticeType: "session.ready" | "session.ended" | "session.moving" | "webhook.test";
         /**
          * @description What the end of one replica means for all.
          * @enum {string}
@@ -3007,6 +3037,66 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    show_image_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The policy; an empty one allows any. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImagePolicy"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_image_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImagePolicy"];
+            };
+        };
+        responses: {
+            /** @description It holds for jobs that are started from now on. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };

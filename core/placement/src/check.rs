@@ -53,6 +53,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         (no_job == Some(Reason::GpuCapability), Reason::GpuCapability),
         (no_job == Some(Reason::GpusSick), Reason::GpusSick),
         (no_job == Some(Reason::Disk), Reason::Disk),
+        (no_job == Some(Reason::Price), Reason::Price),
         (node.trust < request.trust, Reason::Trust),
         (too_small, Reason::TooSmall),
         (dear, Reason::Price),
@@ -79,10 +80,8 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         return Err(reason);
     }
     let wastes_gpu = request.wastes_gpus() && node.gpu > GpuClass::None;
-    let starts_desktop = request
-        .desktop
-        .as_ref()
-        .is_some_and(|app| !node.desktops.contains(app));
+    let desktop = request.desktop.as_ref();
+    let starts_desktop = desktop.is_some_and(|app| !node.desktops.contains(app));
     let operator = spread(request).find(|(name, _)| *name == node.operator);
     Ok(Why {
         rtt_ms,

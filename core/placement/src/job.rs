@@ -4,6 +4,8 @@ use crate::reason::Reason;
 use nearlight_protocol::control::{Gpu, JobHost};
 use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
 use nearlight_protocol::limits::NODE_GPUS_MAX;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a job asks of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,31 @@ pub struct JobNeed {
     pub gpu: Option<GpuNeed>,
     /// Whether no registry has its image: only a node that has it already can run it.
     pub image_here: bool,
+    /// What its GPUs may cost; `None` for whatever they do.
+    pub cap: Option<PriceCap>,
+}
+
+/// What a price cap leaves for GPUs, and what GPUs cost, in one unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceCap {
+    /// For each of them; `None` if the rest of the job costs too much by itself.
+    pub gpu_max: Option<u64>,
+    /// A GPU whose model's name has this in it; of several, the longest counts.
+    pub gpus: Arc<BTreeMap<String, u64>>,
+    /// A GPU of any other model.
+    pub gpu_other: u64,
+}
+
+impl PriceCap {
+    fn affords(&self, gpu: &Gpu) -> bool {
+        let named = self
+            .gpus
+            .iter()
+            .filter(|(part, _)| gpu.model.contains(*part));
+        let named = named.max_by_key(|(part, _)| part.len());
+        let rate = named.map_or(self.gpu_other, |(_, rate)| *rate);
+        self.gpu_max.is_some_and(|max| rate <= max)
+    }
 }
 
 impl JobNeed {
@@ -29,7 +56,29 @@ impl JobNeed {
         }
         let gpus = self.gpu.as_ref();
         let lacks_gpus = gpus.and_then(|need| gpus_lack(&host.gpus, need));
-        lacks_gpus.or_else(|| (host.disk_mib < self.disk_mib).then_some(Reason::Disk))
+        lacks_gpus
+            .or_else(|| (host.disk_mib < self.disk_mib).then_some(Reason::Disk))
+            .or_else(|| self.is_dear(&host.gpus).then_some(Reason::Price))
+    }
+
+    /// Whether it costs more than it may on a node with these GPUs.
+    fn is_dear(&self, gpus: &[Gpu]) -> bool {
+        match (&self.cap, &self.gpu) {
+            (None, _) => false,
+            (Some(cap), None) => cap.gpu_max.is_none(),
+            (Some(_), Some(need)) => !enough(self.suiting(gpus, u64::MAX).count(), need),
+        }
+    }
+
+    /// Those of a node's GPUs in `free` that it can have.
+    fn suiting<'a>(&'a self, gpus: &'a [Gpu], free: u64) -> impl Iterator<Item = &'a Gpu> {
+        let numbered = gpus.iter().take(NODE_GPUS_MAX).enumerate();
+        let free = numbered.filter(move |(at, _)| (free >> at) & 1 == 1);
+        free.map(|(_, gpu)| gpu).filter(|gpu| {
+            let suits = |need| gpu_suits(gpu, need);
+            self.gpu.as_ref().is_some_and(suits)
+                && self.cap.as_ref().is_none_or(|cap| cap.affords(gpu))
+        })
     }
 
     /// How many GPUs it takes.
@@ -43,7 +92,7 @@ impl JobNeed {
     /// Whether enough of a node's GPUs suit it that are in `free`.
     pub(crate) fn has_free(&self, gpus: &[Gpu], free: u64) -> bool {
         let need = self.gpu.as_ref();
-        need.is_none_or(|need| enough(suiting(gpus, free, need).count(), need))
+        need.is_none_or(|need| enough(self.suiting(gpus, free).count(), need))
     }
 }
 
@@ -85,16 +134,14 @@ pub fn gpu_suits(gpu: &Gpu, need: &GpuNeed) -> bool {
     DEMANDS.iter().all(|(_, meets)| meets(gpu, need))
 }
 
-fn suiting<'a>(gpus: &'a [Gpu], free: u64, need: &GpuNeed) -> impl Iterator<Item = &'a Gpu> {
-    let numbered = gpus.iter().take(NODE_GPUS_MAX).enumerate();
-    let free = numbered.filter(move |(at, _)| (free >> at) & 1 == 1);
-    free.map(|(_, gpu)| gpu).filter(|gpu| gpu_suits(gpu, need))
-}
-
 /// Those of a node's GPUs in `free` that a job gets: the smallest that suit, so that the large ones are
 /// left to who needs them; among equals by UUID. `None` if they are too few.
-pub fn choose_gpus<'a>(gpus: &'a [Gpu], free: u64, need: &GpuNeed) -> Option<Vec<&'a Gpu>> {
-    let mut suit: Vec<&Gpu> = suiting(gpus, free, need).collect();
+/// None for a job that asks for none.
+pub fn choose_gpus<'a>(gpus: &'a [Gpu], free: u64, job: &'a JobNeed) -> Option<Vec<&'a Gpu>> {
+    let Some(need) = &job.gpu else {
+        return Some(Vec::new());
+    };
+    let mut suit: Vec<&Gpu> = job.suiting(gpus, free).collect();
     suit.sort_by(|a, b| {
         let size = |gpu: &Gpu| (gpu.vram_mib, gpu.compute_capability);
         size(a).cmp(&size(b)).then_with(|| a.uuid.cmp(&b.uuid))
@@ -200,13 +247,47 @@ mod test {
     }
 
     #[test]
+    fn a_node_is_too_dear_whose_gpus_cost_more_than_the_cap_leaves() {
+        let rates = [("H100".to_owned(), 700), ("L4".to_owned(), 90)].into();
+        let cap = |gpu_max| {
+            Some(PriceCap {
+                gpu_max,
+                gpus: Arc::new(BTreeMap::clone(&rates)),
+                gpu_other: 5,
+            })
+        };
+        check(|n| n.cap = cap(Some(0)), None);
+        check(|n| n.cap = cap(None), Some(Reason::Price));
+        let one = |n: &mut JobNeed, max| (n.gpu, n.cap) = (gpus(1, |_| {}), cap(Some(max)));
+        check(|n| one(n, 90), None);
+        check(|n| one(n, 89), Some(Reason::Price));
+        let two = |n: &mut JobNeed, max| (n.gpu, n.cap) = (gpus(2, |_| {}), cap(Some(max)));
+        check(|n| two(n, 700), None);
+        check(|n| two(n, 699), Some(Reason::Price));
+        let cheap = JobNeed {
+            gpu: gpus(1, |_| {}),
+            cap: cap(Some(100)),
+            ..JobNeed::default()
+        };
+        let host = host();
+        assert!(!cheap.has_free(&host.gpus, 0b01), "the H100 alone is free");
+        let chosen = choose_gpus(&host.gpus, u64::MAX, &cheap).unwrap();
+        assert_eq!(chosen[0].model, "NVIDIA L4");
+        assert_eq!(choose_gpus(&host.gpus, 0b01, &cheap), None);
+    }
+
+    #[test]
     fn the_smallest_that_suit_are_taken_and_taken_ones_are_not() {
         let mut host = host().gpus;
         host.extend([gpu("NVIDIA L4", 23_034, 89), gpu("NVIDIA L40S", 46_068, 89)]);
         host[2].uuid = "GPU-A".to_owned();
         host[1].sick = "XID 79".to_owned();
         let chosen = |free: u64, need: Option<GpuNeed>| {
-            let chosen = choose_gpus(&host, free, &need.unwrap());
+            let job = JobNeed {
+                gpu: need,
+                ..JobNeed::default()
+            };
+            let chosen = choose_gpus(&host, free, &job);
             chosen.map(|gpus| {
                 let uuids = gpus.iter().map(|gpu| gpu.uuid.as_str());
                 uuids.collect::<Vec<_>>().join(" ")

@@ -78,7 +78,7 @@ pub use check::check;
 pub use count::Rejection;
 pub use decide::{Decision, decide};
 pub use index::FleetIndex;
-pub use job::{JobNeed, choose_gpus, gpu_suits};
+pub use job::{JobNeed, PriceCap, choose_gpus, gpu_suits};
 pub use node::{NodeState, NodeView, Trust};
 pub use opening::{Opening, opening};
 pub use policy::{LatencyStep, Policy, Step};

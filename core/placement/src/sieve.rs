@@ -250,13 +250,14 @@ impl<'a> Rules<'a> {
 }
 
 /// What a job's node lacks for good, after a runtime.
-const LASTING: [Reason; 6] = [
+const LASTING: [Reason; 7] = [
     Reason::Gpus,
     Reason::GpuModel,
     Reason::GpuMemory,
     Reason::GpuCapability,
     Reason::GpusSick,
     Reason::Disk,
+    Reason::Price,
 ];
 
 /// Lanes of `asked` whose node never takes `job`, for this reason first.

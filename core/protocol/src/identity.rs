@@ -323,6 +323,8 @@ pub enum AuditAction {
     RegistryLogin,
     /// A tenant's credential for a registry was removed.
     RegistryRemove,
+    /// Which images a tenant's jobs may have was changed.
+    ImagePolicy,
     /// A tenant's webhook was set.
     WebhookSet,
     /// A tenant's webhook got a new secret.

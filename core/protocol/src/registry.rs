@@ -48,10 +48,65 @@ pub struct RegistryList {
     pub registries: Vec<Registry>,
 }
 
+/// Prefixes of one policy.
+pub const IMAGE_PREFIXES_MAX: usize = 64;
+/// Longest PEM of a key, bytes.
+pub const IMAGE_KEY_BYTES_MAX: usize = 1024;
+
+/// `PUT` and `GET /v1/image-policy`: which images a tenant's jobs may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImagePolicy {
+    /// Registry and repository, or the folders that they begin with: `registry.example/team` allows
+    /// `registry.example/team/server`. Empty: any image.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// PEM of the ECDSA P-256 public key (`cosign.pub`) that has to have signed an image; any
+    /// image without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl ImagePolicy {
+    /// Whether an image of this name, `registry/repository`, may be run.
+    pub fn allows(&self, name: &str) -> bool {
+        let below = |prefix: &String| {
+            let rest = name.strip_prefix(prefix.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.allow.is_empty() || self.allow.iter().any(below)
+    }
+}
+
 /// The name under which an engine keeps what it pulls from there: Docker's own registry has two.
 pub fn registry_name(named: &str) -> &str {
     match named {
         "index.docker.io" => "docker.io",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_whole_folders() {
+        let policy = ImagePolicy {
+            allow: vec!["registry.example/team".to_owned(), "tools/".to_owned()],
+            key: None,
+        };
+        for (name, allowed) in [
+            ("registry.example/team", true),
+            ("registry.example/team/server", true),
+            ("registry.example/teams/server", false),
+            ("registry.example", false),
+            ("tools/a", true),
+            ("toolsmith/a", false),
+            ("evil.example/registry.example/team", false),
+        ] {
+            assert_eq!(policy.allows(name), allowed, "{name}");
+        }
+        assert!(ImagePolicy::default().allows("any/thing"));
     }
 }

@@ -57,9 +57,6 @@ pub enum NoticeType {
     /// A job lost its node, and waits for another one.
     #[serde(rename = "session.moving")]
     Moving,
-    /// A job's node wants its capacity back: the job ends or moves soon.
-    #[serde(rename = "session.preempted")]
-    Preempted,
     /// Somebody asked for a test.
     #[serde(rename = "webhook.test")]
     Test,
@@ -72,7 +69,6 @@ impl NoticeType {
             Self::Ready => "session.ready",
             Self::Ended => "session.ended",
             Self::Moving => "session.moving",
-            Self::Preempted => "session.preempted",
             Self::Test => "webhook.test",
         }
     }
@@ -109,9 +105,6 @@ pub struct NoticeData {
     /// When it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_unix_ms: Option<UnixMillis>,
-    /// When a preempted job has to be done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until_unix_ms: Option<UnixMillis>,
 }
 
 /// Where a delivery is.

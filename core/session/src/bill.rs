@@ -163,6 +163,12 @@ impl RateBook {
         &self.cards
     }
 
+    /// What holds at an instant; `None` before the first card.
+    pub fn at(&self, at_ms: UnixMillis) -> Option<&Rates> {
+        let held = self.cards.iter().take_while(|card| card.from_ms <= at_ms);
+        held.last().map(|card| &card.rates)
+    }
+
     /// What `metered` comes to for the seconds of `interval` that begin within `range`.
     pub fn charge(&self, metered: &Metered, interval: Interval, range: Range) -> Charge {
         let to = interval.seconds_before(range.to_ms);

@@ -23,6 +23,9 @@
 //! Beside its phase a session with a claim knows whether the node's control stream is up
 //! ([`Link`]). A lost stream stops nothing: the game goes on, only the node's grace runs.
 //!
+//! A session that may be placed again ([`Limits::moves_left`]) is queued once more in place of ending where
+//! its node is lost or takes its capacity back; its claim is released as at an end.
+//!
 //! A job ([`Use::Called`]) has the same life without Playing and Detached: it is ready while it is
 //! healthy, its idle time counts from the last input in Ready, and its wait in the queue may have an end.
 //!
@@ -96,6 +99,8 @@ pub struct Limits {
     pub node_grace_ms: u64,
     /// How long before an end by itself the player is warned.
     pub warn_ms: u64,
+    /// How often it may still be placed again, after it lost its node.
+    pub moves_left: u32,
 }
 
 /// What a session holds: one slot of one node under one epoch.
@@ -326,6 +331,11 @@ pub enum Effect {
         /// Whether its node said so, for the bill.
         stopped: Stopped,
     },
+    /// It lost its node, and waits for another one: count that.
+    Moved {
+        /// Why.
+        reason: EndReason,
+    },
     /// Tell whoever is attached that it will end by itself.
     Warn {
         /// The claim.
@@ -463,7 +473,34 @@ impl Lifecycle {
 
     /// Whether it is ending or over: it no longer counts against a quota.
     pub const fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Ending { .. } | Phase::Ended { .. })
+        match &self.phase {
+            Phase::Ending { reason, .. } => !self.limits.goes_elsewhere(*reason),
+            Phase::Ended { .. } => true,
+            Phase::Queued
+            | Phase::Placing { .. }
+            | Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Playing { .. }
+            | Phase::Detached { .. } => false,
+        }
+    }
+
+    /// Whether it may be started again: what only its node was given is needed for that.
+    pub const fn may_start_again(&self) -> bool {
+        match &self.phase {
+            Phase::Queued | Phase::Placing { .. } => true,
+            Phase::Ended { .. } => false,
+            Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Playing { .. }
+            | Phase::Detached { .. }
+            | Phase::Ending { .. } => self.limits.moves_left > 0,
+        }
+    }
+
+    /// From now on it has these limits.
+    pub const fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 }
 

@@ -49,6 +49,15 @@ pub(super) struct App {
 }
 
 impl Live {
+    /// Ends it. The first reason stays: its task reads it once.
+    pub(super) fn end(&self, reason: EndReason) {
+        self.stop.send_if_modified(|wish| {
+            let first = wish.is_none();
+            *wish = wish.or(Some(reason));
+            first
+        });
+    }
+
     /// The app, if it is one.
     pub(super) fn app(&self) -> Option<&App> {
         match &self.what {
@@ -114,6 +123,13 @@ impl Agent {
             drop(place);
             ending
         });
+    }
+
+    /// A job has the GPUs that its record names.
+    pub(super) fn take_gpus(&self, record: &job::record::Record) {
+        if let Some(jobs) = &self.host.jobs {
+            jobs.gpus.take(&record.session, &record.gpus);
+        }
     }
 
     /// Runs a job's task.

@@ -2,6 +2,7 @@
 
 use super::Agent;
 use super::live::Live;
+use crate::gpu::board::NotGiven;
 use crate::job;
 use crate::meters;
 use crate::session::driver::Driver;
@@ -67,6 +68,7 @@ impl Agent {
         if self.fault.is_some() {
             return Err(self.denied_by_fault());
         }
+        self.check_gpus(&start.work, &grant)?;
         let epoch = Epoch::from(grant.epoch);
         let admission = self.journal.admit(&grant.slot, epoch, &grant.session);
         let admission = match admission {
@@ -91,6 +93,24 @@ impl Agent {
             }
             Admission::Deny(denial) => Err(denied(denial.into(), denial)),
         }
+    }
+
+    /// Whether a job can have the GPUs of its grant, before anything is written down of it. One that ran and
+    /// is over asks for none again.
+    fn check_gpus(&self, work: &Work, grant: &Grant) -> Result<(), Denied> {
+        let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
+        let asked = need.map_or(0, |need| need.count);
+        let is_over = self.board.end_of(&grant.session).is_some();
+        let Some(jobs) = self.host.jobs.as_ref().filter(|_| asked > 0 && !is_over) else {
+            return Ok(());
+        };
+        jobs.gpus.check(&grant.gpus, asked).map_err(|error| {
+            let reason = match error {
+                NotGiven::Unnamed { .. } | NotGiven::Lacks(_) => DenyReason::GrantInvalid,
+                NotGiven::Held { .. } | NotGiven::Sick { .. } => DenyReason::SlotBusy,
+            };
+            denied(reason, error)
+        })
     }
 
     fn denied_by_fault(&self) -> Denied {
@@ -144,6 +164,10 @@ impl Agent {
             epoch: grant.epoch,
             grant: signed,
             user: grant.user,
+            gpus: match spec.resources.gpu {
+                Some(_) => grant.gpus,
+                None => Vec::new(),
+            },
             spec,
             started_ms: nearlight_kit::clock::unix_ms(),
             subnet: None,
@@ -151,6 +175,7 @@ impl Agent {
             restarts: 0,
             ready: false,
         };
+        self.take_gpus(&record);
         let (host, agent) = (self.host.clone(), self.address.clone());
         let (driver, handle) = job::driver::Driver::fresh(host, record.clone(), brought, agent);
         self.own_job(record, driver, handle);
@@ -200,12 +225,7 @@ impl Agent {
         match self.sessions.get_mut(session) {
             Some(live) => {
                 remember_stop(live, command);
-                // The first reason stays: the task reads it once.
-                live.stop.send_if_modified(|wish| {
-                    let first = wish.is_none();
-                    *wish = wish.or(Some(reason));
-                    first
-                });
+                live.end(reason);
             }
             None => {
                 if let Some(end) = self.board.end_of(session) {

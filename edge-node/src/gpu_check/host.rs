@@ -63,7 +63,7 @@ impl Facts {
 }
 
 /// Whether a model has no video encoder.
-pub(super) fn lacks_nvenc(model: &str) -> bool {
+pub(crate) fn lacks_nvenc(model: &str) -> bool {
     let mut words = model.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| WITHOUT_NVENC.contains(&word))
 }

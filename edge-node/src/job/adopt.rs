@@ -17,6 +17,7 @@ use super::host::Jobs;
 use super::record::Record;
 use super::{space, teardown};
 use crate::adopt::AdoptError;
+use crate::limits::GPU_RELEASE_DEADLINE;
 use crate::session::host::Host;
 use crate::session::machine::Ending;
 use nearlight_protocol::api::EndReason;
@@ -158,6 +159,9 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     if let Some(jobs) = &host.jobs {
         let at = (host.config.data.as_path(), record);
         teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;
+        jobs.gpus
+            .give_back(&known.session, GPU_RELEASE_DEADLINE)
+            .await;
     }
     Ending {
         reason: EndReason::Internal,

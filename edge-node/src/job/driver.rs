@@ -161,6 +161,7 @@ impl Driver {
         };
         self.add_last_words(&mut ending).await;
         self.end(&ending).await;
+        self.give_gpus_back(&mut ending).await;
         tracing::info!(reason = ?ending.reason, detail = %ending.detail, "job ended");
         ending
     }

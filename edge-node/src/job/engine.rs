@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::ContainerRuntime;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A Docker engine on this host, and the node whose jobs in it are ours.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct About {
     pub(crate) is_here: bool,
     /// Its OCI runtimes, with its own names of them.
     pub(crate) runtimes: Vec<(ContainerRuntime, String)>,
+    /// Where it looks for CDI specs; none from one that does not do CDI.
+    pub(crate) cdi_dirs: Vec<PathBuf>,
 }
 
 impl Engine {
@@ -59,6 +61,13 @@ impl Engine {
         Ok(About {
             is_here: Path::new(&root).is_dir(),
             runtimes: runtimes(names),
+            // From API 1.44 on; empty where the feature is off.
+            cdi_dirs: info
+                .cdi_spec_dirs
+                .unwrap_or_default()
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
         })
     }
 
@@ -150,6 +159,27 @@ impl Engine {
             other => other,
         };
         Ok(created?.id)
+    }
+
+    /// What a container says that ends soon; nothing of it is left.
+    pub(crate) async fn output_of(
+        &self,
+        name: &str,
+        body: &ContainerCreateBody,
+    ) -> Result<String, RuntimeError> {
+        let id = self.create(name, body).await?;
+        let ran = async {
+            self.start(&id).await?;
+            let mut waiting = Box::pin(self.client.wait_container(&id, None));
+            // Whatever its status is: what it said is looked at.
+            let _ = waiting.next().await;
+            Ok(super::log::last_words(self, &id).await)
+        };
+        let said = tokio::time::timeout(ENGINE_DEADLINE, ran).await;
+        self.remove(&id).await?;
+        said.map_err(|_elapsed| RuntimeError::Deadline {
+            action: "run the container",
+        })?
     }
 
     /// Starts a container, for the first time or again.

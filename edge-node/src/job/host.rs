@@ -11,6 +11,8 @@ use super::record::Record;
 use super::space;
 use crate::config::Config;
 use crate::gpu::Gpus;
+use crate::gpu::board::Board;
+use crate::gpu::share::{self, ForJobs};
 use crate::runtime::RuntimeError;
 use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
@@ -18,7 +20,8 @@ use nearlight_protocol::job::{ContainerRuntime, JobSpec};
 use nix::sys::statvfs::statvfs;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -33,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) networks: Pool,
     /// Resolvers of jobs that may reach any public address.
     pub(crate) resolvers: Vec<IpAddr>,
+    /// Which GPUs are for them.
+    pub(crate) gpus: ForJobs,
 }
 
 /// What the jobs of this node share.
@@ -42,6 +47,10 @@ pub(crate) struct Jobs {
     pub(crate) firewall: Firewall,
     pub(crate) limits: Limits,
     pub(crate) node: NodeId,
+    /// The GPUs that they have.
+    pub(crate) gpus: Arc<Board>,
+    /// Where the engine looks for CDI specs.
+    pub(crate) cdi_dirs: Vec<PathBuf>,
     runtimes: Vec<(ContainerRuntime, String)>,
     disk_mib: u32,
 }
@@ -68,7 +77,7 @@ impl Jobs {
     pub(crate) async fn open(
         config: &Config,
         node: &NodeId,
-        runtime: &str,
+        (runtime, gpus): (&str, &mut Gpus),
         root: bool,
     ) -> Result<Self, NoJobs> {
         if !config.jobs.take {
@@ -94,7 +103,24 @@ impl Jobs {
                 0
             }
         };
+        let wish = match share::scrubbing_is_off() {
+            false => config.jobs.gpus.clone(),
+            true => {
+                tracing::error!(
+                    "no job gets a GPU: the driver was told not to overwrite memory that is given back (RMDisableScrubOnFree)"
+                );
+                ForJobs::Word(share::Word::None)
+            }
+        };
+        for uuid in gpus.set_aside(&wish) {
+            tracing::error!(
+                uuid,
+                "`jobs.gpus` names a GPU that is not here; `nvidia-smi -L` lists them"
+            );
+        }
         Ok(Self {
+            gpus: Arc::new(Board::new(gpus.for_jobs())),
+            cdi_dirs: about.cdi_dirs,
             engine,
             firewall,
             limits: config.jobs.clone(),
@@ -105,12 +131,12 @@ impl Jobs {
     }
 
     /// What the broker is told.
-    pub(crate) fn offer(&self, gpus: &Gpus) -> JobHost {
+    pub(crate) fn offer(&self) -> JobHost {
         JobHost {
             runtimes: self.runtimes.iter().map(|(kind, _)| *kind).collect(),
             disk_mib: self.disk_mib,
-            gpus: gpus.for_jobs(),
-            gives_gpus: false,
+            gpus: self.gpus.offer(),
+            gives_gpus: true,
             assets: Vec::new(),
         }
     }
@@ -135,9 +161,6 @@ impl Jobs {
                 "this node holds jobs to {} MiB of disk together, it asks for {}",
                 self.disk_mib, need.disk_mib
             ));
-        }
-        if need.gpu.is_some() {
-            return Some("this node gives no GPU to jobs".to_owned());
         }
         if !spec.volumes.is_empty() {
             return Some("this node keeps no volumes".to_owned());

@@ -1,6 +1,7 @@
 //! From an image that is here to a container that runs: who it runs as, what it can write, the rules that hold
 //! it, its network, and the container, in this order. Nothing runs before the rules that hold it are in place.
 
+use super::devices;
 use super::egress::Reach;
 use super::host::Jobs;
 use super::network::{self, Subnet};
@@ -144,6 +145,7 @@ async fn create(
     let oci = jobs
         .oci(wanted)
         .ok_or_else(|| LaunchError::Lacks(format!("this node has no {wanted:?} runtime")))?;
+    let capabilities = record.spec.env.get(devices::CAPABILITIES);
     let body = request::container(&Plan {
         session: &record.session,
         epoch: record.epoch,
@@ -161,6 +163,8 @@ async fn create(
             &[]
         },
         image_env: image.env.as_deref().unwrap_or_default(),
+        gpus: devices::request(&record.gpus, capabilities, &jobs.cdi_dirs),
+        gpu_uuids: &record.gpus,
     });
     let name = network::name(&record.session);
     Ok(jobs.engine.create(&name, &body).await?)

@@ -25,6 +25,9 @@ pub(crate) struct Record {
     pub(crate) grant: String,
     /// Whose it is.
     pub(crate) user: UserId,
+    /// The UUIDs of its GPUs. Agents before these gave none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gpus: Vec<String>,
     /// What it runs.
     pub(crate) spec: JobSpec,
     /// Its directory.
@@ -79,6 +82,7 @@ mod test {
             epoch: U64(3),
             grant: "a.b.c".to_owned(),
             user: nearlight_kit::ids::user(),
+            gpus: vec!["GPU-1".to_owned()],
             spec: JobSpec::of_image("registry.example/x:1"),
             dir: data.path().join(session.as_str()),
             started_ms: 1,

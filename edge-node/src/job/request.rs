@@ -1,12 +1,13 @@
 //! What is asked of the engine for one job: every lock on its container is here.
 
+use super::devices;
 use super::network::{self, Subnet};
 use super::space::{self, Writable};
 use super::who::{HOME, Who};
 use crate::limits::{JOB_FILES_MAX, JOB_LOG_FILE_MIB, JOB_LOG_FILES};
 use crate::runtime::docker::{KIND_JOB, LABEL_EPOCH, LABEL_KIND, LABEL_NODE, LABEL_SESSION};
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig,
+    ContainerCreateBody, DeviceRequest, EndpointIpamConfig, EndpointSettings, HostConfig,
     HostConfigCgroupnsModeEnum, HostConfigLogConfig, Ipam, IpamConfig, Mount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
     MountVolumeOptionsDriverConfig, NetworkCreateRequest, NetworkingConfig, ResourcesUlimits,
@@ -53,6 +54,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) resolvers: &'a [IpAddr],
     /// The image's own environment.
     pub(crate) image_env: &'a [String],
+    /// How the engine is asked for its GPUs.
+    pub(crate) gpus: Option<DeviceRequest>,
+    /// Their UUIDs.
+    pub(crate) gpu_uuids: &'a [String],
 }
 
 /// The job's network; `internal` from one that reaches nothing.
@@ -144,19 +149,18 @@ pub(crate) fn home(spec: &JobSpec, who: &Who) -> String {
 
 fn environment(plan: &Plan<'_>) -> Vec<String> {
     let spec = plan.spec;
-    let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let own = spec.env.iter().filter(|(k, _)| !devices::is_ours(k));
+    let mut env: Vec<String> = own.map(|(k, v)| format!("{k}={v}")).collect();
     if !spec.env.contains_key("HOME") {
         env.push(format!("HOME={}", home(spec, plan.who)));
     }
     env.push(format!("NEARLIGHT_SESSION={}", plan.session));
     env.push("NEARLIGHT_REPLICA=0".to_owned());
-    if spec.resources.gpu.is_none() {
-        // Images for GPUs ask an engine whose default is NVIDIA's for all of them.
-        let asks = |name: &str| plan.image_env.iter().any(|v| v.starts_with(name));
-        if asks("NVIDIA_VISIBLE_DEVICES=") {
-            env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
-        }
-    }
+    env.extend(devices::environment(
+        plan.gpus.as_ref(),
+        plan.gpu_uuids,
+        plan.image_env,
+    ));
     env
 }
 
@@ -188,6 +192,7 @@ fn host_config(plan: &Plan<'_>, network: String) -> HostConfig {
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", JOB_FILES_MAX)]),
         tmpfs: Some(tmpfs(plan)),
         mounts: Some(mounts(plan)),
+        device_requests: plan.gpus.clone().map(|gpus| vec![gpus]),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(

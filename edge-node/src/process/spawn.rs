@@ -85,6 +85,15 @@ impl Launch {
         self
     }
 
+    pub(crate) fn envs<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        more: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.env
+            .extend(more.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self
+    }
+
     /// Becomes this user, with no way back.
     pub(crate) fn user(mut self, user: Option<User>) -> Self {
         self.user = user;

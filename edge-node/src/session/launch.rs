@@ -1,6 +1,7 @@
 //! The worker process: what it is started with, and the way to its socket.
 
 use crate::cgroup::{CPU_WEIGHT_FIRST, Ceiling};
+use crate::config::Config;
 use crate::limits::{WORKER_ADDRESS_BYTES_MAX, WORKER_FILES_MAX, WORKER_PIDS_MAX};
 use crate::process::{Launch, Limit, Process};
 use crate::session::dirs;
@@ -87,6 +88,7 @@ pub(crate) fn spawn(host: &Host, desk: Desk<'_>) -> io::Result<Process> {
         &host.gst_registry(),
     )
     .env("GST_REGISTRY_UPDATE", "no")
+    .envs(visible_gpus(&host.config))
     .args(arguments(host, desk))
     .user(user)
     .limits(limits)
@@ -112,6 +114,12 @@ pub(crate) fn with_environment(launch: Launch, home: &Path, gst_registry: &Path)
         }
     }
     launch
+}
+
+/// Where some GPUs are for jobs, an encoder must not take one of them: NVENC takes the first that it sees.
+pub(crate) fn visible_gpus(config: &Config) -> Option<(&'static str, &str)> {
+    let uuids = config.visible_gpus.as_deref()?;
+    Some(("CUDA_VISIBLE_DEVICES", uuids))
 }
 
 fn arguments(host: &Host, desk: Desk<'_>) -> Vec<OsString> {

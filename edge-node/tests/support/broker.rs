@@ -137,6 +137,17 @@ impl Broker {
 
     /// A grant, signed.
     pub fn grant(&self, session: &SessionId, slot: &SlotId, epoch: u64) -> String {
+        self.grant_with(session, slot, epoch, Vec::new())
+    }
+
+    /// A grant that names GPUs.
+    pub fn grant_with(
+        &self,
+        session: &SessionId,
+        slot: &SlotId,
+        epoch: u64,
+        gpus: Vec<String>,
+    ) -> String {
         let grant = Grant {
             iss: ISSUER.to_owned(),
             session: session.clone(),
@@ -145,7 +156,7 @@ impl Broker {
             epoch: U64(epoch),
             user: user(),
             iat_ms: 1,
-            gpus: Vec::new(),
+            gpus,
             row: None,
         };
         sign(&grant, &self.key)

@@ -35,6 +35,16 @@ fn memory() -> u64 {
     kib.parse::<u64>().unwrap() * 1024
 }
 
+#[allow(clippy::print_stdout, reason = "what a soak reports")]
+fn judge(total: usize, grown: u64) {
+    println!(
+        "{} MiB through, {} KiB more memory",
+        total >> 20,
+        grown >> 10
+    );
+    assert!(grown <= IN_FLIGHT_MAX, "{grown} bytes of memory");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_arrives_before_the_next_one_is_made() {
     let (world, upstream) = (World::start().await, Upstream::http().await);
@@ -121,8 +131,7 @@ async fn a_body_without_an_end_holds_little_of_itself_anywhere() {
         most = most.max(memory());
     }
     assert_eq!(taken, total as u64);
-    let grown = most.saturating_sub(before);
-    assert!(grown <= IN_FLIGHT_MAX, "{grown} bytes of memory");
+    judge(total, most.saturating_sub(before));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +149,7 @@ async fn an_upload_is_as_large_as_it_is_and_takes_no_memory() {
     });
     let (status, body) = caller.post("/up", Body::from_stream(pieces)).await;
     assert_eq!((status.as_u16(), body), (200, total.to_string()));
-    let grown = most.load(Ordering::SeqCst).saturating_sub(before);
-    assert!(grown <= IN_FLIGHT_MAX, "{grown} bytes of memory");
+    judge(total, most.load(Ordering::SeqCst).saturating_sub(before));
 }
 
 #[tokio::test(flavor = "multi_thread")]

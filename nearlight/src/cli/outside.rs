@@ -24,6 +24,19 @@ pub enum RegistryCommand {
         /// As it was given.
         registry: String,
     },
+    /// Show which images your tenant's jobs may have, or set it as a whole.
+    Policy {
+        /// An image, or the folders that it begins with, such as registry.example/team; may be given
+        /// several times.
+        #[arg(long, value_name = "PREFIX")]
+        allow: Vec<String>,
+        /// The public key that has to have signed an image: cosign.pub, ECDSA P-256.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Allow any image.
+        #[arg(long, conflicts_with_all = ["allow", "key"])]
+        any: bool,
+    },
 }
 
 /// `nearlight webhook`.

@@ -5,6 +5,7 @@ use super::jobs::JobsFile;
 use super::nearness::{GeoipFile, PlacementFile, RegionFile};
 use super::oidc::OidcFile;
 use super::turn::TurnFile;
+use crate::ledger::SessionRow;
 use nearlight_kit::config::ConfigError;
 use nearlight_protocol::job::JobTime;
 use nearlight_protocol::unit::MonoTime;
@@ -212,16 +213,25 @@ fn ms(s: u32) -> u64 {
 
 impl SessionTimes {
     /// The lifecycle's limits for what a session runs that was created then.
-    pub(crate) fn limits(&self, work: &Work, created_at: MonoTime) -> Limits {
-        match work {
+    pub(crate) fn limits(&self, row: &SessionRow) -> Limits {
+        match &row.work {
             Work::App(work) => self.limits_of_app(&work.app.time),
-            Work::Job(spec) => self.limits_of_job(&spec.time, created_at),
+            Work::Job(spec) => {
+                let moves_max = match spec.restart.elsewhere {
+                    true => spec.restart.max,
+                    false => 0,
+                };
+                Limits {
+                    moves_left: moves_max.saturating_sub(row.moves),
+                    ..self.limits_of_job(&spec.time, row.waits_since())
+                }
+            }
         }
     }
 
     /// What a node does in time itself, with a word for why, it has a little longer for.
-    fn limits_of_job(&self, job: &JobTime, created_at: MonoTime) -> Limits {
-        let waits = (job.queue_s != 0).then(|| created_at.plus_millis(ms(job.queue_s)));
+    fn limits_of_job(&self, job: &JobTime, waits_since: MonoTime) -> Limits {
+        let waits = (job.queue_s != 0).then(|| waits_since.plus_millis(ms(job.queue_s)));
         Limits {
             used: Use::Called,
             queue_until: waits,
@@ -233,6 +243,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s) + ms(job.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: 0,
+            moves_left: 0,
         }
     }
 
@@ -248,6 +259,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: ms(self.warn_s),
+            moves_left: 0,
         }
     }
 

@@ -7,7 +7,6 @@ use super::node::FleetNode;
 use nearlight_placement::{NodeState, SessionRequest, choose_gpus};
 use nearlight_protocol::api::NodeGpu;
 use nearlight_protocol::control::{Gpu, JobHost};
-use nearlight_protocol::job::GpuNeed;
 use nearlight_protocol::limits::NODE_GPUS_MAX;
 use std::collections::BTreeSet;
 
@@ -48,10 +47,10 @@ impl FleetNode {
 
     /// The UUIDs of the GPUs that a session gets here; `None` if they are too few.
     pub(super) fn gpus_for(&self, request: &SessionRequest) -> Option<Vec<String>> {
-        let Some(need) = need_of(request) else {
+        let Some(job) = &request.job else {
             return Some(Vec::new());
         };
-        let chosen = choose_gpus(self.gpus(), self.state().gpus_free(), need)?;
+        let chosen = choose_gpus(self.gpus(), self.state().gpus_free(), job)?;
         Some(chosen.into_iter().map(|gpu| gpu.uuid.clone()).collect())
     }
 }
@@ -63,16 +62,13 @@ pub(super) fn held_with(
     state: &NodeState,
     request: &SessionRequest,
 ) -> u64 {
-    let Some((host, need)) = host.zip(need_of(request)) else {
+    let job = request.job.as_ref().filter(|job| job.gpu.is_some());
+    let Some((host, job)) = host.zip(job) else {
         return state.gpus_held;
     };
-    let chosen = choose_gpus(&host.gpus, state.gpus_free(), need).unwrap_or_default();
+    let chosen = choose_gpus(&host.gpus, state.gpus_free(), job).unwrap_or_default();
     let is_chosen = |gpu: &Gpu| chosen.iter().any(|other| other.uuid == gpu.uuid);
     !state.gpus_free() | bits(&host.gpus, is_chosen)
-}
-
-fn need_of(request: &SessionRequest) -> Option<&GpuNeed> {
-    request.job.as_ref()?.gpu.as_ref()
 }
 
 /// Those that can be claimed. An agent that does not know what a grant says of them gives none.
@@ -103,6 +99,7 @@ fn bits(gpus: &[Gpu], is_so: impl Fn(&Gpu) -> bool) -> u64 {
 mod test {
     use super::*;
     use nearlight_placement::JobNeed;
+    use nearlight_protocol::job::GpuNeed;
 
     fn host(uuids: &[&str]) -> JobHost {
         let gpus = uuids.iter().map(|uuid| Gpu {

@@ -6,6 +6,7 @@ use super::problem::{Refusal, bad_request, store_failed};
 use super::registries::Asking;
 use crate::access::Permission;
 use crate::ledger::{OwnerId, Sealed};
+use crate::rates::{self, Prices};
 use crate::registry::{DEFAULT_TAG, RegistryError};
 use crate::seal::ForNode;
 use nearlight_kit::problem::ProblemResponse;
@@ -33,6 +34,29 @@ impl Api {
         self.check_regions(&spec.place.regions)?;
         check_names(&spec.secrets, &body.secrets)?;
         Ok(Work::Job(Box::new(spec.clone())))
+    }
+
+    /// A price cap needs prices, and one that no node can ever meet is said so at once.
+    pub(super) async fn check_price(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        let Some(max) = spec.place.price_max else {
+            return Ok(());
+        };
+        let prices = Prices::read(&self.ledger).await;
+        let prices = prices.map_err(|e| store_failed(&e))?;
+        let Some(rates) = prices.book.at(self.clock.unix_ms()) else {
+            return Err(bad_request(
+                "job.place.price_max: nothing has a price here, for the operator has no rate card; \
+                 leave it out.",
+            ));
+        };
+        let least = rates::without_gpus(rates, &spec.resources);
+        if least > u64::from(max) {
+            return Err(bad_request(format!(
+                "job.place.price_max: {max} millionths a second are less than what the job costs \
+                 anywhere; without GPUs that is {least}."
+            )));
+        }
+        Ok(())
     }
 
     /// What only the job's node gets, sealed.
@@ -88,7 +112,7 @@ impl Api {
         }
     }
 
-    async fn has_key(&self, user: &UserId, key: &str) -> Result<bool, Refusal> {
+    pub(super) async fn has_key(&self, user: &UserId, key: &str) -> Result<bool, Refusal> {
         let known = self.ledger.has_key(user.clone(), key.to_owned()).await;
         known.map_err(|e| store_failed(&e))
     }
@@ -141,9 +165,9 @@ fn not_yet(spec: &JobSpec) -> Result<(), Refusal> {
             "job.cluster: replicas are not placed together yet; leave it out.",
         ));
     }
-    if spec.restart.elsewhere {
+    if spec.restart.elsewhere && spec.restart.max == 0 {
         return Err(bad_request(
-            "job.restart.elsewhere: a job is not moved to another node yet; leave it out.",
+            "job.restart.elsewhere: say in job.restart.max how many times at most.",
         ));
     }
     Ok(())

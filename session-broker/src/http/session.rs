@@ -72,8 +72,12 @@ pub(super) async fn create_session(
             create.wish.save = save.await?;
         }
         Work::Job(spec) => {
+            api.check_price(spec).await?;
             let (owner, key) = (caller.owner(), &create.idempotency.key);
             let (image, pull) = api.pinned((&owner, &create.user), key, &spec.image).await?;
+            if !api.has_key(&create.user, key).await? {
+                api.check_policy(&owner, &image, pull.as_ref()).await?;
+            }
             spec.image = image;
             create.sealed = api.sealed(&create.id, &ForNode { secrets, pull })?;
         }

@@ -70,6 +70,7 @@ struct Level<'a> {
     readmits: Vec<(At, &'a Readmit)>,
     outside: Vec<outside::Change<'a>>,
     notices: Vec<&'a Notice>,
+    moved: Vec<jobs::Opened<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
 }
 
@@ -301,6 +302,7 @@ impl<'a> Level<'a> {
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
             Op::Notify(notice) => self.notices.push(notice),
+            Op::CountMove { session } => self.moved.push(jobs::Opened::new(session)),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
             Op::SweepEnded {
                 before,
@@ -380,6 +382,7 @@ impl<'a> Level<'a> {
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         outside::change(tx, &self.outside, answers).await?;
         webhooks::notify(tx, &self.notices).await?;
+        jobs::count_moves(tx, &self.moved).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -9,6 +9,7 @@ use super::{
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
+use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -258,6 +259,10 @@ impl Ledger for FaultyLedger {
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
         self.inner.registry(owner, registry)
+    }
+
+    fn image_policy(&self, owner: OwnerId) -> BoxFuture<'_, Result<ImagePolicy, StoreError>> {
+        self.inner.image_policy(owner)
     }
 
     fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {

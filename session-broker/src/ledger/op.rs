@@ -192,6 +192,11 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// A job lost its node, and waits for another one.
+    CountMove {
+        /// The session.
+        session: SessionId,
+    },
     /// Something happened of which an endpoint is to be told, if there is one.
     Notify(Box<Notice>),
     /// A change of what a tenant has outside, with its line of the audit log.

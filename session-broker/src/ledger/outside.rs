@@ -2,6 +2,7 @@
 
 use super::{BrokerId, Sealed};
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
+use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use nearlight_protocol::webhook::{DeliveryState, NoticeType};
 use std::fmt;
@@ -75,6 +76,13 @@ pub enum OutsideChange {
         owner: OwnerId,
         /// For which registry.
         registry: String,
+    },
+    /// Which images jobs may have.
+    PutImagePolicy {
+        /// Whose.
+        owner: OwnerId,
+        /// As it is to be.
+        policy: ImagePolicy,
     },
     /// An endpoint for one who has none; [`super::Applied::NameTaken`] otherwise.
     AddWebhook {

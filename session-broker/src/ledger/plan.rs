@@ -112,6 +112,7 @@ fn rank(op: &Op) -> u8 {
         Op::Readmit(_) => 29,
         Op::Outside { .. } => 30,
         Op::Notify(_) => 31,
+        Op::CountMove { .. } => 32,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -190,6 +191,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         ],
         Op::SavePhase { session, .. }
         | Op::ForgetSecrets { session }
+        | Op::CountMove { session }
         | Op::SetBudget { session, .. }
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],

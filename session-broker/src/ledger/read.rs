@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 /// A session with the text of its app or job.
 const SESSION: &str = "
-    SELECT s.*, a.app, j.spec, k.sealed FROM session s
+    SELECT s.*, a.app, j.spec, j.moves, k.sealed FROM session s
     LEFT JOIN app_edition a ON a.digest = s.app_digest
     LEFT JOIN job_spec j ON j.session_id = s.session_id
     LEFT JOIN job_secret k ON k.session_id = s.session_id";
@@ -285,6 +285,7 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         created_at: from_ms(row.get("created_ms")),
         phase: phase.into_phase(now)?,
         starts_denied: unsigned(row.get("starts_denied"))?,
+        moves: unsigned(row.get::<Option<i64>, _>("moves").unwrap_or(0))?,
         since,
         node,
         wish: wish(row.get("wish"))?,

@@ -2,6 +2,7 @@
 
 use super::outside::{OwnerId, RegistryKnown, RegistryRow};
 use super::{Sealed, StoreError};
+use nearlight_protocol::registry::ImagePolicy;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
@@ -43,6 +44,23 @@ pub(super) async fn known(
     Ok(RegistryKnown {
         login: (is_own && has_login).then(|| registry(row)).transpose()?,
         is_guarded: true,
+    })
+}
+
+/// See [`super::Ledger::image_policy`].
+pub(super) async fn policy(pool: &AnyPool, owner: OwnerId) -> Result<ImagePolicy, StoreError> {
+    let row = sqlx::query("SELECT * FROM image_policy WHERE owner = $1")
+        .bind(owner.as_str())
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let Some(row) = row else {
+        return Ok(ImagePolicy::default());
+    };
+    let allow = serde_json::from_str(row.get("allow"));
+    Ok(ImagePolicy {
+        allow: allow.map_err(|e| StoreError::Corrupt(e.to_string()))?,
+        key: row.get("image_key"),
     })
 }
 

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
+use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -32,7 +33,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 15] = [
     (
         1,
         "ledger",
@@ -81,6 +82,12 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
         16,
         "webhooks",
         include_str!("../../migrations/0016_webhooks.sql"),
+    ),
+    (17, "moves", include_str!("../../migrations/0017_moves.sql")),
+    (
+        18,
+        "image policy",
+        include_str!("../../migrations/0018_image_policy.sql"),
     ),
 ];
 
@@ -505,6 +512,10 @@ impl Ledger for SqlLedger {
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
         Box::pin(read_outside::known(&self.readers, owner, registry))
+    }
+
+    fn image_policy(&self, owner: OwnerId) -> BoxFuture<'_, Result<ImagePolicy, StoreError>> {
+        Box::pin(read_outside::policy(&self.readers, owner))
     }
 
     fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {

@@ -268,6 +268,7 @@ fn session() -> SessionRow {
         created_at: MonoTime(1_000),
         phase: Phase::Queued,
         starts_denied: 0,
+        moves: 0,
         since: MonoTime(1_000),
         node: None,
         wish: Wish {
@@ -306,6 +307,7 @@ fn limits() -> Limits {
         stop_ms: 1,
         node_grace_ms: 1,
         warn_ms: 1,
+        moves_left: 0,
     }
 }
 

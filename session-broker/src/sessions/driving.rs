@@ -10,6 +10,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::webhook::{NoticeData, NoticeType};
 use nearlight_session::lifecycle::{Denied, Effect, Event, Outcome, Phase};
 use nearlight_session::{Claim, Epoch, Lifecycle};
 use std::time::Duration;
@@ -72,8 +73,8 @@ impl Owner {
             };
             turn.push(note, Then::Nothing);
         }
-        if entry.row.sealed.is_some() && !matches!(phase, Phase::Queued | Phase::Placing { .. }) {
-            // Its node has them, or nobody needs them.
+        if entry.row.sealed.is_some() && !entry.life.may_start_again() {
+            // Its node has them and no other one will, or nobody needs them.
             entry.row.sealed = None;
             let session = id.clone();
             turn.push(Op::ForgetSecrets { session }, Then::Nothing);
@@ -89,6 +90,28 @@ impl Owner {
         self.note(id, &phase, now);
         turn.touched.insert(id.clone());
         Some(outcome)
+    }
+
+    /// A job that lost its node waits as a new one does, and its tenant is told.
+    fn count_move(&mut self, id: &SessionId, reason: EndReason, now: MonoTime, turn: &mut Turn) {
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return;
+        };
+        entry.row.moves += 1;
+        entry.row.since = now;
+        entry.life.limit(self.times.limits(&entry.row));
+        tracing::info!(session_id = %id, ?reason, moves = entry.row.moves,
+            "the job lost its node and waits for another one");
+        let session = id.clone();
+        turn.push(Op::CountMove { session }, Then::Nothing);
+        let data = NoticeData {
+            reason: Some(reason),
+            ..NoticeData::default()
+        };
+        let notice = notices::of(&entry.row, NoticeType::Moving, data, now);
+        if let Some(notice) = notice {
+            turn.push(Op::Notify(Box::new(notice)), Then::Nothing);
+        }
     }
 
     fn carry_out(&mut self, id: &SessionId, effect: Effect, now: MonoTime, turn: &mut Turn) {
@@ -145,6 +168,7 @@ impl Owner {
                 turn.push(saved, Then::Nothing);
             }
             Effect::Show => {}
+            Effect::Moved { reason } => self.count_move(id, reason, now, turn),
         }
     }
 

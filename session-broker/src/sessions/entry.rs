@@ -147,7 +147,7 @@ impl Entry {
 
 /// A session as its row alone says it is.
 pub(crate) fn view_of(row: SessionRow, times: &SessionTimes) -> Session {
-    let limits = times.limits(&row.work, row.created_at);
+    let limits = times.limits(&row);
     Entry::new(row, limits).shown()
 }
 

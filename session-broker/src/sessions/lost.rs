@@ -45,6 +45,7 @@ impl Lost {
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
             | Op::ForgetSecrets { session }
+            | Op::CountMove { session }
             | Op::SetBudget { session, .. }
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)

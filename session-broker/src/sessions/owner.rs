@@ -15,6 +15,7 @@ use crate::fleet::Fleet;
 use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
+use crate::rates::Prices;
 use crate::seal::Sealer;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -105,6 +106,8 @@ pub(crate) struct Owner {
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) spending: Spending,
+    /// What things cost.
+    pub(super) prices: Prices,
     /// How fast those move up who wait for the same.
     pub(super) lines: Lines<Line>,
     /// Sessions by their next deadline.
@@ -170,6 +173,7 @@ impl Owner {
             fleet: Fleet::default(),
             queue: Queue::default(),
             spending: Spending::default(),
+            prices: Prices::default(),
             lines: Lines::default(),
             deadlines: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -189,6 +193,7 @@ impl Owner {
             doubt: None,
             stop: parts.stop,
         };
+        owner.prices = Prices::read(&owner.ledger).await?;
         owner.load().await?;
         owner.publish_fleet(owner.clock.now());
         Ok(owner)
@@ -296,6 +301,7 @@ impl Owner {
                 }
             }
             Request::Budgets(dues) => self.spending.set(dues),
+            Request::Prices(prices) => self.set_prices(*prices),
             Request::End(end, reply) => {
                 let reason = end.reason;
                 let known = self.drive(&end.session, Event::EndRequested { reason }, now, turn);
@@ -331,6 +337,7 @@ impl Owner {
             created_at: now,
             phase: Phase::Queued,
             starts_denied: 0,
+            moves: 0,
             since: now,
             node: None,
         };
@@ -341,7 +348,7 @@ impl Owner {
         if let Some(Ok(chosen)) = &chosen {
             chosen.settle(&mut row);
         }
-        let limits = self.times.limits(&row.work, row.created_at);
+        let limits = self.times.limits(&row);
         let entry = Entry::new(row.clone(), limits);
         let op = Op::CreateSession {
             row: Box::new(row.clone()),

@@ -83,7 +83,7 @@ impl Owner {
             return;
         };
         set_app(&mut entry.row, &app);
-        let limits = self.times.limits(&entry.row.work, entry.row.created_at);
+        let limits = self.times.limits(&entry.row);
         let life = &entry.life;
         entry.life = Lifecycle::restore(limits, life.phase().clone(), life.starts_denied());
         let session = id.clone();
@@ -119,7 +119,7 @@ impl Owner {
             gpus: held.gpu_uuids.clone(),
             capacity_rev,
             order: order.clone(),
-            phase: placing(self.times.limits(&row.work, row.created_at), &claim, now),
+            phase: placing(self.times.limits(row), &claim, now),
             at: now,
         };
         let outbox = OutboxRow {
@@ -220,7 +220,7 @@ impl Owner {
         waited_ms: u64,
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
-        let request = request_for_job(row, spec, waited_ms);
+        let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
         let policy = &self.policy_chosen;
         let hinted =
             hint.map(|node| decide(&self.fleet.alone(node), &request, policy, &mut chance));

@@ -154,7 +154,7 @@ impl Owner {
         };
         tracing::warn!(session_id = %id, node_id = %node,
             "the node runs a session that the ledger had lost; it is back from its grant");
-        let limits = self.times.limits(&row.work, row.created_at);
+        let limits = self.times.limits(&row);
         let row = SessionRow { phase, ..row };
         let phase = row.phase.clone();
         let entry = Entry::new(row, limits);

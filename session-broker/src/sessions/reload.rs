@@ -76,7 +76,7 @@ impl Owner {
         }
         for row in loaded.sessions {
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
-            let limits = self.times.limits(&row.work, row.created_at);
+            let limits = self.times.limits(&row);
             let mut entry = match former.remove(&id) {
                 Some(mut entry) => {
                     entry.reload(row, limits);

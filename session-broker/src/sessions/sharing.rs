@@ -163,7 +163,7 @@ impl Owner {
             return;
         }
         let id = row.id.clone();
-        let limits = self.times.limits(&row.work, row.created_at);
+        let limits = self.times.limits(&row);
         let mut entry = Entry::new(row, limits);
         entry.hint = node;
         self.enqueue(&entry.row);

@@ -3,8 +3,11 @@
 use super::owner::Owner;
 use super::turn::Turn;
 use crate::budgets::{Due, Payer};
+use crate::rates::{self, Prices};
+use nearlight_placement::PriceCap;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::{SessionId, TenantId};
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Event;
 
@@ -50,6 +53,19 @@ const fn at(due: &Due) -> MonoTime {
 }
 
 impl Owner {
+    /// What things cost has changed: who waited for a lower price is due once more.
+    pub(super) fn set_prices(&mut self, prices: Prices) {
+        self.prices = prices;
+        self.tried_apps = None;
+    }
+
+    /// What the GPUs of a job may cost now, if it says what it may cost.
+    pub(super) fn price_cap(&self, spec: &JobSpec) -> Option<PriceCap> {
+        let max = spec.place.price_max?;
+        let rates = self.prices.book.at(self.clock.unix_ms());
+        Some(rates::cap_of(rates, &spec.resources, max))
+    }
+
     /// Ends what is spent.
     pub(super) fn take_spending(&mut self, now: MonoTime, turn: &mut Turn) {
         let reason = EndReason::BudgetReached;

@@ -136,7 +136,7 @@ impl Owner {
         let app = match &row.work {
             Work::App(work) => &work.app,
             Work::Job(spec) => {
-                let request = request_for_job(row, spec, waited_ms);
+                let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
                 return opening(view, &request, &self.policy_chosen);
             }
         };

@@ -195,7 +195,7 @@ impl Owner {
                     | Phase::Ended { .. } => None,
                 };
                 // From its first picture on, which comes in time or not at all.
-                let limits = self.times.limits(&entry.row.work, entry.row.created_at);
+                let limits = self.times.limits(&entry.row);
                 let most_ms = limits.start_total_ms.saturating_add(limits.max_ms);
                 let age_ms = now.millis_since(entry.placed_at);
                 Busy {

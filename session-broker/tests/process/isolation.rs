@@ -54,6 +54,8 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/v1/apps/{app}/versions", AdminOnly(JSON, "")),
     ("get", "/v1/beacon", TellsNothing),
     ("get", "/v1/audit", AdminOnly(JSON, "")),
+    ("get", "/v1/image-policy", TellsNothing),
+    ("put", "/v1/image-policy", OwnOnly),
     ("post", "/v1/join-tokens", AdminOnly(JSON, "{}")),
     ("get", "/v1/keys", TellsNothing),
     ("post", "/v1/keys", OwnOnly),

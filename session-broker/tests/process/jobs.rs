@@ -9,6 +9,7 @@ use nearlight_protocol::control::{JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
+mod elsewhere;
 mod gpus;
 mod images;
 mod placing;
@@ -235,7 +236,7 @@ async fn what_is_no_job_is_refused_with_what_is_wrong() {
         (job(&json!({ "cluster": { "replicas": 2 } })), "cluster"),
         (
             job(&json!({ "restart": { "elsewhere": true } })),
-            "elsewhere",
+            "restart.max",
         ),
         (
             json!({ "job": { "image": image() }, "region": "fra" }),

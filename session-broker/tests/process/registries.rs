@@ -267,3 +267,128 @@ async fn a_credential_is_checked_before_it_is_kept() {
         assert_eq!(answer.status, expected, "{n}: {answer:?}");
     }
 }
+
+fn openssl(dir: &std::path::Path, args: &[&str]) {
+    let status = Command::new("openssl").args(args).current_dir(dir).status();
+    assert!(status.unwrap().success(), "openssl {args:?}");
+}
+
+async fn set_policy(client: &Client, policy: &Value) -> Answer {
+    let headers = [("content-type", "application/json")];
+    let body = policy.to_string();
+    client
+        .request("PUT", "/v1/image-policy", &headers, &body)
+        .await
+}
+
+/// Signs `digest` as cosign does, with the private key in `dir`.
+async fn sign(registry: &Registry, dir: &std::path::Path, digest: &str) {
+    let payload = json!({
+        "critical": {
+            "identity": { "docker-reference": "team/server" },
+            "image": { "docker-manifest-digest": digest },
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    })
+    .to_string();
+    std::fs::write(dir.join("payload"), &payload).unwrap();
+    let args = [
+        "dgst", "-sha256", "-sign", "key.pem", "-out", "sig", "payload",
+    ];
+    openssl(dir, &args);
+    use base64::Engine;
+    let signature = std::fs::read(dir.join("sig")).unwrap();
+    let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+    let blob = registry.blob("team/server", &payload).await;
+    let config = registry.blob("team/server", "{}").await;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config,
+            "size": 2,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "digest": blob,
+            "size": payload.len(),
+            "annotations": { "dev.cosignproject.cosign/signature": signature },
+        }],
+    });
+    let tag = format!("{}.sig", digest.replace(':', "-"));
+    registry
+        .manifest("team/server", &tag, &manifest.to_string())
+        .await;
+}
+
+#[tokio::test]
+async fn a_tenants_policy_says_whose_images_run_and_who_has_to_have_signed_them() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let signed = registry.image("team/server", "1", "{}").await;
+    let config = r#"{"os":"linux"}"#;
+    registry.image("team/server", "2", config).await;
+    let (rig, mut edge) = rig_for(&registry).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    assert_eq!(log_in(&client, registry.at, PASSWORD).await.status, 204);
+    let image = |tag: &str| of(&format!("{}/team/server:{tag}", registry.at));
+
+    let allow = |prefix: String| json!({ "allow": [prefix] });
+    let other = allow("registry.example/team".to_owned());
+    assert_eq!(set_policy(&client, &other).await.status, 204);
+    let refused = ask(&client, &image("1")).await;
+    refused.refused(400, "bad-request");
+    assert!(refused.at("/detail").contains("policy"), "{refused:?}");
+    let own = allow(format!("{}/team", registry.at));
+    assert_eq!(set_policy(&client, &own).await.status, 204);
+    assert_eq!(ask(&client, &image("1")).await.status, 201);
+    edge.start_next().await;
+
+    let keys = tempfile::tempdir().unwrap();
+    let make = [
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        "key.pem",
+    ];
+    openssl(keys.path(), &make);
+    openssl(
+        keys.path(),
+        &["ec", "-in", "key.pem", "-pubout", "-out", "cosign.pub"],
+    );
+    let key = std::fs::read_to_string(keys.path().join("cosign.pub")).unwrap();
+    let wanted = json!({ "key": key });
+    assert_eq!(set_policy(&client, &wanted).await.status, 204);
+    assert_eq!(client.get("/v1/image-policy").await.at("/key"), key);
+    let unsigned = ask(&client, &image("1")).await;
+    unsigned.refused(400, "bad-request");
+    assert!(
+        unsigned.at("/detail").contains("cosign sign"),
+        "{unsigned:?}"
+    );
+    sign(&registry, keys.path(), &signed).await;
+    assert_eq!(ask(&client, &image("1")).await.status, 201);
+    edge.start_next().await;
+    ask(&client, &image("2")).await.refused(400, "bad-request");
+
+    // Another key, and what is none.
+    openssl(keys.path(), &make);
+    openssl(
+        keys.path(),
+        &["ec", "-in", "key.pem", "-pubout", "-out", "cosign.pub"],
+    );
+    let key = std::fs::read_to_string(keys.path().join("cosign.pub")).unwrap();
+    let wanted = json!({ "key": key });
+    assert_eq!(set_policy(&client, &wanted).await.status, 204);
+    ask(&client, &image("1")).await.refused(400, "bad-request");
+    let none = json!({ "key": "x" });
+    set_policy(&client, &none).await.refused(400, "bad-request");
+    assert_eq!(set_policy(&client, &json!({})).await.status, 204);
+    assert_eq!(ask(&client, &image("2")).await.status, 201);
+}

@@ -249,7 +249,11 @@ impl Region {
                 }
             }
             Effect::Release { claim, .. } => self.release(number, &claim)?,
-            Effect::UsageBegins { .. } | Effect::Warn { .. } | Effect::Publish | Effect::Show => {}
+            Effect::UsageBegins { .. }
+            | Effect::Moved { .. }
+            | Effect::Warn { .. }
+            | Effect::Publish
+            | Effect::Show => {}
         }
         Ok(())
     }

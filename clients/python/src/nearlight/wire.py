@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change']
 """
 What was done, for the audit log.
 """
@@ -363,6 +363,23 @@ class ImageFault(TypedDict):
     """
 
 
+class ImagePolicy(TypedDict, closed=True):
+    """
+    `PUT` and `GET /v1/image-policy`: which images a tenant's jobs may have.
+    """
+
+    allow: NotRequired[list[str]]
+    """
+    Registry and repository, or the folders that they begin with: `registry.example/team` allows
+    `registry.example/team/server`. Empty: any image.
+    """
+    key: NotRequired[str | None]
+    """
+    PEM of the ECDSA P-256 public key (`cosign.pub`) that has to have signed an image; any
+    image without.
+    """
+
+
 class JobTime(TypedDict, closed=True):
     """
     When a job ends by itself, seconds.
@@ -532,7 +549,7 @@ Whether a node can be used.
 """
 
 
-NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'webhook.test']
 """
 What a notice is about.
 """
@@ -1769,7 +1786,6 @@ class NoticeData(TypedDict):
     """
     The session; nothing in a test.
     """
-    until_unix_ms: NotRequired[U64 | None]
 
 
 class Place(TypedDict, closed=True):

@@ -4,7 +4,7 @@ use super::*;
 use crate::check::check;
 use crate::decide::test::{fleet, node, request};
 use crate::decide::{Decision, decide};
-use crate::job::JobNeed;
+use crate::job::{JobNeed, PriceCap};
 use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
@@ -178,12 +178,18 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
         0..3000_u32,
         mostly(None, gpu),
         mostly(false, Just(true)),
+        mostly(None, (any::<Option<u8>>(), 0..300_u64).prop_map(Some)),
     );
-    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here)| JobNeed {
+    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here, cap)| JobNeed {
         runtime,
         disk_mib,
         gpu,
         image_here,
+        cap: cap.map(|(gpu_max, gpu_other)| PriceCap {
+            gpu_max: gpu_max.map(u64::from),
+            gpu_other,
+            ..PriceCap::default()
+        }),
     });
     prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }

@@ -2,7 +2,7 @@
 
 use super::back::node_back;
 use super::{
-    Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Link, Outcome, Phase, Run,
+    Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run,
     STARTS_DENIED_MAX, Stopped, Use, Viewer,
 };
 use crate::epoch::Epoch;
@@ -46,8 +46,28 @@ impl Lifecycle {
             Event::NodeBack { presence } => node_back(phase, now, presence, self.limits.used),
             Event::Tick => self.limits.tick(phase, now),
         };
+        let (next, outcome) = self.moved(next, outcome);
         self.phase = next;
         outcome
+    }
+
+    /// Who lost its node, and not its right to one, waits again.
+    fn moved(&mut self, next: Phase, outcome: Outcome) -> Step {
+        match (next, outcome) {
+            (Phase::Ended { reason, .. }, Outcome::Applied(mut effects))
+                if self.limits.goes_elsewhere(reason) && !effects.is_empty() =>
+            {
+                let released = |effect: &Effect| matches!(effect, Effect::Release { .. });
+                if !effects.iter().any(released) {
+                    let detail = String::new();
+                    return applied(Phase::Ended { reason, detail }, effects);
+                }
+                self.limits.moves_left -= 1;
+                effects.push(Effect::Moved { reason });
+                applied(Phase::Queued, effects)
+            }
+            other => other,
+        }
     }
 
     fn no_claim(&self) -> Ignored {
@@ -359,6 +379,17 @@ pub(super) const fn ignored(phase: Phase, why: Ignored) -> Step {
 
 const fn denied(phase: Phase, why: Denied) -> Step {
     (phase, Outcome::Denied(why))
+}
+
+impl Limits {
+    /// Whether an end for this reason sends it to another node.
+    pub(super) const fn goes_elsewhere(&self, reason: EndReason) -> bool {
+        let is_nodes = matches!(
+            reason,
+            EndReason::NodeLost | EndReason::NodeDrained | EndReason::Preempted
+        );
+        self.moves_left > 0 && is_nodes
+    }
 }
 
 impl Held {

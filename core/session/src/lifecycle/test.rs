@@ -22,6 +22,7 @@ fn limits() -> Limits {
         stop_ms: MINUTE_MS,
         node_grace_ms: 10 * MINUTE_MS,
         warn_ms: MINUTE_MS,
+        moves_left: 0,
     }
 }
 
@@ -238,6 +239,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::Stop { .. } => "stop",
         Effect::UsageBegins { .. } => "usage-begins",
         Effect::Release { .. } => "release",
+        Effect::Moved { .. } => "moved",
         Effect::Warn { .. } => "warn",
         Effect::Publish => "publish",
         Effect::Show => "show",
@@ -509,7 +511,11 @@ impl Shadow {
                     self.releases += 1;
                     self.running = false;
                 }
-                Effect::Stop { .. } | Effect::Warn { .. } | Effect::Publish | Effect::Show => {}
+                Effect::Stop { .. }
+                | Effect::Moved { .. }
+                | Effect::Warn { .. }
+                | Effect::Publish
+                | Effect::Show => {}
             }
         }
     }

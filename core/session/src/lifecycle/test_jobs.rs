@@ -99,3 +99,102 @@ fn a_job_that_is_not_healthy_in_time_ends_for_that() {
     life.handle(NOW.plus_millis(MINUTE_MS), Event::Tick);
     assert_eq!(reason(&life), Some(EndReason::JobStartTimeout));
 }
+
+fn movable(moves_left: u32) -> Limits {
+    Limits {
+        moves_left,
+        ..job_limits()
+    }
+}
+
+fn releases_and_moves(outcome: &Outcome) -> (usize, usize) {
+    let Outcome::Applied(effects) = outcome else {
+        return (0, 0);
+    };
+    let count = |is: fn(&Effect) -> bool| effects.iter().filter(|effect| is(effect)).count();
+    (
+        count(|effect| matches!(effect, Effect::Release { .. })),
+        count(|effect| matches!(effect, Effect::Moved { .. })),
+    )
+}
+
+#[test]
+fn a_job_that_may_waits_for_another_node_once_its_own_is_lost_for_good() {
+    let grace = NOW.plus_millis(10 * MINUTE_MS);
+    let mut life = ready_job(movable(1));
+    life.handle(NOW, Event::NodeLost);
+    assert!(life.may_start_again());
+    let outcome = life.handle(grace, Event::Tick);
+    assert_eq!(releases_and_moves(&outcome), (1, 1));
+    assert_eq!(life.phase(), &Phase::Queued);
+    assert!(!life.is_over() && life.may_start_again());
+    // What the lost node still says is of another epoch.
+    life.handle(grace, Event::Claimed(claim(2)));
+    let late = life.handle(grace, Event::NodeReady { epoch: Epoch(1) });
+    assert_eq!(late, Outcome::Ignored(Ignored::StaleEpoch));
+    life.handle(grace, Event::StartAcked { epoch: Epoch(2) });
+    life.handle(grace, Event::NodeReady { epoch: Epoch(2) });
+    assert!(!life.may_start_again(), "it had its one move");
+    life.handle(grace, Event::NodeLost);
+    let outcome = life.handle(grace.plus_millis(10 * MINUTE_MS), Event::Tick);
+    assert_eq!(releases_and_moves(&outcome), (1, 0));
+    assert_eq!(reason(&life), Some(EndReason::NodeLost));
+}
+
+#[test]
+fn a_node_that_drains_or_comes_back_without_it_sends_a_job_elsewhere() {
+    let epoch = Epoch(1);
+    let drained = Event::NodeEnded {
+        epoch,
+        reason: EndReason::NodeDrained,
+        detail: String::new(),
+    };
+    let without = Event::NodeBack {
+        presence: Presence::Absent,
+    };
+    for event in [drained, without] {
+        let mut life = ready_job(movable(2));
+        let outcome = life.handle(NOW, event.clone());
+        assert_eq!(releases_and_moves(&outcome), (1, 1), "{event:?}");
+        assert_eq!(life.phase(), &Phase::Queued);
+        let mut stays = ready_job(movable(0));
+        let outcome = stays.handle(NOW, event);
+        assert_eq!(releases_and_moves(&outcome), (1, 0));
+        assert!(stays.is_over());
+    }
+}
+
+#[test]
+fn who_ends_a_job_ends_it_wherever_it_might_go() {
+    let mut life = ready_job(movable(9));
+    let reason = EndReason::PlayerEnded;
+    life.handle(NOW, Event::EndRequested { reason });
+    assert!(life.is_over());
+    life.handle(NOW, Event::NodeLost);
+    let outcome = life.handle(NOW.plus_millis(10 * MINUTE_MS), Event::Tick);
+    assert_eq!(releases_and_moves(&outcome), (1, 0));
+    assert!(matches!(
+        life.phase(),
+        Phase::Ended {
+            reason: EndReason::PlayerEnded,
+            ..
+        }
+    ));
+    let mut failed = ready_job(movable(9));
+    failed.handle(
+        NOW,
+        Event::NodeEnded {
+            epoch: Epoch(1),
+            reason: EndReason::JobFailed,
+            detail: String::new(),
+        },
+    );
+    assert!(matches!(failed.phase(), Phase::Ended { .. }));
+    let mut waiting = Lifecycle::new(movable(9));
+    let reason = EndReason::NodeDrained;
+    waiting.handle(NOW, Event::EndRequested { reason });
+    assert!(
+        matches!(waiting.phase(), Phase::Ended { .. }),
+        "it had no node"
+    );
+}

@@ -1,11 +1,28 @@
 //! What a job's task has done beside its loop. Each comes back as one [`Done`].
 
 use super::{
-    AppRef, Arc, Done, Driver, Duration, Host, Ipv4Addr, Reach, Record, health, launch, space,
-    teardown,
+    AppRef, Arc, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Reach, Record, health,
+    launch, space, teardown, with_words,
 };
+use crate::limits::GPU_RELEASE_DEADLINE;
 
 impl Driver {
+    /// Waits, for a bounded time, until the memory of its GPUs is back: whoever has them next finds them so.
+    pub(super) async fn give_gpus_back(&self, ending: &mut Ending) {
+        let (Some(jobs), false) = (&self.host.jobs, self.record.gpus.is_empty()) else {
+            return;
+        };
+        let session = &self.record.session;
+        if let (EndReason::RuntimeFailed, Some(why)) = (ending.reason, jobs.gpus.fault_of(session))
+        {
+            ending.detail = with_words(&why, &ending.detail);
+        }
+        let used = jobs.gpus.give_back(session, GPU_RELEASE_DEADLINE).await;
+        for (gpu, used) in self.record.gpus.iter().zip(used) {
+            tracing::info!(gpu, memory_mib_max = used.mib_max, busy_percent = ?used.busy_percent(), "the job gave a GPU back");
+        }
+    }
+
     pub(super) fn spawn_fetch(&mut self) {
         let runtime = self.host.runtime.clone();
         let image = self.record.spec.engine_image();

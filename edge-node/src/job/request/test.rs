@@ -8,6 +8,7 @@ struct Given {
     who: Who,
     places: Vec<Writable>,
     resolvers: Vec<IpAddr>,
+    gpus: Vec<String>,
 }
 
 impl Given {
@@ -28,6 +29,7 @@ impl Given {
             spec,
             who,
             resolvers: Vec::new(),
+            gpus: Vec::new(),
         }
     }
 
@@ -50,6 +52,8 @@ impl Given {
             has_secrets: true,
             resolvers: &self.resolvers,
             image_env: &["NVIDIA_VISIBLE_DEVICES=all".to_owned()],
+            gpus: devices::request(&self.gpus, None, &[]),
+            gpu_uuids: &self.gpus,
         })
     }
 }
@@ -201,4 +205,26 @@ fn a_network_is_its_own_and_closed_unless_it_reaches_something() {
     assert_eq!(host.dns.unwrap(), ["127.0.0.1"], "no resolver is reached");
     given.resolvers = vec![IpAddr::from([9, 9, 9, 9])];
     assert_eq!(given.body().host_config.unwrap().dns.unwrap(), ["9.9.9.9"]);
+}
+
+#[test]
+fn a_job_gets_the_gpus_that_it_has_claimed_whatever_it_says_itself() {
+    let mut given = Given::new();
+    given.gpus = vec!["GPU-1".to_owned(), "MIG-2".to_owned()];
+    let all = [("NVIDIA_VISIBLE_DEVICES".to_owned(), "all".to_owned())];
+    given.spec.env.extend(all);
+    let body = given.body();
+    let asked = body.host_config.unwrap().device_requests.unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].driver.as_deref(), Some("nvidia"));
+    assert_eq!(asked[0].device_ids.as_ref().unwrap(), &given.gpus);
+    let env = body.env.unwrap();
+    let visible = env.iter().filter(|v| v.starts_with("NVIDIA_VISIBLE"));
+    assert_eq!(
+        visible.collect::<Vec<_>>(),
+        ["NVIDIA_VISIBLE_DEVICES=GPU-1,MIG-2"]
+    );
+    given.gpus.clear();
+    let none = given.body().host_config.unwrap();
+    assert_eq!((none.device_requests, none.devices), (None, None));
 }

@@ -25,9 +25,13 @@ const ADD_LABELS: &str = "
 const FORGET_SECRETS: &str = "
     DELETE FROM job_secret WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})";
 
+const COUNT_MOVES: &str = "
+    UPDATE job_spec SET moves = job_spec.moves + 1 FROM {rows session_id text}
+    WHERE job_spec.session_id = r.session_id";
+
 /// What finds rows by their keys.
 #[cfg(test)]
-pub(in crate::ledger) const BY_KEY: &[&str] = &[FORGET_SECRETS];
+pub(in crate::ledger) const BY_KEY: &[&str] = &[FORGET_SECRETS, COUNT_MOVES];
 
 /// What is written of a job beside its session's row.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ pub(super) async fn add(tx: &mut Tx, jobs: &[&Job<'_>]) -> Result<(), StoreError
     Ok(())
 }
 
-/// A session whose secrets nobody needs any more.
+/// A session whose secrets nobody needs any more, or that lost its node.
 #[derive(Debug, Serialize)]
 pub(crate) struct Opened<'a> {
     session_id: &'a str,
@@ -135,5 +139,10 @@ impl<'a> Opened<'a> {
 
 pub(crate) async fn forget_secrets(tx: &mut Tx, opened: &[Opened<'_>]) -> Result<(), StoreError> {
     tx.run(FORGET_SECRETS, opened).await?;
+    Ok(())
+}
+
+pub(crate) async fn count_moves(tx: &mut Tx, moved: &[Opened<'_>]) -> Result<(), StoreError> {
+    tx.run(COUNT_MOVES, moved).await?;
     Ok(())
 }

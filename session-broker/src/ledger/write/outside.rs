@@ -6,7 +6,7 @@ use crate::ledger::identity::AuditRow;
 use crate::ledger::outside::{OutsideChange, OwnerId, RegistryRow};
 use crate::ledger::phase_row::ms;
 use crate::ledger::plan::At;
-use crate::ledger::tx::Tx;
+use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, StoreError};
 use serde::Serialize;
 
@@ -24,6 +24,11 @@ const REMOVE_REGISTRY: &str = "
     FROM {rows owner text, registry text}
     WHERE registry_login.owner = r.owner AND registry_login.registry = r.registry
         AND {still registry_login.sealed IS NOT NULL}";
+
+const PUT_POLICY: &str = "
+    INSERT INTO image_policy (owner, allow, image_key) SELECT r.owner, r.allow, r.image_key
+    FROM {rows owner text, allow text, image_key text} WHERE TRUE
+    ON CONFLICT (owner) DO UPDATE SET allow = excluded.allow, image_key = excluded.image_key";
 
 /// A change and its line of the audit log.
 pub(crate) type Change<'a> = (At, &'a OutsideChange, Option<&'a AuditRow>);
@@ -59,6 +64,15 @@ async fn carry_out(tx: &mut Tx, change: &OutsideChange) -> Result<Applied, Store
             let removed = tx.run(REMOVE_REGISTRY, &[named]).await?;
             Ok(done_or(removed > 0, Applied::Missing))
         }
+        OutsideChange::PutImagePolicy { owner, policy } => {
+            let row = Policy {
+                owner: owner.as_str(),
+                allow: json(&policy.allow)?,
+                image_key: policy.key.as_deref().map(Foreign),
+            };
+            tx.run(PUT_POLICY, &[row]).await?;
+            Ok(Applied::Done)
+        }
         other => Ok(super::webhooks::change(tx, other)
             .await?
             .unwrap_or(Applied::Missing)),
@@ -90,6 +104,13 @@ impl<'a> Put<'a> {
             most,
         }
     }
+}
+
+#[derive(Serialize)]
+struct Policy<'a> {
+    owner: &'a str,
+    allow: String,
+    image_key: Option<Foreign<'a>>,
 }
 
 #[derive(Debug, Serialize)]

@@ -155,9 +155,9 @@ pub(super) async fn change(
         OutsideChange::Lease { .. } | OutsideChange::Settle { .. } => {
             return deliver(tx, change).await.map(Some);
         }
-        OutsideChange::PutRegistry { .. } | OutsideChange::RemoveRegistry { .. } => {
-            return Ok(None);
-        }
+        OutsideChange::PutRegistry { .. }
+        | OutsideChange::RemoveRegistry { .. }
+        | OutsideChange::PutImagePolicy { .. } => return Ok(None),
     };
     let done = tx.run(statement, &[row]).await? > 0;
     Ok(Some(if done { Applied::Done } else { otherwise }))
