@@ -16,13 +16,13 @@ fuzz_target!(|bytes: &[u8]| {
     let mut came = Vec::new();
     for piece in bytes.chunks(usize::from(*cut).max(1)) {
         pieces.push(piece);
-        while let Ok(Some(message)) = pieces.next() {
+        while let Ok(Some(message)) = pieces.next_message() {
             assert!((1..=FRAME_BYTES_MAX).contains(&message.len()));
             came.push(message.to_vec());
         }
     }
     let mut came = came.into_iter();
-    while let Ok(Some(message)) = whole.next() {
+    while let Ok(Some(message)) = whole.next_message() {
         assert_eq!(came.next().as_deref(), Some(message));
     }
     assert_eq!(came.next(), None);

@@ -327,7 +327,7 @@ impl Joined {
     ///
     /// # Errors
     /// Its length is none.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, NoFrame> {
+    pub fn next_message(&mut self) -> Result<Option<&[u8]>, NoFrame> {
         let rest = &self.bytes[self.taken..];
         let Some((length, rest)) = rest.split_first_chunk::<4>() else {
             return Ok(None);
@@ -376,7 +376,7 @@ mod test {
             let mut came = Vec::new();
             for piece in bytes.chunks(cut) {
                 joined.push(piece);
-                while let Some(message) = joined.next().unwrap() {
+                while let Some(message) = joined.next_message().unwrap() {
                     came.push(message.to_vec());
                 }
             }
@@ -404,7 +404,7 @@ mod test {
         for length in [0_u32, u32::MAX] {
             let mut joined = Joined::default();
             joined.push(&length.to_be_bytes());
-            assert_eq!(joined.next(), Err(NoFrame));
+            assert_eq!(joined.next_message(), Err(NoFrame));
         }
     }
 

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 52] = [
+const PATHS: [(&str, &[&str]); 53] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -15,6 +15,7 @@ const PATHS: [(&str, &[&str]); 52] = [
     ("/v1/apps/{app}/versions", &["get"]),
     ("/v1/audit", &["get"]),
     ("/v1/beacon", &["get"]),
+    ("/v1/image-policy", &["get", "put"]),
     ("/v1/join-tokens", &["post"]),
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),

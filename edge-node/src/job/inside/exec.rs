@@ -309,7 +309,7 @@ impl Frames {
     /// The next message; `None` once the caller is gone.
     async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            let next = self.joined.next().map_err(io::Error::other)?;
+            let next = self.joined.next_message().map_err(io::Error::other)?;
             if let Some(message) = next {
                 return Ok(Some(message.to_vec()));
             }

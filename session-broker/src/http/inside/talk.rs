@@ -158,7 +158,7 @@ async fn said(
     let mut joined = Joined::default();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        while let Some(message) = joined.next().map_err(io::Error::other)? {
+        while let Some(message) = joined.next_message().map_err(io::Error::other)? {
             let (length, last) = match Frame::parse(message).map_err(io::Error::other)? {
                 // The node's way of finding out whether somebody is there.
                 Frame::Stdout(b"") => continue,
