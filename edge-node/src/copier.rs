@@ -131,7 +131,7 @@ fn get(path: &Path) -> Result<(), CopyError> {
 
 fn put(path: &Path) -> Result<(), CopyError> {
     let is_taken = |taken: &&str| path.starts_with(taken);
-    if NEVER.iter().any(|taken| is_taken(taken)) {
+    if NEVER.iter().any(is_taken) {
         let path = path.display().to_string();
         let what = "the kernel's";
         return Err(TreeError::Unfit { path, what }.into());

@@ -37,7 +37,7 @@ impl Packed {
     pub fn scan(path: &Path, name: Option<&OsStr>, skips: Skips<'_>) -> Result<Self, TreeError> {
         let real = fs::canonicalize(path).map_err(TreeError::at(path))?;
         let is_below = |taken: &&str| real.starts_with(taken);
-        if skips.never.iter().any(|taken| is_below(taken)) {
+        if skips.never.iter().any(is_below) {
             return Err(TreeError::Unfit {
                 path: path.display().to_string(),
                 what: "the kernel's",
