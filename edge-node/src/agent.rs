@@ -54,6 +54,7 @@ use nearlight_protocol::control::{
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::volume::VolumesKnown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub(crate) enum Message {
     },
     /// Images, and which could not be had.
     Images(images::Found),
+    /// What is kept for jobs.
+    Stored(job::keeper::Stored),
     /// Desktops that are ready.
     Warm(Vec<WarmReady>),
     /// The GPUs for jobs, of which some have changed.
@@ -98,6 +101,8 @@ pub(crate) struct Parts {
     pub(crate) counters: CounterBoard,
     /// The images that the broker wants to be here.
     pub(crate) wanted: watch::Sender<ImagesWanted>,
+    /// The volumes that the broker knows here.
+    pub(crate) known: watch::Sender<Option<VolumesKnown>>,
     /// What sessions leave over.
     pub(crate) room: watch::Sender<Room>,
     pub(crate) shutdown: Shutdown,
@@ -116,6 +121,7 @@ pub(crate) struct Agent {
     inventory: Inventory,
     counters: CounterBoard,
     wanted: watch::Sender<ImagesWanted>,
+    known: watch::Sender<Option<VolumesKnown>>,
     room: watch::Sender<Room>,
     shutdown: Shutdown,
     inbox: mpsc::Receiver<Message>,
@@ -145,6 +151,7 @@ impl Agent {
             inventory: parts.inventory,
             counters: parts.counters,
             wanted: parts.wanted,
+            known: parts.known,
             room: parts.room,
             shutdown: parts.shutdown,
             inbox: parts.inbox,
@@ -261,6 +268,10 @@ impl Agent {
                 self.inventory.image_faults = found.faults;
                 self.say_inventory();
             }
+            Message::Stored(stored) => {
+                self.inventory.set_stored(stored);
+                self.say_inventory();
+            }
             Message::Warm(ready) => {
                 self.inventory.warm = ready;
                 self.say_inventory();
@@ -335,6 +346,9 @@ impl Agent {
                     *former = bounded(wanted);
                     is_new
                 });
+            }
+            ToEdge::Volumes(known) => {
+                self.known.send_replace(Some(known));
             }
             ToEdge::OpenTunnel(order) => self.host.tunnels.open(order),
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),

@@ -131,6 +131,9 @@ pub enum ConfigError {
     /// Jobs' networks cannot be taken from it.
     #[error("`jobs.networks` {0}")]
     JobNetworks(&'static str),
+    /// Assets cannot be fetched from it.
+    #[error("`jobs.asset_networks`: {0}")]
+    AssetNetworks(String),
     /// The beacon would not work.
     #[error("`beacon` {0}")]
     Beacon(String),
@@ -226,6 +229,10 @@ mod parsed {
         pub(super) disk_mib: u32,
         pub(super) networks: String,
         pub(super) resolvers: Vec<IpAddr>,
+        pub(super) volume_orphan_days: u32,
+        pub(super) assets_mib: u64,
+        pub(super) asset_networks: Vec<String>,
+        pub(super) asset_roots: PathBuf,
         pub(super) gpus: ForJobs,
     }
 
@@ -317,6 +324,14 @@ impl Config {
                 disk_mib: file.jobs.disk_mib,
                 networks: (file.jobs.networks.parse()).map_err(ConfigError::JobNetworks)?,
                 resolvers: file.jobs.resolvers,
+                volume_orphan_days: file.jobs.volume_orphan_days,
+                assets_mib: file.jobs.assets_mib,
+                asset_networks: (file.jobs.asset_networks.iter())
+                    .map(|network| network.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(ConfigError::AssetNetworks)?,
+                asset_roots: Some(file.jobs.asset_roots)
+                    .filter(|path| !path.as_os_str().is_empty()),
                 gpus: file.jobs.gpus,
             },
             warm_max: file.warm.max as usize,
@@ -424,6 +439,13 @@ impl Config {
             1,
             16,
             "1 to 16",
+        )?;
+        range(
+            "jobs.volume_orphan_days",
+            self.jobs.volume_orphan_days.into(),
+            1,
+            3650,
+            "1 to 3650",
         )?;
         range("warm.max", self.warm_max as u64, 0, 16, "0 to 16")?;
         range(

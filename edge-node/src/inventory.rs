@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::encoders::Encoder;
 use crate::gpu::Gpus;
 use crate::identity::Identity;
+use crate::job::keeper::Stored;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{self, ImageFault, JobHost, WarmReady};
@@ -57,6 +58,13 @@ impl Inventory {
             image_faults: Vec::new(),
             fault: String::new(),
             warm: Vec::new(),
+        }
+    }
+
+    /// What the node keeps for jobs.
+    pub(crate) fn set_stored(&mut self, stored: Stored) {
+        if let Some(jobs) = &mut self.jobs {
+            (jobs.volumes, jobs.assets) = (Some(stored.volumes), stored.assets);
         }
     }
 

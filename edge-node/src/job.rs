@@ -7,6 +7,7 @@
 //!   out what the machine says; [`record`]: what is on disk; [`adopt`]: what the next agent does with it.
 //! - [`launch`]: from an image to a container that runs. [`who`]: as whom; [`space`] and [`mounts`]: what it can
 //!   write, and its secrets; [`request`]: every lock on it; [`engine`]: the Docker API.
+//! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
 //! - [`inside`]: what its tenant does in it: its log, commands, files.
 //! - [`health`]: whether it is well. [`log`]: what it says. [`teardown`]: how it is taken apart.
@@ -18,6 +19,7 @@
 //! **What it does not know:** the broker, who asks on a tunnel.
 
 pub(crate) mod adopt;
+pub(crate) mod assets;
 pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod egress;
@@ -26,6 +28,7 @@ pub(crate) mod firewall;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod inside;
+pub(crate) mod keeper;
 pub(crate) mod launch;
 pub(crate) mod log;
 pub(crate) mod machine;
@@ -35,4 +38,5 @@ pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod space;
 pub(crate) mod teardown;
+pub(crate) mod volumes;
 pub(crate) mod who;

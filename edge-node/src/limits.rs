@@ -78,6 +78,12 @@ pub(crate) const SANDBOX_START_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A program of the host's that should be quick: mkfs.ext4, mount, iptables.
 pub(crate) const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+/// Looking a volume's file system over, or making it grow: of a large one all of it is read.
+pub(crate) const VOLUME_COMMAND_DEADLINE: Duration = Duration::from_secs(900);
+/// Until a mount of a volume's former job lets go of it.
+pub(crate) const VOLUME_DETACH_DEADLINE: Duration = Duration::from_secs(20);
+/// Between two looks at volumes that nobody knows.
+pub(crate) const VOLUMES_TIDY_EVERY: Duration = Duration::from_secs(600);
 /// The smallest disk of a job; ext4 takes some of it for itself.
 pub(crate) const DISK_MIB_MIN: u32 = 16;
 /// Open files of one process of a job: servers have one a connection. More than an engine has itself it cannot

@@ -7,6 +7,7 @@ use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
+use crate::job;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
@@ -94,6 +95,12 @@ impl Node {
             room: rooms,
             agent: address.clone(),
         };
+        let (known, volumes) = watch::channel(None);
+        let storing = job::keeper::Keeper {
+            host: host.clone(),
+            known: volumes,
+            agent: address.clone(),
+        };
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -103,6 +110,7 @@ impl Node {
             inventory: machine.inventory,
             counters: counters.clone(),
             wanted,
+            known,
             room,
             shutdown: shutdown.clone(),
             inbox,
@@ -115,6 +123,7 @@ impl Node {
         shutdown.spawn(control::run(dialler, (runtime, counters), address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
+        shutdown.spawn(storing.run(shutdown.token()));
         watch_gpus(board, address, &shutdown);
         shutdown.spawn(agent.run());
         Ok(Self {

@@ -3,7 +3,7 @@
 use crate::clock::unix_ms;
 use nearlight_protocol::id::{
     AttachmentId, KeyId, NodeId, RequestId, SessionId, SlotId, TenantId, TunnelId, UserId,
-    WatchLinkId,
+    VolumeId, WatchLinkId,
 };
 
 /// A new session's id.
@@ -54,6 +54,11 @@ pub fn key() -> KeyId {
 /// A new tunnel's id.
 pub fn tunnel() -> TunnelId {
     TunnelId::from_parts(unix_ms(), rand::random())
+}
+
+/// A new volume's id.
+pub fn volume() -> VolumeId {
+    VolumeId::from_parts(unix_ms(), rand::random())
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 mod identity;
 mod outside;
+mod volume;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
+pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -91,6 +93,15 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: KeyCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// List, show and delete what jobs have kept.
+    Volume {
+        /// What to do.
+        #[command(subcommand)]
+        command: VolumeCommand,
         /// Which broker.
         #[command(flatten)]
         broker: Broker,

@@ -38,7 +38,10 @@ pub enum ClientError {
         status: u16,
     },
     /// It did not answer.
-    #[error("cannot reach the broker at {url}; is it running? Start one with `nearlight up`")]
+    #[error(
+        "cannot reach the broker at {url}; is it running? Start one with `nearlight up`{}",
+        of_another_scheme(url, source)
+    )]
     Unreachable {
         /// What was asked.
         url: String,
@@ -66,6 +69,16 @@ pub enum ClientError {
         .0.display()
     )]
     NoKey(PathBuf),
+}
+
+/// What to say where whoever answers at an https address does not speak TLS.
+fn of_another_scheme(url: &str, error: &ureq::Error) -> &'static str {
+    // As rustls words it, whichever error carries it.
+    let plain = error.to_string().contains("corrupt message");
+    match url.starts_with("https://") && plain {
+        true => ". What answers there speaks http: try the address with http://",
+        false => "",
+    }
 }
 
 /// The broker that the command line names: `url`, or that of the `nearlight up` under `data`.

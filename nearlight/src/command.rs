@@ -48,6 +48,9 @@ pub enum CommandError {
     /// A label is written otherwise.
     #[error("`{0}` is no label; write NAME=VALUE")]
     NoLabel(String),
+    /// There is none of that name.
+    #[error("there is no volume `{0}`; `nearlight volume list` shows what there is")]
+    NoVolume(String),
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
@@ -394,6 +397,9 @@ const fn lack(what: WaitsFor) -> &'static str {
         WaitsFor::Uplink => ", no node with enough uplink free",
         WaitsFor::Disk => ", no node with enough disk free",
         WaitsFor::Gpus => ", no node with such GPUs free",
+        WaitsFor::Volume => {
+            ", one of its volumes is not to be had; `nearlight session explain` says which"
+        }
     }
 }
 

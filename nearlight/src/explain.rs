@@ -10,7 +10,11 @@ pub(crate) fn explain(placement: &Placement) -> String {
         Placement::Unknown => {
             "no node was looked for yet, or by a broker that has started again since\n".to_owned()
         }
-        Placement::Waits { excluded, step } => {
+        Placement::Waits {
+            excluded,
+            step,
+            detail,
+        } => {
             let nodes: u32 = excluded.iter().map(|by| by.nodes).sum();
             let rows: Vec<_> = excluded
                 .iter()
@@ -18,7 +22,13 @@ pub(crate) fn explain(placement: &Placement) -> String {
                 .collect();
             let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
             let step = in_force(step.as_ref());
-            format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
+            match detail {
+                Some(detail) if nodes == 0 => format!("it waits: {detail}\n"),
+                Some(detail) => format!("it waits: {detail}\n{excluded}"),
+                None => {
+                    format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
+                }
+            }
         }
         Placement::Placed {
             node,
@@ -105,11 +115,20 @@ mod test {
         let waits = Placement::Waits {
             excluded: vec![by(ExcludedBy::Offline, 12), by(ExcludedBy::SlotsTaken, 3)],
             step: Some(step),
+            detail: None,
         };
         let words = "it waits: none of 15 nodes can run it now\n\
                      latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\
                      NODES  EXCLUDED BY\n12     offline\n3      every slot taken\n";
         assert_eq!(explain(&waits), words);
+        let detail = "its volume `cache` is on node attic, which is full (slots taken)";
+        let waits = Placement::Waits {
+            excluded: vec![by(ExcludedBy::SlotsTaken, 1)],
+            step: None,
+            detail: Some(detail.to_owned()),
+        };
+        let table = "NODES  EXCLUDED BY\n1      every slot taken\n";
+        assert_eq!(explain(&waits), format!("it waits: {detail}\n{table}"));
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Failure {
                 | CommandError::NoNode(_)
                 | CommandError::NotBootstrapped
                 | CommandError::File(_)
-                | CommandError::Job(_),
+                | CommandError::Job(_)
+                | CommandError::NoVolume(_),
             ) => 1,
             Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,

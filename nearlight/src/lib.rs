@@ -41,3 +41,4 @@ pub mod table;
 pub mod terminal;
 pub mod up;
 pub mod usage;
+pub mod volume;

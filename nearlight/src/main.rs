@@ -3,7 +3,9 @@
 use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
-use nearlight::{apps, bench, command, doctor, identity, inside, outside, terminal, up, usage};
+use nearlight::{
+    apps, bench, command, doctor, identity, inside, outside, terminal, up, usage, volume,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Whoami { broker } => Ok(identity::whoami(&broker)?),
         Command::Tenant { command, broker } => Ok(identity::tenant(&command, &broker)?),
         Command::Key { command, broker } => Ok(identity::key(&command, &broker)?),
+        Command::Volume { command, broker } => Ok(volume::volume(&command, &broker)?),
         Command::Registry { command, broker } => Ok(outside::registry(&command, &broker)?),
         Command::Webhook { command, broker } => Ok(outside::webhook(&command, &broker)?),
         Command::Usage(args) => Ok(usage::usage(&args)?),

@@ -11,6 +11,8 @@
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | start jobs | | | its tenant's | own | all | sessions:write |
 //! | enter jobs: commands, files | | | its tenant's | own | own | sessions:enter |
+//! | see volumes | | | its tenant's | own | all | sessions:read |
+//! | delete volumes | | | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
@@ -50,6 +52,10 @@ pub enum Permission {
     /// Run commands in jobs, and copy files out of them and into them: within the tenant that a job is of, whatever
     /// the reach.
     EnterJobs,
+    /// See volumes within reach.
+    SeeVolumes,
+    /// Delete volumes within reach.
+    DeleteVolumes,
     /// See keys within reach.
     SeeKeys,
     /// Make, rotate and revoke keys within reach.
@@ -66,7 +72,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -76,6 +82,8 @@ impl Permission {
         Self::ChangeSessions,
         Self::StartJobs,
         Self::EnterJobs,
+        Self::SeeVolumes,
+        Self::DeleteVolumes,
         Self::SeeKeys,
         Self::ChangeKeys,
         Self::SeeTenants,
@@ -91,10 +99,12 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::StartJobs | Self::EnterJobs => match role {
-                Role::Tenant | Role::Operator | Role::Admin => true,
-                Role::Guest | Role::Player => false,
-            },
+            Self::StartJobs | Self::EnterJobs | Self::SeeVolumes | Self::DeleteVolumes => {
+                match role {
+                    Role::Tenant | Role::Operator | Role::Admin => true,
+                    Role::Guest | Role::Player => false,
+                }
+            }
             Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
@@ -121,8 +131,10 @@ impl Permission {
             Self::ChangeApps => Some(Scope::AppsWrite),
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
-            Self::SeeSessions => Some(Scope::SessionsRead),
-            Self::ChangeSessions | Self::StartJobs => Some(Scope::SessionsWrite),
+            Self::SeeSessions | Self::SeeVolumes => Some(Scope::SessionsRead),
+            Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
+                Some(Scope::SessionsWrite)
+            }
             Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
@@ -131,8 +143,8 @@ impl Permission {
         }
     }
 
-    const fn bit(self) -> u16 {
-        1 << self as u16
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -160,7 +172,7 @@ impl Reach {
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permissions(u16);
+pub struct Permissions(u32);
 
 impl Permissions {
     /// What `role` allows, as far as `scopes` name it; without any, all of it.
@@ -220,6 +232,8 @@ mod test {
             ChangeSessions,
             StartJobs,
             EnterJobs,
+            SeeVolumes,
+            DeleteVolumes,
             SeeUsage,
         ];
         assert_eq!(of(Role::Operator), operators);
@@ -230,6 +244,8 @@ mod test {
             ChangeSessions,
             StartJobs,
             EnterJobs,
+            SeeVolumes,
+            DeleteVolumes,
             SeeKeys,
             ChangeKeys,
             SeeTenants,

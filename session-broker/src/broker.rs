@@ -36,6 +36,7 @@ use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
 use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -98,6 +99,7 @@ impl Broker {
     ) -> anyhow::Result<Self> {
         let metrics = metrics();
         let clock = Clock::start();
+        warn_without_client(config.client_web.as_deref());
         let (signer, ca, sealer) = open_keys(&config, wall)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
@@ -122,6 +124,7 @@ impl Broker {
             sealer: sealer.clone(),
             clock,
             times: config.sessions,
+            volumes_mib_max: config.volumes_mib_max,
             directory: directory.clone(),
             links: links.clone(),
             standings: standings.clone(),
@@ -143,6 +146,7 @@ impl Broker {
             signer: signer.clone(),
             sealer,
             registries: Registries::new(&config.private_registries),
+            volumes_mib_max: config.volumes_mib_max,
             webhook_networks: webhook_networks(&config),
             clock,
             apps: apps.clone(),
@@ -177,6 +181,20 @@ impl Broker {
         serve(&api, routes, listeners, (tunnels, owner_stop), shutdown);
         tracing::info!(listen = %broker.listen, node_listen = %broker.node_listen, "serving");
         Ok(broker)
+    }
+}
+
+/// A broker without the pages serves its API all the same.
+fn warn_without_client(client_web: Option<&Path>) {
+    let Some(dir) = client_web else {
+        tracing::warn!("no `client_web`: players find no page here, only the API is served");
+        return;
+    };
+    if !dir.join("index.html").is_file() {
+        let dir = dir.display();
+        tracing::warn!(
+            "no index.html in {dir} (`client_web`): players find no page here until `make play` or a package has put it there"
+        );
     }
 }
 

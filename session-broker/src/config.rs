@@ -78,6 +78,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// Relays for browsers.
     pub turn: Option<TurnSettings>,
+    /// What the volumes of one tenant's jobs may have together, MiB.
+    pub volumes_mib_max: u64,
     /// The endpoint of jobs, if there is one.
     pub jobs: Option<JobsSettings>,
     /// Where nodes dial tunnels to this very broker; `None` for where they dialled it.
@@ -172,6 +174,7 @@ impl TryFrom<Parsed> for Config {
             proxies: parsed.proxies,
             metrics_listen: metrics_listen(&parsed.metrics_listen)?,
             turn: parsed.turn.checked()?,
+            volumes_mib_max: parsed.jobs.volumes_mib_max,
             jobs: parsed.jobs.checked()?,
             tunnel_address: parsed.jobs.tunnel_address()?,
             sessions: parsed.sessions,

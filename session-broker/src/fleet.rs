@@ -179,6 +179,7 @@ impl Fleet {
             slot.held_by = Some(held.clone());
             let rev = node.row.capacity.rev;
             node.recount();
+            node.row.volumes_mib += u64::from(request.volumes_mib());
             Some((held, rev))
         })?
     }
@@ -244,6 +245,12 @@ impl Fleet {
             (None, Some(remote)) => Some(remote.shared.view.clone()),
             (None, None) => None,
         }
+    }
+
+    /// A node's name for people.
+    pub(crate) fn view_name(&self, node: &NodeId) -> Option<String> {
+        let own = self.nodes.get(node).map(|own| &own.row.name);
+        own.filter(|name| !name.is_empty()).cloned()
     }
 
     /// One of the node's free slots, with the epoch of its next claim.

@@ -84,6 +84,7 @@ mod session;
 mod tenants;
 mod ticket;
 mod usage;
+mod volumes;
 mod watch_links;
 mod watching;
 mod web;
@@ -113,6 +114,8 @@ pub(crate) struct Api {
     pub(crate) sealer: Sealer,
     /// Who says what a job's tag stands for.
     pub(crate) registries: Registries,
+    /// What the volumes of one owner may have together, MiB.
+    pub(crate) volumes_mib_max: u64,
     /// Private addresses at which endpoints of webhooks may be.
     pub(crate) webhook_networks: Arc<[Network]>,
     pub(crate) clock: Clock,
@@ -284,6 +287,8 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhook::list_deliveries))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
+        .routes(routes!(volumes::list_volumes))
+        .routes(routes!(volumes::show_volume, volumes::delete_volume))
         .routes(routes!(watching::show_watched))
         .routes(routes!(watching::watch, watching::watch_options))
         .routes(routes!(watching::patch_watcher, watching::end_watcher))

@@ -56,12 +56,14 @@ mod read_identity;
 mod read_outside;
 mod read_saves;
 mod read_usage;
+mod read_volumes;
 mod read_webhooks;
 mod share;
 mod source;
 mod store;
 mod tx;
 mod usage;
+mod volumes;
 mod wish;
 mod write;
 mod writer;
@@ -82,6 +84,7 @@ pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
 pub use usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
+pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 
 /// Where the broker writes things down.
@@ -199,6 +202,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// Whether a user's Idempotency-Key has a session.
     fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// The volumes of an owner, or all, by owner and name; those that are yet to be wiped, too.
+    fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>>;
 
     /// The usage intervals of a session, by epoch.
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>>;
@@ -336,6 +342,8 @@ pub struct NodeRow {
     pub heard_at: MonoTime,
     /// What no claim holds.
     pub capacity: Capacity,
+    /// What its volumes take, MiB, in use or not.
+    pub volumes_mib: u64,
 }
 
 /// A slot as the ledger has it.

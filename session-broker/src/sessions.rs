@@ -31,12 +31,13 @@ use crate::rates::Prices;
 use nearlight_placement::{JobNeed, PriceCap, Rejection, SessionRequest, Step, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::AppSpec;
-use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId, VolumeId};
 use nearlight_protocol::identity::Priority;
 use nearlight_protocol::job::{ImageRef, JobSpec, Trust};
 use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::placement::LatencyStep;
 use nearlight_protocol::region::PlacedIn;
+use nearlight_protocol::volume::{asset_name, owner};
 use nearlight_protocol::work::{AppWork, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +59,10 @@ mod reload;
 mod sharing;
 mod spending;
 mod standing;
+mod storage;
 mod trying;
 mod turn;
+mod volumes;
 mod waiting;
 
 pub(crate) use directory::{Directory, SaveNode, ShownSession, Whose};
@@ -67,6 +70,7 @@ pub(crate) use endpoint::JobEndpoint;
 pub(crate) use entry::view_of;
 pub(crate) use notices::notice;
 pub(crate) use owner::{Owner, OwnerParts, SharingParts};
+pub(crate) use volumes::{Asking, Lack, Volumes};
 pub(crate) use waiting::Occupancy;
 
 /// Requests of the API that wait for the owner. Past it callers wait, up to their deadline.
@@ -143,6 +147,17 @@ pub(crate) enum StandingError {
     Unknown,
 }
 
+/// Why a volume was not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DeleteVolumeError {
+    /// A session has it, or it is deleted already.
+    #[error("a session has the volume")]
+    InUse,
+    /// The owner did not answer, or the ledger failed. Asking again is safe.
+    #[error("the outcome is not known")]
+    Unknown,
+}
+
 /// What the API asks of the owner.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -156,6 +171,8 @@ pub(crate) enum Request {
         StandingChange,
         oneshot::Sender<Result<(), StandingError>>,
     ),
+    /// The end of a volume.
+    DeleteVolume(VolumeId, oneshot::Sender<Result<(), DeleteVolumeError>>),
     /// The budgets that will be spent.
     Budgets(Vec<Due>),
     /// What things cost, when that has changed.
@@ -250,6 +267,8 @@ pub(crate) enum Placement {
     Unknown,
     /// No node can run it now.
     Waits(Rejection),
+    /// The one node that has its volumes cannot run it now, or a volume is not to be had; in words.
+    WaitsForVolume(Rejection, String),
     /// A node was found.
     Placed {
         /// Which.
@@ -318,7 +337,8 @@ fn request_of_job(spec: &JobSpec) -> SessionRequest {
             disk_mib: spec.resources.disk_mib,
             gpu: spec.resources.gpu.clone(),
             image_here: image.is_ok_and(|image| image.registry().is_none()),
-            cap: None,
+            has_volumes: !spec.volumes.is_empty(),
+            ..JobNeed::default()
         }),
         ..SessionRequest::default()
     }
@@ -342,6 +362,9 @@ fn request_for_job(
     let mut request = request_of_job(spec);
     if let Some(job) = &mut request.job {
         job.cap = cap;
+        let owner = owner(row.tenant.as_ref(), &row.user);
+        let names = spec.assets.iter().map(|a| asset_name(&owner, &a.digest));
+        job.assets = names.collect();
     }
     SessionRequest {
         waited_ms,

@@ -28,6 +28,7 @@ export const END_WORDS: Readonly<Record<EndReason, Words>> = {
   "job-start-timeout": { title: "Not healthy in time", advice: "The job did not answer its health check in time. Its log says why." },
   "job-unhealthy": { title: "The job stopped answering", advice: "Its health check failed too often. Its log says why." },
   "asset-missing": { title: "An asset is missing", advice: "It cannot be fetched, or is not what its digest says." },
+  "volume-lost": { title: "A volume is lost", advice: "Its node does not have it any more, or cannot mount it. “nearlight volume list” says how it is." },
   "queue-timeout": { title: "No place in time", advice: "No node had room for it within the time it was given." },
   "budget-reached": { title: "The budget is spent", advice: "What the session may cost is reached." },
   preempted: { title: "The node takes its capacity back", advice: "Its operator needs it. Start it again on another one." },
@@ -101,6 +102,7 @@ export const WAIT_WORDS: Readonly<Record<WaitsFor, string>> = {
   uplink: "The nodes' lines carry no further stream.",
   disk: "The nodes have no disk left for it.",
   gpus: "The nodes' GPUs are taken.",
+  volume: "One of its volumes is not to be had now.",
 };
 
 /** The steps of a job have no picture; whoever looks at one as a player sees it start. */

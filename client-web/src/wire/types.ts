@@ -170,7 +170,7 @@ reason: EndReason,
  */
 detail: string, };
 
-export type WaitsFor = "node" | "slot" | "cpu" | "memory" | "uplink" | "disk" | "gpus";
+export type WaitsFor = "node" | "slot" | "cpu" | "memory" | "uplink" | "disk" | "gpus" | "volume";
 
 export type StartProgress = { "step": "pulling", 
 /**
@@ -182,11 +182,11 @@ done_bytes: number,
  */
 total_bytes: number, 
 /**
- * Layers that are here.
+ * Layers, or assets, that are here.
  */
 layers_done: number, 
 /**
- * Layers in all, as far as known; 0 where the node does not say.
+ * Layers, or assets, in all, as far as known; 0 where the node does not say.
  */
 layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } | { "step": "waiting-for-picture" } | { "step": "starting-container" } | { "step": "waiting-for-health", 
 /**
@@ -194,7 +194,7 @@ layers: number, } | { "step": "starting-desktop" } | { "step": "starting-app" } 
  */
 restarts: number, };
 
-export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
+export type EndReason = "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "volume-lost" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
 
 export type SessionList = { 
 /**

@@ -838,6 +838,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/volumes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The volumes of your jobs, by name. An administrator sees everyone's. */
+        get: operations["list_volumes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/volumes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One volume. */
+        get: operations["show_volume"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a volume that no session has. Its node wipes it at once, or as soon as it is back; until then it is
+         *     listed as `wiping`, and its name is free.
+         */
+        delete: operations["delete_volume"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/watch/{token}": {
         parameters: {
             query?: never;
@@ -1110,7 +1148,7 @@ export interface components {
             /** @description Whether it can be started: an app whose file is gone cannot. */
             withdrawn: boolean;
         };
-        /** @description A read-only file or directory, fetched by digest. */
+        /** @description A read-only file, fetched by digest. A model of several files is several assets below one path. */
         Asset: {
             /** @description `sha256:` and 64 hexadecimal digits: what it has to be, and its name in the node's cache. */
             digest: string;
@@ -1128,7 +1166,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1445,7 +1483,7 @@ export interface components {
          * @description Why a session ended.
          * @enum {string}
          */
-        EndReason: "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
+        EndReason: "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "volume-lost" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
         /** @description Where a job is reached, and the right to. */
         Endpoint: {
             /** @description It is void from then on. */
@@ -1927,6 +1965,8 @@ export interface components {
             /** @enum {string} */
             outcome: "unknown";
         } | {
+            /** @description What ties it to one node, such as a volume, and why that node cannot run it now. */
+            detail?: string | null;
             /**
              * @description Nodes of the whole fleet by the first reason that rules each out, in the order of the
              *     checks: the last one is of those that came closest.
@@ -2368,12 +2408,12 @@ export interface components {
             done_bytes: number;
             /**
              * Format: int32
-             * @description Layers in all, as far as known; 0 where the node does not say.
+             * @description Layers, or assets, in all, as far as known; 0 where the node does not say.
              */
             layers?: number;
             /**
              * Format: int32
-             * @description Layers that are here.
+             * @description Layers, or assets, that are here.
              */
             layers_done?: number;
             /** @enum {string} */
@@ -2594,23 +2634,45 @@ export interface components {
          * @enum {string}
          */
         VersionState: "live" | "staged" | "former" | "idle";
-        /** @description A directory that outlives the job. It belongs to the tenant and stays at its site. */
+        /** @description A volume as its owner sees it. */
         Volume: {
-            /** @description Its name; the next job of the tenant that names it at this site finds what is in it. */
+            /** @description When it was made, Unix milliseconds. */
+            created_ms: components["schemas"]["u64"];
+            /** @description Its id. */
+            id: string;
+            /** @description Its name in jobs' specs. One that is being wiped has it no more: another one may. */
             name: string;
-            /** @description Where the container has it. Absolute. */
-            path: string;
+            /** @description The node that it is on. */
+            node: string;
+            /** @description The tenant, or the user, whose it is. */
+            owner: string;
+            /** @description The session that has it now. */
+            session?: string | null;
             /**
              * Format: int32
-             * @description Its size, MiB.
+             * @description Its size, MiB. It grows with a job that asks for more, and never shrinks.
              */
             size_mib: number;
+            /** @description How it is. */
+            state: components["schemas"]["VolumeState"];
+            /** @description When a job had it last, Unix milliseconds. */
+            used_ms: components["schemas"]["u64"];
         };
+        /** @description `GET /v1/volumes`. */
+        VolumeList: {
+            /** @description By owner and name. */
+            volumes: components["schemas"]["Volume"][];
+        };
+        /**
+         * @description How a volume is.
+         * @enum {string}
+         */
+        VolumeState: "new" | "ready" | "lost" | "wiping";
         /**
          * @description What a session waits for.
          * @enum {string}
          */
-        WaitsFor: "node" | "slot" | "cpu" | "memory" | "uplink" | "disk" | "gpus";
+        WaitsFor: "node" | "slot" | "cpu" | "memory" | "uplink" | "disk" | "gpus" | "volume";
         /** @description A watch link that works, as its owner sees it later. */
         WatchLink: {
             /** @description When it was made. */
@@ -4615,6 +4677,99 @@ export interface operations {
                 };
             };
             /** @description `bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_volumes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The volumes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeList"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_volume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The volume. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The volume. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_volume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The volume. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is being wiped. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            /** @description `bad-request` for one that a session has, `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -29,6 +29,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         .is_some_and(|max| node.price_milli_h.unwrap_or(0) > max);
     let needs_image = policy.image_required || request.needs_image_here();
     let has_image = node.images.contains(&request.image);
+    let has_assets = request.assets().iter().all(|a| node.images.contains(a));
     let no_job = request.job.as_ref();
     let no_job = no_job.and_then(|job| job.lasting(node.jobs.as_ref()));
     let has_gpus_free = request.job.as_ref().is_none_or(|job| {
@@ -65,7 +66,10 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         (room(state.cpu_milli_free) < cpu, Reason::CpuTaken),
         (state.mem_mib_free < request.mem_mib, Reason::MemoryTaken),
         (narrow(state.uplink_kbps_free), Reason::UplinkTaken),
-        (state.disk_mib_free < request.disk_mib(), Reason::DiskTaken),
+        (
+            state.disk_mib_free < request.disk_new_mib(),
+            Reason::DiskTaken,
+        ),
         (!has_gpus_free, Reason::GpusTaken),
         (
             state.receipts == Some(0) && state.sessions >= policy.unproven_sessions_max,
@@ -86,7 +90,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     Ok(Why {
         rtt_ms,
         rtt: rtt_points(counts_as_ms),
-        image: if has_image { 0 } else { IMAGE },
+        image: if has_image && has_assets { 0 } else { IMAGE },
         desktop: if starts_desktop { DESKTOP } else { 0 },
         gpu: if wastes_gpu { GPU } else { 0 },
         spread: operator.map_or(0, |(_, points)| points),

@@ -18,6 +18,12 @@ pub struct JobNeed {
     pub gpu: Option<GpuNeed>,
     /// Whether no registry has its image: only a node that has it already can run it.
     pub image_here: bool,
+    /// Whether it has volumes.
+    pub has_volumes: bool,
+    /// Disk that its volumes take beside: the whole of a new one, of another what it grows by, MiB.
+    pub volumes_mib: u32,
+    /// Its assets, by the names that nodes list them by.
+    pub assets: Vec<String>,
     /// What its GPUs may cost; `None` for whatever they do.
     pub cap: Option<PriceCap>,
 }
@@ -56,9 +62,16 @@ impl JobNeed {
         }
         let gpus = self.gpu.as_ref();
         let lacks_gpus = gpus.and_then(|need| gpus_lack(&host.gpus, need));
+        let lacks_disk =
+            host.disk_mib < self.disk_new_mib() || (self.has_volumes && host.volumes.is_none());
         lacks_gpus
-            .or_else(|| (host.disk_mib < self.disk_mib).then_some(Reason::Disk))
+            .or_else(|| lacks_disk.then_some(Reason::Disk))
             .or_else(|| self.is_dear(&host.gpus).then_some(Reason::Price))
+    }
+
+    /// Disk that it takes in all: its own, and what its volumes take beside.
+    pub const fn disk_new_mib(&self) -> u32 {
+        self.disk_mib.saturating_add(self.volumes_mib)
     }
 
     /// Whether it costs more than it may on a node with these GPUs.
@@ -173,6 +186,7 @@ mod test {
                 gpu("NVIDIA H100 80GB HBM3", 81_920, 90),
                 gpu("NVIDIA L4", 23_034, 89),
             ],
+            volumes: Some(Vec::new()),
             ..JobHost::default()
         }
     }
@@ -216,6 +230,22 @@ mod test {
             ..JobNeed::default()
         };
         assert_eq!(need.lasting(Some(&enforces_none)), Some(Reason::Disk));
+    }
+
+    #[test]
+    fn what_volumes_take_has_to_be_there_beside_the_disk() {
+        check(|n| n.volumes_mib = 2048, None);
+        check(|n| n.volumes_mib = 2049, Some(Reason::Disk));
+        check(|n| n.has_volumes = true, None);
+        let keeps_none = JobHost {
+            volumes: None,
+            ..host()
+        };
+        let need = JobNeed {
+            has_volumes: true,
+            ..JobNeed::default()
+        };
+        assert_eq!(need.lasting(Some(&keeps_none)), Some(Reason::Disk));
     }
 
     #[test]

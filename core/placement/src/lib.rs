@@ -25,7 +25,7 @@
 //! | part | points |
 //! |---|---|
 //! | round trip | 100 a millisecond, estimated by cell; the policy says what an unknown one counts as |
-//! | image | 4000 if it has to be fetched first |
+//! | image | 4000 if it, or an asset of the job, has to be fetched first |
 //! | desktop | 300 if one has to be started, and the session could use one that is ready |
 //! | GPU | 2000 if the node has one and the session needs none: another one may |
 //! | load | 1 for each thousandth of slots or CPU taken afterwards, whichever is more: 1000 at most |

@@ -38,7 +38,7 @@ pub struct NodeView {
     /// What a session costs here, thousandths of the currency an hour; `None` where nobody asks for
     /// anything.
     pub price_milli_h: Option<u32>,
-    /// Images that are present.
+    /// Images and assets that are present.
     pub images: BTreeSet<String>,
     /// What it offers to jobs; `None` from one that takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -130,7 +130,7 @@ impl Reason {
     }
 
     /// Whether the node is there, and lacks what others hold: who waits for it may get it.
-    pub(crate) const fn may_come_free(self) -> bool {
+    pub const fn may_come_free(self) -> bool {
         match self {
             Self::ImageMissing
             | Self::OutboxFull

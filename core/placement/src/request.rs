@@ -54,6 +54,21 @@ impl SessionRequest {
         self.job.as_ref().map_or(0, JobNeed::gpus)
     }
 
+    /// Its assets.
+    pub(crate) fn assets(&self) -> &[String] {
+        self.job.as_ref().map_or(&[], |job| &job.assets)
+    }
+
+    /// Disk that its volumes take beside, MiB.
+    pub fn volumes_mib(&self) -> u32 {
+        self.job.as_ref().map_or(0, |job| job.volumes_mib)
+    }
+
+    /// Disk that it takes in all, MiB.
+    pub(crate) fn disk_new_mib(&self) -> u32 {
+        self.job.as_ref().map_or(0, JobNeed::disk_new_mib)
+    }
+
     /// Disk that it is held to, MiB.
     pub fn disk_mib(&self) -> u32 {
         self.job.as_ref().map_or(0, |job| job.disk_mib)

@@ -18,6 +18,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) step: Option<Step>,
     /// The image's number, if any node has it.
     image: Option<u32>,
+    /// The assets' numbers.
+    assets: Vec<Option<u32>>,
     /// The number of the app of which a desktop would do, if any node has one ready; `None` where
     /// none would do.
     desktop: Option<Option<u32>>,
@@ -38,6 +40,9 @@ impl<'a> Rules<'a> {
             policy,
             step: policy.step(request.waited_ms),
             image: index.images.id(&request.image),
+            assets: (request.assets().iter())
+                .map(|asset| index.images.id(asset))
+                .collect(),
             desktop: request.desktop.as_ref().map(|app| index.desktops.id(app)),
             spread: operators.collect(),
             runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
@@ -112,9 +117,13 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// Lanes of `asked` that have the image.
+    /// Lanes of `asked` where nothing has to be fetched first: they have the image, and every asset.
     pub(crate) fn warm(&self, block: &Block<'_>, asked: u64) -> u64 {
-        asked & block.image()
+        let image = asked & block.image();
+        match self.assets.is_empty() {
+            true => image,
+            false => block.with_images(image, &self.assets),
+        }
     }
 
     /// Lanes of `asked` where no desktop has to be started that a ready one would do for.
@@ -211,8 +220,8 @@ impl<'a> Rules<'a> {
         let mut keep = |left: &mut u64, lanes, reason| keep(left, lanes, reason, &mut out);
         let column = |left, column, need| block.at_least(column, need, left);
         if self.needs_image() {
-            let warm = self.warm(block, left);
-            keep(&mut left, warm, Reason::ImageMissing);
+            let has_it = left & block.image();
+            keep(&mut left, has_it, Reason::ImageMissing);
         }
         keep(&mut left, head.attached, Reason::Offline);
         keep(&mut left, !head.draining, Reason::Draining);
@@ -229,7 +238,7 @@ impl<'a> Rules<'a> {
         let enough = column(left, Column::UplinkFree, request.kbps);
         keep(&mut left, enough, Reason::UplinkTaken);
         if let Some(job) = &request.job {
-            let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_mib);
+            let enough = block.lanes_where(left, |row| row.disk_free >= job.disk_new_mib());
             keep(&mut left, enough, Reason::DiskTaken);
             if job.gpu.is_some() {
                 let free = lanes(left).filter(|lane| {

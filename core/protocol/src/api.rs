@@ -229,13 +229,15 @@ pub enum WaitsFor {
     Disk,
     /// GPUs that no other job has.
     Gpus,
+    /// One of its volumes: another job has it, or it is not to be had; its placement says which.
+    Volume,
 }
 
 /// How far the start of a session is, in the order in which it happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum StartProgress {
-    /// The image is being fetched.
+    /// The image, and then the assets of a job, are being fetched.
     Pulling {
         /// Bytes so far.
         #[ts(type = "number")]
@@ -243,10 +245,10 @@ pub enum StartProgress {
         /// Bytes in all, as far as known.
         #[ts(type = "number")]
         total_bytes: u64,
-        /// Layers that are here.
+        /// Layers, or assets, that are here.
         #[serde(default)]
         layers_done: u32,
-        /// Layers in all, as far as known; 0 where the node does not say.
+        /// Layers, or assets, in all, as far as known; 0 where the node does not say.
         #[serde(default)]
         layers: u32,
     },
@@ -312,6 +314,8 @@ pub enum EndReason {
     JobUnhealthy,
     /// An asset cannot be fetched, or is not what its digest says.
     AssetMissing,
+    /// A volume of the job is not on its node any more, or cannot be mounted.
+    VolumeLost,
     /// No node had room for it within the time that its spec gives.
     QueueTimeout,
     /// What it may cost is spent.
@@ -371,6 +375,9 @@ impl EndReason {
             Self::JobUnhealthy => "The job stopped answering its health check. Its log says why.",
             Self::AssetMissing => {
                 "An asset of the job cannot be fetched, or is not what its digest says."
+            }
+            Self::VolumeLost => {
+                "A volume of the job is not to be had on its node. `nearlight volume list` says how it is."
             }
             Self::QueueTimeout => {
                 "No node had room in time. `nearlight session explain` says what was missing."

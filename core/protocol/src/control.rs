@@ -19,6 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
 use crate::work::{PullLogin, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// What an edge says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an inventory is rare, and gone as soon as it is read"
+)]
 pub enum FromEdge {
     /// The first message.
     Hello(Hello),
@@ -123,6 +128,9 @@ pub enum ToEdge {
     /// The images that the node is to have; after the edge has said what it runs, and whenever it
     /// changes. Not acked: the newest one counts.
     Images(ImagesWanted),
+    /// The volumes of the node; after the edge has said what it runs, and whenever they change. Only to
+    /// one whose inventory lists its own. Not acked: the inventory shows what is left.
+    Volumes(VolumesKnown),
     /// Nobody may watch on this link any more; not acked. What gets lost, the next
     /// [`ToEdge::WatchLinks`] makes good.
     EndWatch {
@@ -326,9 +334,13 @@ pub struct JobHost {
     /// Whether it gives a job the very GPUs that its grant names. Agents before that gave none.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_gpus: bool,
-    /// Digests of the assets that are here.
+    /// The assets that are here, by [`crate::volume::asset_name`]; at most
+    /// [`crate::limits::ASSETS_LISTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
+    /// Its volumes, all of them; `None` from one that keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<VolumeHeld>>,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.
@@ -451,6 +463,9 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// What a job with volumes or assets finds on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<JobStorage>,
     /// What a job's image is pulled with, if its registry wants to know who asks. The node keeps it in
     /// memory until the image is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -91,6 +91,8 @@ prefixed_id!(/// An API key.
     KeyId, "key_", "key");
 prefixed_id!(/// A tunnel that a broker has asked for; a secret that is used once.
     TunnelId, "tun_", "tunnel");
+prefixed_id!(/// A directory of a tenant that outlives its jobs.
+    VolumeId, "vol_", "volume");
 
 /// Name of a catalogue entry: 1 to 40 of `a-z`, `0-9` and `-`, starting with a letter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ts_rs::TS)]

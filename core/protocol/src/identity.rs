@@ -347,6 +347,8 @@ pub enum AuditAction {
     TenantCreate,
     /// A tenant was changed.
     TenantChange,
+    /// A volume was deleted.
+    VolumeDelete,
 }
 
 /// What came of it.

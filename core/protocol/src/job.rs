@@ -254,19 +254,20 @@ pub enum ContainerRuntime {
     Kata,
 }
 
-/// A directory that outlives the job. It belongs to the tenant and stays at its site.
+/// A directory that outlives the job. It belongs to the tenant and stays on the node where the first
+/// job that named it ran: the next ones run there, one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
-    /// Its name; the next job of the tenant that names it at this site finds what is in it.
+    /// Its name; the next job of the tenant that names it finds what is in it.
     pub name: String,
     /// Where the container has it. Absolute.
     pub path: String,
-    /// Its size, MiB.
+    /// Its size, MiB. One that is there grows if this is more, and never shrinks.
     pub size_mib: u32,
 }
 
-/// A read-only file or directory, fetched by digest.
+/// A read-only file, fetched by digest. A model of several files is several assets below one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asset {
@@ -362,6 +363,12 @@ impl JobSpec {
     pub fn engine_image(&self) -> String {
         let image = self.image.parse::<ImageRef>();
         image.map_or_else(|_| self.image.clone(), |image| image.for_engine())
+    }
+
+    /// Where the container has its volumes and assets.
+    pub fn mount_paths(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.volumes.iter().map(|volume| volume.path.as_str());
+        volumes.chain(self.assets.iter().map(|asset| asset.path.as_str()))
     }
 
     /// How many containers it has.

@@ -47,6 +47,7 @@ pub mod tunnel;
 pub mod unit;
 pub mod usage;
 pub mod versions;
+pub mod volume;
 pub mod webhook;
 pub mod work;
 pub mod worker;

@@ -55,6 +55,10 @@ pub const PAGE_ENTRIES_MAX: u32 = 200;
 pub const JOB_ENTRIES_MAX: usize = 256;
 /// Longest label of a job, bytes.
 pub const JOB_LABEL_BYTES_MAX: usize = 256;
+/// Volumes of one node; an inventory lists them all.
+pub const VOLUMES_PER_NODE_MAX: usize = 1024;
+/// Assets that an inventory lists, the last used.
+pub const ASSETS_LISTED_MAX: usize = 512;
 /// Containers of one cluster.
 pub const JOB_REPLICAS_MAX: u32 = 256;
 /// Longest time for which a job runs, seconds: thirty days.

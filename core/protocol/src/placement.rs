@@ -17,6 +17,9 @@ pub enum Placement {
         excluded: Vec<Excluded>,
         /// The latency step in force.
         step: Option<LatencyStep>,
+        /// What ties it to one node, such as a volume, and why that node cannot run it now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
     /// It has, or had, a slot on a node.
     Placed {

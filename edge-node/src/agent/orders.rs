@@ -13,6 +13,7 @@ use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::volume::{JobStorage, is_owner};
 use nearlight_protocol::work::{AppWork, PullLogin, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
@@ -136,7 +137,10 @@ impl Agent {
         }
         match &start.work {
             Work::App(work) => check_app(work).map_err(|detail| invalid(detail.to_owned()))?,
-            Work::Job(spec) => check_job(spec, &start.secrets).map_err(invalid)?,
+            Work::Job(spec) => {
+                check_job(spec, &start.secrets).map_err(invalid)?;
+                check_storage(spec, start.storage.as_ref()).map_err(invalid)?;
+            }
         }
         Ok(grant)
     }
@@ -146,14 +150,17 @@ impl Agent {
         let (session, brought) = (start.session, (start.secrets, start.pull));
         match start.work {
             Work::App(work) => self.launch_app(session, start.grant, work, grant),
-            Work::Job(spec) => self.launch_job((session, start.grant), *spec, brought, grant),
+            Work::Job(spec) => {
+                let job = (*spec, start.storage);
+                self.launch_job((session, start.grant), job, brought, grant);
+            }
         }
     }
 
     fn launch_job(
         &mut self,
         (session, signed): (SessionId, String),
-        spec: JobSpec,
+        (spec, storage): (JobSpec, Option<JobStorage>),
         brought: (Secrets, Option<PullLogin>),
         grant: Grant,
     ) {
@@ -169,6 +176,7 @@ impl Agent {
                 None => Vec::new(),
             },
             spec,
+            storage,
             started_ms: nearlight_kit::clock::unix_ms(),
             subnet: None,
             container: None,
@@ -287,6 +295,29 @@ fn check_job(spec: &JobSpec, secrets: &Secrets) -> Result<(), String> {
     Ok(())
 }
 
+/// What a job is to find here is what it asks for.
+fn check_storage(spec: &JobSpec, storage: Option<&JobStorage>) -> Result<(), String> {
+    let Some(storage) = storage else {
+        let needs_none = spec.volumes.is_empty() && spec.assets.is_empty();
+        return needs_none
+            .then_some(())
+            .ok_or_else(|| "nothing is said of its volumes and assets".to_owned());
+    };
+    if !is_owner(&storage.owner) {
+        return Err("the owner of its volumes and assets is none".to_owned());
+    }
+    let granted: BTreeSet<_> = storage
+        .volumes
+        .iter()
+        .map(|granted| &granted.name)
+        .collect();
+    let named: BTreeSet<_> = spec.volumes.iter().map(|volume| &volume.name).collect();
+    if granted != named || granted.len() != storage.volumes.len() {
+        return Err("the volumes are not those that the spec names".to_owned());
+    }
+    Ok(())
+}
+
 fn denied(reason: DenyReason, detail: impl ToString) -> Denied {
     Denied {
         reason,
@@ -325,6 +356,41 @@ mod test {
         spec.secrets = vec!["../../x".to_owned()];
         let fault = check_job(&spec, &secrets(&["../../x"])).unwrap_err();
         assert!(fault.contains("secrets[0]"), "{fault}");
+    }
+
+    #[test]
+    fn a_job_finds_the_volumes_that_it_names_and_no_others() {
+        use nearlight_protocol::job::Volume;
+        use nearlight_protocol::volume::VolumeGrant;
+        let mut spec = JobSpec::of_image("registry.example/x:1");
+        check_storage(&spec, None).unwrap();
+        spec.volumes.push(Volume {
+            name: "cache".to_owned(),
+            path: "/cache".to_owned(),
+            size_mib: 1,
+        });
+        check_storage(&spec, None).unwrap_err();
+        let grant = |name: &str| VolumeGrant {
+            name: name.to_owned(),
+            volume: nearlight_kit::ids::volume(),
+            size_mib: 1,
+            is_new: true,
+        };
+        let storage = |owner: &str, names: &[&str]| JobStorage {
+            owner: owner.to_owned(),
+            volumes: names.iter().map(|name| grant(name)).collect(),
+        };
+        let owner = nearlight_kit::ids::user().to_string();
+        check_storage(&spec, Some(&storage(&owner, &["cache"]))).unwrap();
+        for names in [
+            &[][..],
+            &["other"],
+            &["cache", "other"],
+            &["cache", "cache"],
+        ] {
+            check_storage(&spec, Some(&storage(&owner, names))).unwrap_err();
+        }
+        check_storage(&spec, Some(&storage("../../etc", &["cache"]))).unwrap_err();
     }
 
     #[test]

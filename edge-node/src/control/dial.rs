@@ -71,8 +71,8 @@ pub(super) enum DialError {
     /// Our own certificate.
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// Our certificate is over, and was not renewed.
-    #[error("the node's certificate is over, and was not renewed: {0}")]
+    /// Our certificate has expired, and was not renewed.
+    #[error("the node's certificate has expired, and was not renewed: {0}")]
     Late(#[source] EnrolError),
     /// The broker speaks something else.
     #[error("the broker answered the hello with something else than a welcome")]

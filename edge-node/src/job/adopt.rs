@@ -99,6 +99,7 @@ pub(crate) async fn find(
         let mounted = space::is_whole(
             &record.dir,
             record.spec.resources.disk_mib,
+            record.spec.volumes.len(),
             !record.spec.secrets.is_empty(),
         );
         let verdict = judge(journal_live, record.container.is_some(), there, mounted);

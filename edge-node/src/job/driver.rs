@@ -8,6 +8,7 @@
 
 mod chores;
 
+use super::assets::{self, AssetError};
 use super::egress::Reach;
 use super::inside::{JobInside, leftovers};
 use super::launch::{self, LaunchError, Launched};
@@ -45,6 +46,7 @@ pub(crate) struct Handle {
 /// What comes back from a chore.
 enum Done {
     ImageLooked(Result<(), RuntimeError>),
+    AssetMissing(AssetError),
     Launched(Box<(Result<Launched, LaunchError>, Reach)>),
     Restarted(Result<(), RuntimeError>),
     Found(Option<i32>),
@@ -88,6 +90,8 @@ pub(crate) struct Driver {
     start_began: Instant,
     /// Its image stays while it is here.
     _image: InUse,
+    /// And its assets.
+    _assets: Option<assets::InUse>,
 }
 
 impl Driver {
@@ -125,6 +129,7 @@ impl Driver {
         let (view, view_out) = watch::channel(view_of(&machine, &record, None));
         let driver = Self {
             _image: host.images.used(&record.spec.engine_image()),
+            _assets: (host.jobs.as_ref()).map(|jobs| jobs.assets.used(&record.spec.assets)),
             reach: Reach::new(&record.spec.egress),
             host,
             record,
@@ -232,6 +237,7 @@ impl Driver {
         match done {
             Done::ImageLooked(Ok(())) => self.feed(Event::ImageReady),
             Done::ImageLooked(Err(error)) => self.refused(error.reason(), &error),
+            Done::AssetMissing(error) => self.refused(EndReason::AssetMissing, &error),
             Done::Launched(launched) => {
                 self.launching = false;
                 let (result, reach) = *launched;

@@ -3,12 +3,16 @@
 //! A node takes jobs if the engine is Docker on this host, the agent is root, and the packet filter takes rules:
 //! without rules a container reaches the host's own services. It offers disk if it can make and mount one.
 
+use super::assets::Assets;
+use super::assets::fetch::Fetcher;
+use super::assets::reach::Network;
 use super::engine::Engine;
 use super::firewall::Firewall;
 use super::mounts;
 use super::network::Pool;
 use super::record::Record;
 use super::space;
+use super::volumes::Volumes;
 use crate::config::Config;
 use crate::gpu::Gpus;
 use crate::gpu::board::Board;
@@ -22,6 +26,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -36,6 +41,14 @@ pub(crate) struct Limits {
     pub(crate) networks: Pool,
     /// Resolvers of jobs that may reach any public address.
     pub(crate) resolvers: Vec<IpAddr>,
+    /// Days for which a volume is kept that the ledger does not know.
+    pub(crate) volume_orphan_days: u32,
+    /// Disk that assets may have together, MiB; 0: a quarter of what is free.
+    pub(crate) assets_mib: u64,
+    /// Networks that assets are fetched from beside public addresses.
+    pub(crate) asset_networks: Vec<Network>,
+    /// Certificates that vouch for servers of assets in place of Mozilla's.
+    pub(crate) asset_roots: Option<PathBuf>,
     /// Which GPUs are for them.
     pub(crate) gpus: ForJobs,
 }
@@ -47,6 +60,10 @@ pub(crate) struct Jobs {
     pub(crate) firewall: Firewall,
     pub(crate) limits: Limits,
     pub(crate) node: NodeId,
+    pub(crate) volumes: Volumes,
+    pub(crate) assets: Arc<Assets>,
+    /// Told when volumes or assets have changed.
+    pub(crate) changed: Notify,
     /// The GPUs that they have.
     pub(crate) gpus: Arc<Board>,
     /// Where the engine looks for CDI specs.
@@ -68,6 +85,8 @@ pub(crate) enum NoJobs {
     EngineElsewhere,
     #[error("no rules can be set; install iptables, and let Docker use it: {0}")]
     Rules(#[source] io::Error),
+    #[error("its assets cannot be kept or fetched (jobs.asset_roots): {0}")]
+    Assets(#[source] io::Error),
     #[error(transparent)]
     Engine(#[from] RuntimeError),
 }
@@ -118,7 +137,11 @@ impl Jobs {
                 "`jobs.gpus` names a GPU that is not here; `nvidia-smi -L` lists them"
             );
         }
+        let assets = assets(config).map_err(NoJobs::Assets)?;
         Ok(Self {
+            volumes: Volumes::new(&config.data, config.jobs.volume_orphan_days),
+            assets,
+            changed: Notify::new(),
             gpus: Arc::new(Board::new(gpus.for_jobs())),
             cdi_dirs: about.cdi_dirs,
             engine,
@@ -137,7 +160,8 @@ impl Jobs {
             disk_mib: self.disk_mib,
             gpus: self.gpus.offer(),
             gives_gpus: true,
-            assets: Vec::new(),
+            assets: self.assets.listed(),
+            volumes: Some(self.volumes.held()),
         }
     }
 
@@ -162,16 +186,37 @@ impl Jobs {
                 self.disk_mib, need.disk_mib
             ));
         }
-        if !spec.volumes.is_empty() {
-            return Some("this node keeps no volumes".to_owned());
+        if !spec.volumes.is_empty() && self.disk_mib == 0 {
+            return Some("this node keeps no volumes, for it holds no disk to a size".to_owned());
         }
-        if !spec.assets.is_empty() {
-            return Some("this node keeps no assets".to_owned());
+        let assets_mib: u64 = spec.assets.iter().map(|a| u64::from(a.size_mib)).sum();
+        if assets_mib > self.assets.limit_mib() {
+            return Some(format!(
+                "this node keeps {} MiB of assets, its assets have {assets_mib} together",
+                self.assets.limit_mib()
+            ));
         }
         spec.cluster
             .as_ref()
             .map(|_| "this node takes no replicas of clusters".to_owned())
     }
+}
+
+/// The cache of assets.
+fn assets(config: &Config) -> io::Result<Arc<Assets>> {
+    let jobs = &config.jobs;
+    let fetcher = Fetcher::new(&jobs.asset_networks, jobs.asset_roots.as_deref())?;
+    let limit_mib = match jobs.assets_mib {
+        0 => free_mib(&config.data) / 4,
+        wanted => wanted,
+    };
+    Assets::open(&config.data, limit_mib, fetcher)
+}
+
+fn free_mib(at: &Path) -> u64 {
+    statvfs(at).map_or(0, |stat| {
+        stat.blocks_available() * stat.fragment_size() / MIB
+    })
 }
 
 /// What jobs may have of the disk: what the operator says, or half of what is free, with what they have
@@ -180,17 +225,17 @@ fn disk_mib(wanted: u32, disks: &Path, reserved_mib: u64) -> u32 {
     if wanted != 0 {
         return wanted;
     }
-    let free = statvfs(disks).map_or(0, |stat| {
-        stat.blocks_available() * stat.fragment_size() / MIB
-    });
+    let free = free_mib(disks);
     u32::try_from((free + reserved_mib) / 2).unwrap_or(u32::MAX)
 }
 
-/// Disk of the jobs that an earlier agent left.
+/// Disk of volumes, and of the jobs that an earlier agent left.
 fn reserved_mib(data: &Path) -> u64 {
+    let volumes = Volumes::new(data, 0).held_mib();
     let records = Record::read_all(data).unwrap_or_default();
     records
         .iter()
         .map(|record| u64::from(record.spec.resources.disk_mib))
-        .sum()
+        .sum::<u64>()
+        + volumes
 }

@@ -6,8 +6,9 @@ use super::egress::Reach;
 use super::host::Jobs;
 use super::network::{self, Subnet};
 use super::record::Record;
-use super::request::{self, HOST_NAME, Plan};
+use super::request::{self, HOST_NAME, Kept, Plan};
 use super::space::{self, Wanted, Writable};
+use super::volumes::VolumeError;
 use super::who::{self, Who};
 use crate::limits::SUBNET_TRIES;
 use crate::runtime::RuntimeError;
@@ -32,6 +33,8 @@ pub(crate) enum LaunchError {
     Rules(#[source] io::Error),
     #[error("every network of {0} that was tried is taken; give `jobs.networks` a larger range")]
     NoNetwork(String),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     #[error("{0}")]
     Lacks(String),
 }
@@ -41,11 +44,15 @@ impl LaunchError {
     pub(crate) fn reason(&self) -> EndReason {
         match self {
             Self::Engine(error) => error.reason(),
+            Self::Volume(VolumeError::Lost(_) | VolumeError::Damaged { .. }) => {
+                EndReason::VolumeLost
+            }
             Self::User(_)
             | Self::Image(_)
             | Self::Space(_)
             | Self::Rules(_)
             | Self::NoNetwork(_)
+            | Self::Volume(_)
             | Self::Lacks(_) => EndReason::RuntimeFailed,
         }
     }
@@ -71,7 +78,9 @@ pub(crate) async fn launch(
     let who = who_runs(jobs, record, &image).await?;
     let home = request::home(spec, &who);
     let volumes = image.volumes.clone().unwrap_or_default();
-    let places = space::writable(&home, &volumes).map_err(LaunchError::Image)?;
+    let mut places = space::writable(&home, &volumes).map_err(LaunchError::Image)?;
+    // What the job brings itself takes the place of what the image has there.
+    places.retain(|place| !spec.mount_paths().any(|path| path == place.path));
     if reach.has_names() {
         reach.resolve().await;
     }
@@ -83,17 +92,53 @@ pub(crate) async fn launch(
         data,
         disk_mib: spec.resources.disk_mib,
         places: places.len(),
+        volumes: spec.volumes.len(),
         who: &who,
         secrets,
         hosts: &hosts,
     };
     space::make(&wanted).await.map_err(LaunchError::Space)?;
-    let container = create(jobs, record, &image, (&who, &places), (subnet, reach)).await?;
+    let kept = keep(jobs, record, &who).await?;
+    let container = create(
+        jobs,
+        record,
+        &image,
+        (&who, &places, &kept),
+        (subnet, reach),
+    )
+    .await?;
     if spec.resources.disk_mib > 0 {
         space::own(&record.dir, places.len(), &who).map_err(LaunchError::Space)?;
     }
     jobs.engine.start(&container).await?;
     Ok(Launched { container, subnet })
+}
+
+/// Mounts the job's volumes, and finds its assets, which are here.
+async fn keep(jobs: &Jobs, record: &Record, who: &Who) -> Result<Vec<Kept>, LaunchError> {
+    let spec = &record.spec;
+    let mut kept = Vec::new();
+    for (n, volume) in spec.volumes.iter().enumerate() {
+        let granted = record.storage.as_ref();
+        let granted = granted.and_then(|s| s.volumes.iter().find(|g| g.name == volume.name));
+        let grant = granted.ok_or_else(|| {
+            LaunchError::Lacks(format!("its broker granted no volume `{}`", volume.name))
+        })?;
+        let at = space::volume(&record.dir, n);
+        let mounted = jobs.volumes.mount(grant, &at, who).await;
+        jobs.changed.notify_one();
+        kept.push(Kept {
+            source: mounted?,
+            target: volume.path.clone(),
+            is_writable: true,
+        });
+    }
+    kept.extend(spec.assets.iter().map(|asset| Kept {
+        source: jobs.assets.path(&asset.digest),
+        target: asset.path.clone(),
+        is_writable: false,
+    }));
+    Ok(kept)
 }
 
 async fn who_runs(jobs: &Jobs, record: &Record, image: &ImageConfig) -> Result<Who, LaunchError> {
@@ -138,7 +183,7 @@ async fn create(
     jobs: &Jobs,
     record: &Record,
     image: &ImageConfig,
-    (who, places): (&Who, &[Writable]),
+    (who, places, kept): (&Who, &[Writable], &[Kept]),
     (subnet, reach): (Subnet, &Reach),
 ) -> Result<String, LaunchError> {
     let wanted = record.spec.place.runtime;
@@ -153,6 +198,7 @@ async fn create(
         spec: &record.spec,
         who,
         places,
+        kept,
         dir: &record.dir,
         subnet,
         oci,

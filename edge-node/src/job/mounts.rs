@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Makes a disk of so many MiB, backed by `file`, and mounts it at `at`.
 pub(crate) async fn disk(file: &Path, mib: u32, at: &Path) -> io::Result<()> {
@@ -34,10 +35,25 @@ async fn make_disk(file: &Path, mib: u32, at: &Path) -> io::Result<()> {
     // Reserved, so that no job finds a full disk before it has used its own.
     rustix::fs::fallocate(&backing, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
     drop(backing);
-    let options = ["-q", "-F", "-m", "0", "-O", "^has_journal"];
+    format(file, false).await?;
+    attach(file, at).await
+}
+
+/// Makes a file system in a file. With a journal it is whole again after a power cut.
+pub(crate) async fn format(file: &Path, has_journal: bool) -> io::Result<()> {
+    let journal = if has_journal {
+        "has_journal"
+    } else {
+        "^has_journal"
+    };
+    let options = ["-q", "-F", "-m", "0", "-O", journal];
     let lazy = ["-E", "lazy_itable_init=1,nodiscard"];
     let args = options.iter().chain(&lazy).map(OsStr::new);
-    command("mkfs.ext4", args.chain([file.as_os_str()])).await?;
+    command("mkfs.ext4", args.chain([file.as_os_str()])).await
+}
+
+/// Mounts the file system in a file.
+pub(crate) async fn attach(file: &Path, at: &Path) -> io::Result<()> {
     let args = ["-t", "ext4", "-o", "loop,nosuid,nodev"].map(OsStr::new);
     let places = [file.as_os_str(), at.as_os_str()];
     command("mount", args.into_iter().chain(places)).await
@@ -93,6 +109,18 @@ pub(crate) async fn command(
     program: &str,
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> io::Result<()> {
+    match outcome(program, args, COMMAND_DEADLINE).await? {
+        (Some(0), _) => Ok(()),
+        (_, words) => Err(io::Error::other(format!("{program} failed: {words}"))),
+    }
+}
+
+/// Runs a program of the host's: its exit status, and its last words.
+pub(crate) async fn outcome(
+    program: &str,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    deadline: Duration,
+) -> io::Result<(Option<i32>, String)> {
     let child = tokio::process::Command::new(program)
         .args(args)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -100,7 +128,7 @@ pub(crate) async fn command(
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(COMMAND_DEADLINE, child)
+    let output = tokio::time::timeout(deadline, child)
         .await
         .map_err(|_elapsed| {
             io::Error::new(
@@ -109,11 +137,12 @@ pub(crate) async fn command(
             )
         })?
         .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = crate::runtime::last_words(&output.stderr);
-    Err(io::Error::other(format!("{program} failed: {words}")))
+    let said = if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
+    Ok((output.status.code(), crate::runtime::last_words(said)))
 }
 
 /// Whether this host can hold a job to a disk: tried out. Needs root.

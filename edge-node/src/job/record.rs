@@ -8,6 +8,7 @@ use crate::records;
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
+use nearlight_protocol::volume::JobStorage;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub(crate) struct Record {
     pub(crate) gpus: Vec<String>,
     /// What it runs.
     pub(crate) spec: JobSpec,
+    /// What it finds on this node.
+    #[serde(default)]
+    pub(crate) storage: Option<JobStorage>,
     /// Its directory.
     pub(crate) dir: PathBuf,
     /// When it was started.
@@ -84,6 +88,7 @@ mod test {
             user: nearlight_kit::ids::user(),
             gpus: vec!["GPU-1".to_owned()],
             spec: JobSpec::of_image("registry.example/x:1"),
+            storage: None,
             dir: data.path().join(session.as_str()),
             started_ms: 1,
             subnet: Some(pool.subnet(&session, 0)),

@@ -17,7 +17,7 @@ use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MIB: i64 = 1024 * 1024;
 /// The container's own name of its host.
@@ -42,6 +42,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) who: &'a Who,
     /// What it can write.
     pub(crate) places: &'a [Writable],
+    /// What it finds beside: a path of the host, where the container has it, and whether it may write.
+    pub(crate) kept: &'a [Kept],
     /// Its directory on the host.
     pub(crate) dir: &'a Path,
     /// Its network.
@@ -58,6 +60,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) gpus: Option<DeviceRequest>,
     /// Their UUIDs.
     pub(crate) gpu_uuids: &'a [String],
+}
+
+/// Something that outlives a job, where its container has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) source: PathBuf,
+    pub(crate) target: String,
+    pub(crate) is_writable: bool,
 }
 
 /// The job's network; `internal` from one that reaches nothing.
@@ -242,6 +252,10 @@ fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
             false => writable.is_volume.then(|| in_memory(plan, writable)),
         })
         .collect();
+    mounts.extend(plan.kept.iter().map(|kept| Mount {
+        read_only: Some(!kept.is_writable),
+        ..bind(&kept.source, &kept.target)
+    }));
     mounts.push(bind(&space::hosts(plan.dir), "/etc/hosts"));
     if plan.has_secrets {
         mounts.push(bind(&space::secrets(plan.dir), SECRETS));

@@ -5,6 +5,7 @@
 //!   hosts           root 0644   the container's /etc/hosts, written again when names move
 //!   disk/           ext4 of `resources.disk_mib`, if that is not 0 (mounts)
 //!     0/ 1/ ...     job  0700   one for each place of the container that can be written
+//!   volume-0/ ...   root       a volume (volumes); its `data/` is what the container has
 //!   secrets/        job  0500   ramfs: /run/secrets
 //!     NAME          job  0400
 //! ```
@@ -21,6 +22,7 @@ use nearlight_protocol::work::Secrets;
 use nix::unistd::{Gid, Uid};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +53,11 @@ pub(crate) fn hosts(dir: &Path) -> PathBuf {
 
 pub(crate) fn secrets(dir: &Path) -> PathBuf {
     dir.join("secrets")
+}
+
+/// Where a volume is mounted.
+pub(crate) fn volume(dir: &Path, n: usize) -> PathBuf {
+    dir.join(format!("volume-{n}"))
 }
 
 fn disk(dir: &Path) -> PathBuf {
@@ -125,6 +132,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) data: &'a Path,
     pub(crate) disk_mib: u32,
     pub(crate) places: usize,
+    pub(crate) volumes: usize,
     pub(crate) who: &'a Who,
     pub(crate) secrets: &'a Secrets,
     pub(crate) hosts: &'a str,
@@ -139,6 +147,9 @@ pub(crate) async fn make(wanted: &Wanted<'_>) -> io::Result<()> {
     fs::set_permissions(hosts(dir), Permissions::from_mode(0o644))?;
     if wanted.disk_mib > 0 {
         make_disk(wanted).await?;
+    }
+    for n in 0..wanted.volumes {
+        DirBuilder::new().mode(0o700).create(volume(dir, n))?;
     }
     if !wanted.secrets.is_empty() {
         write_secrets(&secrets(dir), wanted.secrets, wanted.who)?;
@@ -191,29 +202,55 @@ fn write_secrets(at: &Path, secrets: &Secrets, who: &Who) -> io::Result<()> {
     chown(at, who)
 }
 
-fn chown(path: &Path, who: &Who) -> io::Result<()> {
+pub(super) fn chown(path: &Path, who: &Who) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
     Ok(nix::unistd::chown(path, Some(uid), Some(gid))?)
 }
 
 /// Whether everything is still mounted that the job had; not after a restart of the host.
-pub(crate) fn is_whole(dir: &Path, disk_mib: u32, has_secrets: bool) -> bool {
-    (disk_mib == 0 || mounts::is_mounted(&disk(dir)))
+pub(crate) fn is_whole(dir: &Path, disk_mib: u32, volumes: usize, has_secrets: bool) -> bool {
+    (0..volumes).all(|n| mounts::is_mounted(&volume(dir, n)))
+        && (disk_mib == 0 || mounts::is_mounted(&disk(dir)))
         && (!has_secrets || mounts::is_mounted(&secrets(dir)))
 }
 
 /// Leaves nothing of a job's directory.
 pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     mounts::unmount_below(dir)?;
+    remove_mount_points(dir)?;
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
+/// What is below the place of a volume is a tenant's. Where anything is there still, nothing is removed.
+fn remove_mount_points(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_bytes().starts_with(b"volume-") {
+            fs::remove_dir(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_volume_that_is_still_mounted_keeps_its_jobs_directory() {
+        let run = tempfile::tempdir().unwrap();
+        let dir = run.path().join("ses");
+        fs::create_dir_all(volume(&dir, 0)).unwrap();
+        let kept = volume(&dir, 0).join("data");
+        fs::write(&kept, "a tenant's").unwrap();
+        remove(&dir).unwrap_err();
+        assert!(kept.exists());
+        fs::remove_file(&kept).unwrap();
+        remove(&dir).unwrap();
+        assert!(!dir.exists());
+    }
 
     #[test]
     fn what_an_image_declares_is_bounded_and_never_ours() {
@@ -268,12 +305,14 @@ mod test {
             data: data.path(),
             disk_mib: 0,
             places: 3,
+            volumes: 0,
             who: &who,
             secrets: &values,
             hosts: "127.0.0.1 localhost\n",
         };
         make(&wanted).await.unwrap();
-        assert!(is_whole(&dir, 0, true) && !is_whole(&dir, 64, true));
+        assert!(is_whole(&dir, 0, 0, true) && !is_whole(&dir, 64, 0, true));
+        assert!(!is_whole(&dir, 0, 1, true));
         let token = fs::metadata(secrets(&dir).join("TOKEN")).unwrap();
         assert_eq!(
             (token.uid(), token.gid(), token.mode() & 0o777),

@@ -162,6 +162,7 @@ pub fn start(
         grant: broker.grant(session, &edge.inventory.slots[slot].id, epoch),
         work: Work::Job(Box::new(spec)),
         secrets,
+        storage: None,
         pull: None,
     }))
 }

@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// A PostgreSQL of the test's own.
-struct Postgres {
+pub(crate) struct Postgres {
     dir: PathBuf,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Postgres {
@@ -28,7 +28,7 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if std::env::var_os("NEARLIGHT_WITHOUT_POSTGRES").is_some() {
             return None;
         }

@@ -24,6 +24,7 @@ mod http;
 #[path = "../../../session-broker/tests/process/rig.rs"]
 mod rig;
 
+mod balancer;
 mod brokers;
 mod ends;
 mod heads;

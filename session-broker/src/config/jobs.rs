@@ -23,6 +23,7 @@ pub struct JobsFile {
     pub key: PathBuf,
     pub public_port: u16,
     pub tunnel_address: String,
+    pub volumes_mib_max: u64,
 }
 
 /// What the broker runs with.

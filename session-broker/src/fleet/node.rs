@@ -178,12 +178,13 @@ impl FleetNode {
         self.row.slots.values().filter_map(|s| s.held_by.as_ref())
     }
 
-    /// Disk for jobs that no claim holds.
+    /// Disk for jobs that no claim and no volume holds.
     fn disk_mib_free(&self) -> u32 {
         let total = self.row.inventory.jobs.as_ref();
         let total = total.map_or(0, |jobs| jobs.disk_mib);
         let held = self.claims().map(|held| held.disk_mib);
-        held.fold(total, u32::saturating_sub)
+        let volumes = u32::try_from(self.row.volumes_mib).unwrap_or(u32::MAX);
+        held.chain([volumes]).fold(total, u32::saturating_sub)
     }
 
     /// As placement was told last.
@@ -195,6 +196,7 @@ impl FleetNode {
     /// them no node is better or worse than another.
     pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
+        let assets = inventory.jobs.iter().flat_map(|jobs| &jobs.assets);
         let ready = inventory.warm.iter().filter(|warm| warm.count > 0);
         NodeView {
             id: self.row.id.clone(),
@@ -214,7 +216,7 @@ impl FleetNode {
             mem_mib_total: inventory.mem_mib,
             uplink_kbps_total: inventory.uplink_kbps,
             price_milli_h: None,
-            images: inventory.images.iter().cloned().collect(),
+            images: inventory.images.iter().chain(assets).cloned().collect(),
             jobs: inventory.jobs.as_ref().map(without_assets),
             desktops: ready.map(|warm| warm.app.to_string()).collect(),
             state: self.state.clone(),
@@ -262,7 +264,7 @@ impl FleetNode {
     }
 }
 
-/// What placement looks at. Assets are many, and it does not look at them.
+/// What placement looks at. Assets are among the images, and where volumes are the ledger says.
 fn without_assets(jobs: &JobHost) -> JobHost {
     JobHost {
         runtimes: jobs.runtimes.clone(),
@@ -270,6 +272,7 @@ fn without_assets(jobs: &JobHost) -> JobHost {
         gpus: gpus::of(jobs).to_vec(),
         gives_gpus: jobs.gives_gpus,
         assets: Vec::new(),
+        volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::id::{
-    AppId, AttachmentId, KeyId, NodeId, SessionId, TenantId, WatchLinkId,
+    AppId, AttachmentId, KeyId, NodeId, SessionId, TenantId, VolumeId, WatchLinkId,
 };
 use nearlight_protocol::limits::{API_BODY_BYTES_MAX, NAME_CHARS_MAX, PAGE_ENTRIES_MAX};
 use nearlight_protocol::plain::is_plain;
@@ -110,6 +110,18 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         parts_of(parts, state, "session").await.map(Self)
+    }
+}
+
+/// The volume in `/v1/volumes/{id}`.
+#[derive(Debug)]
+pub(super) struct VolumePath(pub(super) VolumeId);
+
+impl<S: Send + Sync> FromRequestParts<S> for VolumePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "volume").await.map(Self)
     }
 }
 

@@ -165,6 +165,11 @@ fn not_yet(spec: &JobSpec) -> Result<(), Refusal> {
             "job.cluster: replicas are not placed together yet; leave it out.",
         ));
     }
+    if spec.cluster.is_some() && !spec.volumes.is_empty() {
+        return Err(bad_request(
+            "job.volumes: one container has a volume at a time, so a cluster has none; leave them out.",
+        ));
+    }
     if spec.restart.elsewhere && spec.restart.max == 0 {
         return Err(bad_request(
             "job.restart.elsewhere: say in job.restart.max how many times at most.",

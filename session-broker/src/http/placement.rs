@@ -8,7 +8,7 @@ use crate::access::Permission;
 use crate::sessions::{self, latency_step, millis};
 use axum::Json;
 use axum::extract::State;
-use nearlight_placement::{Reason, Why};
+use nearlight_placement::{Reason, Rejection, Why};
 use nearlight_protocol::placement::{Excluded, ExcludedBy, Placement, Points};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
@@ -39,18 +39,16 @@ impl From<sessions::Placement> for Placement {
     fn from(placement: sessions::Placement) -> Self {
         match placement {
             sessions::Placement::Unknown => Self::Unknown,
-            sessions::Placement::Waits(rejection) => {
-                let reasons = rejection.reasons.into_iter();
-                Self::Waits {
-                    excluded: reasons
-                        .map(|(reason, nodes)| Excluded {
-                            reason: excluded_by(reason),
-                            nodes,
-                        })
-                        .collect(),
-                    step: rejection.step.map(latency_step),
-                }
-            }
+            sessions::Placement::Waits(rejection) => Self::Waits {
+                excluded: excluded(&rejection),
+                step: rejection.step.map(latency_step),
+                detail: None,
+            },
+            sessions::Placement::WaitsForVolume(rejection, words) => Self::Waits {
+                excluded: excluded(&rejection),
+                step: rejection.step.map(latency_step),
+                detail: Some(words),
+            },
             sessions::Placement::Placed {
                 node,
                 why,
@@ -67,6 +65,15 @@ impl From<sessions::Placement> for Placement {
             },
         }
     }
+}
+
+fn excluded(rejection: &Rejection) -> Vec<Excluded> {
+    let reasons = rejection.reasons.iter();
+    let excluded = reasons.map(|(reason, nodes)| Excluded {
+        reason: excluded_by(*reason),
+        nodes: *nodes,
+    });
+    excluded.collect()
 }
 
 fn points(why: &Why) -> Points {

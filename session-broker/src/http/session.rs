@@ -80,6 +80,8 @@ pub(super) async fn create_session(
             }
             spec.image = image;
             create.sealed = api.sealed(&create.id, &ForNode { secrets, pull })?;
+            let owner = (create.tenant.as_ref(), &create.user);
+            api.check_volumes(&create.id, owner, key, spec).await?;
         }
     }
     let created = api.sessions.create(create).await;

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 53] = [
+const PATHS: [(&str, &[&str]); 55] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -50,6 +50,8 @@ const PATHS: [(&str, &[&str]); 53] = [
     ("/v1/tenants", &["get", "post"]),
     ("/v1/tenants/{id}", &["put"]),
     ("/v1/usage", &["get"]),
+    ("/v1/volumes", &["get"]),
+    ("/v1/volumes/{id}", &["delete", "get"]),
     ("/v1/watch/{token}", &["get"]),
     ("/v1/watch/{token}/whep", &["options", "post"]),
     ("/v1/watch/{token}/whep/{attachment}", &["delete", "patch"]),

@@ -8,7 +8,7 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
     access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
-    sessions, upkeep, usage, webhooks,
+    sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, StoreError};
 use std::collections::HashMap;
@@ -67,6 +67,8 @@ struct Level<'a> {
     saves: Vec<saves::NoteSave<'a>>,
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
+    volumes: Vec<volumes::Note<'a>>,
+    wiped: Vec<(At, volumes::Delete<'a>)>,
     readmits: Vec<(At, &'a Readmit)>,
     outside: Vec<outside::Change<'a>>,
     notices: Vec<&'a Notice>,
@@ -301,6 +303,17 @@ impl<'a> Level<'a> {
                 self.saves
                     .push(saves::NoteSave::new(user, app, node, *shown));
             }
+            Op::NoteVolumes {
+                node,
+                seen,
+                at: said,
+            } => self.volumes.push((node, seen, *said)),
+            Op::DeleteVolume {
+                volume,
+                at: deleted,
+            } => self
+                .wiped
+                .push((at, volumes::Delete::new(volume, *deleted))),
             Op::Notify(notice) => self.notices.push(notice),
             Op::CountMove { session } => self.moved.push(jobs::Opened::new(session)),
             Op::ForgetSecrets { session } => self.opened.push(jobs::Opened::new(session)),
@@ -379,6 +392,8 @@ impl<'a> Level<'a> {
         jobs::forget_secrets(tx, &self.opened).await?;
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
+        volumes::delete(tx, &self.wiped, answers).await?;
+        volumes::note(tx, &self.volumes).await?;
         readmit::readmit(tx, me, &self.readmits, answers).await?;
         outside::change(tx, &self.outside, answers).await?;
         webhooks::notify(tx, &self.notices).await?;

@@ -4,7 +4,7 @@ use super::{
     AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
     DeliveryRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op,
     OwnerId, RegistryKnown, RegistryRow, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
-    Usage, UsageLine, UsageQuery, WatchLinkRow, WebhookRow,
+    Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -231,6 +231,10 @@ impl Ledger for FaultyLedger {
 
     fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.inner.has_key(user, key)
+    }
+
+    fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>> {
+        self.inner.volumes(owner)
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

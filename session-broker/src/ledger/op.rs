@@ -2,12 +2,15 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, WatchLinkRow,
+    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
+    VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
 use nearlight_protocol::grant::GrantRow;
-use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, WatchLinkId};
+use nearlight_protocol::id::{
+    AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId, WatchLinkId,
+};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
@@ -98,6 +101,22 @@ pub enum Op {
         claim: Claim,
         /// The end of its usage: as long as its node is known to have run it.
         billed_until: MonoTime,
+        /// When.
+        at: MonoTime,
+    },
+    /// What a node says of its volumes.
+    NoteVolumes {
+        /// The node.
+        node: NodeId,
+        /// What is new.
+        seen: VolumesSeen,
+        /// When.
+        at: MonoTime,
+    },
+    /// A volume is to be wiped; [`Applied::RaceLost`] if a session has it, or it is gone.
+    DeleteVolume {
+        /// Which.
+        volume: VolumeId,
         /// When.
         at: MonoTime,
     },
@@ -323,6 +342,8 @@ pub struct Reserve {
     pub disk_mib: u32,
     /// The UUIDs of its GPUs: each of them free, or the race is lost.
     pub gpus: Vec<String>,
+    /// Volumes that it takes along.
+    pub volumes: Vec<TakeVolume>,
     /// The capacity's revision that the decision was made on.
     pub capacity_rev: u64,
     /// [`Order::Start`] with the signed grant.

@@ -54,6 +54,7 @@ enum Thing<'a> {
     Apps,
     /// Rate cards.
     Rates,
+    Volume(&'a str),
     /// What tenants have outside.
     Outside,
 }
@@ -109,10 +110,12 @@ fn rank(op: &Op) -> u8 {
         Op::ForgetSecrets { .. } => 26,
         Op::SetBudget { .. } => 27,
         Op::PutRateCard { .. } => 28,
-        Op::Readmit(_) => 29,
-        Op::Outside { .. } => 30,
-        Op::Notify(_) => 31,
-        Op::CountMove { .. } => 32,
+        Op::DeleteVolume { .. } => 29,
+        Op::NoteVolumes { .. } => 30,
+        Op::Readmit(_) => 31,
+        Op::Outside { .. } => 32,
+        Op::Notify(_) => 33,
+        Op::CountMove { .. } => 34,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -163,12 +166,18 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
-        Op::Reserve(reserve) => vec![
-            Thing::Session(reserve.session.as_str()),
-            Thing::Orders(reserve.session.as_str()),
-            Thing::Node(reserve.claim.node.as_str()),
-            Thing::Slot(reserve.claim.slot.as_str()),
-        ],
+        Op::Reserve(reserve) => {
+            let volumes = reserve.volumes.iter();
+            [
+                Thing::Session(reserve.session.as_str()),
+                Thing::Orders(reserve.session.as_str()),
+                Thing::Node(reserve.claim.node.as_str()),
+                Thing::Slot(reserve.claim.slot.as_str()),
+            ]
+            .into_iter()
+            .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
+            .collect()
+        }
         Op::Readmit(readmit) => {
             let tenant = readmit.row.tenant.iter();
             [
@@ -211,6 +220,8 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
                 .chain(slots)
                 .collect()
         }
+        Op::NoteVolumes { node, .. } => vec![Thing::Node(node.as_str())],
+        Op::DeleteVolume { volume, .. } => vec![Thing::Volume(volume.as_str())],
         Op::RaiseEpoch { slot, .. } => vec![Thing::Slot(slot.as_str())],
         Op::SpendTicket { ticket, .. } => vec![Thing::Ticket(ticket)],
         Op::AddJoinToken { token } => vec![Thing::Credential(&token.hash)],

@@ -164,7 +164,9 @@ pub(super) enum Of<'a> {
 
 const NODES: &str = "
     SELECT n.node_id, n.name, n.region, n.build, n.inventory, n.heard_ms,
-        c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev
+        c.cpu_milli_free, c.mem_mib_free, c.uplink_kbps_free, c.rev,
+        (SELECT CAST(COALESCE(SUM(v.size_mib), 0) AS BIGINT) FROM volume v
+            WHERE v.node_id = n.node_id) AS volumes_mib
     FROM node n JOIN node_capacity c ON c.node_id = n.node_id";
 
 const SLOTS: &str = "
@@ -315,6 +317,7 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
             uplink_kbps_free: uplink.map(unsigned).transpose()?,
             rev: unsigned(row.get("rev"))?,
         },
+        volumes_mib: unsigned(row.get("volumes_mib"))?,
     })
 }
 
@@ -334,6 +337,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
             grant: row.get("body"),
             work: work(row)?.for_start(),
             secrets: Secrets::default(),
+            storage: None,
             pull: None,
         })),
         STOP => Order::Stop {

@@ -9,8 +9,8 @@ use super::{
     AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
     JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow,
     SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
-    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity,
-    read_outside, read_saves, read_usage, read_webhooks,
+    VolumeRow, WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment,
+    read_identity, read_outside, read_saves, read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -33,7 +33,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (
         1,
         "ledger",
@@ -77,6 +77,11 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
         14,
         "registries",
         include_str!("../../migrations/0014_registries.sql"),
+    ),
+    (
+        15,
+        "volumes",
+        include_str!("../../migrations/0015_volumes.sql"),
     ),
     (
         16,
@@ -484,6 +489,10 @@ impl Ledger for SqlLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
         Box::pin(read_identity::audit(&self.readers, before, max))
+    }
+
+    fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>> {
+        Box::pin(read_volumes::volumes(&self.readers, owner))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {

@@ -32,6 +32,7 @@ mod readmit;
 mod saves;
 mod sharing;
 mod usage;
+mod volumes;
 mod writers;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -131,6 +132,8 @@ suite! {
     usage::what_an_older_broker_wrote_is_still_there => what_an_older_broker_wrote_is_still_there,
     readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
+    volumes::a_volume_is_taken_with_a_claim_and_let_go_with_it => a_volume_is_taken_with_a_claim_and_let_go_with_it,
+    volumes::a_name_is_one_volumes_and_an_owner_has_so_much => a_name_is_one_volumes_and_an_owner_has_so_much,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
 }
@@ -330,6 +333,7 @@ fn reserve(node: &NodeRow, slot: usize, session: &SessionRow) -> Reserve {
         kbps: 4000,
         disk_mib: 0,
         gpus: Vec::new(),
+        volumes: Vec::new(),
         capacity_rev: node.capacity.rev,
         order: start_of(session),
         phase: life.phase().clone(),
@@ -343,6 +347,7 @@ fn start_of(session: &SessionRow) -> Order {
         grant: "a.b.c".to_owned(),
         work: session.work.clone(),
         secrets: Secrets::default(),
+        storage: None,
         pull: None,
     }))
 }

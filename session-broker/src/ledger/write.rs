@@ -15,5 +15,6 @@ pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;
 pub(super) mod usage;
+pub(super) mod volumes;
 pub(super) mod webhooks;
 pub(super) mod work;

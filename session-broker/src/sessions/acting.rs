@@ -7,7 +7,7 @@ use super::turn::{New, Then, Turn};
 use super::{CreateError, EndError, Placement};
 use crate::ledger::{Applied, OutboxRow};
 use nearlight_protocol::api::Session;
-use nearlight_protocol::control::ToEdge;
+use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::{MonoTime, U64};
 use nearlight_session::Claim;
@@ -52,6 +52,7 @@ impl Owner {
         for node in synced {
             self.show_links(&node);
             self.show_images(&node);
+            self.show_volumes(&node);
             self.resend(&node);
         }
         for (applied, then) in applied.into_iter().zip(thens) {
@@ -130,6 +131,9 @@ impl Owner {
                         tracing::debug!(session_id = %session, node_id = %claim.node, "race lost");
                     }
                     self.read_back(&claim.node).await;
+                    if self.has_volumes(&session) || has_storage(&order) {
+                        self.read_volumes().await;
+                    }
                     self.requeue(&session, now);
                     touched.insert(session);
                 }
@@ -157,6 +161,14 @@ impl Owner {
                 if applied == Applied::Done {
                     self.seized(&broker).await;
                 }
+            }
+            Then::VolumesNoted(seen) => {
+                if applied == Applied::Done {
+                    self.volumes.note(&seen);
+                }
+            }
+            Then::VolumeDeleted { volume, reply } => {
+                self.volume_deleted(&applied, &volume, reply).await;
             }
             Then::Decided(decision) => self.decided(&applied, *decision, now),
         }
@@ -304,6 +316,10 @@ impl Owner {
             Err(error) => self.doubt = Some(error),
         }
     }
+}
+
+fn has_storage(order: &OutboxRow) -> bool {
+    matches!(&order.order, Order::Start(start) if start.storage.is_some())
 }
 
 fn command(order: &OutboxRow) -> ToEdge {

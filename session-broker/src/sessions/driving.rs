@@ -135,6 +135,7 @@ impl Owner {
             Effect::Release { claim, stopped } => {
                 let billed_until = self.billed_until(&claim, stopped, now);
                 self.fleet.release(&claim, id, now);
+                self.volumes.release(id);
                 let release = Op::Release {
                     session: id.clone(),
                     claim,

@@ -172,6 +172,7 @@ impl Owner {
             return;
         };
         let ahead = ahead_of(&known.row, &inventory);
+        self.note_volumes(node, &inventory, now, turn);
         let save = Op::SaveNode {
             node: node.clone(),
             name: known.row.name.clone(),
@@ -481,6 +482,7 @@ fn unknown_node(id: &NodeId) -> NodeRow {
         slots: BTreeMap::new(),
         heard_at: MonoTime(0),
         capacity: Capacity::default(),
+        volumes_mib: 0,
     }
 }
 

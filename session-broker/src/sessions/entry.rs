@@ -125,7 +125,7 @@ impl Entry {
         };
         let placed_in = match &self.placement {
             Placement::Placed { placed_in, .. } => Some(PlacedIn::clone(placed_in)),
-            Placement::Unknown | Placement::Waits(_) => None,
+            Placement::Unknown | Placement::Waits(_) | Placement::WaitsForVolume(..) => None,
         };
         let fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
         self.view.send_if_modified(|shown| {

@@ -55,12 +55,15 @@ impl Lost {
                 let is_lost = of.is_some_and(|session| self.sessions.contains(session));
                 is_lost.then_some(Applied::Missing)
             }
-            Op::SaveNode { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
+            Op::SaveNode { node, .. } | Op::NoteVolumes { node, .. } => {
+                self.nodes.contains(node).then_some(Applied::Missing)
+            }
             Op::CreateSession { .. }
             | Op::Acked { .. }
             | Op::HoldNode { .. }
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
+            | Op::DeleteVolume { .. }
             | Op::SeenNodes { .. }
             | Op::PutRateCard { .. }
             | Op::NoteSave { .. }

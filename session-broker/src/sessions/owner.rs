@@ -5,6 +5,7 @@ use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
 use super::turn::{New, Then, Turn};
+use super::volumes::Volumes;
 use super::waiting::Line;
 use super::{Create, CreateError, Directory, EndError, Request};
 use crate::apps::Apps;
@@ -60,6 +61,7 @@ pub(crate) struct OwnerParts {
     pub(crate) sealer: Sealer,
     pub(crate) clock: Clock,
     pub(crate) times: SessionTimes,
+    pub(crate) volumes_mib_max: u64,
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<WatchLinks>,
     pub(crate) standings: Arc<Standings>,
@@ -106,6 +108,9 @@ pub(crate) struct Owner {
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) spending: Spending,
+    pub(super) volumes: Volumes,
+    /// What the volumes of one owner may have together, MiB.
+    pub(super) volumes_mib_max: u64,
     /// What things cost.
     pub(super) prices: Prices,
     /// How fast those move up who wait for the same.
@@ -173,6 +178,8 @@ impl Owner {
             fleet: Fleet::default(),
             queue: Queue::default(),
             spending: Spending::default(),
+            volumes: Volumes::default(),
+            volumes_mib_max: parts.volumes_mib_max,
             prices: Prices::default(),
             lines: Lines::default(),
             deadlines: BTreeSet::new(),
@@ -212,7 +219,12 @@ impl Owner {
                 Wake::Edge(event) => self.take_edge(event, now, &mut turn),
                 Wake::Peer(event) => self.take_peer(event, now, &mut turn),
                 Wake::Deferred | Wake::Deadline => {}
-                Wake::Housekeeping => self.keep_house(now, &mut turn),
+                Wake::Housekeeping => {
+                    self.keep_house(now, &mut turn);
+                    if self.volumes_are_old(self.housekeepings) {
+                        self.read_volumes().await;
+                    }
+                }
                 Wake::Stop => return,
             }
             for event in std::mem::take(&mut self.deferred) {
@@ -300,6 +312,7 @@ impl Owner {
                     turn.push(set, Then::Nothing);
                 }
             }
+            Request::DeleteVolume(volume, reply) => self.take_delete(volume, reply, now, turn),
             Request::Budgets(dues) => self.spending.set(dues),
             Request::Prices(prices) => self.set_prices(*prices),
             Request::End(end, reply) => {
@@ -361,7 +374,8 @@ impl Owner {
         let elsewhere = match claimed {
             Some(Ok(())) => return,
             Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
-            Some(Err(NotPlaced::Rejected(_) | NotPlaced::NoSlot)) | None => self.other_home(),
+            Some(Err(NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot))
+            | None => self.other_home(),
         };
         if let Some((to, node)) = elsewhere {
             self.give_away(&row, to, node, turn);

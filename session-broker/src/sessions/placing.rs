@@ -4,9 +4,10 @@ use super::driving::placing;
 use super::owner::Owner;
 use super::readmit::row_for_grant;
 use super::turn::{Then, Turn};
+use super::volumes::Plan;
 use super::{Placement, latency_step, request_for, request_for_job};
 use crate::apps::{LiveApp, Metros};
-use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow};
+use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow, TakeVolume};
 use crate::seal::ForNode;
 use crate::time::unix_ms;
 use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
@@ -27,6 +28,13 @@ use std::sync::Arc;
 pub(super) enum NotPlaced {
     /// No node can run it now.
     Rejected(Rejection),
+    /// The one node that has its volumes cannot, or a volume is not to be had.
+    Volume {
+        /// What the node lacks.
+        rejection: Rejection,
+        /// In words.
+        detail: String,
+    },
     /// A node can, but none of its slots could be claimed.
     NoSlot,
     /// A node of another broker can.
@@ -46,6 +54,8 @@ pub(super) struct Chosen {
     placement: Placement,
     /// The version of the app for that node, of an app.
     app: Option<Arc<AppSpec>>,
+    /// What it takes along.
+    volumes: Vec<TakeVolume>,
 }
 
 /// A decision, what was asked, and the version of the app that it is about.
@@ -104,9 +114,12 @@ impl Owner {
             claim,
             placement,
             app: _,
+            volumes,
         } = chosen;
         let taken = self.fleet.take(&row.id, &claim, &request, now);
         let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
+        self.volumes
+            .take(&row.id, &claim.node, &volumes, unix_ms(now));
         let order = self.start_order(row, &claim, &held, now);
         let reserve = Reserve {
             session: row.id.clone(),
@@ -117,6 +130,7 @@ impl Owner {
             kbps: held.kbps,
             disk_mib: held.disk_mib,
             gpus: held.gpu_uuids.clone(),
+            volumes,
             capacity_rev,
             order: order.clone(),
             phase: placing(self.times.limits(row), &claim, now),
@@ -148,7 +162,8 @@ impl Owner {
         now: MonoTime,
     ) -> Result<Chosen, NotPlaced> {
         let waited_ms = now.millis_since(row.created_at);
-        let (decision, request, app) = self.decide_on(row, hint, waited_ms);
+        let plan = self.volume_plan(row)?;
+        let (decision, request, app) = self.decide_on(row, &plan, hint, waited_ms);
         match decision {
             Decision::Place { node, why, step } => {
                 if let Some(holder) = self.fleet.holder(&node).cloned() {
@@ -171,23 +186,33 @@ impl Owner {
                     claim,
                     placement,
                     app,
+                    volumes: plan.takes,
                 })
             }
             Decision::Reject(rejection) => {
                 crate::metrics::place_rejected(&rejection);
                 tracing::debug!(session_id = %row.id, reasons = ?rejection.reasons, "not placed");
-                Err(NotPlaced::Rejected(rejection))
+                Err(match &plan.on {
+                    Some(on) => self.tied(on, rejection),
+                    None => NotPlaced::Rejected(rejection),
+                })
             }
         }
     }
 
     /// The decision, and the version of the app that it is about: where the player's saves are, if
     /// there are any; on the node that another broker found, if that still has room; or anywhere.
-    fn decide_on(&self, row: &SessionRow, hint: Option<&NodeId>, waited_ms: u64) -> Decided {
+    fn decide_on(
+        &self,
+        row: &SessionRow,
+        plan: &Plan,
+        hint: Option<&NodeId>,
+        waited_ms: u64,
+    ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
         let spec = match &row.work {
             Work::App(work) => &work.app,
-            Work::Job(spec) => return self.decide_on_job(row, spec, hint, waited_ms),
+            Work::Job(spec) => return self.decide_on_job(row, (spec, plan), hint, waited_ms),
         };
         // Of an app that cannot be started any more, what is waited for still is.
         let live = self
@@ -210,18 +235,23 @@ impl Owner {
             .unwrap_or_else(|| self.decide_anew(row, &live, waited_ms, &mut chance))
     }
 
-    /// The decision about a job: on the node that another broker found, if that still has room; or
+    /// The decision about a job: on the node that has its volumes; on the one that another broker found, if that still has room; or
     /// anywhere, the nearest first, however far.
     fn decide_on_job(
         &self,
         row: &SessionRow,
-        spec: &JobSpec,
+        (spec, plan): (&JobSpec, &Plan),
         hint: Option<&NodeId>,
         waited_ms: u64,
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
         let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+        let request = with_volumes(request, plan);
         let policy = &self.policy_chosen;
+        if let Some((node, _)) = &plan.on {
+            let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
+            return (decision, request, None);
+        }
         let hinted =
             hint.map(|node| decide(&self.fleet.alone(node), &request, policy, &mut chance));
         let decision = hinted
@@ -292,6 +322,13 @@ impl Owner {
             NotPlaced::Rejected(rejection) => {
                 (lack(rejection.nearest()), Placement::Waits(rejection))
             }
+            NotPlaced::Volume { rejection, detail } => {
+                let lack = match rejection.nearest() {
+                    Some(reason) => lack(Some(reason)),
+                    None => WaitsFor::Volume,
+                };
+                (lack, Placement::WaitsForVolume(rejection, detail))
+            }
             NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => (WaitsFor::Slot, Placement::Unknown),
         };
         if entry.place.waits_for != Some(lack) || entry.placement != placement {
@@ -335,8 +372,17 @@ impl Owner {
             work: row.work.clone().for_start(),
             secrets,
             pull,
+            storage: self.storage_of(row),
         }))
     }
+}
+
+/// With what its volumes take beside.
+pub(super) fn with_volumes(mut request: SessionRequest, plan: &Plan) -> SessionRequest {
+    if let Some(need) = &mut request.job {
+        need.volumes_mib = plan.growth_mib;
+    }
+    request
 }
 
 fn set_app(row: &mut SessionRow, app: &AppSpec) {

@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::owner::Owner;
+use super::volumes::Volumes;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
 use crate::seal::ForNode;
 use crate::time::unix_ms;
@@ -25,6 +26,7 @@ impl Owner {
         self.count_losses().await?;
         let loaded = self.ledger.load(self.listed_since(now)).await?;
         self.standings.learn(self.ledger.standings().await?);
+        self.volumes = Volumes::of(self.ledger.volumes(None).await?);
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
@@ -65,14 +67,13 @@ impl Owner {
             self.fleet.set_row(row, now);
             self.fleet.set_decided(&id, decided, now);
         }
+        let mut orders = Vec::new();
         for mut order in loaded.outbox {
             if !self.unseal(&mut order) {
                 // It never goes out: its session ends once its start is too late.
                 continue;
             }
-            let node = order.node.clone();
-            self.fleet
-                .change(&node, now, |n| n.outbox.insert(order.command, order));
+            orders.push(order);
         }
         for row in loaded.sessions {
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
@@ -105,6 +106,12 @@ impl Owner {
             self.note(&id, &phase, now);
         }
         self.ended.make_contiguous().sort_unstable();
+        for mut order in orders {
+            self.refit(&mut order);
+            let node = order.node.clone();
+            self.fleet
+                .change(&node, now, |n| n.outbox.insert(order.command, order));
+        }
     }
 
     /// Gives a start that was read back its secrets. Whether it is whole.

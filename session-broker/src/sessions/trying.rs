@@ -10,7 +10,7 @@
 
 use super::entry::Entry;
 use super::owner::Owner;
-use super::placing::NotPlaced;
+use super::placing::{NotPlaced, with_volumes};
 use super::turn::Turn;
 use super::{request_for, request_for_job};
 use crate::apps::LiveApp;
@@ -136,7 +136,14 @@ impl Owner {
         let app = match &row.work {
             Work::App(work) => &work.app,
             Work::Job(spec) => {
+                let Ok(plan) = self.volume_plan(row) else {
+                    return Opening::No;
+                };
+                if plan.on.as_ref().is_some_and(|(node, _)| *node != view.id) {
+                    return Opening::No;
+                }
                 let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+                let request = with_volumes(request, &plan);
                 return opening(view, &request, &self.policy_chosen);
             }
         };
@@ -185,7 +192,9 @@ impl Owner {
         };
         let elsewhere = match &why {
             NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
-            NotPlaced::Rejected(_) | NotPlaced::NoSlot => self.other_home(),
+            NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot => {
+                self.other_home()
+            }
         };
         match elsewhere {
             Some((to, node)) => {
@@ -207,6 +216,8 @@ fn changes_at(row: &SessionRow, why: &NotPlaced, now: MonoTime) -> Option<MonoTi
             let after_ms = rejection.holds_until_ms()?;
             Some(row.created_at.plus_millis(after_ms))
         }
-        NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => Some(now.plus_millis(LOST_AGAIN_MS)),
+        NotPlaced::NoSlot | NotPlaced::Volume { .. } | NotPlaced::Elsewhere { .. } => {
+            Some(now.plus_millis(LOST_AGAIN_MS))
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! One turn of the owner: the changes to commit, and what to do once they are durable.
 
 use crate::control::Stream;
-use crate::ledger::{BrokerId, Op, OutboxRow};
+use crate::ledger::{BrokerId, Op, OutboxRow, VolumesSeen};
 use crate::sessions::entry::Entry;
 use crate::sessions::readmit::Readmission;
 use crate::sessions::standing::Decision;
+use crate::sessions::storage::DeleteAnswer;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
-use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::id::{NodeId, SessionId, VolumeId};
 use nearlight_session::Claim;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,6 +75,13 @@ pub(super) enum Then {
     Seized(BrokerId),
     /// Sessions may be this broker's without its knowing.
     Look,
+    /// The ledger knows what a node says of its volumes.
+    VolumesNoted(VolumesSeen),
+    /// A volume is deleted, if nobody has it.
+    VolumeDeleted {
+        volume: VolumeId,
+        reply: DeleteAnswer,
+    },
     /// Something was decided about a node.
     Decided(Box<Decision>),
 }

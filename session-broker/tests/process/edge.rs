@@ -14,6 +14,7 @@ use nearlight_protocol::control::{
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::volume::VolumesKnown;
 use nearlight_protocol::work::AppWork;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub(crate) struct Edge {
     watch_links: Option<Vec<SessionWatchLinks>>,
     /// The images that it is to have, as it heard last.
     pub(crate) images: Option<ImagesWanted>,
+    /// The volumes that the broker knows here, as it heard last.
+    volumes: Option<VolumesKnown>,
     socket: WebSocketStream<TlsStream<TcpStream>>,
 }
 
@@ -107,6 +110,7 @@ impl Node {
             welcome: None,
             watch_links: None,
             images: None,
+            volumes: None,
             socket,
         };
         edge.send(FromEdge::Hello(Hello {
@@ -224,6 +228,7 @@ impl Edge {
                     ToEdge::WatchLinks { sessions } => self.watch_links = Some(sessions),
                     // Comes whenever apps change.
                     ToEdge::Images(wanted) => self.images = Some(wanted),
+                    ToEdge::Volumes(known) => self.volumes = Some(known),
                     other => return Some(other),
                 },
                 Ok(Message::Close(_)) | Err(_) => return None,
@@ -259,6 +264,21 @@ impl Edge {
                 && let ToEdge::Images(wanted) = serde_json::from_str(&text).unwrap()
             {
                 return wanted;
+            }
+        }
+    }
+
+    /// The next word of which volumes are known here.
+    pub(crate) async fn next_volumes(&mut self) -> VolumesKnown {
+        loop {
+            if let Some(known) = self.volumes.take() {
+                return known;
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            if let Some(Ok(Message::Text(text))) = frame.expect("it is told in time")
+                && let ToEdge::Volumes(known) = serde_json::from_str(&text).unwrap()
+            {
+                return known;
             }
         }
     }

@@ -3,8 +3,9 @@
 //!
 //! A stranger's answer for what is there must be, but for the request's id, the answer for what is not.
 
-use crate::edge::Edge;
+use crate::edge::{Edge, Node};
 use crate::http::{Answer, Client};
+use crate::jobs;
 use crate::rig::{Rig, eventually, id};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::control::WhepResult;
@@ -130,6 +131,9 @@ const ROUTES: &[(&str, &str, Apart)] = &[
         AdminOnly(JSON, r#"{"name":"c"}"#),
     ),
     ("get", "/v1/usage", TellsNothing),
+    ("get", "/v1/volumes", TellsNothing),
+    ("delete", "/v1/volumes/{id}", LikeAbsent(JSON, "")),
+    ("get", "/v1/volumes/{id}", LikeAbsent(JSON, "")),
     ("get", "/v1/watch/{token}", BySecret(JSON, "")),
     ("options", "/v1/watch/{token}/whep", BySecret(SDP, "")),
     ("post", "/v1/watch/{token}/whep", BySecret(SDP, "v=0\r\n")),
@@ -157,6 +161,7 @@ struct Theirs {
     tenant: String,
     key: String,
     session: String,
+    volume: String,
     link: String,
     token: String,
     attachment: String,
@@ -170,6 +175,7 @@ impl Theirs {
             tenant: of("ten_"),
             key: of("key_"),
             session: of("ses_"),
+            volume: of("vol_"),
             link: of("wat_"),
             token: "A".repeat(43),
             attachment: of("att_"),
@@ -181,6 +187,7 @@ impl Theirs {
         let own = match route.split('/').nth(2) {
             Some("tenants") => &self.tenant,
             Some("keys") => &self.key,
+            Some("volumes") => &self.volume,
             _ => &self.session,
         };
         route
@@ -194,11 +201,12 @@ impl Theirs {
             .replace("{attachment}", &self.attachment)
     }
 
-    fn traces(&self) -> [&str; 6] {
+    fn traces(&self) -> [&str; 7] {
         [
             &self.tenant,
             &self.key,
             &self.session,
+            &self.volume,
             &self.link,
             &self.attachment,
             &self.registry,
@@ -247,8 +255,18 @@ async fn busy(rig: &Rig, edge: &mut Edge) -> (Theirs, Client) {
     assert_eq!(put.status, 204, "{put:?}");
     let links = format!("{path}/watch-links");
     let link = client.post_json(&links, &json!({ "expires_s": 600 })).await;
+    // On its own node's third slot, with what it keeps there.
+    let keeps = json!({
+        "place": { "trust": "any" },
+        "volumes": [{ "name": "cache", "path": "/cache", "size_mib": 64 }],
+    });
+    let keeping = jobs::ask(&client, &jobs::job(&keeps)).await;
+    assert_eq!(keeping.status, 201, "{keeping:?}");
+    edge.start_next().await;
+    let volume = client.get("/v1/volumes").await.at("/volumes/0/id");
     let theirs = Theirs {
         tenant,
+        volume,
         key,
         session,
         link: link.at("/id"),
@@ -340,7 +358,12 @@ async fn every_route_keeps_tenants_apart() {
         config.limits.creates_burst = 500;
     })
     .await;
-    let mut edge = rig.edge(2).await;
+    let node = Node {
+        jobs: Some(jobs::host()),
+        ..rig.node(3)
+    };
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    rig.online(&node).await;
     let (theirs, owner) = busy(&rig, &mut edge).await;
     let document = rig.nobody().get("/openapi.json").await.json();
     let described: BTreeSet<(String, String)> = document["paths"]
@@ -412,7 +435,10 @@ async fn every_route_keeps_tenants_apart() {
     let registries = owner.get("/v1/registries").await;
     assert_eq!(registries.at("/registries/0/registry"), theirs.registry);
     let list = owner.get("/v1/sessions").await;
-    assert_eq!(list.at("/sessions/0/id"), theirs.session);
+    assert_eq!(list.at("/sessions/1/id"), theirs.session);
+    let volumes = owner.get("/v1/volumes").await;
+    assert_eq!(volumes.at("/volumes/0/id"), theirs.volume);
+    assert_eq!(volumes.at("/volumes/0/state"), "new");
     assert_eq!(
         owner.get("/v1/tenants").await.at("/tenants/0/id"),
         theirs.tenant

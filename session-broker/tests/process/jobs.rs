@@ -14,6 +14,7 @@ mod gpus;
 mod images;
 mod placing;
 mod secrets;
+mod volumes;
 
 pub(crate) use secrets::traces_of;
 
@@ -37,10 +38,11 @@ pub(crate) async fn ask(client: &Client, body: &Value) -> Answer {
 }
 
 /// What a node with Docker and enough of everything offers.
-fn host() -> JobHost {
+pub(crate) fn host() -> JobHost {
     JobHost {
         runtimes: vec![ContainerRuntime::Runc],
         disk_mib: 65_536,
+        volumes: Some(Vec::new()),
         ..JobHost::default()
     }
 }

@@ -52,9 +52,18 @@ fn the_brokers_files_of_the_example_go_together() {
         parsed.turn.secret_file.clone_from(&secret);
         let config = Config::try_from(parsed).unwrap();
         let balancer = text("haproxy.cfg");
-        for listen in [config.listen, config.node_listen] {
+        let jobs = config.jobs.as_ref().unwrap();
+        for listen in [config.listen, config.node_listen, jobs.listen] {
             assert!(balancer.contains(&listen.to_string()), "{file}: {listen}");
         }
+        assert!(balancer.contains(&format!("-m end .{}", jobs.domain)));
+        let (_, tunnels) = config
+            .tunnel_address
+            .as_ref()
+            .unwrap()
+            .rsplit_once(':')
+            .unwrap();
+        assert!(balancer.contains(&format!("bind :{tunnels}\n")), "{file}");
         assert!(text("turnserver.conf").contains("listening-port=3478"));
         assert_eq!(config.sessions.node_grace_s, 600, "as the nodes' files say");
         assert!(names.insert(config.peers.unwrap().address.unwrap()));
@@ -102,7 +111,10 @@ impl Region {
             );
         for (n, broker) in brokers.iter().enumerate() {
             let host = format!("10.0.0.2{}", n + 1);
+            let nowhere = free_port().to_string();
             cfg = cfg
+                .replace(&format!("{host}:8445"), &nowhere)
+                .replace(&format!(":845{}", n + 1), &nowhere)
                 .replace(&format!("{host}:443"), &broker.listen.to_string())
                 .replace(&format!("{host}:8443"), &broker.node_listen.to_string());
         }
@@ -201,6 +213,8 @@ async fn broker(dir: &Path, file: &str, ledger: &str, beacons: &Beacons) -> Prog
     parsed.control.heartbeat_s = 60;
     parsed.proxies = vec!["127.0.0.2".parse().unwrap()];
     parsed.tls = Parsed::load(None).unwrap().tls;
+    // Jobs' endpoint behind this balancer has a test among those of tunnels.
+    parsed.jobs = Parsed::load(None).unwrap().jobs;
     parsed.client_web = PathBuf::new();
     parsed.turn.secret_file = dir.join("turn.secret");
     beacons.stand_in(&mut parsed.regions);

@@ -97,7 +97,7 @@ impl Rig {
     }
 
     pub(crate) fn pki(&self) -> PathBuf {
-        self.dir.path().join("pki")
+        self.config.pki.clone()
     }
 
     pub(crate) fn node(&self, slots: usize) -> Node {

@@ -9,7 +9,7 @@ from typing_extensions import NotRequired, TypedDict
 
 class Asset(TypedDict, closed=True):
     """
-    A read-only file or directory, fetched by digest.
+    A read-only file, fetched by digest. A model of several files is several assets below one path.
     """
 
     digest: str
@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -265,7 +265,7 @@ class Egress(TypedDict, closed=True):
     """
 
 
-EndReason: TypeAlias = Literal['player-ended', 'app-exited', 'app-crashed', 'app-out-of-memory', 'app-start-failed', 'start-timeout', 'image-missing', 'runtime-failed', 'desktop-violation', 'worker-crashed', 'encoder-failed', 'idle-timeout', 'time-limit', 'detached-timeout', 'job-done', 'job-failed', 'job-out-of-memory', 'job-start-timeout', 'job-unhealthy', 'asset-missing', 'queue-timeout', 'budget-reached', 'preempted', 'cluster-ended', 'node-lost', 'node-drained', 'internal']
+EndReason: TypeAlias = Literal['player-ended', 'app-exited', 'app-crashed', 'app-out-of-memory', 'app-start-failed', 'start-timeout', 'image-missing', 'runtime-failed', 'desktop-violation', 'worker-crashed', 'encoder-failed', 'idle-timeout', 'time-limit', 'detached-timeout', 'job-done', 'job-failed', 'job-out-of-memory', 'job-start-timeout', 'job-unhealthy', 'asset-missing', 'volume-lost', 'queue-timeout', 'budget-reached', 'preempted', 'cluster-ended', 'node-lost', 'node-drained', 'internal']
 """
 Why a session ended.
 """
@@ -882,7 +882,7 @@ class StagedMetro(TypedDict):
 
 class StartProgress1(TypedDict):
     """
-    The image is being fetched.
+    The image, and then the assets of a job, are being fetched.
     """
 
     done_bytes: int
@@ -891,11 +891,11 @@ class StartProgress1(TypedDict):
     """
     layers: NotRequired[int]
     """
-    Layers in all, as far as known; 0 where the node does not say.
+    Layers, or assets, in all, as far as known; 0 where the node does not say.
     """
     layers_done: NotRequired[int]
     """
-    Layers that are here.
+    Layers, or assets, that are here.
     """
     step: Literal['pulling']
     total_bytes: int
@@ -1052,26 +1052,13 @@ Whether sessions get a version.
 """
 
 
-class Volume(TypedDict, closed=True):
-    """
-    A directory that outlives the job. It belongs to the tenant and stays at its site.
-    """
-
-    name: str
-    """
-    Its name; the next job of the tenant that names it at this site finds what is in it.
-    """
-    path: str
-    """
-    Where the container has it. Absolute.
-    """
-    size_mib: int
-    """
-    Its size, MiB.
-    """
+VolumeState: TypeAlias = Literal['new', 'ready', 'lost', 'wiping']
+"""
+How a volume is.
+"""
 
 
-WaitsFor: TypeAlias = Literal['node', 'slot', 'cpu', 'memory', 'uplink', 'disk', 'gpus']
+WaitsFor: TypeAlias = Literal['node', 'slot', 'cpu', 'memory', 'uplink', 'disk', 'gpus', 'volume']
 """
 What a session waits for.
 """
@@ -1841,6 +1828,10 @@ class Placement2(TypedDict):
     It waits: no node can run it now.
     """
 
+    detail: NotRequired[str | None]
+    """
+    What ties it to one node, such as a volume, and why that node cannot run it now.
+    """
     excluded: list[Excluded]
     """
     Nodes of the whole fleet by the first reason that rules each out, in the order of the
@@ -2235,6 +2226,60 @@ class UsageReport(TypedDict):
     to_unix_ms: U64
     """
     And earlier than this. What still runs is counted until now.
+    """
+
+
+class Volume(TypedDict):
+    """
+    A volume as its owner sees it.
+    """
+
+    created_ms: U64
+    """
+    When it was made, Unix milliseconds.
+    """
+    id: str
+    """
+    Its id.
+    """
+    name: str
+    """
+    Its name in jobs' specs. One that is being wiped has it no more: another one may.
+    """
+    node: str
+    """
+    The node that it is on.
+    """
+    owner: str
+    """
+    The tenant, or the user, whose it is.
+    """
+    session: NotRequired[str | None]
+    """
+    The session that has it now.
+    """
+    size_mib: int
+    """
+    Its size, MiB. It grows with a job that asks for more, and never shrinks.
+    """
+    state: VolumeState
+    """
+    How it is.
+    """
+    used_ms: U64
+    """
+    When a job had it last, Unix milliseconds.
+    """
+
+
+class VolumeList(TypedDict):
+    """
+    `GET /v1/volumes`.
+    """
+
+    volumes: list[Volume]
+    """
+    By owner and name.
     """
 
 

@@ -187,6 +187,17 @@ impl<'a> Block<'a> {
         self.names.runtime.lanes(self.at)
     }
 
+    /// Lanes of `asked` that have all of these images.
+    pub(crate) fn with_images(&self, asked: u64, images: &[Option<u32>]) -> u64 {
+        let has_all = |lane: &usize| {
+            let card = self.cards[*lane].as_ref();
+            let has = |image: &u32| card.is_some_and(|card| card.names.images.contains(image));
+            images.iter().all(|image| image.as_ref().is_some_and(has))
+        };
+        let lanes = lanes(asked).filter(has_all);
+        lanes.fold(0, |lanes, lane| lanes | (1 << lane))
+    }
+
     /// Lanes with the image that is asked for.
     pub(crate) fn image(&self) -> u64 {
         self.names.image.lanes(self.at)

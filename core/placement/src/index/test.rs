@@ -153,6 +153,7 @@ fn any_host() -> impl Strategy<Value = Option<JobHost>> {
                 ..Gpu::default()
             })
             .collect(),
+        volumes: Some(Vec::new()),
         ..JobHost::default()
     });
     prop_oneof![1 => Just(None), 3 => host.prop_map(Some)]
@@ -179,18 +180,25 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
         mostly(None, gpu),
         mostly(false, Just(true)),
         mostly(None, (any::<Option<u8>>(), 0..300_u64).prop_map(Some)),
+        mostly(0, 1..1500_u32),
+        prop::collection::vec(any_of(&NAMES).prop_map(str::to_owned), 0..2),
     );
-    let job = job.prop_map(|(runtime, disk_mib, gpu, image_here, cap)| JobNeed {
-        runtime,
-        disk_mib,
-        gpu,
-        image_here,
-        cap: cap.map(|(gpu_max, gpu_other)| PriceCap {
-            gpu_max: gpu_max.map(u64::from),
-            gpu_other,
-            ..PriceCap::default()
-        }),
-    });
+    let job = job.prop_map(
+        |(runtime, disk_mib, gpu, image_here, cap, volumes_mib, assets)| JobNeed {
+            runtime,
+            disk_mib,
+            gpu,
+            image_here,
+            cap: cap.map(|(gpu_max, gpu_other)| PriceCap {
+                gpu_max: gpu_max.map(u64::from),
+                gpu_other,
+                ..PriceCap::default()
+            }),
+            has_volumes: volumes_mib > 0,
+            volumes_mib,
+            assets,
+        },
+    );
     prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }
 

@@ -331,19 +331,20 @@ fn mounts(spec: &JobSpec) -> Checked {
         asset_fault(&format!("assets[{i}]"), asset)?;
         paths.push(&asset.path);
     }
-    paths.sort_unstable();
-    for pair in paths.windows(2) {
-        let inside = pair[1]
-            .strip_prefix(pair[0])
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        require(
-            !inside,
-            "volumes",
-            format!(
-                "{} is inside {}: each needs a place of its own",
-                pair[1], pair[0]
-            ),
-        )?;
+    apart(&paths)
+}
+
+fn apart(paths: &[&str]) -> Checked {
+    for (i, outer) in paths.iter().enumerate() {
+        for (j, inner) in paths.iter().enumerate() {
+            let rest = inner.strip_prefix(outer);
+            let inside = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            require(
+                i == j || !inside,
+                "volumes",
+                format!("{inner} is inside {outer}: each needs a place of its own"),
+            )?;
+        }
     }
     Ok(())
 }

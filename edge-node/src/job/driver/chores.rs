@@ -1,10 +1,12 @@
 //! What a job's task has done beside its loop. Each comes back as one [`Done`].
 
 use super::{
-    AppRef, Arc, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Reach, Record, health,
-    launch, space, teardown, with_words,
+    AppRef, Arc, AssetError, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Pulled,
+    Reach, Record, health, launch, space, teardown, watch, with_words,
 };
-use crate::limits::GPU_RELEASE_DEADLINE;
+use crate::job::host::Jobs;
+use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
+use nearlight_protocol::job::Asset;
 
 impl Driver {
     /// Waits, for a bounded time, until the memory of its GPUs is back: whoever has them next finds them so.
@@ -27,13 +29,25 @@ impl Driver {
         let runtime = self.host.runtime.clone();
         let image = self.record.spec.engine_image();
         let (pulled, images) = (self.pulled.0.clone(), self.host.images.clone());
+        let (host, storage) = (self.host.clone(), self.record.storage.clone());
+        let assets = self.record.spec.assets.clone();
         let login = self.login.take();
         self.chores.spawn(async move {
             let tell = |now| {
                 images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
-            Done::ImageLooked(runtime.fetch(&image, login.as_ref(), &tell).await)
+            if let Err(error) = runtime.fetch(&image, login.as_ref(), &tell).await {
+                return Done::ImageLooked(Err(error));
+            }
+            let (Some(jobs), false) = (&host.jobs, assets.is_empty()) else {
+                return Done::ImageLooked(Ok(()));
+            };
+            let owner = storage.map_or_else(String::new, |storage| storage.owner);
+            match fetch_assets(jobs, &owner, &assets, &pulled).await {
+                Ok(()) => Done::ImageLooked(Ok(())),
+                Err(error) => Done::AssetMissing(error),
+            }
         });
     }
 
@@ -138,6 +152,33 @@ impl Driver {
             then
         });
     }
+}
+
+/// Fetches a job's assets, and tells how far that is.
+async fn fetch_assets(
+    jobs: &Jobs,
+    owner: &str,
+    assets: &[Asset],
+    pulled: &watch::Sender<Option<Pulled>>,
+) -> Result<(), AssetError> {
+    let mut fetched = std::pin::pin!(jobs.assets.fetch(owner, assets));
+    let mut look = tokio::time::interval(PULL_REPORT_EVERY);
+    let fetched = loop {
+        tokio::select! {
+            fetched = &mut fetched => break fetched,
+            _ = look.tick() => {
+                let (done_bytes, total_bytes, layers_done) = jobs.assets.progress(owner, assets);
+                pulled.send_replace(Some(Pulled {
+                    done_bytes,
+                    total_bytes,
+                    layers_done,
+                    layers: u32::try_from(assets.len()).unwrap_or(u32::MAX),
+                }));
+            }
+        }
+    };
+    jobs.changed.notify_one();
+    fetched
 }
 
 /// Whatever happens to the host's rules, a job is held again within a minute.

@@ -7,6 +7,7 @@ struct Given {
     spec: JobSpec,
     who: Who,
     places: Vec<Writable>,
+    kept: Vec<Kept>,
     resolvers: Vec<IpAddr>,
     gpus: Vec<String>,
 }
@@ -28,6 +29,7 @@ impl Given {
             places: space::writable(&home(&spec, &who), &["/data".to_owned()]).unwrap(),
             spec,
             who,
+            kept: Vec::new(),
             resolvers: Vec::new(),
             gpus: Vec::new(),
         }
@@ -46,6 +48,7 @@ impl Given {
             spec: &self.spec,
             who: &self.who,
             places: &self.places,
+            kept: &self.kept,
             dir: Path::new("/run/n/ses"),
             subnet: self.subnet(),
             oci: "runc",
@@ -205,6 +208,39 @@ fn a_network_is_its_own_and_closed_unless_it_reaches_something() {
     assert_eq!(host.dns.unwrap(), ["127.0.0.1"], "no resolver is reached");
     given.resolvers = vec![IpAddr::from([9, 9, 9, 9])];
     assert_eq!(given.body().host_config.unwrap().dns.unwrap(), ["9.9.9.9"]);
+}
+
+#[test]
+fn volumes_are_written_and_assets_are_not() {
+    let mut given = Given::new();
+    given.kept = [
+        ("/run/n/ses/volume-0/data", "/cache", true),
+        ("/data/assets/ab", "/models/w", false),
+    ]
+    .map(|(source, target, is_writable)| Kept {
+        source: source.into(),
+        target: target.to_owned(),
+        is_writable,
+    })
+    .into();
+    let host = given.body().host_config.unwrap();
+    let mounts = host.mounts.unwrap();
+    let of = |target: &str| {
+        let mount = mounts
+            .iter()
+            .find(|m| m.target.as_deref() == Some(target))
+            .unwrap();
+        (mount.typ, mount.read_only, mount.source.clone().unwrap())
+    };
+    let bind = Some(MountType::BIND);
+    assert_eq!(
+        of("/cache"),
+        (bind, Some(false), "/run/n/ses/volume-0/data".to_owned())
+    );
+    assert_eq!(
+        of("/models/w"),
+        (bind, Some(true), "/data/assets/ab".to_owned())
+    );
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn change(rng: &mut StdRng) -> Op {
             kbps: 4_000,
             disk_mib: 0,
             gpus: Vec::new(),
+            volumes: Vec::new(),
             capacity_rev: rng.random_range(1..6),
             at,
         })),

@@ -5,7 +5,9 @@ use super::place::Server;
 use crate::ledger::dialect::Engine;
 use crate::ledger::share;
 use crate::ledger::source::Source;
-use crate::ledger::write::{apps, claims, gpus, jobs, orders, readmit, sessions, usage, webhooks};
+use crate::ledger::write::{
+    apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes, webhooks,
+};
 use sqlx::{AssertSqlSafe, Row};
 
 /// A table is walked for a join filter, and without an index.
@@ -29,6 +31,7 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
         sessions::BY_KEY,
         share::BY_KEY,
         usage::BY_KEY,
+        volumes::BY_KEY,
         webhooks::BY_KEY,
     ];
     for statement in statements.concat() {

@@ -4,6 +4,7 @@ use super::gpus;
 use super::orders;
 use super::sessions::{self, Create, New};
 use super::usage;
+use super::volumes;
 use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::{PhaseRow, epoch_column, int, to_ms};
 use crate::ledger::plan::At;
@@ -307,10 +308,13 @@ async fn take_rest<'a>(
             return Ok(true);
         }
     }
+    let before = lost.len();
     let reserves = wanted.iter().map(|w| (&w.reserve.claim, &*w.reserve.gpus));
     let refused = gpus::take(tx, reserves).await?;
     lost.extend(wanted.extract_if(.., |w| refused.contains(w.slot_id)));
-    Ok(!refused.is_empty())
+    let without = volumes::take(tx, wanted.iter().map(|w| w.reserve)).await?;
+    lost.extend(wanted.extract_if(.., |w| without.contains(w.session_id)));
+    Ok(lost.len() > before)
 }
 
 /// A claim that is free again.

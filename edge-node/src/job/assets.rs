@@ -1,0 +1,321 @@
+//! Assets of jobs on this node: `<data>/assets/`, files by digest.
+//!
+//! ```text
+//! <hex>        whole and right: its SHA-256 is its name; never written again
+//! <hex>.part   on its way; goes on where it broke off
+//! shelf.json   sizes, last uses, and whose right to each was shown
+//! ```
+//!
+//! - [`shelf`]: what is here, what may go: pure. [`fetch`]: one download. [`reach`]: from where.
+//!
+//! **Whose it is.** Files are kept once, whoever fetched them; but a job gets one only if its owner has fetched
+//! all of it by itself, with its own URL, once on this node. Who knows no more than a digest has not, and
+//! gets nothing: for another owner the whole file is fetched again, hashed, and not kept twice.
+//!
+//! **Invariants.** A name without `.part` is whole, right and on the disk. What a live job uses stays. All files
+//! together stay below the limit. One file is fetched once at a time, however many jobs wait for it.
+
+pub(crate) mod fetch;
+pub(crate) mod reach;
+pub(crate) mod shelf;
+
+use fetch::{FetchError, Fetcher, Target};
+use nearlight_kit::files::write_atomic;
+use nearlight_protocol::job::Asset;
+use nearlight_protocol::limits::ASSETS_LISTED_MAX;
+use shelf::{NoRoom, Shelf};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+
+/// Downloads at a time.
+const FETCHES_MAX: usize = 4;
+/// For how long a download that the agent's end cut off is gone on with.
+const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
+const MIB: u64 = 1024 * 1024;
+
+/// Why an asset is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AssetError {
+    #[error("its asset {url}: {source}")]
+    Fetch {
+        url: String,
+        #[source]
+        source: FetchError,
+    },
+    #[error("its asset {url}: {source}")]
+    Room {
+        url: String,
+        #[source]
+        source: NoRoom,
+    },
+    #[error("its asset {url} cannot be kept: {source}")]
+    Disk {
+        url: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The assets of a node.
+#[derive(Debug)]
+pub(crate) struct Assets {
+    dir: PathBuf,
+    fetcher: Fetcher,
+    /// Held for a look-up, never across an await.
+    shelf: Mutex<Shelf>,
+    /// One a file that is being fetched, and how far it is.
+    under_way: Mutex<HashMap<String, Arc<UnderWay>>>,
+    turns: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    turn: Arc<AsyncMutex<()>>,
+    done: Arc<AtomicU64>,
+}
+
+/// While this lives, the files stay.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    assets: Arc<Assets>,
+    digests: Vec<String>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let now = nearlight_kit::clock::unix_ms();
+        let mut shelf = self.assets.shelf();
+        for digest in &self.digests {
+            shelf.let_go(digest, now);
+        }
+    }
+}
+
+/// Room that is set aside for a file until it is on the shelf, or will not be.
+struct Room<'a>(&'a Assets, &'a str);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.shelf().unreserve(self.1);
+    }
+}
+
+/// Ends a download whose job is gone.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Assets {
+    /// What an earlier agent has fetched. What is not whole, or in no list, is not kept.
+    pub(crate) fn open(data: &Path, limit_mib: u64, fetcher: Fetcher) -> io::Result<Arc<Self>> {
+        let dir = data.join("assets");
+        fs::create_dir_all(&dir)?;
+        let text = fs::read(dir.join("shelf.json")).unwrap_or_default();
+        let mut shelf = Shelf::read(&text, limit_mib * MIB);
+        shelf.retain(|digest, bytes| {
+            fs::metadata(path(&dir, digest)).is_ok_and(|found| found.len() == bytes)
+        });
+        for entry in fs::read_dir(&dir)?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_kept = name == "shelf.json" || shelf.has(&digest(&name));
+            if !is_kept && !is_fresh_part(&entry) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(Arc::new(Self {
+            dir,
+            fetcher,
+            shelf: Mutex::new(shelf),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(FETCHES_MAX),
+        }))
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an inventory lists: the last used, by owner and digest.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        self.shelf().names(ASSETS_LISTED_MAX)
+    }
+
+    /// Disk that they may have, MiB.
+    pub(crate) fn limit_mib(&self) -> u64 {
+        self.shelf().limit() / MIB
+    }
+
+    /// Where a file is that is here.
+    pub(crate) fn path(&self, digest: &str) -> PathBuf {
+        path(&self.dir, digest)
+    }
+
+    /// A job uses these from now on, here or yet to come.
+    pub(crate) fn used(self: &Arc<Self>, assets: &[Asset]) -> InUse {
+        let mut shelf = self.shelf();
+        let digests: Vec<String> = assets.iter().map(|asset| asset.digest.clone()).collect();
+        for digest in &digests {
+            shelf.hold(digest);
+        }
+        drop(shelf);
+        InUse {
+            assets: self.clone(),
+            digests,
+        }
+    }
+
+    /// Fetches what of a job's assets is not here. They have to be in use by then.
+    pub(crate) async fn fetch(&self, owner: &str, assets: &[Asset]) -> Result<(), AssetError> {
+        for asset in assets {
+            self.fetch_one(owner, asset).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a job's assets that are here by now, bytes in all, and how many are whole.
+    pub(crate) fn progress(&self, owner: &str, assets: &[Asset]) -> (u64, u64, u32) {
+        let (mut done, mut total, mut whole) = (0, 0, 0);
+        for asset in assets {
+            let size = self.shelf().size_for(owner, &asset.digest);
+            total += size.unwrap_or(u64::from(asset.size_mib) * MIB);
+            done += size.unwrap_or_else(|| {
+                let under_way = self
+                    .under_way
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let one = under_way.get(&asset.digest);
+                one.map_or(0, |one| one.done.load(Ordering::Relaxed))
+            });
+            whole += u32::from(size.is_some());
+        }
+        (done, total, whole)
+    }
+
+    async fn fetch_one(&self, owner: &str, asset: &Asset) -> Result<(), AssetError> {
+        let under_way = {
+            let mut all = self
+                .under_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            // Of those that nobody waits for nobody has a copy.
+            all.retain(|_, one| Arc::strong_count(one) > 1);
+            all.entry(asset.digest.clone()).or_default().clone()
+        };
+        let turn = under_way.turn.clone().lock_owned().await;
+        if self.shelf().size_for(owner, &asset.digest).is_some() {
+            return Ok(());
+        }
+        let _slot = self.turns.acquire().await;
+        let is_here = self.shelf().has(&asset.digest);
+        let _room = match is_here {
+            true => None,
+            false => Some(self.make_room(asset)?),
+        };
+        let stop = Stop(Arc::default());
+        let target = Target {
+            url: asset.url.clone(),
+            digest: asset.digest.clone(),
+            bytes_max: u64::from(asset.size_mib) * MIB,
+            part: (!is_here).then(|| part(&self.dir, &asset.digest)),
+            done: under_way.done.clone(),
+            stop: stop.0.clone(),
+        };
+        let fetcher = self.fetcher.clone();
+        let entry = under_way.clone();
+        let fetched = tokio::task::spawn_blocking(move || {
+            // Nobody else writes the file before this thread has let go of it; whoever waits looks when it
+            // is on the shelf.
+            let fetched = fetcher.fetch(&target);
+            (fetched, (turn, entry))
+        });
+        let (fetched, _held) = match fetched.await {
+            Ok((fetched, held)) => (fetched, Some(held)),
+            Err(error) => (Err(FetchError::Host(io::Error::other(error))), None),
+        };
+        let bytes = fetched.map_err(|source| AssetError::Fetch {
+            url: asset.url.clone(),
+            source,
+        })?;
+        self.keep(owner, asset, bytes, is_here)
+    }
+
+    fn keep(
+        &self,
+        owner: &str,
+        asset: &Asset,
+        bytes: u64,
+        is_here: bool,
+    ) -> Result<(), AssetError> {
+        let disk = |source| AssetError::Disk {
+            url: asset.url.clone(),
+            source,
+        };
+        if !is_here {
+            fs::rename(part(&self.dir, &asset.digest), self.path(&asset.digest)).map_err(disk)?;
+            fs::File::open(&self.dir)
+                .and_then(|dir| dir.sync_all())
+                .map_err(disk)?;
+        }
+        let now = nearlight_kit::clock::unix_ms();
+        let text = {
+            let mut shelf = self.shelf();
+            shelf.put(&asset.digest, bytes, owner, now);
+            shelf.text()
+        };
+        write_atomic(&self.dir.join("shelf.json"), &text, 0o600).map_err(disk)
+    }
+
+    /// Removes what was used longest ago, until there is room.
+    fn make_room<'a>(&'a self, asset: &'a Asset) -> Result<Room<'a>, AssetError> {
+        let mut shelf = self.shelf();
+        let bytes = u64::from(asset.size_mib) * MIB;
+        let leave = shelf.reserve(&asset.digest, bytes);
+        let leave = leave.map_err(|source| AssetError::Room {
+            url: asset.url.clone(),
+            source,
+        })?;
+        let room = Room(self, &asset.digest);
+        for digest in leave {
+            tracing::info!(digest, "an asset goes, for another needs the room");
+            if let Err(error) = fs::remove_file(self.path(&digest)) {
+                tracing::error!(digest, %error, "an asset cannot be removed; the next start does");
+            }
+        }
+        Ok(room)
+    }
+}
+
+/// What was on its way a moment ago goes on; what was left for long is nobody's.
+fn is_fresh_part(entry: &fs::DirEntry) -> bool {
+    let age = entry.metadata().and_then(|found| found.modified());
+    let age = age.ok().and_then(|at| at.elapsed().ok());
+    entry.path().extension().is_some_and(|kind| kind == "part")
+        && age.is_some_and(|age| age < PART_KEPT)
+}
+
+fn path(dir: &Path, digest: &str) -> PathBuf {
+    dir.join(digest.strip_prefix("sha256:").unwrap_or(digest))
+}
+
+fn part(dir: &Path, digest: &str) -> PathBuf {
+    path(dir, digest).with_extension("part")
+}
+
+fn digest(name: &str) -> String {
+    format!("sha256:{name}")
+}
+
+#[cfg(test)]
+#[path = "assets/test.rs"]
+mod test;

@@ -1,0 +1,385 @@
+//! Downloads from a real server on loopback, which misbehaves as its paths say.
+
+use super::*;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+const SIZE: usize = 3 * 1024 * 1024 / 2;
+
+/// A server with a certificate of its own.
+struct Server {
+    port: u16,
+    roots: tempfile::NamedTempFile,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+fn body() -> Vec<u8> {
+    (0..SIZE).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
+
+fn digest_of(body: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    format!("sha256:{:x}", Sha256::digest(body))
+}
+
+impl Server {
+    fn start() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key =
+            rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let mut roots = tempfile::NamedTempFile::new().unwrap();
+        roots.write_all(made.cert.pem().as_bytes()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let requests = seen.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (config, requests) = (config.clone(), requests.clone());
+                std::thread::spawn(move || serve(stream, config, port, &requests));
+            }
+        });
+        Self { port, roots, seen }
+    }
+
+    fn asset(&self, path: &str) -> Asset {
+        Asset {
+            url: format!("https://localhost:{}{path}", self.port),
+            digest: digest_of(&body()),
+            size_mib: 2,
+            path: "/m".to_owned(),
+        }
+    }
+
+    fn assets(&self, dir: &Path, limit_mib: u64) -> Arc<Assets> {
+        let loopback = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let fetcher = Fetcher::new(&loopback, Some(self.roots.path())).unwrap();
+        Assets::open(dir, limit_mib, fetcher).unwrap()
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn serve(tcp: TcpStream, config: Arc<rustls::ServerConfig>, port: u16, seen: &Mutex<Vec<String>>) {
+    let connection = rustls::ServerConnection::new(config).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, tcp);
+    // One request a connection; whoever hangs up meanwhile is none the worse.
+    let _ = answer(&mut stream, port, seen);
+}
+
+fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut from) = (String::new(), 0_usize);
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    loop {
+        let mut field = String::new();
+        if reader.read_line(&mut field)? == 0 || field == "\r\n" {
+            break;
+        }
+        if let Some(range) = field.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            from = range.trim().trim_end_matches('-').parse().unwrap();
+        }
+    }
+    let stream = reader.into_inner();
+    let times = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(format!("{path} {from}"));
+        seen.iter().filter(|one| one.starts_with(&path)).count()
+    };
+    let whole = body();
+    let head =
+        |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
+    let plain = format!("Content-Length: {}\r\n", whole.len());
+    match path.as_str() {
+        // A third of what is asked for, then the line is cut.
+        "/breaks" | "/breaks-and-begins-again" => {
+            let goes_on = path == "/breaks";
+            let from = if goes_on { from } else { 0 };
+            let rest = &whole[from..];
+            let range = format!(
+                "Content-Length: {}\r\nContent-Range: bytes {from}-{}/{}\r\n",
+                rest.len(),
+                whole.len() - 1,
+                whole.len()
+            );
+            let answered = match from {
+                0 => head("200 OK", &plain),
+                _ => head("206 Partial Content", &range),
+            };
+            stream.write_all(answered.as_bytes())?;
+            let most = if times > 3 {
+                rest.len()
+            } else {
+                whole.len() / 3
+            };
+            stream.write_all(&rest[..most.min(rest.len())])?;
+        }
+        "/endless" => {
+            stream.write_all(head("200 OK", "").as_bytes())?;
+            loop {
+                stream.write_all(&whole)?;
+            }
+        }
+        "/large" => stream.write_all(head("200 OK", "Content-Length: 99999999\r\n").as_bytes())?,
+        "/wrong" => {
+            stream.write_all(head("200 OK", "Content-Length: 5\r\n").as_bytes())?;
+            stream.write_all(b"wrong")?;
+        }
+        "/moved" => {
+            let to = format!("Location: https://localhost:{port}/whole\r\nContent-Length: 0\r\n");
+            stream.write_all(head("302 Found", &to).as_bytes())?;
+        }
+        "/to-http" => {
+            let to = format!("Location: http://localhost:{port}/whole\r\nContent-Length: 0\r\n");
+            stream.write_all(head("302 Found", &to).as_bytes())?;
+        }
+        "/to-metadata" => {
+            let to = "Location: https://169.254.169.254/latest\r\nContent-Length: 0\r\n";
+            stream.write_all(head("302 Found", to).as_bytes())?;
+        }
+        "/circle" => {
+            let to = "Location: /circle\r\nContent-Length: 0\r\n";
+            stream.write_all(head("302 Found", to).as_bytes())?;
+        }
+        "/none" => stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes())?,
+        _ => {
+            stream.write_all(head("200 OK", &plain).as_bytes())?;
+            stream.write_all(&whole)?;
+        }
+    }
+    stream.flush()
+}
+
+async fn fetched(assets: &Arc<Assets>, owner: &str, asset: &Asset) -> Result<(), String> {
+    let wanted = [asset.clone()];
+    let _held = assets.used(&wanted);
+    let fetch = assets.fetch(owner, &wanted);
+    let fetched = tokio::time::timeout(Duration::from_secs(60), fetch)
+        .await
+        .unwrap();
+    fetched.map_err(|error| error.to_string())
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir.join("assets")).unwrap().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "shelf.json")
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn what_breaks_off_goes_on_and_what_is_whole_is_read_only_and_stays() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let asset = server.asset("/breaks");
+    fetched(&assets, "a", &asset).await.unwrap();
+    let third = SIZE / 3;
+    assert_eq!(
+        server.requests(),
+        [
+            "/breaks 0".to_owned(),
+            format!("/breaks {third}"),
+            format!("/breaks {}", 2 * third)
+        ]
+    );
+    let path = assets.path(&asset.digest);
+    assert_eq!(fs::read(&path).unwrap(), body());
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o444
+    );
+    assert_eq!(
+        assets.progress("a", &[asset.clone()]),
+        (SIZE as u64, SIZE as u64, 1)
+    );
+    // The next agent has it, too.
+    drop(assets);
+    let assets = server.assets(dir.path(), 64);
+    fetched(&assets, "a", &asset).await.unwrap();
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(assets.listed(), [format!("a/{}", asset.digest)]);
+    // One that was cut off on the disk has not.
+    drop(assets);
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(7)
+        .unwrap();
+    let assets = server.assets(dir.path(), 64);
+    assert!(assets.listed().is_empty() && files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_go_on_begins_again() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let asset = server.asset("/breaks-and-begins-again");
+    fetched(&assets, "a", &asset).await.unwrap();
+    assert_eq!(fs::read(assets.path(&asset.digest)).unwrap(), body());
+}
+
+#[tokio::test]
+async fn what_an_agent_left_half_fetched_is_gone_on_with() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let asset = server.asset("/breaks");
+    fs::write(
+        part(&dir.path().join("assets"), &asset.digest),
+        &body()[..1000],
+    )
+    .unwrap();
+    fetched(&assets, "a", &asset).await.unwrap();
+    assert_eq!(server.requests()[0], "/breaks 1000");
+    assert_eq!(fs::read(assets.path(&asset.digest)).unwrap(), body());
+}
+
+#[tokio::test]
+async fn what_is_not_right_is_not_kept_and_says_why() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    for (path, words) in [
+        ("/wrong", "not what its digest says"),
+        ("/endless", "larger than its size_mib"),
+        ("/large", "larger than its size_mib"),
+        ("/none", "404"),
+        ("/to-http", "https"),
+        ("/to-metadata", "not public"),
+        ("/circle", "a few times"),
+    ] {
+        let error = fetched(&assets, "a", &server.asset(path))
+            .await
+            .unwrap_err();
+        assert!(error.contains(words), "{path}: {error}");
+        assert!(files(dir.path()).is_empty(), "{path}");
+    }
+    fetched(&assets, "a", &server.asset("/moved"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_private_address_is_not_asked() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let fetcher = Fetcher::new(&[], Some(server.roots.path())).unwrap();
+    let assets = Assets::open(dir.path(), 64, fetcher).unwrap();
+    let error = fetched(&assets, "a", &server.asset("/whole"))
+        .await
+        .unwrap_err();
+    assert!(error.contains("not public"), "{error}");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn jobs_that_ask_at_once_share_one_download() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let asset = server.asset("/whole");
+    let (one, two) = tokio::join!(fetched(&assets, "a", &asset), fetched(&assets, "a", &asset));
+    assert!(one.is_ok() && two.is_ok());
+    assert_eq!(server.requests(), ["/whole 0"]);
+}
+
+#[tokio::test]
+async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let theirs = server.asset("/whole");
+    fetched(&assets, "a", &theirs).await.unwrap();
+    for path in ["/none", "/wrong"] {
+        fetched(&assets, "b", &server.asset(path))
+            .await
+            .unwrap_err();
+    }
+    assert_eq!(assets.listed(), [format!("a/{}", theirs.digest)]);
+    // Who can has it, and it is kept once.
+    fetched(&assets, "b", &server.asset("/breaks"))
+        .await
+        .unwrap();
+    assert_eq!(assets.listed().len(), 2);
+    assert_eq!(files(dir.path()).len(), 1);
+    assert_eq!(fs::read(assets.path(&theirs.digest)).unwrap(), body());
+}
+
+#[tokio::test]
+async fn a_job_that_goes_ends_its_download() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64 * 1024);
+    let mut endless = server.asset("/endless");
+    endless.size_mib = 16 * 1024;
+    let wanted = [endless.clone()];
+    let held = assets.used(&wanted);
+    let task = {
+        let (assets, wanted) = (assets.clone(), wanted.clone());
+        async move { assets.fetch("a", &wanted).await }
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(task);
+    while assets.progress("a", &wanted).0 == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tasks.shutdown().await;
+    drop(held);
+    // Its thread lets go: the next one gets its turn.
+    let mut right = server.asset("/wrong");
+    right.digest = endless.digest;
+    let error = fetched(&assets, "a", &right).await.unwrap_err();
+    assert!(error.contains("not what its digest says"), "{error}");
+}
+
+#[tokio::test]
+async fn the_least_used_goes_and_what_a_job_uses_stays() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 4);
+    let small = |text: &[u8], path: &str| Asset {
+        digest: digest_of(text),
+        size_mib: 2,
+        ..server.asset(path)
+    };
+    let (one, two) = (server.asset("/whole"), small(b"wrong", "/wrong"));
+    fetched(&assets, "a", &one).await.unwrap();
+    let held = assets.used(&[one.clone()]);
+    fetched(&assets, "a", &two).await.unwrap();
+    assert_eq!(files(dir.path()).len(), 2);
+    // 1.5 MiB are held; 3 more do not fit beside them, whatever else goes.
+    let large = Asset {
+        size_mib: 3,
+        ..small(b"x", "/none")
+    };
+    let error = fetched(&assets, "a", &large).await.unwrap_err();
+    assert!(error.contains("do not fit"), "{error}");
+    assert_eq!(files(dir.path()).len(), 2, "nothing went for nothing");
+    drop(held);
+    let held_two = assets.used(&[two.clone()]);
+    let error = fetched(&assets, "a", &large).await.unwrap_err();
+    assert!(error.contains("404"), "{error}");
+    assert_eq!(
+        files(dir.path()),
+        [two.digest.trim_start_matches("sha256:")]
+    );
+    drop(held_two);
+}

@@ -1,0 +1,167 @@
+//! Volumes: taken with a claim, noted as their node says, deleted.
+
+use crate::ledger::batch::Answers;
+use crate::ledger::phase_row::to_ms;
+use crate::ledger::plan::At;
+use crate::ledger::tx::Tx;
+use crate::ledger::{Applied, Reserve, StoreError, VolumesSeen};
+use nearlight_protocol::id::{NodeId, VolumeId};
+use nearlight_protocol::unit::MonoTime;
+use serde::Serialize;
+use sqlx::Row;
+use std::collections::{HashMap, HashSet};
+
+/// A session has a volume as long as its claim lives.
+const TAKE: &str = "
+    UPDATE volume SET used_by = r.session_id, used_ms = r.at,
+        size_mib = CASE WHEN r.size_mib > volume.size_mib THEN r.size_mib ELSE volume.size_mib END
+    FROM {rows volume_id text, session_id text, node_id text, size_mib bigint, at bigint}
+    WHERE volume.volume_id = r.volume_id AND volume.node_id = r.node_id
+        AND {still volume.deleted_ms IS NULL}
+        AND (volume.used_by = r.session_id OR NOT EXISTS (SELECT 1 FROM claim c
+            WHERE c.session_id = volume.used_by AND c.released_ms IS NULL))
+    RETURNING volume.volume_id AS won, volume.used_by AS taker";
+
+const MAKE: &str = "
+    INSERT INTO volume (volume_id, owner, name, node_id, size_mib, used_by, created_ms, used_ms)
+    SELECT r.volume_id, r.owner, r.name, r.node_id, r.size_mib, r.session_id, r.at, r.at
+    FROM {rows volume_id text, owner text, name text, node_id text, size_mib bigint,
+        session_id text, owner_mib_max bigint, at bigint}
+    WHERE r.size_mib + (SELECT COALESCE(SUM(v.size_mib), 0) FROM volume v WHERE v.owner = r.owner)
+        <= r.owner_mib_max
+    ON CONFLICT DO NOTHING
+    RETURNING volume_id AS won, used_by AS taker";
+
+const THERE: &str = "
+    UPDATE volume SET lost_ms = NULL, made_ms = COALESCE(volume.made_ms, r.at)
+    FROM {rows volume_id text, node_id text, at bigint}
+    WHERE volume.volume_id = r.volume_id AND volume.node_id = r.node_id";
+
+const LOST: &str = "
+    UPDATE volume SET lost_ms = COALESCE(volume.lost_ms, r.at)
+    FROM {rows volume_id text, node_id text, at bigint}
+    WHERE volume.volume_id = r.volume_id AND volume.node_id = r.node_id";
+
+const WIPED: &str = "
+    DELETE FROM volume WHERE {still volume.deleted_ms IS NOT NULL} AND (volume_id, node_id) IN
+        (SELECT r.volume_id, r.node_id FROM {rows volume_id text, node_id text, at bigint})";
+
+const DELETE: &str = "
+    UPDATE volume SET deleted_ms = r.at FROM {rows volume_id text, at bigint}
+    WHERE volume.volume_id = r.volume_id AND {still volume.deleted_ms IS NULL}
+        AND NOT EXISTS (SELECT 1 FROM claim c
+            WHERE c.session_id = volume.used_by AND c.released_ms IS NULL)
+    RETURNING volume.volume_id AS won";
+
+/// What finds rows by their keys.
+#[cfg(test)]
+pub(in crate::ledger) const BY_KEY: &[&str] = &[TAKE, THERE, LOST, WIPED, DELETE];
+
+#[derive(Debug, Serialize)]
+struct Taken<'a> {
+    volume_id: &'a str,
+    owner: &'a str,
+    name: &'a str,
+    node_id: &'a str,
+    size_mib: u32,
+    session_id: &'a str,
+    owner_mib_max: i64,
+    at: i64,
+}
+
+/// Takes the volumes of claims that are made. Returns the sessions that did not get all of theirs.
+pub(crate) async fn take<'a>(
+    tx: &mut Tx,
+    reserves: impl Iterator<Item = &'a Reserve>,
+) -> Result<HashSet<&'a str>, StoreError> {
+    let mut wanted: HashMap<&str, usize> = HashMap::new();
+    let (mut made, mut taken) = (Vec::new(), Vec::new());
+    for reserve in reserves.filter(|reserve| !reserve.volumes.is_empty()) {
+        wanted.insert(reserve.session.as_str(), reserve.volumes.len());
+        for volume in &reserve.volumes {
+            let row = Taken {
+                volume_id: volume.id.as_str(),
+                owner: &volume.owner,
+                name: &volume.name,
+                node_id: reserve.claim.node.as_str(),
+                size_mib: volume.size_mib,
+                session_id: reserve.session.as_str(),
+                owner_mib_max: i64::try_from(volume.owner_mib_max).unwrap_or(i64::MAX),
+                at: to_ms(reserve.at),
+            };
+            let rows = if volume.is_new { &mut made } else { &mut taken };
+            rows.push(row);
+        }
+    }
+    for (statement, rows) in [(MAKE, &made), (TAKE, &taken)] {
+        for row in tx.ask(statement, rows).await? {
+            if let Some(left) = wanted.get_mut(row.get::<&str, _>("taker")) {
+                *left = left.saturating_sub(1);
+            }
+        }
+    }
+    let without = wanted.into_iter().filter(|(_, left)| *left > 0);
+    Ok(without.map(|(session, _)| session).collect())
+}
+
+#[derive(Debug, Serialize)]
+struct Noted<'a> {
+    volume_id: &'a str,
+    node_id: &'a str,
+    at: i64,
+}
+
+/// What a node says of its volumes.
+pub(crate) type Note<'a> = (&'a NodeId, &'a VolumesSeen, MonoTime);
+
+pub(crate) async fn note(tx: &mut Tx, notes: &[Note<'_>]) -> Result<(), StoreError> {
+    for (node, seen, at) in notes {
+        for (statement, ids) in [
+            (THERE, &seen.there),
+            (LOST, &seen.lost),
+            (WIPED, &seen.wiped),
+        ] {
+            let rows = ids.iter().map(|id| Noted {
+                volume_id: id.as_str(),
+                node_id: node.as_str(),
+                at: to_ms(*at),
+            });
+            tx.run(statement, &rows.collect::<Vec<_>>()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Delete<'a> {
+    volume_id: &'a str,
+    at: i64,
+}
+
+impl<'a> Delete<'a> {
+    pub(in crate::ledger) fn new(volume: &'a VolumeId, at: MonoTime) -> Self {
+        Self {
+            volume_id: volume.as_str(),
+            at: to_ms(at),
+        }
+    }
+}
+
+/// Deletes volumes that no session has. [`Applied::RaceLost`] for one that is in use, or gone already.
+pub(crate) async fn delete(
+    tx: &mut Tx,
+    deletes: &[(At, Delete<'_>)],
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    let rows: Vec<&Delete<'_>> = deletes.iter().map(|(_, delete)| delete).collect();
+    let won = tx.ask(DELETE, &rows).await?;
+    let won: HashSet<&str> = won.iter().map(|row| row.get("won")).collect();
+    for (at, delete) in deletes {
+        let applied = match won.contains(delete.volume_id) {
+            true => Applied::Done,
+            false => Applied::RaceLost,
+        };
+        answers.set(*at, applied);
+    }
+    Ok(())
+}
