@@ -31,7 +31,6 @@ use crate::seal::Sealer;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
-use crate::tunnels::Tunnels;
 use crate::watch::WatchLinks;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -39,7 +38,6 @@ use axum::http::HeaderValue;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nearlight_kit::problem::{ProblemResponse, request_id};
-use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use std::path::PathBuf;
@@ -98,7 +96,7 @@ pub(crate) use endpoint::Elsewhere;
 pub(crate) use forward::{CLIENT, Region};
 pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
-pub(crate) use inside::Execs;
+pub(crate) use inside::Inside;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{Peer, PublicListener, Room, converse, jobs_tls, public_tls};
@@ -143,12 +141,8 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
-    /// The way to containers of jobs.
-    pub(crate) tunnels: Arc<Tunnels>,
-    /// Commands in jobs that were asked for.
-    pub(crate) execs: Execs,
-    /// Who owns what outlives a request.
-    pub(crate) tasks: Shutdown,
+    /// The way to the inside of jobs.
+    pub(crate) inside: Inside,
     /// The other brokers that share the ledger, if there are any.
     pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.

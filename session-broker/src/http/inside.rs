@@ -25,14 +25,15 @@ use super::identities::FRESH;
 use super::problem::{Refusal, bad_request, forbidden, node_unreachable, not_found};
 use crate::access::{Permission, Reach};
 use crate::sessions::ShownSession;
-use crate::tunnels::{Busy, Place, TunnelError};
+use crate::tunnels::{Busy, Place, TunnelError, Tunnels};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
-pub(crate) use exec::Execs;
+use exec::Execs;
 use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::{SessionKind, SessionState};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::identity::AuditAction;
@@ -48,6 +49,26 @@ const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 const DETAIL_BYTES_MAX: usize = 1024;
 /// Seconds after which a job that starts may have a container.
 const START_RETRY_S: u32 = 2;
+
+/// The way to the inside of jobs.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    tunnels: Arc<Tunnels>,
+    /// Commands that were asked for.
+    execs: Execs,
+    /// Who owns what outlives a request.
+    tasks: Shutdown,
+}
+
+impl Inside {
+    pub(crate) fn new(tunnels: Arc<Tunnels>, tasks: &Shutdown) -> Self {
+        Self {
+            tunnels,
+            execs: Execs::default(),
+            tasks: tasks.clone(),
+        }
+    }
+}
 
 impl Api {
     /// A job whose inside is the caller's to work in, or why it is not. Attempts are noted.
@@ -117,7 +138,7 @@ impl Api {
             let value = HeaderValue::from_str(&value).map_err(ProblemResponse::internal)?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let sent = self.tunnels.send(place, request).await;
+        let sent = self.inside.tunnels.send(place, request).await;
         let (answer, busy) = sent.map_err(|error| unanswered(&error))?;
         if answer.status().is_success() {
             return Ok((answer, busy));

@@ -43,7 +43,7 @@ const TICKETS_OF_ONE_MAX: usize = 32;
 
 /// Commands that were asked for, and not begun.
 #[derive(Debug, Default)]
-pub(crate) struct Execs(Mutex<HashMap<String, Waiting>>);
+pub(super) struct Execs(Mutex<HashMap<String, Waiting>>);
 
 #[derive(Clone, Debug)]
 struct Waiting {
@@ -112,7 +112,7 @@ pub(in super::super) async fn create_exec(
         order,
         until: Instant::now() + TICKET_FOR,
     };
-    let ticket = api.execs.give(waiting).ok_or_else(|| too_many(1))?;
+    let ticket = api.inside.execs.give(waiting).ok_or_else(|| too_many(1))?;
     let created = CreatedExec {
         ticket,
         path: format!("/v1/sessions/{id}/exec"),
@@ -149,7 +149,7 @@ pub(in super::super) async fn attach_exec(
             "The request comes from a page of another origin.",
         ));
     }
-    let Some(waiting) = api.execs.take(&shaken.ticket, &id) else {
+    let Some(waiting) = api.inside.execs.take(&shaken.ticket, &id) else {
         // A guess costs its address.
         api.within_rate(RateKey::of(peer))?;
         return Err(ticket_invalid());
@@ -177,7 +177,7 @@ pub(in super::super) async fn attach_exec(
         node: hyper::upgrade::on(&mut answer),
         browser: hyper::upgrade::on(&mut request),
     };
-    let tasks = api.tasks.clone();
+    let tasks = api.inside.tasks.clone();
     tasks.spawn(async move {
         let told = talk.run().await;
         drop(busy);

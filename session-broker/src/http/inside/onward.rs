@@ -80,7 +80,7 @@ pub(in super::super) async fn hand_on(
             .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, to);
         let stop = api.stop.clone();
-        api.tasks.spawn(async move {
+        api.inside.tasks.spawn(async move {
             let seen = AtomicU64::new(0);
             if let Err(error) = splice((caller, node), &seen, stop).await {
                 tracing::debug!(%error, "a command's connection ended");
