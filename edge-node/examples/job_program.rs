@@ -2,7 +2,8 @@
 //! hostile things too.
 //!
 //! `serve PORT`, `flaky PORT` (fails the first two times), `deaf PORT` (hears no SIGTERM), `exit STATUS`, `hog`,
-//! `linger`, `greet PORT` (says hello to whoever connects).
+//! `linger`, `greet PORT` (says hello to whoever connects), `meet PORT` (meets the other replicas of its cluster, then
+//! serves, and greets on port 8001).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -37,6 +38,7 @@ fn main() {
         ["hog"] => hog(),
         ["linger"] => std::thread::sleep(Duration::from_secs(3600)),
         ["greet", port] => greet(port),
+        ["meet", port] => meet(port),
         other => panic!("{other:?}"),
     }
 }
@@ -48,6 +50,45 @@ fn greet(port: &str) {
         // Whoever connected may be gone.
         let _ = stream.unwrap().write_all(b"hello");
     }
+}
+
+/// Replica 0 waits until all others have said their number, and tells each how many they are.
+fn meet(port: &str) {
+    let told = |name: &str| std::env::var(name).unwrap();
+    let others: usize = told("NNODES").parse::<usize>().unwrap() - 1;
+    let (rank, meeting) = (told("NODE_RANK"), told("MASTER_PORT"));
+    if rank == "0" {
+        let listener = TcpListener::bind(("0.0.0.0", meeting.parse().unwrap())).unwrap();
+        let mut ranks = Vec::new();
+        for stream in listener.incoming().take(others) {
+            let mut stream = stream.unwrap();
+            let mut said = [0; 1];
+            stream.read_exact(&mut said).unwrap();
+            ranks.push((said[0], stream));
+        }
+        ranks.sort_by_key(|(rank, _)| *rank);
+        let all: String = ranks.iter().map(|(rank, _)| char::from(*rank)).collect();
+        for (_, mut stream) in ranks {
+            stream.write_all(all.as_bytes()).unwrap();
+        }
+        fs::write("/tmp/met", all).unwrap();
+    } else {
+        let at = format!("{}:{meeting}", told("MASTER_ADDR"));
+        // It was made before this one started; its program may be behind.
+        let mut stream = (0..600)
+            .find_map(|_| {
+                std::thread::sleep(Duration::from_millis(50));
+                TcpStream::connect(&at).ok()
+            })
+            .expect("replica 0 listens");
+        stream.write_all(rank.as_bytes()).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        fs::write("/tmp/met", all).unwrap();
+    }
+    println!("met");
+    std::thread::spawn(|| greet("8001"));
+    serve(port);
 }
 
 fn flaky(port: &str) {

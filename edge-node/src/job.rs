@@ -7,6 +7,7 @@
 //!   out what the machine says; [`record`]: what is on disk; [`adopt`]: what the next agent does with it.
 //! - [`launch`]: from an image to a container that runs. [`who`]: as whom; [`space`] and [`mounts`]: what it can
 //!   write, and its secrets; [`request`]: every lock on it; [`engine`]: the Docker API.
+//! - [`mesh`]: how the replicas of a cluster find each other, and start together.
 //! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
 //! - [`inside`]: what its tenant does in it: its log, commands, files.
@@ -32,6 +33,7 @@ pub(crate) mod keeper;
 pub(crate) mod launch;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod mesh;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod record;

@@ -109,6 +109,8 @@ pub(crate) const EGRESS_ADDRESSES_MAX: usize = 64;
 pub(crate) const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 /// Between SIGTERM and SIGKILL of a job when its node shuts down, however long its spec asks for.
 pub(crate) const DRAIN_STOP_GRACE: Duration = Duration::from_secs(8);
+/// Between two looks at whether the containers of a cluster are all made.
+pub(crate) const BARRIER_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Networks that are tried for a job before it is said that all are taken.
 pub(crate) const SUBNET_TRIES: u32 = 64;
 /// Between two looks at the GPUs for jobs.

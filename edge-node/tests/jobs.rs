@@ -2,6 +2,8 @@
 //! leave.
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
+#[path = "jobs/clusters.rs"]
+mod clusters;
 #[path = "jobs/kept.rs"]
 mod kept;
 #[path = "jobs/pull.rs"]

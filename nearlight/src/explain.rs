@@ -1,7 +1,7 @@
 //! `nearlight session explain`: what came of a session's placement, in words.
 
 use crate::table;
-use nearlight_protocol::placement::{LatencyStep, Placement, Points};
+use nearlight_protocol::placement::{ClusterLack, LatencyStep, Placement, Points};
 use nearlight_protocol::region::RttFrom;
 
 /// What came of the last attempt to place a session.
@@ -13,6 +13,7 @@ pub(crate) fn explain(placement: &Placement) -> String {
         Placement::Waits {
             excluded,
             step,
+            cluster,
             detail,
         } => {
             let nodes: u32 = excluded.iter().map(|by| by.nodes).sum();
@@ -22,10 +23,19 @@ pub(crate) fn explain(placement: &Placement) -> String {
                 .collect();
             let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
             let step = in_force(step.as_ref());
-            match detail {
-                Some(detail) if nodes == 0 => format!("it waits: {detail}\n"),
-                Some(detail) => format!("it waits: {detail}\n{excluded}"),
-                None => {
+            match (cluster, detail) {
+                (Some(ClusterLack { replicas, best }), _) => {
+                    let excluded = match nodes {
+                        0 => String::new(),
+                        _ => excluded,
+                    };
+                    format!(
+                        "it waits: it needs {replicas} slots at one site, the best site has {best}\n{step}{excluded}"
+                    )
+                }
+                (None, Some(detail)) if nodes == 0 => format!("it waits: {detail}\n"),
+                (None, Some(detail)) => format!("it waits: {detail}\n{excluded}"),
+                (None, None) => {
                     format!("it waits: none of {nodes} nodes can run it now\n{step}{excluded}")
                 }
             }
@@ -115,6 +125,7 @@ mod test {
         let waits = Placement::Waits {
             excluded: vec![by(ExcludedBy::Offline, 12), by(ExcludedBy::SlotsTaken, 3)],
             step: Some(step),
+            cluster: None,
             detail: None,
         };
         let words = "it waits: none of 15 nodes can run it now\n\
@@ -125,6 +136,7 @@ mod test {
         let waits = Placement::Waits {
             excluded: vec![by(ExcludedBy::SlotsTaken, 1)],
             step: None,
+            cluster: None,
             detail: Some(detail.to_owned()),
         };
         let table = "NODES  EXCLUDED BY\n1      every slot taken\n";

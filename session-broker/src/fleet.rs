@@ -263,6 +263,27 @@ impl Fleet {
         })
     }
 
+    /// All free slots of a node, each with the epoch of its next claim.
+    pub(crate) fn slots_to_claim(&self, node: &NodeId, now: MonoTime) -> Vec<Claim> {
+        let known = self.nodes.get(node).into_iter();
+        let free = known.flat_map(|known| known.free_slots(now));
+        let claims = free.filter_map(|(slot, epoch)| {
+            Some(Claim {
+                node: node.clone(),
+                slot: slot.clone(),
+                epoch: epoch.next()?,
+            })
+        });
+        claims.collect()
+    }
+
+    /// Every node that is held here and not shut out, as placement sees it.
+    pub(crate) fn views(&self) -> impl Iterator<Item = NodeView> {
+        let nodes = self.nodes.values();
+        let nodes = nodes.filter(|node| node.decided.standing != Standing::Revoked);
+        nodes.map(FleetNode::view)
+    }
+
     /// The sessions that hold a slot of the node.
     pub(crate) fn holders(&self, node: &NodeId) -> Vec<SessionId> {
         let Some(node) = self.nodes.get(node) else {

@@ -34,7 +34,7 @@ use nearlight_protocol::id::{
 use nearlight_protocol::identity::{AuditEntry, Priority};
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
-use nearlight_protocol::work::Work;
+use nearlight_protocol::work::{Replica, Work};
 use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
     TenantRow,
 };
-pub use op::{Applied, Idempotency, Op, Readmit, Reserve};
+pub use op::{Applied, Idempotency, Op, Readmit, Reserve, ReserveCluster};
 pub use outside::{
     DeliveryRow, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown, RegistryRow,
     WebhookRow,
@@ -321,6 +321,8 @@ pub struct SessionRow {
     pub node: Option<NodeId>,
     /// Where it should run.
     pub wish: Wish,
+    /// Which replica of its cluster it is; of a cluster's first, once it was placed.
+    pub replica: Option<Replica>,
 }
 
 /// A node's row, with its slots and capacity.
@@ -421,6 +423,19 @@ impl SessionRow {
             Work::App(work) => work.app.id.as_str(),
             Work::Job(spec) => &spec.image,
         }
+    }
+
+    /// Whether it stands for a cluster.
+    pub fn is_cluster(&self) -> bool {
+        let job = self.work.job();
+        !self.is_member() && job.is_some_and(|spec| spec.cluster.is_some())
+    }
+
+    /// Whether it is a replica of a cluster beside the first: nobody asked for it by itself.
+    pub fn is_member(&self) -> bool {
+        self.replica
+            .as_ref()
+            .is_some_and(|replica| replica.rank > 0)
     }
 
     /// The app, if it is one.

@@ -28,7 +28,7 @@ use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
 use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
 use crate::rates::Prices;
-use nearlight_placement::{JobNeed, PriceCap, Rejection, SessionRequest, Step, Why};
+use nearlight_placement::{JobNeed, PriceCap, Rejection, SessionRequest, Step, TooFew, Why};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId, VolumeId};
@@ -49,6 +49,7 @@ mod driving;
 mod edges;
 mod endpoint;
 mod entry;
+mod fate;
 mod lost;
 mod metering;
 mod notices;
@@ -60,6 +61,7 @@ mod sharing;
 mod spending;
 mod standing;
 mod storage;
+mod together;
 mod trying;
 mod turn;
 mod volumes;
@@ -267,6 +269,8 @@ pub(crate) enum Placement {
     Unknown,
     /// No node can run it now.
     Waits(Rejection),
+    /// No site has room for all replicas of a cluster now.
+    WaitsTogether(TooFew),
     /// The one node that has its volumes cannot run it now, or a volume is not to be had; in words.
     WaitsForVolume(Rejection, String),
     /// A node was found.

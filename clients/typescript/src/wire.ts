@@ -1222,6 +1222,19 @@ export interface components {
              */
             replicas: number;
         };
+        /** @description What a cluster lacks: its replicas are placed together at one site, or not at all. */
+        ClusterLack: {
+            /**
+             * Format: int32
+             * @description How many of them the best site has room for.
+             */
+            best: number;
+            /**
+             * Format: int32
+             * @description How many replicas it has.
+             */
+            replicas: number;
+        };
         /**
          * @description How a container is kept apart from the node's kernel: the label of the OCI runtime.
          * @enum {string}
@@ -1965,6 +1978,7 @@ export interface components {
             /** @enum {string} */
             outcome: "unknown";
         } | {
+            cluster?: components["schemas"]["ClusterLack"] | null;
             /** @description What ties it to one node, such as a volume, and why that node cannot run it now. */
             detail?: string | null;
             /**

@@ -29,7 +29,6 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         .is_some_and(|max| node.price_milli_h.unwrap_or(0) > max);
     let needs_image = policy.image_required || request.needs_image_here();
     let has_image = node.images.contains(&request.image);
-    let has_assets = request.assets().iter().all(|a| node.images.contains(a));
     let no_job = request.job.as_ref();
     let no_job = no_job.and_then(|job| job.lasting(node.jobs.as_ref()));
     let has_gpus_free = request.job.as_ref().is_none_or(|job| {
@@ -83,19 +82,27 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     if let Some((_, reason)) = checks.into_iter().find(|(fails, _)| *fails) {
         return Err(reason);
     }
+    Ok(why(node, request, (rtt_ms, counts_as_ms)))
+}
+
+/// How well a node that can suits the request.
+fn why(node: &NodeView, request: &SessionRequest, rtt: (Option<u32>, u32)) -> Why {
+    let (rtt_ms, counts_as_ms) = rtt;
+    let mut wanted = request.assets().iter().chain([&request.image]);
+    let has_all = wanted.all(|of| node.images.contains(of));
     let wastes_gpu = request.wastes_gpus() && node.gpu > GpuClass::None;
     let desktop = request.desktop.as_ref();
     let starts_desktop = desktop.is_some_and(|app| !node.desktops.contains(app));
     let operator = spread(request).find(|(name, _)| *name == node.operator);
-    Ok(Why {
+    Why {
         rtt_ms,
         rtt: rtt_points(counts_as_ms),
-        image: if has_image && has_assets { 0 } else { IMAGE },
+        image: if has_all { 0 } else { IMAGE },
         desktop: if starts_desktop { DESKTOP } else { 0 },
         gpu: if wastes_gpu { GPU } else { 0 },
         spread: operator.map_or(0, |(_, points)| points),
         ..Standing::of(node).why(request.cpu_milli, request.kbps)
-    })
+    }
 }
 
 impl SessionRequest {

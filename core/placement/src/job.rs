@@ -180,6 +180,7 @@ mod test {
 
     fn host() -> JobHost {
         JobHost {
+            engine: String::new(),
             runtimes: vec![ContainerRuntime::Runc],
             disk_mib: 4096,
             gpus: vec![

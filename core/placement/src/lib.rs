@@ -46,6 +46,8 @@
 //! where no nearer node is there that could run the session once something is free. [`Step`] says which
 //! one was in force.
 //!
+//! **Clusters.** [`together()`] finds the site that has room for all replicas of one job.
+//!
 //! The answer is a wish: committing the claim is the caller's, who may lose the race and then asks
 //! again with a fresh index, a bounded number of times.
 //!
@@ -73,6 +75,7 @@ mod request;
 mod score;
 mod search;
 mod sieve;
+mod together;
 
 pub use check::check;
 pub use count::Rejection;
@@ -85,3 +88,4 @@ pub use policy::{LatencyStep, Policy, Step};
 pub use reason::Reason;
 pub use request::{Rtts, SessionRequest};
 pub use score::Why;
+pub use together::{Together, TooFew, site_of, together};

@@ -20,7 +20,7 @@ use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, Tunne
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
 use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
-use crate::work::{PullLogin, Secrets, Work};
+use crate::work::{PullLogin, Replica, Secrets, Work};
 use serde::{Deserialize, Serialize};
 
 /// The version of this wire that we speak.
@@ -338,6 +338,10 @@ pub struct JobHost {
     /// [`crate::limits::ASSETS_LISTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<String>,
+    /// Its container engine, as that calls itself. Nodes with one engine are one site: the replicas of a
+    /// cluster have a network there. Empty from a node that takes no replicas.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine: String,
     /// Its volumes, all of them; `None` from one that keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<VolumeHeld>>,
@@ -463,6 +467,9 @@ pub struct Start {
     /// A job's secrets.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
+    /// Which replica of a cluster it is; `None` for a job of one container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Replica>,
     /// What a job with volumes or assets finds on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<JobStorage>,

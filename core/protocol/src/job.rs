@@ -365,6 +365,21 @@ impl JobSpec {
         image.map_or_else(|_| self.image.clone(), |image| image.for_engine())
     }
 
+    /// What a replica of its cluster runs: the first has its ports, and nobody asks the others anything.
+    pub fn of_replica(&self, rank: u32) -> Self {
+        let mut spec = self.clone();
+        let Some(cluster) = &self.cluster else {
+            return spec;
+        };
+        if rank > 0 {
+            spec.ports.clear();
+            (spec.time.idle_s, spec.time.queue_s) = (0, 0);
+        } else if !cluster.head_command.is_empty() {
+            spec.command.clone_from(&cluster.head_command);
+        }
+        spec
+    }
+
     /// Where the container has its volumes and assets.
     pub fn mount_paths(&self) -> impl Iterator<Item = &str> {
         let volumes = self.volumes.iter().map(|volume| volume.path.as_str());

@@ -60,7 +60,7 @@ pub const VOLUMES_PER_NODE_MAX: usize = 1024;
 /// Assets that an inventory lists, the last used.
 pub const ASSETS_LISTED_MAX: usize = 512;
 /// Containers of one cluster.
-pub const JOB_REPLICAS_MAX: u32 = 256;
+pub const JOB_REPLICAS_MAX: u32 = 64;
 /// Longest time for which a job runs, seconds: thirty days.
 pub const JOB_TIME_S_MAX: u32 = 30 * 24 * 3600;
 /// Longest time for which an endpoint ticket works, seconds.

@@ -17,6 +17,9 @@ pub enum Placement {
         excluded: Vec<Excluded>,
         /// The latency step in force.
         step: Option<LatencyStep>,
+        /// Of a cluster: how many places of one site are too few.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster: Option<ClusterLack>,
         /// What ties it to one node, such as a volume, and why that node cannot run it now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
@@ -42,6 +45,15 @@ pub enum Placement {
         /// The latency step that was in force.
         step: Option<LatencyStep>,
     },
+}
+
+/// What a cluster lacks: its replicas are placed together at one site, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ClusterLack {
+    /// How many replicas it has.
+    pub replicas: u32,
+    /// How many of them the best site has room for.
+    pub best: u32,
 }
 
 /// Nodes that a constraint excluded.

@@ -4,6 +4,7 @@
 //! [`Work`] has everything that a node needs to start it, but the secrets of a job.
 
 use crate::app::{AppSpec, DisplayMode};
+use crate::id::SessionId;
 use crate::job::JobSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,6 +62,19 @@ impl Work {
             Self::Job(spec) => Some(spec),
         }
     }
+}
+
+/// One of the containers of a cluster (docs/adr/0029).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// The session that its tenant has: that of replica 0.
+    pub cluster: SessionId,
+    /// How often the cluster was placed before: all replicas of one run live and end together.
+    pub run: u32,
+    /// Which one, from 0.
+    pub rank: u32,
+    /// Of how many.
+    pub of: u32,
 }
 
 /// The values of a job's secrets by name. Nothing that is printed shows them.

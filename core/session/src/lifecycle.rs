@@ -29,6 +29,10 @@
 //! A job ([`Use::Called`]) has the same life without Playing and Detached: it is ready while it is
 //! healthy, its idle time counts from the last input in Ready, and its wait in the queue may have an end.
 //!
+//! The first replica of a cluster ([`Limits::runs_again`]) stands for all of them. Told to end as
+//! [`EndReason::ClusterEnded`], it is stopped and goes back to Queued: Ending with that reason is no end yet,
+//! and a wish to end it for good takes over.
+//!
 //! **Invariants.**
 //! - A claim is released exactly once: [`Effect::Release`] is emitted on the one edge that leaves
 //!   the claimed phases, and never from `Queued` or `Ended`.
@@ -101,6 +105,16 @@ pub struct Limits {
     pub warn_ms: u64,
     /// How often it may still be placed again, after it lost its node.
     pub moves_left: u32,
+    /// Whether it is the first replica of a cluster: its end as [`EndReason::ClusterEnded`] is the end of a
+    /// run, after which it waits for its next claim.
+    pub runs_again: bool,
+}
+
+impl Limits {
+    /// Whether an end with this reason is the end of a run alone.
+    const fn is_run_over(&self, reason: EndReason) -> bool {
+        self.runs_again && matches!(reason, EndReason::ClusterEnded)
+    }
 }
 
 /// What a session holds: one slot of one node under one epoch.
@@ -474,7 +488,9 @@ impl Lifecycle {
     /// Whether it is ending or over: it no longer counts against a quota.
     pub const fn is_over(&self) -> bool {
         match &self.phase {
-            Phase::Ending { reason, .. } => !self.limits.goes_elsewhere(*reason),
+            Phase::Ending { reason, .. } => {
+                !self.limits.goes_elsewhere(*reason) && !self.limits.is_run_over(*reason)
+            }
             Phase::Ended { .. } => true,
             Phase::Queued
             | Phase::Placing { .. }
@@ -483,6 +499,11 @@ impl Lifecycle {
             | Phase::Playing { .. }
             | Phase::Detached { .. } => false,
         }
+    }
+
+    /// A start of another replica of its cluster was refused, and counts as one of its own.
+    pub fn note_denied(&mut self) {
+        self.starts_denied = self.starts_denied.saturating_add(1);
     }
 
     /// Whether it may be started again: what only its node was given is needed for that.

@@ -14,7 +14,7 @@ use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
 use nearlight_protocol::volume::{JobStorage, is_owner};
-use nearlight_protocol::work::{AppWork, PullLogin, Secrets, Work};
+use nearlight_protocol::work::{AppWork, PullLogin, Replica, Secrets, Work};
 use nearlight_session::{Admission, Epoch};
 use std::collections::BTreeSet;
 
@@ -139,6 +139,7 @@ impl Agent {
             Work::App(work) => check_app(work).map_err(|detail| invalid(detail.to_owned()))?,
             Work::Job(spec) => {
                 check_job(spec, &start.secrets).map_err(invalid)?;
+                check_replica(spec, start.replica.as_ref(), &start.session).map_err(invalid)?;
                 check_storage(spec, start.storage.as_ref()).map_err(invalid)?;
             }
         }
@@ -147,19 +148,25 @@ impl Agent {
 
     fn launch(&mut self, start: Start, grant: Grant) {
         meters::session_started();
-        let (session, brought) = (start.session, (start.secrets, start.pull));
         match start.work {
-            Work::App(work) => self.launch_app(session, start.grant, work, grant),
+            Work::App(work) => self.launch_app(start.session, start.grant, work, grant),
             Work::Job(spec) => {
-                let job = (*spec, start.storage);
-                self.launch_job((session, start.grant), job, brought, grant);
+                let replica = start.replica;
+                let spec = match &replica {
+                    Some(replica) => spec.of_replica(replica.rank),
+                    None => *spec,
+                };
+                let started = (start.session, start.grant, replica);
+                let brought = (start.secrets, start.pull);
+                let job = (spec, start.storage);
+                self.launch_job(started, job, brought, grant);
             }
         }
     }
 
     fn launch_job(
         &mut self,
-        (session, signed): (SessionId, String),
+        (session, signed, replica): (SessionId, String, Option<Replica>),
         (spec, storage): (JobSpec, Option<JobStorage>),
         brought: (Secrets, Option<PullLogin>),
         grant: Grant,
@@ -182,6 +189,8 @@ impl Agent {
             container: None,
             restarts: 0,
             ready: false,
+            replica,
+            mesh: None,
         };
         self.take_gpus(&record);
         let (host, agent) = (self.host.clone(), self.address.clone());
@@ -293,6 +302,28 @@ fn check_job(spec: &JobSpec, secrets: &Secrets) -> Result<(), String> {
         return Err("the secrets are not those that the spec names".to_owned());
     }
     Ok(())
+}
+
+/// A cluster's spec comes as one of its replicas, and no other does.
+fn check_replica(
+    spec: &JobSpec,
+    replica: Option<&Replica>,
+    session: &SessionId,
+) -> Result<(), String> {
+    let is_right = match (&spec.cluster, replica) {
+        (None, None) => true,
+        (Some(cluster), Some(replica)) => {
+            let is_first = replica.rank == 0;
+            replica.of == cluster.replicas
+                && replica.rank < replica.of
+                && is_first == (replica.cluster == *session)
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    match is_right {
+        true => Ok(()),
+        false => Err("which replica it is does not match its cluster".to_owned()),
+    }
 }
 
 /// What a job is to find here is what it asks for.

@@ -144,6 +144,10 @@ async fn clear_orphans(
         tracing::warn!(session_id = %session, "removing a job that no session owns");
         teardown::clear(jobs, &session, &host.config.run.join(session.as_str())).await;
     }
+    for mesh in jobs.engine.meshes().await? {
+        // One that replicas are on stays.
+        jobs.engine.leave_mesh(&mesh).await?;
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::inside::{JobInside, leftovers};
 use super::launch::{self, LaunchError, Launched};
 use super::machine::{Effect, Event, Machine, Rules, State, with_words};
 use super::record::Record;
-use super::{health, space, teardown};
+use super::{health, mesh, space, teardown};
 use crate::agent::Message;
 use crate::images::InUse;
 use crate::limits::{DRAIN_STOP_GRACE, EGRESS_REFRESH_EVERY, ENGINE_DEADLINE, INPUT_SEEN_EVERY};
@@ -24,7 +24,7 @@ use crate::session::host::Host;
 use crate::session::machine::Ending;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::SessionReport;
-use nearlight_protocol::work::{PullLogin, Secrets};
+use nearlight_protocol::work::{PullLogin, Replica, Secrets};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,12 +48,26 @@ enum Done {
     ImageLooked(Result<(), RuntimeError>),
     AssetMissing(AssetError),
     Launched(Box<(Result<Launched, LaunchError>, Reach)>),
+    StartedWithAll {
+        container: String,
+        result: Result<(), LaunchError>,
+    },
     Restarted(Result<(), RuntimeError>),
     Found(Option<i32>),
-    Exited { run: u32, exit: AppExit },
-    Healthy { run: u32 },
-    Unhealthy { run: u32, detail: String },
-    StartTimedOut { period: u32 },
+    Exited {
+        run: u32,
+        exit: AppExit,
+    },
+    Healthy {
+        run: u32,
+    },
+    Unhealthy {
+        run: u32,
+        detail: String,
+    },
+    StartTimedOut {
+        period: u32,
+    },
     BackedOff,
     ContainerStopped,
     Refreshed(Box<Reach>),
@@ -244,16 +258,20 @@ impl Driver {
                 self.reach = reach;
                 self.secrets = Secrets::default();
                 match result {
-                    Ok(launched) => {
-                        self.record.subnet = Some(launched.subnet);
-                        self.open_inside(&launched.container);
-                        self.record.container = Some(launched.container);
-                        self.spawn_refresh(EGRESS_REFRESH_EVERY);
-                        self.container_runs().await;
-                    }
+                    Ok(launched) => self.launched(launched).await,
                     Err(error) => self.refused(error.reason(), &error),
                 }
             }
+            Done::StartedWithAll {
+                container,
+                result: Ok(()),
+            } => {
+                self.record.container = Some(container);
+                self.container_runs().await;
+            }
+            Done::StartedWithAll {
+                result: Err(error), ..
+            } => self.refused(error.reason(), &error),
             Done::Restarted(Ok(())) => self.container_runs().await,
             Done::Restarted(Err(error)) => self.refused(error.reason(), &error),
             Done::Found(pid) => self.pid = pid,

@@ -6,8 +6,9 @@
 //!
 //! **What it does not know:** why it starts or stops anything.
 
+use super::mesh::{self, Mesh};
 use super::network::{self, Subnet};
-use super::request;
+use super::request::{self, LABEL_CLUSTER};
 use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::{
@@ -22,6 +23,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::ContainerRuntime;
+use nearlight_protocol::work::Replica;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,8 @@ pub(crate) struct Engine {
 pub(crate) struct About {
     /// Whether it runs on this host: what it mounts are our directories, its bridges are our interfaces.
     pub(crate) is_here: bool,
+    /// What it calls itself: nodes with one engine say the same.
+    pub(crate) id: String,
     /// Its OCI runtimes, with its own names of them.
     pub(crate) runtimes: Vec<(ContainerRuntime, String)>,
     /// Where it looks for CDI specs; none from one that does not do CDI.
@@ -60,6 +64,7 @@ impl Engine {
         let names: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
         Ok(About {
             is_here: Path::new(&root).is_dir(),
+            id: info.id.unwrap_or_default(),
             runtimes: runtimes(names),
             // From API 1.44 on; empty where the feature is off.
             cdi_dirs: info
@@ -139,6 +144,83 @@ impl Engine {
             Err(error) if status_of(&error) == Some(404) => Ok(()),
             other => other,
         }
+    }
+
+    /// The network of a cluster's run, if some replica has made it.
+    pub(crate) async fn mesh(&self, replica: &Replica) -> Result<Option<Mesh>, RuntimeError> {
+        let name = mesh::network(replica);
+        let look = self.client.inspect_network(&name, None);
+        let found = match bounded("look for the cluster's network", look).await {
+            Err(error) if status_of(&error) == Some(404) => return Ok(None),
+            other => other?,
+        };
+        let configs = found.ipam.and_then(|ipam| ipam.config);
+        let subnet = configs.and_then(|all| all.into_iter().next()?.subnet);
+        Ok(subnet.as_deref().and_then(Mesh::parse))
+    }
+
+    /// Makes the network of a cluster's run. `Ok(false)`: its addresses are taken, or it is there.
+    pub(crate) async fn create_mesh(
+        &self,
+        replica: &Replica,
+        mesh: Mesh,
+    ) -> Result<bool, RuntimeError> {
+        let request = request::mesh(replica, &self.node, mesh);
+        let create = self.client.create_network(request);
+        match bounded("create the cluster's network", create).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_taken(&error) || status_of(&error) == Some(409) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Connects a container that does not run yet with its cluster's network.
+    pub(crate) async fn join_mesh(
+        &self,
+        container: &str,
+        replica: &Replica,
+        mesh: Mesh,
+    ) -> Result<(), RuntimeError> {
+        let name = mesh::network(replica);
+        let request = request::joined(container, mesh.address(replica.rank));
+        let connect = self.client.connect_network(&name, request);
+        bounded("connect the replica with its cluster", connect).await
+    }
+
+    /// Removes a cluster's network, if it is there and no replica that runs is on it.
+    pub(crate) async fn leave_mesh(&self, name: &str) -> Result<(), RuntimeError> {
+        match bounded("remove the network", self.client.remove_network(name)).await {
+            Err(error) if matches!(status_of(&error), Some(403 | 404)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// How many replicas of a cluster's run have a container, on whichever node of this engine.
+    pub(crate) async fn made_of(&self, replica: &Replica) -> Result<u32, RuntimeError> {
+        let label = format!("{LABEL_CLUSTER}={}", mesh::network(replica));
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let list = self.client.list_containers(Some(options));
+        let found = bounded("list the containers", list).await?;
+        Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Networks of clusters that this node has made.
+    pub(crate) async fn meshes(&self) -> Result<Vec<String>, RuntimeError> {
+        let mut filters = self.filters();
+        if let Some(labels) = filters.get_mut("label") {
+            labels.push(LABEL_CLUSTER.to_owned());
+        }
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let list = self.client.list_networks(Some(options));
+        let found = bounded("list the networks", list).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|network| network.name)
+            .collect())
     }
 
     /// Makes a container, in place of one of that name.

@@ -42,10 +42,22 @@ impl Firewall {
 
     /// Puts a job's rules in place, or in order again if somebody has removed some. `chain` is the text of its
     /// own chain for what goes further.
-    pub(crate) async fn hold(&self, session: &SessionId, chain: &str) -> io::Result<()> {
+    ///
+    /// `mesh` is the bridge of its cluster, if it has one: what is on that reaches what is on it, and no more.
+    pub(crate) async fn hold(
+        &self,
+        session: &SessionId,
+        chain: &str,
+        mesh: Option<&str>,
+    ) -> io::Result<()> {
         restore(&self.inward(session)).await?;
         restore(chain).await?;
-        for rule in self.jumps(session) {
+        let of_mesh = mesh.map(|bridge| self.jumps_of_mesh(session, bridge));
+        for rule in self
+            .jumps(session)
+            .into_iter()
+            .chain(of_mesh.into_iter().flatten())
+        {
             let parts: Vec<&str> = rule.iter().map(String::as_str).collect();
             let with = |verb: &'static str| [&[verb], parts.as_slice()].concat();
             if iptables(&with("-C")).await.is_err() {
@@ -87,6 +99,16 @@ impl Firewall {
             rule("INPUT", &network::chain_inward(session)),
             rule("DOCKER-USER", &network::chain(session)),
         ]
+    }
+
+    /// The rules for what comes from its cluster's network.
+    fn jumps_of_mesh(&self, session: &SessionId, bridge: &str) -> [Vec<String>; 2] {
+        let (label, inward) = (self.label(session), network::chain_inward(session));
+        let comment = ["-m", "comment", "--comment", &label, "-j"];
+        let to_host = [&["INPUT", "-i", bridge], comment.as_slice(), &[&inward]].concat();
+        let further = ["DOCKER-USER", "-i", bridge, "!", "-o", bridge];
+        let further = [further.as_slice(), comment.as_slice(), &["DROP"]].concat();
+        [to_host, further].map(|rule| rule.into_iter().map(str::to_owned).collect())
     }
 
     /// Takes a job's rules away.
@@ -213,7 +235,7 @@ mod test {
         let (one, two) = (nearlight_kit::ids::session(), nearlight_kit::ids::session());
         let hold = async |session: &SessionId, egress: &Egress| {
             let text = Reach::new(egress).rules(&network::chain(session), &firewall.label(session));
-            firewall.hold(session, &text).await.unwrap();
+            firewall.hold(session, &text, None).await.unwrap();
         };
         let ours = async || {
             let rules = iptables(&["-S"]).await.unwrap();

@@ -69,6 +69,7 @@ pub(crate) struct Jobs {
     /// Where the engine looks for CDI specs.
     pub(crate) cdi_dirs: Vec<PathBuf>,
     runtimes: Vec<(ContainerRuntime, String)>,
+    engine_id: String,
     disk_mib: u32,
 }
 
@@ -149,6 +150,7 @@ impl Jobs {
             limits: config.jobs.clone(),
             node: node.clone(),
             runtimes: about.runtimes,
+            engine_id: about.id,
             disk_mib,
         })
     }
@@ -162,6 +164,7 @@ impl Jobs {
             gives_gpus: true,
             assets: self.assets.listed(),
             volumes: Some(self.volumes.held()),
+            engine: self.engine_id.clone(),
         }
     }
 
@@ -196,9 +199,7 @@ impl Jobs {
                 self.assets.limit_mib()
             ));
         }
-        spec.cluster
-            .as_ref()
-            .map(|_| "this node takes no replicas of clusters".to_owned())
+        None
     }
 }
 

@@ -4,9 +4,10 @@
 use super::devices;
 use super::egress::Reach;
 use super::host::Jobs;
+use super::mesh::{self, Mesh};
 use super::network::{self, Subnet};
 use super::record::Record;
-use super::request::{self, HOST_NAME, Kept, Plan};
+use super::request::{self, Kept, Plan};
 use super::space::{self, Wanted, Writable};
 use super::volumes::VolumeError;
 use super::who::{self, Who};
@@ -37,6 +38,8 @@ pub(crate) enum LaunchError {
     Volume(#[from] VolumeError),
     #[error("{0}")]
     Lacks(String),
+    #[error("the {0} replicas of its cluster were not all there within time.start_s")]
+    Alone(u32),
 }
 
 impl LaunchError {
@@ -54,18 +57,20 @@ impl LaunchError {
             | Self::NoNetwork(_)
             | Self::Volume(_)
             | Self::Lacks(_) => EndReason::RuntimeFailed,
+            Self::Alone(_) => EndReason::JobStartTimeout,
         }
     }
 }
 
-/// A job's container, made and started.
+/// A job's container, made; and started, unless it is a replica, which starts with all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launched {
     pub(crate) container: String,
     pub(crate) subnet: Subnet,
+    pub(crate) mesh: Option<Mesh>,
 }
 
-/// Makes everything of a job, and starts it. What it leaves when it fails is the caller's to take down.
+/// Makes everything of a job, and starts it, or leaves that to [`mesh::start_with_all`]. What it leaves when it fails is the caller's to take down.
 pub(crate) async fn launch(
     jobs: &Jobs,
     data: &Path,
@@ -73,6 +78,14 @@ pub(crate) async fn launch(
     secrets: &Secrets,
     reach: &mut Reach,
 ) -> Result<Launched, LaunchError> {
+    let mesh = match &record.replica {
+        Some(replica) => Some(mesh::make(&jobs.engine, jobs.limits.networks, replica).await?),
+        None => None,
+    };
+    let record = &Record {
+        mesh,
+        ..record.clone()
+    };
     let spec = &record.spec;
     let image = jobs.engine.image(&spec.engine_image()).await?;
     let who = who_runs(jobs, record, &image).await?;
@@ -86,7 +99,7 @@ pub(crate) async fn launch(
     }
     hold(jobs, record, reach).await?;
     let subnet = make_network(jobs, record, reach).await?;
-    let hosts = reach.hosts(subnet.container(), HOST_NAME);
+    let hosts = record.hosts(reach, subnet.container());
     let wanted = Wanted {
         dir: &record.dir,
         data,
@@ -110,8 +123,15 @@ pub(crate) async fn launch(
     if spec.resources.disk_mib > 0 {
         space::own(&record.dir, places.len(), &who).map_err(LaunchError::Space)?;
     }
-    jobs.engine.start(&container).await?;
-    Ok(Launched { container, subnet })
+    match record.replica.as_ref().zip(mesh) {
+        Some((replica, mesh)) => jobs.engine.join_mesh(&container, replica, mesh).await?,
+        None => jobs.engine.start(&container).await?,
+    }
+    Ok(Launched {
+        container,
+        subnet,
+        mesh,
+    })
 }
 
 /// Mounts the job's volumes, and finds its assets, which are here.
@@ -157,8 +177,9 @@ async fn who_runs(jobs: &Jobs, record: &Record, image: &ImageConfig) -> Result<W
 pub(crate) async fn hold(jobs: &Jobs, record: &Record, reach: &Reach) -> Result<(), LaunchError> {
     let session = &record.session;
     let rules = reach.rules(&network::chain(session), &jobs.firewall.label(session));
+    let mesh = record.replica.as_ref().map(mesh::bridge);
     jobs.firewall
-        .hold(session, &rules)
+        .hold(session, &rules, mesh.as_deref())
         .await
         .map_err(LaunchError::Rules)
 }
@@ -209,6 +230,7 @@ async fn create(
             &[]
         },
         image_env: image.env.as_deref().unwrap_or_default(),
+        replica: record.replica.as_ref(),
         gpus: devices::request(&record.gpus, capabilities, &jobs.cdi_dirs),
         gpu_uuids: &record.gpus,
     });

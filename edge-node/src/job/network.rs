@@ -50,16 +50,20 @@ impl From<Pool> for String {
 impl Pool {
     /// The network to try for a session at an attempt.
     pub(crate) fn subnet(&self, session: &SessionId, attempt: u32) -> Subnet {
-        let count = 1 << (SUBNET_BITS - self.bits);
+        let first = self.range(session.as_str(), SUBNET_BITS, attempt);
+        Subnet(first.unwrap_or_else(|| Ipv4Addr::from(self.first)))
+    }
+
+    /// The first address of a network of so many bits, to be tried for `name` at an attempt; `None` if
+    /// there is none so large.
+    pub(crate) fn range(&self, name: &str, bits: u32, attempt: u32) -> Option<Ipv4Addr> {
+        let count = 1_u32 << bits.checked_sub(self.bits)?;
         // FNV-1a: any hash that spreads will do.
-        let hash = session
-            .as_str()
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| {
-                (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-            });
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         let index = hash.wrapping_add(attempt) % count;
-        Subnet(Ipv4Addr::from(self.first + (index << (32 - SUBNET_BITS))))
+        Some(Ipv4Addr::from(self.first + (index << (32 - bits))))
     }
 }
 
@@ -93,20 +97,21 @@ pub(crate) fn name(session: &SessionId) -> String {
 
 /// The name of its bridge: all that the kernel allows, 15 bytes.
 pub(crate) fn bridge(session: &SessionId) -> String {
-    format!("nl-{}", tail(session).to_ascii_lowercase())
+    format!("nl-{}", tail_of(session).to_ascii_lowercase())
 }
 
 /// The name of its chain of rules for what goes to the host itself.
 pub(crate) fn chain_inward(session: &SessionId) -> String {
-    format!("NI-{}", tail(session).to_ascii_uppercase())
+    format!("NI-{}", tail_of(session).to_ascii_uppercase())
 }
 
 /// The name of its chain of rules for what goes further.
 pub(crate) fn chain(session: &SessionId) -> String {
-    format!("NL-{}", tail(session).to_ascii_uppercase())
+    format!("NL-{}", tail_of(session).to_ascii_uppercase())
 }
 
-fn tail(session: &SessionId) -> &str {
+/// What of a session's id tells it apart on one host.
+pub(crate) fn tail_of(session: &SessionId) -> &str {
     let id = session.as_str();
     &id[id.len().saturating_sub(TAIL)..]
 }

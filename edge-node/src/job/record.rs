@@ -3,14 +3,19 @@
 //! Written before anything of the job is made, again with its container, after each start and when it is ready;
 //! removed when nothing of it is left. **Nothing in it is secret**: of secrets it has the names, as the spec does.
 
+use super::egress::Reach;
+use super::mesh::Mesh;
 use super::network::Subnet;
+use super::request::HOST_NAME;
 use crate::records;
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
 use nearlight_protocol::volume::JobStorage;
+use nearlight_protocol::work::Replica;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// What the next agent needs to adopt a job.
@@ -46,12 +51,27 @@ pub(crate) struct Record {
     pub(crate) restarts: u32,
     /// Whether it is healthy.
     pub(crate) ready: bool,
+    /// Which replica of a cluster it is.
+    #[serde(default)]
+    pub(crate) replica: Option<Replica>,
+    /// Its cluster's network, once made.
+    #[serde(default)]
+    pub(crate) mesh: Option<Mesh>,
 }
 
 impl Record {
     /// Puts it on disk.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         records::write(&directory(data), &self.session, self)
+    }
+
+    /// The job's /etc/hosts.
+    pub(crate) fn hosts(&self, reach: &Reach, container: Ipv4Addr) -> String {
+        let mut text = reach.hosts(container, HOST_NAME);
+        if let Some((replica, mesh)) = self.replica.as_ref().zip(self.mesh) {
+            text.push_str(&mesh.hosts(replica));
+        }
+        text
     }
 
     /// Every record on disk; see [`records::read_all`].
@@ -95,6 +115,8 @@ mod test {
             container: Some("c0".to_owned()),
             restarts: 2,
             ready: true,
+            replica: None,
+            mesh: None,
             session,
         };
         record.write(data.path()).unwrap();

@@ -1,6 +1,7 @@
 //! What is asked of the engine for one job: every lock on its container is here.
 
 use super::devices;
+use super::mesh::{self, Mesh};
 use super::network::{self, Subnet};
 use super::space::{self, Writable};
 use super::who::{HOME, Who};
@@ -10,14 +11,19 @@ use bollard::models::{
     ContainerCreateBody, DeviceRequest, EndpointIpamConfig, EndpointSettings, HostConfig,
     HostConfigCgroupnsModeEnum, HostConfigLogConfig, Ipam, IpamConfig, Mount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig, NetworkCreateRequest, NetworkingConfig, ResourcesUlimits,
+    MountVolumeOptionsDriverConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkingConfig,
+    ResourcesUlimits,
 };
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::U64;
+use nearlight_protocol::work::Replica;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+
+/// The run of a cluster that a container or a network belongs to.
+pub(crate) const LABEL_CLUSTER: &str = "nearlight.cluster";
 
 const MIB: i64 = 1024 * 1024;
 /// The container's own name of its host.
@@ -56,6 +62,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) resolvers: &'a [IpAddr],
     /// The image's own environment.
     pub(crate) image_env: &'a [String],
+    /// Which replica of a cluster it is.
+    pub(crate) replica: Option<&'a Replica>,
     /// How the engine is asked for its GPUs.
     pub(crate) gpus: Option<DeviceRequest>,
     /// Their UUIDs.
@@ -97,6 +105,47 @@ pub(crate) fn network(
     }
 }
 
+/// The network of a cluster's run. It leads nowhere.
+pub(crate) fn mesh(replica: &Replica, node: &NodeId, mesh: Mesh) -> NetworkCreateRequest {
+    let options = [("com.docker.network.bridge.name", mesh::bridge(replica))];
+    let labels = [
+        (LABEL_CLUSTER, mesh::network(replica)),
+        (LABEL_NODE, node.to_string()),
+        (LABEL_KIND, KIND_JOB.to_owned()),
+    ];
+    NetworkCreateRequest {
+        name: mesh::network(replica),
+        driver: Some("bridge".to_owned()),
+        internal: Some(true),
+        enable_ipv6: Some(false),
+        ipam: Some(Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(mesh.to_string()),
+                gateway: Some(mesh.gateway().to_string()),
+                ..IpamConfig::default()
+            }]),
+            ..Ipam::default()
+        }),
+        options: Some(options.map(|(k, v)| (k.to_owned(), v)).into()),
+        labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// A container's place in its cluster's network.
+pub(crate) fn joined(container: &str, address: Ipv4Addr) -> NetworkConnectRequest {
+    NetworkConnectRequest {
+        container: container.to_owned(),
+        endpoint_config: Some(EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(address.to_string()),
+                ..EndpointIpamConfig::default()
+            }),
+            ..EndpointSettings::default()
+        }),
+    }
+}
+
 fn labels(session: &SessionId, node: &NodeId) -> HashMap<String, String> {
     let labels = [
         (LABEL_SESSION, session.to_string()),
@@ -127,6 +176,9 @@ pub(crate) fn looked_into(image: &str, session: &SessionId, node: &NodeId) -> Co
 pub(crate) fn container(plan: &Plan<'_>) -> ContainerCreateBody {
     let mut labels = labels(plan.session, plan.node);
     labels.insert(LABEL_EPOCH.to_owned(), plan.epoch.0.to_string());
+    if let Some(replica) = plan.replica {
+        labels.insert(LABEL_CLUSTER.to_owned(), mesh::network(replica));
+    }
     let endpoint = EndpointSettings {
         ipam_config: Some(EndpointIpamConfig {
             ipv4_address: Some(plan.subnet.container().to_string()),
@@ -137,7 +189,11 @@ pub(crate) fn container(plan: &Plan<'_>) -> ContainerCreateBody {
     let network = network::name(plan.session);
     ContainerCreateBody {
         image: Some(plan.spec.engine_image()),
-        hostname: Some(HOST_NAME.to_owned()),
+        // What looks itself up by its name is found by the others there.
+        hostname: Some(match plan.replica {
+            Some(replica) => mesh::name(replica.rank),
+            None => HOST_NAME.to_owned(),
+        }),
         user: Some(format!("{}:{}", plan.who.uid, plan.who.gid)),
         cmd: (!plan.spec.command.is_empty()).then(|| plan.spec.command.clone()),
         env: Some(environment(plan)),
@@ -165,7 +221,11 @@ fn environment(plan: &Plan<'_>) -> Vec<String> {
         env.push(format!("HOME={}", home(spec, plan.who)));
     }
     env.push(format!("NEARLIGHT_SESSION={}", plan.session));
-    env.push("NEARLIGHT_REPLICA=0".to_owned());
+    let rank = plan.replica.map_or(0, |replica| replica.rank);
+    env.push(format!("NEARLIGHT_REPLICA={rank}"));
+    if let Some(replica) = plan.replica {
+        env.extend(mesh::environment(replica, spec));
+    }
     env.extend(devices::environment(
         plan.gpus.as_ref(),
         plan.gpu_uuids,

@@ -6,6 +6,7 @@
 //! found again at the next start.
 
 use super::host::Jobs;
+use super::mesh;
 use super::network;
 use super::record::{self, Record};
 use super::space;
@@ -32,6 +33,15 @@ pub(crate) async fn tear_down(
         stop(jobs, runtime, container, grace).await;
     }
     clear(jobs, session, &record.dir).await;
+    if let Some(replica) = &record.replica {
+        let network = mesh::network(replica);
+        // The last of its replicas on this engine takes it away.
+        let until = Instant::now() + REMOVE_FOR;
+        stubborn(session, until, "its cluster's network", || {
+            jobs.engine.leave_mesh(&network)
+        })
+        .await;
+    }
     if let Err(error) = record::remove(data, session) {
         tracing::error!(session_id = %session, %error, "a job's record stays");
     }

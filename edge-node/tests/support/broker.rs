@@ -173,6 +173,7 @@ impl Broker {
                 keyboard_layout: "us".to_owned(),
             }),
             secrets: Secrets::default(),
+            replica: None,
             storage: None,
             pull: None,
         }))

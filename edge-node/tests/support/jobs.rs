@@ -162,6 +162,7 @@ pub fn start(
         grant: broker.grant(session, &edge.inventory.slots[slot].id, epoch),
         work: Work::Job(Box::new(spec)),
         secrets,
+        replica: None,
         storage: None,
         pull: None,
     }))
@@ -229,8 +230,9 @@ pub fn docker(args: &[&str]) -> Option<String> {
 
 /// The address of a job's container.
 pub fn address(session: &SessionId) -> String {
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    docker(&["inspect", "-f", format, &format!("nearlight-{session}")]).unwrap()
+    let name = format!("nearlight-{session}");
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{name}\").IPAddress}}}}");
+    docker(&["inspect", "-f", &format, &name]).unwrap()
 }
 
 /// What a job answers to a GET.

@@ -221,9 +221,13 @@ impl SessionTimes {
                     true => spec.restart.max,
                     false => 0,
                 };
+                let limits = self.limits_of_job(&spec.time, row.waits_since());
                 Limits {
                     moves_left: moves_max.saturating_sub(row.moves),
-                    ..self.limits_of_job(&spec.time, row.waits_since())
+                    runs_again: row.is_cluster(),
+                    // A cluster that has run waits for its next run for as long as that takes.
+                    queue_until: limits.queue_until.filter(|_| row.replica.is_none()),
+                    ..limits
                 }
             }
         }
@@ -243,6 +247,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s) + ms(job.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: 0,
+            runs_again: false,
             moves_left: 0,
         }
     }
@@ -259,6 +264,7 @@ impl SessionTimes {
             stop_ms: ms(self.stop_s),
             node_grace_ms: ms(self.node_grace_s) + ms(self.skew_s),
             warn_ms: ms(self.warn_s),
+            runs_again: false,
             moves_left: 0,
         }
     }

@@ -272,6 +272,7 @@ fn without_assets(jobs: &JobHost) -> JobHost {
         gpus: gpus::of(jobs).to_vec(),
         gives_gpus: jobs.gives_gpus,
         assets: Vec::new(),
+        engine: jobs.engine.clone(),
         volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
     }
 }

@@ -4,9 +4,10 @@
 use super::{Fleet, gpus};
 use crate::ledger::BrokerId;
 use crate::peers::{Item, Shared};
-use nearlight_placement::{FleetIndex, NodeState, SessionRequest};
+use nearlight_placement::{FleetIndex, NodeState, NodeView, SessionRequest};
 use nearlight_protocol::api::NodeStatus;
 use nearlight_protocol::id::NodeId;
+use std::collections::BTreeMap;
 
 /// A node of another broker.
 #[derive(Debug)]
@@ -26,6 +27,17 @@ impl Fleet {
             return None;
         }
         self.remote.get(node).map(|remote| &remote.holder)
+    }
+
+    /// The nodes of other brokers, by broker.
+    pub(crate) fn remote_views(&self) -> BTreeMap<BrokerId, Vec<NodeView>> {
+        let mut views: BTreeMap<BrokerId, Vec<NodeView>> = BTreeMap::new();
+        let remote = self.remote.iter();
+        for (_, remote) in remote.filter(|(id, _)| !self.nodes.contains_key(*id)) {
+            let of_holder = views.entry(remote.holder.clone()).or_default();
+            of_holder.push(remote.shared.view.clone());
+        }
+        views
     }
 
     /// A fleet of one node alone, whoever holds it; empty if nobody knows it.

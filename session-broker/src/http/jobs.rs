@@ -160,11 +160,6 @@ fn no_apps_fields(body: &CreateSession) -> Result<(), Refusal> {
 
 /// What no broker carries out yet is refused, not ignored.
 fn not_yet(spec: &JobSpec) -> Result<(), Refusal> {
-    if spec.cluster.is_some() {
-        return Err(bad_request(
-            "job.cluster: replicas are not placed together yet; leave it out.",
-        ));
-    }
     if spec.cluster.is_some() && !spec.volumes.is_empty() {
         return Err(bad_request(
             "job.volumes: one container has a volume at a time, so a cluster has none; leave them out.",

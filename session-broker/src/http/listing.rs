@@ -63,7 +63,9 @@ impl Api {
         };
         let rows = self.ledger.live_of(peer.clone(), only).await;
         let rows = rows.map_err(|e| store_failed(&e))?;
-        let within = |row: &SessionRow| caller.whose().takes(&row.user, row.tenant.as_ref());
+        let within = |row: &SessionRow| {
+            !row.is_member() && caller.whose().takes(&row.user, row.tenant.as_ref())
+        };
         let seen = rows.into_iter().filter(within).map(|row| {
             let owned = caller.is(&row.user);
             Session {

@@ -9,7 +9,7 @@ use crate::sessions::{self, latency_step, millis};
 use axum::Json;
 use axum::extract::State;
 use nearlight_placement::{Reason, Rejection, Why};
-use nearlight_protocol::placement::{Excluded, ExcludedBy, Placement, Points};
+use nearlight_protocol::placement::{ClusterLack, Excluded, ExcludedBy, Placement, Points};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
@@ -39,16 +39,17 @@ impl From<sessions::Placement> for Placement {
     fn from(placement: sessions::Placement) -> Self {
         match placement {
             sessions::Placement::Unknown => Self::Unknown,
-            sessions::Placement::Waits(rejection) => Self::Waits {
-                excluded: excluded(&rejection),
-                step: rejection.step.map(latency_step),
-                detail: None,
-            },
-            sessions::Placement::WaitsForVolume(rejection, words) => Self::Waits {
-                excluded: excluded(&rejection),
-                step: rejection.step.map(latency_step),
-                detail: Some(words),
-            },
+            sessions::Placement::Waits(rejection) => waits(&rejection, None, None),
+            sessions::Placement::WaitsTogether(lack) => {
+                let cluster = ClusterLack {
+                    replicas: lack.replicas,
+                    best: lack.best,
+                };
+                waits(&lack.rejection, Some(cluster), None)
+            }
+            sessions::Placement::WaitsForVolume(rejection, words) => {
+                waits(&rejection, None, Some(words))
+            }
             sessions::Placement::Placed {
                 node,
                 why,
@@ -64,6 +65,15 @@ impl From<sessions::Placement> for Placement {
                 step: placed_in.step,
             },
         }
+    }
+}
+
+fn waits(rejection: &Rejection, cluster: Option<ClusterLack>, detail: Option<String>) -> Placement {
+    Placement::Waits {
+        excluded: excluded(rejection),
+        step: rejection.step.map(latency_step),
+        cluster,
+        detail,
     }
 }
 

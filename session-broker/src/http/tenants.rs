@@ -167,6 +167,7 @@ impl Api {
             Applied::NameTaken => Err(name_taken("tenant")),
             Applied::Done
             | Applied::Ordered { .. }
+            | Applied::OrderedAll { .. }
             | Applied::Replayed { .. }
             | Applied::AppVersion { .. }
             | Applied::KeyReused

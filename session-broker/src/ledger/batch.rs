@@ -7,10 +7,10 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, enrolment, identity, jobs, nodes, orders, outside, readmit, saves,
-    sessions, upkeep, usage, volumes, webhooks,
+    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, readmit,
+    saves, sessions, upkeep, usage, volumes, webhooks,
 };
-use super::{Applied, Notice, Op, Readmit, Reserve, StoreError};
+use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -70,6 +70,7 @@ struct Level<'a> {
     volumes: Vec<volumes::Note<'a>>,
     wiped: Vec<(At, volumes::Delete<'a>)>,
     readmits: Vec<(At, &'a Readmit)>,
+    clusters: Vec<(At, &'a ReserveCluster)>,
     outside: Vec<outside::Change<'a>>,
     notices: Vec<&'a Notice>,
     moved: Vec<jobs::Opened<'a>>,
@@ -108,6 +109,7 @@ impl<'a> Level<'a> {
             }
             Op::Reserve(reserve) => self.reserves.push((at, reserve)),
             Op::Readmit(readmit) => self.readmits.push((at, readmit)),
+            Op::ReserveCluster(cluster) => self.clusters.push((at, cluster)),
             Op::SavePhase {
                 session,
                 phase,
@@ -258,6 +260,7 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm a kind of change")]
     fn take_rest(&mut self, me: &'a BrokerId, at: At, op: &'a Op) -> Result<(), StoreError> {
         match op {
             Op::SaveNode {
@@ -327,6 +330,7 @@ impl<'a> Level<'a> {
             Op::CreateSession { .. }
             | Op::Reserve(_)
             | Op::Readmit(_)
+            | Op::ReserveCluster(_)
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
@@ -398,6 +402,7 @@ impl<'a> Level<'a> {
         outside::change(tx, &self.outside, answers).await?;
         webhooks::notify(tx, &self.notices).await?;
         jobs::count_moves(tx, &self.moved).await?;
+        clusters::reserve(tx, me, &self.clusters, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -32,6 +32,9 @@ pub enum Op {
     },
     /// A claim, with the order to start.
     Reserve(Box<Reserve>),
+    /// The claims of a cluster, with the orders to start and the sessions of all replicas but the first: all
+    /// of it or nothing.
+    ReserveCluster(Box<ReserveCluster>),
     /// A session that its node still runs, and of which the ledger has lost everything; if it comes back
     /// to nobody's harm. Otherwise an order to stop it: [`Applied::Ordered`].
     Readmit(Box<Readmit>),
@@ -354,6 +357,17 @@ pub struct Reserve {
     pub at: MonoTime,
 }
 
+/// The claims of a cluster that are to be made.
+#[derive(Clone, Debug)]
+pub struct ReserveCluster {
+    /// Of each replica, in their order. The first is of a session that waits.
+    pub reserves: Vec<Reserve>,
+    /// The sessions of the others, in their order; they have no row yet.
+    pub members: Vec<SessionRow>,
+    /// How often it was placed before.
+    pub run: u32,
+}
+
 /// A session as its grant has it, to be there again with its claim, its place in the quotas and its usage.
 ///
 /// It comes back if the claim's epoch is above all that this ledger has claimed of the slot: then the
@@ -389,6 +403,11 @@ pub enum Applied {
     Ordered {
         /// Its number.
         command: u64,
+    },
+    /// The orders of a cluster's replicas are in the outbox under these numbers.
+    OrderedAll {
+        /// Of each replica, in their order.
+        commands: Vec<u64>,
     },
     /// The same key and body came before; this is its session.
     Replayed {

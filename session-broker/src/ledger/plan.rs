@@ -10,7 +10,7 @@
 //! one in the order of the group. One liberty: a place that is given back to a quota may serve a
 //! session that was asked for a moment earlier, in the same group.
 
-use super::{Idempotency, Op, SessionRow};
+use super::{Idempotency, Op, Reserve, SessionRow};
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -72,7 +72,7 @@ impl Thing<'_> {
             | (Self::Apps, Op::App { .. })
             | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
             // One by one.
-            | (_, Op::Readmit(_)) => true,
+            | (_, Op::Readmit(_) | Op::ReserveCluster(_)) => true,
             (_, _) => false,
         }
     }
@@ -116,6 +116,7 @@ fn rank(op: &Op) -> u8 {
         Op::Outside { .. } => 32,
         Op::Notify(_) => 33,
         Op::CountMove { .. } => 34,
+        Op::ReserveCluster(_) => 35,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -166,17 +167,10 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
-        Op::Reserve(reserve) => {
-            let volumes = reserve.volumes.iter();
-            [
-                Thing::Session(reserve.session.as_str()),
-                Thing::Orders(reserve.session.as_str()),
-                Thing::Node(reserve.claim.node.as_str()),
-                Thing::Slot(reserve.claim.slot.as_str()),
-            ]
-            .into_iter()
-            .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
-            .collect()
+        Op::Reserve(reserve) => things_of_claim(reserve),
+        Op::ReserveCluster(cluster) => {
+            let reserves = cluster.reserves.iter();
+            reserves.flat_map(things_of_claim).collect()
         }
         Op::Readmit(readmit) => {
             let tenant = readmit.row.tenant.iter();
@@ -246,6 +240,19 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::Prune { .. }
         | Op::SeizeBroker { .. } => Vec::new(),
     }
+}
+
+fn things_of_claim(reserve: &Reserve) -> Vec<Thing<'_>> {
+    let volumes = reserve.volumes.iter();
+    [
+        Thing::Session(reserve.session.as_str()),
+        Thing::Orders(reserve.session.as_str()),
+        Thing::Node(reserve.claim.node.as_str()),
+        Thing::Slot(reserve.claim.slot.as_str()),
+    ]
+    .into_iter()
+    .chain(volumes.map(|volume| Thing::Volume(volume.id.as_str())))
+    .collect()
 }
 
 fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<Thing<'a>> {

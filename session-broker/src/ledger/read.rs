@@ -12,18 +12,21 @@ use super::{
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::id::{NodeId, SessionId, SlotId, UserId};
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
-use nearlight_protocol::work::{AppWork, Secrets, Work};
+use nearlight_protocol::work::{AppWork, Replica, Secrets, Work};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
 /// A session with the text of its app or job.
 const SESSION: &str = "
-    SELECT s.*, a.app, j.spec, j.moves, k.sealed FROM session s
+    SELECT s.*, a.app, j.spec, j.moves, k.sealed, m.cluster_id, m.cluster_run, m.cluster_rank
+    FROM session s
     LEFT JOIN app_edition a ON a.digest = s.app_digest
     LEFT JOIN job_spec j ON j.session_id = s.session_id
-    LEFT JOIN job_secret k ON k.session_id = s.session_id";
+    LEFT JOIN job_secret k ON k.session_id = s.session_id
+    LEFT JOIN cluster_replica m ON m.session_id = s.session_id";
 
 /// Those for which `condition` holds. Made of constants of this file alone.
 fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
@@ -33,11 +36,13 @@ fn sessions_where(condition: &str) -> AssertSqlSafe<String> {
 /// An order with what its session has of it. A start whose session went is nobody's any more.
 const ORDER: &str = "
     SELECT o.command_id, o.node_id, o.session_id, o.epoch, o.kind AS order_kind, o.body, s.kind,
-        s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app, j.spec, k.sealed
+        s.keyboard_layout, s.display_width, s.display_height, s.display_hz, a.app, j.spec, k.sealed,
+        m.cluster_id, m.cluster_run, m.cluster_rank
     FROM outbox o LEFT JOIN session s ON s.session_id = o.session_id
     LEFT JOIN app_edition a ON a.digest = s.app_digest
     LEFT JOIN job_spec j ON j.session_id = o.session_id
     LEFT JOIN job_secret k ON k.session_id = o.session_id
+    LEFT JOIN cluster_replica m ON m.session_id = o.session_id
     WHERE (o.kind = 'stop' OR a.app IS NOT NULL OR j.spec IS NOT NULL)";
 
 /// Those for which `condition` holds, too, in their order.
@@ -291,7 +296,21 @@ fn session(row: &AnyRow, now: MonoTime) -> Result<SessionRow, StoreError> {
         since,
         node,
         wish: wish(row.get("wish"))?,
+        replica: replica(row)?,
     })
+}
+
+fn replica(row: &AnyRow) -> Result<Option<Replica>, StoreError> {
+    let Some(cluster) = row.get::<Option<&str>, _>("cluster_id") else {
+        return Ok(None);
+    };
+    let work = work(row)?;
+    Ok(Some(Replica {
+        cluster: parse(cluster)?,
+        run: unsigned(row.get("cluster_run"))?,
+        rank: unsigned(row.get("cluster_rank"))?,
+        of: work.job().map_or(1, JobSpec::replicas),
+    }))
 }
 
 fn wish(text: &str) -> Result<Wish, StoreError> {
@@ -337,6 +356,7 @@ fn order(row: &AnyRow) -> Result<OutboxRow, StoreError> {
             grant: row.get("body"),
             work: work(row)?.for_start(),
             secrets: Secrets::default(),
+            replica: replica(row)?,
             storage: None,
             pull: None,
         })),

@@ -104,12 +104,19 @@ pub(super) async fn cards(pool: &AnyPool) -> Result<Vec<CardRow>, StoreError> {
     rows.iter().map(card).collect()
 }
 
+/// A cluster pays for its other replicas, of all its runs.
 const BUDGETED: &str = "
-    SELECT b.budget_micro, u.* FROM session s
+    SELECT b.budget_micro, b.session_id AS payer, u.* FROM session s
     JOIN session_budget b ON b.session_id = s.session_id
     JOIN usage_interval u ON u.session_id = s.session_id
     WHERE s.ended_ms IS NULL AND s.holder = $1
-    ORDER BY u.session_id, u.began_ms";
+    UNION ALL
+    SELECT b.budget_micro, b.session_id AS payer, u.* FROM session s
+    JOIN session_budget b ON b.session_id = s.session_id
+    JOIN cluster_replica m ON m.cluster_id = s.session_id AND m.cluster_rank > 0
+    JOIN usage_interval u ON u.session_id = m.session_id
+    WHERE s.ended_ms IS NULL AND s.holder = $1
+    ORDER BY payer, began_ms";
 
 /// See [`super::Ledger::budgeted`].
 pub(super) async fn budgeted(
@@ -120,7 +127,7 @@ pub(super) async fn budgeted(
     let rows = rows.await.map_err(StoreError::NotApplied)?;
     let mut found: Vec<Budgeted> = Vec::new();
     for row in &rows {
-        let session = parse(row.get("session_id"))?;
+        let session = parse(row.get("payer"))?;
         let line = for_budget(row)?;
         match found.last_mut().filter(|last| last.session == session) {
             Some(last) => last.lines.push(line),

@@ -33,7 +33,7 @@ const READERS: u32 = 2;
 const READER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 16] = [
+const MIGRATIONS: [(i64, &str, &str); 17] = [
     (
         1,
         "ledger",
@@ -73,6 +73,11 @@ const MIGRATIONS: [(i64, &str, &str); 16] = [
     (9, "jobs", include_str!("../../migrations/0009_jobs.sql")),
     (10, "usage", include_str!("../../migrations/0010_usage.sql")),
     (11, "gpus", include_str!("../../migrations/0011_gpus.sql")),
+    (
+        13,
+        "clusters",
+        include_str!("../../migrations/0013_clusters.sql"),
+    ),
     (
         14,
         "registries",

@@ -19,6 +19,7 @@ use std::time::Duration;
 mod access;
 mod apps;
 mod claims;
+mod clusters;
 mod enrolment;
 mod gpus;
 mod group;
@@ -105,6 +106,12 @@ suite! {
     gpus::i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none => i1_of_many_that_want_the_same_gpus_at_once_each_gets_all_or_none,
     gpus::what_a_broker_of_before_left_of_a_claim_is_nobodys => what_a_broker_of_before_left_of_a_claim_is_nobodys,
     jobs::a_job_that_the_ledger_lost_is_back_from_its_grant => a_job_that_the_ledger_lost_is_back_from_its_grant,
+    clusters::i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back => i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back,
+    clusters::i7_a_cluster_that_loses_one_slot_leaves_nothing => i7_a_cluster_that_loses_one_slot_leaves_nothing,
+    clusters::i7_no_race_leaves_half_a_cluster => i7_no_race_leaves_half_a_cluster,
+    clusters::a_cluster_takes_as_many_places_of_a_quota_as_it_has_replicas => a_cluster_takes_as_many_places_of_a_quota_as_it_has_replicas,
+    clusters::a_cluster_leaves_nothing_behind_once_it_is_swept => a_cluster_leaves_nothing_behind_once_it_is_swept,
+    clusters::a_budget_counts_all_replicas_of_all_runs => a_budget_counts_all_replicas_of_all_runs,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
     identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
@@ -274,6 +281,7 @@ fn session() -> SessionRow {
         moves: 0,
         since: MonoTime(1_000),
         node: None,
+        replica: None,
         wish: Wish {
             region: Some("fra\u{0}".to_owned()),
             save: Some(nearlight_kit::ids::node()),
@@ -310,6 +318,7 @@ fn limits() -> Limits {
         stop_ms: 1,
         node_grace_ms: 1,
         warn_ms: 1,
+        runs_again: false,
         moves_left: 0,
     }
 }
@@ -347,6 +356,7 @@ fn start_of(session: &SessionRow) -> Order {
         grant: "a.b.c".to_owned(),
         work: session.work.clone(),
         secrets: Secrets::default(),
+        replica: None,
         storage: None,
         pull: None,
     }))

@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod apps;
 pub(super) mod claims;
+pub(super) mod clusters;
 pub(super) mod enrolment;
 pub(super) mod gpus;
 pub(super) mod identity;

@@ -30,6 +30,7 @@ impl Owner {
             synced,
             is_beat,
             holding: _,
+            looks: _,
             is_closed: _,
         } = turn;
         let applied = if ops.is_empty() && !is_beat {
@@ -116,6 +117,7 @@ impl Owner {
                     touched.insert(session);
                 }
                 Applied::Done
+                | Applied::OrderedAll { .. }
                 | Applied::Replayed { .. }
                 | Applied::AppVersion { .. }
                 | Applied::KeyReused
@@ -138,6 +140,9 @@ impl Owner {
                     touched.insert(session);
                 }
             },
+            Then::ClaimedTogether(claimed) => {
+                self.claimed_together(applied, *claimed, now, touched).await;
+            }
             Then::Readmitted(readmission) => {
                 self.readmitted(&applied, *readmission, now, touched).await;
             }
@@ -192,6 +197,7 @@ impl Owner {
             Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
             Applied::Done
             | Applied::Ordered { .. }
+            | Applied::OrderedAll { .. }
             | Applied::AppVersion { .. }
             | Applied::RaceLost
             | Applied::TicketSpent
@@ -226,7 +232,7 @@ impl Owner {
     }
 
     /// The ledger holds the claim.
-    fn claimed(
+    pub(super) fn claimed(
         &mut self,
         id: &SessionId,
         (claim, placement): (Claim, Placement),

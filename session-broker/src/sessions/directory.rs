@@ -46,6 +46,8 @@ pub(crate) struct ShownSession {
     pub(crate) ports: Arc<[Port]>,
     /// What came of the last attempt to place it.
     pub(crate) placement: watch::Receiver<Placement>,
+    /// Whether it is a replica of a cluster beside the first: it is in no list.
+    pub(crate) is_member: bool,
 }
 
 /// Which sessions.
@@ -221,7 +223,8 @@ impl Directory {
         };
         ids.sort_unstable_by(|a, b| b.cmp(a));
         let sessions = ids.into_iter().filter_map(|id| shown.sessions.get(id));
-        sessions.cloned().collect()
+        let asked_for = sessions.filter(|session| !session.is_member);
+        asked_for.cloned().collect()
     }
 
     /// The stream to a node.

@@ -5,10 +5,11 @@ use super::entry::label;
 use super::notices;
 use super::owner::{Owner, TURN_EVENTS_MAX};
 use super::turn::{Then, Turn};
-use crate::ledger::{Op, OutboxRow};
+use crate::ledger::{Op, OutboxRow, SessionRow};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::webhook::{NoticeData, NoticeType};
 use nearlight_session::lifecycle::{Denied, Effect, Event, Outcome, Phase};
@@ -27,6 +28,20 @@ fn shows_first_picture(was: &'static str, phase: &Phase) -> bool {
 impl Owner {
     /// Lets a session take an event; `None` if there is no such session.
     pub(super) fn drive(
+        &mut self,
+        id: &SessionId,
+        event: Event,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) -> Option<Outcome> {
+        match self.as_replica(id, event, now, turn) {
+            Ok(event) => self.drive_alone(id, event, now, turn),
+            Err(outcome) => Some(outcome),
+        }
+    }
+
+    /// As [`Owner::drive`], whatever the event is to a replica.
+    pub(super) fn drive_alone(
         &mut self,
         id: &SessionId,
         event: Event,
@@ -54,12 +69,14 @@ impl Owner {
                 to = label(&phase), "session moved");
         }
         if !was_over && entry.life.is_over() {
-            let op = Op::ReturnQuota {
-                session: id.clone(),
-                user: entry.row.user.clone(),
-                tenant: entry.row.tenant.clone(),
-            };
-            turn.push(op, Then::Nothing);
+            for _ in 0..places_of(&entry.row) {
+                let op = Op::ReturnQuota {
+                    session: id.clone(),
+                    user: entry.row.user.clone(),
+                    tenant: entry.row.tenant.clone(),
+                };
+                turn.push(op, Then::Nothing);
+            }
         }
         if shows_first_picture(was, &phase)
             && let Some(claim) = entry.life.held().map(|held| &held.claim)
@@ -73,13 +90,16 @@ impl Owner {
             };
             turn.push(note, Then::Nothing);
         }
-        if entry.row.sealed.is_some() && !entry.life.may_start_again() {
-            // Its node has them and no other one will, or nobody needs them.
+        let is_needed =
+            entry.life.may_start_again() || entry.row.is_cluster() && !entry.life.is_over();
+        if entry.row.sealed.is_some() && !is_needed {
+            // Its node has them and no other one will, or nobody needs them. A cluster's next run may.
             entry.row.sealed = None;
             let session = id.clone();
             turn.push(Op::ForgetSecrets { session }, Then::Nothing);
         }
         if label(&phase) != was
+            && !entry.row.is_member()
             && let Some(notice) = notices::of_phase(&entry.row, &phase, now)
         {
             turn.push(Op::Notify(Box::new(notice)), Then::Nothing);
@@ -88,6 +108,7 @@ impl Owner {
             self.carry_out(id, effect, now, turn);
         }
         self.note(id, &phase, now);
+        self.mark_cluster(id);
         turn.touched.insert(id.clone());
         Some(outcome)
     }
@@ -244,6 +265,14 @@ impl Owner {
             }
             self.drive(&id, Event::Tick, now, turn);
         }
+    }
+}
+
+/// Places in a quota that a session has: a cluster has those of its replicas.
+fn places_of(row: &SessionRow) -> u32 {
+    match row.is_member() {
+        true => 0,
+        false => row.work.job().map_or(1, JobSpec::replicas),
     }
 }
 

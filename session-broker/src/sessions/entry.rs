@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) placement: Placement,
     /// A node that another broker found for it.
     pub(super) hint: Option<NodeId>,
+    /// Whether the node of a cluster's first replica has said that this one is ready.
+    pub(super) said_ready: bool,
     view: watch::Sender<Session>,
     claim_shown: watch::Sender<Option<Claim>>,
     placement_shown: watch::Sender<Placement>,
@@ -72,6 +74,7 @@ impl Entry {
             watchers: 0,
             placement: Placement::Unknown,
             hint: None,
+            said_ready: false,
             view,
             claim_shown,
             placement_shown: watch::Sender::default(),
@@ -82,6 +85,7 @@ impl Entry {
     pub(super) fn reload(&mut self, row: SessionRow, limits: Limits) {
         self.life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
         self.row = row;
+        self.said_ready = false;
         self.deadline = None;
     }
 
@@ -98,6 +102,7 @@ impl Entry {
                 .job()
                 .map_or_else(Arc::default, |spec| spec.ports.as_slice().into()),
             placement: self.placement_shown.subscribe(),
+            is_member: self.row.is_member(),
         }
     }
 
@@ -125,7 +130,10 @@ impl Entry {
         };
         let placed_in = match &self.placement {
             Placement::Placed { placed_in, .. } => Some(PlacedIn::clone(placed_in)),
-            Placement::Unknown | Placement::Waits(_) | Placement::WaitsForVolume(..) => None,
+            Placement::Unknown
+            | Placement::Waits(_)
+            | Placement::WaitsTogether(_)
+            | Placement::WaitsForVolume(..) => None,
         };
         let fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
         self.view.send_if_modified(|shown| {

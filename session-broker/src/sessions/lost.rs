@@ -34,6 +34,13 @@ impl Lost {
                     || self.sessions.contains(&reserve.session);
                 is_lost.then_some(Applied::RaceLost)
             }
+            Op::ReserveCluster(cluster) => {
+                let is_lost = cluster.reserves.iter().any(|reserve| {
+                    self.nodes.contains(&reserve.claim.node)
+                        || self.sessions.contains(&reserve.session)
+                });
+                is_lost.then_some(Applied::RaceLost)
+            }
             Op::Readmit(readmit) => self
                 .nodes
                 .contains(&readmit.claim.node)

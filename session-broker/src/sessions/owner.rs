@@ -1,6 +1,7 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
 use super::entry::{Entry, label};
+use super::fate::Clusters;
 use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
@@ -107,6 +108,7 @@ pub(crate) struct Owner {
     pub(super) sessions: HashMap<SessionId, Entry>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
+    pub(super) clusters: Clusters,
     pub(super) spending: Spending,
     pub(super) volumes: Volumes,
     /// What the volumes of one owner may have together, MiB.
@@ -177,6 +179,7 @@ impl Owner {
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
+            clusters: Clusters::default(),
             spending: Spending::default(),
             volumes: Volumes::default(),
             volumes_mib_max: parts.volumes_mib_max,
@@ -234,6 +237,7 @@ impl Owner {
             self.take_deadlines(now, &mut turn);
             self.take_spending(now, &mut turn);
             self.place_waiting(now, &mut turn);
+            self.settle_clusters(now, &mut turn);
             if !turn.is_empty() {
                 self.commit(turn).await;
             }
@@ -315,7 +319,11 @@ impl Owner {
             Request::DeleteVolume(volume, reply) => self.take_delete(volume, reply, now, turn),
             Request::Budgets(dues) => self.spending.set(dues),
             Request::Prices(prices) => self.set_prices(*prices),
-            Request::End(end, reply) => {
+            Request::End(mut end, reply) => {
+                // Whoever ends one replica ends all.
+                if let Some(cluster) = self.cluster_of(&end.session) {
+                    end.session = cluster;
+                }
                 let reason = end.reason;
                 let known = self.drive(&end.session, Event::EndRequested { reason }, now, turn);
                 if let Some(audit) = end.audit.filter(|_| known.is_some()) {
@@ -353,10 +361,11 @@ impl Owner {
             moves: 0,
             since: now,
             node: None,
+            replica: None,
         };
         // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
         // when it has its place in the queue.
-        let at_once = self.queue.is_empty() && !self.others_wait();
+        let at_once = self.queue.is_empty() && !self.others_wait() && !row.is_cluster();
         let chosen = at_once.then(|| self.choose(&row, None, now));
         if let Some(Ok(chosen)) = &chosen {
             chosen.settle(&mut row);
@@ -374,7 +383,12 @@ impl Owner {
         let elsewhere = match claimed {
             Some(Ok(())) => return,
             Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
-            Some(Err(NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot))
+            Some(Err(
+                NotPlaced::Rejected(_)
+                | NotPlaced::TooFew(_)
+                | NotPlaced::Volume { .. }
+                | NotPlaced::NoSlot,
+            ))
             | None => self.other_home(),
         };
         if let Some((to, node)) = elsewhere {
@@ -390,6 +404,7 @@ impl Owner {
         self.tell_round_trips(self.housekeepings);
         self.tell_places(now, &mut turn.touched);
         self.show_new_images();
+        self.end_headless(now, turn);
         let keep_ms = u64::from(self.times.ended_keep_s) * 1000;
         while let Some((at, id)) = self.ended.front().cloned()
             && now.millis_since(at) >= keep_ms

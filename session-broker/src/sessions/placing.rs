@@ -10,7 +10,9 @@ use crate::apps::{LiveApp, Metros};
 use crate::ledger::{BrokerId, HeldBy, Op, OutboxRow, Reserve, SessionRow, TakeVolume};
 use crate::seal::ForNode;
 use crate::time::unix_ms;
-use nearlight_placement::{Decision, Policy, Reason, Rejection, SessionRequest, Step, decide};
+use nearlight_placement::{
+    Decision, Policy, Reason, Rejection, SessionRequest, Step, TooFew, decide,
+};
 use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
@@ -28,6 +30,8 @@ use std::sync::Arc;
 pub(super) enum NotPlaced {
     /// No node can run it now.
     Rejected(Rejection),
+    /// No site has room for all replicas of a cluster now.
+    TooFew(TooFew),
     /// The one node that has its volumes cannot, or a volume is not to be had.
     Volume {
         /// What the node lacks.
@@ -79,6 +83,9 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) -> Result<(), NotPlaced> {
+        if row.is_cluster() {
+            return self.place_cluster(&row, hint, now, turn);
+        }
         let chosen = self.choose(&row, hint, now)?;
         if let Some(app) = chosen.app.clone().filter(|app| row.app() != Some(app)) {
             set_app(&mut row, &app);
@@ -116,34 +123,10 @@ impl Owner {
             app: _,
             volumes,
         } = chosen;
-        let taken = self.fleet.take(&row.id, &claim, &request, now);
-        let (held, capacity_rev) = taken.ok_or(NotPlaced::NoSlot)?;
-        self.volumes
-            .take(&row.id, &claim.node, &volumes, unix_ms(now));
-        let order = self.start_order(row, &claim, &held, now);
-        let reserve = Reserve {
-            session: row.id.clone(),
-            with_create,
-            claim: claim.clone(),
-            cpu_milli: held.cpu_milli,
-            mem_mib: held.mem_mib,
-            kbps: held.kbps,
-            disk_mib: held.disk_mib,
-            gpus: held.gpu_uuids.clone(),
-            volumes,
-            capacity_rev,
-            order: order.clone(),
-            phase: placing(self.times.limits(row), &claim, now),
-            at: now,
-        };
-        let outbox = OutboxRow {
-            command: 0,
-            node: claim.node.clone(),
-            session: row.id.clone(),
-            epoch: claim.epoch,
-            order,
-            sealed: None,
-        };
+        let reserve = self.reserve(row, &claim, (&request, volumes), now);
+        let mut reserve = reserve.ok_or(NotPlaced::NoSlot)?;
+        reserve.with_create = with_create;
+        let outbox = outbox_of(&reserve);
         let then = Then::Claimed {
             session: row.id.clone(),
             claim,
@@ -152,6 +135,34 @@ impl Owner {
         };
         turn.push(Op::Reserve(Box::new(reserve)), then);
         Ok(())
+    }
+
+    /// Takes a claim in memory, ahead of its transaction; what to write of it.
+    pub(super) fn reserve(
+        &mut self,
+        row: &SessionRow,
+        claim: &Claim,
+        (request, volumes): (&SessionRequest, Vec<TakeVolume>),
+        now: MonoTime,
+    ) -> Option<Reserve> {
+        let (held, capacity_rev) = self.fleet.take(&row.id, claim, request, now)?;
+        self.volumes
+            .take(&row.id, &claim.node, &volumes, unix_ms(now));
+        Some(Reserve {
+            session: row.id.clone(),
+            with_create: false,
+            claim: claim.clone(),
+            cpu_milli: held.cpu_milli,
+            mem_mib: held.mem_mib,
+            kbps: held.kbps,
+            disk_mib: held.disk_mib,
+            gpus: held.gpu_uuids.clone(),
+            volumes,
+            capacity_rev,
+            order: self.start_order(row, claim, &held, now),
+            phase: placing(self.times.limits(row), claim, now),
+            at: now,
+        })
     }
 
     /// Decides on a node, and with it on the version of the app; and finds one of the node's slots.
@@ -322,6 +333,7 @@ impl Owner {
             NotPlaced::Rejected(rejection) => {
                 (lack(rejection.nearest()), Placement::Waits(rejection))
             }
+            NotPlaced::TooFew(lack) => (waits_for(&lack), Placement::WaitsTogether(lack)),
             NotPlaced::Volume { rejection, detail } => {
                 let lack = match rejection.nearest() {
                     Some(reason) => lack(Some(reason)),
@@ -372,8 +384,29 @@ impl Owner {
             work: row.work.clone().for_start(),
             secrets,
             pull,
+            replica: row.replica.clone(),
             storage: self.storage_of(row),
         }))
+    }
+}
+
+/// The order that comes with a claim, yet without its number.
+pub(super) fn outbox_of(reserve: &Reserve) -> OutboxRow {
+    OutboxRow {
+        command: 0,
+        node: reserve.claim.node.clone(),
+        session: reserve.session.clone(),
+        epoch: reserve.claim.epoch,
+        order: reserve.order.clone(),
+        sealed: None,
+    }
+}
+
+/// What a cluster waits for: slots, where some node has room for one of it.
+fn waits_for(lack_of: &TooFew) -> WaitsFor {
+    match lack_of.best {
+        0 => lack(lack_of.rejection.nearest()),
+        _ => WaitsFor::Slot,
     }
 }
 

@@ -31,7 +31,12 @@ pub(super) struct Readmission {
 }
 
 /// What a session's grant says beside the claim.
+///
+/// Replicas of a cluster have nothing there: they come back together or not at all, so they are stopped.
 pub(super) fn row_for_grant(row: &SessionRow, held: &HeldBy) -> Option<GrantRow> {
+    if row.is_cluster() || row.is_member() {
+        return None;
+    }
     Some(GrantRow {
         tenant: row.tenant.clone(),
         work: work_for_grant(&row.work)?,

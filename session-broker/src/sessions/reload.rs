@@ -1,6 +1,7 @@
 //! Loading what the ledger has: at the start, and whenever a commit's outcome is not known.
 
 use super::entry::Entry;
+use super::fate::Clusters;
 use super::owner::Owner;
 use super::volumes::Volumes;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
@@ -30,6 +31,7 @@ impl Owner {
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
+        self.clusters = Clusters::default();
         self.deadlines.clear();
         self.ended.clear();
         let fleet = std::mem::take(&mut self.fleet);
@@ -101,6 +103,7 @@ impl Owner {
                 | Phase::Ending { .. } => {}
             }
             entry.publish();
+            self.clusters.add(&entry.row);
             self.directory.show(id.clone(), entry.for_readers());
             self.sessions.insert(id.clone(), entry);
             self.note(&id, &phase, now);

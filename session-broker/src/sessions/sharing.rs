@@ -165,6 +165,7 @@ impl Owner {
         let id = row.id.clone();
         let limits = self.times.limits(&row);
         let mut entry = Entry::new(row, limits);
+        self.clusters.add(&entry.row);
         entry.hint = node;
         self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
@@ -266,6 +267,7 @@ impl Owner {
             Applied::Done => {}
             Applied::RaceLost
             | Applied::Ordered { .. }
+            | Applied::OrderedAll { .. }
             | Applied::AppVersion { .. }
             | Applied::Replayed { .. }
             | Applied::KeyReused

@@ -192,9 +192,10 @@ impl Owner {
         };
         let elsewhere = match &why {
             NotPlaced::Elsewhere { holder, node } => Some((holder.clone(), Some(node.clone()))),
-            NotPlaced::Rejected(_) | NotPlaced::Volume { .. } | NotPlaced::NoSlot => {
-                self.other_home()
-            }
+            NotPlaced::Rejected(_)
+            | NotPlaced::TooFew(_)
+            | NotPlaced::Volume { .. }
+            | NotPlaced::NoSlot => self.other_home(),
         };
         match elsewhere {
             Some((to, node)) => {
@@ -216,6 +217,7 @@ fn changes_at(row: &SessionRow, why: &NotPlaced, now: MonoTime) -> Option<MonoTi
             let after_ms = rejection.holds_until_ms()?;
             Some(row.created_at.plus_millis(after_ms))
         }
+        NotPlaced::TooFew(_) => None,
         NotPlaced::NoSlot | NotPlaced::Volume { .. } | NotPlaced::Elsewhere { .. } => {
             Some(now.plus_millis(LOST_AGAIN_MS))
         }

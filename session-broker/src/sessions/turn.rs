@@ -6,6 +6,7 @@ use crate::sessions::entry::Entry;
 use crate::sessions::readmit::Readmission;
 use crate::sessions::standing::Decision;
 use crate::sessions::storage::DeleteAnswer;
+use crate::sessions::together::Claimed;
 use crate::sessions::{CreateError, EndError, Placement};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::control::ToEdge;
@@ -31,6 +32,8 @@ pub(super) struct Turn {
     pub(super) synced: Vec<NodeId>,
     /// Nodes that are being taken from another broker: what they say waits for the next turn.
     pub(super) holding: BTreeSet<NodeId>,
+    /// Clusters that were looked for places.
+    pub(super) looks: u32,
     /// Whether it takes no more events: what it decided changes what the next one means.
     pub(super) is_closed: bool,
     /// Whether it is committed even if it changes nothing: a sign of life.
@@ -57,6 +60,8 @@ pub(super) enum Then {
         /// Why there.
         placement: Box<Placement>,
     },
+    /// A cluster has the claims of all its replicas.
+    ClaimedTogether(Box<Claimed>),
     /// A session that the ledger had lost is back, or to be stopped.
     Readmitted(Box<Readmission>),
     /// An order has a number.

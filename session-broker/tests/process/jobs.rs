@@ -9,6 +9,7 @@ use nearlight_protocol::control::{JobHost, SessionReport};
 use nearlight_protocol::job::ContainerRuntime;
 use serde_json::{Value, json};
 
+mod clusters;
 mod elsewhere;
 mod gpus;
 mod images;
@@ -235,7 +236,7 @@ async fn what_is_no_job_is_refused_with_what_is_wrong() {
             job(&json!({ "place": { "regions": ["nowhere"] } })),
             "nowhere",
         ),
-        (job(&json!({ "cluster": { "replicas": 2 } })), "cluster"),
+        (job(&json!({ "cluster": { "replicas": 1 } })), "cluster"),
         (
             job(&json!({ "restart": { "elsewhere": true } })),
             "restart.max",

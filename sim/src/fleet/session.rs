@@ -20,6 +20,7 @@ pub(crate) const LIMITS: Limits = Limits {
     stop_ms: 60_000,
     node_grace_ms: 615_000,
     warn_ms: 60_000,
+    runs_again: false,
     moves_left: 0,
 };
 

@@ -42,6 +42,21 @@ What came of it.
 """
 
 
+class ClusterLack(TypedDict):
+    """
+    What a cluster lacks: its replicas are placed together at one site, or not at all.
+    """
+
+    best: int
+    """
+    How many of them the best site has room for.
+    """
+    replicas: int
+    """
+    How many replicas it has.
+    """
+
+
 ContainerRuntime: TypeAlias = Literal['runc', 'runsc', 'kata']
 """
 How a container is kept apart from the node's kernel: the label of the OCI runtime.
@@ -1828,6 +1843,7 @@ class Placement2(TypedDict):
     It waits: no node can run it now.
     """
 
+    cluster: NotRequired[ClusterLack | None]
     detail: NotRequired[str | None]
     """
     What ties it to one node, such as a volume, and why that node cannot run it now.

@@ -141,6 +141,7 @@ fn any_host() -> impl Strategy<Value = Option<JobHost>> {
     );
     let runtimes = mostly(RUNTIMES.to_vec(), Just(vec![ContainerRuntime::Kata]));
     let host = (runtimes, 0..4000_u32, gpus).prop_map(|(runtimes, disk_mib, gpus)| JobHost {
+        engine: String::new(),
         runtimes,
         disk_mib,
         gpus: gpus

@@ -1,6 +1,9 @@
 //! What is wrong with a job's spec: the first fault, with the key it stands at and what to do.
 
-use super::{Asset, Cluster, Health, ImageRef, JobSpec, Port, PortAccess, Resources, Volume};
+use super::{
+    Asset, Cluster, Health, ImageRef, JobSpec, OnFailure, Port, PortAccess, Resources,
+    RestartPolicy, Volume,
+};
 use crate::limits::{
     API_BODY_BYTES_MAX, JOB_ENTRIES_MAX, JOB_LABEL_BYTES_MAX, JOB_REPLICAS_MAX, JOB_TIME_S_MAX,
 };
@@ -427,6 +430,16 @@ fn gang(cluster: &Cluster, spec: &JobSpec) -> Checked {
         !spec.restart.elsewhere,
         "restart.elsewhere",
         "the replicas of a cluster move together: say cluster.on_failure = \"restart\"",
+    )?;
+    require(
+        spec.restart.policy == RestartPolicy::Never,
+        "restart.policy",
+        "the replicas of a cluster start again together: say cluster.on_failure = \"restart\"",
+    )?;
+    require(
+        cluster.on_failure != OnFailure::Restart || spec.restart.max > 0,
+        "restart.max",
+        "how often all replicas are started again; cluster.on_failure says that they are",
     )?;
     program("cluster.head_command", &cluster.head_command)
 }

@@ -23,7 +23,7 @@ fn whole() -> serde_json::Value {
         "place": { "regions": ["fra"], "price_max": 5, "trust": "any", "runtime": "runsc", "secrets_on_unvetted": true },
         "volumes": [{ "name": "cache", "path": "/var/cache/models", "size_mib": 1024 }],
         "assets": [{ "url": "https://models.example/w.safetensors", "digest": DIGEST, "size_mib": 10, "path": "/models/w" }],
-        "restart": { "policy": "on-failure", "max": 3 },
+        "restart": { "max": 3 },
         "cluster": { "replicas": 3, "head_command": ["ray", "start", "--head"], "on_failure": "restart" },
         "labels": { "customer": "acme" }
     })
@@ -119,6 +119,8 @@ fn each_fault_is_found_and_says_where() {
         ("/cluster/replicas", json!(1), "cluster.replicas"),
         ("/cluster/replicas", json!(100_000), "cluster.replicas"),
         ("/restart/max", json!(100_000), "restart.max"),
+        ("/restart/max", json!(0), "restart.max"),
+        ("/restart/policy", json!("always"), "restart.policy"),
         ("/labels", json!({ "a b": "1" }), "labels.a b"),
         ("/labels", json!({ "a": "x\ny" }), "labels.a"),
     ];
@@ -146,6 +148,22 @@ fn what_only_a_cluster_has_needs_one() {
     let mut job = whole();
     job["restart"]["elsewhere"] = json!(true);
     assert_eq!(read(job).fault().unwrap().key, "restart.elsewhere");
+}
+
+#[test]
+fn the_first_replica_has_the_ports_and_the_head_command() {
+    let spec = read(whole());
+    let head = spec.of_replica(0);
+    assert_eq!(
+        (head.command, head.ports),
+        (
+            vec!["ray".to_owned(), "start".to_owned(), "--head".to_owned()],
+            spec.ports.clone()
+        )
+    );
+    let other = spec.of_replica(2);
+    assert_eq!((&other.command, other.ports.len()), (&spec.command, 0));
+    assert_eq!(other.fault(), None, "it is a spec like any other");
 }
 
 #[test]

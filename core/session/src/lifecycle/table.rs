@@ -41,13 +41,16 @@ impl Lifecycle {
             Event::InputSeen { .. } => input_seen(phase, now, self.limits.used),
             Event::NodeEnded { reason, detail, .. } => node_ended(phase, reason, detail),
             Event::StopAcked { .. } => stop_acked(phase),
-            Event::EndRequested { reason } => end_requested(phase, now, reason),
+            Event::EndRequested { reason } => {
+                let is_between = self.limits.is_between(&phase, reason);
+                end_requested(phase, now, reason, is_between)
+            }
             Event::NodeLost => node_lost(phase, now),
             Event::NodeBack { presence } => node_back(phase, now, presence, self.limits.used),
             Event::Tick => self.limits.tick(phase, now),
         };
         let (next, outcome) = self.moved(next, outcome);
-        self.phase = next;
+        self.phase = self.limits.or_queued(next);
         outcome
     }
 
@@ -81,6 +84,22 @@ impl Lifecycle {
             | Phase::Detached { .. }
             | Phase::Ending { .. } => Ignored::Unclaimed,
         }
+    }
+}
+
+impl Limits {
+    /// What follows the end of a run is the wait for the next one.
+    fn or_queued(&self, next: Phase) -> Phase {
+        match next {
+            Phase::Ended { reason, .. } if self.is_run_over(reason) => Phase::Queued,
+            next => next,
+        }
+    }
+
+    /// Whether a wish to end it for good comes while it is stopped to run again.
+    fn is_between(&self, phase: &Phase, wish: EndReason) -> bool {
+        let between = matches!(phase, Phase::Ending { reason, .. } if self.is_run_over(*reason));
+        between && !self.is_run_over(wish)
     }
 }
 
@@ -289,7 +308,7 @@ fn stop_acked(phase: Phase) -> Step {
     }
 }
 
-fn end_requested(phase: Phase, now: MonoTime, reason: EndReason) -> Step {
+fn end_requested(phase: Phase, now: MonoTime, reason: EndReason, is_between: bool) -> Step {
     match phase {
         Phase::Queued => {
             let detail = String::new();
@@ -299,6 +318,15 @@ fn end_requested(phase: Phase, now: MonoTime, reason: EndReason) -> Step {
         Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
             stopping(run.held, now, reason)
         }
+        // Its node stops it already.
+        Phase::Ending { held, since, .. } if is_between => applied(
+            Phase::Ending {
+                held,
+                reason,
+                since,
+            },
+            vec![Effect::Publish],
+        ),
         Phase::Ending { .. } => ignored(phase, Ignored::Already),
         Phase::Ended { .. } => ignored(phase, Ignored::Over),
     }

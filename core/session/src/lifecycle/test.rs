@@ -22,6 +22,7 @@ fn limits() -> Limits {
         stop_ms: MINUTE_MS,
         node_grace_ms: 10 * MINUTE_MS,
         warn_ms: MINUTE_MS,
+        runs_again: false,
         moves_left: 0,
     }
 }

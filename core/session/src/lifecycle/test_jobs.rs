@@ -100,6 +100,78 @@ fn a_job_that_is_not_healthy_in_time_ends_for_that() {
     assert_eq!(reason(&life), Some(EndReason::JobStartTimeout));
 }
 
+/// The first replica of a cluster, as often as all start again.
+fn head() -> Lifecycle {
+    ready_job(Limits {
+        runs_again: true,
+        ..job_limits()
+    })
+}
+
+#[test]
+fn the_head_of_a_cluster_waits_again_after_a_run() {
+    let again = EndReason::ClusterEnded;
+    let mut life = head();
+    life.handle(NOW, Event::EndRequested { reason: again });
+    assert_eq!(name(life.phase()), "ending");
+    assert!(!life.is_over(), "it keeps its place in the quota");
+    let stopped = life.handle(NOW, Event::StopAcked { epoch: Epoch(1) });
+    let Outcome::Applied(effects) = stopped else {
+        panic!("{stopped:?}");
+    };
+    let releases = |effect: &Effect| matches!(effect, Effect::Release { .. });
+    assert!(effects.iter().any(releases), "{effects:?}");
+    assert_eq!(life.phase(), &Phase::Queued);
+    life.handle(NOW, Event::Claimed(claim(2)));
+    let ended = Event::NodeEnded {
+        epoch: Epoch(2),
+        reason: EndReason::JobFailed,
+        detail: String::new(),
+    };
+    life.handle(NOW, ended);
+    assert_eq!(
+        reason(&life),
+        Some(EndReason::JobFailed),
+        "any other end is one"
+    );
+    assert_eq!(name(life.phase()), "ended");
+}
+
+#[test]
+fn a_wish_to_end_a_cluster_that_is_between_two_runs_is_heard() {
+    let mut life = head();
+    let end = |reason| Event::EndRequested { reason };
+    life.handle(NOW, end(EndReason::ClusterEnded));
+    assert_eq!(
+        life.handle(NOW, end(EndReason::ClusterEnded)),
+        Outcome::Ignored(Ignored::Already)
+    );
+    life.handle(NOW, end(EndReason::PlayerEnded));
+    assert!(life.is_over());
+    life.handle(NOW, Event::StopAcked { epoch: Epoch(1) });
+    assert_eq!(
+        life.phase(),
+        &Phase::Ended {
+            reason: EndReason::PlayerEnded,
+            detail: String::new()
+        }
+    );
+}
+
+#[test]
+fn another_replica_that_ends_with_its_cluster_is_over() {
+    let mut life = ready_job(job_limits());
+    life.handle(
+        NOW,
+        Event::EndRequested {
+            reason: EndReason::ClusterEnded,
+        },
+    );
+    assert!(life.is_over());
+    life.handle(NOW, Event::StopAcked { epoch: Epoch(1) });
+    assert_eq!(name(life.phase()), "ended");
+}
+
 fn movable(moves_left: u32) -> Limits {
     Limits {
         moves_left,

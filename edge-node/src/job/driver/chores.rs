@@ -2,7 +2,7 @@
 
 use super::{
     AppRef, Arc, AssetError, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Pulled,
-    Reach, Record, health, launch, space, teardown, watch, with_words,
+    Reach, Record, Replica, health, launch, mesh, space, teardown, watch, with_words,
 };
 use crate::job::host::Jobs;
 use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
@@ -75,6 +75,34 @@ impl Driver {
                 }
                 None => std::future::pending().await,
             }
+        });
+    }
+
+    pub(super) async fn launched(&mut self, launched: super::Launched) {
+        self.record.subnet = Some(launched.subnet);
+        self.record.mesh = launched.mesh;
+        self.open_inside(&launched.container);
+        self.spawn_refresh(crate::limits::EGRESS_REFRESH_EVERY);
+        // A replica that does not run yet is on no record: the next agent would take it for one that ended.
+        if let Some(replica) = self.record.replica.clone() {
+            self.spawn_barrier(launched.container, replica);
+        } else {
+            self.record.container = Some(launched.container);
+            self.container_runs().await;
+        }
+    }
+
+    /// Waits for the other replicas, and starts the container with theirs.
+    pub(super) fn spawn_barrier(&mut self, container: String, replica: Replica) {
+        let host = self.host.clone();
+        let within = Duration::from_secs(self.record.spec.time.start_s.into());
+        self.chores.spawn(async move {
+            let Some(jobs) = &host.jobs else {
+                return std::future::pending().await;
+            };
+            let start = mesh::start_with_all(&jobs.engine, &container, &replica, within);
+            let result = start.await;
+            Done::StartedWithAll { container, result }
         });
     }
 
@@ -189,7 +217,7 @@ async fn refresh(host: &Arc<Host>, record: &Record, reach: &mut Reach, container
         tracing::error!(session_id = %record.session, %error, "cannot put the rules of a job in order");
     }
     if is_new {
-        let hosts = reach.hosts(container, super::super::request::HOST_NAME);
+        let hosts = record.hosts(reach, container);
         // In place: the container has this very file.
         if let Err(error) = std::fs::write(space::hosts(&record.dir), hosts) {
             tracing::warn!(session_id = %record.session, %error, "a job does not learn new addresses");

@@ -55,6 +55,7 @@ impl Given {
             has_secrets: true,
             resolvers: &self.resolvers,
             image_env: &["NVIDIA_VISIBLE_DEVICES=all".to_owned()],
+            replica: None,
             gpus: devices::request(&self.gpus, None, &[]),
             gpu_uuids: &self.gpus,
         })

@@ -94,7 +94,7 @@ pub(in crate::ledger) const BY_KEY: &[&str] = &[
 
 /// Everything of a claim that is to be made, for whichever statement.
 #[derive(Debug, Serialize)]
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     slot_id: &'a str,
     node_id: &'a str,
     session_id: &'a str,
@@ -124,7 +124,11 @@ struct Wanted<'a> {
 pub(crate) type Fresh<'a> = HashMap<At, &'a Create<'a>>;
 
 impl<'a> Wanted<'a> {
-    fn new(at: At, reserve: &'a Reserve, fresh: &Fresh<'a>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        at: At,
+        reserve: &'a Reserve,
+        create: Option<&'a Create<'a>>,
+    ) -> Result<Self, StoreError> {
         let phase = PhaseRow::of(&reserve.phase, reserve.at)?;
         Ok(Self {
             slot_id: reserve.claim.slot.as_str(),
@@ -143,7 +147,7 @@ impl<'a> Wanted<'a> {
             at,
             claims_of_node: 1,
             reserve,
-            create: fresh.get(&at).copied(),
+            create,
         })
     }
 }
@@ -172,7 +176,7 @@ pub(crate) async fn reserve<'a>(
 ) -> Result<(), StoreError> {
     let mut rows: Vec<New<'_>> = Vec::new();
     let wanted = reserves.into_iter();
-    let wanted = wanted.map(|(at, r)| Wanted::new(at, r, fresh));
+    let wanted = wanted.map(|(at, r)| Wanted::new(at, r, fresh.get(&at).copied()));
     let mut wanted: Vec<Wanted<'_>> = wanted.collect::<Result<_, _>>()?;
     // Nodes that did not carry all at once: theirs are tried one by one.
     let mut singly: HashSet<&str> = HashSet::new();
@@ -206,6 +210,14 @@ pub(crate) async fn reserve<'a>(
         wanted = later;
     }
     sessions::insert(tx, &rows).await
+}
+
+/// Takes capacity, slots and sessions of all of `wanted`, and makes their claims; or says that one of them
+/// has lost. What was taken until then is to be undone.
+pub(super) async fn take_all(tx: &mut Tx, mut wanted: Vec<Wanted<'_>>) -> Result<bool, StoreError> {
+    let refused = take_capacity(tx, &mut wanted).await?;
+    let mut lost = Vec::new();
+    Ok(refused.is_empty() && !take_rest(tx, &mut wanted, &mut lost).await?)
 }
 
 /// Those that are tried now: of each node a run of claims each decided on what the one before leaves,
@@ -252,6 +264,8 @@ async fn take_capacity<'a>(
             mem_mib: 0,
             kbps: 0,
         });
+        // Those of a cluster come in the order of their slots.
+        taken.rev = taken.rev.min(w.rev);
         taken.claims += 1;
         taken.cpu_milli += u64::from(w.cpu_milli);
         taken.mem_mib += u64::from(w.mem_mib);

@@ -11,6 +11,7 @@ use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Epoch;
 use serde::Serialize;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -72,15 +73,24 @@ pub(crate) async fn push(
 ) -> Result<(), StoreError> {
     let rows: Vec<&Push<'_>> = orders.iter().map(|(_, push)| push).collect();
     let stand: HashMap<&str, At> = orders.iter().map(|(at, p)| (p.session_id, *at)).collect();
-    for row in tx.ask(PUSH, &rows).await? {
-        let command: i64 = row.get("command_id");
-        let command = u64::try_from(command)
-            .map_err(|_| StoreError::Corrupt(format!("order number {command} is negative")))?;
+    for row in put(tx, &rows).await? {
+        let command = number(row.get("command_id"))?;
         if let Some(at) = stand.get(row.get::<&str, _>("session_id")) {
             answers.set(*at, Applied::Ordered { command });
         }
     }
     Ok(())
+}
+
+/// Puts them into the outbox. Each row has a `session_id` and its `command_id`.
+pub(super) async fn put(tx: &mut Tx, orders: &[&Push<'_>]) -> Result<Vec<AnyRow>, StoreError> {
+    tx.ask(PUSH, orders).await
+}
+
+/// The number of an order from its column.
+pub(super) fn number(command: i64) -> Result<u64, StoreError> {
+    u64::try_from(command)
+        .map_err(|_| StoreError::Corrupt(format!("order number {command} is negative")))
 }
 
 /// An order that its node has acked.

@@ -130,6 +130,9 @@ pub(crate) struct Create<'a> {
     /// Sessions that the user may hold, and the tenant's members together.
     #[serde(skip)]
     caps: [i64; 2],
+    /// How many of these it is: a cluster is as many as it has replicas.
+    #[serde(skip)]
+    counts_as: i64,
 }
 
 impl<'a> Create<'a> {
@@ -169,6 +172,7 @@ impl<'a> Create<'a> {
             key: Foreign(&idempotency.key),
             body_hash: hex(&idempotency.body_hash),
             caps: quotas.map(|quota| quota.map_or(i64::MAX, i64::from)),
+            counts_as: row.work.job().map_or(1, |spec| spec.replicas().into()),
         })
     }
 
@@ -279,7 +283,10 @@ pub(crate) async fn admit<'a>(
     }
     let (within, beyond) = take_quotas(tx, first, Holder::User).await?;
     let (within, beyond_tenants) = take_quotas(tx, within, Holder::Tenant).await?;
-    let returned = beyond_tenants.iter().map(|(_, c)| ReturnQuota(c.user_id));
+    let returned = beyond_tenants.iter().flat_map(|(_, c)| {
+        let places = usize::try_from(c.counts_as).unwrap_or(0);
+        std::iter::repeat_n(c.user_id, places).map(ReturnQuota)
+    });
     return_quotas(tx, returned.collect()).await?;
     let refused = beyond.iter().chain(&beyond_tenants);
     let keys: Vec<Key<'_>> = refused.map(|(_, create)| Key::of(create)).collect();
@@ -378,11 +385,14 @@ async fn take_quotas<'a>(
     of: Holder,
 ) -> Result<(Creates<'a>, Creates<'a>), StoreError> {
     let mut by_holder: BTreeMap<&str, Quota<'_>> = BTreeMap::new();
-    for (user_id, cap) in creates.iter().filter_map(|(_, create)| create.place(of)) {
+    for (_, create) in &creates {
+        let Some((user_id, cap)) = create.place(of) else {
+            continue;
+        };
         let quota = by_holder
             .entry(user_id)
             .or_insert(Quota { user_id, n: 0, cap });
-        quota.n += 1;
+        quota.n += create.counts_as;
         quota.cap = quota.cap.min(cap);
     }
     let mut wanted: Vec<Quota<'_>> = by_holder.into_values().collect();
@@ -398,7 +408,8 @@ async fn take_quotas<'a>(
             within.push(create);
             continue;
         };
-        let one = Quota { user_id, n: 1, cap };
+        let n = create.1.counts_as;
+        let one = Quota { user_id, n, cap };
         if taken.contains(user_id) || !tx.ask(TAKE_QUOTAS, &[one]).await?.is_empty() {
             within.push(create);
         } else {

@@ -12,7 +12,7 @@ const ENDED_LONGEST_AGO: &str = "
     WHERE ended_ms < (SELECT r.before FROM {rows before bigint})
     ORDER BY ended_ms, session_id LIMIT (SELECT r.n FROM {rows n bigint})";
 
-const SWEEP: [&str; 8] = [
+const SWEEP: [&str; 9] = [
     "DELETE FROM claim WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM session_budget
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
@@ -21,6 +21,8 @@ const SWEEP: [&str; 8] = [
     "DELETE FROM watch_link WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM job_spec WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM job_secret WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
+    "DELETE FROM cluster_replica
+         WHERE cluster_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM session_label
          WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
     "DELETE FROM session WHERE session_id IN (SELECT r.session_id FROM {rows session_id text})",
