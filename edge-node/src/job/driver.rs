@@ -10,7 +10,6 @@ mod chores;
 
 use super::assets::{self, AssetError};
 use super::egress::Reach;
-use super::inside::{JobInside, leftovers};
 use super::launch::{self, LaunchError, Launched};
 use super::machine::{Effect, Event, Machine, Rules, State, with_words};
 use super::record::Record;
@@ -439,27 +438,6 @@ impl Driver {
         let endpoints = self.host.tunnels.endpoints();
         endpoints.close(&self.record.session);
         self.seen = endpoints.seen(&self.record.session);
-    }
-
-    /// Its log, commands and files, for as long as there is a container.
-    fn open_inside(&self, container: &str) {
-        let Some(jobs) = &self.host.jobs else { return };
-        let runtime = self.record.spec.place.runtime;
-        let inside = JobInside::new(jobs.engine.clone(), container.to_owned(), runtime);
-        let at = (self.record.session.clone(), self.record.epoch.0);
-        self.host.tunnels.endpoints().enter(at, Arc::new(inside));
-    }
-
-    /// Ends what commands left whose agent was killed.
-    async fn sweep(&self, container: &str) {
-        let Some(jobs) = &self.host.jobs else { return };
-        match jobs.engine.running_pid(container).await {
-            Ok(Some(pid)) => leftovers::sweep(pid).await,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "commands of an earlier agent may still run in the job");
-            }
-        }
     }
 
     async fn tell_if_used(&mut self) {

@@ -1,5 +1,6 @@
 //! The command line, as people type it.
 
+use super::inside::long_seconds;
 use super::*;
 use clap::CommandFactory;
 
