@@ -10,13 +10,14 @@
 //! - [`mesh`]: how the replicas of a cluster find each other, and start together.
 //! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
+//! - [`inside`]: what its tenant does in it: its log, commands, files.
 //! - [`health`]: whether it is well. [`log`]: what it says. [`teardown`]: how it is taken apart.
 //!
 //! **Invariants.** A job reaches neither the host's services nor another job nor a private address. What it
 //! writes is bounded in disk, memory and log. Its secrets are in memory for its user alone, and nowhere else.
 //! It outlives the agent, and nothing of it outlives its session.
 //!
-//! **What it does not know:** the broker, tunnels.
+//! **What it does not know:** the broker, who asks on a tunnel.
 
 pub(crate) mod adopt;
 pub(crate) mod assets;
@@ -27,6 +28,7 @@ pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod health;
 pub(crate) mod host;
+pub(crate) mod inside;
 pub(crate) mod keeper;
 pub(crate) mod launch;
 pub(crate) mod log;

@@ -6,7 +6,7 @@
 //! 2. What the node has: `gpu`, `encoders`, `inventory`.
 //! 3. The broker: `control` (the stream), `grant`, `journal`, `board` (what it should know).
 //! 4. The owner of it all: `agent`.
-//! 5. Sessions: `session`, `adopt`, `saves`; jobs: `job`, `tunnel`.
+//! 5. Sessions: `session`, `adopt`, `saves`; jobs: `job`, `tunnel`, [`copier`].
 //! 6. What they run on: [`runtime`], `streams` (the transport), `process`, `cgroup`.
 //! 7. Callers of jobs: [`tunnel`].
 //! 8. Being looked at: `admin`, `meters`.
@@ -19,6 +19,7 @@
 
 pub mod args;
 pub mod config;
+pub mod copier;
 pub mod gpu_check;
 pub mod identity;
 pub mod node;

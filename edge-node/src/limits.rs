@@ -121,3 +121,34 @@ pub(crate) const GPU_LOOK_SOON: Duration = Duration::from_millis(200);
 pub(crate) const GPU_LOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a job's end waits for the memory of its GPUs; after that they are held back without it.
 pub(crate) const GPU_RELEASE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Readers of one job's log at a time.
+pub(crate) const LOG_READERS_MAX: usize = 32;
+/// Events of a log that are sent in one piece, about.
+pub(crate) const LOG_BATCH_BYTES: usize = 32 * 1024;
+/// A reader of a log that says nothing is told so.
+pub(crate) const LOG_PING_EVERY: Duration = Duration::from_secs(10);
+/// A log that is read again is over, as far as it was written, after so long without a line.
+pub(crate) const LOG_QUIET: Duration = Duration::from_secs(1);
+/// Between two looks at the log of a container that does not run.
+pub(crate) const LOG_REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// Commands in one job at a time.
+pub(crate) const EXECS_MAX: usize = 16;
+/// From a command's stream to its order.
+pub(crate) const EXEC_ORDER_DEADLINE: Duration = Duration::from_secs(10);
+/// A command that says nothing: whether its caller is there is found out by a word.
+pub(crate) const EXEC_BEAT_EVERY: Duration = Duration::from_secs(10);
+/// From the end of a command's output to its exit status.
+pub(crate) const EXEC_STATUS_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks at a command that starts or ends.
+pub(crate) const EXEC_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Looks at what is left of a command before its processes are given up.
+pub(crate) const EXEC_KILLS_MAX: u32 = 100;
+/// Copies of files out of one job and into it at a time.
+pub(crate) const COPIES_MAX: usize = 4;
+/// What a copier says before its archive, or after it.
+pub(crate) const COPY_WORDS_BYTES_MAX: u64 = 16 * 1024;
+/// From the order, or the archive's end, to a copier's word.
+pub(crate) const COPY_WORD_DEADLINE: Duration = Duration::from_secs(120);
+/// Of an archive that was refused, so much more is read, so that its sender hears why.
+pub(crate) const COPY_REFUSED_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -3,6 +3,7 @@
 use clap::Parser;
 use edge_node::args::Args;
 use edge_node::config::{Config, ConfigError};
+use edge_node::copier;
 use edge_node::node::Node;
 use nearlight_kit::shutdown::{Drained, Shutdown};
 use std::io::Write;
@@ -12,6 +13,10 @@ use std::process::ExitCode;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|verb| verb == copier::VERB) {
+        return copier::run(&arguments.collect::<Vec<_>>());
+    }
     let args = Args::parse();
     let config = match Config::load(&args, &edge_node::preflight::host()) {
         Ok(config) => config,

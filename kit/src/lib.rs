@@ -9,6 +9,7 @@
 //! - [`problem`]: RFC 9457 answers and the request id that names them in the log.
 //! - [`hop`], [`patient`], [`read_ahead`], [`splice`]: what proxies have in common.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
+//! - [`tar`], [`tree`]: trees of files as archives, out of one place and into another.
 //! - [`files`]: files that are either old or new, never half.
 //!
 //! **What it does not know:** sessions, containers, media. It depends on `core/protocol` alone.
@@ -30,4 +31,6 @@ pub mod problem;
 pub mod read_ahead;
 pub mod shutdown;
 pub mod splice;
+pub mod tar;
 pub mod telemetry;
+pub mod tree;

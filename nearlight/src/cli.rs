@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod identity;
+mod inside;
 mod outside;
 mod volume;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
+pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use volume::VolumeCommand;
 
@@ -22,7 +24,9 @@ Exit status:
   3    no broker answers
   4    the broker refused; the message says why
   5    the session ended before it could be played, or the job before it was ready
-  130  stopped at once by a second Ctrl-C";
+  126  session exec: the command could not be started, or was ended
+  130  stopped at once by a second Ctrl-C
+`session exec` ends with the status of its command.";
 
 /// Low-latency GPU sessions: play and run apps on the nearest machine.
 #[derive(Debug, Parser)]
@@ -232,6 +236,12 @@ pub enum SessionCommand {
         /// Which.
         session: SessionId,
     },
+    /// Show what a job's program wrote.
+    Logs(Logs),
+    /// Run a command in a job, as if it ran here.
+    Exec(Exec),
+    /// Copy files out of a job and into it.
+    Cp(Copy),
 }
 
 /// `nearlight session start`.

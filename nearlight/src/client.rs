@@ -2,6 +2,7 @@
 
 use crate::cli::Broker;
 use crate::profile::{ProfileError, Profiles};
+use nearlight_protocol::inside::ARCHIVE_TYPE;
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 /// Where `nearlight up` listens unless it is told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -17,6 +18,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub(crate) const DEFAULT_DATA: &str = "data";
 /// How long an answer may take. The event stream may last: its pings keep it alive.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a node looks through a tree, or writes the last of one.
+const COPY_TIMEOUT: Duration = Duration::from_secs(180);
 /// A silent event stream is dead after this; the broker pings every 15 s.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -237,6 +240,58 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// The body of a GET that may go on for long: it is dead after 45 s of silence.
+    pub(crate) fn stream(&self, path: &str) -> Result<impl Read + use<>, ClientError> {
+        let request = self.agent.get(self.url(path));
+        let request = request.header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_per_read(Some(EVENT_TIMEOUT))
+            .build()
+            .call();
+        let answer = self.success(path, answer)?;
+        Ok(answer.into_body().into_reader())
+    }
+
+    /// The body of a GET, and its length where that is said.
+    pub(crate) fn download(
+        &self,
+        path: &str,
+    ) -> Result<(impl Read + use<>, Option<u64>), ClientError> {
+        let request = self.agent.get(self.url(path));
+        let request = request.header("Authorization", self.bearer());
+        let answer = request
+            .config()
+            .timeout_recv_response(Some(COPY_TIMEOUT))
+            .build()
+            .call();
+        let answer = self.success(path, answer)?;
+        let length = answer.headers().get("content-length");
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Ok((answer.into_body().into_reader(), length))
+    }
+
+    /// PUT of an archive, `length` bytes where that is known.
+    pub(crate) fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut body: impl Read,
+        length: Option<u64>,
+    ) -> Result<T, ClientError> {
+        let request = self.agent.put(self.url(path));
+        let mut request = request
+            .header("Authorization", self.bearer())
+            .header("Content-Type", ARCHIVE_TYPE);
+        if let Some(length) = length {
+            request = request.header("Content-Length", length.to_string());
+        }
+        let request = request
+            .config()
+            .timeout_recv_response(Some(COPY_TIMEOUT))
+            .build();
+        self.json(path, request.send(SendBody::from_reader(&mut body)))
     }
 
     fn bearer(&self) -> String {

@@ -4,6 +4,7 @@ use crate::apps::FileError;
 use crate::cli::{Broker, NodeCommand, Play, SessionCommand, TokenCommand};
 use crate::client::{Client, ClientError};
 use crate::explain::explain;
+use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
 use crate::node_show;
@@ -32,6 +33,9 @@ pub enum CommandError {
     /// A job's file, or its secrets.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The inside of a job.
+    #[error(transparent)]
+    Inside(#[from] InsideError),
     /// `node join`.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -147,6 +151,12 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
             if !broker.json {
                 terminal::result(format_args!("{session} is ending"));
             }
+        }
+        SessionCommand::Logs(args) => return inside::logs(args, broker),
+        SessionCommand::Cp(args) => return inside::copy(args, broker),
+        // Its status is another one: it is asked for apart.
+        SessionCommand::Exec(args) => {
+            inside::exec(args, broker)?;
         }
         SessionCommand::Explain { session } => {
             let path = format!("/v1/sessions/{session}/placement");
@@ -292,7 +302,7 @@ fn filters(kind: Option<&str>, labels: &[String]) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
             char::from(byte).to_string()

@@ -45,6 +45,7 @@ impl Failure {
                 | CommandError::Job(_)
                 | CommandError::NoVolume(_),
             ) => 1,
+            Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,
             Self::Command(CommandError::Ended(_)) => 5,
         }

@@ -5,6 +5,7 @@
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
 //! - [`job`]: `session start -f`, a job from its file.
+//! - [`inside`]: `session logs`, `exec` and `cp`, the inside of a job.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
 //!   remembers; `device`: a login in a browser.
@@ -30,6 +31,7 @@ pub mod doctor;
 mod explain;
 pub mod failure;
 pub mod identity;
+pub mod inside;
 pub mod job;
 pub mod join;
 mod node_show;

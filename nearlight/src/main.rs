@@ -1,14 +1,16 @@
 //! The command that people type.
 
 use clap::Parser;
-use nearlight::cli::{BenchCommand, Cli, Command};
+use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
-use nearlight::{apps, bench, command, doctor, identity, outside, terminal, up, usage, volume};
+use nearlight::{
+    apps, bench, command, doctor, identity, inside, outside, terminal, up, usage, volume,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             terminal::note(format_args!("nearlight: {failure}"));
             for cause in failure.causes() {
@@ -19,7 +21,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+/// The exit status.
+fn run(command: Command) -> Result<u8, Failure> {
+    if let Command::Session {
+        command: SessionCommand::Exec(args),
+        broker,
+    } = &command
+    {
+        return Ok(inside::exec(args, broker)?);
+    }
+    carry_out(command).map(|()| 0)
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Up(args) => up::run(args).map_err(Failure::Up),
         Command::Play(args) => Ok(command::play(&args)?),

@@ -10,6 +10,7 @@
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
 //! | start jobs | | | its tenant's | own | all | sessions:write |
+//! | enter jobs: commands, files | | | its tenant's | own | own | sessions:enter |
 //! | see volumes | | | its tenant's | own | all | sessions:read |
 //! | delete volumes | | | its tenant's | own | all | sessions:write |
 //! | see keys | | | its tenant's | | all | keys:read |
@@ -48,6 +49,9 @@ pub enum Permission {
     ChangeSessions,
     /// Start jobs.
     StartJobs,
+    /// Run commands in jobs, and copy files out of them and into them: within the tenant that a job is of, whatever
+    /// the reach.
+    EnterJobs,
     /// See volumes within reach.
     SeeVolumes,
     /// Delete volumes within reach.
@@ -68,7 +72,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -77,6 +81,7 @@ impl Permission {
         Self::SeeSessions,
         Self::ChangeSessions,
         Self::StartJobs,
+        Self::EnterJobs,
         Self::SeeVolumes,
         Self::DeleteVolumes,
         Self::SeeKeys,
@@ -94,10 +99,12 @@ impl Permission {
             {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
-            Self::StartJobs | Self::SeeVolumes | Self::DeleteVolumes => match role {
-                Role::Tenant | Role::Operator | Role::Admin => true,
-                Role::Guest | Role::Player => false,
-            },
+            Self::StartJobs | Self::EnterJobs | Self::SeeVolumes | Self::DeleteVolumes => {
+                match role {
+                    Role::Tenant | Role::Operator | Role::Admin => true,
+                    Role::Guest | Role::Player => false,
+                }
+            }
             Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
                 Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant => false,
@@ -128,6 +135,7 @@ impl Permission {
             Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
                 Some(Scope::SessionsWrite)
             }
+            Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
             Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
@@ -135,8 +143,8 @@ impl Permission {
         }
     }
 
-    const fn bit(self) -> u16 {
-        1 << self as u16
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -164,7 +172,7 @@ impl Reach {
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permissions(u16);
+pub struct Permissions(u32);
 
 impl Permissions {
     /// What `role` allows, as far as `scopes` name it; without any, all of it.
@@ -223,6 +231,7 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            EnterJobs,
             SeeVolumes,
             DeleteVolumes,
             SeeUsage,
@@ -234,6 +243,7 @@ mod test {
             SeeSessions,
             ChangeSessions,
             StartJobs,
+            EnterJobs,
             SeeVolumes,
             DeleteVolumes,
             SeeKeys,

@@ -13,7 +13,8 @@ use crate::credentials;
 use crate::endpoint::{self, Jobs, Site};
 use crate::enrol::{Registrar, Standings};
 use crate::http::{
-    self, Api, Hosts, Identities, Metrics, PublicListener, Rates, Room, jobs_tls, public_tls,
+    self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Room, jobs_tls,
+    public_tls,
 };
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
@@ -169,6 +170,7 @@ impl Broker {
             content_policy: http::content_policy(nearness.regions())?,
             nearness,
             jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
+            inside: Inside::new(tunnels.clone(), shutdown),
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),

@@ -61,6 +61,7 @@ mod gone;
 mod guard;
 mod identities;
 mod image_policy;
+mod inside;
 mod jobs;
 mod keys;
 mod listing;
@@ -95,6 +96,7 @@ pub(crate) use endpoint::Elsewhere;
 pub(crate) use forward::{CLIENT, Region};
 pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
+pub(crate) use inside::Inside;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{Peer, PublicListener, Room, converse, jobs_tls, public_tls};
@@ -139,6 +141,8 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
+    /// The way to the inside of jobs.
+    pub(crate) inside: Inside,
     /// The other brokers that share the ledger, if there are any.
     pub(crate) region: Option<Region>,
     /// `/openapi.json`, rendered once.
@@ -240,6 +244,12 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::watch_session))
         .routes(routes!(ticket::create_ticket))
         .routes(routes!(endpoint::create_endpoint))
+        .routes(routes!(inside::logs::read_logs))
+        .routes(routes!(
+            inside::exec::create_exec,
+            inside::exec::attach_exec
+        ))
+        .routes(routes!(inside::files::get_files, inside::files::put_files))
         .routes(routes!(whep::attach, whep::whep_options))
         .routes(routes!(whep::patch_attachment, whep::end_attachment))
         .routes(routes!(

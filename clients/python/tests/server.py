@@ -19,6 +19,7 @@ class Answer:
     body: object = None
     headers: dict[str, str] = field(default_factory=dict)
     events: list[object] | None = None
+    raw: bytes | None = None
 
 
 @dataclass
@@ -50,7 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length", 0))
-        body = json.loads(self.rfile.read(length)) if length else None
+        read = self.rfile.read(length)
+        is_json = self.headers.get("content-type", "") == "application/json"
+        body = json.loads(read) if length and is_json else read or None
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.asked.append(Asked(self.command, self.path, headers, body))
         answer = self.server.answers.pop(0)
@@ -62,13 +65,15 @@ class _Handler(BaseHTTPRequestHandler):
             sent = b": ping\n\n" + b"".join(
                 b"event: session\ndata: " + json.dumps(event).encode() + b"\n\n" for event in answer.events
             )
+        if answer.raw is not None:
+            sent = answer.raw
         self.send_response(answer.status)
         for name, value in {**answer.headers, "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(sent)
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_PUT = do_GET = do_POST = do_DELETE = _answer
 
     def log_message(self, *_: object) -> None:
         """The test says what matters."""

@@ -186,3 +186,35 @@ def test_a_profiles_key_goes_to_its_url_alone(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("NEARLIGHT_TOKEN", "of c")
     assert find_broker() == ("https://c", "of c")
     assert find_broker("https://b", "given") == ("https://b", "given")
+
+
+def line(at: str, text: str) -> bytes:
+    return f'id: {at}\nevent: line\ndata: {{"at":"{at}","stream":"stdout","text":"{text}"}}\n\n'.encode()
+
+
+def test_a_log_goes_on_where_it_broke_and_says_what_is_lost() -> None:
+    lost = b"event: gap\ndata: {}\n\n"
+    answers = [
+        Answer(body=view("ready")),
+        Answer(raw=b": ping\n\n" + line("T:1-1", "a") + line("T:2-1", "b")),
+        problem(503, "node-unreachable"),
+        Answer(raw=lost + line("T:9-1", "c") + b"event: end\ndata: {}\n\n"),
+    ]
+    with serving(*answers) as server:
+        session = client(server).sessions.get("ses_1")
+        found = [(of["stream"], of["text"]) for of in session.logs(follow=True, tail=5)]
+        asked = [of.path for of in server.asked[1:]]
+    assert found == [("stdout", "a"), ("stdout", "b"), ("gap", ""), ("stdout", "c")]
+    assert asked[0] == "/v1/sessions/ses_1/logs?follow=true&tail=5"
+    assert asked[1] == asked[2] == "/v1/sessions/ses_1/logs?follow=true&after=T%3A2-1"
+
+
+def test_files_are_bytes_either_way() -> None:
+    answers = [Answer(body=view("ready")), Answer(raw=b"tar"), Answer(body={"entries": 1, "bytes": 3})]
+    with serving(*answers) as server:
+        session = client(server).sessions.get("ses_1")
+        assert b"".join(session.get_files("/tmp/a b")) == b"tar"
+        assert session.put_files("/tmp", b"tar")["bytes"] == 3
+        got, put = server.asked[1:]
+    assert (got.method, got.path) == ("GET", "/v1/sessions/ses_1/files?path=%2Ftmp%2Fa+b")
+    assert (put.body, put.headers["content-type"]) == (b"tar", "application/x-tar")

@@ -67,6 +67,56 @@ export class Session implements AsyncDisposable {
     return taken(this.api.POST("/v1/sessions/{id}/endpoint", { ...this.#path, body: body as Schemas["CreateEndpoint"] }));
   }
 
+  /**
+   * What the job's program wrote, each line once; with `follow` until the job is over. A connection that breaks is made
+   * anew where it broke; `"gap"` stands for lines that are lost.
+   */
+  async *logs(of: { follow?: boolean; tail?: number; signal?: AbortSignal } = {}): AsyncGenerator<Schemas["LogLine"] | "gap"> {
+    let after: string | undefined;
+    for (let breaks = 0; ; breaks++) {
+      const query = { follow: of.follow ?? false, ...(after === undefined ? of.tail !== undefined && { tail: of.tail } : { after }) };
+      const params = { params: { ...this.#path.params, query } };
+      const call = this.api.GET("/v1/sessions/{id}/logs", { ...params, parseAs: "stream", ...(of.signal && { signal: of.signal }) });
+      try {
+        let [id, event]: [string | undefined, string] = [undefined, ""];
+        for await (const line of lines((await taken(call)) as unknown as ReadableStream<Uint8Array>)) {
+          if (line.startsWith("id: ")) id = line.slice(4);
+          else if (line.startsWith("event: ")) event = line.slice(7);
+          else if (!line.startsWith("data: ")) continue;
+          else if (event === "end") return;
+          else if (event === "gap") yield "gap";
+          else {
+            [after, breaks] = [id, 0];
+            yield JSON.parse(line.slice(6)) as Schemas["LogLine"];
+          }
+        }
+      } catch (error) {
+        of.signal?.throwIfAborted();
+        const name = error instanceof ProblemError ? error.problemName : "";
+        if (after !== undefined && name === "session-ended") return;
+        const passes = ["", "node-unreachable", "job-not-ready", "job-unreachable"].includes(name);
+        if (error instanceof SyntaxError || after === undefined || !passes) throw error;
+      }
+      if (breaks > RETRIES) throw new UnreachableError(`the log of ${this.id} breaks off; is the broker running?`);
+      await pause(backoffMs(breaks), of.signal);
+    }
+  }
+
+  /** A file or a directory of the job, as a tar archive. Unpack it with care: it is the job's word. */
+  async getFiles(path: string): Promise<ReadableStream<Uint8Array>> {
+    const params = { params: { ...this.#path.params, query: { path } } };
+    return (await taken(this.api.GET("/v1/sessions/{id}/files", { ...params, parseAs: "stream" }))) as unknown as ReadableStream<Uint8Array>;
+  }
+
+  /** Unpacks a tar archive in the job: below `path` if that is a directory, or else as `path`. */
+  async putFiles(path: string, archive: Blob): Promise<Schemas["Copied"]> {
+    const params = { params: { ...this.#path.params, query: { path } } };
+    const headers = { "Content-Type": "application/x-tar" };
+    // Bytes as they are, whatever the document's type of them is.
+    const body = archive as unknown as never;
+    return taken(this.api.PUT("/v1/sessions/{id}/files", { ...params, headers, body, bodySerializer: (bytes) => bytes }));
+  }
+
   /** Ends it. Once is enough; one that is over stays over. */
   async end(): Promise<this> {
     this.view = await taken(this.api.DELETE("/v1/sessions/{id}", this.#path));

@@ -607,6 +607,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/exec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The WebSocket of a command: subprotocols `nearlight.exec.v1` and `nearlight.ticket.TICKET`. Messages are binary: a byte for the
+         *     kind, and its bytes. To the command 0 input, 1 end of input, 4 columns and rows (16 bits each, big-endian), 5 a signal's
+         *     number; from it 8 started, 2 output, 3 standard error, and last 6 its status (32 bits, big-endian) or 7 why there is none.
+         */
+        get: operations["attach_exec"];
+        put?: never;
+        /**
+         * A ticket for a command in a job. It runs once the WebSocket is open, as the job's own user, and ends with it: nothing that
+         *     it started stays.
+         */
+        post: operations["create_exec"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file or a directory of a job, under its own name. Links are copied as links; devices, pipes and sockets are left
+         *     out; secrets only if they are named. Copied as the job's own user.
+         */
+        get: operations["get_files"];
+        /**
+         * Unpacks a tar archive in a job: below `path` if that is a directory, or else as `path`, which then has to be of one
+         *     file or directory. Existing files are replaced; hard links, devices, sparse files and names that lead out are refused. Written as the
+         *     job's own user.
+         */
+        put: operations["put_files"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A job's log, oldest line first; the newest 8 MiB are kept. For whoever may see the session. */
+        get: operations["read_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/placement": {
         parameters: {
             query?: never;
@@ -1099,7 +1166,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "tenant-create" | "tenant-change" | "volume-delete";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1180,6 +1247,24 @@ export interface components {
             /** @description What to press, such as `W A S D`. */
             keys: string;
         };
+        /** @description What an upload did. */
+        Copied: {
+            /**
+             * Format: int64
+             * @description Bytes of files.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Files, directories and links.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description Links that lead out of what was copied, and were left out.
+             */
+            links_skipped?: number;
+        };
         /** @description `POST /v1/sessions/{id}/endpoint`: asks for the right to talk to one port of a job. */
         CreateEndpoint: {
             /**
@@ -1193,6 +1278,18 @@ export interface components {
              * @default null
              */
             port: string | null;
+        };
+        /** @description `POST /v1/sessions/{id}/exec`: a command to run inside. */
+        CreateExec: {
+            /** @description Program and arguments. */
+            command: string[];
+            size?: components["schemas"]["TerminalSize"] | null;
+            /** @description Whether something comes on its standard input. */
+            stdin?: boolean;
+            /** @description `TERM` of a terminal, such as `xterm-256color`, which it is where this is left out. */
+            term?: string | null;
+            /** @description Whether it gets a terminal: one stream of output, signals by key, a size. */
+            tty?: boolean;
         };
         /** @description `POST /v1/join-tokens`: a new node may come in. */
         CreateJoinToken: {
@@ -1277,6 +1374,17 @@ export interface components {
              *     its session.
              */
             expires_s: number;
+        };
+        /** @description The right to start the command, once. */
+        CreatedExec: {
+            /** @description It is void from then on. */
+            expires_at: components["schemas"]["u64"];
+            /** @description Where the WebSocket is opened, at the same broker or another one of its region. */
+            path: string;
+            /** @description The subprotocol to ask for beside the ticket's. */
+            protocol: string;
+            /** @description Sent as the subprotocol `nearlight.ticket.TICKET` of the WebSocket. */
+            ticket: string;
         };
         /** @description A notice and what became of it. */
         Delivery: {
@@ -1628,6 +1736,22 @@ export interface components {
              */
             image: string;
         };
+        /** @description One line of a log, the `data` of a server-sent event. */
+        LogLine: {
+            /** @description When it was written, RFC 3339 with nanoseconds, UTC. */
+            at: string;
+            /** @description Whether the line goes on with the next one: it was longer than 16 KiB. */
+            partial?: boolean;
+            /** @description Where to. */
+            stream: components["schemas"]["LogStream"];
+            /** @description The line, without its end; bytes that are no UTF-8 are replaced. */
+            text: string;
+        };
+        /**
+         * @description Where a line of a log was written to.
+         * @enum {string}
+         */
+        LogStream: "stdout" | "stderr";
         /** @description `GET /v1/login/options`: how one can get in. */
         LoginOptions: {
             /** @description Whether one can play as a guest. */
@@ -2175,7 +2299,7 @@ export interface components {
          * @description What a key may be used for, within what its role allows.
          * @enum {string}
          */
-        Scope: "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:read" | "sessions:write" | "usage:read";
+        Scope: "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
         /** @description A session as its owner sees it: the answer to create, get and list, and every server-sent event. */
         Session: {
             /** @description The catalogue entry, of an app. */
@@ -2386,6 +2510,19 @@ export interface components {
             sessions_max?: number | null;
             /** @description Whether its members are turned away. Their sessions go on. */
             suspended?: boolean;
+        };
+        /** @description The size of a terminal, characters. */
+        TerminalSize: {
+            /**
+             * Format: int32
+             * @description Columns.
+             */
+            cols: number;
+            /**
+             * Format: int32
+             * @description Rows.
+             */
+            rows: number;
         };
         /** @description The right to attach once: the Bearer token of the WHEP request. */
         Ticket: {
@@ -3922,6 +4059,193 @@ export interface operations {
                 };
             };
             /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attach_exec: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description `nearlight.exec.v1, nearlight.ticket.TICKET`; the ticket is used once. */
+                "sec-websocket-protocol": string;
+            };
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The protocol is WebSocket from here on. */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `ticket-invalid`, `bad-request` for what is no WebSocket, `origin-refused`, `job-not-ready`, `too-many-requests` with 16 commands in the job, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_exec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateExec"];
+            };
+        };
+        responses: {
+            /** @description The ticket, and where it is used. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedExec"];
+                };
+            };
+            /** @description `bad-request` for a command that is none or an app, `forbidden` without the scope `sessions:enter`, `job-not-ready`, `session-ended`, `not-found`, `too-many-requests`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_files: {
+        parameters: {
+            query: {
+                /** @description Absolute path in the container. */
+                path: string;
+            };
+            header?: never;
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A tar archive, as long as `Content-Length` says. What is in it is the job's word: unpack it with care. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": number[];
+                };
+            };
+            /** @description `not-found` where there is no such file, `bad-request` with the reason, `job-not-ready`, `session-ended`, `too-many-requests` with four copies under way, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_files: {
+        parameters: {
+            query: {
+                /** @description Absolute path in the container. */
+                path: string;
+            };
+            header?: never;
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-tar": number[];
+            };
+        };
+        responses: {
+            /** @description It is all there. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Copied"];
+                };
+            };
+            /** @description `bad-request` with the reason, such as a read-only directory or a full disk; what was unpacked before stays. `not-found` without the directory above, `job-not-ready`, `session-ended`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_logs: {
+        parameters: {
+            query?: {
+                /** @description Whether to go on with what comes. */
+                follow?: boolean;
+                /** @description Only what is newer: seconds since the Unix epoch. */
+                since?: number;
+                /** @description Only the last so many lines. */
+                tail?: number;
+                /** @description Only what comes after the line of this id. */
+                after?: string;
+            };
+            header?: {
+                /** @description The same, as browsers say it. */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description `event: line` with a LogLine as JSON and its `id`; `event: gap` where lines were lost, for the log has a bound; `event: end` where no more comes. A stream without it broke off: ask again with the last id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["LogLine"];
+                };
+            };
+            /** @description `job-not-ready`, `session-ended`, `bad-request` for an app, `not-found`, `node-unreachable`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -154,3 +154,32 @@ test("a profile's key goes to its URL alone", async () => {
     rmSync(home, { recursive: true });
   }
 });
+
+test("a log goes on where it broke, and says what is lost", async () => {
+  const line = (at: string, text: string): string => `id: ${at}\nevent: line\ndata: ${JSON.stringify({ at, stream: "stdout", text })}\n\n`;
+  const kind = { "Content-Type": "text/event-stream" };
+  await using server = await serving(
+    { status: 200, body: view("ready") },
+    { status: 200, headers: kind, raw: `: ping\n\n${line("T:1-1", "a")}${line("T:2-1", "b")}` },
+    { status: 200, headers: kind, raw: `event: gap\ndata: {}\n\n${line("T:9-1", "c")}event: end\ndata: {}\n\n` },
+  );
+  const session = await client(server).sessions.get("ses_1");
+  const found: string[] = [];
+  for await (const of of session.logs({ follow: true, tail: 5 })) found.push(of === "gap" ? of : of.text);
+  assert.deepEqual(found, ["a", "b", "gap", "c"]);
+  const asked = server.asked.slice(1).map(({ path }) => decodeURIComponent(path));
+  assert.deepEqual(asked, ["/v1/sessions/ses_1/logs?follow=true&tail=5", "/v1/sessions/ses_1/logs?follow=true&after=T:2-1"]);
+});
+
+test("files are bytes either way", async () => {
+  await using server = await serving(
+    { status: 200, body: view("ready") },
+    { status: 200, headers: { "Content-Type": "application/x-tar" }, raw: "tar" },
+    { status: 200, body: { entries: 1, bytes: 3, links_skipped: 0 } },
+  );
+  const session = await client(server).sessions.get("ses_1");
+  assert.equal(await new Response(await session.getFiles("/tmp/a b")).text(), "tar");
+  assert.equal((await session.putFiles("/tmp", new Blob(["tar"]))).bytes, 3);
+  const put = server.asked[2];
+  assert.deepEqual([put?.method, put?.body, put?.headers["content-type"]], ["PUT", "tar", "application/x-tar"]);
+});

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
-import { json } from "node:stream/consumers";
+import { json, text } from "node:stream/consumers";
 
 export interface Answer {
   /** Without one the connection is closed without an answer. */
@@ -10,6 +10,7 @@ export interface Answer {
   body?: unknown;
   headers?: Record<string, string>;
   events?: unknown[];
+  raw?: string;
 }
 
 export interface Asked {
@@ -30,13 +31,14 @@ export async function serving(...answers: Answer[]): Promise<Server> {
   const server = createServer((request, response) => {
     void (async () => {
       const hasBody = Number(request.headers["content-length"] ?? 0) > 0 || "transfer-encoding" in request.headers;
-      const body = hasBody ? await json(request) : undefined;
+      const isJson = request.headers["content-type"] === "application/json";
+      const body = hasBody ? await (isJson ? json(request) : text(request)) : undefined;
       asked.push({ method: request.method ?? "", path: request.url ?? "", headers: request.headers, body });
       const answer = answers.shift();
       if (answer?.status === undefined && answer?.events === undefined) return void request.socket.destroy();
       const events = answer.events?.map((event) => `event: session\ndata: ${JSON.stringify(event)}\n\n`);
       response.writeHead(answer.status ?? 200, { "Content-Type": "application/json", ...answer.headers, Connection: "close" });
-      response.end(events ? `: ping\n\n${events.join("")}` : JSON.stringify(answer.body ?? null));
+      response.end(answer.raw !== undefined ? answer.raw : events ? `: ping\n\n${events.join("")}` : JSON.stringify(answer.body ?? null));
     })();
   });
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));

@@ -41,6 +41,9 @@ pub enum Scope {
     /// Change nodes.
     #[serde(rename = "nodes:write")]
     NodesWrite,
+    /// Run commands in jobs, and copy files out of them and into them.
+    #[serde(rename = "sessions:enter")]
+    SessionsEnter,
     /// See sessions.
     #[serde(rename = "sessions:read")]
     SessionsRead,
@@ -54,13 +57,14 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Admin,
         Self::AppsWrite,
         Self::KeysRead,
         Self::KeysWrite,
         Self::NodesRead,
         Self::NodesWrite,
+        Self::SessionsEnter,
         Self::SessionsRead,
         Self::SessionsWrite,
         Self::UsageRead,
@@ -75,6 +79,7 @@ impl Scope {
             Self::KeysWrite => "keys:write",
             Self::NodesRead => "nodes:read",
             Self::NodesWrite => "nodes:write",
+            Self::SessionsEnter => "sessions:enter",
             Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
             Self::UsageRead => "usage:read",
@@ -85,7 +90,7 @@ impl Scope {
 /// A text is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no scope; scopes are admin, apps:write, usage:read, and keys, nodes and sessions with :read or :write"
+    "`{0}` is no scope; scopes are admin, apps:write, sessions:enter, usage:read, and keys, nodes and sessions with :read or :write"
 )]
 pub struct UnknownScope(String);
 
@@ -328,6 +333,16 @@ pub enum AuditAction {
     WebhookRemove,
     /// A session of somebody else was ended.
     SessionEnd,
+    /// A command was started in a job.
+    SessionExec,
+    /// A command in a job ended: its exit status, and the bytes that went each way.
+    SessionExecEnd,
+    /// A job's log was read.
+    SessionLogs,
+    /// Files were copied out of a job.
+    SessionFilesGet,
+    /// Files were copied into a job.
+    SessionFilesPut,
     /// A tenant was made.
     TenantCreate,
     /// A tenant was changed.

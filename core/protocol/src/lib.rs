@@ -3,7 +3,7 @@
 //! Four wires meet here, in reading order:
 //!
 //! 1. **HTTP API** between people's programs and the broker: [`api`], [`app`], [`attach`], [`identity`],
-//!    [`placement`], [`problem`], [`region`], [`usage`], [`versions`].
+//!    [`placement`], [`problem`], [`region`], [`usage`], [`versions`]; [`inside`] of jobs.
 //! 2. **Control stream** between the broker and an edge node: [`control`], [`grant`]; before it,
 //!    [`enrol`].
 //! 3. **Data channels** between the browser and the edge: [`input`] (binary, browser to edge),
@@ -32,6 +32,7 @@ pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod input;
+pub mod inside;
 pub mod job;
 pub mod keycode;
 pub mod limits;

@@ -39,6 +39,15 @@ pub const SESSION: &str = "x-nearlight-session";
 pub const EPOCH: &str = "x-nearlight-epoch";
 /// The port, by name; empty for the first.
 pub const PORT: &str = "x-nearlight-port";
+/// What is asked of the node itself in place of a port, about the inside of the container ([`crate::inside`]):
+/// [`INSIDE_LOGS`], [`INSIDE_EXEC`] or [`INSIDE_FILES`].
+pub const INSIDE: &str = "x-nearlight-inside";
+/// See [`INSIDE`]. `GET`, answered with server-sent events.
+pub const INSIDE_LOGS: &str = "logs";
+/// See [`INSIDE`]. An extended CONNECT of [`UPGRADE`].
+pub const INSIDE_EXEC: &str = "exec";
+/// See [`INSIDE`]. `GET` and `PUT`, a tar archive.
+pub const INSIDE_FILES: &str = "files";
 /// The method of a request that changes the protocol.
 pub const METHOD: &str = "x-nearlight-method";
 /// What it changes to: the value of its `Upgrade`.

@@ -155,6 +155,7 @@ async fn clear_orphans(
 pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     tracing::error!(session_id = %known.session, "the job's task panicked; this is a bug, please report it");
     host.tunnels.endpoints().close(&known.session);
+    host.tunnels.endpoints().leave(&known.session);
     let on_disk = Record::read_all(&host.config.data).unwrap_or_default();
     let record = on_disk
         .into_iter()

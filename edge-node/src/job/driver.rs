@@ -187,6 +187,8 @@ impl Driver {
     async fn begin(&mut self) -> Result<(), Ending> {
         if let Some(container) = self.record.container.clone() {
             self.run = 1;
+            self.sweep(&container).await;
+            self.open_inside(&container);
             self.spawn_wait(&container);
             self.spawn_refresh(Duration::ZERO);
             return Ok(());
@@ -376,6 +378,7 @@ impl Driver {
     async fn end(&mut self, ending: &Ending) {
         self.show();
         self.close_ports();
+        self.host.tunnels.endpoints().leave(&self.record.session);
         self.stop_checks();
         let outcome = async {
             while self.launching {
@@ -432,8 +435,9 @@ impl Driver {
     }
 
     fn close_ports(&mut self) {
-        self.host.tunnels.endpoints().close(&self.record.session);
-        self.seen = 0;
+        let endpoints = self.host.tunnels.endpoints();
+        endpoints.close(&self.record.session);
+        self.seen = endpoints.seen(&self.record.session);
     }
 
     async fn tell_if_used(&mut self) {

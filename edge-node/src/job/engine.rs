@@ -269,6 +269,15 @@ impl Engine {
         bounded("start the container", self.client.start_container(id, None)).await
     }
 
+    /// The pid on this host of a container's first process, if it runs.
+    pub(crate) async fn running_pid(&self, id: &str) -> Result<Option<i32>, RuntimeError> {
+        let look = self.client.inspect_container(id, None);
+        let found = bounded("look at the container", look).await?;
+        let state = found.state.unwrap_or_default();
+        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok());
+        Ok(pid.filter(|pid| *pid > 0 && state.running == Some(true)))
+    }
+
     /// Sends a signal to a container; one that does not run hears none.
     pub(crate) async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();

@@ -27,13 +27,13 @@ pub(crate) enum Source {
     Stderr,
 }
 
-/// The log of a container, in parts as they come; it ends with the container, or if the engine goes away.
+/// The log of a container, in parts as they come, each with the engine's stamp and a space before it; it ends with the container, or if the engine goes away.
 /// Whoever reads slowly makes nobody wait but the engine.
 pub(crate) fn read(
     engine: &Engine,
     container: &str,
     wanted: Wanted,
-) -> impl Stream<Item = Result<(Source, bytes::Bytes), Error>> + Send {
+) -> impl Stream<Item = Result<(Source, bytes::Bytes), Error>> + Send + use<> {
     let tail = wanted
         .lines
         .map_or_else(|| "all".to_owned(), |lines| lines.to_string());
@@ -41,6 +41,7 @@ pub(crate) fn read(
         .stdout(true)
         .stderr(true)
         .follow(wanted.follow)
+        .timestamps(true)
         .since(i32::try_from(wanted.since_s).unwrap_or(i32::MAX))
         .tail(&tail)
         .build();
@@ -68,7 +69,8 @@ pub(crate) async fn last_words(engine: &Engine, container: &str) -> String {
     let mut tail = Vec::new();
     let reading = async {
         while let Some(Ok((_, part))) = parts.next().await {
-            tail.extend_from_slice(&part);
+            let words = part.iter().position(|byte| *byte == b' ');
+            tail.extend_from_slice(&part[words.map_or(0, |space| space + 1)..]);
             let surplus = tail.len().saturating_sub(DETAIL_BYTES_MAX);
             tail.drain(..surplus);
         }

@@ -1,9 +1,13 @@
-//! Which session has which ports, and where.
+//! Which session has which ports, and where; and who answers about the inside of its container.
+//!
+//! Ports are open while the job is ready, the inside for as long as there is a container: a job that does not get
+//! healthy has a log all the same. A session's tunnels stay while it has either.
 //!
 //! **Invariants.** What was closed answers nothing more, and what is under way to it is cut. Connections to
 //! a container belong to its port here, and go with it.
 
 use super::containers::{Containers, containers};
+use super::inside::{Entered, Inside};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::PortAccess;
@@ -23,7 +27,16 @@ const REQUESTS_MAX: usize = 512;
 pub struct Endpoints {
     shutdown: Shutdown,
     /// Held for a look-up, never across an await.
-    open: RwLock<HashMap<SessionId, Arc<Opened>>>,
+    open: RwLock<HashMap<SessionId, Entry>>,
+}
+
+/// What there is of a session. Without either it is not in the table.
+#[derive(Debug, Default)]
+struct Entry {
+    ports: Option<Arc<Opened>>,
+    inside: Option<Arc<Entered>>,
+    /// Cancelled once there is neither.
+    here: CancellationToken,
 }
 
 /// The endpoint of a session.
@@ -104,18 +117,54 @@ impl Endpoints {
             seen: AtomicU64::new(0),
             closed: CancellationToken::new(),
         };
-        let former = self.write().insert(session, Arc::new(opened));
-        if let Some(former) = former {
+        let mut open = self.write();
+        let entry = open.entry(session).or_default();
+        if let Some(former) = entry.ports.replace(Arc::new(opened)) {
             former.closed.cancel();
+        }
+    }
+
+    /// Has `inside` answer about the container of a session, under `epoch`. In place of a former one.
+    pub(crate) fn enter(&self, (session, epoch): (SessionId, u64), inside: Arc<dyn Inside>) {
+        let mut open = self.write();
+        let entry = open.entry(session).or_default();
+        let entered = Arc::new(Entered::new(epoch, inside));
+        if let Some(former) = entry.inside.replace(entered) {
+            former.closed.cancel();
+        }
+    }
+
+    /// Nobody answers about a session's container any more: what is under way there is cut.
+    pub(crate) fn leave(&self, session: &SessionId) {
+        self.take(session, |entry| {
+            entry.inside.take().map(|of| of.closed.clone())
+        });
+    }
+
+    /// Takes something out of a session's entry, and the entry with the last of it.
+    fn take(
+        &self,
+        session: &SessionId,
+        take: impl FnOnce(&mut Entry) -> Option<CancellationToken>,
+    ) {
+        let mut open = self.write();
+        let Some(entry) = open.get_mut(session) else {
+            return;
+        };
+        if let Some(closed) = take(entry) {
+            closed.cancel();
+        }
+        if entry.ports.is_none() && entry.inside.is_none() {
+            entry.here.cancel();
+            open.remove(session);
         }
     }
 
     /// Closes a session's endpoint, if it has one: what is under way is cut.
     pub fn close(&self, session: &SessionId) {
-        let former = self.write().remove(session);
-        if let Some(former) = former {
-            former.closed.cancel();
-        }
+        self.take(session, |entry| {
+            entry.ports.take().map(|of| of.closed.clone())
+        });
     }
 
     /// Whether a session's endpoint is open.
@@ -123,19 +172,37 @@ impl Endpoints {
         self.get(session).is_some()
     }
 
-    /// Grows while something moves through a session's endpoint: requests, and pieces of bodies either
-    /// way. 0 without an endpoint.
+    /// Grows while something moves through a session's endpoint: requests, pieces of bodies either way, and what
+    /// commands in its container say and are told. 0 without either.
     pub fn seen(&self, session: &SessionId) -> u64 {
-        self.get(session)
-            .map_or(0, |opened| opened.seen.load(Ordering::Relaxed))
+        let open = self.read();
+        let Some(entry) = open.get(session) else {
+            return 0;
+        };
+        let ports = entry.ports.as_ref().map(|of| &of.seen);
+        let inside = entry.inside.as_ref().map(|of| &of.seen);
+        let all = ports.into_iter().chain(inside);
+        all.map(|seen| seen.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn get(&self, session: &SessionId) -> Option<Arc<Opened>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.get(session).cloned()
+        self.read().get(session)?.ports.clone()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SessionId, Arc<Opened>>> {
+    pub(super) fn inside(&self, session: &SessionId) -> Option<Arc<Entered>> {
+        self.read().get(session)?.inside.clone()
+    }
+
+    /// Cancelled once the session is not here any more; `None` if it is not.
+    pub(super) fn here(&self, session: &SessionId) -> Option<CancellationToken> {
+        self.read().get(session).map(|entry| entry.here.clone())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<SessionId, Entry>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SessionId, Entry>> {
         self.open.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

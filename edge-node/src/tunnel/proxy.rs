@@ -1,7 +1,7 @@
 //! One request: from the tunnel to the container, and the answer back.
 
 use super::endpoints::{Missing, Opened, PortAt};
-use super::upgrade;
+use super::{Endpoints, inside, upgrade};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
@@ -12,7 +12,7 @@ use nearlight_kit::problem::ProblemResponse;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::problem::ProblemType;
-use nearlight_protocol::tunnel::{EPOCH, GREETING, OWN, PORT, SESSION, UPGRADE};
+use nearlight_protocol::tunnel::{EPOCH, GREETING, INSIDE, OWN, PORT, SESSION, UPGRADE};
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::Future;
@@ -33,18 +33,37 @@ const RETRY_S: u32 = 2;
 pub(super) async fn answer(
     request: Request<Incoming>,
     session: SessionId,
-    opened: Arc<Opened>,
+    endpoints: Arc<Endpoints>,
     tasks: Shutdown,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == GREETING && request.headers().get(SESSION).is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    if request.headers().contains_key(INSIDE) {
+        let answered = inside::ask(request, &session, &endpoints, tasks).await;
+        return Ok(answered.unwrap_or_else(own));
+    }
+    let Some(opened) = endpoints.get(&session) else {
+        return Ok(own(not_open(&endpoints, &session)));
+    };
     let closed = opened.closed.clone();
     let answered = tokio::select! {
         answered = ask(request, session, opened, tasks) => answered,
         () = closed.cancelled() => Err(missing(Missing::Session)),
     };
     Ok(answered.unwrap_or_else(own))
+}
+
+/// Why there is no port: the container is there and does not listen yet, or there is none.
+fn not_open(endpoints: &Endpoints, session: &SessionId) -> ProblemResponse {
+    match endpoints.here(session) {
+        Some(_) => ProblemResponse::new(
+            ProblemType::JobNotReady,
+            "The job is not ready. Its session's events say when it is.",
+        )
+        .retry_after_s(RETRY_S),
+        None => missing(Missing::Session),
+    }
 }
 
 /// An answer of the node's own: it says so, or a container could not be told from its node.
@@ -171,7 +190,7 @@ where
     }
 }
 
-fn missing(why: Missing) -> ProblemResponse {
+pub(super) fn missing(why: Missing) -> ProblemResponse {
     match why {
         Missing::Session => ProblemResponse::new(
             ProblemType::SessionEnded,

@@ -1,7 +1,6 @@
 //! The tunnels of this node, each HTTP/2 with the roles turned round.
 
 use super::dial::Socket;
-use super::endpoints::Opened;
 use super::{Endpoints, Way, proxy};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -17,6 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// Tunnels at a time. A broker asks for a few a session that is used.
 const TUNNELS_MAX: usize = 256;
@@ -56,7 +56,7 @@ impl Tunnels {
     /// Dials the tunnel that a broker asks for, and serves it. One for a session that is not here is
     /// not dialled: the broker's deadline tells it.
     pub fn open(&self, order: OpenTunnel) {
-        let Some(opened) = self.endpoints.get(&order.session) else {
+        let Some(here) = self.endpoints.here(&order.session) else {
             tracing::info!(session_id = %order.session, "a tunnel to a session that is not here");
             return;
         };
@@ -65,11 +65,12 @@ impl Tunnels {
             return;
         };
         let (way, shutdown) = (self.way.clone(), self.shutdown.clone());
+        let endpoints = self.endpoints.clone();
         self.shutdown.spawn(async move {
             let stop = shutdown.token();
             let served = async {
                 let stream = way.dial(&order).await?;
-                serve(stream, &order, opened, &shutdown).await
+                serve(stream, &order, (endpoints, here), &shutdown).await
             };
             let ended = tokio::select! {
                 ended = served => ended,
@@ -84,7 +85,7 @@ impl Tunnels {
 }
 
 /// The node stops, and what was under way had its time.
-async fn gone(stop: &tokio_util::sync::CancellationToken) {
+async fn gone(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(FINISH_WITHIN).await;
 }
@@ -93,14 +94,14 @@ async fn gone(stop: &tokio_util::sync::CancellationToken) {
 async fn serve(
     stream: Socket,
     order: &OpenTunnel,
-    opened: Arc<Opened>,
+    (endpoints, closed): (Arc<Endpoints>, CancellationToken),
     shutdown: &Shutdown,
 ) -> io::Result<()> {
-    let (closed, stop) = (opened.closed.clone(), shutdown.token());
+    let stop = shutdown.token();
     let session = order.session.clone();
     let answer = service_fn({
         let tasks = shutdown.clone();
-        move |request| proxy::answer(request, session.clone(), opened.clone(), tasks.clone())
+        move |request| proxy::answer(request, session.clone(), endpoints.clone(), tasks.clone())
     });
     let connection = http2::Builder::new(shutdown.clone())
         .timer(TokioTimer::new())
@@ -127,10 +128,7 @@ async fn serve(
     ended.map_err(io::Error::other)
 }
 
-async fn either(
-    one: &tokio_util::sync::CancellationToken,
-    other: &tokio_util::sync::CancellationToken,
-) {
+async fn either(one: &CancellationToken, other: &CancellationToken) {
     tokio::select! {
         () = one.cancelled() => {}
         () = other.cancelled() => {}

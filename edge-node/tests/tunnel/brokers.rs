@@ -120,4 +120,23 @@ async fn any_broker_takes_a_request_and_the_holder_decides() {
     assert_eq!(nobody.get("/").await.0, 401);
     let absent = holder.caller_of("http://ses-00000000000000000000000000.localhost/");
     assert_eq!(at_other(absent).get("/").await.0, 404);
+
+    // What is asked of the inside goes the same way, an archive piece by piece: it is the holder that says that an
+    // app has none, or that it is another's.
+    let archive = "x".repeat(200_000);
+    let tar = ("content-type", "application/x-tar");
+    let socket = ("upgrade", "websocket");
+    for (method, tail, header, body) in [
+        ("GET", "logs?tail=1", tar, ""),
+        ("GET", "files?path=/tmp", tar, ""),
+        ("PUT", "files?path=/tmp", tar, archive.as_str()),
+        ("GET", "exec", socket, ""),
+    ] {
+        let path = format!("/v1/sessions/{session}/{tail}");
+        let answer = other.admin().request(method, &path, &[header], body).await;
+        assert!(
+            [400, 403].contains(&answer.status),
+            "{method} {tail}: {answer:?}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line, as people type it.
 
+use super::inside::long_seconds;
 use super::*;
 use clap::CommandFactory;
 
@@ -76,5 +77,37 @@ fn what_is_started_is_an_app_or_a_job() {
         &["freedoom", "--secret", "A=-"],
     ] {
         assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_inside_of_a_job_is_asked_for_as_elsewhere() {
+    let parse = |rest: &[&str]| {
+        let line = ["nearlight", "session"];
+        Cli::try_parse_from(line.iter().chain(rest))
+    };
+    let id = "ses_01kb3x9ktv7q2m5d8r4w6y0zab";
+    assert!(parse(&["logs", "-f", "--since", "10m", "--tail", "5", id]).is_ok());
+    assert!(parse(&["exec", "-it", id, "--", "sh", "-c", "ls -l"]).is_ok());
+    assert!(parse(&["cp", &format!("{id}:/tmp"), "-"]).is_ok());
+    for wrong in [
+        &["exec", id][..],
+        &["exec", id, "sh"],
+        &["logs"],
+        &["cp", id],
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+    for (text, expected) in [
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1d", 86_400),
+        ("5", 5),
+    ] {
+        assert_eq!(long_seconds(text), Ok(expected), "{text}");
+    }
+    for text in ["", "m", "-1m", "1w", "4294967296"] {
+        assert!(long_seconds(text).is_err(), "{text}");
     }
 }

@@ -7,6 +7,7 @@
 
 use super::Api;
 use super::caller::{RateKey, bearer, nobody};
+use super::inside::onward;
 use super::problem::{Refusal, node_unreachable, not_found, store_failed, ticket_invalid};
 use super::serve::Peer;
 use crate::ledger::{BrokerId, SessionRow};
@@ -111,6 +112,12 @@ pub(super) async fn to_holder(
         Ok(Some(holder)) => holder,
         Err(refusal) => return refusal.into_response(),
     };
+    if let Subject::Session(session) = &subject
+        && onward::is_stream(request.method(), request.uri().path())
+    {
+        let answer = onward::hand_on(&api, (region, session), &holder, request, from).await;
+        return answer.unwrap_or_else(IntoResponse::into_response);
+    }
     let (head, body) = request.into_parts();
     let body = match super::body::whole(body).await {
         Ok(body) => body,
@@ -309,7 +316,8 @@ impl Region {
         }
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
-        let is_at_hand = !path.contains("/whep") && !path.ends_with("/probe");
+        let is_at_hand =
+            !path.contains("/whep") && !path.ends_with("/probe") && !path.contains("/logs");
         let within = if is_at_hand { AT_HAND } else { AWAITED };
         let asked = self.peers.client.ask(&address, path, request, within);
         let answer = asked.await?;

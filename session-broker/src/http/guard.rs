@@ -166,6 +166,11 @@ fn authority(headers: &HeaderMap) -> Option<Authority> {
     host.parse().ok()
 }
 
+/// Whether a WebSocket is not a foreign page's: browsers say where one comes from, and ask nobody before.
+pub(super) fn is_own_origin(headers: &HeaderMap) -> bool {
+    authority(headers).is_some_and(|host| own_origin(headers, &host))
+}
+
 /// Whether a browser says that the page is our own. Programs send neither header.
 fn own_origin(headers: &HeaderMap, host: &Authority) -> bool {
     if let Some(site) = headers.get(FETCH_SITE)

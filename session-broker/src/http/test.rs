@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 52] = [
+const PATHS: [(&str, &[&str]); 55] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -38,6 +38,9 @@ const PATHS: [(&str, &[&str]); 52] = [
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/endpoint", &["post"]),
     ("/v1/sessions/{id}/events", &["get"]),
+    ("/v1/sessions/{id}/exec", &["get", "post"]),
+    ("/v1/sessions/{id}/files", &["get", "put"]),
+    ("/v1/sessions/{id}/logs", &["get"]),
     ("/v1/sessions/{id}/placement", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),
     ("/v1/sessions/{id}/watch-links", &["get", "post"]),

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
+const TAR: (&str, &str) = ("content-type", "application/x-tar");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// What nobody but an operator may add.
@@ -88,6 +89,15 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
     ("post", "/v1/sessions/{id}/endpoint", LikeAbsent(JSON, "{}")),
     ("get", "/v1/sessions/{id}/events", LikeAbsent(JSON, "")),
+    ("get", "/v1/sessions/{id}/exec", LikeAbsent(JSON, "")),
+    (
+        "post",
+        "/v1/sessions/{id}/exec",
+        LikeAbsent(JSON, r#"{"command":["id"]}"#),
+    ),
+    ("get", "/v1/sessions/{id}/files", LikeAbsent(JSON, "")),
+    ("put", "/v1/sessions/{id}/files", LikeAbsent(TAR, "")),
+    ("get", "/v1/sessions/{id}/logs", LikeAbsent(JSON, "")),
     ("get", "/v1/sessions/{id}/placement", LikeAbsent(JSON, "")),
     ("post", "/v1/sessions/{id}/tickets", LikeAbsent(JSON, "{}")),
     ("get", "/v1/sessions/{id}/watch-links", LikeAbsent(JSON, "")),
@@ -181,6 +191,7 @@ impl Theirs {
             _ => &self.session,
         };
         route
+            .replace("/files", "/files?path=/tmp/x")
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
             .replace("{app}", "demo")

@@ -6,7 +6,7 @@ import json
 import os
 import secrets as random_secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, cast
@@ -209,6 +209,48 @@ class Session:
     def open_url(self, port: str | None = None) -> str:
         """An address of the job for a browser. It works once, within a minute."""
         return self._endpoint(port, None)["open_url"]
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> Iterator[dict[str, Any]]:
+        """What the job's program wrote, each line once: `at`, `stream` and `text`; with `follow` until the job is over.
+
+        A connection that breaks is made anew where it broke; a line with `stream` `gap` stands for lines that are lost.
+        """
+        after, breaks = "", 0
+        while True:
+            query: list[tuple[str, str | int]] = [("follow", "true" if follow else "false")]
+            if after:
+                query.append(("after", after))
+            elif tail is not None:
+                query.append(("tail", tail))
+            try:
+                for at, name, data in self._http.messages(f"{self._path}/logs", query):
+                    if name == "end":
+                        return
+                    if name == "gap":
+                        yield {"at": "", "stream": "gap", "text": ""}
+                        continue
+                    after, breaks = at, 0
+                    yield json.loads(data)
+            except ProblemError as problem:
+                if after and problem.name == "session-ended":
+                    return
+                if not after or problem.name not in ("node-unreachable", "job-not-ready", "job-unreachable"):
+                    raise
+            if breaks > RETRIES:
+                raise UnreachableError(
+                    f"the log of {self.id} breaks off; is the broker at {self._http.url} running?"
+                )
+            time.sleep(backoff_s(breaks))
+            breaks += 1
+
+    def get_files(self, path: str) -> Iterator[bytes]:
+        """A file or a directory of the job, as the bytes of a tar archive. Unpack it with care: it is the job's word."""
+        return self._http.download(f"{self._path}/files", [("path", path)])
+
+    def put_files(self, path: str, archive: bytes | Iterable[bytes]) -> dict[str, int]:
+        """Unpacks a tar archive in the job: below `path` if that is a directory, or else as `path`."""
+        made = self._http.upload(f"{self._path}/files", [("path", path)], archive, "application/x-tar")
+        return cast("dict[str, int]", made)
 
     def end(self) -> Self:
         """Ends it. Once is enough; one that is over stays over."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -26,6 +26,8 @@ Query = Sequence[tuple[str, str | int]]
 ANSWER_S = 30.0
 # A silent event stream is dead after this; the broker pings every 15 s.
 EVENT_S = 45.0
+# How long a node looks through a tree, or writes the last of one.
+COPY_S = 180.0
 # Of one request beyond the first.
 RETRIES = 3
 # A broker that asks for more patience than this is not waited for, the caller is told.
@@ -116,6 +118,52 @@ class Http:
                     yield line[5:].strip() if line.startswith("data:") else None
         except httpx2.TransportError:
             return
+
+    def messages(self, path: str, query: Query) -> Iterator[tuple[str, str, str]]:
+        """Id, name and `data` of each event of a stream. A broken stream ends like one that is over."""
+        timeout = httpx2.Timeout(ANSWER_S, read=EVENT_S)
+        name, at = "", ""
+        try:
+            with self._client.stream("GET", path, params=list(query), timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self.problem(answer)
+                for line in answer.iter_lines():
+                    field, _, value = line.partition(":")
+                    value = value.removeprefix(" ")
+                    if field == "id":
+                        at = value
+                    elif field == "event":
+                        name = value
+                    elif field == "data":
+                        yield at, name, value
+        except httpx2.TransportError:
+            return
+
+    def download(self, path: str, query: Query) -> Iterator[bytes]:
+        """The bytes of an answer; a broken one raises."""
+        timeout = httpx2.Timeout(ANSWER_S, read=COPY_S)
+        try:
+            with self._client.stream("GET", path, params=list(query), timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self.problem(answer)
+                yield from answer.iter_bytes()
+        except httpx2.TransportError as error:
+            raise self._unreachable() from error
+
+    def upload(self, path: str, query: Query, content: bytes | Iterable[bytes], kind: str) -> Any:
+        """The answer's JSON to a body of bytes, which is sent once."""
+        timeout = httpx2.Timeout(ANSWER_S, read=COPY_S, write=COPY_S)
+        try:
+            answer = self._client.put(
+                path, params=list(query), content=content, headers={"Content-Type": kind}, timeout=timeout
+            )
+        except httpx2.TransportError as error:
+            raise self._unreachable() from error
+        if not answer.is_success:
+            raise self.problem(answer)
+        return self._json(answer)
 
     def problem(self, answer: httpx2.Response) -> NearlightError:
         """What a refusal says."""

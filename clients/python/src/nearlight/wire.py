@@ -30,7 +30,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -75,6 +75,25 @@ class Control(TypedDict, closed=True):
     keys: str
     """
     What to press, such as `W A S D`.
+    """
+
+
+class Copied(TypedDict):
+    """
+    What an upload did.
+    """
+
+    bytes: int
+    """
+    Bytes of files.
+    """
+    entries: int
+    """
+    Files, directories and links.
+    """
+    links_skipped: NotRequired[int]
+    """
+    Links that lead out of what was copied, and were left out.
     """
 
 
@@ -455,6 +474,12 @@ class Launch(TypedDict, closed=True):
     """
 
 
+LogStream: TypeAlias = Literal['stdout', 'stderr']
+"""
+Where a line of a log was written to.
+"""
+
+
 class LoginOptions(TypedDict):
     """
     `GET /v1/login/options`: how one can get in.
@@ -766,7 +791,7 @@ goes on there, unless it is to begin without them.
 """
 
 
-Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:read', 'nodes:write', 'sessions:read', 'sessions:write', 'usage:read']
+Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:read', 'nodes:write', 'sessions:enter', 'sessions:read', 'sessions:write', 'usage:read']
 """
 What a key may be used for, within what its role allows.
 """
@@ -969,6 +994,21 @@ class TenantSettings(TypedDict, closed=True):
     suspended: NotRequired[bool]
     """
     Whether its members are turned away. Their sessions go on.
+    """
+
+
+class TerminalSize(TypedDict, closed=True):
+    """
+    The size of a terminal, characters.
+    """
+
+    cols: int
+    """
+    Columns.
+    """
+    rows: int
+    """
+    Rows.
     """
 
 
@@ -1389,6 +1429,30 @@ class Cluster(TypedDict, closed=True):
     """
 
 
+class CreateExec(TypedDict, closed=True):
+    """
+    `POST /v1/sessions/{id}/exec`: a command to run inside.
+    """
+
+    command: list[str]
+    """
+    Program and arguments.
+    """
+    size: NotRequired[TerminalSize | None]
+    stdin: NotRequired[bool]
+    """
+    Whether something comes on its standard input.
+    """
+    term: NotRequired[str | None]
+    """
+    `TERM` of a terminal, such as `xterm-256color`, which it is where this is left out.
+    """
+    tty: NotRequired[bool]
+    """
+    Whether it gets a terminal: one stream of output, signals by key, a size.
+    """
+
+
 class CreateKey(TypedDict, closed=True):
     """
     `POST /v1/keys`.
@@ -1417,6 +1481,29 @@ class CreateKey(TypedDict, closed=True):
     tenant: NotRequired[str | None]
     """
     Whose. The role `tenant` needs one, the roles `admin` and `operator` take none.
+    """
+
+
+class CreatedExec(TypedDict):
+    """
+    The right to start the command, once.
+    """
+
+    expires_at: U64
+    """
+    It is void from then on.
+    """
+    path: str
+    """
+    Where the WebSocket is opened, at the same broker or another one of its region.
+    """
+    protocol: str
+    """
+    The subprotocol to ask for beside the ticket's.
+    """
+    ticket: str
+    """
+    Sent as the subprotocol `nearlight.ticket.TICKET` of the WebSocket.
     """
 
 
@@ -1519,6 +1606,29 @@ class KeyList(TypedDict):
     next: NotRequired[str | None]
     """
     Where the next page begins, as `after`; there is none without it.
+    """
+
+
+class LogLine(TypedDict):
+    """
+    One line of a log, the `data` of a server-sent event.
+    """
+
+    at: str
+    """
+    When it was written, RFC 3339 with nanoseconds, UTC.
+    """
+    partial: NotRequired[bool]
+    """
+    Whether the line goes on with the next one: it was longer than 16 KiB.
+    """
+    stream: LogStream
+    """
+    Where to.
+    """
+    text: str
+    """
+    The line, without its end; bytes that are no UTF-8 are replaced.
     """
 
 

@@ -8,6 +8,8 @@ use crate::job::host::Jobs;
 use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
 use nearlight_protocol::job::Asset;
 
+use crate::job::inside;
+
 impl Driver {
     /// Waits, for a bounded time, until the memory of its GPUs is back: whoever has them next finds them so.
     pub(super) async fn give_gpus_back(&self, ending: &mut Ending) {
@@ -81,6 +83,7 @@ impl Driver {
     pub(super) async fn launched(&mut self, launched: super::Launched) {
         self.record.subnet = Some(launched.subnet);
         self.record.mesh = launched.mesh;
+        self.open_inside(&launched.container);
         self.spawn_refresh(crate::limits::EGRESS_REFRESH_EVERY);
         // A replica that does not run yet is on no record: the next agent would take it for one that ended.
         if let Some(replica) = self.record.replica.clone() {
@@ -88,6 +91,27 @@ impl Driver {
         } else {
             self.record.container = Some(launched.container);
             self.container_runs().await;
+        }
+    }
+
+    /// Its log, commands and files, for as long as there is a container.
+    pub(super) fn open_inside(&self, container: &str) {
+        let Some(jobs) = &self.host.jobs else { return };
+        let runtime = self.record.spec.place.runtime;
+        let inside = inside::JobInside::new(jobs.engine.clone(), container.to_owned(), runtime);
+        let at = (self.record.session.clone(), self.record.epoch.0);
+        self.host.tunnels.endpoints().enter(at, Arc::new(inside));
+    }
+
+    /// Ends what commands left whose agent was killed.
+    pub(super) async fn sweep(&self, container: &str) {
+        let Some(jobs) = &self.host.jobs else { return };
+        match jobs.engine.running_pid(container).await {
+            Ok(Some(pid)) => inside::leftovers::sweep(pid).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "commands of an earlier agent may still run in the job");
+            }
         }
     }
 

@@ -1,0 +1,144 @@
+//! What is left of a command, found and killed. The engine starts commands and ends none.
+//!
+//! A command leads a session of its own (setsid, which the OCI runtime does), and has a mark in its environment,
+//! which what it starts inherits. A process is of the command if it is in the container's control group and of
+//! that session, or has the mark; a mark alone would be any process's of the host to forge, a session's number may be
+//! another's by now. Whoever sheds both is a process of the job's own making, and ends with the job.
+//!
+//! **Invariants.** Only processes of this container are ever signalled: each is pinned first, and looked at then. The
+//! container's first process is not among them.
+
+use crate::limits::{EXEC_KILLS_MAX, EXEC_LOOK_EVERY};
+use crate::process::Process;
+use rustix::process::Signal;
+use std::fs;
+
+/// The variable that marks what commands start.
+pub(crate) const MARK: &str = "NEARLIGHT_EXEC";
+
+/// The processes of a command, or of all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Marked {
+    /// The container's first process.
+    container_pid: i32,
+    /// The container's control groups, as the kernel names them.
+    groups: String,
+    /// The command's first process, once it is known.
+    pub(super) leader: Option<i32>,
+    /// `NAME=VALUE`, or `NAME=` for whatever value.
+    mark: String,
+}
+
+impl Marked {
+    /// Of the command with this id; `None` if the container is gone.
+    pub(super) fn of(container_pid: i32, id: &str) -> Option<Self> {
+        Self::with(container_pid, format!("{MARK}={id}"))
+    }
+
+    fn with(container_pid: i32, mark: String) -> Option<Self> {
+        let groups = fs::read_to_string(format!("/proc/{container_pid}/cgroup")).ok()?;
+        // One that shares its group with the host's own processes is not told apart from them.
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        (groups != own).then_some(Self {
+            container_pid,
+            groups,
+            leader: None,
+            mark,
+        })
+    }
+
+    /// Signals each of them. How many there were.
+    pub(super) fn signal(&self, signal: Signal) -> usize {
+        let pids = pids().into_iter().filter(|pid| self.has(*pid));
+        let mut found = 0;
+        for pid in pids {
+            let Some(process) = crate::process::ProcessId::of(pid)
+                .and_then(|id| Process::find(id).ok().flatten())
+                // Pinned: what is read now is of this very process.
+                .filter(|_| self.has(pid))
+            else {
+                continue;
+            };
+            process.signal(signal);
+            found += 1;
+        }
+        found
+    }
+
+    /// Kills all of them, and what they start meanwhile.
+    pub(super) async fn kill(&self) {
+        for _ in 0..EXEC_KILLS_MAX {
+            if self.signal(Signal::KILL) == 0 {
+                return;
+            }
+            tokio::time::sleep(EXEC_LOOK_EVERY).await;
+        }
+        tracing::warn!("something of a command in a job cannot be killed; it ends with the job");
+    }
+
+    fn has(&self, pid: i32) -> bool {
+        let file = |name| fs::read(format!("/proc/{pid}/{name}"));
+        let is_inside = |groups: Vec<u8>| groups == self.groups.as_bytes();
+        if pid == self.container_pid || !file("cgroup").is_ok_and(is_inside) {
+            return false;
+        }
+        let is_led = self.leader.is_some() && session_of(pid) == self.leader;
+        let has_mark = |environ: Vec<u8>| {
+            let mut variables = environ.split(|byte| *byte == 0);
+            variables.any(|variable| match self.mark.ends_with('=') {
+                true => variable.starts_with(self.mark.as_bytes()),
+                false => variable == self.mark.as_bytes(),
+            })
+        };
+        is_led || file("environ").is_ok_and(has_mark)
+    }
+}
+
+/// Kills what commands of an earlier agent left in a container.
+pub(crate) async fn sweep(container_pid: i32) {
+    if let Some(all) = Marked::with(container_pid, format!("{MARK}=")) {
+        all.kill().await;
+    }
+}
+
+fn pids() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    names.collect()
+}
+
+/// Field 6 of `/proc/<pid>/stat`.
+fn session_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_ascii_whitespace().nth(6 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn processes_of_other_groups_are_never_touched() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        // A container in the agent's own group: nothing can be told apart, so nothing is.
+        assert!(Marked::with(me, format!("{MARK}=")).is_none());
+        let foreign = Marked {
+            container_pid: 1,
+            groups: "0::/of/another\n".to_owned(),
+            leader: session_of(me),
+            mark: "PATH=".to_owned(),
+        };
+        assert!(!foreign.has(me));
+        let own = Marked {
+            groups: fs::read_to_string("/proc/self/cgroup").unwrap(),
+            ..foreign
+        };
+        assert!(own.has(me), "of the session");
+        let first = Marked {
+            container_pid: me,
+            ..own
+        };
+        assert!(!first.has(me), "the first process");
+    }
+}

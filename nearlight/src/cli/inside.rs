@@ -1,0 +1,59 @@
+//! What of the command line is about the inside of a job.
+
+use clap::Args;
+use nearlight_protocol::id::SessionId;
+
+/// `nearlight session logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Which.
+    pub session: SessionId,
+    /// Go on with what comes, until the job ends.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what is newer than this, such as 90s, 10m, 2h or 1d.
+    #[arg(long, value_name = "TIME", value_parser = long_seconds)]
+    pub since: Option<u64>,
+    /// Only the last so many lines.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u32>,
+}
+
+/// `nearlight session exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Give the command what comes on standard input.
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal.
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Which.
+    pub session: SessionId,
+    /// The command, after --.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `nearlight session cp`.
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// What: SESSION:/PATH, a path here, or - for an archive on standard input.
+    pub from: String,
+    /// Where to: a path here, SESSION:/PATH, or - for an archive on standard output. A directory that exists gets it
+    /// under its own name.
+    pub to: String,
+}
+
+/// A time such as 90s, 15m, 2h or 1d, in seconds.
+pub(super) fn long_seconds(text: &str) -> Result<u64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
+    let unit = units
+        .iter()
+        .find_map(|(unit, s)| Some((text.strip_suffix(*unit)?, *s)));
+    let (number, unit_s) = unit.unwrap_or((text, 1));
+    let number = number.parse::<u32>().ok().map(u64::from);
+    number
+        .map(|number| number * unit_s)
+        .ok_or_else(|| "give a time such as 90s, 10m, 2h or 1d".to_owned())
+}
