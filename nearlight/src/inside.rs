@@ -1,8 +1,8 @@
 //! `session logs`, `session exec` and `session cp`: the inside of a job's container.
 //!
-//! - [`logs`]: lines, from where they were left whenever the connection breaks.
-//! - [`exec`]: a command, on this terminal; [`terminal`] makes that raw and puts it back; [`socket`] is the way there.
-//! - [`copy`]: files, either way.
+//! - [`logs()`]: lines, from where they were left whenever the connection breaks.
+//! - [`exec()`]: a command, on this terminal; [`terminal`] makes that raw and puts it back; [`socket`] is the way there.
+//! - [`copy()`]: files, either way.
 //!
 //! **What it does not know:** where the job runs.
 
