@@ -1,9 +1,9 @@
-"""What schemathesis does not know by itself: media types of the API that are plain text."""
+"""What schemathesis does not know by itself: media types of the API that are plain text, and archives."""
 
 import schemathesis
 
 
-@schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag")
+@schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag", "application/x-tar")
 def plain(ctx, value):
     """A body as it is; one that is made up of something else, as its text."""
     if isinstance(value, bytes):

@@ -1148,6 +1148,11 @@ export interface components {
             /** @description Whether it can be started: an app whose file is gone cannot. */
             withdrawn: boolean;
         };
+        /**
+         * Format: binary
+         * @description A tar archive.
+         */
+        Archive: string;
         /** @description A read-only file, fetched by digest. A model of several files is several assets below one path. */
         Asset: {
             /** @description `sha256:` and 64 hexadecimal digits: what it has to be, and its name in the node's cache. */
@@ -4159,7 +4164,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-tar": number[];
+                    "application/x-tar": components["schemas"]["Archive"];
                 };
             };
             /** @description `not-found` where there is no such file, `bad-request` with the reason, `job-not-ready`, `session-ended`, `too-many-requests` with four copies under way, … */
@@ -4188,7 +4193,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/x-tar": number[];
+                "application/x-tar": components["schemas"]["Archive"];
             };
         };
         responses: {

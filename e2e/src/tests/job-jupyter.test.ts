@@ -52,9 +52,15 @@ rig.test("a browser opens JupyterLab by an address that works once, and its term
     await page.getByText("Python 3 (ipykernel)").first().click({ timeout: PAGE_MS });
     const cell = page.locator(".jp-Notebook .cm-content").first();
     await cell.click({ timeout: PAGE_MS });
+    // A cell that is run while its kernel starts is not run.
+    await page.getByText(/ipykernel\) \| Idle/).first().waitFor({ timeout: PAGE_MS });
     await page.keyboard.type("sum(range(1000))");
     await page.keyboard.press("Shift+Enter");
-    await page.locator(".jp-OutputArea-output").getByText("499500").waitFor({ timeout: PAGE_MS });
+    const output = page.locator(".jp-OutputArea-output").getByText("499500");
+    await output.waitFor({ timeout: PAGE_MS }).catch(async (error: unknown) => {
+      await page.screenshot({ path: join(ARTEFACTS, "job-jupyter-failed.png") });
+      throw error;
+    });
     await page.screenshot({ path: join(ARTEFACTS, "job-jupyter-notebook.png") });
 
     // The address has worked, and the cookie is this browser's.

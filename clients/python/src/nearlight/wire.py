@@ -6,6 +6,11 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
+Archive: TypeAlias = bytes
+"""
+A tar archive.
+"""
+
 
 class Asset(TypedDict, closed=True):
     """

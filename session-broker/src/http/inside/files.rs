@@ -31,6 +31,12 @@ const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Of a node's word about an upload.
 const WORD_BYTES_MAX: usize = 4096;
 
+/// A tar archive.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only the API's document speaks of it")]
+pub(in super::super) struct Archive(Vec<u8>);
+
 /// Which files.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Which {
@@ -84,7 +90,7 @@ impl Which {
     params(("id" = String, Path, description = "The session."),
            ("path" = String, Query, description = "Absolute path in the container.")),
     responses(
-        (status = 200, content_type = "application/x-tar", body = Vec<u8>,
+        (status = 200, content_type = "application/x-tar", body = Archive,
          description = "A tar archive, as long as `Content-Length` says. What is in it is the job's word: unpack it with care."),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`not-found` where there is no such file, `bad-request` with the reason, `job-not-ready`, `session-ended`, \
@@ -126,7 +132,7 @@ pub(in super::super) async fn get_files(
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
            ("path" = String, Query, description = "Absolute path in the container.")),
-    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    request_body(content = Archive, content_type = "application/x-tar"),
     responses(
         (status = 200, body = Copied, description = "It is all there."),
         (status = "default", body = Problem, content_type = "application/problem+json",
