@@ -152,7 +152,6 @@ fn ticket(broker: &Broker) -> serde_json::Value {
         sub: UserId::from_parts(4, [0; 10]),
         jti: "t".to_owned(),
         iat_ms: 0,
-        gpus: Vec::new(),
         exp_ms: 1000,
         take_over: false,
     };
