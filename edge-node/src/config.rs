@@ -327,7 +327,7 @@ impl Config {
                 volume_orphan_days: file.jobs.volume_orphan_days,
                 assets_mib: file.jobs.assets_mib,
                 asset_networks: (file.jobs.asset_networks.iter())
-                    .map(|network| network.parse())
+                    .map(|text| text.parse().map_err(|error| format!("`{text}` {error}")))
                     .collect::<Result<_, _>>()
                     .map_err(ConfigError::AssetNetworks)?,
                 asset_roots: Some(file.jobs.asset_roots)

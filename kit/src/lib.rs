@@ -25,6 +25,7 @@ pub mod hop;
 pub mod ids;
 pub mod join;
 pub mod manifest;
+pub mod network;
 pub mod patient;
 pub mod pki;
 pub mod problem;

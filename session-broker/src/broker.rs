@@ -19,7 +19,6 @@ use crate::http::{
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
-use crate::outward::Network;
 use crate::proxied::Proxies;
 use crate::rates;
 use crate::region::Joining;
@@ -34,6 +33,7 @@ use crate::watch::WatchLinks;
 use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
+use nearlight_kit::network::Network;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
 use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;

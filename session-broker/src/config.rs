@@ -2,10 +2,10 @@
 //! ([`Config`]), checked.
 
 use crate::ledger::{BrokerId, LedgerAt};
-use crate::outward::Network;
 use bounds::{at_least, check_control, check_limits, check_times};
 use nearlight_kit::config::ConfigError;
 use nearlight_kit::join::{ADDRESSES_MAX, is_address};
+use nearlight_kit::network::Network;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -16,9 +16,9 @@
 //! **What it does not know:** what is worth telling (the owner of sessions does), who may set one.
 
 use crate::ledger::{BrokerId, DeliveryRow, Ledger, Op, OutsideChange, OwnerId, WebhookRow};
-use crate::outward::Network;
 use crate::seal::{OpenError, Sealer};
 use crate::time::Clock;
+use nearlight_kit::network::Network;
 use nearlight_protocol::unit::UnixMillis;
 use nearlight_protocol::webhook::DeliveryState;
 use std::collections::{BTreeMap, BTreeSet};

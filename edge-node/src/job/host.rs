@@ -5,7 +5,6 @@
 
 use super::assets::Assets;
 use super::assets::fetch::Fetcher;
-use super::assets::reach::Network;
 use super::engine::Engine;
 use super::firewall::Firewall;
 use super::mounts;
@@ -18,6 +17,7 @@ use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::gpu::share::{self, ForJobs};
 use crate::runtime::RuntimeError;
+use nearlight_kit::network::Network;
 use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::job::{ContainerRuntime, JobSpec};

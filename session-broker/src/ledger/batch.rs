@@ -260,7 +260,6 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
-    #[allow(clippy::too_many_lines, reason = "one arm a kind of change")]
     /// What is kept beside sessions.
     fn take_kept(&mut self, at: At, op: &'a Op) {
         match op {

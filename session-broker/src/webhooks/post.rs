@@ -1,7 +1,8 @@
 //! One POST to an endpoint that a tenant named.
 
 use super::signature::Signed;
-use crate::outward::{Network, Outward};
+use crate::outward::Outward;
+use nearlight_kit::network::Network;
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::webhook::WEBHOOK_URL_BYTES_MAX;
 use std::net::IpAddr;

@@ -3,7 +3,8 @@
 //! Redirects are followed a few times, to https alone, and looked up anew each time ([`super::reach`]). What
 //! comes is hashed as it is written; nothing says that it is right but its SHA-256 at the end.
 
-use super::reach::{Allowed, Network};
+use super::reach::Allowed;
+use nearlight_kit::network::Network;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
