@@ -6,7 +6,7 @@ use crate::command::{CommandError, show};
 use crate::{table, terminal};
 use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use nearlight_protocol::unit::rfc3339;
-use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageReport};
+use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageOfVolume, UsageReport};
 use url::form_urlencoded;
 
 /// Shows usage, page by page.
@@ -83,8 +83,10 @@ fn entries(report: &UsageReport) -> String {
             .map(|(name, value)| format!("{name}={value}"));
         let ended = entry.ended_unix_ms.map(rfc3339);
         [
-            entry.session.to_string(),
-            app.or_else(|| entry.job.clone()).unwrap_or_default(),
+            what_id(entry),
+            app.or_else(|| entry.job.clone())
+                .or_else(|| entry.volume.as_ref().map(volume))
+                .unwrap_or_default(),
             labels.collect::<Vec<_>>().join(" "),
             entry.region.clone(),
             rfc3339(entry.began_unix_ms),
@@ -94,7 +96,9 @@ fn entries(report: &UsageReport) -> String {
         ]
     };
     let mut rows: Vec<_> = report.entries.iter().map(row).collect();
-    let seconds: u64 = report.entries.iter().map(|entry| entry.seconds).sum();
+    // Seconds of a volume are no session's.
+    let claims = report.entries.iter().filter(|entry| entry.volume.is_none());
+    let seconds: u64 = claims.map(|entry| entry.seconds).sum();
     let micro: u64 = report.entries.iter().map(|entry| entry.amount_micro).sum();
     let mut total: [String; 8] = Default::default();
     total[0] = "TOTAL".to_owned();
@@ -103,7 +107,7 @@ fn entries(report: &UsageReport) -> String {
     rows.push(total);
     let in_currency = currency(report);
     let head = [
-        "SESSION",
+        "SESSION OR VOLUME",
         "WHAT",
         "LABELS",
         "REGION",
@@ -115,17 +119,39 @@ fn entries(report: &UsageReport) -> String {
     table::lay_out(head, &rows)
 }
 
+fn what_id(entry: &UsageEntry) -> String {
+    let volume = entry
+        .volume
+        .as_ref()
+        .map(|volume| volume.volume.to_string());
+    let session = entry.session.as_ref().map(ToString::to_string);
+    session.or(volume).unwrap_or_default()
+}
+
+fn volume(of: &UsageOfVolume) -> String {
+    format!("volume {} ({} MiB)", of.name, of.size_mib)
+}
+
 fn groups(report: &UsageReport) -> String {
     let row = |group: &UsageGroup| {
         [
             group.group.clone(),
             group.claims.to_string(),
             group.seconds.to_string(),
+            gib_hours(group.volume_mib_seconds),
             amount(group.amount_micro),
         ]
     };
     let rows: Vec<_> = report.groups.iter().map(row).collect();
-    table::lay_out(["GROUP", "CLAIMS", "SECONDS", &currency(report)], &rows)
+    let in_currency = currency(report);
+    let head = ["GROUP", "CLAIMS", "SECONDS", "GiB HOURS KEPT", &in_currency];
+    table::lay_out(head, &rows)
+}
+
+/// MiB times seconds as GiB times hours, thousandths rounded down.
+fn gib_hours(mib_seconds: u64) -> String {
+    let milli = u128::from(mib_seconds) * 1000 / (1024 * 3600);
+    format!("{}.{:03}", milli / 1000, milli % 1000)
 }
 
 fn currency(report: &UsageReport) -> String {
@@ -143,6 +169,13 @@ pub(crate) fn amount(micro: u64) -> String {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_shown_by_gib_and_hour() {
+        assert_eq!(gib_hours(1024 * 3600), "1.000");
+        assert_eq!(gib_hours(4096 * 5400), "6.000");
+        assert_eq!(gib_hours(1), "0.000");
+    }
 
     #[test]
     fn an_amount_has_six_places() {

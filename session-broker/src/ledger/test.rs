@@ -140,6 +140,7 @@ suite! {
     readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
     volumes::a_volume_is_taken_with_a_claim_and_let_go_with_it => a_volume_is_taken_with_a_claim_and_let_go_with_it,
+    volumes::i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand => i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand,
     volumes::a_name_is_one_volumes_and_an_owner_has_so_much => a_name_is_one_volumes_and_an_owner_has_so_much,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,

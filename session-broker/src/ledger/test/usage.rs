@@ -1,7 +1,7 @@
 //! Usage as a bill has it: what a day comes to, what outlives what, prices, budgets.
 
 use super::*;
-use nearlight_session::bill::{Charge, Metered, Range, RateBook, RateCard, Rates};
+use nearlight_session::bill::{Charge, Held, Metered, Range, RateBook, RateCard, Rates};
 use std::collections::BTreeMap;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -23,7 +23,7 @@ pub(super) fn bill(row: &SessionRow) -> Box<Bill> {
     })
 }
 
-fn at(ms: u64) -> MonoTime {
+pub(super) fn at(ms: u64) -> MonoTime {
     MonoTime(ms * 1000)
 }
 
@@ -53,7 +53,7 @@ fn claim(node: &NodeRow, slot: usize, epoch: u64) -> Claim {
     }
 }
 
-fn all() -> UsageQuery {
+pub(super) fn all() -> UsageQuery {
     UsageQuery {
         tenant: None,
         from_ms: 0,
@@ -61,6 +61,16 @@ fn all() -> UsageQuery {
         after: None,
         max: 1000,
     }
+}
+
+/// The claims among the lines.
+async fn claims(store: &Store) -> Vec<ClaimLine> {
+    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let claim = |line| match line {
+        UsageLine::Claim(line) => line,
+        UsageLine::Volume(line) => panic!("no volume was made: {line:?}"),
+    };
+    lines.into_iter().map(claim).collect()
 }
 
 /// A day of one slot: five sessions, a price that rises at noon, a restart of the broker in each, every
@@ -113,7 +123,7 @@ pub(super) async fn i5_a_scripted_day_comes_to_what_is_computed_by_hand(place: P
     let book = RateBook::new([card(0, 40), card(12 * HOUR_MS, 50)]);
     let charges: Vec<Charge> = lines
         .iter()
-        .map(|line| book.charge(&line.bill.metered, line.interval(DAY_MS), Range::ALL))
+        .map(|line| book.charge(&line.held(), line.interval(DAY_MS), Range::ALL))
         .collect();
     let of = |seconds, micro| Charge { seconds, micro };
     // A second costs 40 (from noon on 50) + 1.5 * 11 + 0.5 * 2 = 57.5 (67.5).
@@ -136,13 +146,13 @@ pub(super) async fn i5_another_slot_with_the_same_epoch_is_another_interval(plac
     store.write(begin(&row, &first, 1_000)).await;
     store.write(release(&row, &first, 3_000, 3_000)).await;
     store.write(begin(&row, &second, 4_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     let ran: Vec<_> = lines.iter().map(|l| (l.began_ms, l.ended_ms)).collect();
     assert_eq!(ran, [(1_000, Some(3_000)), (4_000, None)]);
     assert_eq!(lines[1].slot.as_ref(), Some(&second.slot));
     assert_eq!(lines[1].bill, *bill(&row), "as it was when it began");
     store.write(release(&row, &first, 9_000, 9_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     assert_eq!(lines[1].ended_ms, None, "that is the other one's");
 }
 
@@ -196,7 +206,7 @@ pub(super) async fn lines_are_paged_by_beginning_and_tenants_see_their_own(place
         }
     }
     let whole = store.ledger.usage_lines(all()).await.unwrap();
-    assert_eq!((whole.len(), whole[5].began_ms), (6, 9_000));
+    assert_eq!((whole.len(), whole[5].place().began_ms), (6, 9_000));
     let mut paged = Vec::new();
     while let Some(next) = {
         let after = paged.last().map(UsageLine::place);
@@ -293,7 +303,8 @@ pub(super) async fn a_budget_is_of_a_session_that_lives_and_of_its_holder(place:
         (&budgeted[0].session, budgeted[0].budget_micro),
         (&row.id, 70)
     );
-    assert_eq!(budgeted[0].lines[0].metered, bill(&row).metered);
+    let held = Held::Claim(bill(&row).metered);
+    assert_eq!(budgeted[0].lines[0].held, held);
     let ended = Op::SavePhase {
         session: row.id,
         phase: Phase::Ended {
@@ -322,7 +333,7 @@ pub(super) async fn what_an_older_broker_wrote_is_still_there(place: Place) {
     let insert = sqlx::AssertSqlSafe(insert);
     sqlx::raw_sql(insert).execute(&mut beside).await.unwrap();
     store.write(release(&row, &held, 3_000, 3_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     assert_eq!(
         (lines[0].slot.as_ref(), lines[0].ended_ms),
         (None, Some(3_000))
@@ -352,7 +363,7 @@ pub(super) async fn intervals_of_the_schema_before_are_moved_with_what_is_known_
     drop(before);
 
     let store = Store::open(place).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     let [first, second] = lines.as_slice() else {
         panic!("two were there: {lines:?}")
     };
