@@ -6,7 +6,7 @@ use crate::command::{CommandError, show};
 use crate::{table, terminal};
 use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use nearlight_protocol::unit::rfc3339;
-use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageOfVolume, UsageReport};
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageGroup, UsageOfVolume, UsageReport};
 use url::form_urlencoded;
 
 /// Shows usage, page by page.
@@ -92,6 +92,7 @@ fn entries(report: &UsageReport) -> String {
             rfc3339(entry.began_unix_ms),
             ended.unwrap_or_else(|| "runs".to_owned()),
             entry.seconds.to_string(),
+            used(&entry.used),
             amount(entry.amount_micro),
         ]
     };
@@ -100,10 +101,10 @@ fn entries(report: &UsageReport) -> String {
     let claims = report.entries.iter().filter(|entry| entry.volume.is_none());
     let seconds: u64 = claims.map(|entry| entry.seconds).sum();
     let micro: u64 = report.entries.iter().map(|entry| entry.amount_micro).sum();
-    let mut total: [String; 8] = Default::default();
+    let mut total: [String; 9] = Default::default();
     total[0] = "TOTAL".to_owned();
     total[6] = seconds.to_string();
-    total[7] = amount(micro);
+    total[8] = amount(micro);
     rows.push(total);
     let in_currency = currency(report);
     let head = [
@@ -114,6 +115,7 @@ fn entries(report: &UsageReport) -> String {
         "BEGAN",
         "ENDED",
         "SECONDS",
+        "USED",
         &in_currency,
     ];
     table::lay_out(head, &rows)
@@ -130,6 +132,24 @@ fn what_id(entry: &UsageEntry) -> String {
 
 fn volume(of: &UsageOfVolume) -> String {
     format!("volume {} ({} MiB)", of.name, of.size_mib)
+}
+
+/// What is known of what a job used.
+fn used(facts: &UsageFacts) -> String {
+    let seconds = |ms: u64| format!("{}.{} s of CPU", ms / 1000, ms % 1000 / 100);
+    let gpu = match (facts.gpu_mem_mib_peak, facts.gpu_mem_mib_mean) {
+        (Some(peak), Some(mean)) => Some(format!("{peak} MiB of GPU ({mean} on average)")),
+        (peak, _) => peak.map(|peak| format!("{peak} MiB of GPU")),
+    };
+    let all = [
+        facts.cpu_ms.map(seconds),
+        facts.mem_mib_peak.map(|mib| format!("{mib} MiB")),
+        gpu,
+        facts
+            .gpu_busy_percent_mean
+            .map(|percent| format!("GPU {percent}%")),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn groups(report: &UsageReport) -> String {
@@ -175,6 +195,20 @@ mod test {
         assert_eq!(gib_hours(1024 * 3600), "1.000");
         assert_eq!(gib_hours(4096 * 5400), "6.000");
         assert_eq!(gib_hours(1), "0.000");
+    }
+
+    #[test]
+    fn of_what_was_used_only_what_is_known_is_said() {
+        assert_eq!(used(&UsageFacts::default()), "");
+        let facts = UsageFacts {
+            cpu_ms: Some(12_345),
+            mem_mib_peak: Some(300),
+            gpu_mem_mib_peak: Some(9000),
+            gpu_mem_mib_mean: Some(7000),
+            gpu_busy_percent_mean: Some(40),
+        };
+        let said = "12.3 s of CPU, 300 MiB, 9000 MiB of GPU (7000 on average), GPU 40%";
+        assert_eq!(used(&facts), said);
     }
 
     #[test]

@@ -53,6 +53,7 @@ mod seal;
 mod secret;
 mod sessions;
 mod tunnels;
+mod uploading;
 mod usage;
 mod watch;
 mod webhooks;

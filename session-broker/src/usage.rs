@@ -10,7 +10,7 @@ use crate::ledger::{
 use crate::rates::Prices;
 use nearlight_protocol::id::TenantId;
 use nearlight_protocol::unit::{UnixMillis, rfc3339};
-use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageOfVolume, UsageReport};
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageGroup, UsageOfVolume, UsageReport};
 use nearlight_session::bill::{Charge, Interval, Kept, Range};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -169,6 +169,7 @@ fn claim(line: ClaimLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         ended_unix_ms: line.ended_ms,
         seconds,
         amount_micro: micro,
+        used: line.used,
     }
 }
 
@@ -194,6 +195,7 @@ fn volume(line: VolumeLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         ended_unix_ms: line.ended_ms,
         seconds,
         amount_micro: micro,
+        used: UsageFacts::default(),
     }
 }
 

@@ -68,6 +68,37 @@ pub struct UsageEntry {
     pub seconds: u64,
     /// What they cost.
     pub amount_micro: u64,
+    /// What it used of what it had.
+    #[serde(default, skip_serializing_if = "UsageFacts::is_empty")]
+    pub used: UsageFacts,
+}
+
+/// What a job used of its node, as the node has seen it so far. Facts and not money: each is left out where
+/// nobody can tell. Of several GPUs memory is all of theirs together, and utilisation their mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UsageFacts {
+    /// CPU time, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// The most memory, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_mib_peak: Option<u32>,
+    /// The most memory of its GPUs, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mem_mib_peak: Option<u32>,
+    /// That memory on average, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mem_mib_mean: Option<u32>,
+    /// The share of time in which a kernel ran on its GPUs, on average, per cent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_busy_percent_mean: Option<u32>,
+}
+
+impl UsageFacts {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is metered of a volume.
@@ -103,7 +134,8 @@ pub struct UsageGroup {
 
 /// The first line of entries as CSV.
 const ENTRY_HEAD: &str = "session,tenant,app,job,labels,node,region,cpu_milli,mem_mib,gpus,began,ended,\
-    seconds,amount_micro,currency,volume,volume_name,volume_mib,volume_mib_seconds";
+    seconds,amount_micro,currency,volume,volume_name,volume_mib,volume_mib_seconds,\
+    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean";
 /// That of groups.
 const GROUP_HEAD: &str = "group,claims,seconds,amount_micro,currency,volume_mib_seconds";
 
@@ -150,6 +182,11 @@ impl UsageReport {
             shown(volume.map(|volume| volume.name.clone())),
             shown(volume.map(|volume| volume.size_mib.to_string())),
             shown(volume.map(|volume| volume.mib_seconds.to_string())),
+            shown(entry.used.cpu_ms.map(|ms| ms.to_string())),
+            fact(entry.used.mem_mib_peak),
+            fact(entry.used.gpu_mem_mib_peak),
+            fact(entry.used.gpu_mem_mib_mean),
+            fact(entry.used.gpu_busy_percent_mean),
         ])
     }
 
@@ -163,6 +200,10 @@ impl UsageReport {
             group.volume_mib_seconds.to_string(),
         ])
     }
+}
+
+fn fact(value: Option<u32>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 fn line<const N: usize>(fields: [String; N]) -> String {

@@ -7,20 +7,24 @@ use super::usage::{
     Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
 };
 use nearlight_protocol::id::TenantId;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::bill::{Held, Kept, Line, Metered};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
 const CLAIMS: &str = "
     SELECT session_id, slot_id, epoch, user_id, tenant_id, kind, app_id, node_id, region,
-        cpu_milli, mem_mib, gpus, labels, began_ms, ended_ms FROM usage_interval
+        cpu_milli, mem_mib, gpus, labels, began_ms, ended_ms, cpu_ms, mem_mib_peak, gpu_mem_mib_peak,
+        gpu_mem_mib_mean, gpu_busy_percent_mean FROM usage_interval
     WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
         AND (began_ms, session_id, slot_id, epoch) > ($3, $4, $5, $6)";
 
 /// As if they were claims: [`UsagePlace`] says what stands for what.
 const VOLUMES: &str = "
     SELECT volume_id, '', size_mib, '', owner, 'volume', name, node_id, region,
-        CAST(0 AS BIGINT), CAST(0 AS BIGINT), '[]', labels, began_ms, ended_ms FROM volume_usage
+        CAST(0 AS BIGINT), CAST(0 AS BIGINT), '[]', labels, began_ms, ended_ms, CAST(NULL AS BIGINT),
+        CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+    FROM volume_usage
     WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
         AND (began_ms, volume_id, '', size_mib) > ($3, $4, $5, $6)";
 
@@ -106,7 +110,18 @@ fn claim(row: &AnyRow, kind: &str) -> Result<ClaimLine, StoreError> {
         },
         began_ms: unsigned(row.get("began_ms"))?,
         ended_ms: ended.map(unsigned).transpose()?,
+        used: UsageFacts {
+            cpu_ms: fact(row, "cpu_ms")?,
+            mem_mib_peak: fact(row, "mem_mib_peak")?,
+            gpu_mem_mib_peak: fact(row, "gpu_mem_mib_peak")?,
+            gpu_mem_mib_mean: fact(row, "gpu_mem_mib_mean")?,
+            gpu_busy_percent_mean: fact(row, "gpu_busy_percent_mean")?,
+        },
     })
+}
+
+fn fact<T: TryFrom<i64>>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError> {
+    row.get::<Option<i64>, _>(column).map(unsigned).transpose()
 }
 
 fn metered(row: &AnyRow) -> Result<Metered, StoreError> {

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 18] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 19] = [
     (
         1,
         "ledger",
@@ -76,6 +76,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 18] = [
         21,
         "volume usage",
         include_str!("../../migrations/0021_volume_usage.sql"),
+    ),
+    (
+        22,
+        "usage facts",
+        include_str!("../../migrations/0022_usage_facts.sql"),
     ),
 ];
 

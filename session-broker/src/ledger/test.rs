@@ -132,6 +132,7 @@ suite! {
     usage::i5_a_scripted_day_comes_to_what_is_computed_by_hand => i5_a_scripted_day_comes_to_what_is_computed_by_hand,
     usage::i5_another_slot_with_the_same_epoch_is_another_interval => i5_another_slot_with_the_same_epoch_is_another_interval,
     usage::i5_usage_outlives_its_session_and_goes_after_a_year => i5_usage_outlives_its_session_and_goes_after_a_year,
+    usage::what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing => what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing,
     usage::lines_are_paged_by_beginning_and_tenants_see_their_own => lines_are_paged_by_beginning_and_tenants_see_their_own,
     usage::a_card_that_holds_stays_and_none_reaches_into_the_past => a_card_that_holds_stays_and_none_reaches_into_the_past,
     usage::a_budget_is_of_a_session_that_lives_and_of_its_holder => a_budget_is_of_a_session_that_lives_and_of_its_holder,

@@ -1,11 +1,12 @@
 //! What the ledger keeps of usage: intervals with all that their bill needs, rate cards, budgets.
 //!
 //! **Invariants.** An interval begins and ends once, however often either is said. It outlives its
-//! session's row, and nothing in it changes but its end.
+//! session's row, and nothing in it changes but its end, and what its job used.
 
 use super::StoreError;
 use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId};
 use nearlight_protocol::unit::UnixMillis;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::Epoch;
 use nearlight_session::bill::{Held, Interval, Kept, Line, Metered};
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ pub struct ClaimLine {
     pub began_ms: UnixMillis,
     /// The acked stop, or as long as the node is known to have run it; `None` while it runs.
     pub ended_ms: Option<UnixMillis>,
+    /// What it used of what it had, as its node says.
+    pub used: UsageFacts,
 }
 
 /// The interval of a volume that had one size.

@@ -43,7 +43,7 @@ fn a_claim_costs_what_it_holds() {
 fn a_volume_costs_its_size_by_the_hour() {
     let rates = rates(40, 11, 2);
     let book = RateBook::new([RateCard { from_ms: 0, rates }]);
-    let micro = |mib, seconds| {
+    let micro = |mib, seconds: u64| {
         let charge = book.charge(&Kept { mib }, interval(5, 5 + 1000 * seconds), Range::ALL);
         (charge.seconds, charge.micro)
     };
@@ -129,7 +129,7 @@ fn by_hand(book: &RateBook, metered: &Metered, interval: Interval) -> u128 {
     let parts = (0..seconds).map(|second| {
         let at = interval.began_ms + second * 1000;
         let held = book.cards.iter().rfind(|card| card.from_ms <= at);
-        held.map_or(0, |card| card.rates.parts(metered))
+        held.map_or(0, |card| metered.parts(&card.rates))
     });
     parts.sum::<u128>() / PARTS
 }

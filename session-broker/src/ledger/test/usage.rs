@@ -1,6 +1,7 @@
 //! Usage as a bill has it: what a day comes to, what outlives what, prices, budgets.
 
 use super::*;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::bill::{Charge, Held, Metered, Range, RateBook, RateCard, Rates};
 use std::collections::BTreeMap;
 
@@ -154,6 +155,56 @@ pub(super) async fn i5_another_slot_with_the_same_epoch_is_another_interval(plac
     store.write(release(&row, &first, 9_000, 9_000)).await;
     let lines = claims(&store).await;
     assert_eq!(lines[1].ended_ms, None, "that is the other one's");
+}
+
+/// Reports that come twice, late, or from an agent that has begun to count anew.
+pub(super) async fn what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing(
+    place: Place,
+) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 64_000).await;
+    let row = store.session().await;
+    let claim = claim(&node, 0, 1);
+    store.write(begin(&row, &claim, 1_000)).await;
+    let facts = |cpu_ms, mem, gpu, mean, busy| UsageFacts {
+        cpu_ms,
+        mem_mib_peak: mem,
+        gpu_mem_mib_peak: gpu,
+        gpu_mem_mib_mean: mean,
+        gpu_busy_percent_mean: busy,
+    };
+    let known = facts(Some(700), Some(90), Some(9_000), Some(50), Some(7));
+    for (said, expected) in [
+        (UsageFacts::default(), UsageFacts::default()),
+        (
+            facts(Some(0), None, None, None, None),
+            facts(Some(0), None, None, None, None),
+        ),
+        (
+            facts(Some(500), Some(90), None, None, None),
+            facts(Some(500), Some(90), None, None, None),
+        ),
+        (
+            facts(Some(700), Some(10), Some(9_000), Some(80), Some(5)),
+            facts(Some(700), Some(90), Some(9_000), Some(80), Some(5)),
+        ),
+        (facts(Some(3), Some(4), Some(5), Some(50), Some(7)), known),
+        (UsageFacts::default(), known),
+        (facts(Some(u64::MAX), None, None, None, None), known),
+    ] {
+        let noted = Op::NoteUsed {
+            session: row.id.clone(),
+            claim: claim.clone(),
+            facts: said,
+        };
+        for _ in 0..2 {
+            store.write(noted.clone()).await;
+        }
+        assert_eq!(claims(&store).await[0].used, expected, "{said:?}");
+    }
+    store.write(release(&row, &claim, 3_000, 3_000)).await;
+    let line = &claims(&store).await[0];
+    assert_eq!((line.used, line.ended_ms), (known, Some(3_000)));
 }
 
 pub(super) async fn i5_usage_outlives_its_session_and_goes_after_a_year(place: Place) {

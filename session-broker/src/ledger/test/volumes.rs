@@ -295,7 +295,7 @@ pub(super) async fn i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_h
     let book = RateBook::new([card(0, 137), card(4 * HOUR_MS, 274)]);
     let of = |line: &UsageLine| book.charge(&line.held(), line.interval(u64::MAX), Range::ALL);
     let charges: Vec<Charge> = lines.iter().map(of).collect();
-    let charge = |hours, micro| Charge {
+    let charge = |hours: u64, micro| Charge {
         seconds: hours * 3600,
         micro,
     };

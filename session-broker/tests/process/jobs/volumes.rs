@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::edge::Started;
-use nearlight_protocol::control::FromEdge;
+use nearlight_protocol::control::{FromEdge, SessionReport};
 use nearlight_protocol::id::VolumeId;
-use nearlight_protocol::usage::UsageReport;
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageReport};
 use nearlight_protocol::volume::{VolumeGrant, VolumeHeld, asset_name};
 
 fn with_volume(name: &str, size_mib: u32) -> Value {
@@ -84,6 +84,12 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     assert_ne!(grant(&theirs).volume, made.volume);
     assert!(grant(&theirs).is_new);
 
+    let facts = UsageFacts {
+        cpu_ms: Some(1_234),
+        mem_mib_peak: Some(56),
+        ..UsageFacts::default()
+    };
+    home.report(&first, SessionReport::Used { facts }).await;
     end(&client, &mut home, &first).await;
     let next = home.start_next().await;
     assert_eq!(next.start.session.to_string(), second);
@@ -111,6 +117,9 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
         (&kept.volume, kept.name.as_str(), kept.size_mib),
         (&made.volume, "cache", 64)
     );
+    let of_first = |entry: &&UsageEntry| entry.session.as_ref() == Some(&first.start.session);
+    let used = usage.entries.iter().find(of_first).unwrap().used;
+    assert_eq!(used, facts, "as its node said");
     let groups = client.get("/v1/usage?group=app").await;
     assert!(groups.body.contains("(volumes)"), "{groups:?}");
 }
