@@ -63,17 +63,18 @@ const END_USAGE: &str = "
         THEN volume_usage.began_ms ELSE r.at END
     FROM {rows volume_id text, at bigint}
     WHERE volume_usage.volume_id = r.volume_id AND {still volume_usage.ended_ms IS NULL}
-        AND NOT EXISTS (SELECT 1 FROM volume v WHERE v.volume_id = volume_usage.volume_id
-            AND v.size_mib = volume_usage.size_mib AND v.deleted_ms IS NULL AND v.lost_ms IS NULL)";
+        AND volume_usage.size_mib <> COALESCE((SELECT v.size_mib FROM volume v
+            WHERE v.volume_id = volume_usage.volume_id AND {still v.deleted_ms IS NULL}
+                AND {still v.lost_ms IS NULL}), -1)";
 
 const BEGIN_USAGE: &str = "
     INSERT INTO volume_usage (volume_id, size_mib, owner, name, node_id, region, labels, began_ms)
-    SELECT v.volume_id, v.size_mib, v.owner, v.name, v.node_id, COALESCE(n.region, ''), v.labels, r.at
-    FROM {rows volume_id text, at bigint}
-    JOIN volume v ON v.volume_id = r.volume_id LEFT JOIN node n ON n.node_id = v.node_id
+    SELECT v.volume_id, v.size_mib, v.owner, v.name, v.node_id,
+        COALESCE((SELECT n.region FROM node n WHERE n.node_id = v.node_id), ''), v.labels, r.at
+    FROM {rows volume_id text, at bigint} JOIN volume v ON v.volume_id = r.volume_id
     WHERE {still v.deleted_ms IS NULL} AND {still v.lost_ms IS NULL}
-        AND NOT EXISTS (SELECT 1 FROM volume_usage u
-            WHERE u.volume_id = r.volume_id AND {still u.ended_ms IS NULL})
+        AND {still NOT EXISTS (SELECT 1 FROM volume_usage u
+            WHERE u.volume_id = r.volume_id AND u.ended_ms IS NULL)}
     ON CONFLICT DO NOTHING";
 
 /// What finds rows by their keys.
