@@ -227,6 +227,38 @@ impl VolumeDay {
     }
 }
 
+/// What the lines of that day come to, by themselves and for a budget.
+fn comes_to_the_sum(lines: Vec<UsageLine>) {
+    // The price doubles at four.
+    let card = |from_ms, volume_gib_hour| RateCard {
+        from_ms,
+        rates: Rates {
+            slot: 1_000_000,
+            volume_gib_hour,
+            ..Rates::default()
+        },
+    };
+    let book = RateBook::new([card(0, 137), card(4 * HOUR_MS, 274)]);
+    let of = |line: &UsageLine| book.charge(&line.held(), line.interval(u64::MAX), Range::ALL);
+    let charges: Vec<Charge> = lines.iter().map(of).collect();
+    let charge = |hours: u64, micro| Charge {
+        seconds: hours * 3600,
+        micro,
+    };
+    let by_hand = [
+        charge(3, 3 * 137),
+        charge(2, 4 * 137 + 4 * 274),
+        charge(1, 4 * 274),
+    ];
+    assert_eq!(
+        charges, by_hand,
+        "no slot, and a second that was not completed is free"
+    );
+    let lines: Vec<Line> = lines.into_iter().map(UsageLine::for_budget).collect();
+    let sum = spent(&book, &lines, Range::ALL, 24 * HOUR_MS);
+    assert_eq!(sum, charge(6, 23 * 137), "as a budget sees it");
+}
+
 pub(super) async fn i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand(place: Place) {
     let store = Store::open(place).await;
     let node = store.node(1, 64_000).await;
@@ -283,34 +315,7 @@ pub(super) async fn i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_h
         (4096, 7 * HOUR_MS, Some(8 * HOUR_MS + 999)),
     ];
     assert_eq!(had, by_hand);
-    // The price doubles at four.
-    let card = |from_ms, volume_gib_hour| RateCard {
-        from_ms,
-        rates: Rates {
-            slot: 1_000_000,
-            volume_gib_hour,
-            ..Rates::default()
-        },
-    };
-    let book = RateBook::new([card(0, 137), card(4 * HOUR_MS, 274)]);
-    let of = |line: &UsageLine| book.charge(&line.held(), line.interval(u64::MAX), Range::ALL);
-    let charges: Vec<Charge> = lines.iter().map(of).collect();
-    let charge = |hours: u64, micro| Charge {
-        seconds: hours * 3600,
-        micro,
-    };
-    let by_hand = [
-        charge(3, 3 * 137),
-        charge(2, 4 * 137 + 4 * 274),
-        charge(1, 4 * 274),
-    ];
-    assert_eq!(
-        charges, by_hand,
-        "no slot, and a second that was not completed is free"
-    );
-    let lines: Vec<Line> = lines.into_iter().map(UsageLine::for_budget).collect();
-    let sum = spent(&book, &lines, Range::ALL, 24 * HOUR_MS);
-    assert_eq!(sum, charge(6, 23 * 137), "as a budget sees it");
+    comes_to_the_sum(lines);
     let prune = Op::Prune {
         before: at(402 * 24 * HOUR_MS),
     };
