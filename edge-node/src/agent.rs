@@ -49,7 +49,7 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, USED_FEATURE, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
@@ -138,6 +138,8 @@ pub(crate) struct Agent {
     fault: Option<Instant>,
     /// Whether the broker of the last welcome takes a fault for the reason of a denial.
     broker_knows_faults: bool,
+    /// Whether it hears what jobs use.
+    broker_knows_used: bool,
 }
 
 impl Agent {
@@ -168,6 +170,7 @@ impl Agent {
             draining: false,
             fault: None,
             broker_knows_faults: false,
+            broker_knows_used: false,
         }
     }
 
@@ -308,7 +311,9 @@ impl Agent {
                     }
                 }
                 self.grace = Duration::from_secs(welcome.grace_s.into());
-                self.broker_knows_faults = welcome.features.iter().any(|f| f == FAULT_FEATURE);
+                let knows = |feature| welcome.features.iter().any(|f| f == feature);
+                self.broker_knows_faults = knows(FAULT_FEATURE);
+                self.broker_knows_used = knows(USED_FEATURE);
                 self.inventory.images = images;
                 self.link = Link::Up(out);
                 meters::control_attached(true);

@@ -34,6 +34,7 @@ pub(crate) mod launch;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod mesh;
+mod meter;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod record;

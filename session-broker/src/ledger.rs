@@ -84,7 +84,9 @@ pub use outside::{
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
-pub use usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
+pub use usage::{
+    Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
+};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 

@@ -54,6 +54,7 @@ mod seal;
 mod secret;
 mod sessions;
 mod tunnels;
+mod uploading;
 mod usage;
 mod watch;
 mod webhooks;

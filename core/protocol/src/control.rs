@@ -19,6 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::usage::UsageFacts;
 use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
 use crate::work::{PullLogin, Replica, Secrets, Work};
 use serde::{Deserialize, Serialize};
@@ -283,6 +284,9 @@ fn is_false(value: &bool) -> bool {
 /// In [`Welcome::features`]: the broker understands [`DenyReason::NodeFault`].
 pub const FAULT_FEATURE: &str = "node-fault";
 
+/// In [`Welcome::features`]: the broker understands [`SessionReport::Used`].
+pub const USED_FEATURE: &str = "session-used";
+
 /// What a node has. Claims, until a receipt backs them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -510,6 +514,12 @@ pub enum SessionReport {
     },
     /// The player did something. At most once in 10 s.
     InputSeen,
+    /// What a job has used so far; now and then, and before its end. Told to brokers whose welcome has
+    /// [`USED_FEATURE`].
+    Used {
+        /// All that is known.
+        facts: UsageFacts,
+    },
     /// It is over, and nothing of it is left on the node.
     Ended {
         /// Why.

@@ -67,6 +67,7 @@ struct Level<'a> {
     saves: Vec<saves::NoteSave<'a>>,
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
+    used: Vec<usage::Used<'a>>,
     volumes: Vec<volumes::Note<'a>>,
     wiped: Vec<(At, volumes::Delete<'a>)>,
     readmits: Vec<(At, &'a Readmit)>,
@@ -123,7 +124,10 @@ impl<'a> Level<'a> {
                 let returned = quotas::Return::of(user, tenant.as_ref());
                 self.quotas.extend(returned);
             }
-            Op::BeginUsage { .. } | Op::SetBudget { .. } | Op::PutRateCard { .. } => {
+            Op::BeginUsage { .. }
+            | Op::NoteUsed { .. }
+            | Op::SetBudget { .. }
+            | Op::PutRateCard { .. } => {
                 self.take_usage(op)?;
             }
             Op::Release {
@@ -240,6 +244,11 @@ impl<'a> Level<'a> {
                 let begin = usage::Begin::new(session, claim, bill, *began)?;
                 self.usages.push(begin);
             }
+            Op::NoteUsed {
+                session,
+                claim,
+                facts,
+            } => self.used.push(usage::Used::new(session, claim, facts)?),
             Op::SetBudget {
                 session,
                 budget_micro,
@@ -346,6 +355,7 @@ impl<'a> Level<'a> {
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
+            | Op::NoteUsed { .. }
             | Op::SetBudget { .. }
             | Op::PutRateCard { .. }
             | Op::Release { .. }
@@ -406,6 +416,7 @@ impl<'a> Level<'a> {
         saves::note(tx, &self.saves).await?;
         enrolment::vet(tx, &self.vetted, answers).await?;
         jobs::forget_secrets(tx, &self.opened).await?;
+        usage::note_used(tx, &self.used).await?;
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         volumes::delete(tx, &self.wiped, answers).await?;

@@ -12,6 +12,7 @@ use nearlight_protocol::id::{
     AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId, WatchLinkId,
 };
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
 use std::sync::Arc;
@@ -106,6 +107,15 @@ pub enum Op {
         billed_until: MonoTime,
         /// When.
         at: MonoTime,
+    },
+    /// What a claim's job has used so far, as its node says.
+    NoteUsed {
+        /// The session.
+        session: SessionId,
+        /// The claim.
+        claim: Claim,
+        /// What is known of it.
+        facts: UsageFacts,
     },
     /// What a node says of its volumes.
     NoteVolumes {

@@ -117,6 +117,7 @@ fn rank(op: &Op) -> u8 {
         Op::Notify(_) => 33,
         Op::CountMove { .. } => 34,
         Op::ReserveCluster(_) => 35,
+        Op::NoteUsed { .. } => 36,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -186,7 +187,9 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
-        Op::BeginUsage { session, .. } => vec![Thing::Usage(session.as_str())],
+        Op::BeginUsage { session, .. } | Op::NoteUsed { session, .. } => {
+            vec![Thing::Usage(session.as_str())]
+        }
         Op::OrderStop { session, .. } => vec![Thing::Orders(session.as_str())],
         Op::RevokeWatchLink { session, .. } => vec![Thing::Links(session.as_str())],
         Op::AddWatchLink { link, .. } => vec![
