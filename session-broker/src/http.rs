@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
 use crate::rate::RateLimit;
+use crate::receipts::Receipts;
 use crate::registry::Registries;
 use crate::relays::Relays;
 use crate::seal::Sealer;
@@ -65,6 +66,7 @@ mod inside;
 mod jobs;
 mod keys;
 mod listing;
+mod log;
 mod login;
 mod node_admin;
 mod nodes;
@@ -73,6 +75,7 @@ mod peer;
 mod placement;
 mod probe;
 mod problem;
+mod receipts;
 mod regions;
 mod registries;
 mod relay;
@@ -139,6 +142,8 @@ pub(crate) struct Api {
     pub(crate) nearness: Arc<Nearness>,
     /// `Content-Security-Policy` of every answer: our own pages may time the beacons.
     pub(crate) content_policy: HeaderValue,
+    /// The log of receipts, if this broker keeps one.
+    pub(crate) receipts: Option<Arc<Receipts>>,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
     /// The way to the inside of jobs.
@@ -279,6 +284,15 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhook::rotate_webhook))
         .routes(routes!(webhook::test_webhook))
         .routes(routes!(webhook::list_deliveries))
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::tile))
+        .routes(routes!(log::candidate))
+        .routes(routes!(log::cosign))
+        .routes(routes!(receipts::append_receipt, receipts::list_receipts))
+        .routes(routes!(receipts::show_receipt))
+        .routes(routes!(receipts::put_evidence, receipts::get_evidence))
+        .routes(routes!(receipts::show_directory))
+        .routes(routes!(receipts::put_key, receipts::revoke_key))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(volumes::list_volumes))

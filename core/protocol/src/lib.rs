@@ -40,6 +40,7 @@ pub mod notice;
 pub mod placement;
 pub mod plain;
 pub mod problem;
+pub mod receipt;
 pub mod region;
 pub mod registry;
 pub mod stage;

@@ -8,10 +8,11 @@ use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
-    JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow,
-    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
-    VolumeRow, WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment,
-    read_identity, read_outside, read_saves, read_usage, read_volumes, read_webhooks,
+    DirectoryRows, EvidenceRow, JoinTokenRow, KeyRow, Ledger, Loaded, LogRow, NodeRow, Of, Op,
+    OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
+    WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity, read_outside,
+    read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -229,6 +230,26 @@ pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Appli
     let changed: Result<_, StoreError> = changed.await;
     let mut answers = changed.map_err(|source| OpenError::Change { name, source })?;
     Ok(answers.remove(0).remove(0))
+}
+
+/// How many entries the log of receipts has, of a ledger that a broker may be working on.
+///
+/// # Errors
+/// [`OpenError`] if it cannot be opened or read.
+pub async fn log_size_beside(at: &LedgerAt) -> Result<u64, OpenError> {
+    let source = Source::new(at)?;
+    let name = source.name.clone();
+    let connection = source.connect().await;
+    let mut connection = connection.map_err(|source| OpenError::Open {
+        name: name.clone(),
+        source,
+    })?;
+    match read_receipts::log(&mut connection).await {
+        Ok(row) => Ok(row.map_or(0, |row| row.size)),
+        // One of before the log.
+        Err(StoreError::NotApplied(sqlx::Error::Database(_))) => Ok(0),
+        Err(source) => Err(OpenError::Change { name, source }),
+    }
 }
 
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
@@ -466,6 +487,30 @@ impl Ledger for SqlLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
         Box::pin(read_webhooks::deliveries(&self.readers, owner, max))
+    }
+
+    fn receipt_log(&self) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        Box::pin(async move {
+            // After it nothing of ours is in doubt: what is read now is what will be.
+            self.write(Vec::new()).await?;
+            read_receipts::log(&self.readers).await
+        })
+    }
+
+    fn logged(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
+        Box::pin(async move { read_receipts::logged(&self.readers, &leaves).await })
+    }
+
+    fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
+        Box::pin(read_receipts::receipts(&self.readers, of))
+    }
+
+    fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {
+        Box::pin(async move { read_receipts::evidence(&self.readers, &sha256).await })
+    }
+
+    fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
+        Box::pin(read_receipts::directory(&self.readers))
     }
 
     fn due_deliveries(

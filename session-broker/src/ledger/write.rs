@@ -12,6 +12,7 @@ pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod outside;
 pub(super) mod readmit;
+pub(super) mod receipts;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;

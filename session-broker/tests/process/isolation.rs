@@ -41,6 +41,8 @@ use Apart::{AdminOnly, BySecret, LikeAbsent, OwnOnly, TellsNothing};
 const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/.well-known/jwks.json", TellsNothing),
     ("get", "/healthz", TellsNothing),
+    ("get", "/log/checkpoint", TellsNothing),
+    ("get", "/log/tile/{*place}", LikeAbsent(JSON, "")),
     ("get", "/metrics", AdminOnly(JSON, "")),
     ("get", "/openapi.json", TellsNothing),
     ("get", "/readyz", TellsNothing),
@@ -55,6 +57,22 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/v1/apps/{app}/versions", AdminOnly(JSON, "")),
     ("get", "/v1/beacon", TellsNothing),
     ("get", "/v1/audit", AdminOnly(JSON, "")),
+    ("get", "/v1/directory", TellsNothing),
+    ("delete", "/v1/directory/keys/{key}", AdminOnly(JSON, "")),
+    (
+        "put",
+        "/v1/directory/keys/{key}",
+        AdminOnly(
+            JSON,
+            r#"{"role":"node","operator":"x","licence":null,"from_s":0,"until_s":1}"#,
+        ),
+    ),
+    ("get", "/v1/evidence/{sha256}", LikeAbsent(JSON, "")),
+    (
+        "put",
+        "/v1/evidence/{sha256}",
+        LikeAbsent(("content-type", "application/octet-stream"), "x"),
+    ),
     ("get", "/v1/image-policy", TellsNothing),
     ("put", "/v1/image-policy", OwnOnly),
     ("post", "/v1/join-tokens", AdminOnly(JSON, "{}")),
@@ -62,6 +80,12 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/keys", OwnOnly),
     ("delete", "/v1/keys/{id}", LikeAbsent(JSON, "")),
     ("post", "/v1/keys/{id}/rotate", LikeAbsent(JSON, "{}")),
+    ("get", "/v1/log/candidate", LikeAbsent(JSON, "")),
+    (
+        "post",
+        "/v1/log/cosignatures",
+        LikeAbsent(("content-type", "text/plain"), "x"),
+    ),
     ("get", "/v1/login", LikeAbsent(JSON, "")),
     ("get", "/v1/login/callback", LikeAbsent(JSON, "")),
     ("post", "/v1/login/device", LikeAbsent(JSON, "")),
@@ -79,6 +103,16 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/nodes/{node}/probe", OwnOnly),
     ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
+    ("get", "/v1/receipts", TellsNothing),
+    (
+        "post",
+        "/v1/receipts",
+        LikeAbsent(
+            ("content-type", "application/vnd.dsse.envelope.v1+json"),
+            "{}",
+        ),
+    ),
+    ("get", "/v1/receipts/{index}", LikeAbsent(JSON, "")),
     ("get", "/v1/regions", TellsNothing),
     ("get", "/v1/registries", TellsNothing),
     ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
@@ -415,6 +449,7 @@ async fn every_route_keeps_tenants_apart() {
             let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
             let is_fleets = route.contains("/nodes/")
                 || is_apps
+                || route.contains("/directory/keys/")
                 || ["/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
             if is_fleets && *who == "an operator" {
                 continue;
