@@ -1,7 +1,7 @@
--- The log of receipts that the brokers of this ledger write together. `only` is 1: there is one. Size and
+-- The log of receipts that the brokers of this ledger write together. `one` is 1: there is one. Size and
 -- root are compared and swapped by each append, and nothing is signed that they have not been.
 CREATE TABLE receipt_log (
-    only            BIGINT  NOT NULL PRIMARY KEY,
+    one             BIGINT  NOT NULL PRIMARY KEY,
     origin          TEXT    NOT NULL,
     -- The public key that signs, in hex: brokers with another one keep away.
     log_key         TEXT    NOT NULL,
@@ -46,9 +46,9 @@ CREATE TABLE directory_key (
     PRIMARY KEY (key_hex, role)
 );
 
--- Which edition of the directory that is, and since when. `only` is 1.
+-- Which edition of the directory that is, and since when. `one` is 1.
 CREATE TABLE directory_edition (
-    only          BIGINT  NOT NULL PRIMARY KEY,
+    one           BIGINT  NOT NULL PRIMARY KEY,
     serial        BIGINT  NOT NULL,
     issued_at_s   BIGINT  NOT NULL
 );

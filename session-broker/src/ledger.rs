@@ -83,12 +83,13 @@ pub use outside::{
     DeliveryRow, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown, RegistryRow,
     WebhookRow,
 };
+pub use read_receipts::log_size_beside;
 pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
 };
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
-pub use store::{OpenError, SqlLedger, change_beside, copy_file, log_size_beside};
+pub use store::{OpenError, SqlLedger, change_beside, copy_file};
 pub use usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};

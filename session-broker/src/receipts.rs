@@ -18,6 +18,8 @@
 //!
 //! **What it does not know:** whether what a receipt says is true.
 
+mod batch;
+mod checkpoints;
 mod copy;
 mod directory;
 mod edge;
@@ -42,12 +44,13 @@ pub(crate) use witnesses::LINES_BYTES_MAX;
 use crate::config::LogSettings;
 use crate::ledger::{Ledger, StoreError};
 use crate::time::Clock;
+use batch::Job;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::log::note::Note;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
-use sequencer::{Job, Sequencer};
+use sequencer::Sequencer;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -133,8 +133,11 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "bad-request":
     case "body-too-large":
     case "budget-reached":
+    case "evidence-expired":
     case "forbidden":
     case "job-not-ready":
+    case "log-unavailable":
+    case "receipt-refused":
     case "job-unreachable":
     case "join-token-invalid":
     case "node-revoked":

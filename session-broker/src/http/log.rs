@@ -1,11 +1,12 @@
 //! `/log`: the log of receipts as anybody reads it, after C2SP tlog-tiles.
 
 use super::Api;
-use super::body::bytes;
+use super::body::{asked, bytes};
 use super::caller::RateKey;
 use super::problem::{Refusal, bad_request, log_failed, log_not_yet, not_found};
 use super::serve::Peer;
 use crate::receipts::{LINES_BYTES_MAX, Receipts};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{OriginalUri, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Extensions, StatusCode};
@@ -101,10 +102,11 @@ pub(super) struct Seen {
 pub(super) async fn candidate(
     State(api): State<Arc<Api>>,
     extensions: Extensions,
-    Query(seen): Query<Seen>,
+    seen: Result<Query<Seen>, QueryRejection>,
 ) -> Result<axum::response::Response, Refusal> {
     let log = api.log()?;
     api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    let seen = asked(seen)?;
     let candidate = log.candidate(seen.old).await.map_err(log_failed)?;
     Ok(match candidate {
         Some(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),

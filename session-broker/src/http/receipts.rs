@@ -3,7 +3,7 @@
 //! Whoever hands one in needs no key of the API: the signatures say whose it is.
 
 use super::Api;
-use super::body::{JsonBody, bytes, check_type};
+use super::body::{JsonBody, asked, bytes, check_type};
 use super::caller::{Caller, RateKey};
 use super::problem::{
     Refusal, bad_request, evidence_refused, log_failed, not_found, receipt_refused, store_failed,
@@ -13,6 +13,7 @@ use crate::access::Permission;
 use crate::ledger::{Applied, DirectoryKey, LogChange, ReceiptQuery, ReceiptRow};
 use crate::receipts::{Entry, KEYS_MAX, role_name};
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Extensions, StatusCode};
@@ -106,10 +107,11 @@ pub(super) struct ListQuery {
 pub(super) async fn list_receipts(
     State(api): State<Arc<Api>>,
     extensions: Extensions,
-    Query(query): Query<ListQuery>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ReceiptList>, Refusal> {
     api.log()?;
     api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    let query = asked(query)?;
     let about = query.node.or(query.about);
     for digits in [&about, &query.leaf].into_iter().flatten() {
         if array_from_hex::<32>(digits).is_none() {

@@ -1,13 +1,14 @@
 //! Reading back what the ledger has of the log of receipts.
 
-use super::StoreError;
 use super::receipts::{DirectoryKey, DirectoryRows, EvidenceRow, LogRow, ReceiptQuery, ReceiptRow};
+use super::source::{LedgerAt, Source};
+use super::{OpenError, StoreError};
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, AnyPool, AssertSqlSafe, Row};
 
 /// See [`super::Ledger::receipt_log`].
 pub(super) async fn log<'e>(source: impl AnyExecutor<'e>) -> Result<Option<LogRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM receipt_log WHERE only = 1")
+    let row = sqlx::query("SELECT * FROM receipt_log WHERE one = 1")
         .fetch_optional(source)
         .await
         .map_err(StoreError::NotApplied)?;
@@ -94,7 +95,7 @@ pub(super) async fn directory(pool: &AnyPool) -> Result<DirectoryRows, StoreErro
     let rows = sqlx::query(
         "SELECT e.serial, e.issued_at_s, k.key_hex, k.role, k.operator, k.licence, k.from_s,
             k.until_s, k.revoked_at_s
-         FROM directory_edition e, directory_key k WHERE e.only = 1 ORDER BY k.key_hex, k.role",
+         FROM directory_edition e, directory_key k WHERE e.one = 1 ORDER BY k.key_hex, k.role",
     )
     .fetch_all(pool)
     .await
@@ -107,6 +108,26 @@ pub(super) async fn directory(pool: &AnyPool) -> Result<DirectoryRows, StoreErro
         issued_at_s: number(first, "issued_at_s")?,
         keys: rows.iter().map(key).collect::<Result<_, _>>()?,
     })
+}
+
+/// How many entries the log of receipts has, of a ledger that a broker may be working on.
+///
+/// # Errors
+/// [`OpenError`] if it cannot be opened or read.
+pub async fn log_size_beside(at: &LedgerAt) -> Result<u64, OpenError> {
+    let source = Source::new(at)?;
+    let name = source.name.clone();
+    let connection = source.connect().await;
+    let mut connection = connection.map_err(|source| OpenError::Open {
+        name: name.clone(),
+        source,
+    })?;
+    match log(&mut connection).await {
+        Ok(row) => Ok(row.map_or(0, |row| row.size)),
+        // One of before the log.
+        Err(StoreError::NotApplied(sqlx::Error::Database(_))) => Ok(0),
+        Err(source) => Err(OpenError::Change { name, source }),
+    }
 }
 
 /// Quoted, for `IN`; `None` for none. Whatever is no hex is left out.

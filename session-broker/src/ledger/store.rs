@@ -232,26 +232,6 @@ pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Appli
     Ok(answers.remove(0).remove(0))
 }
 
-/// How many entries the log of receipts has, of a ledger that a broker may be working on.
-///
-/// # Errors
-/// [`OpenError`] if it cannot be opened or read.
-pub async fn log_size_beside(at: &LedgerAt) -> Result<u64, OpenError> {
-    let source = Source::new(at)?;
-    let name = source.name.clone();
-    let connection = source.connect().await;
-    let mut connection = connection.map_err(|source| OpenError::Open {
-        name: name.clone(),
-        source,
-    })?;
-    match read_receipts::log(&mut connection).await {
-        Ok(row) => Ok(row.map_or(0, |row| row.size)),
-        // One of before the log.
-        Err(StoreError::NotApplied(sqlx::Error::Database(_))) => Ok(0),
-        Err(source) => Err(OpenError::Change { name, source }),
-    }
-}
-
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
 /// this one must not go on.
 async fn migrate(

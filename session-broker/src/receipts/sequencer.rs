@@ -13,23 +13,24 @@
 //! **Invariant.** A checkpoint is signed of what the ledger has, after its tiles are in the store, and kept
 //! there before anybody sees it.
 
+use super::batch::{Batch, Job, answer, refuse};
 use super::edge::Edge;
 use super::entry::Entry;
 use super::keys::Keys;
 use super::store::{Object, Store};
-use super::{LogError, Logged, blocking, reader, stage};
-use crate::ledger::{Advance, Applied, EvidenceRow, Ledger, LogChange, LogRow, Op, ReceiptRow};
+use super::{LogError, Logged, blocking, checkpoints, reader, stage};
+use crate::ledger::{Advance, Applied, Ledger, LogChange, LogRow, Op};
 use crate::time::Clock;
 use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::log::checkpoint::Checkpoint;
-use nearlight_proof::log::note::{Algorithm, Note, VerifierKey};
+use nearlight_proof::log::note::Note;
 use nearlight_proof::log::tile::{self, Tile};
 use nearlight_proof::log::tree::{self, Hash, LogHasher};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Entries of one round.
@@ -40,15 +41,6 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const TRIES_MAX: u32 = 4;
 /// How often is looked whether another broker appended, or the log can be loaded at last.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Where checkpoints are kept, by size.
-const CHECKPOINTS: &str = "checkpoints";
-
-/// An entry that wants a place.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) entry: Entry,
-    pub(super) reply: oneshot::Sender<Result<Logged, LogError>>,
-}
 
 /// What the log has signed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,7 +270,7 @@ impl Sequencer {
         let loaded = move |store: &dyn Store| {
             stage::apply(store, size, &root)?;
             stage::tidy(store, size)?;
-            Ok((Edge::load(size, store)?, newest(store, &keys)?))
+            Ok((Edge::load(size, store)?, checkpoints::newest(store, &keys)?))
         };
         let (edge, newest) = blocking(&store, loaded).await?;
         let edge = edge.filter(|edge| edge.root() == root);
@@ -400,16 +392,8 @@ impl Sequencer {
         };
         let unsigned = || std::io::Error::other("the log's origin is no name for a key");
         let note = checkpoint.sign(&self.keys.log).ok_or_else(unsigned)?;
-        let (size, bytes) = (checkpoint.size, note.to_string().into_bytes());
-        let keep = move |store: &dyn Store| {
-            store.put(&[Object::new(format!("{CHECKPOINTS}/{size}"), bytes)])?;
-            for older in sizes(store)? {
-                if older < size {
-                    store.remove(&format!("{CHECKPOINTS}/{older}"))?;
-                }
-            }
-            Ok(())
-        };
+        let (size, kept) = (checkpoint.size, note.clone());
+        let keep = move |store: &dyn Store| checkpoints::keep(store, size, &kept);
         blocking(&self.store, keep).await?;
         self.published.send_replace(Some(Arc::new(Published {
             origin: checkpoint.origin,
@@ -419,91 +403,4 @@ impl Sequencer {
         })));
         Ok(())
     }
-}
-
-/// Entries of a round, each leaf once, in the order in which they came.
-struct Batch<'a> {
-    entries: Vec<&'a Entry>,
-}
-
-impl<'a> Batch<'a> {
-    fn of(waiting: &'a [Job]) -> Self {
-        let mut seen = std::collections::HashSet::new();
-        let entries = waiting.iter().map(|job| &job.entry);
-        Self {
-            entries: entries.filter(|entry| seen.insert(entry.leaf())).collect(),
-        }
-    }
-
-    fn places(&self, first: u64) -> HashMap<String, u64> {
-        let leaves = self.entries.iter().map(|entry| entry.row.leaf.clone());
-        leaves.zip(first..).collect()
-    }
-
-    fn advance(&self, from: (u64, Hash), to: (u64, Hash), at_ms: u64) -> Advance {
-        let mut evidence: BTreeMap<&str, EvidenceRow> = BTreeMap::new();
-        for piece in self.entries.iter().flat_map(|entry| &entry.evidence) {
-            let known = evidence
-                .entry(&piece.sha256)
-                .or_insert_with(|| piece.clone());
-            known.kept_until_s = known.kept_until_s.max(piece.kept_until_s);
-        }
-        let rows = self.entries.iter().zip(from.0..);
-        Advance {
-            from: (from.0, hex(&from.1)),
-            to: (to.0, hex(&to.1)),
-            rows: rows
-                .map(|(entry, place)| ReceiptRow {
-                    place,
-                    ..entry.row.clone()
-                })
-                .collect(),
-            evidence: evidence.into_values().collect(),
-            at_ms,
-        }
-    }
-}
-
-/// Answers everybody of a round; the same entry twice is new once.
-fn answer(waiting: &mut Vec<Job>, places: &HashMap<String, u64>) {
-    let mut told = std::collections::HashSet::new();
-    for job in std::mem::take(waiting) {
-        let Some(place) = places.get(job.entry.leaf()).copied() else {
-            continue;
-        };
-        let is_new = told.insert(place);
-        let _ = job.reply.send(Ok(Logged { place, is_new }));
-    }
-}
-
-fn refuse(waiting: Vec<Job>, error: &LogError) {
-    for job in waiting {
-        let _ = job.reply.send(Err(error.clone()));
-    }
-}
-
-/// The sizes of which checkpoints are kept.
-fn sizes(store: &dyn Store) -> std::io::Result<Vec<u64>> {
-    let names = store.list(CHECKPOINTS)?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-}
-
-/// The largest checkpoint that was ever signed here, under whichever name the log had.
-fn newest(store: &dyn Store, keys: &Keys) -> std::io::Result<Option<Checkpoint>> {
-    let mut sizes = sizes(store)?;
-    sizes.sort_unstable();
-    for size in sizes.into_iter().rev() {
-        let Some(bytes) = store.get(&format!("{CHECKPOINTS}/{size}"))? else {
-            continue;
-        };
-        let opened = Note::parse(&bytes).ok().and_then(|note| {
-            let origin = note.text().lines().next()?.to_owned();
-            let key = VerifierKey::new(&origin, Algorithm::Ed25519, keys.log.public())?;
-            Checkpoint::open(&note, &key).ok()
-        });
-        if opened.is_some() {
-            return Ok(opened);
-        }
-    }
-    Ok(None)
 }

@@ -9,6 +9,7 @@ use crate::ledger::{
     DirectoryKey, Fault, FaultyLedger, LedgerAt, LogChange, Member, Op, ReceiptRow, SqlLedger,
     copy_file,
 };
+use fragile::{Ends, Fragile};
 use nearlight_proof::encoding::hex;
 use nearlight_proof::log::checkpoint::Checkpoint;
 use nearlight_proof::log::tree::{Hash, LogHasher, extends, leaf, root};
@@ -17,103 +18,12 @@ use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Dispute, Predicate};
 use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Statement, Subject};
 use std::path::Path;
-use std::sync::Mutex as Lock;
 use std::sync::mpsc as std_mpsc;
 use tempfile::TempDir;
 
+mod fragile;
+
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What becomes of a write to the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ends {
-    /// The process dies before it.
-    Before,
-    /// It dies right after it.
-    After,
-}
-
-/// A store whose process dies, or stands still, at a certain write.
-#[derive(Debug)]
-struct Fragile {
-    inner: Directory,
-    state: Lock<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    writes: usize,
-    dies_at: Option<(usize, Ends)>,
-    dead: bool,
-    /// At which write it stands still, whom it tells, and for whom it waits.
-    pauses_at: Option<(usize, Ends, std_mpsc::Sender<()>, std_mpsc::Receiver<()>)>,
-}
-
-impl Fragile {
-    fn new(dir: &Path) -> Arc<Self> {
-        Arc::new(Self {
-            inner: Directory::new(dir.to_owned()),
-            state: Lock::default(),
-        })
-    }
-
-    fn write(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let died = || Err(io::Error::other("the process is dead"));
-        let (dies, pauses) = {
-            let mut state = self.state.lock().unwrap();
-            if state.dead {
-                return died();
-            }
-            let now = state.writes;
-            state.writes += 1;
-            let dies = state
-                .dies_at
-                .filter(|(at, _)| *at == now)
-                .map(|(_, ends)| ends);
-            state.dead = dies.is_some();
-            let pauses = state.pauses_at.take_if(|(at, ..)| *at == now);
-            (dies, pauses)
-        };
-        let stand =
-            |(_, _, told, go): &(usize, Ends, std_mpsc::Sender<()>, std_mpsc::Receiver<()>)| {
-                told.send(()).unwrap();
-                go.recv_timeout(PATIENCE).unwrap();
-            };
-        if let Some(pause) = pauses.as_ref().filter(|pause| pause.1 == Ends::Before) {
-            stand(pause);
-        }
-        if dies == Some(Ends::Before) {
-            return died();
-        }
-        work()?;
-        if let Some(pause) = pauses.as_ref().filter(|pause| pause.1 == Ends::After) {
-            stand(pause);
-        }
-        if dies == Some(Ends::After) {
-            return died();
-        }
-        Ok(())
-    }
-}
-
-impl Store for Fragile {
-    fn put(&self, objects: &[Object]) -> io::Result<()> {
-        objects
-            .iter()
-            .try_for_each(|object| self.write(|| self.inner.put(std::slice::from_ref(object))))
-    }
-
-    fn get(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        self.inner.get(path)
-    }
-
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        self.inner.list(path)
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.write(|| self.inner.remove(path))
-    }
-}
 
 /// A log in a directory, and what was seen of it.
 struct Log {
@@ -323,7 +233,6 @@ async fn a_crash_at_any_write_loses_nothing_and_contradicts_nothing() {
         u64::from(next),
         "each entry once"
     );
-    log.shutdown.drain(PATIENCE).await;
 }
 
 /// A replica stands still at any of its writes while another one goes on, and then goes on as if nothing
@@ -367,7 +276,6 @@ async fn a_paused_replica_never_forks_the_log() {
         u64::from(next),
         "each entry once"
     );
-    log.shutdown.drain(PATIENCE).await;
 }
 
 /// A swap that failed, and one of which nobody knows.
@@ -397,7 +305,6 @@ async fn a_swap_in_doubt_is_looked_up_and_never_guessed() {
         .collect();
     assert_eq!(places, [0, 20, 20], "the same entry has one place");
     log.check();
-    log.shutdown.drain(PATIENCE).await;
 }
 
 /// The ledger is restored from a copy, or fails over to one that was behind; the tiles are whole.
@@ -418,7 +325,7 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     log.note(&replica, &answers);
     drop(replica);
 
-    let (restored, shutdown) = open(&copy).await;
+    let (restored, _tasks) = open(&copy).await;
     let former = std::mem::replace(&mut log.ledger, restored);
     let mut again = log.healthy();
     again.sequencer.look(false).await;
@@ -434,7 +341,6 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     log.note(&again, &answers);
     log.check();
     drop((former, again));
-    shutdown.drain(PATIENCE).await;
 
     // A checkpoint alone, without what it speaks of.
     let keys = Keys::of(&[1; 32]);
@@ -446,13 +352,12 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     let note = note.sign(&keys.log).unwrap().to_string();
     let object = Object::new("checkpoints/4000".to_owned(), note.into_bytes());
     Directory::new(log.tiles()).put(&[object]).unwrap();
-    let (ledger, shutdown) = open(&copy).await;
+    let (ledger, _tasks) = open(&copy).await;
     log.ledger = ledger;
     let mut behind = log.healthy();
     behind.sequencer.look(false).await;
     assert!(behind.shown.borrow().is_none(), "it signs nothing");
     assert_eq!(behind.append(&real(20..21)).await, [None]);
-    shutdown.drain(PATIENCE).await;
 }
 
 #[tokio::test]
@@ -471,7 +376,6 @@ async fn tiles_that_are_not_the_ledgers_are_damage() {
     let mut again = log.healthy();
     again.sequencer.look(false).await;
     assert!(again.shown.borrow().is_none());
-    log.shutdown.drain(PATIENCE).await;
 }
 
 #[test]
@@ -562,8 +466,7 @@ async fn the_directory_comes_into_the_log_by_itself() {
         (again.place, logged.is_new, again.is_new),
         (logged.place, true, false)
     );
-    drop((receipts, ledger));
-    log.shutdown.drain(PATIENCE).await;
+    log.shutdown.token().cancel();
 }
 
 #[tokio::test]
@@ -590,5 +493,4 @@ async fn a_log_of_which_a_witness_saw_more_signs_nothing() {
     assert_eq!(replica.append(&plain(4..5)).await, [None]);
     let shown = replica.shown.borrow().clone().unwrap();
     assert_eq!(shown.size, 4);
-    log.shutdown.drain(PATIENCE).await;
 }

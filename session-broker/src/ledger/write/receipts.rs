@@ -9,15 +9,15 @@ use crate::ledger::{Applied, StoreError};
 use serde::Serialize;
 
 const BEGIN: &str = "
-    INSERT INTO receipt_log (only, origin, log_key, size, root, changed_ms)
+    INSERT INTO receipt_log (one, origin, log_key, size, root, changed_ms)
     SELECT 1, r.origin, r.log_key, 0, r.root, r.at
     FROM {rows origin text, log_key text, root text, at bigint} WHERE TRUE
-    ON CONFLICT (only) DO NOTHING";
+    ON CONFLICT (one) DO NOTHING";
 
 const ADVANCE: &str = "
     UPDATE receipt_log SET size = r.size, root = r.root, changed_ms = r.at
     FROM {rows old_size bigint, old_root text, size bigint, root text, at bigint}
-    WHERE receipt_log.only = 1 AND receipt_log.size = r.old_size AND receipt_log.root = r.old_root";
+    WHERE receipt_log.one = 1 AND receipt_log.size = r.old_size AND receipt_log.root = r.old_root";
 
 const ADD_RECEIPTS: &str = "
     INSERT INTO receipt (place, leaf, kind, issuer, about, issued_at_s)
@@ -34,12 +34,12 @@ const ADD_EVIDENCE: &str = "
 const RENAME: &str = "
     UPDATE receipt_log SET origin = receipt_log.origin || '/' || r.suffix, witnessed_size = 0,
         witnessed = ''
-    FROM {rows suffix text} WHERE receipt_log.only = 1";
+    FROM {rows suffix text} WHERE receipt_log.one = 1";
 
 const WITNESSED: &str = "
     UPDATE receipt_log SET witnessed_size = r.size, witnessed = r.note
     FROM {rows size bigint, note text}
-    WHERE receipt_log.only = 1 AND receipt_log.size >= r.size
+    WHERE receipt_log.one = 1 AND receipt_log.size >= r.size
         AND receipt_log.witnessed_size < r.size";
 
 /// A revoked key stays revoked, and what is the same is no change.
@@ -65,9 +65,9 @@ const HAS_KEY: &str = "
     SELECT 1 AS one FROM directory_key, {rows key_hex text} WHERE directory_key.key_hex = r.key_hex";
 
 const NEXT_EDITION: &str = "
-    INSERT INTO directory_edition (only, serial, issued_at_s)
+    INSERT INTO directory_edition (one, serial, issued_at_s)
     SELECT 1, 1, r.at FROM {rows at bigint} WHERE TRUE
-    ON CONFLICT (only) DO UPDATE SET serial = directory_edition.serial + 1,
+    ON CONFLICT (one) DO UPDATE SET serial = directory_edition.serial + 1,
         issued_at_s = CASE WHEN excluded.issued_at_s > directory_edition.issued_at_s
             THEN excluded.issued_at_s ELSE directory_edition.issued_at_s END";
 
