@@ -284,15 +284,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhook::rotate_webhook))
         .routes(routes!(webhook::test_webhook))
         .routes(routes!(webhook::list_deliveries))
-        .routes(routes!(log::checkpoint))
-        .routes(routes!(log::tile))
-        .routes(routes!(log::candidate))
-        .routes(routes!(log::cosign))
-        .routes(routes!(receipts::append_receipt, receipts::list_receipts))
-        .routes(routes!(receipts::show_receipt))
-        .routes(routes!(receipts::put_evidence, receipts::get_evidence))
-        .routes(routes!(receipts::show_directory))
-        .routes(routes!(receipts::put_key, receipts::revoke_key))
+        .merge(log_routes())
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(volumes::list_volumes))
@@ -306,6 +298,20 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::metrics))
         .split_for_parts()
+}
+
+/// Those of the log of receipts.
+fn log_routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::tile))
+        .routes(routes!(log::candidate))
+        .routes(routes!(log::cosign))
+        .routes(routes!(receipts::append_receipt, receipts::list_receipts))
+        .routes(routes!(receipts::show_receipt))
+        .routes(routes!(receipts::put_evidence, receipts::get_evidence))
+        .routes(routes!(receipts::show_directory))
+        .routes(routes!(receipts::put_key, receipts::revoke_key))
 }
 
 /// The whole public service.

@@ -106,7 +106,18 @@ pub(super) async fn a_log_grows_by_whoever_knows_its_head(place: Place) {
         .unwrap()
         .unwrap();
     assert_eq!((evidence.bytes, evidence.kept_until_s), (3, 105));
+}
 
+pub(super) async fn what_was_witnessed_never_goes_back_and_goes_with_the_name(place: Place) {
+    let store = Store::open(place).await;
+    let begin = LogChange::Begin {
+        origin: "a".to_owned(),
+        key: "k".to_owned(),
+        root: "r0".to_owned(),
+        at_ms: 1,
+    };
+    store.write(log(begin)).await;
+    store.write(advance((0, "r0"), (5, "r5"))).await;
     let seen = |size, note: &str| {
         let note = note.to_owned();
         log(LogChange::Witnessed { size, note })
