@@ -9,11 +9,13 @@ use std::path::PathBuf;
 mod identity;
 mod inside;
 mod outside;
+mod receipt;
 mod volume;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
+pub use receipt::ReceiptCommand;
 pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
@@ -123,6 +125,15 @@ pub enum Command {
         #[command(subcommand)]
         command: WebhookCommand,
         /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// List, fetch, show and verify receipts.
+    Receipt {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReceiptCommand,
+        /// Which broker; `show` and `verify` ask none.
         #[command(flatten)]
         broker: Broker,
     },

@@ -51,6 +51,21 @@ pub enum CommandError {
     /// There is none of that name.
     #[error("there is no volume `{0}`; `nearlight volume list` shows what there is")]
     NoVolume(String),
+    /// What a receipt is verified with.
+    #[error(transparent)]
+    Receipt(nearlight_verifier::AskError),
+    /// A file that is no receipt.
+    #[error("the file is no receipt: neither an envelope nor what GET /v1/receipts/INDEX answers")]
+    NoReceipt,
+    /// A file cannot be written.
+    #[error("cannot write {}", file.display())]
+    NotWritten {
+        /// Which.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),

@@ -564,7 +564,7 @@ from_ms: number,
  */
 until_ms: number | null, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "evidence-expired" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "log-unavailable" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "receipt-refused" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**

@@ -2,6 +2,7 @@
 
 use super::problem::{Refusal, bad_request, not_found};
 use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -99,6 +100,12 @@ where
 {
     let path = Path::<T>::from_request_parts(parts, state).await;
     path.map(|Path(found)| found).map_err(|_| not_found(what))
+}
+
+/// What a query says.
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+    let asked = query.map(|Query(asked)| asked);
+    asked.map_err(|error| bad_request(format!("{error}.")))
 }
 
 /// The session in `/v1/sessions/{id}`.

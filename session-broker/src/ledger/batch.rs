@@ -8,7 +8,7 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
     access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, quotas,
-    readmit, saves, sessions, upkeep, usage, volumes, webhooks,
+    readmit, receipts, saves, sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
@@ -73,6 +73,7 @@ struct Level<'a> {
     readmits: Vec<(At, &'a Readmit)>,
     clusters: Vec<(At, &'a ReserveCluster)>,
     outside: Vec<outside::Change<'a>>,
+    log: Vec<super::receipts::Change<'a>>,
     notices: Vec<&'a Notice>,
     moved: Vec<jobs::Opened<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
@@ -166,6 +167,7 @@ impl<'a> Level<'a> {
             Op::Outside { change, audit } => {
                 self.outside.push((at, change, audit.as_deref()));
             }
+            Op::Log { change, audit } => self.log.push((at, change, audit.as_deref())),
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -373,6 +375,7 @@ impl<'a> Level<'a> {
             | Op::Identity { .. }
             | Op::App { .. }
             | Op::Outside { .. }
+            | Op::Log { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -426,6 +429,7 @@ impl<'a> Level<'a> {
         webhooks::notify(tx, &self.notices).await?;
         jobs::count_moves(tx, &self.moved).await?;
         clusters::reserve(tx, me, &self.clusters, answers).await?;
+        receipts::change(tx, &self.log, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -2,7 +2,7 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
+    JoinTokenRow, LogChange, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
     VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
@@ -235,6 +235,13 @@ pub enum Op {
     Outside {
         /// What changes.
         change: OutsideChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
+    /// A change of the log of receipts, with its line of the audit log.
+    Log {
+        /// What changes.
+        change: LogChange,
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },

@@ -57,6 +57,8 @@ enum Thing<'a> {
     Volume(&'a str),
     /// What tenants have outside.
     Outside,
+    /// The log of receipts.
+    Log,
 }
 
 impl Thing<'_> {
@@ -71,6 +73,7 @@ impl Thing<'_> {
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
+            | (Self::Log, Op::Log { .. })
             // One by one.
             | (_, Op::Readmit(_) | Op::ReserveCluster(_)) => true,
             (_, _) => false,
@@ -118,6 +121,7 @@ fn rank(op: &Op) -> u8 {
         Op::CountMove { .. } => 34,
         Op::ReserveCluster(_) => 35,
         Op::NoteUsed { .. } => 36,
+        Op::Log { .. } => 37,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -221,6 +225,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::App { .. } => vec![Thing::Apps],
         Op::PutRateCard { .. } => vec![Thing::Rates],
         Op::Outside { .. } | Op::Notify(_) => vec![Thing::Outside],
+        Op::Log { .. } => vec![Thing::Log],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

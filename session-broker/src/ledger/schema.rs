@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 19] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 20] = [
     (
         1,
         "ledger",
@@ -81,6 +81,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 19] = [
         22,
         "usage facts",
         include_str!("../../migrations/0022_usage_facts.sql"),
+    ),
+    (
+        23,
+        "receipts",
+        include_str!("../../migrations/0023_receipts.sql"),
     ),
 ];
 

@@ -30,6 +30,7 @@ mod outside;
 mod place;
 mod plans;
 mod readmit;
+mod receipts;
 mod saves;
 mod sharing;
 mod usage;
@@ -72,6 +73,9 @@ macro_rules! suite {
 suite! {
     outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
     outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
+    receipts::a_log_grows_by_whoever_knows_its_head => a_log_grows_by_whoever_knows_its_head,
+    receipts::what_was_witnessed_never_goes_back_and_goes_with_the_name => what_was_witnessed_never_goes_back_and_goes_with_the_name,
+    receipts::each_change_of_the_directory_is_an_edition => each_change_of_the_directory_is_an_edition,
     outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,

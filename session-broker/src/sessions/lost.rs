@@ -82,6 +82,7 @@ impl Lost {
             | Op::Identity { .. }
             | Op::App { .. }
             | Op::Outside { .. }
+            | Op::Log { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }
