@@ -155,9 +155,9 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
     if !host.split('.').all(is_label) {
         return Err("its registry is no host name");
     }
-    match port.map(str::parse::<u16>) {
-        None | Some(Ok(1..)) => Ok(()),
-        Some(Ok(0) | Err(_)) => Err("its registry's port is none"),
+    match port.map(super::check::number) {
+        None | Some(Some(1..)) => Ok(()),
+        Some(Some(0) | None) => Err("its registry's port is none"),
     }
 }
 
@@ -271,6 +271,8 @@ mod test {
             "ho_st.io/x",
             "host:0/x",
             "host:99999/x",
+            "host:+5000/x",
+            "host:05000/x",
             "http://x/y",
             "[::1]:5000/x",
             &upper,

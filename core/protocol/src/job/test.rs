@@ -80,6 +80,17 @@ fn each_fault_is_found_and_says_where() {
         ("/resources/shm_mib", json!(99999), "resources.shm_mib"),
         ("/resources/gpu/count", json!(0), "resources.gpu.count"),
         ("/resources/gpu/model", json!(" "), "resources.gpu.model"),
+        (
+            "/resources/gpu/model",
+            json!("H100\u{1b}[2J"),
+            "resources.gpu.model",
+        ),
+        (
+            "/resources/gpu/model",
+            json!("H".repeat(97)),
+            "resources.gpu.model",
+        ),
+        ("/place/regions", json!(vec!["x"; 257]), "place.regions"),
         ("/ports/0/name", json!("Api"), "ports[0].name"),
         ("/ports/0/port", json!(0), "ports[0].port"),
         ("/ports/1/name", json!("api"), "ports[1]"),
@@ -103,6 +114,16 @@ fn each_fault_is_found_and_says_where() {
         ("/egress/internet", json!(true), "egress"),
         ("/egress/allow", json!(["10.0.0.1:80"]), "egress.allow[0]"),
         ("/egress/allow", json!(["*"]), "egress.allow[0]"),
+        (
+            "/egress/allow",
+            json!(["a.example:+443"]),
+            "egress.allow[0]",
+        ),
+        (
+            "/egress/allow",
+            json!(["203.0.113.0/+24"]),
+            "egress.allow[0]",
+        ),
         ("/egress/allow", json!(["0.0.0.0/0"]), "egress.allow[0]"),
         ("/egress/allow", json!(["example.org"]), "egress.allow[0]"),
         ("/volumes/0/name", json!("a/b"), "volumes[0].name"),
@@ -110,6 +131,14 @@ fn each_fault_is_found_and_says_where() {
         ("/volumes/0/path", json!("/proc/x"), "volumes[0].path"),
         ("/volumes/0/path", json!("/run/secrets"), "volumes[0].path"),
         ("/volumes/0/path", json!("/a:ro"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/a\nb"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/a\u{1b}[2J"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/etc/hosts"), "volumes[0].path"),
+        (
+            "/assets/0/path",
+            json!("/etc/resolv.conf"),
+            "assets[0].path",
+        ),
         ("/volumes/0/path", json!("/models"), "volumes"),
         ("/volumes/0/size_mib", json!(0), "volumes[0].size_mib"),
         ("/assets/0/url", json!("http://x/y"), "assets[0].url"),
@@ -123,6 +152,7 @@ fn each_fault_is_found_and_says_where() {
         ("/restart/policy", json!("always"), "restart.policy"),
         ("/labels", json!({ "a b": "1" }), "labels.a b"),
         ("/labels", json!({ "a": "x\ny" }), "labels.a"),
+        ("/labels", json!({ "a": "\u{202e}x" }), "labels.a"),
     ];
     for (pointer, value, key) in cases {
         let mut job = whole();
