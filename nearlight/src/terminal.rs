@@ -42,9 +42,14 @@ fn harmless(text: &str) -> String {
 /// Several lines of the result, on stdout, each with its end.
 pub fn text(lines: &str) {
     let mut stdout = io::stdout().lock();
+    // A file gets every character, for whatever reads it.
+    let lines = match stdout.is_terminal() {
+        true => harmless(lines),
+        false => lines.to_owned(),
+    };
     // As above.
     let _ = stdout
-        .write_all(harmless(lines).as_bytes())
+        .write_all(lines.as_bytes())
         .and_then(|()| stdout.flush());
 }
 
