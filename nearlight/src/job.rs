@@ -233,8 +233,9 @@ fn secrets(spec: &JobSpec, given: &[SecretArg]) -> Result<Secrets, JobError> {
 
 fn value(from: &SecretFrom) -> Result<String, String> {
     match from {
-        SecretFrom::File(path) => text_of(path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+        SecretFrom::File(path) => {
+            text_of(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        }
         SecretFrom::Env(variable) => std::env::var(variable)
             .map_err(|_| format!("there is no variable {variable}, or it is no text")),
         SecretFrom::Stdin => {

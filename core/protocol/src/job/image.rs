@@ -150,8 +150,12 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
             && !label.ends_with('-')
             && label
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
+    // One name for one registry: credentials and policies are looked up by it.
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("its registry is not in lower case");
+    }
     if !host.split('.').all(is_label) {
         return Err("its registry is no host name");
     }
@@ -272,6 +276,7 @@ mod test {
             "host:0/x",
             "host:99999/x",
             "host:+5000/x",
+            "Registry.example/x",
             "host:05000/x",
             "http://x/y",
             "[::1]:5000/x",
