@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -63,6 +63,21 @@ fn a_key_that_is_unknown_is_refused_by_its_name() {
 }
 
 /// What `pointer` of the whole job is made to, and the key that the fault must name.
+fn check(pointer: &str, value: &Value, key: &str) {
+    let mut job = whole();
+    let place = job.pointer_mut(pointer);
+    match place {
+        Some(place) => *place = value.clone(),
+        None => {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            job.pointer_mut(parent).unwrap()[name] = value.clone();
+        }
+    }
+    let fault = read(job).fault();
+    let at = fault.as_ref().map(|fault| fault.key.as_str());
+    assert_eq!(at, Some(key), "{pointer} = {value}: {fault:?}");
+}
+
 #[test]
 fn each_fault_is_found_and_says_where() {
     let cases = [
@@ -111,6 +126,15 @@ fn each_fault_is_found_and_says_where() {
         ),
         ("/time/max_s", json!(0), "time.max_s"),
         ("/time/stop_s", json!(9999), "time.stop_s"),
+    ];
+    for (pointer, value, key) in cases {
+        check(pointer, &value, key);
+    }
+}
+
+#[test]
+fn each_fault_of_what_is_around_it_is_found_and_says_where() {
+    let cases = [
         ("/egress/internet", json!(true), "egress"),
         ("/egress/allow", json!(["10.0.0.1:80"]), "egress.allow[0]"),
         ("/egress/allow", json!(["*"]), "egress.allow[0]"),
@@ -155,18 +179,7 @@ fn each_fault_is_found_and_says_where() {
         ("/labels", json!({ "a": "\u{202e}x" }), "labels.a"),
     ];
     for (pointer, value, key) in cases {
-        let mut job = whole();
-        let place = job.pointer_mut(pointer);
-        match place {
-            Some(place) => *place = value.clone(),
-            None => {
-                let (parent, name) = pointer.rsplit_once('/').unwrap();
-                job.pointer_mut(parent).unwrap()[name] = value.clone();
-            }
-        }
-        let fault = read(job).fault();
-        let at = fault.as_ref().map(|fault| fault.key.as_str());
-        assert_eq!(at, Some(key), "{pointer} = {value}: {fault:?}");
+        check(pointer, &value, key);
     }
 }
 
