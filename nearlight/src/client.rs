@@ -51,7 +51,7 @@ pub enum ClientError {
     },
     /// The connection broke.
     #[error("the connection to the broker broke")]
-    Broken(#[source] std::io::Error),
+    Broken(#[source] io::Error),
     /// The address is none.
     #[error("`{0}` is not the address of a broker; it looks like http://127.0.0.1:8080")]
     BadUrl(String),
