@@ -399,6 +399,26 @@ fn what_a_broker_tells_of_a_lost_session_before_it_knows_needs_no_usage() {
 }
 
 #[test]
+fn a_session_whose_end_was_lost_with_a_standby_may_begin_once_more() {
+    let with = |is_over_in_the_lag: bool| {
+        let filler = Event::Note {
+            what: String::new(),
+        };
+        let mut events = vec![began("slot", 1, "s")];
+        let end = over("slot", 1, "s");
+        events.extend((!is_over_in_the_lag).then(|| end.clone()));
+        events.extend(vec![filler; 200]);
+        events.push(Event::Lag);
+        events.extend(is_over_in_the_lag.then_some(end));
+        events.push(Event::FailedOver);
+        events.extend([began("other", 1, "s"), over("other", 1, "s")]);
+        faults(events, ended(&["s"]))
+    };
+    assert_eq!(with(true), Vec::<String>::new());
+    assert_eq!(with(false).len(), 1, "{:?}", with(false));
+}
+
+#[test]
 fn an_end_that_was_lost_with_a_standby_is_no_comeback() {
     let mut events = Vec::from(create(1, "k", "s"));
     events.push(Event::Lag);
