@@ -1,6 +1,7 @@
 //! Images on this node: which of them we have fetched, and which sessions use.
 //!
 //! - [`puller`]: fetches what the broker wants to be here, and removes what nobody needs.
+//! - [`room`]: when the disk is too full for one that comes.
 //!
 //! **Invariants.** Only what this node has fetched itself is ever removed: what somebody built or
 //! pulled by hand is theirs. An image that a session uses stays, from before it is looked for until the
@@ -10,8 +11,10 @@
 
 mod order;
 mod puller;
+mod room;
 
 pub(crate) use puller::{Found, Limits, Puller};
+pub(crate) use room::runs_out;
 
 use nearlight_kit::files::write_atomic;
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ use nearlight_protocol::control::{Hello, ImagesWanted, JobHost, PROTOCOL_VERSION
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::volume::VolumesKnown;
 use rustls_pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -150,10 +150,21 @@ impl Node {
 
 /// Checks the machine. Before anything counts, too: what is counted without a recorder is lost, and stays so.
 fn prepare(config: &Config) -> anyhow::Result<()> {
+    check_ports(&config.rtc_bind)?;
     preflight::check(config)?;
     drop(nearlight_kit::telemetry::prometheus());
     meters::describe();
     nearlight_transport::describe_metrics();
+    Ok(())
+}
+
+/// Whether the ports of all sessions are free. Another program may still be faster; then the transport says so.
+fn check_ports(wanted: &[SocketAddr]) -> anyhow::Result<()> {
+    for at in wanted {
+        UdpSocket::bind(at).with_context(|| {
+            format!("cannot listen on udp {at}; choose another port with --rtc-port")
+        })?;
+    }
     Ok(())
 }
 
@@ -281,4 +292,19 @@ fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
         certificate,
         hello,
     ))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_said_once() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = taken.local_addr().unwrap();
+        let said = format!("{:#}", check_ports(&[at]).unwrap_err());
+        assert_eq!(said.matches("in use").count(), 1, "{said}");
+        drop(taken);
+        assert!(check_ports(&[at]).is_ok());
+    }
 }

@@ -6,7 +6,7 @@ use nearlight_protocol::inside::ARCHIVE_TYPE;
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::Response;
@@ -51,7 +51,7 @@ pub enum ClientError {
     },
     /// The connection broke.
     #[error("the connection to the broker broke")]
-    Broken(#[source] std::io::Error),
+    Broken(#[source] io::Error),
     /// The address is none.
     #[error("`{0}` is not the address of a broker; it looks like http://127.0.0.1:8080")]
     BadUrl(String),
@@ -291,7 +291,18 @@ impl Client {
             .config()
             .timeout_recv_response(Some(COPY_TIMEOUT))
             .build();
-        self.json(path, request.send(SendBody::from_reader(&mut body)))
+        match request.send(SendBody::from_reader(&mut body)) {
+            // It was reached, and went away in between.
+            Err(ureq::Error::Io(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Err(ClientError::Broken(error))
+            }
+            answer => self.json(path, answer),
+        }
     }
 
     fn bearer(&self) -> String {

@@ -58,8 +58,14 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
         let mut next = std::error::Error::source(self);
+        let mut said = self.to_string();
         while let Some(cause) = next {
-            causes.push(cause.to_string());
+            let words = cause.to_string();
+            // Some errors say their cause themselves.
+            if !said.contains(&words) {
+                causes.push(words.clone());
+            }
+            said = words;
             next = cause.source();
         }
         causes

@@ -12,9 +12,12 @@ use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{CreateSession, EndReason, SavesWish, Session, SessionState};
 use nearlight_protocol::job::{JobFault, JobSpec};
 use nearlight_protocol::work::Secrets;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+/// Largest file of a job or of a secret, bytes: several times what a broker takes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a job is not started.
 #[derive(Debug, thiserror::Error)]
@@ -146,8 +149,7 @@ fn with_declared(given: &[SecretArg], declared: Vec<SecretArg>) -> Vec<SecretArg
 /// The job in a file.
 fn read(file: &Path) -> Result<JobFile, JobError> {
     let path = file.to_owned();
-    let text = std::fs::read_to_string(file);
-    let text = text.map_err(|source| JobError::Read {
+    let text = text_of(file).map_err(|source| JobError::Read {
         path: path.clone(),
         source,
     })?;
@@ -166,6 +168,17 @@ fn read(file: &Path) -> Result<JobFile, JobError> {
             secrets: Vec::new(),
             notes: Vec::new(),
         }),
+    }
+}
+
+/// All of a file; what is larger is none that was meant.
+fn text_of(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let mut bounded = std::fs::File::open(file)?.take(FILE_BYTES_MAX + 1);
+    bounded.read_to_string(&mut text)?;
+    match text.len() as u64 <= FILE_BYTES_MAX {
+        true => Ok(text),
+        false => Err(std::io::Error::other("it is larger than 1 MiB")),
     }
 }
 
@@ -220,8 +233,9 @@ fn secrets(spec: &JobSpec, given: &[SecretArg]) -> Result<Secrets, JobError> {
 
 fn value(from: &SecretFrom) -> Result<String, String> {
     match from {
-        SecretFrom::File(path) => std::fs::read_to_string(path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+        SecretFrom::File(path) => {
+            text_of(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        }
         SecretFrom::Env(variable) => std::env::var(variable)
             .map_err(|_| format!("there is no variable {variable}, or it is no text")),
         SecretFrom::Stdin => {
@@ -370,6 +384,12 @@ mod test {
             assert_eq!(spec.image, format!("nearlight/job-{name}:1"));
             assert!(dir.join(&name).join("Dockerfile").is_file(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let said = text_of(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(said.contains("1 MiB"), "{said}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn registry(command: &RegistryCommand, broker: &Broker) -> Result<(), Comman
                 username: username.clone(),
                 password: password(registry, password_file.as_deref())?,
             };
-            client.put_order(&format!("/v1/registries/{registry}"), &login)?;
+            client.put_order(&path_of(registry), &login)?;
             said(
                 broker,
                 format_args!("jobs pull from {registry} as {username}"),
@@ -50,7 +50,7 @@ pub fn registry(command: &RegistryCommand, broker: &Broker) -> Result<(), Comman
             show(broker, &list, || table::lay_out(head, &rows));
         }
         RegistryCommand::Remove { registry } => {
-            client.delete(&format!("/v1/registries/{registry}"))?;
+            client.delete(&path_of(registry))?;
             said(
                 broker,
                 format_args!("the credential for {registry} is gone"),
@@ -70,6 +70,20 @@ pub fn registry(command: &RegistryCommand, broker: &Broker) -> Result<(), Comman
         }
     }
     Ok(())
+}
+
+/// One part of a path, whatever was typed.
+fn path_of(registry: &str) -> String {
+    let escaped: String = registry
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b':' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("/v1/registries/{escaped}")
 }
 
 fn shown_policy(policy: &ImagePolicy) -> String {
@@ -117,8 +131,10 @@ fn password(registry: &str, file: Option<&Path>) -> Result<String, CommandError>
 pub fn webhook(command: &WebhookCommand, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match command {
-        WebhookCommand::Set { url } => {
-            let set = SetWebhook { url: url.clone() };
+        WebhookCommand::Set { endpoint } => {
+            let set = SetWebhook {
+                url: endpoint.clone(),
+            };
             told(broker, &client.put("/v1/webhook", &set)?);
         }
         WebhookCommand::Rotate => {
@@ -183,5 +199,21 @@ fn told(broker: &Broker, set: &WebhookSet) {
 fn said(broker: &Broker, line: std::fmt::Arguments<'_>) {
     if !broker.json {
         terminal::note(line);
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::path_of;
+
+    #[test]
+    fn a_registry_is_one_part_of_a_path_whatever_was_typed() {
+        for (typed, expected) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("../keys", "..%2Fkeys"),
+            ("a b?c#\u{1b}", "a%20b%3Fc%23%1B"),
+        ] {
+            assert_eq!(path_of(typed), format!("/v1/registries/{expected}"));
+        }
     }
 }

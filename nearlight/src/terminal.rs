@@ -2,7 +2,11 @@
 //!
 //! A reader that has gone away (`nearlight app list | head -1`) is no error: what cannot be printed
 //! is dropped.
+//!
+//! **Invariant.** What is said for people does nothing to their terminal: brokers, nodes and jobs put words
+//! into it. What a job itself prints (`session logs`, `session exec`) is its own, and passes as it is.
 
+use nearlight_protocol::plain::is_plain;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -21,12 +25,28 @@ pub fn json(value: &impl Serialize) {
 
 /// A line about what is going on, on stderr.
 pub fn note(line: impl Display) {
+    let line = harmless(&line.to_string());
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The text with a mark for each character that does something to the terminal but end a line or leave room.
+fn harmless(text: &str) -> String {
+    let mark = |char| match char {
+        '\n' | '\t' => char,
+        char if is_plain(char) => char,
+        _ => '\u{fffd}',
+    };
+    text.chars().map(mark).collect()
 }
 
 /// Several lines of the result, on stdout, each with its end.
 pub fn text(lines: &str) {
     let mut stdout = io::stdout().lock();
+    // A file gets every character, for whatever reads it.
+    let lines = match stdout.is_terminal() {
+        true => harmless(lines),
+        false => lines.to_owned(),
+    };
     // As above.
     let _ = stdout
         .write_all(lines.as_bytes())
@@ -42,6 +62,7 @@ pub struct Progress {
 impl Progress {
     /// Shows `text` in place of what was shown before.
     pub fn show(&mut self, text: String) {
+        let text = crate::table::cell_of(&text);
         if text == self.shown {
             return;
         }
@@ -61,5 +82,18 @@ impl Drop for Progress {
         if !self.shown.is_empty() && stderr.is_terminal() {
             let _ = write!(stderr, "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::harmless;
+
+    #[test]
+    fn what_is_said_does_nothing_to_the_terminal() {
+        assert_eq!(
+            harmless("it ended: \u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}\n  because:\tÜ"),
+            "it ended: \u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}2J\u{fffd}\n  because:\tÜ"
+        );
     }
 }

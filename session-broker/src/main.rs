@@ -107,6 +107,8 @@ fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {
             "there is an administrator already; use that key, or make another one with --force"
         );
     };
+    let into = format!("the key is in the ledger {}", config.ledger.name());
+    say(&mut std::io::stderr(), &into);
     say(&mut std::io::stdout(), &serde_json::to_string(&key)?);
     Ok(())
 }

@@ -13,17 +13,19 @@
 //!
 //! **What it does not know:** whose credential it is, layers, nodes.
 
+use crate::ledger::OwnerId;
 use crate::outward::Outward;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nearlight_protocol::job::ImageRef;
 use nearlight_protocol::work::PullLogin;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
@@ -35,7 +37,9 @@ pub(crate) use signature::{ImageKey, NotAKey};
 /// One answer; a manifest takes three of them at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Questions at a time: each has a thread.
-const QUESTIONS_MAX: usize = 8;
+const QUESTIONS_MAX: usize = 16;
+/// Those of one owner: whoever names registries that are slow holds up nobody else.
+const QUESTIONS_OF_ONE_MAX: usize = 4;
 /// A manifest at most (the OCI distribution specification asks registries for so much).
 const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// An answer with a token at most.
@@ -88,8 +92,13 @@ const fn after_status(status: u16) -> &'static str {
 pub(crate) struct Registries {
     agent: Agent,
     questions: Arc<Semaphore>,
+    /// Of each owner who has some under way.
+    of_owners: Arc<Mutex<HashMap<OwnerId, Arc<Semaphore>>>>,
     private: Arc<[String]>,
 }
+
+/// A question's turn: its owner's, and everybody's.
+type Asking = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Registries {
     /// Those with a public address, and `private` ones, `HOST` or `HOST:PORT`.
@@ -105,6 +114,7 @@ impl Registries {
         Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), resolver),
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            of_owners: Arc::default(),
             private,
         }
     }
@@ -113,6 +123,7 @@ impl Registries {
     /// if it has one and the registry gives that image to whoever asks.
     pub(crate) async fn digest(
         &self,
+        owner: &OwnerId,
         image: &ImageRef,
         login: Option<&PullLogin>,
     ) -> Result<String, RegistryError> {
@@ -120,8 +131,7 @@ impl Registries {
         let named = image.digest().map(str::to_owned);
         let tag = image.tag().unwrap_or(DEFAULT_TAG);
         let what = named.clone().unwrap_or_else(|| tag.to_owned());
-        let turn = self.questions.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| RegistryError::Busy)?;
+        let turn = self.turn(owner)?;
         let asked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             visit.manifest(&what).map(|body| digest_of(&body))
@@ -136,15 +146,14 @@ impl Registries {
     /// Whether the image of this digest has a signature of `key` beside it.
     pub(crate) async fn is_signed(
         &self,
-        image: &ImageRef,
-        digest: &str,
+        owner: &OwnerId,
+        (image, digest): (&ImageRef, &str),
         login: Option<&PullLogin>,
         key: &ImageKey,
     ) -> Result<bool, RegistryError> {
         let mut visit = self.visit(image, login.cloned())?;
         let (digest, key) = (digest.to_owned(), key.clone());
-        let turn = self.questions.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| RegistryError::Busy)?;
+        let turn = self.turn(owner)?;
         let asked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let manifest = match visit.manifest(&signature::tag_of(&digest)) {
@@ -155,6 +164,23 @@ impl Registries {
             Ok(signature::is_signed(&manifest, &digest, &key, fetch))
         });
         asked.await.map_err(silent)?
+    }
+
+    fn turn(&self, owner: &OwnerId) -> Result<Asking, RegistryError> {
+        let own = {
+            let all = self.of_owners.lock();
+            let mut all = all.unwrap_or_else(PoisonError::into_inner);
+            // Each that is under way has its semaphore.
+            all.retain(|_, own| Arc::strong_count(own) > 1);
+            let own = || Arc::new(Semaphore::new(QUESTIONS_OF_ONE_MAX));
+            all.entry(owner.clone()).or_insert_with(own).clone()
+        };
+        let own = own.try_acquire_owned();
+        let all = self.questions.clone().try_acquire_owned();
+        match (own, all) {
+            (Ok(own), Ok(all)) => Ok((own, all)),
+            (Err(_), _) | (_, Err(_)) => Err(RegistryError::Busy),
+        }
     }
 
     fn visit(&self, image: &ImageRef, login: Option<PullLogin>) -> Result<Visit, RegistryError> {
@@ -417,13 +443,31 @@ mod test {
         assert_eq!(nobody.basic("http://registry.example/"), Ok(None));
     }
 
+    #[test]
+    fn one_owner_never_has_all_questions() {
+        let registries = Registries::new(&[]);
+        let owner = || OwnerId::of(None, &nearlight_kit::ids::user());
+        let (one, other) = (owner(), owner());
+        let held: Vec<_> = (0..QUESTIONS_OF_ONE_MAX)
+            .map(|_| registries.turn(&one).unwrap())
+            .collect();
+        assert_eq!(registries.turn(&one).unwrap_err(), RegistryError::Busy);
+        let others = registries.turn(&other);
+        assert!(others.is_ok());
+        drop((held, others));
+        assert!(registries.turn(&one).is_ok());
+        assert_eq!(registries.of_owners.lock().unwrap().len(), 1);
+    }
+
     #[tokio::test]
     async fn a_registry_at_a_private_address_is_not_asked_unless_it_is_named() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let image: ImageRef = format!("{at}/team/server:1").parse().unwrap();
-        let error = Registries::new(&[]).digest(&image, None).await.unwrap_err();
+        let owner = OwnerId::of(None, &nearlight_kit::ids::user());
+        let asked = Registries::new(&[]).digest(&owner, &image, None).await;
+        let error = asked.unwrap_err();
         assert!(matches!(error, RegistryError::Silent(_)), "{error}");
         let asked = listener.accept().is_ok();
         assert!(!asked, "nobody dialled");

@@ -116,8 +116,7 @@ export class Sessions {
   /** The sessions, newest first: of one kind, or with all these labels. */
   async list(of: { kind?: "app" | "job"; labels?: Record<string, string> } = {}): Promise<Session[]> {
     const label = Object.entries(of.labels ?? {}).map(([name, value]) => `${name}=${value}`);
-    // One label has the document's type; several are the same name again.
-    const query = { ...(of.kind && { kind: of.kind }), ...(label.length > 0 && { label: label as unknown as string }) };
+    const query = { ...(of.kind && { kind: of.kind }), ...(label.length > 0 && { label }) };
     const { sessions } = await taken(this.api.GET("/v1/sessions", { params: { query } }));
     return sessions.map((view) => new Session(this.api, view));
   }

@@ -4067,8 +4067,8 @@ export interface operations {
             query?: {
                 /** @description Only such sessions. */
                 kind?: components["schemas"]["SessionKind"];
-                /** @description `NAME=VALUE`: only jobs with this label. Several have to hold together. */
-                label?: string;
+                /** @description `NAME=VALUE`: only jobs with this label. Given several times, all have to hold. */
+                label?: string[];
             };
             header?: never;
             path?: never;

@@ -78,9 +78,9 @@ impl ImagePolicy {
     }
 }
 
-/// The name under which an engine keeps what it pulls from there: Docker's own registry has two.
+/// The one name of a registry: Docker's own has two, and https has a port of its own.
 pub fn registry_name(named: &str) -> &str {
-    match named {
+    match named.strip_suffix(":443").unwrap_or(named) {
         "index.docker.io" => "docker.io",
         other => other,
     }
@@ -89,6 +89,18 @@ pub fn registry_name(named: &str) -> &str {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_registry_has_one_name() {
+        for (named, is) in [
+            ("registry.example:443", "registry.example"),
+            ("index.docker.io:443", "docker.io"),
+            ("index.docker.io", "docker.io"),
+            ("registry.example:4443", "registry.example:4443"),
+        ] {
+            assert_eq!(registry_name(named), is, "{named}");
+        }
+    }
 
     #[test]
     fn a_prefix_is_whole_folders() {

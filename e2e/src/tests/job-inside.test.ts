@@ -128,6 +128,13 @@ rig.test("a log is read from its end and from a time, as JSON too", async () => 
   const json = await nearlight(["session", "logs", "--json", "--tail", "1", id]);
   const { stream, text } = JSON.parse(json.stdout) as { stream: string; text: string };
   assert.deepEqual([stream, text], ["stdout", "line 5"]);
+
+  const noted = async (): Promise<number> => (await audit(id)).filter(({ action }) => action === "session-logs").length;
+  const before = await noted();
+  const first = encodeURIComponent("1970-01-01T00:00:00.000000000Z-1");
+  const again = await rig.stack.operator.request("GET", `/v1/sessions/${id}/logs?after=${first}`);
+  assert.equal(again.status, 200, describe(again));
+  assert.equal(await noted(), before + 1, "whoever claims to go on is noted, too");
 });
 
 rig.test("a flood of lines is bounded, and a reader who does not read holds nobody up", async () => {

@@ -1,19 +1,20 @@
 //! Assets of jobs on this node: `<data>/assets/`, files by digest.
 //!
 //! ```text
-//! <hex>        whole and right: its SHA-256 is its name; never written again
-//! <hex>.part   on its way; goes on where it broke off
-//! shelf.json   sizes, last uses, and whose right to each was shown
+//! <hex>               whole and right: its SHA-256 is its name; never written again
+//! <hex>.<owner>.part  on its way for one owner; goes on where it broke off
+//! shelf.json          sizes, last uses, and whose right to each was shown
 //! ```
 //!
 //! - [`shelf`]: what is here, what may go: pure. [`fetch`]: one download. [`reach`]: from where.
 //!
 //! **Whose it is.** Files are kept once, whoever fetched them; but a job gets one only if its owner has fetched
 //! all of it by itself, with its own URL, once on this node. Who knows no more than a digest has not, and
-//! gets nothing: for another owner the whole file is fetched again, hashed, and not kept twice.
+//! gets nothing: for another owner the whole file is fetched again, hashed, and not kept twice. What is on its way
+//! is its owner's, too: nobody goes on with another one's half, or waits for another one's server.
 //!
 //! **Invariants.** A name without `.part` is whole, right and on the disk. What a live job uses stays. All files
-//! together stay below the limit. One file is fetched once at a time, however many jobs wait for it.
+//! together stay below the limit. One owner fetches one file once at a time, however many of its jobs wait for it.
 
 pub(crate) mod fetch;
 pub(crate) mod reach;
@@ -23,6 +24,7 @@ use fetch::{FetchError, Fetcher, Target};
 use nearlight_kit::files::write_atomic;
 use nearlight_protocol::job::Asset;
 use nearlight_protocol::limits::ASSETS_LISTED_MAX;
+use nearlight_protocol::volume::asset_name;
 use shelf::{NoRoom, Shelf};
 use std::collections::HashMap;
 use std::fs;
@@ -35,6 +37,8 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 /// Downloads at a time.
 const FETCHES_MAX: usize = 4;
+/// Of one owner: whoever has slow servers holds up nobody else.
+const FETCHES_OF_ONE_MAX: usize = 2;
 /// For how long a download that the agent's end cut off is gone on with.
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 const MIB: u64 = 1024 * 1024;
@@ -69,9 +73,11 @@ pub(crate) struct Assets {
     fetcher: Fetcher,
     /// Held for a look-up, never across an await.
     shelf: Mutex<Shelf>,
-    /// One a file that is being fetched, and how far it is.
+    /// One a file that is being fetched for an owner, and how far it is.
     under_way: Mutex<HashMap<String, Arc<UnderWay>>>,
     turns: Semaphore,
+    /// Turns of each owner.
+    turns_of: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 #[derive(Debug, Default)]
@@ -98,11 +104,11 @@ impl Drop for InUse {
 }
 
 /// Room that is set aside for a file until it is on the shelf, or will not be.
-struct Room<'a>(&'a Assets, &'a str);
+struct Room<'a>(&'a Assets, String);
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.0.shelf().unreserve(self.1);
+        self.0.shelf().unreserve(&self.1);
     }
 }
 
@@ -139,6 +145,7 @@ impl Assets {
             shelf: Mutex::new(shelf),
             under_way: Mutex::default(),
             turns: Semaphore::new(FETCHES_MAX),
+            turns_of: Mutex::default(),
         }))
     }
 
@@ -194,7 +201,7 @@ impl Assets {
                     .under_way
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                let one = under_way.get(&asset.digest);
+                let one = under_way.get(&asset_name(owner, &asset.digest));
                 one.map_or(0, |one| one.done.load(Ordering::Relaxed))
             });
             whole += u32::from(size.is_some());
@@ -210,24 +217,28 @@ impl Assets {
                 .unwrap_or_else(PoisonError::into_inner);
             // Of those that nobody waits for nobody has a copy.
             all.retain(|_, one| Arc::strong_count(one) > 1);
-            all.entry(asset.digest.clone()).or_default().clone()
+            all.entry(asset_name(owner, &asset.digest))
+                .or_default()
+                .clone()
         };
         let turn = under_way.turn.clone().lock_owned().await;
         if self.shelf().size_for(owner, &asset.digest).is_some() {
             return Ok(());
         }
+        let own_turns = self.turns_of(owner);
+        let _own_slot = own_turns.acquire().await;
         let _slot = self.turns.acquire().await;
         let is_here = self.shelf().has(&asset.digest);
         let _room = match is_here {
             true => None,
-            false => Some(self.make_room(asset)?),
+            false => Some(self.make_room(owner, asset)?),
         };
         let stop = Stop(Arc::default());
         let target = Target {
             url: asset.url.clone(),
             digest: asset.digest.clone(),
             bytes_max: u64::from(asset.size_mib) * MIB,
-            part: (!is_here).then(|| part(&self.dir, &asset.digest)),
+            part: (!is_here).then(|| part(&self.dir, owner, &asset.digest)),
             done: under_way.done.clone(),
             stop: stop.0.clone(),
         };
@@ -250,6 +261,14 @@ impl Assets {
         self.keep(owner, asset, bytes, is_here)
     }
 
+    fn turns_of(&self, owner: &str) -> Arc<Semaphore> {
+        let all = self.turns_of.lock();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let turns = || Arc::new(Semaphore::new(FETCHES_OF_ONE_MAX));
+        all.entry(owner.to_owned()).or_insert_with(turns).clone()
+    }
+
     fn keep(
         &self,
         owner: &str,
@@ -261,8 +280,12 @@ impl Assets {
             url: asset.url.clone(),
             source,
         };
-        if !is_here {
-            fs::rename(part(&self.dir, &asset.digest), self.path(&asset.digest)).map_err(disk)?;
+        let part = part(&self.dir, owner, &asset.digest);
+        if !is_here && self.shelf().has(&asset.digest) {
+            // Another owner was faster with the same bytes.
+            fs::remove_file(part).map_err(disk)?;
+        } else if !is_here {
+            fs::rename(part, self.path(&asset.digest)).map_err(disk)?;
             fs::File::open(&self.dir)
                 .and_then(|dir| dir.sync_all())
                 .map_err(disk)?;
@@ -277,15 +300,16 @@ impl Assets {
     }
 
     /// Removes what was used longest ago, until there is room.
-    fn make_room<'a>(&'a self, asset: &'a Asset) -> Result<Room<'a>, AssetError> {
+    fn make_room(&self, owner: &str, asset: &Asset) -> Result<Room<'_>, AssetError> {
+        let name = asset_name(owner, &asset.digest);
         let mut shelf = self.shelf();
         let bytes = u64::from(asset.size_mib) * MIB;
-        let leave = shelf.reserve(&asset.digest, bytes);
+        let leave = shelf.reserve(&name, bytes);
         let leave = leave.map_err(|source| AssetError::Room {
             url: asset.url.clone(),
             source,
         })?;
-        let room = Room(self, &asset.digest);
+        let room = Room(self, name);
         for digest in leave {
             tracing::info!(digest, "an asset goes, for another needs the room");
             if let Err(error) = fs::remove_file(self.path(&digest)) {
@@ -308,8 +332,8 @@ fn path(dir: &Path, digest: &str) -> PathBuf {
     dir.join(digest.strip_prefix("sha256:").unwrap_or(digest))
 }
 
-fn part(dir: &Path, digest: &str) -> PathBuf {
-    path(dir, digest).with_extension("part")
+fn part(dir: &Path, owner: &str, digest: &str) -> PathBuf {
+    path(dir, digest).with_extension(format!("{owner}.part"))
 }
 
 fn digest(name: &str) -> String {

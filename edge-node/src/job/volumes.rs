@@ -126,6 +126,8 @@ impl Volumes {
         } else if !detached(&file).await {
             return Err(VolumeError::Busy(name()));
         }
+        // Whoever grants it knows it, whatever the last list said.
+        let _ = fs::remove_file(self.file(&grant.volume, "orphan"));
         check(&file).await.map_err(|fault| match fault {
             Fault::Damaged(words) => VolumeError::Damaged {
                 name: name(),

@@ -53,7 +53,7 @@ pub enum StartError {
     #[error("`rtc.bind` takes at most one IPv4 and one IPv6 address, on one port")]
     Addresses,
     /// The address cannot be bound.
-    #[error("cannot listen on udp {address}: {source}; choose another port with --rtc-port")]
+    #[error("cannot listen on udp {address}; choose another port with --rtc-port")]
     Bind {
         /// What was asked for.
         address: SocketAddr,

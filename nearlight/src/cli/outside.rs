@@ -44,8 +44,9 @@ pub enum RegistryCommand {
 pub enum WebhookCommand {
     /// Have your tenant told of its jobs at an address. The secret of a new one is shown this once.
     Set {
-        /// Where, https.
-        url: String,
+        /// Where, https. Not the broker, which is `--url`.
+        #[arg(value_name = "ENDPOINT")]
+        endpoint: String,
     },
     /// Where your tenant is told, and how many notices wait.
     Show,

@@ -9,6 +9,37 @@ fn the_command_line_is_well_formed() {
     Cli::command().debug_assert();
 }
 
+/// Two arguments of one name are one to clap: what is typed for either is given to both.
+#[test]
+fn no_command_has_an_argument_of_the_name_of_one_that_all_have() {
+    fn check(command: &clap::Command, outer: &[String]) {
+        let ids = |is_global: bool| {
+            let found = command.get_arguments();
+            let found = found.filter(move |of| of.is_global_set() == is_global);
+            found.map(|of| of.get_id().to_string())
+        };
+        for id in ids(false) {
+            let path = command.get_name();
+            assert!(!outer.contains(&id), "`{path}` has a second `{id}`");
+        }
+        let all: Vec<String> = outer.iter().cloned().chain(ids(true)).collect();
+        for inner in command.get_subcommands() {
+            check(inner, &all);
+        }
+    }
+    check(&Cli::command(), &[]);
+}
+
+#[test]
+fn an_endpoint_of_webhooks_is_not_the_broker() {
+    let line = ["nearlight", "webhook", "set", "https://hooks.example/x"];
+    let Command::Webhook { command, broker } = Cli::parse_from(line).command else {
+        panic!("another command");
+    };
+    assert!(matches!(command, WebhookCommand::Set { endpoint } if endpoint.ends_with("/x")));
+    assert_ne!(broker.url.as_deref(), Some("https://hooks.example/x"));
+}
+
 #[test]
 fn times_have_units_and_bounds() {
     for (text, expected) in [("90s", 90), ("15m", 900), ("1h", 3600), ("60", 60)] {

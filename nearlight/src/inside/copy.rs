@@ -95,6 +95,7 @@ fn path_of(session: &SessionId, path: &str) -> String {
 /// Packs on one thread what is sent on another.
 fn upload(client: &Client, from: &Path, to: &str) -> Result<Copied, CommandError> {
     let packed = Packed::scan(from, None, Skips::default()).map_err(InsideError::from)?;
+    check_length(packed.length())?;
     let (reader, writer) = io::pipe().map_err(InsideError::Own)?;
     std::thread::scope(|scope| {
         let packing = scope.spawn(|| {
@@ -110,6 +111,17 @@ fn upload(client: &Client, from: &Path, to: &str) -> Result<Copied, CommandError
             Err(_) => Err(InsideError::Own(io::Error::other("packing failed")).into()),
         }
     })
+}
+
+/// Said before anything is sent: a broker that takes no more hangs up.
+fn check_length(length: u64) -> Result<(), InsideError> {
+    match length <= ARCHIVE_BYTES_MAX {
+        true => Ok(()),
+        false => Err(TreeError::TooMuch(format!(
+            "this is {length} bytes, and a copy has {ARCHIVE_BYTES_MAX} at most; copy it in parts"
+        ))
+        .into()),
+    }
 }
 
 fn tell(copied: Copied) {
@@ -195,6 +207,13 @@ mod test {
         for here in ["a", "./ses_x:/y", "C:/x", "a:b"] {
             assert_eq!(End::of(here), End::Here(here.into()), "{here}");
         }
+    }
+
+    #[test]
+    fn what_is_too_much_is_said_before_it_is_sent() {
+        assert!(check_length(ARCHIVE_BYTES_MAX).is_ok());
+        let said = check_length(ARCHIVE_BYTES_MAX + 1).unwrap_err().to_string();
+        assert!(said.contains("in parts"), "{said}");
     }
 
     #[test]

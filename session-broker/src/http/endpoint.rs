@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nearlight_protocol::api::SessionState;
+use nearlight_protocol::api::{SessionKind, SessionState};
 use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
 use nearlight_protocol::grant::ISSUER;
 use nearlight_protocol::id::SessionId;
@@ -47,7 +47,13 @@ pub(super) async fn create_endpoint(
     SessionPath(id): SessionPath,
     JsonBody(body): JsonBody<CreateEndpoint>,
 ) -> Result<(StatusCode, Json<Endpoint>), Refusal> {
-    api.session_of(&caller, Permission::ChangeSessions, &id)?;
+    let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
+    if session.view.borrow().kind == SessionKind::App {
+        return Err(bad_request(
+            "The session runs an app. Only jobs have an endpoint; an app is played with a ticket of \
+             POST /v1/sessions/{id}/tickets.",
+        ));
+    }
     let endpoint = api
         .sessions
         .endpoint_of(&id)

@@ -117,7 +117,8 @@ impl Api {
             return Ok(());
         };
         let key = ImageKey::parse(key).map_err(ProblemResponse::internal)?;
-        match self.registries.is_signed(&image, digest, login, &key).await {
+        let of = (&image, digest);
+        match self.registries.is_signed(owner, of, login, &key).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(bad_request(format!(
                 "job.image: `{pinned}` has no signature of your tenant's key. Sign it by its digest: \

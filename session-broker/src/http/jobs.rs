@@ -14,6 +14,7 @@ use nearlight_protocol::api::{CreateSession, SavesWish, Session, SessionKind};
 use nearlight_protocol::id::{SessionId, UserId};
 use nearlight_protocol::job::{ImageRef, JobSpec};
 use nearlight_protocol::limits::JOB_ENTRIES_MAX;
+use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::work::{PullLogin, Secrets, Work};
 use std::collections::BTreeSet;
 
@@ -84,7 +85,8 @@ impl Api {
         if parsed.digest().is_some() && !is_guarded {
             return Ok((image.to_owned(), login));
         }
-        let found = match self.registries.digest(&parsed, login.as_ref()).await {
+        let asked = self.registries.digest(owner, &parsed, login.as_ref()).await;
+        let found = match asked {
             Ok(_) if parsed.digest().is_some() => return Ok((image.to_owned(), login)),
             Ok(digest) => Ok(parsed.pinned(&digest)),
             Err(RegistryError::None) => match self.on_nodes(&parsed) {
@@ -93,6 +95,11 @@ impl Api {
                     "it names no registry, and no node that is attached lists `{parsed}`"
                 )),
             },
+            Err(error @ RegistryError::Busy) => {
+                let said = format!("job.image: {error}.");
+                let busy = ProblemResponse::new(ProblemType::TooManyRequests, said);
+                return Err(busy.retry_after_s(1));
+            }
             Err(error) => Err(error.to_string()),
         };
         match found {

@@ -264,8 +264,8 @@ fn is_layout(text: &str) -> bool {
     get, path = "/v1/sessions", tag = "sessions",
     security(("api_key" = []), ("guest" = [])),
     params(("kind" = Option<SessionKind>, Query, description = "Only such sessions."),
-           ("label" = Option<String>, Query,
-            description = "`NAME=VALUE`: only jobs with this label. Several have to hold together.")),
+           ("label" = Option<Vec<String>>, Query,
+            description = "`NAME=VALUE`: only jobs with this label. Given several times, all have to hold.")),
     responses(
         (status = 200, body = SessionList, description = "The sessions."),
         (status = "default", body = Problem, content_type = "application/problem+json",

@@ -63,8 +63,8 @@ pub(super) async fn set_webhook(
     let owner = caller.owner();
     api.check_noted(&caller, Permission::ChangeKeys, action, owner.as_str())
         .await?;
-    checked_url(&body.url, &api.webhook_networks).map_err(bad_request)?;
-    let (url, at_ms) = (body.url, api.clock.unix_ms());
+    let url = checked_url(&body.url, &api.webhook_networks).map_err(bad_request)?;
+    let (url, at_ms) = (String::from(url), api.clock.unix_ms());
     let (change, secret) = match api.webhook_of(&owner).await? {
         Some(_) => {
             let (owner, url) = (owner.clone(), url.clone());

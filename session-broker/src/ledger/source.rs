@@ -65,6 +65,21 @@ impl LedgerAt {
     }
 }
 
+impl LedgerAt {
+    /// Where it is, for people: a whole path, or the address without its password.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(file) => {
+                let whole = std::path::absolute(file);
+                whole.as_ref().unwrap_or(file).display().to_string()
+            }
+            Self::Postgres(_) => {
+                Source::new(self).map_or_else(|_| "postgres".to_owned(), |of| of.name)
+            }
+        }
+    }
+}
+
 /// How to connect.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -197,6 +212,20 @@ pub(super) fn is_off(setting: &str, value: &str) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_ledger_says_where_it_is_and_no_password() {
+        let at = LedgerAt::parse(
+            "postgres://me:hunter2@db.example/nl?sslmode=require",
+            ".".as_ref(),
+        );
+        assert_eq!(at.unwrap().name(), "postgres://me@db.example/nl");
+        let file = LedgerAt::parse("", "data".as_ref()).unwrap().name();
+        assert!(
+            file.starts_with('/') && file.ends_with("/data/ledger.sqlite"),
+            "{file}"
+        );
+    }
 
     #[test]
     fn a_ledger_is_a_file_unless_a_url_says_otherwise() {

@@ -169,7 +169,7 @@ impl Owner {
             }
             Then::VolumesNoted(seen) => {
                 if applied == Applied::Done {
-                    self.volumes.note(&seen);
+                    self.volumes_noted(&seen);
                 }
             }
             Then::VolumeDeleted { volume, reply } => {

@@ -14,6 +14,7 @@ use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::volume::{JobStorage, owner};
 use nearlight_protocol::work::Work;
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// How often the ledger is asked anew which volumes there are, where other brokers make and delete some, in
@@ -150,6 +151,16 @@ impl Owner {
             at: now,
         };
         turn.push(note, Then::VolumesNoted(seen));
+    }
+
+    /// The ledger has what a node says. What that has made is to stay: it hears so before it wonders.
+    pub(super) fn volumes_noted(&mut self, seen: &VolumesSeen) {
+        self.volumes.note(seen);
+        let nodes = seen.there.iter().filter_map(|id| self.volumes.node_of(id));
+        let nodes: BTreeSet<NodeId> = nodes.cloned().collect();
+        for node in nodes {
+            self.show_volumes(&node);
+        }
     }
 
     /// Takes the wish to delete a volume.

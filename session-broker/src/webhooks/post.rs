@@ -2,7 +2,7 @@
 
 use super::signature::Signed;
 use crate::outward::Outward;
-use nearlight_kit::network::Network;
+use nearlight_kit::network::{Network, is_public};
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::webhook::WEBHOOK_URL_BYTES_MAX;
 use std::net::IpAddr;
@@ -43,10 +43,11 @@ impl Poster {
 
     /// Posts; whatever is not 2xx is said in words. The answer's body is not read.
     pub(super) async fn post(&self, url: &str, of: Signed, body: String) -> Result<(), String> {
-        checked_url(url, &self.networks)?;
+        // As it was understood: another parser may read the text otherwise.
+        let url = checked_url(url, &self.networks)?;
         let request = self
             .agent
-            .post(url)
+            .post(url.as_str())
             .header(header::CONTENT_TYPE, "application/json")
             .header("webhook-id", of.id)
             .header("webhook-timestamp", of.timestamp)
@@ -72,11 +73,11 @@ impl Poster {
     }
 }
 
-/// Whether an endpoint can be there. Names are resolved when there is something to post.
+/// Where an endpoint is, if one can be there. Names are resolved when there is something to post.
 ///
 /// # Errors
 /// What to do.
-pub(crate) fn checked_url(text: &str, networks: &[Network]) -> Result<(), String> {
+pub(crate) fn checked_url(text: &str, networks: &[Network]) -> Result<Url, String> {
     let wrong = |what: &str| Err(format!("`url` {what}"));
     if !is_plain_text(text, WEBHOOK_URL_BYTES_MAX) {
         return wrong("is plain text of up to 2048 bytes.");
@@ -95,9 +96,12 @@ pub(crate) fn checked_url(text: &str, networks: &[Network]) -> Result<(), String
         None => return wrong("has no host."),
     };
     let is_allowed = ip.is_some_and(|ip| networks.iter().any(|network| network.has(ip)));
+    if ip.is_some_and(|ip| !is_public(ip)) && !is_allowed {
+        return wrong("has an address that is not public, and none that the operator allows.");
+    }
     match url.scheme() {
-        "https" => Ok(()),
-        "http" if is_allowed => Ok(()),
+        "https" => Ok(url),
+        "http" if is_allowed => Ok(url),
         _ => wrong("is https."),
     }
 }
@@ -112,7 +116,7 @@ mod test {
         let good = |url: &str| checked_url(url, &networks).is_ok();
         for url in [
             "https://example.org/hooks?x=1",
-            "https://10.9.0.1/",
+            "https://93.184.216.34/",
             "http://10.2.0.1:8080/x",
         ] {
             assert!(good(url), "{url}");
@@ -120,6 +124,12 @@ mod test {
         for url in [
             "http://example.org/",
             "http://10.9.0.1/",
+            "https://10.9.0.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://%31%32%37.0.0.1/",
+            "https:127.0.0.1",
+            "https://[::ffff:169.254.169.254]/",
             "http://10.2.0.1.example.org/",
             "ftp://10.2.0.1/",
             "https://a:b@example.org/",
@@ -132,13 +142,34 @@ mod test {
         }
     }
 
+    #[test]
+    fn what_is_posted_to_is_what_was_understood() {
+        let url = |text: &str| checked_url(text, &[]).map(String::from);
+        let expected = Ok("https://hooks.example/x".to_owned());
+        for text in [
+            "https:hooks.example/x",
+            "https:\\\\hooks.example\\x",
+            "https://HOOKS.example/a/../x",
+            "https://hooks%2Eexample/x",
+        ] {
+            assert_eq!(url(text), expected, "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn nothing_is_posted_to_an_address_that_is_not_public() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let poster = Poster::new(Arc::default());
-        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "localhost.",
+            "[::ffff:127.0.0.1]",
+            "2130706433",
+            "%31%32%37.0.0.1",
+        ] {
             let signed = Signed::new("msg_1", 0, "{}", &[]);
             let url = format!("https://{host}:{port}/");
             let refused = poster

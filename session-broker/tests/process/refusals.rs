@@ -41,6 +41,17 @@ async fn whoever_is_nobody_may_only_become_a_guest() {
 }
 
 #[tokio::test]
+async fn an_app_has_no_endpoint() {
+    let rig = Rig::start_with(|config| config.jobs.listen = "127.0.0.1:0".to_owned()).await;
+    let guest = rig.guest().await;
+    let app = id(&guest.create("demo").await);
+    let path = format!("/v1/sessions/{app}/endpoint");
+    let refused = guest.post_json(&path, &json!({})).await;
+    refused.refused(400, "bad-request");
+    assert!(refused.body.contains("tickets"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn foreign_origins_and_rebound_hosts_are_refused() {
     let rig = Rig::start().await;
     let guest = rig.guest().await.with("idempotency-key", "k");

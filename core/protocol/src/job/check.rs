@@ -7,6 +7,7 @@ use super::{
 use crate::limits::{
     API_BODY_BYTES_MAX, JOB_ENTRIES_MAX, JOB_LABEL_BYTES_MAX, JOB_REPLICAS_MAX, JOB_TIME_S_MAX,
 };
+use crate::plain::is_plain_text;
 use std::collections::BTreeSet;
 
 /// A fault of a spec.
@@ -48,6 +49,11 @@ fn all(spec: &JobSpec) -> Checked {
     ports(spec)?;
     time(spec)?;
     egress(spec)?;
+    require(
+        spec.place.regions.len() <= JOB_ENTRIES_MAX,
+        "place.regions",
+        format!("at most {JOB_ENTRIES_MAX} regions"),
+    )?;
     mounts(spec)?;
     if let Some(cluster) = &spec.cluster {
         gang(cluster, spec)?;
@@ -75,6 +81,8 @@ fn program(key: &str, words: &[String]) -> Checked {
     )
 }
 
+/// Longest part of a GPU's name, bytes: NVML's own names have at most 96.
+const MODEL_BYTES_MAX: usize = 96;
 /// Names that are the session's own to set.
 const RESERVED: [&str; 9] = [
     "NNODES",
@@ -174,9 +182,9 @@ fn resources(need: &Resources) -> Checked {
     require(
         gpu.model
             .as_ref()
-            .is_none_or(|model| !model.trim().is_empty()),
+            .is_none_or(|model| !model.trim().is_empty() && is_plain_text(model, MODEL_BYTES_MAX)),
         "resources.gpu.model",
-        "part of a model's name, such as H100; leave it out for any",
+        "part of a model's name, such as H100, at most 96 bytes; leave it out for any",
     )
 }
 
@@ -288,11 +296,18 @@ fn is_network(entry: &str) -> bool {
     let Some((address, length)) = entry.split_once('/') else {
         return false;
     };
-    match (address.parse(), length.parse::<u8>()) {
-        (Ok(std::net::IpAddr::V4(_)), Ok(length)) => (8..=32).contains(&length),
-        (Ok(std::net::IpAddr::V6(_)), Ok(length)) => (16..=128).contains(&length),
-        (Err(_), _) | (_, Err(_)) => false,
+    match (address.parse(), number(length)) {
+        (Ok(std::net::IpAddr::V4(_)), Some(length)) => (8..=32).contains(&length),
+        (Ok(std::net::IpAddr::V6(_)), Some(length)) => (16..=128).contains(&length),
+        (Err(_), _) | (_, None) => false,
     }
+}
+
+/// A number as it is printed: one way to write it, and no sign.
+pub(super) fn number(text: &str) -> Option<u16> {
+    let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok()?;
+    (is_digits && (number == 0) == text.starts_with('0')).then_some(number)
 }
 
 fn is_host_and_port(entry: &str) -> bool {
@@ -314,7 +329,7 @@ fn is_host_and_port(entry: &str) -> bool {
             .rsplit('.')
             .next()
             .is_some_and(|top| !top.bytes().all(|b| b.is_ascii_digit()));
-    is_name && port.parse::<u16>().is_ok_and(|port| port != 0)
+    is_name && number(port).is_some_and(|port| port != 0)
 }
 
 fn mounts(spec: &JobSpec) -> Checked {
@@ -388,8 +403,18 @@ fn asset_fault(key: &str, asset: &Asset) -> Checked {
 }
 
 /// Where nothing may be put: an engine needs these, or has them itself.
-const TAKEN: [&str; 8] = [
-    "/", "/proc", "/sys", "/dev", "/run", "/etc", "/tmp", "/var/run",
+const TAKEN: [&str; 11] = [
+    "/",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/etc",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/tmp",
+    "/var/run",
 ];
 
 fn mount_path(key: &str, path: &str) -> Checked {
@@ -398,9 +423,9 @@ fn mount_path(key: &str, path: &str) -> Checked {
         .strip_prefix('/')
         .is_some_and(|rest| rest.split('/').all(is_part));
     require(
-        is_path && path.len() <= 512 && !path.contains(['\0', ':', ',']),
+        is_path && is_plain_text(path, 512) && !path.contains([':', ',']),
         key,
-        "an absolute path without . and .., : and ,",
+        "an absolute path of at most 512 bytes without . and .., : and , and control characters",
     )?;
     let taken = TAKEN.iter().any(|taken| {
         path == *taken
@@ -451,9 +476,11 @@ fn labels(spec: &JobSpec) -> Checked {
         let key = format!("labels.{name}");
         file_name(&key, name)?;
         require(
-            value.len() <= JOB_LABEL_BYTES_MAX && !value.chars().any(char::is_control),
+            is_plain_text(value, JOB_LABEL_BYTES_MAX),
             key,
-            format!("at most {JOB_LABEL_BYTES_MAX} bytes, and no control characters"),
+            format!(
+                "at most {JOB_LABEL_BYTES_MAX} bytes, and no control characters or others that hide"
+            ),
         )?;
     }
     Ok(())

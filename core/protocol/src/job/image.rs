@@ -150,14 +150,18 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
             && !label.ends_with('-')
             && label
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
+    // One name for one registry: credentials and policies are looked up by it.
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("its registry is not in lower case");
+    }
     if !host.split('.').all(is_label) {
         return Err("its registry is no host name");
     }
-    match port.map(str::parse::<u16>) {
-        None | Some(Ok(1..)) => Ok(()),
-        Some(Ok(0) | Err(_)) => Err("its registry's port is none"),
+    match port.map(super::check::number) {
+        None | Some(Some(1..)) => Ok(()),
+        Some(Some(0) | None) => Err("its registry's port is none"),
     }
 }
 
@@ -271,6 +275,9 @@ mod test {
             "ho_st.io/x",
             "host:0/x",
             "host:99999/x",
+            "host:+5000/x",
+            "Registry.example/x",
+            "host:05000/x",
             "http://x/y",
             "[::1]:5000/x",
             &upper,

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -63,6 +63,21 @@ fn a_key_that_is_unknown_is_refused_by_its_name() {
 }
 
 /// What `pointer` of the whole job is made to, and the key that the fault must name.
+fn check(pointer: &str, value: &Value, key: &str) {
+    let mut job = whole();
+    let place = job.pointer_mut(pointer);
+    match place {
+        Some(place) => *place = value.clone(),
+        None => {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            job.pointer_mut(parent).unwrap()[name] = value.clone();
+        }
+    }
+    let fault = read(job).fault();
+    let at = fault.as_ref().map(|fault| fault.key.as_str());
+    assert_eq!(at, Some(key), "{pointer} = {value}: {fault:?}");
+}
+
 #[test]
 fn each_fault_is_found_and_says_where() {
     let cases = [
@@ -80,6 +95,17 @@ fn each_fault_is_found_and_says_where() {
         ("/resources/shm_mib", json!(99999), "resources.shm_mib"),
         ("/resources/gpu/count", json!(0), "resources.gpu.count"),
         ("/resources/gpu/model", json!(" "), "resources.gpu.model"),
+        (
+            "/resources/gpu/model",
+            json!("H100\u{1b}[2J"),
+            "resources.gpu.model",
+        ),
+        (
+            "/resources/gpu/model",
+            json!("H".repeat(97)),
+            "resources.gpu.model",
+        ),
+        ("/place/regions", json!(vec!["x"; 257]), "place.regions"),
         ("/ports/0/name", json!("Api"), "ports[0].name"),
         ("/ports/0/port", json!(0), "ports[0].port"),
         ("/ports/1/name", json!("api"), "ports[1]"),
@@ -100,9 +126,28 @@ fn each_fault_is_found_and_says_where() {
         ),
         ("/time/max_s", json!(0), "time.max_s"),
         ("/time/stop_s", json!(9999), "time.stop_s"),
+    ];
+    for (pointer, value, key) in cases {
+        check(pointer, &value, key);
+    }
+}
+
+#[test]
+fn each_fault_of_what_is_around_it_is_found_and_says_where() {
+    let cases = [
         ("/egress/internet", json!(true), "egress"),
         ("/egress/allow", json!(["10.0.0.1:80"]), "egress.allow[0]"),
         ("/egress/allow", json!(["*"]), "egress.allow[0]"),
+        (
+            "/egress/allow",
+            json!(["a.example:+443"]),
+            "egress.allow[0]",
+        ),
+        (
+            "/egress/allow",
+            json!(["203.0.113.0/+24"]),
+            "egress.allow[0]",
+        ),
         ("/egress/allow", json!(["0.0.0.0/0"]), "egress.allow[0]"),
         ("/egress/allow", json!(["example.org"]), "egress.allow[0]"),
         ("/volumes/0/name", json!("a/b"), "volumes[0].name"),
@@ -110,6 +155,14 @@ fn each_fault_is_found_and_says_where() {
         ("/volumes/0/path", json!("/proc/x"), "volumes[0].path"),
         ("/volumes/0/path", json!("/run/secrets"), "volumes[0].path"),
         ("/volumes/0/path", json!("/a:ro"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/a\nb"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/a\u{1b}[2J"), "volumes[0].path"),
+        ("/volumes/0/path", json!("/etc/hosts"), "volumes[0].path"),
+        (
+            "/assets/0/path",
+            json!("/etc/resolv.conf"),
+            "assets[0].path",
+        ),
         ("/volumes/0/path", json!("/models"), "volumes"),
         ("/volumes/0/size_mib", json!(0), "volumes[0].size_mib"),
         ("/assets/0/url", json!("http://x/y"), "assets[0].url"),
@@ -123,20 +176,10 @@ fn each_fault_is_found_and_says_where() {
         ("/restart/policy", json!("always"), "restart.policy"),
         ("/labels", json!({ "a b": "1" }), "labels.a b"),
         ("/labels", json!({ "a": "x\ny" }), "labels.a"),
+        ("/labels", json!({ "a": "\u{202e}x" }), "labels.a"),
     ];
     for (pointer, value, key) in cases {
-        let mut job = whole();
-        let place = job.pointer_mut(pointer);
-        match place {
-            Some(place) => *place = value.clone(),
-            None => {
-                let (parent, name) = pointer.rsplit_once('/').unwrap();
-                job.pointer_mut(parent).unwrap()[name] = value.clone();
-            }
-        }
-        let fault = read(job).fault();
-        let at = fault.as_ref().map(|fault| fault.key.as_str());
-        assert_eq!(at, Some(key), "{pointer} = {value}: {fault:?}");
+        check(pointer, &value, key);
     }
 }
 

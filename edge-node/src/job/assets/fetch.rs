@@ -26,8 +26,8 @@ const PIECE_WITHIN: Duration = Duration::from_secs(30);
 const BREAKS_MAX: u32 = 5;
 /// After a break; each further one in a row waits twice as long.
 const BREAK_PAUSE: Duration = Duration::from_millis(500);
-/// A download takes so long at most, and as long again as its size takes at the slowest rate: it has one of few
-/// turns.
+/// A download takes so long at most, and as long again as what has come, or its size, takes at the slowest rate: it
+/// has one of few turns, and a server that trickles would hold it for days.
 const WITHIN: Duration = Duration::from_secs(600);
 const SLOWEST_BYTES_S: u64 = 256 * 1024;
 const REDIRECTS_MAX: usize = 5;
@@ -99,8 +99,6 @@ impl Fetcher {
     /// Fetches a file, whole and right, to the disk. Blocks. Returns its size.
     pub(crate) fn fetch(&self, target: &Target) -> Result<u64, FetchError> {
         let mut sink = Sink::open(target)?;
-        let within = WITHIN + Duration::from_secs(target.bytes_max / SLOWEST_BYTES_S);
-        sink.until = Some(Instant::now() + within);
         let fetched = self.fill(target, &mut sink);
         if let Err(error) = fetched {
             // Nobody counts what is not whole.
@@ -179,7 +177,8 @@ impl Fetcher {
                 Err(error) => return Err(Broken::Now(error.to_string())),
             };
             sink.take(&piece[..read]).map_err(host)?;
-            if sink.until.is_some_and(|until| Instant::now() > until) {
+            let came = sink.length.saturating_sub(sink.had);
+            if is_too_slow(sink.began.elapsed(), came) {
                 return Err(Broken::For(FetchError::Slow));
             }
             if sink.length > target.bytes_max {
@@ -214,6 +213,11 @@ impl Fetcher {
         }
         Err(Broken::For(FetchError::Redirect(at)))
     }
+}
+
+/// Whether what has come so far is too little for the time that it took. One that begins again counts from there.
+fn is_too_slow(took: Duration, came: u64) -> bool {
+    took > WITHIN + Duration::from_secs(came / SLOWEST_BYTES_S)
 }
 
 /// Where a redirect leads, if that is https without a user.
@@ -257,8 +261,9 @@ struct Sink<'a> {
     hash: Sha256,
     length: u64,
     done: &'a AtomicU64,
-    /// When it has to be whole.
-    until: Option<Instant>,
+    began: Instant,
+    /// What an earlier one left.
+    had: u64,
 }
 
 impl<'a> Sink<'a> {
@@ -269,7 +274,8 @@ impl<'a> Sink<'a> {
             hash: Sha256::new(),
             length: 0,
             done: &target.done,
-            until: None,
+            began: Instant::now(),
+            had: 0,
         };
         target.done.store(0, Ordering::Relaxed);
         if let Some(path) = &target.part {
@@ -291,6 +297,8 @@ impl<'a> Sink<'a> {
                 sink.length += read as u64;
             }
             target.done.store(sink.length, Ordering::Relaxed);
+            sink.had = sink.length;
+            sink.began = Instant::now();
             sink.file = Some((file, path));
         }
         Ok(sink)
@@ -312,7 +320,7 @@ impl<'a> Sink<'a> {
             file.seek(SeekFrom::Start(0))?;
         }
         self.hash = Sha256::new();
-        self.length = 0;
+        (self.length, self.had) = (0, 0);
         self.done.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -360,6 +368,16 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<Certificate<'static>>> {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_server_that_trickles_is_given_up_whatever_size_it_names() {
+        let hour = Duration::from_secs(3600);
+        assert!(!is_too_slow(WITHIN, 0));
+        assert!(is_too_slow(WITHIN + Duration::from_secs(1), 1));
+        assert!(is_too_slow(hour, SLOWEST_BYTES_S * 60));
+        assert!(!is_too_slow(hour, SLOWEST_BYTES_S * 3000));
+        assert!(!is_too_slow(hour, SLOWEST_BYTES_S * 3600));
+    }
 
     #[test]
     fn a_redirect_leads_to_https_and_names_no_user() {

@@ -125,6 +125,16 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
             };
             stream.write_all(&rest[..most.min(rest.len())])?;
         }
+        // A piece, and then nothing before somebody has asked for another one.
+        "/stuck" => {
+            stream.write_all(head("200 OK", &plain).as_bytes())?;
+            stream.write_all(&whole[..1000])?;
+            stream.flush()?;
+            let is_whole = |one: &String| one.starts_with("/whole");
+            while !seen.lock().unwrap().iter().any(is_whole) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         "/endless" => {
             stream.write_all(head("200 OK", "").as_bytes())?;
             loop {
@@ -243,7 +253,7 @@ async fn what_an_agent_left_half_fetched_is_gone_on_with() {
     let assets = server.assets(dir.path(), 64);
     let asset = server.asset("/breaks");
     fs::write(
-        part(&dir.path().join("assets"), &asset.digest),
+        part(&dir.path().join("assets"), "a", &asset.digest),
         &body()[..1000],
     )
     .unwrap();
@@ -302,6 +312,32 @@ async fn jobs_that_ask_at_once_share_one_download() {
 }
 
 #[tokio::test]
+async fn a_slow_server_of_one_owner_holds_up_no_other() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    let (stuck, whole) = (server.asset("/stuck"), server.asset("/whole"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..2 * FETCHES_MAX {
+        let asset = Asset {
+            digest: match n {
+                0 => stuck.digest.clone(),
+                n => digest_of(&[u8::try_from(n).unwrap()]),
+            },
+            ..stuck.clone()
+        };
+        let assets = assets.clone();
+        tasks.spawn(async move { fetched(&assets, "a", &asset).await });
+    }
+    while server.requests().len() < FETCHES_OF_ONE_MAX {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    fetched(&assets, "b", &whole).await.unwrap();
+    assert_eq!(files(dir.path()).len(), 1 + FETCHES_OF_ONE_MAX);
+    tasks.shutdown().await;
+}
+
+#[tokio::test]
 async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
@@ -314,6 +350,16 @@ async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
             .unwrap_err();
     }
     assert_eq!(assets.listed(), [format!("a/{}", theirs.digest)]);
+    // What another owner left on its way is no right either.
+    let left = tempfile::tempdir().unwrap();
+    let other = server.assets(left.path(), 64);
+    let whole = part(&left.path().join("assets"), "a", &theirs.digest);
+    fs::write(whole, body()).unwrap();
+    fetched(&other, "b", &server.asset("/none"))
+        .await
+        .unwrap_err();
+    assert!(other.listed().is_empty());
+    fetched(&other, "a", &server.asset("/none")).await.unwrap();
     // Who can has it, and it is kept once.
     fetched(&assets, "b", &server.asset("/breaks"))
         .await

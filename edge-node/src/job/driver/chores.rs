@@ -8,6 +8,7 @@ use super::{
 use crate::gpu::Used;
 use crate::job::host::Jobs;
 use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
+use crate::runtime::RuntimeError;
 use nearlight_protocol::job::Asset;
 use nearlight_protocol::usage::UsageFacts;
 
@@ -39,12 +40,24 @@ impl Driver {
         let (host, storage) = (self.host.clone(), self.record.storage.clone());
         let assets = self.record.spec.assets.clone();
         let login = self.login.take();
+        let mut coming = self.pulled.0.subscribe();
         self.chores.spawn(async move {
             let tell = |now| {
                 images.fetching(&image);
                 pulled.send_replace(Some(now));
             };
-            if let Err(error) = runtime.fetch(&image, login.as_ref(), &tell).await {
+            let full = async {
+                // Of one that is here nothing comes.
+                if coming.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                crate::images::runs_out(runtime.as_ref(), host.config.images).await
+            };
+            let fetched = tokio::select! {
+                fetched = runtime.fetch(&image, login.as_ref(), &tell) => fetched,
+                detail = full => Err(RuntimeError::ImageMissing { image: image.clone(), detail }),
+            };
+            if let Err(error) = fetched {
                 return Done::ImageLooked(Err(error));
             }
             let (Some(jobs), false) = (&host.jobs, assets.is_empty()) else {

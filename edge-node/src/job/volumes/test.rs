@@ -114,11 +114,14 @@ async fn a_volume_is_put_in_order_grows_and_is_mounted_once() {
     // What was copied while it was mounted is a power cut: its journal is played back.
     assert!(detached(&volumes.file(&grant.volume, "img")).await);
     fs::rename(&copy, volumes.file(&grant.volume, "img")).unwrap();
+    let mark = volumes.file(&grant.volume, "orphan");
+    fs::write(&mark, "1").unwrap();
     (grant.is_new, grant.size_mib) = (false, 40);
     let root = volumes.mount(&grant, &at, &who).await.unwrap();
     let total = nix::sys::statvfs::statvfs(&root).unwrap();
     let mib = total.blocks() * total.fragment_size() / MIB;
     assert!(mib > 28, "it has grown: {mib}");
+    assert!(!mark.exists(), "whoever grants it knows it");
     assert_eq!(volumes.held()[0].size_mib, 40);
     mounts::unmount_below(&at).unwrap();
     assert!(detached(&volumes.file(&grant.volume, "img")).await);

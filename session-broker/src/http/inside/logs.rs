@@ -55,16 +55,13 @@ pub(in super::super) async fn read_logs(
         .query()
         .map_or_else(String::new, |query| format!("?{query}"));
     let mut request = to_node(Method::GET, &format!("/{query}"), Body::empty())?;
-    let last = headers.get(LAST_EVENT_ID);
-    if let Some(last) = last {
+    if let Some(last) = headers.get(LAST_EVENT_ID) {
         request.headers_mut().insert(LAST_EVENT_ID, last.clone());
     }
     let (answer, busy) = api.ask_inside(&place, INSIDE_LOGS, request).await?;
-    // Whoever goes on reading was noted when they began.
-    if last.is_none() && !query.contains("after=") {
-        api.note(caller.audit(&api, AuditAction::SessionLogs, &id, ""))
-            .await?;
-    }
+    // Whoever says that they go on reading is noted, too: anybody can name a line that is the first.
+    api.note(caller.audit(&api, AuditAction::SessionLogs, &id, ""))
+        .await?;
     let lines = while_it_holds(api, caller, answer.into_body(), busy);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
