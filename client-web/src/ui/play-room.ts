@@ -227,6 +227,9 @@ export class PlayRoom {
         this.#inputSeenAt = performance.now();
         this.endingSoon.value = { reason: notice.reason, atMs: performance.now() + notice.in_s * 1000 };
         return;
+      case "goes-on":
+        this.endingSoon.value = null;
+        return;
       case "stream":
         this.#linked?.gauge.told(notice.stream);
         return;

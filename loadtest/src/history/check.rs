@@ -5,9 +5,10 @@
 //! - **I3** a session that was acked is there until it ends, and ends once; a key stands for one session;
 //! - **I4** no claim outlives its session, and at the end none is left, nor a quota, nor an order;
 //! - **I5** usage is of sessions that a node has begun, ends, and does not overlap in a slot;
-//! - **I6** no caller is told that a request was misdirected.
+//! - **I6** no caller is told that a request was misdirected;
+//! - **I7** a gang has all its replicas or none, they share one fate, and a run begins when nothing is left of the
+//!   one before.
 //!
-//! I7 is about gangs, of which there are none yet.
 //!
 //! What a broker says of a session that another one took from it may be old until it reaches the ledger
 //! again; so whether a session comes back is asked of the ledger at all times, and of brokers at the end.
@@ -17,7 +18,7 @@
 //! and used since then. What is said of nodes that lie is not believed.
 
 use super::books::Books;
-use super::event::{Ask, Entry, Event};
+use super::event::{Ask, Entry, Event, Part};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What is on its way when a standby begins to lag may be behind already, milliseconds.
@@ -38,6 +39,7 @@ pub(super) struct Given {
 pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
     let window = Window::of(history);
     let mut broken = slots(history, window);
+    broken.extend(runs(history, window));
     broken.extend(answers(history, window));
     broken.extend(comebacks(history, window));
     broken.extend(books(history, window));
@@ -80,7 +82,8 @@ impl Window {
 fn slots(history: &[Entry], window: Window) -> Vec<String> {
     let mut running: HashMap<&str, (u64, &str)> = HashMap::new();
     let mut highest: HashMap<&str, u64> = HashMap::new();
-    let mut places: HashMap<&str, (&str, u64)> = HashMap::new();
+    // Of each session, and of each run of one that stands for a gang.
+    let mut places: HashMap<(&str, u32), (&str, u64)> = HashMap::new();
     let mut broken = Vec::new();
     for Entry { at_ms, event } in history {
         match event {
@@ -88,6 +91,7 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                 slot,
                 epoch,
                 session,
+                part,
                 ..
             } => {
                 if let Some((other, of)) = running.insert(slot, (*epoch, session)) {
@@ -100,7 +104,8 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                     broken.push(format!("I2: {slot} begins epoch {epoch} after {highest}"));
                 }
                 *highest = (*highest).max(*epoch);
-                if let Some((place, began)) = places.insert(session, (slot, *at_ms))
+                let run = part.as_ref().map_or(0, |part| part.run);
+                if let Some((place, began)) = places.insert((session, run), (slot, *at_ms))
                     && !window.has(began)
                 {
                     broken.push(format!("I2: {session} begins in {slot}, after {place}"));
@@ -111,6 +116,38 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                 if was.is_none_or(|(running, _)| running != *epoch) {
                     broken.push(format!("I2: {slot} ends epoch {epoch}, and ran {was:?}"));
                 }
+            }
+            _ => {}
+        }
+    }
+    broken
+}
+
+/// I7, as nodes have it: of two runs of a gang the second begins when nothing of the first runs.
+fn runs(history: &[Entry], window: Window) -> Vec<String> {
+    let mut running: HashMap<(&str, u64), (&Part, u64)> = HashMap::new();
+    let mut broken = Vec::new();
+    for Entry { at_ms, event } in history {
+        match event {
+            Event::Began {
+                slot,
+                epoch,
+                part: Some(part),
+                ..
+            } => {
+                let others = running.values().filter(|(other, began)| {
+                    other.gang == part.gang && other.run != part.run && !window.has(*began)
+                });
+                broken.extend(others.map(|(other, _)| {
+                    format!(
+                        "I7: replica {} of run {} of {} begins while replica {} of run {} runs",
+                        part.rank, part.run, part.gang, other.rank, other.run
+                    )
+                }));
+                running.insert((slot, *epoch), (part, *at_ms));
+            }
+            Event::Over { slot, epoch, .. } => {
+                running.remove(&(slot.as_str(), *epoch));
             }
             _ => {}
         }
@@ -154,7 +191,7 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
                 if *status == 421 {
                     broken.push(format!("I6: a caller is told 421 on {what:?}"));
                 }
-                if let (Ask::Create { key }, 201, Some(session)) = (what, status, session) {
+                if let (Ask::Create { key, .. }, 201, Some(session)) = (what, status, session) {
                     let (first, acked_ms) = *keys.entry(key).or_insert((session, *at_ms));
                     if first != session && !window.has(acked_ms) {
                         broken.push(format!("I3: {key} stands for {first} and {session}"));
@@ -166,7 +203,7 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
                     };
                     sessions.entry(session).or_insert_with(known);
                 }
-                if let Ask::Create { key } = what
+                if let Ask::Create { key, .. } = what
                     && matches!(status, 400..=499)
                     && *status != 429
                     && let Some((session, _)) = keys.get(key.as_str())
@@ -254,7 +291,7 @@ fn books(history: &[Entry], window: Window) -> Vec<String> {
         };
         let mut unasked = books.unasked_sessions.clone();
         unasked.retain(|session| !began.contains(session.as_str()));
-        let lists: [(&str, &str, &Vec<String>); 10] = [
+        let lists: [(&str, &str, &Vec<String>); 12] = [
             ("I1", "slots with two live claims", &books.double_slots),
             (
                 "I1",
@@ -285,6 +322,12 @@ fn books(history: &[Entry], window: Window) -> Vec<String> {
                 "I4",
                 "quotas that do not count live sessions",
                 &books.wrong_quotas,
+            ),
+            ("I7", "gangs without all replicas", &books.half_gangs),
+            (
+                "I7",
+                "replicas without their gang's fate",
+                &books.split_gangs,
             ),
             ("I3", "sessions that no key stands for", &unasked),
             (
@@ -391,7 +434,8 @@ fn usage(
     let mut used: HashMap<&str, u64> = HashMap::new();
     for usage in &books.usage {
         let (session, epoch) = (usage.session.as_str(), usage.epoch);
-        used.insert(session, usage.began_ms);
+        let first = used.entry(session).or_insert(usage.began_ms);
+        *first = usage.began_ms.min(*first);
         if usage.ended_ms.is_none_or(|ended| ended < usage.began_ms) {
             broken.push(format!(
                 "I5: usage of {session} does not end, or before it begins"

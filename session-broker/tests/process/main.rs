@@ -25,6 +25,7 @@ mod nearness;
 mod probing;
 mod program;
 mod queue;
+mod reclaim;
 mod refusals;
 mod region;
 mod registries;
