@@ -163,6 +163,10 @@ pub struct Up {
     /// The built browser client; found beside the programs or in client-web/dist otherwise.
     #[arg(long, value_name = "DIR")]
     pub client_web: Option<PathBuf>,
+    /// Sessions at a time, as `slots.count` of [edge-node] says it [default: half of the cores, at least
+    /// 2]. A cluster of jobs takes one for each replica. What they may use stays the machine's.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub slots: Option<u32>,
     /// Catalogue files that add to the built-in apps or replace them.
     #[arg(long, value_name = "DIR")]
     pub apps: Option<PathBuf>,
@@ -226,6 +230,11 @@ pub enum SessionCommand {
     },
     /// Start an app, and do not wait for it; or a job, and wait until it is ready.
     Start(Start),
+    /// Print the job.toml of a compose file of one service, or all that stands in the way. Asks no broker.
+    Convert {
+        /// The compose file (.yaml, .yml).
+        file: PathBuf,
+    },
     /// End a session.
     Stop {
         /// Which.
@@ -250,7 +259,7 @@ pub struct Start {
     /// The app.
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     pub app: Option<AppId>,
-    /// The job, a TOML file.
+    /// The job: a TOML file, or a compose file (.yaml, .yml) of one service.
     #[arg(short, long, value_name = "JOB.TOML")]
     pub file: Option<PathBuf>,
     /// The value of a secret of the job: @FILE as it is, env:VARIABLE, or - for a line on stdin.

@@ -128,8 +128,13 @@ pub fn play(play: &Play) -> Result<(), CommandError> {
 
 /// Lists, starts, stops and explains sessions.
 pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandError> {
+    if let SessionCommand::Convert { file } = command {
+        return job::convert(file);
+    }
     let client = Client::new(broker)?;
     match command {
+        // As above.
+        SessionCommand::Convert { .. } => {}
         SessionCommand::List { kind, labels } => {
             let path = format!("/v1/sessions{}", filters(kind.as_deref(), labels));
             let list: SessionList = client.get(&path)?;

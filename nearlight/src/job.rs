@@ -1,5 +1,5 @@
 //! `nearlight session start -f job.toml`: a job from its file, its secrets from where they are, and a wait
-//! until it is ready.
+//! until it is ready. A file that ends in `.yaml` or `.yml` is a compose file ([`crate::compose`]).
 //!
 //! **What it does not know:** what is right in a spec beyond what [`JobSpec::fault`] says; the broker has
 //! the last word.
@@ -7,6 +7,7 @@
 use crate::cli::{Broker, SecretArg, SecretFrom, Start};
 use crate::client::Client;
 use crate::command::{CommandError, describe, show};
+use crate::compose::{self, Finding, SecretSource};
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{CreateSession, EndReason, SavesWish, Session, SessionState};
 use nearlight_protocol::job::{JobFault, JobSpec};
@@ -43,6 +44,14 @@ pub enum JobError {
         /// What is wrong.
         fault: JobFault,
     },
+    /// A compose file that is no job.
+    #[error("{} is no job:\n{refused}", path.display())]
+    NoCompose {
+        /// Which.
+        path: PathBuf,
+        /// All that stands in the way.
+        refused: compose::Refused,
+    },
     /// A secret without a value.
     #[error("the secret {name} has no value: {problem}")]
     Secret {
@@ -58,8 +67,13 @@ pub enum JobError {
 /// # Errors
 /// [`CommandError`].
 pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), CommandError> {
-    let spec = read(file)?;
-    let secrets = secrets(&spec, &start.secrets)?;
+    let JobFile {
+        spec,
+        secrets: declared,
+        notes,
+    } = read(file)?;
+    say(file, &notes);
+    let secrets = secrets(&spec, &with_declared(&start.secrets, declared))?;
     let client = Client::new(broker)?;
     let request = CreateSession {
         app: None,
@@ -80,22 +94,99 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
     wait(&client, &created, broker)
 }
 
+/// Prints the `job.toml` of a compose file.
+///
+/// # Errors
+/// [`CommandError`] with all that stands in the way.
+pub(crate) fn convert(file: &Path) -> Result<(), CommandError> {
+    let JobFile {
+        spec,
+        secrets,
+        notes,
+    } = read(file)?;
+    say(file, &notes);
+    for SecretArg { name, from } in secrets {
+        let from = match from {
+            SecretFrom::File(path) => format!("@{}", path.display()),
+            SecretFrom::Env(variable) => format!("env:{variable}"),
+            SecretFrom::Stdin => "-".to_owned(),
+        };
+        terminal::note(format_args!("give its secret with --secret {name}={from}"));
+    }
+    let text = compose::job_toml(&spec).map_err(|error| JobError::NoJob {
+        path: file.to_owned(),
+        problem: error.to_string(),
+    })?;
+    terminal::text(&text);
+    Ok(())
+}
+
+/// What a file holds.
+#[derive(Debug)]
+struct JobFile {
+    spec: JobSpec,
+    /// Where it says that the values of secrets are.
+    secrets: Vec<SecretArg>,
+    notes: Vec<Finding>,
+}
+
+fn say(file: &Path, notes: &[Finding]) {
+    for note in notes {
+        terminal::note(format_args!("{}: {note}", file.display()));
+    }
+}
+
+/// What the command line says goes before what the file says.
+fn with_declared(given: &[SecretArg], declared: Vec<SecretArg>) -> Vec<SecretArg> {
+    let is_given = |one: &SecretArg| given.iter().any(|arg| arg.name == one.name);
+    let rest = declared.into_iter().filter(|one| !is_given(one));
+    given.iter().cloned().chain(rest).collect()
+}
+
 /// The job in a file.
-fn read(file: &Path) -> Result<JobSpec, JobError> {
+fn read(file: &Path) -> Result<JobFile, JobError> {
     let path = file.to_owned();
     let text = std::fs::read_to_string(file);
     let text = text.map_err(|source| JobError::Read {
         path: path.clone(),
         source,
     })?;
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    if let Some("yaml" | "yml") = extension {
+        return read_compose(path, &text);
+    }
     let spec: JobSpec = toml::from_str(&text).map_err(|error| JobError::NoJob {
         path: path.clone(),
         problem: error.to_string().trim().to_owned(),
     })?;
     match spec.fault() {
         Some(fault) => Err(JobError::Fault { path, fault }),
-        None => Ok(spec),
+        None => Ok(JobFile {
+            spec,
+            secrets: Vec::new(),
+            notes: Vec::new(),
+        }),
     }
+}
+
+fn read_compose(path: PathBuf, text: &str) -> Result<JobFile, JobError> {
+    let composed = match compose::convert(text) {
+        Ok(composed) => composed,
+        Err(refused) => return Err(JobError::NoCompose { path, refused }),
+    };
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let secret = |secret: compose::ComposeSecret| SecretArg {
+        name: secret.name,
+        from: match secret.from {
+            SecretSource::File(file) => SecretFrom::File(dir.join(file)),
+            SecretSource::Env(variable) => SecretFrom::Env(variable),
+        },
+    };
+    Ok(JobFile {
+        spec: composed.spec,
+        secrets: composed.secrets.into_iter().map(secret).collect(),
+        notes: composed.notes,
+    })
 }
 
 /// The values of the job's secrets: of each that it names, and of no other.
@@ -220,7 +311,7 @@ mod test {
             "image = \"registry.example/a:1\"\nsecrets = [\"TOKEN\"]\n\
              [resources]\ncpu_milli = 500\n[labels]\ncustomer = \"acme\"\n",
         );
-        let spec = read(&path).unwrap();
+        let spec = read(&path).unwrap().spec;
         assert_eq!((spec.resources.cpu_milli, spec.labels.len()), (500, 1));
         for (text, expected) in [
             ("image = \"a:1\"\ncolour = 1\n", "line 2"),
@@ -231,6 +322,35 @@ mod test {
             let said = read(&path).unwrap_err().to_string();
             assert!(said.contains(expected), "{said}");
         }
+    }
+
+    #[test]
+    fn a_compose_file_is_a_job_whose_secrets_lie_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("compose.yaml");
+        let text = "services:\n  web:\n    image: a:1\n    secrets: [token, key]\n\
+            secrets:\n  token: {file: ./token.txt}\n  key: {environment: KEY}\n";
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(dir.path().join("token.txt"), "hunter2").unwrap();
+        std::fs::write(dir.path().join("other.txt"), "hunter3").unwrap();
+        let JobFile {
+            spec,
+            secrets: declared,
+            ..
+        } = read(&path).unwrap();
+        let key = SecretArg {
+            name: "key".to_owned(),
+            from: SecretFrom::File(dir.path().join("other.txt")),
+        };
+        let found = secrets(&spec, &with_declared(&[key], declared)).unwrap();
+        let values = [("key", "hunter3"), ("token", "hunter2")];
+        assert_eq!(
+            found.0,
+            values.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        );
+        std::fs::write(&path, "services: {a: {image: b, build: .}}\n").unwrap();
+        let said = read(&path).unwrap_err().to_string();
+        assert!(said.contains("line 1: services.a.build"), "{said}");
     }
 
     #[test]
@@ -246,7 +366,7 @@ mod test {
         let expected = ["embeddings", "jupyter", "llama", "ray", "torchrun", "vllm"];
         assert_eq!(names, expected);
         for name in names {
-            let spec = read(&dir.join(&name).join("job.toml")).unwrap();
+            let spec = read(&dir.join(&name).join("job.toml")).unwrap().spec;
             assert_eq!(spec.image, format!("nearlight/job-{name}:1"));
             assert!(dir.join(&name).join("Dockerfile").is_file(), "{name}");
         }

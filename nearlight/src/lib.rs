@@ -4,7 +4,7 @@
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
-//! - [`job`]: `session start -f`, a job from its file.
+//! - [`job`]: `session start -f`, a job from its file; [`compose`]: the job that a compose file is.
 //! - [`inside`]: `session logs`, `exec` and `cp`, the inside of a job.
 //! - [`mod@join`]: `node join`, this machine as a node of a broker elsewhere.
 //! - [`identity`]: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`; [`profile`]: what `login`
@@ -26,6 +26,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod compose;
 mod device;
 pub mod doctor;
 mod explain;

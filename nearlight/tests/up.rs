@@ -210,6 +210,28 @@ fn it_says_ready_and_stops_the_edge_before_the_broker() {
 }
 
 #[test]
+fn slots_go_over_the_nodes_section_of_the_operators_file() {
+    let machine = Machine::new();
+    let config = machine.path("config.toml");
+    fs::write(&config, "[edge-node.slots]\ncount = 2\nmem_mib = 4096\n").unwrap();
+    for (flags, expected) in [
+        (vec!["--slots", "3"], "[slots]\ncount = 3\n"),
+        (
+            vec!["--slots", "4", "--config", config.to_str().unwrap()],
+            "[slots]\ncount = 4\nmem_mib = 4096\n",
+        ),
+    ] {
+        let mut up = machine.up(&flags);
+        up.line();
+        up.signal(Signal::SIGTERM);
+        assert_eq!(up.end().0, Some(0));
+        let log = machine.log();
+        let file = flag(&log[log.len() - 3], "--config").unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), expected, "{log:?}");
+    }
+}
+
+#[test]
 fn a_role_that_dies_comes_back_on_its_ports_and_its_log_is_told_apart() {
     let machine = Machine::new();
     let mut up = machine.up(&[]);

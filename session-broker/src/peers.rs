@@ -34,7 +34,7 @@ pub(crate) use feed::{FLEET_PATH, Hub, Item, Shared};
 pub(crate) use listener::PeerListener;
 pub(crate) use watch::Watch;
 
-use crate::ledger::{BrokerId, BrokerRow, Decided, SessionRow};
+use crate::ledger::{BrokerId, BrokerRow, Decided};
 use crate::nearness::Shown;
 use crate::sessions::Occupancy;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -73,10 +73,11 @@ pub(crate) enum PeerEvent {
     Home(BrokerId),
     /// A broker is gone, and this one is to take over what it holds.
     Gone(Box<BrokerRow>),
-    /// A session was given to this broker.
+    /// A session was given to this broker. Whether it still is, the owner asks the ledger: this may have
+    /// waited for longer than the broker held it.
     Take {
         /// The session.
-        row: Box<SessionRow>,
+        session: SessionId,
         /// A node of this broker that had room for it.
         node: Option<NodeId>,
     },

@@ -1623,6 +1623,11 @@ export interface components {
             command?: string[];
             /** @description What it may reach. */
             egress?: components["schemas"]["Egress"];
+            /**
+             * @description What goes before `command`, in place of the image's own (`ENTRYPOINT`); empty for the image's.
+             *     The image's `CMD` goes with its `ENTRYPOINT`.
+             */
+            entrypoint?: string[];
             /** @description Environment. No place for secrets: it is shown to whoever may look at the session. */
             env?: {
                 [key: string]: string;

@@ -26,6 +26,10 @@ pub struct JobSpec {
     /// Image reference, such as `registry.example/team/server:2` or with `@sha256:...`. The broker
     /// pins it to a digest; a restart or another replica never gets another image.
     pub image: String,
+    /// What goes before `command`, in place of the image's own (`ENTRYPOINT`); empty for the image's.
+    /// The image's `CMD` goes with its `ENTRYPOINT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
     /// Program and arguments in place of the image's own (`CMD`); empty for the image's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -343,6 +347,7 @@ impl JobSpec {
     pub fn of_image(image: &str) -> Self {
         Self {
             image: image.to_owned(),
+            entrypoint: Vec::new(),
             command: Vec::new(),
             env: BTreeMap::new(),
             secrets: Vec::new(),

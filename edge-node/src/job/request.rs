@@ -197,6 +197,7 @@ pub(crate) fn container(plan: &Plan<'_>) -> ContainerCreateBody {
             None => HOST_NAME.to_owned(),
         }),
         user: Some(format!("{}:{}", plan.who.uid, plan.who.gid)),
+        entrypoint: (!plan.spec.entrypoint.is_empty()).then(|| plan.spec.entrypoint.clone()),
         cmd: (!plan.spec.command.is_empty()).then(|| plan.spec.command.clone()),
         env: Some(environment(plan)),
         labels: Some(labels),

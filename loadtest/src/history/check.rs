@@ -9,7 +9,6 @@
 //! - **I7** a gang has all its replicas or none, they share one fate, and a run begins when nothing is left of the
 //!   one before.
 //!
-//!
 //! What a broker says of a session that another one took from it may be old until it reaches the ledger
 //! again; so whether a session comes back is asked of the ledger at all times, and of brokers at the end.
 //!
@@ -70,6 +69,13 @@ impl Window {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Whether what was asked for and answered then may be lost: an answer that comes after the failover
+    /// may tell of what was written before it.
+    fn touches(self, asked_ms: u64, answered_ms: u64) -> bool {
+        self.0
+            .is_some_and(|(from, to)| asked_ms <= to && answered_ms >= from)
     }
 
     fn has(self, at_ms: u64) -> bool {
@@ -159,6 +165,8 @@ fn runs(history: &[Entry], window: Window) -> Vec<String> {
 #[derive(Debug)]
 struct Known {
     acked_ms: u64,
+    /// Whether it was acked while that could be lost.
+    may_be_lost: bool,
     /// When it was said first to be over.
     over_ms: Option<u64>,
     /// When its key was refused last: then it is to be over.
@@ -171,7 +179,7 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
     let healed_ms = healed.map_or(u64::MAX, |entry| entry.at_ms);
     let mut asks: HashMap<u64, (u64, &Ask)> = HashMap::new();
     let mut sessions: HashMap<&str, Known> = HashMap::new();
-    let mut keys: HashMap<&str, (&str, u64)> = HashMap::new();
+    let mut keys: HashMap<&str, (&str, bool)> = HashMap::new();
     let mut broken = Vec::new();
     for Entry { at_ms, event } in history {
         match event {
@@ -192,12 +200,14 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
                     broken.push(format!("I6: a caller is told 421 on {what:?}"));
                 }
                 if let (Ask::Create { key, .. }, 201, Some(session)) = (what, status, session) {
-                    let (first, acked_ms) = *keys.entry(key).or_insert((session, *at_ms));
-                    if first != session && !window.has(acked_ms) {
+                    let may_be_lost = window.touches(*asked_ms, *at_ms);
+                    let (first, was_lost) = *keys.entry(key).or_insert((session, may_be_lost));
+                    if first != session && !was_lost {
                         broken.push(format!("I3: {key} stands for {first} and {session}"));
                     }
                     let known = || Known {
                         acked_ms: *at_ms,
+                        may_be_lost,
                         over_ms: None,
                         refused_ms: None,
                     };
@@ -239,7 +249,7 @@ fn seen(
 ) -> Option<String> {
     match (status, phase) {
         (404 | 410, _) => {
-            let is_lost = window.has(known.acked_ms) && answered_ms >= window.0?.1;
+            let is_lost = known.may_be_lost && answered_ms >= window.0?.1;
             (!is_lost).then(|| format!("was acked, and is not there ({status})"))
         }
         (200, Some("ended")) => {
@@ -364,13 +374,20 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
         books.sessions.iter().map(|s| (s.id.as_str(), s)).collect();
     let mut began: HashMap<(&str, u64), u64> = HashMap::new();
     let mut ready: HashMap<&str, u64> = HashMap::new();
+    let mut asked: HashMap<u64, u64> = HashMap::new();
     for Entry { at_ms, event } in history {
         match event {
+            Event::Asked { ask, .. } => {
+                asked.insert(*ask, *at_ms);
+            }
             Event::Answered {
+                ask,
                 status: 201,
                 session: Some(session),
                 ..
-            } if !rows.contains_key(session.as_str()) && !window.has(*at_ms) => {
+            } if !rows.contains_key(session.as_str())
+                && !window.touches(asked.get(ask).copied().unwrap_or(*at_ms), *at_ms) =>
+            {
                 broken.push(format!(
                     "I3: {session} was acked, and the ledger has it not"
                 ));
@@ -389,6 +406,9 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
             _ => {}
         }
     }
+    // Until it reaches the ledger again, a broker tells of what was lost as if it were there.
+    let meanwhile = window.began(history);
+    ready.retain(|session, seen_ms| !window.has(*seen_ms) && !meanwhile.contains(session));
     broken.extend(usage(books, given, &began, &ready, window));
     broken
 }
@@ -454,11 +474,9 @@ fn usage(
         }
     }
     for (session, seen_ms) in ready {
-        let excused = window.has(*seen_ms);
-        if !excused
-            && used
-                .get(session)
-                .is_none_or(|began| *began > seen_ms + ROUNDING_MS)
+        if used
+            .get(session)
+            .is_none_or(|began| *began > seen_ms + ROUNDING_MS)
         {
             broken.push(format!("I5: {session} was ready, and no usage counts it"));
         }

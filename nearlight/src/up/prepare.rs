@@ -106,12 +106,10 @@ impl Prepared {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The file with the section of `role`, if the operator gave one.
+    /// The file with the section of `role`, if the operator gave one, or a flag that belongs there.
     pub(super) fn config_of(&self, role: &str) -> Option<PathBuf> {
-        self.up
-            .config
-            .as_ref()
-            .map(|_| self.data.join("config").join(format!("{role}.toml")))
+        let is_given = self.up.config.is_some() || self.up.slots.is_some();
+        is_given.then(|| self.data.join("config").join(format!("{role}.toml")))
     }
 
     /// Where the lobby is, given the address that the broker listens on.
@@ -121,33 +119,42 @@ impl Prepared {
 
     /// Splits `--config` into one file a role, which checks its own keys.
     fn split_config(&self) -> anyhow::Result<()> {
-        let Some(path) = &self.up.config else {
+        if self.config_of(SECTIONS[0]).is_none() {
             return Ok(());
+        }
+        let (path, text) = match &self.up.config {
+            Some(path) => {
+                let text = fs::read_to_string(path);
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                (path.display().to_string(), text)
+            }
+            None => ("--slots".to_owned(), String::new()),
         };
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut sections: toml::Table = text
             .parse()
-            .with_context(|| format!("{} is not TOML", path.display()))?;
+            .with_context(|| format!("{path} is not TOML"))?;
         fs::create_dir_all(self.data.join("config"))?;
         for role in SECTIONS {
-            let section = match sections.remove(role) {
+            let mut section = match sections.remove(role) {
                 None => toml::Table::new(),
                 Some(toml::Value::Table(section)) => section,
-                Some(_) => bail!("{}: {role} must be a section: [{role}]", path.display()),
+                Some(_) => bail!("{path}: {role} must be a section: [{role}]"),
             };
+            if let (Some(count), "edge-node") = (self.up.slots, role) {
+                let slots = section.entry("slots").or_insert(toml::Table::new().into());
+                let slots = slots.as_table_mut();
+                let slots =
+                    slots.with_context(|| format!("{path}: [{role}.slots] is a section"))?;
+                slots.insert("count".to_owned(), i64::from(count).into());
+            }
             let text =
                 toml::to_string(&section).context("a section that was read can be written")?;
-            write_atomic(
-                &self.data.join("config").join(format!("{role}.toml")),
-                text.as_bytes(),
-                0o600,
-            )?;
+            let file = self.data.join("config").join(format!("{role}.toml"));
+            write_atomic(&file, text.as_bytes(), 0o600)?;
         }
         if let Some(unknown) = sections.keys().next() {
             bail!(
-                "{}: there is no section [{unknown}]; there are [session-broker] and [edge-node]",
-                path.display()
+                "{path}: there is no section [{unknown}]; there are [session-broker] and [edge-node]"
             );
         }
         Ok(())

@@ -45,14 +45,14 @@ async fn take(
     JsonBody(offer): JsonBody<Offer>,
 ) -> Result<StatusCode, Refusal> {
     let region = api.region.as_ref().ok_or_else(|| not_found("peer"))?;
-    let found = api.ledger.session(offer.session).await;
+    let found = api.ledger.session(offer.session.clone()).await;
     let found = found.map_err(|e| store_failed(&e))?;
-    let (row, holder) = found.ok_or_else(|| not_found("session"))?;
+    let (_, holder) = found.ok_or_else(|| not_found("session"))?;
     if holder != *region.peers.me() {
         return Err(not_held());
     }
     let taken = PeerEvent::Take {
-        row: Box::new(row),
+        session: offer.session,
         node: offer.node,
     };
     let sent = region.events.send(taken).await;

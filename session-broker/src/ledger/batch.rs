@@ -7,8 +7,8 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, readmit,
-    saves, sessions, upkeep, usage, volumes, webhooks,
+    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, quotas,
+    readmit, saves, sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ impl Answers {
 /// The changes of one level by kind.
 #[derive(Debug, Default)]
 struct Level<'a> {
-    quotas: Vec<sessions::ReturnQuota<'a>>,
+    quotas: Vec<quotas::Return<'a>>,
     given: Vec<(At, share::GiveSession<'a>)>,
     editions: Vec<apps::SetEdition<'a>>,
     held: Vec<(At, share::HoldNode<'a>)>,
@@ -120,7 +120,7 @@ impl<'a> Level<'a> {
                 self.phases.add(save);
             }
             Op::ReturnQuota { user, tenant, .. } => {
-                let returned = sessions::ReturnQuota::of(user, tenant.as_ref());
+                let returned = quotas::Return::of(user, tenant.as_ref());
                 self.quotas.extend(returned);
             }
             Op::BeginUsage { .. } | Op::SetBudget { .. } | Op::PutRateCard { .. } => {
@@ -377,7 +377,7 @@ impl<'a> Level<'a> {
         answers: &mut Answers,
     ) -> Result<(), StoreError> {
         let mut rows = Vec::new();
-        sessions::return_quotas(tx, self.quotas).await?;
+        quotas::give_back(tx, self.quotas).await?;
         let admitted = sessions::admit(tx, &self.creates, answers).await?;
         let reserves = with_session(self.reserves, answers);
         let fresh = with_claim(admitted, &reserves, &mut rows);

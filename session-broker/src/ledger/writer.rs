@@ -11,6 +11,9 @@
 //!                                 +-- the row `writer` says what became of it -- In doubt
 //! ```
 //!
+//! **A ledger that is behind.** After a failover to a standby that lagged, the row has a lower seq than this
+//! writer left there. Nothing is written on top of that: the caller is told, and reads everything anew.
+//!
 //! **The turn.** Each transaction first moves `writer.seq` on, if term and seq are what this writer
 //! left there. So a broker whose ledger another one of its name has opened since, or that its peers gave
 //! up for dead (a hang, a network that came back), changes nothing any more:
@@ -239,9 +242,7 @@ impl Writer {
                 self.in_doubt = true;
                 self.give_back(tx).await;
                 self.settle().await?;
-                Err(StoreError::NotApplied(sqlx::Error::Protocol(
-                    "the ledger is not as this broker left it".to_owned(),
-                )))
+                Err(not_as_left())
             }
             Err(error) => {
                 self.give_back(tx).await;
@@ -273,7 +274,9 @@ impl Writer {
         loop {
             match self.settle().await {
                 Ok(()) if self.seq == before + 1 => return Ok(answers),
-                Ok(()) => return Err(not_applied(error)),
+                Ok(()) if self.seq == before => return Err(not_applied(error)),
+                // A standby that was behind is the ledger now: what was acked before is not there.
+                Ok(()) => return Err(not_as_left()),
                 Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                 Err(_) if Instant::now() < until => tokio::time::sleep(RECONNECT_EVERY).await,
                 Err(_) => return Err(unknown(error)),
@@ -383,6 +386,13 @@ async fn within<T>(
                 Err(StoreError::NotApplied(sqlx::Error::Io(late)))
             }),
     }
+}
+
+/// Nothing was written, and whoever meant to write has to read everything anew.
+fn not_as_left() -> StoreError {
+    StoreError::NotApplied(sqlx::Error::Protocol(
+        "the ledger is not as this broker left it".to_owned(),
+    ))
 }
 
 fn not_applied(error: StoreError) -> StoreError {

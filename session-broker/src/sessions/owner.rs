@@ -223,7 +223,7 @@ impl Owner {
             match wake {
                 Wake::Request(request) => self.take_request(request, now, &mut turn),
                 Wake::Edge(event) => self.take_edge(event, now, &mut turn),
-                Wake::Peer(event) => self.take_peer(event, now, &mut turn),
+                Wake::Peer(event) => self.take_peer(event, now, &mut turn).await,
                 Wake::Deferred | Wake::Deadline => {}
                 Wake::Housekeeping => {
                     self.keep_house(now, &mut turn);

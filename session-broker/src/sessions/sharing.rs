@@ -107,7 +107,7 @@ impl Owner {
         }
     }
 
-    pub(super) fn take_peer(&mut self, event: PeerEvent, now: MonoTime, turn: &mut Turn) {
+    pub(super) async fn take_peer(&mut self, event: PeerEvent, now: MonoTime, turn: &mut Turn) {
         match event {
             PeerEvent::Nodes {
                 peer,
@@ -153,7 +153,28 @@ impl Owner {
                 self.queue.try_all();
             }
             PeerEvent::Gone(broker) => self.seize(*broker, now, turn),
-            PeerEvent::Take { row, node } => self.take_up(*row, node, now),
+            PeerEvent::Take { session, node } => self.take_offered(session, node, now).await,
+        }
+    }
+
+    /// Takes up a session that was given to this broker, if it still is.
+    ///
+    /// The row is read here, and not by who took the offer: an offer waits while this broker cannot write,
+    /// and meanwhile another one may seize what it has. Whoever seizes it after this read has ended its
+    /// term, and the next transaction fails.
+    async fn take_offered(&mut self, session: SessionId, node: Option<NodeId>, now: MonoTime) {
+        let Some(sharing) = &self.sharing else {
+            return;
+        };
+        let me = sharing.me.clone();
+        match self.ledger.session(session).await {
+            Ok(Some((row, holder))) if holder == me => self.take_up(row, node, now),
+            Ok(_) => {}
+            // The next look around finds it.
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot read a session that was given to this broker"
+            ),
         }
     }
 

@@ -2432,6 +2432,11 @@ class JobSpec(TypedDict, closed=True):
     """
     What it may reach.
     """
+    entrypoint: NotRequired[list[str]]
+    """
+    What goes before `command`, in place of the image's own (`ENTRYPOINT`); empty for the image's.
+    The image's `CMD` goes with its `ENTRYPOINT`.
+    """
     env: NotRequired[dict[str, str]]
     """
     Environment. No place for secrets: it is shown to whoever may look at the session.

@@ -53,7 +53,7 @@ impl Fill {
 }
 
 /// The reads of a probe.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reads {
     key: [u32; 8],
     blocks: u32,

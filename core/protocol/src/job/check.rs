@@ -40,6 +40,7 @@ fn all(spec: &JobSpec) -> Checked {
     if let Err(error) = spec.image.parse::<ImageRef>() {
         return fault_at("image", error.to_string());
     }
+    program("entrypoint", &spec.entrypoint)?;
     program("command", &spec.command)?;
     environment(spec)?;
     secrets(spec)?;

@@ -68,6 +68,7 @@ fn every_lock_is_on() {
     let body = given.body();
     assert_eq!(body.user.as_deref(), Some("1000:1000"));
     assert_eq!(body.cmd.unwrap(), ["serve", "--port=8000"]);
+    assert_eq!(body.entrypoint, None, "the image's own");
     assert!(body.entrypoint.is_none(), "the image's own");
     let labels = body.labels.unwrap();
     assert_eq!(labels["nearlight.session"], given.session.as_str());

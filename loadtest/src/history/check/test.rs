@@ -420,6 +420,43 @@ fn a_session_that_is_back_from_its_grant_has_no_key_and_is_used_since_then() {
 }
 
 #[test]
+fn an_ack_that_crosses_with_the_failover_may_be_lost_and_a_later_one_may_not() {
+    let with = |is_asked_before: bool| {
+        let filler = Event::Note {
+            what: String::new(),
+        };
+        let mut events = vec![filler; 200];
+        events.push(Event::Lag);
+        let [ask, answer] = create(1, "k", "s");
+        let crosses = [ask.clone(), Event::FailedOver];
+        let follows = [Event::FailedOver, ask];
+        events.extend(if is_asked_before { crosses } else { follows });
+        events.push(answer);
+        faults(events, Books::default())
+    };
+    assert_eq!(with(true), Vec::<String>::new());
+    assert_eq!(with(false).len(), 1, "{:?}", with(false));
+}
+
+#[test]
+fn what_a_broker_tells_of_a_lost_session_before_it_knows_needs_no_usage() {
+    let with = |is_in_the_lag: bool| {
+        let filler = Event::Note {
+            what: String::new(),
+        };
+        let mut events = vec![filler; 200];
+        events.extend(is_in_the_lag.then_some(Event::Lag));
+        events.push(began("slot", 1, "s"));
+        events.push(over("slot", 1, "s"));
+        events.push(Event::FailedOver);
+        events.extend(look(1, "s", 200, "ready"));
+        faults(events, Books::default())
+    };
+    assert_eq!(with(true), Vec::<String>::new());
+    assert_eq!(with(false).len(), 1, "{:?}", with(false));
+}
+
+#[test]
 fn an_end_that_was_lost_with_a_standby_is_no_comeback() {
     let mut events = Vec::from(create(1, "k", "s"));
     events.push(Event::Lag);

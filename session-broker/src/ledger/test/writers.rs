@@ -112,3 +112,51 @@ async fn i3_a_crash_of_postgres_loses_nothing_that_was_acked_and_doubles_nothing
     assert!(there.len() >= acked.len() && there.len() <= acked.len() + CALLERS * CRASHES);
     drop(store);
 }
+
+/// The first commit of a session after this waits until somebody waits for it, and then its connection dies.
+const DOOM: &str = "
+    CREATE SEQUENCE commits;
+    CREATE FUNCTION doom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('commits') = 1 THEN
+            WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted) LOOP
+                PERFORM pg_sleep(0.01);
+            END LOOP;
+            PERFORM pg_terminate_backend(pg_backend_pid());
+            PERFORM pg_sleep(60);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER doom AFTER INSERT ON session DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION doom();";
+
+/// The failover falls into a commit: its answer is lost, and the ledger that the broker finds then is a
+/// standby's that was behind. Tried again on top of that, the broker's memory and the ledger part for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_failover_in_a_commit_to_a_ledger_that_is_behind_is_not_written_on() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let place = server.database("behind").await;
+    let store = Store::open(place.clone()).await;
+    store.session().await;
+    let mut beside = place.connect().await;
+    sqlx::raw_sql(DOOM).execute(&mut beside).await.unwrap();
+    // It waits for the commit that is under way, and is there before whoever asks what became of that.
+    let falls_behind = async {
+        let back = "UPDATE writer SET seq = seq - 1 WHERE (SELECT is_called FROM commits)";
+        while {
+            let updated = sqlx::raw_sql(back).execute(&mut beside).await.unwrap();
+            updated.rows_affected() == 0
+        } {
+            tokio::task::yield_now().await;
+        }
+    };
+    let row = session();
+    let write = store.ledger.write(vec![create(&row, "k", None)]);
+    let (written, ()) = tokio::join!(write, falls_behind);
+    assert!(
+        matches!(written, Err(StoreError::NotApplied(_))),
+        "{written:?}"
+    );
+    assert_eq!(store.loaded().await.sessions.len(), 1);
+}

@@ -8,7 +8,7 @@
 //! shown (`slot.raised`) was claimed by nobody. What does not come back is stopped, in the same transaction.
 
 use super::jobs::{self, Job};
-use super::{gpus, orders, sessions, work};
+use super::{gpus, orders, quotas, work};
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{APP, JOB, PhaseRow, epoch_column, ms, to_ms};
@@ -216,8 +216,8 @@ async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1], readmit: &Readmit) -> Result<b
 
 async fn take_quotas(tx: &mut Tx, row: &Row<'_>) -> Result<(), StoreError> {
     let holders = std::iter::once(row.user_id).chain(row.tenant_id);
-    let quotas: Vec<Quota<'_>> = holders.map(|user_id| Quota { user_id }).collect();
-    tx.run(sessions::OPEN_QUOTAS, &quotas).await?;
-    tx.run(TAKE_QUOTAS, &quotas).await?;
+    let holders: Vec<Quota<'_>> = holders.map(|user_id| Quota { user_id }).collect();
+    tx.run(quotas::OPEN, &holders).await?;
+    tx.run(TAKE_QUOTAS, &holders).await?;
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Sessions, their idempotency keys and their users' quotas.
+//! Sessions and their idempotency keys.
 
 use super::jobs::{self, Job};
+use super::quotas::{self, Holder};
 use super::work::Columns;
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
@@ -10,7 +11,7 @@ use crate::ledger::plan::At;
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
-use nearlight_protocol::id::{SessionId, TenantId, UserId};
+use nearlight_protocol::id::{SessionId, TenantId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::lifecycle::Phase;
 use serde::Serialize;
@@ -36,19 +37,6 @@ const FIRST_WITH_KEYS: &str = "
 const RETURN_KEYS: &str = "
     DELETE FROM idempotency WHERE (user_id, idem_key) IN
         (SELECT r.user_id, r.idem_key FROM {rows user_id text, idem_key text})";
-
-pub(super) const OPEN_QUOTAS: &str = "
-    INSERT INTO quota (user_id, used) SELECT r.user_id, 0 FROM {rows user_id text}
-    WHERE TRUE ON CONFLICT DO NOTHING";
-
-const TAKE_QUOTAS: &str = "
-    UPDATE quota SET used = quota.used + r.n FROM {rows user_id text, n bigint, cap bigint}
-    WHERE quota.user_id = r.user_id AND quota.used <= r.cap - r.n
-    RETURNING quota.user_id AS user_id";
-
-const RETURN_QUOTAS: &str = "
-    UPDATE quota SET used = CASE WHEN quota.used > r.n THEN quota.used - r.n ELSE 0 END
-    FROM {rows user_id text, n bigint} WHERE quota.user_id = r.user_id";
 
 const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
@@ -86,17 +74,10 @@ const SAVE_PHASES: &str = "
 pub(in crate::ledger) const BY_KEY: &[&str] = &[
     FIRST_WITH_KEYS,
     RETURN_KEYS,
-    TAKE_QUOTAS,
-    RETURN_QUOTAS,
+    quotas::TAKE,
+    quotas::RETURN,
     SAVE_PHASES,
 ];
-
-/// Whose quota it is.
-#[derive(Clone, Copy, Debug)]
-enum Holder {
-    User,
-    Tenant,
-}
 
 /// A new session, its key and its places in the quotas.
 #[derive(Debug, Serialize)]
@@ -132,7 +113,7 @@ pub(crate) struct Create<'a> {
     caps: [i64; 2],
     /// How many of these it is: a cluster is as many as it has replicas.
     #[serde(skip)]
-    counts_as: i64,
+    pub(super) counts_as: i64,
 }
 
 impl<'a> Create<'a> {
@@ -177,7 +158,7 @@ impl<'a> Create<'a> {
     }
 
     /// Whose quota it needs a place in, and how large that is.
-    fn place(&self, of: Holder) -> Option<(&'a str, i64)> {
+    pub(super) fn place(&self, of: Holder) -> Option<(&'a str, i64)> {
         let [user, tenant] = self.caps;
         match of {
             Holder::User => Some((self.user_id, user)),
@@ -214,13 +195,6 @@ impl<'a> Key<'a> {
             created_ms: create.created_ms,
         }
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Quota<'a> {
-    user_id: &'a str,
-    n: i64,
-    cap: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -281,13 +255,13 @@ pub(crate) async fn admit<'a>(
     if !again.is_empty() {
         answer_again(tx, &again, answers).await?;
     }
-    let (within, beyond) = take_quotas(tx, first, Holder::User).await?;
-    let (within, beyond_tenants) = take_quotas(tx, within, Holder::Tenant).await?;
+    let (within, beyond) = quotas::take(tx, first, Holder::User).await?;
+    let (within, beyond_tenants) = quotas::take(tx, within, Holder::Tenant).await?;
     let returned = beyond_tenants.iter().flat_map(|(_, c)| {
         let places = usize::try_from(c.counts_as).unwrap_or(0);
-        std::iter::repeat_n(c.user_id, places).map(ReturnQuota)
+        std::iter::repeat_n(c.user_id, places).map(quotas::Return::to)
     });
-    return_quotas(tx, returned.collect()).await?;
+    quotas::give_back(tx, returned.collect()).await?;
     let refused = beyond.iter().chain(&beyond_tenants);
     let keys: Vec<Key<'_>> = refused.map(|(_, create)| Key::of(create)).collect();
     tx.run(RETURN_KEYS, &keys).await?;
@@ -374,89 +348,6 @@ async fn answer_again(
         };
         answers.set(*at, applied);
     }
-    Ok(())
-}
-
-/// Those within their holder's quota, and those beyond it. Per holder all at once; where that is too
-/// much, one by one in their order.
-async fn take_quotas<'a>(
-    tx: &mut Tx,
-    creates: Creates<'a>,
-    of: Holder,
-) -> Result<(Creates<'a>, Creates<'a>), StoreError> {
-    let mut by_holder: BTreeMap<&str, Quota<'_>> = BTreeMap::new();
-    for (_, create) in &creates {
-        let Some((user_id, cap)) = create.place(of) else {
-            continue;
-        };
-        let quota = by_holder
-            .entry(user_id)
-            .or_insert(Quota { user_id, n: 0, cap });
-        quota.n += create.counts_as;
-        quota.cap = quota.cap.min(cap);
-    }
-    let mut wanted: Vec<Quota<'_>> = by_holder.into_values().collect();
-    let mut taken = HashSet::new();
-    // Most users have a row.
-    take_together(tx, &mut wanted, &mut taken).await?;
-    if tx.run(OPEN_QUOTAS, &wanted).await? > 0 {
-        take_together(tx, &mut wanted, &mut taken).await?;
-    }
-    let (mut within, mut beyond) = (Vec::new(), Vec::new());
-    for create in creates {
-        let Some((user_id, cap)) = create.1.place(of) else {
-            within.push(create);
-            continue;
-        };
-        let n = create.1.counts_as;
-        let one = Quota { user_id, n, cap };
-        if taken.contains(user_id) || !tx.ask(TAKE_QUOTAS, &[one]).await?.is_empty() {
-            within.push(create);
-        } else {
-            beyond.push(create);
-        }
-    }
-    Ok((within, beyond))
-}
-
-/// Moves those that are within their quotas.
-async fn take_together(
-    tx: &mut Tx,
-    wanted: &mut Vec<Quota<'_>>,
-    taken: &mut HashSet<String>,
-) -> Result<(), StoreError> {
-    let rows = tx.ask(TAKE_QUOTAS, wanted).await?;
-    taken.extend(rows.iter().map(|row| row.get::<String, _>("user_id")));
-    wanted.retain(|quota| !taken.contains(quota.user_id));
-    Ok(())
-}
-
-/// A place that a user or a tenant has again.
-#[derive(Debug)]
-pub(crate) struct ReturnQuota<'a>(&'a str);
-
-impl<'a> ReturnQuota<'a> {
-    pub(in crate::ledger) fn of(
-        user: &'a UserId,
-        tenant: Option<&'a TenantId>,
-    ) -> impl Iterator<Item = Self> {
-        std::iter::once(user.as_str())
-            .chain(tenant.map(TenantId::as_str))
-            .map(Self)
-    }
-}
-
-pub(crate) async fn return_quotas(
-    tx: &mut Tx,
-    returns: Vec<ReturnQuota<'_>>,
-) -> Result<(), StoreError> {
-    let mut by_user: BTreeMap<&str, i64> = BTreeMap::new();
-    for ReturnQuota(user) in returns {
-        *by_user.entry(user).or_default() += 1;
-    }
-    let quota = |(user_id, n)| Quota { user_id, n, cap: 0 };
-    let rows: Vec<Quota<'_>> = by_user.into_iter().map(quota).collect();
-    tx.run(RETURN_QUOTAS, &rows).await?;
     Ok(())
 }
 
