@@ -24,16 +24,23 @@ impl Owner {
     pub(super) fn settle_reclaims(&mut self, now: MonoTime, turn: &mut Turn) {
         for node in std::mem::take(&mut self.reclaims) {
             for holder in self.fleet.holders(&node) {
-                for session in self.with_its_cluster(&holder) {
-                    self.settle_reclaim(&session, now, turn);
+                let all = self.with_its_cluster(&holder);
+                let reclaim = self.reclaim_of(&all);
+                for session in all {
+                    self.settle_reclaim(&session, reclaim.as_ref(), now, turn);
                 }
             }
         }
     }
 
-    fn settle_reclaim(&mut self, id: &SessionId, now: MonoTime, turn: &mut Turn) {
-        let reclaim = self.reclaim_of(id);
-        let until = reclaim.as_ref().map(|reclaim| reclaim.until);
+    fn settle_reclaim(
+        &mut self,
+        id: &SessionId,
+        reclaim: Option<&Reclaim>,
+        now: MonoTime,
+        turn: &mut Turn,
+    ) {
+        let until = reclaim.map(|reclaim| reclaim.until);
         let known = self.sessions.get(id).map(|entry| entry.life.reclaim_at());
         if known.is_none_or(|known| known == until) {
             return;
@@ -44,9 +51,8 @@ impl Owner {
         }
     }
 
-    /// When the first node takes its capacity back of those that a session and its cluster are on.
-    fn reclaim_of(&self, id: &SessionId) -> Option<Reclaim> {
-        let all = self.with_its_cluster(id);
+    /// When the first node takes its capacity back of those that these sessions are on.
+    fn reclaim_of(&self, all: &[SessionId]) -> Option<Reclaim> {
         let held = all
             .iter()
             .filter_map(|id| self.sessions.get(id)?.life.held());
@@ -55,7 +61,7 @@ impl Owner {
     }
 
     /// Of a cluster, of its first replica alone.
-    fn tell_owner(&self, id: &SessionId, reclaim: Reclaim, now: MonoTime, turn: &mut Turn) {
+    fn tell_owner(&self, id: &SessionId, reclaim: &Reclaim, now: MonoTime, turn: &mut Turn) {
         let Some(entry) = self.sessions.get(id).filter(|e| !e.row.is_member()) else {
             return;
         };
@@ -66,7 +72,7 @@ impl Owner {
         tracing::info!(session_id = %id, ends_unix_ms, "its node's capacity is taken back");
         let data = NoticeData {
             reason: Some(EndReason::Preempted),
-            detail: reclaim.reason,
+            detail: reclaim.reason.clone(),
             ends_unix_ms: Some(ends_unix_ms),
             ..NoticeData::default()
         };

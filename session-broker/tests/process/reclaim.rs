@@ -6,7 +6,7 @@ use crate::jobs::{ask, host, job};
 use crate::program::Program;
 use crate::rig::{Rig, admin, eventually, id};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{SessionReport, ToEdge};
+use nearlight_protocol::control::{Order, SessionReport, ToEdge};
 use serde_json::{Value, json};
 
 pub(crate) async fn drain(client: &Client, node: &Node, how: &Value) -> Answer {
@@ -42,7 +42,7 @@ async fn stopped(edge: &mut Edge, of: &[&Started]) {
         let ToEdge::Command { command, order } = edge.next().await else {
             panic!("no order");
         };
-        let nearlight_protocol::control::Order::Stop { session, reason } = order else {
+        let Order::Stop { session, reason } = order else {
             panic!("no stop but {order:?}");
         };
         assert_eq!(reason, EndReason::Preempted);
@@ -140,33 +140,27 @@ async fn what_a_node_runs_is_told_of_its_end_and_ends_whoever_is_killed_meanwhil
     let mut edge = node
         .attach(&pki, broker.node_listen, running.to_vec())
         .await;
-    loop {
-        // Whether it is told again depends on how long the start took.
-        let next = edge.next().await;
-        if let ToEdge::EndingSoon { .. } = next {
-            continue;
-        }
-        let ToEdge::Command { command, order } = next else {
-            panic!("{next:?}");
+    let mut left = vec![&job_runs, &game_runs, &start_runs];
+    while !left.is_empty() {
+        // Whether they are told again depends on how long the start took.
+        let (command, order) = match edge.next().await {
+            ToEdge::Command { command, order } => (command, order),
+            ToEdge::EndingSoon { .. } => continue,
+            other => panic!("{other:?}"),
         };
-        let nearlight_protocol::control::Order::Stop { session, reason } = order else {
-            panic!("{order:?}");
+        let Order::Stop { session, reason } = order else {
+            panic!("no stop but {order:?}");
         };
         assert_eq!(reason, EndReason::Preempted);
         edge.ack(command).await;
-        let of = [&job_runs, &game_runs, &start_runs];
-        let of = of.into_iter().find(|of| of.start.session == session);
-        let detail = String::new();
-        edge.report(of.unwrap(), SessionReport::Ended { reason, detail })
-            .await;
-        let mut left = 0;
-        for session in all() {
+        left.retain(|of| of.start.session != session);
+    }
+    for session in all() {
+        eventually("its end", || async {
             let shown = client.get(&format!("/v1/sessions/{session}")).await;
-            left += usize::from(shown.at("/state/phase") != "ended");
-        }
-        if left == 0 {
-            break;
-        }
+            shown.at("/state/phase") == "ended"
+        })
+        .await;
     }
     for session in all() {
         let shown = client.get(&format!("/v1/sessions/{session}")).await;
@@ -206,7 +200,7 @@ async fn a_node_that_is_taken_back_gets_nothing_new_until_it_is_undone() {
     stopped(&mut edge, &[&started]).await;
     eventually("the first to end", || async {
         let shown = guest.get(&format!("/v1/sessions/{first}")).await;
-        shown.at("/state/reason") == "preempted"
+        shown.at("/state/phase") == "ended" && shown.at("/state/reason") == "preempted"
     })
     .await;
     let usage = rig.ledger.usage(first.parse().unwrap()).await.unwrap();
