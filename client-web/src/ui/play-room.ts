@@ -228,8 +228,7 @@ export class PlayRoom {
         this.endingSoon.value = { reason: notice.reason, atMs: performance.now() + notice.in_s * 1000 };
         return;
       case "goes-on":
-        this.endingSoon.value = null;
-        return;
+        return void (this.endingSoon.value = null);
       case "stream":
         this.#linked?.gauge.told(notice.stream);
         return;

@@ -8,6 +8,7 @@ use crate::rig::{Rig, admin, eventually, id};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Order, SessionReport, ToEdge};
 use serde_json::{Value, json};
+use std::path::Path;
 
 pub(crate) async fn drain(client: &Client, node: &Node, how: &Value) -> Answer {
     client
@@ -54,28 +55,56 @@ async fn stopped(edge: &mut Edge, of: &[&Started]) {
     }
 }
 
+/// A job that is ready, a game, and a job that starts, on one node.
+struct Three {
+    node: Node,
+    edge: Edge,
+    runs: [Started; 3],
+}
+
+impl Three {
+    async fn on(dir: &Path, broker: &Program, client: &Client) -> Self {
+        let pki = dir.join("pki");
+        let mut node = Node::new(&pki, 3);
+        node.jobs = Some(host());
+        let mut edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
+        eventually("the node", || async {
+            client.get("/v1/nodes").await.at("/nodes/0/slots_free") == "3"
+        })
+        .await;
+        let any = job(&json!({ "place": { "trust": "any" } }));
+        assert_eq!(ask(client, &any).await.status, 201);
+        let server = edge.start_next().await;
+        assert_eq!(client.create("demo").await.status, 201);
+        let game = edge.start_next().await;
+        assert_eq!(ask(client, &any).await.status, 201);
+        let starts = edge.expect_start().await;
+        edge.ack(starts.command).await;
+        let runs = [server, game, starts];
+        Self { node, edge, runs }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let ids = self.runs.iter().map(|of| of.start.session.to_string());
+        ids.collect()
+    }
+
+    /// The node is back with all of them.
+    async fn attach(&mut self, dir: &Path, broker: &Program) {
+        let running = self.runs.each_ref().map(|of| of.running(false));
+        let pki = dir.join("pki");
+        let attached = self.node.attach(&pki, broker.node_listen, running.to_vec());
+        self.edge = attached.await;
+    }
+}
+
 #[tokio::test]
-async fn what_a_node_runs_is_told_of_its_end_and_ends_whoever_is_killed_meanwhile() {
+async fn what_a_node_runs_is_told_of_its_end_and_that_it_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Program::start(dir.path()).await;
-    let pki = dir.path().join("pki");
-    let mut node = Node::new(&pki, 3);
-    node.jobs = Some(host());
-    let mut edge = node.attach(&pki, broker.node_listen, Vec::new()).await;
     let client = admin(dir.path(), broker.listen);
-    eventually("the node", || async {
-        client.get("/v1/nodes").await.at("/nodes/0/slots_free") == "3"
-    })
-    .await;
-    let any = json!({ "place": { "trust": "any" } });
-    let server = id(&ask(&client, &job(&any)).await);
-    let job_runs = edge.start_next().await;
-    let game = id(&client.create("demo").await);
-    let game_runs = edge.start_next().await;
-    let starts = id(&ask(&client, &job(&any)).await);
-    let start_runs = edge.expect_start().await;
-    edge.ack(start_runs.command).await;
-    let all = || vec![server.clone(), game.clone(), starts.clone()];
+    let mut three = Three::on(dir.path(), &broker, &client).await;
+    let all = three.ids();
 
     // A slip of the pen takes nothing back.
     for how in [
@@ -86,64 +115,71 @@ async fn what_a_node_runs_is_told_of_its_end_and_ends_whoever_is_killed_meanwhil
         json!({ "reclaim": 60 }),
         json!([60]),
     ] {
-        drain(&client, &node, &how)
+        drain(&client, &three.node, &how)
             .await
             .refused(400, "bad-request");
     }
-    assert_eq!(preempted_at(&client, &server).await, Value::Null);
+    assert_eq!(preempted_at(&client, &all[0]).await, Value::Null);
 
     let hour = json!({ "reclaim_s": 3600, "reason": "sold to somebody else" });
-    assert_eq!(drain(&client, &node, &hour).await.status, 204);
-    told(&mut edge, all()).await;
-    let at = preempted_at(&client, &game).await;
+    assert_eq!(drain(&client, &three.node, &hour).await.status, 204);
+    told(&mut three.edge, all.clone()).await;
+    let at = preempted_at(&client, &all[1]).await;
     assert!(at.as_u64().is_some(), "{at}");
-    for session in all() {
-        assert_eq!(preempted_at(&client, &session).await, at);
+    for session in &all {
+        assert_eq!(preempted_at(&client, session).await, at);
     }
     let nodes = client.get("/v1/nodes").await.json();
     assert_eq!(nodes["nodes"][0]["reclaim_at"], at);
     assert_eq!(nodes["nodes"][0]["status"], "draining");
 
     // Undone, all go on; and so they are told.
-    let path = format!("/v1/nodes/{}/drain", node.id);
+    let path = format!("/v1/nodes/{}/drain", three.node.id);
     assert_eq!(client.delete(&path).await.status, 204);
-    let mut these = all();
+    let mut these = all.clone();
     while !these.is_empty() {
-        let ToEdge::GoesOn { session } = edge.next().await else {
+        let ToEdge::GoesOn { session } = three.edge.next().await else {
             panic!("{these:?} are not told that they go on");
         };
         these.retain(|of| *of != session.to_string());
     }
-    assert_eq!(preempted_at(&client, &game).await, Value::Null);
+    assert_eq!(preempted_at(&client, &all[1]).await, Value::Null);
+    let audit = client.get("/v1/audit").await;
+    let detail = "ends in 3600 s. sold to somebody else";
+    assert!(audit.body.contains(detail), "{audit:?}");
+}
 
-    // The moment is in the ledger: the next broker knows it, and says it again.
-    assert_eq!(drain(&client, &node, &hour).await.status, 204);
-    told(&mut edge, all()).await;
-    let at = preempted_at(&client, &server).await;
+/// Killed with the moment to come, and again while it passes.
+#[tokio::test]
+async fn a_moment_outlives_the_broker_that_was_told_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Program::start(dir.path()).await;
+    let client = admin(dir.path(), broker.listen);
+    let mut three = Three::on(dir.path(), &broker, &client).await;
+    let all = three.ids();
+    let hour = json!({ "reclaim_s": 3600 });
+    assert_eq!(drain(&client, &three.node, &hour).await.status, 204);
+    told(&mut three.edge, all.clone()).await;
+    let at = preempted_at(&client, &all[0]).await;
     broker.kill().await;
     let broker = Program::start(dir.path()).await;
     let client = admin(dir.path(), broker.listen);
-    let running = [&job_runs, &game_runs, &start_runs].map(|of| of.running(false));
-    let mut edge = node
-        .attach(&pki, broker.node_listen, running.to_vec())
-        .await;
-    told(&mut edge, all()).await;
-    assert_eq!(preempted_at(&client, &server).await, at);
+    three.attach(dir.path(), &broker).await;
+    told(&mut three.edge, all.clone()).await;
+    assert_eq!(preempted_at(&client, &all[0]).await, at);
 
     // One that passes while no broker is there counts once one is.
     let now = json!({ "reclaim_s": 1 });
-    assert_eq!(drain(&client, &node, &now).await.status, 204);
-    told(&mut edge, all()).await;
+    assert_eq!(drain(&client, &three.node, &now).await.status, 204);
+    told(&mut three.edge, all.clone()).await;
     broker.kill().await;
     let broker = Program::start(dir.path()).await;
     let client = admin(dir.path(), broker.listen);
-    let mut edge = node
-        .attach(&pki, broker.node_listen, running.to_vec())
-        .await;
-    let mut left = vec![&job_runs, &game_runs, &start_runs];
+    three.attach(dir.path(), &broker).await;
+    let mut left = all.clone();
     while !left.is_empty() {
         // Whether they are told again depends on how long the start took.
-        let (command, order) = match edge.next().await {
+        let (command, order) = match three.edge.next().await {
             ToEdge::Command { command, order } => (command, order),
             ToEdge::EndingSoon { .. } => continue,
             other => panic!("{other:?}"),
@@ -152,25 +188,17 @@ async fn what_a_node_runs_is_told_of_its_end_and_ends_whoever_is_killed_meanwhil
             panic!("no stop but {order:?}");
         };
         assert_eq!(reason, EndReason::Preempted);
-        edge.ack(command).await;
-        left.retain(|of| of.start.session != session);
+        three.edge.ack(command).await;
+        left.retain(|of| *of != session.to_string());
     }
-    for session in all() {
+    for session in all {
+        let path = format!("/v1/sessions/{session}");
         eventually("its end", || async {
-            let shown = client.get(&format!("/v1/sessions/{session}")).await;
-            shown.at("/state/phase") == "ended"
+            let shown = client.get(&path).await;
+            shown.at("/state/phase") == "ended" && shown.at("/state/reason") == "preempted"
         })
         .await;
     }
-    for session in all() {
-        let shown = client.get(&format!("/v1/sessions/{session}")).await;
-        assert_eq!(shown.at("/state/reason"), "preempted", "{shown:?}");
-    }
-    let audit = client.get("/v1/audit").await;
-    assert!(
-        audit.body.contains("ends in 3600 s. sold to somebody else"),
-        "{audit:?}"
-    );
 }
 
 #[tokio::test]

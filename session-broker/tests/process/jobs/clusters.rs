@@ -101,6 +101,29 @@ async fn fails(edge: &mut Edge, started: &Started, reason: EndReason) {
         .await;
 }
 
+/// Each replica is shown, and whoever works in one says which.
+async fn shows_its_members(client: &Client, session: &str, all: &[Started]) {
+    let shown = client.get(&format!("/v1/sessions/{session}")).await.json();
+    let members = shown["members"].as_array().unwrap();
+    for (member, started) in members.iter().zip(all) {
+        assert_eq!(member["replica"], rank(started));
+        assert_eq!(member["session"], started.start.session.as_str());
+        assert_eq!(member["node"], started.grant.node.as_str());
+        assert_eq!(member["state"]["phase"], "ready");
+    }
+    assert_eq!(members.len(), 3);
+    let exec = async |replica: &str| {
+        let path = format!("/v1/sessions/{session}/exec{replica}");
+        let order = json!({ "command": ["true"] });
+        client.post_json(&path, &order).await
+    };
+    for replica in ["", "?replica=0", "?replica=2"] {
+        assert_eq!(exec(replica).await.status, 201, "{replica}");
+    }
+    exec("?replica=3").await.refused(404, "not-found");
+    exec("?replica=x").await.refused(400, "bad-request");
+}
+
 #[tokio::test]
 async fn a_cluster_of_three_starts_on_one_site_is_ready_together_and_is_one_session() {
     let rig = Rig::start().await;
@@ -153,25 +176,7 @@ async fn a_cluster_of_three_starts_on_one_site_is_ready_together_and_is_one_sess
     let list = client.get("/v1/sessions").await.json();
     assert_eq!(list["sessions"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(head.start.session.to_string(), session);
-    let shown = client.get(&format!("/v1/sessions/{session}")).await.json();
-    let members = shown["members"].as_array().unwrap();
-    for (member, started) in members.iter().zip(&all) {
-        assert_eq!(member["replica"], rank(started));
-        assert_eq!(member["session"], started.start.session.as_str());
-        assert_eq!(member["node"], started.grant.node.as_str());
-        assert_eq!(member["state"]["phase"], "ready");
-    }
-    assert_eq!(members.len(), 3);
-    let exec = async |replica: &str| {
-        let path = format!("/v1/sessions/{session}/exec{replica}");
-        let order = json!({ "command": ["true"] });
-        client.post_json(&path, &order).await
-    };
-    for replica in ["", "?replica=0", "?replica=2"] {
-        assert_eq!(exec(replica).await.status, 201, "{replica}");
-    }
-    exec("?replica=3").await.refused(404, "not-found");
-    exec("?replica=x").await.refused(400, "bad-request");
+    shows_its_members(&client, &session, &all).await;
 
     // Whoever ends one of them ends all, and each is billed.
     let member = format!("/v1/sessions/{}", all[2].start.session);
