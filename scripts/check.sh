@@ -10,7 +10,8 @@ say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 say "unit tests"
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --locked --no-fail-fast
+    # Many wait for a clock or a peer most of their time.
+    cargo nextest run --workspace --locked --no-fail-fast --test-threads $(($(nproc) * 3 / 2))
 else
     cargo test --workspace --locked --no-fail-fast
 fi

@@ -6,6 +6,7 @@
 #                                killed (e2e/src/soak-jobs.ts), and 1 GiB goes up and down with flat memory
 #   scripts/soak.sh api          made-up requests to every route of the API's own document
 #   scripts/soak.sh days         SOAK_DAYS (3) days of 100,000 nodes on a virtual clock, from SOAK_SEED (1) on
+#   scripts/soak.sh proofs       the legs of a proof of capacity on every GPU here, PROOF_SEEDS (1000) seeds against the oracle
 #   scripts/soak.sh histories    SOAK_SEEDS (1000) regions of brokers break and are checked, from SOAK_SEED (1) on
 . "$(dirname "$0")/lib.sh"
 
@@ -26,6 +27,8 @@ jobs() {
 
 api() { SCHEMATHESIS_EXAMPLES=${SCHEMATHESIS_EXAMPLES:-1000} scripts/schemathesis.sh; }
 
+proofs() { NEARLIGHT_PROOF_SEEDS=${PROOF_SEEDS:-1000} cargo nextest run --release --locked -p edge-prover; }
+
 histories() { scripts/history.sh "${SOAK_SEED:-1}" "${SOAK_SEEDS:-1000}"; }
 
 days() {
@@ -43,6 +46,7 @@ case ${1:-all} in
     days) days ;;
     api) api ;;
     jobs) jobs ;;
-    all) api && jobs && days && histories && visits ;;
-    *) die "no suite \`$1\`" "Take visits, histories, jobs, days or api." ;;
+    proofs) proofs ;;
+    all) api && jobs && days && histories && proofs && visits ;;
+    *) die "no suite \`$1\`" "Take visits, histories, jobs, days, proofs or api." ;;
 esac

@@ -53,6 +53,8 @@ pub struct Config {
     pub(crate) images: Limits,
     /// Jobs of tenants.
     pub(crate) jobs: crate::job::host::Limits,
+    /// Proofs of what this node can do.
+    pub(crate) prover: crate::prover::Limits,
     /// Desktops that are kept ready at most.
     pub warm_max: usize,
     /// Seconds to the first picture.
@@ -172,6 +174,7 @@ mod parsed {
         pub(super) images: Images,
         pub(super) warm: Warm,
         pub(super) jobs: Jobs,
+        pub(super) prover: crate::prover::Limits,
         pub(super) worker: Worker,
         pub(super) admin: Admin,
         pub(super) beacon: Beacon,
@@ -334,6 +337,7 @@ impl Config {
                     .filter(|path| !path.as_os_str().is_empty()),
                 gpus: file.jobs.gpus,
             },
+            prover: file.prover.filled(host),
             warm_max: file.warm.max as usize,
             start_timeout_s: file.runtime.start_timeout_s,
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
@@ -357,6 +361,7 @@ impl Config {
             }
         }
         self.check_ranges()?;
+        self.prover.check()?;
         let with_port = self
             .broker
             .rsplit_once(':')

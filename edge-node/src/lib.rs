@@ -8,7 +8,7 @@
 //! 4. The owner of it all: `agent`.
 //! 5. Sessions: `session`, `adopt`, `saves`; jobs: `job`, `tunnel`, [`copier`].
 //! 6. What they run on: [`runtime`], `streams` (the transport), `process`, `cgroup`.
-//! 7. Callers of jobs: [`tunnel`].
+//! 7. Callers of jobs: [`tunnel`]; checkers: `prover`.
 //! 8. Being looked at: `admin`, `meters`.
 //!
 //! **Invariants.** A slot never runs two epochs. A session's worker and app outlive the agent, and
@@ -39,6 +39,7 @@ mod agent;
 
 mod adopt;
 mod job;
+mod prover;
 mod records;
 mod saves;
 mod session;

@@ -11,6 +11,7 @@ use crate::job;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
+use crate::prover::{Prover, ReceiptKey};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::tunnel::{Endpoints, Tunnels};
@@ -52,9 +53,9 @@ impl Node {
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
         let dialler = dialler(&config, &identity.node)?;
+        let prover = prover(&config, &shutdown)?;
         // Last of what fails for ordinary reasons: it leaves a directory behind.
-        preflight::check(&config)?;
-        describe_metrics();
+        prepare(&config)?;
 
         let runtime = runtime::open(&config, &identity.node).await?;
         let machine = look(&mut config, &identity.node, runtime.name(), root).await;
@@ -63,8 +64,7 @@ impl Node {
         let counters = CounterBoard::default();
         let transport = streams::start(&config, address.clone(), counters.clone())?;
         let rtc_port = transport.port();
-        let admin = admin(&config, &address, &shutdown).await?;
-        let beacon = beacon(&config, &shutdown).await?;
+        let (admin, beacon) = listen(&config, &address, &shutdown).await?;
         let images = Images::open(&config.data);
         let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
@@ -73,7 +73,8 @@ impl Node {
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: machine.gpus.for_apps(),
-            tunnels: tunnels(&dialler, &shutdown),
+            tunnels: tunnels(&dialler, &prover, &shutdown),
+            prover,
             warm: Warm::new(),
             jobs: machine.jobs,
             root,
@@ -147,11 +148,23 @@ impl Node {
     }
 }
 
-/// Before anything counts: what is counted without a recorder is lost, and stays so.
-fn describe_metrics() {
+/// Checks the machine. Before anything counts, too: what is counted without a recorder is lost, and stays so.
+fn prepare(config: &Config) -> anyhow::Result<()> {
+    preflight::check(config)?;
     drop(nearlight_kit::telemetry::prometheus());
     meters::describe();
     nearlight_transport::describe_metrics();
+    Ok(())
+}
+
+/// Starts the listener for this node's operator, and the beacon if this node has one.
+async fn listen(
+    config: &Config,
+    agent: &mpsc::Sender<Message>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<(SocketAddr, Option<SocketAddr>)> {
+    let admin = admin(config, agent, shutdown).await?;
+    Ok((admin, beacon(config, shutdown).await?))
 }
 
 /// Starts the listener for this node's operator.
@@ -235,10 +248,19 @@ async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<S
     Ok(Some(at))
 }
 
-/// The tunnels of this node, to nothing yet.
-fn tunnels(dialler: &Dialler, shutdown: &Shutdown) -> Tunnels {
+/// The tunnels of this node: to its prover, and to no session yet.
+fn tunnels(dialler: &Dialler, prover: &Arc<Prover>, shutdown: &Shutdown) -> Tunnels {
     let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
-    Tunnels::new(dialler.way(), endpoints, shutdown.clone())
+    let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
+    tunnels.with_prover(Arc::new(prover.clone()))
+}
+
+/// Who proves what this node can do, with a key that is made on the first start.
+fn prover(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<Prover>> {
+    let key = ReceiptKey::load(&config.data);
+    let key =
+        key.with_context(|| format!("cannot use the receipt key in {}", config.data.display()))?;
+    Ok(Arc::new(Prover::new(key, config.prover, shutdown.token())))
 }
 
 fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {

@@ -10,7 +10,7 @@
 //! - [`dial`]: from the order to a connection that the broker has taken.
 //! - [`serve`]: HTTP/2 on it, with the roles turned round: the broker asks, the node answers.
 //! - [`containers`]: the connections to them.
-//! - [`inside`]: what is asked of the node itself about a container, such as its log.
+//! - [`inside`]: what is asked of the node itself about a container, such as its log; or of its prover.
 //! - [`proxy`]: one request, on to the container and back; [`upgrade`]: one that changes the protocol.
 //!
 //! **Invariants.** A tunnel carries requests of the one session that it was asked for, under the epoch
@@ -30,5 +30,5 @@ mod upgrade;
 
 pub use dial::Way;
 pub use endpoints::Endpoints;
-pub(crate) use inside::{Asked, Entered, Inside, Service};
+pub(crate) use inside::{Asked, Entered, Entrance, Inside, Service};
 pub use serve::Tunnels;

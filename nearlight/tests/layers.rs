@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "edge-node",
         &[
             "nearlight-kit",
+            "nearlight-proof",
             "nearlight-protocol",
             "nearlight-session",
             "nearlight-transport",
@@ -44,10 +45,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nearlight-transport",
         &["nearlight-kit", "nearlight-protocol", "nearlight-stream"],
     ),
+    ("edge-prover", &["nearlight-proof"]),
     ("nearlight-sound", &[]),
     (
         "edge-worker",
         &["nearlight-kit", "nearlight-protocol", "nearlight-sound"],
+    ),
+    (
+        "checker",
+        &["nearlight-kit", "nearlight-proof", "nearlight-protocol"],
     ),
     // Programs around them.
     ("calibrate", &["nearlight-protocol"]),

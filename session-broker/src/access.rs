@@ -6,6 +6,7 @@
 //! | see versions, add and roll out | | | | x | x | apps:write |
 //! | see nodes, check lines | x | x | x | x | x | nodes:read |
 //! | change nodes | | | | x | x | nodes:write |
+//! | probe nodes, as a checker | | | | x | x | nodes:probe |
 //! | see metrics | | | | x | x | nodes:read |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
@@ -41,6 +42,8 @@ pub enum Permission {
     SeeNodes,
     /// Drain, revoke and let in nodes.
     ChangeNodes,
+    /// Have nodes prove what they can do.
+    ProbeNodes,
     /// Read the broker's metrics.
     SeeMetrics,
     /// See sessions within reach.
@@ -72,11 +75,12 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
         Self::ChangeNodes,
+        Self::ProbeNodes,
         Self::SeeMetrics,
         Self::SeeSessions,
         Self::ChangeSessions,
@@ -105,10 +109,12 @@ impl Permission {
                     Role::Guest | Role::Player => false,
                 }
             }
-            Self::ChangeApps | Self::ChangeNodes | Self::SeeMetrics => match role {
-                Role::Operator | Role::Admin => true,
-                Role::Guest | Role::Player | Role::Tenant => false,
-            },
+            Self::ChangeApps | Self::ChangeNodes | Self::ProbeNodes | Self::SeeMetrics => {
+                match role {
+                    Role::Operator | Role::Admin => true,
+                    Role::Guest | Role::Player | Role::Tenant => false,
+                }
+            }
             Self::SeeKeys | Self::ChangeKeys | Self::SeeTenants => match role {
                 Role::Tenant | Role::Admin => true,
                 Role::Guest | Role::Player | Role::Operator => false,
@@ -131,6 +137,7 @@ impl Permission {
             Self::ChangeApps => Some(Scope::AppsWrite),
             Self::SeeNodes | Self::SeeMetrics => Some(Scope::NodesRead),
             Self::ChangeNodes => Some(Scope::NodesWrite),
+            Self::ProbeNodes => Some(Scope::NodesProbe),
             Self::SeeSessions | Self::SeeVolumes => Some(Scope::SessionsRead),
             Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
                 Some(Scope::SessionsWrite)
@@ -227,6 +234,7 @@ mod test {
             ChangeApps,
             SeeNodes,
             ChangeNodes,
+            ProbeNodes,
             SeeMetrics,
             SeeSessions,
             ChangeSessions,

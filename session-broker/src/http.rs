@@ -73,6 +73,7 @@ mod peer;
 mod placement;
 mod probe;
 mod problem;
+mod prove;
 mod regions;
 mod registries;
 mod relay;
@@ -238,6 +239,9 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(node_admin::drain_node, node_admin::undrain_node))
         .routes(routes!(node_admin::vet_node, node_admin::unvet_node))
         .routes(routes!(probe::probe_node))
+        .routes(routes!(prove::create_probe))
+        .routes(routes!(prove::end_probe))
+        .routes(routes!(prove::take_step))
         .routes(routes!(session::create_session, session::list_sessions))
         .routes(routes!(session::show_session, session::end_session))
         .routes(routes!(placement::show_placement))

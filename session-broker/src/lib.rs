@@ -44,6 +44,7 @@ mod nearness;
 mod oidc;
 mod outward;
 mod peers;
+mod probes;
 mod proxied;
 mod rate;
 mod region;

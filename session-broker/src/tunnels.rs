@@ -24,6 +24,7 @@ mod waiting;
 
 use crate::enrol::Standings;
 use crate::ledger::Standing;
+use crate::probes::Probes;
 use crate::sessions::Directory;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -73,6 +74,8 @@ pub(crate) struct Tunnels {
     /// Held for a look-up, never across an await.
     pools: Mutex<HashMap<SessionId, Arc<Pool>>>,
     directory: Arc<Directory>,
+    /// Probes are on tunnels, too.
+    probes: Probes,
     standings: Arc<Standings>,
     /// Where nodes reach this very broker, if the address that they dial is shared.
     address: Option<String>,
@@ -90,10 +93,16 @@ impl Tunnels {
             waiting: Waiting::default(),
             pools: Mutex::default(),
             directory,
+            probes: Probes::default(),
             standings,
             address,
             shutdown,
         }
+    }
+
+    /// The probes that are under way.
+    pub(crate) const fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// Takes a connection that came for a tunnel, from the node of `certified`.
@@ -186,6 +195,7 @@ impl Tunnels {
         stream.send(ToEdge::OpenTunnel(OpenTunnel {
             tunnel: expected.id.clone(),
             session: pool.place.session.clone(),
+            probe: self.probes.has(&pool.place, Instant::now()),
             address: self.address.clone(),
         }));
         let (tunnels, pool) = (self.clone(), pool.clone());
@@ -200,9 +210,10 @@ impl Tunnels {
         self.standings.of(node).standing == Standing::Revoked
     }
 
-    /// Whether a place is still where its session runs.
+    /// Whether a place is still where its session runs, or its probe goes on.
     fn holds(&self, place: &Place) -> bool {
         self.directory.place_of(&place.session).as_ref() == Some(place)
+            || self.probes.has(place, Instant::now())
     }
 
     fn pool_of(&self, place: &Place) -> Arc<Pool> {

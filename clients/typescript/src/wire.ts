@@ -474,6 +474,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/probes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Opens a probe of a node, for a checker. */
+        post: operations["create_probe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/probes/{probe}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a probe: the node gives up what it computes for it. */
+        delete: operations["end_probe"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/probes/{probe}/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A step of a probe: the checker's message to the node, and the node's answer. */
+        post: operations["take_step"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/regions": {
         parameters: {
             query?: never;
@@ -1172,7 +1223,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1352,6 +1403,11 @@ export interface components {
             sessions_max?: number | null;
             /** @description Whose. The role `tenant` needs one, the roles `admin` and `operator` take none. */
             tenant?: string | null;
+        };
+        /** @description The body of `POST /v1/probes`. */
+        CreateProbe: {
+            /** @description The node to probe. */
+            node: string;
         };
         /** @description `POST /v1/sessions`. Needs an `Idempotency-Key` header. */
         CreateSession: {
@@ -1865,6 +1921,17 @@ export interface components {
             /** @description What goes behind `Authorization: Bearer`. */
             secret: string;
         };
+        /** @description A probe that can begin. */
+        NewProbe: {
+            /** @description Whether the broker knows of sessions on the node: then it may refuse, otherwise it has no reason to. */
+            has_sessions: boolean;
+            /** @description Its id: in the address of its steps, and in what is signed. */
+            id: string;
+            /** @description The node. */
+            node: string;
+            /** @description What the node says that it can prove. */
+            offer: components["schemas"]["ProverOffer"];
+        };
         /** @description A watch link that was just made. Its address is told this once: the broker keeps only a hash. */
         NewWatchLink: {
             /** @description It is void from then on. */
@@ -2165,6 +2232,19 @@ export interface components {
          * @enum {string}
          */
         ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+        /** @description What a node can prove. */
+        ProverOffer: {
+            /** @description Whether it would refuse at this moment: a session runs, or another probe. */
+            busy: boolean;
+            /** @description What it has, by its own ids: `cpu`, or the UUIDs of GPUs. */
+            gpus: string[];
+            /** @description Memory that a probe may take, MiB. */
+            mem_mib: string;
+            /** @description The key that it signs with: Ed25519, 64 hex digits. */
+            receipt_key: string;
+            /** @description Work that a probe may be, in multiplications or about as much. */
+            work: string;
+        };
         /** @description Whether the broker can take requests. */
         Readiness: {
             /** @description Nodes that take sessions now. */
@@ -2344,7 +2424,7 @@ export interface components {
          * @description What a key may be used for, within what its role allows.
          * @enum {string}
          */
-        Scope: "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
+        Scope: "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:probe" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
         /** @description A session as its owner sees it: the answer to create, get and list, and every server-sent event. */
         Session: {
             /** @description The catalogue entry, of an app. */
@@ -2506,6 +2586,11 @@ export interface components {
             /** @enum {string} */
             step: "waiting-for-health";
         };
+        /**
+         * Format: binary
+         * @description What checker and node say to each other.
+         */
+        StepBytes: string;
         /** @description A tenant: an organisation whose members see each other's sessions, and nobody else's. */
         Tenant: {
             /**
@@ -3786,6 +3871,108 @@ export interface operations {
                 content?: never;
             };
             /** @description `not-found`, `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_probe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateProbe"];
+            };
+        };
+        responses: {
+            /** @description The probe. It waits ten minutes for each of its steps. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewProbe"];
+                };
+            };
+            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, `too-many-requests` while another probe of the node is under way, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_probe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The probe. */
+                probe: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is over. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`, `not-found`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_step: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The probe. */
+                probe: string;
+                /** @description `begin`, `fill`, `matrix`, `frames`, `reads`, `open` or `sign`, in this order (docs/proof.md). */
+                step: string;
+            };
+            cookie?: never;
+        };
+        /** @description The checker's message. */
+        requestBody: {
+            content: {
+                "application/octet-stream": components["schemas"]["StepBytes"];
+            };
+        };
+        responses: {
+            /** @description The node's answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": components["schemas"]["StepBytes"];
+                };
+            };
+            /** @description `bad-request` if the node refuses the step, `too-many-requests` if it gives the probe up for a session, `not-found`, `node-unreachable`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

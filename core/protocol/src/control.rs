@@ -178,8 +178,11 @@ pub enum ToEdge {
 pub struct OpenTunnel {
     /// Its id: used once, by this node, at this broker, within seconds.
     pub tunnel: TunnelId,
-    /// The session whose requests it carries, and no other's.
+    /// The session whose requests it carries, and no other's; for a probe an id of its own.
     pub session: SessionId,
+    /// Whether it is for a checker's probe: it leads to the node's prover, under epoch 0, and to no session.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub probe: bool,
     /// `HOST:PORT` of this one broker, where several share the address that the node has dialled;
     /// `None` for that address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

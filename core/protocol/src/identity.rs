@@ -35,6 +35,9 @@ pub enum Scope {
     /// Make, rotate and revoke keys.
     #[serde(rename = "keys:write")]
     KeysWrite,
+    /// Have nodes prove what they can do, as a checker.
+    #[serde(rename = "nodes:probe")]
+    NodesProbe,
     /// See nodes, and check the line to them.
     #[serde(rename = "nodes:read")]
     NodesRead,
@@ -57,11 +60,12 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Admin,
         Self::AppsWrite,
         Self::KeysRead,
         Self::KeysWrite,
+        Self::NodesProbe,
         Self::NodesRead,
         Self::NodesWrite,
         Self::SessionsEnter,
@@ -77,6 +81,7 @@ impl Scope {
             Self::AppsWrite => "apps:write",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
+            Self::NodesProbe => "nodes:probe",
             Self::NodesRead => "nodes:read",
             Self::NodesWrite => "nodes:write",
             Self::SessionsEnter => "sessions:enter",
@@ -90,7 +95,7 @@ impl Scope {
 /// A text is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no scope; scopes are admin, apps:write, sessions:enter, usage:read, and keys, nodes and sessions with :read or :write"
+    "`{0}` is no scope; scopes are admin, apps:write, nodes:probe, sessions:enter, usage:read, and keys, nodes and sessions with :read or :write"
 )]
 pub struct UnknownScope(String);
 
@@ -315,6 +320,8 @@ pub enum AuditAction {
     NodeUndrain,
     /// A node was shut out.
     NodeRevoke,
+    /// A checker began to probe a node.
+    NodeProbe,
     /// A node was vetted: jobs may go to it.
     NodeVet,
     /// A node is not vetted any more.

@@ -40,6 +40,7 @@ pub mod notice;
 pub mod placement;
 pub mod plain;
 pub mod problem;
+pub mod prove;
 pub mod region;
 pub mod registry;
 pub mod stage;

@@ -40,7 +40,7 @@ pub const EPOCH: &str = "x-nearlight-epoch";
 /// The port, by name; empty for the first.
 pub const PORT: &str = "x-nearlight-port";
 /// What is asked of the node itself in place of a port, about the inside of the container ([`crate::inside`]):
-/// [`INSIDE_LOGS`], [`INSIDE_EXEC`] or [`INSIDE_FILES`].
+/// [`INSIDE_LOGS`], [`INSIDE_EXEC`] or [`INSIDE_FILES`]; on the tunnel of a probe [`INSIDE_PROVE`].
 pub const INSIDE: &str = "x-nearlight-inside";
 /// See [`INSIDE`]. `GET`, answered with server-sent events.
 pub const INSIDE_LOGS: &str = "logs";
@@ -48,6 +48,8 @@ pub const INSIDE_LOGS: &str = "logs";
 pub const INSIDE_EXEC: &str = "exec";
 /// See [`INSIDE`]. `GET` and `PUT`, a tar archive.
 pub const INSIDE_FILES: &str = "files";
+/// See [`INSIDE`]. `GET` of what the node can prove, `POST` of a step of a probe ([`crate::prove`]).
+pub const INSIDE_PROVE: &str = "prove";
 /// The method of a request that changes the protocol.
 pub const METHOD: &str = "x-nearlight-method";
 /// What it changes to: the value of its `Upgrade`.

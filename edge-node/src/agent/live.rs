@@ -183,6 +183,7 @@ impl Agent {
 
     pub(super) fn count_sessions(&self) {
         meters::sessions(self.sessions.len());
+        self.host.prover.sessions(self.sessions.len());
         let taken = self.sessions.values().map(|live| live.mem_mib).sum();
         self.room.send_replace(Room {
             slots: self

@@ -32,6 +32,7 @@ fn what_is_left_to_us_is_derived_from_the_host() {
     assert_eq!(config.cpu_milli, 8000);
     assert_eq!(config.mem_mib, 15 * 1024);
     assert_eq!(config.worker_threads, 4);
+    assert_eq!((config.prover.threads, config.prover.mem_mib), (8, 2048));
     assert!(config.run.starts_with("/run"));
     assert_eq!(config.worker.file_name().unwrap(), "edge-worker");
 }
@@ -67,6 +68,8 @@ fn two_data_directories_have_two_run_directories() {
 #[test]
 fn a_wrong_configuration_says_what_to_write() {
     check_refused("[slots]\ncount = 257\n", &[], "`slots.count` is 257");
+    check_refused("[prover]\nthreads = 257\n", &[], "`prover.threads` is 257");
+    check_refused("[prover]\nmem_mib = 63\n", &[], "64 to 1048576");
     check_refused("[rtc]\nkbps_start = 5\n", &[], "100 to 100000");
     check_refused(
         "[rtc]\nkbps_max = 7999\n",

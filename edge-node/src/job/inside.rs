@@ -98,6 +98,10 @@ impl Inside for JobInside {
                     self.check_runtime()?;
                     copy::put(&self, asked).await
                 }
+                Service::Prove => Err(ProblemResponse::new(
+                    ProblemType::BadRequest,
+                    "A job proves nothing. Ask the node, by a probe.",
+                )),
             }
         }
         .boxed()

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::images::Images;
 use crate::job::host::Jobs;
 use crate::process::User;
+use crate::prover::Prover;
 use crate::runtime::Runtime;
 use crate::runtime::plan::{AppGpu, RenderNode};
 use crate::tunnel::Tunnels;
@@ -30,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) cgroups: Option<Cgroups>,
     /// Requests to containers of jobs, and where they go.
     pub(crate) tunnels: Tunnels,
+    /// Who proves what this node can do.
+    pub(crate) prover: Arc<Prover>,
     /// Desktops that are kept ready.
     pub(crate) warm: Arc<Warm>,
     /// What jobs share, if this node takes any.

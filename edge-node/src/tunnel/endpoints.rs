@@ -125,12 +125,32 @@ impl Endpoints {
     }
 
     /// Has `inside` answer about the container of a session, under `epoch`. In place of a former one.
-    pub(crate) fn enter(&self, (session, epoch): (SessionId, u64), inside: Arc<dyn Inside>) {
+    pub(crate) fn enter(&self, at: (SessionId, u64), inside: Arc<dyn Inside>) {
+        self.enter_as(at, inside);
+    }
+
+    /// The same; what is returned is for [`Endpoints::leave_as`].
+    pub(super) fn enter_as(
+        &self,
+        (session, epoch): (SessionId, u64),
+        inside: Arc<dyn Inside>,
+    ) -> Arc<Entered> {
         let mut open = self.write();
         let entry = open.entry(session).or_default();
         let entered = Arc::new(Entered::new(epoch, inside));
-        if let Some(former) = entry.inside.replace(entered) {
+        if let Some(former) = entry.inside.replace(entered.clone()) {
             former.closed.cancel();
+        }
+        entered
+    }
+
+    /// [`Endpoints::leave`], unless somebody else has entered since.
+    pub(super) fn leave_as(&self, session: &SessionId, entered: &Arc<Entered>) {
+        let is_same = self
+            .inside(session)
+            .is_some_and(|of| Arc::ptr_eq(&of, entered));
+        if is_same {
+            self.leave(session);
         }
     }
 

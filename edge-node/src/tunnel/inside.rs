@@ -17,7 +17,7 @@ use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::tunnel::{
-    EPOCH, INSIDE, INSIDE_EXEC, INSIDE_FILES, INSIDE_LOGS, SESSION, UPGRADE,
+    EPOCH, INSIDE, INSIDE_EXEC, INSIDE_FILES, INSIDE_LOGS, INSIDE_PROVE, SESSION, UPGRADE,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +31,12 @@ pub(crate) trait Inside: fmt::Debug + Send + Sync {
         self: Arc<Self>,
         asked: Asked,
     ) -> BoxFuture<'static, Result<Response<Body>, ProblemResponse>>;
+}
+
+/// Answers about what is no session: probes, each under an id of its own.
+pub(crate) trait Entrance: fmt::Debug + Send + Sync {
+    /// Whoever answers for this probe, until it is dropped.
+    fn enter(&self, probe: &SessionId) -> Arc<dyn Inside>;
 }
 
 /// What is asked.
@@ -56,6 +62,8 @@ pub(crate) enum Service {
     GetFiles,
     /// Files into it.
     PutFiles,
+    /// A step of a probe; there is no container then.
+    Prove,
 }
 
 /// Who answers about a session's container.
@@ -133,6 +141,7 @@ fn service(name: &str, method: &Method) -> Option<Service> {
         (INSIDE_EXEC, &Method::CONNECT) => Some(Service::Exec),
         (INSIDE_FILES, &Method::GET) => Some(Service::GetFiles),
         (INSIDE_FILES, &Method::PUT) => Some(Service::PutFiles),
+        (INSIDE_PROVE, &Method::GET | &Method::POST) => Some(Service::Prove),
         _ => None,
     }
 }

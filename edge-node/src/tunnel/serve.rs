@@ -1,7 +1,7 @@
 //! The tunnels of this node, each HTTP/2 with the roles turned round.
 
 use super::dial::Socket;
-use super::{Endpoints, Way, proxy};
+use super::{Endpoints, Entrance, Way, proxy};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +33,8 @@ const SEND_BUFFER_BYTES: usize = 512 * 1024;
 pub struct Tunnels {
     way: Way,
     endpoints: Arc<Endpoints>,
+    /// Who answers probes, if anybody does.
+    prover: Option<Arc<dyn Entrance>>,
     places: Arc<Semaphore>,
     shutdown: Shutdown,
 }
@@ -43,9 +45,16 @@ impl Tunnels {
         Self {
             way,
             endpoints,
+            prover: None,
             places: Arc::new(Semaphore::new(TUNNELS_MAX)),
             shutdown,
         }
+    }
+
+    /// The same, with tunnels of probes to `prover`.
+    pub(crate) fn with_prover(self, prover: Arc<dyn Entrance>) -> Self {
+        let prover = Some(prover);
+        Self { prover, ..self }
     }
 
     /// What they lead to.
@@ -56,12 +65,17 @@ impl Tunnels {
     /// Dials the tunnel that a broker asks for, and serves it. One for a session that is not here is
     /// not dialled: the broker's deadline tells it.
     pub fn open(&self, order: OpenTunnel) {
-        let Some(here) = self.endpoints.here(&order.session) else {
-            tracing::info!(session_id = %order.session, "a tunnel to a session that is not here");
-            return;
-        };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             tracing::warn!(session_id = %order.session, "no more tunnels: {TUNNELS_MAX} are open");
+            return;
+        };
+        // A probe is here for as long as its tunnel.
+        let probed = self.prover.as_ref().filter(|_| order.probe).map(|prover| {
+            let inside = prover.enter(&order.session);
+            self.endpoints.enter_as((order.session.clone(), 0), inside)
+        });
+        let Some(here) = self.endpoints.here(&order.session) else {
+            tracing::info!(session_id = %order.session, "a tunnel to a session that is not here");
             return;
         };
         let (way, shutdown) = (self.way.clone(), self.shutdown.clone());
@@ -70,7 +84,7 @@ impl Tunnels {
             let stop = shutdown.token();
             let served = async {
                 let stream = way.dial(&order).await?;
-                serve(stream, &order, (endpoints, here), &shutdown).await
+                serve(stream, &order, (endpoints.clone(), here), &shutdown).await
             };
             let ended = tokio::select! {
                 ended = served => ended,
@@ -78,6 +92,9 @@ impl Tunnels {
             };
             if let Err(error) = ended {
                 tracing::info!(session_id = %order.session, %error, "a tunnel ended");
+            }
+            if let Some(probed) = probed {
+                endpoints.leave_as(&order.session, &probed);
             }
             drop(place);
         });

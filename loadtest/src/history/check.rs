@@ -17,8 +17,10 @@
 //! and used since then. What is said of nodes that lie is not believed.
 
 use super::books::Books;
-use super::event::{Ask, Entry, Event, Part};
+use super::event::{Ask, Entry, Event};
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+mod gangs;
 
 /// What is on its way when a standby begins to lag may be behind already, milliseconds.
 const ON_ITS_WAY_MS: u64 = 500;
@@ -38,7 +40,7 @@ pub(super) struct Given {
 pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
     let window = Window::of(history);
     let mut broken = slots(history, window);
-    broken.extend(runs(history, window));
+    broken.extend(gangs::runs(history, window));
     broken.extend(answers(history, window));
     broken.extend(comebacks(history, window));
     broken.extend(books(history, window));
@@ -59,16 +61,32 @@ impl Window {
         Self(from.map(|from| (from, to)))
     }
 
-    /// Sessions that nodes began meanwhile. They may be back from their grants, which tell neither the key
-    /// that they were asked for with, nor when exactly they began.
+    /// Sessions that were created or begun meanwhile. They may be back from their grants, which tell neither
+    /// the key that they were asked for with, nor when exactly they began.
     fn began(self, history: &[Entry]) -> HashSet<&str> {
-        let meanwhile = history.iter().filter(|entry| self.has(entry.at_ms));
+        let mut asked: HashMap<u64, u64> = HashMap::new();
+        let mut meanwhile = HashSet::new();
+        for Entry { at_ms, event } in history {
+            match event {
+                Event::Asked { ask, .. } => {
+                    asked.insert(*ask, *at_ms);
+                }
+                // The broker may have slept between its commit and the answer.
+                Event::Answered {
+                    ask,
+                    status: 201,
+                    session: Some(session),
+                    ..
+                } if self.touches(asked.get(ask).copied().unwrap_or(*at_ms), *at_ms) => {
+                    meanwhile.insert(session.as_str());
+                }
+                Event::Began { session, .. } if self.has(*at_ms) => {
+                    meanwhile.insert(session.as_str());
+                }
+                _ => {}
+            }
+        }
         meanwhile
-            .filter_map(|entry| match &entry.event {
-                Event::Began { session, .. } => Some(session.as_str()),
-                _ => None,
-            })
-            .collect()
     }
 
     /// Whether what was asked for and answered then may be lost: an answer that comes after the failover
@@ -90,6 +108,8 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
     let mut highest: HashMap<&str, u64> = HashMap::new();
     // Of each session, and of each run of one that stands for a gang.
     let mut places: HashMap<(&str, u32), (&str, u64)> = HashMap::new();
+    // Of these it may be lost that they ended.
+    let mut over: HashSet<&str> = HashSet::new();
     let mut broken = Vec::new();
     for Entry { at_ms, event } in history {
         match event {
@@ -113,47 +133,24 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                 let run = part.as_ref().map_or(0, |part| part.run);
                 if let Some((place, began)) = places.insert((session, run), (slot, *at_ms))
                     && !window.has(began)
+                    && !over.contains(session.as_str())
                 {
                     broken.push(format!("I2: {session} begins in {slot}, after {place}"));
                 }
             }
-            Event::Over { slot, epoch, .. } => {
+            Event::Over {
+                slot,
+                epoch,
+                session,
+                ..
+            } => {
+                if window.has(*at_ms) {
+                    over.insert(session);
+                }
                 let was = running.remove(slot.as_str());
                 if was.is_none_or(|(running, _)| running != *epoch) {
                     broken.push(format!("I2: {slot} ends epoch {epoch}, and ran {was:?}"));
                 }
-            }
-            _ => {}
-        }
-    }
-    broken
-}
-
-/// I7, as nodes have it: of two runs of a gang the second begins when nothing of the first runs.
-fn runs(history: &[Entry], window: Window) -> Vec<String> {
-    let mut running: HashMap<(&str, u64), (&Part, u64)> = HashMap::new();
-    let mut broken = Vec::new();
-    for Entry { at_ms, event } in history {
-        match event {
-            Event::Began {
-                slot,
-                epoch,
-                part: Some(part),
-                ..
-            } => {
-                let others = running.values().filter(|(other, began)| {
-                    other.gang == part.gang && other.run != part.run && !window.has(*began)
-                });
-                broken.extend(others.map(|(other, _)| {
-                    format!(
-                        "I7: replica {} of run {} of {} begins while replica {} of run {} runs",
-                        part.rank, part.run, part.gang, other.rank, other.run
-                    )
-                }));
-                running.insert((slot, *epoch), (part, *at_ms));
-            }
-            Event::Over { slot, epoch, .. } => {
-                running.remove(&(slot.as_str(), *epoch));
             }
             _ => {}
         }
@@ -409,7 +406,7 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
     // Until it reaches the ledger again, a broker tells of what was lost as if it were there.
     let meanwhile = window.began(history);
     ready.retain(|session, seen_ms| !window.has(*seen_ms) && !meanwhile.contains(session));
-    broken.extend(usage(books, given, &began, &ready, window));
+    broken.extend(usage(books, given, (&began, &ready), (window, &meanwhile)));
     broken
 }
 
@@ -446,9 +443,8 @@ fn quiet(books: &Books, given: &Given) -> Vec<String> {
 fn usage(
     books: &Books,
     given: &Given,
-    began: &HashMap<(&str, u64), u64>,
-    ready: &HashMap<&str, u64>,
-    window: Window,
+    (began, ready): (&HashMap<(&str, u64), u64>, &HashMap<&str, u64>),
+    (window, meanwhile): (Window, &HashSet<&str>),
 ) -> Vec<String> {
     let mut broken = Vec::new();
     let mut used: HashMap<&str, u64> = HashMap::new();
@@ -466,7 +462,7 @@ fn usage(
             continue;
         }
         // One that is back from its grant is used from the grant on.
-        let is_back = at.is_some_and(|at| window.has(*at)) && window.has(usage.began_ms);
+        let is_back = meanwhile.contains(session) && window.has(usage.began_ms);
         if !is_back && at.is_none_or(|at| usage.began_ms + ROUNDING_MS < *at) {
             broken.push(format!(
                 "I5: usage of {session} ({epoch}) begins before it runs"

@@ -204,6 +204,31 @@ impl<S: Send + Sync> FromRequestParts<S> for NodePath {
     }
 }
 
+/// The probe in `/v1/probes/{probe}`.
+#[derive(Debug)]
+pub(super) struct ProbePath(pub(super) SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProbePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parts_of(parts, state, "probe").await.map(Self)
+    }
+}
+
+/// Probe and step in `/v1/probes/{probe}/{step}`.
+#[derive(Debug)]
+pub(super) struct StepPath(pub(super) SessionId, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for StepPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (probe, step) = parts_of(parts, state, "probe").await?;
+        Ok(Self(probe, step))
+    }
+}
+
 /// The app in `/v1/apps/{app}/versions`.
 #[derive(Debug)]
 pub(super) struct AppPath(pub(super) AppId);

@@ -64,6 +64,11 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
+    /// To nodes; also those of probes.
+    pub(super) fn tunnels(&self) -> &Arc<Tunnels> {
+        &self.tunnels
+    }
+
     pub(crate) fn new(tunnels: Arc<Tunnels>, tasks: &Shutdown) -> Self {
         Self {
             tunnels,
@@ -184,7 +189,7 @@ impl Api {
 }
 
 /// A request to the node itself.
-fn to_node(method: Method, path: &str, body: Body) -> Result<Request<Body>, Refusal> {
+pub(super) fn to_node(method: Method, path: &str, body: Body) -> Result<Request<Body>, Refusal> {
     let uri: Uri = format!("http://node{path}")
         .parse()
         .map_err(|_| bad_request("The query is none."))?;
@@ -221,7 +226,7 @@ fn unanswered(error: &TunnelError) -> Refusal {
 }
 
 /// What a node says no with. Only a node's own word is one.
-async fn refusal_of(answer: Response<Incoming>) -> Refusal {
+pub(super) async fn refusal_of(answer: Response<Incoming>) -> Refusal {
     let is_own = answer.headers().contains_key(OWN);
     let body = to_bytes(Body::new(answer.into_body()), PROBLEM_BYTES_MAX).await;
     let problem = body
@@ -238,7 +243,7 @@ async fn refusal_of(answer: Response<Incoming>) -> Refusal {
 }
 
 /// The pieces of a node's answer, for as long as the caller's credential holds and the broker runs.
-fn while_it_holds(
+pub(super) fn while_it_holds(
     api: Arc<Api>,
     caller: Caller,
     answer: Incoming,

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 55] = [
+const PATHS: [(&str, &[&str]); 58] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/metrics", &["get"]),
@@ -31,6 +31,9 @@ const PATHS: [(&str, &[&str]); 55] = [
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/nodes/{node}/vet", &["delete", "post"]),
+    ("/v1/probes", &["post"]),
+    ("/v1/probes/{probe}", &["delete"]),
+    ("/v1/probes/{probe}/{step}", &["post"]),
     ("/v1/regions", &["get"]),
     ("/v1/registries", &["get"]),
     ("/v1/registries/{registry}", &["delete", "put"]),

@@ -79,6 +79,13 @@ const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/nodes/{node}/probe", OwnOnly),
     ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
+    (
+        "post",
+        "/v1/probes",
+        AdminOnly(JSON, r#"{"node":"nod_00000000000000000000000000"}"#),
+    ),
+    ("delete", "/v1/probes/{probe}", AdminOnly(JSON, "")),
+    ("post", "/v1/probes/{probe}/{step}", AdminOnly(JSON, "")),
     ("get", "/v1/regions", TellsNothing),
     ("get", "/v1/registries", TellsNothing),
     ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
@@ -194,6 +201,8 @@ impl Theirs {
             .replace("/files", "/files?path=/tmp/x")
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
+            .replace("{probe}", own)
+            .replace("{step}", "begin")
             .replace("{app}", "demo")
             .replace("{registry}", &self.registry)
             .replace("{link}", &self.link)
@@ -414,6 +423,7 @@ async fn every_route_keeps_tenants_apart() {
             // The fleet is an operator's to change, and usage to bill.
             let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
             let is_fleets = route.contains("/nodes/")
+                || route.starts_with("/v1/probes")
                 || is_apps
                 || ["/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
             if is_fleets && *who == "an operator" {

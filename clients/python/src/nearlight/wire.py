@@ -35,7 +35,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -135,6 +135,17 @@ class CreateJoinToken(TypedDict, closed=True):
     region: NotRequired[str]
     """
     Its region; the node's own if it is empty.
+    """
+
+
+class CreateProbe(TypedDict, closed=True):
+    """
+    The body of `POST /v1/probes`.
+    """
+
+    node: str
+    """
+    The node to probe.
     """
 
 
@@ -684,6 +695,33 @@ What went wrong, as a program can tell. On the wire a URI:
 """
 
 
+class ProverOffer(TypedDict):
+    """
+    What a node can prove.
+    """
+
+    busy: bool
+    """
+    Whether it would refuse at this moment: a session runs, or another probe.
+    """
+    gpus: list[str]
+    """
+    What it has, by its own ids: `cpu`, or the UUIDs of GPUs.
+    """
+    mem_mib: str
+    """
+    Memory that a probe may take, MiB.
+    """
+    receipt_key: str
+    """
+    The key that it signs with: Ed25519, 64 hex digits.
+    """
+    work: str
+    """
+    Work that a probe may be, in multiplications or about as much.
+    """
+
+
 class Readiness(TypedDict):
     """
     Whether the broker can take requests.
@@ -813,7 +851,7 @@ goes on there, unless it is to begin without them.
 """
 
 
-Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:read', 'nodes:write', 'sessions:enter', 'sessions:read', 'sessions:write', 'usage:read']
+Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:probe', 'nodes:read', 'nodes:write', 'sessions:enter', 'sessions:read', 'sessions:write', 'usage:read']
 """
 What a key may be used for, within what its role allows.
 """
@@ -988,6 +1026,12 @@ class StartProgress6(TypedDict):
 StartProgress: TypeAlias = StartProgress1 | StartProgress2 | StartProgress3 | StartProgress4 | StartProgress5 | StartProgress6
 """
 How far the start of a session is, in the order in which it happens.
+"""
+
+
+StepBytes: TypeAlias = bytes
+"""
+What checker and node say to each other.
 """
 
 
@@ -1685,6 +1729,29 @@ class NewKey(TypedDict):
     secret: str
     """
     What goes behind `Authorization: Bearer`.
+    """
+
+
+class NewProbe(TypedDict):
+    """
+    A probe that can begin.
+    """
+
+    has_sessions: bool
+    """
+    Whether the broker knows of sessions on the node: then it may refuse, otherwise it has no reason to.
+    """
+    id: str
+    """
+    Its id: in the address of its steps, and in what is signed.
+    """
+    node: str
+    """
+    The node.
+    """
+    offer: ProverOffer
+    """
+    What the node says that it can prove.
     """
 
 

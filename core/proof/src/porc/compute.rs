@@ -66,6 +66,18 @@ impl Factor {
         }
     }
 
+    /// What its rows are mixed with: element (i, j) is `mix(row[i] ^ column[j])` without its top bit.
+    #[must_use]
+    pub fn row_keys(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The same of its columns.
+    #[must_use]
+    pub fn column_keys(&self) -> &[u32] {
+        &self.columns
+    }
+
     /// Row `i`, or nothing if there is none.
     #[inline]
     fn row(&self, i: usize) -> impl Iterator<Item = u32> + '_ {

@@ -27,6 +27,12 @@ impl Fill {
         Self(words(&hash("porc/v1 fill", &[seed])))
     }
 
+    /// The words that blocks are made from.
+    #[must_use]
+    pub const fn key(&self) -> [u32; 8] {
+        self.0
+    }
+
     /// Block `index`. The oracle of the fill.
     #[must_use]
     pub fn block(&self, index: u32) -> Vec<u32> {
@@ -76,6 +82,12 @@ impl Reads {
             key: words(&hash("porc/v1 read", &[seed, read_secret])),
             blocks,
         }
+    }
+
+    /// The words that places and values are mixed with.
+    #[must_use]
+    pub const fn key(&self) -> [u32; 8] {
+        self.key
     }
 
     /// A lane's value before its first read.

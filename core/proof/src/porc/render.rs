@@ -47,6 +47,18 @@ impl Scene {
         Self { key: s[7], spheres }
     }
 
+    /// What its tiles are mixed with.
+    #[must_use]
+    pub const fn key(&self) -> u32 {
+        self.key
+    }
+
+    /// Centre and squared radius of each sphere.
+    #[must_use]
+    pub const fn spheres(&self) -> &[[i32; 4]; SPHERES] {
+        &self.spheres
+    }
+
     /// Tile `index` of the frame, row by row. The oracle of the leg.
     #[must_use]
     pub fn tile(&self, index: u32, steps: u32) -> Vec<u32> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::history::books::{Session, Usage};
+use crate::history::event::Part;
 
 /// Events, ten milliseconds apart, with the books of the end.
 fn history(events: Vec<Event>, books: Books) -> Vec<Entry> {
@@ -451,6 +452,26 @@ fn what_a_broker_tells_of_a_lost_session_before_it_knows_needs_no_usage() {
         events.push(Event::FailedOver);
         events.extend(look(1, "s", 200, "ready"));
         faults(events, Books::default())
+    };
+    assert_eq!(with(true), Vec::<String>::new());
+    assert_eq!(with(false).len(), 1, "{:?}", with(false));
+}
+
+#[test]
+fn a_session_whose_end_was_lost_with_a_standby_may_begin_once_more() {
+    let with = |is_over_in_the_lag: bool| {
+        let filler = Event::Note {
+            what: String::new(),
+        };
+        let mut events = vec![began("slot", 1, "s")];
+        let end = over("slot", 1, "s");
+        events.extend((!is_over_in_the_lag).then(|| end.clone()));
+        events.extend(vec![filler; 200]);
+        events.push(Event::Lag);
+        events.extend(is_over_in_the_lag.then_some(end));
+        events.push(Event::FailedOver);
+        events.extend([began("other", 1, "s"), over("other", 1, "s")]);
+        faults(events, ended(&["s"]))
     };
     assert_eq!(with(true), Vec::<String>::new());
     assert_eq!(with(false).len(), 1, "{:?}", with(false));

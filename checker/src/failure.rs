@@ -1,0 +1,60 @@
+//! How the program ends when it does not do what was asked.
+
+use std::path::PathBuf;
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Standard input broke.
+    #[error("cannot read the words")]
+    Stdin(#[source] std::io::Error),
+    /// There is a key already.
+    #[error("{} holds a key already; a second one would be another checker. Give --data another directory", .0.display())]
+    HasKey(PathBuf),
+    /// There is no key.
+    #[error("no key in {}; `checker init` makes one, `checker restore` brings one back", .0.display())]
+    NoKey(PathBuf),
+    /// The key's file is damaged.
+    #[error("{} is damaged; remove it and bring the key back with `checker restore`", .0.display())]
+    Damaged(PathBuf),
+    /// These are no words of a key.
+    #[error("these are not the 24 words of a key: {0}")]
+    Words(String),
+    /// The table is none, or of another signer.
+    #[error("the table {}: {why}", path.display())]
+    Table {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no such class.
+    #[error("the table has no class `{0}`")]
+    Class(String),
+    /// The beacon cannot be read or is forged.
+    #[error("the beacon: {0}")]
+    Beacon(String),
+    /// The broker does not do it.
+    #[error("the broker: {0}")]
+    Broker(String),
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Broker(_) | Self::Beacon(_) => 4,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The checker: has nodes prove what they can do, and signs what it found (docs/proof.md).
+//!
+//! In reading order:
+//!
+//! 1. [`cli`]: what people type; [`failure`]: how it ends otherwise.
+//! 2. [`keys`]: the checker's key and its words; [`table`]: what classes of machines take; [`beacon`]: randomness that
+//!    nobody could choose.
+//! 3. [`probe`]: one probe by way of a [`broker`], from the secrets to the receipt.
+//! 4. [`doctor`]: whether this machine can check.
+//!
+//! **Invariants.** A secret is drawn for one probe and revealed in its order (core/proof, `porc::exchange`). The key
+//! leaves its file as words alone, and only on paper. What a node or a broker says is bounded before it is read.
+//!
+//! **What it does not know:** which nodes it is to check: that is told on the command line.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod beacon;
+pub mod broker;
+pub mod cli;
+pub mod doctor;
+pub mod failure;
+pub mod keys;
+pub mod probe;
+pub mod table;

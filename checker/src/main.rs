@@ -1,0 +1,84 @@
+//! The checker's program.
+
+use checker::cli::{Cli, Command};
+use checker::failure::Failure;
+use checker::{beacon, doctor, keys, probe, table};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            note(format_args!("checker: {failure}"));
+            let mut cause = std::error::Error::source(&failure);
+            while let Some(error) = cause {
+                note(format_args!("  because: {error}"));
+                cause = error.source();
+            }
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let data = &cli.data;
+    match cli.command {
+        Command::Init => {
+            let (public, words) = keys::init(data)?;
+            say(format_args!("key {}", public.id()));
+            say(format_args!("public {}", keys::hex_of(&public)));
+            say(format_args!("words {words}"));
+            note(format_args!(
+                "Write the 24 words on paper, and keep them where nobody else reads them: they are the key. They are \
+                 shown this once; `checker restore` asks for them."
+            ));
+        }
+        Command::Restore => {
+            note(format_args!("The 24 words, on one line:"));
+            let mut words = String::new();
+            std::io::stdin()
+                .read_line(&mut words)
+                .map_err(Failure::Stdin)?;
+            let public = keys::restore(data, &words)?;
+            say(format_args!("key {}", public.id()));
+            say(format_args!("public {}", keys::hex_of(&public)));
+        }
+        Command::Table(args) => {
+            let bytes = table::sign(&args.classes, args.serial, &keys::load(data)?)?;
+            std::fs::write(&args.out, bytes).map_err(|source| Failure::File {
+                path: args.out.clone(),
+                source,
+            })?;
+        }
+        Command::Doctor(args) => {
+            let found = doctor::look(data, &args);
+            for line in &found {
+                say(format_args!("{line}"));
+            }
+            return Ok(match found.iter().all(|line| line.is_fit) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            });
+        }
+        Command::Run(args) => {
+            let key = keys::load(data)?;
+            let table = table::open(&args.table, &args.table_key)?;
+            let beacon = beacon::fetch(&args.beacon)?;
+            let found = probe::once(&args, &key, &table, &beacon)?;
+            say(format_args!("{}", found.summary()));
+            return Ok(found.exit_code());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The program's interface. Whoever closed the pipe does not want the line.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn note(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,206 @@
+//! One probe: secrets, steps, receipt. The decisions are core/proof's; here is the clock and the way.
+
+use crate::beacon::Beacon;
+use crate::broker::Broker;
+use crate::cli::RunArgs;
+use crate::failure::Failure;
+use nearlight_kit::files::write_atomic;
+use nearlight_proof::key::{KeyId, PublicKey, SecretKey};
+use nearlight_proof::porc::committee::{Checker, set_root};
+use nearlight_proof::porc::exchange::Step;
+use nearlight_proof::porc::exchange::begin::Begin;
+use nearlight_proof::porc::exchange::exam::{Exam, Miss, TALK_US};
+use nearlight_proof::porc::score::Table;
+use nearlight_proof::porc::seed::Secrets;
+use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::predicate::{Finding, Porc};
+use nearlight_proof::receipt::statement::Countersign;
+use nearlight_protocol::prove::{CreateProbe, NewProbe};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What a probe came to.
+#[derive(Debug)]
+pub struct Found {
+    /// The receipt: signed by the checker, and by the node if it agrees.
+    pub receipt: Envelope,
+    /// What it says.
+    pub porc: Porc,
+    /// Why the node did not sign, if it did not.
+    pub unsigned: Option<String>,
+    /// What the broker's log said, if it was handed in.
+    pub logged: Option<Result<String, String>>,
+}
+
+impl Found {
+    /// For people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Porc {
+            finding,
+            score_permille,
+            reason,
+            ratios,
+            ..
+        } = &self.porc;
+        let finding = match finding {
+            Finding::Pass => "pass".to_owned(),
+            Finding::Fail => format!("fail: {reason}"),
+            Finding::Inconclusive => format!("inconclusive: {reason}"),
+        };
+        let signed = match &self.unsigned {
+            None => "the node signed".to_owned(),
+            Some(why) => format!("the node did not sign: {why}"),
+        };
+        let logged = match &self.logged {
+            None => "not handed in".to_owned(),
+            Some(Ok(place)) => format!("in the log: {place}"),
+            Some(Err(why)) => format!("not in the log: {why}"),
+        };
+        format!(
+            "{finding}\nscore {score_permille} (compute {}, memory {}, render {})\n{signed}\n{logged}",
+            ratios.compute_permille, ratios.memory_permille, ratios.render_permille
+        )
+    }
+
+    /// 0 passed, 2 failed, 3 nothing can be said.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self.porc.finding {
+            Finding::Pass => ExitCode::SUCCESS,
+            Finding::Fail => ExitCode::from(2),
+            Finding::Inconclusive => ExitCode::from(3),
+        }
+    }
+}
+
+/// Probes a node as the command line says, writes the receipt and hands it in.
+///
+/// # Errors
+/// What keeps a probe from beginning, or its receipt from being written.
+pub fn once(
+    args: &RunArgs,
+    key: &SecretKey,
+    table: &Table,
+    beacon: &Beacon,
+) -> Result<Found, Failure> {
+    let broker = Broker::new(&args.url, &args.token);
+    let node = args.node.parse();
+    let node = node.map_err(|_| Failure::Broker(format!("`{}` is no node's id", args.node)))?;
+    let probe = broker.open(&CreateProbe { node })?;
+    let found = examine(
+        &broker,
+        &probe,
+        (&args.gpu, &args.class),
+        key,
+        table,
+        beacon,
+    );
+    broker.end(&probe.id);
+    let mut found = found?;
+    let bytes = found.receipt.to_bytes();
+    let file = |source| Failure::File {
+        path: args.out.clone(),
+        source,
+    };
+    write_atomic(&args.out, &bytes, 0o644).map_err(file)?;
+    found.logged = Some(broker.hand_in(&bytes));
+    Ok(found)
+}
+
+/// A probe that was opened, from its beginning to its receipt.
+///
+/// # Errors
+/// What keeps it from beginning.
+pub fn examine(
+    broker: &Broker,
+    probe: &NewProbe,
+    (gpu, class): (&str, &str),
+    key: &SecretKey,
+    table: &Table,
+    beacon: &Beacon,
+) -> Result<Found, Failure> {
+    let found = table.class(class);
+    let class = found.ok_or_else(|| Failure::Class(class.to_owned()))?;
+    let node = PublicKey::from_hex(&probe.offer.receipt_key);
+    let node = node.ok_or_else(|| Failure::Broker("the node's key is none".to_owned()))?;
+    let secrets = Secrets {
+        nonce: rand::random(),
+        read: rand::random(),
+        open: rand::random(),
+    };
+    let begin = Begin {
+        checker: String::new(),
+        node: node.id(),
+        round: beacon.round,
+        beacon: KeyId(beacon.value),
+        probe: probe.id.clone(),
+        gpu: gpu.to_owned(),
+        class: class.class.clone(),
+        table: table.id,
+        checkers: KeyId(alone(key)),
+        sizes: class.sizes,
+        secrets: [KeyId([0; 32]); 3],
+    };
+    let exam = Exam::new(begin, secrets, (key, node), class);
+    let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
+    ask_all(broker, &probe.id, &mut exam);
+    sign(broker, probe, &exam, node.id())
+}
+
+fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) {
+    let start = Instant::now();
+    let now_us = || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    while let Some(ask) = exam.ask(now_us()) {
+        let within = Duration::from_micros(ask.until_us.saturating_sub(now_us()));
+        let bytes_max = exam.answer_bytes_max(ask.step);
+        let answered = broker.step(probe, (ask.step, &ask.message), (within, bytes_max));
+        match answered {
+            Ok(answer) => exam.answer(now_us(), &answer),
+            // Where it did not come in time, it matters little what was said in the end.
+            Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
+            Err(miss) => exam.miss(miss),
+        }
+    }
+}
+
+/// The receipt, with the node's signature or why there is none.
+fn sign(broker: &Broker, probe: &NewProbe, exam: &Exam<'_>, node: KeyId) -> Result<Found, Failure> {
+    let at = (probe.node.as_str(), nearlight_kit::clock::unix_ms() / 1000);
+    let over = || Failure::Broker("the probe is not over".to_owned());
+    let porc = exam.result().ok_or_else(over)?;
+    let of_node = Countersign::Node(node);
+    let receipt = exam.receipt(at, of_node, Vec::new()).ok_or_else(over)?;
+    let within = Duration::from_micros(TALK_US);
+    let most = exam.answer_bytes_max(Step::Sign);
+    let answer = broker.step(&probe.id, (Step::Sign, &receipt.to_bytes()), (within, most));
+    let signed = answer.map(|answer| exam.countersigned(&receipt, &answer));
+    let why = match signed {
+        Ok(Some(receipt)) => {
+            return Ok(Found {
+                receipt,
+                porc,
+                unsigned: None,
+                logged: None,
+            });
+        }
+        Ok(None) => "its signature does not fit".to_owned(),
+        Err(Miss::Refused(why) | Miss::Unreachable(why)) => why,
+        Err(Miss::Late) => "it did not answer in time".to_owned(),
+    };
+    let refused = Countersign::Refused(why.clone());
+    Ok(Found {
+        receipt: exam.receipt(at, refused, Vec::new()).ok_or_else(over)?,
+        porc,
+        unsigned: Some(why),
+        logged: None,
+    })
+}
+
+/// The set of checkers of a probe that nobody assigned: this one alone.
+fn alone(key: &SecretKey) -> [u8; 32] {
+    set_root(&[Checker {
+        key: key.public().id(),
+        operator: String::new(),
+    }])
+}

@@ -1,0 +1,204 @@
+//! A device that runs shaders, one after the other.
+
+use wgpu::util::{BufferInitDescriptor, DeviceExt};
+use wgpu::{
+    Adapter, BindGroupDescriptor, BindGroupEntry, Buffer, BufferDescriptor, BufferUsages,
+    CommandEncoderDescriptor, ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor,
+    Device, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, MapMode, PollType, Queue,
+    ShaderModuleDescriptor, ShaderSource,
+};
+
+/// What every shader begins with.
+const SHARED: &str = include_str!("wgsl/shared.wgsl");
+/// What is read back at a time, bytes.
+const STAGING_BYTES: u64 = 16 << 20;
+/// The largest buffer of a fill, bytes, on a device that would take more.
+const BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+/// Why a GPU does not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// There is none with that number.
+    #[error("there is no such GPU; wgpu finds those that a Vulkan or GL driver shows")]
+    None,
+    /// It cannot be opened.
+    #[error("the GPU cannot be opened")]
+    Device(#[from] wgpu::RequestDeviceError),
+    /// A fill needs more buffers than a shader may have.
+    #[error("the fill needs {needs} buffers, and a shader of this GPU takes {has}")]
+    Buffers {
+        /// How many it needs.
+        needs: usize,
+        /// How many there may be.
+        has: usize,
+    },
+    /// It stopped answering.
+    #[error("the GPU stopped answering: {0}")]
+    Lost(String),
+}
+
+/// A GPU.
+#[derive(Debug)]
+pub struct Gpu {
+    device: Device,
+    queue: Queue,
+    /// Its name, as its driver says.
+    pub name: String,
+    /// Whether it is a CPU that plays one.
+    pub is_software: bool,
+}
+
+/// All adapters that there are, Vulkan's before GL's.
+#[must_use]
+pub fn adapters() -> Vec<Adapter> {
+    let instance = Instance::new(InstanceDescriptor::new_without_display_handle());
+    let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    all.sort_by_key(|adapter| adapter.get_info().backend != wgpu::Backend::Vulkan);
+    all
+}
+
+impl Gpu {
+    /// Opens an adapter, with all that it can hold.
+    ///
+    /// # Errors
+    /// [`GpuError::Device`].
+    pub fn open(adapter: &Adapter) -> Result<Self, GpuError> {
+        let info = adapter.get_info();
+        let wanted = DeviceDescriptor {
+            label: Some("prover"),
+            required_limits: adapter.limits(),
+            ..DeviceDescriptor::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&wanted))?;
+        Ok(Self {
+            device,
+            queue,
+            name: info.name,
+            is_software: info.device_type == DeviceType::Cpu,
+        })
+    }
+
+    /// The largest buffer that a shader can have whole, bytes.
+    #[must_use]
+    pub fn buffer_bytes_max(&self) -> u64 {
+        let limits = self.device.limits();
+        let binding = limits.max_storage_buffer_binding_size;
+        binding.min(limits.max_buffer_size).min(BUFFER_BYTES_MAX)
+    }
+
+    /// Buffers that one shader may have.
+    #[must_use]
+    pub fn buffers_max(&self) -> usize {
+        self.device.limits().max_storage_buffers_per_shader_stage as usize
+    }
+
+    pub(crate) fn pipeline(&self, label: &str, source: &str) -> ComputePipeline {
+        let module = self.device.create_shader_module(ShaderModuleDescriptor {
+            label: Some(label),
+            source: ShaderSource::Wgsl(format!("{SHARED}\n{source}").into()),
+        });
+        self.device
+            .create_compute_pipeline(&ComputePipelineDescriptor {
+                label: Some(label),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: Default::default(),
+                cache: None,
+            })
+    }
+
+    /// A buffer that shaders write.
+    pub(crate) fn empty(&self, words: u64) -> Buffer {
+        self.device.create_buffer(&BufferDescriptor {
+            label: None,
+            size: words.max(1) * 4,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// A buffer with these words, to be read.
+    pub(crate) fn storage(&self, words: &[u32]) -> Buffer {
+        self.init(words, BufferUsages::STORAGE)
+    }
+
+    /// What a dispatch is told, a multiple of four words.
+    pub(crate) fn uniform(&self, words: &[u32]) -> Buffer {
+        self.init(words, BufferUsages::UNIFORM)
+    }
+
+    fn init(&self, words: &[u32], usage: BufferUsages) -> Buffer {
+        let contents: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.device.create_buffer_init(&BufferInitDescriptor {
+            label: None,
+            contents: &contents,
+            usage,
+        })
+    }
+
+    /// Runs a shader with these buffers, bound in their order.
+    pub(crate) fn run(&self, pipeline: &ComputePipeline, buffers: &[&Buffer], groups: (u32, u32)) {
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        let group = self.device.create_bind_group(&BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        let mut encoder = self.encoder();
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(groups.0, groups.1, 1);
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// Reads words back, piece by piece.
+    pub(crate) fn read(
+        &self,
+        buffer: &Buffer,
+        words: u64,
+        mut piece: impl FnMut(&[u32]),
+    ) -> Result<(), GpuError> {
+        let bytes = words * 4;
+        let staging = self.device.create_buffer(&BufferDescriptor {
+            label: None,
+            size: bytes.clamp(4, STAGING_BYTES),
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut from = 0;
+        while from < bytes {
+            let length = (bytes - from).min(STAGING_BYTES);
+            let mut encoder = self.encoder();
+            encoder.copy_buffer_to_buffer(buffer, from, &staging, 0, length);
+            self.queue.submit([encoder.finish()]);
+            staging.map_async(MapMode::Read, 0..length, |_| ());
+            let lost = |error: &dyn std::fmt::Display| GpuError::Lost(error.to_string());
+            self.device
+                .poll(PollType::wait_indefinitely())
+                .map_err(|error| lost(&error))?;
+            let mapped = staging.get_mapped_range(0..length);
+            let mapped = mapped.map_err(|error| lost(&error))?;
+            let words = mapped.as_chunks::<4>().0;
+            let words: Vec<u32> = words.iter().map(|of| u32::from_le_bytes(*of)).collect();
+            drop(mapped);
+            staging.unmap();
+            piece(&words);
+            from += length;
+        }
+        Ok(())
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device
+            .create_command_encoder(&CommandEncoderDescriptor::default())
+    }
+}

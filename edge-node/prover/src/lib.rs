@@ -1,0 +1,21 @@
+//! The legs of a proof of capacity on a GPU: WGSL through wgpu, equal to core/proof bit for bit (docs/proof.md).
+//!
+//! - [`gpu`]: a device, its buffers, one shader at a time.
+//! - [`matrix`], [`fill`], [`reads`], [`render`]: a leg each, with a shader each in `wgsl/`.
+//!
+//! Shaders have 32-bit integers alone: products of 62 bits are put together from halves of 16. Nothing depends on
+//! the order of threads. Leaves are hashed on the host.
+//!
+//! **Invariants.** A binding is never larger than the device takes: what is larger lies in several buffers. No dispatch
+//! runs long: a lane reads a segment, a block is one thread's.
+//!
+//! **What it does not know:** who asks, time, what is opened.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod fill;
+pub mod gpu;
+pub mod matrix;
+pub mod reads;
+pub mod render;

@@ -1,0 +1,157 @@
+//! One probe of this node, step by step. The decisions are [`Sitting`]'s; here is the waiting.
+
+use super::legs::{self, Effort, Order, Roots};
+use super::{ReceiptKey, given_up, out_of_order, refused};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::exchange::Step;
+use nearlight_proof::porc::exchange::sitting::{Sitting, Todo};
+use nearlight_protocol::id::SessionId;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A probe that this node has taken on.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) probe: SessionId,
+    /// Ends it, at once.
+    pub(super) cancel: CancellationToken,
+    threads: u32,
+    since: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    sitting: Sitting,
+    legs: Option<Running>,
+}
+
+/// The thread that computes.
+#[derive(Debug)]
+struct Running {
+    roots: watch::Receiver<Roots>,
+    orders: SyncSender<Order>,
+}
+
+impl Seat {
+    pub(super) fn new(
+        probe: SessionId,
+        sitting: Sitting,
+        threads: u32,
+        cancel: CancellationToken,
+    ) -> Self {
+        let legs = None;
+        Self {
+            probe,
+            cancel,
+            threads,
+            since: Instant::now(),
+            state: Mutex::new(State { sitting, legs }),
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The answer to a step after the first.
+    pub(super) async fn step(
+        &self,
+        step: Step,
+        message: &[u8],
+        key: &ReceiptKey,
+    ) -> Result<Vec<u8>, ProblemResponse> {
+        // A second request beside the first is out of order, whatever it asks.
+        let mut state = self.state.try_lock().map_err(|_| out_of_order())?;
+        let answered = self.answer(&mut state, step, message, key);
+        tokio::select! {
+            answer = answered => answer,
+            () = self.cancel.cancelled() => Err(given_up()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        state: &mut State,
+        step: Step,
+        message: &[u8],
+        key: &ReceiptKey,
+    ) -> Result<Vec<u8>, ProblemResponse> {
+        if step == Step::Sign {
+            let signed = state.sitting.countersign(message, key.secret());
+            return signed.map(Vec::from).map_err(|error| refused(&error));
+        }
+        let todo = state.sitting.hear(self.now_us(), step, message);
+        let root = match todo.map_err(|error| refused(&error))? {
+            Todo::Start(seed) => {
+                let running = self.start(seed, &state.sitting)?;
+                state.legs.insert(running).root(step).await?
+            }
+            Todo::Say(step) => running(state)?.root(step).await?,
+            Todo::Read(reads) => {
+                let ordered = running(state)?.order(|answer| Order::Read(reads, answer));
+                ordered.await?
+            }
+            Todo::Open(plan, reads) => {
+                let ordered = running(state)?.order(|answer| Order::Open(plan, reads, answer));
+                let opening = ordered.await?;
+                // Its thread is done, and what it held is free.
+                state.legs = None;
+                let answer = state.sitting.say_opening(opening, key.secret());
+                return answer.ok_or_else(out_of_order);
+            }
+        };
+        let said = state.sitting.say(self.now_us(), step, &root, key.secret());
+        said.ok_or_else(out_of_order)
+    }
+
+    fn start(&self, seed: Hash, sitting: &Sitting) -> Result<Running, ProblemResponse> {
+        let (told, roots) = watch::channel(Roots::default());
+        // One order at a time.
+        let (orders, ordered): (_, Receiver<Order>) = sync_channel(1);
+        let sizes = sitting.asked().sizes;
+        let effort = Effort {
+            threads: self.threads,
+            cancel: self.cancel.clone(),
+        };
+        let probe = self.probe.clone();
+        let work = move || {
+            let done = legs::prove((&seed, &sizes), &effort, &told, &ordered);
+            tracing::info!(%probe, done = done.is_some(), "a probe's work is over");
+        };
+        let thread = std::thread::Builder::new().name("prover".to_owned());
+        thread.spawn(work).map_err(ProblemResponse::internal)?;
+        Ok(Running { roots, orders })
+    }
+}
+
+fn running(state: &mut State) -> Result<&mut Running, ProblemResponse> {
+    state.legs.as_mut().ok_or_else(out_of_order)
+}
+
+impl Running {
+    /// The root of a leg, once it is there.
+    async fn root(&mut self, step: Step) -> Result<Hash, ProblemResponse> {
+        let of = |roots: &Roots| match step {
+            Step::Fill => roots.fill,
+            Step::Matrix => roots.matrix,
+            _ => roots.frames,
+        };
+        let there = self.roots.wait_for(|roots| of(roots).is_some()).await;
+        let roots = *there.map_err(|_| given_up())?;
+        of(&roots).ok_or_else(given_up)
+    }
+
+    async fn order<T>(
+        &mut self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Result<T, ProblemResponse> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.orders.try_send(order(answer));
+        sent.map_err(|_| given_up())?;
+        answered.await.map_err(|_| given_up())
+    }
+}

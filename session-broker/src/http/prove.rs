@@ -1,0 +1,233 @@
+//! `/v1/probes`: a checker's way to a node's prover. The broker carries the steps and understands none of them: each is
+//! signed by checker or node over all that was said before.
+
+use super::Api;
+use super::body::{JsonBody, ProbePath, StepPath, bytes};
+use super::caller::Caller;
+use super::inside::{refusal_of, to_node, while_it_holds};
+use super::problem::{Refusal, node_unreachable, not_found, too_many};
+use crate::access::Permission;
+use crate::probes::{Full, STEP_WITHIN};
+use crate::tunnels::{Busy, Place, TunnelError};
+use axum::Json;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::identity::AuditAction;
+use nearlight_protocol::problem::{Problem, ProblemType};
+use nearlight_protocol::prove::{CreateProbe, NewProbe, OFFER};
+use nearlight_protocol::tunnel::{EPOCH, INSIDE, INSIDE_PROVE, SESSION};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Largest offer of a node.
+const OFFER_BYTES_MAX: usize = 64 * 1024;
+/// Seconds after which a node may be free for another probe.
+const BUSY_RETRY_S: u32 = 60;
+const OCTETS: &str = "application/octet-stream";
+
+/// What checker and node say to each other.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only the API's document speaks of it")]
+pub(super) struct StepBytes(Vec<u8>);
+
+/// Opens a probe of a node, for a checker.
+#[utoipa::path(
+    post, path = "/v1/probes", tag = "probes",
+    security(("api_key" = [])),
+    request_body = CreateProbe,
+    responses(
+        (status = 201, body = NewProbe, description = "The probe. It waits ten minutes for each of its steps."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`forbidden`, `not-found`, `node-unreachable` also if another broker has the node, \
+                        `too-many-requests` while another probe of the node is under way, …"),
+    )
+)]
+pub(super) async fn create_probe(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    JsonBody(wanted): JsonBody<CreateProbe>,
+) -> Result<(StatusCode, Json<NewProbe>), Refusal> {
+    let (node, action) = (wanted.node, AuditAction::NodeProbe);
+    let checked = api.check_noted(&caller, Permission::ProbeNodes, action, node.as_str());
+    checked.await?;
+    let directory = api.sessions.directory();
+    let known = directory.nodes().into_iter().find(|of| of.id == node);
+    let known = known.ok_or_else(|| not_found("node"))?;
+    if directory.stream(&node).is_none() {
+        return Err(node_away(directory.node_holder(&node).is_some()));
+    }
+    let tunnels = api.inside.tunnels();
+    let opened = tunnels.probes().open(&node, &caller.user, Instant::now());
+    let place = opened.map_err(|full| match full {
+        Full::Node => ProblemResponse::new(
+            ProblemType::TooManyRequests,
+            "The node is being probed. Come back when that is over.",
+        )
+        .retry_after_s(BUSY_RETRY_S),
+        Full::All => too_many(BUSY_RETRY_S),
+    })?;
+    let opened = api.offer_of(&place).await;
+    if opened.is_err() {
+        tunnels.probes().close(&place.session);
+    }
+    let offer = opened?;
+    api.note(caller.audit(&api, action, &node, place.session.as_str()))
+        .await?;
+    let probe = NewProbe {
+        id: place.session.to_string(),
+        node,
+        offer,
+        has_sessions: known.slots_free < known.slots_total,
+    };
+    Ok((StatusCode::CREATED, Json(probe)))
+}
+
+/// A step of a probe: the checker's message to the node, and the node's answer.
+#[utoipa::path(
+    post, path = "/v1/probes/{probe}/{step}", tag = "probes",
+    security(("api_key" = [])),
+    params(("probe" = String, Path, description = "The probe."),
+           ("step" = String, Path,
+            description = "`begin`, `fill`, `matrix`, `frames`, `reads`, `open` or `sign`, in this order (docs/proof.md).")),
+    request_body(content = StepBytes, content_type = "application/octet-stream", description = "The checker's message."),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = StepBytes, description = "The node's answer."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`bad-request` if the node refuses the step, `too-many-requests` if it gives the probe up for a \
+                        session, `not-found`, `node-unreachable`, …"),
+    )
+)]
+pub(super) async fn take_step(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    StepPath(probe, step): StepPath,
+    request: Request,
+) -> Result<Response<Body>, Refusal> {
+    caller.check(Permission::ProbeNodes)?;
+    let probes = api.inside.tunnels().probes();
+    let place = probes.of(&probe, &caller.user, Instant::now());
+    let place = place.ok_or_else(|| not_found("probe"))?;
+    let step = Step::of(&step).ok_or_else(|| not_found("step"))?;
+    let message = bytes(request, &()).await?;
+    let asked = api.ask_prover(&place, (Method::POST, step.0), message);
+    let asked = tokio::time::timeout(STEP_WITHIN, asked).await;
+    let (answer, busy) = asked.map_err(|_| silent())??;
+    let flow = while_it_holds(api, caller, answer.into_body(), busy);
+    let headers = [
+        (header::CONTENT_TYPE, OCTETS),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(flow)).into_response())
+}
+
+/// Ends a probe: the node gives up what it computes for it.
+#[utoipa::path(
+    delete, path = "/v1/probes/{probe}", tag = "probes",
+    security(("api_key" = [])),
+    params(("probe" = String, Path, description = "The probe.")),
+    responses(
+        (status = 204, description = "It is over."),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "`forbidden`, `not-found`, `unauthenticated`, …"),
+    )
+)]
+pub(super) async fn end_probe(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    ProbePath(probe): ProbePath,
+) -> Result<StatusCode, Refusal> {
+    caller.check(Permission::ProbeNodes)?;
+    let probes = api.inside.tunnels().probes();
+    let place = probes.of(&probe, &caller.user, Instant::now());
+    place.ok_or_else(|| not_found("probe"))?;
+    probes.close(&probe);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A step by its name. What it means the node knows.
+struct Step(&'static str);
+
+impl Step {
+    fn of(name: &str) -> Option<Self> {
+        let names = ["begin", "fill", "matrix", "frames", "reads", "open", "sign"];
+        names.into_iter().find(|of| *of == name).map(Self)
+    }
+}
+
+impl Api {
+    /// What a node can prove.
+    async fn offer_of(
+        &self,
+        place: &Place,
+    ) -> Result<nearlight_protocol::prove::ProverOffer, Refusal> {
+        let (answer, _busy) = self
+            .ask_prover(place, (Method::GET, OFFER), Bytes::new())
+            .await?;
+        let body = to_bytes(Body::new(answer.into_body()), OFFER_BYTES_MAX).await;
+        let offer = body
+            .ok()
+            .and_then(|body| serde_json::from_slice(&body).ok());
+        offer.ok_or_else(|| {
+            let detail =
+                "The node says nothing of what it can prove. It may be older than the broker.";
+            ProblemResponse::new(ProblemType::NodeUnreachable, detail)
+        })
+    }
+
+    async fn ask_prover(
+        &self,
+        place: &Place,
+        (method, name): (Method, &str),
+        message: Bytes,
+    ) -> Result<(Response<Incoming>, Busy), Refusal> {
+        let mut request = to_node(method, &format!("/{name}"), Body::from(message))?;
+        let ours = [
+            (INSIDE, INSIDE_PROVE.to_owned()),
+            (SESSION, place.session.to_string()),
+            (EPOCH, place.epoch.0.to_string()),
+        ];
+        for (name, value) in ours {
+            let value = HeaderValue::from_str(&value).map_err(ProblemResponse::internal)?;
+            request
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+        let sent = self.inside.tunnels().send(place, request).await;
+        let (answer, busy) = sent.map_err(|error| match error {
+            TunnelError::Crowded => too_many(1),
+            TunnelError::Unreachable => node_unreachable(),
+            TunnelError::BrokeOff(cause) => ProblemResponse::new(
+                ProblemType::NodeUnreachable,
+                "The way to the node broke off, and the probe with it. Begin another.",
+            )
+            .caused_by(cause),
+        })?;
+        if answer.status().is_success() {
+            return Ok((answer, busy));
+        }
+        Err(refusal_of(answer).await)
+    }
+}
+
+fn node_away(has_another_broker: bool) -> Refusal {
+    match has_another_broker {
+        false => node_unreachable(),
+        true => ProblemResponse::new(
+            ProblemType::NodeUnreachable,
+            "Another broker of the region holds the node. Ask that one.",
+        ),
+    }
+}
+
+fn silent() -> Refusal {
+    let detail = format!(
+        "The node did not answer within {} s.",
+        STEP_WITHIN.as_secs()
+    );
+    ProblemResponse::new(ProblemType::NodeUnreachable, detail)
+}
