@@ -23,6 +23,7 @@
 
 mod fault;
 mod live;
+mod notices;
 mod orders;
 mod uplink;
 mod viewers;
@@ -263,7 +264,10 @@ impl Agent {
             Message::Transport(event) => self.hear_transport(event),
             Message::Control(event) => self.hear_control(event),
             Message::Session { session, update } => match update {
-                Update::Report(event) => self.reported(&session, event),
+                Update::Report(event) => {
+                    self.tell_job(&session);
+                    self.reported(&session, event);
+                }
                 Update::Ended(ending) => self.session_over(&session, ending),
             },
             Message::Images(found) => {
@@ -318,6 +322,7 @@ impl Agent {
                 self.link = Link::Up(out);
                 meters::control_attached(true);
                 tracing::info!(heartbeat_s = welcome.heartbeat_s, "attached to the broker");
+                self.forget_ends();
                 self.introduce();
             }
             control::Event::Images(images) => {
@@ -343,7 +348,8 @@ impl Agent {
                 session,
                 reason,
                 in_s,
-            } => self.warn_viewer(session, reason, in_s),
+            } => self.ends_soon(session, reason, in_s),
+            ToEdge::GoesOn { session } => self.goes_on(session),
             ToEdge::Probe { request, sdp } => self.probe(request, sdp),
             ToEdge::Images(wanted) => {
                 self.wanted.send_if_modified(|former| {

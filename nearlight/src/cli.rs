@@ -349,10 +349,23 @@ pub enum NodeCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Have a node take no new sessions; those that it runs go on.
+    /// Have a node take no new sessions; those that it runs go on, or end after a while.
     Drain {
         /// Which.
         node: NodeId,
+        /// End what it runs in this time, such as 10m or 2h; whoever is there is told now. Jobs that may go on
+        /// elsewhere do.
+        #[arg(long, value_name = "TIME", value_parser = inside::long_seconds)]
+        reclaim: Option<u64>,
+        /// Why, for owners of jobs and the audit log.
+        #[arg(
+            long,
+            requires = "reclaim",
+            default_value = "",
+            value_name = "TEXT",
+            hide_default_value = true
+        )]
+        reason: String,
     },
     /// Have a drained node take sessions again.
     Undrain {

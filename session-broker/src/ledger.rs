@@ -540,13 +540,24 @@ pub enum Standing {
     Revoked,
 }
 
+/// The capacity of a drained node is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reclaim {
+    /// When what runs on it ends, in whole milliseconds.
+    pub until: MonoTime,
+    /// Why, for the owners of jobs. May be empty.
+    pub reason: String,
+}
+
 /// What an operator has decided about a node, all of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
     /// Whether it takes sessions.
     pub standing: Standing,
     /// Whether jobs that want vetted nodes go to it.
     pub vetted: bool,
+    /// Whether what it runs ends, too; of a drained node.
+    pub reclaim: Option<Reclaim>,
 }
 
 /// A usage interval.

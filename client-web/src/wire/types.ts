@@ -118,9 +118,15 @@ owned: boolean,
  */
 created_at: number, 
 /**
- * When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
+ * When it will end by itself (idle, time limit, grace or the end of its node's capacity, whichever comes
+ * first), once it runs.
  */
 ends_at: number | null, 
+/**
+ * When its node's capacity is taken back, once its operator has said so: it ends then, or goes on
+ * elsewhere if it may.
+ */
+preempted_at?: number, 
 /**
  * Path of the page that plays it, such as `/play/ses_...`; empty for a job.
  */
@@ -620,7 +626,7 @@ reason: EndReason,
 /**
  * Seconds from now.
  */
-in_s: number, } | { "notice": "stream", 
+in_s: number, } | { "notice": "goes-on" } | { "notice": "stream", 
 /**
  * The state of it.
  */

@@ -427,8 +427,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Drains a node: it takes no new sessions, and those that it runs go on. It holds until it is ended,
-         *     through restarts of both sides.
+         * Drains a node: it takes no new sessions, and those that it runs go on, or end in `reclaim_s` as `preempted`, of
+         *     which players, jobs and webhooks are told at once. It holds until it is ended, through restarts of both sides;
+         *     of several, the last one's word holds.
          */
         post: operations["drain_node"];
         /** Ends a drain. */
@@ -1291,6 +1292,20 @@ export interface components {
              */
             replicas: number;
         };
+        /** @description One replica of a cluster. */
+        ClusterMember: {
+            /** @description The node that runs it. */
+            node?: string | null;
+            /**
+             * Format: int32
+             * @description Its number, from 0.
+             */
+            replica: number;
+            /** @description Its own id, as its node knows it. Whoever asks for anything names the cluster's. */
+            session: string;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["SessionState"];
+        };
         /**
          * @description How a container is kept apart from the node's kernel: the label of the OCI runtime.
          * @enum {string}
@@ -1540,6 +1555,24 @@ export interface components {
          * @enum {string}
          */
         DisplayProtocol: "wayland" | "x11";
+        /**
+         * @description `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
+         *     goes on.
+         */
+        DrainNode: {
+            /**
+             * @description Why, for owners of jobs and the audit log; at most [`crate::limits::RECLAIM_REASON_BYTES_MAX`] bytes.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: int32
+             * @description Seconds until the sessions that it runs end as `preempted`, 1 to
+             *     [`crate::limits::RECLAIM_S_MAX`]; their owners are told now.
+             * @default null
+             */
+            reclaim_s: number | null;
+        };
         /** @description What a job may reach. Private ranges and metadata addresses it never reaches. */
         Egress: {
             /**
@@ -1931,6 +1964,7 @@ export interface components {
             image_faults?: components["schemas"]["ImageFault"][];
             /** @description Its name for people. */
             name: string;
+            reclaim_at?: components["schemas"]["u64"] | null;
             /** @description Where it is, as its operator says. */
             region: string;
             /** @description How it runs apps: `docker` or `sandbox`. */
@@ -1989,6 +2023,7 @@ export interface components {
             created_unix_ms?: components["schemas"]["u64"] | null;
             /** @description Why, in words. */
             detail?: string;
+            ends_unix_ms?: components["schemas"]["u64"] | null;
             /** @description Its labels. */
             labels?: {
                 [key: string]: string;
@@ -2001,7 +2036,7 @@ export interface components {
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeType: "session.ready" | "session.ended" | "session.moving" | "webhook.test";
+        NoticeType: "session.ready" | "session.ended" | "session.moving" | "session.preempted" | "webhook.test";
         /**
          * @description What the end of one replica means for all.
          * @enum {string}
@@ -2406,6 +2441,8 @@ export interface components {
             labels?: {
                 [key: string]: string;
             };
+            /** @description The replicas of a cluster's present run in their order, the first with them; none while it waits. */
+            members?: components["schemas"]["ClusterMember"][];
             /** @description The node that runs it, once placed. */
             node?: string | null;
             /** @description Whether this caller owns it. Only the owner attaches, controls and ends it. */
@@ -2413,6 +2450,7 @@ export interface components {
             placed_in?: components["schemas"]["PlacedIn"] | null;
             /** @description Path of the page that plays it, such as `/play/ses_...`; empty for a job. */
             play_path: string;
+            preempted_at?: components["schemas"]["u64"] | null;
             /** @description Where it is in its life. */
             state: components["schemas"]["SessionState"];
             /** @description The app's name for people, or the image's of a job. */
@@ -3691,7 +3729,12 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        /** @description What becomes of what it runs; it goes on without. */
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["DrainNode"] | null;
+            };
+        };
         responses: {
             /** @description It takes no new sessions. */
             204: {
@@ -4301,7 +4344,10 @@ export interface operations {
     };
     create_exec: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Of a cluster: in which replica, from 0; 0 otherwise. */
+                replica?: number;
+            };
             header?: never;
             path: {
                 /** @description The session. */
@@ -4340,6 +4386,8 @@ export interface operations {
             query: {
                 /** @description Absolute path in the container. */
                 path: string;
+                /** @description Of a cluster: in which replica, from 0; 0 otherwise. */
+                replica?: number;
             };
             header?: never;
             path: {
@@ -4375,6 +4423,8 @@ export interface operations {
             query: {
                 /** @description Absolute path in the container. */
                 path: string;
+                /** @description Of a cluster: in which replica, from 0; 0 otherwise. */
+                replica?: number;
             };
             header?: never;
             path: {
@@ -4412,6 +4462,8 @@ export interface operations {
     read_logs: {
         parameters: {
             query?: {
+                /** @description Of a cluster: which replica's, from 0; 0 otherwise. */
+                replica?: number;
                 /** @description Whether to go on with what comes. */
                 follow?: boolean;
                 /** @description Only what is newer: seconds since the Unix epoch. */

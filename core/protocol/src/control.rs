@@ -140,7 +140,8 @@ pub enum ToEdge {
         /// The link.
         link: WatchLinkId,
     },
-    /// Tell the session's viewer that it will end by itself; not acked, not re-sent.
+    /// Tell the session's viewer, or a job's program, that it will end by itself; not acked. Of a node whose
+    /// capacity is taken back it is said again after each attach, once the edge has said what it runs.
     EndingSoon {
         /// The session.
         session: SessionId,
@@ -148,6 +149,11 @@ pub enum ToEdge {
         reason: EndReason,
         /// Seconds from now.
         in_s: u32,
+    },
+    /// What [`ToEdge::EndingSoon`] said last of the session does not hold; not acked, not re-sent.
+    GoesOn {
+        /// The session.
+        session: SessionId,
     },
     /// The node's next certificate. It is shown from the next dial on.
     Renewed(Renewed),

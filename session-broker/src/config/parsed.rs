@@ -252,6 +252,7 @@ impl SessionTimes {
             warn_ms: 0,
             runs_again: false,
             moves_left: 0,
+            reclaim_at: None,
         }
     }
 
@@ -269,6 +270,7 @@ impl SessionTimes {
             warn_ms: ms(self.warn_s),
             runs_again: false,
             moves_left: 0,
+            reclaim_at: None,
         }
     }
 

@@ -43,6 +43,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// A JSON body, or none.
+#[derive(Debug)]
+pub(super) struct MaybeJson<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        if request.body().is_end_stream() {
+            return Ok(Self(T::default()));
+        }
+        let JsonBody(body) = JsonBody::from_request(request, state).await?;
+        Ok(Self(body))
+    }
+}
+
 /// The body as it is, up to the limit of the router and of time.
 pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
     in_time(BODY_WITHIN, Bytes::from_request(request, state))

@@ -202,9 +202,10 @@ impl<'a> Level<'a> {
             Op::DrainNode {
                 node,
                 drained,
+                reclaim,
                 at: changed,
             } => {
-                let drain = enrolment::Drain::new(node, *drained, *changed);
+                let drain = enrolment::Drain::new(node, *drained, reclaim.as_ref(), *changed);
                 self.drained.push((at, drain));
             }
             Op::AddWatchLink { link, links_max } => {

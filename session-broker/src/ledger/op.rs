@@ -2,7 +2,8 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, LogChange, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
+    JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow, SpentTicket,
+    TakeVolume,
     VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
@@ -300,6 +301,8 @@ pub enum Op {
         node: NodeId,
         /// Whether it is drained.
         drained: bool,
+        /// Whether what it runs ends, too.
+        reclaim: Option<Reclaim>,
         /// When.
         at: MonoTime,
     },

@@ -104,6 +104,7 @@ suite! {
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
     enrolment::a_node_is_vetted_beside_whatever_else_holds_of_it => a_node_is_vetted_beside_whatever_else_holds_of_it,
+    enrolment::a_reclaim_belongs_to_its_drain => a_reclaim_belongs_to_its_drain,
     jobs::a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten => a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten,
     jobs::a_job_leaves_nothing_behind_once_it_is_swept => a_job_leaves_nothing_behind_once_it_is_swept,
     gpus::i1_a_gpu_is_claimed_once_and_the_others_beside_it => i1_a_gpu_is_claimed_once_and_the_others_beside_it,
@@ -326,6 +327,7 @@ fn limits() -> Limits {
         warn_ms: 1,
         runs_again: false,
         moves_left: 0,
+        reclaim_at: None,
     }
 }
 

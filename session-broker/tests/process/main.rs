@@ -26,6 +26,7 @@ mod probing;
 mod program;
 mod queue;
 mod receipts;
+mod reclaim;
 mod refusals;
 mod region;
 mod registries;

@@ -281,6 +281,23 @@ The display protocol an app speaks.
 """
 
 
+class DrainNode(TypedDict, closed=True):
+    """
+    `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
+    goes on.
+    """
+
+    reason: NotRequired[str]
+    """
+    Why, for owners of jobs and the audit log; at most [`crate::limits::RECLAIM_REASON_BYTES_MAX`] bytes.
+    """
+    reclaim_s: NotRequired[int | None]
+    """
+    Seconds until the sessions that it runs end as `preempted`, 1 to
+    [`crate::limits::RECLAIM_S_MAX`]; their owners are told now.
+    """
+
+
 class Egress(TypedDict, closed=True):
     """
     What a job may reach. Private ranges and metadata addresses it never reaches.
@@ -580,7 +597,7 @@ Whether a node can be used.
 """
 
 
-NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'webhook.test']
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
 """
 What a notice is about.
 """
@@ -1799,6 +1816,7 @@ class Node(TypedDict):
     """
     Its name for people.
     """
+    reclaim_at: NotRequired[U64 | None]
     region: str
     """
     Where it is, as its operator says.
@@ -1851,6 +1869,7 @@ class NoticeData(TypedDict):
     """
     Why, in words.
     """
+    ends_unix_ms: NotRequired[U64 | None]
     labels: NotRequired[dict[str, str]]
     """
     Its labels.
@@ -2481,6 +2500,29 @@ class WebhookSet(TypedDict):
     """
 
 
+class ClusterMember(TypedDict):
+    """
+    One replica of a cluster.
+    """
+
+    node: NotRequired[str | None]
+    """
+    The node that runs it.
+    """
+    replica: int
+    """
+    Its number, from 0.
+    """
+    session: str
+    """
+    Its own id, as its node knows it. Whoever asks for anything names the cluster's.
+    """
+    state: SessionState
+    """
+    Where it is in its life.
+    """
+
+
 class JobSpec(TypedDict, closed=True):
     """
     A job, as its file and the API have it. Every key but `image` may be left out.
@@ -2575,6 +2617,10 @@ class Session(TypedDict):
     """
     Words of the tenant's own, as its job has them.
     """
+    members: NotRequired[list[ClusterMember]]
+    """
+    The replicas of a cluster's present run in their order, the first with them; none while it waits.
+    """
     node: NotRequired[str | None]
     """
     The node that runs it, once placed.
@@ -2588,6 +2634,7 @@ class Session(TypedDict):
     """
     Path of the page that plays it, such as `/play/ses_...`; empty for a job.
     """
+    preempted_at: NotRequired[U64 | None]
     state: SessionState
     """
     Where it is in its life.

@@ -4,7 +4,7 @@ use super::super::Api;
 use super::super::body::{SessionPath, check_type, too_large};
 use super::super::caller::Caller;
 use super::super::problem::{Refusal, bad_request};
-use super::{noted, to_node, while_it_holds};
+use super::{Of, noted, to_node, while_it_holds};
 use crate::uploading::Uploading;
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -85,7 +85,8 @@ impl Which {
     get, path = "/v1/sessions/{id}/files", tag = "jobs",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
-           ("path" = String, Query, description = "Absolute path in the container.")),
+           ("path" = String, Query, description = "Absolute path in the container."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: in which replica, from 0; 0 otherwise.")),
     responses(
         (status = 200, content_type = "application/x-tar", body = Archive,
          description = "A tar archive, as long as `Content-Length` says. What is in it is the job's word: unpack it with care."),
@@ -99,11 +100,12 @@ pub(in super::super) async fn get_files(
     caller: Caller,
     SessionPath(id): SessionPath,
     which: Which,
+    of: Of,
 ) -> Result<Response, Refusal> {
-    api.job_to_enter(&caller, AuditAction::SessionFilesGet, &id)
-        .await?;
+    let entered = api.job_to_enter(&caller, AuditAction::SessionFilesGet, &id);
+    let session = entered.await?;
     which.check()?;
-    let place = api.place_inside(&id)?;
+    let place = api.place_inside(&of.session_in(&session)?)?;
     let request = to_node(Method::GET, &which.query(), Body::empty())?;
     let (answer, busy) = api.ask_inside(&place, INSIDE_FILES, request).await?;
     let length = answer.headers().get(header::CONTENT_LENGTH).cloned();
@@ -128,7 +130,8 @@ pub(in super::super) async fn get_files(
     put, path = "/v1/sessions/{id}/files", tag = "jobs",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
-           ("path" = String, Query, description = "Absolute path in the container.")),
+           ("path" = String, Query, description = "Absolute path in the container."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: in which replica, from 0; 0 otherwise.")),
     request_body(content = Archive, content_type = "application/x-tar"),
     responses(
         (status = 200, body = Copied, description = "It is all there."),
@@ -142,10 +145,11 @@ pub(in super::super) async fn put_files(
     caller: Caller,
     SessionPath(id): SessionPath,
     which: Which,
+    of: Of,
     request: Request,
 ) -> Result<Json<Copied>, Refusal> {
     const ACTION: AuditAction = AuditAction::SessionFilesPut;
-    api.job_to_enter(&caller, ACTION, &id).await?;
+    let session = api.job_to_enter(&caller, ACTION, &id).await?;
     which.check()?;
     check_type(request.headers(), ARCHIVE_TYPE)?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
@@ -153,7 +157,7 @@ pub(in super::super) async fn put_files(
     if announced.is_some_and(|length| length > ARCHIVE_BYTES_MAX) {
         return Err(too_large());
     }
-    let place = api.place_inside(&id)?;
+    let place = api.place_inside(&of.session_in(&session)?)?;
     let detail = noted(&format!("into {}", which.path));
     api.note(caller.audit(&api, ACTION, &id, detail)).await?;
     let body = Uploading::new(request.into_body(), UPLOAD_IDLE_MAX).at_most(ARCHIVE_BYTES_MAX);
