@@ -1,7 +1,7 @@
 //! Extractors that refuse with problems: bodies by type and size, ids in paths.
 
 use super::problem::{Refusal, bad_request, not_found};
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
