@@ -2694,7 +2694,10 @@ export interface components {
          * @enum {string}
          */
         Trust: "vetted" | "any";
-        /** @description A claim: a session on one node, from the acked start to the acked stop. */
+        /**
+         * @description A claim: a session on one node, from the acked start to the acked stop. Or a volume, for as long as its
+         *     node held one size for it.
+         */
         UsageEntry: {
             /**
              * Format: int64
@@ -2733,16 +2736,50 @@ export interface components {
              * @description Whole seconds of it within the range.
              */
             seconds: number;
-            /** @description The session. */
-            session: string;
+            /** @description The session; none of a volume. */
+            session?: string | null;
             /** @description Its tenant. */
             tenant?: string | null;
+            /** @description What it used of what it had. */
+            used?: components["schemas"]["UsageFacts"];
+            volume?: components["schemas"]["UsageOfVolume"] | null;
         };
-        /** @description Several claims together. */
+        /**
+         * @description What a job used of its node, as the node has seen it so far. Facts and not money: each is left out where
+         *     nobody can tell. Of several GPUs memory is all of theirs together, and utilisation their mean.
+         */
+        UsageFacts: {
+            /**
+             * Format: int64
+             * @description CPU time, milliseconds.
+             */
+            cpu_ms?: number | null;
+            /**
+             * Format: int32
+             * @description The share of time in which a kernel ran on its GPUs, on average, per cent.
+             */
+            gpu_busy_percent_mean?: number | null;
+            /**
+             * Format: int32
+             * @description That memory on average, MiB.
+             */
+            gpu_mem_mib_mean?: number | null;
+            /**
+             * Format: int32
+             * @description The most memory of its GPUs, MiB.
+             */
+            gpu_mem_mib_peak?: number | null;
+            /**
+             * Format: int32
+             * @description The most memory, MiB.
+             */
+            mem_mib_peak?: number | null;
+        };
+        /** @description Several claims and volumes together. */
         UsageGroup: {
             /**
              * Format: int64
-             * @description What they cost.
+             * @description What all of it costs.
              */
             amount_micro: number;
             /**
@@ -2751,7 +2788,7 @@ export interface components {
              */
             claims: number;
             /**
-             * @description The day (`2026-01-31`, UTC), the app or image, or the label's value; empty for what has no such
+             * @description The day (`2026-01-31`, UTC), the app or image (`(volumes)` for all volumes), or the label's value; empty for what has no such
              *     label.
              */
             group: string;
@@ -2760,6 +2797,28 @@ export interface components {
              * @description Their seconds.
              */
             seconds: number;
+            /**
+             * Format: int64
+             * @description The sizes of volumes, MiB, times their seconds.
+             */
+            volume_mib_seconds?: number;
+        };
+        /** @description What is metered of a volume. */
+        UsageOfVolume: {
+            /**
+             * Format: int64
+             * @description Its size times the seconds.
+             */
+            mib_seconds: number;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Its size, MiB.
+             */
+            size_mib: number;
+            /** @description Which. */
+            volume: string;
         };
         /** @description `GET /v1/usage`. Amounts are millionths of the currency's unit. */
         UsageReport: {

@@ -377,7 +377,7 @@ async fn usage_comes_as_csv_in_pages_and_in_groups() {
     let groups = csv.get("/v1/usage?group=app").await;
     assert_eq!(
         lines(&groups)[0],
-        "group,claims,seconds,amount_micro,currency"
+        "group,claims,seconds,amount_micro,currency,volume_mib_seconds"
     );
 }
 

@@ -1103,14 +1103,42 @@ On whose nodes a job runs.
 """
 
 
+class UsageFacts(TypedDict):
+    """
+    What a job used of its node, as the node has seen it so far. Facts and not money: each is left out where
+    nobody can tell. Of several GPUs memory is all of theirs together, and utilisation their mean.
+    """
+
+    cpu_ms: NotRequired[int | None]
+    """
+    CPU time, milliseconds.
+    """
+    gpu_busy_percent_mean: NotRequired[int | None]
+    """
+    The share of time in which a kernel ran on its GPUs, on average, per cent.
+    """
+    gpu_mem_mib_mean: NotRequired[int | None]
+    """
+    That memory on average, MiB.
+    """
+    gpu_mem_mib_peak: NotRequired[int | None]
+    """
+    The most memory of its GPUs, MiB.
+    """
+    mem_mib_peak: NotRequired[int | None]
+    """
+    The most memory, MiB.
+    """
+
+
 class UsageGroup(TypedDict):
     """
-    Several claims together.
+    Several claims and volumes together.
     """
 
     amount_micro: int
     """
-    What they cost.
+    What all of it costs.
     """
     claims: int
     """
@@ -1118,12 +1146,39 @@ class UsageGroup(TypedDict):
     """
     group: str
     """
-    The day (`2026-01-31`, UTC), the app or image, or the label's value; empty for what has no such
+    The day (`2026-01-31`, UTC), the app or image (`(volumes)` for all volumes), or the label's value; empty for what has no such
     label.
     """
     seconds: int
     """
     Their seconds.
+    """
+    volume_mib_seconds: NotRequired[int]
+    """
+    The sizes of volumes, MiB, times their seconds.
+    """
+
+
+class UsageOfVolume(TypedDict):
+    """
+    What is metered of a volume.
+    """
+
+    mib_seconds: int
+    """
+    Its size times the seconds.
+    """
+    name: str
+    """
+    Its name.
+    """
+    size_mib: int
+    """
+    Its size, MiB.
+    """
+    volume: str
+    """
+    Which.
     """
 
 
@@ -2247,7 +2302,8 @@ class Ticket(TypedDict):
 
 class UsageEntry(TypedDict):
     """
-    A claim: a session on one node, from the acked start to the acked stop.
+    A claim: a session on one node, from the acked start to the acked stop. Or a volume, for as long as its
+    node held one size for it.
     """
 
     amount_micro: int
@@ -2295,14 +2351,19 @@ class UsageEntry(TypedDict):
     """
     Whole seconds of it within the range.
     """
-    session: str
+    session: NotRequired[str | None]
     """
-    The session.
+    The session; none of a volume.
     """
     tenant: NotRequired[str | None]
     """
     Its tenant.
     """
+    used: NotRequired[UsageFacts]
+    """
+    What it used of what it had.
+    """
+    volume: NotRequired[UsageOfVolume | None]
 
 
 class UsageReport(TypedDict):

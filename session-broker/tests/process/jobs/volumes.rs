@@ -122,8 +122,11 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     let of_first = |entry: &&UsageEntry| entry.session.as_ref() == Some(&first.start.session);
     let used = usage.entries.iter().find(of_first).unwrap().used;
     assert_eq!(used, facts, "as its node said");
-    let groups = client.get("/v1/usage?group=app").await;
-    assert!(groups.body.contains("(volumes)"), "{groups:?}");
+    eventually("a second of it", || async {
+        let groups = client.get("/v1/usage?group=app").await;
+        groups.body.contains("(volumes)")
+    })
+    .await;
 }
 
 #[tokio::test]
