@@ -101,6 +101,11 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
     let head =
         |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
     let plain = format!("Content-Length: {}\r\n", whole.len());
+    if let Some(to) = elsewhere(&path, port) {
+        let to = format!("Location: {to}\r\nContent-Length: 0\r\n");
+        stream.write_all(head("302 Found", &to).as_bytes())?;
+        return stream.flush();
+    }
     match path.as_str() {
         // A third of what is asked for, then the line is cut.
         "/breaks" | "/breaks-and-begins-again" => {
@@ -146,22 +151,6 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
             stream.write_all(head("200 OK", "Content-Length: 5\r\n").as_bytes())?;
             stream.write_all(b"wrong")?;
         }
-        "/moved" => {
-            let to = format!("Location: https://localhost:{port}/whole\r\nContent-Length: 0\r\n");
-            stream.write_all(head("302 Found", &to).as_bytes())?;
-        }
-        "/to-http" => {
-            let to = format!("Location: http://localhost:{port}/whole\r\nContent-Length: 0\r\n");
-            stream.write_all(head("302 Found", &to).as_bytes())?;
-        }
-        "/to-metadata" => {
-            let to = "Location: https://169.254.169.254/latest\r\nContent-Length: 0\r\n";
-            stream.write_all(head("302 Found", to).as_bytes())?;
-        }
-        "/circle" => {
-            let to = "Location: /circle\r\nContent-Length: 0\r\n";
-            stream.write_all(head("302 Found", to).as_bytes())?;
-        }
         "/none" => stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes())?,
         _ => {
             stream.write_all(head("200 OK", &plain).as_bytes())?;
@@ -169,6 +158,17 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
         }
     }
     stream.flush()
+}
+
+/// Where a path leads.
+fn elsewhere(path: &str, port: u16) -> Option<String> {
+    match path {
+        "/moved" => Some(format!("https://localhost:{port}/whole")),
+        "/to-http" => Some(format!("http://localhost:{port}/whole")),
+        "/to-metadata" => Some("https://169.254.169.254/latest".to_owned()),
+        "/circle" => Some("/circle".to_owned()),
+        _ => None,
+    }
 }
 
 async fn fetched(assets: &Arc<Assets>, owner: &str, asset: &Asset) -> Result<(), String> {
