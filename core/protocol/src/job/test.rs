@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A job that uses every key.
-fn whole() -> serde_json::Value {
+fn whole() -> Value {
     json!({
         "image": "registry.example/team/server:2",
         "command": ["python", "serve.py"],
@@ -29,7 +29,7 @@ fn whole() -> serde_json::Value {
     })
 }
 
-fn read(value: serde_json::Value) -> JobSpec {
+fn read(value: Value) -> JobSpec {
     serde_json::from_value(value).unwrap()
 }
 
