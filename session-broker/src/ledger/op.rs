@@ -3,8 +3,7 @@
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
     JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow, SpentTicket,
-    TakeVolume,
-    VolumesSeen, WatchLinkRow,
+    TakeVolume, VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
