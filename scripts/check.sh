@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# `make check`: formatting, lints and unit tests. No root, no Docker, no browser.
+# `make check`: formatting, lints and unit tests. No root, no Docker, no browser, no database.
+#
+#   check.sh       what a change to one crate needs within two minutes
+#   check.sh all   every test of the workspace: processes, containers and databases, too
 . "$(dirname "$0")/lib.sh"
 
 cd "$ROOT"
@@ -8,12 +11,17 @@ cargo fmt --all -- --check
 cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
-say "unit tests"
+case ${1:-units} in
+    units) say "unit tests" && tests=(--lib --bins) profile=units ;;
+    all) say "tests" && tests=() profile=default ;;
+    *) die "check.sh: $1?" "Run: scripts/check.sh [all]" ;;
+esac
 if cargo nextest --version >/dev/null 2>&1; then
     # Many wait for a clock or a peer most of their time.
-    cargo nextest run --workspace --locked --no-fail-fast --test-threads $(($(nproc) * 3 / 2))
+    cargo nextest run --workspace --locked --no-fail-fast --profile "$profile" \
+        --test-threads $(($(nproc) * 3 / 2)) "${tests[@]}"
 else
-    cargo test --workspace --locked --no-fail-fast
+    cargo test --workspace --locked --no-fail-fast "${tests[@]}"
 fi
 if [ -d client-web/node_modules ]; then
     say "client-web"

@@ -63,7 +63,7 @@ histories() { scripts/history.sh 1 5 --seconds 8; }
 
 step "what is missing" scripts/install.sh build run test fuzz
 step "release build" scripts/build.sh
-step "checks" scripts/check.sh
+step "checks" scripts/check.sh all
 step "documentation" documents
 step "purity" purity
 step "generated files" generated

@@ -101,6 +101,7 @@ describe("notices", () => {
     { notice: "pointer-lock", wanted: true },
     { notice: "display", width: 640, height: 480 },
     { notice: "ending-soon", reason: "idle-timeout", in_s: 60 },
+    { notice: "goes-on" },
     { notice: "detached", reason: "taken-over" },
     { notice: "ended", reason: "app-exited" },
   ])("$notice", (notice) => {

@@ -143,6 +143,8 @@ fn act(verb: &str, rest: &str) -> String {
         }
         "exit" => std::process::exit(rest.parse().unwrap()),
         "hog" => hog(),
+        "burn" => burn(rest.parse().unwrap()),
+        "keep" => keep(rest.parse().unwrap()),
         "read" => said(fs::read_to_string(format!("/{rest}"))),
         "touch" => said(fs::write(format!("/{rest}"), "x").map(|()| "wrote".to_owned())),
         "fill" => fill(&format!("/{rest}")).to_string(),
@@ -161,6 +163,22 @@ fn act(verb: &str, rest: &str) -> String {
         "flood" => flood(rest.parse().unwrap()),
         _ => String::new(),
     }
+}
+
+/// Computes until the process has had so much CPU time, milliseconds.
+fn burn(ms: u64) -> String {
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    let used = || Duration::from(nix::time::clock_gettime(clock).unwrap());
+    while used() < Duration::from_millis(ms) {
+        std::hint::spin_loop();
+    }
+    used().as_millis().to_string()
+}
+
+/// Has so much memory from now on, MiB.
+fn keep(mib: usize) -> String {
+    let kept = vec![7_u8; mib * 1024 * 1024];
+    Box::leak(kept.into_boxed_slice()).len().to_string()
 }
 
 fn said(result: std::io::Result<String>) -> String {

@@ -23,6 +23,7 @@
 
 mod fault;
 mod live;
+mod notices;
 mod orders;
 mod uplink;
 mod viewers;
@@ -49,7 +50,7 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, USED_FEATURE, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
@@ -138,6 +139,8 @@ pub(crate) struct Agent {
     fault: Option<Instant>,
     /// Whether the broker of the last welcome takes a fault for the reason of a denial.
     broker_knows_faults: bool,
+    /// Whether it hears what jobs use.
+    broker_knows_used: bool,
 }
 
 impl Agent {
@@ -168,6 +171,7 @@ impl Agent {
             draining: false,
             fault: None,
             broker_knows_faults: false,
+            broker_knows_used: false,
         }
     }
 
@@ -260,7 +264,10 @@ impl Agent {
             Message::Transport(event) => self.hear_transport(event),
             Message::Control(event) => self.hear_control(event),
             Message::Session { session, update } => match update {
-                Update::Report(event) => self.reported(&session, event),
+                Update::Report(event) => {
+                    self.tell_job(&session);
+                    self.reported(&session, event);
+                }
                 Update::Ended(ending) => self.session_over(&session, ending),
             },
             Message::Images(found) => {
@@ -308,11 +315,14 @@ impl Agent {
                     }
                 }
                 self.grace = Duration::from_secs(welcome.grace_s.into());
-                self.broker_knows_faults = welcome.features.iter().any(|f| f == FAULT_FEATURE);
+                let knows = |feature| welcome.features.iter().any(|f| f == feature);
+                self.broker_knows_faults = knows(FAULT_FEATURE);
+                self.broker_knows_used = knows(USED_FEATURE);
                 self.inventory.images = images;
                 self.link = Link::Up(out);
                 meters::control_attached(true);
                 tracing::info!(heartbeat_s = welcome.heartbeat_s, "attached to the broker");
+                self.forget_ends();
                 self.introduce();
             }
             control::Event::Images(images) => {
@@ -338,7 +348,8 @@ impl Agent {
                 session,
                 reason,
                 in_s,
-            } => self.warn_viewer(session, reason, in_s),
+            } => self.ends_soon(session, reason, in_s),
+            ToEdge::GoesOn { session } => self.goes_on(session),
             ToEdge::Probe { request, sdp } => self.probe(request, sdp),
             ToEdge::Images(wanted) => {
                 self.wanted.send_if_modified(|former| {

@@ -1,7 +1,7 @@
 //! What the broker should know of each session: the newest state, whoever hears it.
 //!
 //! Reports are not queued. While no stream is up, and when one comes up, only the newest state of a
-//! session matters: how far it is, who is attached, how many watch, or that it ended and why. Ended sessions are
+//! session matters: how far it is, who is attached, how many watch, what it has used, or that it ended and why. Ended sessions are
 //! kept for a while, for a report that was sent may not have arrived.
 //!
 //! **Invariant.** Bounded: one entry a live session, and the last
@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     live: BTreeMap<SessionId, Newest>,
-    ended: VecDeque<FromEdge>,
+    /// What each had used, if it is known, and how it ended.
+    ended: VecDeque<(Option<FromEdge>, FromEdge)>,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ struct Newest {
     stage: Option<SessionReport>,
     attachment: Option<SessionReport>,
     watchers: Option<SessionReport>,
+    used: Option<SessionReport>,
 }
 
 impl Board {
@@ -45,14 +47,16 @@ impl Board {
                 newest.attachment = Some(event);
             }
             SessionReport::Watchers { .. } => newest.watchers = Some(event),
+            SessionReport::Used { .. } => newest.used = Some(event),
             // Of no use later.
             SessionReport::InputSeen => {}
             SessionReport::Ended { .. } => {
-                self.live.remove(session);
+                let used = self.live.remove(session).and_then(|newest| newest.used);
+                let used = used.map(|used| report(session, epoch, used));
                 if self.ended.len() == ENDED_KEPT_MAX {
                     self.ended.pop_front();
                 }
-                self.ended.push_back(message.clone());
+                self.ended.push_back((used, message.clone()));
             }
         }
         message
@@ -60,16 +64,24 @@ impl Board {
 
     /// On a fresh stream, before it is said what runs: how the rest ended.
     pub(crate) fn ended(&self) -> Vec<FromEdge> {
-        self.ended.iter().cloned().collect()
+        let ended = self.ended.iter().cloned();
+        ended
+            .flat_map(|(used, end)| used.into_iter().chain([end]))
+            .collect()
     }
 
     /// On a fresh stream, after it is said what runs: how far each is.
     pub(crate) fn live(&self) -> Vec<FromEdge> {
         let stages = self.live.iter().flat_map(|(session, newest)| {
-            [&newest.stage, &newest.attachment, &newest.watchers]
-                .into_iter()
-                .flatten()
-                .map(|event| report(session, newest.epoch, event.clone()))
+            [
+                &newest.stage,
+                &newest.attachment,
+                &newest.watchers,
+                &newest.used,
+            ]
+            .into_iter()
+            .flatten()
+            .map(|event| report(session, newest.epoch, event.clone()))
         });
         stages.collect()
     }
@@ -77,7 +89,12 @@ impl Board {
     /// The report of a session's end, if it ended not too long ago.
     pub(crate) fn end_of(&self, wanted: &SessionId) -> Option<FromEdge> {
         let is_it = |message: &&FromEdge| matches!(message, FromEdge::Report { session, .. } if session == wanted);
-        self.ended.iter().rev().find(is_it).cloned()
+        self.ended
+            .iter()
+            .rev()
+            .map(|(_, end)| end)
+            .find(is_it)
+            .cloned()
     }
 }
 
@@ -93,11 +110,20 @@ fn report(session: &SessionId, epoch: U64, event: SessionReport) -> FromEdge {
 mod test {
     use super::*;
     use nearlight_protocol::api::{EndReason, StartProgress};
+    use nearlight_protocol::usage::UsageFacts;
 
     fn progress() -> SessionReport {
         SessionReport::Progress {
             progress: StartProgress::StartingApp,
         }
+    }
+
+    fn used(cpu_ms: u64) -> SessionReport {
+        let facts = UsageFacts {
+            cpu_ms: Some(cpu_ms),
+            ..UsageFacts::default()
+        };
+        SessionReport::Used { facts }
     }
 
     fn ended() -> SessionReport {
@@ -123,6 +149,8 @@ mod test {
             detached.clone(),
             SessionReport::Watchers { count: 2 },
             SessionReport::Watchers { count: 1 },
+            used(1),
+            used(2),
         ] {
             board.post(&session, U64(1), event);
         }
@@ -130,11 +158,13 @@ mod test {
             report(&session, U64(1), SessionReport::Ready),
             report(&session, U64(1), detached),
             report(&session, U64(1), SessionReport::Watchers { count: 1 }),
+            report(&session, U64(1), used(2)),
         ];
         assert_eq!(board.live(), expected);
         board.post(&session, U64(1), ended());
         assert!(board.live().is_empty());
-        assert_eq!(board.ended(), [report(&session, U64(1), ended())]);
+        let last = [used(2), ended()].map(|event| report(&session, U64(1), event));
+        assert_eq!(board.ended(), last, "what it had used is said first");
         assert!(board.end_of(&session).is_some());
     }
 

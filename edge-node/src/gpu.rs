@@ -14,6 +14,7 @@ mod reading;
 pub(crate) mod share;
 pub(crate) mod watch;
 
+pub(crate) use board::Used;
 #[cfg(test)]
 pub(crate) use reading::Process;
 pub(crate) use reading::Reading;

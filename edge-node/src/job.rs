@@ -10,7 +10,7 @@
 //! - [`mesh`]: how the replicas of a cluster find each other, and start together.
 //! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
-//! - [`inside`]: what its tenant does in it: its log, commands, files.
+//! - [`inside`]: what its tenant does in it: its log, commands, files. [`notice`]: what its program is told of its end.
 //! - [`health`]: whether it is well. [`log`]: what it says. [`teardown`]: how it is taken apart.
 //!
 //! **Invariants.** A job reaches neither the host's services nor another job nor a private address. What it
@@ -34,8 +34,10 @@ pub(crate) mod launch;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod mesh;
+mod meter;
 pub(crate) mod mounts;
 pub(crate) mod network;
+pub(crate) mod notice;
 pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod space;

@@ -101,6 +101,11 @@ pub(crate) const HEALTH_POLL: Duration = Duration::from_millis(250);
 pub(crate) const HEALTH_HEAD_BYTES_MAX: usize = 1024;
 /// Between two reports that a job was asked something.
 pub(crate) const INPUT_SEEN_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at what a job uses, and between two words about it to the broker.
+pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+/// One such look: the last one is waited for before a job is stopped.
+pub(crate) const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const USED_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at the addresses of the names that a job may reach, and at the rules that hold it.
 pub(crate) const EGRESS_REFRESH_EVERY: Duration = Duration::from_secs(60);
 /// Addresses of one name that a job may reach, the newest.

@@ -80,7 +80,31 @@ async fn a_job_gets_healthy_answers_and_ends_without_a_trace() {
     }
     assert!(log.contains("listening"), "{log}");
 
-    stopped(&mut edge, &session).await;
+    // What it used is told before its end, whatever it did a moment ago.
+    assert_eq!(get(&session, "/keep/48").await, (48 << 20).to_string());
+    let burnt_ms: u64 = get(&session, "/burn/700").await.parse().unwrap();
+    edge.order(Order::Stop {
+        session: session.clone(),
+        reason: EndReason::PlayerEnded,
+    })
+    .await;
+    let is_last = |event: &SessionReport| match event {
+        SessionReport::Used { facts } => facts.cpu_ms.is_some_and(|ms| ms >= burnt_ms),
+        _ => false,
+    };
+    let SessionReport::Used { facts } = edge.report(&session, is_last).await else {
+        unreachable!("that is what was waited for")
+    };
+    // Its own, and the program that is its init; all within what it may have.
+    assert!(
+        (48..=128).contains(&facts.mem_mib_peak.unwrap()),
+        "{facts:?}"
+    );
+    assert_eq!(
+        (facts.gpu_mem_mib_peak, facts.gpu_busy_percent_mean),
+        (None, None)
+    );
+    assert_eq!(edge.ended(&session).await.0, EndReason::PlayerEnded);
     assert_eq!(traces(&site), NOTHING);
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.exited().await, Some(0));

@@ -60,6 +60,9 @@ pub struct Args {
     /// What becomes of the database in the middle of each run.
     #[arg(long, value_enum, default_value = "none")]
     failover: Failover,
+    /// Of a hundred sessions that are asked for, so many are gangs of two or three jobs.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(..=100))]
+    gangs: u8,
     /// The broker's program [default: the one beside this one].
     #[arg(long)]
     broker: Option<PathBuf>,
@@ -261,6 +264,7 @@ impl Args {
             edges: self.edges.into(),
             clients: self.clients.into(),
             failover: self.failover,
+            gangs: self.gangs,
         }
     }
 
@@ -280,12 +284,13 @@ impl Args {
         let failover = serde_json::to_value(self.failover).unwrap_or_default();
         format!(
             "loadtest history --seeds {seed} --seconds {} --brokers {} --edges {} --clients {} \
-             --failover {}",
+             --failover {} --gangs {}",
             self.seconds,
             self.brokers,
             self.edges,
             self.clients,
-            failover.as_str().unwrap_or("none")
+            failover.as_str().unwrap_or("none"),
+            self.gangs
         )
     }
 }

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 mod identity;
 mod inside;
 mod outside;
+mod receipt;
 mod volume;
 
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
+pub use receipt::ReceiptCommand;
 pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
@@ -123,6 +125,15 @@ pub enum Command {
         #[command(subcommand)]
         command: WebhookCommand,
         /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// List, fetch, show and verify receipts.
+    Receipt {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReceiptCommand,
+        /// Which broker; `show` and `verify` ask none.
         #[command(flatten)]
         broker: Broker,
     },
@@ -338,10 +349,23 @@ pub enum NodeCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Have a node take no new sessions; those that it runs go on.
+    /// Have a node take no new sessions; those that it runs go on, or end after a while.
     Drain {
         /// Which.
         node: NodeId,
+        /// End what it runs in this time, such as 10m or 2h; whoever is there is told now. Jobs that may go on
+        /// elsewhere do.
+        #[arg(long, value_name = "TIME", value_parser = inside::long_seconds)]
+        reclaim: Option<u64>,
+        /// Why, for owners of jobs and the audit log.
+        #[arg(
+            long,
+            requires = "reclaim",
+            default_value = "",
+            value_name = "TEXT",
+            hide_default_value = true
+        )]
+        reason: String,
     },
     /// Have a drained node take sessions again.
     Undrain {

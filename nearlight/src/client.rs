@@ -178,6 +178,12 @@ impl Client {
         self.success(path, request.send_empty()).map(drop)
     }
 
+    /// POST of what is not answered with anything.
+    pub fn order_with(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        let request = self.asked(self.agent.post(self.url(path)));
+        self.success(path, request.send_json(body)).map(drop)
+    }
+
     /// PUT.
     pub fn put<T: DeserializeOwned>(
         &self,

@@ -12,8 +12,8 @@ use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    CreateJoinToken, CreateSession, NewJoinToken, NodeList, SavesWish, Session, SessionList,
-    SessionState, StartProgress, WaitsFor,
+    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, NodeList, SavesWish, Session,
+    SessionList, SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::{AppId, NodeId};
 use nearlight_protocol::placement::Placement;
@@ -51,6 +51,21 @@ pub enum CommandError {
     /// There is none of that name.
     #[error("there is no volume `{0}`; `nearlight volume list` shows what there is")]
     NoVolume(String),
+    /// What a receipt is verified with.
+    #[error(transparent)]
+    Receipt(nearlight_verifier::AskError),
+    /// A file that is no receipt.
+    #[error("the file is no receipt: neither an envelope nor what GET /v1/receipts/INDEX answers")]
+    NoReceipt,
+    /// A file cannot be written.
+    #[error("cannot write {}", file.display())]
+    NotWritten {
+        /// Which.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// No key came.
     #[error("there is no key: give --key-file, or a line on stdin")]
     NoKey(#[source] std::io::Error),
@@ -172,6 +187,31 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
     Ok(())
 }
 
+fn drain(
+    broker: &Broker,
+    node: &NodeId,
+    reclaim_s: Option<u64>,
+    reason: &str,
+) -> Result<(), CommandError> {
+    let path = format!("/v1/nodes/{node}/drain");
+    let client = Client::new(broker)?;
+    let Some(in_s) = reclaim_s else {
+        client.order(&path)?;
+        tell(broker, format_args!("{node} takes no new sessions"));
+        return Ok(());
+    };
+    let wanted = DrainNode {
+        reclaim_s: Some(u32::try_from(in_s).unwrap_or(u32::MAX)),
+        reason: reason.to_owned(),
+    };
+    client.order_with(&path, &wanted)?;
+    tell(
+        broker,
+        format_args!("{node} takes no new sessions; what it runs ends in {in_s} s"),
+    );
+    Ok(())
+}
+
 /// Lists nodes, lets them in, drains them and shuts them out.
 pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> {
     match command {
@@ -179,10 +219,11 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
         NodeCommand::Token {
             command: TokenCommand::Create { ttl, name, region },
         } => create_token(broker, *ttl, name, region)?,
-        NodeCommand::Drain { node } => {
-            Client::new(broker)?.order(&format!("/v1/nodes/{node}/drain"))?;
-            tell(broker, format_args!("{node} takes no new sessions"));
-        }
+        NodeCommand::Drain {
+            node,
+            reclaim,
+            reason,
+        } => drain(broker, node, *reclaim, reason)?,
         NodeCommand::Undrain { node } => {
             Client::new(broker)?.delete(&format!("/v1/nodes/{node}/drain"))?;
             tell(broker, format_args!("{node} takes sessions again"));

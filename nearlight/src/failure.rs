@@ -43,7 +43,10 @@ impl Failure {
                 | CommandError::NotBootstrapped
                 | CommandError::File(_)
                 | CommandError::Job(_)
-                | CommandError::NoVolume(_),
+                | CommandError::NoVolume(_)
+                | CommandError::Receipt(_)
+                | CommandError::NoReceipt
+                | CommandError::NotWritten { .. },
             ) => 1,
             Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,

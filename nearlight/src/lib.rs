@@ -12,6 +12,7 @@
 //! - [`mod@bench`]: `nearlight bench latency`, input to picture in a real browser.
 //! - [`outside`]: `registry`, `webhook`: what a tenant has outside.
 //! - [`mod@usage`]: `usage`, what ran and what it costs.
+//! - [`receipt`]: `receipt`, fetched from a broker and verified without one.
 //! - [`doctor`]: what this machine has for running sessions, and what it lacks.
 //! - [`failure`]: which exit status a failure has; `nearlight --help` lists them.
 //! - [`table`], [`terminal`]: what people and scripts read.
@@ -38,6 +39,7 @@ pub mod join;
 mod node_show;
 pub mod outside;
 pub mod profile;
+pub mod receipt;
 pub mod table;
 pub mod terminal;
 pub mod up;

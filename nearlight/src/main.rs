@@ -4,7 +4,7 @@ use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
 use nearlight::{
-    apps, bench, command, doctor, identity, inside, outside, terminal, up, usage, volume,
+    apps, bench, command, doctor, identity, inside, outside, receipt, terminal, up, usage, volume,
 };
 use std::process::ExitCode;
 
@@ -30,6 +30,9 @@ fn run(command: Command) -> Result<u8, Failure> {
     {
         return Ok(inside::exec(args, broker)?);
     }
+    if let Command::Receipt { command, broker } = &command {
+        return Ok(receipt::receipt(command, broker)?);
+    }
     carry_out(command).map(|()| 0)
 }
 
@@ -48,6 +51,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Volume { command, broker } => Ok(volume::volume(&command, &broker)?),
         Command::Registry { command, broker } => Ok(outside::registry(&command, &broker)?),
         Command::Webhook { command, broker } => Ok(outside::webhook(&command, &broker)?),
+        Command::Receipt { command, broker } => Ok(receipt::receipt(&command, &broker).map(drop)?),
         Command::Usage(args) => Ok(usage::usage(&args)?),
         Command::Admin { command } => Ok(identity::admin(&command)?),
         Command::Doctor(args) if doctor::run(&args) => Ok(()),

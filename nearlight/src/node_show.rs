@@ -4,6 +4,7 @@ use crate::client::{Client, ClientError};
 use crate::table;
 use nearlight_protocol::api::{Node, NodeGpu, NodeList};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::unit::rfc3339;
 
 /// The node, if it is there for whoever asks.
 ///
@@ -27,6 +28,9 @@ pub(crate) fn lines(node: &Node) -> String {
         node.slots_total,
         table::cell_of(&node.build),
     );
+    if let Some(at) = node.reclaim_at {
+        out += &format!("what it runs ends at {}\n", rfc3339(at));
+    }
     if !node.fault.is_empty() {
         out += &format!("starts nothing: {}\n", table::cell_of(&node.fault));
     }

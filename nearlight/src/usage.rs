@@ -6,7 +6,7 @@ use crate::command::{CommandError, show};
 use crate::{table, terminal};
 use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use nearlight_protocol::unit::rfc3339;
-use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageReport};
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageGroup, UsageOfVolume, UsageReport};
 use url::form_urlencoded;
 
 /// Shows usage, page by page.
@@ -83,36 +83,73 @@ fn entries(report: &UsageReport) -> String {
             .map(|(name, value)| format!("{name}={value}"));
         let ended = entry.ended_unix_ms.map(rfc3339);
         [
-            entry.session.to_string(),
-            app.or_else(|| entry.job.clone()).unwrap_or_default(),
+            what_id(entry),
+            app.or_else(|| entry.job.clone())
+                .or_else(|| entry.volume.as_ref().map(volume))
+                .unwrap_or_default(),
             labels.collect::<Vec<_>>().join(" "),
             entry.region.clone(),
             rfc3339(entry.began_unix_ms),
             ended.unwrap_or_else(|| "runs".to_owned()),
             entry.seconds.to_string(),
+            used(&entry.used),
             amount(entry.amount_micro),
         ]
     };
     let mut rows: Vec<_> = report.entries.iter().map(row).collect();
-    let seconds: u64 = report.entries.iter().map(|entry| entry.seconds).sum();
+    // Seconds of a volume are no session's.
+    let claims = report.entries.iter().filter(|entry| entry.volume.is_none());
+    let seconds: u64 = claims.map(|entry| entry.seconds).sum();
     let micro: u64 = report.entries.iter().map(|entry| entry.amount_micro).sum();
-    let mut total: [String; 8] = Default::default();
+    let mut total: [String; 9] = Default::default();
     total[0] = "TOTAL".to_owned();
     total[6] = seconds.to_string();
-    total[7] = amount(micro);
+    total[8] = amount(micro);
     rows.push(total);
     let in_currency = currency(report);
     let head = [
-        "SESSION",
+        "SESSION OR VOLUME",
         "WHAT",
         "LABELS",
         "REGION",
         "BEGAN",
         "ENDED",
         "SECONDS",
+        "USED",
         &in_currency,
     ];
     table::lay_out(head, &rows)
+}
+
+fn what_id(entry: &UsageEntry) -> String {
+    let volume = entry
+        .volume
+        .as_ref()
+        .map(|volume| volume.volume.to_string());
+    let session = entry.session.as_ref().map(ToString::to_string);
+    session.or(volume).unwrap_or_default()
+}
+
+fn volume(of: &UsageOfVolume) -> String {
+    format!("volume {} ({} MiB)", of.name, of.size_mib)
+}
+
+/// What is known of what a job used.
+fn used(facts: &UsageFacts) -> String {
+    let seconds = |ms: u64| format!("{}.{} s of CPU", ms / 1000, ms % 1000 / 100);
+    let gpu = match (facts.gpu_mem_mib_peak, facts.gpu_mem_mib_mean) {
+        (Some(peak), Some(mean)) => Some(format!("{peak} MiB of GPU ({mean} on average)")),
+        (peak, _) => peak.map(|peak| format!("{peak} MiB of GPU")),
+    };
+    let all = [
+        facts.cpu_ms.map(seconds),
+        facts.mem_mib_peak.map(|mib| format!("{mib} MiB")),
+        gpu,
+        facts
+            .gpu_busy_percent_mean
+            .map(|percent| format!("GPU {percent}%")),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn groups(report: &UsageReport) -> String {
@@ -121,11 +158,20 @@ fn groups(report: &UsageReport) -> String {
             group.group.clone(),
             group.claims.to_string(),
             group.seconds.to_string(),
+            gib_hours(group.volume_mib_seconds),
             amount(group.amount_micro),
         ]
     };
     let rows: Vec<_> = report.groups.iter().map(row).collect();
-    table::lay_out(["GROUP", "CLAIMS", "SECONDS", &currency(report)], &rows)
+    let in_currency = currency(report);
+    let head = ["GROUP", "CLAIMS", "SECONDS", "GiB HOURS KEPT", &in_currency];
+    table::lay_out(head, &rows)
+}
+
+/// MiB times seconds as GiB times hours, thousandths rounded down.
+fn gib_hours(mib_seconds: u64) -> String {
+    let milli = u128::from(mib_seconds) * 1000 / (1024 * 3600);
+    format!("{}.{:03}", milli / 1000, milli % 1000)
 }
 
 fn currency(report: &UsageReport) -> String {
@@ -143,6 +189,27 @@ pub(crate) fn amount(micro: u64) -> String {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_shown_by_gib_and_hour() {
+        assert_eq!(gib_hours(1024 * 3600), "1.000");
+        assert_eq!(gib_hours(4096 * 5400), "6.000");
+        assert_eq!(gib_hours(1), "0.000");
+    }
+
+    #[test]
+    fn of_what_was_used_only_what_is_known_is_said() {
+        assert_eq!(used(&UsageFacts::default()), "");
+        let facts = UsageFacts {
+            cpu_ms: Some(12_345),
+            mem_mib_peak: Some(300),
+            gpu_mem_mib_peak: Some(9000),
+            gpu_mem_mib_mean: Some(7000),
+            gpu_busy_percent_mean: Some(40),
+        };
+        let said = "12.3 s of CPU, 300 MiB, 9000 MiB of GPU (7000 on average), GPU 40%";
+        assert_eq!(used(&facts), said);
+    }
 
     #[test]
     fn an_amount_has_six_places() {

@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nearlight-stream", &["nearlight-protocol"]),
     // Has formats of its own, so that a verifier builds with nothing else of ours.
     ("nearlight-proof", &[]),
+    // Believes nobody, and needs nothing else.
+    ("nearlight-verifier", &["nearlight-proof"]),
     // The shared shell knows the wire types alone.
     ("nearlight-kit", &["nearlight-protocol"]),
     // Roles and their parts; a role never uses a role.
@@ -27,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "nearlight-kit",
             "nearlight-placement",
+            "nearlight-proof",
             "nearlight-protocol",
             "nearlight-session",
         ],
@@ -58,7 +61,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Programs around them.
     ("calibrate", &["nearlight-protocol"]),
     ("xwm", &[]),
-    ("nearlight", &["nearlight-kit", "nearlight-protocol"]),
+    (
+        "nearlight",
+        &["nearlight-kit", "nearlight-protocol", "nearlight-verifier"],
+    ),
     // The pure cores on a virtual clock, and load against the real roles.
     (
         "nearlight-sim",

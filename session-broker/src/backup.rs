@@ -11,7 +11,8 @@
 //! the ledger has not, are stopped when it attaches.
 
 use crate::config::Config;
-use crate::ledger::LedgerAt;
+use crate::ledger::{Applied, LedgerAt, LogChange, Op};
+use crate::receipts;
 use anyhow::{Context, bail, ensure};
 use nearlight_kit::files::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,17 @@ const POSTGRES: &str = "ledger.dump";
 const SIGNING_KEY: &str = "signing.key";
 /// Of the PKI directory: what a new broker needs for its nodes to know it. Its own certificate it makes.
 const PKI: [&str; 2] = ["ca.pem", "ca.key.pem"];
-/// What the PKI directory has beside them while the CA is rotated.
-const ROTATION: [&str; 3] = ["ca.next.key.pem", "ca.cross.pem", "ca.switched"];
+/// What the PKI directory has beside them while the CA is rotated, and what signs the log of receipts.
+const ROTATION: [&str; 4] = [
+    "ca.next.key.pem",
+    "ca.cross.pem",
+    "ca.switched",
+    "receipts.key",
+];
+
+/// Where the back-up has the tiles of the log of receipts.
+const LOG: &str = "log";
+const LOG_FILES: &str = "log/";
 
 /// What a back-up holds.
 #[derive(Debug, Deserialize, Serialize)]
@@ -66,8 +76,17 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {name}"))?;
         names.push(name);
     }
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    if let Some(log) = own_log(config) {
+        // After the ledger was copied: of at least what the copy says.
+        let size = crate::ledger::log_size_beside(&config.ledger).await?;
+        let copied = receipts::copy(&log, &to.join(LOG), size).await;
+        let copied = copied.with_context(|| format!("cannot copy {}", log.display()))?;
+        names.extend(copied.into_iter().map(|path| format!("{LOG_FILES}{path}")));
+    }
     for name in names {
-        files.insert(name.to_owned(), hash(&to.join(name))?);
+        let digest = hash(&to.join(&name))?;
+        files.insert(name, digest);
     }
     let build = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = serde_json::to_vec_pretty(&Manifest { build, files })?;
@@ -109,6 +128,20 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     restore_ledger(&config.ledger, from, has)?;
+    if let Some(log) = own_log(config) {
+        for name in manifest
+            .files
+            .keys()
+            .filter(|name| name.starts_with(LOG_FILES))
+        {
+            let to = log.join(&name[LOG_FILES.len()..]);
+            let dir = to.parent().unwrap_or(&log);
+            std::fs::create_dir_all(dir)?;
+            let bytes = std::fs::read(from.join(name))?;
+            write_atomic(&to, &bytes, 0o644).with_context(|| format!("cannot write {name}"))?;
+        }
+    }
+    rename_log(config).await?;
     let under_way = rotation(config).into_iter().filter(|(_, name)| has(name));
     for (dir, name) in under_way.chain(keys(config)) {
         let bytes = std::fs::read(from.join(name))?;
@@ -116,6 +149,27 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
+}
+
+/// What was published after the back-up is not in it: the log goes on under another name, in which it can
+/// contradict nothing.
+async fn rename_log(config: &Config) -> anyhow::Result<()> {
+    let suffix = format!("{:016x}", rand::random::<u64>());
+    let rename = Op::Log {
+        change: LogChange::Rename { suffix },
+        audit: None,
+    };
+    let renamed = crate::ledger::change_beside(&config.ledger, &config.name, rename).await?;
+    if renamed == Applied::Done {
+        tracing::warn!("the log of receipts has a new name: verifiers need a policy with it");
+    }
+    Ok(())
+}
+
+/// The directory of a log whose tiles are this broker's alone; who gave another one backs that up.
+fn own_log(config: &Config) -> Option<PathBuf> {
+    let log = config.log.as_ref()?;
+    log.dir.starts_with(&config.data).then(|| log.dir.clone())
 }
 
 fn restore_ledger(

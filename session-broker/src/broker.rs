@@ -21,6 +21,7 @@ use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
 use crate::rates;
+use crate::receipts::{Keys, Receipts};
 use crate::region::Joining;
 use crate::registry::Registries;
 use crate::relays::Relays;
@@ -143,6 +144,7 @@ impl Broker {
         })
         .await?;
         let (routes, described) = http::routes();
+        let receipts = receipts(&config, &ledger, clock, shutdown)?;
         let api = Arc::new(Api {
             sessions,
             ledger: ledger.clone(),
@@ -171,6 +173,7 @@ impl Broker {
             nearness,
             jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
             inside: Inside::new(tunnels.clone(), shutdown),
+            receipts,
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
@@ -339,6 +342,23 @@ fn accept(
         // Nobody is left who could ask.
         owner_stop.cancel();
     });
+}
+
+/// The log of receipts, if this broker keeps one.
+fn receipts(
+    config: &Config,
+    ledger: &Arc<dyn Ledger>,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Arc<Receipts>>> {
+    let Some(settings) = &config.log else {
+        tracing::info!("no `log.dir` that brokers of this ledger share: no log of receipts");
+        return Ok(None);
+    };
+    let keys = Keys::open_in(&config.pki)?;
+    Ok(Some(Receipts::start(
+        settings, keys, ledger, clock, shutdown,
+    )))
 }
 
 /// How far regions are, with the operator's file of places if there is one.

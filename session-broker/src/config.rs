@@ -13,12 +13,14 @@ use std::time::Duration;
 
 mod bounds;
 mod jobs;
+mod log;
 mod nearness;
 mod oidc;
 mod parsed;
 mod turn;
 
 pub use jobs::{JobsFile, JobsSettings};
+pub use log::{LogFile, LogSettings, WitnessSettings};
 pub use nearness::{
     GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
 };
@@ -99,6 +101,8 @@ pub struct Config {
     pub rates: Option<PathBuf>,
     /// The audit log.
     pub audit: AuditLog,
+    /// The log of receipts, if this broker has one.
+    pub log: Option<LogSettings>,
     /// The OpenID provider.
     pub oidc: Option<OidcSettings>,
     /// Regions, and how near is near enough.
@@ -158,6 +162,7 @@ impl TryFrom<Parsed> for Config {
             problem,
         })?;
         let (name, peers) = peers(&parsed.peers, &ledger)?;
+        let log = parsed.log.checked(&parsed.data, peers.is_some())?;
         Ok(Self {
             listen: parsed.listen,
             node_listen: parsed.node_listen,
@@ -184,6 +189,7 @@ impl TryFrom<Parsed> for Config {
             limits: parsed.limits,
             rates: given(parsed.rates.file),
             audit: parsed.audit,
+            log,
             private_registries: parsed.private_registries,
             webhook_networks: webhook_networks(parsed.webhook_networks)?,
             oidc: parsed.oidc.checked()?,

@@ -115,7 +115,7 @@ impl Fleet {
         }
         node.decided = decided;
         node.refresh(now);
-        if decided.standing == Standing::Revoked {
+        if node.decided.standing == Standing::Revoked {
             self.index.remove(id);
         } else {
             self.index.put(&node.view());

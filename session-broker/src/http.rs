@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
 use crate::rate::RateLimit;
+use crate::receipts::Receipts;
 use crate::registry::Registries;
 use crate::relays::Relays;
 use crate::seal::Sealer;
@@ -65,6 +66,7 @@ mod inside;
 mod jobs;
 mod keys;
 mod listing;
+mod log;
 mod login;
 mod node_admin;
 mod nodes;
@@ -74,6 +76,7 @@ mod placement;
 mod probe;
 mod problem;
 mod prove;
+mod receipts;
 mod regions;
 mod registries;
 mod relay;
@@ -140,6 +143,8 @@ pub(crate) struct Api {
     pub(crate) nearness: Arc<Nearness>,
     /// `Content-Security-Policy` of every answer: our own pages may time the beacons.
     pub(crate) content_policy: HeaderValue,
+    /// The log of receipts, if this broker keeps one.
+    pub(crate) receipts: Option<Arc<Receipts>>,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
     /// The way to the inside of jobs.
@@ -283,6 +288,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhook::rotate_webhook))
         .routes(routes!(webhook::test_webhook))
         .routes(routes!(webhook::list_deliveries))
+        .merge(log_routes())
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(volumes::list_volumes))
@@ -296,6 +302,20 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::metrics))
         .split_for_parts()
+}
+
+/// Those of the log of receipts.
+fn log_routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::tile))
+        .routes(routes!(log::candidate))
+        .routes(routes!(log::cosign))
+        .routes(routes!(receipts::append_receipt, receipts::list_receipts))
+        .routes(routes!(receipts::show_receipt))
+        .routes(routes!(receipts::put_evidence, receipts::get_evidence))
+        .routes(routes!(receipts::show_directory))
+        .routes(routes!(receipts::put_key, receipts::revoke_key))
 }
 
 /// The whole public service.

@@ -54,10 +54,12 @@ mod read_apps;
 mod read_enrolment;
 mod read_identity;
 mod read_outside;
+mod read_receipts;
 mod read_saves;
 mod read_usage;
 mod read_volumes;
 mod read_webhooks;
+mod receipts;
 mod schema;
 mod share;
 mod source;
@@ -81,10 +83,16 @@ pub use outside::{
     DeliveryRow, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown, RegistryRow,
     WebhookRow,
 };
+pub use read_receipts::log_size_beside;
+pub use receipts::{
+    Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
+};
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
-pub use usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
+pub use usage::{
+    Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
+};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 
@@ -241,6 +249,21 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
         owner: OwnerId,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>>;
+
+    /// The head of the log of receipts, as of after everything that was written before.
+    fn receipt_log(&self) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>>;
+
+    /// Which of these leaves (hex) stand in the log, and where.
+    fn logged(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>>;
+
+    /// Entries of the log, newest first.
+    fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>>;
+
+    /// What is known of a piece of evidence, by its SHA-256 in hex.
+    fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>>;
+
+    /// The directory of keys.
+    fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>>;
 
     /// What is to be delivered now, `of_owner` of each owner and `max` of all; with what this broker
     /// delivers already.
@@ -517,13 +540,24 @@ pub enum Standing {
     Revoked,
 }
 
+/// The capacity of a drained node is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reclaim {
+    /// When what runs on it ends, in whole milliseconds.
+    pub until: MonoTime,
+    /// Why, for the owners of jobs. May be empty.
+    pub reason: String,
+}
+
 /// What an operator has decided about a node, all of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
     /// Whether it takes sessions.
     pub standing: Standing,
     /// Whether jobs that want vetted nodes go to it.
     pub vetted: bool,
+    /// Whether what it runs ends, too; of a drained node.
+    pub reclaim: Option<Reclaim>,
 }
 
 /// A usage interval.

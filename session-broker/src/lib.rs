@@ -11,7 +11,8 @@
 //! 7. `http`: the API, the browser client's files, and who may do what; [`access`]: the table of that;
 //!    `oidc`: who a player is.
 //! 8. `tunnels`: the way to containers of jobs; `endpoint`: the listener for whoever talks to them.
-//! 9. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 9. `receipts`: the log of what checkers, nodes and this broker sign.
+//! 10. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -47,6 +48,7 @@ mod peers;
 mod probes;
 mod proxied;
 mod rate;
+mod receipts;
 mod region;
 mod registry;
 mod relays;
@@ -54,6 +56,7 @@ mod seal;
 mod secret;
 mod sessions;
 mod tunnels;
+mod uploading;
 mod usage;
 mod watch;
 mod webhooks;

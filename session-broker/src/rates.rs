@@ -89,6 +89,8 @@ struct FileCard {
     gpu_other: u64,
     #[serde(default)]
     gpu: BTreeMap<String, u64>,
+    #[serde(default)]
+    volume_gib_hour: u64,
 }
 
 /// A card as the ledger has it.
@@ -100,6 +102,17 @@ struct Card {
     mem_gib: u64,
     gpu_other: u64,
     gpu: BTreeMap<String, u64>,
+    /// Cards of before have none, and brokers of before read none.
+    #[serde(default, skip_serializing_if = "is_free")]
+    volume_gib_hour: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_free(rate: &u64) -> bool {
+    *rate == 0
 }
 
 /// A card of the file, and since when it is to hold.
@@ -142,6 +155,7 @@ impl Prices {
                     mem_gib: card.mem_gib,
                     gpu: card.gpu,
                     gpu_other: card.gpu_other,
+                    volume_gib_hour: card.volume_gib_hour,
                 },
             });
         }
@@ -259,10 +273,16 @@ fn declared(currency: &str, card: FileCard) -> Result<Declared, String> {
         format!("`valid_from` is `{valid_from}`; write an instant such as 2026-01-01T00:00:00Z")
     })?;
     let named = card.gpu.values().copied();
-    let all = named.chain([card.slot, card.cpu_core, card.mem_gib, card.gpu_other]);
+    let all = named.chain([
+        card.slot,
+        card.cpu_core,
+        card.mem_gib,
+        card.gpu_other,
+        card.volume_gib_hour,
+    ]);
     if all.into_iter().any(|rate| rate > RATE_MAX) {
         return Err(format!(
-            "a rate of the card valid from {valid_from} is above {RATE_MAX} millionths a second"
+            "a rate of the card valid from {valid_from} is above {RATE_MAX} millionths"
         ));
     }
     let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
@@ -281,6 +301,7 @@ fn declared(currency: &str, card: FileCard) -> Result<Declared, String> {
             mem_gib: card.mem_gib,
             gpu_other: card.gpu_other,
             gpu: card.gpu,
+            volume_gib_hour: card.volume_gib_hour,
         },
     })
 }

@@ -56,6 +56,7 @@ mod notices;
 mod owner;
 mod placing;
 mod readmit;
+mod reclaim;
 mod reload;
 mod sharing;
 mod spending;

@@ -36,3 +36,8 @@ impl Clock {
 pub const fn unix_ms(at: MonoTime) -> UnixMillis {
     at.0 / 1000
 }
+
+/// The same back.
+pub(crate) const fn from_unix_ms(ms: UnixMillis) -> MonoTime {
+    MonoTime(ms.saturating_mul(1000))
+}

@@ -4,12 +4,14 @@
 //!
 //! **What it does not know:** HTTP, who may ask.
 
-use crate::ledger::{Item, Ledger, StoreError, UsageLine, UsagePlace, UsageQuery};
+use crate::ledger::{
+    ClaimLine, Item, Ledger, StoreError, UsageLine, UsagePlace, UsageQuery, VolumeLine,
+};
 use crate::rates::Prices;
 use nearlight_protocol::id::TenantId;
 use nearlight_protocol::unit::{UnixMillis, rfc3339};
-use nearlight_protocol::usage::{UsageEntry, UsageGroup, UsageReport};
-use nearlight_session::bill::{Charge, Interval, Range};
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageGroup, UsageOfVolume, UsageReport};
+use nearlight_session::bill::{Charge, Interval, Kept, Range};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,11 +23,13 @@ const SCAN_LINES_MAX: usize = 50_000;
 /// Lines and groups of one question about groups.
 const GROUP_LINES_MAX: usize = 2_000_000;
 const GROUPS_MAX: usize = 10_000;
+/// The group of all volumes, where claims are put together by what they ran. No image has that name.
+const VOLUMES: &str = "(volumes)";
 
 /// By what lines are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// By app, or by image.
+    /// By app, or by image; volumes together.
     App,
     /// By day, UTC.
     Day,
@@ -63,7 +67,7 @@ pub(crate) enum UsageError {
 
 impl Asked {
     fn takes(&self, line: &UsageLine) -> bool {
-        let has = |(name, value): &(String, String)| line.bill.labels.get(name) == Some(value);
+        let has = |(name, value): &(String, String)| line.labels().get(name) == Some(value);
         self.labels.iter().all(has)
     }
 
@@ -137,13 +141,21 @@ async fn entries(
 
 fn entry(line: UsageLine, range: Range, prices: &Prices, now_ms: UnixMillis) -> UsageEntry {
     let interval = line.interval(now_ms);
-    let Charge { seconds, micro } = prices.book.charge(&line.bill.metered, interval, range);
+    let charge = prices.book.charge(&line.held(), interval, range);
+    match line {
+        UsageLine::Claim(line) => claim(line, charge),
+        UsageLine::Volume(line) => volume(line, charge),
+    }
+}
+
+fn claim(line: ClaimLine, Charge { seconds, micro }: Charge) -> UsageEntry {
     let (app, job) = match line.bill.item {
         Item::App(app) => (Some(app), None),
         Item::Job(image) => (None, Some(image)),
     };
     UsageEntry {
-        session: line.session,
+        session: Some(line.session),
+        volume: None,
         tenant: line.bill.tenant,
         app,
         job,
@@ -157,6 +169,62 @@ fn entry(line: UsageLine, range: Range, prices: &Prices, now_ms: UnixMillis) -> 
         ended_unix_ms: line.ended_ms,
         seconds,
         amount_micro: micro,
+        used: line.used,
+    }
+}
+
+fn volume(line: VolumeLine, Charge { seconds, micro }: Charge) -> UsageEntry {
+    UsageEntry {
+        session: None,
+        volume: Some(UsageOfVolume {
+            volume: line.volume,
+            name: line.name,
+            size_mib: line.kept.mib,
+            mib_seconds: mib_seconds(line.kept, seconds),
+        }),
+        tenant: line.tenant,
+        app: None,
+        job: None,
+        labels: line.labels,
+        node: line.node,
+        region: line.region,
+        cpu_milli: 0,
+        mem_mib: 0,
+        gpus: Vec::new(),
+        began_unix_ms: line.began_ms,
+        ended_unix_ms: line.ended_ms,
+        seconds,
+        amount_micro: micro,
+        used: UsageFacts::default(),
+    }
+}
+
+fn mib_seconds(kept: Kept, seconds: u64) -> u64 {
+    u64::from(kept.mib).saturating_mul(seconds)
+}
+
+/// What came together in a group.
+#[derive(Default)]
+struct Sum {
+    claims: u64,
+    seconds: u64,
+    volume_mib_seconds: u64,
+    amount_micro: u64,
+}
+
+impl Sum {
+    fn add(&mut self, line: &UsageLine, charge: Charge) {
+        match line {
+            UsageLine::Claim(_) => {
+                self.claims += 1;
+                self.seconds = self.seconds.saturating_add(charge.seconds);
+            }
+            UsageLine::Volume(line) => {
+                let more = mib_seconds(line.kept, charge.seconds);
+                self.volume_mib_seconds = self.volume_mib_seconds.saturating_add(more);
+            }
+        }
+        self.amount_micro = self.amount_micro.saturating_add(charge.micro);
     }
 }
 
@@ -167,7 +235,7 @@ async fn groups(
     prices: &Prices,
     now_ms: UnixMillis,
 ) -> Result<Vec<UsageGroup>, UsageError> {
-    let mut sums: BTreeMap<String, (u64, Charge)> = BTreeMap::new();
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     let (mut after, mut read) = (None, 0);
     loop {
         let lines = ledger.usage_lines(asked.page(after)).await?;
@@ -177,11 +245,9 @@ async fn groups(
         for line in lines.iter().filter(|line| asked.takes(line)) {
             let interval = line.interval(now_ms);
             for (name, range) in parts(by, line, interval, asked.range) {
-                let charge = prices.book.charge(&line.bill.metered, interval, range);
+                let charge = prices.book.charge(&line.held(), interval, range);
                 if charge.seconds > 0 {
-                    let (claims, sum) = sums.entry(name).or_default();
-                    *claims += 1;
-                    *sum = *sum + charge;
+                    sums.entry(name).or_default().add(line, charge);
                 }
             }
         }
@@ -192,11 +258,12 @@ async fn groups(
             break;
         }
     }
-    let group = |(group, (claims, charge)): (String, (u64, Charge))| UsageGroup {
+    let group = |(group, sum): (String, Sum)| UsageGroup {
         group,
-        claims,
-        seconds: charge.seconds,
-        amount_micro: charge.micro,
+        claims: sum.claims,
+        seconds: sum.seconds,
+        volume_mib_seconds: sum.volume_mib_seconds,
+        amount_micro: sum.amount_micro,
     };
     Ok(sums.into_iter().map(group).collect())
 }
@@ -205,14 +272,17 @@ async fn groups(
 fn parts(by: &Group, line: &UsageLine, interval: Interval, range: Range) -> Vec<(String, Range)> {
     match by {
         Group::App => {
-            let name = match &line.bill.item {
-                Item::App(app) => app.to_string(),
-                Item::Job(image) => image.clone(),
+            let name = match line {
+                UsageLine::Claim(line) => match &line.bill.item {
+                    Item::App(app) => app.to_string(),
+                    Item::Job(image) => image.clone(),
+                },
+                UsageLine::Volume(_) => VOLUMES.to_owned(),
             };
             vec![(name, range)]
         }
         Group::Label(name) => {
-            let value = line.bill.labels.get(name).cloned().unwrap_or_default();
+            let value = line.labels().get(name).cloned().unwrap_or_default();
             vec![(value, range)]
         }
         Group::Day => {

@@ -133,8 +133,11 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
     case "bad-request":
     case "body-too-large":
     case "budget-reached":
+    case "evidence-expired":
     case "forbidden":
     case "job-not-ready":
+    case "log-unavailable":
+    case "receipt-refused":
     case "job-unreachable":
     case "join-token-invalid":
     case "node-revoked":
@@ -159,8 +162,7 @@ function onAttachRefused(attempt: number, refusal: Refusal): Step {
 function onOpenRefused(attempt: number, refusal: Refusal): Step {
   const again = ["offline", "internal", "too-many-requests", "node-unreachable"].includes(refusal.name);
   if (!again) return refuse(refusal);
-  const ms = refusal.retryAfterMs ?? backoffMs(attempt);
-  return step({ name: "opening", attempt: attempt + 1 }, { name: "retry-in", ms });
+  return step({ name: "opening", attempt: attempt + 1 }, { name: "retry-in", ms: refusal.retryAfterMs ?? backoffMs(attempt) });
 }
 
 function onDetachNoticed(reason: DetachReason): Step {

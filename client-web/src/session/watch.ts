@@ -84,8 +84,11 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "bad-request":
     case "body-too-large":
     case "budget-reached":
+    case "evidence-expired":
     case "forbidden":
     case "job-not-ready":
+    case "log-unavailable":
+    case "receipt-refused":
     case "job-unreachable":
     case "join-token-invalid":
     case "node-revoked":

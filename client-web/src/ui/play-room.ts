@@ -227,6 +227,8 @@ export class PlayRoom {
         this.#inputSeenAt = performance.now();
         this.endingSoon.value = { reason: notice.reason, atMs: performance.now() + notice.in_s * 1000 };
         return;
+      case "goes-on":
+        return void (this.endingSoon.value = null);
       case "stream":
         this.#linked?.gauge.told(notice.stream);
         return;

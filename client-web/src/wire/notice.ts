@@ -42,6 +42,8 @@ export function parseNotice(json: string): Notice | null {
       return isEndReason(value["reason"]) && isSize(value["in_s"])
         ? { notice: "ending-soon", reason: value["reason"], in_s: value["in_s"] }
         : null;
+    case "goes-on":
+      return { notice: "goes-on" };
     case "stream": {
       const stream = parseStream(value["stream"]);
       return stream && { notice: "stream", stream };

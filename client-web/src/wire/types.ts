@@ -118,9 +118,15 @@ owned: boolean,
  */
 created_at: number, 
 /**
- * When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
+ * When it will end by itself (idle, time limit, grace or the end of its node's capacity, whichever comes
+ * first), once it runs.
  */
 ends_at: number | null, 
+/**
+ * When its node's capacity is taken back, once its operator has said so: it ends then, or goes on
+ * elsewhere if it may.
+ */
+preempted_at?: number, 
 /**
  * Path of the page that plays it, such as `/play/ses_...`; empty for a job.
  */
@@ -564,7 +570,7 @@ from_ms: number,
  */
 until_ms: number | null, };
 
-export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+export type ProblemName = "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "evidence-expired" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "log-unavailable" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "receipt-refused" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
 
 export type Problem = { 
 /**
@@ -620,7 +626,7 @@ reason: EndReason,
 /**
  * Seconds from now.
  */
-in_s: number, } | { "notice": "stream", 
+in_s: number, } | { "notice": "goes-on" } | { "notice": "stream", 
 /**
  * The state of it.
  */

@@ -113,9 +113,15 @@ pub struct Session {
     /// When it was created.
     #[ts(type = "number")]
     pub created_at: UnixMillis,
-    /// When it will end by itself (idle, time limit or grace, whichever comes first), once it runs.
+    /// When it will end by itself (idle, time limit, grace or the end of its node's capacity, whichever comes
+    /// first), once it runs.
     #[ts(type = "number | null")]
     pub ends_at: Option<UnixMillis>,
+    /// When its node's capacity is taken back, once its operator has said so: it ends then, or goes on
+    /// elsewhere if it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
+    pub preempted_at: Option<UnixMillis>,
     /// Path of the page that plays it, such as `/play/ses_...`; empty for a job.
     pub play_path: String,
     /// Words of the tenant's own, as its job has them.
@@ -129,6 +135,25 @@ pub struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub placed_in: Option<PlacedIn>,
+    /// The replicas of a cluster's present run in their order, the first with them; none while it waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(skip)]
+    pub members: Vec<ClusterMember>,
+}
+
+/// One replica of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ClusterMember {
+    /// Its number, from 0.
+    pub replica: u32,
+    /// Its own id, as its node knows it. Whoever asks for anything names the cluster's.
+    #[schema(value_type = String)]
+    pub session: SessionId,
+    /// The node that runs it.
+    #[schema(value_type = Option<String>)]
+    pub node: Option<NodeId>,
+    /// Where it is in its life.
+    pub state: SessionState,
 }
 
 /// What a session runs.
@@ -452,6 +477,10 @@ pub struct Node {
     pub slots_total: u32,
     /// Slots free now.
     pub slots_free: u32,
+    /// When what it runs ends, if its operator takes the capacity back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(skip)]
+    pub reclaim_at: Option<UnixMillis>,
     /// What it has.
     pub gpu: GpuClass,
     /// GPU models, as it claims.
@@ -513,6 +542,20 @@ pub enum NodeStatus {
     Offline,
     /// Shut out for good. Only administrators see it.
     Revoked,
+}
+
+/// `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
+/// goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainNode {
+    /// Seconds until the sessions that it runs end as `preempted`, 1 to
+    /// [`crate::limits::RECLAIM_S_MAX`]; their owners are told now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reclaim_s: Option<u32>,
+    /// Why, for owners of jobs and the audit log; at most [`crate::limits::RECLAIM_REASON_BYTES_MAX`] bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// `POST /v1/join-tokens`: a new node may come in.

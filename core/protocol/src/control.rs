@@ -19,6 +19,7 @@ use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::unit::U64;
+use crate::usage::UsageFacts;
 use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
 use crate::work::{PullLogin, Replica, Secrets, Work};
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,8 @@ pub enum ToEdge {
         /// The link.
         link: WatchLinkId,
     },
-    /// Tell the session's viewer that it will end by itself; not acked, not re-sent.
+    /// Tell the session's viewer, or a job's program, that it will end by itself; not acked. Of a node whose
+    /// capacity is taken back it is said again after each attach, once the edge has said what it runs.
     EndingSoon {
         /// The session.
         session: SessionId,
@@ -147,6 +149,11 @@ pub enum ToEdge {
         reason: EndReason,
         /// Seconds from now.
         in_s: u32,
+    },
+    /// What [`ToEdge::EndingSoon`] said last of the session does not hold; not acked, not re-sent.
+    GoesOn {
+        /// The session.
+        session: SessionId,
     },
     /// The node's next certificate. It is shown from the next dial on.
     Renewed(Renewed),
@@ -282,6 +289,9 @@ fn is_false(value: &bool) -> bool {
 
 /// In [`Welcome::features`]: the broker understands [`DenyReason::NodeFault`].
 pub const FAULT_FEATURE: &str = "node-fault";
+
+/// In [`Welcome::features`]: the broker understands [`SessionReport::Used`].
+pub const USED_FEATURE: &str = "session-used";
 
 /// What a node has. Claims, until a receipt backs them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -510,6 +520,12 @@ pub enum SessionReport {
     },
     /// The player did something. At most once in 10 s.
     InputSeen,
+    /// What a job has used so far; now and then, and before its end. Told to brokers whose welcome has
+    /// [`USED_FEATURE`].
+    Used {
+        /// All that is known.
+        facts: UsageFacts,
+    },
     /// It is over, and nothing of it is left on the node.
     Ended {
         /// Why.

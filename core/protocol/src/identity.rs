@@ -312,6 +312,10 @@ pub enum AuditAction {
     Login,
     /// A player logged out.
     Logout,
+    /// A key of the directory of receipts was put in, or its window changed.
+    DirectoryKeyPut,
+    /// A key of the directory of receipts was revoked.
+    DirectoryKeyRevoke,
     /// A join token was made.
     JoinTokenCreate,
     /// A node was drained.

@@ -39,6 +39,10 @@ pub const WATCH_LINKS_MAX: u32 = 16;
 pub const WATCH_LINK_S_MAX: u32 = 24 * 3600;
 /// Longest time for which a join token works, seconds.
 pub const JOIN_TOKEN_S_MAX: u32 = 3600;
+/// Longest notice with which a node's capacity is taken back, seconds: a week.
+pub const RECLAIM_S_MAX: u32 = 7 * 24 * 3600;
+/// Longest word of why, bytes.
+pub const RECLAIM_REASON_BYTES_MAX: usize = 200;
 /// Longest name or region that a join token gives a node, bytes.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Largest body of enrolment and late renewal either way, bytes.

@@ -67,6 +67,8 @@ pub enum Notice {
         /// Seconds from now.
         in_s: u32,
     },
+    /// What [`Notice::EndingSoon`] said last does not hold.
+    GoesOn,
     /// How the stream goes, about once a second.
     Stream {
         /// The state of it.

@@ -18,6 +18,8 @@ pub enum ProblemType {
     BodyTooLarge,
     /// What may be spent in this month is spent.
     BudgetReached,
+    /// The evidence was kept for as long as its receipt said, and is gone.
+    EvidenceExpired,
     /// The caller is known, and this is not theirs to do.
     Forbidden,
     /// The same Idempotency-Key came with another body.
@@ -34,6 +36,8 @@ pub enum ProblemType {
     JoinTokenInvalid,
     /// The watch link was revoked, or its time is over.
     LinkEnded,
+    /// The log of receipts cannot be written or read at this moment.
+    LogUnavailable,
     /// The method is not one that this resource takes.
     MethodNotAllowed,
     /// The node is shut out for good.
@@ -50,6 +54,8 @@ pub enum ProblemType {
     ProviderUnreachable,
     /// A quota is used up.
     QuotaExceeded,
+    /// The receipt is not one that the log takes: its form, its keys or its signatures.
+    ReceiptRefused,
     /// The player's saves are on a node that cannot run the session now: `saves` says what to do.
     SaveElsewhere,
     /// The session has ended.
@@ -71,11 +77,12 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::AttachedElsewhere,
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::BudgetReached,
+        Self::EvidenceExpired,
         Self::Forbidden,
         Self::IdempotencyConflict,
         Self::Internal,
@@ -84,6 +91,7 @@ impl ProblemType {
         Self::JobNotReady,
         Self::JoinTokenInvalid,
         Self::LinkEnded,
+        Self::LogUnavailable,
         Self::MethodNotAllowed,
         Self::NodeRevoked,
         Self::NodeUnreachable,
@@ -92,6 +100,7 @@ impl ProblemType {
         Self::OriginRefused,
         Self::ProviderUnreachable,
         Self::QuotaExceeded,
+        Self::ReceiptRefused,
         Self::SaveElsewhere,
         Self::SessionEnded,
         Self::SessionLost,
@@ -116,13 +125,17 @@ impl ProblemType {
             | Self::SessionNotReady
             | Self::IdempotencyConflict
             | Self::NameTaken => 409,
-            Self::LinkEnded | Self::SessionEnded | Self::SessionLost => 410,
+            Self::EvidenceExpired | Self::LinkEnded | Self::SessionEnded | Self::SessionLost => 410,
+            Self::ReceiptRefused => 422,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::QuotaExceeded | Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::JobUnreachable => 502,
-            Self::JobNotReady | Self::NodeUnreachable | Self::ProviderUnreachable => 503,
+            Self::JobNotReady
+            | Self::LogUnavailable
+            | Self::NodeUnreachable
+            | Self::ProviderUnreachable => 503,
         }
     }
 
@@ -133,6 +146,7 @@ impl ProblemType {
             Self::BadRequest => "The request is not understood",
             Self::BodyTooLarge => "The body is too large",
             Self::BudgetReached => "The budget is spent",
+            Self::EvidenceExpired => "The evidence was kept for its time, and is gone",
             Self::Forbidden => "This is not yours to do",
             Self::IdempotencyConflict => "The Idempotency-Key was used for another request",
             Self::Internal => "Something broke on our side",
@@ -141,6 +155,7 @@ impl ProblemType {
             Self::JobNotReady => "The job is not ready yet",
             Self::JoinTokenInvalid => "The join token is not valid",
             Self::LinkEnded => "The watch link is over",
+            Self::LogUnavailable => "The log of receipts stands still at the moment",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::NodeRevoked => "The node is shut out",
             Self::NodeUnreachable => "The node cannot be reached at the moment",
@@ -149,6 +164,7 @@ impl ProblemType {
             Self::OriginRefused => "The request comes from a foreign origin",
             Self::ProviderUnreachable => "Nobody can log in at the moment",
             Self::QuotaExceeded => "A quota is used up",
+            Self::ReceiptRefused => "The log does not take this receipt",
             Self::SaveElsewhere => "The saves are on a node that cannot run this now",
             Self::SessionEnded => "The session has ended",
             Self::SessionLost => "The session was lost",

@@ -3,7 +3,7 @@
 //! In CSV a text of somebody else's that a spreadsheet would take for a formula has an apostrophe before
 //! it.
 
-use crate::id::{AppId, NodeId, SessionId, TenantId};
+use crate::id::{AppId, NodeId, SessionId, TenantId, VolumeId};
 use crate::unit::{UnixMillis, rfc3339};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,12 +28,17 @@ pub struct UsageReport {
     pub next: Option<String>,
 }
 
-/// A claim: a session on one node, from the acked start to the acked stop.
+/// A claim: a session on one node, from the acked start to the acked stop. Or a volume, for as long as its
+/// node held one size for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageEntry {
-    /// The session.
-    #[schema(value_type = String)]
-    pub session: SessionId,
+    /// The session; none of a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub session: Option<SessionId>,
+    /// The volume, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<UsageOfVolume>,
     /// Its tenant.
     #[schema(value_type = Option<String>)]
     pub tenant: Option<TenantId>,
@@ -63,27 +68,76 @@ pub struct UsageEntry {
     pub seconds: u64,
     /// What they cost.
     pub amount_micro: u64,
+    /// What it used of what it had.
+    #[serde(default, skip_serializing_if = "UsageFacts::is_empty")]
+    pub used: UsageFacts,
 }
 
-/// Several claims together.
+/// What a job used of its node, as the node has seen it so far. Facts and not money: each is left out where
+/// nobody can tell. Of several GPUs memory is all of theirs together, and utilisation their mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UsageFacts {
+    /// CPU time, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// The most memory, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_mib_peak: Option<u32>,
+    /// The most memory of its GPUs, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mem_mib_peak: Option<u32>,
+    /// That memory on average, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mem_mib_mean: Option<u32>,
+    /// The share of time in which a kernel ran on its GPUs, on average, per cent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_busy_percent_mean: Option<u32>,
+}
+
+impl UsageFacts {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is metered of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UsageOfVolume {
+    /// Which.
+    #[schema(value_type = String)]
+    pub volume: VolumeId,
+    /// Its name.
+    pub name: String,
+    /// Its size, MiB.
+    pub size_mib: u32,
+    /// Its size times the seconds.
+    pub mib_seconds: u64,
+}
+
+/// Several claims and volumes together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageGroup {
-    /// The day (`2026-01-31`, UTC), the app or image, or the label's value; empty for what has no such
+    /// The day (`2026-01-31`, UTC), the app or image (`(volumes)` for all volumes), or the label's value; empty for what has no such
     /// label.
     pub group: String,
     /// Claims with a second in it.
     pub claims: u64,
     /// Their seconds.
     pub seconds: u64,
-    /// What they cost.
+    /// The sizes of volumes, MiB, times their seconds.
+    #[serde(default)]
+    pub volume_mib_seconds: u64,
+    /// What all of it costs.
     pub amount_micro: u64,
 }
 
 /// The first line of entries as CSV.
 const ENTRY_HEAD: &str = "session,tenant,app,job,labels,node,region,cpu_milli,mem_mib,gpus,began,ended,\
-    seconds,amount_micro,currency";
+    seconds,amount_micro,currency,volume,volume_name,volume_mib,volume_mib_seconds,\
+    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean";
 /// That of groups.
-const GROUP_HEAD: &str = "group,claims,seconds,amount_micro,currency";
+const GROUP_HEAD: &str = "group,claims,seconds,amount_micro,currency,volume_mib_seconds";
 
 impl UsageReport {
     /// As CSV. Labels are JSON, times RFC 3339.
@@ -103,8 +157,9 @@ impl UsageReport {
     fn entry_line(&self, entry: &UsageEntry) -> String {
         let shown = |id: Option<String>| id.unwrap_or_default();
         let labels = serde_json::to_string(&entry.labels).unwrap_or_default();
+        let volume = entry.volume.as_ref();
         line([
-            entry.session.to_string(),
+            shown(entry.session.as_ref().map(ToString::to_string)),
             shown(entry.tenant.as_ref().map(ToString::to_string)),
             shown(entry.app.as_ref().map(ToString::to_string)),
             shown(entry.job.clone()),
@@ -123,6 +178,15 @@ impl UsageReport {
             entry.seconds.to_string(),
             entry.amount_micro.to_string(),
             self.currency.clone(),
+            shown(volume.map(|volume| volume.volume.to_string())),
+            shown(volume.map(|volume| volume.name.clone())),
+            shown(volume.map(|volume| volume.size_mib.to_string())),
+            shown(volume.map(|volume| volume.mib_seconds.to_string())),
+            shown(entry.used.cpu_ms.map(|ms| ms.to_string())),
+            fact(entry.used.mem_mib_peak),
+            fact(entry.used.gpu_mem_mib_peak),
+            fact(entry.used.gpu_mem_mib_mean),
+            fact(entry.used.gpu_busy_percent_mean),
         ])
     }
 
@@ -133,8 +197,13 @@ impl UsageReport {
             group.seconds.to_string(),
             group.amount_micro.to_string(),
             self.currency.clone(),
+            group.volume_mib_seconds.to_string(),
         ])
     }
+}
+
+fn fact(value: Option<u32>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 fn line<const N: usize>(fields: [String; N]) -> String {
@@ -169,11 +238,13 @@ mod test {
                 group: "@acme".to_owned(),
                 claims: 1,
                 seconds: 2,
+                volume_mib_seconds: 4,
                 amount_micro: 3,
             }],
             next: None,
         };
-        let expected = "group,claims,seconds,amount_micro,currency\r\n\"'@acme\",1,2,3,EUR\r\n";
+        let expected = "group,claims,seconds,amount_micro,currency,volume_mib_seconds\r\n\
+            \"'@acme\",1,2,3,EUR,4\r\n";
         assert_eq!(report.csv(true), expected);
     }
 }

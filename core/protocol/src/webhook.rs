@@ -57,6 +57,9 @@ pub enum NoticeType {
     /// A job lost its node, and waits for another one.
     #[serde(rename = "session.moving")]
     Moving,
+    /// A job's node is taken back at the moment that is told.
+    #[serde(rename = "session.preempted")]
+    Preempted,
     /// Somebody asked for a test.
     #[serde(rename = "webhook.test")]
     Test,
@@ -69,6 +72,7 @@ impl NoticeType {
             Self::Ready => "session.ready",
             Self::Ended => "session.ended",
             Self::Moving => "session.moving",
+            Self::Preempted => "session.preempted",
             Self::Test => "webhook.test",
         }
     }
@@ -99,6 +103,9 @@ pub struct NoticeData {
     /// Why it ended, or will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
+    /// When it will end, if it does not go on elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_unix_ms: Option<UnixMillis>,
     /// Why, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,

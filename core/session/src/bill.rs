@@ -4,7 +4,8 @@
 //! begun and not completed is not charged. Each second costs what the card says that holds at its
 //! first instant. A claim's price a second is the sum over what it holds, as an exact fraction: rates
 //! are whole micro-units per slot, core, GiB and GPU, while claims hold thousandths of a core and MiB.
-//! An amount is rounded down once, at the end.
+//! A volume is counted the same way for as long as its node holds its size; its rate is per GiB and hour,
+//! for a second of a GiB costs less than a micro-unit. An amount is rounded down once, at the end.
 //!
 //! **Invariants.**
 //! - No floating point.
@@ -16,13 +17,14 @@
 
 mod budget;
 
-pub use budget::{Line, Month, spent, spent_at};
+pub use budget::{Held, Line, Month, spent, spent_at};
 
 use nearlight_protocol::unit::UnixMillis;
 use std::collections::BTreeMap;
 
-/// The parts of a micro-unit in which prices are exact: thousandths of a core times MiB of a GiB.
-const PARTS: u128 = 1000 * 1024;
+/// The parts of a micro-unit in which prices are exact: thousandths of a core, MiB of a GiB, seconds of
+/// an hour.
+const PARTS: u128 = 1024 * 18_000;
 /// The highest rate, micro-units a second: a million units.
 pub const RATE_MAX: u64 = 1_000_000_000_000;
 
@@ -35,6 +37,35 @@ pub struct Metered {
     pub mem_mib: u32,
     /// The models of its GPUs as NVML has them, one a GPU.
     pub gpus: Vec<String>,
+}
+
+/// The size of a volume, as far as it is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kept {
+    /// MiB that a node holds for it.
+    pub mib: u32,
+}
+
+/// What has a price.
+pub trait Priced {
+    /// What it costs a second, in equal parts of a micro-unit.
+    fn parts(&self, rates: &Rates) -> u128;
+}
+
+impl Priced for Metered {
+    fn parts(&self, rates: &Rates) -> u128 {
+        let gpus = self.gpus.iter().map(|model| rates.gpu_rate(model));
+        let whole = gpus.fold(u128::from(rates.slot), |sum, rate| sum + u128::from(rate));
+        let cpu = u128::from(rates.cpu_core) * u128::from(self.cpu_milli) * (PARTS / 1000);
+        let mem = u128::from(rates.mem_gib) * u128::from(self.mem_mib) * (PARTS / 1024);
+        whole * PARTS + cpu + mem
+    }
+}
+
+impl Priced for Kept {
+    fn parts(&self, rates: &Rates) -> u128 {
+        u128::from(rates.volume_gib_hour) * u128::from(self.mib) * (PARTS / 1024 / 3600)
+    }
 }
 
 /// What things cost, micro-units a second; each at most [`RATE_MAX`].
@@ -50,18 +81,11 @@ pub struct Rates {
     pub gpu: BTreeMap<String, u64>,
     /// A GPU of any other model.
     pub gpu_other: u64,
+    /// A GiB of a volume; an hour of it, and not a second.
+    pub volume_gib_hour: u64,
 }
 
 impl Rates {
-    /// What `metered` costs a second, in [`PARTS`] of a micro-unit.
-    fn parts(&self, metered: &Metered) -> u128 {
-        let gpus = metered.gpus.iter().map(|model| self.gpu_rate(model));
-        let whole = gpus.fold(u128::from(self.slot), |sum, rate| sum + u128::from(rate));
-        let cpu = u128::from(self.cpu_core) * u128::from(metered.cpu_milli) * 1024;
-        let mem = u128::from(self.mem_gib) * u128::from(metered.mem_mib) * 1000;
-        whole * PARTS + cpu + mem
-    }
-
     fn gpu_rate(&self, model: &str) -> u64 {
         let named = self.gpu.iter().filter(|(part, _)| model.contains(*part));
         let named = named.max_by_key(|(part, _)| part.len());
@@ -70,7 +94,7 @@ impl Rates {
 
     /// What `metered` costs a second, micro-units, rounded up: what a price cap is compared with.
     pub fn per_second(&self, metered: &Metered) -> u64 {
-        whole(self.parts(metered).div_ceil(PARTS))
+        whole(metered.parts(self).div_ceil(PARTS))
     }
 }
 
@@ -169,11 +193,11 @@ impl RateBook {
         held.last().map(|card| &card.rates)
     }
 
-    /// What `metered` comes to for the seconds of `interval` that begin within `range`.
-    pub fn charge(&self, metered: &Metered, interval: Interval, range: Range) -> Charge {
+    /// What `held` comes to for the seconds of `interval` that begin within `range`.
+    pub fn charge(&self, held: &impl Priced, interval: Interval, range: Range) -> Charge {
         let to = interval.seconds_before(range.to_ms);
         let from = interval.seconds_before(range.from_ms).min(to);
-        let until = |seconds| self.parts(metered, interval, seconds) / PARTS;
+        let until = |seconds| self.parts(held, interval, seconds) / PARTS;
         Charge {
             seconds: to - from,
             micro: whole(until(to) - until(from)),
@@ -181,7 +205,7 @@ impl RateBook {
     }
 
     /// The first `seconds` of an interval, in [`PARTS`] of a micro-unit.
-    fn parts(&self, metered: &Metered, interval: Interval, seconds: u64) -> u128 {
+    fn parts(&self, held: &impl Priced, interval: Interval, seconds: u64) -> u128 {
         let mut cards = self.cards.iter().peekable();
         let mut sum = 0;
         while let Some(card) = cards.next() {
@@ -189,7 +213,7 @@ impl RateBook {
                 interval.seconds_before(next.from_ms).min(seconds)
             });
             let from = interval.seconds_before(card.from_ms).min(until);
-            sum += card.rates.parts(metered) * u128::from(until - from);
+            sum += held.parts(&card.rates) * u128::from(until - from);
         }
         sum
     }

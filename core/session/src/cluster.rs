@@ -45,7 +45,8 @@ impl Standing {
         }
     }
 
-    const fn lives(self) -> bool {
+    /// Whether it has a claim, and is not being stopped.
+    pub const fn lives(self) -> bool {
         matches!(self, Self::Starting | Self::Ready)
     }
 }

@@ -26,6 +26,9 @@
 //! A session that may be placed again ([`Limits::moves_left`]) is queued once more in place of ending where
 //! its node is lost or takes its capacity back; its claim is released as at an end.
 //!
+//! A node whose capacity its operator takes back ([`Event::Reclaimed`]) ends what runs on it at a moment that is
+//! known before: whoever is there is told at once, and again shortly before.
+//!
 //! A job ([`Use::Called`]) has the same life without Playing and Detached: it is ready while it is
 //! healthy, its idle time counts from the last input in Ready, and its wait in the queue may have an end.
 //!
@@ -50,6 +53,7 @@ use nearlight_protocol::unit::MonoTime;
 
 mod back;
 mod deadline;
+mod reclaim;
 mod table;
 
 /// How a session is used.
@@ -108,6 +112,8 @@ pub struct Limits {
     /// Whether it is the first replica of a cluster: its end as [`EndReason::ClusterEnded`] is the end of a
     /// run, after which it waits for its next claim.
     pub runs_again: bool,
+    /// When its node's capacity is taken back; of a claim, and gone with it.
+    pub reclaim_at: Option<MonoTime>,
 }
 
 impl Limits {
@@ -298,6 +304,11 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
+    /// The capacity that it holds is taken back at that moment, or is not any more.
+    Reclaimed {
+        /// When.
+        until: Option<MonoTime>,
+    },
     /// The node's control stream broke.
     NodeLost,
     /// The node's control stream is back, and the node said what it runs.
@@ -358,6 +369,11 @@ pub enum Effect {
         reason: EndReason,
         /// Seconds from now.
         in_s: u32,
+    },
+    /// Tell it that what was said last of its end does not hold.
+    Reprieve {
+        /// The claim.
+        claim: Claim,
     },
     /// Write the phase down, and tell the owner.
     Publish,
@@ -519,9 +535,18 @@ impl Lifecycle {
         }
     }
 
-    /// From now on it has these limits.
+    /// From now on it has these limits. What was said of its node's capacity holds.
     pub const fn limit(&mut self, limits: Limits) {
-        self.limits = limits;
+        let reclaim_at = self.limits.reclaim_at;
+        self.limits = Limits {
+            reclaim_at,
+            ..limits
+        };
+    }
+
+    /// When its node's capacity is taken back.
+    pub const fn reclaim_at(&self) -> Option<MonoTime> {
+        self.limits.reclaim_at
     }
 }
 

@@ -91,6 +91,10 @@ rig.test("a replica that is killed ends all, or has all run again", async () => 
   const once = await training(100_000);
   const [victim] = await running(once, 0);
   await rig.stack.operator.reach(once, ["ready"], PATIENCE);
+  for (let rank = 0; rank < REPLICAS; rank++) {
+    const said = `rank ${rank} of ${REPLICAS}`;
+    await until(`the log of replica ${rank}`, async () => (await cli(["session", "logs", "--replica", String(rank), once])).includes(said), PATIENCE);
+  }
   killContainer(victim ?? "", "KILL");
   assert.equal((await rig.stack.operator.reachEnd(once, PATIENCE)).reason, "job-failed");
   await until("nothing of it to be left", () => containersWith(`nearlight.cluster=nearlight-${once}-0`).length === 0);

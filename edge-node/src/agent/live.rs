@@ -4,6 +4,7 @@
 
 use super::{Agent, Message};
 use crate::job;
+use crate::job::notice::EndNotice;
 use crate::meters;
 use crate::session::driver::{Driver, Handle, Update, View};
 use crate::session::machine::{Ending, Event};
@@ -30,6 +31,8 @@ pub(super) struct Live {
     pub(super) view: watch::Receiver<View>,
     /// `Stop` commands to ack once it is over.
     pub(super) stops: Vec<U64>,
+    /// What a job was told of its end.
+    pub(super) ends: Option<EndNotice>,
     pub(super) what: What,
 }
 
@@ -105,6 +108,7 @@ impl Agent {
             stop: handle.stop,
             view: handle.view,
             stops: Vec::new(),
+            ends: None,
             what: What::App(App {
                 name: record.app.id.to_string(),
                 events: handle.events,
@@ -148,6 +152,7 @@ impl Agent {
             stop: handle.stop,
             view: handle.view,
             stops: Vec::new(),
+            ends: None,
             what: What::Job(record.spec.image.clone()),
         };
         let (session, host) = (record.session.clone(), self.host.clone());

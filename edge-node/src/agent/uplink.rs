@@ -62,6 +62,17 @@ impl Agent {
     /// with the newest state of everything.
     pub(super) fn say(&mut self, message: FromEdge) {
         let Link::Up(out) = &self.link else { return };
+        let is_used = matches!(
+            &message,
+            FromEdge::Report {
+                event: SessionReport::Used { .. },
+                ..
+            }
+        );
+        // A broker of before would close the stream.
+        if is_used && !self.broker_knows_used {
+            return;
+        }
         match out.try_send(message) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {

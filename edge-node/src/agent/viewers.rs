@@ -1,12 +1,10 @@
-//! Viewers: WHEP requests and line checks that the broker relays, and warnings to the browser.
+//! Viewers: WHEP requests and line checks that the broker relays.
 
 use super::Agent;
 use super::uplink::Link;
-use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{FromEdge, ViewerRole, WhepAction, WhepRefusal, WhepResult};
 use nearlight_protocol::id::{RequestId, SessionId, WatchLinkId};
 use nearlight_protocol::limits::SDP_BYTES_MAX;
-use nearlight_protocol::notice::Notice;
 
 impl Agent {
     pub(super) fn whep(&mut self, request: RequestId, session: &SessionId, action: WhepAction) {
@@ -68,11 +66,6 @@ impl Agent {
         Some(move |result| {
             let _ = out.try_send(FromEdge::WhepAnswer { request, result });
         })
-    }
-
-    pub(super) fn warn_viewer(&self, session: SessionId, reason: EndReason, in_s: u32) {
-        let notice = Notice::EndingSoon { reason, in_s };
-        self.host.transport.notify(session, notice);
     }
 
     fn check_whep(&self, session: &SessionId, action: &WhepAction) -> Result<(), WhepResult> {

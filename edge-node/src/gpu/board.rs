@@ -15,6 +15,7 @@ use super::reading::Reading;
 use crate::meters;
 use nearlight_protocol::control::Gpu;
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::usage::UsageFacts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -59,16 +60,51 @@ pub(crate) enum NotGiven {
 pub(crate) struct Used {
     /// The most memory, MiB.
     pub(crate) mib_max: u64,
+    mib_sum: u64,
+    mib_looks: u64,
     busy_sum: u64,
     looks: u64,
 }
 
 impl Used {
-    fn add(&mut self, reading: &Reading) {
-        self.mib_max = self.mib_max.max(reading.used_mib.unwrap_or(0));
+    /// `before_mib` is what is in use of it with no program there.
+    fn add(&mut self, reading: &Reading, before_mib: Option<u64>) {
+        if let Some(mib) = memory(reading, before_mib) {
+            self.mib_max = self.mib_max.max(mib);
+            self.mib_sum += mib;
+            self.mib_looks += 1;
+        }
         if let Some(percent) = reading.busy_percent {
             self.busy_sum += u64::from(percent);
             self.looks += 1;
+        }
+    }
+
+    /// Of looks that were taken elsewhere.
+    pub(crate) fn over(looks: &[Reading], before_mib: Option<u64>) -> Self {
+        let mut used = Self::default();
+        for look in looks {
+            used.add(look, before_mib);
+        }
+        used
+    }
+
+    /// What it comes to with that of the job's other GPUs.
+    pub(crate) fn facts(all: &[Self]) -> UsageFacts {
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let known = |own: fn(&Self) -> Option<u64>| -> Option<Vec<u64>> {
+            let values: Option<Vec<u64>> = all.iter().map(own).collect();
+            values.filter(|values| !values.is_empty())
+        };
+        let peaks = known(|used| (used.mib_looks > 0).then_some(used.mib_max));
+        let means = known(|used| used.mib_sum.checked_div(used.mib_looks));
+        let busy = known(Self::busy_percent);
+        UsageFacts {
+            gpu_mem_mib_peak: peaks.map(|peaks| narrow(peaks.iter().sum())),
+            gpu_mem_mib_mean: means.map(|means| narrow(means.iter().sum())),
+            gpu_busy_percent_mean: busy
+                .map(|busy| narrow(busy.iter().sum::<u64>() / busy.len() as u64)),
+            ..UsageFacts::default()
         }
     }
 
@@ -76,6 +112,19 @@ impl Used {
     pub(crate) fn busy_percent(&self) -> Option<u64> {
         self.busy_sum.checked_div(self.looks)
     }
+}
+
+/// What the programs of a GPU have of its memory, MiB: what the driver says of each, if it does of all; else
+/// what is in use beyond what was with no program there.
+fn memory(reading: &Reading, before_mib: Option<u64>) -> Option<u64> {
+    // An agent that does not see the host's processes is told of none.
+    let processes = reading.processes.as_ref().filter(|all| !all.is_empty());
+    let each = processes.and_then(|all| {
+        let each: Option<Vec<u64>> = all.iter().map(|process| process.used_mib).collect();
+        each.map(|each| each.iter().sum())
+    });
+    let beyond = |used: u64| used.saturating_sub(before_mib.unwrap_or(0));
+    each.or_else(|| reading.used_mib.map(beyond))
 }
 
 /// What is said of a GPU that a look did not find. Its job goes on: it may be the driver that hangs.
@@ -118,7 +167,7 @@ impl Unit {
         self.xids.extend(xids);
         self.reading = reading.clone();
         match &self.holder {
-            Some(_) => self.used.add(reading),
+            Some(_) => self.used.add(reading, self.before_mib),
             None if is_unused(reading) && leftover(reading, self.before_mib).is_none() => {
                 // The least that was ever seen without a program, but not above what is believed of the unseen.
                 self.before_mib = match (self.before_mib, reading.used_mib) {
@@ -267,6 +316,14 @@ impl Board {
             let mut ends = faults.filter(|(_, fault)| fault.ends_job);
             ends.next()
                 .map(|(unit, fault)| format!("GPU {}: {}", unit.gpu.uuid, fault.why))
+        })
+    }
+
+    /// What a session has used so far of each of its GPUs.
+    pub(crate) fn used(&self, session: &SessionId) -> Vec<Used> {
+        self.with(|units| {
+            let own = units.iter().filter(|u| u.holder.as_ref() == Some(session));
+            own.map(|unit| unit.used).collect()
         })
     }
 

@@ -2,7 +2,7 @@
 //! a program uses is metered.
 
 use super::report::Check;
-use crate::gpu::{self, Reading};
+use crate::gpu::{self, Reading, Used};
 use crate::job::devices;
 use crate::job::engine::Engine;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -275,10 +275,28 @@ fn judge_metering(pid: u32, before: &Reading, looks: &[Reading], after: &Reading
         );
         return Check::fail(NAME, detail, "Look for a program that is left: nvidia-smi.");
     }
-    let busy = busy.map_or_else(|| "unknown".to_owned(), |busy| format!("{busy} %"));
+    let facts = Used::facts(&[Used::over(looks, before.used_mib)]);
+    let known = |value: Option<u32>, unit: &str| {
+        value.map_or_else(|| "unknown".to_owned(), |value| format!("{value} {unit}"))
+    };
+    let [peak, mean, busy] = [
+        known(facts.gpu_mem_mib_peak, "MiB"),
+        known(facts.gpu_mem_mib_mean, "MiB"),
+        known(facts.gpu_busy_percent_mean, "%"),
+    ];
+    if facts
+        .gpu_mem_mib_peak
+        .is_none_or(|peak| u64::from(peak) < LOAD_MIB)
+    {
+        let detail = format!("usage would say {peak} of a program that had {LOAD_MIB} MiB");
+        return Check::fail(NAME, detail, FIX);
+    }
     Check::pass(
         NAME,
-        format!("{most} MiB at most, utilisation {busy}, and the memory came back"),
+        format!(
+            "{most} MiB in use at most; usage would say {peak}, {mean} on average, utilisation {busy}; \
+             and the memory came back"
+        ),
     )
 }
 

@@ -7,31 +7,39 @@
 //! **Invariant.** A chore of one run of the container is not heard in the next: each says which run it is of.
 
 mod chores;
+mod used;
+mod view;
 
 use super::assets::{self, AssetError};
 use super::egress::Reach;
 use super::launch::{self, LaunchError, Launched};
 use super::machine::{Effect, Event, Machine, Rules, State, with_words};
+use super::meter::Meter;
 use super::record::Record;
 use super::{health, mesh, space, teardown};
 use crate::agent::Message;
 use crate::images::InUse;
-use crate::limits::{DRAIN_STOP_GRACE, EGRESS_REFRESH_EVERY, ENGINE_DEADLINE, INPUT_SEEN_EVERY};
+use crate::limits::{
+    DRAIN_STOP_GRACE, EGRESS_REFRESH_EVERY, ENGINE_DEADLINE, INPUT_SEEN_EVERY, SAMPLE_EVERY,
+    USED_TOLD_EVERY,
+};
 use crate::runtime::{AppExit, AppRef, Pulled, RuntimeError};
 use crate::session::driver::{Update, View, stopped};
 use crate::session::host::Host;
 use crate::session::machine::Ending;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::SessionReport;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_protocol::work::{PullLogin, Replica, Secrets};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use view::view_of;
 
 /// How others reach a job's task.
 #[derive(Debug)]
@@ -69,6 +77,7 @@ enum Done {
     },
     BackedOff,
     ContainerStopped,
+    Sampled,
     Refreshed(Box<Reach>),
 }
 
@@ -92,6 +101,12 @@ pub(crate) struct Driver {
     /// Times that `time.start_s` began.
     period: u32,
     seen: u64,
+    /// Chores write to it: a stop looks once more before it stops.
+    meter: Arc<Mutex<Meter>>,
+    /// A look at what it uses is under way.
+    is_sampling: bool,
+    /// What the broker was told of that.
+    told: UsageFacts,
     stop: watch::Receiver<Option<EndReason>>,
     pulled: (
         watch::Sender<Option<Pulled>>,
@@ -156,6 +171,9 @@ impl Driver {
             run: 0,
             period: 0,
             seen: 0,
+            meter: Arc::default(),
+            is_sampling: false,
+            told: UsageFacts::default(),
             stop,
             pulled: watch::channel(None),
             view,
@@ -178,8 +196,10 @@ impl Driver {
             Err(ending) => ending,
         };
         self.add_last_words(&mut ending).await;
+        self.sample_last().await;
         self.end(&ending).await;
-        self.give_gpus_back(&mut ending).await;
+        let gpus = self.give_gpus_back(&mut ending).await;
+        self.tell_used(gpus).await;
         tracing::info!(reason = ?ending.reason, detail = %ending.detail, "job ended");
         ending
     }
@@ -214,6 +234,8 @@ impl Driver {
     async fn live(&mut self) -> Ending {
         let mut look = tokio::time::interval(INPUT_SEEN_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sample = used::every(SAMPLE_EVERY);
+        let mut tell = used::every(USED_TOLD_EVERY);
         loop {
             while let Some(effect) = self.effects.pop_front() {
                 if let Some(ending) = self.carry_out(effect).await {
@@ -238,6 +260,8 @@ impl Driver {
                 }
                 reason = stopped(&mut self.stop) => self.feed(Event::Stopped(reason)),
                 _ = look.tick() => self.tell_if_used().await,
+                _ = sample.tick() => self.spawn_sample(),
+                _ = tell.tick() => self.tell_used(self.used_of_gpus()).await,
             }
         }
     }
@@ -289,6 +313,7 @@ impl Driver {
                 self.feed(Event::StartTimedOut);
             }
             Done::BackedOff => self.feed(Event::BackedOff),
+            Done::Sampled => self.is_sampling = false,
             Done::Refreshed(reach) => {
                 self.reach = *reach;
                 self.spawn_refresh(EGRESS_REFRESH_EVERY);
@@ -440,13 +465,6 @@ impl Driver {
         self.seen = endpoints.seen(&self.record.session);
     }
 
-    async fn tell_if_used(&mut self) {
-        let seen = self.host.tunnels.endpoints().seen(&self.record.session);
-        if std::mem::replace(&mut self.seen, seen) < seen {
-            self.tell(SessionReport::InputSeen).await;
-        }
-    }
-
     async fn tell(&self, report: SessionReport) {
         let message = Message::Session {
             session: self.record.session.clone(),
@@ -475,26 +493,5 @@ impl Driver {
     fn show(&self) {
         let view = view_of(&self.machine, &self.record, self.pid);
         self.view.send_replace(view);
-    }
-}
-
-fn view_of(machine: &Machine, record: &Record, container_pid: Option<i32>) -> View {
-    View {
-        state: state_name(machine.state()),
-        container: record.container.clone(),
-        container_pid,
-        worker_pid: None,
-    }
-}
-
-fn state_name(state: &State) -> &'static str {
-    match state {
-        State::Fetching => "fetching",
-        State::Starting => "starting",
-        State::WaitingForHealth => "waiting-for-health",
-        State::Ready => "ready",
-        State::Stopping => "stopping",
-        State::BackingOff => "backing-off",
-        State::Ending(_) => "ending",
     }
 }

@@ -7,6 +7,7 @@
 //! **What it does not know:** why it starts or stops anything.
 
 use super::mesh::{self, Mesh};
+use super::meter::Sample;
 use super::network::{self, Subnet};
 use super::request::{self, LABEL_CLUSTER};
 use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
@@ -18,7 +19,7 @@ use bollard::models::{ContainerCreateBody, ImageConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
-    RemoveContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder,
 };
 use futures_util::StreamExt;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -119,6 +120,15 @@ impl Engine {
             }
         }
         tar
+    }
+
+    /// What a container has used since it was started.
+    pub(super) async fn sample(&self, id: &str) -> Result<Sample, RuntimeError> {
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true);
+        let stats = self.client.stats(id, Some(options.build()));
+        let first = async { std::pin::pin!(stats).next().await.transpose() };
+        let stats = bounded("say what a container uses", first).await?;
+        Ok(stats.as_ref().map(Sample::of).unwrap_or_default())
     }
 
     /// Makes a job's network. `Ok(false)`: its addresses are taken.

@@ -30,6 +30,8 @@ const MIB: i64 = 1024 * 1024;
 pub(crate) const HOST_NAME: &str = "job";
 /// Where a job finds its secrets.
 const SECRETS: &str = "/run/secrets";
+/// Where it finds what it is told of its end.
+const NOTICE: &str = "/run/nearlight";
 /// `/run` of a job, where programs put their sockets.
 const RUN_MIB: i64 = 16;
 /// Of the kernel's scale to 1000: where memory is short, a job goes before the agent and the engine do.
@@ -318,6 +320,7 @@ fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
         ..bind(&kept.source, &kept.target)
     }));
     mounts.push(bind(&space::hosts(plan.dir), "/etc/hosts"));
+    mounts.push(bind(&space::notice(plan.dir), NOTICE));
     if plan.has_secrets {
         mounts.push(bind(&space::secrets(plan.dir), SECRETS));
     }

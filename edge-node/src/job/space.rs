@@ -3,6 +3,7 @@
 //! ```text
 //! <run>/<session>/  root 0700
 //!   hosts           root 0644   the container's /etc/hosts, written again when names move
+//!   notice/         root 0755   /run/nearlight: what its program is told of its end (notice)
 //!   disk/           ext4 of `resources.disk_mib`, if that is not 0 (mounts)
 //!     0/ 1/ ...     job  0700   one for each place of the container that can be written
 //!   volume-0/ ...   root       a volume (volumes); its `data/` is what the container has
@@ -49,6 +50,11 @@ pub(crate) fn disks(data: &Path) -> PathBuf {
 
 pub(crate) fn hosts(dir: &Path) -> PathBuf {
     dir.join("hosts")
+}
+
+/// What its program is told.
+pub(crate) fn notice(dir: &Path) -> PathBuf {
+    dir.join("notice")
 }
 
 pub(crate) fn secrets(dir: &Path) -> PathBuf {
@@ -145,6 +151,8 @@ pub(crate) async fn make(wanted: &Wanted<'_>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(dir)?;
     fs::write(hosts(dir), wanted.hosts)?;
     fs::set_permissions(hosts(dir), Permissions::from_mode(0o644))?;
+    DirBuilder::new().mode(0o755).create(notice(dir))?;
+    fs::set_permissions(notice(dir), Permissions::from_mode(0o755))?;
     if wanted.disk_mib > 0 {
         make_disk(wanted).await?;
     }

@@ -8,7 +8,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport,
-    Start, ToEdge, Welcome,
+    Start, ToEdge, USED_FEATURE, Welcome,
 };
 use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
@@ -124,7 +124,7 @@ impl Broker {
             backoff_max_s: 1,
             grace_s,
             jwks: serde_json::json!({ "keys": [jwk] }),
-            features: vec![FAULT_FEATURE.to_owned()],
+            features: [FAULT_FEATURE, USED_FEATURE].map(str::to_owned).to_vec(),
         };
         attached.say(&ToEdge::Welcome(welcome)).await;
         attached.introduction().await;

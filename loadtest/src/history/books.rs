@@ -19,6 +19,10 @@ pub(super) struct Books {
     pub(super) sessions_without_claim: Vec<String>,
     /// Slots whose epoch is below that of a claim.
     pub(super) low_epochs: Vec<String>,
+    /// Gangs of whose present run not every replica has a session.
+    pub(super) half_gangs: Vec<String>,
+    /// Gangs of which a replica lives after the first one's end, or without another one that has failed.
+    pub(super) split_gangs: Vec<String>,
     /// Users whose quota is not the number of their live sessions.
     pub(super) wrong_quotas: Vec<String>,
     /// Sessions that no idempotency key stands for.
@@ -69,6 +73,15 @@ pub(super) struct Usage {
 
 const SQL: &str = "
 WITH live AS (SELECT * FROM claim WHERE released_ms IS NULL),
+replica AS (SELECT m.*, s.phase, s.reason FROM cluster_replica m JOIN session s USING (session_id)),
+head AS (SELECT m.*, (j.spec::json->'cluster'->>'replicas')::BIGINT AS replicas FROM replica m
+    JOIN job_spec j USING (session_id) WHERE m.cluster_rank = 0),
+other AS (SELECT * FROM replica WHERE cluster_rank > 0),
+place AS (SELECT s.session_id, s.user_id, s.phase, s.reason,
+    COALESCE((j.spec::json->'cluster'->>'replicas')::BIGINT, 1) AS places,
+    j.spec::json->'cluster' IS NOT NULL AS is_gang
+    FROM session s LEFT JOIN job_spec j USING (session_id)
+    WHERE NOT EXISTS (SELECT 1 FROM cluster_replica m WHERE m.session_id = s.session_id AND m.cluster_rank > 0)),
 held AS (SELECT node_id, SUM(cpu_milli) AS cpu, SUM(mem_mib) AS mem FROM live GROUP BY node_id),
 used AS (SELECT u.*, c.released_ms FROM usage_interval u JOIN claim c USING (slot_id, epoch))
 SELECT json_build_object(
@@ -90,9 +103,17 @@ SELECT json_build_object(
 'low_epochs', (SELECT COALESCE(json_agg(s.slot_id), '[]') FROM slot s
     WHERE EXISTS (SELECT 1 FROM claim c WHERE c.slot_id = s.slot_id AND c.epoch > s.epoch)),
 'wrong_quotas', (SELECT COALESCE(json_agg(q.user_id), '[]') FROM quota q WHERE q.used <>
-    (SELECT COUNT(*) FROM session s WHERE s.user_id = q.user_id AND s.phase NOT IN ('ended', 'ending'))),
-'unasked_sessions', (SELECT COALESCE(json_agg(s.session_id), '[]') FROM session s
-    WHERE NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.session_id = s.session_id)),
+    (SELECT COALESCE(SUM(p.places), 0) FROM place p WHERE p.user_id = q.user_id AND (p.phase NOT IN ('ended', 'ending')
+        OR p.phase = 'ending' AND p.is_gang AND p.reason = 'cluster-ended'))),
+'half_gangs', (SELECT COALESCE(json_agg(h.cluster_id), '[]') FROM head h WHERE h.replicas <>
+    (SELECT COUNT(*) FROM replica m WHERE m.cluster_id = h.cluster_id AND m.cluster_run = h.cluster_run)),
+'split_gangs', (SELECT COALESCE(json_agg(o.session_id), '[]') FROM other o JOIN head h USING (cluster_id)
+    WHERE o.phase NOT IN ('ending', 'ended')
+        AND (o.cluster_run <> h.cluster_run OR h.phase IN ('queued', 'ending', 'ended'))
+    OR o.phase IN ('ending', 'ended') AND o.reason <> 'job-done'
+        AND o.cluster_run = h.cluster_run AND h.phase IN ('placing', 'starting', 'ready')),
+'unasked_sessions', (SELECT COALESCE(json_agg(p.session_id), '[]') FROM place p
+    WHERE NOT EXISTS (SELECT 1 FROM idempotency i WHERE i.session_id = p.session_id)),
 'overlapping_usage', (SELECT COALESCE(json_agg(a.session_id), '[]') FROM used a JOIN used b
     ON a.slot_id = b.slot_id AND a.epoch < b.epoch
     WHERE a.ended_ms IS NULL OR a.ended_ms > b.began_ms),

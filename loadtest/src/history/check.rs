@@ -5,9 +5,9 @@
 //! - **I3** a session that was acked is there until it ends, and ends once; a key stands for one session;
 //! - **I4** no claim outlives its session, and at the end none is left, nor a quota, nor an order;
 //! - **I5** usage is of sessions that a node has begun, ends, and does not overlap in a slot;
-//! - **I6** no caller is told that a request was misdirected.
-//!
-//! I7 is about gangs, of which there are none yet.
+//! - **I6** no caller is told that a request was misdirected;
+//! - **I7** a gang has all its replicas or none, they share one fate, and a run begins when nothing is left of the
+//!   one before.
 //!
 //! What a broker says of a session that another one took from it may be old until it reaches the ledger
 //! again; so whether a session comes back is asked of the ledger at all times, and of brokers at the end.
@@ -19,6 +19,8 @@
 use super::books::Books;
 use super::event::{Ask, Entry, Event};
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+mod gangs;
 
 /// What is on its way when a standby begins to lag may be behind already, milliseconds.
 const ON_ITS_WAY_MS: u64 = 500;
@@ -38,6 +40,7 @@ pub(super) struct Given {
 pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
     let window = Window::of(history);
     let mut broken = slots(history, window);
+    broken.extend(gangs::runs(history, window));
     broken.extend(answers(history, window));
     broken.extend(comebacks(history, window));
     broken.extend(books(history, window));
@@ -103,7 +106,8 @@ impl Window {
 fn slots(history: &[Entry], window: Window) -> Vec<String> {
     let mut running: HashMap<&str, (u64, &str)> = HashMap::new();
     let mut highest: HashMap<&str, u64> = HashMap::new();
-    let mut places: HashMap<&str, (&str, u64)> = HashMap::new();
+    // Of each session, and of each run of one that stands for a gang.
+    let mut places: HashMap<(&str, u32), (&str, u64)> = HashMap::new();
     // Of these it may be lost that they ended.
     let mut over: HashSet<&str> = HashSet::new();
     let mut broken = Vec::new();
@@ -113,6 +117,7 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                 slot,
                 epoch,
                 session,
+                part,
                 ..
             } => {
                 if let Some((other, of)) = running.insert(slot, (*epoch, session)) {
@@ -125,7 +130,8 @@ fn slots(history: &[Entry], window: Window) -> Vec<String> {
                     broken.push(format!("I2: {slot} begins epoch {epoch} after {highest}"));
                 }
                 *highest = (*highest).max(*epoch);
-                if let Some((place, began)) = places.insert(session, (slot, *at_ms))
+                let run = part.as_ref().map_or(0, |part| part.run);
+                if let Some((place, began)) = places.insert((session, run), (slot, *at_ms))
                     && !window.has(began)
                     && !over.contains(session.as_str())
                 {
@@ -190,7 +196,7 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
                 if *status == 421 {
                     broken.push(format!("I6: a caller is told 421 on {what:?}"));
                 }
-                if let (Ask::Create { key }, 201, Some(session)) = (what, status, session) {
+                if let (Ask::Create { key, .. }, 201, Some(session)) = (what, status, session) {
                     let may_be_lost = window.touches(*asked_ms, *at_ms);
                     let (first, was_lost) = *keys.entry(key).or_insert((session, may_be_lost));
                     if first != session && !was_lost {
@@ -204,7 +210,7 @@ fn answers(history: &[Entry], window: Window) -> Vec<String> {
                     };
                     sessions.entry(session).or_insert_with(known);
                 }
-                if let Ask::Create { key } = what
+                if let Ask::Create { key, .. } = what
                     && matches!(status, 400..=499)
                     && *status != 429
                     && let Some((session, _)) = keys.get(key.as_str())
@@ -292,7 +298,7 @@ fn books(history: &[Entry], window: Window) -> Vec<String> {
         };
         let mut unasked = books.unasked_sessions.clone();
         unasked.retain(|session| !began.contains(session.as_str()));
-        let lists: [(&str, &str, &Vec<String>); 10] = [
+        let lists: [(&str, &str, &Vec<String>); 12] = [
             ("I1", "slots with two live claims", &books.double_slots),
             (
                 "I1",
@@ -323,6 +329,12 @@ fn books(history: &[Entry], window: Window) -> Vec<String> {
                 "I4",
                 "quotas that do not count live sessions",
                 &books.wrong_quotas,
+            ),
+            ("I7", "gangs without all replicas", &books.half_gangs),
+            (
+                "I7",
+                "replicas without their gang's fate",
+                &books.split_gangs,
             ),
             ("I3", "sessions that no key stands for", &unasked),
             (
@@ -438,7 +450,8 @@ fn usage(
     let mut used: HashMap<&str, u64> = HashMap::new();
     for usage in &books.usage {
         let (session, epoch) = (usage.session.as_str(), usage.epoch);
-        used.insert(session, usage.began_ms);
+        let first = used.entry(session).or_insert(usage.began_ms);
+        *first = usage.began_ms.min(*first);
         if usage.ended_ms.is_none_or(|ended| ended < usage.began_ms) {
             broken.push(format!(
                 "I5: usage of {session} does not end, or before it begins"

@@ -3,11 +3,11 @@
 
 use super::broker::Ready;
 use super::event::{Ask, Event, History};
-use super::plan::{Act, Step};
+use super::plan::{Act, Gang, Step};
 use crate::sessions::http::Client as Http;
 use bytes::Bytes;
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -82,8 +82,12 @@ impl Callers {
 fn request(what: &Ask) -> (Method, String, Option<String>, Bytes) {
     let of = |session: &str| format!("/v1/sessions/{session}");
     match what {
-        Ask::Create { key } => {
-            let body = Bytes::from(format!("{{\"app\":\"{APP}\"}}"));
+        Ask::Create { key, gang } => {
+            let body = match gang {
+                None => json!({ "app": APP }),
+                Some(gang) => json!({ "job": job(*gang) }),
+            };
+            let body = Bytes::from(body.to_string());
             let path = "/v1/sessions".to_owned();
             (Method::POST, path, Some(key.clone()), body)
         }
@@ -93,14 +97,38 @@ fn request(what: &Ask) -> (Method, String, Option<String>, Bytes) {
     }
 }
 
+/// A job that fits into a slot beside apps, at any node.
+fn job(gang: Gang) -> Value {
+    json!({
+        "image": format!("registry.example/gang:1@sha256:{}", "0a".repeat(32)),
+        "resources": { "cpu_milli": 500, "mem_mib": 256, "disk_mib": 0 },
+        "time": { "start_s": 5, "stop_s": 1 },
+        "place": { "trust": "any" },
+        "restart": { "max": u8::from(gang.again) },
+        "cluster": {
+            "replicas": gang.replicas,
+            "on_failure": if gang.again { "restart" } else { "end" },
+        },
+    })
+}
+
 /// One client.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) n: usize,
     pub(super) callers: Callers,
     pub(super) steps: Vec<Step>,
-    /// Keys that it has used, and the sessions that they stand for, once that is known.
-    sessions: Vec<(String, Option<String>)>,
+    /// What it has asked for.
+    wanted: Vec<Wanted>,
+}
+
+/// A key that was used.
+#[derive(Clone, Debug)]
+struct Wanted {
+    key: String,
+    gang: Option<Gang>,
+    /// The session that it stands for, once that is known.
+    session: Option<String>,
 }
 
 impl Client {
@@ -109,7 +137,7 @@ impl Client {
             n,
             callers,
             steps,
-            sessions: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 
@@ -123,11 +151,8 @@ impl Client {
             }
             tokio::time::sleep_until(began + Duration::from_millis(step.at_ms)).await;
             match step.act {
-                Act::Create => {
-                    let key = format!("client-{}-{}", self.n, self.sessions.len());
-                    self.sessions.push((key, None));
-                    self.create(self.sessions.len() - 1, step.broker).await;
-                }
+                Act::Create => self.want(None, step.broker).await,
+                Act::CreateGang(gang) => self.want(Some(gang), step.broker).await,
                 Act::Again(pick) => {
                     if let Some(n) = self.pick(pick) {
                         self.create(n, step.broker).await;
@@ -150,22 +175,33 @@ impl Client {
         }
     }
 
+    /// Asks for something new.
+    async fn want(&mut self, gang: Option<Gang>, broker: usize) {
+        let n = self.wanted.len();
+        self.wanted.push(Wanted {
+            key: format!("client-{}-{n}", self.n),
+            gang,
+            session: None,
+        });
+        self.create(n, broker).await;
+    }
+
     fn pick(&self, pick: u16) -> Option<usize> {
-        usize::from(pick).checked_rem(self.sessions.len())
+        usize::from(pick).checked_rem(self.wanted.len())
     }
 
     fn known(&self, pick: u16) -> Option<String> {
-        self.sessions[self.pick(pick)?].1.clone()
+        self.wanted[self.pick(pick)?].session.clone()
     }
 
     /// Asks one broker after the other until one of them has an answer that counts.
     async fn create(&mut self, n: usize, broker: usize) {
         for i in 0..TRIES {
-            let key = self.sessions[n].0.clone();
+            let Wanted { key, gang, .. } = self.wanted[n].clone();
             let broker = (broker + i) % self.callers.brokers.len();
-            match self.callers.ask(broker, Ask::Create { key }).await {
+            match self.callers.ask(broker, Ask::Create { key, gang }).await {
                 Some(answer) if answer.status == 201 => {
-                    self.sessions[n].1 = answer.session;
+                    self.wanted[n].session = answer.session;
                     return;
                 }
                 Some(answer) if answer.status < 500 => return,

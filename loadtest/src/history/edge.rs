@@ -6,7 +6,7 @@
 //! the journal and the ack. What it runs, it records as it happens.
 
 use super::broker::Ready;
-use super::event::{Event, History};
+use super::event::{Event, History, Part};
 use super::wire::{Socket, grant_of, hear, inventory, say};
 use anyhow::{Result, bail};
 use futures_util::SinkExt;
@@ -38,6 +38,8 @@ const READY_MS: (u64, u64) = (0, 300);
 const HOLD_MS: (u64, u64) = (500, 8000);
 /// Orders in a hundred that are refused; acks in a hundred that are lost with the stream.
 const REFUSED_PERCENT: u32 = 3;
+/// Jobs in a hundred that end badly; the others do well.
+const FAILED_PERCENT: u32 = 40;
 const ACK_LOST_PERCENT: u32 = 4;
 /// Grants that a hostile node gets to see.
 const SEEN_MAX: usize = 64;
@@ -99,6 +101,8 @@ struct Live {
     ready: bool,
     ready_at: Instant,
     over_at: Instant,
+    /// How it ends then.
+    ends_as: EndReason,
 }
 
 /// The edge.
@@ -327,7 +331,13 @@ impl Edge {
         let mut within = |(from, to)| Duration::from_millis(self.parts.rng.random_range(from..=to));
         let ready_at = Instant::now() + within(READY_MS);
         let over_at = ready_at + within(HOLD_MS);
+        let ends_as = match start.work.job() {
+            None => EndReason::AppExited,
+            Some(_) if self.parts.rng.random_ratio(FAILED_PERCENT, 100) => EndReason::JobFailed,
+            Some(_) => EndReason::JobDone,
+        };
         let live = Live {
+            ends_as,
             session: start.session.clone(),
             grant: start.grant.clone(),
             ready: false,
@@ -345,6 +355,11 @@ impl Edge {
             slot: slot.to_string(),
             epoch,
             session: start.session.to_string(),
+            part: start.replica.as_ref().map(|replica| Part {
+                gang: replica.cluster.to_string(),
+                run: replica.run,
+                rank: replica.rank,
+            }),
         });
     }
 
@@ -402,7 +417,7 @@ impl Edge {
                 continue;
             };
             if live.over_at <= now || grace_over {
-                let why = [EndReason::AppExited, EndReason::NodeLost][usize::from(grace_over)];
+                let why = [live.ends_as, EndReason::NodeLost][usize::from(grace_over)];
                 reports.extend(self.end(&slot, why));
             } else if !live.ready && live.ready_at <= now {
                 live.ready = true;

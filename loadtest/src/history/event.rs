@@ -3,7 +3,7 @@
 //! Whoever does or sees something records it at once, under one lock; so what stands earlier happened
 //! earlier, as far as this process can tell.
 
-use super::plan::{Fault, Plan};
+use super::plan::{Fault, Gang, Plan};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -62,6 +62,9 @@ pub(super) enum Event {
         epoch: u64,
         /// Which session.
         session: String,
+        /// Which part of which gang it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        part: Option<Part>,
     },
     /// Nothing of a session is left at an edge.
     Over {
@@ -94,6 +97,17 @@ pub(super) enum Event {
     },
 }
 
+/// One of a gang's sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    /// The session that stands for the gang.
+    pub(super) gang: String,
+    /// How often the gang was placed before.
+    pub(super) run: u32,
+    /// Its number, from 0.
+    pub(super) rank: u32,
+}
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
@@ -102,6 +116,9 @@ pub(super) enum Ask {
     Create {
         /// The key.
         key: String,
+        /// A gang of jobs; otherwise an app.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gang: Option<Gang>,
     },
     /// How a session is.
     Look {

@@ -5,7 +5,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Between two faults, milliseconds.
 const FAULT_EVERY_MS: (u64, u64) = (300, 2500);
@@ -30,6 +30,17 @@ pub(super) struct Size {
     pub(super) clients: usize,
     /// What becomes of the database in the middle of the run.
     pub(super) failover: Failover,
+    /// Of a hundred sessions that are asked for, gangs.
+    pub(super) gangs: u8,
+}
+
+/// A gang of jobs, which begin together and share one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gang {
+    /// How many.
+    pub(super) replicas: u8,
+    /// Whether all run again, once, when one fails.
+    pub(super) again: bool,
 }
 
 /// What becomes of the database in the middle of the run.
@@ -74,6 +85,8 @@ pub(super) struct Step {
 pub(super) enum Act {
     /// A new session.
     Create,
+    /// A new gang.
+    CreateGang(Gang),
     /// A session that it has asked for before, under the same key.
     Again(u16),
     /// How a session is.
@@ -182,6 +195,18 @@ impl Plan {
     }
 }
 
+impl Gang {
+    /// What a number chooses, which has chosen nothing yet: so that seeds with gangs and without are alike in
+    /// everything else.
+    fn of(pick: u16, of_hundred: u8) -> Option<Self> {
+        let (is_gang, rest) = (pick % 100 < of_hundred.into(), pick / 100);
+        is_gang.then_some(Self {
+            replicas: if rest % 2 == 0 { 2 } else { 3 },
+            again: rest / 2 % 2 == 0,
+        })
+    }
+}
+
 fn within(rng: &mut StdRng, (from, to): (u64, u64)) -> u64 {
     rng.random_range(from..=to)
 }
@@ -195,7 +220,7 @@ fn steps(rng: &mut StdRng, size: Size) -> Vec<Step> {
         }
         let pick = rng.random();
         let act = match rng.random_range(0..100) {
-            0..35 => Act::Create,
+            0..35 => Gang::of(pick, size.gangs).map_or(Act::Create, Act::CreateGang),
             35..42 => Act::Again(pick),
             42..70 => Act::Look(pick),
             70..95 => Act::End(pick),
@@ -289,6 +314,7 @@ mod test {
         edges: 4,
         clients: 8,
         failover: Failover::Lagging,
+        gangs: 30,
     };
 
     #[test]
@@ -296,6 +322,27 @@ mod test {
         let plan = |seed| serde_json::to_string(&Plan::new(seed, SIZE)).unwrap();
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
+    }
+
+    #[test]
+    fn some_ask_for_gangs_and_the_rest_of_a_seed_stays_as_it_was() {
+        let without = Plan::new(7, Size { gangs: 0, ..SIZE });
+        let with = Plan::new(7, SIZE);
+        let (mut gangs, mut kinds) = (0, std::collections::BTreeSet::new());
+        for (one, two) in without.clients.iter().zip(&with.clients) {
+            for (one, two) in one.iter().zip(two) {
+                let is_same = format!("{one:?}") == format!("{two:?}");
+                if let (Act::Create, Act::CreateGang(gang)) = (one.act, two.act) {
+                    gangs += 1;
+                    kinds.insert((gang.replicas, gang.again));
+                } else {
+                    assert!(is_same, "{one:?} and {two:?}");
+                }
+            }
+        }
+        assert!(gangs > 20 && kinds.len() == 4, "{gangs} {kinds:?}");
+        let faults = |plan: &Plan| serde_json::to_string(&plan.faults).unwrap();
+        assert_eq!(faults(&without), faults(&with));
     }
 
     #[test]

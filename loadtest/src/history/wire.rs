@@ -6,9 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki;
 use nearlight_protocol::app::GpuClass;
-use nearlight_protocol::control::{FromEdge, Hello, Inventory, PROTOCOL_VERSION, Slot, ToEdge};
+use nearlight_protocol::control::{
+    FromEdge, Hello, Inventory, JobHost, PROTOCOL_VERSION, Slot, ToEdge,
+};
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::job::ContainerRuntime;
 use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -64,7 +67,11 @@ pub(super) fn inventory(slots: Vec<Slot>) -> Inventory {
         fault: String::new(),
         warm: Vec::new(),
         uplink_kbps: None,
-        jobs: None,
+        jobs: Some(JobHost {
+            runtimes: vec![ContainerRuntime::Runc],
+            disk_mib: 65_536,
+            ..JobHost::default()
+        }),
     }
 }
 

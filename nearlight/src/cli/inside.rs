@@ -17,6 +17,9 @@ pub struct Logs {
     /// Only the last so many lines.
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u32>,
+    /// Of a cluster: which replica, from 0.
+    #[arg(long, value_name = "N")]
+    pub replica: Option<u32>,
 }
 
 /// `nearlight session exec`.
@@ -28,6 +31,9 @@ pub struct Exec {
     /// Give the command a terminal.
     #[arg(short, long)]
     pub tty: bool,
+    /// Of a cluster: which replica, from 0.
+    #[arg(long, value_name = "N")]
+    pub replica: Option<u32>,
     /// Which.
     pub session: SessionId,
     /// The command, after --.
@@ -43,6 +49,9 @@ pub struct Copy {
     /// Where to: a path here, SESSION:/PATH, or - for an archive on standard output. A directory that exists gets it
     /// under its own name.
     pub to: String,
+    /// Of a cluster: which replica, from 0.
+    #[arg(long, value_name = "N")]
+    pub replica: Option<u32>,
 }
 
 /// A time such as 90s, 15m, 2h or 1d, in seconds.

@@ -54,7 +54,7 @@ pub fn copy(copy: &Copy, broker: &Broker) -> Result<(), CommandError> {
     let client = Client::new(broker)?;
     match (End::of(&copy.from), End::of(&copy.to)) {
         (End::Job { session, path }, End::Here(to)) => {
-            let (body, length) = client.download(&path_of(&session, &path))?;
+            let (body, length) = client.download(&path_of((&session, copy.replica), &path))?;
             let to = Destination::of(&to).map_err(InsideError::from)?;
             let body = Counted::new(body, length);
             let done = to.unpack(body, ARCHIVE_BYTES_MAX);
@@ -67,7 +67,7 @@ pub fn copy(copy: &Copy, broker: &Broker) -> Result<(), CommandError> {
             Ok(())
         }
         (End::Job { session, path }, End::Pipe) => {
-            let (body, length) = client.download(&path_of(&session, &path))?;
+            let (body, length) = client.download(&path_of((&session, copy.replica), &path))?;
             let mut body = Counted::new(body, length);
             let mut out = io::stdout().lock();
             io::copy(&mut body, &mut out).map_err(InsideError::Own)?;
@@ -75,12 +75,16 @@ pub fn copy(copy: &Copy, broker: &Broker) -> Result<(), CommandError> {
             Ok(())
         }
         (End::Here(from), End::Job { session, path }) => {
-            tell(upload(&client, &from, &path_of(&session, &path))?);
+            tell(upload(
+                &client,
+                &from,
+                &path_of((&session, copy.replica), &path),
+            )?);
             Ok(())
         }
         (End::Pipe, End::Job { session, path }) => {
             let body = Counted::new(io::stdin(), None);
-            tell(client.upload(&path_of(&session, &path), body, None)?);
+            tell(client.upload(&path_of((&session, copy.replica), &path), body, None)?);
             Ok(())
         }
         (End::Here(_) | End::Pipe, End::Here(_) | End::Pipe)
@@ -88,8 +92,12 @@ pub fn copy(copy: &Copy, broker: &Broker) -> Result<(), CommandError> {
     }
 }
 
-fn path_of(session: &SessionId, path: &str) -> String {
-    format!("/v1/sessions/{session}/files?path={}", escaped(path))
+fn path_of((session, replica): (&SessionId, Option<u32>), path: &str) -> String {
+    let files = format!("/v1/sessions/{session}/files?path={}", escaped(path));
+    match replica {
+        Some(replica) => format!("{files}&replica={replica}"),
+        None => files,
+    }
 }
 
 /// Packs on one thread what is sent on another.

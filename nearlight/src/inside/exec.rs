@@ -39,7 +39,10 @@ pub fn exec(exec: &Exec, broker: &Broker) -> Result<u8, CommandError> {
         size: if exec.tty { size() } else { None },
         term: std::env::var("TERM").ok().filter(|_| exec.tty),
     };
-    let path = format!("/v1/sessions/{}/exec", exec.session);
+    let mut path = format!("/v1/sessions/{}/exec", exec.session);
+    if let Some(replica) = exec.replica {
+        path.push_str(&format!("?replica={replica}"));
+    }
     let created: CreatedExec = client.post(&path, &order)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -87,6 +87,9 @@ fn is_passing(error: &ClientError) -> bool {
 
 fn path(logs: &Logs, last: Option<&str>) -> String {
     let mut path = format!("/v1/sessions/{}/logs?follow={}", logs.session, logs.follow);
+    if let Some(replica) = logs.replica {
+        path.push_str(&format!("&replica={replica}"));
+    }
     match (last, logs.since, logs.tail) {
         (Some(last), _, _) => path.push_str(&format!("&after={}", last.replace(':', "%3A"))),
         (None, since, tail) => {
@@ -186,9 +189,16 @@ mod test {
             follow: true,
             since: None,
             tail: Some(7),
+            replica: None,
         };
         let base = format!("/v1/sessions/{session}/logs?follow=true");
         assert_eq!(path(&logs, None), format!("{base}&tail=7"));
         assert_eq!(path(&logs, Some("T:1-1")), format!("{base}&after=T%3A1-1"));
+        let logs = Logs {
+            replica: Some(2),
+            tail: None,
+            ..logs
+        };
+        assert_eq!(path(&logs, None), format!("{base}&replica=2"));
     }
 }

@@ -2,6 +2,7 @@
 //! [`Config`](super::Config) is made of it.
 
 use super::jobs::JobsFile;
+use super::log::LogFile;
 use super::nearness::{GeoipFile, PlacementFile, RegionFile};
 use super::oidc::OidcFile;
 use super::turn::TurnFile;
@@ -73,6 +74,8 @@ pub struct Parsed {
     pub limits: CallerLimits,
     /// The audit log.
     pub audit: AuditLog,
+    /// The log of receipts.
+    pub log: LogFile,
     /// The OpenID provider.
     pub oidc: OidcFile,
     /// Registries that are asked though their address is a private one.
@@ -249,6 +252,7 @@ impl SessionTimes {
             warn_ms: 0,
             runs_again: false,
             moves_left: 0,
+            reclaim_at: None,
         }
     }
 
@@ -266,6 +270,7 @@ impl SessionTimes {
             warn_ms: ms(self.warn_s),
             runs_again: false,
             moves_left: 0,
+            reclaim_at: None,
         }
     }
 

@@ -13,7 +13,7 @@ use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
-    RunningSession, SessionReport, ToEdge, Welcome,
+    RunningSession, SessionReport, ToEdge, USED_FEATURE, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
@@ -292,7 +292,9 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
-        features: vec![RENEW_FEATURE.to_owned(), FAULT_FEATURE.to_owned()],
+        features: [RENEW_FEATURE, FAULT_FEATURE, USED_FEATURE]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Jobs, forward, upgrade};
 use crate::http::Peer;
 use crate::sessions::JobEndpoint;
 use crate::tunnels::{Busy, Place, TunnelError};
+use crate::uploading::Uploading;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -23,7 +24,7 @@ use nearlight_protocol::job::PortAccess;
 use nearlight_protocol::problem::ProblemType;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Of an upload nothing comes for so long: the caller is gone, or has forgotten it.
@@ -147,7 +148,7 @@ impl Jobs {
             return upgrade::ask(self, request, change, place).await;
         }
         let (head, ()) = request.into_parts();
-        let body = Body::new(Uploading::new(body));
+        let body = Body::new(Uploading::new(body, UPLOAD_IDLE_MAX));
         let sent = self
             .tunnels
             .send(place, Request::from_parts(head, body))
@@ -327,49 +328,6 @@ impl hyper::body::Body for Downloading {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A body on its way to the node. One of which nothing comes for a while has ended.
-struct Uploading {
-    body: Body,
-    idle: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl Uploading {
-    fn new(body: Body) -> Self {
-        Self {
-            body,
-            idle: Box::pin(tokio::time::sleep(UPLOAD_IDLE_MAX)),
-        }
-    }
-}
-
-impl hyper::body::Body for Uploading {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.idle
-                .as_mut()
-                .reset(tokio::time::Instant::now() + UPLOAD_IDLE_MAX);
-            return Poll::Ready(frame);
-        }
-        ready!(self.idle.as_mut().poll(cx));
-        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-        Poll::Ready(Some(Err(axum::Error::new(late))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,16 +3,16 @@
 //! **Invariant.** A decision is here only after it is in the ledger. Written by the owner of sessions
 //! alone.
 
-use crate::ledger::{Decided, Standing};
+use crate::ledger::{Decided, Reclaim, Standing};
 use nearlight_protocol::id::NodeId;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 /// What an operator decides about a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StandingChange {
-    /// It takes no new sessions.
-    Drain,
+    /// It takes no new sessions; those that it runs end at a moment, or go on.
+    Drain(Option<Reclaim>),
     /// It takes sessions again.
     Undrain,
     /// It is shut out for good.
@@ -25,24 +25,29 @@ pub(crate) enum StandingChange {
 
 impl StandingChange {
     /// What it makes of what was decided before. Nothing ends a revocation.
-    pub(crate) fn on(self, decided: Decided) -> Decided {
-        let Decided { standing, vetted } = decided;
+    pub(crate) fn on(&self, decided: Decided) -> Decided {
+        let Decided {
+            standing, vetted, ..
+        } = decided;
         match (self, standing) {
             (Self::Vet | Self::Unvet, _) => Decided {
-                vetted: self == Self::Vet,
-                standing,
+                vetted: *self == Self::Vet,
+                ..decided
             },
-            (Self::Revoke, _) | (Self::Drain | Self::Undrain, Standing::Revoked) => Decided {
+            (Self::Revoke, _) | (Self::Drain(_) | Self::Undrain, Standing::Revoked) => Decided {
                 standing: Standing::Revoked,
                 vetted,
+                reclaim: None,
             },
-            (Self::Drain, Standing::Active | Standing::Drained) => Decided {
+            (Self::Drain(reclaim), Standing::Active | Standing::Drained) => Decided {
                 standing: Standing::Drained,
                 vetted,
+                reclaim: reclaim.clone(),
             },
             (Self::Undrain, Standing::Active | Standing::Drained) => Decided {
                 standing: Standing::Active,
                 vetted,
+                reclaim: None,
             },
         }
     }
@@ -59,7 +64,7 @@ impl Standings {
     /// A node's.
     pub(crate) fn of(&self, node: &NodeId) -> Decided {
         let decided = self.decided.read().unwrap_or_else(PoisonError::into_inner);
-        decided.get(node).copied().unwrap_or_default()
+        decided.get(node).cloned().unwrap_or_default()
     }
 
     /// Takes all that the ledger has, where other brokers write, too. What was read may be older than
@@ -71,26 +76,26 @@ impl Standings {
         let revoked = decided
             .iter()
             .filter(|(_, of)| of.standing == Standing::Revoked);
-        all.extend(revoked.map(|(node, of)| (node.clone(), *of)));
+        all.extend(revoked.map(|(node, of)| (node.clone(), of.clone())));
         let ended = decided.keys().filter(|node| !all.contains_key(*node));
         let mut news: Vec<_> = ended
             .map(|node| (node.clone(), Decided::default()))
             .collect();
         let differs = |(node, of): &(&NodeId, &Decided)| decided.get(*node) != Some(*of);
         let new = all.iter().filter(differs);
-        news.extend(new.map(|(node, of)| (node.clone(), *of)));
+        news.extend(new.map(|(node, of)| (node.clone(), of.clone())));
         *decided = all;
         news
     }
 
     /// A decision that is durable. Returns what holds of the node now.
-    pub(crate) fn decide(&self, node: &NodeId, change: StandingChange) -> Decided {
+    pub(crate) fn decide(&self, node: &NodeId, change: &StandingChange) -> Decided {
         let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
-        let former = decided.get(node).copied().unwrap_or_default();
+        let former = decided.get(node).cloned().unwrap_or_default();
         let now = change.on(former);
         match now == Decided::default() {
             true => decided.remove(node),
-            false => decided.insert(node.clone(), now),
+            false => decided.insert(node.clone(), now.clone()),
         };
         now
     }
@@ -104,6 +109,7 @@ mod test {
         Decided {
             standing,
             vetted: false,
+            reclaim: None,
         }
     }
 
@@ -114,7 +120,7 @@ mod test {
         let drained = vec![(one.clone(), of(Standing::Drained))];
         assert_eq!(standings.learn(drained.clone()), drained);
         assert_eq!(standings.learn(drained), []);
-        standings.decide(&two, StandingChange::Revoke);
+        standings.decide(&two, &StandingChange::Revoke);
         assert_eq!(
             standings.learn(Vec::new()),
             [(one.clone(), of(Standing::Active))]
@@ -127,18 +133,46 @@ mod test {
     fn a_node_is_vetted_whether_it_takes_sessions_or_not() {
         let standings = Standings::default();
         let node = nearlight_kit::ids::node();
-        assert!(standings.decide(&node, StandingChange::Vet).vetted);
-        let drained = standings.decide(&node, StandingChange::Drain);
+        assert!(standings.decide(&node, &StandingChange::Vet).vetted);
+        let drained = standings.decide(&node, &StandingChange::Drain(None));
         assert!(drained.vetted && drained.standing == Standing::Drained);
-        assert!(standings.decide(&node, StandingChange::Undrain).vetted);
-        let plain = standings.decide(&node, StandingChange::Unvet);
+        assert!(standings.decide(&node, &StandingChange::Undrain).vetted);
+        let plain = standings.decide(&node, &StandingChange::Unvet);
         assert_eq!(plain, Decided::default());
         let vetted = Decided {
             vetted: true,
             ..plain
         };
-        assert_eq!(standings.learn(vec![(node.clone(), vetted)]).len(), 1);
+        assert_eq!(
+            standings.learn(vec![(node.clone(), vetted.clone())]).len(),
+            1
+        );
         assert_eq!(standings.of(&node), vetted);
+    }
+
+    #[test]
+    fn the_last_word_of_a_drain_holds_and_its_end_ends_all_of_it() {
+        let standings = Standings::default();
+        let node = nearlight_kit::ids::node();
+        let reclaim = Reclaim {
+            until: nearlight_protocol::unit::MonoTime(7_000),
+            reason: "sold".to_owned(),
+        };
+        let with = StandingChange::Drain(Some(reclaim.clone()));
+        assert_eq!(
+            standings.decide(&node, &with).reclaim,
+            Some(reclaim.clone())
+        );
+        let vetted = standings.decide(&node, &StandingChange::Vet);
+        assert_eq!(vetted.reclaim, Some(reclaim));
+        let plain = standings.decide(&node, &StandingChange::Drain(None));
+        assert_eq!((plain.standing, plain.reclaim), (Standing::Drained, None));
+        standings.decide(&node, &with);
+        let over = standings.decide(&node, &StandingChange::Undrain);
+        assert_eq!((over.standing, over.reclaim), (Standing::Active, None));
+        standings.decide(&node, &with);
+        let shut = standings.decide(&node, &StandingChange::Revoke);
+        assert_eq!((shut.standing, shut.reclaim), (Standing::Revoked, None));
     }
 
     #[test]
@@ -147,20 +181,22 @@ mod test {
         let node = nearlight_kit::ids::node();
         assert_eq!(standings.of(&node).standing, Standing::Active);
         assert_eq!(
-            standings.decide(&node, StandingChange::Drain).standing,
+            standings
+                .decide(&node, &StandingChange::Drain(None))
+                .standing,
             Standing::Drained
         );
         assert_eq!(
-            standings.decide(&node, StandingChange::Undrain).standing,
+            standings.decide(&node, &StandingChange::Undrain).standing,
             Standing::Active
         );
         for change in [
             StandingChange::Revoke,
             StandingChange::Undrain,
-            StandingChange::Drain,
+            StandingChange::Drain(None),
             StandingChange::Vet,
         ] {
-            let standing = standings.decide(&node, change).standing;
+            let standing = standings.decide(&node, &change).standing;
             assert_eq!(standing, Standing::Revoked);
         }
         assert_eq!(standings.of(&node).standing, Standing::Revoked);

@@ -3,6 +3,7 @@
 use super::gpus;
 use crate::control::Stream;
 use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
+use crate::time::unix_ms;
 use nearlight_placement::{NodeState, NodeView, Trust};
 use nearlight_protocol::api::{Node, NodeStatus};
 use nearlight_protocol::app::GpuClass;
@@ -253,6 +254,7 @@ impl FleetNode {
             build: self.row.build.clone(),
             uplink_kbps: inventory.uplink_kbps,
             vetted: self.decided.vetted,
+            reclaim_at: self.decided.reclaim.as_ref().map(|of| unix_ms(of.until)),
             image_faults: inventory.image_faults.clone(),
             fault: inventory.fault.clone(),
             gpus: self.public_gpus(),

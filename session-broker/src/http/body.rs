@@ -1,7 +1,8 @@
 //! Extractors that refuse with problems: bodies by type and size, ids in paths.
 
 use super::problem::{Refusal, bad_request, not_found};
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -39,6 +40,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| bad_request(format!("The body is not what this path takes: {error}.")))
+    }
+}
+
+/// A JSON body, or none.
+#[derive(Debug)]
+pub(super) struct MaybeJson<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        if request.body().is_end_stream() {
+            return Ok(Self(T::default()));
+        }
+        let JsonBody(body) = JsonBody::from_request(request, state).await?;
+        Ok(Self(body))
     }
 }
 
@@ -99,6 +116,12 @@ where
 {
     let path = Path::<T>::from_request_parts(parts, state).await;
     path.map(|Path(found)| found).map_err(|_| not_found(what))
+}
+
+/// What a query says.
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+    let asked = query.map(|Query(asked)| asked);
+    asked.map_err(|error| bad_request(format!("{error}.")))
 }
 
 /// The session in `/v1/sessions/{id}`.

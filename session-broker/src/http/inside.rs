@@ -27,6 +27,8 @@ use crate::access::{Permission, Reach};
 use crate::sessions::ShownSession;
 use crate::tunnels::{Busy, Place, TunnelError, Tunnels};
 use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use exec::Execs;
 use futures_util::{Stream, stream};
@@ -39,6 +41,7 @@ use nearlight_protocol::id::SessionId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::tunnel::{EPOCH, INSIDE, OWN, SESSION};
+use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -71,6 +74,39 @@ impl Inside {
             tunnels,
             execs: Execs::default(),
             tasks: tasks.clone(),
+        }
+    }
+}
+
+/// Which container of a cluster is meant: the first one's, if nothing is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Of {
+    replica: Option<u32>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Of {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let query = Query::<Self>::from_request_parts(parts, state).await;
+        query
+            .map(|Query(of)| of)
+            .map_err(|_| bad_request("`replica` is the number of a replica, from 0."))
+    }
+}
+
+impl Of {
+    /// The session of that replica; of a job that is no cluster there is the first alone.
+    fn session_in(self, cluster: &ShownSession) -> Result<SessionId, Refusal> {
+        let view = cluster.view.borrow();
+        match self.replica {
+            None | Some(0) => Ok(view.id.clone()),
+            Some(replica) => {
+                let mut members = view.members.iter();
+                let found = members.find(|member| member.replica == replica);
+                let found = found.map(|member| member.session.clone());
+                found.ok_or_else(|| not_found("replica"))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::control::RelayError;
 use crate::enrol::{EnrolError, InviteError};
 use crate::ledger::StoreError;
+use crate::receipts::{EvidenceError, LogError, NotAdmitted};
 use crate::sessions::{CreateError, EndError, StandingError};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::control::WhepRefusal;
@@ -168,6 +169,48 @@ pub(super) fn enrol_refused(error: EnrolError) -> Refusal {
 
 pub(super) fn store_failed(error: &StoreError) -> Refusal {
     ProblemResponse::internal(error)
+}
+
+/// Seconds after which the log has written what waits.
+const LOG_RETRY_S: u32 = 2;
+
+pub(super) fn log_failed(error: LogError) -> Refusal {
+    match error {
+        LogError::Busy => too_many(LOG_RETRY_S),
+        LogError::Store(_)
+        | LogError::Ledger(_)
+        | LogError::RaceLost
+        | LogError::OtherKey
+        | LogError::Damaged(_)
+        | LogError::Behind { .. }
+        | LogError::Closed => log_not_yet().caused_by(error),
+    }
+}
+
+pub(super) fn log_not_yet() -> Refusal {
+    ProblemResponse::new(
+        ProblemType::LogUnavailable,
+        "The log of receipts cannot be written or read at this moment. What has a place keeps it; try \
+         again.",
+    )
+    .retry_after_s(LOG_RETRY_S)
+}
+
+pub(super) fn receipt_refused(error: &NotAdmitted) -> Refusal {
+    let (NotAdmitted::Form(why) | NotAdmitted::Keys(why)) = error;
+    ProblemResponse::new(ProblemType::ReceiptRefused, format!("{why}."))
+}
+
+pub(super) fn evidence_refused(error: EvidenceError) -> Refusal {
+    let detail = format!("{error}.");
+    match error {
+        EvidenceError::Unknown | EvidenceError::NotHere => {
+            ProblemResponse::new(ProblemType::NotFound, detail)
+        }
+        EvidenceError::Other => ProblemResponse::new(ProblemType::ReceiptRefused, detail),
+        EvidenceError::Expired => ProblemResponse::new(ProblemType::EvidenceExpired, detail),
+        EvidenceError::Log(error) => log_failed(error),
+    }
 }
 
 pub(super) fn relay_failed(error: RelayError) -> Refusal {

@@ -4,9 +4,11 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 58] = [
+const PATHS: [(&str, &[&str]); 67] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
+    ("/log/checkpoint", &["get"]),
+    ("/log/tile/{*place}", &["get"]),
     ("/metrics", &["get"]),
     ("/openapi.json", &["get"]),
     ("/readyz", &["get"]),
@@ -15,11 +17,16 @@ const PATHS: [(&str, &[&str]); 58] = [
     ("/v1/apps/{app}/versions", &["get"]),
     ("/v1/audit", &["get"]),
     ("/v1/beacon", &["get"]),
+    ("/v1/directory", &["get"]),
+    ("/v1/directory/keys/{key}", &["delete", "put"]),
+    ("/v1/evidence/{sha256}", &["get", "put"]),
     ("/v1/image-policy", &["get", "put"]),
     ("/v1/join-tokens", &["post"]),
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),
     ("/v1/keys/{id}/rotate", &["post"]),
+    ("/v1/log/candidate", &["get"]),
+    ("/v1/log/cosignatures", &["post"]),
     ("/v1/login", &["get"]),
     ("/v1/login/callback", &["get"]),
     ("/v1/login/device", &["post"]),
@@ -34,6 +41,8 @@ const PATHS: [(&str, &[&str]); 58] = [
     ("/v1/probes", &["post"]),
     ("/v1/probes/{probe}", &["delete"]),
     ("/v1/probes/{probe}/{step}", &["post"]),
+    ("/v1/receipts", &["get", "post"]),
+    ("/v1/receipts/{index}", &["get"]),
     ("/v1/regions", &["get"]),
     ("/v1/registries", &["get"]),
     ("/v1/registries/{registry}", &["delete", "put"]),

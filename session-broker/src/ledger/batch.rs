@@ -8,7 +8,7 @@ use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
     access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, quotas,
-    readmit, saves, sessions, upkeep, usage, volumes, webhooks,
+    readmit, receipts, saves, sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
@@ -67,11 +67,13 @@ struct Level<'a> {
     saves: Vec<saves::NoteSave<'a>>,
     vetted: Vec<(At, enrolment::Vet<'a>)>,
     opened: Vec<jobs::Opened<'a>>,
+    used: Vec<usage::Used<'a>>,
     volumes: Vec<volumes::Note<'a>>,
     wiped: Vec<(At, volumes::Delete<'a>)>,
     readmits: Vec<(At, &'a Readmit)>,
     clusters: Vec<(At, &'a ReserveCluster)>,
     outside: Vec<outside::Change<'a>>,
+    log: Vec<super::receipts::Change<'a>>,
     notices: Vec<&'a Notice>,
     moved: Vec<jobs::Opened<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
@@ -123,7 +125,10 @@ impl<'a> Level<'a> {
                 let returned = quotas::Return::of(user, tenant.as_ref());
                 self.quotas.extend(returned);
             }
-            Op::BeginUsage { .. } | Op::SetBudget { .. } | Op::PutRateCard { .. } => {
+            Op::BeginUsage { .. }
+            | Op::NoteUsed { .. }
+            | Op::SetBudget { .. }
+            | Op::PutRateCard { .. } => {
                 self.take_usage(op)?;
             }
             Op::Release {
@@ -162,6 +167,7 @@ impl<'a> Level<'a> {
             Op::Outside { change, audit } => {
                 self.outside.push((at, change, audit.as_deref()));
             }
+            Op::Log { change, audit } => self.log.push((at, change, audit.as_deref())),
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -196,9 +202,10 @@ impl<'a> Level<'a> {
             Op::DrainNode {
                 node,
                 drained,
+                reclaim,
                 at: changed,
             } => {
-                let drain = enrolment::Drain::new(node, *drained, *changed);
+                let drain = enrolment::Drain::new(node, *drained, reclaim.as_ref(), *changed);
                 self.drained.push((at, drain));
             }
             Op::AddWatchLink { link, links_max } => {
@@ -240,6 +247,11 @@ impl<'a> Level<'a> {
                 let begin = usage::Begin::new(session, claim, bill, *began)?;
                 self.usages.push(begin);
             }
+            Op::NoteUsed {
+                session,
+                claim,
+                facts,
+            } => self.used.push(usage::Used::new(session, claim, facts)?),
             Op::SetBudget {
                 session,
                 budget_micro,
@@ -346,6 +358,7 @@ impl<'a> Level<'a> {
             | Op::SavePhase { .. }
             | Op::ReturnQuota { .. }
             | Op::BeginUsage { .. }
+            | Op::NoteUsed { .. }
             | Op::SetBudget { .. }
             | Op::PutRateCard { .. }
             | Op::Release { .. }
@@ -363,6 +376,7 @@ impl<'a> Level<'a> {
             | Op::Identity { .. }
             | Op::App { .. }
             | Op::Outside { .. }
+            | Op::Log { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -406,6 +420,7 @@ impl<'a> Level<'a> {
         saves::note(tx, &self.saves).await?;
         enrolment::vet(tx, &self.vetted, answers).await?;
         jobs::forget_secrets(tx, &self.opened).await?;
+        usage::note_used(tx, &self.used).await?;
         usage::set_budgets(tx, &self.budgets).await?;
         usage::put_cards(tx, &self.cards).await?;
         volumes::delete(tx, &self.wiped, answers).await?;
@@ -415,6 +430,7 @@ impl<'a> Level<'a> {
         webhooks::notify(tx, &self.notices).await?;
         jobs::count_moves(tx, &self.moved).await?;
         clusters::reserve(tx, me, &self.clusters, answers).await?;
+        receipts::change(tx, &self.log, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

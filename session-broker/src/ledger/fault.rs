@@ -2,9 +2,10 @@
 
 use super::{
     AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
-    DeliveryRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded, Losses, NodeRow, Of, Op,
-    OwnerId, RegistryKnown, RegistryRow, SavedAt, SessionRow, SpentTicket, StoreError, TenantRow,
-    Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
+    DeliveryRow, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded,
+    LogRow, Losses, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow,
+    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
+    VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -33,6 +34,8 @@ pub enum Fault {
 pub struct FaultyLedger {
     inner: Arc<dyn Ledger>,
     armed: Arc<AtomicU8>,
+    /// For the log of receipts, which writes when it likes.
+    log_armed: Arc<AtomicU8>,
     /// Whether the last write met [`Fault::Full`].
     is_full: Arc<AtomicBool>,
 }
@@ -43,6 +46,7 @@ impl FaultyLedger {
         Self {
             inner,
             armed: Arc::default(),
+            log_armed: Arc::default(),
             is_full: Arc::default(),
         }
     }
@@ -50,6 +54,11 @@ impl FaultyLedger {
     /// The next write meets `fault`.
     pub fn arm(&self, fault: Fault) {
         self.armed.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// The next write of the log of receipts meets `fault`.
+    pub fn arm_log(&self, fault: Fault) {
+        self.log_armed.store(fault as u8, Ordering::SeqCst);
     }
 }
 
@@ -77,6 +86,8 @@ impl FaultyLedger {
             Fault::Full as u8
         } else if ops.iter().all(upkeep) {
             Fault::None as u8
+        } else if ops.iter().all(|op| matches!(op, Op::Log { .. })) {
+            self.log_armed.swap(Fault::None as u8, Ordering::SeqCst)
         } else {
             self.armed.swap(Fault::None as u8, Ordering::SeqCst)
         };
@@ -279,6 +290,26 @@ impl Ledger for FaultyLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
         self.inner.deliveries(owner, max)
+    }
+
+    fn receipt_log(&self) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        self.inner.receipt_log()
+    }
+
+    fn logged(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
+        self.inner.logged(leaves)
+    }
+
+    fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
+        self.inner.receipts(of)
+    }
+
+    fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {
+        self.inner.evidence(sha256)
+    }
+
+    fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
+        self.inner.directory()
     }
 
     fn due_deliveries(

@@ -2,8 +2,8 @@
 
 use super::{
     AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, Notice, OutsideChange, Redeemed, SessionRow, SpentTicket, TakeVolume,
-    VolumesSeen, WatchLinkRow,
+    JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow, SpentTicket,
+    TakeVolume, VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -12,6 +12,7 @@ use nearlight_protocol::id::{
     AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId, WatchLinkId,
 };
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::lifecycle::Phase;
 use nearlight_session::{Claim, Epoch};
 use std::sync::Arc;
@@ -106,6 +107,15 @@ pub enum Op {
         billed_until: MonoTime,
         /// When.
         at: MonoTime,
+    },
+    /// What a claim's job has used so far, as its node says.
+    NoteUsed {
+        /// The session.
+        session: SessionId,
+        /// The claim.
+        claim: Claim,
+        /// What is known of it.
+        facts: UsageFacts,
     },
     /// What a node says of its volumes.
     NoteVolumes {
@@ -228,6 +238,13 @@ pub enum Op {
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },
+    /// A change of the log of receipts, with its line of the audit log.
+    Log {
+        /// What changes.
+        change: LogChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
     /// A node has a job's secrets, or nobody needs them any more.
     ForgetSecrets {
         /// The session.
@@ -283,6 +300,8 @@ pub enum Op {
         node: NodeId,
         /// Whether it is drained.
         drained: bool,
+        /// Whether what it runs ends, too.
+        reclaim: Option<Reclaim>,
         /// When.
         at: MonoTime,
     },

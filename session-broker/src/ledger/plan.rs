@@ -57,6 +57,8 @@ enum Thing<'a> {
     Volume(&'a str),
     /// What tenants have outside.
     Outside,
+    /// The log of receipts.
+    Log,
 }
 
 impl Thing<'_> {
@@ -71,6 +73,7 @@ impl Thing<'_> {
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
+            | (Self::Log, Op::Log { .. })
             // One by one.
             | (_, Op::Readmit(_) | Op::ReserveCluster(_)) => true,
             (_, _) => false,
@@ -117,6 +120,8 @@ fn rank(op: &Op) -> u8 {
         Op::Notify(_) => 33,
         Op::CountMove { .. } => 34,
         Op::ReserveCluster(_) => 35,
+        Op::NoteUsed { .. } => 36,
+        Op::Log { .. } => 37,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -186,7 +191,9 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         | Op::GiveSession { session, .. }
         | Op::SetEdition { session, .. } => vec![Thing::Session(session.as_str())],
         Op::HoldNode { node, .. } => vec![Thing::Node(node.as_str())],
-        Op::BeginUsage { session, .. } => vec![Thing::Usage(session.as_str())],
+        Op::BeginUsage { session, .. } | Op::NoteUsed { session, .. } => {
+            vec![Thing::Usage(session.as_str())]
+        }
         Op::OrderStop { session, .. } => vec![Thing::Orders(session.as_str())],
         Op::RevokeWatchLink { session, .. } => vec![Thing::Links(session.as_str())],
         Op::AddWatchLink { link, .. } => vec![
@@ -218,6 +225,7 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::App { .. } => vec![Thing::Apps],
         Op::PutRateCard { .. } => vec![Thing::Rates],
         Op::Outside { .. } | Op::Notify(_) => vec![Thing::Outside],
+        Op::Log { .. } => vec![Thing::Log],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

@@ -1,8 +1,9 @@
 //! Reading back join tokens, and what was decided about nodes.
 
-use super::phase_row::{hex, parse, unhex};
-use super::{CredentialHash, Decided, JoinTokenRow, Redeemed, Standing, StoreError};
+use super::phase_row::{from_ms, hex, parse, unhex};
+use super::{CredentialHash, Decided, JoinTokenRow, Reclaim, Redeemed, Standing, StoreError};
 use nearlight_protocol::id::NodeId;
+use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
 /// See [`super::Ledger::join_token`].
@@ -45,7 +46,8 @@ pub(super) async fn join_token(
 /// See [`super::Ledger::standings`].
 pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Decided)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT node_id, drained_ms, revoked_ms, vetted_ms FROM node_standing
+        "SELECT node_id, drained_ms, revoked_ms, vetted_ms, reclaim_ms, reclaim_of_ms, reclaim_reason
+         FROM node_standing
          WHERE drained_ms IS NOT NULL OR revoked_ms IS NOT NULL OR vetted_ms IS NOT NULL",
     )
     .fetch_all(pool)
@@ -60,7 +62,24 @@ pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Decided)>, 
                 (false, false) => Standing::Active,
             };
             let vetted = is("vetted_ms");
-            Ok((parse(row.get("node_id"))?, Decided { standing, vetted }))
+            let decided = Decided {
+                standing,
+                vetted,
+                reclaim: (standing == Standing::Drained)
+                    .then(|| reclaim(row))
+                    .flatten(),
+            };
+            Ok((parse(row.get("node_id"))?, decided))
         })
         .collect()
+}
+
+/// What belongs to the drain that holds.
+fn reclaim(row: &AnyRow) -> Option<Reclaim> {
+    let of = |column| row.get::<Option<i64>, _>(column);
+    let until = of("reclaim_ms").filter(|_| of("reclaim_of_ms") == of("drained_ms"))?;
+    Some(Reclaim {
+        until: from_ms(until),
+        reason: row.get("reclaim_reason"),
+    })
 }

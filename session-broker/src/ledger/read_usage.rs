@@ -3,25 +3,41 @@
 use super::StoreError;
 use super::phase_row::{epoch_value, ms, parse};
 use super::share::BrokerId;
-use super::usage::{Bill, Budgeted, CardRow, Item, UsageLine, UsagePlace, UsageQuery};
+use super::usage::{
+    Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
+};
 use nearlight_protocol::id::TenantId;
-use nearlight_session::bill::{Line, Metered};
+use nearlight_protocol::usage::UsageFacts;
+use nearlight_session::bill::{Held, Kept, Line, Metered};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
-const WITHIN: &str = "
-    SELECT * FROM usage_interval WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
+const CLAIMS: &str = "
+    SELECT session_id, slot_id, epoch, user_id, tenant_id, kind, app_id, node_id, region,
+        cpu_milli, mem_mib, gpus, labels, began_ms, ended_ms, cpu_ms, mem_mib_peak, gpu_mem_mib_peak,
+        gpu_mem_mib_mean, gpu_busy_percent_mean FROM usage_interval
+    WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
         AND (began_ms, session_id, slot_id, epoch) > ($3, $4, $5, $6)";
+
+/// As if they were claims: [`UsagePlace`] says what stands for what.
+const VOLUMES: &str = "
+    SELECT volume_id, '', size_mib, '', owner, 'volume', name, node_id, region,
+        CAST(0 AS BIGINT), CAST(0 AS BIGINT), '[]', labels, began_ms, ended_ms, CAST(NULL AS BIGINT),
+        CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+    FROM volume_usage
+    WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
+        AND (began_ms, volume_id, '', size_mib) > ($3, $4, $5, $6)";
 
 /// See [`super::Ledger::usage_lines`].
 pub(super) async fn lines(pool: &AnyPool, of: UsageQuery) -> Result<Vec<UsageLine>, StoreError> {
-    let only = match of.tenant {
-        Some(_) => "AND tenant_id = $8",
-        None => "",
+    let (claims, volumes) = match of.tenant {
+        Some(_) => ("AND tenant_id = $8", "AND owner = $8"),
+        None => ("", ""),
     };
     // Made of constants of this file alone.
     let order = "ORDER BY began_ms, session_id, slot_id, epoch LIMIT $7";
-    let text = AssertSqlSafe(format!("{WITHIN} {only} {order}"));
+    let text = format!("{CLAIMS} {claims} UNION ALL {VOLUMES} {volumes} {order}");
+    let text = AssertSqlSafe(text);
     let (began, session, slot, epoch) = match of.after {
         Some(UsagePlace {
             began_ms,
@@ -50,14 +66,36 @@ pub(super) async fn lines(pool: &AnyPool, of: UsageQuery) -> Result<Vec<UsageLin
 }
 
 fn line(row: &AnyRow) -> Result<UsageLine, StoreError> {
+    match row.get("kind") {
+        "volume" => volume(row).map(UsageLine::Volume),
+        kind => claim(row, kind).map(UsageLine::Claim),
+    }
+}
+
+fn volume(row: &AnyRow) -> Result<VolumeLine, StoreError> {
+    let owner: &str = row.get("tenant_id");
+    let ended: Option<i64> = row.get("ended_ms");
+    Ok(VolumeLine {
+        volume: parse(row.get("session_id"))?,
+        name: row.get("app_id"),
+        // A user who has no tenant is no payer.
+        tenant: owner.parse().ok(),
+        node: parse(row.get("node_id"))?,
+        region: row.get("region"),
+        kept: Kept {
+            mib: unsigned(row.get("epoch"))?,
+        },
+        labels: json(row.get("labels"))?,
+        began_ms: unsigned(row.get("began_ms"))?,
+        ended_ms: ended.map(unsigned).transpose()?,
+    })
+}
+
+fn claim(row: &AnyRow, kind: &str) -> Result<ClaimLine, StoreError> {
     let tenant: Option<&str> = row.get("tenant_id");
     let slot: &str = row.get("slot_id");
-    let Line {
-        metered,
-        began_ms,
-        ended_ms,
-    } = for_budget(row)?;
-    Ok(UsageLine {
+    let ended: Option<i64> = row.get("ended_ms");
+    Ok(ClaimLine {
         session: parse(row.get("session_id"))?,
         slot: (!slot.is_empty()).then(|| parse(slot)).transpose()?,
         epoch: epoch_value(row.get("epoch"))?,
@@ -65,24 +103,39 @@ fn line(row: &AnyRow) -> Result<UsageLine, StoreError> {
         bill: Bill {
             user: parse(row.get("user_id"))?,
             tenant: tenant.map(parse::<TenantId>).transpose()?,
-            item: Item::read(row.get("kind"), row.get("app_id"))?,
+            item: Item::read(kind, row.get("app_id"))?,
             region: row.get("region"),
-            metered,
+            metered: metered(row)?,
             labels: json(row.get("labels"))?,
         },
-        began_ms,
-        ended_ms,
+        began_ms: unsigned(row.get("began_ms"))?,
+        ended_ms: ended.map(unsigned).transpose()?,
+        used: UsageFacts {
+            cpu_ms: fact(row, "cpu_ms")?,
+            mem_mib_peak: fact(row, "mem_mib_peak")?,
+            gpu_mem_mib_peak: fact(row, "gpu_mem_mib_peak")?,
+            gpu_mem_mib_mean: fact(row, "gpu_mem_mib_mean")?,
+            gpu_busy_percent_mean: fact(row, "gpu_busy_percent_mean")?,
+        },
+    })
+}
+
+fn fact<T: TryFrom<i64>>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError> {
+    row.get::<Option<i64>, _>(column).map(unsigned).transpose()
+}
+
+fn metered(row: &AnyRow) -> Result<Metered, StoreError> {
+    Ok(Metered {
+        cpu_milli: unsigned(row.get("cpu_milli"))?,
+        mem_mib: unsigned(row.get("mem_mib"))?,
+        gpus: json(row.get("gpus"))?,
     })
 }
 
 fn for_budget(row: &AnyRow) -> Result<Line, StoreError> {
     let ended: Option<i64> = row.get("ended_ms");
     Ok(Line {
-        metered: Metered {
-            cpu_milli: unsigned(row.get("cpu_milli"))?,
-            mem_mib: unsigned(row.get("mem_mib"))?,
-            gpus: json(row.get("gpus"))?,
-        },
+        held: Held::Claim(metered(row)?),
         began_ms: unsigned(row.get("began_ms"))?,
         ended_ms: ended.map(unsigned).transpose()?,
     })

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 17] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 21] = [
     (
         1,
         "ledger",
@@ -71,6 +71,26 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 17] = [
         18,
         "image policy",
         include_str!("../../migrations/0018_image_policy.sql"),
+    ),
+    (
+        19,
+        "reclaim",
+        include_str!("../../migrations/0019_reclaim.sql"),
+    ),
+    (
+        21,
+        "volume usage",
+        include_str!("../../migrations/0021_volume_usage.sql"),
+    ),
+    (
+        22,
+        "usage facts",
+        include_str!("../../migrations/0022_usage_facts.sql"),
+    ),
+    (
+        23,
+        "receipts",
+        include_str!("../../migrations/0023_receipts.sql"),
     ),
 ];
 

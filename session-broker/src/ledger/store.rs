@@ -8,10 +8,11 @@ use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
-    JoinTokenRow, KeyRow, Ledger, Loaded, NodeRow, Of, Op, OwnerId, RegistryKnown, RegistryRow,
-    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
-    VolumeRow, WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment,
-    read_identity, read_outside, read_saves, read_usage, read_volumes, read_webhooks,
+    DirectoryRows, EvidenceRow, JoinTokenRow, KeyRow, Ledger, Loaded, LogRow, NodeRow, Of, Op,
+    OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
+    WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity, read_outside,
+    read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -466,6 +467,30 @@ impl Ledger for SqlLedger {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
         Box::pin(read_webhooks::deliveries(&self.readers, owner, max))
+    }
+
+    fn receipt_log(&self) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        Box::pin(async move {
+            // After it nothing of ours is in doubt: what is read now is what will be.
+            self.write(Vec::new()).await?;
+            read_receipts::log(&self.readers).await
+        })
+    }
+
+    fn logged(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
+        Box::pin(async move { read_receipts::logged(&self.readers, &leaves).await })
+    }
+
+    fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
+        Box::pin(read_receipts::receipts(&self.readers, of))
+    }
+
+    fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {
+        Box::pin(async move { read_receipts::evidence(&self.readers, &sha256).await })
+    }
+
+    fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
+        Box::pin(read_receipts::directory(&self.readers))
     }
 
     fn due_deliveries(

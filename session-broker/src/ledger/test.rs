@@ -30,6 +30,7 @@ mod outside;
 mod place;
 mod plans;
 mod readmit;
+mod receipts;
 mod saves;
 mod sharing;
 mod usage;
@@ -72,6 +73,9 @@ macro_rules! suite {
 suite! {
     outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
     outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
+    receipts::a_log_grows_by_whoever_knows_its_head => a_log_grows_by_whoever_knows_its_head,
+    receipts::what_was_witnessed_never_goes_back_and_goes_with_the_name => what_was_witnessed_never_goes_back_and_goes_with_the_name,
+    receipts::each_change_of_the_directory_is_an_edition => each_change_of_the_directory_is_an_edition,
     outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,
@@ -100,6 +104,7 @@ suite! {
     enrolment::a_join_token_works_once_whoever_is_first => a_join_token_works_once_whoever_is_first,
     enrolment::what_is_decided_about_nodes_is_read_back => what_is_decided_about_nodes_is_read_back,
     enrolment::a_node_is_vetted_beside_whatever_else_holds_of_it => a_node_is_vetted_beside_whatever_else_holds_of_it,
+    enrolment::a_reclaim_belongs_to_its_drain => a_reclaim_belongs_to_its_drain,
     jobs::a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten => a_job_is_read_back_with_its_sealed_secrets_until_they_are_forgotten,
     jobs::a_job_leaves_nothing_behind_once_it_is_swept => a_job_leaves_nothing_behind_once_it_is_swept,
     gpus::i1_a_gpu_is_claimed_once_and_the_others_beside_it => i1_a_gpu_is_claimed_once_and_the_others_beside_it,
@@ -132,6 +137,7 @@ suite! {
     usage::i5_a_scripted_day_comes_to_what_is_computed_by_hand => i5_a_scripted_day_comes_to_what_is_computed_by_hand,
     usage::i5_another_slot_with_the_same_epoch_is_another_interval => i5_another_slot_with_the_same_epoch_is_another_interval,
     usage::i5_usage_outlives_its_session_and_goes_after_a_year => i5_usage_outlives_its_session_and_goes_after_a_year,
+    usage::what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing => what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing,
     usage::lines_are_paged_by_beginning_and_tenants_see_their_own => lines_are_paged_by_beginning_and_tenants_see_their_own,
     usage::a_card_that_holds_stays_and_none_reaches_into_the_past => a_card_that_holds_stays_and_none_reaches_into_the_past,
     usage::a_budget_is_of_a_session_that_lives_and_of_its_holder => a_budget_is_of_a_session_that_lives_and_of_its_holder,
@@ -140,6 +146,7 @@ suite! {
     readmit::i5_usage_before_a_session_that_is_back_ends_with_its_grant => i5_usage_before_a_session_that_is_back_ends_with_its_grant,
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
     volumes::a_volume_is_taken_with_a_claim_and_let_go_with_it => a_volume_is_taken_with_a_claim_and_let_go_with_it,
+    volumes::i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand => i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand,
     volumes::a_name_is_one_volumes_and_an_owner_has_so_much => a_name_is_one_volumes_and_an_owner_has_so_much,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,
@@ -320,6 +327,7 @@ fn limits() -> Limits {
         warn_ms: 1,
         runs_again: false,
         moves_left: 0,
+        reclaim_at: None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the ledger keeps of usage: intervals with all that their bill needs, rate cards, budgets.
 //!
 //! **Invariants.** An interval begins and ends once, however often either is said. It outlives its
-//! session's row, and nothing in it changes but its end.
+//! session's row, and nothing in it changes but its end, and what its job used.
 
 use super::StoreError;
-use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId};
+use nearlight_protocol::id::{AppId, NodeId, SessionId, SlotId, TenantId, UserId, VolumeId};
 use nearlight_protocol::unit::UnixMillis;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::Epoch;
-use nearlight_session::bill::{Interval, Line, Metered};
+use nearlight_session::bill::{Held, Interval, Kept, Line, Metered};
 use std::collections::BTreeMap;
 
 /// What is paid for.
@@ -38,7 +39,20 @@ pub struct Bill {
 
 /// An interval as a bill has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageLine {
+#[allow(
+    clippy::large_enum_variant,
+    reason = "claims are the rule: a box for each would cost more than the room of the few others"
+)]
+pub enum UsageLine {
+    /// Of a claim.
+    Claim(ClaimLine),
+    /// Of a volume.
+    Volume(VolumeLine),
+}
+
+/// The interval of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimLine {
     /// The session.
     pub session: SessionId,
     /// The claim's slot; `None` of one that an older broker has begun.
@@ -53,50 +67,109 @@ pub struct UsageLine {
     pub began_ms: UnixMillis,
     /// The acked stop, or as long as the node is known to have run it; `None` while it runs.
     pub ended_ms: Option<UnixMillis>,
+    /// What it used of what it had, as its node says.
+    pub used: UsageFacts,
+}
+
+/// The interval of a volume that had one size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeLine {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its name.
+    pub name: String,
+    /// Who pays; nobody for one of a user without a tenant.
+    pub tenant: Option<TenantId>,
+    /// Its node.
+    pub node: NodeId,
+    /// Where that is.
+    pub region: String,
+    /// Its size.
+    pub kept: Kept,
+    /// Words of its tenant's own: those of the job that made it.
+    pub labels: BTreeMap<String, String>,
+    /// Since when its node holds that size for it.
+    pub began_ms: UnixMillis,
+    /// Until when; `None` while it does.
+    pub ended_ms: Option<UnixMillis>,
 }
 
 impl UsageLine {
-    /// When it ran, if what still runs ends now.
+    const fn times(&self) -> (UnixMillis, Option<UnixMillis>) {
+        match self {
+            Self::Claim(line) => (line.began_ms, line.ended_ms),
+            Self::Volume(line) => (line.began_ms, line.ended_ms),
+        }
+    }
+
+    /// When it was, if what still is ends now.
     pub fn interval(&self, now_ms: UnixMillis) -> Interval {
+        let (began_ms, ended_ms) = self.times();
         Interval {
-            began_ms: self.began_ms,
-            ended_ms: self.ended_ms.unwrap_or(now_ms),
+            began_ms,
+            ended_ms: ended_ms.unwrap_or(now_ms),
+        }
+    }
+
+    /// Its labels.
+    pub const fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Claim(line) => &line.bill.labels,
+            Self::Volume(line) => &line.labels,
         }
     }
 
     /// Where it stands among all.
     pub fn place(&self) -> UsagePlace {
-        UsagePlace {
-            began_ms: self.began_ms,
-            session: self.session.to_string(),
-            slot: self
-                .slot
-                .as_ref()
-                .map_or_else(String::new, SlotId::to_string),
-            epoch: self.epoch.0,
+        match self {
+            Self::Claim(line) => {
+                let slot = line.slot.as_ref();
+                UsagePlace {
+                    began_ms: line.began_ms,
+                    session: line.session.to_string(),
+                    slot: slot.map_or_else(String::new, SlotId::to_string),
+                    epoch: line.epoch.0,
+                }
+            }
+            Self::Volume(line) => UsagePlace {
+                began_ms: line.began_ms,
+                session: line.volume.to_string(),
+                slot: String::new(),
+                epoch: u64::from(line.kept.mib),
+            },
+        }
+    }
+
+    /// What is paid for.
+    pub fn held(&self) -> Held {
+        match self {
+            Self::Claim(line) => Held::Claim(line.bill.metered.clone()),
+            Self::Volume(line) => Held::Volume(line.kept),
         }
     }
 
     /// What a budget sees of it.
     pub fn for_budget(self) -> Line {
+        let (began_ms, ended_ms) = self.times();
         Line {
-            metered: self.bill.metered,
-            began_ms: self.began_ms,
-            ended_ms: self.ended_ms,
+            held: self.held(),
+            began_ms,
+            ended_ms,
         }
     }
 }
 
-/// Where an interval stands among all: by its beginning, and then by its key.
+/// Where an interval stands among all: by its beginning, and then by its key. A volume's id stands for
+/// a session's, and its size for an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsagePlace {
     /// Its beginning.
     pub began_ms: UnixMillis,
-    /// Its session.
+    /// Its session, or its volume.
     pub session: String,
     /// Its slot, or nothing.
     pub slot: String,
-    /// Its epoch.
+    /// Its epoch, or its size.
     pub epoch: u64,
 }
 

@@ -13,6 +13,7 @@ pub(super) mod orders;
 pub(super) mod outside;
 pub(super) mod quotas;
 pub(super) mod readmit;
+pub(super) mod receipts;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod upkeep;

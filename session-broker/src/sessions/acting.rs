@@ -54,6 +54,7 @@ impl Owner {
             self.show_links(&node);
             self.show_images(&node);
             self.show_volumes(&node);
+            self.show_reclaim(&node, now);
             self.resend(&node);
         }
         for (applied, then) in applied.into_iter().zip(thens) {
@@ -63,14 +64,15 @@ impl Owner {
         if self.queue.revision() != self.told {
             self.tell_places(now, &mut touched);
         }
-        for id in touched {
-            if let Some(entry) = self.sessions.get_mut(&id) {
+        for id in &touched {
+            if let Some(entry) = self.sessions.get_mut(id) {
                 entry.publish();
                 if entry.ended_at.is_some() {
-                    self.links.session_over(&id);
+                    self.links.session_over(id);
                 }
             }
         }
+        self.show_members(&touched);
         for (stream, message) in messages {
             stream.send(message);
         }
@@ -255,6 +257,9 @@ impl Owner {
     /// Keeps an order until it is acked, and sends it if its node is there.
     pub(super) fn give(&mut self, order: OutboxRow, now: MonoTime) {
         let node = order.node.clone();
+        if order.is_start() && self.standings.of(&node).reclaim.is_some() {
+            self.reclaims.insert(node.clone());
+        }
         if let Some(stream) = self.fleet.online(&node) {
             stream.send(command(&order));
         }

@@ -180,6 +180,13 @@ impl Owner {
                     turn.messages.push((stream.clone(), warning));
                 }
             }
+            Effect::Reprieve { claim } => {
+                if let Some(stream) = self.fleet.online(&claim.node) {
+                    let session = id.clone();
+                    let goes_on = ToEdge::GoesOn { session };
+                    turn.messages.push((stream.clone(), goes_on));
+                }
+            }
             Effect::Publish => {
                 let saved = Op::SavePhase {
                     session: id.clone(),

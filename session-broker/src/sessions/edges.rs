@@ -431,6 +431,10 @@ impl Owner {
                 return;
             }
             SessionReport::InputSeen => Event::InputSeen { epoch },
+            SessionReport::Used { facts } => {
+                self.used(session, epoch, facts, turn);
+                return;
+            }
             SessionReport::Ended { reason, detail } => {
                 tracing::info!(session_id = %session, node_id = %node, ?reason, detail,
                     "the node ended the session");

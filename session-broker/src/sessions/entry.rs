@@ -4,7 +4,9 @@ use super::{Placement, ShownSession};
 use crate::config::SessionTimes;
 use crate::ledger::SessionRow;
 use crate::time::unix_ms;
-use nearlight_protocol::api::{EndReason, Session, SessionKind, SessionState, WaitsFor};
+use nearlight_protocol::api::{
+    ClusterMember, EndReason, Session, SessionKind, SessionState, WaitsFor,
+};
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::{AppId, NodeId};
 use nearlight_protocol::job::ImageRef;
@@ -40,6 +42,8 @@ pub(super) struct Entry {
     pub(super) hint: Option<NodeId>,
     /// Whether the node of a cluster's first replica has said that this one is ready.
     pub(super) said_ready: bool,
+    /// The replicas of a cluster's run, as they are shown.
+    pub(super) members: Vec<ClusterMember>,
     view: watch::Sender<Session>,
     claim_shown: watch::Sender<Option<Claim>>,
     placement_shown: watch::Sender<Placement>,
@@ -75,6 +79,7 @@ impl Entry {
             placement: Placement::Unknown,
             hint: None,
             said_ready: false,
+            members: Vec::new(),
             view,
             claim_shown,
             placement_shown: watch::Sender::default(),
@@ -135,7 +140,8 @@ impl Entry {
             | Placement::WaitsTogether(_)
             | Placement::WaitsForVolume(..) => None,
         };
-        let fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
+        let mut fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
+        fresh.members.clone_from(&self.members);
         self.view.send_if_modified(|shown| {
             let changed = *shown != fresh;
             if changed {
@@ -205,9 +211,11 @@ fn view(
         owned: true,
         created_at: unix_ms(row.created_at),
         ends_at: life.ends_at().map(unix_ms),
+        preempted_at: life.reclaim_at().map(unix_ms),
         play_path,
         watchers,
         placed_in,
+        members: Vec::new(),
     }
 }
 

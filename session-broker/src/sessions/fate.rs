@@ -11,7 +11,7 @@
 use super::owner::Owner;
 use super::turn::Turn;
 use crate::ledger::SessionRow;
-use nearlight_protocol::api::EndReason;
+use nearlight_protocol::api::{ClusterMember, EndReason};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::cluster::{Rules, Standing, Step, is_failure, settle};
@@ -126,7 +126,8 @@ impl Owner {
                 })
             }
             Event::Tick | Event::NodeBack { .. }
-                if rules.is_some_and(|rules| rules.restarts) && self.is_lost(id, &event, now) =>
+                if rules.is_some_and(|rules| rules.restarts)
+                    && (self.is_lost(id, &event, now) || self.is_taken_back(id, &event, now)) =>
             {
                 let reason = EndReason::ClusterEnded;
                 self.drive_alone(id, Event::EndRequested { reason }, now, turn);
@@ -174,6 +175,15 @@ impl Owner {
         }
     }
 
+    /// Whether an event says that the node of a session takes its capacity back.
+    fn is_taken_back(&self, id: &SessionId, event: &Event, now: MonoTime) -> bool {
+        let life = self.sessions.get(id).map(|entry| &entry.life);
+        let is_due = |life: &nearlight_session::Lifecycle| {
+            Standing::of(life).lives() && life.reclaim_at().is_some_and(|at| at <= now)
+        };
+        *event == Event::Tick && life.is_some_and(is_due)
+    }
+
     /// How the other replicas of the first one's run stand. One that is not here any more is over for long.
     fn standings_of(&self, cluster: &SessionId) -> Vec<(u32, SessionId, Standing)> {
         let run = self
@@ -191,6 +201,53 @@ impl Owner {
         let mut standings: Vec<_> = standings.collect();
         standings.sort_unstable_by_key(|(rank, ..)| *rank);
         standings
+    }
+
+    /// Shows clusters of which any of these sessions is a replica as their replicas stand now, each of them
+    /// published before.
+    pub(super) fn show_members(&mut self, moved: &BTreeSet<SessionId>) {
+        let replicas = moved.iter().filter_map(|id| self.sessions.get(id));
+        let clusters = replicas.filter_map(|entry| entry.row.replica.as_ref());
+        let clusters: BTreeSet<SessionId> = clusters.map(|of| of.cluster.clone()).collect();
+        for cluster in clusters {
+            let members = self.members_of(&cluster);
+            if let Some(head) = self.sessions.get_mut(&cluster) {
+                head.members = members;
+                head.publish();
+            }
+        }
+    }
+
+    /// The replicas of a cluster's run, the first with them; none of one that waits.
+    fn members_of(&self, cluster: &SessionId) -> Vec<ClusterMember> {
+        let head = self.sessions.get(cluster);
+        let Some(head) = head.filter(|head| Standing::of(&head.life) != Standing::Waits) else {
+            return Vec::new();
+        };
+        let others = self.standings_of(cluster).into_iter();
+        let others = others.filter_map(|(rank, id, _)| Some((rank, self.sessions.get(&id)?)));
+        let all = std::iter::once((0, head)).chain(others);
+        all.map(|(replica, entry)| {
+            let shown = entry.shown();
+            ClusterMember {
+                replica,
+                session: shown.id,
+                node: shown.node,
+                state: shown.state,
+            }
+        })
+        .collect()
+    }
+
+    /// The sessions that share the fate of this one: all replicas of its cluster's run, or it alone.
+    pub(super) fn with_its_cluster(&self, id: &SessionId) -> Vec<SessionId> {
+        let replica = self.sessions.get(id).and_then(|e| e.row.replica.as_ref());
+        let Some(cluster) = replica.map(|replica| replica.cluster.clone()) else {
+            return vec![id.clone()];
+        };
+        let others = self.standings_of(&cluster).into_iter();
+        let others = others.map(|(_, id, _)| id);
+        std::iter::once(cluster.clone()).chain(others).collect()
     }
 
     fn others_are_ready(&self, cluster: &SessionId) -> bool {

@@ -16,7 +16,9 @@ impl Lost {
     pub(super) fn widen(&mut self, ops: &[Op]) -> Vec<SessionId> {
         let mut new = Vec::new();
         for op in ops {
-            if let Op::Release { session, claim, .. } | Op::BeginUsage { session, claim, .. } = op
+            if let Op::Release { session, claim, .. }
+            | Op::BeginUsage { session, claim, .. }
+            | Op::NoteUsed { session, claim, .. } = op
                 && self.nodes.contains(&claim.node)
                 && self.sessions.insert(session.clone())
             {
@@ -48,6 +50,7 @@ impl Lost {
             Op::SavePhase { session, .. }
             | Op::ReturnQuota { session, .. }
             | Op::BeginUsage { session, .. }
+            | Op::NoteUsed { session, .. }
             | Op::Release { session, .. }
             | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
@@ -79,6 +82,7 @@ impl Lost {
             | Op::Identity { .. }
             | Op::App { .. }
             | Op::Outside { .. }
+            | Op::Log { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

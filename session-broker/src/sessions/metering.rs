@@ -4,14 +4,17 @@
 //! stop, until the node was heard of last while it ran the session, and no longer than the order to stop.
 
 use super::owner::Owner;
-use crate::ledger::{Bill, HeldBy, Item, SessionRow};
+use super::turn::{Then, Turn};
+use crate::ledger::{Bill, HeldBy, Item, Op, SessionRow};
 use nearlight_placement::gpu_suits;
 use nearlight_protocol::control::{Gpu, Inventory};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_protocol::work::Work;
-use nearlight_session::Claim;
 use nearlight_session::bill::Metered;
 use nearlight_session::lifecycle::Stopped;
+use nearlight_session::{Claim, Epoch};
 use std::collections::BTreeMap;
 
 /// The models of the GPUs that a claim has; of one that names none, of those that suit its job.
@@ -65,6 +68,25 @@ impl Owner {
                 .work
                 .job()
                 .map_or_else(BTreeMap::new, |spec| spec.labels.clone()),
+        }
+    }
+
+    /// What a job has used so far. Of a claim that the session has no more nothing is written down.
+    pub(super) fn used(
+        &mut self,
+        session: &SessionId,
+        epoch: Epoch,
+        facts: UsageFacts,
+        turn: &mut Turn,
+    ) {
+        let held = self.sessions.get(session).and_then(|e| e.life.held());
+        if let Some(held) = held.filter(|held| held.claim.epoch == epoch) {
+            let noted = Op::NoteUsed {
+                session: session.clone(),
+                claim: held.claim.clone(),
+                facts,
+            };
+            turn.push(noted, Then::Nothing);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use nearlight_placement::Policy;
 use nearlight_protocol::api::Session;
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::{Event, Phase};
@@ -109,6 +109,8 @@ pub(crate) struct Owner {
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) clusters: Clusters,
+    /// Nodes of which it is to be looked whether their capacity is taken back.
+    pub(super) reclaims: BTreeSet<NodeId>,
     pub(super) spending: Spending,
     pub(super) volumes: Volumes,
     /// What the volumes of one owner may have together, MiB.
@@ -180,6 +182,7 @@ impl Owner {
             fleet: Fleet::default(),
             queue: Queue::default(),
             clusters: Clusters::default(),
+            reclaims: BTreeSet::new(),
             spending: Spending::default(),
             volumes: Volumes::default(),
             volumes_mib_max: parts.volumes_mib_max,
@@ -234,6 +237,7 @@ impl Owner {
                 self.take_edge(event, now, &mut turn);
             }
             self.take_more(now, &mut turn);
+            self.settle_reclaims(now, &mut turn);
             self.take_deadlines(now, &mut turn);
             self.take_spending(now, &mut turn);
             self.place_waiting(now, &mut turn);
@@ -249,7 +253,7 @@ impl Owner {
     }
 
     async fn wake(&mut self, stop: &CancellationToken, beat: &mut tokio::time::Interval) -> Wake {
-        if !self.deferred.is_empty() {
+        if !self.deferred.is_empty() || !self.reclaims.is_empty() {
             return Wake::Deferred;
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);

@@ -11,7 +11,7 @@ use super::entry::Entry;
 use super::owner::Owner;
 use super::turn::{Then, Turn};
 use crate::ledger::{Applied, HeldBy, Op, OutboxRow, Readmit, SessionRow, edition_of};
-use crate::time::unix_ms;
+use crate::time::{from_unix_ms, unix_ms};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::Order;
 use nearlight_protocol::grant::{GRANT_JOB_BYTES_MAX, Grant, GrantRow, GrantWork};
@@ -144,7 +144,7 @@ impl Owner {
                 self.give(OutboxRow { command, ..stop }, now);
                 return;
             }
-            Applied::Done => {}
+            Applied::Done => drop(self.reclaims.insert(node.clone())),
             // Another broker has the node.
             _ => return,
         }
@@ -169,10 +169,6 @@ impl Owner {
         self.read_back(&node).await;
         touched.insert(id);
     }
-}
-
-const fn from_unix_ms(ms: u64) -> MonoTime {
-    MonoTime(ms.saturating_mul(1000))
 }
 
 /// Where a session is that a node shows. Its time limit goes on from the grant; what the broker has to be

@@ -12,7 +12,7 @@ use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_session::Queue;
 use nearlight_session::lifecycle::Phase;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Between two attempts to read a ledger that fails.
@@ -68,6 +68,7 @@ impl Owner {
             let (id, decided) = (row.id.clone(), self.standings.of(&row.id));
             self.fleet.set_row(row, now);
             self.fleet.set_decided(&id, decided, now);
+            self.reclaims.insert(id);
         }
         let mut orders = Vec::new();
         for mut order in loaded.outbox {
@@ -77,7 +78,9 @@ impl Owner {
             }
             orders.push(order);
         }
+        let mut taken = BTreeSet::new();
         for row in loaded.sessions {
+            taken.insert(row.id.clone());
             let (id, phase, since) = (row.id.clone(), row.phase.clone(), row.since);
             let limits = self.times.limits(&row);
             let mut entry = match former.remove(&id) {
@@ -108,6 +111,7 @@ impl Owner {
             self.sessions.insert(id.clone(), entry);
             self.note(&id, &phase, now);
         }
+        self.show_members(&taken);
         self.ended.make_contiguous().sort_unstable();
         for mut order in orders {
             self.refit(&mut order);

@@ -32,10 +32,17 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) {
-        let op = match change {
-            StandingChange::Drain | StandingChange::Undrain => Op::DrainNode {
+        let op = match &change {
+            StandingChange::Drain(reclaim) => Op::DrainNode {
                 node: node.clone(),
-                drained: change == StandingChange::Drain,
+                drained: true,
+                reclaim: reclaim.clone(),
+                at: now,
+            },
+            StandingChange::Undrain => Op::DrainNode {
+                node: node.clone(),
+                drained: false,
+                reclaim: None,
                 at: now,
             },
             StandingChange::Revoke => Op::RevokeNode {
@@ -51,13 +58,14 @@ impl Owner {
         // From this turn on nothing is placed there that should not be; what may be only when that is
         // durable.
         let before = self.standings.of(&node);
-        let after = change.on(before);
+        let after = change.on(before.clone());
         let at_once = Decided {
             standing: match after.standing {
                 Standing::Active => before.standing,
                 Standing::Drained | Standing::Revoked => after.standing,
             },
             vetted: before.vetted && after.vetted,
+            reclaim: before.reclaim,
         };
         self.fleet.set_decided(&node, at_once, now);
         if change == StandingChange::Revoke {
@@ -108,8 +116,10 @@ impl Owner {
         turn: &mut Turn,
     ) {
         for (node, decided) in self.standings.learn(all) {
+            let standing = decided.standing;
             self.fleet.set_decided(&node, decided, now);
-            if decided.standing == Standing::Revoked {
+            self.reclaims.insert(node.clone());
+            if standing == Standing::Revoked {
                 self.end_sessions_of(&node, now, turn);
                 self.shut_out(&node, now);
             }
@@ -125,11 +135,13 @@ impl Owner {
         } = decision;
         let known = *applied != Applied::Missing;
         let decided = match known {
-            true => self.standings.decide(&node, change),
+            true => self.standings.decide(&node, &change),
             false => self.standings.of(&node),
         };
+        let standing = decided.standing;
         self.fleet.set_decided(&node, decided, now);
-        if decided.standing == Standing::Revoked {
+        self.reclaims.insert(node.clone());
+        if standing == Standing::Revoked {
             self.shut_out(&node, now);
         }
         // Whoever hung up finds it in the list of nodes.

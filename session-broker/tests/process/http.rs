@@ -85,6 +85,18 @@ impl Client {
         Answer::parse(&bytes)
     }
 
+    /// The body of an answer, whatever it is.
+    pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
+        let exchange = async {
+            let mut tcp = self.open("GET", path, &[], "").await;
+            let mut bytes = Vec::new();
+            let _ = tcp.read_to_end(&mut bytes).await;
+            let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+            bytes.split_off(head.map_or(0, |at| at + 4))
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+    }
+
     /// Sends one request on a connection of its own.
     pub(crate) async fn request(
         &self,

@@ -17,10 +17,6 @@ const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag
 const TAR: (&str, &str) = ("content-type", "application/x-tar");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// What nobody but an operator may add.
-const APP: &str = r#"{"id":"demo","title":"t","summary":"","picture":"","shelf":"tool",
-    "launch":{"image":"demo:9","command":["/demo"]}}"#;
-
 /// How a route keeps tenants apart.
 #[derive(Clone, Copy, Debug)]
 enum Apart {
@@ -37,131 +33,10 @@ enum Apart {
 }
 
 use Apart::{AdminOnly, BySecret, LikeAbsent, OwnOnly, TellsNothing};
+use routes::ROUTES;
 
-const ROUTES: &[(&str, &str, Apart)] = &[
-    ("get", "/.well-known/jwks.json", TellsNothing),
-    ("get", "/healthz", TellsNothing),
-    ("get", "/metrics", AdminOnly(JSON, "")),
-    ("get", "/openapi.json", TellsNothing),
-    ("get", "/readyz", TellsNothing),
-    ("get", "/v1/apps", TellsNothing),
-    ("post", "/v1/apps", AdminOnly(JSON, APP)),
-    ("delete", "/v1/apps/{app}/rollout", AdminOnly(JSON, "")),
-    (
-        "put",
-        "/v1/apps/{app}/rollout",
-        AdminOnly(JSON, r#"{"version":1}"#),
-    ),
-    ("get", "/v1/apps/{app}/versions", AdminOnly(JSON, "")),
-    ("get", "/v1/beacon", TellsNothing),
-    ("get", "/v1/audit", AdminOnly(JSON, "")),
-    ("get", "/v1/image-policy", TellsNothing),
-    ("put", "/v1/image-policy", OwnOnly),
-    ("post", "/v1/join-tokens", AdminOnly(JSON, "{}")),
-    ("get", "/v1/keys", TellsNothing),
-    ("post", "/v1/keys", OwnOnly),
-    ("delete", "/v1/keys/{id}", LikeAbsent(JSON, "")),
-    ("post", "/v1/keys/{id}/rotate", LikeAbsent(JSON, "{}")),
-    ("get", "/v1/login", LikeAbsent(JSON, "")),
-    ("get", "/v1/login/callback", LikeAbsent(JSON, "")),
-    ("post", "/v1/login/device", LikeAbsent(JSON, "")),
-    (
-        "post",
-        "/v1/login/device/poll",
-        LikeAbsent(JSON, r#"{"device_code":"guessed"}"#),
-    ),
-    ("get", "/v1/login/options", TellsNothing),
-    ("post", "/v1/logout", OwnOnly),
-    ("get", "/v1/nodes", TellsNothing),
-    ("delete", "/v1/nodes/{node}", AdminOnly(JSON, "")),
-    ("delete", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
-    ("post", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
-    ("post", "/v1/nodes/{node}/probe", OwnOnly),
-    ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
-    ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
-    (
-        "post",
-        "/v1/probes",
-        AdminOnly(JSON, r#"{"node":"nod_00000000000000000000000000"}"#),
-    ),
-    ("delete", "/v1/probes/{probe}", AdminOnly(JSON, "")),
-    ("post", "/v1/probes/{probe}/{step}", AdminOnly(JSON, "")),
-    ("get", "/v1/regions", TellsNothing),
-    ("get", "/v1/registries", TellsNothing),
-    ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
-    ("put", "/v1/registries/{registry}", OwnOnly),
-    ("get", "/v1/sessions", TellsNothing),
-    ("post", "/v1/sessions", OwnOnly),
-    ("delete", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
-    ("get", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
-    ("post", "/v1/sessions/{id}/endpoint", LikeAbsent(JSON, "{}")),
-    ("get", "/v1/sessions/{id}/events", LikeAbsent(JSON, "")),
-    ("get", "/v1/sessions/{id}/exec", LikeAbsent(JSON, "")),
-    (
-        "post",
-        "/v1/sessions/{id}/exec",
-        LikeAbsent(JSON, r#"{"command":["id"]}"#),
-    ),
-    ("get", "/v1/sessions/{id}/files", LikeAbsent(JSON, "")),
-    ("put", "/v1/sessions/{id}/files", LikeAbsent(TAR, "")),
-    ("get", "/v1/sessions/{id}/logs", LikeAbsent(JSON, "")),
-    ("get", "/v1/sessions/{id}/placement", LikeAbsent(JSON, "")),
-    ("post", "/v1/sessions/{id}/tickets", LikeAbsent(JSON, "{}")),
-    ("get", "/v1/sessions/{id}/watch-links", LikeAbsent(JSON, "")),
-    (
-        "post",
-        "/v1/sessions/{id}/watch-links",
-        LikeAbsent(JSON, r#"{"expires_s":60}"#),
-    ),
-    (
-        "delete",
-        "/v1/sessions/{id}/watch-links/{link}",
-        LikeAbsent(JSON, ""),
-    ),
-    ("options", "/v1/sessions/{id}/whep", LikeAbsent(SDP, "")),
-    ("post", "/v1/sessions/{id}/whep", LikeAbsent(SDP, "v=0\r\n")),
-    (
-        "delete",
-        "/v1/sessions/{id}/whep/{attachment}",
-        LikeAbsent(SDP, ""),
-    ),
-    (
-        "patch",
-        "/v1/sessions/{id}/whep/{attachment}",
-        LikeAbsent(FRAGMENT, "a=x\r\n"),
-    ),
-    ("get", "/v1/tenants", TellsNothing),
-    ("post", "/v1/tenants", AdminOnly(JSON, r#"{"name":"c"}"#)),
-    (
-        "put",
-        "/v1/tenants/{id}",
-        AdminOnly(JSON, r#"{"name":"c"}"#),
-    ),
-    ("get", "/v1/usage", TellsNothing),
-    ("get", "/v1/volumes", TellsNothing),
-    ("delete", "/v1/volumes/{id}", LikeAbsent(JSON, "")),
-    ("get", "/v1/volumes/{id}", LikeAbsent(JSON, "")),
-    ("get", "/v1/watch/{token}", BySecret(JSON, "")),
-    ("options", "/v1/watch/{token}/whep", BySecret(SDP, "")),
-    ("post", "/v1/watch/{token}/whep", BySecret(SDP, "v=0\r\n")),
-    (
-        "delete",
-        "/v1/watch/{token}/whep/{attachment}",
-        BySecret(SDP, ""),
-    ),
-    (
-        "patch",
-        "/v1/watch/{token}/whep/{attachment}",
-        BySecret(FRAGMENT, "a=x\r\n"),
-    ),
-    ("delete", "/v1/webhook", OwnOnly),
-    ("get", "/v1/webhook", LikeAbsent(JSON, "")),
-    ("put", "/v1/webhook", OwnOnly),
-    ("get", "/v1/webhook/deliveries", TellsNothing),
-    ("post", "/v1/webhook/rotate", LikeAbsent(JSON, "")),
-    ("post", "/v1/webhook/test", LikeAbsent(JSON, "")),
-    ("get", "/v1/whoami", TellsNothing),
-];
+#[path = "isolation/routes.rs"]
+mod routes;
 
 /// What one tenant has, by the names that a path has for it.
 struct Theirs {
@@ -201,8 +76,6 @@ impl Theirs {
             .replace("/files", "/files?path=/tmp/x")
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
-            .replace("{probe}", own)
-            .replace("{step}", "begin")
             .replace("{app}", "demo")
             .replace("{registry}", &self.registry)
             .replace("{link}", &self.link)
@@ -423,8 +296,8 @@ async fn every_route_keeps_tenants_apart() {
             // The fleet is an operator's to change, and usage to bill.
             let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
             let is_fleets = route.contains("/nodes/")
-                || route.starts_with("/v1/probes")
                 || is_apps
+                || route.contains("/directory/keys/")
                 || ["/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
             if is_fleets && *who == "an operator" {
                 continue;

@@ -4,6 +4,7 @@ use crate::http::{Answer, Client};
 use crate::isolation::tenant;
 use crate::jobs::{ask, edge, job};
 use crate::program::Program;
+use crate::reclaim;
 use crate::rig::{Rig, admin, eventually, id};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -328,4 +329,58 @@ async fn a_broker_that_is_killed_while_it_delivers_loses_nothing() {
     })
     .await;
     assert_eq!(endpoint.came().len(), 2);
+}
+
+#[tokio::test]
+async fn a_tenant_is_told_once_when_a_job_loses_its_capacity_and_that_it_moves() {
+    let rig = rig().await;
+    let mut first = edge(&rig, 1).await;
+    let endpoint = Endpoint::start(Some("204 No Content")).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    assert_eq!(set(&client, &endpoint.url()).await.status, 200);
+    let movable = json!({ "restart": { "elsewhere": true, "max": 1 } });
+    let session = id(&ask(&client, &job(&movable)).await);
+    let started = first.start_next().await;
+    endpoint.has(1).await;
+    let node = first.node.clone();
+    let later = json!({ "reclaim_s": 3600, "reason": "sold" });
+    assert_eq!(
+        reclaim::drain(&rig.admin(), &node, &later).await.status,
+        204
+    );
+    reclaim::told(&mut first, vec![session.clone()]).await;
+    let notice = endpoint.has(2).await.remove(1).json();
+    assert_eq!(notice["type"], "session.preempted");
+    assert_eq!(notice["data"]["reason"], "preempted");
+    assert_eq!(notice["data"]["detail"], "sold");
+    let path = format!("/v1/sessions/{session}");
+    let at = client.get(&path).await.json()["preempted_at"].clone();
+    assert_eq!(notice["data"]["ends_unix_ms"], at);
+
+    // A broker that starts again finds it again, and has nothing to add.
+    drop(first);
+    let rig = rig.restart().await;
+    let mut first = rig.attach(&node, vec![started.running(false)]).await;
+    reclaim::told(&mut first, vec![session.clone()]).await;
+    let now = json!({ "reclaim_s": 1 });
+    assert_eq!(reclaim::drain(&rig.admin(), &node, &now).await.status, 204);
+    reclaim::told(&mut first, vec![session.clone()]).await;
+    let (command, reason) = first.expect_stop(&started.start.session).await;
+    assert_eq!(reason, nearlight_protocol::api::EndReason::Preempted);
+    first.ack(command).await;
+    let detail = String::new();
+    first
+        .report(&started, SessionReport::Ended { reason, detail })
+        .await;
+    let mut second = edge(&rig, 1).await;
+    let again = second.start_next().await;
+    assert_eq!(again.start.session.to_string(), session);
+    let came = endpoint.has(5).await;
+    let mut kinds: Vec<_> = came
+        .iter()
+        .map(|came| came.json()["type"].clone())
+        .collect();
+    kinds.sort_by_key(ToString::to_string);
+    let expected = ["moving", "preempted", "preempted", "ready", "ready"];
+    assert_eq!(kinds, expected.map(|kind| json!(format!("session.{kind}"))));
 }

@@ -252,6 +252,7 @@ impl Region {
             Effect::UsageBegins { .. }
             | Effect::Moved { .. }
             | Effect::Warn { .. }
+            | Effect::Reprieve { .. }
             | Effect::Publish
             | Effect::Show => {}
         }

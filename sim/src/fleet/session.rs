@@ -22,6 +22,7 @@ pub(crate) const LIMITS: Limits = Limits {
     warn_ms: 60_000,
     runs_again: false,
     moves_left: 0,
+    reclaim_at: None,
 };
 
 /// A session.

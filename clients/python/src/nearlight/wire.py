@@ -35,7 +35,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -256,6 +256,25 @@ What became of a login.
 """
 
 
+class Directory(TypedDict):
+    """
+    Whose keys are whose.
+    """
+
+    directory_key: str
+    """
+    The key that signed it, 64 hex digits. Whoever takes it from here believes this broker.
+    """
+    envelope: str
+    """
+    The newest edition, an envelope.
+    """
+    log_key: str
+    """
+    The key of the log's checkpoints, as policies have it (c2sp.org/signed-note).
+    """
+
+
 class DisplayMode(TypedDict):
     """
     A display: size in pixels, rate in Hz.
@@ -279,6 +298,23 @@ DisplayProtocol: TypeAlias = Literal['wayland', 'x11']
 """
 The display protocol an app speaks.
 """
+
+
+class DrainNode(TypedDict, closed=True):
+    """
+    `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
+    goes on.
+    """
+
+    reason: NotRequired[str]
+    """
+    Why, for owners of jobs and the audit log; at most [`crate::limits::RECLAIM_REASON_BYTES_MAX`] bytes.
+    """
+    reclaim_s: NotRequired[int | None]
+    """
+    Seconds until the sessions that it runs end as `preempted`, 1 to
+    [`crate::limits::RECLAIM_S_MAX`]; their owners are told now.
+    """
 
 
 class Egress(TypedDict, closed=True):
@@ -438,6 +474,33 @@ class JobTime(TypedDict, closed=True):
     """
 
 
+class KeyWindow(TypedDict, closed=True):
+    """
+    A key of the directory, and when it counts.
+    """
+
+    from_s: int
+    """
+    From when it counts, Unix seconds.
+    """
+    licence: NotRequired[str | None]
+    """
+    The licence that was delegated to it, by key id.
+    """
+    operator: str
+    """
+    Who runs it.
+    """
+    role: str
+    """
+    `witness`, `broker`, `checker`, `node` or `referee`.
+    """
+    until_s: int
+    """
+    Until when, Unix seconds.
+    """
+
+
 class LatencyStep(TypedDict):
     """
     A latency step of the policy.
@@ -580,7 +643,7 @@ Whether a node can be used.
 """
 
 
-NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'webhook.test']
+NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
 """
 What a notice is about.
 """
@@ -590,6 +653,21 @@ OnFailure: TypeAlias = Literal['end', 'restart']
 """
 What the end of one replica means for all.
 """
+
+
+class Placed(TypedDict):
+    """
+    Where a receipt stands.
+    """
+
+    index: int
+    """
+    Its place in the log, from zero.
+    """
+    leaf: str
+    """
+    Its leaf: what later receipts name it by, 64 hex digits.
+    """
 
 
 class Placement1(TypedDict):
@@ -671,7 +749,7 @@ How early in the queue a tenant's members stand.
 """
 
 
-ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'budget-reached', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type']
+ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'budget-reached', 'evidence-expired', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'log-unavailable', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'receipt-refused', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type']
 """
 What went wrong, as a program can tell. On the wire a URI:
 `https://nearlight.dev/problems/<name>`.
@@ -713,6 +791,56 @@ class Readiness(TypedDict):
     nodes_online: int
     """
     Nodes that take sessions now.
+    """
+
+
+class Receipt(TypedDict):
+    """
+    A receipt with its proof.
+    """
+
+    envelope: str
+    """
+    The envelope, as it stands there.
+    """
+    index: int
+    """
+    Its place in the log.
+    """
+    proof: str
+    """
+    Its `.tlog-proof` (c2sp.org/tlog-proof).
+    """
+
+
+class ReceiptSummary(TypedDict):
+    """
+    A receipt in a list.
+    """
+
+    about: str
+    """
+    What it is about: the key id of a node, a session's commitment, the leaf of another receipt, or a key id.
+    """
+    index: int
+    """
+    Its place in the log.
+    """
+    issued_at_s: int
+    """
+    When it says that it was issued, Unix seconds.
+    """
+    issuer: str
+    """
+    The key id of whoever issued it.
+    """
+    kind: str
+    """
+    Its kind, such as `porc/v1`.
+    """
+    leaf: str
+    """
+    Its leaf.
     """
 
 
@@ -1799,6 +1927,7 @@ class Node(TypedDict):
     """
     Its name for people.
     """
+    reclaim_at: NotRequired[U64 | None]
     region: str
     """
     Where it is, as its operator says.
@@ -1851,6 +1980,7 @@ class NoticeData(TypedDict):
     """
     Why, in words.
     """
+    ends_unix_ms: NotRequired[U64 | None]
     labels: NotRequired[dict[str, str]]
     """
     Its labels.
@@ -2014,6 +2144,21 @@ class Problem(TypedDict):
     type: str
     """
     `https://nearlight.dev/problems/<name>`.
+    """
+
+
+class ReceiptList(TypedDict):
+    """
+    Receipts, newest first.
+    """
+
+    next_before: NotRequired[int | None]
+    """
+    What to send as `before` for the next page; none on the last.
+    """
+    receipts: list[ReceiptSummary]
+    """
+    The receipts.
     """
 
 
@@ -2481,6 +2626,29 @@ class WebhookSet(TypedDict):
     """
 
 
+class ClusterMember(TypedDict):
+    """
+    One replica of a cluster.
+    """
+
+    node: NotRequired[str | None]
+    """
+    The node that runs it.
+    """
+    replica: int
+    """
+    Its number, from 0.
+    """
+    session: str
+    """
+    Its own id, as its node knows it. Whoever asks for anything names the cluster's.
+    """
+    state: SessionState
+    """
+    Where it is in its life.
+    """
+
+
 class JobSpec(TypedDict, closed=True):
     """
     A job, as its file and the API have it. Every key but `image` may be left out.
@@ -2575,6 +2743,10 @@ class Session(TypedDict):
     """
     Words of the tenant's own, as its job has them.
     """
+    members: NotRequired[list[ClusterMember]]
+    """
+    The replicas of a cluster's present run in their order, the first with them; none while it waits.
+    """
     node: NotRequired[str | None]
     """
     The node that runs it, once placed.
@@ -2588,6 +2760,7 @@ class Session(TypedDict):
     """
     Path of the page that plays it, such as `/play/ses_...`; empty for a job.
     """
+    preempted_at: NotRequired[U64 | None]
     state: SessionState
     """
     Where it is in its life.

@@ -55,6 +55,26 @@ pub fn verify(envelope: &[u8], proof: &[u8], given: &Given<'_>) -> Report {
     run.finish(outcome)
 }
 
+/// What a log asks before it takes an entry: its form, whose keys, and their signatures. The report of
+/// one that it does not take ends with the check that failed.
+///
+/// # Errors
+/// The report.
+pub fn admit(envelope: &[u8], directory: &Directory) -> Result<Statement, Box<Report>> {
+    let policy = Policy::default();
+    let given = Given {
+        policy: &policy,
+        policy_source: PolicySource::Own,
+        directory,
+        later: &[],
+    };
+    let mut run = Run::new(&given);
+    match run.signed(envelope) {
+        Ok((statement, _)) => Ok(statement),
+        Err(outcome) => Err(Box::new(run.finish(outcome))),
+    }
+}
+
 struct Run<'a> {
     given: &'a Given<'a>,
     checks: Vec<Check>,
@@ -117,14 +137,20 @@ impl<'a> Run<'a> {
 
     /// Every check but the standing.
     fn receipt(&mut self, envelope: &[u8], proof: &[u8]) -> Result<(Statement, Role), Outcome> {
-        let (opened, statement) = self.form(envelope)?;
-        let (issuer, entry) = self.issuer_key(&statement)?;
-        self.issuer_signature(&opened, &statement, &issuer)?;
-        self.countersignature(&opened, &statement)?;
+        let (statement, entry) = self.signed(envelope)?;
         self.log(envelope, proof)?;
         self.time(&statement, &entry)?;
         self.warn_of_operators(&entry);
         Ok((statement, entry.role))
+    }
+
+    /// The checks that need no log.
+    fn signed(&mut self, envelope: &[u8]) -> Result<(Statement, Entry), Outcome> {
+        let (opened, statement) = self.form(envelope)?;
+        let (issuer, entry) = self.issuer_key(&statement)?;
+        self.issuer_signature(&opened, &statement, &issuer)?;
+        self.countersignature(&opened, &statement)?;
+        Ok((statement, entry))
     }
 
     fn form(&mut self, bytes: &[u8]) -> Result<(Envelope, Statement), Outcome> {

@@ -3,14 +3,32 @@
 //! The next such instant follows from the rates of what runs now; whatever starts, ends or changes
 //! price meanwhile moves it, and it is asked for again.
 
-use super::{Charge, Interval, Metered, Range, RateBook};
+use super::{Charge, Interval, Kept, Metered, Priced, Range, RateBook, Rates};
 use nearlight_protocol::unit::UnixMillis;
 
-/// A claim as a budget sees it.
+/// What is paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A claim.
+    Claim(Metered),
+    /// A volume.
+    Volume(Kept),
+}
+
+impl Priced for Held {
+    fn parts(&self, rates: &Rates) -> u128 {
+        match self {
+            Self::Claim(metered) => metered.parts(rates),
+            Self::Volume(kept) => kept.parts(rates),
+        }
+    }
+}
+
+/// A claim or a volume as a budget sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// What it holds.
-    pub metered: Metered,
+    pub held: Held,
     /// The acked start.
     pub began_ms: UnixMillis,
     /// The acked stop; `None` while it runs.
@@ -30,7 +48,7 @@ impl Line {
 pub fn spent(book: &RateBook, lines: &[Line], range: Range, now_ms: UnixMillis) -> Charge {
     let charges = lines
         .iter()
-        .map(|line| book.charge(&line.metered, line.at(now_ms), range));
+        .map(|line| book.charge(&line.held, line.at(now_ms), range));
     charges.fold(Charge::default(), |sum, charge| sum + charge)
 }
 

@@ -8,6 +8,7 @@ fn rates(slot: u64, cpu_core: u64, mem_gib: u64) -> Rates {
         mem_gib,
         gpu: [("H100".to_owned(), 700), ("H100 PCIe".to_owned(), 500)].into(),
         gpu_other: 90,
+        volume_gib_hour: 137,
     }
 }
 
@@ -36,6 +37,24 @@ fn a_claim_costs_what_it_holds() {
     let gpus = ["NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA L4"];
     assert_eq!(micro(&metered(0, 0, &gpus), 1005), 40 + 700 + 500 + 90);
     assert_eq!(charge(&metered(0, 0, &[]), 1004), Charge::default());
+}
+
+#[test]
+fn a_volume_costs_its_size_by_the_hour() {
+    let rates = rates(40, 11, 2);
+    let book = RateBook::new([RateCard { from_ms: 0, rates }]);
+    let micro = |mib, seconds: u64| {
+        let charge = book.charge(&Kept { mib }, interval(5, 5 + 1000 * seconds), Range::ALL);
+        (charge.seconds, charge.micro)
+    };
+    assert_eq!(micro(1024, 3600), (3600, 137), "no slot, no core");
+    assert_eq!(micro(4096, 30 * 24 * 3600), (2_592_000, 4 * 720 * 137));
+    // 137 * 3 GiB / 3600: a second of it is worth a part of a micro-unit, and none is lost in the sum.
+    assert_eq!(
+        (micro(3072, 1).1, micro(3072, 8).1, micro(3072, 9).1),
+        (0, 0, 1)
+    );
+    assert_eq!(micro(1, 1024 * 3600), (3_686_400, 137));
 }
 
 #[test]
@@ -110,7 +129,7 @@ fn by_hand(book: &RateBook, metered: &Metered, interval: Interval) -> u128 {
     let parts = (0..seconds).map(|second| {
         let at = interval.began_ms + second * 1000;
         let held = book.cards.iter().rfind(|card| card.from_ms <= at);
-        held.map_or(0, |card| card.rates.parts(metered))
+        held.map_or(0, |card| metered.parts(&card.rates))
     });
     parts.sum::<u128>() / PARTS
 }
@@ -165,7 +184,7 @@ proptest! {
         lines in prop::collection::vec((any_metered(), 0..60_000_u64, prop::option::of(0..60_000_u64)), 0..4),
     ) {
         let lines: Vec<Line> = lines.into_iter().map(|(metered, began_ms, lasted)| Line {
-            metered, began_ms, ended_ms: lasted.map(|ms| began_ms + ms),
+            held: Held::Claim(metered), began_ms, ended_ms: lasted.map(|ms| began_ms + ms),
         }).collect();
         let range = Range { from_ms: 0, to_ms };
         let spent = |at| spent(&book, &lines, range, at).micro;

@@ -23,8 +23,8 @@ impl Lifecycle {
         }
     }
 
-    /// When a running session will end by itself, as its owner is told: idle, time limit or grace,
-    /// whichever comes first.
+    /// When a running session will end by itself, as its owner is told: idle, time limit, grace or the end of
+    /// its node's capacity, whichever comes first.
     pub fn ends_at(&self) -> Option<MonoTime> {
         self.limits.own_end(&self.phase).map(|end| end.at)
     }
@@ -54,7 +54,7 @@ impl Limits {
             Phase::Ended { .. } => return None,
             Phase::Placing { held, since } => {
                 let at = since.plus_millis(self.start_ms.min(self.start_total_ms));
-                (held, end(at, late))
+                (held, self.or_reclaimed(end(at, late)))
             }
             Phase::Starting {
                 held,
@@ -64,7 +64,7 @@ impl Limits {
             } => {
                 let at = moved_at.plus_millis(self.start_ms);
                 let at = at.min(since.plus_millis(self.start_total_ms));
-                (held, end(at, late))
+                (held, self.or_reclaimed(end(at, late)))
             }
             Phase::Ready { run } | Phase::Playing { run, .. } | Phase::Detached { run, .. } => {
                 (&run.held, self.own_end(phase)?)
@@ -95,16 +95,25 @@ impl Limits {
         let limit = |run: &Run| end(run.ready_at.plus_millis(self.max_ms), EndReason::TimeLimit);
         let away =
             |since: MonoTime| end(since.plus_millis(self.grace_ms), EndReason::DetachedTimeout);
-        match phase {
-            Phase::Ready { run } if self.used == Use::Called => Some(self.unused(run)),
-            Phase::Ready { run } => Some(earlier(away(run.ready_at), limit(run))),
-            Phase::Detached { run, since } => Some(earlier(away(*since), limit(run))),
-            Phase::Playing { run, .. } => Some(self.unused(run)),
+        let own = match phase {
+            Phase::Ready { run } if self.used == Use::Called => self.unused(run),
+            Phase::Ready { run } => earlier(away(run.ready_at), limit(run)),
+            Phase::Detached { run, since } => earlier(away(*since), limit(run)),
+            Phase::Playing { run, .. } => self.unused(run),
             Phase::Queued
             | Phase::Placing { .. }
             | Phase::Starting { .. }
             | Phase::Ending { .. }
-            | Phase::Ended { .. } => None,
+            | Phase::Ended { .. } => return None,
+        };
+        Some(self.or_reclaimed(own))
+    }
+
+    /// The end of a claim, if its node's capacity is not taken back before.
+    fn or_reclaimed(&self, own: End) -> End {
+        match self.reclaim_at {
+            Some(at) => earlier(own, end(at, EndReason::Preempted)),
+            None => own,
         }
     }
 

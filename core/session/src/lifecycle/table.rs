@@ -1,6 +1,7 @@
 //! The transition table: one function an event, each over every phase.
 
 use super::back::node_back;
+use super::reclaim::{notice, reclaimed};
 use super::{
     Claim, Denied, Effect, Event, Held, Ignored, Lifecycle, Limits, Link, Outcome, Phase, Run,
     STARTS_DENIED_MAX, Stopped, Use, Viewer,
@@ -34,7 +35,10 @@ impl Lifecycle {
             Event::Progress { progress, .. } => progressed(phase, now, progress),
             Event::NodeReady { .. } => ready(phase, now),
             Event::Attached { attachment, .. } => match self.limits.used {
-                Use::Played => attached(phase, now, Viewer::Named(attachment)),
+                Use::Played => {
+                    let reclaim_at = self.limits.reclaim_at;
+                    attached(phase, now, Viewer::Named(attachment), reclaim_at)
+                }
                 Use::Called => denied(phase, Denied::NobodyAttaches),
             },
             Event::Detached { attachment, .. } => detached(phase, now, &attachment),
@@ -45,12 +49,19 @@ impl Lifecycle {
                 let is_between = self.limits.is_between(&phase, reason);
                 end_requested(phase, now, reason, is_between)
             }
+            Event::Reclaimed { until } => {
+                let former = std::mem::replace(&mut self.limits.reclaim_at, until);
+                reclaimed(phase, now, former, until)
+            }
             Event::NodeLost => node_lost(phase, now),
             Event::NodeBack { presence } => node_back(phase, now, presence, self.limits.used),
             Event::Tick => self.limits.tick(phase, now),
         };
         let (next, outcome) = self.moved(next, outcome);
         self.phase = self.limits.or_queued(next);
+        if self.held().is_none() {
+            self.limits.reclaim_at = None;
+        }
         outcome
     }
 
@@ -118,6 +129,7 @@ impl Event {
             | Self::StopAcked { epoch } => Some(*epoch),
             Self::Claimed(_)
             | Self::EndRequested { .. }
+            | Self::Reclaimed { .. }
             | Self::NodeLost
             | Self::NodeBack { .. }
             | Self::Tick => None,
@@ -223,7 +235,7 @@ fn ready(phase: Phase, now: MonoTime) -> Step {
     }
 }
 
-fn attached(phase: Phase, now: MonoTime, new: Viewer) -> Step {
+fn attached(phase: Phase, now: MonoTime, new: Viewer, reclaim_at: Option<MonoTime>) -> Step {
     match phase {
         Phase::Playing { ref viewer, .. } if *viewer == new => ignored(phase, Ignored::Already),
         Phase::Ready { run } | Phase::Detached { run, .. } | Phase::Playing { run, .. } => {
@@ -232,7 +244,9 @@ fn attached(phase: Phase, now: MonoTime, new: Viewer) -> Step {
                 warned_of: None,
                 ..run
             };
-            applied(Phase::Playing { run, viewer: new }, vec![Effect::Publish])
+            let warn = reclaim_at.map(|until| notice(&run.held.claim, now, until));
+            let effects = warn.into_iter().chain([Effect::Publish]).collect();
+            applied(Phase::Playing { run, viewer: new }, effects)
         }
         Phase::Placing { .. } | Phase::Starting { .. } => denied(phase, Denied::NotReady),
         Phase::Ending { .. } | Phase::Ended { .. } => ignored(phase, Ignored::Over),

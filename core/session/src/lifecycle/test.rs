@@ -10,7 +10,7 @@ mod jobs;
 const MINUTE_MS: u64 = 60_000;
 const NOW: MonoTime = MonoTime(1_000_000_000);
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         used: Use::Played,
         queue_until: None,
@@ -23,18 +23,19 @@ fn limits() -> Limits {
         node_grace_ms: 10 * MINUTE_MS,
         warn_ms: MINUTE_MS,
         runs_again: false,
+        reclaim_at: None,
         moves_left: 0,
     }
 }
 
-fn job_limits() -> Limits {
+pub(super) fn job_limits() -> Limits {
     Limits {
         used: Use::Called,
         ..limits()
     }
 }
 
-fn claim(epoch: u64) -> Claim {
+pub(super) fn claim(epoch: u64) -> Claim {
     Claim {
         node: NodeId::from_parts(1, [0; 10]),
         slot: SlotId::from_parts(2, [0; 10]),
@@ -42,7 +43,7 @@ fn claim(epoch: u64) -> Claim {
     }
 }
 
-fn attachment(n: u64) -> AttachmentId {
+pub(super) fn attachment(n: u64) -> AttachmentId {
     AttachmentId::from_parts(n, [0; 10])
 }
 
@@ -176,6 +177,12 @@ fn events() -> Vec<(&'static str, Event)> {
         ),
         ("stop-acked", Event::StopAcked { epoch }),
         ("end-requested", Event::EndRequested { reason: player }),
+        (
+            "reclaimed",
+            Event::Reclaimed {
+                until: Some(NOW.plus_millis(MINUTE_MS)),
+            },
+        ),
         ("node-lost", Event::NodeLost),
         ("node-back-absent", Event::NodeBack { presence: absent }),
         ("node-back-starting", back(false, false)),
@@ -242,6 +249,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::Release { .. } => "release",
         Effect::Moved { .. } => "moved",
         Effect::Warn { .. } => "warn",
+        Effect::Reprieve { .. } => "reprieve",
         Effect::Publish => "publish",
         Effect::Show => "show",
     }
@@ -484,9 +492,11 @@ fn of_epoch(event: Event, epoch: u64) -> Event {
             detail,
         },
         Event::StopAcked { .. } => Event::StopAcked { epoch },
-        Event::EndRequested { .. } | Event::NodeLost | Event::NodeBack { .. } | Event::Tick => {
-            event
-        }
+        Event::EndRequested { .. }
+        | Event::Reclaimed { .. }
+        | Event::NodeLost
+        | Event::NodeBack { .. }
+        | Event::Tick => event,
     }
 }
 
@@ -515,6 +525,7 @@ impl Shadow {
                 Effect::Stop { .. }
                 | Effect::Moved { .. }
                 | Effect::Warn { .. }
+                | Effect::Reprieve { .. }
                 | Effect::Publish
                 | Effect::Show => {}
             }

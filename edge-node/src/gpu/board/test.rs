@@ -111,7 +111,14 @@ async fn a_gpu_comes_back_once_its_memory_is_and_what_was_used_is_told() {
     assert!(board.is_waited_for() && back.try_join_next().is_none());
     board.look(&look("a", 250, None, None));
     let used = back.join_next().await.unwrap().unwrap();
-    assert_eq!((used[0].mib_max, used[0].busy_percent()), (9_000, Some(50)));
+    // Of 240 MiB was known that no program has them.
+    let facts = UsageFacts {
+        gpu_mem_mib_peak: Some(8_760),
+        gpu_mem_mib_mean: Some(8_260),
+        gpu_busy_percent_mean: Some(50),
+        ..UsageFacts::default()
+    };
+    assert_eq!(Used::facts(&used), facts);
     board.check(&names(&["a"]), 1).unwrap();
     assert!(board.give_back(&session, Duration::ZERO).await.is_empty());
 }
@@ -135,4 +142,65 @@ async fn a_gpu_whose_memory_does_not_come_back_is_held_back_until_it_does() {
     // A program of the host's, beside every job.
     let news = board.look(&look("a", 700, Some(9), None));
     assert!(news.offer.unwrap()[0].sick.contains("process 9"));
+}
+
+#[test]
+fn memory_is_what_programs_have_and_what_no_driver_tells_is_not_made_up() {
+    let programs = |all: &[Option<u64>]| {
+        let program = |used_mib: &Option<u64>| Process {
+            pid: 7,
+            used_mib: *used_mib,
+        };
+        Some(all.iter().map(program).collect::<Vec<_>>())
+    };
+    for (processes, used_mib, before_mib, expected) in [
+        (
+            programs(&[Some(100), Some(200)]),
+            Some(900),
+            Some(240),
+            Some(300),
+        ),
+        (
+            programs(&[Some(100), None]),
+            Some(900),
+            Some(240),
+            Some(660),
+        ),
+        (programs(&[]), Some(900), Some(240), Some(660)),
+        (None, Some(900), None, Some(900)),
+        (None, Some(200), Some(240), Some(0)),
+        (programs(&[None]), None, Some(240), None),
+        (None, None, None, None),
+    ] {
+        let reading = Reading {
+            processes,
+            used_mib,
+            ..Reading::default()
+        };
+        let found = memory(&reading, before_mib);
+        assert_eq!(found, expected, "{reading:?}");
+    }
+    let used = |mib: Option<u64>, busy_percent| {
+        let mut used = Used::default();
+        let reading = Reading {
+            used_mib: mib,
+            busy_percent,
+            ..Reading::default()
+        };
+        used.add(&reading, None);
+        used
+    };
+    let facts = |all: &[Used]| {
+        let facts = Used::facts(all);
+        (
+            facts.gpu_mem_mib_peak,
+            facts.gpu_mem_mib_mean,
+            facts.gpu_busy_percent_mean,
+        )
+    };
+    let (whole, slice) = (used(Some(100), Some(40)), used(Some(50), None));
+    assert_eq!(facts(&[]), (None, None, None));
+    assert_eq!(facts(&[whole, whole]), (Some(200), Some(200), Some(40)));
+    assert_eq!(facts(&[whole, slice]), (Some(150), Some(150), None));
+    assert_eq!(facts(&[whole, Used::default()]), (None, None, None));
 }

@@ -1,21 +1,25 @@
 //! What a job's task has done beside its loop. Each comes back as one [`Done`].
 
+use super::used::sample_into;
 use super::{
     AppRef, Arc, AssetError, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Pulled,
     Reach, Record, Replica, health, launch, mesh, space, teardown, watch, with_words,
 };
+use crate::gpu::Used;
 use crate::job::host::Jobs;
 use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
 use crate::runtime::RuntimeError;
 use nearlight_protocol::job::Asset;
+use nearlight_protocol::usage::UsageFacts;
 
 use crate::job::inside;
 
 impl Driver {
     /// Waits, for a bounded time, until the memory of its GPUs is back: whoever has them next finds them so.
-    pub(super) async fn give_gpus_back(&self, ending: &mut Ending) {
+    /// What it has used of them.
+    pub(super) async fn give_gpus_back(&self, ending: &mut Ending) -> UsageFacts {
         let (Some(jobs), false) = (&self.host.jobs, self.record.gpus.is_empty()) else {
-            return;
+            return UsageFacts::default();
         };
         let session = &self.record.session;
         if let (EndReason::RuntimeFailed, Some(why)) = (ending.reason, jobs.gpus.fault_of(session))
@@ -23,9 +27,10 @@ impl Driver {
             ending.detail = with_words(&why, &ending.detail);
         }
         let used = jobs.gpus.give_back(session, GPU_RELEASE_DEADLINE).await;
-        for (gpu, used) in self.record.gpus.iter().zip(used) {
+        for (gpu, used) in self.record.gpus.iter().zip(&used) {
             tracing::info!(gpu, memory_mib_max = used.mib_max, busy_percent = ?used.busy_percent(), "the job gave a GPU back");
         }
+        Used::facts(&used)
     }
 
     pub(super) fn spawn_fetch(&mut self) {
@@ -187,9 +192,10 @@ impl Driver {
             return;
         };
         let grace = Duration::from_secs(self.record.spec.time.stop_s.into());
-        let host = self.host.clone();
+        let (host, meter) = (self.host.clone(), self.meter.clone());
         self.chores.spawn(async move {
             if let Some(jobs) = &host.jobs {
+                sample_into(&meter, jobs, &container).await;
                 teardown::stop(jobs, host.runtime.as_ref(), &container, grace).await;
             }
             Done::ContainerStopped

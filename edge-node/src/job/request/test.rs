@@ -128,6 +128,7 @@ fn what_can_be_written_is_on_its_disk_or_in_its_memory() {
         "/data",
         "/home/job",
         "/etc/hosts",
+        "/run/nearlight",
         "/run/secrets",
     ];
     assert_eq!(targets, expected);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::history::books::{Session, Usage};
+use crate::history::event::Part;
 
 /// Events, ten milliseconds apart, with the books of the end.
 fn history(events: Vec<Event>, books: Books) -> Vec<Entry> {
@@ -34,6 +35,26 @@ fn began(slot: &str, epoch: u64, session: &str) -> Event {
         slot: slot.to_owned(),
         epoch,
         session: session.to_owned(),
+        part: None,
+    }
+}
+
+/// The same of a replica of the gang `g`.
+fn began_in(slot: &str, epoch: u64, (run, rank): (u32, u32)) -> Event {
+    let session = match rank {
+        0 => "g".to_owned(),
+        _ => format!("g-{run}-{rank}"),
+    };
+    Event::Began {
+        node: "n".to_owned(),
+        slot: slot.to_owned(),
+        epoch,
+        session,
+        part: Some(Part {
+            gang: "g".to_owned(),
+            run,
+            rank,
+        }),
     }
 }
 
@@ -65,7 +86,7 @@ fn answered(ask: u64, status: u16, session: &str, phase: &str) -> Event {
 fn create(ask: u64, key: &str, session: &str) -> [Event; 2] {
     let key = key.to_owned();
     [
-        asked(ask, Ask::Create { key }),
+        asked(ask, Ask::Create { key, gang: None }),
         answered(ask, 201, session, "queued"),
     ]
 }
@@ -216,7 +237,10 @@ fn i3_a_session_that_comes_back_is_found() {
 fn i3_a_key_that_is_refused_while_its_session_lives_is_found() {
     let mut events = Vec::from(create(1, "k", "s"));
     let key = "k".to_owned();
-    events.extend([asked(2, Ask::Create { key }), answered(2, 410, "", "")]);
+    events.extend([
+        asked(2, Ask::Create { key, gang: None }),
+        answered(2, 410, "", ""),
+    ]);
     events.push(Event::Healed);
     events.extend(look(3, "s", 200, "ready"));
     breaks("I3", events, ended(&["s"]));
@@ -299,6 +323,41 @@ fn i5_usage_that_is_not_counted_or_of_nobody_is_found() {
 fn i6_a_caller_that_is_misdirected_is_found() {
     let events = Vec::from(look(1, "s", 421, ""));
     breaks("I6", events, Books::default());
+}
+
+#[test]
+fn i7_a_gang_that_is_not_whole_or_not_of_one_fate_is_found() {
+    let wrongs: [fn(&mut Books); 2] = [
+        |books| books.half_gangs = one(),
+        |books| books.split_gangs = one(),
+    ];
+    for wrong in wrongs {
+        let mut books = Books::default();
+        wrong(&mut books);
+        breaks("I7", Vec::new(), books);
+    }
+}
+
+#[test]
+fn i7_two_runs_of_a_gang_at_once_are_found() {
+    let first = [began_in("a", 1, (0, 0)), began_in("b", 1, (0, 1))];
+    let mut events = Vec::from(first.clone());
+    events.extend([over("a", 1, "g"), began_in("a", 2, (1, 0))]);
+    breaks("I7", events, Books::default());
+    let mut events = Vec::from(first);
+    events.extend([over("a", 1, "g"), over("b", 1, "g-0-1")]);
+    events.extend([began_in("b", 2, (1, 0)), began_in("a", 2, (1, 1))]);
+    assert_eq!(faults(events, Books::default()), Vec::<String>::new());
+}
+
+#[test]
+fn i2_the_first_of_a_gang_that_begins_twice_in_one_run_is_found() {
+    let events = vec![
+        began_in("a", 1, (0, 0)),
+        over("a", 1, "g"),
+        began_in("b", 1, (0, 0)),
+    ];
+    breaks("I2", events, Books::default());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::super::guard::is_own_origin;
 use super::super::problem::{Refusal, bad_request, forbidden, ticket_invalid, too_many};
 use super::super::serve::Peer;
 use super::talk::{Talk, Told};
-use super::{noted, to_node};
+use super::{Of, noted, to_node};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -48,6 +48,8 @@ pub(super) struct Execs(Mutex<HashMap<String, Waiting>>);
 #[derive(Clone, Debug)]
 struct Waiting {
     session: SessionId,
+    /// In whose container: of a cluster, one replica's session.
+    inside: SessionId,
     caller: Caller,
     order: CreateExec,
     until: Instant,
@@ -84,7 +86,8 @@ impl Execs {
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/exec", tag = "jobs",
     security(("api_key" = [])),
-    params(("id" = String, Path, description = "The session.")),
+    params(("id" = String, Path, description = "The session."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: in which replica, from 0; 0 otherwise.")),
     request_body = CreateExec,
     responses(
         (status = 201, body = CreatedExec, description = "The ticket, and where it is used."),
@@ -97,17 +100,19 @@ pub(in super::super) async fn create_exec(
     State(api): State<Arc<Api>>,
     caller: Caller,
     SessionPath(id): SessionPath,
+    of: Of,
     JsonBody(order): JsonBody<CreateExec>,
 ) -> Result<(StatusCode, Json<CreatedExec>), Refusal> {
-    api.job_to_enter(&caller, AuditAction::SessionExec, &id)
-        .await?;
+    let entered = api.job_to_enter(&caller, AuditAction::SessionExec, &id);
+    let inside = of.session_in(&entered.await?)?;
     if let Some(fault) = order.fault() {
         return Err(bad_request(fault));
     }
-    api.place_inside(&id)?;
+    api.place_inside(&inside)?;
     let expires_at = api.clock.unix_ms() + u64::try_from(TICKET_FOR.as_millis()).unwrap_or(0);
     let waiting = Waiting {
         session: id.clone(),
+        inside,
         caller,
         order,
         until: Instant::now() + TICKET_FOR,
@@ -154,11 +159,16 @@ pub(in super::super) async fn attach_exec(
         api.within_rate(RateKey::of(peer))?;
         return Err(ticket_invalid());
     };
-    let Waiting { caller, order, .. } = waiting;
+    let Waiting {
+        inside,
+        caller,
+        order,
+        ..
+    } = waiting;
     if !api.still_holds(&caller).await {
         return Err(ticket_invalid());
     }
-    let place = api.place_inside(&id)?;
+    let place = api.place_inside(&inside)?;
     let mut onward = to_node(Method::CONNECT, "/", Body::empty())?;
     onward
         .extensions_mut()

@@ -4,14 +4,14 @@ use super::super::Api;
 use super::super::body::{SessionPath, check_type, too_large};
 use super::super::caller::Caller;
 use super::super::problem::{Refusal, bad_request};
-use super::{noted, to_node, while_it_holds};
+use super::{Of, noted, to_node, while_it_holds};
+use crate::uploading::Uploading;
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use hyper::body::{Frame, SizeHint};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::inside::{ARCHIVE_BYTES_MAX, ARCHIVE_TYPE, Copied, PATH_BYTES_MAX};
@@ -19,12 +19,9 @@ use nearlight_protocol::problem::Problem;
 use nearlight_protocol::tunnel::INSIDE_FILES;
 use serde::Deserialize;
 use std::fmt::Write as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
 
 /// Of an upload nothing comes for so long: its sender is gone.
 const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(60);
@@ -88,7 +85,8 @@ impl Which {
     get, path = "/v1/sessions/{id}/files", tag = "jobs",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
-           ("path" = String, Query, description = "Absolute path in the container.")),
+           ("path" = String, Query, description = "Absolute path in the container."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: in which replica, from 0; 0 otherwise.")),
     responses(
         (status = 200, content_type = "application/x-tar", body = Archive,
          description = "A tar archive, as long as `Content-Length` says. What is in it is the job's word: unpack it with care."),
@@ -102,11 +100,12 @@ pub(in super::super) async fn get_files(
     caller: Caller,
     SessionPath(id): SessionPath,
     which: Which,
+    of: Of,
 ) -> Result<Response, Refusal> {
-    api.job_to_enter(&caller, AuditAction::SessionFilesGet, &id)
-        .await?;
+    let entered = api.job_to_enter(&caller, AuditAction::SessionFilesGet, &id);
+    let session = entered.await?;
     which.check()?;
-    let place = api.place_inside(&id)?;
+    let place = api.place_inside(&of.session_in(&session)?)?;
     let request = to_node(Method::GET, &which.query(), Body::empty())?;
     let (answer, busy) = api.ask_inside(&place, INSIDE_FILES, request).await?;
     let length = answer.headers().get(header::CONTENT_LENGTH).cloned();
@@ -131,7 +130,8 @@ pub(in super::super) async fn get_files(
     put, path = "/v1/sessions/{id}/files", tag = "jobs",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
-           ("path" = String, Query, description = "Absolute path in the container.")),
+           ("path" = String, Query, description = "Absolute path in the container."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: in which replica, from 0; 0 otherwise.")),
     request_body(content = Archive, content_type = "application/x-tar"),
     responses(
         (status = 200, body = Copied, description = "It is all there."),
@@ -145,10 +145,11 @@ pub(in super::super) async fn put_files(
     caller: Caller,
     SessionPath(id): SessionPath,
     which: Which,
+    of: Of,
     request: Request,
 ) -> Result<Json<Copied>, Refusal> {
     const ACTION: AuditAction = AuditAction::SessionFilesPut;
-    api.job_to_enter(&caller, ACTION, &id).await?;
+    let session = api.job_to_enter(&caller, ACTION, &id).await?;
     which.check()?;
     check_type(request.headers(), ARCHIVE_TYPE)?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
@@ -156,11 +157,11 @@ pub(in super::super) async fn put_files(
     if announced.is_some_and(|length| length > ARCHIVE_BYTES_MAX) {
         return Err(too_large());
     }
-    let place = api.place_inside(&id)?;
+    let place = api.place_inside(&of.session_in(&session)?)?;
     let detail = noted(&format!("into {}", which.path));
     api.note(caller.audit(&api, ACTION, &id, detail)).await?;
-    let counted = Arc::new(AtomicU64::new(0));
-    let body = Uploading::new(request.into_body(), counted.clone());
+    let body = Uploading::new(request.into_body(), UPLOAD_IDLE_MAX).at_most(ARCHIVE_BYTES_MAX);
+    let counted = body.counted();
     let request = to_node(Method::PUT, &which.query(), Body::new(body))?;
     let copied = async {
         let (answer, _busy) = api.ask_inside(&place, INSIDE_FILES, request).await?;
@@ -177,58 +178,6 @@ pub(in super::super) async fn put_files(
     let detail = noted(&format!("{words} {}", which.path));
     api.note(caller.audit(&api, ACTION, &id, detail)).await?;
     copied.map(Json)
-}
-
-/// An archive on its way to the node, counted. One that stands still has ended, and one that is too long.
-struct Uploading {
-    body: Body,
-    counted: Arc<AtomicU64>,
-    idle: Pin<Box<Sleep>>,
-}
-
-impl Uploading {
-    fn new(body: Body, counted: Arc<AtomicU64>) -> Self {
-        Self {
-            body,
-            counted,
-            idle: Box::pin(tokio::time::sleep(UPLOAD_IDLE_MAX)),
-        }
-    }
-}
-
-impl hyper::body::Body for Uploading {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.idle.as_mut().reset(Instant::now() + UPLOAD_IDLE_MAX);
-            let piece = frame
-                .as_ref()
-                .and_then(|frame| frame.as_ref().ok()?.data_ref());
-            let length = piece.map_or(0, |piece| piece.len() as u64);
-            let all = self.counted.fetch_add(length, Ordering::Relaxed) + length;
-            if all > ARCHIVE_BYTES_MAX {
-                let large = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-                return Poll::Ready(Some(Err(axum::Error::new(large))));
-            }
-            return Poll::Ready(frame);
-        }
-        ready!(self.idle.as_mut().poll(cx));
-        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-        Poll::Ready(Some(Err(axum::Error::new(late))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::super::Api;
 use super::super::body::SessionPath;
 use super::super::caller::Caller;
 use super::super::problem::Refusal;
-use super::{check_job, to_node, while_it_holds};
+use super::{Of, check_job, to_node, while_it_holds};
 use crate::access::Permission;
 use axum::body::Body;
 use axum::extract::State;
@@ -27,6 +27,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
     get, path = "/v1/sessions/{id}/logs", tag = "jobs",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The session."),
+           ("replica" = Option<u32>, Query, description = "Of a cluster: which replica's, from 0; 0 otherwise."),
            ("follow" = Option<bool>, Query, description = "Whether to go on with what comes."),
            ("since" = Option<u32>, Query, description = "Only what is newer: seconds since the Unix epoch."),
            ("tail" = Option<u32>, Query, description = "Only the last so many lines."),
@@ -45,15 +46,14 @@ pub(in super::super) async fn read_logs(
     State(api): State<Arc<Api>>,
     caller: Caller,
     SessionPath(id): SessionPath,
+    of: Of,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
     check_job(&session)?;
-    let place = api.place_inside(&id)?;
-    let query = uri
-        .query()
-        .map_or_else(String::new, |query| format!("?{query}"));
+    let place = api.place_inside(&of.session_in(&session)?)?;
+    let query = for_node(uri.query().unwrap_or_default());
     let mut request = to_node(Method::GET, &format!("/{query}"), Body::empty())?;
     if let Some(last) = headers.get(LAST_EVENT_ID) {
         request.headers_mut().insert(LAST_EVENT_ID, last.clone());
@@ -68,4 +68,33 @@ pub(in super::super) async fn read_logs(
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+/// The query without what is the broker's.
+fn for_node(query: &str) -> String {
+    let pairs = query.split('&');
+    let pairs: Vec<_> = pairs
+        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("replica"))
+        .collect();
+    match pairs.is_empty() {
+        true => String::new(),
+        false => format!("?{}", pairs.join("&")),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_node_is_not_asked_for_a_replica() {
+        for (query, expected) in [
+            ("", ""),
+            ("replica=2", ""),
+            ("follow=true&replica=2&tail=3", "?follow=true&tail=3"),
+            ("tail=3", "?tail=3"),
+        ] {
+            assert_eq!(for_node(query), expected);
+        }
+    }
 }

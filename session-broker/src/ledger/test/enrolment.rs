@@ -72,6 +72,7 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
     let drain = |node: &NodeId, drained| Op::DrainNode {
         node: node.clone(),
         drained,
+        reclaim: None,
         at: MonoTime(3_000),
     };
     let revoke = |node: &NodeId, at| Op::RevokeNode {
@@ -127,6 +128,7 @@ const fn standing(standing: Standing) -> Decided {
     Decided {
         standing,
         vetted: false,
+        reclaim: None,
     }
 }
 
@@ -144,16 +146,67 @@ pub(super) async fn a_node_is_vetted_beside_whatever_else_holds_of_it(place: Pla
     let drain = Op::DrainNode {
         node: node.clone(),
         drained: true,
+        reclaim: None,
         at: MonoTime(4_000),
     };
     assert_eq!(store.write(drain).await, Applied::Done);
     let both = Decided {
         standing: Standing::Drained,
         vetted: true,
+        reclaim: None,
     };
     let decided = store.ledger.standings().await.unwrap();
     assert_eq!(decided, [(node.clone(), both)]);
     assert_eq!(store.write(vet(&node, false)).await, Applied::Done);
     let decided = store.ledger.standings().await.unwrap();
     assert_eq!(decided, [(node, standing(Standing::Drained))]);
+}
+
+pub(super) async fn a_reclaim_belongs_to_its_drain(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 1_000).await.id;
+    let reclaim = Reclaim {
+        until: MonoTime(9_000_000),
+        reason: "sold, \0 and gone".to_owned(),
+    };
+    let kept = Reclaim {
+        reason: "sold, \u{fffd} and gone".to_owned(),
+        ..reclaim.clone()
+    };
+    let drain = |drained, reclaim: Option<&Reclaim>, at| Op::DrainNode {
+        node: node.clone(),
+        drained,
+        reclaim: reclaim.cloned(),
+        at: MonoTime(at),
+    };
+    let of = async |store: &Store| {
+        let decided = store.ledger.standings().await.unwrap();
+        decided.into_iter().next().map(|(_, decided)| decided)
+    };
+    let taken = drain(true, Some(&reclaim), 3_000_000);
+    assert_eq!(store.write(taken.clone()).await, Applied::Done);
+    let store = store.reopen().await;
+    let decided = of(&store).await.unwrap();
+    assert_eq!(decided.standing, Standing::Drained);
+    assert_eq!(decided.reclaim, Some(kept.clone()));
+    // Nobody decides that by vetting it.
+    let vet = Op::VetNode {
+        node: node.clone(),
+        vetted: true,
+        at: MonoTime(4_000_000),
+    };
+    assert_eq!(store.write(vet).await, Applied::Done);
+    assert_eq!(of(&store).await.unwrap().reclaim, Some(kept));
+    // The last word holds.
+    let plain = drain(true, None, 5_000_000);
+    assert_eq!(store.write(plain).await, Applied::Done);
+    assert_eq!(of(&store).await.unwrap().reclaim, None);
+    assert_eq!(store.write(taken).await, Applied::Done);
+    let ended = drain(false, Some(&reclaim), 6_000_000);
+    assert_eq!(store.write(ended).await, Applied::Done);
+    let decided = of(&store).await.unwrap();
+    assert_eq!(
+        (decided.standing, decided.reclaim),
+        (Standing::Active, None)
+    );
 }

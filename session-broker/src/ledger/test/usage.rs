@@ -1,7 +1,8 @@
 //! Usage as a bill has it: what a day comes to, what outlives what, prices, budgets.
 
 use super::*;
-use nearlight_session::bill::{Charge, Metered, Range, RateBook, RateCard, Rates};
+use nearlight_protocol::usage::UsageFacts;
+use nearlight_session::bill::{Charge, Held, Metered, Range, RateBook, RateCard, Rates};
 use std::collections::BTreeMap;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -23,7 +24,7 @@ pub(super) fn bill(row: &SessionRow) -> Box<Bill> {
     })
 }
 
-fn at(ms: u64) -> MonoTime {
+pub(super) fn at(ms: u64) -> MonoTime {
     MonoTime(ms * 1000)
 }
 
@@ -53,7 +54,7 @@ fn claim(node: &NodeRow, slot: usize, epoch: u64) -> Claim {
     }
 }
 
-fn all() -> UsageQuery {
+pub(super) fn all() -> UsageQuery {
     UsageQuery {
         tenant: None,
         from_ms: 0,
@@ -61,6 +62,16 @@ fn all() -> UsageQuery {
         after: None,
         max: 1000,
     }
+}
+
+/// The claims among the lines.
+async fn claims(store: &Store) -> Vec<ClaimLine> {
+    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let claim = |line| match line {
+        UsageLine::Claim(line) => line,
+        UsageLine::Volume(line) => panic!("no volume was made: {line:?}"),
+    };
+    lines.into_iter().map(claim).collect()
 }
 
 /// A day of one slot: five sessions, a price that rises at noon, a restart of the broker in each, every
@@ -113,7 +124,7 @@ pub(super) async fn i5_a_scripted_day_comes_to_what_is_computed_by_hand(place: P
     let book = RateBook::new([card(0, 40), card(12 * HOUR_MS, 50)]);
     let charges: Vec<Charge> = lines
         .iter()
-        .map(|line| book.charge(&line.bill.metered, line.interval(DAY_MS), Range::ALL))
+        .map(|line| book.charge(&line.held(), line.interval(DAY_MS), Range::ALL))
         .collect();
     let of = |seconds, micro| Charge { seconds, micro };
     // A second costs 40 (from noon on 50) + 1.5 * 11 + 0.5 * 2 = 57.5 (67.5).
@@ -136,14 +147,64 @@ pub(super) async fn i5_another_slot_with_the_same_epoch_is_another_interval(plac
     store.write(begin(&row, &first, 1_000)).await;
     store.write(release(&row, &first, 3_000, 3_000)).await;
     store.write(begin(&row, &second, 4_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     let ran: Vec<_> = lines.iter().map(|l| (l.began_ms, l.ended_ms)).collect();
     assert_eq!(ran, [(1_000, Some(3_000)), (4_000, None)]);
     assert_eq!(lines[1].slot.as_ref(), Some(&second.slot));
     assert_eq!(lines[1].bill, *bill(&row), "as it was when it began");
     store.write(release(&row, &first, 9_000, 9_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     assert_eq!(lines[1].ended_ms, None, "that is the other one's");
+}
+
+/// Reports that come twice, late, or from an agent that has begun to count anew.
+pub(super) async fn what_a_job_used_never_shrinks_and_what_is_unknown_changes_nothing(
+    place: Place,
+) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 64_000).await;
+    let row = store.session().await;
+    let claim = claim(&node, 0, 1);
+    store.write(begin(&row, &claim, 1_000)).await;
+    let facts = |cpu_ms, mem, gpu, mean, busy| UsageFacts {
+        cpu_ms,
+        mem_mib_peak: mem,
+        gpu_mem_mib_peak: gpu,
+        gpu_mem_mib_mean: mean,
+        gpu_busy_percent_mean: busy,
+    };
+    let known = facts(Some(700), Some(90), Some(9_000), Some(50), Some(7));
+    for (said, expected) in [
+        (UsageFacts::default(), UsageFacts::default()),
+        (
+            facts(Some(0), None, None, None, None),
+            facts(Some(0), None, None, None, None),
+        ),
+        (
+            facts(Some(500), Some(90), None, None, None),
+            facts(Some(500), Some(90), None, None, None),
+        ),
+        (
+            facts(Some(700), Some(10), Some(9_000), Some(80), Some(5)),
+            facts(Some(700), Some(90), Some(9_000), Some(80), Some(5)),
+        ),
+        (facts(Some(3), Some(4), Some(5), Some(50), Some(7)), known),
+        (UsageFacts::default(), known),
+        (facts(Some(u64::MAX), None, None, None, None), known),
+    ] {
+        let noted = Op::NoteUsed {
+            session: row.id.clone(),
+            claim: claim.clone(),
+            facts: said,
+        };
+        for _ in 0..2 {
+            store.write(noted.clone()).await;
+        }
+        assert_eq!(claims(&store).await[0].used, expected, "{said:?}");
+    }
+    store.write(release(&row, &claim, 3_000, 3_000)).await;
+    let line = &claims(&store).await[0];
+    assert_eq!((line.used, line.ended_ms), (known, Some(3_000)));
 }
 
 pub(super) async fn i5_usage_outlives_its_session_and_goes_after_a_year(place: Place) {
@@ -196,7 +257,7 @@ pub(super) async fn lines_are_paged_by_beginning_and_tenants_see_their_own(place
         }
     }
     let whole = store.ledger.usage_lines(all()).await.unwrap();
-    assert_eq!((whole.len(), whole[5].began_ms), (6, 9_000));
+    assert_eq!((whole.len(), whole[5].place().began_ms), (6, 9_000));
     let mut paged = Vec::new();
     while let Some(next) = {
         let after = paged.last().map(UsageLine::place);
@@ -293,7 +354,8 @@ pub(super) async fn a_budget_is_of_a_session_that_lives_and_of_its_holder(place:
         (&budgeted[0].session, budgeted[0].budget_micro),
         (&row.id, 70)
     );
-    assert_eq!(budgeted[0].lines[0].metered, bill(&row).metered);
+    let held = Held::Claim(bill(&row).metered);
+    assert_eq!(budgeted[0].lines[0].held, held);
     let ended = Op::SavePhase {
         session: row.id,
         phase: Phase::Ended {
@@ -322,7 +384,7 @@ pub(super) async fn what_an_older_broker_wrote_is_still_there(place: Place) {
     let insert = sqlx::AssertSqlSafe(insert);
     sqlx::raw_sql(insert).execute(&mut beside).await.unwrap();
     store.write(release(&row, &held, 3_000, 3_000)).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     assert_eq!(
         (lines[0].slot.as_ref(), lines[0].ended_ms),
         (None, Some(3_000))
@@ -352,7 +414,7 @@ pub(super) async fn intervals_of_the_schema_before_are_moved_with_what_is_known_
     drop(before);
 
     let store = Store::open(place).await;
-    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let lines = claims(&store).await;
     let [first, second] = lines.as_slice() else {
         panic!("two were there: {lines:?}")
     };

@@ -1,7 +1,9 @@
 //! Volumes: taken with a claim, let go with it, and one of a name.
 
+use super::usage::{all, at};
 use super::*;
 use nearlight_protocol::id::VolumeId;
+use nearlight_session::bill::{Charge, Line, Range, RateBook, RateCard, Rates, spent};
 
 fn take(id: &VolumeId, name: &str, is_new: bool) -> TakeVolume {
     TakeVolume {
@@ -167,4 +169,156 @@ pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place)
             .unwrap()
             .is_empty()
     );
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// A day of one volume, every change said twice and the broker started again after each.
+struct VolumeDay {
+    store: Store,
+    node: NodeRow,
+    id: VolumeId,
+    owner: String,
+}
+
+impl VolumeDay {
+    async fn write(self, op: Op) -> Self {
+        for _ in 0..2 {
+            self.store.write(op.clone()).await;
+        }
+        let store = self.store.reopen().await;
+        Self { store, ..self }
+    }
+
+    /// A job has it, of this size, and ends a minute later.
+    async fn used(self, size_mib: u32, is_new: bool, ms: u64) -> Self {
+        let session = self.store.session().await;
+        let node = self.store.ledger.node(self.node.id.clone()).await;
+        let take = TakeVolume {
+            owner: self.owner.clone(),
+            size_mib,
+            owner_mib_max: 100_000,
+            ..take(&self.id, "cache", is_new)
+        };
+        let asked = Reserve {
+            volumes: vec![take],
+            at: at(ms),
+            ..reserve(&node.unwrap().unwrap(), 0, &session)
+        };
+        let applied = self.store.write(op(&asked)).await;
+        assert!(ordered(&applied), "{applied:?}");
+        self.write(Op::Release {
+            session: asked.session.clone(),
+            claim: asked.claim.clone(),
+            billed_until: at(ms + 60_000),
+            at: at(ms + 60_000),
+        })
+        .await
+    }
+
+    async fn seen(self, seen: VolumesSeen, ms: u64) -> Self {
+        let node = self.node.id.clone();
+        let at = at(ms);
+        self.write(Op::NoteVolumes { node, seen, at }).await
+    }
+
+    fn alone(&self) -> Vec<VolumeId> {
+        vec![self.id.clone()]
+    }
+}
+
+/// What the lines of that day come to, by themselves and for a budget.
+fn comes_to_the_sum(lines: Vec<UsageLine>) {
+    // The price doubles at four.
+    let card = |from_ms, volume_gib_hour| RateCard {
+        from_ms,
+        rates: Rates {
+            slot: 1_000_000,
+            volume_gib_hour,
+            ..Rates::default()
+        },
+    };
+    let book = RateBook::new([card(0, 137), card(4 * HOUR_MS, 274)]);
+    let of = |line: &UsageLine| book.charge(&line.held(), line.interval(u64::MAX), Range::ALL);
+    let charges: Vec<Charge> = lines.iter().map(of).collect();
+    let charge = |hours: u64, micro| Charge {
+        seconds: hours * 3600,
+        micro,
+    };
+    let by_hand = [
+        charge(3, 3 * 137),
+        charge(2, 4 * 137 + 4 * 274),
+        charge(1, 4 * 274),
+    ];
+    assert_eq!(
+        charges, by_hand,
+        "no slot, and a second that was not completed is free"
+    );
+    let lines: Vec<Line> = lines.into_iter().map(UsageLine::for_budget).collect();
+    let sum = spent(&book, &lines, Range::ALL, 24 * HOUR_MS);
+    assert_eq!(sum, charge(6, 23 * 137), "as a budget sees it");
+}
+
+pub(super) async fn i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 64_000).await;
+    let tenant = nearlight_kit::ids::tenant();
+    let day = VolumeDay {
+        store,
+        node,
+        id: nearlight_kit::ids::volume(),
+        owner: tenant.to_string(),
+    };
+    let day = day.used(1024, true, 0).await;
+    let there = VolumesSeen {
+        there: day.alone(),
+        ..VolumesSeen::default()
+    };
+    let lost = VolumesSeen {
+        lost: day.alone(),
+        ..VolumesSeen::default()
+    };
+    let wiped = VolumesSeen {
+        wiped: day.alone(),
+        ..VolumesSeen::default()
+    };
+    let day = day.seen(there.clone(), 1_000).await;
+    // A smaller wish changes nothing, a larger one does; then its node has it no more, and again.
+    let day = day.used(100, false, HOUR_MS).await;
+    let day = day.used(4096, false, 3 * HOUR_MS).await;
+    let day = day.seen(lost.clone(), 5 * HOUR_MS).await;
+    let day = day.seen(lost, 6 * HOUR_MS).await;
+    let day = day.seen(there, 7 * HOUR_MS).await;
+    let delete = |at| Op::DeleteVolume {
+        volume: day.id.clone(),
+        at,
+    };
+    let (first, again) = (delete(at(8 * HOUR_MS + 999)), delete(at(20 * HOUR_MS)));
+    let day = day.write(first).await.write(again).await;
+    let day = day.seen(wiped, 21 * HOUR_MS).await;
+
+    let own = UsageQuery {
+        tenant: Some(tenant.clone()),
+        ..all()
+    };
+    let lines = day.store.ledger.usage_lines(own).await.unwrap();
+    let had: Vec<_> = lines
+        .iter()
+        .map(|line| match line {
+            UsageLine::Volume(line) => (line.kept.mib, line.began_ms, line.ended_ms),
+            UsageLine::Claim(line) => panic!("it was never acked: {line:?}"),
+        })
+        .collect();
+    let by_hand = [
+        (1024, 0, Some(3 * HOUR_MS)),
+        (4096, 3 * HOUR_MS, Some(5 * HOUR_MS)),
+        (4096, 7 * HOUR_MS, Some(8 * HOUR_MS + 999)),
+    ];
+    assert_eq!(had, by_hand);
+    comes_to_the_sum(lines);
+    let prune = Op::Prune {
+        before: at(402 * 24 * HOUR_MS),
+    };
+    let day = day.write(prune).await;
+    assert_eq!(day.store.ledger.usage_lines(all()).await.unwrap(), []);
 }

@@ -6,7 +6,7 @@ use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{hex, ms, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::Tx;
-use crate::ledger::{Applied, CredentialHash, JoinTokenRow, Redeemed, StoreError};
+use crate::ledger::{Applied, CredentialHash, JoinTokenRow, Reclaim, Redeemed, StoreError};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
@@ -31,11 +31,14 @@ const ENROLLED: &str = "
 
 /// Of nodes that attached or came in with a token; a slip of the pen shuts nobody out.
 const DRAIN: &str = "
-    INSERT INTO node_standing (node_id, drained_ms)
-    SELECT r.node_id, r.drained_ms FROM {rows node_id text, drained_ms bigint}
+    INSERT INTO node_standing (node_id, drained_ms, reclaim_ms, reclaim_of_ms, reclaim_reason)
+    SELECT r.node_id, r.drained_ms, r.reclaim_ms, r.drained_ms, r.reason
+    FROM {rows node_id text, drained_ms bigint, reclaim_ms bigint, reason text}
     WHERE EXISTS (SELECT 1 FROM node n WHERE n.node_id = r.node_id)
         OR EXISTS (SELECT 1 FROM node_standing s WHERE s.node_id = r.node_id)
-    ON CONFLICT (node_id) DO UPDATE SET drained_ms = excluded.drained_ms
+    ON CONFLICT (node_id) DO UPDATE SET drained_ms = excluded.drained_ms,
+        reclaim_ms = excluded.reclaim_ms, reclaim_of_ms = excluded.reclaim_of_ms,
+        reclaim_reason = excluded.reclaim_reason
     RETURNING node_id AS won";
 
 const VET: &str = "
@@ -129,13 +132,23 @@ pub(crate) async fn redeem(
 pub(crate) struct Drain<'a> {
     node_id: &'a str,
     drained_ms: Option<i64>,
+    reclaim_ms: Option<i64>,
+    reason: Foreign<'a>,
 }
 
 impl<'a> Drain<'a> {
-    pub(in crate::ledger) fn new(node: &'a NodeId, drained: bool, at: MonoTime) -> Self {
+    pub(in crate::ledger) fn new(
+        node: &'a NodeId,
+        drained: bool,
+        reclaim: Option<&'a Reclaim>,
+        at: MonoTime,
+    ) -> Self {
+        let reclaim = reclaim.filter(|_| drained);
         Self {
             node_id: node.as_str(),
             drained_ms: drained.then(|| to_ms(at)),
+            reclaim_ms: reclaim.map(|reclaim| to_ms(reclaim.until)),
+            reason: Foreign(reclaim.map_or("", |reclaim| &reclaim.reason)),
         }
     }
 }

@@ -49,6 +49,9 @@ const USAGE_KEPT_MS: i64 = 400 * 24 * 3600 * 1000;
 const PRUNE_USAGE: &str =
     "DELETE FROM usage_interval WHERE ended_ms < (SELECT r.before FROM {rows before bigint})";
 
+const PRUNE_VOLUME_USAGE: &str =
+    "DELETE FROM volume_usage WHERE ended_ms < (SELECT r.before FROM {rows before bigint})";
+
 /// What became of a notice can be looked up for a week.
 const DELIVERIES_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
 const PRUNE_DELIVERIES: &str = "DELETE FROM webhook_delivery WHERE state <> 'waiting'
@@ -86,6 +89,7 @@ pub(crate) async fn carry_out(tx: &mut Tx, upkeep: &[Upkeep]) -> Result<(), Stor
                 let kept = [
                     (PRUNE_SAVES, SAVES_KEPT_MS),
                     (PRUNE_USAGE, USAGE_KEPT_MS),
+                    (PRUNE_VOLUME_USAGE, USAGE_KEPT_MS),
                     (PRUNE_DELIVERIES, DELIVERIES_KEPT_MS),
                 ];
                 for (statement, kept_ms) in kept {

@@ -8,6 +8,7 @@ use crate::ledger::tx::{Tx, json};
 use crate::ledger::usage::Bill;
 use nearlight_protocol::id::{SessionId, TenantId};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::Claim;
 use serde::Serialize;
 
@@ -30,6 +31,24 @@ const END: &str = "
         AND {still usage_interval.slot_id IN (r.slot_id, '')}
         AND {still usage_interval.ended_ms IS NULL}";
 
+/// Sums and peaks never shrink, however late a report comes or who has begun to count anew; of means the
+/// last one counts. What is not known changes nothing.
+const NOTE_USED: &str = "
+    UPDATE usage_interval SET
+        cpu_ms = CASE WHEN COALESCE(r.cpu_ms, 0) > COALESCE(usage_interval.cpu_ms, -1)
+            THEN r.cpu_ms ELSE usage_interval.cpu_ms END,
+        mem_mib_peak = CASE WHEN COALESCE(r.mem_mib_peak, 0) > COALESCE(usage_interval.mem_mib_peak, -1)
+            THEN r.mem_mib_peak ELSE usage_interval.mem_mib_peak END,
+        gpu_mem_mib_peak = CASE
+            WHEN COALESCE(r.gpu_mem_mib_peak, 0) > COALESCE(usage_interval.gpu_mem_mib_peak, -1)
+            THEN r.gpu_mem_mib_peak ELSE usage_interval.gpu_mem_mib_peak END,
+        gpu_mem_mib_mean = COALESCE(r.gpu_mem_mib_mean, usage_interval.gpu_mem_mib_mean),
+        gpu_busy_percent_mean = COALESCE(r.gpu_busy_percent_mean, usage_interval.gpu_busy_percent_mean)
+    FROM {rows session_id text, slot_id text, epoch bigint, cpu_ms bigint, mem_mib_peak bigint,
+        gpu_mem_mib_peak bigint, gpu_mem_mib_mean bigint, gpu_busy_percent_mean bigint}
+    WHERE usage_interval.session_id = r.session_id AND usage_interval.epoch = r.epoch
+        AND {still usage_interval.slot_id IN (r.slot_id, '')}";
+
 /// A card that holds is never changed; one that does not yet is as it was written last.
 const PUT_CARDS: &str = "
     INSERT INTO rate_card (declared_ms, from_ms, card)
@@ -47,7 +66,7 @@ const SET_BUDGETS: &str = "
 
 /// What finds rows by their keys.
 #[cfg(test)]
-pub(in crate::ledger) const BY_KEY: &[&str] = &[END];
+pub(in crate::ledger) const BY_KEY: &[&str] = &[END, NOTE_USED];
 
 /// A usage interval that begins.
 #[derive(Debug, Serialize)]
@@ -101,6 +120,44 @@ pub(crate) async fn begin(tx: &mut Tx, begun: &[Begin<'_>]) -> Result<(), StoreE
 
 pub(super) async fn end(tx: &mut Tx, releases: &[Release<'_>]) -> Result<(), StoreError> {
     tx.run(END, releases).await?;
+    Ok(())
+}
+
+/// What a claim's job has used so far.
+#[derive(Debug, Serialize)]
+pub(crate) struct Used<'a> {
+    session_id: &'a str,
+    slot_id: &'a str,
+    epoch: i64,
+    cpu_ms: Option<i64>,
+    mem_mib_peak: Option<u32>,
+    gpu_mem_mib_peak: Option<u32>,
+    gpu_mem_mib_mean: Option<u32>,
+    gpu_busy_percent_mean: Option<u32>,
+}
+
+impl<'a> Used<'a> {
+    pub(in crate::ledger) fn new(
+        session: &'a SessionId,
+        claim: &'a Claim,
+        facts: &UsageFacts,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            session_id: session.as_str(),
+            slot_id: claim.slot.as_str(),
+            epoch: epoch_column(claim.epoch)?,
+            // A node may say anything; what no column holds is nothing.
+            cpu_ms: facts.cpu_ms.and_then(|ms| i64::try_from(ms).ok()),
+            mem_mib_peak: facts.mem_mib_peak,
+            gpu_mem_mib_peak: facts.gpu_mem_mib_peak,
+            gpu_mem_mib_mean: facts.gpu_mem_mib_mean,
+            gpu_busy_percent_mean: facts.gpu_busy_percent_mean,
+        })
+    }
+}
+
+pub(crate) async fn note_used(tx: &mut Tx, used: &[Used<'_>]) -> Result<(), StoreError> {
+    tx.run(NOTE_USED, used).await?;
     Ok(())
 }
 

@@ -1,10 +1,14 @@
-//! Volumes: taken with a claim, noted as their node says, deleted.
+//! Volumes: taken with a claim, noted as their node says, deleted; and the usage that follows from that.
+//!
+//! **Invariant.** In every transaction that changes a volume, [`settle`] brings its usage after it: an
+//! interval is open exactly while the volume is there, neither deleted nor lost, and has its size.
 
 use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::to_ms;
 use crate::ledger::plan::At;
-use crate::ledger::tx::Tx;
+use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Reserve, StoreError, VolumesSeen};
+use nearlight_protocol::control::Order;
 use nearlight_protocol::id::{NodeId, VolumeId};
 use nearlight_protocol::unit::MonoTime;
 use serde::Serialize;
@@ -23,10 +27,10 @@ const TAKE: &str = "
     RETURNING volume.volume_id AS won, volume.used_by AS taker";
 
 const MAKE: &str = "
-    INSERT INTO volume (volume_id, owner, name, node_id, size_mib, used_by, created_ms, used_ms)
-    SELECT r.volume_id, r.owner, r.name, r.node_id, r.size_mib, r.session_id, r.at, r.at
+    INSERT INTO volume (volume_id, owner, name, node_id, size_mib, used_by, labels, created_ms, used_ms)
+    SELECT r.volume_id, r.owner, r.name, r.node_id, r.size_mib, r.session_id, r.labels, r.at, r.at
     FROM {rows volume_id text, owner text, name text, node_id text, size_mib bigint,
-        session_id text, owner_mib_max bigint, at bigint}
+        session_id text, labels text, owner_mib_max bigint, at bigint}
     WHERE r.size_mib + (SELECT COALESCE(SUM(v.size_mib), 0) FROM volume v WHERE v.owner = r.owner)
         <= r.owner_mib_max
     ON CONFLICT DO NOTHING
@@ -53,9 +57,30 @@ const DELETE: &str = "
             WHERE c.session_id = volume.used_by AND c.released_ms IS NULL)
     RETURNING volume.volume_id AS won";
 
+/// What is not as its volume is has ended; never before it began.
+const END_USAGE: &str = "
+    UPDATE volume_usage SET ended_ms = CASE WHEN volume_usage.began_ms > r.at
+        THEN volume_usage.began_ms ELSE r.at END
+    FROM {rows volume_id text, at bigint}
+    WHERE volume_usage.volume_id = r.volume_id AND {still volume_usage.ended_ms IS NULL}
+        AND volume_usage.size_mib <> COALESCE((SELECT v.size_mib FROM volume v
+            WHERE v.volume_id = volume_usage.volume_id AND {still v.deleted_ms IS NULL}
+                AND {still v.lost_ms IS NULL}), -1)";
+
+const BEGIN_USAGE: &str = "
+    INSERT INTO volume_usage (volume_id, size_mib, owner, name, node_id, region, labels, began_ms)
+    SELECT v.volume_id, v.size_mib, v.owner, v.name, v.node_id,
+        COALESCE((SELECT n.region FROM node n WHERE n.node_id = v.node_id), ''), v.labels, r.at
+    FROM {rows volume_id text, at bigint} JOIN volume v ON v.volume_id = r.volume_id
+    WHERE {still v.deleted_ms IS NULL} AND {still v.lost_ms IS NULL}
+        AND {still NOT EXISTS (SELECT 1 FROM volume_usage u
+            WHERE u.volume_id = r.volume_id AND u.ended_ms IS NULL)}
+    ON CONFLICT DO NOTHING";
+
 /// What finds rows by their keys.
 #[cfg(test)]
-pub(in crate::ledger) const BY_KEY: &[&str] = &[TAKE, THERE, LOST, WIPED, DELETE];
+pub(in crate::ledger) const BY_KEY: &[&str] =
+    &[TAKE, THERE, LOST, WIPED, DELETE, END_USAGE, BEGIN_USAGE];
 
 #[derive(Debug, Serialize)]
 struct Taken<'a> {
@@ -65,8 +90,37 @@ struct Taken<'a> {
     node_id: &'a str,
     size_mib: u32,
     session_id: &'a str,
+    labels: String,
     owner_mib_max: i64,
     at: i64,
+}
+
+/// A volume that was changed.
+#[derive(Debug, Serialize)]
+struct Changed<'a> {
+    volume_id: &'a str,
+    at: i64,
+}
+
+/// Brings the usage of volumes after them.
+async fn settle(tx: &mut Tx, changed: &[Changed<'_>]) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    tx.run(END_USAGE, changed).await?;
+    tx.run(BEGIN_USAGE, changed).await?;
+    Ok(())
+}
+
+/// The labels of the job that a claim is for, as JSON.
+fn labels(reserve: &Reserve) -> Result<String, StoreError> {
+    match &reserve.order {
+        Order::Start(start) => match start.work.job() {
+            Some(spec) => json(&spec.labels),
+            None => Ok("{}".to_owned()),
+        },
+        Order::Stop { .. } => Ok("{}".to_owned()),
+    }
 }
 
 /// Takes the volumes of claims that are made. Returns the sessions that did not get all of theirs.
@@ -78,6 +132,7 @@ pub(crate) async fn take<'a>(
     let (mut made, mut taken) = (Vec::new(), Vec::new());
     for reserve in reserves.filter(|reserve| !reserve.volumes.is_empty()) {
         wanted.insert(reserve.session.as_str(), reserve.volumes.len());
+        let labels = labels(reserve)?;
         for volume in &reserve.volumes {
             let row = Taken {
                 volume_id: volume.id.as_str(),
@@ -86,6 +141,7 @@ pub(crate) async fn take<'a>(
                 node_id: reserve.claim.node.as_str(),
                 size_mib: volume.size_mib,
                 session_id: reserve.session.as_str(),
+                labels: labels.clone(),
                 owner_mib_max: i64::try_from(volume.owner_mib_max).unwrap_or(i64::MAX),
                 at: to_ms(reserve.at),
             };
@@ -100,6 +156,11 @@ pub(crate) async fn take<'a>(
             }
         }
     }
+    let changed = made.iter().chain(&taken).map(|row| Changed {
+        volume_id: row.volume_id,
+        at: row.at,
+    });
+    settle(tx, &changed.collect::<Vec<_>>()).await?;
     let without = wanted.into_iter().filter(|(_, left)| *left > 0);
     Ok(without.map(|(session, _)| session).collect())
 }
@@ -128,6 +189,11 @@ pub(crate) async fn note(tx: &mut Tx, notes: &[Note<'_>]) -> Result<(), StoreErr
             });
             tx.run(statement, &rows.collect::<Vec<_>>()).await?;
         }
+        let changed = seen.there.iter().chain(&seen.lost).map(|id| Changed {
+            volume_id: id.as_str(),
+            at: to_ms(*at),
+        });
+        settle(tx, &changed.collect::<Vec<_>>()).await?;
     }
     Ok(())
 }
@@ -155,6 +221,11 @@ pub(crate) async fn delete(
 ) -> Result<(), StoreError> {
     let rows: Vec<&Delete<'_>> = deletes.iter().map(|(_, delete)| delete).collect();
     let won = tx.ask(DELETE, &rows).await?;
+    let changed = rows.iter().map(|delete| Changed {
+        volume_id: delete.volume_id,
+        at: delete.at,
+    });
+    settle(tx, &changed.collect::<Vec<_>>()).await?;
     let won: HashSet<&str> = won.iter().map(|row| row.get("won")).collect();
     for (at, delete) in deletes {
         let applied = match won.contains(delete.volume_id) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::edge::Started;
 use crate::program::Program;
+use crate::reclaim;
 use crate::rig::admin;
 use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, RunningSession};
 use nearlight_protocol::id::SessionId;
@@ -100,6 +101,29 @@ async fn fails(edge: &mut Edge, started: &Started, reason: EndReason) {
         .await;
 }
 
+/// Each replica is shown, and whoever works in one says which.
+async fn shows_its_members(client: &Client, session: &str, all: &[Started]) {
+    let shown = client.get(&format!("/v1/sessions/{session}")).await.json();
+    let members = shown["members"].as_array().unwrap();
+    for (member, started) in members.iter().zip(all) {
+        assert_eq!(member["replica"], rank(started));
+        assert_eq!(member["session"], started.start.session.as_str());
+        assert_eq!(member["node"], started.grant.node.as_str());
+        assert_eq!(member["state"]["phase"], "ready");
+    }
+    assert_eq!(members.len(), 3);
+    let exec = async |replica: &str| {
+        let path = format!("/v1/sessions/{session}/exec{replica}");
+        let order = json!({ "command": ["true"] });
+        client.post_json(&path, &order).await
+    };
+    for replica in ["", "?replica=0", "?replica=2"] {
+        assert_eq!(exec(replica).await.status, 201, "{replica}");
+    }
+    exec("?replica=3").await.refused(404, "not-found");
+    exec("?replica=x").await.refused(400, "bad-request");
+}
+
 #[tokio::test]
 async fn a_cluster_of_three_starts_on_one_site_is_ready_together_and_is_one_session() {
     let rig = Rig::start().await;
@@ -152,6 +176,7 @@ async fn a_cluster_of_three_starts_on_one_site_is_ready_together_and_is_one_sess
     let list = client.get("/v1/sessions").await.json();
     assert_eq!(list["sessions"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(head.start.session.to_string(), session);
+    shows_its_members(&client, &session, &all).await;
 
     // Whoever ends one of them ends all, and each is billed.
     let member = format!("/v1/sessions/{}", all[2].start.session);
@@ -353,6 +378,48 @@ async fn a_cluster_whose_node_is_lost_ends_and_with_secrets_each_replica_has_the
         "kept for its next run"
     );
     assert_eq!(first[0].start.replica.as_ref().unwrap().run, 1);
+}
+
+#[tokio::test]
+async fn a_cluster_of_which_one_node_is_taken_back_ends_as_one_or_runs_again_elsewhere() {
+    let rig = Rig::start().await;
+    let [mut one, mut two] = site(&rig, [2, 1]).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let again = json!({ "cluster": { "on_failure": "restart" }, "restart": { "max": 1 } });
+    let session = id(&ask(&client, &cluster(3, &again)).await);
+    for (run, over) in [(0, EndReason::ClusterEnded), (1, EndReason::Preempted)] {
+        let of_one = starts(&mut one, 2).await;
+        let of_two = starts(&mut two, 1).await;
+        let mut all: Vec<_> = of_one.iter().chain(&of_two).collect();
+        all.sort_by_key(|started| rank(started));
+        assert_eq!(all[0].start.replica.as_ref().unwrap().run, run);
+        for started in &of_one {
+            one.report(started, SessionReport::Ready).await;
+        }
+        two.report(&of_two[0], SessionReport::Ready).await;
+        is_in(&client, &session, "ready").await;
+        let now = json!({ "reclaim_s": 1 });
+        assert_eq!(
+            reclaim::drain(&rig.admin(), &two.node, &now).await.status,
+            204
+        );
+        // All are told, for all end with it.
+        let ids = |of: &[Started]| of.iter().map(|s| s.start.session.to_string()).collect();
+        reclaim::told(&mut one, ids(&of_one)).await;
+        reclaim::told(&mut two, ids(&of_two)).await;
+        let mut reasons = stops(&mut one, &of_one.iter().collect::<Vec<_>>()).await;
+        reasons.extend(stops(&mut two, &[&of_two[0]]).await);
+        reasons.sort_unstable_by_key(|(rank, _)| *rank);
+        assert_eq!(reasons[0], (0, over));
+        if run == 0 {
+            waits(&client, &session, 2).await;
+            let shown = client.get(&format!("/v1/sessions/{session}")).await.json();
+            assert_eq!(shown.get("members"), None, "{shown}");
+            let path = format!("/v1/nodes/{}/drain", two.node.id);
+            assert_eq!(rig.admin().delete(&path).await.status, 204);
+        }
+    }
+    assert_eq!(ended(&client, &session).await["reason"], "preempted");
 }
 
 /// Killed with the claims made, and again with the end of one replica unheard.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::edge::Started;
-use nearlight_protocol::control::FromEdge;
+use nearlight_protocol::control::{FromEdge, SessionReport};
 use nearlight_protocol::id::VolumeId;
+use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageReport};
 use nearlight_protocol::volume::{VolumeGrant, VolumeHeld, asset_name};
 
 fn with_volume(name: &str, size_mib: u32) -> Value {
@@ -85,6 +86,12 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     assert_ne!(grant(&theirs).volume, made.volume);
     assert!(grant(&theirs).is_new);
 
+    let facts = UsageFacts {
+        cpu_ms: Some(1_234),
+        mem_mib_peak: Some(56),
+        ..UsageFacts::default()
+    };
+    home.report(&first, SessionReport::Used { facts }).await;
     end(&client, &mut home, &first).await;
     let next = home.start_next().await;
     assert_eq!(next.start.session.to_string(), second);
@@ -97,6 +104,26 @@ async fn a_job_runs_where_its_volume_is_and_waits_while_another_has_it() {
     assert_eq!(shown.at("/session"), second);
     assert_eq!(shown.at("/node"), home.node.id.to_string());
     end(&client, &mut home, &next).await;
+    // It is metered for as long as it is there, whoever has it; and for its owner alone.
+    let usage = client.get("/v1/usage?limit=200").await;
+    let usage: UsageReport = serde_json::from_str(&usage.body).unwrap();
+    let kept: Vec<_> = usage
+        .entries
+        .iter()
+        .filter_map(|entry| entry.volume.as_ref())
+        .collect();
+    let [kept] = kept.as_slice() else {
+        panic!("one volume of one size: {usage:?}")
+    };
+    assert_eq!(
+        (&kept.volume, kept.name.as_str(), kept.size_mib),
+        (&made.volume, "cache", 64)
+    );
+    let of_first = |entry: &&UsageEntry| entry.session.as_ref() == Some(&first.start.session);
+    let used = usage.entries.iter().find(of_first).unwrap().used;
+    assert_eq!(used, facts, "as its node said");
+    let groups = client.get("/v1/usage?group=app").await;
+    assert!(groups.body.contains("(volumes)"), "{groups:?}");
 }
 
 #[tokio::test]

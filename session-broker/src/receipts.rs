@@ -1,0 +1,292 @@
+//! The log of receipts: it takes signed envelopes, writes them into a Merkle tree that anybody can read,
+//! and signs how large the tree is.
+//!
+//! ```text
+//!   POST /v1/receipts -> admission (form, keys, signatures) -> queue -> sequencer
+//!      sequencer: batch -> staged in the store -> swap of (size, root) in the ledger -> tiles in the store
+//!                 -> checkpoint signed, kept, shown -> answered with the place
+//! ```
+//!
+//! [`edge`] is what an append needs and makes, [`store`] where tiles are, [`reader`] how they are read,
+//! [`stage`] what is written ahead, [`sequencer`] the order of it all, [`entry`] what an envelope is to the
+//! log, [`witnesses`] who cosigns, [`directory`] whose keys are whose, [`keys`] what this broker signs with.
+//!
+//! **Invariants.** Nothing is signed that the ledger has not swapped: two replicas, one of them paused
+//! anywhere, never sign two trees. Nothing is answered that a `kill -9` can take back. Whatever fails
+//! makes the sequencer forget what it believed, and load again. A log whose published size is more than
+//! the ledger knows catches up from its own tiles, or signs nothing.
+//!
+//! **What it does not know:** whether what a receipt says is true.
+
+mod batch;
+mod checkpoints;
+mod copy;
+mod directory;
+mod edge;
+mod entry;
+mod evidence;
+mod keys;
+mod reader;
+mod sequencer;
+mod stage;
+mod store;
+mod witnesses;
+
+pub(crate) use copy::copy;
+use directory::KnownKeys;
+pub(crate) use directory::{KEYS_MAX, role_name};
+pub(crate) use entry::{Entry, NotAdmitted};
+pub(crate) use evidence::EvidenceError;
+pub(crate) use keys::Keys;
+pub(crate) use sequencer::Published;
+pub(crate) use witnesses::LINES_BYTES_MAX;
+
+use crate::config::LogSettings;
+use crate::ledger::{Ledger, StoreError};
+use crate::time::Clock;
+use batch::Job;
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::log::note::Note;
+use nearlight_proof::log::note::{Algorithm, VerifierKey};
+use nearlight_proof::log::proof::LogProof;
+use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
+use sequencer::Sequencer;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use store::{Directory, Store};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use witnesses::Witnesses;
+
+/// Entries that wait for the sequencer; past it callers are told to come back.
+const WAITING_MAX: usize = 4096;
+/// How long an entry may wait for its place.
+const PLACED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Why the log does not answer as it should.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// Too many entries wait.
+    #[error("too many receipts wait for their place; come back in a moment")]
+    Busy,
+    /// The store failed.
+    #[error("the store of the log failed: {0}; look at the disk or the share that `log.dir` is on")]
+    Store(Arc<io::Error>),
+    /// The ledger failed.
+    #[error("the ledger failed while the log was written: {0}")]
+    Ledger(Arc<StoreError>),
+    /// Another broker appended meanwhile.
+    #[error("another broker appended at the same time")]
+    RaceLost,
+    /// The ledger's log is signed by another key.
+    #[error(
+        "the log in the ledger is signed with another key; copy receipts.key from the PKI directory of the broker that began it"
+    )]
+    OtherKey,
+    /// Tiles do not make the tree that the ledger has.
+    #[error(
+        "the tiles do not make the tree of {0} entries that the ledger has; restore the log's directory from a back-up"
+    )]
+    Damaged(u64),
+    /// More was published than ledger and tiles have.
+    #[error(
+        "a checkpoint of {published} entries was published, and the ledger has {size}; restore the tiles, or restore with --restore, which goes on under another name"
+    )]
+    Behind {
+        /// What was published.
+        published: u64,
+        /// What the ledger has.
+        size: u64,
+    },
+    /// The broker stops.
+    #[error("the broker is stopping")]
+    Closed,
+}
+
+impl From<io::Error> for LogError {
+    fn from(error: io::Error) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(Arc::new(error))
+    }
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Logged {
+    /// Its place, from zero.
+    pub(crate) place: u64,
+    /// Whether it was not there before.
+    pub(crate) is_new: bool,
+}
+
+/// An entry as it is handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// As it was taken.
+    pub(crate) envelope: Vec<u8>,
+    /// Its `.tlog-proof`.
+    pub(crate) proof: String,
+}
+
+/// The log as the rest of the broker has it.
+#[derive(Debug)]
+pub(crate) struct Receipts {
+    jobs: mpsc::Sender<Job>,
+    published: watch::Receiver<Option<Arc<Published>>>,
+    store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
+    keys: Arc<Keys>,
+    clock: Clock,
+    operator: String,
+    known: Mutex<Option<Arc<KnownKeys>>>,
+    witnesses: Witnesses,
+}
+
+impl Receipts {
+    /// Opens the log, and starts what writes it.
+    pub(crate) fn start(
+        settings: &LogSettings,
+        keys: Keys,
+        ledger: &Arc<dyn Ledger>,
+        clock: Clock,
+        shutdown: &Shutdown,
+    ) -> Arc<Self> {
+        let store: Arc<dyn Store> = Arc::new(Directory::new(settings.dir.clone()));
+        let keys = Arc::new(keys);
+        let origin = settings.origin.clone().unwrap_or_else(|| keys.origin());
+        let (published, shown) = watch::channel(None);
+        let (jobs, queue) = mpsc::channel(WAITING_MAX);
+        let seen_max: Arc<AtomicU64> = Arc::default();
+        let sequencer = Sequencer::new(
+            (store.clone(), ledger.clone()),
+            (keys.clone(), origin),
+            clock,
+            (published, seen_max.clone()),
+        );
+        let receipts = Arc::new(Self {
+            jobs,
+            published: shown,
+            store,
+            ledger: ledger.clone(),
+            keys,
+            clock,
+            operator: settings.operator.clone(),
+            known: Mutex::new(None),
+            witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),
+        });
+        let shared = settings.is_shared;
+        shutdown.spawn(sequencer.run(queue, shared, shutdown.token()));
+        shutdown.spawn(directory::keep(receipts.clone(), shutdown.token()));
+        shutdown.spawn(evidence::keep(receipts.clone(), shutdown.token()));
+        shutdown.spawn(witnesses::keep(receipts.clone(), shutdown.token()));
+        receipts
+    }
+
+    /// Appends an entry. Once this is `Ok`, nothing takes it back; the same entry has one place.
+    pub(crate) async fn append(&self, entry: Entry) -> Result<Logged, LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs
+            .try_send(Job { entry, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LogError::Busy,
+                mpsc::error::TrySendError::Closed(_) => LogError::Closed,
+            })?;
+        match tokio::time::timeout(PLACED_WITHIN, answer).await {
+            Ok(answered) => answered.map_err(|_| LogError::Closed)?,
+            // It may get its place yet; who asks again gets the same.
+            Err(_elapsed) => Err(LogError::Busy),
+        }
+    }
+
+    /// What the log shows last, if it shows anything yet.
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+
+    /// The log's key, as policies have it.
+    pub(crate) fn log_key(&self) -> Option<VerifierKey> {
+        let published = self.published()?;
+        let key = self.keys.log.public();
+        VerifierKey::new(&published.origin, Algorithm::Ed25519, key)
+    }
+
+    /// A tile's bytes, if what is shown has it as wide.
+    pub(crate) async fn tile(&self, part: Tile) -> Result<Option<Vec<u8>>, LogError> {
+        if !self.shows(&part) {
+            return Ok(None);
+        }
+        let read = move |store: &dyn Store| reader::bytes(store, &part);
+        Ok(blocking(&self.store, read).await?)
+    }
+
+    /// The bundle of a tile, if what is shown has it as wide.
+    pub(crate) async fn bundle(&self, part: Tile) -> Result<Option<Vec<u8>>, LogError> {
+        if !self.shows(&part) {
+            return Ok(None);
+        }
+        let read = move |store: &dyn Store| reader::bundle(store, &part);
+        Ok(blocking(&self.store, read).await?)
+    }
+
+    fn shows(&self, part: &Tile) -> bool {
+        let size = self.published().map_or(0, |published| published.size);
+        let widest = Tile::within(size, part.level, part.index);
+        part.width <= TILE_WIDTH && widest.is_some_and(|widest| part.width <= widest.width)
+    }
+
+    /// The checkpoint for whoever asks for the newest: the last that was witnessed, if any was.
+    pub(crate) fn checkpoint(&self) -> Option<Note> {
+        let newest = || self.published().map(|published| published.note.clone());
+        self.witnesses
+            .witnessed()
+            .map(|(_, note)| note)
+            .or_else(newest)
+    }
+
+    /// The entry at a place with its proof under the checkpoint that is shown.
+    pub(crate) async fn show(&self, place: u64) -> Result<Option<Shown>, LogError> {
+        let witnessed = self.witnesses.witnessed();
+        let newest = self
+            .published()
+            .map(|published| (published.size, published.note.clone()));
+        let has = |(size, _): &(u64, Note)| place < *size;
+        let Some(under) = witnessed.filter(has).or(newest.filter(has)) else {
+            return Ok(None);
+        };
+        let size = under.0;
+        let read = move |store: &dyn Store| {
+            let entry = reader::entry(store, size, place)?;
+            Ok(entry.zip(reader::inclusion(store, size, place)?))
+        };
+        let Some((envelope, path)) = blocking(&self.store, read).await? else {
+            return Ok(None);
+        };
+        let proof = LogProof {
+            index: place,
+            path,
+            checkpoint: under.1,
+        };
+        let proof = proof.to_string();
+        Ok(Some(Shown { envelope, proof }))
+    }
+}
+
+/// Runs `work` on the store where it may block.
+async fn blocking<T: Send + 'static>(
+    store: &Arc<dyn Store>,
+    work: impl FnOnce(&dyn Store) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || work(&*store))
+        .await
+        .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod test;

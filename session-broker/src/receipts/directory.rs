@@ -1,0 +1,164 @@
+//! Whose keys are whose: rows of the ledger, signed as an entry of the log.
+//!
+//! Each change of the rows is a new edition, with the next number. Every broker signs the same bytes for
+//! an edition, so that it has one place in the log whoever appends it. The broker's own keys (that of the
+//! log, and that with which it issues) are put in by itself.
+
+use super::entry::Entry;
+use super::{LogError, Receipts};
+use crate::ledger::{Applied, AuditRow, DirectoryKey, DirectoryRows, LogChange, Op, StoreError};
+use nearlight_proof::encoding::hex;
+use nearlight_proof::key::{KeyId, PublicKey};
+use nearlight_proof::receipt::directory::{self, Directory, Role};
+use nearlight_protocol::unit::MonoTime;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Keys of a directory: an entry of the log has room for so many.
+pub(crate) const KEYS_MAX: u32 = 128;
+/// For how long an edition is taken for the newest.
+const FRESH_US: u64 = 2_000_000;
+/// How often is looked whether the newest edition stands in the log.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// Until when the broker's own keys count, Unix seconds: the end of the year 2100.
+const FAR_S: u64 = 4_133_980_800;
+
+/// An edition.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownKeys {
+    /// As it is checked against.
+    pub(crate) directory: Directory,
+    /// As it stands in the log.
+    pub(crate) bytes: Vec<u8>,
+    read_at: MonoTime,
+}
+
+impl Receipts {
+    /// The newest edition, at most two seconds old.
+    pub(crate) async fn keys(&self) -> Result<Arc<KnownKeys>, LogError> {
+        let mut known = self.known.lock().await;
+        let now = self.clock.now();
+        if let Some(known) = known.as_ref()
+            && now.micros_since(known.read_at) < FRESH_US
+        {
+            return Ok(known.clone());
+        }
+        let rows = self.ledger.directory().await?;
+        let read = Arc::new(self.signed(&rows, now)?);
+        *known = Some(read.clone());
+        Ok(read)
+    }
+
+    /// The key that signs the directory: what a verifier is to be given.
+    pub(crate) fn directory_key(&self) -> PublicKey {
+        self.keys.directory.public()
+    }
+
+    /// Puts a key in, or says that it does not count any more; who asks for keys sees it at once.
+    pub(crate) async fn change_keys(
+        &self,
+        change: LogChange,
+        audit: Option<Box<AuditRow>>,
+    ) -> Result<Applied, LogError> {
+        let done = self.ledger.write(vec![Op::Log { change, audit }]).await?;
+        *self.known.lock().await = None;
+        Ok(done.into_iter().next().unwrap_or(Applied::Missing))
+    }
+
+    fn signed(&self, rows: &DirectoryRows, now: MonoTime) -> Result<KnownKeys, LogError> {
+        let corrupt = |what: String| LogError::from(StoreError::Corrupt(what));
+        let entries: Option<Vec<directory::Entry>> = rows.keys.iter().map(entry_of).collect();
+        let entries = entries.ok_or_else(|| corrupt("directory_key".to_owned()))?;
+        let key = &self.keys.directory;
+        let bytes = Directory::sign(rows.serial, rows.issued_at_s, entries, key);
+        let bytes = bytes.map_err(|error| corrupt(error.to_string()))?;
+        let directory = Directory::open(&bytes, &key.public());
+        Ok(KnownKeys {
+            directory: directory.map_err(|error| corrupt(error.to_string()))?,
+            bytes,
+            read_at: now,
+        })
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.unix_ms() / 1000
+    }
+
+    /// Puts the broker's own keys in. Whether the newest edition stands in the log.
+    async fn keep_directory(&self, logged: &mut u64) -> Result<(), LogError> {
+        let mut known = self.keys().await?;
+        let own = [
+            (self.keys.log.public(), Role::Log),
+            (self.keys.broker.public(), Role::Broker),
+        ];
+        let lacks =
+            |(key, role): &&(PublicKey, Role)| known.directory.find(&key.id(), *role).is_none();
+        let lacking: Vec<_> = own.iter().filter(lacks).copied().collect();
+        for (key, role) in &lacking {
+            let change = LogChange::PutKey {
+                key: DirectoryKey {
+                    key: hex(key.as_bytes()),
+                    role: role_name(*role),
+                    operator: self.operator.clone(),
+                    licence: None,
+                    from_s: 0,
+                    until_s: FAR_S,
+                    revoked_at_s: None,
+                },
+                most: KEYS_MAX,
+                at_s: self.now_s(),
+            };
+            self.change_keys(change, None).await?;
+        }
+        if !lacking.is_empty() {
+            known = self.keys().await?;
+        }
+        if known.directory.serial == *logged {
+            return Ok(());
+        }
+        let entry = Entry::read(known.bytes.clone());
+        let entry = entry.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        self.append(entry).await?;
+        *logged = known.directory.serial;
+        Ok(())
+    }
+}
+
+/// Has each edition of the directory stand in the log.
+pub(super) async fn keep(receipts: Arc<Receipts>, stop: CancellationToken) {
+    let mut pause = tokio::time::interval(KEEP_EVERY);
+    let mut logged = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = pause.tick() => {}
+        }
+        if let Err(error) = receipts.keep_directory(&mut logged).await {
+            tracing::debug!(%error, "the directory is not in the log yet");
+        }
+    }
+}
+
+/// A role as the directory has it.
+pub(crate) fn role_name(role: Role) -> String {
+    serde_json::to_value(role)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn entry_of(row: &DirectoryKey) -> Option<directory::Entry> {
+    Some(directory::Entry {
+        key: row.key.clone(),
+        role: serde_json::from_value(row.role.clone().into()).ok()?,
+        operator: row.operator.clone(),
+        licence: match &row.licence {
+            Some(licence) => Some(KeyId::from_hex(licence)?),
+            None => None,
+        },
+        from_s: row.from_s,
+        until_s: row.until_s,
+        revoked_at_s: row.revoked_at_s,
+    })
+}

@@ -1,0 +1,72 @@
+//! A report for people: every check with whose key it rests on and what made that count.
+
+use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::report::{Report, Warning};
+use std::fmt::Write;
+
+/// The report, a check a line.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text = name(&report.outcome);
+    if let Some(size) = report.as_of_size {
+        let _ = write!(text, ", as of a log of {size} entries");
+    }
+    if let Some(seen) = report.as_of_s {
+        let _ = write!(text, " that a witness saw at {seen} (Unix seconds)");
+    }
+    text.push('\n');
+    for check in &report.checks {
+        let mark = if check.passed { "ok  " } else { "FAIL" };
+        let _ = writeln!(text, "  {mark}  {:<18} {}", name(&check.name), check.found);
+        for key in &check.keys {
+            let _ = writeln!(text, "        by key {key}");
+        }
+        if !check.pinned_by.is_empty() {
+            let _ = writeln!(text, "        which counts because of {}", check.pinned_by);
+        }
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "  warning: {}", caution(*warning));
+    }
+    text
+}
+
+/// What an envelope says, laid out; nothing of it is verified. `None` if it is no envelope.
+#[must_use]
+pub fn statement(bytes: &[u8]) -> Option<String> {
+    let envelope = Envelope::parse(bytes).ok()?;
+    let payload: serde_json::Value = serde_json::from_slice(&envelope.payload).ok()?;
+    let mut text = serde_json::to_string_pretty(&payload).ok()?;
+    for (key, _) in &envelope.signatures {
+        let _ = write!(text, "\nsigned, it says, by key {key}");
+    }
+    text.push('\n');
+    Some(text)
+}
+
+/// As it is written in JSON.
+fn name(of: &impl serde::Serialize) -> String {
+    serde_json::to_value(of)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+const fn caution(warning: Warning) -> &'static str {
+    match warning {
+        Warning::PolicyFromLog => {
+            "the policy came from the log's operator: it says what the operator wants; take one of your own with --policy"
+        }
+        Warning::WitnessesOfLog => {
+            "no witness that is known to be independent of the log's operator saw this log: the operator could show others another one"
+        }
+        Warning::WitnessUnknown => "who runs a witness that cosigned is not in the directory",
+        Warning::NoQuorum => "the policy asks for no witness: the log alone vouches for itself",
+        Warning::IssuerOfLog => {
+            "the issuer is run by the log's operator, or the log's operator is not known"
+        }
+        Warning::KeyRevokedLater => "the issuer's key was revoked after this was issued",
+        Warning::NodeRefused => "the node did not sign it; the receipt says why",
+        Warning::LaterIgnored => "a later entry was given that does not verify, and was left out",
+    }
+}
