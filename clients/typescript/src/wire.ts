@@ -251,10 +251,10 @@ export interface paths {
         };
         get?: never;
         /** Puts a key into the directory, or changes its window. */
-        put: operations["put_key"];
+        put: operations["put_directory_key"];
         post?: never;
         /** Says that a key does not count any more. What it signed before stays valid. */
-        delete: operations["revoke_key"];
+        delete: operations["revoke_directory_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3585,7 +3585,7 @@ export interface operations {
             };
         };
     };
-    put_key: {
+    put_directory_key: {
         parameters: {
             query?: never;
             header?: never;
@@ -3619,7 +3619,7 @@ export interface operations {
             };
         };
     };
-    revoke_key: {
+    revoke_directory_key: {
         parameters: {
             query?: never;
             header?: never;
