@@ -315,7 +315,10 @@ fn log_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(receipts::put_evidence, receipts::get_evidence))
         .routes(routes!(receipts::show_directory))
-        .routes(routes!(receipts::put_key, receipts::revoke_key))
+        .routes(routes!(
+            receipts::put_directory_key,
+            receipts::revoke_directory_key
+        ))
 }
 
 /// The whole public service.

@@ -38,6 +38,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/log/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest checkpoint: a note with the log's name, its size, its root, and who signed that. */
+        get: operations["checkpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/log/tile/{*place}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A tile, full or a part, or with `entries` for the level the bundle of its entries. */
+        get: operations["tile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -188,6 +222,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/directory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whose keys are whose: the newest edition, signed, as it stands in the log; and the keys to believe it by,
+         *     for who believes this broker.
+         */
+        get: operations["show_directory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/directory/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Puts a key into the directory, or changes its window. */
+        put: operations["put_directory_key"];
+        post?: never;
+        /** Says that a key does not count any more. What it signed before stays valid. */
+        delete: operations["revoke_directory_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/evidence/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a receipt rests on. */
+        get: operations["get_evidence"];
+        /** Puts what a receipt rests on beside the log. A receipt that stands there has to name it. */
+        put: operations["put_evidence"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/image-policy": {
         parameters: {
             query?: never;
@@ -269,6 +359,43 @@ export interface paths {
         put?: never;
         /** Gives a key a new secret. The former one goes on for a while, so that programs can change over. */
         post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/log/candidate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a witness that dials is to cosign: the body of an add-checkpoint request (c2sp.org/tlog-witness), with the
+         *     proof that the log it has seen goes on.
+         */
+        get: operations["candidate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/log/cosignatures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes cosignatures of witnesses that this log knows, for a checkpoint of the last half minute. */
+        post: operations["cosign"];
         delete?: never;
         options?: never;
         head?: never;
@@ -519,6 +646,44 @@ export interface paths {
         put?: never;
         /** A step of a probe: the checker's message to the node, and the node's answer. */
         post: operations["take_step"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists receipts, newest first. */
+        get: operations["list_receipts"];
+        put?: never;
+        /**
+         * Appends a receipt to the log: an envelope (DSSE) of a kind of docs/receipts.md, signed by a key of the
+         *     directory. The same envelope has one place, however often it is sent.
+         */
+        post: operations["append_receipt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/receipts/{index}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One receipt with its proof: what a verifier takes, offline. */
+        get: operations["show_receipt"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1223,7 +1388,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "directory-key-put" | "directory-key-revoke" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1532,6 +1697,15 @@ export interface components {
             /** @enum {string} */
             state: "expired";
         };
+        /** @description Whose keys are whose. */
+        Directory: {
+            /** @description The key that signed it, 64 hex digits. Whoever takes it from here believes this broker. */
+            directory_key: string;
+            /** @description The newest edition, an envelope. */
+            envelope: string;
+            /** @description The key of the log's checkpoints, as policies have it (c2sp.org/signed-note). */
+            log_key: string;
+        };
         /** @description A display: size in pixels, rate in Hz. */
         DisplayMode: {
             /**
@@ -1787,6 +1961,25 @@ export interface components {
             keys: components["schemas"]["ApiKey"][];
             /** @description Where the next page begins, as `after`; there is none without it. */
             next?: string | null;
+        };
+        /** @description A key of the directory, and when it counts. */
+        KeyWindow: {
+            /**
+             * Format: int64
+             * @description From when it counts, Unix seconds.
+             */
+            from_s: number;
+            /** @description The licence that was delegated to it, by key id. */
+            licence?: string | null;
+            /** @description Who runs it. */
+            operator: string;
+            /** @description `witness`, `broker`, `checker`, `node` or `referee`. */
+            role: string;
+            /**
+             * Format: int64
+             * @description Until when, Unix seconds.
+             */
+            until_s: number;
         };
         /** @description A latency step of the policy. */
         LatencyStep: {
@@ -2071,6 +2264,16 @@ export interface components {
              */
             trust: components["schemas"]["Trust"];
         };
+        /** @description Where a receipt stands. */
+        Placed: {
+            /**
+             * Format: int64
+             * @description Its place in the log, from zero.
+             */
+            index: number;
+            /** @description Its leaf: what later receipts name it by, 64 hex digits. */
+            leaf: string;
+        };
         /** @description Where a session runs, and why there. */
         PlacedIn: {
             /** @description Whether the caller had chosen it. */
@@ -2231,7 +2434,7 @@ export interface components {
          *     `https://nearlight.dev/problems/<name>`.
          * @enum {string}
          */
-        ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
+        ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "evidence-expired" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "log-unavailable" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "receipt-refused" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
         /** @description What a node can prove. */
         ProverOffer: {
             /** @description Whether it would refuse at this moment: a session runs, or another probe. */
@@ -2249,6 +2452,49 @@ export interface components {
         Readiness: {
             /** @description Nodes that take sessions now. */
             nodes_online: number;
+        };
+        /** @description A receipt with its proof. */
+        Receipt: {
+            /** @description The envelope, as it stands there. */
+            envelope: string;
+            /**
+             * Format: int64
+             * @description Its place in the log.
+             */
+            index: number;
+            /** @description Its `.tlog-proof` (c2sp.org/tlog-proof). */
+            proof: string;
+        };
+        /** @description Receipts, newest first. */
+        ReceiptList: {
+            /**
+             * Format: int64
+             * @description What to send as `before` for the next page; none on the last.
+             */
+            next_before?: number | null;
+            /** @description The receipts. */
+            receipts: components["schemas"]["ReceiptSummary"][];
+        };
+        /** @description A receipt in a list. */
+        ReceiptSummary: {
+            /** @description What it is about: the key id of a node, a session's commitment, the leaf of another receipt, or a key id. */
+            about: string;
+            /**
+             * Format: int64
+             * @description Its place in the log.
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description When it says that it was issued, Unix seconds.
+             */
+            issued_at_s: number;
+            /** @description The key id of whoever issued it. */
+            issuer: string;
+            /** @description Its kind, such as `porc/v1`. */
+            kind: string;
+            /** @description Its leaf. */
+            leaf: string;
         };
         /** @description Where sessions can run. */
         Region: {
@@ -3005,6 +3251,67 @@ export interface operations {
             };
         };
     };
+    checkpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A signed note (c2sp.org/tlog-checkpoint). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description `not-found`: this broker keeps no log. `log-unavailable`: it shows nothing yet. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `LEVEL/INDEX` or `entries/INDEX`, with `.p/WIDTH` for a part, as c2sp.org/tlog-tiles has it: `0/x001/234`, `entries/005.p/17`. */
+                place: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Hashes, or entries each after its length. They never change. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description `not-found`: there is none, or none as wide yet. `log-unavailable`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     metrics: {
         parameters: {
             query?: never;
@@ -3308,6 +3615,166 @@ export interface operations {
             };
         };
     };
+    show_directory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The directory. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Directory"];
+                };
+            };
+            /** @description `not-found`: this broker keeps no log. `log-unavailable`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_directory_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The Ed25519 public key, 64 hex digits. */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyWindow"];
+            };
+        };
+        responses: {
+            /** @description It counts from then on, and stands in the log's directory. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_directory_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The Ed25519 public key, 64 hex digits. */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It does not count from now on. Once is enough. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_evidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the bytes, as the receipt has it. */
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description `not-found`; `evidence-expired`: it was there, for as long as the receipt said. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_evidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the bytes, 64 hex digits. */
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        /** @description The bytes, at most 65,536 of them. */
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            /** @description It is kept for as long as the receipt says, and 90 days at least. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `receipt-refused`: no receipt names these bytes. `body-too-large`, `evidence-expired`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_image_policy: {
         parameters: {
             query?: never;
@@ -3526,6 +3993,77 @@ export interface operations {
                 };
             };
             /** @description `bad-request`, `not-found`, also for a key that is void, `forbidden` also for a key that may more than the caller, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    candidate: {
+        parameters: {
+            query: {
+                /** @description How many entries the log had when it cosigned last; 0 for never. */
+                old: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Old size, proof and checkpoint. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description There is nothing to cosign. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`: this broker keeps no log. `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cosign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Signature lines of a note (c2sp.org/tlog-cosignature). */
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description They are kept, and shown once enough witnesses agree. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad-request`: none is a known witness's for such a checkpoint. `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4032,6 +4570,124 @@ export interface operations {
                 };
             };
             /** @description `bad-request` if the node refuses the step, `too-many-requests` if it gives the probe up for a session, `not-found`, `node-unreachable`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_receipts: {
+        parameters: {
+            query?: {
+                /** @description Those about a node: its key id, 64 hex digits. */
+                node?: string;
+                /**
+                 * @description Those about anything: a key id, a session's commitment, or the leaf of a receipt that is revoked or
+                 *     disputed.
+                 */
+                about?: string;
+                /** @description The one with this leaf. */
+                leaf?: string;
+                /** @description Those before this place. */
+                before?: number;
+                /** @description How many, at most 200. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipts, without their envelopes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptList"];
+                };
+            };
+            /** @description `bad-request`, `not-found`: this broker keeps no log. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append_receipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The envelope, at most 65,535 bytes. */
+        requestBody: {
+            content: {
+                "application/vnd.dsse.envelope.v1+json": string;
+            };
+        };
+        responses: {
+            /** @description It stood there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placed"];
+                };
+            };
+            /** @description It stands in the log for good. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placed"];
+                };
+            };
+            /** @description `receipt-refused`, `body-too-large`, `log-unavailable` or `too-many-requests` with `Retry-After`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_receipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its place in the log. */
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt. Its proof is made anew, under the newest checkpoint that has it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Receipt"];
+                };
+            };
+            /** @description `not-found`, `log-unavailable`. */
             default: {
                 headers: {
                     [name: string]: unknown;

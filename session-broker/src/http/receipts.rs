@@ -262,7 +262,7 @@ pub(super) async fn show_directory(
          description = "`bad-request`, `forbidden`, `unauthenticated`, `too-many-requests`, …"),
     )
 )]
-pub(super) async fn put_key(
+pub(super) async fn put_directory_key(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(key): Path<String>,
@@ -306,7 +306,7 @@ pub(super) async fn put_key(
          description = "`not-found`, `forbidden`, `unauthenticated`, …"),
     )
 )]
-pub(super) async fn revoke_key(
+pub(super) async fn revoke_directory_key(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(key): Path<String>,

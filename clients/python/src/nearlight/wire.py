@@ -35,7 +35,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -256,6 +256,25 @@ What became of a login.
 """
 
 
+class Directory(TypedDict):
+    """
+    Whose keys are whose.
+    """
+
+    directory_key: str
+    """
+    The key that signed it, 64 hex digits. Whoever takes it from here believes this broker.
+    """
+    envelope: str
+    """
+    The newest edition, an envelope.
+    """
+    log_key: str
+    """
+    The key of the log's checkpoints, as policies have it (c2sp.org/signed-note).
+    """
+
+
 class DisplayMode(TypedDict):
     """
     A display: size in pixels, rate in Hz.
@@ -455,6 +474,33 @@ class JobTime(TypedDict, closed=True):
     """
 
 
+class KeyWindow(TypedDict, closed=True):
+    """
+    A key of the directory, and when it counts.
+    """
+
+    from_s: int
+    """
+    From when it counts, Unix seconds.
+    """
+    licence: NotRequired[str | None]
+    """
+    The licence that was delegated to it, by key id.
+    """
+    operator: str
+    """
+    Who runs it.
+    """
+    role: str
+    """
+    `witness`, `broker`, `checker`, `node` or `referee`.
+    """
+    until_s: int
+    """
+    Until when, Unix seconds.
+    """
+
+
 class LatencyStep(TypedDict):
     """
     A latency step of the policy.
@@ -609,6 +655,21 @@ What the end of one replica means for all.
 """
 
 
+class Placed(TypedDict):
+    """
+    Where a receipt stands.
+    """
+
+    index: int
+    """
+    Its place in the log, from zero.
+    """
+    leaf: str
+    """
+    Its leaf: what later receipts name it by, 64 hex digits.
+    """
+
+
 class Placement1(TypedDict):
     """
     No node was looked for yet, or by a broker that has started again since.
@@ -688,7 +749,7 @@ How early in the queue a tenant's members stand.
 """
 
 
-ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'budget-reached', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type']
+ProblemType: TypeAlias = Literal['attached-elsewhere', 'bad-request', 'body-too-large', 'budget-reached', 'evidence-expired', 'forbidden', 'idempotency-conflict', 'internal', 'invalid-offer', 'job-unreachable', 'job-not-ready', 'join-token-invalid', 'link-ended', 'log-unavailable', 'method-not-allowed', 'node-revoked', 'name-taken', 'node-unreachable', 'not-found', 'origin-refused', 'provider-unreachable', 'quota-exceeded', 'receipt-refused', 'save-elsewhere', 'session-ended', 'session-lost', 'session-not-ready', 'too-many-requests', 'ticket-invalid', 'unauthenticated', 'unsupported-media-type']
 """
 What went wrong, as a program can tell. On the wire a URI:
 `https://nearlight.dev/problems/<name>`.
@@ -730,6 +791,56 @@ class Readiness(TypedDict):
     nodes_online: int
     """
     Nodes that take sessions now.
+    """
+
+
+class Receipt(TypedDict):
+    """
+    A receipt with its proof.
+    """
+
+    envelope: str
+    """
+    The envelope, as it stands there.
+    """
+    index: int
+    """
+    Its place in the log.
+    """
+    proof: str
+    """
+    Its `.tlog-proof` (c2sp.org/tlog-proof).
+    """
+
+
+class ReceiptSummary(TypedDict):
+    """
+    A receipt in a list.
+    """
+
+    about: str
+    """
+    What it is about: the key id of a node, a session's commitment, the leaf of another receipt, or a key id.
+    """
+    index: int
+    """
+    Its place in the log.
+    """
+    issued_at_s: int
+    """
+    When it says that it was issued, Unix seconds.
+    """
+    issuer: str
+    """
+    The key id of whoever issued it.
+    """
+    kind: str
+    """
+    Its kind, such as `porc/v1`.
+    """
+    leaf: str
+    """
+    Its leaf.
     """
 
 
@@ -2088,6 +2199,21 @@ class Problem(TypedDict):
     type: str
     """
     `https://nearlight.dev/problems/<name>`.
+    """
+
+
+class ReceiptList(TypedDict):
+    """
+    Receipts, newest first.
+    """
+
+    next_before: NotRequired[int | None]
+    """
+    What to send as `before` for the next page; none on the last.
+    """
+    receipts: list[ReceiptSummary]
+    """
+    The receipts.
     """
 
 
