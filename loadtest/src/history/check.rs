@@ -406,7 +406,7 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
     // Until it reaches the ledger again, a broker tells of what was lost as if it were there.
     let meanwhile = window.began(history);
     ready.retain(|session, seen_ms| !window.has(*seen_ms) && !meanwhile.contains(session));
-    broken.extend(usage(books, given, (&began, &ready), (window, &meanwhile)));
+    broken.extend(usage(books, given, &began, &ready, (window, &meanwhile)));
     broken
 }
 
@@ -443,7 +443,8 @@ fn quiet(books: &Books, given: &Given) -> Vec<String> {
 fn usage(
     books: &Books,
     given: &Given,
-    (began, ready): (&HashMap<(&str, u64), u64>, &HashMap<&str, u64>),
+    began: &HashMap<(&str, u64), u64>,
+    ready: &HashMap<&str, u64>,
     (window, meanwhile): (Window, &HashSet<&str>),
 ) -> Vec<String> {
     let mut broken = Vec::new();

@@ -132,7 +132,7 @@ async fn what_a_quorum_of_witnesses_saw_is_shown_with_their_lines() {
     let path = format!("/v1/receipts/{place}");
     let asking = tokio::sync::Mutex::new(&mut asking);
     eventually("two witnesses to have seen it", || async {
-        dial(&client, &mut *asking.lock().await).await;
+        dial(&client, *asking.lock().await).await;
         let shown = client.get(&path).await;
         shown.status == 200 && shown.at("/proof").contains("asked.example")
     })

@@ -113,11 +113,23 @@ fn events() -> Vec<(&'static str, Event)> {
         presence: Presence::Running { attached, ready },
     };
     let absent = Presence::Absent;
-    let first = attachment(1);
-    let second = attachment(2);
     let reason = EndReason::AppExited;
     let progress = StartProgress::StartingApp;
     let player = EndReason::PlayerEnded;
+    let until = Some(NOW.plus_millis(MINUTE_MS));
+    let ended = |epoch| Event::NodeEnded {
+        epoch,
+        reason,
+        detail: detail(),
+    };
+    let attached = |n| Event::Attached {
+        epoch,
+        attachment: attachment(n),
+    };
+    let detached = |n| Event::Detached {
+        epoch,
+        attachment: attachment(n),
+    };
     vec![
         ("claimed", Event::Claimed(claim(2))),
         ("start-acked", Event::StartAcked { epoch }),
@@ -130,59 +142,16 @@ fn events() -> Vec<(&'static str, Event)> {
         ),
         ("progress", Event::Progress { epoch, progress }),
         ("node-ready", Event::NodeReady { epoch }),
-        (
-            "attached-same",
-            Event::Attached {
-                epoch,
-                attachment: first.clone(),
-            },
-        ),
-        (
-            "attached-other",
-            Event::Attached {
-                epoch,
-                attachment: second.clone(),
-            },
-        ),
-        (
-            "detached-same",
-            Event::Detached {
-                epoch,
-                attachment: first,
-            },
-        ),
-        (
-            "detached-other",
-            Event::Detached {
-                epoch,
-                attachment: second,
-            },
-        ),
+        ("attached-same", attached(1)),
+        ("attached-other", attached(2)),
+        ("detached-same", detached(1)),
+        ("detached-other", detached(2)),
         ("input-seen", Event::InputSeen { epoch }),
-        (
-            "node-ended",
-            Event::NodeEnded {
-                epoch,
-                reason,
-                detail: detail(),
-            },
-        ),
-        (
-            "node-ended-stale",
-            Event::NodeEnded {
-                epoch: Epoch(9),
-                reason,
-                detail: detail(),
-            },
-        ),
+        ("node-ended", ended(epoch)),
+        ("node-ended-stale", ended(Epoch(9))),
         ("stop-acked", Event::StopAcked { epoch }),
         ("end-requested", Event::EndRequested { reason: player }),
-        (
-            "reclaimed",
-            Event::Reclaimed {
-                until: Some(NOW.plus_millis(MINUTE_MS)),
-            },
-        ),
+        ("reclaimed", Event::Reclaimed { until }),
         ("node-lost", Event::NodeLost),
         ("node-back-absent", Event::NodeBack { presence: absent }),
         ("node-back-starting", back(false, false)),
