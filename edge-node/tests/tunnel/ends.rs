@@ -52,9 +52,7 @@ async fn a_job_that_waits_answers_later_and_one_that_is_over_says_why() {
         running.push(world.job(&[("api", upstream.at)]).await);
     }
     // The node's slots are taken.
-    let waits = crate::rig::id(&world.owner.create("demo").await)
-        .parse()
-        .unwrap();
+    let waits = world.asked().await;
     let caller = world.caller(&waits).await;
     let request = caller.request("GET", "/").body(Body::empty()).unwrap();
     let response = caller.send(request).await;

@@ -16,11 +16,13 @@ use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki::Credentials;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, Heartbeat, OpenTunnel, Order, SessionReport, ToEdge};
+use nearlight_protocol::control::{
+    FromEdge, Heartbeat, JobHost, OpenTunnel, Order, SessionReport, ToEdge,
+};
 use nearlight_protocol::endpoint::Endpoint;
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::job::PortAccess;
+use nearlight_protocol::job::{ContainerRuntime, PortAccess};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::json;
@@ -68,7 +70,14 @@ impl World {
             change(parsed);
         })
         .await;
-        let node = rig.node(4);
+        let node = Node {
+            jobs: Some(JobHost {
+                runtimes: vec![ContainerRuntime::Runc],
+                disk_mib: 65_536,
+                ..JobHost::default()
+            }),
+            ..rig.node(4)
+        };
         let (shutdown, tasks) = (Shutdown::new(), Shutdown::new());
         let (table, tunnels) = tunnels(&rig, &node, &shutdown);
         let edge = rig.attach(&node, Vec::new()).await;
@@ -90,8 +99,11 @@ impl World {
             }
         });
         rig.online(&node).await;
+        let owner = rig.admin();
+        let vet = format!("/v1/nodes/{}/vet", node.id);
+        assert_eq!(owner.request("POST", &vet, &[], "").await.status, 204);
         Self {
-            owner: rig.admin(),
+            owner,
             rig,
             node,
             table,
@@ -110,15 +122,25 @@ impl World {
         session
     }
 
+    /// A job that was asked for.
+    pub(crate) async fn asked(&self) -> SessionId {
+        let image = format!("registry.example/team/server@sha256:{}", "0a".repeat(32));
+        let key = nearlight_kit::ids::request().to_string();
+        let client = self.owner.with("idempotency-key", &key);
+        let body = json!({ "job": { "image": image } });
+        let session = id(&client.post_json("/v1/sessions", &body).await);
+        session.parse().unwrap()
+    }
+
     /// A session that is ready, and has no ports yet.
     pub(crate) async fn ready(&self) -> SessionId {
-        let session = id(&self.owner.create("demo").await);
+        let session = self.asked().await;
         let path = format!("/v1/sessions/{session}");
         eventually("the session to be ready", || async {
             self.owner.get(&path).await.at("/state/phase") == "ready"
         })
         .await;
-        session.parse().unwrap()
+        session
     }
 
     /// The address of a session's port, and a ticket.
