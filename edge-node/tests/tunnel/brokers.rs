@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
-use nearlight_protocol::id::SessionId;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,12 +121,13 @@ async fn any_broker_takes_a_request_and_the_holder_decides() {
     let absent = holder.caller_of("http://ses-00000000000000000000000000.localhost/");
     assert_eq!(at_other(absent).get("/").await.0, 404);
 
-    asks_the_inside(&other, &session).await;
+    let app = crate::rig::id(&holder.owner.create("demo").await);
+    asks_the_inside(&other, &app).await;
 }
 
 /// What is asked of the inside goes the same way, an archive piece by piece: it is the holder that says that an
 /// app has none, or that it is another's.
-async fn asks_the_inside(other: &Rig, session: &SessionId) {
+async fn asks_the_inside(other: &Rig, session: &str) {
     let archive = "x".repeat(200_000);
     let tar = ("content-type", "application/x-tar");
     let socket = ("upgrade", "websocket");

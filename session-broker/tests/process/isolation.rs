@@ -76,6 +76,8 @@ impl Theirs {
             .replace("/files", "/files?path=/tmp/x")
             .replace("{id}", own)
             .replace("{node}", &format!("nod_{}", "0".repeat(26)))
+            .replace("{probe}", own)
+            .replace("{step}", "begin")
             .replace("{app}", "demo")
             .replace("{registry}", &self.registry)
             .replace("{link}", &self.link)
@@ -296,6 +298,7 @@ async fn every_route_keeps_tenants_apart() {
             // The fleet is an operator's to change, and usage to bill.
             let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
             let is_fleets = route.contains("/nodes/")
+                || route.starts_with("/v1/probes")
                 || is_apps
                 || route.contains("/directory/keys/")
                 || ["/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
