@@ -56,7 +56,7 @@ pub struct TableArgs {
 /// `checker doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// The broker's address, such as https://play.example.org.
+    /// The address of the broker: https, its name and perhaps a port.
     #[arg(long, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
     /// Where drand's quicknet is read.
