@@ -8,7 +8,8 @@ INSTALLED=$WEB/node_modules/.nearlight-installed
 BUILT=$WEB/dist/.nearlight-built
 
 cd "$ROOT"
-cargo build --release --locked
+# No program has the legs for a GPU yet, and wgpu takes minutes.
+cargo build --release --locked --workspace --exclude edge-prover
 
 lock=$(content_hash "$WEB/package-lock.json" "$WEB/package.json")
 if [ "$(cat "$INSTALLED" 2>/dev/null)" != "$lock" ]; then
