@@ -225,7 +225,7 @@ struct Described;
 pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     let mut described = Described::openapi();
     ops::describe_security(&mut described);
-    OpenApiRouter::with_openapi(described)
+    let (router, document) = OpenApiRouter::with_openapi(described)
         .routes(routes!(whoami::whoami))
         .routes(routes!(login::login_options))
         .routes(routes!(login::begin_login))
@@ -301,7 +301,8 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::metrics))
-        .split_for_parts()
+        .split_for_parts();
+    (router, log::name_tiles(document))
 }
 
 /// Those of the log of receipts.

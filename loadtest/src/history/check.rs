@@ -369,7 +369,7 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
     let mut broken = quiet(books, given);
     let rows: BTreeMap<&str, &super::books::Session> =
         books.sessions.iter().map(|s| (s.id.as_str(), s)).collect();
-    let mut began: HashMap<(&str, u64), u64> = HashMap::new();
+    let mut began: Begun<'_> = HashMap::new();
     let mut ready: HashMap<&str, u64> = HashMap::new();
     let mut asked: HashMap<u64, u64> = HashMap::new();
     for Entry { at_ms, event } in history {
@@ -397,8 +397,14 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
             } if phase == "ready" => {
                 ready.entry(session).or_insert(*at_ms);
             }
-            Event::Began { epoch, session, .. } => {
-                began.insert((session, *epoch), *at_ms);
+            Event::Began {
+                node,
+                epoch,
+                session,
+                ..
+            } => {
+                // Epochs are a slot's: of two runs of a cluster on one node, the first.
+                began.entry((session, node, *epoch)).or_insert(*at_ms);
             }
             _ => {}
         }
@@ -439,11 +445,14 @@ fn quiet(books: &Books, given: &Given) -> Vec<String> {
     broken
 }
 
+/// When a session began, by node and epoch.
+type Begun<'a> = HashMap<(&'a str, &'a str, u64), u64>;
+
 /// I5.
 fn usage(
     books: &Books,
     given: &Given,
-    began: &HashMap<(&str, u64), u64>,
+    began: &Begun<'_>,
     ready: &HashMap<&str, u64>,
     (window, meanwhile): (Window, &HashSet<&str>),
 ) -> Vec<String> {
@@ -458,7 +467,7 @@ fn usage(
                 "I5: usage of {session} does not end, or before it begins"
             ));
         }
-        let at = began.get(&(session, epoch));
+        let at = began.get(&(session, usage.node.as_str(), epoch));
         if given.liars.contains(&usage.node) {
             continue;
         }

@@ -15,6 +15,7 @@ use nearlight_proof::log::tile::Tile;
 use nearlight_protocol::problem::Problem;
 use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::openapi::OpenApi;
 
 /// What never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -23,6 +24,17 @@ const AT_ONCE: &str = "no-cache";
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 const PREFIX: &str = "/log/";
+/// Where tiles are, as the router has it.
+const TILE_ROUTE: &str = "/log/tile/{*place}";
+
+/// A document has no name for the rest of a path: it has a plain parameter there.
+pub(super) fn name_tiles(mut document: OpenApi) -> OpenApi {
+    let paths = &mut document.paths.paths;
+    if let Some(tiles) = paths.remove(TILE_ROUTE) {
+        paths.insert(TILE_ROUTE.replace('*', ""), tiles);
+    }
+    document
+}
 
 impl Api {
     pub(super) fn log(&self) -> Result<&Arc<Receipts>, Refusal> {

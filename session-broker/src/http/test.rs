@@ -8,7 +8,7 @@ const PATHS: [(&str, &[&str]); 67] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
-    ("/log/tile/{*place}", &["get"]),
+    ("/log/tile/{place}", &["get"]),
     ("/metrics", &["get"]),
     ("/openapi.json", &["get"]),
     ("/readyz", &["get"]),

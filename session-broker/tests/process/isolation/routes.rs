@@ -11,7 +11,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/.well-known/jwks.json", TellsNothing),
     ("get", "/healthz", TellsNothing),
     ("get", "/log/checkpoint", TellsNothing),
-    ("get", "/log/tile/{*place}", LikeAbsent(JSON, "")),
+    ("get", "/log/tile/{place}", LikeAbsent(JSON, "")),
     ("get", "/metrics", AdminOnly(JSON, "")),
     ("get", "/openapi.json", TellsNothing),
     ("get", "/readyz", TellsNothing),
