@@ -55,7 +55,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/log/tile/{*place}": {
+    "/log/tile/{place}": {
         parameters: {
             query?: never;
             header?: never;
