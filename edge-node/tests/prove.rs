@@ -142,6 +142,14 @@ impl Site {
         }
     }
 
+    /// Waits until the node takes a probe: the broker hears of it after its agent says that it is ready, and
+    /// the threads of a probe that was given up stop between two units of work.
+    async fn free(&self) {
+        while self.is_busy().await {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     async fn end(&self, probe: &NewProbe) {
         let (asked, id) = (self.asked(), probe.id.clone());
         tokio::task::spawn_blocking(move || asked.end(&id))
@@ -228,6 +236,7 @@ fn table() -> Table {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_is_probed_and_signs_what_both_saw() {
     let mut site = Site::start().await;
+    site.free().await;
     let found = site.probe("slow").await;
     assert_eq!(found.porc.finding, Finding::Pass, "{}", found.porc.reason);
     assert_eq!(found.unsigned, None);
@@ -244,6 +253,7 @@ async fn a_node_is_probed_and_signs_what_both_saw() {
     // The very key that the node offers stands under it, and is the same after a restart.
     site.stop_agent();
     site.start_agent();
+    site.free().await;
     let probe = site.open().await.unwrap();
     let key = PublicKey::from_hex(&probe.offer.receipt_key).unwrap();
     assert_eq!(statement.head.countersign, Countersign::Node(key.id()));
@@ -253,10 +263,7 @@ async fn a_node_is_probed_and_signs_what_both_saw() {
     let refused = site.open().await.unwrap_err();
     assert!(refused.contains("being probed"), "{refused}");
     site.end(&probe).await;
-    // Its threads stop between two units of work.
-    while site.is_busy().await {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    site.free().await;
 
     let late = site.probe("impossible").await;
     assert_eq!(late.porc.finding, Finding::Fail);
