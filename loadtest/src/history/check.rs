@@ -53,6 +53,15 @@ pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Window(Option<(u64, u64)>);
 
+/// When each request was sent.
+fn asked(history: &[Entry]) -> HashMap<u64, u64> {
+    let asked = history.iter().filter_map(|entry| match entry.event {
+        Event::Asked { ask, .. } => Some((ask, entry.at_ms)),
+        _ => None,
+    });
+    asked.collect()
+}
+
 impl Window {
     fn of(history: &[Entry]) -> Self {
         let at = |event: &Event| history.iter().find(|e| e.event == *event).map(|e| e.at_ms);
@@ -64,13 +73,10 @@ impl Window {
     /// Sessions that were created or begun meanwhile. They may be back from their grants, which tell neither
     /// the key that they were asked for with, nor when exactly they began.
     fn began(self, history: &[Entry]) -> HashSet<&str> {
-        let mut asked: HashMap<u64, u64> = HashMap::new();
+        let asked = asked(history);
         let mut meanwhile = HashSet::new();
         for Entry { at_ms, event } in history {
             match event {
-                Event::Asked { ask, .. } => {
-                    asked.insert(*ask, *at_ms);
-                }
                 // The broker may have slept between its commit and the answer.
                 Event::Answered {
                     ask,
@@ -371,12 +377,9 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
         books.sessions.iter().map(|s| (s.id.as_str(), s)).collect();
     let mut began: Begun<'_> = HashMap::new();
     let mut ready: HashMap<&str, u64> = HashMap::new();
-    let mut asked: HashMap<u64, u64> = HashMap::new();
+    let asked = asked(history);
     for Entry { at_ms, event } in history {
         match event {
-            Event::Asked { ask, .. } => {
-                asked.insert(*ask, *at_ms);
-            }
             Event::Answered {
                 ask,
                 status: 201,
