@@ -474,7 +474,7 @@ impl Owner {
         (self.fleet.has_news() || !told).then_some(due)
     }
 
-    fn publish_fleet(&mut self, now: MonoTime) {
+    pub(super) fn publish_fleet(&mut self, now: MonoTime) {
         self.published_at = now;
         let news = self.fleet.take_news();
         if let Some(sharing) = &mut self.sharing {

@@ -144,7 +144,8 @@ impl Owner {
         if standing == Standing::Revoked {
             self.shut_out(&node, now);
         }
-        // Whoever hung up finds it in the list of nodes.
+        // Who decided finds it in the next list of nodes, and so does who hung up.
+        self.publish_fleet(now);
         let _ = reply.send(known.then_some(()).ok_or(StandingError::NotFound));
     }
 
