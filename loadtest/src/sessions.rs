@@ -91,6 +91,8 @@ struct Report {
     ms_p90: f64,
     ms_p99: f64,
     ms_max: f64,
+    /// Of the arrivals of each second: where a tail comes from.
+    ms_p99_by_second: Vec<f64>,
     /// Other answers by status; 0 for none.
     others: BTreeMap<u16, usize>,
     /// Sessions that were placed at once.
@@ -163,13 +165,15 @@ async fn measure(args: &Args) -> Result<Report> {
         .join_all()
         .await
         .into_iter()
-        .fold(Tally::new()?, Tally::add);
+        .try_fold(Tally::new(), |all, tally| all.add(tally?))?;
     let done = fleet.done.clone();
     drop(fleet);
 
     let again = Process::start(&setup).await?;
     let found = look_for(again.listen, &key, &tally.created).await?;
-    let ms = |q: f64| tally.us.value_at_quantile(q) as f64 / 1000.0;
+    let us = tally.us()?;
+    let ms = |q: f64| us.value_at_quantile(q) as f64 / 1000.0;
+    let p99 = |us: &Histogram<u64>| us.value_at_quantile(0.99) as f64 / 1000.0;
     Ok(Report {
         rate: args.rate,
         seconds: args.seconds,
@@ -180,7 +184,8 @@ async fn measure(args: &Args) -> Result<Report> {
         ms_p50: ms(0.5),
         ms_p90: ms(0.9),
         ms_p99: ms(0.99),
-        ms_max: tally.us.max() as f64 / 1000.0,
+        ms_max: us.max() as f64 / 1000.0,
+        ms_p99_by_second: tally.us.iter().map(p99).collect(),
         others: tally.others,
         placed_at_once: tally.placed,
         started: done.started.load(Relaxed),
@@ -201,7 +206,7 @@ async fn load(
     broker: SocketAddr,
     key: &str,
     began: Instant,
-) -> tokio::task::JoinSet<Tally> {
+) -> tokio::task::JoinSet<Result<Tally>> {
     let arrivals = Arc::new(arrivals(args));
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = tokio::task::JoinSet::new();
@@ -228,31 +233,54 @@ fn arrivals(args: &Args) -> Vec<Duration> {
 
 /// What came of requests.
 struct Tally {
-    us: Histogram<u64>,
+    /// Microseconds, of the arrivals of each second.
+    us: Vec<Histogram<u64>>,
     created: Vec<String>,
     placed: usize,
     others: BTreeMap<u16, usize>,
 }
 
 impl Tally {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            us: Histogram::new(3)?,
+    fn new() -> Self {
+        Self {
+            us: Vec::new(),
             created: Vec::new(),
             placed: 0,
             others: BTreeMap::new(),
-        })
+        }
     }
 
-    fn add(mut self, other: Self) -> Self {
-        // One without bounds takes whatever another has.
-        let _ = self.us.add(&other.us);
+    fn record(&mut self, arrival: Duration, took: Duration) -> Result<()> {
+        let second = usize::try_from(arrival.as_secs())?;
+        while self.us.len() <= second {
+            self.us.push(Histogram::new(3)?);
+        }
+        self.us[second].record(u64::try_from(took.as_micros())?)?;
+        Ok(())
+    }
+
+    /// Of the whole run.
+    fn us(&self) -> Result<Histogram<u64>> {
+        let mut all = Histogram::new(3)?;
+        for second in &self.us {
+            all.add(second)?;
+        }
+        Ok(all)
+    }
+
+    fn add(mut self, other: Self) -> Result<Self> {
+        for (second, us) in other.us.into_iter().enumerate() {
+            match self.us.get_mut(second) {
+                Some(known) => known.add(us)?,
+                None => self.us.push(us),
+            }
+        }
         self.created.extend(other.created);
         self.placed += other.placed;
         for (status, n) in other.others {
             *self.others.entry(status).or_default() += n;
         }
-        self
+        Ok(self)
     }
 }
 
@@ -273,10 +301,8 @@ async fn work(
     arrivals: Arc<Vec<Duration>>,
     next: Arc<AtomicUsize>,
     began: Instant,
-) -> Tally {
-    let Ok(mut tally) = Tally::new() else {
-        unreachable!("three digits are a valid precision");
-    };
+) -> Result<Tally> {
+    let mut tally = Tally::new();
     let body = Bytes::from(format!("{{\"app\":\"{APP}\"}}"));
     while let Some(arrival) = arrivals.get(next.fetch_add(1, Relaxed)) {
         let scheduled = began + *arrival;
@@ -290,11 +316,9 @@ async fn work(
         );
         let Ok((status, answer)) = asked.await else {
             *tally.others.entry(0).or_default() += 1;
-            return tally;
+            return Ok(tally);
         };
-        let us = u64::try_from(scheduled.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // An automatic histogram grows with what it records.
-        let _ = tally.us.record(us);
+        tally.record(*arrival, scheduled.elapsed())?;
         match serde_json::from_slice::<Created>(&answer) {
             Ok(created) if status == 201 => {
                 tally.placed += usize::from(created.state.phase != "queued");
@@ -303,7 +327,7 @@ async fn work(
             Ok(_) | Err(_) => *tally.others.entry(status).or_default() += 1,
         }
     }
-    tally
+    Ok(tally)
 }
 
 /// How many of the sessions the broker has.

@@ -77,7 +77,7 @@ impl Owner {
             stream.send(message);
         }
         for (reply, id) in replies {
-            let shown = self.sessions.get(&id).map(Entry::shown);
+            let shown = self.sessions.get(&id).map(|entry| entry.shown());
             // A caller that hung up finds its session by listing.
             let _ = reply.send(shown.ok_or(CreateError::NotHere(id)));
         }
@@ -221,7 +221,7 @@ impl Owner {
         tracing::info!(session_id = %id, app = entry.row.name(), "session created");
         self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
-        self.sessions.insert(id.clone(), entry);
+        self.sessions.insert(id.clone(), Box::new(entry));
         self.set_deadline(&id);
     }
 

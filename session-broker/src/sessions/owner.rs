@@ -105,7 +105,8 @@ pub(crate) struct Owner {
     pub(super) sharing: Option<Sharing>,
     /// How often it knows that others took nodes from it.
     pub(super) losses: u64,
-    pub(super) sessions: HashMap<SessionId, Entry>,
+    /// Boxed: a table that grows moves what it holds, and 30,000 entries are 50 ms of a turn.
+    pub(super) sessions: HashMap<SessionId, Box<Entry>>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) clusters: Clusters,

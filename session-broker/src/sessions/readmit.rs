@@ -164,7 +164,7 @@ impl Owner {
         let phase = row.phase.clone();
         let entry = Entry::new(row, limits);
         self.directory.show(id.clone(), entry.for_readers());
-        self.sessions.insert(id.clone(), entry);
+        self.sessions.insert(id.clone(), Box::new(entry));
         self.note(&id, &phase, now);
         self.read_back(&node).await;
         touched.insert(id);

@@ -61,7 +61,7 @@ impl Owner {
     pub(super) fn take_in(
         &mut self,
         loaded: Loaded,
-        former: &mut HashMap<SessionId, Entry>,
+        former: &mut HashMap<SessionId, Box<Entry>>,
         now: MonoTime,
     ) {
         for row in loaded.nodes {
@@ -88,7 +88,7 @@ impl Owner {
                     entry.reload(row, limits);
                     entry
                 }
-                None => Entry::new(row, limits),
+                None => Box::new(Entry::new(row, limits)),
             };
             match &phase {
                 Phase::Queued => {

@@ -191,7 +191,7 @@ impl Owner {
         self.enqueue(&entry.row);
         self.directory.show(id.clone(), entry.for_readers());
         let phase = entry.life.phase().clone();
-        self.sessions.insert(id.clone(), entry);
+        self.sessions.insert(id.clone(), Box::new(entry));
         self.note(&id, &phase, now);
     }
 
@@ -227,7 +227,7 @@ impl Owner {
             self.requeue(id, now);
             return;
         }
-        let shown = self.sessions.get(id).map(Entry::shown);
+        let shown = self.sessions.get(id).map(|entry| entry.shown());
         for (reply, _) in replies.extract_if(.., |(_, of)| of == id) {
             if let Some(shown) = shown.clone() {
                 let _ = reply.send(Ok(shown));

@@ -268,7 +268,7 @@ impl Owner {
             let phase = entry.life.phase().clone();
             self.clusters.add(&row);
             self.directory.show(row.id.clone(), entry.for_readers());
-            self.sessions.insert(row.id.clone(), entry);
+            self.sessions.insert(row.id.clone(), Box::new(entry));
             self.note(&row.id, &phase, now);
         }
         let mut orders = replicas.into_iter().zip(commands);
