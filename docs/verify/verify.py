@@ -305,6 +305,50 @@ def find(keys, who, roles, time):
     raise Refused("UNKNOWN-KEY")
 
 
+QUALITY = {"seconds", "frames", "fps_milli", "pace_us", "freezes", "size", "encode_us", "input_us",
+           "rtt_us", "encoder"}
+PLAIN = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-+/")
+
+
+def is_quality(q):
+    return set(q) == QUALITY and q["seconds"] <= 31 * 24 * 3600 and max(q["size"]) <= 16384 \
+        and q["frames"] <= (q["seconds"] + 1) * 1000 and len(q["encoder"]) <= 64 and set(q["encoder"]) <= PLAIN
+
+
+def is_sample(s):
+    if set(s) != {"quality", "key", "signature"} or not is_quality(s["quality"]):
+        return False
+    message = b"nearlight player sample v1\n" + canonical(s["quality"]).encode()
+    return s["key"] == s["signature"] == "" or \
+        set(s["key"] + s["signature"]) <= set("0123456789abcdef") and signed(bytes.fromhex(s["key"]), message, bytes.fromhex(s["signature"]))
+
+
+def differences(edge, parts):
+    """In what the pages together differ from the node by more than the tolerance."""
+    if not parts:
+        return []
+    seconds, frames = (sum(part[name] for part in parts) for name in ("seconds", "frames"))
+    longest = max(reversed(parts), key=lambda part: part["seconds"])
+    rate, size = frames * 1000 // max(seconds, 1), parts[-1]["size"]
+    here, there = edge["rtt_us"][0], longest["rtt_us"][0]
+    found = [
+        (abs(edge["fps_milli"] - rate) > edge["fps_milli"] // 10 + 2000, "frame-rate"),
+        (here and there and abs(here - there) > max(here, there) // 2 + 10000, "round-trip"),
+        (seconds > edge["seconds"] + edge["seconds"] // 20 + 5 or seconds + 5 < edge["seconds"] // 2, "seconds"),
+        (edge["size"][0] and size[0] and edge["size"] != size, "size"),
+    ]
+    return [name for differs, name in found if differs]
+
+
+def is_session(body):
+    """Whether it says what follows from its columns."""
+    parts = [sample["quality"] for sample in body["player"]]
+    differs = differences(body["edge"], parts)
+    agreement = "edge-only" if not parts else "disagree" if differs else "agree"
+    return body["started_at_s"] <= body["stopped_at_s"] and len(parts) <= 8 and is_quality(body["edge"]) \
+        and all(map(is_sample, body["player"])) and (body["differs"], body["agreement"]) == (differs, agreement)
+
+
 def check(raw, proof, rules, keys):
     """Everything but the standing: subject, head, kind, body and the issuer's role."""
     try:
@@ -318,6 +362,7 @@ def check(raw, proof, rules, keys):
         need(what.startswith("https://nearlight.dev/"), "MALFORMED")
         what = what[len("https://nearlight.dev/"):]
         need(what in ISSUERS, "MALFORMED")
+        need(what != "session/v1" or is_session(body), "MALFORMED")
         need(set(head) == {"issuer", "issued_at_s", "countersign", "assurance", "does_not_prove",
                            "evidence"}, "MALFORMED")
         time, target = head["issued_at_s"], subject["digest"]["sha256"]

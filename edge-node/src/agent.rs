@@ -8,7 +8,7 @@
 //!
 //! - [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
-//! - [`fault`]: what is done while the journal cannot be written.
+//! - [`fault`]: what is done while the journal cannot be written; [`quality`]: what was measured of sessions.
 //! - [`uplink`]: what is said to the broker, and what happens without one.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
@@ -25,6 +25,7 @@ mod fault;
 mod live;
 mod notices;
 mod orders;
+mod quality;
 mod uplink;
 mod viewers;
 mod watched;
@@ -50,18 +51,19 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, SessionReport, ToEdge, USED_FEATURE, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, QUALITY_FEATURE, SessionReport, ToEdge,
+    USED_FEATURE, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use nearlight_protocol::volume::VolumesKnown;
+use quality::Samples;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use uplink::Link;
+use uplink::{Link, bounded};
 use watched::Watched;
 
 /// Everything that the agent hears.
@@ -141,6 +143,9 @@ pub(crate) struct Agent {
     broker_knows_faults: bool,
     /// Whether it hears what jobs use.
     broker_knows_used: bool,
+    /// Whether it hears what sessions were like.
+    broker_knows_quality: bool,
+    samples: Samples,
 }
 
 impl Agent {
@@ -172,6 +177,8 @@ impl Agent {
             fault: None,
             broker_knows_faults: false,
             broker_knows_used: false,
+            broker_knows_quality: false,
+            samples: Samples::default(),
         }
     }
 
@@ -211,6 +218,7 @@ impl Agent {
     pub(crate) async fn run(mut self) {
         let stop = self.shutdown.token();
         self.count_sessions();
+        let mut told = tokio::time::interval(quality::TOLD_EVERY);
         loop {
             let grace_over = match &self.link {
                 Link::Down { since } if !self.sessions.is_empty() => Some(*since + self.grace),
@@ -220,6 +228,7 @@ impl Agent {
                 Some(message) = self.inbox.recv() => self.hear(message),
                 () = until(grace_over) => self.give_up_on_broker(),
                 () = until(self.fault) => self.try_journal(),
+                _ = told.tick() => self.tell_samples(),
                 () = stop.cancelled() => break,
             }
         }
@@ -318,6 +327,7 @@ impl Agent {
                 let knows = |feature| welcome.features.iter().any(|f| f == feature);
                 self.broker_knows_faults = knows(FAULT_FEATURE);
                 self.broker_knows_used = knows(USED_FEATURE);
+                self.broker_knows_quality = knows(QUALITY_FEATURE);
                 self.inventory.images = images;
                 self.link = Link::Up(out);
                 meters::control_attached(true);
@@ -361,6 +371,7 @@ impl Agent {
             ToEdge::Volumes(known) => {
                 self.known.send_replace(Some(known));
             }
+            ToEdge::Countersign { session, statement } => self.countersign(session, statement),
             ToEdge::OpenTunnel(order) => self.host.tunnels.open(order),
             ToEdge::EndWatch { session, link } => self.end_watch(session, link),
             ToEdge::WatchLinks { sessions } => {
@@ -398,6 +409,7 @@ impl Agent {
             } => {
                 if let Some(app) = self.app_mut(&session) {
                     app.attachment = Some(attachment.clone());
+                    self.sample_attached(&session);
                     self.reported(&session, SessionReport::Attached { attachment });
                 }
             }
@@ -452,6 +464,7 @@ impl Agent {
             return;
         };
         self.release(session);
+        self.tell_sample(session, true);
         self.counters.remove(session);
         self.watched.forget(session);
         meters::session_ended(ending.reason);
@@ -467,14 +480,6 @@ impl Agent {
             live.stop.send_replace(Some(reason));
         }
     }
-}
-
-/// What a broker may want; more is a mistake of its.
-fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
-    wanted.pull.truncate(IMAGES_WANTED_MAX);
-    wanted.keep.truncate(IMAGES_WANTED_MAX);
-    wanted.warm.truncate(WARM_WANTED_MAX);
-    wanted
 }
 
 fn ended(ending: Ending) -> SessionReport {

@@ -124,6 +124,11 @@ impl Prover {
         }
     }
 
+    /// The key that this node signs with.
+    pub(crate) const fn receipt_key(&self) -> &Arc<ReceiptKey> {
+        &self.key
+    }
+
     /// So many sessions are here: with one, what is being proved is given up.
     pub(crate) fn sessions(&self, count: usize) {
         let mut room = self.room();

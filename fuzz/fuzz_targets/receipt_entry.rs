@@ -1,7 +1,8 @@
-//! Entries of a log: an envelope that is taken is written as it was read, and its statement, too.
+//! Entries of a log: an envelope that is taken is written as it was read, and its statement, too; so is a sample.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use nearlight_proof::receipt::quality::Quality;
 use nearlight_proof::receipt::{Envelope, Statement};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,6 +12,10 @@ fuzz_target!(|bytes: &[u8]| {
             let again = statement.envelope().expect("what was read fits");
             assert_eq!(again.payload, envelope.payload);
         }
+    }
+    // What a player's page says it measured.
+    if let Some(quality) = std::str::from_utf8(bytes).ok().and_then(Quality::read) {
+        assert_eq!(quality.text().as_bytes(), bytes);
     }
     if let Ok(value) = nearlight_proof::canon::parse(bytes) {
         assert_eq!(nearlight_proof::canon::to_bytes(&value), bytes);

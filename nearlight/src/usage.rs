@@ -93,6 +93,10 @@ fn entries(report: &UsageReport) -> String {
             ended.unwrap_or_else(|| "runs".to_owned()),
             entry.seconds.to_string(),
             used(&entry.used),
+            entry
+                .receipt
+                .map(|index| index.to_string())
+                .unwrap_or_default(),
             amount(entry.amount_micro),
         ]
     };
@@ -101,10 +105,10 @@ fn entries(report: &UsageReport) -> String {
     let claims = report.entries.iter().filter(|entry| entry.volume.is_none());
     let seconds: u64 = claims.map(|entry| entry.seconds).sum();
     let micro: u64 = report.entries.iter().map(|entry| entry.amount_micro).sum();
-    let mut total: [String; 9] = Default::default();
+    let mut total: [String; 10] = Default::default();
     total[0] = "TOTAL".to_owned();
     total[6] = seconds.to_string();
-    total[8] = amount(micro);
+    total[9] = amount(micro);
     rows.push(total);
     let in_currency = currency(report);
     let head = [
@@ -116,6 +120,7 @@ fn entries(report: &UsageReport) -> String {
         "ENDED",
         "SECONDS",
         "USED",
+        "RECEIPT",
         &in_currency,
     ];
     table::lay_out(head, &rows)

@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
+use crate::quality::{self, Desk};
 use crate::rates;
 use crate::receipts::{Keys, Receipts};
 use crate::region::Joining;
@@ -145,6 +146,7 @@ impl Broker {
         .await?;
         let (routes, described) = http::routes();
         let receipts = receipts(&config, &ledger, clock, shutdown)?;
+        let desk = desk(&directory, clock, receipts.as_ref(), shutdown);
         let api = Arc::new(Api {
             sessions,
             ledger: ledger.clone(),
@@ -174,12 +176,14 @@ impl Broker {
             jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
             inside: Inside::new(tunnels.clone(), shutdown),
             receipts,
+            desk: desk.clone(),
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
         let nodes_are = (registrar, standings);
-        let terms = Terms::new(&config, &signer, clock, nodes_are, tunnels.clone());
+        let by_streams = (tunnels.clone(), desk);
+        let terms = Terms::new(&config, &signer, clock, nodes_are, by_streams);
         shutdown.spawn(owner.run());
         keep(&api, directory, &config, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));
@@ -359,6 +363,21 @@ fn receipts(
     Ok(Some(Receipts::start(
         settings, keys, ledger, clock, shutdown,
     )))
+}
+
+/// Who makes receipts of sessions, as far as there is a log for them.
+fn desk(
+    directory: &Arc<Directory>,
+    clock: Clock,
+    receipts: Option<&Arc<Receipts>>,
+    shutdown: &Shutdown,
+) -> Arc<Desk> {
+    let desk = Arc::new(Desk::new(directory.clone(), clock, receipts.is_some()));
+    if let Some(receipts) = receipts {
+        let kept = quality::keep(desk.clone(), receipts.clone(), shutdown.token());
+        shutdown.spawn(kept);
+    }
+    desk
 }
 
 /// How far regions are, with the operator's file of places if there is one.

@@ -23,6 +23,7 @@ use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
 use crate::oidc::Provider;
+use crate::quality::Desk;
 use crate::rate::RateLimit;
 use crate::receipts::Receipts;
 use crate::registry::Registries;
@@ -76,6 +77,7 @@ mod placement;
 mod probe;
 mod problem;
 mod prove;
+mod quality;
 mod receipts;
 mod regions;
 mod registries;
@@ -145,6 +147,8 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// The log of receipts, if this broker keeps one.
     pub(crate) receipts: Option<Arc<Receipts>>,
+    /// Receipts of sessions, on their way.
+    pub(crate) desk: Arc<Desk>,
     /// Where jobs have their addresses, if there is an endpoint.
     pub(crate) jobs: Option<Site>,
     /// The way to the inside of jobs.
@@ -305,7 +309,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     (router, log::name_tiles(document))
 }
 
-/// Those of the log of receipts.
+/// Those of the log of receipts, and of what sessions have there.
 fn log_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(log::checkpoint))
@@ -316,6 +320,8 @@ fn log_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(receipts::put_evidence, receipts::get_evidence))
         .routes(routes!(receipts::show_directory))
+        .routes(routes!(quality::put_sample))
+        .routes(routes!(quality::show_session_receipt))
         .routes(routes!(
             receipts::put_directory_key,
             receipts::revoke_directory_key

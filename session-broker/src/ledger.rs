@@ -86,6 +86,7 @@ pub use outside::{
 pub use read_receipts::log_size_beside;
 pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
+    SessionReceiptRow,
 };
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
@@ -258,6 +259,12 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// Entries of the log, newest first.
     fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>>;
+
+    /// The receipts of these sessions, of those that have one. At most a page of them is asked for.
+    fn session_receipts(
+        &self,
+        sessions: Vec<SessionId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionReceiptRow>, StoreError>>;
 
     /// What is known of a piece of evidence, by its SHA-256 in hex.
     fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>>;

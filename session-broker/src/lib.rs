@@ -47,6 +47,7 @@ mod outward;
 mod peers;
 mod probes;
 mod proxied;
+mod quality;
 mod rate;
 mod receipts;
 mod region;

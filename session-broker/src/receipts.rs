@@ -9,7 +9,8 @@
 //!
 //! [`edge`] is what an append needs and makes, [`store`] where tiles are, [`reader`] how they are read,
 //! [`stage`] what is written ahead, [`sequencer`] the order of it all, [`entry`] what an envelope is to the
-//! log, [`witnesses`] who cosigns, [`directory`] whose keys are whose, [`keys`] what this broker signs with.
+//! log, [`witnesses`] who cosigns, [`directory`] whose keys are whose, [`keys`] what this broker signs with, [`issue`]
+//! what it says itself.
 //!
 //! **Invariants.** Nothing is signed that the ledger has not swapped: two replicas, one of them paused
 //! anywhere, never sign two trees. Nothing is answered that a `kill -9` can take back. Whatever fails
@@ -25,6 +26,7 @@ mod directory;
 mod edge;
 mod entry;
 mod evidence;
+mod issue;
 mod keys;
 mod reader;
 mod sequencer;

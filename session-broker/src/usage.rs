@@ -101,7 +101,26 @@ pub(crate) async fn report(
         Some(group) => report.groups = groups(ledger, asked, group, &prices, now_ms).await?,
         None => entries(ledger, asked, &prices, now_ms, &mut report).await?,
     }
+    name_receipts(ledger, &mut report.entries).await?;
     Ok(report)
+}
+
+/// Says of each claim where the receipt of its session stands, if it has one.
+async fn name_receipts(
+    ledger: &Arc<dyn Ledger>,
+    entries: &mut [UsageEntry],
+) -> Result<(), StoreError> {
+    let sessions = entries.iter().filter_map(|entry| entry.session.clone());
+    let rows = ledger.session_receipts(sessions.collect()).await?;
+    let places: BTreeMap<_, _> = rows
+        .into_iter()
+        .map(|row| (row.session, row.place))
+        .collect();
+    for entry in entries {
+        let session = entry.session.as_ref();
+        entry.receipt = session.and_then(|session| places.get(session)).copied();
+    }
+    Ok(())
 }
 
 async fn entries(
@@ -169,6 +188,7 @@ fn claim(line: ClaimLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         ended_unix_ms: line.ended_ms,
         seconds,
         amount_micro: micro,
+        receipt: None,
         used: line.used,
     }
 }
@@ -195,6 +215,7 @@ fn volume(line: VolumeLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         ended_unix_ms: line.ended_ms,
         seconds,
         amount_micro: micro,
+        receipt: None,
         used: UsageFacts::default(),
     }
 }

@@ -7,9 +7,11 @@
  * session (machine.ts) or for a person (words.ts).
  */
 import type {
-  AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, RegionList, Session, SessionList, Ticket, Watched, WatchLinkList, WhoAmI,
+  AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, PlayerSaid, RegionList, Session, SessionList, SessionReceipt, Ticket, Watched,
+  WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
 import { backoffMs } from "./backoff.ts";
+import { oneTabAtATime } from "./one-tab.ts";
 import { refusalOf, refuse, type Result } from "./refusal.ts";
 
 /** Where an accepted offer lives. */
@@ -31,15 +33,6 @@ type Call = {
   readonly anonymous?: boolean;
 };
 
-/**
- * A newcomer becomes a guest by the first answer that sets a cookie. Of two tabs that open at once
- * the second waits, and asks with the cookie that the first was given: one browser is one guest.
- */
-async function oneTabAtATime<T>(ask: () => Promise<T>): Promise<T> {
-  const locks: LockManager | undefined = globalThis.navigator?.locks;
-  return locks ? await locks.request("nearlight-guest", ask) : await ask();
-}
-
 export class Api {
   readonly #fetch: typeof fetch;
   #identity: Promise<Result<Response>> | null = null;
@@ -59,9 +52,8 @@ export class Api {
   }
 
   /** Ends this browser's login. */
-  async logOut(): Promise<Result<null>> {
-    const result = await this.#call("/v1/logout", { method: "POST" });
-    return result.ok ? { ok: true, value: null } : result;
+  logOut(): Promise<Result<null>> {
+    return this.#done("/v1/logout", { method: "POST" });
   }
 
   apps(): Promise<Result<AppList>> {
@@ -93,14 +85,24 @@ export class Api {
     return `/v1/sessions/${encodeURIComponent(id)}/events`;
   }
 
-  async end(id: string): Promise<Result<null>> {
-    const result = await this.#call(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
-    return result.ok ? { ok: true, value: null } : result;
+  end(id: string): Promise<Result<null>> {
+    return this.#done(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
-  ticket(id: string, takeOver: boolean): Promise<Result<Ticket>> {
-    const path = `/v1/sessions/${encodeURIComponent(id)}/tickets`;
-    return this.#json(path, { method: "POST", json: { take_over: takeOver } });
+  /** `sampleKey` is what this page signs its samples with, if it can. */
+  ticket(id: string, takeOver: boolean, sampleKey = ""): Promise<Result<Ticket>> {
+    const headers = sampleKey === "" ? {} : { "Nearlight-Sample-Key": sampleKey };
+    return this.#json(`/v1/sessions/${encodeURIComponent(id)}/tickets`, { method: "POST", json: { take_over: takeOver }, headers });
+  }
+
+  /** Says what was measured so far. Works while the page goes away. */
+  putSample(id: string, said: PlayerSaid): Promise<Result<null>> {
+    return this.#done(`/v1/sessions/${encodeURIComponent(id)}/quality`, { method: "POST", json: said, keepalive: true });
+  }
+
+  /** Where the session's receipt is, once there is one. */
+  receipt(id: string): Promise<Result<SessionReceipt>> {
+    return this.#json(`/v1/sessions/${encodeURIComponent(id)}/receipt`, {});
   }
 
   /** Posts the offer of a line check; answers the node's answer. */
@@ -128,9 +130,8 @@ export class Api {
     return this.#json(watchLinks(session), {});
   }
 
-  async revokeWatchLink(session: string, link: string): Promise<Result<null>> {
-    const result = await this.#call(`${watchLinks(session)}/${encodeURIComponent(link)}`, { method: "DELETE" });
-    return result.ok ? { ok: true, value: null } : result;
+  revokeWatchLink(session: string, link: string): Promise<Result<null>> {
+    return this.#done(`${watchLinks(session)}/${encodeURIComponent(link)}`, { method: "DELETE" });
   }
 
   /** What a watch link shows. Asks for no identity. */
@@ -166,8 +167,8 @@ export class Api {
   }
 
   /** Sends trickled candidates. A refusal is no drama: the edge learns our address from our checks. */
-  async patch(location: string, ticket: string | null, etag: string | null, fragment: string): Promise<Result<null>> {
-    const result = await this.#call(location, {
+  patch(location: string, ticket: string | null, etag: string | null, fragment: string): Promise<Result<null>> {
+    return this.#done(location, {
       method: "PATCH",
       body: fragment,
       headers: {
@@ -177,18 +178,20 @@ export class Api {
       },
       anonymous: ticket === null,
     });
-    return result.ok ? { ok: true, value: null } : result;
   }
 
   /** Gives an attachment up, by its ticket or else as the session's owner. Works while the page goes
    *  away; one that is gone already is no failure worth telling. */
   async detach(location: string, ticket: string): Promise<Result<null>> {
     const call: Call = { method: "DELETE", keepalive: true, deadlineMs: 3_000 };
-    const result = await this.#call(location, { ...call, headers: { Authorization: `Bearer ${ticket}` } });
-    if (result.ok) return { ok: true, value: null };
-    const spent = ["ticket-invalid", "unauthenticated", "forbidden"].includes(result.refusal.name);
-    const owner = spent ? await this.#call(location, call) : result;
-    return owner.ok ? { ok: true, value: null } : owner;
+    const result = await this.#done(location, { ...call, headers: { Authorization: `Bearer ${ticket}` } });
+    const spent = !result.ok && ["ticket-invalid", "unauthenticated", "forbidden"].includes(result.refusal.name);
+    return spent ? this.#done(location, call) : result;
+  }
+
+  async #done(path: string, call: Call): Promise<Result<null>> {
+    const result = await this.#call(path, call);
+    return result.ok ? { ok: true, value: null } : result;
   }
 
   async #json<T>(path: string, call: Call): Promise<Result<T>> {

@@ -85,10 +85,12 @@ export type AttachWish = {
   readonly takeOver: boolean;
   /** The codec that the player wants, if a certain one. */
   readonly codec: string | null;
+  /** What the page signs its samples with; "" if it cannot. */
+  readonly sampleKey: Promise<string>;
 };
 
 /** Begins; everything that follows comes through `events`, nothing after `close`. */
-export function beginAttach(api: Api, { session, takeOver, codec }: AttachWish, held: HeldAttachment, events: AttachEvents): Attempt {
+export function beginAttach(api: Api, { session, takeOver, codec, sampleKey }: AttachWish, held: HeldAttachment, events: AttachEvents): Attempt {
   let over = false;
   const live = <A extends unknown[]>(then: (...args: A) => void) => (...args: A): void => {
     if (!over) then(...args);
@@ -107,7 +109,7 @@ export function beginAttach(api: Api, { session, takeOver, codec }: AttachWish, 
 
   /** Ours was given up a moment ago: "attached elsewhere" may still mean us. */
   const ticketFor = async (tries: number): ReturnType<Api["ticket"]> => {
-    const ticket = await api.ticket(session, takeOver);
+    const ticket = await api.ticket(session, takeOver, await sampleKey);
     if (ticket.ok || ticket.refusal.name !== "attached-elsewhere" || tries === 0 || over) return ticket;
     await new Promise((done) => setTimeout(done, RELEASE_WAIT_MS));
     return ticketFor(tries - 1);

@@ -17,6 +17,8 @@ import { handle, START, type AttachStep, type Effect, type Event, type State } f
 export type Listener = {
   /** The codec that the player wants, if a certain one; asked at each attach. */
   readonly codec: () => string | null;
+  /** What the page signs its samples with; "" if it cannot. */
+  readonly sampleKey: () => Promise<string>;
   /** The node cannot make that codec, and was asked for any other. */
   readonly codecRefused: (codec: string) => void;
   readonly changed: () => void;
@@ -159,7 +161,7 @@ export class Runner {
     this.#armDeadline("ticket");
     const wanted = this.#listener.codec();
     const codec = wanted === this.#refusedCodec ? null : wanted;
-    this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec }, this.#held, {
+    this.#attempt = beginAttach(this.#api, { session: this.session, takeOver, codec, sampleKey: this.#listener.sampleKey() }, this.#held, {
       progressed: (step) => {
         this.dispatch({ name: "attach-progressed", step });
         if (this.#state.name === "attaching") this.#armDeadline(step);

@@ -4,6 +4,7 @@ import type { State } from "../session/machine.ts";
 import { END_WORDS, isCalm, refusalWords } from "../session/words.ts";
 import type { App, DetachReason } from "../wire/types.ts";
 import { assertNever } from "../wire/never.ts";
+import { HowItWent } from "./how-it-went.tsx";
 import { Icon } from "./icons.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
 import type { PlayRoom } from "./play-room.ts";
@@ -52,7 +53,12 @@ function Body({ state, room, app, lobby }: CurtainProps & { readonly state: Stat
     case "ended": {
       const words = END_WORDS[state.reason];
       return (
-        <Panel tone={isCalm(state.reason) ? "calm" : "bad"} title={words.title} text={words.advice}>
+        <Panel
+          tone={isCalm(state.reason) ? "calm" : "bad"}
+          title={words.title}
+          text={words.advice}
+          more={<HowItWent chronicle={room.chronicle} />}
+        >
           <PlayAgain room={room} app={app} lobby={lobby} />
           <ToLobby />
         </Panel>
@@ -83,15 +89,18 @@ type PanelProps = {
   readonly title: string;
   readonly text: string;
   readonly note?: string;
+  /** Between the text and the buttons. */
+  readonly more?: ComponentChildren;
   readonly children?: ComponentChildren;
 };
 
-export function Panel({ tone, title, text, note, children }: PanelProps) {
+export function Panel({ tone, title, text, note, more, children }: PanelProps) {
   return (
     <section class="panel" data-tone={tone} role={tone === "bad" ? "alert" : "status"}>
       <span class="panel-light" aria-hidden="true" />
       <h1>{title}</h1>
       <p>{text}</p>
+      {more}
       {children && <div class="panel-actions">{children}</div>}
       {note && <small>{note}</small>}
     </section>

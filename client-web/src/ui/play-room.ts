@@ -5,7 +5,7 @@
  * Owns: runner, desk, ledger; ends with `close`. Does not know: markup.
  */
 import { computed, effect, signal } from "@preact/signals";
-import { Desk, type Stage } from "../input/desk.ts";
+import { Desk } from "../input/desk.ts";
 import type { Shortcut } from "../input/keyboard.ts";
 import { START, type State } from "../session/machine.ts";
 import { Runner } from "../session/runner.ts";
@@ -15,20 +15,15 @@ import type { Link } from "../stream/link.ts";
 import { QUIET, type InputEvent } from "../wire/codec.ts";
 import type { EndReason, Notice, Session } from "../wire/types.ts";
 import type { Deps } from "./app.tsx";
-import { publishAnswer, publishPhase, publishStats } from "./beacon.ts";
+import { publishPhase, publishStats } from "./beacon.ts";
+import { Chronicle } from "./chronicle.ts";
 import { phaseOf } from "./phase.ts";
-import { choices, codec, dataSaver, keyboardLayout, saverOffered, statsShown } from "./prefs.ts";
+import { choices, codec, keyboardLayout, statsShown } from "./prefs.ts";
+import { offerDataSaver } from "./saver.ts";
+import type { RoomStage } from "./room-stage.ts";
 import { playSound } from "./sound.ts";
 import { toast } from "./toasts.tsx";
 import { keepStill, showCrisp } from "./video.ts";
-
-/** The elements that the room works on. */
-export type RoomStage = Stage & {
-  /** What goes fullscreen: the picture and everything over it. */
-  readonly root: HTMLElement;
-  /** Holds the last picture while there is no connection. */
-  readonly frozen: HTMLCanvasElement;
-};
 
 export class PlayRoom {
   readonly state = signal<State>(START.state);
@@ -47,6 +42,7 @@ export class PlayRoom {
   readonly phase = computed(() => phaseOf(this.state.value, this.hadPicture.value));
   readonly #runner: Runner;
   readonly #over = new AbortController();
+  readonly chronicle: Chronicle;
   #ceiling: Ceiling = ceilingOf(undefined, undefined);
   #desk: Desk | null = null;
   #stage: RoomStage | null = null;
@@ -54,7 +50,9 @@ export class PlayRoom {
   #inputSeenAt = 0;
 
   constructor(session: string, deps: Deps) {
+    this.chronicle = new Chronicle(deps.api, session, this.#over.signal);
     this.#runner = new Runner(session, deps.api, deps.held, {
+      sampleKey: this.chronicle.sampleKey,
       codec: () => codec.peek(),
       codecRefused: () => toast("The node does not make that video format. It uses the best that it has."),
       changed: () => this.#changed(),
@@ -99,6 +97,7 @@ export class PlayRoom {
   }
 
   close(): void {
+    this.chronicle.close();
     this.#over.abort();
     this.#unlink();
     this.#runner.close();
@@ -123,9 +122,7 @@ export class PlayRoom {
     this.#desk?.type(this.typing.value);
   }
 
-  focus(): void {
-    this.#desk?.focus();
-  }
+  focus = (): void => this.#desk?.focus();
 
   setLayout(): void {
     this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now());
@@ -151,9 +148,7 @@ export class PlayRoom {
     this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now());
     this.#send(wishOf(choices.peek()), performance.now());
     this.#desk?.screen.announce();
-    if (saverOffered.peek() || dataSaver.peek() || !metered()) return;
-    saverOffered.value = true;
-    toast("You seem to pay for your data.", { label: "Data saver: 1.4 GB an hour", run: () => void (dataSaver.value = true) });
+    if (metered()) offerDataSaver();
   }
 
   #send(event: InputEvent, atMs: number): void {
@@ -174,6 +169,7 @@ export class PlayRoom {
     // wish arrives again with the next attachment.
     if (state.name !== "playing" && this.state.value.name === "playing") this.#desk?.reset();
     if (state.name === "ended") this.endingSoon.value = null;
+    this.chronicle.follow(state.name);
     this.state.value = state;
     this.snapshot.value = this.#runner.snapshot;
   }
@@ -192,8 +188,8 @@ export class PlayRoom {
     stage.video.addEventListener("loadeddata", shown, { signal: end.signal });
     const events = {
       measured: (measured: Measured) => this.#measured(measured),
-      frame: () => this.#runner.state.name === "attaching" && shown(),
-      answered: publishAnswer,
+      frame: () => this.chronicle.frame(this.#runner.state.name === "attaching" ? shown : null),
+      answered: this.chronicle.answered,
       shift: (shiftUs: number) => this.#send({ kind: "phase", shiftUs }, performance.now()),
     };
     this.#linked = { link, end, gauge: new Gauge(link.peer, stage.video, events, end.signal) };
@@ -204,11 +200,13 @@ export class PlayRoom {
     if (this.#stage) keepStill(this.#stage.video, this.#stage.frozen);
     this.#linked.end.abort();
     this.#linked = null;
+    this.chronicle.relink();
     this.measured.value = null;
   }
 
   #measured(measured: Measured): void {
     this.measured.value = measured;
+    this.chronicle.second(measured);
     publishStats({ at_ms: Math.round(performance.now()), attachment: this.#runner.attachment, ...measured });
   }
 

@@ -598,6 +598,43 @@ detail: string,
  */
 instance: string, };
 
+export type PlayerSaid = { 
+/**
+ * What, in its one text.
+ */
+sample: string, 
+/**
+ * The key that the program made for the session, 64 hex digits; empty if it can make none.
+ */
+key: string, 
+/**
+ * Its signature over the text, 128 hex digits; empty if it has none.
+ */
+signature: string, 
+/**
+ * Whether none follows.
+ */
+last: boolean, };
+
+export type SessionReceipt = { 
+/**
+ * Its place in the log: `GET /v1/receipts/{index}` has it with its proof.
+ */
+index: number, 
+/**
+ * Its leaf, 64 hex digits.
+ */
+leaf: string, 
+/**
+ * With the session's id, what its subject is a commitment to: 64 hex digits. Whoever is told both can
+ * say that the receipt is this session's.
+ */
+salt: string, 
+/**
+ * `agree`, `disagree` or `edge-only`: whether player and node measured the same.
+ */
+agreement: string, };
+
 export type Notice = { "notice": "ready" } | { "notice": "cursor", 
 /**
  * Its shape.

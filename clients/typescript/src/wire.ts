@@ -911,6 +911,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a player's program has measured so far. Each replaces the one before of the same key; the last one before
+         *     the receipt is made counts.
+         */
+        post: operations["put_sample"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where the receipt of a session is. It is made within a minute of the end of a session that was played. */
+        get: operations["show_session_receipt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/tickets": {
         parameters: {
             query?: never;
@@ -2328,6 +2365,20 @@ export interface components {
             waited_ms: number;
         };
         /**
+         * @description `POST /v1/sessions/{id}/quality`: what a player's program has measured so far. Each replaces the one
+         *     before of the same key.
+         */
+        PlayerSaid: {
+            /** @description The key that the program made for the session, 64 hex digits; empty if it can make none. */
+            key?: string;
+            /** @description Whether none follows. */
+            last?: boolean;
+            /** @description What, in its one text. */
+            sample: string;
+            /** @description Its signature over the text, 128 hex digits; empty if it has none. */
+            signature?: string;
+        };
+        /**
          * @description A score by its parts, 100 points to the millisecond of round trip. The node with the fewest is
          *     best; one of the best few is taken at random.
          */
@@ -2717,6 +2768,23 @@ export interface components {
             /** @description The caller's sessions, newest first; ended ones stay for an hour. */
             sessions: components["schemas"]["Session"][];
         };
+        /** @description `GET /v1/sessions/{id}/receipt`. */
+        SessionReceipt: {
+            /** @description `agree`, `disagree` or `edge-only`: whether player and node measured the same. */
+            agreement: string;
+            /**
+             * Format: int64
+             * @description Its place in the log: `GET /v1/receipts/{index}` has it with its proof.
+             */
+            index: number;
+            /** @description Its leaf, 64 hex digits. */
+            leaf: string;
+            /**
+             * @description With the session's id, what its subject is a commitment to: 64 hex digits. Whoever is told both can
+             *     say that the receipt is this session's.
+             */
+            salt: string;
+        };
         /** @description Where a session is in its life. `ended` is final. */
         SessionState: {
             /**
@@ -2975,6 +3043,11 @@ export interface components {
             mem_mib: number;
             /** @description Its node. */
             node: string;
+            /**
+             * Format: int64
+             * @description Where the receipt of its session stands in the log, if it was played and has one.
+             */
+            receipt?: number | null;
             /** @description Where that was. */
             region: string;
             /**
@@ -5242,6 +5315,72 @@ export interface operations {
                 };
             };
             /** @description `not-found`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_sample: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlayerSaid"];
+            };
+        };
+        responses: {
+            /** @description It is noted; or this broker keeps no log, and nothing is. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad-request` for a sample or signature that is none, or one too late; `not-found`, `forbidden`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_session_receipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It stands in the log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionReceipt"];
+                };
+            };
+            /** @description `not-found` while there is none, with why; `forbidden`, `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -1,7 +1,7 @@
 //! Receipts: signed statements that stand in a log.
 //!
 //! In reading order: [`statement`] (what is said, an in-toto Statement), [`predicate`] (each kind of
-//! it), [`envelope`] (the signatures, DSSE; an envelope is a log's entry), [`directory`] (whose keys
+//! it; [`quality`] and [`session`] what was measured of a stream), [`envelope`] (the signatures, DSSE; an envelope is a log's entry), [`directory`] (whose keys
 //! they are), [`mod@verify`] (what a stranger can conclude) and [`report`] (how that is told).
 //!
 //! **What it does not know:** where the files come from, what time it is, who is right in a dispute.
@@ -9,7 +9,9 @@
 pub mod directory;
 pub mod envelope;
 pub mod predicate;
+pub mod quality;
 pub mod report;
+pub mod session;
 pub mod statement;
 pub mod verify;
 

@@ -18,6 +18,7 @@ use crate::app::{DisplayMode, GpuClass};
 use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
+use crate::quality::{Countersigned, Measured};
 use crate::unit::U64;
 use crate::usage::UsageFacts;
 use crate::volume::{JobStorage, VolumeHeld, VolumesKnown};
@@ -76,6 +77,16 @@ pub enum FromEdge {
     Renew {
         /// A PKCS #10 request in PEM. Only its key counts.
         request: String,
+    },
+    /// What it measured of a session that is played: each minute, and at the end.
+    Measured(Measured),
+    /// The answer to [`ToEdge::Countersign`].
+    Countersigned {
+        /// Of which session.
+        session: SessionId,
+        /// The answer.
+        #[serde(flatten)]
+        answer: Countersigned,
     },
 }
 
@@ -171,6 +182,14 @@ pub enum ToEdge {
     GoAway {
         /// Seconds before the next attempt.
         retry_after_s: u32,
+    },
+    /// Sign the statement of a session's receipt, if it says what you measured. Asked of nodes alone that
+    /// measured something.
+    Countersign {
+        /// Of which session.
+        session: SessionId,
+        /// The statement, in its one text.
+        statement: String,
     },
 }
 
@@ -292,6 +311,9 @@ pub const FAULT_FEATURE: &str = "node-fault";
 
 /// In [`Welcome::features`]: the broker understands [`SessionReport::Used`].
 pub const USED_FEATURE: &str = "session-used";
+
+/// The broker makes receipts of sessions: it hears [`FromEdge::Measured`] and [`FromEdge::Countersigned`].
+pub const QUALITY_FEATURE: &str = "session-quality";
 
 /// What a node has. Claims, until a receipt backs them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

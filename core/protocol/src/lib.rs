@@ -41,6 +41,7 @@ pub mod placement;
 pub mod plain;
 pub mod problem;
 pub mod prove;
+pub mod quality;
 pub mod receipt;
 pub mod region;
 pub mod registry;

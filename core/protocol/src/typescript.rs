@@ -7,8 +7,8 @@
 )]
 
 use crate::{
-    api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, region,
-    stage,
+    api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, quality,
+    region, stage,
 };
 use std::fmt::Write as _;
 use ts_rs::TS;
@@ -89,6 +89,8 @@ fn generated_types_are_up_to_date() {
         placement::LatencyStep,
         problem::ProblemType,
         problem::Problem,
+        quality::PlayerSaid,
+        quality::SessionReceipt,
         notice::Notice,
         notice::Cursor,
         notice::StreamState,

@@ -68,6 +68,9 @@ pub struct UsageEntry {
     pub seconds: u64,
     /// What they cost.
     pub amount_micro: u64,
+    /// Where the receipt of its session stands in the log, if it was played and has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<u64>,
     /// What it used of what it had.
     #[serde(default, skip_serializing_if = "UsageFacts::is_empty")]
     pub used: UsageFacts,
@@ -135,7 +138,7 @@ pub struct UsageGroup {
 /// The first line of entries as CSV.
 const ENTRY_HEAD: &str = "session,tenant,app,job,labels,node,region,cpu_milli,mem_mib,gpus,began,ended,\
     seconds,amount_micro,currency,volume,volume_name,volume_mib,volume_mib_seconds,\
-    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean";
+    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean,receipt";
 /// That of groups.
 const GROUP_HEAD: &str = "group,claims,seconds,amount_micro,currency,volume_mib_seconds";
 
@@ -187,6 +190,7 @@ impl UsageReport {
             fact(entry.used.gpu_mem_mib_peak),
             fact(entry.used.gpu_mem_mib_mean),
             fact(entry.used.gpu_busy_percent_mean),
+            shown(entry.receipt.map(|index| index.to_string())),
         ])
     }
 

@@ -3,8 +3,9 @@
 use super::Agent;
 use crate::meters;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, RunningSession, SessionReport};
+use nearlight_protocol::control::{FromEdge, ImagesWanted, RunningSession, SessionReport};
 use nearlight_protocol::id::SessionId;
+use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -31,6 +32,7 @@ impl Agent {
                 ready: live.ready,
             })
             .collect();
+        self.tell_ended_samples();
         // The ends first: a session that is not among the running ones would be taken for lost.
         for message in self.board.ended() {
             self.say(message);
@@ -69,8 +71,12 @@ impl Agent {
                 ..
             }
         );
+        let is_sample = matches!(
+            &message,
+            FromEdge::Measured(_) | FromEdge::Countersigned { .. }
+        );
         // A broker of before would close the stream.
-        if is_used && !self.broker_knows_used {
+        if is_used && !self.broker_knows_used || is_sample && !self.broker_knows_quality {
             return;
         }
         match out.try_send(message) {
@@ -104,4 +110,12 @@ impl Agent {
             since: Instant::now(),
         };
     }
+}
+
+/// What a broker may want; more is a mistake of its.
+pub(super) fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
+    wanted.pull.truncate(IMAGES_WANTED_MAX);
+    wanted.keep.truncate(IMAGES_WANTED_MAX);
+    wanted.warm.truncate(WARM_WANTED_MAX);
+    wanted
 }

@@ -39,15 +39,15 @@ impl ReceiptKey {
         }
     }
 
-    pub(super) fn of_seed(seed: &[u8; 32]) -> Self {
+    pub(crate) fn of_seed(seed: &[u8; 32]) -> Self {
         Self(SecretKey::from_seed(seed))
     }
 
-    pub(super) const fn secret(&self) -> &SecretKey {
+    pub(crate) const fn secret(&self) -> &SecretKey {
         &self.0
     }
 
-    pub(super) fn public(&self) -> PublicKey {
+    pub(crate) fn public(&self) -> PublicKey {
         self.0.public()
     }
 }

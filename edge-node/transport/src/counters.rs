@@ -2,6 +2,7 @@
 //! or dropped with a reason: `video_in == video_sent + sum(video_dropped)` whenever nothing waits
 //! for the socket.
 
+use crate::quality::Played;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,9 @@ pub struct Counters {
     /// What the player's path is taken for and what is made of it, now.
     #[serde(default)]
     pub flow: FlowGauges,
+    /// What was measured while somebody played.
+    #[serde(default)]
+    pub played: Played,
     /// What went to the watchers, which is in no other total.
     #[serde(default)]
     pub watchers: WatcherCounters,

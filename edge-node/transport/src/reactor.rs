@@ -365,6 +365,7 @@ impl Reactor {
             return;
         };
         session.counters.watchers = session.watched.as_watchers();
+        session.counters.played = session.measure.played();
         self.meters.add(&session.metered, &session.counters);
         session.metered = session.counters.clone();
         let event = Event::Counters {

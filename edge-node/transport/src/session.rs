@@ -10,6 +10,7 @@ use crate::clock::span;
 use crate::counters::Counters;
 use crate::limits::{INPUT_SEEN_INTERVAL, KEY_FRAME_INTERVAL, WATCHER_KEY_FRAME_INTERVAL};
 use crate::picture::{Cutter, Picture};
+use crate::quality::Measure;
 use crate::routes::AttachmentKey;
 use crate::worker_link::WorkerLink;
 use nearlight_protocol::id::SessionId;
@@ -46,6 +47,8 @@ pub(crate) struct Session {
     /// When the newest input that a picture has answered reached the node.
     answered_us: u64,
     cutter: Option<Cutter>,
+    /// What is measured while somebody plays.
+    pub(crate) measure: Measure,
 }
 
 impl Session {
@@ -68,6 +71,7 @@ impl Session {
             input_seen: None,
             answered_us: 0,
             cutter: None,
+            measure: Measure::default(),
         }
     }
 

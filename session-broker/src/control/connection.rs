@@ -13,7 +13,7 @@ use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
-    RunningSession, SessionReport, ToEdge, USED_FEATURE, Welcome,
+    QUALITY_FEATURE, RunningSession, SessionReport, ToEdge, USED_FEATURE, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::grant::Grant;
@@ -292,7 +292,7 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
-        features: [RENEW_FEATURE, FAULT_FEATURE, USED_FEATURE]
+        features: [RENEW_FEATURE, FAULT_FEATURE, USED_FEATURE, QUALITY_FEATURE]
             .map(str::to_owned)
             .to_vec(),
     }
@@ -340,6 +340,14 @@ async fn read_all(
             }
             FromEdge::Renew { request } => {
                 stream.send(renew(terms, stream, &request, &mut renewed_at));
+                continue;
+            }
+            FromEdge::Measured(measured) => {
+                terms.desk.edge_said(&stream.node, &measured);
+                continue;
+            }
+            FromEdge::Countersigned { session, answer } => {
+                terms.desk.answered(&stream.node, &session, answer);
                 continue;
             }
             FromEdge::Hello(_) => {

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
 use crate::http::Door;
 use crate::proxied::Proxies;
+use crate::quality::Desk;
 use crate::rate::RateLimit;
 use crate::time::Clock;
 use crate::tokens::Signer;
@@ -41,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) door: Door,
     /// Connections that are no control streams, but for requests to jobs.
     pub(super) tunnels: Arc<Tunnels>,
+    /// Who makes receipts of sessions.
+    pub(super) desk: Arc<Desk>,
     /// TLS handshakes; more than attaches, for some only come to the door or are refused.
     handshakes: RateLimit<()>,
     accepts: RateLimit<()>,
@@ -63,7 +66,7 @@ impl Terms {
         signer: &Signer,
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
-        tunnels: Arc<Tunnels>,
+        (tunnels, desk): (Arc<Tunnels>, Arc<Desk>),
     ) -> Self {
         let control = config.control;
         let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
@@ -76,6 +79,7 @@ impl Terms {
             registrar,
             standings,
             tunnels,
+            desk,
             attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 67] = [
+const PATHS: [(&str, &[&str]); 69] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -54,6 +54,8 @@ const PATHS: [(&str, &[&str]); 67] = [
     ("/v1/sessions/{id}/files", &["get", "put"]),
     ("/v1/sessions/{id}/logs", &["get"]),
     ("/v1/sessions/{id}/placement", &["get"]),
+    ("/v1/sessions/{id}/quality", &["post"]),
+    ("/v1/sessions/{id}/receipt", &["get"]),
     ("/v1/sessions/{id}/tickets", &["post"]),
     ("/v1/sessions/{id}/watch-links", &["get", "post"]),
     ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),

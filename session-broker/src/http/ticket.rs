@@ -9,7 +9,7 @@ use crate::sessions::ShownSession;
 use crate::tokens::TicketClaims;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::problem::ProblemResponse;
@@ -36,10 +36,12 @@ pub(super) async fn create_ticket(
     State(api): State<Arc<Api>>,
     caller: Caller,
     SessionPath(id): SessionPath,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<CreateTicket>,
 ) -> Result<(StatusCode, Json<Ticket>), Refusal> {
     let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
     attachable(&session, body.take_over)?;
+    api.note_sample_key(&id, &headers);
     let now = api.clock.unix_ms();
     let claims = TicketClaims {
         iss: ISSUER.to_owned(),

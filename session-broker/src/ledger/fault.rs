@@ -4,8 +4,8 @@ use super::{
     AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
     DeliveryRow, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded,
     LogRow, Losses, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow,
-    SavedAt, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery,
-    VolumeRow, WatchLinkRow, WebhookRow,
+    SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine,
+    UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -302,6 +302,13 @@ impl Ledger for FaultyLedger {
 
     fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
         self.inner.receipts(of)
+    }
+
+    fn session_receipts(
+        &self,
+        sessions: Vec<SessionId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionReceiptRow>, StoreError>> {
+        self.inner.session_receipts(sessions)
     }
 
     fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {

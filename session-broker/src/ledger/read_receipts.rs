@@ -1,8 +1,12 @@
 //! Reading back what the ledger has of the log of receipts.
 
-use super::receipts::{DirectoryKey, DirectoryRows, EvidenceRow, LogRow, ReceiptQuery, ReceiptRow};
+use super::phase_row::parse;
+use super::receipts::{
+    DirectoryKey, DirectoryRows, EvidenceRow, LogRow, ReceiptQuery, ReceiptRow, SessionReceiptRow,
+};
 use super::source::{LedgerAt, Source};
 use super::{OpenError, StoreError};
+use nearlight_protocol::id::SessionId;
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, AnyPool, AssertSqlSafe, Row};
 
@@ -74,6 +78,39 @@ pub(super) async fn receipts(
     let rows = query.fetch_all(pool).await;
     let rows = rows.map_err(StoreError::NotApplied)?;
     rows.iter().map(receipt).collect()
+}
+
+/// See [`super::Ledger::session_receipts`].
+pub(super) async fn of_sessions(
+    pool: &AnyPool,
+    sessions: &[SessionId],
+) -> Result<Vec<SessionReceiptRow>, StoreError> {
+    if sessions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let quoted: Vec<String> = sessions.iter().map(|id| format!("'{id}'")).collect();
+    // Ids are letters, digits and underscores alone: that is how they are read.
+    let sql = AssertSqlSafe(format!(
+        "SELECT * FROM session_receipt WHERE session_id IN ({})",
+        quoted.join(",")
+    ));
+    let rows = sqlx::query(sql).fetch_all(pool).await;
+    let rows = rows.map_err(StoreError::NotApplied)?;
+    rows.iter().map(of_session).collect()
+}
+
+fn of_session(row: &AnyRow) -> Result<SessionReceiptRow, StoreError> {
+    let tenant: Option<&str> = row.get("tenant_id");
+    Ok(SessionReceiptRow {
+        session: parse(row.get("session_id"))?,
+        user: parse(row.get("user_id"))?,
+        tenant: tenant.map(parse).transpose()?,
+        place: number(row, "place")?,
+        leaf: row.get("leaf"),
+        salt: row.get("salt"),
+        agreement: row.get("agreement"),
+        logged_ms: number(row, "logged_ms")?,
+    })
 }
 
 /// See [`super::Ledger::evidence`].

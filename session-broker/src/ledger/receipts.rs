@@ -1,6 +1,7 @@
 //! What the ledger has of the log of receipts: its head, what stands in it, and whose keys are whose.
 
 use super::AuditRow;
+use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 
 /// The head of the log.
@@ -46,6 +47,27 @@ pub struct EvidenceRow {
     pub bytes: u64,
     /// Until when it is kept, Unix seconds.
     pub kept_until_s: u64,
+}
+
+/// The receipt of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionReceiptRow {
+    /// Which session.
+    pub session: SessionId,
+    /// Whose it was.
+    pub user: UserId,
+    /// That user's tenant.
+    pub tenant: Option<TenantId>,
+    /// Its place in the log.
+    pub place: u64,
+    /// Its leaf, hex.
+    pub leaf: String,
+    /// What opens its commitment, hex.
+    pub salt: String,
+    /// Whether node and player agree, as the receipt has it.
+    pub agreement: String,
+    /// When it was noted.
+    pub logged_ms: UnixMillis,
 }
 
 /// Entries that were appended.
@@ -109,6 +131,8 @@ pub enum LogChange {
     },
     /// Entries were appended; [`super::Applied::RaceLost`] if size and root are not what they were.
     Advance(Box<Advance>),
+    /// An entry is the receipt of a session. Once is enough: the first stays.
+    SessionReceipt(Box<SessionReceiptRow>),
     /// The log goes on under another name: what was published under the former one may be more than this
     /// ledger knows. [`super::Applied::Missing`] if there is none.
     Rename {

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 21] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 22] = [
     (
         1,
         "ledger",
@@ -91,6 +91,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 21] = [
         23,
         "receipts",
         include_str!("../../migrations/0023_receipts.sql"),
+    ),
+    (
+        27,
+        "session receipts",
+        include_str!("../../migrations/0027_session_receipts.sql"),
     ),
 ];
 

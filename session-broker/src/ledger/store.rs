@@ -9,10 +9,10 @@ use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
     DirectoryRows, EvidenceRow, JoinTokenRow, KeyRow, Ledger, Loaded, LogRow, NodeRow, Of, Op,
-    OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionRow,
-    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
-    WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity, read_outside,
-    read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
+    OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow,
+    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow,
+    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity,
+    read_outside, read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -483,6 +483,13 @@ impl Ledger for SqlLedger {
 
     fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
         Box::pin(read_receipts::receipts(&self.readers, of))
+    }
+
+    fn session_receipts(
+        &self,
+        sessions: Vec<SessionId>,
+    ) -> BoxFuture<'_, Result<Vec<SessionReceiptRow>, StoreError>> {
+        Box::pin(async move { read_receipts::of_sessions(&self.readers, &sessions).await })
     }
 
     fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {

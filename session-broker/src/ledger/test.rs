@@ -74,6 +74,7 @@ suite! {
     outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
     outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
     receipts::a_log_grows_by_whoever_knows_its_head => a_log_grows_by_whoever_knows_its_head,
+    receipts::a_session_has_one_receipt => a_session_has_one_receipt,
     receipts::what_was_witnessed_never_goes_back_and_goes_with_the_name => what_was_witnessed_never_goes_back_and_goes_with_the_name,
     receipts::each_change_of_the_directory_is_an_edition => each_change_of_the_directory_is_an_edition,
     outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,

@@ -24,6 +24,7 @@ mod login;
 mod nearness;
 mod probing;
 mod program;
+mod quality;
 mod queue;
 mod receipts;
 mod reclaim;

@@ -678,6 +678,30 @@ class Placement1(TypedDict):
     outcome: Literal['unknown']
 
 
+class PlayerSaid(TypedDict, closed=True):
+    """
+    `POST /v1/sessions/{id}/quality`: what a player's program has measured so far. Each replaces the one
+    before of the same key.
+    """
+
+    key: NotRequired[str]
+    """
+    The key that the program made for the session, 64 hex digits; empty if it can make none.
+    """
+    last: NotRequired[bool]
+    """
+    Whether none follows.
+    """
+    sample: str
+    """
+    What, in its one text.
+    """
+    signature: NotRequired[str]
+    """
+    Its signature over the text, 128 hex digits; empty if it has none.
+    """
+
+
 class Points(TypedDict):
     """
     A score by its parts, 100 points to the millisecond of round trip. The node with the fewest is
@@ -972,6 +996,30 @@ SessionKind: TypeAlias = Literal['app', 'job']
 """
 What a session runs.
 """
+
+
+class SessionReceipt(TypedDict):
+    """
+    `GET /v1/sessions/{id}/receipt`.
+    """
+
+    agreement: str
+    """
+    `agree`, `disagree` or `edge-only`: whether player and node measured the same.
+    """
+    index: int
+    """
+    Its place in the log: `GET /v1/receipts/{index}` has it with its proof.
+    """
+    leaf: str
+    """
+    Its leaf, 64 hex digits.
+    """
+    salt: str
+    """
+    With the session's id, what its subject is a commitment to: 64 hex digits. Whoever is told both can
+    say that the receipt is this session's.
+    """
 
 
 class SessionState2(TypedDict):
@@ -2468,6 +2516,10 @@ class UsageEntry(TypedDict):
     node: str
     """
     Its node.
+    """
+    receipt: NotRequired[int | None]
+    """
+    Where the receipt of its session stands in the log, if it was played and has one.
     """
     region: str
     """

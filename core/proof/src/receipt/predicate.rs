@@ -3,6 +3,8 @@
 //! Times are Unix seconds or microseconds elapsed, ratios are thousandths of the reference, hashes
 //! and secrets are hex. No IP address, user id or region finer than a metro stands in any of them.
 
+use super::quality::Quality;
+use super::session::Session;
 use super::statement::StatementError;
 use crate::key::KeyId;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ pub enum Predicate {
     /// A probe of rendering work, in a real stream.
     Porw(Porw),
     /// A session that was played.
-    Session(Session),
+    Session(Box<Session>),
     /// What a round's reports come to, or how a dispute ended.
     Verdict(Verdict),
     /// A receipt or a key is void.
@@ -129,30 +131,6 @@ pub struct Porc {
     pub reason: String,
 }
 
-/// What was measured of a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Quality {
-    /// Seconds that were measured.
-    pub seconds: u32,
-    /// Frames shown.
-    pub frames: u64,
-    /// Frames a second, thousandths.
-    pub fps_milli: u32,
-    /// Time between frames, 50th and 99th percentile, microseconds.
-    pub pace_us: [u32; 2],
-    /// Freezes: more than 200 ms without a frame.
-    pub freezes: u32,
-    /// Width and height of the picture.
-    pub size: [u32; 2],
-    /// Time to encode, 50th and 99th percentile, microseconds.
-    pub encode_us: [u32; 2],
-    /// From input to picture, 50th and 99th percentile, microseconds.
-    pub input_us: [u32; 2],
-    /// The encoder.
-    pub encoder: String,
-}
-
 /// A probe of rendering work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,24 +149,6 @@ pub struct Porw {
     pub finding: Finding,
     /// Why it did not pass, as a sentence; empty if it passed.
     pub reason: String,
-}
-
-/// A session that was played.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Session {
-    /// The node's key.
-    pub node: KeyId,
-    /// When it was acknowledged to start, Unix seconds.
-    pub started_at_s: u64,
-    /// When it was acknowledged to stop, Unix seconds.
-    pub stopped_at_s: u64,
-    /// Root over the hashes of its 60 s segments.
-    pub segments: KeyId,
-    /// What the player's side measured, if it said.
-    pub player: Option<Quality>,
-    /// What the node measured.
-    pub edge: Quality,
 }
 
 /// What a round's reports come to, or how a dispute ended.
@@ -255,7 +215,11 @@ impl Predicate {
             "dispute/v1" => serde_json::from_value(body).map(Self::Dispute),
             _ => return Err(StatementError::Kind),
         };
-        read.map_err(|_| StatementError::Shape)
+        let read = read.map_err(|_| StatementError::Shape)?;
+        match &read {
+            Self::Session(session) if !session.holds() => Err(StatementError::Shape),
+            _ => Ok(read),
+        }
     }
 
     pub(super) fn to_value(&self) -> Option<Value> {

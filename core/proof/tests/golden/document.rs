@@ -21,6 +21,8 @@ use nearlight_proof::receipt::verify::PolicySource;
 use nearlight_proof::receipt::{Directory, Given, verify};
 use serde_json::{Value, json};
 
+mod played;
+
 const NOW: u64 = 1_800_000_000;
 /// Witnesses enough for the policy.
 const TWO: [u8; 2] = [21, 23];
@@ -161,7 +163,7 @@ fn cases() -> Vec<Case> {
     let spaced = [&good[..], b" "].concat();
     let right = |entry: &Vec<u8>| (entry.clone(), proof_of(entry, &TWO));
     let case = |name, (entry, proof), later| (name, entry, proof, later);
-    vec![
+    let mut cases = vec![
         case("right in everything", right(&good), vec![]),
         case(
             "a third witness",
@@ -183,7 +185,9 @@ fn cases() -> Vec<Case> {
         case("somebody signed for the node", right(&unsigned), vec![]),
         case("an issuer that nobody listed", right(&stranger), vec![]),
         case("a space more", right(&spaced), vec![]),
-    ]
+    ];
+    cases.extend(played::cases());
+    cases
 }
 
 fn receipts() -> Value {

@@ -58,6 +58,11 @@ impl Reactor {
                 if let Some(took) = took {
                     self.meters.pace(took);
                 }
+                if kind == Kind::Player
+                    && let Some(session) = self.sessions.get_mut(&session_key)
+                {
+                    session.measure.sent(sent_us);
+                }
             }
         }
     }
@@ -114,6 +119,7 @@ impl Reactor {
         if session.current == Some(key) {
             session.current = None;
         }
+        session.measure.left();
         let session = session.id.clone();
         let Some(viewer) = self.viewers.get(&key) else {
             return;

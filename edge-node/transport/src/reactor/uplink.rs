@@ -108,6 +108,12 @@ impl Reactor {
                 self.meters.flow(&gauges);
                 gauges
             });
+            if player.is_some() {
+                let now = &session.worker_counters;
+                let size = [now.encoded_width, now.encoded_height];
+                let rtt_us = session.counters.flow.rtt_us;
+                session.measure.second(rtt_us, size, &now.encoder);
+            }
             if let Some(player) = player {
                 let stream = complete(player.attachment.stream_state(), session);
                 let notice = Notice::Stream { stream };

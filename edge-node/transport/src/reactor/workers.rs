@@ -161,6 +161,9 @@ impl Reactor {
         }
         if let Some(took) = span(video.captured_us, video.encoded_us) {
             self.meters.encode(took);
+            if session.current.is_some() {
+                session.measure.encoded(took.as_micros() as u64);
+            }
         }
         if session.current.is_none() && session.watchers.is_empty() {
             let reason = VideoDropReason::NoAttachment;

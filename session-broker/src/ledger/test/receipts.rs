@@ -179,3 +179,36 @@ pub(super) async fn each_change_of_the_directory_is_an_edition(place: Place) {
         .collect();
     assert_eq!(found, [("a", 11, Some(9)), ("b", 20, None)]);
 }
+
+/// The first receipt of a session is its receipt, with or without a tenant.
+pub(super) async fn a_session_has_one_receipt(place: Place) {
+    let store = Store::open(place).await;
+    let row = |place, tenant| SessionReceiptRow {
+        session: nearlight_kit::ids::session(),
+        user: nearlight_kit::ids::user(),
+        tenant,
+        place,
+        leaf: format!("{place:064x}"),
+        salt: format!("{place:064x}"),
+        agreement: "edge-only".to_owned(),
+        logged_ms: 5,
+    };
+    let note = |row: &SessionReceiptRow| log(LogChange::SessionReceipt(Box::new(row.clone())));
+    let (alone, of_tenant) = (row(7, None), row(8, Some(nearlight_kit::ids::tenant())));
+    assert_eq!(store.write(note(&alone)).await, Applied::Done);
+    assert_eq!(store.write(note(&of_tenant)).await, Applied::Done);
+    let again = SessionReceiptRow {
+        place: 9,
+        ..alone.clone()
+    };
+    assert_eq!(store.write(note(&again)).await, Applied::Skipped);
+    let asked = vec![
+        alone.session.clone(),
+        of_tenant.session.clone(),
+        nearlight_kit::ids::session(),
+    ];
+    let mut found = store.ledger.session_receipts(asked).await.unwrap();
+    found.sort_by_key(|row| row.place);
+    assert_eq!(found, [alone, of_tenant]);
+    assert_eq!(store.ledger.session_receipts(Vec::new()).await.unwrap(), []);
+}

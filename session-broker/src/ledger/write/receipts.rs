@@ -3,9 +3,12 @@
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::ms;
-use crate::ledger::receipts::{Advance, Change, DirectoryKey, EvidenceRow, LogChange, ReceiptRow};
+use crate::ledger::receipts::{
+    Advance, Change, DirectoryKey, EvidenceRow, LogChange, ReceiptRow, SessionReceiptRow,
+};
 use crate::ledger::tx::Tx;
 use crate::ledger::{Applied, StoreError};
+use nearlight_protocol::id::TenantId;
 use serde::Serialize;
 
 const BEGIN: &str = "
@@ -71,6 +74,13 @@ const NEXT_EDITION: &str = "
         issued_at_s = CASE WHEN excluded.issued_at_s > directory_edition.issued_at_s
             THEN excluded.issued_at_s ELSE directory_edition.issued_at_s END";
 
+const NOTE_SESSION: &str = "
+    INSERT INTO session_receipt (session_id, user_id, tenant_id, place, leaf, salt, agreement, logged_ms)
+    SELECT r.session_id, r.user_id, r.tenant_id, r.place, r.leaf, r.salt, r.agreement, r.at
+    FROM {rows session_id text, user_id text, tenant_id text, place bigint, leaf text, salt text,
+        agreement text, at bigint} WHERE TRUE
+    ON CONFLICT (session_id) DO NOTHING";
+
 /// See [`LogChange`].
 pub(crate) async fn change(
     tx: &mut Tx,
@@ -107,6 +117,10 @@ async fn carry_out(tx: &mut Tx, change: &LogChange) -> Result<Applied, StoreErro
             Ok(Applied::Done)
         }
         LogChange::Advance(advance) => self::advance(tx, advance).await,
+        LogChange::SessionReceipt(row) => {
+            let noted = tx.run(NOTE_SESSION, &[SessionReceipt::of(row)]).await?;
+            Ok(done_or(noted > 0, Applied::Skipped))
+        }
         LogChange::Rename { suffix } => {
             let renamed = tx.run(RENAME, &[Rename { suffix }]).await?;
             Ok(done_or(renamed > 0, Applied::Missing))
@@ -230,6 +244,33 @@ impl<'a> Evidence<'a> {
             sha256: &row.sha256,
             bytes: row.bytes,
             kept_until_s: row.kept_until_s,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SessionReceipt<'a> {
+    session_id: &'a str,
+    user_id: &'a str,
+    tenant_id: Option<&'a str>,
+    place: u64,
+    leaf: &'a str,
+    salt: &'a str,
+    agreement: &'a str,
+    at: i64,
+}
+
+impl<'a> SessionReceipt<'a> {
+    fn of(row: &'a SessionReceiptRow) -> Self {
+        Self {
+            session_id: row.session.as_str(),
+            user_id: row.user.as_str(),
+            tenant_id: row.tenant.as_ref().map(TenantId::as_str),
+            place: row.place,
+            leaf: &row.leaf,
+            salt: &row.salt,
+            agreement: &row.agreement,
+            at: ms(row.logged_ms),
         }
     }
 }

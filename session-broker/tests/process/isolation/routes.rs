@@ -109,6 +109,12 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("put", "/v1/sessions/{id}/files", LikeAbsent(TAR, "")),
     ("get", "/v1/sessions/{id}/logs", LikeAbsent(JSON, "")),
     ("get", "/v1/sessions/{id}/placement", LikeAbsent(JSON, "")),
+    (
+        "post",
+        "/v1/sessions/{id}/quality",
+        LikeAbsent(JSON, r#"{"sample":""}"#),
+    ),
+    ("get", "/v1/sessions/{id}/receipt", LikeAbsent(JSON, "")),
     ("post", "/v1/sessions/{id}/tickets", LikeAbsent(JSON, "{}")),
     ("get", "/v1/sessions/{id}/watch-links", LikeAbsent(JSON, "")),
     (

@@ -1,0 +1,106 @@
+import raw from "../../core/proof/vectors/sample.json";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { Api } from "../src/session/api.ts";
+import { makeKey, sampleOf, Witness } from "../src/session/witness.ts";
+import { digest } from "../src/stream/stats.ts";
+import { Spread, Tally, textOf, type Quality } from "../src/stream/tally.ts";
+import { howItWent } from "../src/ui/how-it-went.tsx";
+
+/** core/proof's tests read the same file. */
+const vector = raw as unknown as { readonly quality: Quality; readonly text: string };
+
+const stream = (framesDecoded: number, width = 1280) =>
+  digest({ atMs: 0, entries: [{ type: "inbound-rtp", id: "v", kind: "video", framesDecoded, frameWidth: width, frameHeight: 720 }] }, null);
+
+const quality: Quality = { ...vector.quality };
+
+describe("a sample", () => {
+  it("has the text of the vector", () => {
+    expect(textOf(vector.quality)).toBe(vector.text);
+  });
+
+  it("is signed over that text with a key of this visit, where the browser makes one", async () => {
+    const key = await makeKey();
+    expect(key).not.toBeNull();
+    const said = await sampleOf(quality, key, true);
+    const raw = Uint8Array.from(said.key.match(/../g) ?? [], (two) => parseInt(two, 16));
+    const signature = Uint8Array.from(said.signature.match(/../g) ?? [], (two) => parseInt(two, 16));
+    const public_ = await crypto.subtle.importKey("raw", raw, { name: "Ed25519" }, false, ["verify"]);
+    const message = new TextEncoder().encode(`nearlight player sample v1\n${vector.text}`);
+    expect(await crypto.subtle.verify({ name: "Ed25519" }, public_, signature, message)).toBe(true);
+    expect(await sampleOf(quality, null, false)).toEqual({ sample: vector.text, key: "", signature: "", last: false });
+  });
+
+  it("leaves each minute, and once at the end", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const said: { path: string; last: boolean }[] = [];
+    const api = new Api(async (path, init) => {
+      said.push({ path: String(path), last: (JSON.parse(String(init?.body)) as { last: boolean }).last });
+      return new Response(null, { status: 204 });
+    });
+    let measured: Quality | null = null;
+    const over = new AbortController();
+    const witness = new Witness(api, "ses_1", () => measured, over.signal, Promise.resolve(null));
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(said).toEqual([]);
+    measured = quality;
+    await vi.advanceTimersByTimeAsync(60_000);
+    await witness.say(true);
+    await witness.say(true);
+    await vi.advanceTimersByTimeAsync(60_000);
+    const path = "/v1/sessions/ses_1/quality";
+    expect(said).toEqual([
+      { path, last: false },
+      { path, last: true },
+    ]);
+    over.abort();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("the tally", () => {
+  it("counts frames and seconds over several connections", () => {
+    const tally = new Tally();
+    tally.second(0, stream(0), "", null);
+    expect(tally.quality()).toBeNull();
+    tally.second(1_000, stream(10), "x264enc", 3);
+    tally.second(2_000, stream(70), "x264enc", 3);
+    tally.second(4_000, stream(190), "<x264enc>", 3);
+    tally.relink();
+    tally.second(90_000, stream(5, 640), "", null);
+    tally.second(91_000, stream(65, 640), "", null);
+    const found = tally.quality();
+    expect(found).toMatchObject({ seconds: 4, frames: 255, fps_milli: 63_750, size: [640, 720], encoder: "x264enc" });
+    expect(Math.abs((found?.rtt_us[0] ?? 0) - 3_000)).toBeLessThan(190);
+  });
+
+  it("calls more than 200 ms without a frame a freeze, but not while the page is hidden", () => {
+    const tally = new Tally();
+    for (const [atMs, hidden] of [[0, false], [200, false], [401, false], [5_000, true], [9_000, false], [9_016, false]] as const) tally.shown(atMs, hidden);
+    tally.second(0, stream(1), "", null);
+    tally.second(1_000, stream(2), "", null);
+    expect(tally.quality()?.freezes).toBe(1);
+  });
+
+  it("knows a percentile within a sixteenth", () => {
+    for (const ms of [0, 0.007, 0.1, 1, 16.667, 1_000, 4_000_000]) {
+      const spread = new Spread();
+      spread.addMs(ms);
+      expect(Math.abs(spread.percentileUs(50) - ms * 1000)).toBeLessThanOrEqual((ms * 1000) / 16);
+    }
+    const spread = new Spread();
+    expect(spread.percentileUs(50)).toBe(0);
+    for (const odd of [NaN, -1, Infinity]) spread.addMs(odd);
+    expect(spread.percentileUs(99)).toBe(0);
+  });
+});
+
+describe("the end screen", () => {
+  it("says in plain words what was measured, and leaves out what was not", () => {
+    expect(howItWent(vector.quality)).toBe("1 minute at 60 pictures a second, 48 ms from input to picture, 2 ms to the node and back, 1 freeze.");
+    const little = { ...quality, seconds: 9, freezes: 0, input_us: [0, 0] as const, rtt_us: [400, 900] as const };
+    expect(howItWent(little)).toBe("9 seconds at 60 pictures a second, less than 1 ms to the node and back, no freeze.");
+    expect(howItWent({ ...quality, seconds: 3 * 3600 + 120 })).toContain("3 h 2 min at");
+  });
+});
