@@ -36,6 +36,7 @@ export default tseslint.config(
   { files: ["*.config.ts"], rules: { "no-restricted-exports": "off" } },
   layer("wire", ["**/session/*", "**/stream/*", "**/probe/*", "**/input/*", "**/ui/*"], "wire/ depends on nothing."),
   layer("session", ["**/ui/*", "**/input/*", "**/probe/*"], "session/ never imports ui/, input/ or probe/."),
+  layer("receipts", ["**/ui/*", "**/input/*", "**/stream/*", "**/probe/*"], "receipts/ imports wire/ and session/ only."),
   layer("stream", ["**/ui/*", "**/input/*", "**/session/*", "**/probe/*"], "stream/ imports wire/ only."),
   layer("probe", ["**/ui/*", "**/input/*", "**/session/*"], "probe/ imports wire/ and stream/ only."),
   layer("input", ["**/ui/*", "**/session/*", "**/stream/*", "**/probe/*"], "input/ imports wire/ only."),

@@ -11,6 +11,8 @@ cd "$ROOT"
 # No program has the legs for a GPU yet, and wgpu takes minutes.
 cargo build --release --locked --workspace --exclude edge-prover
 
+scripts/wasm.sh
+
 lock=$(content_hash "$WEB/package-lock.json" "$WEB/package.json")
 if [ "$(cat "$INSTALLED" 2>/dev/null)" != "$lock" ]; then
     say "installing client-web's dependencies"

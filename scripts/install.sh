@@ -18,7 +18,7 @@ main() {
     done < <(missing "$@")
     if ! have cargo; then wanted+=("$(printf '%-34s %s' "rustup (sh.rustup.rs)" "the Rust toolchain, below ~/.cargo")"); fi
     if lacks_fuzz "$@"; then wanted+=("$(printf '%-34s %s' "cargo-fuzz (crates.io)" "builds the fuzz targets, below ~/.cargo")"); fi
-    if lacks_wasm "$@"; then wanted+=("$(printf '%-34s %s' "wasm32-unknown-unknown (rustup)" "proves that the pure crates reach for nothing")"); fi
+    if lacks_wasm "$@"; then wanted+=("$(printf '%-34s %s' "wasm32-unknown-unknown (rustup)" "the verifier of receipts in browsers; and proves that the pure crates reach for nothing")"); fi
     if ! node_is_new_enough; then wanted+=("$(printf '%-34s %s' "Node.js (nodejs.org)" "builds the browser client, below ~/.cache/nearlight")"); fi
     [ ${#wanted[@]} -gt 0 ] || return 0
 
@@ -38,7 +38,7 @@ lacks_fuzz() { case " $* " in *" fuzz "*) ! have cargo-fuzz ;; *) false ;; esac 
 # rustup brings the targets of rust-toolchain.toml by itself, unless RUSTUP_AUTO_INSTALL=0 forbids it.
 WASM=wasm32-unknown-unknown
 lacks_wasm() {
-    case " $* " in *" test "*) ;; *) return 1 ;; esac
+    case " $* " in *" build "* | *" test "*) ;; *) return 1 ;; esac
     have rustup && ! (cd "$ROOT" && rustup target list --installed 2>/dev/null) | grep -qx $WASM
 }
 

@@ -1,6 +1,7 @@
 //! The broker's API as far as a checker needs it: probes and their steps, receipts.
 
 use crate::failure::Failure;
+use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::exam::Miss;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -109,6 +110,26 @@ impl Broker {
             200 | 201 => Ok(String::from_utf8_lossy(&read).into_owned()),
             404 | 405 => Err("the broker keeps no log of receipts".to_owned()),
             _ => Err(refusal(&read).1),
+        }
+    }
+
+    /// Puts a piece of evidence beside the log, once its receipt stands there.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    pub fn put_evidence(&self, piece: &[u8]) -> Result<(), String> {
+        let sha256 = hex(&sha256(&[piece]));
+        let request = self.agent.put(format!("{}/v1/evidence/{sha256}", self.url));
+        let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
+        let request = request.header("Content-Type", "application/octet-stream");
+        let mut answer = request.send(piece).map_err(|error| error.to_string())?;
+        match answer.status().as_u16() {
+            204 => Ok(()),
+            _ => {
+                let read =
+                    read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| error.to_string())?;
+                Err(format!("its evidence is not taken: {}", refusal(&read).1))
+            }
         }
     }
 

@@ -19,6 +19,9 @@ use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// How long evidence is asked to be kept, seconds: the time in which one can dispute.
+const EVIDENCE_S: u64 = 90 * 24 * 3600;
+
 /// What a probe came to.
 #[derive(Debug)]
 pub struct Found {
@@ -30,6 +33,8 @@ pub struct Found {
     pub unsigned: Option<String>,
     /// What the broker's log said, if it was handed in.
     pub logged: Option<Result<String, String>>,
+    /// What stands beside the receipt, for whoever computes the check anew; named in it.
+    pub evidence: Vec<Vec<u8>>,
 }
 
 impl Found {
@@ -104,7 +109,11 @@ pub fn once(
         source,
     };
     write_atomic(&args.out, &bytes, 0o644).map_err(file)?;
-    found.logged = Some(broker.hand_in(&bytes));
+    found.logged = Some(broker.hand_in(&bytes).and_then(|place| {
+        let mut pieces = found.evidence.iter();
+        pieces.try_for_each(|piece| broker.put_evidence(piece))?;
+        Ok(place)
+    }));
     Ok(found)
 }
 
@@ -170,7 +179,12 @@ fn sign(broker: &Broker, probe: &NewProbe, exam: &Exam<'_>, node: KeyId) -> Resu
     let over = || Failure::Broker("the probe is not over".to_owned());
     let porc = exam.result().ok_or_else(over)?;
     let of_node = Countersign::Node(node);
-    let receipt = exam.receipt(at, of_node, Vec::new()).ok_or_else(over)?;
+    let (named, evidence): (Vec<_>, Vec<_>) = exam
+        .evidence(at.1 + EVIDENCE_S)
+        .into_iter()
+        .map(|(named, bytes)| (named, bytes.to_vec()))
+        .unzip();
+    let receipt = exam.receipt(at, of_node, named.clone()).ok_or_else(over)?;
     let within = Duration::from_micros(TALK_US);
     let most = exam.answer_bytes_max(Step::Sign);
     let answer = broker.step(&probe.id, (Step::Sign, &receipt.to_bytes()), (within, most));
@@ -182,6 +196,7 @@ fn sign(broker: &Broker, probe: &NewProbe, exam: &Exam<'_>, node: KeyId) -> Resu
                 porc,
                 unsigned: None,
                 logged: None,
+                evidence,
             });
         }
         Ok(None) => "its signature does not fit".to_owned(),
@@ -190,10 +205,11 @@ fn sign(broker: &Broker, probe: &NewProbe, exam: &Exam<'_>, node: KeyId) -> Resu
     };
     let refused = Countersign::Refused(why.clone());
     Ok(Found {
-        receipt: exam.receipt(at, refused, Vec::new()).ok_or_else(over)?,
+        receipt: exam.receipt(at, refused, named).ok_or_else(over)?,
         porc,
         unsigned: Some(why),
         logged: None,
+        evidence,
     })
 }
 

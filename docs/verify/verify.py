@@ -3,11 +3,13 @@
 
     verify.py receipt ENVELOPE PROOF --policy P --directory D --authority HEX [--later ENVELOPE PROOF]...
     verify.py vectors FILE...
+    verify.py questions < LINES
 
 It needs Python 3.9 and the package cryptography, and shares no code with the first. `receipt` prints
-the outcome and exits with its code: 0 VALID, 2 MALFORMED, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
-6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED. `vectors` checks what the vector files say. It does not
-verify the signatures of drand, and not that a predicate's body has each member that its kind asks
+the outcome and exits with its code: 0 VALID, 7 MALFORMED, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
+6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED. `vectors` checks what the vector files say. `questions`
+prints an outcome for each line, which asks as a page asks the first verifier (verifier/src/page.rs).
+It does not verify the signatures of drand, and not that a predicate's body has each member that its kind asks
 for; the first verifier does.
 """
 import base64
@@ -19,7 +21,7 @@ import sys
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-CODES = {"VALID": 0, "MALFORMED": 2, "UNKNOWN-KEY": 3, "FORGED": 4, "NOT-LOGGED": 5,
+CODES = {"VALID": 0, "MALFORMED": 7, "UNKNOWN-KEY": 3, "FORGED": 4, "NOT-LOGGED": 5,
          "NOT-WITNESSED": 6, "DISPUTED": 10, "REVOKED": 11}
 ORDER = 2**252 + 27742317777372353535851937790883648493
 PRIME = 2**255 - 19
@@ -649,6 +651,13 @@ def public(vectors, same):
                     for k, t, s in lines if k in by_id], [True] * 8)
 
 
+def answer(asked):
+    later = [json.loads(one) for one in asked["later"]]
+    keys = directory(asked["directory"].encode(), bytes.fromhex(asked["authority"]))
+    return verify(asked["receipt"].encode(), asked["proof"].encode(), policy(asked["policy"]), keys,
+                  [(one["envelope"].encode(), one["proof"].encode()) for one in later])
+
+
 def main(arguments):
     if arguments[:1] == ["vectors"] and len(arguments) > 1:
         counts = [0, 0]
@@ -663,6 +672,10 @@ def main(arguments):
             (golden if "porc" in vectors else public)(vectors, same)
         print(f"{counts[0]} agree, {counts[1]} differ")
         return 1 if counts[1] else 0
+    if arguments == ["questions"]:
+        for line in sys.stdin:
+            print(answer(json.loads(line)))
+        return 0
     if arguments[:1] != ["receipt"] or len(arguments) < 3:
         print(__doc__)
         return 64

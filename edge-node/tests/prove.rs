@@ -13,7 +13,9 @@ use nearlight_kit::enrol::{broker_name, enrol};
 use nearlight_kit::join::JoinToken;
 use nearlight_kit::pki::PendingKey;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::encoding::sha256;
 use nearlight_proof::key::{PublicKey, SecretKey};
+use nearlight_proof::porc::rerun::Rerun;
 use nearlight_proof::porc::score::{Class, Table};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Elapsed, Finding, Predicate, Sizes};
@@ -249,6 +251,16 @@ async fn a_node_is_probed_and_signs_what_both_saw() {
         panic!("a receipt of another kind");
     };
     assert!(porc.score_permille >= 100);
+
+    // Anybody computes it anew from what stands beside it.
+    let rerun = Rerun::of(&porc, &statement.subject.sha256).unwrap();
+    let named = statement.head.evidence.iter().map(|piece| piece.sha256.0);
+    let kept = found.evidence.iter().map(|piece| sha256(&[piece]));
+    assert!(named.eq(kept) && !found.evidence.is_empty());
+    let again = rerun.openings(&found.evidence.concat(), 8).unwrap();
+    for part in [&again.rows, &again.blocks, &again.lanes, &again.tiles] {
+        assert!(part.compared > 0 && part.wrong.is_none(), "{part:?}");
+    }
 
     // The very key that the node offers stands under it, and is the same after a restart.
     site.stop_agent();

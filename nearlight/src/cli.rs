@@ -15,7 +15,7 @@ mod volume;
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
-pub use receipt::ReceiptCommand;
+pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
 pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
@@ -128,7 +128,7 @@ pub enum Command {
         #[command(flatten)]
         broker: Broker,
     },
-    /// List, fetch, show and verify receipts.
+    /// List, fetch, show, verify and recompute receipts; audit the log.
     Receipt {
         /// What to do.
         #[command(subcommand)]

@@ -110,6 +110,16 @@ impl Client {
     /// A client for the broker that the command line or the environment names, a profile's otherwise,
     /// or that of the `nearlight up` under the data directory.
     pub fn new(broker: &Broker) -> Result<Self, ClientError> {
+        let data = broker.data.clone().unwrap_or_else(|| DEFAULT_DATA.into());
+        let client = Self::for_anyone(broker)?;
+        match client.key.is_empty() {
+            true => Err(ClientError::NoKey(data.join("dev.key"))),
+            false => Ok(client),
+        }
+    }
+
+    /// The same for what anybody may ask: without a key where there is none.
+    pub fn for_anyone(broker: &Broker) -> Result<Self, ClientError> {
         let profiles = Profiles::load()?;
         let profile = match (&broker.profile, &broker.url, &broker.data) {
             (Some(name), _, _) => Some(profiles.named(name)?),
@@ -123,10 +133,7 @@ impl Client {
         let key = broker.token.as_deref().or_else(|| profiles.key_for(&url));
         let key = match key {
             Some(key) => key.to_owned(),
-            None => {
-                let path = data.join("dev.key");
-                std::fs::read_to_string(&path).map_err(|_| ClientError::NoKey(path))?
-            }
+            None => std::fs::read_to_string(data.join("dev.key")).unwrap_or_default(),
         };
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ClientError::BadUrl(url));
@@ -158,6 +165,25 @@ impl Client {
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = self.asked(self.agent.get(self.url(path)));
         self.json(path, request.call())
+    }
+
+    /// The bytes of a GET, at most `most` of them.
+    pub(crate) fn bytes(&self, path: &str, most: u64) -> Result<Vec<u8>, ClientError> {
+        let request = self.asked(self.agent.get(self.url(path)));
+        let answer = self.success(path, request.call())?;
+        let status = answer.status().as_u16();
+        let mut bytes = Vec::new();
+        let mut reader = answer
+            .into_body()
+            .into_reader()
+            .take(most.saturating_add(1));
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(ClientError::Broken)?;
+        match bytes.len() as u64 > most {
+            true => Err(self.foreign(path, status)),
+            false => Ok(bytes),
+        }
     }
 
     /// POST with a fresh Idempotency-Key.

@@ -53,7 +53,22 @@ pub enum CommandError {
     NoVolume(String),
     /// What a receipt is verified with.
     #[error(transparent)]
-    Receipt(nearlight_verifier::AskError),
+    Receipt(#[from] nearlight_verifier::AskError),
+    /// The log cannot be audited.
+    #[error(transparent)]
+    Audit(#[from] nearlight_verifier::audit::AuditError<ClientError>),
+    /// A check cannot be computed anew.
+    #[error(transparent)]
+    Rerun(#[from] nearlight_verifier::rerun::RerunError<ClientError>),
+    /// A file cannot be read.
+    #[error("cannot read {}", file.display())]
+    NotRead {
+        /// Which.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file that is no receipt.
     #[error("the file is no receipt: neither an envelope nor what GET /v1/receipts/INDEX answers")]
     NoReceipt,

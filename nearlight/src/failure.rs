@@ -5,6 +5,8 @@ use crate::client::ClientError;
 use crate::command::CommandError;
 use crate::join::JoinError;
 use nearlight_kit::enrol::EnrolError;
+use nearlight_verifier::audit::AuditError;
+use nearlight_verifier::rerun::RerunError;
 
 /// Why the program ends with another status than 0.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,24 @@ impl Failure {
                 | CommandError::File(_)
                 | CommandError::Job(_)
                 | CommandError::NoVolume(_)
-                | CommandError::Receipt(_)
-                | CommandError::NoReceipt
+                | CommandError::NotRead { .. }
                 | CommandError::NotWritten { .. },
             ) => 1,
+            Self::Command(CommandError::Receipt(_) | CommandError::NoReceipt) => {
+                nearlight_verifier::EXIT_USAGE
+            }
+            Self::Command(CommandError::Rerun(error)) => match error {
+                RerunError::Source(error) => client_status(error),
+                RerunError::NoReceipt | RerunError::Kind(_) | RerunError::Sizes => {
+                    nearlight_verifier::EXIT_USAGE
+                }
+            },
+            Self::Command(CommandError::Audit(error)) => match error {
+                AuditError::Source(error) => client_status(error),
+                AuditError::Garbled { .. } => 3,
+                AuditError::Remembered => 1,
+                AuditError::Node => 2,
+            },
             Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,
             Self::Command(CommandError::Ended(_)) => 5,

@@ -64,13 +64,21 @@ pub struct Profiles {
     pub profiles: BTreeMap<String, Profile>,
 }
 
-fn file() -> Result<PathBuf, ProfileError> {
+/// Where this user's profiles and what is remembered beside them are.
+///
+/// # Errors
+/// [`ProfileError::NoHome`].
+pub(crate) fn dir() -> Result<PathBuf, ProfileError> {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let config = var("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| var("HOME").map(|home| PathBuf::from(home).join(".config")));
     let config = config.ok_or(ProfileError::NoHome)?;
-    Ok(config.join("nearlight/profiles.toml"))
+    Ok(config.join("nearlight"))
+}
+
+fn file() -> Result<PathBuf, ProfileError> {
+    Ok(dir()?.join("profiles.toml"))
 }
 
 impl Profiles {

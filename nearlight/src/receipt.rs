@@ -1,26 +1,31 @@
 //! `nearlight receipt`: fetches receipts from a broker, and verifies them without one.
 
-use crate::cli::{Broker, ReceiptCommand};
+mod audit;
+
+use crate::cli::{Broker, ReceiptCommand, ReceiptList, ReceiptRerun};
 use crate::client::Client;
 use crate::command::{CommandError, show};
 use crate::{table, terminal};
-use nearlight_protocol::receipt::{Directory, Receipt, ReceiptList};
+use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
+use nearlight_protocol::receipt::{Directory, Receipt, ReceiptList as Listed};
 use nearlight_verifier::Ask;
+use nearlight_verifier::rerun::Wanted;
 use std::path::Path;
 
-/// Lists, fetches, shows or verifies receipts. The exit status: that of the receipt's outcome, for `verify`.
+/// Lists, fetches, shows, verifies or audits receipts. The exit status: that of the outcome, for `verify` and `audit`.
 ///
 /// # Errors
 /// [`CommandError`].
 pub fn receipt(command: &ReceiptCommand, broker: &Broker) -> Result<u8, CommandError> {
     match command {
-        ReceiptCommand::List { node, about } => list(broker, node.as_deref(), about.as_deref())?,
+        ReceiptCommand::List(asked) => list(broker, asked)?,
         ReceiptCommand::Get { index, to } => {
-            let shown: Receipt = Client::new(broker)?.get(&format!("/v1/receipts/{index}"))?;
+            let client = Client::for_anyone(broker)?;
+            let shown: Receipt = client.get(&format!("/v1/receipts/{index}"))?;
             write(to, &shown)?;
         }
         ReceiptCommand::Directory { to } => {
-            let shown: Directory = Client::new(broker)?.get("/v1/directory")?;
+            let shown: Directory = Client::for_anyone(broker)?.get("/v1/directory")?;
             write(to, &shown)?;
         }
         ReceiptCommand::Show { file } => {
@@ -29,6 +34,8 @@ pub fn receipt(command: &ReceiptCommand, broker: &Broker) -> Result<u8, CommandE
             terminal::result(format_args!("{}", text.trim_end()));
         }
         ReceiptCommand::Verify(ask) => return verify(ask, broker.json),
+        ReceiptCommand::Audit(asked) => return audit::audit(asked, broker),
+        ReceiptCommand::Rerun(asked) => return rerun(asked, broker),
     }
     Ok(0)
 }
@@ -43,31 +50,88 @@ fn verify(ask: &Ask, json: bool) -> Result<u8, CommandError> {
     Ok(report.outcome.exit_code())
 }
 
-fn list(broker: &Broker, node: Option<&str>, about: Option<&str>) -> Result<(), CommandError> {
-    let query = match (node, about) {
-        (Some(key), _) => format!("?node={key}"),
-        (None, Some(about)) => format!("?about={about}"),
-        (None, None) => String::new(),
+/// Computes a check anew. The receipt is a file or the broker's; its evidence the broker's.
+fn rerun(asked: &ReceiptRerun, broker: &Broker) -> Result<u8, CommandError> {
+    let client = Client::for_anyone(broker)?;
+    let envelope = match asked.what.parse::<u64>() {
+        Ok(index) => {
+            let shown: Receipt = client.get(&format!("/v1/receipts/{index}"))?;
+            shown.envelope.into_bytes()
+        }
+        Err(_) => Ask::envelope(Path::new(&asked.what))?,
     };
-    let list: ReceiptList = Client::new(broker)?.get(&format!("/v1/receipts{query}"))?;
+    let wanted = Wanted {
+        rows_max: asked.rows,
+        whole: asked.whole,
+    };
+    let found = nearlight_verifier::rerun::rerun(&envelope, &mut audit::Served(client), wanted)?;
+    let text = match broker.json {
+        true => serde_json::to_string_pretty(&found).unwrap_or_default(),
+        false => nearlight_verifier::rerun::text(&found),
+    };
+    terminal::result(format_args!("{}", text.trim_end()));
+    Ok(found.verdict.exit_code())
+}
+
+/// As many pages as it takes.
+fn list(broker: &Broker, asked: &ReceiptList) -> Result<(), CommandError> {
+    let client = Client::for_anyone(broker)?;
+    let mut list = Listed {
+        receipts: Vec::new(),
+        next_before: asked.before,
+    };
+    while list.receipts.len() < asked.limit {
+        let left = asked.limit - list.receipts.len();
+        let page: Listed = client.get(&path(asked, list.next_before, left))?;
+        list.receipts.extend(page.receipts);
+        list.next_before = page.next_before;
+        if page.next_before.is_none() {
+            break;
+        }
+    }
     show(broker, &list, || {
         let rows: Vec<_> = list
             .receipts
             .iter()
             .map(|of| {
-                let issued = nearlight_protocol::unit::rfc3339(of.issued_at_s * 1000);
                 [
                     of.index.to_string(),
                     of.kind.clone(),
-                    issued,
+                    issued(of.issued_at_s),
                     short(&of.issuer),
                     short(&of.about),
                 ]
             })
             .collect();
-        table::lay_out(["INDEX", "KIND", "ISSUED", "BY", "ABOUT"], &rows)
+        let table = table::lay_out(["INDEX", "KIND", "ISSUED", "BY", "ABOUT"], &rows);
+        match list.next_before {
+            Some(before) => format!("{table}\nthere are older ones: --before {before}"),
+            None => table,
+        }
     });
     Ok(())
+}
+
+fn path(asked: &ReceiptList, before: Option<u64>, left: usize) -> String {
+    let mut path = format!("/v1/receipts?limit={}", left.min(PAGE_ENTRIES_MAX as usize));
+    if let Some(key) = &asked.node {
+        path.push_str(&format!("&node={key}"));
+    }
+    if let Some(about) = &asked.about {
+        path.push_str(&format!("&about={about}"));
+    }
+    if let Some(before) = before {
+        path.push_str(&format!("&before={before}"));
+    }
+    path
+}
+
+/// When it was issued; older logs do not say it of editions of the directory.
+fn issued(unix_s: u64) -> String {
+    match unix_s {
+        0 => "-".to_owned(),
+        _ => nearlight_protocol::unit::rfc3339(unix_s.saturating_mul(1000)),
+    }
 }
 
 fn short(hex: &str) -> String {

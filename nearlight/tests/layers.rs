@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nearlight-proof", &[]),
     // Believes nobody, and needs nothing else.
     ("nearlight-verifier", &["nearlight-proof"]),
+    ("nearlight-verifier-wasm", &["nearlight-verifier"]),
     // The shared shell knows the wire types alone.
     ("nearlight-kit", &["nearlight-protocol"]),
     // Roles and their parts; a role never uses a role.

@@ -218,6 +218,11 @@ impl Receipts {
         VerifierKey::new(&published.origin, Algorithm::Ed25519, key)
     }
 
+    /// What the operator says to believe, as a policy.
+    pub(crate) fn policy(&self) -> Option<String> {
+        Some(self.witnesses.policy(&self.log_key()?))
+    }
+
     /// A tile's bytes, if what is shown has it as wide.
     pub(crate) async fn tile(&self, part: Tile) -> Result<Option<Vec<u8>>, LogError> {
         if !self.shows(&part) {

@@ -1,10 +1,10 @@
 //! What is asked, and the files that it names.
 
-use nearlight_proof::key::PublicKey;
-use nearlight_proof::log::policy::{Policy, PolicyError};
-use nearlight_proof::receipt::directory::{Directory, DirectoryError};
-use nearlight_proof::receipt::verify::PolicySource;
-use serde_json::Value;
+use crate::audit::Source;
+use crate::given::{Believed, GivenError, Proved, Trust};
+use crate::rerun::{Found, RerunError, Wanted, rerun};
+use nearlight_proof::encoding::{hex, sha256};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 /// What is to be verified, and whom to believe.
@@ -15,6 +15,17 @@ pub struct Ask {
     /// The receipt's .tlog-proof; FILE.tlog-proof if FILE is an envelope alone.
     #[arg(long)]
     pub proof: Option<PathBuf>,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub trust: TrustFiles,
+    /// Later entries of the log about the receipt, or about its issuer: files as FILE.
+    #[arg(long)]
+    pub later: Vec<PathBuf>,
+}
+
+/// Whom to believe, in files.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrustFiles {
     /// Your policy (c2sp.org/tlog-policy): which logs and witnesses you believe. Without it the log's
     /// operator says so in --directory, which proves little.
     #[arg(long)]
@@ -25,9 +36,54 @@ pub struct Ask {
     /// The key that signed the directory, 64 hex digits. Without it the operator says so.
     #[arg(long)]
     pub authority: Option<String>,
-    /// Later entries of the log about the receipt, or about its issuer: files as FILE.
+}
+
+/// A check that is to be computed anew, from files.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RerunFiles {
+    /// The receipt: a file as GET /v1/receipts/INDEX answers, or the envelope alone.
+    pub file: PathBuf,
+    /// Pieces of its evidence, as GET /v1/evidence/SHA256 answers, in any order.
     #[arg(long)]
-    pub later: Vec<PathBuf>,
+    pub evidence: Vec<PathBuf>,
+    /// How many rows of C to compute, of the 256 that were opened. At full size one takes about a second.
+    #[arg(long, default_value_t = 256)]
+    pub rows: usize,
+    /// Compute whole legs of large checks, too. It can take days.
+    #[arg(long)]
+    pub whole: bool,
+}
+
+/// Evidence in files, found by its hash.
+struct Pieces(Vec<Vec<u8>>);
+
+impl Source for Pieces {
+    type Error = Infallible;
+
+    fn read(&mut self, _path: &str) -> Result<Vec<u8>, Infallible> {
+        Ok(Vec::new())
+    }
+
+    fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Infallible> {
+        let is = |bytes: &&Vec<u8>| hex(&sha256(&[bytes])) == wanted;
+        Ok(self.0.iter().find(is).cloned())
+    }
+}
+
+impl RerunFiles {
+    /// Computes it anew.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn rerun(&self) -> Result<Found, AskError> {
+        let envelope = Ask::envelope(&self.file)?;
+        let pieces: Result<_, _> = self.evidence.iter().map(|file| read(file)).collect();
+        let wanted = Wanted {
+            rows_max: self.rows,
+            whole: self.whole,
+        };
+        Ok(rerun(&envelope, &mut Pieces(pieces?), wanted)?)
+    }
 }
 
 /// Why nothing can be verified.
@@ -42,68 +98,30 @@ pub enum AskError {
         #[source]
         source: std::io::Error,
     },
-    /// The policy is none.
-    #[error("the policy cannot be used: {0}")]
-    Policy(#[from] PolicyError),
-    /// The directory is none.
-    #[error("the directory cannot be used: {0}")]
-    Directory(#[from] DirectoryError),
-    /// Nothing says which key signed the directory.
-    #[error(
-        "say with --authority which key signed the directory, in 64 hex digits; only the answer of GET /v1/directory says so itself"
-    )]
-    Authority,
-    /// Nothing says which log to believe.
-    #[error(
-        "say with --policy which logs to believe; only the answer of GET /v1/directory says so itself"
-    )]
-    NoPolicy,
+    /// What is in the files.
+    #[error(transparent)]
+    Given(#[from] GivenError),
+    /// It cannot be computed anew.
+    #[error(transparent)]
+    Rerun(#[from] RerunError<Infallible>),
 }
 
-/// Whom to believe.
-pub(crate) struct Trust {
-    pub(crate) policy: Policy,
-    pub(crate) source: PolicySource,
-    pub(crate) directory: Directory,
-}
-
-/// An entry and its proof.
-pub(crate) struct Proved {
-    pub(crate) envelope: Vec<u8>,
-    pub(crate) proof: Vec<u8>,
+impl TrustFiles {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn trust(&self) -> Result<Trust, AskError> {
+        let believed = Believed {
+            directory: read(&self.directory)?,
+            authority: self.authority.clone(),
+            policy: self.policy.as_deref().map(read).transpose()?,
+        };
+        Ok(believed.trust()?)
+    }
 }
 
 impl Ask {
-    pub(crate) fn trust(&self) -> Result<Trust, AskError> {
-        let bytes = read(&self.directory)?;
-        let shown: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let envelope = shown["envelope"].as_str();
-        let authority = self
-            .authority
-            .as_deref()
-            .or(shown["directory_key"].as_str());
-        let authority = authority
-            .and_then(PublicKey::from_hex)
-            .ok_or(AskError::Authority)?;
-        let directory = Directory::open(envelope.map_or(&bytes, str::as_bytes), &authority)?;
-        let (text, source) = match (&self.policy, shown["log_key"].as_str()) {
-            (Some(policy), _) => {
-                let text = String::from_utf8_lossy(&read(policy)?).into_owned();
-                (text, PolicySource::Own)
-            }
-            (None, Some(key)) => {
-                let text = format!("log {key}\nquorum none\n");
-                (text, PolicySource::LogOperator)
-            }
-            (None, None) => return Err(AskError::NoPolicy),
-        };
-        Ok(Trust {
-            policy: Policy::parse(&text)?,
-            source,
-            directory,
-        })
-    }
-
     /// The receipt and its proof.
     pub(crate) fn receipt(&self) -> Result<Proved, AskError> {
         proved(&self.file, self.proof.as_deref())
@@ -119,38 +137,23 @@ impl Ask {
     /// [`AskError::File`].
     pub fn envelope(file: &Path) -> Result<Vec<u8>, AskError> {
         let bytes = read(file)?;
-        Ok(both(&bytes).map_or(bytes, |both| both.envelope))
+        Ok(Proved::answered(&bytes).map_or(bytes, |both| both.envelope))
     }
 }
 
 fn proved(file: &Path, proof: Option<&Path>) -> Result<Proved, AskError> {
     let bytes = read(file)?;
-    if let Some(mut both) = both(&bytes) {
-        if let Some(proof) = proof {
-            both.proof = read(proof)?;
-        }
-        return Ok(both);
-    }
     let beside = || {
         let mut name = file.as_os_str().to_owned();
         name.push(".tlog-proof");
         PathBuf::from(name)
     };
-    let proof = read(&proof.map_or_else(beside, Path::to_owned))?;
-    Ok(Proved {
-        envelope: bytes,
-        proof,
-    })
-}
-
-/// What the API shows: an envelope has other members.
-fn both(bytes: &[u8]) -> Option<Proved> {
-    let shown: Value = serde_json::from_slice(bytes).ok()?;
-    let text = |name: &str| Some(shown[name].as_str()?.as_bytes().to_vec());
-    Some(Proved {
-        envelope: text("envelope")?,
-        proof: text("proof")?,
-    })
+    let proof = match (proof, Proved::answered(&bytes)) {
+        (Some(proof), _) => Some(read(proof)?),
+        (None, Some(_)) => None,
+        (None, None) => Some(read(&beside())?),
+    };
+    Ok(Proved::of(bytes, proof)?)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, AskError> {

@@ -1,7 +1,7 @@
 //! The golden receipts, from files as a reader has them.
 
 use super::*;
-use nearlight_proof::receipt::report::{Outcome, Warning};
+use nearlight_proof::receipt::report::{Outcome, Report, Warning};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -33,9 +33,11 @@ fn every_golden_receipt_has_its_outcome_from_files() {
         let ask = Ask {
             file: write("receipt", &text(&case["envelope"])),
             proof: None,
-            policy: Some(write("policy", &text(&receipts["policy"]))),
-            directory: write("directory", &text(&receipts["directory"])),
-            authority: Some(text(&receipts["authority"])),
+            trust: TrustFiles {
+                policy: Some(write("policy", &text(&receipts["policy"]))),
+                directory: write("directory", &text(&receipts["directory"])),
+                authority: Some(text(&receipts["authority"])),
+            },
             later,
         };
         let report = report(&ask).unwrap();
@@ -88,10 +90,7 @@ fn what_the_operator_says_of_itself_is_warned_of() {
         said.starts_with("VALID, as of a log of 7 entries\n"),
         "{said}"
     );
-    assert!(
-        said.contains("take one of your own with --policy"),
-        "{said}"
-    );
+    assert!(said.contains("take one of your own"), "{said}");
     assert!(
         said.contains("no witness that is known to be independent"),
         "{said}"
@@ -103,9 +102,11 @@ fn what_is_missing_is_named() {
     let ask = Ask {
         file: "/nowhere/receipt".into(),
         proof: None,
-        policy: None,
-        directory: "/nowhere/directory".into(),
-        authority: None,
+        trust: TrustFiles {
+            policy: None,
+            directory: "/nowhere/directory".into(),
+            authority: None,
+        },
         later: Vec::new(),
     };
     let error = report(&ask).unwrap_err().to_string();

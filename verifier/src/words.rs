@@ -45,17 +45,19 @@ pub fn statement(bytes: &[u8]) -> Option<String> {
 }
 
 /// As it is written in JSON.
-fn name(of: &impl serde::Serialize) -> String {
+pub(crate) fn name(of: &impl serde::Serialize) -> String {
     serde_json::to_value(of)
         .ok()
         .and_then(|name| name.as_str().map(str::to_owned))
         .unwrap_or_default()
 }
 
-const fn caution(warning: Warning) -> &'static str {
+/// A warning, for people.
+#[must_use]
+pub const fn caution(warning: Warning) -> &'static str {
     match warning {
         Warning::PolicyFromLog => {
-            "the policy came from the log's operator: it says what the operator wants; take one of your own with --policy"
+            "the policy came from the log's operator: it says what the operator wants; take one of your own"
         }
         Warning::WitnessesOfLog => {
             "no witness that is known to be independent of the log's operator saw this log: the operator could show others another one"

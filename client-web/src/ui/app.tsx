@@ -1,5 +1,6 @@
 /** The page: which view the address asks for. */
-import { render } from "preact";
+import { signal } from "@preact/signals";
+import { render, type ComponentType } from "preact";
 import type { KeptChecks } from "../probe/kept.ts";
 import type { KeptRtts } from "../probe/kept-rtts.ts";
 import type { Api } from "../session/api.ts";
@@ -20,6 +21,7 @@ export function mountApp(root: HTMLElement, deps: Deps): void {
   const regions = new RegionModel({ api: deps.api, kept: deps.rtts, chosen: chosenRegion });
   const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks), regions);
   const App = () => {
+    if (/^\/(receipts(\/|$)|nodes\/[^/]+\/receipts\/?$)/.test(path.value)) return <Receipts />;
     const watch = /^\/watch\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
     if (watch) return <Watch key={watch} token={watch} api={deps.api} />;
     const session = /^\/play\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
@@ -31,4 +33,26 @@ export function mountApp(root: HTMLElement, deps: Deps): void {
     );
   };
   render(<App />, root);
+}
+
+/** The pages of receipts are fetched when one is opened: the lobby does not wait for them. */
+const explorer = signal<ComponentType | null>(null);
+const explorerFailed = signal(false);
+let asked = false;
+
+function Receipts() {
+  if (!asked) {
+    asked = true;
+    void import("./receipts/explorer.tsx").then(
+      ({ Explorer }) => (explorer.value = Explorer),
+      () => (explorerFailed.value = true),
+    );
+  }
+  const Explorer = explorer.value;
+  if (Explorer) return <Explorer />;
+  return explorerFailed.value ? (
+    <p class="empty" role="alert">
+      This page could not be fetched. Load it again.
+    </p>
+  ) : null;
 }

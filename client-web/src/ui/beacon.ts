@@ -5,7 +5,7 @@
 import type { Answered } from "../stream/latency.ts";
 
 export type Phase =
-  | "lobby" | "starting" | "playing" | "watching" | "reconnecting" | "elsewhere" | "detached" | "ending" | "ended" | "refused";
+  | "lobby" | "receipts" | "starting" | "playing" | "watching" | "reconnecting" | "elsewhere" | "detached" | "ending" | "ended" | "refused";
 
 export function publishPhase(phase: Phase, reason: string | null = null, attachment: string | null = null): void {
   const { dataset } = document.documentElement;

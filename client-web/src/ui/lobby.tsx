@@ -52,6 +52,9 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
       </main>
       <footer>
         <p>Each session runs in its own locked-down container, and is yours alone.</p>
+        <p>
+          <a href="/receipts">What the nodes can do, and how that was checked</a>
+        </p>
       </footer>
     </div>
   );

@@ -635,6 +635,74 @@ salt: string,
  */
 agreement: string, };
 
+export type Directory = { 
+/**
+ * The newest edition, an envelope.
+ */
+envelope: string, 
+/**
+ * The key that signed it, 64 hex digits. Whoever takes it from here believes this broker.
+ */
+directory_key: string, 
+/**
+ * The key of the log's checkpoints, as policies have it (c2sp.org/signed-note).
+ */
+log_key: string, 
+/**
+ * The operator's own policy (c2sp.org/tlog-policy): its log, and the witnesses that it asks.
+ */
+policy: string, };
+
+export type Receipt = { 
+/**
+ * Its place in the log.
+ */
+index: number, 
+/**
+ * The envelope, as it stands there.
+ */
+envelope: string, 
+/**
+ * Its `.tlog-proof` (c2sp.org/tlog-proof).
+ */
+proof: string, };
+
+export type ReceiptList = { 
+/**
+ * The receipts.
+ */
+receipts: Array<ReceiptSummary>, 
+/**
+ * What to send as `before` for the next page; none on the last.
+ */
+next_before: number | null, };
+
+export type ReceiptSummary = { 
+/**
+ * Its place in the log.
+ */
+index: number, 
+/**
+ * Its leaf.
+ */
+leaf: string, 
+/**
+ * Its kind, such as `porc/v1`.
+ */
+kind: string, 
+/**
+ * The key id of whoever issued it.
+ */
+issuer: string, 
+/**
+ * What it is about: the key id of a node, a session's commitment, the leaf of another receipt, or a key id.
+ */
+about: string, 
+/**
+ * When it says that it was issued, Unix seconds.
+ */
+issued_at_s: number, };
+
 export type Notice = { "notice": "ready" } | { "notice": "cursor", 
 /**
  * Its shape.

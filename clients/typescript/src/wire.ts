@@ -1742,6 +1742,8 @@ export interface components {
             envelope: string;
             /** @description The key of the log's checkpoints, as policies have it (c2sp.org/signed-note). */
             log_key: string;
+            /** @description The operator's own policy (c2sp.org/tlog-policy): its log, and the witnesses that it asks. */
+            policy: string;
         };
         /** @description A display: size in pixels, rate in Hz. */
         DisplayMode: {

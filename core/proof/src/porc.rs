@@ -3,8 +3,8 @@
 //! In reading order: [`mixer`] (the arithmetic that all share), [`committee`] (who checks whom, and
 //! when), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
 //! legs; each is its own oracle), [`commit`] (roots first, then what is opened), [`check`] (what a
-//! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`verdict`] and
-//! [`referee`].
+//! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`verdict`],
+//! [`referee`] and [`rerun`].
 //!
 //! **Invariants.** 32-bit integers alone in whatever a prover computes: no floats, no 64-bit
 //! integers, no order of threads. What a checker rebuilds it rebuilds from the seed.
@@ -21,6 +21,7 @@ pub mod memory;
 pub mod mixer;
 pub mod referee;
 pub mod render;
+pub mod rerun;
 pub mod score;
 pub mod seed;
 pub mod verdict;

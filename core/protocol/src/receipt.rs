@@ -13,9 +13,10 @@ pub struct Placed {
 }
 
 /// A receipt in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 pub struct ReceiptSummary {
     /// Its place in the log.
+    #[ts(type = "number")]
     pub index: u64,
     /// Its leaf.
     pub leaf: String,
@@ -26,22 +27,25 @@ pub struct ReceiptSummary {
     /// What it is about: the key id of a node, a session's commitment, the leaf of another receipt, or a key id.
     pub about: String,
     /// When it says that it was issued, Unix seconds.
+    #[ts(type = "number")]
     pub issued_at_s: u64,
 }
 
 /// Receipts, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 pub struct ReceiptList {
     /// The receipts.
     pub receipts: Vec<ReceiptSummary>,
     /// What to send as `before` for the next page; none on the last.
+    #[ts(type = "number | null")]
     pub next_before: Option<u64>,
 }
 
 /// A receipt with its proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 pub struct Receipt {
     /// Its place in the log.
+    #[ts(type = "number")]
     pub index: u64,
     /// The envelope, as it stands there.
     pub envelope: String,
@@ -50,7 +54,7 @@ pub struct Receipt {
 }
 
 /// Whose keys are whose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema)]
 pub struct Directory {
     /// The newest edition, an envelope.
     pub envelope: String,
@@ -58,6 +62,8 @@ pub struct Directory {
     pub directory_key: String,
     /// The key of the log's checkpoints, as policies have it (c2sp.org/signed-note).
     pub log_key: String,
+    /// The operator's own policy (c2sp.org/tlog-policy): its log, and the witnesses that it asks.
+    pub policy: String,
 }
 
 /// A key of the directory, and when it counts.

@@ -8,7 +8,7 @@
 
 use crate::{
     api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, quality,
-    region, stage,
+    receipt, region, stage,
 };
 use std::fmt::Write as _;
 use ts_rs::TS;
@@ -91,6 +91,10 @@ fn generated_types_are_up_to_date() {
         problem::Problem,
         quality::PlayerSaid,
         quality::SessionReceipt,
+        receipt::Directory,
+        receipt::Receipt,
+        receipt::ReceiptList,
+        receipt::ReceiptSummary,
         notice::Notice,
         notice::Cursor,
         notice::StreamState,

@@ -1,27 +1,32 @@
 //! `nearlight receipt`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use nearlight_verifier::Ask;
 use std::path::PathBuf;
 
 /// The exit status of `nearlight receipt verify`.
 const EXIT_STATUS: &str = "\
-Exit status: 0 VALID, 2 MALFORMED (and wrong usage), 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
-6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED, 1 a file that cannot be read.
-`nearlight-verify` does the same alone, and has 64 for wrong usage.";
+Exit status: 0 VALID, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED, 6 NOT-WITNESSED, 7 MALFORMED,
+10 DISPUTED, 11 REVOKED; 2 wrong usage, 64 a file that cannot be read or is none.
+`nearlight-verify` does the same alone, and has 64 for wrong usage, too.";
+
+/// The exit status of `nearlight receipt audit`.
+const AUDIT_STATUS: &str = "\
+Exit status: 0 CLEAN, 5 NOT-LOGGED, 6 NOT-WITNESSED, 12 FINDINGS (something to look at),
+13 CONTRADICTED (the log is forked, rolled back, or is not what it signed); 2 wrong usage,
+1 and 64 a file, 3 and 4 the broker: then nothing was found out.";
+
+/// The exit status of `nearlight receipt rerun`.
+const RERUN_STATUS: &str = "\
+Exit status: 0 AGREES, 14 DIFFERS, 15 NOT-RERUN (no evidence any more, and too large without);
+2 wrong usage, 1 and 64 a file that is no capacity check, 3 and 4 the broker.
+`nearlight-verify rerun` does the same from files alone.";
 
 /// `nearlight receipt`.
 #[derive(Debug, Subcommand)]
 pub enum ReceiptCommand {
     /// The newest receipts, or those about a node or anything else.
-    List {
-        /// The node's key id.
-        #[arg(long, value_name = "KEY-ID")]
-        node: Option<String>,
-        /// A key id, a session's commitment, or the leaf of a receipt.
-        #[arg(long, value_name = "HEX", conflicts_with = "node")]
-        about: Option<String>,
-    },
+    List(ReceiptList),
     /// Fetch a receipt with its proof into a file.
     Get {
         /// Its place in the log.
@@ -42,4 +47,65 @@ pub enum ReceiptCommand {
     /// Verify a receipt, offline.
     #[command(after_help = EXIT_STATUS)]
     Verify(Ask),
+    /// Read the whole log, and tell a node's history: what does not verify, what is contested, gaps, disagreements.
+    #[command(after_help = AUDIT_STATUS)]
+    Audit(ReceiptAudit),
+    /// Compute a capacity check anew on this machine, and compare: what was opened, and whole legs of small ones.
+    #[command(after_help = RERUN_STATUS)]
+    Rerun(ReceiptRerun),
+}
+
+/// `nearlight receipt rerun`.
+#[derive(Debug, Args)]
+pub struct ReceiptRerun {
+    /// The receipt: a file as `receipt get` writes it, or its place in the log.
+    #[arg(value_name = "FILE|INDEX")]
+    pub what: String,
+    /// How many rows of C to compute, of the 256 that were opened. At full size one takes about a second.
+    #[arg(long, default_value_t = 256)]
+    pub rows: usize,
+    /// Compute whole legs of large checks, too. It can take days.
+    #[arg(long)]
+    pub whole: bool,
+}
+
+/// `nearlight receipt list`.
+#[derive(Debug, Args)]
+pub struct ReceiptList {
+    /// The node's key id.
+    #[arg(long, value_name = "KEY-ID")]
+    pub node: Option<String>,
+    /// A key id, a session's commitment, or the leaf of a receipt.
+    #[arg(long, value_name = "HEX", conflicts_with = "node")]
+    pub about: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 200)]
+    pub limit: usize,
+    /// Those before this place in the log.
+    #[arg(long, value_name = "INDEX")]
+    pub before: Option<u64>,
+}
+
+/// `nearlight receipt audit`.
+#[derive(Debug, Args)]
+pub struct ReceiptAudit {
+    /// The node's key id, 64 hex digits.
+    #[arg(long, value_name = "KEY-ID")]
+    pub node: String,
+    /// Your policy: which logs and witnesses you believe. Without it the log's operator says so.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Whose keys are whose: a file as `receipt directory` writes it. Without it the broker is asked.
+    #[arg(long, value_name = "FILE")]
+    pub directory: Option<PathBuf>,
+    /// The key that signed the directory, 64 hex digits. Without it the operator says so.
+    #[arg(long, value_name = "HEX")]
+    pub authority: Option<String>,
+    /// Do not fetch the evidence that should be there.
+    #[arg(long)]
+    pub no_evidence: bool,
+    /// Where the last checkpoint of each log is remembered, so that a fork or a rollback shows. By default beside
+    /// the profiles.
+    #[arg(long, value_name = "DIR")]
+    pub remember: Option<PathBuf>,
 }

@@ -22,10 +22,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use url::Url;
 
-/// Only our own files run; pictures and cursors may be data or blobs; nobody frames us.
+/// Only our own files run, WebAssembly among them (the verifier of receipts); pictures and cursors may be
+/// data or blobs; nobody frames us.
 /// What of it comes before and after the origins that pages may connect to.
 const CONTENT_POLICY: [&str; 2] = [
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; \
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; \
      connect-src 'self'",
     "; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",

@@ -243,10 +243,12 @@ pub(super) async fn show_directory(
     api.within_rate(RateKey::of(Peer::of(&extensions)))?;
     let keys = log.keys().await.map_err(log_failed)?;
     let log_key = log.log_key().ok_or_else(super::problem::log_not_yet)?;
+    let policy = log.policy().ok_or_else(super::problem::log_not_yet)?;
     Ok(Json(Directory {
         envelope: String::from_utf8_lossy(&keys.bytes).into_owned(),
         directory_key: hex(log.directory_key().as_bytes()),
         log_key: log_key.to_string(),
+        policy,
     }))
 }
 

@@ -65,7 +65,11 @@ impl Entry {
         let envelope = Envelope::parse(&bytes).map_err(form)?;
         if envelope.payload_type == directory::DIRECTORY {
             let signer = envelope.signatures.first().map(|(id, _)| *id);
-            return Ok(Self::of_directory(bytes, signer.unwrap_or(KeyId([0; 32]))));
+            let listed: serde_json::Value =
+                serde_json::from_slice(&envelope.payload).unwrap_or_default();
+            let issued_at_s = listed["issued_at_s"].as_u64().unwrap_or(0);
+            let signer = signer.unwrap_or(KeyId([0; 32]));
+            return Ok(Self::of_directory(bytes, signer, issued_at_s));
         }
         let form = |error: StatementError| NotAdmitted::Form(error.to_string());
         let statement = Statement::parse(&envelope).map_err(form)?;
@@ -99,7 +103,7 @@ impl Entry {
         }
     }
 
-    fn of_directory(bytes: Vec<u8>, signer: KeyId) -> Self {
+    fn of_directory(bytes: Vec<u8>, signer: KeyId, issued_at_s: u64) -> Self {
         Self {
             row: ReceiptRow {
                 place: 0,
@@ -107,7 +111,7 @@ impl Entry {
                 kind: "directory/v1".to_owned(),
                 issuer: signer.to_string(),
                 about: signer.to_string(),
-                issued_at_s: 0,
+                issued_at_s,
             },
             bytes,
             evidence: Vec::new(),

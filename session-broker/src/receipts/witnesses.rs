@@ -154,6 +154,21 @@ impl Witnesses {
     pub(super) fn witnessed(&self) -> Option<(u64, Note)> {
         self.with(|state| state.witnessed.clone())
     }
+
+    /// What the operator says to believe, as a policy (c2sp.org/tlog-policy).
+    pub(super) fn policy(&self, log: &VerifierKey) -> String {
+        let mut text = format!("log {log}\n");
+        for (n, witness) in self.known.iter().enumerate() {
+            text.push_str(&format!("witness w{n} {}\n", witness.key));
+        }
+        if self.quorum == 0 {
+            text.push_str("quorum none\n");
+        } else {
+            let names: String = (0..self.known.len()).map(|n| format!(" w{n}")).collect();
+            text.push_str(&format!("group all {}{names}\nquorum all\n", self.quorum));
+        }
+        text
+    }
 }
 
 impl Receipts {

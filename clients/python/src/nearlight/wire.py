@@ -273,6 +273,10 @@ class Directory(TypedDict):
     """
     The key of the log's checkpoints, as policies have it (c2sp.org/signed-note).
     """
+    policy: str
+    """
+    The operator's own policy (c2sp.org/tlog-policy): its log, and the witnesses that it asks.
+    """
 
 
 class DisplayMode(TypedDict):

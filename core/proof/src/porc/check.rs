@@ -4,7 +4,7 @@
 //! are sent. Of the reads one segment of a lane is sent, replayed, and some of its words rebuilt.
 
 use super::commit::CommitHasher;
-use super::compute::RowTest;
+use super::compute::{Factor, RowTest, product_row};
 use super::memory::{Fill, Reads, SEGMENT_READS};
 use super::mixer::digest;
 use super::render::{Scene, frame_key};
@@ -53,6 +53,18 @@ pub fn row(place: &Place<'_>, test: &RowTest, row: &[u32]) -> Result<(), Flaw> {
         return Err(Flaw::NotCommitted);
     }
     if test.accepts(place.index as usize, row) {
+        Ok(())
+    } else {
+        Err(Flaw::Wrong)
+    }
+}
+
+/// A row of C, computed in full from both factors: n^2 multiplications.
+///
+/// # Errors
+/// [`Flaw::Wrong`].
+pub fn computed_row(place: &Place<'_>, a: &Factor, b: &Factor) -> Result<(), Flaw> {
+    if place.holds(&digest(&product_row(a, b, place.index as usize))) {
         Ok(())
     } else {
         Err(Flaw::Wrong)

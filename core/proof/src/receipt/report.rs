@@ -25,12 +25,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The exit code of a program that says this; 1 and 64 are left to usage errors.
+    /// The exit code of a program that says this; 1, 2 and 64 are left to errors and wrong usage.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Valid => 0,
-            Self::Malformed => 2,
+            Self::Malformed => 7,
             Self::UnknownKey => 3,
             Self::Forged => 4,
             Self::NotLogged => 5,

@@ -61,18 +61,7 @@ pub fn verify(envelope: &[u8], proof: &[u8], given: &Given<'_>) -> Report {
 /// # Errors
 /// The report.
 pub fn admit(envelope: &[u8], directory: &Directory) -> Result<Statement, Box<Report>> {
-    let policy = Policy::default();
-    let given = Given {
-        policy: &policy,
-        policy_source: PolicySource::Own,
-        directory,
-        later: &[],
-    };
-    let mut run = Run::new(&given);
-    match run.signed(envelope) {
-        Ok((statement, _)) => Ok(statement),
-        Err(outcome) => Err(Box::new(run.finish(outcome))),
-    }
+    Later::admitted(envelope, directory).map(|admitted| admitted.statement)
 }
 
 struct Run<'a> {
@@ -401,10 +390,39 @@ const fn issuers(predicate: &Predicate) -> &'static [Role] {
 }
 
 /// A later entry that verified, with the role of its issuer.
-struct Later {
-    leaf: KeyId,
-    statement: Statement,
-    role: Role,
+#[derive(Clone, Debug)]
+pub struct Later {
+    /// Its leaf.
+    pub leaf: KeyId,
+    /// What it says.
+    pub statement: Statement,
+    /// In which role its issuer says so.
+    pub role: Role,
+}
+
+impl Later {
+    /// An entry of a log that was read whole, which needs no proof: its form, keys and signatures.
+    ///
+    /// # Errors
+    /// The report of one that does not count ends with the check that failed.
+    pub fn admitted(envelope: &[u8], directory: &Directory) -> Result<Self, Box<Report>> {
+        let policy = Policy::default();
+        let given = Given {
+            policy: &policy,
+            policy_source: PolicySource::Own,
+            directory,
+            later: &[],
+        };
+        let mut run = Run::new(&given);
+        match run.signed(envelope) {
+            Ok((statement, entry)) => Ok(Self {
+                leaf: KeyId(leaf(envelope)),
+                statement,
+                role: entry.role,
+            }),
+            Err(outcome) => Err(Box::new(run.finish(outcome))),
+        }
+    }
 }
 
 /// A referee and the broker may revoke anything; anybody else what is its own.
@@ -418,7 +436,9 @@ fn revokes(later: &Later, from_s: u64, target: &KeyId, receipt: &Statement) -> b
     may && (subject == target || key)
 }
 
-fn judge(target: &KeyId, receipt: &Statement, later: &[Later]) -> (Outcome, &'static str) {
+/// What later entries make of a receipt that verified, whose leaf is `target`; and why, as a sentence.
+#[must_use]
+pub fn judge(target: &KeyId, receipt: &Statement, later: &[Later]) -> (Outcome, &'static str) {
     let settled = |dispute: &KeyId| {
         later
             .iter()

@@ -161,7 +161,7 @@ pub fn commitments(secrets: &Secrets) -> [KeyId; 3] {
     secrets.commitments().map(KeyId)
 }
 
-fn are_of_a_probe(sizes: &Sizes) -> bool {
+pub(crate) fn are_of_a_probe(sizes: &Sizes) -> bool {
     let all = [
         (sizes.rows, 1, MOST.rows),
         (sizes.blocks, 1, MOST.blocks),

@@ -27,6 +27,8 @@ use crate::receipt::statement::{Assurance, Countersign, Evidence, Head, Statemen
 pub const TALK_US: u64 = 15_000_000;
 /// For the opening: megabytes over a slow uplink, microseconds.
 pub const OPEN_US: u64 = 180_000_000;
+/// The largest piece of evidence, bytes.
+pub const PIECE_BYTES_MAX: usize = 65_536;
 /// What a receipt of a probe does not say.
 pub const DOES_NOT_PROVE: [&str; 2] = [
     "that no machine nearby answered in the node's place within the deadlines",
@@ -78,6 +80,8 @@ pub struct Exam<'a> {
     asked_us: u64,
     roots: Commitment,
     elapsed: Elapsed,
+    /// What of the opening is kept, once there is one.
+    brief: Vec<u8>,
 }
 
 impl<'a> Exam<'a> {
@@ -121,6 +125,7 @@ impl<'a> Exam<'a> {
                 read_us: 0,
                 render_us: 0,
             },
+            brief: Vec::new(),
         })
     }
 
@@ -248,6 +253,8 @@ impl<'a> Exam<'a> {
         let key = self.roots.open_key(&self.secrets.open);
         let plan = Plan::draw(&self.begin.sizes, &key);
         let reads = Reads::new(&self.seed, &self.secrets.read, self.begin.sizes.blocks);
+        // What is wrong is evidence, too.
+        self.brief = plan.brief(opening).unwrap_or_default();
         plan.check(opening, (&self.seed, &key), &reads, &self.roots)
             .map_err(|wrong| wrong.to_string())
     }
@@ -326,6 +333,21 @@ impl<'a> Exam<'a> {
             finding,
             reason: reason.to_owned(),
         })
+    }
+
+    /// What anybody needs to compute the openings anew, in pieces as a log takes them, each with how a receipt names
+    /// it. Empty if nothing was opened.
+    #[must_use]
+    pub fn evidence(&self, kept_until_s: u64) -> Vec<(Evidence, &[u8])> {
+        let piece = |bytes| {
+            let named = Evidence {
+                sha256: KeyId(crate::encoding::sha256(&[bytes])),
+                bytes: bytes.len() as u64,
+                kept_until_s,
+            };
+            (named, bytes)
+        };
+        self.brief.chunks(PIECE_BYTES_MAX).map(piece).collect()
     }
 
     /// The receipt that says so, signed by the checker alone: with [`Countersign::Node`] the node's

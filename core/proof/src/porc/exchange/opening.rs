@@ -16,6 +16,10 @@ use super::trees::{Tree, path_len};
 use crate::log::tree::Hash;
 use crate::receipt::predicate::Sizes;
 
+mod again;
+
+pub use again::{Again, Part};
+
 /// Rows that are opened.
 pub const ROWS: usize = 256;
 /// Blocks that are opened.

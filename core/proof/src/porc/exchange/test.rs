@@ -6,10 +6,11 @@ mod node;
 use super::Step;
 use super::begin::{Begin, BeginError, Bounds};
 use super::exam::{Exam, Miss};
-use super::opening::{Plan, ROWS, TILES};
+use super::opening::{Plan, ROWS, TILES, Wrong};
 use super::sitting::{Refusal, Sitting};
 use crate::key::{KeyId, SecretKey};
 use crate::porc::mixer::hash;
+use crate::porc::rerun::{Leg, Rerun};
 use crate::porc::score::Class;
 use crate::porc::seed::Secrets;
 use crate::receipt::envelope::Envelope;
@@ -69,6 +70,18 @@ fn probe(number: u8, node: &mut Node) -> (Porc, Option<Envelope>) {
     let (key, class) = (checker(), class());
     let both = (&key, node.key.public());
     let mut exam = Exam::new(begin(number), secrets(number), both, &class).unwrap();
+    examine(&mut exam, node);
+    let porc = exam.result().unwrap();
+    let of_node = Countersign::Node(node.key.public().id());
+    let receipt = exam.receipt(("nod_1", 5), of_node, Vec::new()).unwrap();
+    let signed = node.sign(&receipt.to_bytes());
+    let both = signed
+        .ok()
+        .and_then(|answer| exam.countersigned(&receipt, &answer));
+    (porc, both)
+}
+
+fn examine(exam: &mut Exam<'_>, node: &mut Node) {
     let mut now_us = 1_000;
     while let Some(ask) = exam.ask(now_us) {
         let most = exam.answer_bytes_max(ask.step);
@@ -80,14 +93,80 @@ fn probe(number: u8, node: &mut Node) -> (Porc, Option<Envelope>) {
             Err(why) => exam.miss(Miss::Refused(why)),
         }
     }
-    let porc = exam.result().unwrap();
-    let of_node = Countersign::Node(node.key.public().id());
-    let receipt = exam.receipt(("nod_1", 5), of_node, Vec::new()).unwrap();
-    let signed = node.sign(&receipt.to_bytes());
-    let both = signed
-        .ok()
-        .and_then(|answer| exam.countersigned(&receipt, &answer));
-    (porc, both)
+}
+
+/// What a receipt says, the node's key, and the evidence beside it.
+fn kept(cheat: Cheat) -> (Porc, KeyId, Vec<u8>) {
+    let (key, class) = (checker(), class());
+    let mut node = Node::new(cheat);
+    let both = (&key, node.key.public());
+    let mut exam = Exam::new(begin(1), secrets(1), both, &class).unwrap();
+    examine(&mut exam, &mut node);
+    let pieces = exam.evidence(9);
+    for (named, bytes) in &pieces {
+        assert_eq!(named.sha256.0, crate::encoding::sha256(&[bytes]));
+        assert_eq!((named.bytes, named.kept_until_s), (bytes.len() as u64, 9));
+    }
+    let evidence = pieces.iter().flat_map(|(_, bytes)| bytes.to_vec());
+    (
+        exam.result().unwrap(),
+        node.key.public().id(),
+        evidence.collect(),
+    )
+}
+
+#[test]
+fn a_probe_is_computed_anew_from_receipt_and_evidence() {
+    let (porc, node, evidence) = kept(Cheat::None);
+    let rerun = Rerun::of(&porc, &node).unwrap();
+    assert_eq!(evidence.len(), rerun.evidence_bytes());
+    let again = rerun.openings(&evidence, 5).unwrap();
+    let compared = [&again.rows, &again.blocks, &again.lanes, &again.tiles];
+    assert_eq!(compared.map(|part| part.wrong), [None; 4]);
+    assert_eq!(compared.map(|part| part.compared), [5, 16, 3, 20]);
+    assert_eq!(again.rows.drawn, 40);
+    assert!(rerun.is_small());
+    for leg in [Leg::Matrix, Leg::Fill, Leg::Reads, Leg::Frames] {
+        let root = rerun.whole(leg);
+        assert_eq!(root.said, root.computed, "{leg:?}");
+    }
+    // Evidence of other bytes does not lead to the roots; of another length it is none.
+    let longer = [evidence.as_slice(), &[0]].concat();
+    assert_eq!(rerun.openings(&longer, 5), Err(Wrong::Length));
+    for (at, part) in [(0, "row"), (evidence.len() - 1, "tile")] {
+        let mut other = evidence.clone();
+        other[at] ^= 1;
+        let again = rerun.openings(&other, 40).unwrap();
+        let wrong = if part == "row" {
+            again.rows
+        } else {
+            again.tiles
+        };
+        assert!(
+            wrong.wrong.unwrap().to_string().starts_with(part),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rerun_says_where_a_node_cheated() {
+    let (porc, node, evidence) = kept(Cheat::SkipTiles(10));
+    let rerun = Rerun::of(&porc, &node).unwrap();
+    let again = rerun.openings(&evidence, 40).unwrap();
+    assert_eq!(
+        again.tiles.wrong.unwrap().to_string(),
+        "tile 0 of frame 0: what was committed to is not what the seed asks for"
+    );
+    assert_eq!((again.rows.wrong, again.blocks.wrong), (None, None));
+    let frames = rerun.whole(Leg::Frames);
+    assert_ne!(frames.said, frames.computed);
+    // Another node's key is another seed.
+    let other = Rerun::of(&porc, &KeyId([3; 32])).unwrap();
+    assert_ne!(other.seed(), rerun.seed());
+    let mut none = porc;
+    none.sizes.rows = 0;
+    assert!(Rerun::of(&none, &node).is_none());
 }
 
 fn failed(cheat: Cheat) -> String {

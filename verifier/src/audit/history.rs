@@ -1,0 +1,309 @@
+//! A node's history: what is about it, how each of it stands by all that came later, and what is odd.
+
+use super::{AuditError, Finding, Held, Oddity, Source};
+use nearlight_proof::encoding::{hex, sha256};
+use nearlight_proof::key::KeyId;
+use nearlight_proof::log::tree::leaf;
+use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::predicate::{Finding as Found, Predicate};
+use nearlight_proof::receipt::statement::{Countersign, Statement};
+use nearlight_proof::receipt::verify::{Later, judge};
+use nearlight_proof::receipt::{Directory, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longer than this without a capacity check is a gap, seconds: they are due daily, and may be late by an hour or two.
+const GAP_S: u64 = 26 * 3600;
+
+/// For so long evidence is kept at least, seconds.
+const DISPUTE_S: u64 = 90 * 24 * 3600;
+
+/// A piece of evidence that a receipt names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    entry: u64,
+    sha256: String,
+}
+
+/// What is told of a node.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) receipts: Vec<Held>,
+    pub(super) findings: Vec<Finding>,
+    /// What should still be there.
+    pub(super) evidence: Vec<Named>,
+}
+
+/// One that is about the node.
+#[derive(Debug)]
+struct Kept {
+    index: u64,
+    leaf: KeyId,
+    statement: Statement,
+    /// Why it does not count by itself, if it does not.
+    refused: Option<(Outcome, String)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct History<'a> {
+    node: KeyId,
+    directory: &'a Directory,
+    kept: Vec<Kept>,
+    leaves: BTreeSet<KeyId>,
+    /// Everything that may change how a receipt stands.
+    later: Vec<Later>,
+}
+
+impl<'a> History<'a> {
+    pub(super) const fn new(node: KeyId, directory: &'a Directory) -> Self {
+        Self {
+            node,
+            directory,
+            kept: Vec::new(),
+            leaves: BTreeSet::new(),
+            later: Vec::new(),
+        }
+    }
+
+    /// The next entry of the log. What is no statement, such as an edition of the directory, is about no node.
+    pub(super) fn entry(&mut self, index: u64, bytes: &[u8]) {
+        let statement = Envelope::parse(bytes).ok();
+        let statement = statement.and_then(|envelope| Statement::parse(&envelope).ok());
+        let Some(statement) = statement else {
+            return;
+        };
+        let about = self.is_about(&statement);
+        // Revocations of keys are about no node, and may be about what stands in its receipts.
+        if !about && !matches!(statement.predicate, Predicate::Revoke(_)) {
+            return;
+        }
+        let admitted = Later::admitted(bytes, self.directory);
+        let refused = admitted.as_ref().err().map(|report| {
+            let found = report.checks.last().map(|check| check.found.clone());
+            (report.outcome, found.unwrap_or_default())
+        });
+        if let (Ok(later), true) = (admitted, contests(&statement.predicate)) {
+            self.later.push(later);
+        }
+        if about {
+            let leaf = KeyId(leaf(bytes));
+            self.leaves.insert(leaf);
+            self.kept.push(Kept {
+                index,
+                leaf,
+                statement,
+                refused,
+            });
+        }
+    }
+
+    fn is_about(&self, statement: &Statement) -> bool {
+        let subject = &statement.subject.sha256;
+        let names = |leaf: &KeyId| self.leaves.contains(leaf);
+        let by_body = match &statement.predicate {
+            Predicate::Session(session) => session.node == self.node,
+            Predicate::Verdict(verdict) => {
+                verdict.receipts.iter().any(names) || verdict.dispute.as_ref().is_some_and(names)
+            }
+            Predicate::Porc(_)
+            | Predicate::Porw(_)
+            | Predicate::Revoke(_)
+            | Predicate::Dispute(_) => false,
+        };
+        *subject == self.node || statement.head.issuer == self.node || names(subject) || by_body
+    }
+
+    /// What it comes to.
+    pub(super) fn told(self, now_s: u64) -> Told {
+        let mut told = Told::default();
+        for kept in &self.kept {
+            let (outcome, why) = match &kept.refused {
+                Some((outcome, why)) => (*outcome, why.clone()),
+                None => {
+                    let (outcome, why) = judge(&kept.leaf, &kept.statement, &self.later);
+                    (outcome, why.to_owned())
+                }
+            };
+            told.receipts.push(held(kept, outcome));
+            told.findings.extend(odd(kept, outcome, &why));
+            told.evidence
+                .extend(evidence_of(kept, now_s, &mut told.findings));
+        }
+        told.findings.extend(disagreements(&self.kept));
+        told.findings.extend(gaps(&self.kept, now_s));
+        told
+    }
+}
+
+const fn contests(predicate: &Predicate) -> bool {
+    matches!(
+        predicate,
+        Predicate::Verdict(_) | Predicate::Revoke(_) | Predicate::Dispute(_)
+    )
+}
+
+fn held(kept: &Kept, outcome: Outcome) -> Held {
+    let (finding, score_permille) = match &kept.statement.predicate {
+        Predicate::Porc(porc) => (Some(porc.finding), Some(porc.score_permille)),
+        Predicate::Porw(porw) => (Some(porw.finding), None),
+        Predicate::Verdict(verdict) => (Some(verdict.finding), Some(verdict.score_permille)),
+        Predicate::Session(_) | Predicate::Revoke(_) | Predicate::Dispute(_) => (None, None),
+    };
+    Held {
+        index: kept.index,
+        leaf: kept.leaf.to_string(),
+        kind: kept.statement.predicate.kind(),
+        issuer: kept.statement.head.issuer.to_string(),
+        issued_at_s: kept.statement.head.issued_at_s,
+        outcome,
+        finding,
+        score_permille,
+    }
+}
+
+fn odd(kept: &Kept, outcome: Outcome, why: &str) -> Vec<Finding> {
+    let one = |oddity, words: String| Finding {
+        oddity,
+        entries: vec![kept.index],
+        words,
+    };
+    let mut found = Vec::new();
+    match outcome {
+        Outcome::Valid => {}
+        Outcome::Disputed => found.push(one(Oddity::Disputed, why.to_owned())),
+        Outcome::Revoked => found.push(one(Oddity::Revoked, why.to_owned())),
+        _ => found.push(one(Oddity::NotValid, why.to_owned())),
+    }
+    if let Countersign::Refused(reason) = &kept.statement.head.countersign {
+        found.push(one(
+            Oddity::Unsigned,
+            format!("the node did not sign: {reason}"),
+        ));
+    }
+    if let Predicate::Verdict(verdict) = &kept.statement.predicate
+        && !verdict.liars.is_empty()
+    {
+        let liars: Vec<_> = verdict.liars.iter().map(KeyId::to_string).collect();
+        found.push(one(
+            Oddity::Liar,
+            format!("re-execution refuted {}", liars.join(", ")),
+        ));
+    }
+    found
+}
+
+/// What should still be there of its evidence; what is over is told.
+fn evidence_of(kept: &Kept, now_s: u64, findings: &mut Vec<Finding>) -> Vec<Named> {
+    let pieces = &kept.statement.head.evidence;
+    // A log keeps it for the time of disputes, whatever the receipt says.
+    let least_s = kept.statement.head.issued_at_s.saturating_add(DISPUTE_S);
+    let (here, over): (Vec<_>, Vec<_>) = pieces
+        .iter()
+        .partition(|of| of.kept_until_s.max(least_s) > now_s);
+    if !over.is_empty() {
+        findings.push(Finding {
+            oddity: Oddity::EvidenceExpired,
+            entries: vec![kept.index],
+            words: format!(
+                "{} of {} pieces of evidence were to be kept for a time that is over",
+                over.len(),
+                pieces.len()
+            ),
+        });
+    }
+    let named = here.into_iter().map(|of| Named {
+        entry: kept.index,
+        sha256: of.sha256.to_string(),
+    });
+    named.collect()
+}
+
+/// Rounds in which checkers found different things of one GPU.
+fn disagreements(kept: &[Kept]) -> Vec<Finding> {
+    let mut rounds: BTreeMap<(u64, &str), Vec<(u64, Found)>> = BTreeMap::new();
+    for one in kept.iter().filter(|one| one.refused.is_none()) {
+        if let Predicate::Porc(porc) = &one.statement.predicate {
+            let of_round = rounds.entry((porc.round, &porc.gpu)).or_default();
+            of_round.push((one.index, porc.finding));
+        }
+    }
+    let split = rounds.into_iter().filter(|(_, found)| {
+        let has = |wanted| found.iter().any(|(_, finding)| *finding == wanted);
+        has(Found::Pass) && has(Found::Fail)
+    });
+    split
+        .map(|((round, gpu), found)| Finding {
+            oddity: Oddity::Disagreement,
+            entries: found.iter().map(|(index, _)| *index).collect(),
+            words: format!("in round {round} some checkers passed {gpu} and some failed it"),
+        })
+        .collect()
+}
+
+/// Times without a capacity check that are longer than the schedule has.
+fn gaps(kept: &[Kept], now_s: u64) -> Vec<Finding> {
+    let mut checks: Vec<(u64, u64)> = kept
+        .iter()
+        .filter(|one| {
+            matches!(one.statement.predicate, Predicate::Porc(_)) && one.refused.is_none()
+        })
+        .map(|one| (one.statement.head.issued_at_s, one.index))
+        .collect();
+    checks.sort_unstable();
+    let gap = |entries, from_s: u64, until_s: u64, what: &str| Finding {
+        oddity: Oddity::Gap,
+        entries,
+        words: format!(
+            "no capacity check for {} h, {what}",
+            (until_s - from_s) / 3600
+        ),
+    };
+    let Some((last_s, last)) = checks.last().copied() else {
+        return vec![Finding {
+            oddity: Oddity::Gap,
+            entries: Vec::new(),
+            words: "the log has no capacity check of it".to_owned(),
+        }];
+    };
+    let mut found = Vec::new();
+    for pair in checks.windows(2) {
+        if let [(from_s, before), (until_s, after)] = *pair
+            && until_s - from_s > GAP_S
+        {
+            found.push(gap(
+                vec![before, after],
+                from_s,
+                until_s,
+                "between two of them",
+            ));
+        }
+    }
+    if now_s.saturating_sub(last_s) > GAP_S {
+        found.push(gap(vec![last], last_s, now_s, "since the last one"));
+    }
+    found
+}
+
+/// Fetches what should be there, and looks whether it is.
+pub(super) fn evidence<S: Source>(
+    source: &mut S,
+    named: &[Named],
+) -> Result<Vec<Finding>, AuditError<S::Error>> {
+    let mut found = Vec::new();
+    for piece in named {
+        let words = match source.evidence(&piece.sha256)? {
+            Some(bytes) if hex(&sha256(&[&bytes])) == piece.sha256 => continue,
+            Some(_) => "other bytes than the receipt names",
+            None => "not there, and should be",
+        };
+        found.push(Finding {
+            oddity: Oddity::EvidenceMissing,
+            entries: vec![piece.entry],
+            words: format!(
+                "evidence {}… is {words}",
+                piece.sha256.get(..12).unwrap_or_default()
+            ),
+        });
+    }
+    Ok(found)
+}
