@@ -6,9 +6,15 @@ use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::exam::Miss;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
+use nearlight_protocol::receipt::Placed;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
+
+mod duties;
+
+pub use duties::Refused;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Largest answer that is no opening.
@@ -21,6 +27,8 @@ pub struct Broker {
     agent: Agent,
     url: String,
     bearer: String,
+    /// Bodies that were sent and received, and not counted yet.
+    bytes: AtomicU64,
 }
 
 impl Broker {
@@ -32,6 +40,7 @@ impl Broker {
             agent: config.into(),
             url: url.trim_end_matches('/').to_owned(),
             bearer: format!("Bearer {}", token.trim()),
+            bytes: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +90,7 @@ impl Broker {
         let body = answer.body_mut().with_config();
         // One byte more, so that a longer one is seen to be.
         let read = body.limit(limit + 1).read_to_vec().map_err(miss)?;
+        self.count(read.len());
         if is_answer {
             return Ok(read);
         }
@@ -113,11 +123,33 @@ impl Broker {
         }
     }
 
+    /// Hands a receipt in; its leaf.
+    ///
+    /// # Errors
+    /// Why the log did not take it.
+    pub fn place(&self, receipt: &[u8]) -> Result<String, String> {
+        let said = self.hand_in(receipt)?;
+        let placed: Placed = serde_json::from_str(&said).map_err(|_| {
+            "the broker says no place; it may be older than this checker".to_owned()
+        })?;
+        Ok(placed.leaf)
+    }
+
+    /// Bytes of bodies since the last time.
+    pub fn take_bytes(&self) -> u64 {
+        self.bytes.swap(0, Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Puts a piece of evidence beside the log, once its receipt stands there.
     ///
     /// # Errors
     /// Why not, as a sentence.
     pub fn put_evidence(&self, piece: &[u8]) -> Result<(), String> {
+        self.count(piece.len());
         let sha256 = hex(&sha256(&[piece]));
         let request = self.agent.put(format!("{}/v1/evidence/{sha256}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
@@ -153,6 +185,7 @@ impl Broker {
         within: Duration,
         body: &[u8],
     ) -> Result<Response<Body>, ureq::Error> {
+        self.count(body.len());
         let request = self.agent.post(format!("{}{path}", self.url));
         let request = request.config().timeout_global(Some(within)).build();
         let request = request.header("Authorization", &self.bearer);

@@ -1,5 +1,6 @@
 //! What people type.
 
+use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -31,12 +32,20 @@ pub enum Command {
     Init,
     /// Make the checker's key from its words, read from standard input.
     Restore,
+    /// Say the checker's public key again.
+    Key,
     /// Sign a table of classes: what each class of machines takes for each leg.
     Table(TableArgs),
     /// Look whether this machine can check.
     Doctor(DoctorArgs),
-    /// Probe a node.
-    Run(Box<RunArgs>),
+    /// Come into a network, with a token of `nearlight checker admit`.
+    Join(JoinArgs),
+    /// Let a checker act for the licence whose owner's key this directory has; what it prints is for `join`.
+    Delegate(DelegateArgs),
+    /// Check nodes as the broker assigns them, until it is stopped; or with --once one node, now.
+    Run(Box<RunCommand>),
+    /// What this checker was assigned, what it missed and why.
+    Status,
 }
 
 /// `checker table`
@@ -67,39 +76,112 @@ pub struct DoctorArgs {
     pub stun: Option<String>,
 }
 
+/// `checker join`
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The broker's address.
+    pub url: String,
+    /// The token.
+    #[arg(long, env = "NEARLIGHT_CHECKER_TOKEN", hide_env_values = true)]
+    pub token: String,
+    /// What `checker delegate` of the licence's owner printed, if the token is for one.
+    #[arg(long)]
+    pub delegation: Option<String>,
+}
+
+/// `checker delegate`
+#[derive(Debug, Args)]
+pub struct DelegateArgs {
+    /// The checker's public key, 64 hex digits, as its `init` said it.
+    #[arg(long)]
+    pub checker: String,
+    /// For how many days.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+}
+
 /// `checker run`
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Once, and no more. Schedules are not here yet, so it has to be said.
-    #[arg(long, required = true)]
-    pub once: bool,
-    /// The broker's address.
-    #[arg(long, env = "NEARLIGHT_URL")]
-    pub url: String,
-    /// An API key of the broker with the scope `nodes:probe`.
-    #[arg(long, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
-    pub token: String,
-    /// The node to probe.
+pub struct RunCommand {
+    /// Probe one node now, whoever assigned it, and no more.
     #[arg(long)]
-    pub node: String,
-    /// Which of its GPUs, by its own id; `cpu` for the host's processor.
+    pub once: bool,
+    /// The broker's address, if it is another one than the checker joined at; needed with --once.
+    #[arg(long, env = "NEARLIGHT_URL")]
+    pub url: Option<String>,
+    /// With --once: an API key of the broker with the scope `nodes:probe`.
+    #[arg(long, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// With --once: the node to probe.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// With --once: which of its GPUs, by its own id; `cpu` for the host's processor.
     #[arg(long, default_value = "cpu")]
     pub gpu: String,
-    /// The class of the table that it is held to.
+    /// With --once: the class of the table that it is held to.
     #[arg(long)]
-    pub class: String,
+    pub class: Option<String>,
     /// The signed table of classes.
     #[arg(long)]
     pub table: PathBuf,
     /// The public key that signed it, 64 hex digits.
     #[arg(long)]
     pub table_key: String,
-    /// Where the receipt is written.
+    /// With --once: where the receipt is written.
     #[arg(long)]
-    pub out: PathBuf,
-    /// Randomness that nobody could choose.
+    pub out: Option<PathBuf>,
+    /// Gigabytes that it may send and receive in a month: past them nothing is probed, and that is reported.
+    #[arg(long, conflicts_with = "once")]
+    pub max_gb_month: Option<u64>,
+    /// With --once: randomness that nobody could choose.
     #[command(flatten)]
     pub beacon: BeaconArgs,
+}
+
+/// A probe of one node, now.
+#[derive(Debug)]
+pub struct RunArgs {
+    /// Once, and no more.
+    pub once: bool,
+    /// The broker's address.
+    pub url: String,
+    /// An API key of the broker with the scope `nodes:probe`.
+    pub token: String,
+    /// The node to probe.
+    pub node: String,
+    /// Which of its GPUs.
+    pub gpu: String,
+    /// The class of the table that it is held to.
+    pub class: String,
+    /// The signed table of classes.
+    pub table: PathBuf,
+    /// The public key that signed it.
+    pub table_key: String,
+    /// Where the receipt is written.
+    pub out: PathBuf,
+    /// Randomness that nobody could choose.
+    pub beacon: BeaconArgs,
+}
+
+impl RunCommand {
+    /// What `--once` needs.
+    ///
+    /// # Errors
+    /// [`Failure::Lacks`].
+    pub fn once(self) -> Result<RunArgs, Failure> {
+        Ok(RunArgs {
+            once: true,
+            url: self.url.ok_or(Failure::Lacks("--url"))?,
+            token: self.token.ok_or(Failure::Lacks("--token"))?,
+            node: self.node.ok_or(Failure::Lacks("--node"))?,
+            gpu: self.gpu,
+            class: self.class.ok_or(Failure::Lacks("--class"))?,
+            table: self.table,
+            table_key: self.table_key,
+            out: self.out.ok_or(Failure::Lacks("--out"))?,
+            beacon: self.beacon,
+        })
+    }
 }
 
 /// Which beacon.

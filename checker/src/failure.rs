@@ -43,6 +43,15 @@ pub enum Failure {
     /// The beacon cannot be read or is forged.
     #[error("the beacon: {0}")]
     Beacon(String),
+    /// It is no key.
+    #[error("`{0}` is no public key; `checker init` says it, 64 hex digits")]
+    Key(String),
+    /// It is in no network yet.
+    #[error("the checker in {} is a member of no network; come in with `checker join URL --token T`", .0.display())]
+    NoNetwork(PathBuf),
+    /// What is needed to probe once is not there.
+    #[error("`run --once` needs {0}; without --once the broker says what is to be done")]
+    Lacks(&'static str),
     /// The broker does not do it.
     #[error("the broker: {0}")]
     Broker(String),

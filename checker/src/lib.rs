@@ -7,11 +7,12 @@
 //!    nobody could choose.
 //! 3. [`probe`]: one probe by way of a [`broker`], from the secrets to the receipt.
 //! 4. [`doctor`]: whether this machine can check.
+//! 5. [`member`]: coming into a network; [`run`]: doing what its broker assigns, within [`traffic`]; [`status`].
 //!
 //! **Invariants.** A secret is drawn for one probe and revealed in its order (core/proof, `porc::exchange`). The key
 //! leaves its file as words alone, and only on paper. What a node or a broker says is bounded before it is read.
 //!
-//! **What it does not know:** which nodes it is to check: that is told on the command line.
+//! **What it does not know:** which nodes it is to check: the command line or the broker says so.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -22,5 +23,9 @@ pub mod cli;
 pub mod doctor;
 pub mod failure;
 pub mod keys;
+pub mod member;
 pub mod probe;
+pub mod run;
+pub mod status;
 pub mod table;
+pub mod traffic;

@@ -1,14 +1,15 @@
 //! The checker's program.
 
-use checker::cli::{Cli, Command};
+use checker::cli::{Cli, Command, RunCommand};
 use checker::failure::Failure;
-use checker::{beacon, doctor, keys, probe, table};
+use checker::{beacon, broker, doctor, keys, member, probe, run, status, table, traffic};
 use clap::Parser;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match carry_out(Cli::parse()) {
         Ok(code) => code,
         Err(failure) => {
             note(format_args!("checker: {failure}"));
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Failure> {
+fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     let data = &cli.data;
     match cli.command {
         Command::Init => {
@@ -45,6 +46,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             say(format_args!("key {}", public.id()));
             say(format_args!("public {}", keys::hex_of(&public)));
         }
+        Command::Key => {
+            let public = keys::load(data)?.public();
+            say(format_args!("key {}", public.id()));
+            say(format_args!("public {}", keys::hex_of(&public)));
+        }
         Command::Table(args) => {
             let bytes = table::sign(&args.classes, args.serial, &keys::load(data)?)?;
             std::fs::write(&args.out, bytes).map_err(|source| Failure::File {
@@ -62,7 +68,21 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 false => ExitCode::FAILURE,
             });
         }
+        Command::Join(args) => {
+            let joined = member::join(data, &args.url, &args.token, args.delegation.as_deref())?;
+            say(format_args!(
+                "a member of {}, run by {}",
+                joined.url, joined.operator
+            ));
+        }
+        Command::Delegate(args) => {
+            let text = member::delegate(data, &args.checker, args.days)?;
+            say(format_args!("{text}"));
+        }
+        Command::Status => standing(data)?,
+        Command::Run(args) if !args.once => serve(data, &args)?,
         Command::Run(args) => {
+            let args = args.once()?;
             let key = keys::load(data)?;
             let table = table::open(&args.table, &args.table_key)?;
             let beacon = beacon::fetch(&args.beacon)?;
@@ -72,6 +92,30 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks nodes as the broker assigns them.
+fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
+    let settings = run::Settings {
+        data: data.to_owned(),
+        gb_max: args.max_gb_month,
+        url: args.url.clone(),
+    };
+    let table = table::open(&args.table, &args.table_key)?;
+    // Without a log it runs all the same.
+    let _ = nearlight_kit::telemetry::init("checker");
+    let ready = serde_json::json!({ "ready": { "data": data } });
+    run::run(&settings, table, move || say(format_args!("{ready}")))
+}
+
+fn standing(data: &Path) -> Result<(), Failure> {
+    let network = member::Network::load(data)?;
+    let standing = broker::Broker::new(&network.url, &network.token).standing();
+    let standing = standing.map_err(|error| Failure::Broker(error.to_string()))?;
+    let bytes = traffic::Traffic::open(data, None)?.bytes();
+    let text = status::lines(&standing, bytes);
+    say(format_args!("{}", text.trim_end()));
+    Ok(())
 }
 
 /// The program's interface. Whoever closed the pipe does not want the line.

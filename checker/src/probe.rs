@@ -10,7 +10,7 @@ use nearlight_proof::porc::committee::{Checker, set_root};
 use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::begin::Begin;
 use nearlight_proof::porc::exchange::exam::{Exam, Miss, TALK_US};
-use nearlight_proof::porc::score::Table;
+use nearlight_proof::porc::score::{Class, Table};
 use nearlight_proof::porc::seed::Secrets;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc};
@@ -117,7 +117,40 @@ pub fn once(
     Ok(found)
 }
 
-/// A probe that was opened, from its beginning to its receipt.
+/// What a probe is held to, and what its receipt has to say of the round.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Which GPU of the node, by its own id.
+    pub gpu: &'a str,
+    /// The class of the table.
+    pub class: &'a Class,
+    /// SHA-256 of the signed table.
+    pub table: KeyId,
+    /// The round.
+    pub beacon: Beacon,
+    /// The root over the checkers that could have been assigned.
+    pub checkers: KeyId,
+}
+
+impl Wanted<'_> {
+    fn begin(&self, node: &PublicKey, probe: &str) -> Begin {
+        Begin {
+            checker: String::new(),
+            node: node.id(),
+            round: self.beacon.round,
+            beacon: KeyId(self.beacon.value),
+            probe: probe.to_owned(),
+            gpu: self.gpu.to_owned(),
+            class: self.class.class.clone(),
+            table: self.table,
+            checkers: self.checkers,
+            sizes: self.class.sizes,
+            secrets: [KeyId([0; 32]); 3],
+        }
+    }
+}
+
+/// A probe that was opened and that nobody assigned, from its beginning to its receipt.
 ///
 /// # Errors
 /// What keeps it from beginning.
@@ -130,31 +163,62 @@ pub fn examine(
     beacon: &Beacon,
 ) -> Result<Found, Failure> {
     let found = table.class(class);
-    let class = found.ok_or_else(|| Failure::Class(class.to_owned()))?;
+    let wanted = Wanted {
+        gpu,
+        class: found.ok_or_else(|| Failure::Class(class.to_owned()))?,
+        table: table.id,
+        beacon: *beacon,
+        checkers: KeyId(alone(key)),
+    };
+    examine_as(broker, probe, key, &wanted)
+}
+
+/// A probe that was opened, from its beginning to its receipt.
+///
+/// # Errors
+/// What keeps it from beginning.
+pub fn examine_as(
+    broker: &Broker,
+    probe: &NewProbe,
+    key: &SecretKey,
+    wanted: &Wanted<'_>,
+) -> Result<Found, Failure> {
     let node = PublicKey::from_hex(&probe.offer.receipt_key);
     let node = node.ok_or_else(|| Failure::Broker("the node's key is none".to_owned()))?;
-    let secrets = Secrets {
-        nonce: rand::random(),
-        read: rand::random(),
-        open: rand::random(),
-    };
-    let begin = Begin {
-        checker: String::new(),
-        node: node.id(),
-        round: beacon.round,
-        beacon: KeyId(beacon.value),
-        probe: probe.id.clone(),
-        gpu: gpu.to_owned(),
-        class: class.class.clone(),
-        table: table.id,
-        checkers: KeyId(alone(key)),
-        sizes: class.sizes,
-        secrets: [KeyId([0; 32]); 3],
-    };
-    let exam = Exam::new(begin, secrets, (key, node), class);
+    let begin = wanted.begin(&node, &probe.id);
+    let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
     let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
     ask_all(broker, &probe.id, &mut exam);
     sign(broker, probe, &exam, node.id())
+}
+
+/// The receipt that nothing can be said of a node that does not answer.
+///
+/// # Errors
+/// What no receipt can say.
+pub fn unreachable(
+    (key, node_key): (&SecretKey, PublicKey),
+    wanted: &Wanted<'_>,
+    node: &str,
+    why: &str,
+) -> Result<Envelope, Failure> {
+    let begin = wanted.begin(&node_key, nearlight_kit::ids::session().as_str());
+    let exam = Exam::new(begin, secrets(), (key, node_key), wanted.class);
+    let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
+    exam.ask(0);
+    exam.miss(Miss::Unreachable(why.to_owned()));
+    let at = (node, nearlight_kit::clock::unix_ms() / 1000);
+    let unsigned = Countersign::Refused("the node was out of reach".to_owned());
+    let receipt = exam.receipt(at, unsigned, Vec::new());
+    receipt.ok_or_else(|| Failure::Broker("the probe is not over".to_owned()))
+}
+
+fn secrets() -> Secrets {
+    Secrets {
+        nonce: rand::random(),
+        read: rand::random(),
+        open: rand::random(),
+    }
 }
 
 fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) {

@@ -52,8 +52,8 @@ impl Node {
         let lock = identity::lock(&config.data)?;
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
-        let dialler = dialler(&config, &identity.node)?;
         let prover = prover(&config, &shutdown)?;
+        let dialler = dialler(&config, &identity.node, &prover)?;
         // Last of what fails for ordinary reasons: it leaves a directory behind.
         prepare(&config)?;
 
@@ -274,7 +274,7 @@ fn prover(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<Prover>> {
     Ok(Arc::new(Prover::new(key, config.prover, shutdown.token())))
 }
 
-fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
+fn dialler(config: &Config, node: &NodeId, prover: &Prover) -> anyhow::Result<Dialler> {
     let certificate = Arc::new(Certificate::load(&config.pki, WallClock::system())?);
     let server = ServerName::try_from(config.broker_server_name.clone())
         .with_context(|| format!("`broker.server_name` is `{}`", config.broker_server_name))?;
@@ -285,6 +285,7 @@ fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<Dialler> {
         build: env!("CARGO_PKG_VERSION").to_owned(),
         name: config.name.clone(),
         region: config.region.clone(),
+        receipt_key: Some(prover.claim(node)),
     };
     Ok(Dialler::new(
         config.broker.clone(),

@@ -20,18 +20,21 @@ mod seat;
 
 use crate::config::{ConfigError, Host};
 use crate::tunnel::{Asked, Entrance, Inside, Service};
-use axum::body::Body;
-use axum::http::{Method, Response};
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request, Response};
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 pub(crate) use key::ReceiptKey;
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_proof::porc::alive::{ALIVE, CHALLENGE_BYTES, Challenge, message};
 use nearlight_proof::porc::exchange::begin::Bounds;
 use nearlight_proof::porc::exchange::sitting::Sitting;
 use nearlight_proof::porc::exchange::{ASK_BYTES_MAX, Step};
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::control::ReceiptKeyClaim;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{OFFER, ProverOffer};
 use nearlight_protocol::unit::U64;
@@ -124,6 +127,11 @@ impl Prover {
         }
     }
 
+    /// What this node tells its broker of its receipt key.
+    pub(crate) fn claim(&self, node: &NodeId) -> ReceiptKeyClaim {
+        self.key.claim(node)
+    }
+
     /// The key that this node signs with.
     pub(crate) const fn receipt_key(&self) -> &Arc<ReceiptKey> {
         &self.key
@@ -156,6 +164,18 @@ impl Prover {
             work: U64(bounds.work),
             busy: self.refusal(&self.room()).is_some(),
         }
+    }
+
+    /// That this node is there: its signature over a question, whatever else it does at the moment.
+    fn alive(&self, asked: &[u8]) -> Result<Vec<u8>, ProblemResponse> {
+        let challenge = Challenge::from_bytes(asked, self.key.public().id());
+        let challenge = challenge.ok_or_else(|| {
+            ProblemResponse::new(
+                ProblemType::BadRequest,
+                "This is no question whether a node is there.",
+            )
+        })?;
+        Ok(self.key.secret().sign(&message(&challenge)).to_vec())
     }
 
     /// Why there is no room for a probe.
@@ -208,6 +228,16 @@ impl Prover {
     }
 }
 
+/// A message, whole.
+async fn body_of(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, ProblemResponse> {
+    let body = Limited::new(request.into_body(), bytes_max).collect();
+    let body = tokio::time::timeout(BODY_WITHIN, body).await;
+    let whole = body.ok().and_then(Result::ok).ok_or_else(|| {
+        ProblemResponse::new(ProblemType::BadRequest, "The step's message broke off.")
+    })?;
+    Ok(whole.to_bytes())
+}
+
 impl Entrance for Arc<Prover> {
     fn enter(&self, probe: &SessionId) -> Arc<dyn Inside> {
         Arc::new(Probed {
@@ -249,15 +279,14 @@ impl Inside for Probed {
             if asked.request.method() == Method::GET && name == OFFER {
                 return Ok(axum::Json(self.prover.offer()).into_response());
             }
+            if asked.request.method() == Method::POST && name == ALIVE {
+                let body = body_of(asked.request, CHALLENGE_BYTES).await?;
+                return self.prover.alive(&body).map(IntoResponse::into_response);
+            }
             let step = Step::of_name(&name).ok_or_else(|| {
                 ProblemResponse::new(ProblemType::NotFound, "There is no such step of a probe.")
             })?;
-            let body = Limited::new(asked.request.into_body(), ASK_BYTES_MAX).collect();
-            let body = tokio::time::timeout(BODY_WITHIN, body).await;
-            let message = body.ok().and_then(Result::ok).ok_or_else(|| {
-                ProblemResponse::new(ProblemType::BadRequest, "The step's message broke off.")
-            })?;
-            let message = message.to_bytes();
+            let message = body_of(asked.request, ASK_BYTES_MAX).await?;
             if step == Step::Begin {
                 return Ok(self.prover.begin(&self.probe, &message)?.into_response());
             }

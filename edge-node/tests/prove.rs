@@ -2,6 +2,8 @@
 //! sign.
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
+#[path = "prove/network.rs"]
+mod network;
 mod support;
 
 use checker::beacon::Beacon;
@@ -55,6 +57,11 @@ impl Drop for Site {
 
 impl Site {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts with a changed configuration of the broker.
+    async fn start_with(change: impl FnOnce(&mut Parsed)) -> Self {
         let dir = tempfile::Builder::new().prefix("nl").tempdir().unwrap();
         let mut parsed = Parsed::load(None).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
@@ -62,6 +69,7 @@ impl Site {
         parsed.data = dir.path().join("data");
         parsed.pki = dir.path().join("pki");
         parsed.dev_key_file = dir.path().join("dev.key");
+        change(&mut parsed);
         let shutdown = Shutdown::new();
         let config = Config::try_from(parsed).unwrap();
         let wall = WallClock::system();
@@ -119,6 +127,23 @@ impl Site {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// A request of the administrator's, and what is answered.
+    async fn call(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let mut tcp = TcpStream::connect(self.broker.listen).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.broker.listen,
+            self.token,
+            body.len()
+        );
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: {answer}"))
     }
 
     fn asked(&self) -> Asked {

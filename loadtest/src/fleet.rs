@@ -254,6 +254,7 @@ impl Node {
             build: "loadtest".to_owned(),
             name: format!("load {}", self.n),
             region: format!("metro-{}", self.n % 10),
+            receipt_key: None,
         };
         say(&mut socket, &FromEdge::Hello(hello)).await?;
         match hear(&mut socket).await?.context("no welcome")? {

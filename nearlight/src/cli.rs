@@ -6,12 +6,14 @@ use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod checker;
 mod identity;
 mod inside;
 mod outside;
 mod receipt;
 mod volume;
 
+pub use checker::CheckerCommand;
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
 pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
@@ -51,6 +53,15 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: SessionCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Let checkers in, who check what nodes can do, give them licences, list them and shut them out.
+    Checker {
+        /// What to do.
+        #[command(subcommand)]
+        command: CheckerCommand,
         /// Which broker.
         #[command(flatten)]
         broker: Broker,
@@ -181,6 +192,10 @@ pub struct Up {
     /// Catalogue files that add to the built-in apps or replace them.
     #[arg(long, value_name = "DIR")]
     pub apps: Option<PathBuf>,
+    /// Checkers on this machine, which have its node prove what it can do. What they say is worth something to
+    /// strangers once others run them.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16))]
+    pub checkers: u32,
 }
 
 /// `nearlight play`.
@@ -401,6 +416,9 @@ pub enum TokenCommand {
         /// The node's region.
         #[arg(long, default_value = "")]
         region: String,
+        /// Who runs the node, if not who runs the network: none of their checkers checks it.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        operator: String,
     },
 }
 

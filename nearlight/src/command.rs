@@ -12,7 +12,7 @@ use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
-    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, NodeList, SavesWish, Session,
+    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, Node, NodeList, SavesWish, Session,
     SessionList, SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::{AppId, NodeId};
@@ -231,9 +231,7 @@ fn drain(
 pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> {
     match command {
         NodeCommand::Join { force } => join(broker, *force)?,
-        NodeCommand::Token {
-            command: TokenCommand::Create { ttl, name, region },
-        } => create_token(broker, *ttl, name, region)?,
+        NodeCommand::Token { command } => create_token(broker, command)?,
         NodeCommand::Drain {
             node,
             reclaim,
@@ -275,6 +273,7 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
                         format!("{}/{}", node.slots_free, node.slots_total),
                         node.runtime.clone(),
                         node.encoders.join(" "),
+                        key_of(node),
                     ]
                 })
                 .collect();
@@ -294,7 +293,7 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
             });
             let faults: String = faults.collect();
             let head = [
-                "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS",
+                "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS", "KEY",
             ];
             show(broker, &list, || {
                 let table = table::lay_out(head, &rows);
@@ -305,20 +304,30 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
     Ok(())
 }
 
-fn create_token(
-    broker: &Broker,
-    expires_s: u32,
-    name: &str,
-    region: &str,
-) -> Result<(), CommandError> {
+/// The beginning of the id by which receipts name a node.
+fn key_of(node: &Node) -> String {
+    match node.receipt_key_id.get(..16) {
+        Some(id) => id.to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+fn create_token(broker: &Broker, command: &TokenCommand) -> Result<(), CommandError> {
+    let TokenCommand::Create {
+        ttl,
+        name,
+        region,
+        operator,
+    } = command;
     let wanted = CreateJoinToken {
-        expires_s: Some(expires_s),
-        name: name.to_owned(),
-        region: region.to_owned(),
+        expires_s: Some(*ttl),
+        name: name.clone(),
+        region: region.clone(),
+        operator: operator.clone(),
     };
     let made: NewJoinToken = Client::new(broker)?.post("/v1/join-tokens", &wanted)?;
     if !broker.json {
-        let minutes = expires_s.div_ceil(60);
+        let minutes = ttl.div_ceil(60);
         terminal::note(format_args!(
             "run this on the new node within {minutes} min; it works once:"
         ));

@@ -24,6 +24,7 @@
 
 pub mod apps;
 pub mod bench;
+pub mod checker;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -4,7 +4,8 @@ use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
 use nearlight::{
-    apps, bench, command, doctor, identity, inside, outside, receipt, terminal, up, usage, volume,
+    apps, bench, checker, command, doctor, identity, inside, outside, receipt, terminal, up, usage,
+    volume,
 };
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Play(args) => Ok(command::play(&args)?),
         Command::Session { command, broker } => Ok(command::session(&command, &broker)?),
         Command::Node { command, broker } => Ok(command::node(&command, &broker)?),
+        Command::Checker { command, broker } => Ok(checker::checker(&command, &broker)?),
         Command::App { command, broker } => Ok(apps::app(&command, &broker)?),
         Command::Login(args) => Ok(identity::login(&args)?),
         Command::Logout(args) => Ok(identity::logout(&args)?),

@@ -28,6 +28,11 @@ pub(crate) fn lines(node: &Node) -> String {
         node.slots_total,
         table::cell_of(&node.build),
     );
+    if !node.receipt_key.is_empty() {
+        let by = table::cell_of(&node.operator);
+        out += &format!("run by {by}\nreceipt key {}\n", node.receipt_key);
+        out += &format!("receipts are about {}\n", node.receipt_key_id);
+    }
     if let Some(at) = node.reclaim_at {
         out += &format!("what it runs ends at {}\n", rfc3339(at));
     }

@@ -11,6 +11,7 @@
 //! it gets SIGTERM if we are killed. The roles are the same programs that an operator installs one
 //! by one; nothing here decides what they do.
 
+mod checkers;
 mod prepare;
 mod ready;
 mod role;
@@ -90,22 +91,25 @@ async fn with_broker(
     edge.pin([("--rtc-port", port), ("--admin", admin)]);
 
     let url = prepared.url(listen);
+    let mut checking = Vec::new();
     let outcome = tokio::select! {
-        outcome = until_stopped(prepared, &url, broker, &mut edge) => outcome,
+        outcome = until_stopped(prepared, &url, broker, (&mut edge, &mut checking)) => outcome,
         () = stopped.cancelled() => Ok(()),
     };
+    let left = checkers::stop(&mut checking).await;
     tracing::info!("ending sessions");
     let stopped = edge.stop(EDGE_DRAIN).await;
-    outcome.and(stopped)
+    outcome.and(left).and(stopped)
 }
 
-/// Announces readiness once, then keeps both roles alive.
+/// Announces readiness once, then keeps all roles alive.
 async fn until_stopped(
     prepared: &Prepared,
     url: &str,
     broker: &mut Supervised,
-    edge: &mut Supervised,
+    (edge, checking): (&mut Supervised, &mut Vec<Supervised>),
 ) -> anyhow::Result<()> {
+    checking.extend(checkers::start(prepared, url).await?);
     let announced = async {
         ready::wait(url, &prepared.dev_key).await?;
         ready::vet(url, &prepared.dev_key, &prepared.node).await?;
@@ -118,5 +122,6 @@ async fn until_stopped(
         outcome = announced => outcome,
         error = broker.keep_alive() => bail!(error),
         error = edge.keep_alive() => bail!(error),
+        error = checkers::keep_alive(checking) => bail!(error),
     }
 }

@@ -309,3 +309,47 @@ fn a_taken_port_names_the_flag_to_use() {
     assert!(words.contains("--listen"), "{words}");
     assert!(Path::new(&machine.path("data")).exists() && machine.log().is_empty());
 }
+
+/// Checkers that were set up before: they run with the table that the first of them signs, and stop before the node
+/// that they check.
+#[test]
+fn checkers_run_beside_the_node_and_stop_before_it() {
+    let machine = Machine::new();
+    for n in 1..=2 {
+        let dir = machine.path(&format!("data/checkers/{n}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("checker.key"), "").unwrap();
+        fs::write(dir.join("network.json"), "{}").unwrap();
+    }
+    let log = machine.path("log").display().to_string();
+    machine.program(
+        "checker",
+        &format!(
+            "#!/bin/sh\ncase \"$1\" in\nkey) echo 'public abc'; exit 0;;\ntable) exit 0;;\nesac\n\
+             echo \"checker up $*\" >>{log}\ntrap 'echo \"checker down\" >>{log}; kill $!; exit 0' TERM\n\
+             tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{{\"ready\":{{}}}}'\nwait\n"
+        ),
+    );
+    let mut up = machine.up(&["--checkers", "2"]);
+    let ready = up.line();
+    let url = ready.strip_prefix("ready ").unwrap().to_owned();
+    up.signal(Signal::SIGTERM);
+    let (status, rest) = up.end();
+    assert_eq!(status, Some(0), "{rest}");
+    let log = machine.log();
+    assert!(log[2].starts_with("checker up run --data "), "{log:?}");
+    let given = [
+        flag(&log[2], "--table-key"),
+        flag(&log[2], "--url"),
+        flag(&log[3], "--url"),
+    ];
+    let expected = ["abc", &url, &url].map(|word| Some(word.to_owned()));
+    assert_eq!(given, expected, "{log:?}");
+    let end = [
+        "checker down",
+        "checker down",
+        "edge-node down",
+        "session-broker down",
+    ];
+    assert_eq!(log[4..], end, "{log:?}");
+}

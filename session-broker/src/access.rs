@@ -18,6 +18,7 @@
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
 //! | change tenants, see the audit log | | | | | x | admin |
+//! | let checkers in, give licences | | | | | x | admin |
 //! | see usage | | | its tenant's | all | all | usage:read |
 //!
 //! Keys stand for all that a tenant lets in or gives out: its credentials for registries and its webhook
@@ -71,11 +72,13 @@ pub enum Permission {
     SeeAudit,
     /// See usage, and what it costs.
     SeeUsage,
+    /// Let checkers in, give licences, and take both back.
+    ChangeCheckers,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -94,6 +97,7 @@ impl Permission {
         Self::ChangeTenants,
         Self::SeeAudit,
         Self::SeeUsage,
+        Self::ChangeCheckers,
     ];
 
     /// Whether a caller of this role may, as far as its reach goes.
@@ -123,7 +127,7 @@ impl Permission {
                 Role::Tenant | Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player => false,
             },
-            Self::ChangeTenants | Self::SeeAudit => match role {
+            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers => match role {
                 Role::Admin => true,
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator => false,
             },
@@ -145,7 +149,7 @@ impl Permission {
             Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
-            Self::ChangeTenants | Self::SeeAudit => Some(Scope::Admin),
+            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers => Some(Scope::Admin),
             Self::SeeUsage => Some(Scope::UsageRead),
         }
     }

@@ -7,6 +7,7 @@
 use crate::apps::Apps;
 use crate::budgets;
 use crate::catalogue::Catalogue;
+use crate::checks::{self, Checks};
 use crate::config::{Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
@@ -18,6 +19,7 @@ use crate::http::{
 };
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
+use crate::node_keys::NodeKeys;
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
 use crate::quality::{self, Desk};
@@ -124,6 +126,7 @@ impl Broker {
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
         let tunnels = tunnels(&config, &directory, &standings, shutdown);
+        let node_keys = node_keys(&config, &ledger, clock, shutdown).await?;
         let owner_stop = CancellationToken::new();
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
@@ -146,6 +149,9 @@ impl Broker {
         .await?;
         let (routes, described) = http::routes();
         let receipts = receipts(&config, &ledger, clock, shutdown)?;
+        let log = receipts.clone().map(|receipts| (ledger.clone(), receipts));
+        let held = (node_keys.clone(), directory.clone());
+        let checks = log.map(|log| Checks::new(log, held, clock, config.checks.clone()));
         let desk = desk(&directory, clock, receipts.as_ref(), shutdown);
         let api = Arc::new(Api {
             sessions,
@@ -176,13 +182,15 @@ impl Broker {
             jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
             inside: Inside::new(tunnels.clone(), shutdown),
             receipts,
+            checks,
+            node_keys: node_keys.clone(),
             desk: desk.clone(),
             region: joining.as_ref().map(Joining::region),
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
         let nodes_are = (registrar, standings);
-        let by_streams = (tunnels.clone(), desk);
+        let by_streams = (tunnels.clone(), node_keys, desk);
         let terms = Terms::new(&config, &signer, clock, nodes_are, by_streams);
         shutdown.spawn(owner.run());
         keep(&api, directory, &config, shutdown);
@@ -328,6 +336,9 @@ fn keep(api: &Arc<Api>, directory: Arc<Directory>, config: &Config, shutdown: &S
     let (ledger, sessions) = (api.ledger.clone(), api.sessions.clone());
     shutdown.spawn(budgets::keep(ledger, sessions, api.clock, stop()));
     shutdown.spawn(credentials::keep(api.clone(), config.audit, stop()));
+    if let Some(checks) = &api.checks {
+        shutdown.spawn(checks::keep(checks.clone(), stop()));
+    }
     let (at, me) = (api.webhook_networks.clone(), config.name.clone());
     let outbox = Deliverer::new((&api.ledger, &api.sealer), api.clock, me, at);
     shutdown.spawn(webhooks::keep(outbox, stop()));
@@ -363,6 +374,19 @@ fn receipts(
     Ok(Some(Receipts::start(
         settings, keys, ledger, clock, shutdown,
     )))
+}
+
+/// The keys that nodes sign receipts with.
+async fn node_keys(
+    config: &Config,
+    ledger: &Arc<dyn Ledger>,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Arc<NodeKeys>> {
+    let operator = config.operator.clone();
+    let (keys, told) = NodeKeys::open(ledger.clone(), clock, operator).await?;
+    shutdown.spawn(keys.clone().keep(told, shutdown.token()));
+    Ok(keys)
 }
 
 /// Who makes receipts of sessions, as far as there is a log for them.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod bounds;
+mod checks;
 mod jobs;
 mod log;
 mod nearness;
@@ -19,6 +20,7 @@ mod oidc;
 mod parsed;
 mod turn;
 
+pub use checks::Checks;
 pub use jobs::{JobsFile, JobsSettings};
 pub use log::{LogFile, LogSettings, WitnessSettings};
 pub use nearness::{
@@ -101,6 +103,10 @@ pub struct Config {
     pub rates: Option<PathBuf>,
     /// The audit log.
     pub audit: AuditLog,
+    /// Who runs this network, as the directory of keys says it.
+    pub operator: String,
+    /// How nodes are checked.
+    pub checks: Checks,
     /// The log of receipts, if this broker has one.
     pub log: Option<LogSettings>,
     /// The OpenID provider.
@@ -189,6 +195,8 @@ impl TryFrom<Parsed> for Config {
             limits: parsed.limits,
             rates: given(parsed.rates.file),
             audit: parsed.audit,
+            operator: parsed.log.operator,
+            checks: parsed.checks.checked()?,
             log,
             private_registries: parsed.private_registries,
             webhook_networks: webhook_networks(parsed.webhook_networks)?,

@@ -111,6 +111,7 @@ impl Registrar {
             hash: secret_hash(&token.secret_text()),
             name: wanted.name,
             region: wanted.region,
+            operator: wanted.operator,
             created_ms: now_ms,
             expires_ms: now_ms + u64::from(expires_s) * 1000,
             used: None,

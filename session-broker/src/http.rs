@@ -17,11 +17,13 @@
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
 use crate::apps::Apps;
+use crate::checks::Checks;
 use crate::config::{CallerLimits, SessionTimes};
 use crate::endpoint::Site;
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
+use crate::node_keys::NodeKeys;
 use crate::oidc::Provider;
 use crate::quality::Desk;
 use crate::rate::RateLimit;
@@ -54,8 +56,10 @@ mod apps;
 mod audit;
 mod body;
 mod caller;
+mod checkers;
 mod device;
 mod door;
+mod duties;
 mod endpoint;
 mod events;
 mod forward;
@@ -147,6 +151,10 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// The log of receipts, if this broker keeps one.
     pub(crate) receipts: Option<Arc<Receipts>>,
+    /// Who checks whom, if this broker keeps a log.
+    pub(crate) checks: Option<Arc<Checks>>,
+    /// What nodes sign receipts with.
+    pub(crate) node_keys: Arc<NodeKeys>,
     /// Receipts of sessions, on their way.
     pub(crate) desk: Arc<Desk>,
     /// Where jobs have their addresses, if there is an endpoint.
@@ -292,7 +300,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(webhook::rotate_webhook))
         .routes(routes!(webhook::test_webhook))
         .routes(routes!(webhook::list_deliveries))
-        .merge(log_routes())
+        .merge(log_routes().merge(checker_routes()))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
         .routes(routes!(volumes::list_volumes))
@@ -326,6 +334,23 @@ fn log_routes() -> OpenApiRouter<Arc<Api>> {
             receipts::put_directory_key,
             receipts::revoke_directory_key
         ))
+}
+
+/// Those of checkers.
+fn checker_routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(checkers::create_checker_token))
+        .routes(routes!(checkers::join_checker, checkers::list_checkers))
+        .routes(routes!(checkers::revoke_checker))
+        .routes(routes!(checkers::give_licence, checkers::list_licences))
+        .routes(routes!(checkers::revoke_licence))
+        .routes(routes!(duties::my_assignments))
+        .routes(routes!(duties::report))
+        .routes(routes!(duties::my_standing))
+        .routes(routes!(duties::end_instance))
+        .routes(routes!(duties::beacon_round))
+        .routes(routes!(duties::list_assignments))
+        .routes(routes!(duties::ask_alive))
 }
 
 /// The whole public service.

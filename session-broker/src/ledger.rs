@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 
 mod apps;
 mod batch;
+mod checks;
 mod dialect;
 mod fault;
 mod identity;
@@ -51,6 +52,7 @@ mod plan;
 mod read;
 mod read_access;
 mod read_apps;
+mod read_checks;
 mod read_enrolment;
 mod read_identity;
 mod read_outside;
@@ -72,6 +74,10 @@ mod write;
 mod writer;
 
 pub use apps::{AppChange, AppRow, VersionRow};
+pub use checks::{
+    AssignmentQuery, AssignmentRow, AssignmentState, ChainRow, CheckChange, CheckerJoins,
+    CheckerRow, CheckerTokenRow, LicenceRow, NodeKey, NodeKeyRow,
+};
 pub use dialect::Engine;
 pub use fault::{Fault, FaultyLedger};
 pub use identity::{
@@ -271,6 +277,30 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The directory of keys.
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>>;
+
+    /// The receipt keys that nodes have at that time, Unix seconds.
+    fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>>;
+
+    /// The licences to check, oldest first.
+    fn licences(&self) -> BoxFuture<'_, Result<Vec<LicenceRow>, StoreError>>;
+
+    /// The checker's token of this hash, whether it still holds or not.
+    fn checker_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<CheckerTokenRow>, StoreError>>;
+
+    /// Every checker that ever came in, oldest first.
+    fn checkers(&self) -> BoxFuture<'_, Result<Vec<CheckerRow>, StoreError>>;
+
+    /// The chain of rounds.
+    fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>>;
+
+    /// Who is to check whom, and what came of it.
+    fn assignments(
+        &self,
+        of: AssignmentQuery,
+    ) -> BoxFuture<'_, Result<Vec<AssignmentRow>, StoreError>>;
 
     /// What is to be delivered now, `of_owner` of each owner and `max` of all; with what this broker
     /// delivers already.
@@ -518,6 +548,8 @@ pub struct JoinTokenRow {
     pub name: String,
     /// The region that it gives its node; may be empty.
     pub region: String,
+    /// Who will run the node; empty for who runs the network.
+    pub operator: String,
     /// When it was made.
     pub created_ms: UnixMillis,
     /// It is void from then on.

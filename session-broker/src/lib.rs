@@ -12,7 +12,8 @@
 //!    `oidc`: who a player is.
 //! 8. `tunnels`: the way to containers of jobs; `endpoint`: the listener for whoever talks to them.
 //! 9. `receipts`: the log of what checkers, nodes and this broker sign.
-//! 10. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 10. `node_keys`: the keys that nodes sign receipts with; `checks`: who checks whom.
+//! 11. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -35,6 +36,7 @@ pub mod time;
 pub mod tokens;
 
 mod budgets;
+mod checks;
 mod control;
 mod endpoint;
 mod enrol;
@@ -42,6 +44,7 @@ mod fleet;
 mod http;
 mod metrics;
 mod nearness;
+mod node_keys;
 mod oidc;
 mod outward;
 mod peers;

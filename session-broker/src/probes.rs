@@ -42,6 +42,8 @@ struct Probe {
     node: NodeId,
     by: UserId,
     used: Instant,
+    /// Whether it has the node's prover; a question whether the node is there does not.
+    is_seated: bool,
 }
 
 impl Probes {
@@ -49,20 +51,20 @@ impl Probes {
     pub(crate) fn open(&self, node: &NodeId, by: &UserId, now: Instant) -> Result<Place, Full> {
         let mut probes = self.lock();
         probes.retain(|_, probe| now.duration_since(probe.used) < IDLE_FOR);
-        if probes.values().any(|probe| probe.node == *node) {
+        if probes.values().any(|of| of.is_seated && of.node == *node) {
             return Err(Full::Node);
         }
         if probes.len() >= PROBES_MAX {
             return Err(Full::All);
         }
-        let id = nearlight_kit::ids::session();
-        let probe = Probe {
-            node: node.clone(),
-            by: by.clone(),
-            used: now,
-        };
-        probes.insert(id.clone(), probe);
-        Ok(place(id, node))
+        Ok(insert(&mut probes, (node, by), now, true))
+    }
+
+    /// Room for a question that takes no prover; `None` if as much is under way as may be.
+    pub(crate) fn ask(&self, node: &NodeId, by: &UserId, now: Instant) -> Option<Place> {
+        let mut probes = self.lock();
+        probes.retain(|_, probe| now.duration_since(probe.used) < IDLE_FOR);
+        (probes.len() < PROBES_MAX).then(|| insert(&mut probes, (node, by), now, false))
     }
 
     /// A probe of this checker, which says something in it now.
@@ -95,6 +97,23 @@ impl Probes {
     }
 }
 
+fn insert(
+    probes: &mut HashMap<SessionId, Probe>,
+    (node, by): (&NodeId, &UserId),
+    now: Instant,
+    is_seated: bool,
+) -> Place {
+    let id = nearlight_kit::ids::session();
+    let probe = Probe {
+        node: node.clone(),
+        by: by.clone(),
+        used: now,
+        is_seated,
+    };
+    probes.insert(id.clone(), probe);
+    place(id, node)
+}
+
 fn place(id: SessionId, node: &NodeId) -> Place {
     Place {
         session: id,
@@ -125,6 +144,9 @@ mod test {
         assert!(probes.has(&place, later + Duration::from_secs(600)));
         assert!(!probes.has(&place, later + IDLE_FOR));
         assert_eq!(probes.of(&place.session, &by, later + IDLE_FOR), None);
+        let asked = probes.ask(&node, &by, later + IDLE_FOR).unwrap();
+        assert!(probes.has(&asked, later + IDLE_FOR));
+        probes.close(&asked.session);
         let again = probes.open(&node, &by, later + IDLE_FOR).unwrap();
         assert!(!probes.has(&place, later + IDLE_FOR), "forgotten");
         probes.close(&again.session);

@@ -36,18 +36,20 @@ mod witnesses;
 
 pub(crate) use copy::copy;
 use directory::KnownKeys;
-pub(crate) use directory::{KEYS_MAX, role_name};
+pub(crate) use directory::{FAR_S, KEYS_MAX, role_name};
 pub(crate) use entry::{Entry, NotAdmitted};
 pub(crate) use evidence::EvidenceError;
 pub(crate) use keys::Keys;
 pub(crate) use sequencer::Published;
 pub(crate) use witnesses::LINES_BYTES_MAX;
 
+use crate::checks::ChainSecret;
 use crate::config::LogSettings;
 use crate::ledger::{Ledger, StoreError};
 use crate::time::Clock;
 use batch::Job;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::log::note::Note;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
@@ -204,6 +206,20 @@ impl Receipts {
             // It may get its place yet; who asks again gets the same.
             Err(_elapsed) => Err(LogError::Busy),
         }
+    }
+
+    /// What the chain of rounds begins with.
+    pub(crate) fn chain_secret(&self) -> ChainSecret {
+        self.keys.chain
+    }
+
+    /// Has a chain's anchor stand in the log; the entry. Once is enough.
+    pub(crate) async fn log_chain(&self, anchor: &Anchor) -> Result<Vec<u8>, LogError> {
+        let corrupt = || LogError::from(StoreError::Corrupt("beacon_chain".to_owned()));
+        let bytes = anchor.sign(&self.keys.directory).ok_or_else(corrupt)?;
+        let entry = Entry::read(bytes.clone()).map_err(|_| corrupt())?;
+        self.append(entry).await?;
+        Ok(bytes)
     }
 
     /// What the log shows last, if it shows anything yet.

@@ -6,8 +6,9 @@
 //! 2. [`key`]: Ed25519 keys, strictly verified, and their ids.
 //! 3. [`log`]: notes, checkpoints, cosignatures, Merkle proofs, tiles and policies after C2SP.
 //! 4. [`receipt`]: statement, envelope, directory of keys, and what a verifier says about them.
-//! 5. [`beacon`]: public randomness, from drand or from a logged chain.
-//! 6. [`porc`]: the proof of render capacity.
+//! 5. [`membership`]: what checkers sign to become members.
+//! 6. [`beacon`]: public randomness, from drand or from a logged chain.
+//! 7. [`porc`]: the proof of render capacity.
 //!
 //! **Invariants.** Same inputs, same outputs, on every machine: no clock, file, socket, randomness
 //! or float. What was read is never trusted by its shape alone: every parser takes one spelling of
@@ -24,6 +25,7 @@ pub mod canon;
 pub mod encoding;
 pub mod key;
 pub mod log;
+pub mod membership;
 pub mod porc;
 pub mod receipt;
 /// The greatest integer that a JSON document of ours holds, 2^53 - 1: every reader has it exactly.

@@ -1,7 +1,7 @@
 //! Proof of render capacity: three timed legs over integers, the same on every GPU and CPU.
 //!
 //! In reading order: [`mixer`] (the arithmetic that all share), [`committee`] (who checks whom, and
-//! when), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
+//! when), [`schedule`] (what is due), [`alive`] (whether a node is there), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
 //! legs; each is its own oracle), [`commit`] (roots first, then what is opened), [`check`] (what a
 //! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`verdict`],
 //! [`referee`] and [`rerun`].
@@ -12,6 +12,7 @@
 //! **What it does not know:** time. Elapsed microseconds are handed in. docs/proof.md says what a
 //! proof is worth.
 
+pub mod alive;
 pub mod check;
 pub mod commit;
 pub mod committee;
@@ -22,6 +23,7 @@ pub mod mixer;
 pub mod referee;
 pub mod render;
 pub mod rerun;
+pub mod schedule;
 pub mod score;
 pub mod seed;
 pub mod verdict;

@@ -510,6 +510,18 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[ts(skip)]
     pub gpus: Vec<NodeGpu>,
+    /// The key that it signs receipts with, 64 hex digits; receipts name it by `receipt_key_id`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[ts(skip)]
+    pub receipt_key: String,
+    /// SHA-256 of that key: what `GET /v1/receipts?node=` takes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[ts(skip)]
+    pub receipt_key_id: String,
+    /// Who runs it, as the directory of keys has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[ts(skip)]
+    pub operator: String,
 }
 
 /// A GPU of a node, or a MIG slice of one, that jobs have for themselves.
@@ -570,6 +582,9 @@ pub struct CreateJoinToken {
     pub name: String,
     /// Its region; the node's own if it is empty.
     pub region: String,
+    /// Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes; who runs the network if it is empty. No
+    /// checker of theirs checks it.
+    pub operator: String,
 }
 
 /// A join token that was just made. It is told this once: the broker keeps only a hash.

@@ -276,6 +276,24 @@ pub struct Hello {
     pub name: String,
     /// Its region.
     pub region: String,
+    /// The key that it signs receipts with; none from an older edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<ReceiptKeyClaim>,
+}
+
+/// A node's receipt key, with the proof that it has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptKeyClaim {
+    /// The Ed25519 public key, 64 hex digits.
+    pub key: String,
+    /// Its signature over [`receipt_key_proof`], 128 hex digits.
+    pub signature: String,
+}
+
+/// What a node signs with its receipt key, so that nobody names another one's as theirs.
+#[must_use]
+pub fn receipt_key_proof(node: &NodeId) -> Vec<u8> {
+    format!("nearlight node key v1\n{node}\n").into_bytes()
 }
 
 /// The broker takes the edge.

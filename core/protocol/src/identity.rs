@@ -302,6 +302,16 @@ pub enum AuditAction {
     AppRollBack,
     /// The first administrator's key, made on the broker's machine.
     Bootstrap,
+    /// A token for a checker was made.
+    CheckerAdmit,
+    /// A checker came in.
+    CheckerJoin,
+    /// A checker was shut out.
+    CheckerRevoke,
+    /// A licence to check was given.
+    LicenceGive,
+    /// A licence to check was taken back.
+    LicenceRevoke,
     /// A key was made.
     KeyCreate,
     /// A key got a new secret.

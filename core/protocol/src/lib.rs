@@ -25,6 +25,7 @@
 pub mod api;
 pub mod app;
 pub mod attach;
+pub mod checker;
 pub mod control;
 pub mod endpoint;
 pub mod enrol;

@@ -43,6 +43,8 @@ pub const JOIN_TOKEN_S_MAX: u32 = 3600;
 pub const RECLAIM_S_MAX: u32 = 7 * 24 * 3600;
 /// Longest word of why, bytes.
 pub const RECLAIM_REASON_BYTES_MAX: usize = 200;
+/// Longest name of whoever runs a node or a checker, bytes.
+pub const OPERATOR_BYTES_MAX: usize = 64;
 /// Longest name or region that a join token gives a node, bytes.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Largest body of enrolment and late renewal either way, bytes.

@@ -5,6 +5,8 @@
 use nearlight_kit::files::write_atomic;
 use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{PublicKey, SecretKey};
+use nearlight_protocol::control::{ReceiptKeyClaim, receipt_key_proof};
+use nearlight_protocol::id::NodeId;
 use std::io;
 use std::path::Path;
 
@@ -41,6 +43,14 @@ impl ReceiptKey {
 
     pub(crate) fn of_seed(seed: &[u8; 32]) -> Self {
         Self(SecretKey::from_seed(seed))
+    }
+
+    /// What the broker is told: the key, and that this node has it.
+    pub(crate) fn claim(&self, node: &NodeId) -> ReceiptKeyClaim {
+        ReceiptKeyClaim {
+            key: hex(self.public().as_bytes()),
+            signature: hex(&self.0.sign(&receipt_key_proof(node))),
+        }
     }
 
     pub(crate) const fn secret(&self) -> &SecretKey {

@@ -42,6 +42,7 @@ pub(super) async fn dial(pki: &Path, at: SocketAddr, node: &NodeId) -> Result<(S
         build: "loadtest".to_owned(),
         name: "scripted".to_owned(),
         region: "here".to_owned(),
+        receipt_key: None,
     };
     say(&mut socket, &FromEdge::Hello(hello)).await?;
     socket.flush().await?;

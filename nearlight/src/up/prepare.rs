@@ -58,7 +58,11 @@ impl Prepared {
             .parent()
             .context("our own program has no directory")?
             .to_owned();
-        for program in ["session-broker", "edge-node", "edge-worker"] {
+        let checker = (up.checkers > 0).then_some(super::checkers::PROGRAM);
+        for program in ["session-broker", "edge-node", "edge-worker"]
+            .into_iter()
+            .chain(checker)
+        {
             if !programs.join(program).is_file() {
                 bail!(
                     "{program} is not beside nearlight in {}; build all programs: cargo build --release",

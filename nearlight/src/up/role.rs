@@ -37,6 +37,8 @@ const LABEL_WIDTH: usize = "session-broker".len();
 pub(super) struct Role {
     name: &'static str,
     program: OsString,
+    /// What the program is to do, if it does several things.
+    verb: Option<&'static str>,
     flags: Vec<(&'static str, OsString)>,
     /// Owns the tasks that print what the role logs.
     tasks: Shutdown,
@@ -84,6 +86,23 @@ impl Role {
         Self {
             name,
             program: prepared.programs.join(name).into(),
+            verb: None,
+            flags,
+            tasks: prepared.tasks.clone(),
+        }
+    }
+
+    /// A program that is told what to do, and has no file of its own.
+    pub(super) fn with_verb(
+        prepared: &Prepared,
+        name: &'static str,
+        verb: &'static str,
+        flags: Vec<(&'static str, OsString)>,
+    ) -> Self {
+        Self {
+            name,
+            program: prepared.programs.join(name).into(),
+            verb: Some(verb),
             flags,
             tasks: prepared.tasks.clone(),
         }
@@ -95,7 +114,8 @@ impl Role {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "--"])
-            .arg(&self.program);
+            .arg(&self.program)
+            .args(self.verb);
         for (flag, value) in &self.flags {
             command.arg(flag).arg(value);
         }

@@ -1,6 +1,7 @@
 //! What the broker's configuration file says, section by section. Values are checked when a
 //! [`Config`](super::Config) is made of it.
 
+use super::checks::Checks;
 use super::jobs::JobsFile;
 use super::log::LogFile;
 use super::nearness::{GeoipFile, PlacementFile, RegionFile};
@@ -76,6 +77,8 @@ pub struct Parsed {
     pub audit: AuditLog,
     /// The log of receipts.
     pub log: LogFile,
+    /// How nodes are checked.
+    pub checks: Checks,
     /// The OpenID provider.
     pub oidc: OidcFile,
     /// Registries that are asked though their address is a private one.

@@ -203,6 +203,9 @@ pub(super) async fn serve(
     }
     send(&mut socket, &ToEdge::Welcome(welcome(terms))).await?;
     crate::metrics::control_stream("attached");
+    if let Some(claim) = &hello.receipt_key {
+        terms.node_keys.tell(&hello.node, claim);
+    }
     let (stream, queue) = Stream::new(hello.node.clone(), CancellationToken::new());
     let stream = Arc::new(stream);
     let attached = EdgeEvent::Attached {

@@ -4,6 +4,7 @@ use super::connection::{self, EdgeEvent};
 use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
 use crate::http::Door;
+use crate::node_keys::NodeKeys;
 use crate::proxied::Proxies;
 use crate::quality::Desk;
 use crate::rate::RateLimit;
@@ -42,6 +43,8 @@ pub(crate) struct Terms {
     pub(crate) door: Door,
     /// Connections that are no control streams, but for requests to jobs.
     pub(super) tunnels: Arc<Tunnels>,
+    /// What nodes sign receipts with.
+    pub(super) node_keys: Arc<NodeKeys>,
     /// Who makes receipts of sessions.
     pub(super) desk: Arc<Desk>,
     /// TLS handshakes; more than attaches, for some only come to the door or are refused.
@@ -66,7 +69,7 @@ impl Terms {
         signer: &Signer,
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
-        (tunnels, desk): (Arc<Tunnels>, Arc<Desk>),
+        (tunnels, node_keys, desk): (Arc<Tunnels>, Arc<NodeKeys>, Arc<Desk>),
     ) -> Self {
         let control = config.control;
         let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
@@ -79,6 +82,7 @@ impl Terms {
             registrar,
             standings,
             tunnels,
+            node_keys,
             desk,
             attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),

@@ -258,6 +258,10 @@ impl FleetNode {
             image_faults: inventory.image_faults.clone(),
             fault: inventory.fault.clone(),
             gpus: self.public_gpus(),
+            // Told by [`crate::node_keys`].
+            receipt_key: String::new(),
+            receipt_key_id: String::new(),
+            operator: String::new(),
         }
     }
 

@@ -15,7 +15,8 @@ use nearlight_protocol::api::{CreateJoinToken, DrainNode, NewJoinToken};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::limits::{
-    JOIN_TOKEN_S_MAX, NODE_NAME_BYTES_MAX, RECLAIM_REASON_BYTES_MAX, RECLAIM_S_MAX,
+    JOIN_TOKEN_S_MAX, NODE_NAME_BYTES_MAX, OPERATOR_BYTES_MAX, RECLAIM_REASON_BYTES_MAX,
+    RECLAIM_S_MAX,
 };
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::Problem;
@@ -52,6 +53,11 @@ pub(super) async fn create_join_token(
                 "`{key}` takes at most {NODE_NAME_BYTES_MAX} bytes without control characters."
             )));
         }
+    }
+    if !is_plain_text(&wanted.operator, OPERATOR_BYTES_MAX) {
+        return Err(bad_request(format!(
+            "`operator` takes at most {OPERATOR_BYTES_MAX} bytes without control characters."
+        )));
     }
     let detail = wanted.name.clone();
     let made = api.registrar.invite(wanted).await.map_err(invite_refused)?;

@@ -38,6 +38,11 @@ pub(super) async fn list_nodes(
             node.fault.clear();
             node.gpus.clear();
         }
+        if let Some(known) = api.node_keys.of(&node.id) {
+            node.receipt_key.clone_from(&known.key);
+            node.receipt_key_id.clone_from(&known.key_id);
+            node.operator.clone_from(&known.operator);
+        }
         node
     };
     let nodes = shown.map(as_seen).collect();

@@ -1,5 +1,6 @@
 //! Domain errors as problems: one conversion each, exhaustive.
 
+use crate::checks::{ChecksError, NotTaken};
 use crate::control::RelayError;
 use crate::enrol::{EnrolError, InviteError};
 use crate::ledger::StoreError;
@@ -31,6 +32,21 @@ pub(super) fn nothing_to_roll_back() -> Refusal {
         "There is nothing to go back to: no metro has a version of its own, and no other version was \
          live before. Roll out the version that you want.",
     )
+}
+
+pub(super) fn checks_failed(error: ChecksError) -> Refusal {
+    match error {
+        ChecksError::Log(error) => log_failed(error),
+        ChecksError::OtherChain => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn report_refused(error: NotTaken) -> Refusal {
+    match error {
+        NotTaken::NotAssigned => not_found("assignment that is due"),
+        NotTaken::Wrong(why) => bad_request(format!("The report is not taken: {why}.")),
+        NotTaken::Checks(error) => checks_failed(error),
+    }
 }
 
 pub(super) fn forbidden(detail: impl Into<String>) -> Refusal {

@@ -179,7 +179,7 @@ impl Api {
         })
     }
 
-    async fn ask_prover(
+    pub(super) async fn ask_prover(
         &self,
         place: &Place,
         (method, name): (Method, &str),
@@ -214,7 +214,7 @@ impl Api {
     }
 }
 
-fn node_away(has_another_broker: bool) -> Refusal {
+pub(super) fn node_away(has_another_broker: bool) -> Refusal {
     match has_another_broker {
         false => node_unreachable(),
         true => ProblemResponse::new(

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 69] = [
+const PATHS: [(&str, &[&str]); 81] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -15,8 +15,17 @@ const PATHS: [(&str, &[&str]); 69] = [
     ("/v1/apps", &["get", "post"]),
     ("/v1/apps/{app}/rollout", &["delete", "put"]),
     ("/v1/apps/{app}/versions", &["get"]),
+    ("/v1/assignments", &["get"]),
     ("/v1/audit", &["get"]),
     ("/v1/beacon", &["get"]),
+    ("/v1/beacon/{round}", &["get"]),
+    ("/v1/checker-tokens", &["post"]),
+    ("/v1/checkers", &["get", "post"]),
+    ("/v1/checkers/me", &["get"]),
+    ("/v1/checkers/me/assignments", &["get"]),
+    ("/v1/checkers/me/instance", &["delete"]),
+    ("/v1/checkers/me/reports", &["post"]),
+    ("/v1/checkers/{checker}", &["delete"]),
     ("/v1/directory", &["get"]),
     ("/v1/directory/keys/{key}", &["delete", "put"]),
     ("/v1/evidence/{sha256}", &["get", "put"]),
@@ -25,6 +34,8 @@ const PATHS: [(&str, &[&str]); 69] = [
     ("/v1/keys", &["get", "post"]),
     ("/v1/keys/{id}", &["delete"]),
     ("/v1/keys/{id}/rotate", &["post"]),
+    ("/v1/licences", &["get", "post"]),
+    ("/v1/licences/{licence}", &["delete"]),
     ("/v1/log/candidate", &["get"]),
     ("/v1/log/cosignatures", &["post"]),
     ("/v1/login", &["get"]),
@@ -35,6 +46,7 @@ const PATHS: [(&str, &[&str]); 69] = [
     ("/v1/logout", &["post"]),
     ("/v1/nodes", &["get"]),
     ("/v1/nodes/{node}", &["delete"]),
+    ("/v1/nodes/{node}/alive", &["post"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
     ("/v1/nodes/{node}/vet", &["delete", "post"]),

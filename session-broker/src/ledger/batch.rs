@@ -7,8 +7,8 @@ use super::plan::{At, levels};
 use super::share::{self, BrokerId};
 use super::tx::Tx;
 use super::write::{
-    access, apps, claims, clusters, enrolment, identity, jobs, nodes, orders, outside, quotas,
-    readmit, receipts, saves, sessions, upkeep, usage, volumes, webhooks,
+    access, apps, checks, claims, clusters, enrolment, identity, jobs, nodes, orders, outside,
+    quotas, readmit, receipts, saves, sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
 use std::collections::HashMap;
@@ -74,6 +74,7 @@ struct Level<'a> {
     clusters: Vec<(At, &'a ReserveCluster)>,
     outside: Vec<outside::Change<'a>>,
     log: Vec<super::receipts::Change<'a>>,
+    checks: Vec<super::checks::Change<'a>>,
     notices: Vec<&'a Notice>,
     moved: Vec<jobs::Opened<'a>>,
     upkeep: Vec<upkeep::Upkeep>,
@@ -168,6 +169,7 @@ impl<'a> Level<'a> {
                 self.outside.push((at, change, audit.as_deref()));
             }
             Op::Log { change, audit } => self.log.push((at, change, audit.as_deref())),
+            Op::Check { change, audit } => self.checks.push((at, change, audit.as_deref())),
             Op::SetEdition { session, app } => {
                 self.editions.push(apps::SetEdition::new(session, app)?);
             }
@@ -377,6 +379,7 @@ impl<'a> Level<'a> {
             | Op::App { .. }
             | Op::Outside { .. }
             | Op::Log { .. }
+            | Op::Check { .. }
             | Op::SetEdition { .. } => {}
         }
         Ok(())
@@ -431,6 +434,7 @@ impl<'a> Level<'a> {
         jobs::count_moves(tx, &self.moved).await?;
         clusters::reserve(tx, me, &self.clusters, answers).await?;
         receipts::change(tx, &self.log, answers).await?;
+        checks::change(tx, &self.checks, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
         upkeep::carry_out(tx, &self.upkeep).await
     }

@@ -1,11 +1,12 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    AppRow, Applied, BrokerId, BrokerRow, Budgeted, CardRow, Credential, CredentialHash, Decided,
-    DeliveryRow, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, Loaded,
-    LogRow, Losses, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow,
-    SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine,
-    UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
+    AppRow, Applied, AssignmentQuery, AssignmentRow, BrokerId, BrokerRow, Budgeted, CardRow,
+    ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
+    DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded,
+    LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown,
+    RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage,
+    UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -75,6 +76,7 @@ impl FaultyLedger {
                 Op::SweepEnded { .. }
                     | Op::Prune { .. }
                     | Op::SeenNodes { .. }
+                    | Op::Check { .. }
                     | Op::Identity {
                         change: IdentityChange::UsedKeys(_) | IdentityChange::Prune { .. },
                         ..
@@ -317,6 +319,36 @@ impl Ledger for FaultyLedger {
 
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
         self.inner.directory()
+    }
+
+    fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>> {
+        self.inner.node_keys(now_s)
+    }
+
+    fn licences(&self) -> BoxFuture<'_, Result<Vec<LicenceRow>, StoreError>> {
+        self.inner.licences()
+    }
+
+    fn checker_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<CheckerTokenRow>, StoreError>> {
+        self.inner.checker_token(hash)
+    }
+
+    fn checkers(&self) -> BoxFuture<'_, Result<Vec<CheckerRow>, StoreError>> {
+        self.inner.checkers()
+    }
+
+    fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>> {
+        self.inner.chain()
+    }
+
+    fn assignments(
+        &self,
+        of: AssignmentQuery,
+    ) -> BoxFuture<'_, Result<Vec<AssignmentRow>, StoreError>> {
+        self.inner.assignments(of)
     }
 
     fn due_deliveries(

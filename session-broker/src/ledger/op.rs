@@ -1,9 +1,9 @@
 //! What callers ask of the ledger, and what came of it.
 
 use super::{
-    AppChange, AuditRow, Bill, BrokerId, BrokerRow, Credential, CredentialHash, IdentityChange,
-    JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow, SpentTicket,
-    TakeVolume, VolumesSeen, WatchLinkRow,
+    AppChange, AuditRow, Bill, BrokerId, BrokerRow, CheckChange, Credential, CredentialHash,
+    IdentityChange, JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow,
+    SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -242,6 +242,13 @@ pub enum Op {
     Log {
         /// What changes.
         change: LogChange,
+        /// What is noted if it was done.
+        audit: Option<Box<AuditRow>>,
+    },
+    /// A change of who checks whom, with its line of the audit log.
+    Check {
+        /// What changes.
+        change: CheckChange,
         /// What is noted if it was done.
         audit: Option<Box<AuditRow>>,
     },

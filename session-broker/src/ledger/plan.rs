@@ -73,7 +73,7 @@ impl Thing<'_> {
             | (Self::Identity, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
-            | (Self::Log, Op::Log { .. })
+            | (Self::Log, Op::Log { .. } | Op::Check { .. })
             // One by one.
             | (_, Op::Readmit(_) | Op::ReserveCluster(_)) => true,
             (_, _) => false,
@@ -122,6 +122,7 @@ fn rank(op: &Op) -> u8 {
         Op::ReserveCluster(_) => 35,
         Op::NoteUsed { .. } => 36,
         Op::Log { .. } => 37,
+        Op::Check { .. } => 38,
         Op::SweepEnded { .. } | Op::Prune { .. } | Op::SeizeBroker { .. } => 255,
     }
 }
@@ -226,6 +227,8 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
         Op::PutRateCard { .. } => vec![Thing::Rates],
         Op::Outside { .. } | Op::Notify(_) => vec![Thing::Outside],
         Op::Log { .. } => vec![Thing::Log],
+        // It changes the directory, and API keys.
+        Op::Check { .. } => vec![Thing::Log, Thing::Identity],
         // Sums, deletions by number and times of which the last is as good as the first.
         Op::ReturnQuota { .. }
         | Op::Acked { .. }

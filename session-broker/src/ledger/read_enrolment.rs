@@ -37,6 +37,7 @@ pub(super) async fn join_token(
         hash,
         name: row.get("name"),
         region: row.get("region"),
+        operator: row.get("operator"),
         created_ms: time("created_ms")?,
         expires_ms: time("expires_ms")?,
         used,

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 22] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 23] = [
     (
         1,
         "ledger",
@@ -91,6 +91,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 22] = [
         23,
         "receipts",
         include_str!("../../migrations/0023_receipts.sql"),
+    ),
+    (
+        24,
+        "checkers",
+        include_str!("../../migrations/0024_checkers.sql"),
     ),
     (
         27,

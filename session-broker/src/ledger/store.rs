@@ -7,11 +7,12 @@ use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
-    AppRow, Applied, Budgeted, CardRow, Credential, CredentialHash, Decided, DeliveryRow,
-    DirectoryRows, EvidenceRow, JoinTokenRow, KeyRow, Ledger, Loaded, LogRow, NodeRow, Of, Op,
-    OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow,
-    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow,
-    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_enrolment, read_identity,
+    AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
+    CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryRows, EvidenceRow,
+    JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId,
+    ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
+    WebhookRow, batch, read, read_access, read_apps, read_checks, read_enrolment, read_identity,
     read_outside, read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
@@ -498,6 +499,36 @@ impl Ledger for SqlLedger {
 
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
         Box::pin(read_receipts::directory(&self.readers))
+    }
+
+    fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>> {
+        Box::pin(read_checks::node_keys(&self.readers, now_s))
+    }
+
+    fn licences(&self) -> BoxFuture<'_, Result<Vec<LicenceRow>, StoreError>> {
+        Box::pin(read_checks::licences(&self.readers))
+    }
+
+    fn checker_token(
+        &self,
+        hash: CredentialHash,
+    ) -> BoxFuture<'_, Result<Option<CheckerTokenRow>, StoreError>> {
+        Box::pin(read_checks::checker_token(&self.readers, hash))
+    }
+
+    fn checkers(&self) -> BoxFuture<'_, Result<Vec<CheckerRow>, StoreError>> {
+        Box::pin(read_checks::checkers(&self.readers))
+    }
+
+    fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>> {
+        Box::pin(read_checks::chain(&self.readers))
+    }
+
+    fn assignments(
+        &self,
+        of: AssignmentQuery,
+    ) -> BoxFuture<'_, Result<Vec<AssignmentRow>, StoreError>> {
+        Box::pin(read_checks::assignments(&self.readers, of))
     }
 
     fn due_deliveries(

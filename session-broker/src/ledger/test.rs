@@ -18,6 +18,7 @@ use std::time::Duration;
 
 mod access;
 mod apps;
+mod checks;
 mod claims;
 mod clusters;
 mod enrolment;
@@ -71,6 +72,9 @@ macro_rules! suite {
 }
 
 suite! {
+    checks::a_nodes_key_is_listed_until_it_has_another_one => a_nodes_key_is_listed_until_it_has_another_one,
+    checks::a_checker_comes_in_once_and_runs_once => a_checker_comes_in_once_and_runs_once,
+    checks::an_assignment_is_settled_once => an_assignment_is_settled_once,
     outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
     outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,
     receipts::a_log_grows_by_whoever_knows_its_head => a_log_grows_by_whoever_knows_its_head,

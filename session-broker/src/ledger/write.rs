@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod apps;
+pub(super) mod checks;
 pub(super) mod claims;
 pub(super) mod clusters;
 pub(super) mod enrolment;

@@ -22,7 +22,7 @@ const FRESH_US: u64 = 2_000_000;
 /// How often is looked whether the newest edition stands in the log.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
 /// Until when the broker's own keys count, Unix seconds: the end of the year 2100.
-const FAR_S: u64 = 4_133_980_800;
+pub(crate) const FAR_S: u64 = 4_133_980_800;
 
 /// An edition.
 #[derive(Clone, Debug)]
@@ -64,6 +64,11 @@ impl Receipts {
         let done = self.ledger.write(vec![Op::Log { change, audit }]).await?;
         *self.known.lock().await = None;
         Ok(done.into_iter().next().unwrap_or(Applied::Missing))
+    }
+
+    /// Keys came in or went otherwise; who asks for them sees it at once.
+    pub(crate) async fn keys_changed(&self) {
+        *self.known.lock().await = None;
     }
 
     fn signed(&self, rows: &DirectoryRows, now: MonoTime) -> Result<KnownKeys, LogError> {

@@ -1,6 +1,7 @@
 //! What an envelope is to the log: whether it is taken, and by what it is found again.
 
 use crate::ledger::{EvidenceRow, ReceiptRow};
+use nearlight_proof::beacon::anchor::CHAIN;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
@@ -63,13 +64,15 @@ impl Entry {
     pub(super) fn read(bytes: Vec<u8>) -> Result<Self, NotAdmitted> {
         let form = |error: EnvelopeError| NotAdmitted::Form(error.to_string());
         let envelope = Envelope::parse(&bytes).map_err(form)?;
-        if envelope.payload_type == directory::DIRECTORY {
+        let own = [(directory::DIRECTORY, "directory/v1"), (CHAIN, "chain/v1")];
+        let own = own.into_iter().find(|(of, _)| envelope.payload_type == *of);
+        if let Some((_, kind)) = own {
             let signer = envelope.signatures.first().map(|(id, _)| *id);
             let listed: serde_json::Value =
                 serde_json::from_slice(&envelope.payload).unwrap_or_default();
             let issued_at_s = listed["issued_at_s"].as_u64().unwrap_or(0);
             let signer = signer.unwrap_or(KeyId([0; 32]));
-            return Ok(Self::of_directory(bytes, signer, issued_at_s));
+            return Ok(Self::of_network(bytes, kind, (signer, issued_at_s)));
         }
         let form = |error: StatementError| NotAdmitted::Form(error.to_string());
         let statement = Statement::parse(&envelope).map_err(form)?;
@@ -103,12 +106,13 @@ impl Entry {
         }
     }
 
-    fn of_directory(bytes: Vec<u8>, signer: KeyId, issued_at_s: u64) -> Self {
+    /// What is said of the network itself: the directory, and the chain of rounds.
+    fn of_network(bytes: Vec<u8>, kind: &str, (signer, issued_at_s): (KeyId, u64)) -> Self {
         Self {
             row: ReceiptRow {
                 place: 0,
                 leaf: hex(&leaf(&bytes)),
-                kind: "directory/v1".to_owned(),
+                kind: kind.to_owned(),
                 issuer: signer.to_string(),
                 about: signer.to_string(),
                 issued_at_s,

@@ -1,8 +1,9 @@
-//! What the brokers of a ledger sign with for the log: three keys, derived from one file.
+//! What the brokers of a ledger sign with for the log, and begin their rounds with, derived from one file.
 //!
 //! `receipts.key` in the PKI directory has 32 secret bytes in hex. It is made on the first start, backed
 //! up, and copied to the other brokers with the rest of that directory.
 
+use crate::checks::ChainSecret;
 use anyhow::{Context, ensure};
 use nearlight_kit::files::write_atomic;
 use nearlight_proof::encoding::{array_from_hex, hex, sha256};
@@ -22,6 +23,8 @@ pub(crate) struct Keys {
     pub(crate) directory: SecretKey,
     /// Issues what the broker itself says.
     pub(crate) broker: SecretKey,
+    /// What the chain of rounds begins with.
+    pub(crate) chain: ChainSecret,
 }
 
 impl Keys {
@@ -53,6 +56,7 @@ impl Keys {
             log: key("nearlight receipts v1 log "),
             directory: key("nearlight receipts v1 directory "),
             broker: key("nearlight receipts v1 broker "),
+            chain: ChainSecret(sha256(&[b"nearlight receipts v1 chain ", seed])),
         }
     }
 

@@ -83,6 +83,7 @@ impl Lost {
             | Op::App { .. }
             | Op::Outside { .. }
             | Op::Log { .. }
+            | Op::Check { .. }
             | Op::AddWatchLink { .. }
             | Op::RevokeWatchLink { .. }
             | Op::AddJoinToken { .. }

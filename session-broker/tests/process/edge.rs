@@ -8,8 +8,8 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
     AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, JobHost, Order, PROTOCOL_VERSION,
-    RunningSession, SessionReport, SessionWatchLinks, Slot, Start, ToEdge, ViewerRole, Welcome,
-    WhepAction, WhepResult,
+    ReceiptKeyClaim, RunningSession, SessionReport, SessionWatchLinks, Slot, Start, ToEdge,
+    ViewerRole, Welcome, WhepAction, WhepResult,
 };
 use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{AttachmentId, NodeId, RequestId, SessionId, SlotId};
@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) jobs: Option<JobHost>,
     /// What it judges certificates by.
     pub(crate) wall: WallClock,
+    /// The receipt key that it says it has.
+    pub(crate) receipt_key: Option<Box<ReceiptKeyClaim>>,
 }
 
 /// Its control stream.
@@ -84,6 +86,7 @@ impl Node {
             images: Vec::new(),
             jobs: None,
             wall: WallClock::system(),
+            receipt_key: None,
         }
     }
 
@@ -120,6 +123,7 @@ impl Node {
             build: "test".to_owned(),
             name: self.name.clone(),
             region: self.region.clone(),
+            receipt_key: self.receipt_key.as_deref().cloned(),
         }))
         .await;
         Ok(edge)

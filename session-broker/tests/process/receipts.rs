@@ -124,6 +124,12 @@ impl Trust {
         VerifierKey::parse(self.policy.split([' ', '\n']).nth(1).unwrap()).unwrap()
     }
 
+    /// The directory, verified.
+    pub(crate) fn directory(&self) -> Directory {
+        let authority = PublicKey::from_hex(&self.authority).unwrap();
+        Directory::open(self.directory.as_bytes(), &authority).unwrap()
+    }
+
     pub(crate) fn outcome(&self, shown: &Value) -> Outcome {
         let authority = PublicKey::from_hex(&self.authority).unwrap();
         let policy = Policy::parse(&self.policy).unwrap();

@@ -10,6 +10,7 @@ fn token(expires_ms: u64) -> JoinTokenRow {
         hash: HASH,
         name: "a\0ttic".to_owned(),
         region: "north".to_owned(),
+        operator: "north gmbh".to_owned(),
         created_ms: 1_000,
         expires_ms,
         used: None,

@@ -12,9 +12,10 @@ use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
 
 const ADD: &str = "
-    INSERT INTO join_token (hash, name, region, created_ms, expires_ms)
-    SELECT r.hash, r.name, r.region, r.created_ms, r.expires_ms
-    FROM {rows hash text, name text, region text, created_ms bigint, expires_ms bigint}
+    INSERT INTO join_token (hash, name, region, operator, created_ms, expires_ms)
+    SELECT r.hash, r.name, r.region, r.operator, r.created_ms, r.expires_ms
+    FROM {rows hash text, name text, region text, operator text, created_ms bigint,
+        expires_ms bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// The compare-and-swap: of two that come with one token, the second finds it used.
@@ -25,8 +26,9 @@ const REDEEM: &str = "
     RETURNING join_token.hash AS won";
 
 const ENROLLED: &str = "
-    INSERT INTO node_standing (node_id, enrolled_ms)
-    SELECT r.node_id, r.at FROM {rows node_id text, at bigint}
+    INSERT INTO node_standing (node_id, enrolled_ms, operator)
+    SELECT r.node_id, r.at, t.operator FROM {rows hash text, node_id text, at bigint}
+    JOIN join_token t ON t.hash = r.hash
     WHERE TRUE ON CONFLICT (node_id) DO NOTHING";
 
 /// Of nodes that attached or came in with a token; a slip of the pen shuts nobody out.
@@ -64,6 +66,7 @@ pub(crate) struct AddToken<'a> {
     hash: String,
     name: Foreign<'a>,
     region: Foreign<'a>,
+    operator: Foreign<'a>,
     created_ms: i64,
     expires_ms: i64,
 }
@@ -74,6 +77,7 @@ impl<'a> AddToken<'a> {
             hash: hex(&token.hash),
             name: Foreign(&token.name),
             region: Foreign(&token.region),
+            operator: Foreign(&token.operator),
             created_ms: ms(token.created_ms),
             expires_ms: ms(token.expires_ms),
         }

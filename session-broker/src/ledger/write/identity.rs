@@ -226,7 +226,7 @@ async fn set_tenant(tx: &mut Tx, tenant: &TenantRow, at: MonoTime) -> Result<App
     Ok(done_or(set > 0, Applied::Missing))
 }
 
-async fn add_key(
+pub(super) async fn add_key(
     tx: &mut Tx,
     key: &KeyRow,
     secret: &Secret,

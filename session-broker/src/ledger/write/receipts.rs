@@ -130,7 +130,10 @@ async fn carry_out(tx: &mut Tx, change: &LogChange) -> Result<Applied, StoreErro
             let newer = tx.run(WITNESSED, &[row]).await?;
             Ok(done_or(newer > 0, Applied::Skipped))
         }
-        LogChange::PutKey { key, most, at_s } => put_key(tx, key, *most, *at_s).await,
+        LogChange::PutKey { key, most, at_s } => {
+            let (most, at_s) = (*most, *at_s);
+            put_key(tx, DirectoryPut { key, most, at_s }).await
+        }
         LogChange::RevokeKey { key, at_s } => revoke_key(tx, key, *at_s).await,
     }
 }
@@ -153,12 +156,18 @@ async fn advance(tx: &mut Tx, advance: &Advance) -> Result<Applied, StoreError> 
     Ok(Applied::Done)
 }
 
-async fn put_key(
-    tx: &mut Tx,
-    key: &DirectoryKey,
-    most: u32,
-    at_s: u64,
-) -> Result<Applied, StoreError> {
+/// A key that comes into the directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DirectoryPut<'a> {
+    pub(super) key: &'a DirectoryKey,
+    /// How many keys there may be.
+    pub(super) most: u32,
+    /// When, Unix seconds.
+    pub(super) at_s: u64,
+}
+
+pub(super) async fn put_key(tx: &mut Tx, put: DirectoryPut<'_>) -> Result<Applied, StoreError> {
+    let DirectoryPut { key, most, at_s } = put;
     let row = Key::of(key);
     let others = tx.ask(ROOM, &[&row]).await?;
     let others: i64 = others.first().map_or(0, |row| sqlx::Row::get(row, "keys"));
@@ -168,17 +177,23 @@ async fn put_key(
     if tx.run(PUT_KEY, &[row]).await? == 0 {
         return Ok(Applied::Skipped);
     }
-    tx.run(NEXT_EDITION, &[Edition { at: at_s }]).await?;
+    next_edition(tx, at_s).await?;
     Ok(Applied::Done)
 }
 
-async fn revoke_key(tx: &mut Tx, key: &str, at_s: u64) -> Result<Applied, StoreError> {
+/// The rows of the directory have changed.
+pub(super) async fn next_edition(tx: &mut Tx, at_s: u64) -> Result<(), StoreError> {
+    tx.run(NEXT_EDITION, &[Edition { at: at_s }]).await?;
+    Ok(())
+}
+
+pub(super) async fn revoke_key(tx: &mut Tx, key: &str, at_s: u64) -> Result<Applied, StoreError> {
     let row = Revoke {
         key_hex: Foreign(key),
         at: at_s,
     };
     if tx.run(REVOKE_KEY, &[&row]).await? > 0 {
-        tx.run(NEXT_EDITION, &[Edition { at: at_s }]).await?;
+        next_edition(tx, at_s).await?;
         return Ok(Applied::Done);
     }
     match tx.ask(HAS_KEY, &[row]).await?.is_empty() {

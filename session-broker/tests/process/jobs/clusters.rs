@@ -28,7 +28,7 @@ async fn site(rig: &Rig, slots: [usize; 2]) -> [Edge; 2] {
     let edge = async |slots| {
         let mut node = job_node(rig, slots);
         node.jobs.as_mut().unwrap().engine = "engine".to_owned();
-        edge_of(rig, node).await
+        Box::pin(edge_of(rig, node)).await
     };
     [edge(slots[0]).await, edge(slots[1]).await]
 }

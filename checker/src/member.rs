@@ -1,0 +1,146 @@
+//! Becoming a checker of a network: coming in with a token, delegating a licence, and what is kept of it.
+
+use crate::broker::{Broker, Refused};
+use crate::failure::Failure;
+use crate::keys;
+use nearlight_kit::files::write_atomic;
+use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::encoding::hex;
+use nearlight_proof::key::{PublicKey, SecretKey};
+use nearlight_proof::membership::{self, Delegation};
+use nearlight_protocol::checker::{JoinChecker, JoinedChecker};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const FILE: &str = "network.json";
+/// A day, seconds.
+const DAY_S: u64 = 24 * 3600;
+
+/// What a checker keeps of the network that it is a member of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Network {
+    /// The broker.
+    pub url: String,
+    /// The API key that it got.
+    pub token: String,
+    /// Who runs this checker, as the directory has it.
+    pub operator: String,
+    /// The key of the network's directory, as it was when the checker came in.
+    pub directory_key: String,
+    /// The chain of rounds, as it was then: an entry that the directory's key signed.
+    pub chain: String,
+}
+
+impl Network {
+    /// The network that the checker of this directory came into.
+    ///
+    /// # Errors
+    /// [`Failure::NoNetwork`], [`Failure::File`], [`Failure::Damaged`].
+    pub fn load(data: &Path) -> Result<Self, Failure> {
+        let path = data.join(FILE);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| Failure::Damaged(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Failure::NoNetwork(data.to_owned()))
+            }
+            Err(source) => Err(Failure::File { path, source }),
+        }
+    }
+
+    fn save(&self, data: &Path) -> Result<(), Failure> {
+        let path = data.join(FILE);
+        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        write_atomic(&path, &bytes, 0o600).map_err(|source| Failure::File { path, source })
+    }
+
+    /// The chain of rounds.
+    ///
+    /// # Errors
+    /// [`Failure::Beacon`] for one that the directory's key did not sign.
+    pub fn anchor(&self) -> Result<Anchor, Failure> {
+        let key = PublicKey::from_hex(&self.directory_key);
+        let anchor = key.and_then(|key| Anchor::open(self.chain.as_bytes(), &key));
+        anchor.ok_or_else(|| {
+            Failure::Beacon(
+                "the network's chain is not signed by its directory's key; join again".to_owned(),
+            )
+        })
+    }
+}
+
+/// Comes in with a token, and keeps what is told.
+///
+/// # Errors
+/// [`Failure::Broker`] with what the broker says; whatever keeps it from being written.
+pub fn join(
+    data: &Path,
+    url: &str,
+    token: &str,
+    delegation: Option<&str>,
+) -> Result<Network, Failure> {
+    let key = keys::load(data)?;
+    let public = key.public();
+    let asked = JoinChecker {
+        token: token.trim().to_owned(),
+        key: keys::hex_of(&public),
+        signature: hex(&key.sign(&membership::join(token.trim(), &public))),
+        delegation: delegation.map(|text| text.trim().to_owned()),
+    };
+    let joined: JoinedChecker = Broker::new(url, "").join(&asked).map_err(|error| {
+        Failure::Broker(match error {
+            Refused::Said(_, why) | Refused::Away(why) => why,
+        })
+    })?;
+    let network = Network {
+        url: url.trim_end_matches('/').to_owned(),
+        token: joined.secret,
+        operator: joined.operator,
+        directory_key: joined.directory_key,
+        chain: joined.chain.envelope,
+    };
+    network.anchor()?;
+    network.save(data)?;
+    Ok(network)
+}
+
+/// Says that a checker may act for the licence of this directory's key, for so many days; what it is given.
+///
+/// # Errors
+/// [`Failure::Key`] for what is no key; whatever keeps the licence's key from being read.
+pub fn delegate(data: &Path, checker: &str, days: u32) -> Result<String, Failure> {
+    let licence = keys::load(data)?;
+    let checker = PublicKey::from_hex(checker).ok_or_else(|| Failure::Key(checker.to_owned()))?;
+    let now_s = nearlight_kit::clock::unix_ms() / 1000;
+    Ok(delegation(
+        &licence,
+        &checker,
+        now_s + u64::from(days) * DAY_S,
+    ))
+}
+
+fn delegation(licence: &SecretKey, checker: &PublicKey, until_s: u64) -> String {
+    Delegation::sign(licence, checker, until_s).to_string()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_delegation_is_made_with_the_directorys_own_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let (owner, _) = keys::init(dir.path()).unwrap();
+        let checker = SecretKey::from_seed(&[8; 32]).public();
+        let text = delegate(dir.path(), &keys::hex_of(&checker), 30).unwrap();
+        let read = Delegation::parse(&text).unwrap();
+        let now_s = nearlight_kit::clock::unix_ms() / 1000;
+        assert_eq!(read.licence(), owner.id());
+        assert!(read.holds(&checker, now_s + 29 * DAY_S));
+        assert!(!read.holds(&checker, now_s + 31 * DAY_S));
+        assert!(matches!(delegate(dir.path(), "x", 1), Err(Failure::Key(_))));
+        assert!(matches!(
+            Network::load(dir.path()),
+            Err(Failure::NoNetwork(_))
+        ));
+    }
+}

@@ -1,0 +1,362 @@
+//! `checker run`: asks for assignments, does them, and says what came of each, until it is stopped.
+//!
+//! ```text
+//!   Asking --something is due--> queue --worker--> done, reported --> Asking …
+//!      |-- broker away --> Waiting (longer each time, with chance) --> Asking
+//!      |-- another copy of this key, shut out --> ends, and says so
+//!      `-- stopped --> what is under way is reported as missed, the key is free --> ends
+//! ```
+//!
+//! [`alive`] and [`capacity`] are the two duties. Questions whether a node is there have workers of their own, so that
+//! a probe of minutes holds none of them up.
+//!
+//! **Invariants.** One probe at a time: two at once would measure each other. A round's value is believed if it leads
+//! to the anchor that the checker was told when it came in. Each assignment is reported, whatever becomes of it; one
+//! that cannot be is another checker's once its time is over.
+//!
+//! **What it does not know:** who is to be checked: the broker says so, and anyone can work out whether it may.
+
+mod alive;
+mod capacity;
+mod rounds;
+
+use crate::broker::{Broker, Refused};
+use crate::failure::Failure;
+use crate::keys;
+use crate::member::Network;
+use crate::traffic::Traffic;
+use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::key::SecretKey;
+use nearlight_proof::porc::schedule::Duty as Kind;
+use nearlight_proof::porc::score::Table;
+use nearlight_protocol::checker::{Duty, Outcome, Report, WHY_BYTES_MAX};
+use rand::Rng;
+use rounds::Rounds;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Assignments of a kind that wait for a worker. More are asked for again.
+const WAITING_MAX: usize = 16;
+/// Workers that ask whether nodes are there.
+const ASKERS: usize = 4;
+/// How long the broker waits for something to be due, seconds.
+const POLL_S: u32 = 20;
+/// The shortest and the longest wait for a broker that is away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// How often it is looked whether to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What a stopped checker's report says.
+const STOPPED: &str = "the checker was stopped";
+
+/// How a checker runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its directory.
+    pub data: PathBuf,
+    /// Gigabytes that it may send and receive in a month; `None` for no limit.
+    pub gb_max: Option<u64>,
+    /// The broker, if it is elsewhere than where the checker came in.
+    pub url: Option<String>,
+}
+
+/// Duties for a worker, each with its class.
+type Queue = SyncSender<(Duty, String)>;
+
+/// Which assignment.
+type Id = (u64, String, String);
+
+/// A checker at work. Workers share it.
+#[derive(Debug)]
+pub struct Runner {
+    key: SecretKey,
+    table: Table,
+    broker: Broker,
+    /// This copy of the checker.
+    instance: String,
+    rounds: Mutex<Rounds>,
+    traffic: Mutex<Traffic>,
+    /// What is waiting or being done.
+    under_way: Mutex<HashMap<Id, Duty>>,
+    /// When a receipt was written last that a node does not answer, by its key.
+    unreachable: Mutex<HashMap<String, Instant>>,
+    stop: CancellationToken,
+}
+
+/// Runs until SIGTERM, SIGINT, or until the broker does not want this checker any more.
+///
+/// # Errors
+/// Why it cannot run, or not any more.
+pub fn run(
+    settings: &Settings,
+    table: Table,
+    ready: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| Failure::File {
+        path: settings.data.clone(),
+        source,
+    })?;
+    let shutdown = Shutdown::new();
+    let runner = Arc::new(Runner::new(settings, table, shutdown.token())?);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let working = runner.clone();
+    std::thread::spawn(move || {
+        // Whoever stopped does not listen.
+        let _ = tell.send(working.work(ready));
+    });
+    let ended = runtime.block_on(async {
+        shutdown.on_signals();
+        let stop = shutdown.token();
+        tokio::select! {
+            ended = told => ended.unwrap_or(Ok(())),
+            () = stop.cancelled() => Ok(()),
+        }
+    });
+    runner.leave();
+    ended
+}
+
+impl Runner {
+    /// The checker of a directory, which came into a network.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn new(
+        settings: &Settings,
+        table: Table,
+        stop: CancellationToken,
+    ) -> Result<Self, Failure> {
+        let data: &Path = &settings.data;
+        let network = Network::load(data)?;
+        Ok(Self {
+            key: keys::load(data)?,
+            table,
+            broker: Broker::new(
+                settings.url.as_ref().unwrap_or(&network.url),
+                &network.token,
+            ),
+            instance: nearlight_proof::encoding::hex(&rand::random::<[u8; 16]>()),
+            rounds: Mutex::new(Rounds::new(&network.anchor()?)),
+            traffic: Mutex::new(Traffic::open(data, settings.gb_max)?),
+            under_way: Mutex::default(),
+            unreachable: Mutex::default(),
+            stop,
+        })
+    }
+
+    /// Asks and works until it is stopped; says `ready` once the broker has taken this copy.
+    ///
+    /// # Errors
+    /// [`Failure::Broker`] once asking again is of no use.
+    pub fn work(self: &Arc<Self>, ready: impl FnOnce()) -> Result<(), Failure> {
+        let mut ready = Some(ready);
+        let asking = self.workers(ASKERS, Self::alive);
+        let probing = self.workers(1, Self::capacity);
+        let mut version: Option<String> = None;
+        let mut class = String::new();
+        let mut failed = 0;
+        while !self.stop.is_cancelled() {
+            match self
+                .broker
+                .assignments(&self.instance, version.as_deref(), POLL_S)
+            {
+                Ok(mine) => {
+                    failed = 0;
+                    if let Some(ready) = ready.take() {
+                        ready();
+                    }
+                    class.clone_from(&mine.class);
+                    let mut all_taken = true;
+                    for duty in mine.assignments {
+                        all_taken &= self.hand_out(duty, &class, (&asking, &probing));
+                    }
+                    version = all_taken.then_some(mine.version);
+                    self.count();
+                }
+                Err(error) if error.is_final() => return Err(Failure::Broker(error.to_string())),
+                Err(error) => {
+                    tracing::warn!(%error, "the broker is away; asking again");
+                    failed += 1;
+                    self.pause(backoff(failed, rand::rng().random()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The key is free for another copy, and what was begun is another checker's.
+    pub fn leave(&self) {
+        self.stop.cancel();
+        let left: Vec<Duty> = self.under_way().drain().map(|(_, duty)| duty).collect();
+        for duty in &left {
+            let why = STOPPED.to_owned();
+            // It is as well if the broker does not hear it: then it finds out in time.
+            let _ = self
+                .broker
+                .report(&self.instance, &said(duty, Outcome::Missed { why }));
+        }
+        let _ = self.broker.release(&self.instance);
+        tracing::info!(left = left.len(), "stopped");
+    }
+
+    /// Threads that do one kind of duty each time it is handed to them.
+    fn workers(self: &Arc<Self>, count: usize, work: fn(&Self, &Duty, &str)) -> Queue {
+        let (sender, queue) = sync_channel::<(Duty, String)>(WAITING_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..count {
+            let (runner, queue) = (self.clone(), queue.clone());
+            std::thread::spawn(move || {
+                while let Some((duty, class)) = next(&queue) {
+                    work(&runner, &duty, &class);
+                    runner.under_way().remove(&id_of(&duty));
+                    runner.count();
+                }
+            });
+        }
+        sender
+    }
+
+    /// Whether a duty is with a worker, or of no kind that this checker knows.
+    fn hand_out(&self, duty: Duty, class: &str, (asking, probing): (&Queue, &Queue)) -> bool {
+        let id = id_of(&duty);
+        if self.under_way().contains_key(&id) {
+            return true;
+        }
+        let to = match Kind::of_name(&duty.assignment.duty) {
+            Some(Kind::Alive) => asking,
+            Some(Kind::Capacity) => probing,
+            None => {
+                let why = "this checker is older than the duty".to_owned();
+                self.report(&duty, Outcome::Missed { why });
+                return true;
+            }
+        };
+        self.under_way().insert(id.clone(), duty.clone());
+        match to.try_send((duty, class.to_owned())) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.under_way().remove(&id);
+                false
+            }
+        }
+    }
+
+    /// Says what came of a duty, again and again until its time is over if the broker is away.
+    fn report(&self, duty: &Duty, outcome: Outcome) {
+        let said = said(duty, outcome);
+        let mut failed = 0;
+        loop {
+            match self.broker.report(&self.instance, &said) {
+                Ok(()) => return,
+                Err(error) => {
+                    // The log shows a receipt a moment after it took it.
+                    let may_pass = matches!(&error, Refused::Away(_)) || failed < 3;
+                    if !may_pass || self.is_late(duty) {
+                        tracing::warn!(%error, round = said.round, duty = said.duty, "a report was not taken");
+                        return;
+                    }
+                    failed += 1;
+                    self.pause(backoff(failed, rand::rng().random()));
+                }
+            }
+        }
+    }
+
+    fn is_late(&self, duty: &Duty) -> bool {
+        let now_ms = nearlight_kit::clock::unix_ms();
+        self.stop.is_cancelled() || now_ms >= duty.assignment.until_unix_ms
+    }
+
+    fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.stop.is_cancelled() {
+            std::thread::sleep(LOOK_EVERY.min(pause));
+        }
+    }
+
+    /// Puts what was sent and received since on the disk.
+    fn count(&self) {
+        let (bytes, now_s) = (
+            self.broker.take_bytes(),
+            nearlight_kit::clock::unix_ms() / 1000,
+        );
+        if let Err(error) = lock(&self.traffic).add(bytes, now_s) {
+            tracing::warn!(%error, "what was sent is not counted");
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Id, Duty>> {
+        lock(&self.under_way)
+    }
+}
+
+/// The next duty; `None` once nobody hands out any more.
+fn next(queue: &Mutex<Receiver<(Duty, String)>>) -> Option<(Duty, String)> {
+    lock(queue).recv().ok()
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn id_of(duty: &Duty) -> Id {
+    let of = &duty.assignment;
+    (of.round, of.duty.clone(), of.node_key_id.clone())
+}
+
+fn said(duty: &Duty, outcome: Outcome) -> Report {
+    Report {
+        round: duty.assignment.round,
+        duty: duty.assignment.duty.clone(),
+        node_key_id: duty.assignment.node_key_id.clone(),
+        outcome,
+    }
+}
+
+/// A reason that a broker takes: on one line, and not too long.
+fn missed(why: &str) -> Outcome {
+    let plain = why.chars().filter(|c| !c.is_control());
+    let mut short = String::new();
+    for c in plain {
+        if short.len() + c.len_utf8() > WHY_BYTES_MAX {
+            break;
+        }
+        short.push(c);
+    }
+    Outcome::Missed { why: short }
+}
+
+/// How long to wait after so many failures: twice as long each time, and a part of it by chance (0 to 1), so that
+/// not all checkers come back at once.
+fn backoff(failed: u32, chance: f64) -> Duration {
+    let longest = BACKOFF.0.saturating_mul(1 << failed.min(10)).min(BACKOFF.1);
+    longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_is_asked_less_and_less_and_never_by_all_at_once() {
+        assert_eq!(backoff(1, 1.0), Duration::from_secs(1));
+        assert_eq!(backoff(1, 0.0), Duration::from_millis(500));
+        assert_eq!(backoff(3, 1.0), Duration::from_secs(4));
+        assert_eq!(backoff(40, 1.0), BACKOFF.1);
+        assert!(backoff(4, 0.2) < backoff(4, 0.7));
+    }
+
+    #[test]
+    fn a_reason_is_short_and_on_one_line() {
+        let Outcome::Missed { why } = missed(&format!("a\n{}", "ä".repeat(400))) else {
+            panic!("another outcome");
+        };
+        assert!(why.len() <= WHY_BYTES_MAX && why.starts_with("aä"), "{why}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What a node can do: the probe of `run --once`, for an assignment.
+
+use super::{Runner, backoff, lock, missed};
+use crate::beacon::Beacon;
+use crate::broker::Refused;
+use crate::failure::Failure;
+use crate::probe::{Wanted, examine_as};
+use nearlight_proof::key::KeyId;
+use nearlight_protocol::checker::{Duty, Outcome};
+use nearlight_protocol::problem::ProblemType;
+use nearlight_protocol::prove::{CreateProbe, NewProbe};
+use rand::Rng;
+use std::time::{Duration, Instant};
+
+/// How long a node may be busy without a session before its refusal goes on record.
+const BUSY_FOR: Duration = Duration::from_secs(60);
+/// What of a node is probed: GPUs are yet to be.
+const GPU: &str = "cpu";
+
+impl Runner {
+    pub(super) fn capacity(&self, duty: &Duty, class: &str) {
+        let outcome = self.probe(duty, class).unwrap_or_else(|why| missed(&why));
+        self.report(duty, outcome);
+    }
+
+    fn probe(&self, duty: &Duty, class: &str) -> Result<Outcome, String> {
+        self.checked(duty)?;
+        let now_s = nearlight_kit::clock::unix_ms() / 1000;
+        if let Some(why) = lock(&self.traffic).is_over(now_s) {
+            return Err(why);
+        }
+        let wanted = self
+            .wanted(duty, class)
+            .map_err(|error| error.to_string())?;
+        let probe = self.opened(duty)?;
+        if probe.offer.receipt_key != duty.node_key {
+            self.broker.end(&probe.id);
+            return Err("the node shows another key than the one that is assigned".to_owned());
+        }
+        let found = examine_as(&self.broker, &probe, &self.key, &wanted);
+        self.broker.end(&probe.id);
+        let found = found.map_err(|error| error.to_string())?;
+        tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.summary(), "probed");
+        let bytes = found.receipt.to_bytes();
+        let mut failed = 0;
+        loop {
+            match self.broker.place(&bytes) {
+                Ok(leaf) => {
+                    let mut pieces = found.evidence.iter();
+                    if let Err(error) = pieces.try_for_each(|piece| self.broker.put_evidence(piece))
+                    {
+                        tracing::warn!(error, "the evidence is not beside the log");
+                    }
+                    return Ok(Outcome::Receipt { leaf });
+                }
+                Err(why) if self.is_late(duty) => {
+                    return Err(format!("the receipt was not taken: {why}"));
+                }
+                Err(error) => {
+                    tracing::warn!(error, "the receipt is not in the log yet");
+                    failed += 1;
+                    self.pause(backoff(failed, rand::rng().random()));
+                }
+            }
+        }
+    }
+
+    /// A probe of the node, once the others of the committee are through with it.
+    fn opened(&self, duty: &Duty) -> Result<NewProbe, String> {
+        let node = duty.assignment.node.clone();
+        let patient_until = Instant::now() + BUSY_FOR;
+        loop {
+            match self.broker.begin(&CreateProbe { node: node.clone() }) {
+                // The node is giving up the probe before. With sessions, that it refuses goes on record.
+                Ok(probe)
+                    if probe.offer.busy
+                        && !probe.has_sessions
+                        && Instant::now() < patient_until =>
+                {
+                    self.broker.end(&probe.id);
+                    self.pause(backoff(0, rand::rng().random()));
+                }
+                Ok(probe) => return Ok(probe),
+                Err(error) if self.is_late(duty) => {
+                    return Err(format!("the probe could not begin in time: {error}"));
+                }
+                Err(Refused::Away(_) | Refused::Said(ProblemType::TooManyRequests, _)) => {
+                    self.pause(backoff(0, rand::rng().random()));
+                }
+                Err(error) => return Err(format!("the probe could not begin: {error}")),
+            }
+        }
+    }
+
+    /// What the receipt of a duty has to say.
+    pub(super) fn wanted<'a>(&'a self, duty: &'a Duty, class: &str) -> Result<Wanted<'a>, Failure> {
+        let found = self.table.class(class);
+        let found = found.ok_or_else(|| Failure::Class(class.to_owned()))?;
+        let broken = || Failure::Broker("the assignment is garbled".to_owned());
+        Ok(Wanted {
+            gpu: GPU,
+            class: found,
+            table: self.table.id,
+            beacon: Beacon {
+                round: duty.assignment.round,
+                value: nearlight_proof::encoding::array_from_hex(&duty.value).ok_or_else(broken)?,
+            },
+            checkers: KeyId::from_hex(&duty.checkers).ok_or_else(broken)?,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What is due for a node in a round: anyone who knows the round's value can work it out.
+//!
+//! | duty | when | how many checkers |
+//! |---|---|---|
+//! | alive | every round in which the node is attached | 1 |
+//! | capacity | the first round in which it is attached and was never assigned one; one round a day that its group has; and rounds that the beacon draws | a committee |
+//!
+//! All nodes of a group (an operator) have their daily and their drawn rounds together, so that one card cannot
+//! answer for two.
+//!
+//! **What it does not know:** which nodes are attached, and what became of what was due.
+
+use super::committee::due;
+use super::mixer::hash;
+use crate::log::tree::Hash;
+
+/// What may be due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Duty {
+    /// Whether it is there.
+    Alive,
+    /// What it can do.
+    Capacity,
+}
+
+impl Duty {
+    /// Both, in order.
+    pub const ALL: [Self; 2] = [Self::Alive, Self::Capacity];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Capacity => "capacity",
+        }
+    }
+
+    /// The duty of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|duty| duty.name() == name)
+    }
+
+    /// How many checkers it takes, of a committee of so many.
+    #[must_use]
+    pub const fn checkers(self, committee: usize) -> usize {
+        match self {
+            Self::Alive => 1,
+            Self::Capacity => committee,
+        }
+    }
+}
+
+/// A round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Its number.
+    pub number: u64,
+    /// Its value.
+    pub value: Hash,
+    /// How many there are a day.
+    pub a_day: u64,
+}
+
+/// Drawn rounds of a group: so many a day on average.
+pub const DRAWN_A_DAY: u64 = 2;
+
+/// What is due for an attached node of a group.
+#[must_use]
+pub fn duties(round: &Round, group: &str, has_been_assigned: bool) -> Vec<Duty> {
+    let capacity =
+        !has_been_assigned || due(round.number, group, round.a_day) || is_drawn(round, group);
+    let duties = Duty::ALL.into_iter();
+    duties
+        .filter(|duty| *duty == Duty::Alive || capacity)
+        .collect()
+}
+
+fn is_drawn(round: &Round, group: &str) -> bool {
+    let every = (round.a_day / DRAWN_A_DAY).max(1);
+    let [a, b, c, d, e, f, g, h, ..] = hash("porc/v1 drawn", &[&round.value, group.as_bytes()]);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) % every == 0
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    const A_DAY: u64 = 1440;
+
+    fn round(number: u64) -> Round {
+        Round {
+            number,
+            value: hash("test", &[&number.to_le_bytes()]),
+            a_day: A_DAY,
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        let mut capacity = Vec::new();
+        for number in 0..10 * A_DAY {
+            let found = duties(&round(number), "west", true);
+            assert_eq!(found[0], Duty::Alive, "each round");
+            if found.len() == 2 {
+                assert_eq!(found[1], Duty::Capacity);
+                capacity.push(number);
+            }
+            let new = duties(&round(number), "west", false);
+            assert_eq!(new, Duty::ALL, "a new node is probed at once");
+        }
+        let daily: Vec<u64> = (0..10 * A_DAY).filter(|n| due(*n, "west", A_DAY)).collect();
+        assert_eq!(daily.len(), 10);
+        assert!(daily.iter().all(|number| capacity.contains(number)));
+        let drawn = capacity.len() - 10;
+        assert!((8..=36).contains(&drawn), "{drawn} drawn in ten days");
+    }
+
+    #[test]
+    fn another_group_has_other_rounds_and_the_same_group_the_same() {
+        let of = |group: &str| -> Vec<u64> {
+            let has = |number: &u64| duties(&round(*number), group, true).len() == 2;
+            (0..3 * A_DAY).filter(has).collect()
+        };
+        assert_ne!(of("west"), of("east"));
+        assert_eq!(of("west"), of("west"));
+    }
+
+    #[test]
+    fn names_are_names() {
+        for duty in Duty::ALL {
+            assert_eq!(Duty::of_name(duty.name()), Some(duty));
+        }
+        assert_eq!(Duty::of_name("sleep"), None);
+        assert_eq!(
+            (Duty::Alive.checkers(3), Duty::Capacity.checkers(3)),
+            (1, 3)
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! Checkers: how they come in, what they are assigned, and what they say of it. docs/proof.md has what a check is.
+//!
+//! Keys are Ed25519, 64 hex digits; a key's id is the SHA-256 of its bytes, 64 hex digits.
+
+use crate::id::NodeId;
+use crate::unit::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// What begins a checker's token.
+pub const CHECKER_TOKEN_PREFIX: &str = "nlc_";
+/// How long a checker's request for assignments may wait, seconds.
+pub const ASSIGNMENTS_WAIT_S_MAX: u32 = 30;
+/// For how long a copy of a checker holds its key after it was heard of, seconds.
+pub const INSTANCE_HOLDS_S: u32 = 45;
+/// The longest word of why an assignment was missed, bytes.
+pub const WHY_BYTES_MAX: usize = 300;
+
+/// `POST /v1/checker-tokens`: a checker may come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmitChecker {
+    /// Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes. It never checks their nodes.
+    pub operator: String,
+    /// The licence that it acts for, by id: it has to show that the owner delegated it.
+    pub licence: Option<String>,
+    /// Seconds for which the token works, 1 to [`crate::limits::JOIN_TOKEN_S_MAX`]; a quarter of an hour if it is not
+    /// given.
+    pub expires_s: Option<u32>,
+}
+
+/// A token for a checker. It is told this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NewCheckerToken {
+    /// For `checker join --token`. It works once.
+    pub token: String,
+    /// It is void from then on.
+    pub expires_unix_ms: UnixMillis,
+}
+
+/// `POST /v1/checkers`: a checker comes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinChecker {
+    /// The token.
+    pub token: String,
+    /// Its key.
+    pub key: String,
+    /// Its signature over what `core/proof` has as `membership::join`, 128 hex digits.
+    pub signature: String,
+    /// The delegation of the licence, as `checker delegate` prints it.
+    #[serde(default)]
+    pub delegation: Option<String>,
+}
+
+/// A checker that came in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JoinedChecker {
+    /// Its API key: scope `nodes:probe` and nothing else. It is told this once.
+    pub secret: String,
+    /// Its key, by id.
+    pub key_id: String,
+    /// Who runs it.
+    pub operator: String,
+    /// The key of the directory, which says whose keys are whose.
+    pub directory_key: String,
+    /// The chain of rounds.
+    pub chain: Chain,
+}
+
+/// A checker as everybody may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Checker {
+    /// Its key, by id.
+    pub key_id: String,
+    /// Its key.
+    pub key: String,
+    /// Who runs it.
+    pub operator: String,
+    /// The licence that it acts for, by id.
+    pub licence: Option<String>,
+    /// Since when it can be assigned, Unix seconds.
+    pub joined_s: u64,
+    /// Since when not any more, Unix seconds.
+    pub revoked_s: Option<u64>,
+    /// Whether a copy of it was heard of lately.
+    pub running: bool,
+}
+
+/// `GET /v1/checkers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerList {
+    /// All that ever came in, oldest first.
+    pub checkers: Vec<Checker>,
+}
+
+/// `POST /v1/licences`: a licence for its owner's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GiveLicence {
+    /// The owner's key.
+    pub key: String,
+    /// Whose it is, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes.
+    pub owner: String,
+}
+
+/// A licence to check. Its owner delegates it to checkers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Licence {
+    /// Its id: that of the owner's key.
+    pub id: String,
+    /// The owner's key.
+    pub key: String,
+    /// Whose it is.
+    pub owner: String,
+    /// When it was given.
+    pub created_unix_ms: UnixMillis,
+    /// When it was taken back.
+    pub revoked_unix_ms: Option<UnixMillis>,
+}
+
+/// `GET /v1/licences`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LicenceList {
+    /// Oldest first.
+    pub licences: Vec<Licence>,
+}
+
+/// The chain of hashes that rounds take their values from (docs/proof.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Chain {
+    /// Its end: hashing a round's value as often as the round's number says gives it.
+    pub anchor: String,
+    /// When round 1 began.
+    pub genesis_unix_ms: UnixMillis,
+    /// How long a round is, milliseconds.
+    pub round_ms: u64,
+    /// How many rounds there are.
+    pub length: u64,
+    /// The same, signed by the directory's key, as it stands in the log.
+    pub envelope: String,
+}
+
+/// `GET /v1/beacon/{round}`: a round of the chain that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BeaconRound {
+    /// Which.
+    pub round: u64,
+    /// Its value, 64 hex digits.
+    pub value: String,
+    /// When it began.
+    pub began_unix_ms: UnixMillis,
+    /// The chain.
+    pub chain: Chain,
+}
+
+/// Something that a checker is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Assignment {
+    /// The round that it follows from.
+    pub round: u64,
+    /// `alive` or `capacity`.
+    pub duty: String,
+    /// The node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// The node's receipt key, by id.
+    pub node_key_id: String,
+    /// The checker's key, by id.
+    pub checker: String,
+    /// Its place in the order of the round: those behind the committee stand in for one that missed.
+    pub place: u32,
+    /// From when.
+    pub due_unix_ms: UnixMillis,
+    /// Until when.
+    pub until_unix_ms: UnixMillis,
+    /// `due`, `done` or `missed`.
+    pub state: String,
+    /// Why it was missed.
+    pub why: String,
+    /// The leaf of its receipt, if it has one.
+    pub leaf: String,
+}
+
+/// `GET /v1/checkers/me/assignments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MyAssignments {
+    /// What is due now.
+    pub assignments: Vec<Duty>,
+    /// The class of the table that nodes are held to.
+    pub class: String,
+    /// Another one whenever something else is due: who sends it back waits for that.
+    pub version: String,
+}
+
+/// An assignment with what its checker needs for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Duty {
+    /// The assignment.
+    #[serde(flatten)]
+    pub assignment: Assignment,
+    /// The round's value.
+    pub value: String,
+    /// The root over the checkers of the round.
+    pub checkers: String,
+    /// The node's receipt key.
+    pub node_key: String,
+}
+
+/// `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskAlive {
+    /// The round.
+    pub round: u64,
+    /// The round's value.
+    pub value: String,
+    /// The checker's key, by id.
+    pub checker: String,
+    /// What the checker made up, 64 hex digits.
+    pub nonce: String,
+}
+
+/// A node is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Alive {
+    /// Its signature over what `core/proof` has as `alive::message`, 128 hex digits.
+    pub signature: String,
+}
+
+/// `POST /v1/checkers/me/reports`: what came of an assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The round.
+    pub round: u64,
+    /// `alive` or `capacity`.
+    pub duty: String,
+    /// The node's receipt key, by id.
+    pub node_key_id: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of an assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The node answered.
+    Alive {
+        /// What the checker made up.
+        nonce: String,
+        /// The node's signature.
+        signature: String,
+    },
+    /// A receipt says it.
+    Receipt {
+        /// Its leaf.
+        leaf: String,
+    },
+    /// It was not done.
+    Missed {
+        /// Why, at most [`WHY_BYTES_MAX`] bytes.
+        why: String,
+    },
+}
+
+/// `GET /v1/checkers/me`: a checker's own standing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerStanding {
+    /// Itself.
+    pub checker: Checker,
+    /// Its newest assignments, newest first.
+    pub assignments: Vec<Assignment>,
+}
+
+/// `GET /v1/assignments`: who was to check whom in a round, with what is needed to work it out again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RoundAssignments {
+    /// The round.
+    pub round: u64,
+    /// Its value.
+    pub value: String,
+    /// When it began.
+    pub began_unix_ms: UnixMillis,
+    /// How many checkers each duty takes: `alive`, then `capacity`.
+    pub committees: Vec<u32>,
+    /// The root over the checkers of then.
+    pub checkers_root: String,
+    /// The checkers of then.
+    pub checkers: Vec<Checker>,
+    /// The assignments, by node, duty and place.
+    pub assignments: Vec<Assignment>,
+}

@@ -1,0 +1,289 @@
+//! Who checks whom: rounds, committees, assignments and what came of them.
+//!
+//! ```text
+//!   round begins --value, set of checkers, attached nodes--> plan --> due --report that holds--> done
+//!                                                                      `--silence, or a reason--> missed --> another one: due
+//! ```
+//!
+//! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`keep`] writes that down, [`report`]
+//! takes what checkers say of it.
+//!
+//! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning and the node's key, so
+//! that anyone can work it out again. An assignment is settled once, by its own checker or by its end. What was missed
+//! stays to be seen. The chain's anchor is in the log before its first round begins.
+//!
+//! **What it does not know:** what a node can do, what reports come to.
+
+mod chain;
+mod keep;
+mod plan;
+mod report;
+
+pub(crate) use chain::{Chain, ChainSecret};
+pub(crate) use keep::keep;
+pub(crate) use report::NotTaken;
+
+use crate::config::Checks as Settings;
+use crate::ledger::{
+    AssignmentQuery, AssignmentRow, ChainRow, CheckChange, CheckerRow, Ledger, Op, StoreError,
+};
+use crate::node_keys::NodeKeys;
+use crate::receipts::{LogError, Receipts};
+use crate::sessions::Directory;
+use crate::time::Clock;
+use chain::{LENGTH, Marks};
+use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::committee;
+use nearlight_proof::porc::schedule::Round;
+use nearlight_protocol::id::UserId;
+use plan::{Target, Times};
+use std::sync::Arc;
+use tokio::sync::{OnceCell, watch};
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// Why something of checks cannot be told or done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ChecksError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The chain in the ledger is made of another secret.
+    #[error(
+        "the rounds of this ledger are of another key; copy receipts.key from the PKI directory of the broker that began them"
+    )]
+    OtherChain,
+}
+
+impl From<StoreError> for ChecksError {
+    fn from(error: StoreError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    ledger: Arc<dyn Ledger>,
+    receipts: Arc<Receipts>,
+    node_keys: Arc<NodeKeys>,
+    /// Which nodes are attached.
+    directory: Arc<Directory>,
+    clock: Clock,
+    settings: Settings,
+    chain: OnceCell<Chain>,
+    /// Counts changes of assignments, for those who wait for theirs.
+    changes: watch::Sender<u64>,
+}
+
+/// A round as everybody may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenRound {
+    pub(crate) round: Round,
+    pub(crate) began_ms: u64,
+    pub(crate) checkers: Vec<CheckerRow>,
+    pub(crate) root: KeyId,
+}
+
+impl Checks {
+    pub(crate) fn new(
+        (ledger, receipts): (Arc<dyn Ledger>, Arc<Receipts>),
+        (node_keys, directory): (Arc<NodeKeys>, Arc<Directory>),
+        clock: Clock,
+        settings: Settings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ledger,
+            receipts,
+            node_keys,
+            directory,
+            clock,
+            settings,
+            chain: OnceCell::new(),
+            changes: watch::channel(0).0,
+        })
+    }
+
+    /// The class that nodes are held to.
+    pub(crate) fn class(&self) -> &str {
+        &self.settings.class
+    }
+
+    /// How many checkers a duty takes.
+    pub(crate) fn committee(&self) -> usize {
+        self.settings.committee as usize
+    }
+
+    /// Told of each change of assignments.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The checker whose API key a user has.
+    pub(crate) async fn checker_of(&self, user: &UserId) -> Result<Option<CheckerRow>, StoreError> {
+        let all = self.ledger.checkers().await?;
+        let mut counting = all.into_iter().filter(|of| of.revoked_s.is_none());
+        Ok(counting.find(|of| of.user == *user))
+    }
+
+    /// The chain of rounds, if one was begun.
+    pub(crate) async fn begun_chain(&self) -> Result<Option<&Chain>, ChecksError> {
+        if let Some(chain) = self.chain.get() {
+            return Ok(Some(chain));
+        }
+        match self.ledger.chain().await? {
+            Some(_) => self.chain().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The chain of rounds, which is begun if there is none.
+    pub(crate) async fn chain(&self) -> Result<&Chain, ChecksError> {
+        self.chain.get_or_try_init(|| self.open_chain()).await
+    }
+
+    async fn open_chain(&self) -> Result<Chain, ChecksError> {
+        let secret = self.receipts.chain_secret();
+        let known = self.ledger.chain().await?;
+        let length = known.as_ref().map_or(LENGTH, |row| row.length);
+        let marks = tokio::task::spawn_blocking(move || Marks::of(&secret, length)).await;
+        let marks = marks.map_err(|_| ChecksError::Log(LogError::Closed))?;
+        let row = match known {
+            Some(row) => row,
+            None => self.begin_chain(&marks).await?,
+        };
+        if row.anchor != marks.anchor().to_string() {
+            return Err(ChecksError::OtherChain);
+        }
+        let anchor = Anchor {
+            anchor: marks.anchor(),
+            genesis_ms: row.genesis_ms,
+            length: row.length,
+            round_ms: row.round_ms,
+        };
+        let envelope = self.receipts.log_chain(&anchor).await?;
+        Ok(Chain::new(anchor, envelope, marks))
+    }
+
+    /// Round 1 begins a round from now: the anchor is in the log by then, or there are no rounds.
+    async fn begin_chain(&self, marks: &Marks) -> Result<ChainRow, ChecksError> {
+        let round_ms = u64::from(self.settings.round_s) * 1000;
+        let row = ChainRow {
+            anchor: marks.anchor().to_string(),
+            genesis_ms: self.clock.unix_ms() + round_ms,
+            round_ms,
+            length: LENGTH,
+        };
+        let change = CheckChange::BeginChain(row.clone());
+        self.write(vec![change]).await?;
+        // Another broker may have been first.
+        Ok(self.ledger.chain().await?.unwrap_or(row))
+    }
+
+    /// A round that has begun, with the checkers of then.
+    pub(crate) async fn round(&self, number: u64) -> Result<Option<SeenRound>, ChecksError> {
+        let Some(chain) = self.begun_chain().await? else {
+            return Ok(None);
+        };
+        let Some(value) = chain.value(number, self.clock.unix_ms()) else {
+            return Ok(None);
+        };
+        let began_ms = chain.anchor.begins_ms(number);
+        let mut checkers = self.ledger.checkers().await?;
+        checkers.retain(|of| of.counts_at(began_ms / 1000));
+        let root = plan::root_of(&plan::set_at(&checkers, began_ms / 1000));
+        let a_day = (DAY_MS / chain.anchor.round_ms).max(1);
+        let round = Round {
+            number,
+            value,
+            a_day,
+        };
+        Ok(Some(SeenRound {
+            round,
+            began_ms,
+            checkers,
+            root,
+        }))
+    }
+
+    /// The assignments that are asked for.
+    pub(crate) async fn assignments(
+        &self,
+        of: AssignmentQuery,
+    ) -> Result<Vec<AssignmentRow>, StoreError> {
+        self.ledger.assignments(of).await
+    }
+
+    /// Makes changes in one transaction, and tells whoever waits.
+    async fn write(
+        &self,
+        changes: Vec<CheckChange>,
+    ) -> Result<Vec<crate::ledger::Applied>, StoreError> {
+        let op = |change| Op::Check {
+            change,
+            audit: None,
+        };
+        let done = self
+            .ledger
+            .write(changes.into_iter().map(op).collect())
+            .await?;
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+        Ok(done)
+    }
+
+    fn times(&self, chain: &Chain, began_ms: u64) -> Times {
+        Times {
+            began_ms,
+            alive_ms: chain.anchor.round_ms,
+            capacity_ms: u64::from(self.settings.capacity_s) * 1000,
+        }
+    }
+
+    /// What a missed assignment becomes: the row of whoever stands in, if anybody does and the node is there.
+    async fn stand_in(&self, missed: &AssignmentRow) -> Result<Option<AssignmentRow>, ChecksError> {
+        let Some(seen) = self.round(missed.round).await? else {
+            return Ok(None);
+        };
+        let Some(target) = self.target(&missed.node, true) else {
+            return Ok(None);
+        };
+        let set: Vec<committee::Checker> = plan::set_at(&seen.checkers, seen.began_ms / 1000);
+        let order = plan::ranked(&seen.round, &target, &set);
+        // Who was shut out since does not stand in.
+        let now_s = self.clock.unix_ms() / 1000;
+        let counts = |key: &KeyId| {
+            let id = key.to_string();
+            seen.checkers
+                .iter()
+                .any(|of| of.key_id == id && of.counts_at(now_s))
+        };
+        let order: Vec<KeyId> = order.into_iter().filter(counts).collect();
+        let others = self
+            .assignments(AssignmentQuery::Round(missed.round))
+            .await?;
+        let chain = self.chain().await?;
+        let times = self.times(chain, seen.began_ms);
+        let window_ms = missed
+            .until_ms
+            .saturating_sub(missed.due_ms)
+            .min(times.capacity_ms);
+        let at = (self.clock.unix_ms(), window_ms, self.committee());
+        Ok(plan::stand_in(missed, &others, &order, at))
+    }
+
+    /// A node that is attached to a broker of this ledger, with its key.
+    fn target(&self, node: &nearlight_protocol::id::NodeId, is_known: bool) -> Option<Target> {
+        let is_attached =
+            self.directory.stream(node).is_some() || self.directory.node_holder(node).is_some();
+        let known = self.node_keys.of(node).filter(|_| is_attached)?;
+        Some(Target {
+            node: node.clone(),
+            key: KeyId::from_hex(&known.key_id)?,
+            operator: known.operator.clone(),
+            is_known,
+        })
+    }
+}

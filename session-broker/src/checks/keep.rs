@@ -1,0 +1,162 @@
+//! Writing down what is due as rounds begin, and what was missed as times end.
+//!
+//! Each broker does it for the nodes that are attached to it; of what is overdue anyone's word is the same.
+
+use super::plan::{plan, set_at};
+use super::{Checks, ChecksError, DAY_MS};
+use crate::ledger::{AssignmentQuery, AssignmentState, CheckChange};
+use nearlight_protocol::id::NodeId;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often is looked whether a round has begun, at most and at least.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// Looks between two prunings.
+const PRUNE_EVERY: u64 = 3600;
+/// For how long it is kept that a node was there, and anything else.
+const KEPT_DAYS: (u64, u64) = (3, 400);
+/// What is noted of a checker that says nothing.
+const SILENT: &str = "its checker said nothing until its time was over";
+
+/// What is remembered between two looks.
+#[derive(Debug, Default)]
+struct Seen {
+    round: u64,
+    /// Nodes that were assigned a probe of their capacity at some time.
+    probed: HashSet<String>,
+}
+
+/// Keeps the rounds until `stop`.
+pub(crate) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
+    let round = Duration::from_secs(checks.settings.round_s.into());
+    let mut beat = tokio::time::interval((round / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = Seen::default();
+    for looks in 0_u64.. {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = beat.tick() => {}
+        }
+        if let Err(error) = checks
+            .look(&mut seen, looks.is_multiple_of(PRUNE_EVERY))
+            .await
+        {
+            tracing::debug!(%error, "who checks whom is not written down yet");
+        }
+    }
+}
+
+impl Checks {
+    async fn look(&self, seen: &mut Seen, prunes: bool) -> Result<(), ChecksError> {
+        let Some(chain) = self.begun_chain().await? else {
+            return Ok(());
+        };
+        let now_ms = self.clock.unix_ms();
+        let Some(round) = chain.anchor.round_at(now_ms) else {
+            if prunes {
+                tracing::error!("the chain of rounds is over: nobody is assigned any more");
+            }
+            return Ok(());
+        };
+        if round > seen.round {
+            self.begin(round, seen).await?;
+            seen.round = round;
+        }
+        self.settle_overdue(now_ms).await?;
+        if prunes {
+            let before = |days: u64| now_ms.saturating_sub(days * DAY_MS);
+            self.write(vec![CheckChange::Prune {
+                before_ms: before(KEPT_DAYS.0),
+                all_before_ms: before(KEPT_DAYS.1),
+            }])
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// A round begins: who is due in it, of the nodes that are attached here.
+    async fn begin(&self, number: u64, seen: &mut Seen) -> Result<(), ChecksError> {
+        let Some(round) = self.round(number).await? else {
+            return Ok(());
+        };
+        let set = set_at(&round.checkers, round.began_ms / 1000);
+        if set.is_empty() {
+            return Ok(());
+        }
+        let mut targets = Vec::new();
+        for node in self.attached() {
+            let Some(mut target) = self.target(&node, true) else {
+                continue;
+            };
+            target.is_known = self.was_probed(&target.key.to_string(), seen).await?;
+            targets.push(target);
+        }
+        let times = self.times(self.chain().await?, round.began_ms);
+        let rows = plan(&round.round, times, &targets, (&set, self.committee()));
+        if !rows.is_empty() {
+            tracing::debug!(round = number, assignments = rows.len(), "a round begins");
+            self.write(vec![CheckChange::Assign(rows)]).await?;
+        }
+        Ok(())
+    }
+
+    /// The nodes whose streams this broker has.
+    fn attached(&self) -> Vec<NodeId> {
+        let nodes = self.directory.nodes();
+        let here = nodes
+            .iter()
+            .filter(|of| self.directory.stream(&of.id).is_some());
+        here.map(|of| of.id.clone()).collect()
+    }
+
+    async fn was_probed(&self, node_key: &str, seen: &mut Seen) -> Result<bool, ChecksError> {
+        if seen.probed.contains(node_key) {
+            return Ok(true);
+        }
+        let of = AssignmentQuery::CapacityOf {
+            node_key: node_key.to_owned(),
+        };
+        let was = !self.assignments(of).await?.is_empty();
+        if was {
+            seen.probed.insert(node_key.to_owned());
+        }
+        Ok(was)
+    }
+
+    async fn settle_overdue(&self, now_ms: u64) -> Result<(), ChecksError> {
+        for row in self
+            .assignments(AssignmentQuery::Overdue { now_ms })
+            .await?
+        {
+            tracing::info!(round = row.round, node_id = %row.node, duty = row.duty, checker = row.checker, "missed");
+            self.miss(&row, SILENT).await?;
+        }
+        Ok(())
+    }
+
+    /// An assignment is missed, and another checker stands in: both, or neither.
+    pub(super) async fn miss(
+        &self,
+        row: &crate::ledger::AssignmentRow,
+        why: &str,
+    ) -> Result<(), ChecksError> {
+        let mut changes = vec![CheckChange::Settle {
+            round: row.round,
+            node_key: row.node_key.clone(),
+            duty: row.duty.clone(),
+            checker: row.checker.clone(),
+            state: AssignmentState::Missed,
+            why: why.to_owned(),
+            leaf: String::new(),
+        }];
+        changes.extend(
+            self.stand_in(row)
+                .await?
+                .map(|row| CheckChange::Assign(vec![row])),
+        );
+        self.write(changes).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! Who checks whom in a round, and who stands in for whom: nothing but what the round's value and the set of
+//! checkers say.
+
+use crate::ledger::{AssignmentRow, AssignmentState, CheckerRow};
+use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::committee::{self, Candidate, set_root};
+use nearlight_proof::porc::schedule::{self, Duty, Round};
+use nearlight_protocol::id::NodeId;
+
+/// Checkers that stand in, one after the other, for those of a duty that miss it.
+const STAND_INS_MAX: usize = 2;
+
+/// A node that is attached.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) node: NodeId,
+    pub(super) key: KeyId,
+    pub(super) operator: String,
+    /// Whether it was ever assigned a probe of its capacity.
+    pub(super) is_known: bool,
+}
+
+/// Times of a round, Unix milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// When it began.
+    pub(super) began_ms: u64,
+    /// For how long a checker may ask whether a node is there.
+    pub(super) alive_ms: u64,
+    /// For how long it may probe.
+    pub(super) capacity_ms: u64,
+}
+
+impl Times {
+    const fn of(self, duty: Duty) -> u64 {
+        match duty {
+            Duty::Alive => self.alive_ms,
+            Duty::Capacity => self.capacity_ms,
+        }
+    }
+}
+
+/// The checkers that can be assigned at a moment.
+pub(super) fn set_at(checkers: &[CheckerRow], unix_s: u64) -> Vec<committee::Checker> {
+    let counting = checkers.iter().filter(|of| of.counts_at(unix_s));
+    let one = |of: &CheckerRow| {
+        let key = KeyId::from_hex(&of.key_id)?;
+        let operator = of.operator.clone();
+        Some(committee::Checker { key, operator })
+    };
+    counting.filter_map(one).collect()
+}
+
+/// The root over them, as receipts have it.
+pub(super) fn root_of(set: &[committee::Checker]) -> KeyId {
+    KeyId(set_root(set))
+}
+
+/// What is due in a round.
+pub(super) fn plan(
+    round: &Round,
+    times: Times,
+    targets: &[Target],
+    (set, committee): (&[committee::Checker], usize),
+) -> Vec<AssignmentRow> {
+    let mut rows = Vec::new();
+    for target in targets {
+        for duty in schedule::duties(round, &target.operator, target.is_known) {
+            let chosen = ranked(round, target, set);
+            let chosen = chosen.into_iter().take(duty.checkers(committee));
+            for (place, checker) in (0..).zip(chosen) {
+                rows.push(AssignmentRow {
+                    round: round.number,
+                    node_key: target.key.to_string(),
+                    node: target.node.clone(),
+                    duty: duty.name().to_owned(),
+                    checker: checker.to_string(),
+                    place,
+                    due_ms: times.began_ms,
+                    until_ms: times.began_ms + times.of(duty),
+                    state: AssignmentState::Due,
+                    why: String::new(),
+                    leaf: String::new(),
+                });
+            }
+        }
+    }
+    rows
+}
+
+/// Who does what another one missed: the next in the round's order. `others` are all rows of the round.
+pub(super) fn stand_in(
+    missed: &AssignmentRow,
+    others: &[AssignmentRow],
+    order: &[KeyId],
+    (now_ms, window_ms, committee): (u64, u64, usize),
+) -> Option<AssignmentRow> {
+    let duty = Duty::of_name(&missed.duty)?;
+    let same: Vec<&AssignmentRow> = others
+        .iter()
+        .filter(|row| row.node_key == missed.node_key && row.duty == missed.duty)
+        .collect();
+    let most = duty.checkers(committee) + STAND_INS_MAX;
+    let has = |key: &KeyId| same.iter().any(|row| row.checker == key.to_string());
+    let (place, next) = (0_u32..).zip(order).find(|(_, key)| !has(key))?;
+    (same.len() < most).then(|| AssignmentRow {
+        checker: next.to_string(),
+        place,
+        due_ms: now_ms,
+        until_ms: now_ms + window_ms,
+        state: AssignmentState::Due,
+        why: String::new(),
+        leaf: String::new(),
+        ..missed.clone()
+    })
+}
+
+/// All checkers that may check a node in a round, first the one that goes first.
+pub(super) fn ranked(round: &Round, target: &Target, set: &[committee::Checker]) -> Vec<KeyId> {
+    let candidate = Candidate {
+        key: target.key,
+        operator: target.operator.clone(),
+    };
+    let ranked = committee::assign(&round.value, &candidate, set, set.len());
+    ranked.into_iter().map(|checker| checker.key).collect()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn checker(n: u8, operator: &str, joined_s: u64, revoked_s: Option<u64>) -> CheckerRow {
+        CheckerRow {
+            key: format!("{n:064x}"),
+            key_id: KeyId([n; 32]).to_string(),
+            operator: operator.to_owned(),
+            licence: None,
+            user: nearlight_kit::ids::user(),
+            joined_s,
+            revoked_s,
+            instance: String::new(),
+            instance_until_ms: 0,
+        }
+    }
+
+    fn target(is_known: bool) -> Target {
+        Target {
+            node: nearlight_kit::ids::node(),
+            key: KeyId([77; 32]),
+            operator: "south".to_owned(),
+            is_known,
+        }
+    }
+
+    const TIMES: Times = Times {
+        began_ms: 5_000,
+        alive_ms: 60_000,
+        capacity_ms: 900_000,
+    };
+
+    fn round() -> Round {
+        Round {
+            number: 9,
+            value: [3; 32],
+            a_day: 1440,
+        }
+    }
+
+    #[test]
+    fn the_set_is_that_of_the_moment() {
+        let all = [
+            checker(1, "a", 10, None),
+            checker(2, "b", 10, Some(20)),
+            checker(3, "c", 15, None),
+        ];
+        let at = |s| {
+            set_at(&all, s)
+                .iter()
+                .map(|of| of.key.0[0])
+                .collect::<Vec<_>>()
+        };
+        assert!(at(10).is_empty());
+        assert_eq!(at(14), [1, 2]);
+        assert_eq!(at(20), [1, 2, 3]);
+        assert_eq!(at(21), [1, 3]);
+        assert_ne!(root_of(&set_at(&all, 14)), root_of(&set_at(&all, 21)));
+    }
+
+    #[test]
+    fn a_new_node_has_a_committee_and_never_its_own_operator() {
+        let all: Vec<CheckerRow> = (1..=5)
+            .map(|n| checker(n, if n == 5 { "south" } else { "north" }, 0, None))
+            .collect();
+        let set = set_at(&all, 1);
+        let new = plan(&round(), TIMES, &[target(false)], (&set, 3));
+        let duties: Vec<(&str, u32)> = new.iter().map(|r| (r.duty.as_str(), r.place)).collect();
+        assert_eq!(
+            duties,
+            [
+                ("alive", 0),
+                ("capacity", 0),
+                ("capacity", 1),
+                ("capacity", 2)
+            ]
+        );
+        let own = KeyId([5; 32]).to_string();
+        assert!(new.iter().all(|row| row.checker != own));
+        assert_eq!((new[0].until_ms, new[1].until_ms), (65_000, 905_000));
+        let known = plan(&round(), TIMES, &[target(true)], (&set, 3));
+        assert_eq!(known.len(), 1, "nothing but whether it is there");
+    }
+
+    #[test]
+    fn one_that_misses_is_stood_in_for_in_the_rounds_order_and_not_without_end() {
+        let all: Vec<CheckerRow> = (1..=6).map(|n| checker(n, "north", 0, None)).collect();
+        let set = set_at(&all, 1);
+        let node = target(true);
+        let order = ranked(&round(), &node, &set);
+        let mut rows = plan(&round(), TIMES, &[node], (&set, 3));
+        for expected in 1..=2 {
+            let missed = rows[0].clone();
+            let next = stand_in(&missed, &rows, &order, (70_000, 60_000, 3)).unwrap();
+            assert_eq!(next.checker, order[expected].to_string());
+            assert_eq!(
+                (next.place as usize, next.due_ms, next.until_ms),
+                (expected, 70_000, 130_000)
+            );
+            rows.push(next);
+        }
+        let missed = rows[0].clone();
+        assert_eq!(stand_in(&missed, &rows, &order, (70_000, 60_000, 3)), None);
+        assert_eq!(
+            stand_in(&missed, &rows[..1], &order[..1], (0, 1, 3)),
+            None,
+            "nobody is left"
+        );
+    }
+}

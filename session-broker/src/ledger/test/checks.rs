@@ -1,0 +1,233 @@
+//! Who checks whom: nodes' keys, checkers, and assignments.
+
+use super::*;
+use crate::ledger::identity::Secret;
+use nearlight_protocol::api::Role;
+use nearlight_protocol::identity::Scope;
+
+const FAR_S: u64 = 4_000_000_000;
+
+fn check(change: CheckChange) -> Op {
+    Op::Check {
+        change,
+        audit: None,
+    }
+}
+
+fn shown(node: &NodeId, key: &str, at_s: u64) -> Op {
+    check(CheckChange::NodeKey(Box::new(NodeKey {
+        node: node.clone(),
+        key: key.to_owned(),
+        key_id: format!("id of {key}"),
+        operator: "network".to_owned(),
+        most: 3,
+        from_s: at_s - 1,
+        until_s: FAR_S,
+        at_s,
+    })))
+}
+
+/// A new key ends the former one's window, both in the directory; a key is of one node.
+pub(super) async fn a_nodes_key_is_listed_until_it_has_another_one(place: Place) {
+    let store = Store::open(place).await;
+    let (one, two) = (nearlight_kit::ids::node(), nearlight_kit::ids::node());
+    assert_eq!(store.write(shown(&one, "a", 10)).await, Applied::Done);
+    assert_eq!(store.write(shown(&one, "a", 11)).await, Applied::Skipped);
+    assert_eq!(store.write(shown(&two, "a", 12)).await, Applied::RaceLost);
+    assert_eq!(store.write(shown(&one, "b", 20)).await, Applied::Done);
+    let windows = async || {
+        let rows = store.ledger.directory().await.unwrap();
+        let of = rows.keys.into_iter().map(|k| (k.key, k.from_s, k.until_s));
+        (rows.serial, of.collect::<Vec<_>>())
+    };
+    let (serial, keys) = windows().await;
+    assert_eq!(keys, [("a".to_owned(), 9, 20), ("b".to_owned(), 19, FAR_S)]);
+    let now = store.ledger.node_keys(20).await.unwrap();
+    assert_eq!(now.len(), 1);
+    assert_eq!(
+        (now[0].key.as_str(), now[0].operator.as_str()),
+        ("b", "network")
+    );
+    // Its data directory was restored: the window of the first goes on.
+    assert_eq!(store.write(shown(&one, "a", 30)).await, Applied::Done);
+    let (later, keys) = windows().await;
+    assert!(later > serial);
+    assert_eq!(keys, [("a".to_owned(), 9, FAR_S), ("b".to_owned(), 19, 30)]);
+    // A full directory leaves a node without, and says so.
+    assert_eq!(store.write(shown(&two, "c", 40)).await, Applied::Done);
+    let three = nearlight_kit::ids::node();
+    assert_eq!(
+        store.write(shown(&three, "d", 50)).await,
+        Applied::QuotaUsedUp
+    );
+}
+
+fn token(n: u8, expires_ms: u64) -> Op {
+    check(CheckChange::AddToken(CheckerTokenRow {
+        hash: [n; 32],
+        operator: format!("operator {n}"),
+        licence: None,
+        created_ms: 1,
+        expires_ms,
+        used_by: None,
+    }))
+}
+
+fn joins(token: u8, key: &str, at_ms: u64) -> Op {
+    let api_key = KeyRow {
+        id: nearlight_kit::ids::key(),
+        user: nearlight_kit::ids::user(),
+        tenant: None,
+        name: "checker".to_owned(),
+        role: Role::Operator,
+        scopes: vec![Scope::NodesProbe],
+        prefix: "nlk_x".to_owned(),
+        sessions_max: None,
+        created_ms: at_ms,
+        expires_ms: None,
+        last_used_ms: None,
+        revoked_ms: None,
+    };
+    check(CheckChange::Join(Box::new(CheckerJoins {
+        token: [token; 32],
+        key: key.to_owned(),
+        key_id: format!("id of {key}"),
+        until_s: FAR_S,
+        early_s: 1,
+        most: 2,
+        secret: Secret {
+            hash: rand::random(),
+            prefix: "nlk_x".to_owned(),
+        },
+        api_key,
+        at_ms,
+    })))
+}
+
+fn hold(instance: &str, now_ms: u64) -> Op {
+    check(CheckChange::Hold {
+        key_id: "id of a".to_owned(),
+        instance: instance.to_owned(),
+        until_ms: now_ms + 100,
+        now_ms,
+    })
+}
+
+/// A token lets one key in; a copy of a checker holds its key for a while; who is shut out stays out.
+pub(super) async fn a_checker_comes_in_once_and_runs_once(place: Place) {
+    let store = Store::open(place).await;
+    store.write(token(1, 10_000)).await;
+    assert_eq!(store.write(joins(2, "a", 5_000)).await, Applied::Missing);
+    assert_eq!(
+        store.write(joins(1, "a", 10_000)).await,
+        Applied::Missing,
+        "over"
+    );
+    assert_eq!(store.write(joins(1, "a", 5_000)).await, Applied::Done);
+    assert_eq!(
+        store.write(joins(1, "b", 5_000)).await,
+        Applied::Missing,
+        "used"
+    );
+    assert_eq!(
+        store.write(joins(1, "a", 6_000)).await,
+        Applied::Done,
+        "the same"
+    );
+    let known = store.ledger.checkers().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!(
+        (known[0].joined_s, known[0].operator.as_str()),
+        (5, "operator 1")
+    );
+    store.write(token(3, 10_000)).await;
+    assert_eq!(
+        store.write(joins(3, "a", 5_000)).await,
+        Applied::NameTaken,
+        "another's"
+    );
+
+    assert_eq!(store.write(hold("x", 1_000)).await, Applied::Done);
+    assert_eq!(store.write(hold("y", 1_050)).await, Applied::RaceLost);
+    assert_eq!(store.write(hold("x", 1_060)).await, Applied::Done);
+    assert_eq!(
+        store.write(hold("y", 1_160)).await,
+        Applied::Done,
+        "the first is gone"
+    );
+    let out = check(CheckChange::Revoke {
+        key_id: "id of a".to_owned(),
+        at_ms: 7_000,
+    });
+    assert_eq!(store.write(out.clone()).await, Applied::Done);
+    assert_eq!(store.write(out).await, Applied::Skipped);
+    assert_eq!(store.write(hold("y", 1_170)).await, Applied::Missing);
+    let rows = store.ledger.directory().await.unwrap();
+    assert_eq!(rows.keys[0].revoked_at_s, Some(7));
+    store.write(token(4, 10_000)).await;
+    assert_eq!(store.write(joins(4, "a", 5_000)).await, Applied::NameTaken);
+    assert!(!store.ledger.checkers().await.unwrap()[0].counts_at(8));
+}
+
+/// An assignment is settled once, and the same round assigns nobody twice.
+pub(super) async fn an_assignment_is_settled_once(place: Place) {
+    let store = Store::open(place).await;
+    let row = AssignmentRow {
+        round: 7,
+        node_key: "n".to_owned(),
+        node: nearlight_kit::ids::node(),
+        duty: "alive".to_owned(),
+        checker: "c".to_owned(),
+        place: 0,
+        due_ms: 100,
+        until_ms: 200,
+        state: AssignmentState::Due,
+        why: String::new(),
+        leaf: String::new(),
+    };
+    let assign = check(CheckChange::Assign(vec![row.clone()]));
+    assert_eq!(store.write(assign.clone()).await, Applied::Done);
+    assert_eq!(store.write(assign.clone()).await, Applied::Skipped);
+    let settle = |state, why: &str| {
+        check(CheckChange::Settle {
+            round: 7,
+            node_key: "n".to_owned(),
+            duty: "alive".to_owned(),
+            checker: "c".to_owned(),
+            state,
+            why: why.to_owned(),
+            leaf: String::new(),
+        })
+    };
+    let ask = async |of| store.ledger.assignments(of).await.unwrap();
+    let due = |now_ms| AssignmentQuery::Due {
+        checker: "c".to_owned(),
+        now_ms,
+    };
+    assert_eq!(ask(due(99)).await, []);
+    assert_eq!(ask(due(100)).await, std::slice::from_ref(&row));
+    assert_eq!(ask(due(200)).await, []);
+    let overdue = |now_ms| AssignmentQuery::Overdue { now_ms };
+    assert_eq!(ask(overdue(199)).await, []);
+    assert_eq!(ask(overdue(200)).await.len(), 1);
+    let missed = settle(AssignmentState::Missed, "a\0b");
+    assert_eq!(store.write(missed).await, Applied::Done);
+    let done = settle(AssignmentState::Done, "");
+    assert_eq!(store.write(done).await, Applied::Missing, "it is settled");
+    assert_eq!(store.write(assign).await, Applied::Skipped);
+    let found = ask(AssignmentQuery::Round(7)).await;
+    assert_eq!(
+        (found[0].state, found[0].why.as_str()),
+        (AssignmentState::Missed, "a\u{fffd}b")
+    );
+    let prune = check(CheckChange::Prune {
+        before_ms: 1_000,
+        all_before_ms: 0,
+    });
+    store.write(prune).await;
+    assert_eq!(
+        ask(AssignmentQuery::Round(7)).await.len(),
+        1,
+        "what was missed stays"
+    );
+}
