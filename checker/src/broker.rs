@@ -135,13 +135,14 @@ impl Broker {
         Ok(placed.leaf)
     }
 
-    /// Bytes of bodies since the last time.
-    pub fn take_bytes(&self) -> u64 {
-        self.bytes.swap(0, Ordering::Relaxed)
-    }
-
-    fn count(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Puts evidence beside the log, once the receipt that names it stands there. What is not taken is said, and
+    /// nothing else: the receipt is what counts.
+    pub fn keep(&self, evidence: &[Vec<u8>]) {
+        for piece in evidence {
+            if let Err(error) = self.put_evidence(piece) {
+                tracing::warn!(error, "a piece of evidence was not taken");
+            }
+        }
     }
 
     /// Puts a piece of evidence beside the log, once its receipt stands there.
@@ -149,8 +150,8 @@ impl Broker {
     /// # Errors
     /// Why not, as a sentence.
     pub fn put_evidence(&self, piece: &[u8]) -> Result<(), String> {
-        self.count(piece.len());
         let sha256 = hex(&sha256(&[piece]));
+        self.count(piece.len());
         let request = self.agent.put(format!("{}/v1/evidence/{sha256}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let request = request.header("Content-Type", "application/octet-stream");
@@ -163,6 +164,15 @@ impl Broker {
                 Err(format!("its evidence is not taken: {}", refusal(&read).1))
             }
         }
+    }
+
+    /// Bytes of bodies since the last time.
+    pub fn take_bytes(&self) -> u64 {
+        self.bytes.swap(0, Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The broker's date, as an answer's header has it.

@@ -14,11 +14,14 @@ use nearlight_proof::porc::score::{Class, Table};
 use nearlight_proof::porc::seed::Secrets;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc};
-use nearlight_proof::receipt::statement::Countersign;
+use nearlight_proof::receipt::statement::{Countersign, Evidence};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// Bytes of a piece of evidence, and how many a receipt names.
+const PIECE_BYTES: usize = 60_000;
+const PIECES_MAX: usize = 64;
 /// How long evidence is asked to be kept, seconds: the time in which one can dispute.
 const EVIDENCE_S: u64 = 90 * 24 * 3600;
 
@@ -188,8 +191,8 @@ pub fn examine_as(
     let begin = wanted.begin(&node, &probe.id);
     let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
     let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
-    ask_all(broker, &probe.id, &mut exam);
-    sign(broker, probe, &exam, node.id())
+    let opening = ask_all(broker, &probe.id, &mut exam);
+    sign(broker, probe, (&exam, &opening), node.id())
 }
 
 /// The receipt that nothing can be said of a node that does not answer.
@@ -221,7 +224,9 @@ fn secrets() -> Secrets {
     }
 }
 
-fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) {
+/// What was opened; nothing if that never came.
+fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) -> Vec<u8> {
+    let mut opening = Vec::new();
     let start = Instant::now();
     let now_us = || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     while let Some(ask) = exam.ask(now_us()) {
@@ -229,25 +234,65 @@ fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) {
         let bytes_max = exam.answer_bytes_max(ask.step);
         let answered = broker.step(probe, (ask.step, &ask.message), (within, bytes_max));
         match answered {
-            Ok(answer) => exam.answer(now_us(), &answer),
+            Ok(answer) => {
+                exam.answer(now_us(), &answer);
+                if ask.step == Step::Open {
+                    // Behind its signature.
+                    opening = answer.get(64..).unwrap_or_default().to_vec();
+                }
+            }
             // Where it did not come in time, it matters little what was said in the end.
             Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
             Err(miss) => exam.miss(miss),
         }
     }
+    opening
+}
+
+/// What a dispute over a failure takes, in pieces: the record of the probe, and what was opened if there is room for
+/// all of it.
+fn of_dispute(exam: &Exam<'_>, opening: &[u8], room: usize) -> Vec<Vec<u8>> {
+    if room == 0 {
+        return Vec::new();
+    }
+    let mut pieces = vec![exam.record().to_bytes()];
+    let opened = opening.chunks(PIECE_BYTES);
+    if opened.len() < room {
+        pieces.extend(opened.map(<[u8]>::to_vec));
+    }
+    pieces
+}
+
+fn name_of(piece: &[u8], kept_until_s: u64) -> Evidence {
+    Evidence {
+        sha256: KeyId(nearlight_proof::encoding::sha256(&[piece])),
+        bytes: piece.len() as u64,
+        kept_until_s,
+    }
 }
 
 /// The receipt, with the node's signature or why there is none.
-fn sign(broker: &Broker, probe: &NewProbe, exam: &Exam<'_>, node: KeyId) -> Result<Found, Failure> {
+fn sign(
+    broker: &Broker,
+    probe: &NewProbe,
+    (exam, opening): (&Exam<'_>, &[u8]),
+    node: KeyId,
+) -> Result<Found, Failure> {
     let at = (probe.node.as_str(), nearlight_kit::clock::unix_ms() / 1000);
     let over = || Failure::Broker("the probe is not over".to_owned());
     let porc = exam.result().ok_or_else(over)?;
     let of_node = Countersign::Node(node);
-    let (named, evidence): (Vec<_>, Vec<_>) = exam
-        .evidence(at.1 + EVIDENCE_S)
-        .into_iter()
-        .map(|(named, bytes)| (named, bytes.to_vec()))
-        .unzip();
+    let mut evidence: Vec<Vec<u8>> = Vec::new();
+    let mut named: Vec<Evidence> = Vec::new();
+    for (name, bytes) in exam.evidence(at.1 + EVIDENCE_S) {
+        named.push(name);
+        evidence.push(bytes.to_vec());
+    }
+    if porc.finding == Finding::Fail {
+        let pieces = of_dispute(exam, opening, PIECES_MAX.saturating_sub(evidence.len()));
+        named.extend(pieces.iter().map(|piece| name_of(piece, at.1 + EVIDENCE_S)));
+        evidence.extend(pieces);
+    }
     let receipt = exam.receipt(at, of_node, named.clone()).ok_or_else(over)?;
     let within = Duration::from_micros(TALK_US);
     let most = exam.answer_bytes_max(Step::Sign);

@@ -293,7 +293,7 @@ def directory(raw, authority):
 
 ISSUERS = {"porc/v1": ["checker"], "porw/v1": ["checker"], "session/v1": ["broker"],
            "verdict/v1": ["referee", "broker"], "revoke/v1": ["referee", "broker", "checker"],
-           "dispute/v1": ["node", "checker"]}
+           "dispute/v1": ["node", "checker", "broker"]}
 
 
 def find(keys, who, roles, time):

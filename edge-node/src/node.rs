@@ -271,7 +271,8 @@ fn prover(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<Prover>> {
     let key = ReceiptKey::load(&config.data);
     let key =
         key.with_context(|| format!("cannot use the receipt key in {}", config.data.display()))?;
-    Ok(Arc::new(Prover::new(key, config.prover, shutdown.token())))
+    let prover = Prover::new(key, config.prover, shutdown.token());
+    Ok(Arc::new(prover.keeping_in(&config.data)))
 }
 
 fn dialler(config: &Config, node: &NodeId, prover: &Prover) -> anyhow::Result<Dialler> {

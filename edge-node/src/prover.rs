@@ -14,6 +14,7 @@
 //!
 //! **What it does not know:** who may ask, what a receipt is worth.
 
+mod evidence;
 mod key;
 mod legs;
 mod seat;
@@ -23,6 +24,7 @@ use crate::tunnel::{Asked, Entrance, Inside, Service};
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response};
 use axum::response::IntoResponse;
+use evidence::Kept;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
@@ -40,6 +42,7 @@ use nearlight_protocol::prove::{OFFER, ProverOffer};
 use nearlight_protocol::unit::U64;
 use seat::Seat;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +106,8 @@ pub(crate) struct Prover {
     key: Arc<ReceiptKey>,
     limits: Limits,
     gpus: Vec<String>,
+    /// What is kept for disputes; `None` for nothing.
+    kept: Option<Kept>,
     stop: CancellationToken,
     /// Held for a look-up, never across an await.
     room: Mutex<Room>,
@@ -122,8 +127,17 @@ impl Prover {
             key: Arc::new(key),
             limits,
             gpus: vec![CPU.to_owned()],
+            kept: None,
             stop,
             room: Mutex::default(),
+        }
+    }
+
+    /// The same, which keeps its last probes in a data directory, for disputes.
+    pub(crate) fn keeping_in(self, data: &Path) -> Self {
+        Self {
+            kept: Some(Kept::in_data(data)),
+            ..self
         }
     }
 
@@ -204,7 +218,8 @@ impl Prover {
         let answer = sitting.accept(self.key.secret()).ok_or_else(out_of_order)?;
         tracing::info!(%probe, class = %sitting.asked().class, "a probe begins");
         let threads = self.limits.threads;
-        let seat = Seat::new(probe.clone(), sitting, threads, self.stop.child_token());
+        let stop = self.stop.child_token();
+        let seat = Seat::new(probe.clone(), sitting, (threads, self.kept.clone()), stop);
         room.seat = Some(Arc::new(seat));
         Ok(answer)
     }

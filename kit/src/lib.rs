@@ -10,7 +10,7 @@
 //! - [`hop`], [`patient`], [`read_ahead`], [`splice`]: what proxies have in common.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
 //! - [`tar`], [`tree`]: trees of files as archives, out of one place and into another.
-//! - [`files`]: files that are either old or new, never half.
+//! - [`files`]: files that are either old or new, never half. [`digest`]: what bytes are named by.
 //!
 //! **What it does not know:** sessions, containers, media. It depends on `core/protocol` alone.
 
@@ -19,6 +19,7 @@
 pub mod beacon;
 pub mod clock;
 pub mod config;
+pub mod digest;
 pub mod enrol;
 pub mod files;
 pub mod hop;

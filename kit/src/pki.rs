@@ -41,7 +41,7 @@ pub use ca::{
     ensure_ca,
 };
 pub use credentials::{AnswerError, Credentials, Issued, PendingKey, node_of, renewal_proof};
-pub use name::spiffe_of;
+pub use name::{certified_node, spiffe_of};
 pub use pin::pinned_config;
 pub use server::ServerIdentity;
 

@@ -11,6 +11,7 @@ mod identity;
 mod inside;
 mod outside;
 mod receipt;
+mod stake;
 mod volume;
 
 pub use checker::CheckerCommand;
@@ -18,6 +19,7 @@ pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCom
 pub use inside::{Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
+pub use stake::StakeCommand;
 pub use volume::VolumeCommand;
 
 const EXIT_STATUS: &str = "\
@@ -145,6 +147,15 @@ pub enum Command {
         #[command(subcommand)]
         command: ReceiptCommand,
         /// Which broker; `show` and `verify` ask none.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// What operators and checkers have at stake, and what they earned.
+    Stake {
+        /// What to do.
+        #[command(subcommand)]
+        command: StakeCommand,
+        /// Which broker.
         #[command(flatten)]
         broker: Broker,
     },
@@ -350,6 +361,28 @@ pub enum NodeCommand {
     Show {
         /// Which.
         node: NodeId,
+    },
+    /// How a node stands: its checks and verdicts with their receipts, its rank, why placements pass it over,
+    /// and what would raise it.
+    Status {
+        /// Which [default: the one that this machine is, by the certificate under --data].
+        node: Option<NodeId>,
+    },
+    /// Contest a receipt of a check of a node, with the record of its probe and what was opened.
+    Dispute {
+        /// The receipt, by its place in the log.
+        receipt: u64,
+        /// What is wrong with it, in one sentence.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// A probe's record, then its opening; so on for further probes.
+        #[arg(long, value_name = "FILE")]
+        evidence: Vec<PathBuf>,
+    },
+    /// Show a dispute, and the verdict that ended it.
+    Disputed {
+        /// The dispute, by its place in the log.
+        dispute: u64,
     },
     /// Let a new node in.
     Token {

@@ -226,6 +226,13 @@ impl Client {
         self.success(path, request.send_json(body)).map(drop)
     }
 
+    /// PUT of bytes.
+    pub fn put_bytes(&self, path: &str, bytes: &[u8]) -> Result<(), ClientError> {
+        let request = self.asked(self.agent.put(self.url(path)));
+        let request = request.header("Content-Type", "application/octet-stream");
+        self.success(path, request.send(bytes)).map(drop)
+    }
+
     /// DELETE; the answer's body is not read.
     pub fn delete(&self, path: &str) -> Result<(), ClientError> {
         let request = self.asked(self.agent.delete(self.url(path)));

@@ -7,10 +7,10 @@ use crate::explain::explain;
 use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
-use crate::node_show;
 use crate::profile::ProfileError;
 use crate::table;
 use crate::terminal::{self, Progress};
+use crate::{dispute, node_show, node_status};
 use nearlight_protocol::api::{
     CreateJoinToken, CreateSession, DrainNode, NewJoinToken, Node, NodeList, SavesWish, Session,
     SessionList, SessionState, StartProgress, WaitsFor,
@@ -45,6 +45,11 @@ pub enum CommandError {
     /// No such node is listed.
     #[error("there is no node {0}; `nearlight node list` has them")]
     NoNode(NodeId),
+    /// This machine is none.
+    #[error(
+        "this machine is no node; name one, or give the --data that `nearlight node join` was given"
+    )]
+    NoNodeHere,
     /// A label is written otherwise.
     #[error("`{0}` is no label; write NAME=VALUE")]
     NoLabel(String),
@@ -252,6 +257,18 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
         NodeCommand::Revoke { node } => {
             Client::new(broker)?.delete(&format!("/v1/nodes/{node}"))?;
             tell(broker, format_args!("{node} is shut out for good"));
+        }
+        NodeCommand::Dispute {
+            receipt,
+            reason,
+            evidence,
+        } => dispute::file(broker, *receipt, reason, evidence)?,
+        NodeCommand::Disputed { dispute } => dispute::look(broker, *dispute)?,
+        NodeCommand::Status { node } => {
+            let own = || node_status::of_this_machine(broker);
+            let node = node.clone().or_else(own).ok_or(CommandError::NoNodeHere)?;
+            let standing = node_status::ask(&Client::new(broker)?, &node)?;
+            show(broker, &standing, || node_status::lines(&standing));
         }
         NodeCommand::Show { node } => {
             let found = node_show::find(&Client::new(broker)?, node)?;

@@ -97,7 +97,7 @@ fn parts(points: &Points, rtt: Option<u32>) -> Vec<[String; 2]> {
         (points.gpu, "a GPU that it does not need"),
         (points.load, "load"),
         (points.uplink, "uplink"),
-        (points.receipts, "missing receipts"),
+        (points.receipts, "a rank by receipts that is not full"),
         (points.price, "price"),
         (points.spread, "sessions with the same operator"),
     ];

@@ -42,6 +42,7 @@ impl Failure {
                 | CommandError::LoginExpired
                 | CommandError::NoBroker(_)
                 | CommandError::NoNode(_)
+                | CommandError::NoNodeHere
                 | CommandError::NotBootstrapped
                 | CommandError::File(_)
                 | CommandError::Job(_)

@@ -4,8 +4,8 @@ use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
 use nearlight::{
-    apps, bench, checker, command, doctor, identity, inside, outside, receipt, terminal, up, usage,
-    volume,
+    apps, bench, checker, command, doctor, identity, inside, outside, receipt, stake, terminal, up,
+    usage, volume,
 };
 use std::process::ExitCode;
 
@@ -54,6 +54,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Registry { command, broker } => Ok(outside::registry(&command, &broker)?),
         Command::Webhook { command, broker } => Ok(outside::webhook(&command, &broker)?),
         Command::Receipt { command, broker } => Ok(receipt::receipt(&command, &broker).map(drop)?),
+        Command::Stake { command, broker } => Ok(stake::stake(&command, &broker)?),
         Command::Usage(args) => Ok(usage::usage(&args)?),
         Command::Admin { command } => Ok(identity::admin(&command)?),
         Command::Doctor(args) if doctor::run(&args) => Ok(()),

@@ -17,7 +17,7 @@
 //! | see keys | | | its tenant's | | all | keys:read |
 //! | change keys | | | its tenant's | | all | keys:write |
 //! | see tenants | | | its own | | all | keys:read |
-//! | change tenants, see the audit log | | | | | x | admin |
+//! | change tenants, see the audit log, move stakes | | | | | x | admin |
 //! | let checkers in, give licences | | | | | x | admin |
 //! | see usage | | | its tenant's | all | all | usage:read |
 //!
@@ -74,11 +74,13 @@ pub enum Permission {
     SeeUsage,
     /// Let checkers in, give licences, and take both back.
     ChangeCheckers,
+    /// Deposit and withdraw stakes.
+    ChangeStakes,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -98,6 +100,7 @@ impl Permission {
         Self::SeeAudit,
         Self::SeeUsage,
         Self::ChangeCheckers,
+        Self::ChangeStakes,
     ];
 
     /// Whether a caller of this role may, as far as its reach goes.
@@ -127,10 +130,12 @@ impl Permission {
                 Role::Tenant | Role::Operator | Role::Admin => true,
                 Role::Guest | Role::Player => false,
             },
-            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers => match role {
-                Role::Admin => true,
-                Role::Guest | Role::Player | Role::Tenant | Role::Operator => false,
-            },
+            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers | Self::ChangeStakes => {
+                match role {
+                    Role::Admin => true,
+                    Role::Guest | Role::Player | Role::Tenant | Role::Operator => false,
+                }
+            }
         }
     }
 
@@ -149,7 +154,9 @@ impl Permission {
             Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
-            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers => Some(Scope::Admin),
+            Self::ChangeTenants | Self::SeeAudit | Self::ChangeCheckers | Self::ChangeStakes => {
+                Some(Scope::Admin)
+            }
             Self::SeeUsage => Some(Scope::UsageRead),
         }
     }

@@ -33,6 +33,7 @@ use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
+use crate::verdicts::{StakeTerms, Verdicts};
 use crate::watch::WatchLinks;
 use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
@@ -149,6 +150,7 @@ impl Broker {
         .await?;
         let (routes, described) = http::routes();
         let receipts = receipts(&config, &ledger, clock, shutdown)?;
+        let verdicts = verdicts(&config, &ledger, receipts.as_ref(), clock);
         let log = receipts.clone().map(|receipts| (ledger.clone(), receipts));
         let held = (node_keys.clone(), directory.clone());
         let checks = log.map(|log| Checks::new(log, held, clock, config.checks.clone()));
@@ -182,6 +184,7 @@ impl Broker {
             jobs: endpoint.as_ref().map(|(_, site)| site.clone()),
             inside: Inside::new(tunnels.clone(), shutdown),
             receipts,
+            verdicts,
             checks,
             node_keys: node_keys.clone(),
             desk: desk.clone(),
@@ -340,6 +343,10 @@ fn keep(api: &Arc<Api>, directory: Arc<Directory>, config: &Config, shutdown: &S
         shutdown.spawn(checks::keep(checks.clone(), stop()));
     }
     let (at, me) = (api.webhook_networks.clone(), config.name.clone());
+    if let Some(verdicts) = &api.verdicts {
+        let keeping = verdicts.clone().keep(api.sessions.clone(), stop());
+        shutdown.spawn(keeping);
+    }
     let outbox = Deliverer::new((&api.ledger, &api.sealer), api.clock, me, at);
     shutdown.spawn(webhooks::keep(outbox, stop()));
 }
@@ -374,6 +381,23 @@ fn receipts(
     Ok(Some(Receipts::start(
         settings, keys, ledger, clock, shutdown,
     )))
+}
+
+/// What receipts come to, if this broker keeps a log of them.
+fn verdicts(
+    config: &Config,
+    ledger: &Arc<dyn Ledger>,
+    receipts: Option<&Arc<Receipts>>,
+    clock: Clock,
+) -> Option<Arc<Verdicts>> {
+    let checks = &config.checks;
+    let terms = StakeTerms {
+        slash_permille: checks.slash_permille,
+        reward_micro: checks.reward_micro,
+        dispute_ms: u64::from(checks.dispute_days) * 24 * 3600 * 1000,
+    };
+    let least = usize::try_from(checks.committee).unwrap_or(usize::MAX);
+    Some(Verdicts::new(ledger, receipts?, clock, (least, terms)))
 }
 
 /// The keys that nodes sign receipts with.

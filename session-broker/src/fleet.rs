@@ -12,6 +12,7 @@
 
 use crate::control::Stream;
 use crate::ledger::{Decided, HeldBy, NodeRow, Standing};
+use crate::verdicts::Ranks;
 use nearlight_placement::{FleetIndex, NodeState, NodeView, SessionRequest};
 use nearlight_protocol::api::Node;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -39,6 +40,8 @@ pub(crate) struct Fleet {
     index: FleetIndex,
     /// Nodes of other brokers, as those said last.
     remote: HashMap<NodeId, RemoteNode>,
+    /// How nodes are ranked by their receipts.
+    ranks: Arc<Ranks>,
     /// Nodes with slots that are left alone.
     cooling: BTreeSet<NodeId>,
     /// Nodes that may take more than before, until they were offered to those who wait.
@@ -90,10 +93,12 @@ impl Fleet {
     /// Takes a node's row as the ledger has it. Streams and orders stay.
     pub(crate) fn set_row(&mut self, row: NodeRow, now: MonoTime) {
         let id = row.id.clone();
-        let node = match self.nodes.remove(&id) {
+        let mut node = match self.nodes.remove(&id) {
             Some(node) => node.with_row(row, now),
             None => FleetNode::new(row, now),
         };
+        node.proven = self.ranks.of(&id);
+        node.refresh(now);
         if node.decided.standing == Standing::Revoked {
             self.index.remove(&id);
         } else {
@@ -122,6 +127,21 @@ impl Fleet {
             self.openings.insert(id.clone());
         }
         self.unseen.insert(id.clone(), true);
+    }
+
+    /// Takes how nodes are ranked.
+    pub(crate) fn set_ranks(&mut self, ranks: Arc<Ranks>, now: MonoTime) {
+        self.ranks = ranks;
+        let news: Vec<NodeId> = self
+            .nodes
+            .values()
+            .filter(|node| node.proven != self.ranks.of(&node.row.id))
+            .map(|node| node.row.id.clone())
+            .collect();
+        for id in news {
+            let proven = self.ranks.of(&id);
+            self.change(&id, now, |node| node.proven = proven);
+        }
     }
 
     /// Changes a node and brings the index up to date.

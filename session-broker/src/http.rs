@@ -34,6 +34,7 @@ use crate::seal::Sealer;
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use crate::tokens::Signer;
+use crate::verdicts::Verdicts;
 use crate::watch::WatchLinks;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -58,6 +59,7 @@ mod body;
 mod caller;
 mod checkers;
 mod device;
+mod disputes;
 mod door;
 mod duties;
 mod endpoint;
@@ -74,6 +76,7 @@ mod listing;
 mod log;
 mod login;
 mod node_admin;
+mod node_standing;
 mod nodes;
 mod ops;
 mod peer;
@@ -89,6 +92,7 @@ mod relay;
 mod saves;
 mod serve;
 mod session;
+mod stakes;
 mod tenants;
 mod ticket;
 mod usage;
@@ -151,6 +155,8 @@ pub(crate) struct Api {
     pub(crate) content_policy: HeaderValue,
     /// The log of receipts, if this broker keeps one.
     pub(crate) receipts: Option<Arc<Receipts>>,
+    /// What they come to.
+    pub(crate) verdicts: Option<Arc<Verdicts>>,
     /// Who checks whom, if this broker keeps a log.
     pub(crate) checks: Option<Arc<Checks>>,
     /// What nodes sign receipts with.
@@ -249,6 +255,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(app_versions::list_versions))
         .routes(routes!(app_versions::roll_out, app_versions::roll_back))
         .routes(routes!(nodes::list_nodes))
+        .routes(routes!(node_standing::show_standing))
         .routes(routes!(regions::list_regions))
         .routes(routes!(regions::beacon))
         .routes(routes!(node_admin::create_join_token))
@@ -328,6 +335,9 @@ fn log_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(receipts::put_evidence, receipts::get_evidence))
         .routes(routes!(receipts::show_directory))
+        .routes(routes!(disputes::create_dispute))
+        .routes(routes!(disputes::show_dispute))
+        .routes(routes!(stakes::list_stakes, stakes::move_stake))
         .routes(routes!(quality::put_sample))
         .routes(routes!(quality::show_session_receipt))
         .routes(routes!(

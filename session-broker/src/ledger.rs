@@ -43,6 +43,7 @@ mod apps;
 mod batch;
 mod checks;
 mod dialect;
+mod disputes;
 mod fault;
 mod identity;
 mod op;
@@ -58,16 +59,20 @@ mod read_identity;
 mod read_outside;
 mod read_receipts;
 mod read_saves;
+mod read_stakes;
 mod read_usage;
+mod read_verdicts;
 mod read_volumes;
 mod read_webhooks;
 mod receipts;
 mod schema;
 mod share;
 mod source;
+mod stakes;
 mod store;
 mod tx;
 mod usage;
+mod verdicts;
 mod volumes;
 mod wish;
 mod write;
@@ -79,6 +84,7 @@ pub use checks::{
     CheckerRow, CheckerTokenRow, LicenceRow, NodeKey, NodeKeyRow,
 };
 pub use dialect::Engine;
+pub use disputes::{DisputeBy, DisputeReads, DisputeRow};
 pub use fault::{Fault, FaultyLedger};
 pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
@@ -90,21 +96,25 @@ pub use outside::{
     WebhookRow,
 };
 pub use read_receipts::log_size_beside;
+pub use read_stakes::StakeReads;
+pub use read_verdicts::VerdictReads;
 pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
 pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
+pub use stakes::{AccountRow, Amount, Move, OUTSIDE, POOL, SLASHED, Transfer, TransferRow};
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
 pub use usage::{
     Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
 };
+pub use verdicts::{CheckRow, Folded, NewVerdicts, RoundOf, VerdictRow};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 
 /// Where the broker writes things down.
-pub trait Ledger: Send + Sync + std::fmt::Debug {
+pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::fmt::Debug {
     /// Applies `ops` in one transaction. One answer an op, in order.
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 

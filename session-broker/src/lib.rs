@@ -11,7 +11,7 @@
 //! 7. `http`: the API, the browser client's files, and who may do what; [`access`]: the table of that;
 //!    `oidc`: who a player is.
 //! 8. `tunnels`: the way to containers of jobs; `endpoint`: the listener for whoever talks to them.
-//! 9. `receipts`: the log of what checkers, nodes and this broker sign.
+//! 9. `receipts`: the log of what checkers, nodes and this broker sign; `verdicts`: what that comes to.
 //! 10. `node_keys`: the keys that nodes sign receipts with; `checks`: who checks whom.
 //! 11. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
@@ -59,8 +59,10 @@ mod relays;
 mod seal;
 mod secret;
 mod sessions;
+mod stakes;
 mod tunnels;
 mod uploading;
 mod usage;
+mod verdicts;
 mod watch;
 mod webhooks;

@@ -50,10 +50,12 @@ use crate::time::Clock;
 use batch::Job;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::key::KeyId;
 use nearlight_proof::log::note::Note;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
+use nearlight_proof::receipt::statement::Statement;
 use sequencer::Sequencer;
 use std::io;
 use std::sync::Arc;
@@ -270,6 +272,48 @@ impl Receipts {
             .witnessed()
             .map(|(_, note)| note)
             .or_else(newest)
+    }
+
+    /// The entry at a place, if the log shows it.
+    pub(crate) async fn entry(&self, place: u64) -> Result<Option<Vec<u8>>, LogError> {
+        let size = self.published().map_or(0, |published| published.size);
+        let read = move |store: &dyn Store| reader::entry(store, size, place);
+        Ok(blocking(&self.store, read).await?)
+    }
+
+    /// Appends what the referee of this broker says, or what it files for whoever may; see [`Keys`].
+    pub(crate) async fn say(
+        &self,
+        statement: &Statement,
+        as_referee: bool,
+    ) -> Result<(Logged, String), LogError> {
+        let key = match as_referee {
+            true => &self.keys.referee,
+            false => &self.keys.broker,
+        };
+        let unsaid = |why: String| LogError::from(io::Error::other(why));
+        let mut envelope = statement
+            .envelope()
+            .map_err(|why| unsaid(why.to_string()))?;
+        envelope.sign(key);
+        let entry = Entry::read(envelope.to_bytes()).map_err(|why| unsaid(why.to_string()))?;
+        let leaf = entry.leaf().to_owned();
+        Ok((self.append(entry).await?, leaf))
+    }
+
+    /// The key id that the broker files with, and that of its referee.
+    pub(crate) fn speakers(&self) -> (KeyId, KeyId) {
+        (
+            self.keys.broker.public().id(),
+            self.keys.referee.public().id(),
+        )
+    }
+
+    /// The entries from a place on, as far as the log shows them and no farther than their bundle goes.
+    pub(crate) async fn entries_from(&self, place: u64) -> Result<Vec<Vec<u8>>, LogError> {
+        let size = self.published().map_or(0, |published| published.size);
+        let read = move |store: &dyn Store| reader::entries_from(store, size, place);
+        Ok(blocking(&self.store, read).await?)
     }
 
     /// The entry at a place with its proof under the checkpoint that is shown.

@@ -28,15 +28,19 @@ use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
 use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
 use crate::rates::Prices;
-use nearlight_placement::{JobNeed, PriceCap, Rejection, SessionRequest, Step, TooFew, Why};
+use crate::verdicts::Ranks;
+use nearlight_placement::{
+    JobNeed, PriceCap, Reason, Rejection, SessionRequest, Step, TooFew, Why,
+};
 use nearlight_protocol::api::{EndReason, Session};
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId, VolumeId};
 use nearlight_protocol::identity::Priority;
 use nearlight_protocol::job::{ImageRef, JobSpec, Trust};
 use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
-use nearlight_protocol::placement::LatencyStep;
+use nearlight_protocol::placement::{Excluded, LatencyStep};
 use nearlight_protocol::region::PlacedIn;
+use nearlight_protocol::standing::Lately;
 use nearlight_protocol::volume::{asset_name, owner};
 use nearlight_protocol::work::{AppWork, Work};
 use std::sync::Arc;
@@ -50,6 +54,7 @@ mod edges;
 mod endpoint;
 mod entry;
 mod fate;
+mod lately;
 mod lost;
 mod metering;
 mod notices;
@@ -180,6 +185,10 @@ pub(crate) enum Request {
     Budgets(Vec<Due>),
     /// What things cost, when that has changed.
     Prices(Box<Prices>),
+    /// How nodes are ranked by their receipts, when that has changed.
+    Ranks(Arc<Ranks>),
+    /// What a node lacked for the last placements.
+    Lately(NodeId, fn(Reason, u32) -> Excluded, oneshot::Sender<Lately>),
 }
 
 /// A session to be ended.
@@ -250,6 +259,23 @@ impl Sessions {
     /// What things cost from now on.
     pub(crate) async fn prices(&self, prices: Prices) {
         let said = self.requests.send(Request::Prices(Box::new(prices)));
+        let _ = tokio::time::timeout(ANSWER_WITHIN, said).await;
+    }
+
+    /// What a node lacked for the last placements; nothing if the owner does not answer.
+    pub(crate) async fn lately(
+        &self,
+        node: NodeId,
+        excluded: fn(Reason, u32) -> Excluded,
+    ) -> Lately {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.ask(Request::Lately(node, excluded, reply), answer);
+        asked.await.unwrap_or_default()
+    }
+
+    /// How nodes are ranked from now on.
+    pub(crate) async fn ranks(&self, ranks: Arc<Ranks>) {
+        let said = self.requests.send(Request::Ranks(ranks));
         let _ = tokio::time::timeout(ANSWER_WITHIN, said).await;
     }
 

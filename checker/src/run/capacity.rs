@@ -46,11 +46,7 @@ impl Runner {
         loop {
             match self.broker.place(&bytes) {
                 Ok(leaf) => {
-                    let mut pieces = found.evidence.iter();
-                    if let Err(error) = pieces.try_for_each(|piece| self.broker.put_evidence(piece))
-                    {
-                        tracing::warn!(error, "the evidence is not beside the log");
-                    }
+                    self.broker.keep(&found.evidence);
                     return Ok(Outcome::Receipt { leaf });
                 }
                 Err(why) if self.is_late(duty) => {

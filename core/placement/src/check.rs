@@ -60,6 +60,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         (needs_image && !has_image, Reason::ImageMissing),
         (!state.attached, Reason::Offline),
         (state.draining, Reason::Draining),
+        (state.failing, Reason::FailedChecks),
         (state.outbox_full, Reason::OutboxFull),
         (state.slots_free == 0, Reason::SlotsTaken),
         (room(state.cpu_milli_free) < cpu, Reason::CpuTaken),
@@ -71,7 +72,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
         ),
         (!has_gpus_free, Reason::GpusTaken),
         (
-            state.receipts == Some(0) && state.sessions >= policy.unproven_sessions_max,
+            state.rank == Some(0) && state.sessions >= policy.unproven_sessions_max,
             Reason::Unproven,
         ),
         (

@@ -17,7 +17,7 @@
 //!
 //! **Filters** rule nodes out, each for a [`Reason`], what never changes first: region, reach, GPU
 //! class, VRAM, encoder, runtime, trust, size, price, image where the policy requires it; then
-//! offline, draining, outbox, slots, CPU, memory, uplink, the cap on unproven nodes; and last, too far
+//! offline, draining, failed checks, outbox, slots, CPU, memory, uplink, the cap on unproven nodes; and last, too far
 //! for the latency step. [`check()`] is their specification, node by node.
 //!
 //! **The score** is a sum of points, 100 to the millisecond of round trip; fewest is best:
@@ -30,7 +30,7 @@
 //! | GPU | 2000 if the node has one and the session needs none: another one may |
 //! | load | 1 for each thousandth of slots or CPU taken afterwards, whichever is more: 1000 at most |
 //! | uplink | half as much for each thousandth of the uplink: 500 at most; 0 where it is not known |
-//! | receipts | 500 without any, falling evenly to 0 at 64; 0 where nobody counts them |
+//! | receipts | half a point for each thousandth that is missing of a full rank: 500 without any; 0 where nobody checks nodes |
 //! | price | 1 for each thousandth an hour |
 //! | spread | 500 times the share of the tenant's sessions that the node's operator has already |
 //!

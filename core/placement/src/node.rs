@@ -79,9 +79,13 @@ pub struct NodeState {
     /// taken: nobody said which, and so all are.
     #[serde(default)]
     pub gpus_held: u64,
-    /// Receipts of sessions that it ran as it should; `None` where nobody counts them, which
-    /// neither helps nor harms it.
-    pub receipts: Option<u32>,
+    /// Its rank by receipts, thousandths: 0 while none says that it passed. `None` where nobody checks
+    /// nodes, which neither helps nor harms it.
+    #[serde(default)]
+    pub rank: Option<u32>,
+    /// Whether it failed its checks so often that it takes no more sessions until it passes one.
+    #[serde(default)]
+    pub failing: bool,
 }
 
 impl NodeState {

@@ -20,10 +20,11 @@ impl NodeState {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let proven = before.receipts == Some(0) && self.receipts != Some(0);
+        let proven = before.rank == Some(0) && self.rank != Some(0);
         (self.attached && !before.attached)
             || (!self.draining && before.draining)
             || (!self.outbox_full && before.outbox_full)
+            || (!self.failing && before.failing)
             || self.slots_free > before.slots_free
             || self.cpu_milli_free > before.cpu_milli_free
             || self.mem_mib_free > before.mem_mib_free
@@ -51,7 +52,7 @@ pub enum Opening {
 /// no match.
 pub fn opening(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Opening {
     let state = &node.state;
-    let is_open = state.attached && !state.draining && state.slots_free > 0;
+    let is_open = state.attached && !state.draining && !state.failing && state.slots_free > 0;
     let is_able = node.gpu >= request.gpu
         && node.vram_mib >= request.vram_mib
         && node.trust >= request.trust

@@ -42,6 +42,8 @@ pub enum Reason {
     Offline,
     /// It takes no more sessions.
     Draining,
+    /// It failed its checks, and has not passed one since.
+    FailedChecks,
     /// It does not answer its commands.
     OutboxFull,
     /// All its slots are taken.
@@ -56,7 +58,7 @@ pub enum Reason {
     DiskTaken,
     /// Too few of its GPUs that suit are free.
     GpusTaken,
-    /// It has no receipts yet, and as many sessions as such a node may have.
+    /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
     /// It could run it, but is too far away for the latency step in force.
     TooFar,
@@ -64,7 +66,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
@@ -84,6 +86,7 @@ impl Reason {
         Self::ImageMissing,
         Self::Offline,
         Self::Draining,
+        Self::FailedChecks,
         Self::OutboxFull,
         Self::SlotsTaken,
         Self::CpuTaken,
@@ -117,6 +120,7 @@ impl Reason {
             Self::ImageMissing
             | Self::Offline
             | Self::Draining
+            | Self::FailedChecks
             | Self::OutboxFull
             | Self::SlotsTaken
             | Self::CpuTaken
@@ -159,6 +163,7 @@ impl Reason {
             | Self::Price
             | Self::Offline
             | Self::Draining
+            | Self::FailedChecks
             | Self::TooFar => false,
         }
     }
@@ -185,6 +190,7 @@ impl Reason {
             Self::ImageMissing => "image-missing",
             Self::Offline => "offline",
             Self::Draining => "draining",
+            Self::FailedChecks => "failed-checks",
             Self::OutboxFull => "outbox-full",
             Self::SlotsTaken => "slots-taken",
             Self::CpuTaken => "cpu-taken",

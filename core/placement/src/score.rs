@@ -15,9 +15,9 @@ pub(crate) const IMAGE: u32 = 4_000;
 pub(crate) const DESKTOP: u32 = 300;
 /// Points for a GPU that the session does not need.
 pub(crate) const GPU: u32 = 2_000;
-/// Points for no receipts at all, and how many take all of them away.
+/// Points for no rank at all, and the rank that takes all of them away, thousandths.
 const RECEIPTS: u32 = 500;
-const RECEIPTS_ENOUGH: u32 = 64;
+const RANK_MAX: u32 = 1_000;
 /// A price above this counts as this, thousandths an hour.
 const PRICE_MAX: u32 = 1_000_000;
 /// Points where the node's operator has all of the tenant's sessions.
@@ -41,7 +41,7 @@ pub struct Why {
     pub load: u32,
     /// For the uplink that is set aside once the session is placed.
     pub uplink: u32,
-    /// For receipts that are missing.
+    /// For what is missing of a full rank by receipts.
     pub receipts: u32,
     /// For the price.
     pub price: u32,
@@ -117,13 +117,11 @@ impl Standing {
 
     /// Takes what has changed.
     pub(crate) fn set(&mut self, state: &NodeState) {
-        let missing = state.receipts.map_or(0, |receipts| {
-            RECEIPTS_ENOUGH - receipts.min(RECEIPTS_ENOUGH)
-        });
+        let missing = state.rank.map_or(0, |rank| RANK_MAX - rank.min(RANK_MAX));
         self.slots_free = state.slots_free;
         self.cpu_free = state.cpu_milli_free;
         self.uplink_free = state.uplink_kbps_free.unwrap_or(UNKNOWN);
-        self.receipts = RECEIPTS * missing / RECEIPTS_ENOUGH;
+        self.receipts = RECEIPTS * missing / RANK_MAX;
     }
 
     /// The parts that the node alone decides; the others are zero.

@@ -225,6 +225,7 @@ impl<'a> Rules<'a> {
         }
         keep(&mut left, head.attached, Reason::Offline);
         keep(&mut left, !head.draining, Reason::Draining);
+        keep(&mut left, !head.failing, Reason::FailedChecks);
         keep(&mut left, !head.outbox_full, Reason::OutboxFull);
         keep(&mut left, head.slot, Reason::SlotsTaken);
         let cpu = request.cpu_milli.max(1);

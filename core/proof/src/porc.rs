@@ -4,7 +4,8 @@
 //! when), [`schedule`] (what is due), [`alive`] (whether a node is there), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
 //! legs; each is its own oracle), [`commit`] (roots first, then what is opened), [`check`] (what a
 //! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`verdict`],
-//! [`referee`] and [`rerun`].
+//! [`round`] and [`rank`] (what becomes of a node's reports), [`referee`], [`contest`] and [`rerun`]
+//! (who is right).
 //!
 //! **Invariants.** 32-bit integers alone in whatever a prover computes: no floats, no 64-bit
 //! integers, no order of threads. What a checker rebuilds it rebuilds from the seed.
@@ -17,12 +18,15 @@ pub mod check;
 pub mod commit;
 pub mod committee;
 pub mod compute;
+pub mod contest;
 pub mod exchange;
 pub mod memory;
 pub mod mixer;
+pub mod rank;
 pub mod referee;
 pub mod render;
 pub mod rerun;
+pub mod round;
 pub mod schedule;
 pub mod score;
 pub mod seed;

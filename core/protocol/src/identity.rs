@@ -326,6 +326,10 @@ pub enum AuditAction {
     DirectoryKeyPut,
     /// A key of the directory of receipts was revoked.
     DirectoryKeyRevoke,
+    /// A receipt was contested.
+    DisputeCreate,
+    /// Stakes were deposited or withdrawn.
+    StakeMove,
     /// A join token was made.
     JoinTokenCreate,
     /// A node was drained.

@@ -109,6 +109,8 @@ pub enum ExcludedBy {
     Offline,
     /// It takes no more sessions.
     Draining,
+    /// It failed its checks, and has not passed one since.
+    FailedChecks,
     /// It does not answer its commands.
     OutboxFull,
     /// All its slots are taken.
@@ -123,7 +125,7 @@ pub enum ExcludedBy {
     DiskTaken,
     /// Too few of its GPUs that suit are free.
     GpusTaken,
-    /// It has no receipts yet, and as many sessions as such a node may have.
+    /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
     /// It could run it, and is too far away for the latency step in force.
     TooFar,
@@ -152,6 +154,7 @@ impl ExcludedBy {
             Self::ImageMissing => "without the image",
             Self::Offline => "offline",
             Self::Draining => "draining",
+            Self::FailedChecks => "failing their checks",
             Self::OutboxFull => "not answering commands",
             Self::SlotsTaken => "every slot taken",
             Self::CpuTaken => "too little CPU free",
@@ -159,7 +162,9 @@ impl ExcludedBy {
             Self::UplinkTaken => "too little uplink free",
             Self::DiskTaken => "too little disk free",
             Self::GpusTaken => "such GPUs taken by other jobs",
-            Self::Unproven => "no receipts yet, and as many sessions as that allows",
+            Self::Unproven => {
+                "not proven by receipts yet, and with as many sessions as that allows"
+            }
             Self::TooFar => "too far away for now",
         }
     }
@@ -184,7 +189,7 @@ pub struct Points {
     pub load: u32,
     /// For the uplink that is set aside.
     pub uplink: u32,
-    /// For receipts that the node lacks.
+    /// For what the node lacks of a full rank by receipts.
     pub receipts: u32,
     /// For its price.
     pub price: u32,

@@ -1,5 +1,6 @@
 //! One probe of this node, step by step. The decisions are [`Sitting`]'s; here is the waiting.
 
+use super::evidence::Kept;
 use super::legs::{self, Effort, Order, Roots};
 use super::{ReceiptKey, given_up, out_of_order, refused};
 use nearlight_kit::problem::ProblemResponse;
@@ -19,6 +20,7 @@ pub(super) struct Seat {
     /// Ends it, at once.
     pub(super) cancel: CancellationToken,
     threads: u32,
+    kept: Option<Kept>,
     since: Instant,
     state: Mutex<State>,
 }
@@ -40,7 +42,7 @@ impl Seat {
     pub(super) fn new(
         probe: SessionId,
         sitting: Sitting,
-        threads: u32,
+        (threads, kept): (u32, Option<Kept>),
         cancel: CancellationToken,
     ) -> Self {
         let legs = None;
@@ -48,6 +50,7 @@ impl Seat {
             probe,
             cancel,
             threads,
+            kept,
             since: Instant::now(),
             state: Mutex::new(State { sitting, legs }),
         }
@@ -82,6 +85,9 @@ impl Seat {
     ) -> Result<Vec<u8>, ProblemResponse> {
         if step == Step::Sign {
             let signed = state.sitting.countersign(message, key.secret());
+            if signed.is_ok() {
+                self.keeps(Kept::forget).await;
+            }
             return signed.map(Vec::from).map_err(|error| refused(&error));
         }
         let todo = state.sitting.hear(self.now_us(), step, message);
@@ -101,11 +107,31 @@ impl Seat {
                 // Its thread is done, and what it held is free.
                 state.legs = None;
                 let answer = state.sitting.say_opening(opening, key.secret());
-                return answer.ok_or_else(out_of_order);
+                let answer = answer.ok_or_else(out_of_order)?;
+                let (record, opened) = (state.sitting.record().to_bytes(), answer.clone());
+                // Behind its signature is what was opened.
+                self.keeps(move |kept, probe| kept.keep(probe, &record, &opened[64..]))
+                    .await;
+                return Ok(answer);
             }
         };
         let said = state.sitting.say(self.now_us(), step, &root, key.secret());
         said.ok_or_else(out_of_order)
+    }
+
+    /// Keeps or forgets this probe, where it may block. A disk that fails ends no probe.
+    async fn keeps(
+        &self,
+        what: impl FnOnce(&Kept, &SessionId) -> std::io::Result<()> + Send + 'static,
+    ) {
+        let Some(kept) = self.kept.clone() else {
+            return;
+        };
+        let probe = self.probe.clone();
+        let kept = tokio::task::spawn_blocking(move || what(&kept, &probe)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(%error, "what a dispute over this probe would need is not kept");
+        }
     }
 
     fn start(&self, seed: Hash, sitting: &Sitting) -> Result<Running, ProblemResponse> {

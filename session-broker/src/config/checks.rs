@@ -8,6 +8,11 @@ const ROUND_S_MAX: u32 = 3600;
 /// The largest committee.
 const COMMITTEE_MAX: u32 = 16;
 
+/// The longest time for disputes, days: a third of that for which evidence is kept at least.
+const DISPUTE_DAYS_MAX: u32 = 30;
+/// The most that a check may earn, micro-units.
+const REWARD_MAX: u64 = 1_000_000_000;
+
 /// What the file says, and the broker runs with. The file explains each.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +25,9 @@ pub struct Checks {
     pub committee: u32,
     pub capacity_s: u32,
     pub class: String,
+    pub dispute_days: u32,
+    pub slash_permille: u32,
+    pub reward_micro: u64,
 }
 
 impl Checks {
@@ -40,6 +48,18 @@ impl Checks {
         if self.class.is_empty() || self.class.len() > 64 {
             let problem = "is no class of a table; give its name, such as software".to_owned();
             return wrong("checks.class", problem);
+        }
+        if !(1..=DISPUTE_DAYS_MAX).contains(&self.dispute_days) {
+            let problem = format!("is {}; give 1 to {DISPUTE_DAYS_MAX}", self.dispute_days);
+            return wrong("checks.dispute_days", problem);
+        }
+        if self.slash_permille > 1_000 {
+            let problem = format!("is {}; give 0 to 1000", self.slash_permille);
+            return wrong("checks.slash_permille", problem);
+        }
+        if self.reward_micro > REWARD_MAX {
+            let problem = format!("is {}; give 0 to {REWARD_MAX}", self.reward_micro);
+            return wrong("checks.reward_micro", problem);
         }
         Ok(self)
     }

@@ -4,6 +4,7 @@ use super::gpus;
 use crate::control::Stream;
 use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
 use crate::time::unix_ms;
+use crate::verdicts::Proven;
 use nearlight_placement::{NodeState, NodeView, Trust};
 use nearlight_protocol::api::{Node, NodeStatus};
 use nearlight_protocol::app::GpuClass;
@@ -26,6 +27,8 @@ pub(crate) struct FleetNode {
     pub(crate) draining: bool,
     /// What was decided about it.
     pub(super) decided: Decided,
+    /// What its receipts come to.
+    pub(super) proven: Proven,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Whether it runs more that is to be stopped than the outbox takes.
@@ -76,6 +79,7 @@ impl FleetNode {
             heard_at: row.heard_at,
             draining: false,
             decided: Decided::default(),
+            proven: Proven::default(),
             outbox: BTreeMap::new(),
             overflows: false,
             cooling: HashMap::new(),
@@ -165,8 +169,8 @@ impl FleetNode {
             disk_mib_free: self.disk_mib_free(),
             gpus_taken: self.claims().any(|held| held.gpus > 0),
             gpus_held: self.gpus_held(),
-            // Nobody counts them yet.
-            receipts: None,
+            rank: self.proven.rank,
+            failing: self.proven.failing,
         }
     }
 

@@ -148,6 +148,7 @@ impl Fleet {
     pub(crate) fn keep_remote(&mut self, former: Self) -> Vec<RemoteNews> {
         let mut news = Vec::new();
         self.remote = former.remote;
+        self.ranks = former.ranks;
         let ids: Vec<NodeId> = self.remote.keys().cloned().collect();
         for id in ids {
             let (holder, shared) = {

@@ -79,10 +79,7 @@ fn waits(rejection: &Rejection, cluster: Option<ClusterLack>, detail: Option<Str
 
 fn excluded(rejection: &Rejection) -> Vec<Excluded> {
     let reasons = rejection.reasons.iter();
-    let excluded = reasons.map(|(reason, nodes)| Excluded {
-        reason: excluded_by(*reason),
-        nodes: *nodes,
-    });
+    let excluded = reasons.map(|(reason, nodes)| excluded_of(*reason, *nodes));
     excluded.collect()
 }
 
@@ -98,6 +95,14 @@ fn points(why: &Why) -> Points {
         receipts: why.receipts,
         price: why.price,
         spread: why.spread,
+    }
+}
+
+/// Nodes, or placements, by the reason.
+pub(super) const fn excluded_of(reason: Reason, nodes: u32) -> Excluded {
+    Excluded {
+        reason: excluded_by(reason),
+        nodes,
     }
 }
 
@@ -122,6 +127,7 @@ const fn excluded_by(reason: Reason) -> ExcludedBy {
         Reason::ImageMissing => ExcludedBy::ImageMissing,
         Reason::Offline => ExcludedBy::Offline,
         Reason::Draining => ExcludedBy::Draining,
+        Reason::FailedChecks => ExcludedBy::FailedChecks,
         Reason::OutboxFull => ExcludedBy::OutboxFull,
         Reason::SlotsTaken => ExcludedBy::SlotsTaken,
         Reason::CpuTaken => ExcludedBy::CpuTaken,

@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 81] = [
+const PATHS: [(&str, &[&str]); 85] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -28,6 +28,8 @@ const PATHS: [(&str, &[&str]); 81] = [
     ("/v1/checkers/{checker}", &["delete"]),
     ("/v1/directory", &["get"]),
     ("/v1/directory/keys/{key}", &["delete", "put"]),
+    ("/v1/disputes", &["post"]),
+    ("/v1/disputes/{index}", &["get"]),
     ("/v1/evidence/{sha256}", &["get", "put"]),
     ("/v1/image-policy", &["get", "put"]),
     ("/v1/join-tokens", &["post"]),
@@ -49,6 +51,7 @@ const PATHS: [(&str, &[&str]); 81] = [
     ("/v1/nodes/{node}/alive", &["post"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),
+    ("/v1/nodes/{node}/standing", &["get"]),
     ("/v1/nodes/{node}/vet", &["delete", "post"]),
     ("/v1/probes", &["post"]),
     ("/v1/probes/{probe}", &["delete"]),
@@ -73,6 +76,7 @@ const PATHS: [(&str, &[&str]); 81] = [
     ("/v1/sessions/{id}/watch-links/{link}", &["delete"]),
     ("/v1/sessions/{id}/whep", &["options", "post"]),
     ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
+    ("/v1/stakes", &["get", "post"]),
     ("/v1/tenants", &["get", "post"]),
     ("/v1/tenants/{id}", &["put"]),
     ("/v1/usage", &["get"]),

@@ -4,9 +4,9 @@ use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
     DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded,
-    LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown,
-    RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage,
-    UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
+    LogChange, LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow,
+    RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError,
+    TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -33,7 +33,7 @@ pub enum Fault {
 /// Wraps a ledger; [`FaultyLedger::arm`] makes the next write fail.
 #[derive(Clone, Debug)]
 pub struct FaultyLedger {
-    inner: Arc<dyn Ledger>,
+    pub(super) inner: Arc<dyn Ledger>,
     armed: Arc<AtomicU8>,
     /// For the log of receipts, which writes when it likes.
     log_armed: Arc<AtomicU8>,
@@ -76,6 +76,10 @@ impl FaultyLedger {
                 Op::SweepEnded { .. }
                     | Op::Prune { .. }
                     | Op::SeenNodes { .. }
+                    | Op::Log {
+                        change: LogChange::Fold(_),
+                        ..
+                    }
                     | Op::Check { .. }
                     | Op::Identity {
                         change: IdentityChange::UsedKeys(_) | IdentityChange::Prune { .. },

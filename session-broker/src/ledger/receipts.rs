@@ -1,6 +1,8 @@
 //! What the ledger has of the log of receipts: its head, what stands in it, and whose keys are whose.
 
 use super::AuditRow;
+use super::stakes::Transfer;
+use super::verdicts::Folded;
 use nearlight_protocol::id::{SessionId, TenantId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 
@@ -146,6 +148,10 @@ pub enum LogChange {
         /// As it is shown.
         note: String,
     },
+    /// Entries of the log were gone through; [`super::Applied::RaceLost`] if another broker did.
+    Fold(Box<Folded>),
+    /// Something moves between accounts.
+    Transfer(Box<Transfer>),
     /// A key comes into the directory, or its window or operator changes. What is already so is
     /// [`super::Applied::Skipped`], and what is full [`super::Applied::QuotaUsedUp`].
     PutKey {

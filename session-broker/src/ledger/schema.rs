@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 23] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 25] = [
     (
         1,
         "ledger",
@@ -96,6 +96,16 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 23] = [
         24,
         "checkers",
         include_str!("../../migrations/0024_checkers.sql"),
+    ),
+    (
+        25,
+        "verdicts",
+        include_str!("../../migrations/0025_verdicts.sql"),
+    ),
+    (
+        26,
+        "stakes",
+        include_str!("../../migrations/0026_stakes.sql"),
     ),
     (
         27,

@@ -38,7 +38,7 @@ const READER_WITHIN: Duration = Duration::from_secs(5);
 /// A ledger in SQLite or in PostgreSQL.
 #[derive(Debug)]
 pub struct SqlLedger {
-    readers: AnyPool,
+    pub(super) readers: AnyPool,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
     clock: Clock,

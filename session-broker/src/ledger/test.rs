@@ -34,7 +34,9 @@ mod readmit;
 mod receipts;
 mod saves;
 mod sharing;
+mod stakes;
 mod usage;
+mod verdicts;
 mod volumes;
 mod writers;
 
@@ -81,6 +83,9 @@ suite! {
     receipts::a_session_has_one_receipt => a_session_has_one_receipt,
     receipts::what_was_witnessed_never_goes_back_and_goes_with_the_name => what_was_witnessed_never_goes_back_and_goes_with_the_name,
     receipts::each_change_of_the_directory_is_an_edition => each_change_of_the_directory_is_an_edition,
+    stakes::a_transfer_moves_once_and_never_more_than_there_is => a_transfer_moves_once_and_never_more_than_there_is,
+    stakes::debits_are_credits_under_every_sequence => debits_are_credits_under_every_sequence,
+    verdicts::a_piece_of_the_log_does_what_it_does_once => a_piece_of_the_log_does_what_it_does_once,
     outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,

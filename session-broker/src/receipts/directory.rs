@@ -96,6 +96,7 @@ impl Receipts {
         let own = [
             (self.keys.log.public(), Role::Log),
             (self.keys.broker.public(), Role::Broker),
+            (self.keys.referee.public(), Role::Referee),
         ];
         let lacks =
             |(key, role): &&(PublicKey, Role)| known.directory.find(&key.id(), *role).is_none();

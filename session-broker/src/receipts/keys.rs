@@ -23,6 +23,8 @@ pub(crate) struct Keys {
     pub(crate) directory: SecretKey,
     /// Issues what the broker itself says.
     pub(crate) broker: SecretKey,
+    /// Issues what execution says of disputes.
+    pub(crate) referee: SecretKey,
     /// What the chain of rounds begins with.
     pub(crate) chain: ChainSecret,
 }
@@ -56,6 +58,7 @@ impl Keys {
             log: key("nearlight receipts v1 log "),
             directory: key("nearlight receipts v1 directory "),
             broker: key("nearlight receipts v1 broker "),
+            referee: key("nearlight receipts v1 referee "),
             chain: ChainSecret(sha256(&[b"nearlight receipts v1 chain ", seed])),
         }
     }

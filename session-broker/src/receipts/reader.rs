@@ -62,6 +62,20 @@ pub(super) fn entry(store: &dyn Store, size: u64, index: u64) -> io::Result<Opti
     Ok(entries.get(at).map(|entry| entry.to_vec()))
 }
 
+/// The entries from `index` on that are in its bundle, of the log of `size`.
+pub(super) fn entries_from(store: &dyn Store, size: u64, index: u64) -> io::Result<Vec<Vec<u8>>> {
+    let Some(part) = Tile::within(size, 0, index / TILE_WIDTH).filter(|_| index < size) else {
+        return Ok(Vec::new());
+    };
+    let Some(bytes) = bundle(store, &part)? else {
+        return Ok(Vec::new());
+    };
+    let entries = tile::entries(&bytes).unwrap_or_default();
+    let from = (index % TILE_WIDTH) as usize;
+    let rest = entries.get(from..).unwrap_or_default();
+    Ok(rest.iter().map(|entry| entry.to_vec()).collect())
+}
+
 /// Takes away the parts of a tile that a wider one stands for.
 pub(super) fn tidy(store: &dyn Store, part: &Tile) -> io::Result<()> {
     for path in [Tile::to_string, Tile::bundle_path] {
@@ -186,6 +200,9 @@ mod test {
         );
         assert_eq!(entry(&store, 5, 4).unwrap(), Some(vec![4]));
         assert_eq!(entry(&store, 5, 5).unwrap(), None);
+        assert_eq!(entries_from(&store, 5, 3).unwrap(), [[3], [4]]);
+        assert_eq!(entries_from(&store, 4, 3).unwrap(), [[3]]);
+        assert!(entries_from(&store, 5, 5).unwrap().is_empty());
         let six = Tile { width: 6, ..widest };
         assert_eq!(bytes(&store, &six).unwrap(), None);
     }

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, label};
 use super::fate::Clusters;
+use super::lately::Placements;
 use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
@@ -128,6 +129,8 @@ pub(crate) struct Owner {
     pub(super) durations: VecDeque<u64>,
     /// What is told where the pace of a line is not known, and when it was computed.
     pub(super) forecast: Option<(MonoTime, Forecast)>,
+    /// The last placements, for operators of nodes.
+    pub(super) placements: Placements,
     /// How sessions are placed, and how those whose player chose the region.
     pub(super) policy: Policy,
     pub(super) policy_chosen: Policy,
@@ -193,6 +196,7 @@ impl Owner {
             ended: VecDeque::new(),
             durations: VecDeque::new(),
             forecast: None,
+            placements: Placements::default(),
             policy_chosen: Policy {
                 steps: Vec::new(),
                 ..parts.policy.clone()
@@ -324,6 +328,12 @@ impl Owner {
             Request::DeleteVolume(volume, reply) => self.take_delete(volume, reply, now, turn),
             Request::Budgets(dues) => self.spending.set(dues),
             Request::Prices(prices) => self.set_prices(*prices),
+            Request::Lately(node, excluded, reply) => {
+                let view = self.fleet.view(&node);
+                let lately = view.map(|view| self.placements.of(&view, &self.policy, excluded));
+                let _ = reply.send(lately.unwrap_or_default());
+            }
+            Request::Ranks(ranks) => self.fleet.set_ranks(ranks, now),
             Request::End(mut end, reply) => {
                 // Whoever ends one replica ends all.
                 if let Some(cluster) = self.cluster_of(&end.session) {

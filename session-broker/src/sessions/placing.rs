@@ -126,6 +126,9 @@ impl Owner {
         let reserve = self.reserve(row, &claim, (&request, volumes), now);
         let mut reserve = reserve.ok_or(NotPlaced::NoSlot)?;
         reserve.with_create = with_create;
+        if let Placement::Placed { node, why, .. } = &placement {
+            self.placements.add(request, node.clone(), *why);
+        }
         let outbox = outbox_of(&reserve);
         let then = Then::Claimed {
             session: row.id.clone(),
@@ -455,7 +458,7 @@ fn both(a: &Rejection, b: &Rejection) -> Rejection {
 /// What the node lacks that comes closest to taking a session.
 const fn lack(nearest: Option<Reason>) -> WaitsFor {
     match nearest {
-        // Whatever has no receipts yet takes more once one of its sessions is over.
+        // Whatever no receipt says has passed takes more once one of its sessions is over.
         Some(Reason::SlotsTaken | Reason::Unproven) => WaitsFor::Slot,
         Some(Reason::CpuTaken) => WaitsFor::Cpu,
         Some(Reason::MemoryTaken) => WaitsFor::Memory,
@@ -482,6 +485,7 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::ImageMissing
             | Reason::Offline
             | Reason::Draining
+            | Reason::FailedChecks
             | Reason::OutboxFull
             | Reason::TooFar,
         )

@@ -115,6 +115,21 @@ impl Client {
         tokio::time::timeout(PATIENCE, exchange).await.unwrap()
     }
 
+    /// Puts bytes, which need be no text.
+    pub(crate) async fn put_bytes(&self, path: &str, header: (&str, &str), body: &[u8]) -> Answer {
+        let length = body.len().to_string();
+        let head = self.head("PUT", path, &[header, ("content-length", &length)], "");
+        let exchange = async {
+            let mut tcp = TcpStream::connect(self.at).await.unwrap();
+            let _ = tcp.write_all(head.as_bytes()).await;
+            let _ = tcp.write_all(body).await;
+            let mut bytes = Vec::new();
+            let _ = tcp.read_to_end(&mut bytes).await;
+            Answer::parse(&bytes)
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+    }
+
     async fn open(
         &self,
         method: &str,

@@ -85,7 +85,7 @@ impl Fleet {
         state.cpu_milli_free = (state.cpu_milli_free + cpu).min(node.cpu_milli_total);
         state.mem_mib_free = (state.mem_mib_free + request.mem_mib).min(node.mem_mib_total);
         state.uplink_kbps_free = state.uplink_kbps_free.map(|kbps| kbps + request.kbps);
-        state.receipts = state.receipts.map(|receipts| receipts.saturating_add(1));
+        state.rank = state.rank.map(|rank| rank.saturating_add(16).min(1_000));
         at
     }
 }
@@ -209,10 +209,11 @@ fn any_state(
         disk_mib_free: 0,
         gpus_taken: false,
         gpus_held: 0,
-        receipts: Some(if rng.random_bool(0.08) {
+        rank: Some(if rng.random_bool(0.08) {
             0
         } else {
-            5_000_f64.powf(rng.random()) as u32
+            (16.0 * 5_000_f64.powf(rng.random())).min(1_000.0) as u32
         }),
+        failing: false,
     }
 }

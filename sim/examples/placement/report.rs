@@ -61,7 +61,7 @@ fn describe(fleet: &Fleet) -> Value {
         "offline": count(&|n| !n.state.attached),
         "draining": count(&|n| n.state.draining),
         "full": count(&|n| n.state.slots_free == 0),
-        "unproven": count(&|n| n.state.receipts == Some(0)),
+        "unproven": count(&|n| n.state.rank == Some(0)),
     })
 }
 

@@ -268,7 +268,7 @@ impl Region {
         let held_us = self.now.micros_since(since);
         self.tally.released(&self.nodes[at], held_us);
         let state = &mut self.nodes[at].machine.view.state;
-        state.receipts = state.receipts.map(|receipts| receipts.saturating_add(1));
+        state.rank = state.rank.map(|rank| rank.saturating_add(16).min(1_000));
         self.show(at);
         Ok(())
     }

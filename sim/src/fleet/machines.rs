@@ -5,7 +5,7 @@
 //! | home PC | 70 % | 1 or 2 | 30 % none, 42 % renders, 26 % encodes with 6 to 16 GiB, 2 % with 24 | from about five in the afternoon to midnight, its own time, some all day |
 //! | rack | 30 % | 2 to 16 | 40 % none, 25 % renders, 31 % encodes, 4 % with 24 to 80 GiB | always, but for drains |
 //!
-//! 8 % of the nodes have no receipts yet. Operators follow a Zipf law: the largest has a tenth.
+//! 8 % of the nodes have no rank yet. Operators follow a Zipf law: the largest has a tenth.
 
 use super::world::World;
 use nearlight_placement::{NodeState, NodeView, Trust};

@@ -54,7 +54,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(number: NodeNo, machine: Machine, receipts: u32) -> Self {
+    pub(crate) fn new(number: NodeNo, machine: Machine, rank: u32) -> Self {
         let slots = (0..machine.view.slots_total).map(|slot| Slot {
             id: SlotId::from_parts(u64::from(number) * 64 + u64::from(slot), [0; 10]),
             epoch: Epoch(0),
@@ -77,7 +77,7 @@ impl Node {
             life: 0,
             up_since_us: 0,
         };
-        node.machine.view.state.receipts = Some(receipts);
+        node.machine.view.state.rank = Some(rank);
         node.recount();
         node
     }

@@ -90,12 +90,12 @@ impl Region {
         let mut nodes = Vec::with_capacity(machines.len());
         for (at, machine) in machines.into_iter().enumerate() {
             by_metro[machine.metro].push(at);
-            let receipts = if rng.random_bool(0.08) {
+            let rank = if rng.random_bool(0.08) {
                 0
             } else {
-                1_000_f64.powf(rng.random()) as u32
+                (16.0 * 1_000_f64.powf(rng.random())).min(1_000.0) as u32
             };
-            nodes.push(Node::new(at as NodeNo, machine, receipts));
+            nodes.push(Node::new(at as NodeNo, machine, rank));
         }
         let ids = nodes.iter().map(|node| node.view().id.clone());
         let hours = config.hours;

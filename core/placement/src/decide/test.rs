@@ -80,7 +80,7 @@ fn changed(n: u64, change: impl FnOnce(&mut NodeView)) -> NodeView {
 #[test]
 fn each_reason_rules_out_and_is_counted() {
     type Spoil = fn(&mut NodeView);
-    let cases: [(Reason, Spoil); 20] = [
+    let cases: [(Reason, Spoil); 21] = [
         (Reason::Region, |n| n.region = "there".to_owned()),
         (Reason::OutOfReach, |n| n.region = "antipodes".to_owned()),
         (Reason::Vram, |n| n.vram_mib = 1023),
@@ -94,6 +94,7 @@ fn each_reason_rules_out_and_is_counted() {
         (Reason::Price, |n| n.price_milli_h = Some(101)),
         (Reason::Offline, |n| n.state.attached = false),
         (Reason::Draining, |n| n.state.draining = true),
+        (Reason::FailedChecks, |n| n.state.failing = true),
         (Reason::OutboxFull, |n| n.state.outbox_full = true),
         (Reason::SlotsTaken, |n| n.state.slots_free = 0),
         (Reason::CpuTaken, |n| n.state.cpu_milli_free = 999),
@@ -105,7 +106,7 @@ fn each_reason_rules_out_and_is_counted() {
             n.state.uplink_kbps_free = Some(3999)
         }),
         (Reason::Unproven, |n| {
-            (n.state.receipts, n.state.sessions) = (Some(0), 2);
+            (n.state.rank, n.state.sessions) = (Some(0), 2);
         }),
     ];
     let request = SessionRequest {
@@ -238,8 +239,9 @@ fn a_nearer_node_beats_an_emptier_one_unless_it_is_nearly_as_near() {
 
 #[test]
 fn receipts_and_price_count() {
-    let proven = |n, receipts| changed(n, |node| node.state.receipts = Some(receipts));
-    check_place(&[proven(1, 0), proven(2, 64), proven(3, 63)], &request(), 2);
+    let proven = |n, rank| changed(n, |node| node.state.rank = Some(rank));
+    let nodes = [proven(1, 0), proven(2, 1_000), proven(3, 997)];
+    check_place(&nodes, &request(), 2);
     let at = |n, price| changed(n, |node| node.price_milli_h = price);
     check_place(&[at(1, Some(200)), at(2, Some(100))], &request(), 2);
     check_place(&[at(1, Some(200)), at(2, None)], &request(), 2);

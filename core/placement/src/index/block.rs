@@ -74,9 +74,11 @@ pub(crate) struct Head {
     pub(crate) outbox_full: u64,
     /// Some slot is free.
     pub(crate) slot: u64,
-    /// No receipts, where receipts are counted.
+    /// It failed its checks.
+    pub(crate) failing: u64,
+    /// No rank, where nodes are checked.
     pub(crate) unproven: u64,
-    /// Attached, answering, not draining, with a free slot.
+    /// Attached, answering, not draining nor failing, with a free slot.
     pub(crate) open: u64,
     /// The least and the greatest of each column.
     least: [u32; COLUMNS],
@@ -100,6 +102,7 @@ impl Head {
         draining: 0,
         outbox_full: 0,
         slot: 0,
+        failing: 0,
         unproven: 0,
         open: 0,
         least: [u32::MAX; COLUMNS],
@@ -240,8 +243,10 @@ impl BlockMut<'_> {
         put(&mut head.draining, lane, state.draining);
         put(&mut head.outbox_full, lane, state.outbox_full);
         put(&mut head.slot, lane, state.slots_free > 0);
-        put(&mut head.unproven, lane, state.receipts == Some(0));
-        let open = state.attached && !state.draining && !state.outbox_full && state.slots_free > 0;
+        put(&mut head.failing, lane, state.failing);
+        put(&mut head.unproven, lane, state.rank == Some(0));
+        let answers = state.attached && !state.outbox_full;
+        let open = answers && !state.draining && !state.failing && state.slots_free > 0;
         put(&mut head.open, lane, open);
         self.set(
             Column::CpuFree,
@@ -272,6 +277,7 @@ impl BlockMut<'_> {
             &mut head.draining,
             &mut head.outbox_full,
             &mut head.slot,
+            &mut head.failing,
             &mut head.unproven,
             &mut head.open,
         ] {

@@ -95,6 +95,7 @@ fn any_state() -> impl Strategy<Value = NodeState> {
         mostly(true, Just(false)),
         mostly(false, Just(true)),
         mostly(false, Just(true)),
+        mostly(false, Just(true)),
     );
     let free = (
         0..4_u32,
@@ -106,10 +107,10 @@ fn any_state() -> impl Strategy<Value = NodeState> {
         flags,
         free,
         0..4_u32,
-        mostly(None, (0..80_u32).prop_map(Some)),
+        mostly(None, (0..1_100_u32).prop_map(Some)),
     )
         .prop_map(
-            |((attached, draining, outbox_full), free, sessions, receipts)| NodeState {
+            |((attached, draining, outbox_full, failing), free, sessions, rank)| NodeState {
                 attached,
                 draining,
                 outbox_full,
@@ -121,7 +122,8 @@ fn any_state() -> impl Strategy<Value = NodeState> {
                 disk_mib_free: free.0 * 1000,
                 gpus_taken: sessions == 3,
                 gpus_held: u64::from(free.1 % 8),
-                receipts,
+                rank,
+                failing,
             },
         )
 }

@@ -68,6 +68,26 @@ pub fn weigh(assigned: &[KeyId], reports: &[CheckerReport]) -> Decision {
     }
 }
 
+/// As [`weigh`], where nobody says who was assigned: whoever reports something certain counts as
+/// assigned, and `least` of them make a verdict. A contradiction is a split however few they are.
+#[must_use]
+pub fn tally(reports: &[CheckerReport], least: usize) -> Decision {
+    let mut certain: Vec<CheckerReport> = Vec::new();
+    for report in reports {
+        let is_new = certain.iter().all(|known| known.checker != report.checker);
+        if report.finding != Finding::Inconclusive && is_new {
+            certain.push(*report);
+        }
+    }
+    let keys: Vec<KeyId> = certain.iter().map(|report| report.checker).collect();
+    match weigh(&keys, &certain) {
+        Decision::Pass { .. } | Decision::Fail if keys.len() < least => Decision::Incomplete {
+            missing: Vec::new(),
+        },
+        weighed => weighed,
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -118,5 +138,34 @@ mod test {
                 missing: Vec::new()
             }
         );
+    }
+
+    #[test]
+    fn without_assignments_enough_that_agree_make_a_verdict() {
+        use Finding::{Fail, Inconclusive, Pass};
+        let pass = Decision::Pass {
+            score_permille: 970,
+        };
+        let few = Decision::Incomplete {
+            missing: Vec::new(),
+        };
+        let two = [report(1, Pass, 990), report(2, Pass, 970)];
+        assert_eq!(tally(&two, 2), pass);
+        assert_eq!(tally(&two, 3), few);
+        // One who was refused first, and asked again: what is certain counts, and only once.
+        let again = [
+            report(1, Inconclusive, 0),
+            report(1, Pass, 990),
+            report(1, Fail, 0),
+            report(2, Pass, 970),
+        ];
+        assert_eq!(tally(&again, 2), pass);
+        let same = [report(1, Pass, 990), report(1, Pass, 990)];
+        assert_eq!(tally(&same, 2), few);
+        let fails = [report(1, Fail, 0), report(2, Fail, 0)];
+        assert_eq!(tally(&fails, 2), Decision::Fail);
+        let split = [report(1, Pass, 990), report(2, Fail, 0)];
+        assert!(matches!(tally(&split, 9), Decision::Split { .. }));
+        assert_eq!(tally(&[], 1), few);
     }
 }

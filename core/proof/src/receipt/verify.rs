@@ -385,7 +385,7 @@ const fn issuers(predicate: &Predicate) -> &'static [Role] {
         Predicate::Session(_) => &[Role::Broker],
         Predicate::Verdict(_) => &[Role::Referee, Role::Broker],
         Predicate::Revoke(_) => &[Role::Referee, Role::Broker, Role::Checker],
-        Predicate::Dispute(_) => &[Role::Node, Role::Checker],
+        Predicate::Dispute(_) => &[Role::Node, Role::Checker, Role::Broker],
     }
 }
 

@@ -130,6 +130,8 @@ async fn carry_out(tx: &mut Tx, change: &LogChange) -> Result<Applied, StoreErro
             let newer = tx.run(WITNESSED, &[row]).await?;
             Ok(done_or(newer > 0, Applied::Skipped))
         }
+        LogChange::Transfer(transfer) => super::stakes::transfer(tx, transfer).await,
+        LogChange::Fold(folded) => super::verdicts::fold(tx, folded).await,
         LogChange::PutKey { key, most, at_s } => {
             let (most, at_s) = (*most, *at_s);
             put_key(tx, DirectoryPut { key, most, at_s }).await

@@ -61,6 +61,12 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
             r#"{"role":"node","operator":"x","licence":null,"from_s":0,"until_s":1}"#,
         ),
     ),
+    (
+        "post",
+        "/v1/disputes",
+        AdminOnly(JSON, r#"{"receipt":0,"reason":"x","evidence":[]}"#),
+    ),
+    ("get", "/v1/disputes/{index}", LikeAbsent(JSON, "")),
     ("get", "/v1/evidence/{sha256}", LikeAbsent(JSON, "")),
     (
         "put",
@@ -107,6 +113,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("delete", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/drain", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/probe", OwnOnly),
+    ("get", "/v1/nodes/{node}/standing", LikeAbsent(JSON, "")),
     ("delete", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     ("post", "/v1/nodes/{node}/vet", AdminOnly(JSON, "")),
     (
@@ -175,6 +182,15 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
         "patch",
         "/v1/sessions/{id}/whep/{attachment}",
         LikeAbsent(FRAGMENT, "a=x\r\n"),
+    ),
+    ("get", "/v1/stakes", AdminOnly(JSON, "")),
+    (
+        "post",
+        "/v1/stakes",
+        AdminOnly(
+            JSON,
+            r#"{"id":"x","direction":"deposit","account":"pool","amount_micro":"1"}"#,
+        ),
     ),
     ("get", "/v1/tenants", TellsNothing),
     ("post", "/v1/tenants", AdminOnly(JSON, r#"{"name":"c"}"#)),

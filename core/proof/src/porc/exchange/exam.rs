@@ -16,6 +16,7 @@ use super::super::seed::{Secrets, seed};
 use super::Step;
 use super::begin::{Begin, BeginError, commitments};
 use super::opening::Plan;
+use super::record::Record;
 use super::said::{Side, Transcript};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::log::tree::Hash;
@@ -74,6 +75,7 @@ pub struct Exam<'a> {
     node: PublicKey,
     class: &'a Class,
     transcript: Transcript,
+    record: Record,
     state: State,
     seed: Hash,
     seeded_us: u64,
@@ -103,6 +105,7 @@ impl<'a> Exam<'a> {
         let none = [0; 32];
         Ok(Self {
             transcript: Transcript::new(&first),
+            record: Record::new(&first),
             seed: seed(&begin.of(), &secrets.nonce),
             begin,
             first,
@@ -146,6 +149,9 @@ impl<'a> Exam<'a> {
                 .transcript
                 .message(Side::Checker, step, &value, self.key),
         };
+        if step != Step::Begin {
+            self.record.add_message(Side::Checker, step, &message);
+        }
         self.asked_us = now_us;
         if step == Step::Fill {
             self.seeded_us = now_us;
@@ -224,6 +230,7 @@ impl<'a> Exam<'a> {
             .transcript
             .take((Side::Node, step), message, &self.node)
             .map_err(|error| format!("the answer to `{}`: {error}", step.name()))?;
+        self.record.add_message(Side::Node, step, message);
         let since = |from_us: u64| now_us.saturating_sub(from_us).max(1);
         match step {
             Step::Begin if value != self.node.id().0 => {
@@ -250,6 +257,7 @@ impl<'a> Exam<'a> {
         self.transcript
             .hear((Side::Node, Step::Open), &value, signature, &self.node)
             .map_err(|error| format!("the opening: {error}"))?;
+        self.record.add(Side::Node, Step::Open, &value, signature);
         let key = self.roots.open_key(&self.secrets.open);
         let plan = Plan::draw(&self.begin.sizes, &key);
         let reads = Reads::new(&self.seed, &self.secrets.read, self.begin.sizes.blocks);
@@ -281,6 +289,12 @@ impl<'a> Exam<'a> {
             Step::Sign => super::ASK_BYTES_MAX,
             _ => super::said::SAID_BYTES,
         }
+    }
+
+    /// What was said so far, as evidence.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
     }
 
     /// How it ended, once it did.

@@ -288,6 +288,57 @@ impl Plan {
     }
 }
 
+/// What an opening has of rows and lanes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    rows: Vec<(u32, Vec<u32>)>,
+    lanes: Vec<(Lane, Vec<u32>, Vec<u32>)>,
+}
+
+impl Opened {
+    /// The words of a row of C.
+    #[must_use]
+    pub fn row(&self, index: u32) -> Option<&[u32]> {
+        let row = self.rows.iter().find(|(of, _)| *of == index);
+        row.map(|(_, words)| words.as_slice())
+    }
+
+    /// A lane's kept values, which segment was opened, and the words that its reads found.
+    #[must_use]
+    pub fn lane(&self, index: u32) -> Option<(&[u32], u32, &[u32])> {
+        let lane = self.lanes.iter().find(|(of, ..)| of.lane == index);
+        lane.map(|(of, kept, found)| (kept.as_slice(), of.segment, found.as_slice()))
+    }
+}
+
+impl Plan {
+    /// The rows and lanes of an opening; `None` if it is not as long as what was drawn.
+    #[must_use]
+    pub fn opened(&self, opening: &[u8]) -> Option<Opened> {
+        if opening.len() != self.bytes() {
+            return None;
+        }
+        let (sizes, mut left) = (&self.sizes, Left(opening));
+        let rows = self.rows.iter().map(|row| {
+            let words = left.words(sizes.rows as usize);
+            left.hashes(path_len(*row, sizes.rows));
+            (*row, words)
+        });
+        let rows = rows.collect();
+        for block in &self.blocks {
+            left.hashes(path_len(*block, sizes.blocks));
+        }
+        let lanes = self.lanes.iter().map(|lane| {
+            let kept = left.words(sizes.reads.div_ceil(SEGMENT_READS) as usize);
+            let found = left.words(segment_reads(sizes, lane.segment));
+            left.hashes(path_len(lane.lane, sizes.lanes));
+            (lane.clone(), kept, found)
+        });
+        let lanes = lanes.collect();
+        Some(Opened { rows, lanes })
+    }
+}
+
 /// Reads of a segment: the last one of a lane may be short.
 fn segment_reads(sizes: &Sizes, segment: u32) -> usize {
     let before = segment.saturating_mul(SEGMENT_READS);

@@ -18,10 +18,12 @@ pub enum Side {
 }
 
 impl Side {
-    const fn name(self) -> &'static [u8] {
+    /// Its name in what is signed, and in records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::Checker => b"checker",
-            Self::Node => b"node",
+            Self::Checker => "checker",
+            Self::Node => "node",
         }
     }
 }
@@ -55,7 +57,12 @@ impl Transcript {
     }
 
     fn after(&self, side: Side, step: Step, value: &Hash) -> Self {
-        let parts: [&[u8]; 4] = [&self.0, side.name(), step.name().as_bytes(), value];
+        let parts: [&[u8]; 4] = [
+            &self.0,
+            side.word().as_bytes(),
+            step.name().as_bytes(),
+            value,
+        ];
         Self(hash("porc/v1 said", &parts))
     }
 

@@ -13,6 +13,7 @@ use super::super::seed::seed;
 use super::Step;
 use super::begin::{Begin, BeginError, Bounds};
 use super::opening::Plan;
+use super::record::Record;
 use super::said::{SaidError, Side, Transcript};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::log::tree::Hash;
@@ -72,6 +73,7 @@ pub struct Sitting {
     begin: Begin,
     checker: PublicKey,
     transcript: Transcript,
+    record: Record,
     due: Option<Step>,
     /// A step that was taken and is not answered.
     open: Option<Step>,
@@ -100,6 +102,7 @@ impl Sitting {
             begin,
             checker,
             transcript: Transcript::new(message),
+            record: Record::new(message),
             due: None,
             open: Some(Step::Begin),
             secrets: [none; 3],
@@ -127,6 +130,12 @@ impl Sitting {
         &self.begin
     }
 
+    /// What was said so far, as evidence.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// Takes a step after the first and before the last.
     ///
     /// # Errors
@@ -151,6 +160,7 @@ impl Sitting {
             self.secrets[place] = value;
         }
         self.transcript = after;
+        self.record.add_message(Side::Checker, step, message);
         (self.due, self.open, self.asked_us) = (None, Some(step), now_us);
         let reads = Reads::new(&self.seed, &self.secrets[1], self.begin.sizes.blocks);
         Ok(match step {
@@ -197,7 +207,9 @@ impl Sitting {
             Step::Begin | Step::Open | Step::Sign => {}
         }
         (self.open, self.due) = (None, step.next());
-        Some(self.transcript.message(Side::Node, step, root, key))
+        let message = self.transcript.message(Side::Node, step, root, key);
+        self.record.add_message(Side::Node, step, &message);
+        Some(message)
     }
 
     /// The answer to [`Step::Open`]: a signature and what is opened.
@@ -208,6 +220,7 @@ impl Sitting {
         (self.open, self.due) = (None, Some(Step::Sign));
         let value = *blake3::hash(&opening).as_bytes();
         let signature = self.transcript.say(Side::Node, Step::Open, &value, key);
+        self.record.add(Side::Node, Step::Open, &value, &signature);
         opening.splice(0..0, signature);
         Some(opening)
     }

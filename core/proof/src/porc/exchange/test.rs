@@ -1,5 +1,7 @@
 //! Both machines against each other, and every cheat against the checker's.
 
+#[path = "test/contest.rs"]
+mod contest;
 #[path = "test/node.rs"]
 mod node;
 

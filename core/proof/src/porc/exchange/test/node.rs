@@ -244,6 +244,10 @@ impl Node {
         sitting.say(*now_us, step, &root, &self.key).unwrap()
     }
 
+    pub(super) fn record(&self) -> super::super::record::Record {
+        self.sitting.as_ref().unwrap().record().clone()
+    }
+
     pub(super) fn sign(&self, receipt: &[u8]) -> Result<Vec<u8>, Refusal> {
         let sitting = self.sitting.as_ref().unwrap();
         sitting

@@ -1,0 +1,172 @@
+//! A round of one GPU: what its checkers' reports have come to so far.
+//!
+//! ```text
+//!   Open --enough agree--> Passed | Failed --one who contradicts--> Split --a referee--> Settled
+//!     `-------------------- two who contradict each other ----------^
+//! ```
+//!
+//! **Invariants.** The order of reports does not matter, but for several of one checker, of which the
+//! first that is certain counts. A referee's word is the last: later reports change nothing of it, a later
+//! referee's word does.
+//!
+//! **What it does not know:** whose keys these are, whether receipts verify, time.
+
+use super::verdict::{CheckerReport, Decision, tally};
+use crate::key::KeyId;
+use crate::receipt::predicate::Finding;
+
+/// What a round has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Round {
+    /// Too few have said something certain.
+    #[default]
+    Open,
+    /// All say pass.
+    Passed {
+        /// The least of their scores, thousandths.
+        score_permille: u32,
+    },
+    /// All say fail.
+    Failed,
+    /// They contradict each other: it counts neither for nor against the node.
+    Split {
+        /// Who says pass.
+        passed: Vec<KeyId>,
+        /// Who says fail.
+        failed: Vec<KeyId>,
+    },
+    /// A referee has decided.
+    Settled {
+        /// What the node did.
+        finding: Finding,
+        /// The score that counts, thousandths.
+        score_permille: u32,
+        /// Whose word execution refuted.
+        liars: Vec<KeyId>,
+    },
+}
+
+impl Round {
+    /// With these reports, all that there are of it.
+    #[must_use]
+    pub fn with(self, reports: &[CheckerReport], least: usize) -> Self {
+        if matches!(self, Self::Settled { .. }) {
+            return self;
+        }
+        match tally(reports, least) {
+            Decision::Pass { score_permille } => Self::Passed { score_permille },
+            Decision::Fail => Self::Failed,
+            Decision::Split { passed, failed } => Self::Split { passed, failed },
+            Decision::Incomplete { .. } => Self::Open,
+        }
+    }
+
+    /// What counts for the node's rank: whether it passed, and with which score. `None` where nothing is
+    /// certain.
+    #[must_use]
+    pub const fn counts(&self) -> Option<(bool, u32)> {
+        match self {
+            Self::Passed { score_permille } => Some((true, *score_permille)),
+            Self::Failed => Some((false, 0)),
+            Self::Settled {
+                finding,
+                score_permille,
+                ..
+            } => match finding {
+                Finding::Pass => Some((true, *score_permille)),
+                Finding::Fail => Some((false, 0)),
+                Finding::Inconclusive => None,
+            },
+            Self::Open | Self::Split { .. } => None,
+        }
+    }
+
+    /// Whether what a checker reported was accepted: it says what the round came to.
+    #[must_use]
+    pub const fn accepts(&self, finding: Finding) -> bool {
+        match (self.counts(), finding) {
+            (Some((passed, _)), Finding::Pass) => passed,
+            (Some((passed, _)), Finding::Fail) => !passed,
+            (None, _) | (_, Finding::Inconclusive) => false,
+        }
+    }
+
+    /// Its name in tables and answers.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Passed { .. } => "passed",
+            Self::Failed => "failed",
+            Self::Split { .. } => "split",
+            Self::Settled { .. } => "settled",
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use Finding::{Fail, Inconclusive, Pass};
+
+    const LEAST: usize = 3;
+
+    fn reports(findings: &[Finding]) -> Vec<CheckerReport> {
+        let numbered = findings.iter().zip(1_u8..);
+        numbered
+            .map(|(finding, key)| CheckerReport {
+                checker: KeyId([key; 32]),
+                finding: *finding,
+                score_permille: 1_000 - u32::from(key),
+            })
+            .collect()
+    }
+
+    fn settled(finding: Finding) -> Round {
+        Round::Settled {
+            finding,
+            score_permille: 900,
+            liars: vec![KeyId([4; 32])],
+        }
+    }
+
+    /// The table: from what, with which reports, to what.
+    #[test]
+    fn every_edge() {
+        let passed = Round::Passed {
+            score_permille: 997,
+        };
+        let table: [(Round, &[Finding], &str); 12] = [
+            (Round::Open, &[], "open"),
+            (Round::Open, &[Pass, Pass], "open"),
+            (Round::Open, &[Fail, Fail], "open"),
+            (Round::Open, &[Pass, Inconclusive, Pass], "open"),
+            (Round::Open, &[Pass, Fail], "split"),
+            (Round::Open, &[Pass, Pass, Pass], "passed"),
+            (Round::Open, &[Fail, Fail, Fail], "failed"),
+            (passed.clone(), &[Pass, Pass, Pass, Fail], "split"),
+            (passed.clone(), &[Pass, Pass, Pass, Inconclusive], "passed"),
+            (Round::Failed, &[Fail, Fail, Fail, Pass], "split"),
+            (settled(Pass), &[Fail, Fail, Fail], "settled"),
+            (settled(Fail), &[Pass, Pass, Pass], "settled"),
+        ];
+        for (from, findings, to) in table {
+            let shown = format!("{from:?} with {findings:?}");
+            assert_eq!(from.with(&reports(findings), LEAST).name(), to, "{shown}");
+        }
+        assert_eq!(Round::Open.with(&reports(&[Pass; 3]), LEAST), passed);
+    }
+
+    #[test]
+    fn what_counts_is_what_is_certain() {
+        let split = Round::default().with(&reports(&[Pass, Pass, Pass, Fail]), LEAST);
+        assert_eq!(split.counts(), None);
+        assert!(!split.accepts(Pass) && !split.accepts(Fail));
+        assert_eq!(settled(Pass).counts(), Some((true, 900)));
+        assert!(settled(Pass).accepts(Pass) && !settled(Pass).accepts(Fail));
+        assert_eq!(settled(Fail).counts(), Some((false, 0)));
+        assert_eq!(settled(Inconclusive).counts(), None);
+        assert_eq!(Round::Failed.counts(), Some((false, 0)));
+        assert!(Round::Failed.accepts(Fail) && !Round::Failed.accepts(Inconclusive));
+    }
+}

@@ -1,0 +1,109 @@
+//! Disputes: what the ledger has of them, and how that is read back.
+
+use super::StoreError;
+use super::fault::FaultyLedger;
+use super::store::SqlLedger;
+use super::verdicts::RoundOf;
+use futures_util::future::BoxFuture;
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, Row};
+
+/// A dispute over a receipt of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisputeRow {
+    /// Its place in the log.
+    pub place: u64,
+    /// Its leaf, hex.
+    pub leaf: String,
+    /// The place of the receipt that is contested.
+    pub target: u64,
+    /// The round of that receipt.
+    pub of: RoundOf,
+    /// What is contested, as a sentence.
+    pub claim: String,
+    /// Until when it is to be decided, Unix seconds.
+    pub deadline_s: u64,
+    /// The place of the verdict that ended it.
+    pub verdict: Option<u64>,
+}
+
+/// What the ledger has of disputes.
+pub trait DisputeReads {
+    /// Those that nothing has ended, earliest deadline first, `max` of them.
+    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>>;
+
+    /// One, by its place or its leaf.
+    fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>>;
+}
+
+/// How a dispute is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisputeBy {
+    /// By its place.
+    Place(u64),
+    /// By its leaf, hex.
+    Leaf(String),
+}
+
+impl DisputeReads for SqlLedger {
+    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        Box::pin(open(&self.readers, max))
+    }
+
+    fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
+        Box::pin(one(&self.readers, by))
+    }
+}
+
+impl DisputeReads for FaultyLedger {
+    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        self.inner.open_disputes(max)
+    }
+
+    fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
+        self.inner.dispute(by)
+    }
+}
+
+async fn open(pool: &AnyPool, max: u32) -> Result<Vec<DisputeRow>, StoreError> {
+    let open = "SELECT * FROM dispute WHERE verdict IS NULL ORDER BY deadline_s, place LIMIT $1";
+    let rows = sqlx::query(open)
+        .bind(i64::from(max))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(dispute).collect()
+}
+
+async fn one(pool: &AnyPool, by: DisputeBy) -> Result<Option<DisputeRow>, StoreError> {
+    let query = match by {
+        DisputeBy::Place(place) => sqlx::query("SELECT * FROM dispute WHERE place = $1")
+            .bind(i64::try_from(place).unwrap_or(i64::MAX)),
+        DisputeBy::Leaf(leaf) => sqlx::query("SELECT * FROM dispute WHERE leaf = $1").bind(leaf),
+    };
+    let row = query.fetch_optional(pool).await;
+    let row = row.map_err(StoreError::NotApplied)?;
+    row.as_ref().map(dispute).transpose()
+}
+
+fn dispute(row: &AnyRow) -> Result<DisputeRow, StoreError> {
+    let verdict: Option<i64> = row.get("verdict");
+    Ok(DisputeRow {
+        place: number(row, "place")?,
+        leaf: row.get("leaf"),
+        target: number(row, "target")?,
+        of: RoundOf {
+            node: row.get("node"),
+            round: number(row, "round")?,
+            gpu: row.get("gpu"),
+        },
+        claim: row.get("claim"),
+        deadline_s: number(row, "deadline_s")?,
+        verdict: verdict.and_then(|place| u64::try_from(place).ok()),
+    })
+}
+
+fn number(row: &AnyRow, column: &'static str) -> Result<u64, StoreError> {
+    let number: i64 = row.get(column);
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(column.to_owned()))
+}

@@ -1,0 +1,222 @@
+//! Reading back what the ledger has of verdicts.
+
+use super::StoreError;
+use super::fault::FaultyLedger;
+use super::store::SqlLedger;
+use super::verdicts::{CheckRow, NewVerdicts, RoundOf, VerdictRow};
+use futures_util::future::BoxFuture;
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, Row};
+
+/// What the ledger has of verdicts.
+pub trait VerdictReads {
+    /// Verdicts that were written after the log had been gone through up to `after`, of receipts issued since
+    /// `since_s`.
+    fn new_verdicts(
+        &self,
+        after: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<NewVerdicts, StoreError>>;
+
+    /// What a round has come to, and what its checkers found, in the order of the log.
+    fn round(
+        &self,
+        of: RoundOf,
+    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>>;
+
+    /// The verdicts about the node with this key, newest first, `max` of them.
+    fn verdicts_of(
+        &self,
+        node: String,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<VerdictRow>, StoreError>>;
+
+    /// What checkers found, by the leaves of their receipts; those that count for nothing are left out.
+    fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>>;
+}
+
+impl VerdictReads for SqlLedger {
+    fn new_verdicts(
+        &self,
+        after: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<NewVerdicts, StoreError>> {
+        Box::pin(new(&self.readers, after, since_s))
+    }
+
+    fn round(
+        &self,
+        of: RoundOf,
+    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>> {
+        Box::pin(round(&self.readers, of))
+    }
+
+    fn verdicts_of(
+        &self,
+        node: String,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<VerdictRow>, StoreError>> {
+        Box::pin(of_node(&self.readers, node, max))
+    }
+
+    fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
+        Box::pin(checked(&self.readers, leaves))
+    }
+}
+
+impl VerdictReads for FaultyLedger {
+    fn new_verdicts(
+        &self,
+        after: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<NewVerdicts, StoreError>> {
+        self.inner.new_verdicts(after, since_s)
+    }
+
+    fn round(
+        &self,
+        of: RoundOf,
+    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>> {
+        self.inner.round(of)
+    }
+
+    fn verdicts_of(
+        &self,
+        node: String,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<VerdictRow>, StoreError>> {
+        self.inner.verdicts_of(node, max)
+    }
+
+    fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
+        self.inner.checked(leaves)
+    }
+}
+
+async fn new(pool: &AnyPool, after: u64, since_s: u64) -> Result<NewVerdicts, StoreError> {
+    // The place first: what is written meanwhile is read again.
+    let next = sqlx::query("SELECT next FROM receipts_folded WHERE one = 1")
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let next = next.map_or(Ok(0), |row| number(&row, "next"))?;
+    if next <= after {
+        return Ok(NewVerdicts {
+            next,
+            rows: Vec::new(),
+        });
+    }
+    let rows = sqlx::query("SELECT * FROM verdict WHERE rev > $1 AND at_s >= $2")
+        .bind(signed(after))
+        .bind(signed(since_s))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let rows = rows.iter().map(verdict).collect::<Result<_, _>>()?;
+    Ok(NewVerdicts { next, rows })
+}
+
+async fn round(
+    pool: &AnyPool,
+    of: RoundOf,
+) -> Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError> {
+    let verdicts = "SELECT * FROM verdict WHERE node = $1 AND round = $2 AND gpu = $3";
+    let row = sqlx::query(verdicts)
+        .bind(of.node.clone())
+        .bind(signed(of.round))
+        .bind(of.gpu_as_kept())
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let checks = "SELECT * FROM checked WHERE node = $1 AND round = $2 AND gpu = $3 ORDER BY place";
+    let checks = sqlx::query(checks)
+        .bind(of.node.clone())
+        .bind(signed(of.round))
+        .bind(of.gpu_as_kept())
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let row = row.as_ref().map(verdict).transpose()?;
+    Ok((row, checks.iter().map(check).collect::<Result<_, _>>()?))
+}
+
+async fn of_node(pool: &AnyPool, node: String, max: u32) -> Result<Vec<VerdictRow>, StoreError> {
+    let newest =
+        "SELECT * FROM verdict WHERE node = $1 ORDER BY at_s DESC, round DESC, gpu LIMIT $2";
+    let rows = sqlx::query(newest)
+        .bind(node)
+        .bind(i64::from(max))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(verdict).collect()
+}
+
+async fn checked(pool: &AnyPool, leaves: Vec<String>) -> Result<Vec<CheckRow>, StoreError> {
+    let mut found = Vec::new();
+    for leaf in leaves {
+        let row = sqlx::query("SELECT * FROM checked WHERE leaf = $1")
+            .bind(leaf)
+            .fetch_optional(pool)
+            .await
+            .map_err(StoreError::NotApplied)?;
+        if let Some(row) = row {
+            found.push(check(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+fn round_of(row: &AnyRow) -> Result<RoundOf, StoreError> {
+    Ok(RoundOf {
+        node: row.get("node"),
+        round: number(row, "round")?,
+        gpu: row.get("gpu"),
+    })
+}
+
+fn verdict(row: &AnyRow) -> Result<VerdictRow, StoreError> {
+    Ok(VerdictRow {
+        of: round_of(row)?,
+        state: row.get("state"),
+        finding: row.get("finding"),
+        score_permille: small(row, "score_permille")?,
+        at_s: number(row, "at_s")?,
+        places: list(row, "places")?,
+        liars: list(row, "liars")?,
+    })
+}
+
+fn check(row: &AnyRow) -> Result<CheckRow, StoreError> {
+    Ok(CheckRow {
+        place: number(row, "place")?,
+        of: round_of(row)?,
+        checker: row.get("checker"),
+        leaf: row.get("leaf"),
+        finding: row.get("finding"),
+        score_permille: small(row, "score_permille")?,
+        issued_at_s: number(row, "issued_at_s")?,
+        reason: row.get("reason"),
+    })
+}
+
+fn list<T: serde::de::DeserializeOwned>(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<Vec<T>, StoreError> {
+    let text: String = row.get(column);
+    serde_json::from_str(&text).map_err(|_| StoreError::Corrupt(column.to_owned()))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number(row: &AnyRow, column: &'static str) -> Result<u64, StoreError> {
+    let number: i64 = row.get(column);
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(column.to_owned()))
+}
+
+fn small(row: &AnyRow, column: &'static str) -> Result<u32, StoreError> {
+    u32::try_from(number(row, column)?).map_err(|_| StoreError::Corrupt(column.to_owned()))
+}

@@ -1,0 +1,241 @@
+//! Accounts: what is debited is credited, whatever comes in whatever order, and nothing moves twice.
+
+use super::*;
+use crate::ledger::{Amount, Move, OUTSIDE, POOL, RoundOf, SLASHED, StakeReads, Transfer};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn transfer(id: &str, does: Move, (debit, credit): (&str, &str), amount: Amount) -> Transfer {
+    Transfer {
+        id: id.to_owned(),
+        does,
+        debit: debit.to_owned(),
+        credit: credit.to_owned(),
+        amount,
+        receipts: vec![3, 4],
+        reason: "late\u{0}".to_owned(),
+        at_ms: 5,
+        round: Some(RoundOf {
+            node: "n".to_owned(),
+            round: 7,
+            gpu: "cpu".to_owned(),
+        }),
+    }
+}
+
+fn op(transfer: Transfer) -> Op {
+    Op::Log {
+        change: LogChange::Transfer(Box::new(transfer)),
+        audit: None,
+    }
+}
+
+fn pending(until_ms: u64) -> Move {
+    Move::Pending {
+        until_ms,
+        holds_with: "fail".to_owned(),
+    }
+}
+
+pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Place) {
+    let store = Store::open(place).await;
+    let stake = "operator/host";
+    let deposit = || {
+        op(transfer(
+            "d",
+            Move::Posted,
+            (OUTSIDE, stake),
+            Amount::Micro(1_000),
+        ))
+    };
+    assert_eq!(store.write(deposit()).await, Applied::Done);
+    assert_eq!(
+        store.write(deposit()).await,
+        Applied::Skipped,
+        "the same id"
+    );
+    let slash = || {
+        op(transfer(
+            "s",
+            pending(9),
+            (stake, SLASHED),
+            Amount::Permille(105),
+        ))
+    };
+    assert_eq!(store.write(slash()).await, Applied::Done);
+    let out = |id: &str, micro| {
+        op(transfer(
+            id,
+            Move::Posted,
+            (stake, OUTSIDE),
+            Amount::Micro(micro),
+        ))
+    };
+    assert_eq!(
+        store.write(out("w", 896)).await,
+        Applied::QuotaUsedUp,
+        "105 are held"
+    );
+    assert_eq!(
+        store.write(out("w", 895)).await,
+        Applied::Done,
+        "the id was not used up"
+    );
+    let nothing = op(transfer(
+        "n",
+        pending(9),
+        (stake, SLASHED),
+        Amount::Permille(999),
+    ));
+    assert_eq!(store.write(nothing).await, Applied::Skipped, "of nothing");
+
+    let due = store.ledger.due_transfers(9, 9).await.unwrap();
+    assert_eq!((due.len(), due[0].amount_micro), (1, 105));
+    assert_eq!(
+        (due[0].receipts.as_slice(), due[0].holds_with.as_str()),
+        (&[3, 4][..], "fail")
+    );
+    assert!(store.ledger.due_transfers(8, 9).await.unwrap().is_empty());
+    let round = due[0].round.clone().unwrap();
+    assert_eq!(store.ledger.pending_of(round.clone()).await.unwrap(), due);
+    let end = |id: &str, does: Move| op(transfer(id, does, ("x", "y"), Amount::Micro(0)));
+    let of = || "s".to_owned();
+    assert_eq!(store.write(end("e", Move::Post(of()))).await, Applied::Done);
+    assert_eq!(
+        store.write(end("v", Move::Void(of()))).await,
+        Applied::Skipped,
+        "it is ended"
+    );
+    assert_eq!(
+        store.write(end("o", Move::Post("d".to_owned()))).await,
+        Applied::Skipped
+    );
+    assert!(store.ledger.pending_of(round).await.unwrap().is_empty());
+
+    let accounts = store.ledger.accounts().await.unwrap();
+    let has = |id: &str| {
+        let row = accounts.iter().find(|row| row.id == id).unwrap();
+        (row.credits_micro, row.debits_micro, row.held_micro)
+    };
+    assert_eq!(has(stake), (1_000, 1_000, 0));
+    assert_eq!(has(SLASHED), (105, 0, 0));
+    assert_eq!(has(OUTSIDE), (895, 1_000, 0));
+    let rows = store.ledger.transfers(SLASHED.to_owned(), 9).await.unwrap();
+    let kinds: BTreeSet<_> = rows.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(kinds, ["pending", "post"].into());
+}
+
+/// A shadow of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Shadow {
+    credits: u64,
+    debits: u64,
+    held: u64,
+}
+
+impl Shadow {
+    fn free(&self) -> u64 {
+        self.credits - self.debits - self.held
+    }
+}
+
+/// Whatever is asked, in whatever order: debits are credits, held is what is pending, and accounts are those of a
+/// ledger that was kept by hand.
+pub(super) async fn debits_are_credits_under_every_sequence(place: Place) {
+    let store = Store::open(place).await;
+    let names = [OUTSIDE, POOL, SLASHED, "operator/a", "checker/b"];
+    for seed in 0..4 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let accounts = names.map(|name| format!("{name}{seed}"));
+        let name = |at: usize| {
+            if at == 0 {
+                OUTSIDE
+            } else {
+                accounts[at].as_str()
+            }
+        };
+        let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
+        let mut used: BTreeMap<String, (usize, usize, u64, bool)> = BTreeMap::new();
+        let mut ended: BTreeSet<String> = BTreeSet::new();
+        for step in 0..120 {
+            // Some ids come again.
+            let id = format!("{seed}-{}", rng.random_range(0..=step));
+            let (debit, credit) = (rng.random_range(0..5), rng.random_range(0..5));
+            let micro = rng.random_range(1..50);
+            let target = format!("{seed}-{}", rng.random_range(0..=step));
+            let does = match rng.random_range(0..6) {
+                0..=2 => Move::Posted,
+                3 => pending(9),
+                4 => Move::Post(target.clone()),
+                _ => Move::Void(target.clone()),
+            };
+            let applied = store
+                .write(op(transfer(
+                    &id,
+                    does.clone(),
+                    (name(debit), name(credit)),
+                    Amount::Micro(micro),
+                )))
+                .await;
+            let expected = if used.contains_key(&id) {
+                Applied::Skipped
+            } else {
+                match &does {
+                    Move::Posted | Move::Pending { .. } if debit == credit => Applied::Skipped,
+                    Move::Posted | Move::Pending { .. } => {
+                        let is_held = !matches!(does, Move::Posted);
+                        let of = shadows.entry(name(debit).to_owned()).or_default();
+                        if debit != 0 && of.free() < micro {
+                            Applied::QuotaUsedUp
+                        } else {
+                            match is_held {
+                                true => of.held += micro,
+                                false => {
+                                    of.debits += micro;
+                                    shadows.entry(name(credit).to_owned()).or_default().credits +=
+                                        micro;
+                                }
+                            }
+                            used.insert(id.clone(), (debit, credit, micro, is_held));
+                            Applied::Done
+                        }
+                    }
+                    Move::Post(of) | Move::Void(of) => match used.get(of).copied() {
+                        Some((debit, credit, micro, true)) if ended.insert(of.clone()) => {
+                            let moves = matches!(does, Move::Post(_));
+                            let from = shadows.entry(name(debit).to_owned()).or_default();
+                            from.held -= micro;
+                            if moves {
+                                from.debits += micro;
+                                shadows.entry(name(credit).to_owned()).or_default().credits +=
+                                    micro;
+                            }
+                            used.insert(id.clone(), (debit, credit, micro, false));
+                            Applied::Done
+                        }
+                        _ => Applied::Skipped,
+                    },
+                }
+            };
+            assert_eq!(
+                applied, expected,
+                "seed {seed}, step {step}: {does:?} as {id}"
+            );
+        }
+        let rows = store.ledger.accounts().await.unwrap();
+        let (credits, debits): (u64, u64) = rows.iter().fold((0, 0), |(c, d), row| {
+            (c + row.credits_micro, d + row.debits_micro)
+        });
+        assert_eq!(credits, debits, "seed {seed}");
+        for (id, shadow) in shadows.iter().filter(|(id, _)| *id != OUTSIDE) {
+            let row = rows.iter().find(|row| row.id == *id).unwrap();
+            let has = Shadow {
+                credits: row.credits_micro,
+                debits: row.debits_micro,
+                held: row.held_micro,
+            };
+            assert_eq!(has, *shadow, "seed {seed}: {id}");
+        }
+    }
+}

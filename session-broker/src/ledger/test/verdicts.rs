@@ -1,0 +1,108 @@
+//! Verdicts: what follows from a piece of the log is written once, and read back.
+
+use super::*;
+use crate::ledger::{CheckRow, Folded, RoundOf, VerdictReads, VerdictRow};
+
+fn of(node: &str, round: u64) -> RoundOf {
+    RoundOf {
+        node: node.to_owned(),
+        round,
+        gpu: "cpu\u{0}".to_owned(),
+    }
+}
+
+/// As it is read back: a NUL reaches no engine.
+fn read(of: RoundOf) -> RoundOf {
+    RoundOf {
+        gpu: "cpu\u{fffd}".to_owned(),
+        ..of
+    }
+}
+
+fn check(place: u64, round: u64, finding: &str) -> CheckRow {
+    CheckRow {
+        place,
+        of: of("n", round),
+        checker: format!("{place:064x}"),
+        leaf: format!("leaf {place}"),
+        finding: finding.to_owned(),
+        score_permille: 900,
+        issued_at_s: 100 + place,
+        reason: "late".to_owned(),
+    }
+}
+
+fn verdict(node: &str, round: u64, state: &str, places: &[u64]) -> VerdictRow {
+    VerdictRow {
+        of: of(node, round),
+        state: state.to_owned(),
+        finding: "pass".to_owned(),
+        score_permille: 900,
+        at_s: 100 + round,
+        places: places.to_vec(),
+        liars: vec!["l".to_owned()],
+    }
+}
+
+fn fold(from: u64, to: u64, checks: Vec<CheckRow>, verdicts: Vec<VerdictRow>) -> Op {
+    Op::Log {
+        change: LogChange::Fold(Box::new(Folded {
+            from,
+            to,
+            checks,
+            verdicts,
+            disputes: Vec::new(),
+            ended: Vec::new(),
+            transfers: Vec::new(),
+        })),
+        audit: None,
+    }
+}
+
+pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
+    let store = Store::open(place).await;
+    let first = || {
+        let verdicts = vec![verdict("n", 7, "open", &[2])];
+        fold(0, 3, vec![check(2, 7, "pass")], verdicts)
+    };
+    assert_eq!(store.write(first()).await, Applied::Done);
+    assert_eq!(store.write(first()).await, Applied::RaceLost, "once");
+    let stale = fold(2, 9, vec![check(8, 7, "fail")], Vec::new());
+    assert_eq!(store.write(stale).await, Applied::RaceLost);
+    let verdicts = vec![
+        verdict("n", 7, "passed", &[2, 3]),
+        verdict("m", 6, "failed", &[]),
+    ];
+    let second = fold(3, 5, vec![check(3, 7, "pass")], verdicts);
+    assert_eq!(store.write(second).await, Applied::Done);
+
+    let ledger = &store.ledger;
+    let asked = RoundOf {
+        gpu: "cpu\u{fffd}".to_owned(),
+        ..of("n", 7)
+    };
+    let (row, checks) = ledger.round(asked).await.unwrap();
+    let row = row.unwrap();
+    assert_eq!((row.state.as_str(), row.places), ("passed", vec![2, 3]));
+    assert_eq!(row.liars, ["l"]);
+    let places: Vec<u64> = checks.iter().map(|check| check.place).collect();
+    assert_eq!(places, [2, 3]);
+    assert_eq!(checks[0].of, read(of("n", 7)));
+    let (none, no_checks) = ledger.round(of("n", 8)).await.unwrap();
+    assert_eq!((none, no_checks.len()), (None, 0));
+
+    let new = ledger.new_verdicts(0, 0).await.unwrap();
+    assert_eq!((new.next, new.rows.len()), (5, 2));
+    let new = ledger.new_verdicts(3, 107).await.unwrap();
+    assert_eq!(
+        (new.next, new.rows.len()),
+        (5, 1),
+        "what is old is left out"
+    );
+    assert_eq!(ledger.new_verdicts(5, 0).await.unwrap().rows.len(), 0);
+    let of_node = ledger.verdicts_of("n".to_owned(), 9).await.unwrap();
+    assert_eq!(of_node.len(), 1);
+    let leaves = vec!["leaf 3".to_owned(), "leaf 9".to_owned()];
+    let found = ledger.checked(leaves).await.unwrap();
+    assert_eq!((found.len(), found[0].place), (1, 3));
+}

@@ -1,0 +1,92 @@
+//! What the ledger has of verdicts: what checkers found, what their rounds came to, and how far the log of
+//! receipts has been gone through.
+
+use super::disputes::DisputeRow;
+use super::stakes::Transfer;
+
+/// A round of one GPU of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundOf {
+    /// The node's key, by its id in hex.
+    pub node: String,
+    /// Round of the beacon.
+    pub round: u64,
+    /// The GPU, by its own id.
+    pub gpu: String,
+}
+
+impl RoundOf {
+    /// The GPU as tables have it: no engine takes a NUL, and checkers write what they like.
+    #[must_use]
+    pub fn gpu_as_kept(&self) -> String {
+        self.gpu.replace('\0', "\u{fffd}")
+    }
+}
+
+/// What a checker found, of a receipt that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRow {
+    /// The receipt's place in the log.
+    pub place: u64,
+    /// Of which round.
+    pub of: RoundOf,
+    /// The checker's key, by its id in hex.
+    pub checker: String,
+    /// The receipt's leaf, hex.
+    pub leaf: String,
+    /// `pass`, `fail` or `inconclusive`.
+    pub finding: String,
+    /// Thousandths.
+    pub score_permille: u32,
+    /// When the receipt was issued, Unix seconds.
+    pub issued_at_s: u64,
+    /// Why it did not pass.
+    pub reason: String,
+}
+
+/// What a round has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictRow {
+    /// Which round.
+    pub of: RoundOf,
+    /// `open`, `passed`, `failed`, `split` or `settled`.
+    pub state: String,
+    /// What counts: `pass`, `fail`, or `inconclusive` as long as nothing does.
+    pub finding: String,
+    /// Thousandths.
+    pub score_permille: u32,
+    /// When the newest receipt of it was issued, Unix seconds.
+    pub at_s: u64,
+    /// The places of its receipts.
+    pub places: Vec<u64>,
+    /// The keys whose word was refuted, by their ids.
+    pub liars: Vec<String>,
+}
+
+/// Entries of the log that were gone through, and what follows from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// The first of them.
+    pub from: u64,
+    /// The first that was not.
+    pub to: u64,
+    /// What checkers found.
+    pub checks: Vec<CheckRow>,
+    /// Rounds as they are now.
+    pub verdicts: Vec<VerdictRow>,
+    /// Disputes that began.
+    pub disputes: Vec<DisputeRow>,
+    /// Disputes that ended: their places, and those of their verdicts.
+    pub ended: Vec<(u64, u64)>,
+    /// What stakes and rewards follow, in order. What an account does not have is not moved.
+    pub transfers: Vec<Transfer>,
+}
+
+/// Verdicts that a reader does not know yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewVerdicts {
+    /// How far the log has been gone through.
+    pub next: u64,
+    /// Rounds that have changed.
+    pub rows: Vec<VerdictRow>,
+}

@@ -1,0 +1,168 @@
+//! What a piece of the log comes to: rounds as they are after it, disputes, and what moves.
+
+use super::fold::{self, Disputed, Entry, Settling};
+use super::{VerdictError, Verdicts, stakes};
+use crate::ledger::{CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, Transfer, VerdictRow};
+use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::round::Round;
+use nearlight_proof::receipt::directory::{Directory, Role};
+use std::collections::BTreeMap;
+
+/// A round while a piece is gone through.
+struct Open {
+    before: Option<VerdictRow>,
+    checks: Vec<CheckRow>,
+    settled: Option<(Round, u64)>,
+}
+
+impl Verdicts {
+    /// What entries from `from` on come to.
+    pub(super) async fn fold(
+        &self,
+        from: u64,
+        entries: Vec<Vec<u8>>,
+    ) -> Result<Folded, VerdictError> {
+        let keys = self.receipts.keys().await?;
+        let mut folded = Folded {
+            from,
+            to: from + entries.len() as u64,
+            ..Folded::default()
+        };
+        let (mut begun, mut ending) = (Vec::new(), Vec::new());
+        for (place, bytes) in (from..).zip(&entries) {
+            match fold::read(place, bytes, &keys.directory) {
+                Some(Entry::Check(check)) => folded.checks.push(check),
+                Some(Entry::Dispute(dispute)) => begun.push(dispute),
+                Some(Entry::Verdict(verdict)) => ending.push(verdict),
+                None => {}
+            }
+        }
+        for dispute in begun {
+            folded
+                .disputes
+                .extend(self.begun(dispute, &folded.checks).await?);
+        }
+        let mut rounds: BTreeMap<RoundOf, Open> = BTreeMap::new();
+        for check in &folded.checks {
+            let open = self.open(&mut rounds, &check.of).await?;
+            open.checks.push(check.clone());
+        }
+        for verdict in ending {
+            let Some(dispute) = self.disputed(&verdict, &folded.disputes).await? else {
+                continue;
+            };
+            folded.ended.push((dispute.place, verdict.place));
+            let open = self.open(&mut rounds, &dispute.of).await?;
+            open.settled = Some((verdict.round, verdict.issued_at_s));
+        }
+        for (of, open) in rounds {
+            let verdict = self.after(&of, &open);
+            let moved = self.moved(&open, &verdict, &keys.directory).await?;
+            folded.transfers.extend(moved);
+            folded.verdicts.push(verdict);
+        }
+        Ok(folded)
+    }
+
+    /// A dispute over a receipt that counts, while one can dispute it.
+    async fn begun(
+        &self,
+        dispute: Disputed,
+        new: &[CheckRow],
+    ) -> Result<Option<DisputeRow>, VerdictError> {
+        let known = new
+            .iter()
+            .find(|check| check.leaf == dispute.target)
+            .cloned();
+        let target = match known {
+            Some(check) => Some(check),
+            None => self
+                .ledger
+                .checked(vec![dispute.target.clone()])
+                .await?
+                .pop(),
+        };
+        let last = |check: &CheckRow| {
+            check
+                .issued_at_s
+                .saturating_add(self.terms.dispute_ms / 1000)
+        };
+        let target = target.filter(|check| dispute.issued_at_s <= last(check));
+        Ok(target.map(|check| DisputeRow {
+            place: dispute.place,
+            leaf: dispute.leaf,
+            target: check.place,
+            deadline_s: dispute.deadline_s.min(last(&check)),
+            of: check.of,
+            claim: dispute.claim,
+            verdict: None,
+        }))
+    }
+
+    /// The dispute that a verdict ends, if it is open.
+    async fn disputed(
+        &self,
+        verdict: &Settling,
+        new: &[DisputeRow],
+    ) -> Result<Option<DisputeRow>, VerdictError> {
+        let known = new.iter().find(|dispute| dispute.leaf == verdict.dispute);
+        let known = match known {
+            Some(dispute) => Some(dispute.clone()),
+            None => {
+                let by = DisputeBy::Leaf(verdict.dispute.clone());
+                self.ledger.dispute(by).await?
+            }
+        };
+        Ok(known.filter(|dispute| dispute.verdict.is_none()))
+    }
+
+    async fn open<'a>(
+        &self,
+        rounds: &'a mut BTreeMap<RoundOf, Open>,
+        of: &RoundOf,
+    ) -> Result<&'a mut Open, VerdictError> {
+        if !rounds.contains_key(of) {
+            let (before, checks) = self.ledger.round(of.clone()).await?;
+            let settled = None;
+            let open = Open {
+                before,
+                checks,
+                settled,
+            };
+            rounds.insert(of.clone(), open);
+        }
+        Ok(rounds.get_mut(of).expect("it was put in above"))
+    }
+
+    fn after(&self, of: &RoundOf, open: &Open) -> VerdictRow {
+        let before = open.before.as_ref();
+        let verdict = fold::verdict(of, &open.checks, before, self.least);
+        match &open.settled {
+            None => verdict,
+            Some((round, at_s)) => fold::row(of, round, verdict.places, verdict.at_s.max(*at_s)),
+        }
+    }
+
+    async fn moved(
+        &self,
+        open: &Open,
+        after: &VerdictRow,
+        directory: &Directory,
+    ) -> Result<Vec<Transfer>, VerdictError> {
+        let key = KeyId::from_hex(&after.of.node);
+        let known = key.and_then(|key| directory.find(&key, Role::Node));
+        let Some((_, node)) = known else {
+            return Ok(Vec::new());
+        };
+        let pending = self.ledger.pending_of(after.of.clone()).await?;
+        let changed = stakes::Changed {
+            before: open.before.as_ref(),
+            after,
+            checks: &open.checks,
+            operator: &node.operator,
+            pending: &pending,
+            at_ms: after.at_s.saturating_mul(1000),
+        };
+        Ok(stakes::moves(&changed, &self.terms))
+    }
+}

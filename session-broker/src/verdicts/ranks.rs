@@ -1,0 +1,201 @@
+//! What verdicts come to: for each node a rank, and whether placement takes it.
+
+use crate::ledger::{NewVerdicts, VerdictRow};
+use nearlight_proof::porc::rank::{Gate, LAST, Past, Rank};
+use nearlight_protocol::id::NodeId;
+use std::collections::{BTreeMap, HashMap};
+
+/// Rounds of a node that are kept in memory: the last that count, and some that are not certain.
+const ROUNDS_MAX: usize = LAST * 4;
+
+/// What placement is told of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proven {
+    /// Thousandths, 0 while it is not proven; `None` where nobody checks nodes.
+    pub(crate) rank: Option<u32>,
+    /// Whether it takes no more sessions until it passes.
+    pub(crate) failing: bool,
+}
+
+impl Proven {
+    pub(super) const fn of(rank: Rank) -> Self {
+        Self {
+            rank: Some(match rank.gate {
+                Gate::Unproven => 0,
+                Gate::Proven | Gate::Failing => rank.permille,
+            }),
+            failing: matches!(rank.gate, Gate::Failing),
+        }
+    }
+}
+
+/// Every node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranks {
+    /// Whether anybody checks nodes: otherwise no rank helps or harms.
+    is_counted: bool,
+    of: HashMap<NodeId, Proven>,
+}
+
+impl Ranks {
+    pub(super) const fn counted(of: HashMap<NodeId, Proven>) -> Self {
+        Self {
+            is_counted: true,
+            of,
+        }
+    }
+
+    /// Whether anybody checks nodes.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.is_counted
+    }
+
+    /// A node's. One of which no key is known is not proven.
+    pub(crate) fn of(&self, node: &NodeId) -> Proven {
+        let unproven = Proven {
+            rank: self.is_counted.then_some(0),
+            failing: false,
+        };
+        self.of.get(node).copied().unwrap_or(unproven)
+    }
+}
+
+/// The verdicts that may count, by the nodes' keys.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    rev: u64,
+    /// Of each node its rounds, by number and GPU.
+    nodes: HashMap<String, BTreeMap<(u64, String), VerdictRow>>,
+}
+
+impl Known {
+    /// Up to where the log was gone through for what is known.
+    pub(super) const fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    pub(super) fn take(&mut self, new: NewVerdicts) {
+        for row in new.rows {
+            let rounds = self.nodes.entry(row.of.node.clone()).or_default();
+            rounds.insert((row.of.round, row.of.gpu.clone()), row);
+            while rounds.len() > ROUNDS_MAX * of_one_round(rounds) {
+                rounds.pop_first();
+            }
+        }
+        self.rev = new.next;
+    }
+
+    pub(super) fn rank(&self, key_id: &str, now_s: u64) -> Rank {
+        let rounds = self.nodes.get(key_id);
+        Rank::of(&rounds.map(pasts).unwrap_or_default(), now_s)
+    }
+}
+
+/// GPUs of the newest round.
+fn of_one_round(rounds: &BTreeMap<(u64, String), VerdictRow>) -> usize {
+    let newest = rounds.last_key_value().map(|((round, _), _)| *round);
+    let of_newest = rounds.keys().filter(|(round, _)| Some(*round) == newest);
+    of_newest.count().max(1)
+}
+
+/// What counts, newest first. Of several GPUs in one round all have to pass, and the least score counts.
+fn pasts(rounds: &BTreeMap<(u64, String), VerdictRow>) -> Vec<Past> {
+    let mut by_round: BTreeMap<u64, Past> = BTreeMap::new();
+    let certain = rounds
+        .values()
+        .filter(|row| matches!(row.finding.as_str(), "pass" | "fail"));
+    for row in certain {
+        let passed = row.finding == "pass";
+        let past = by_round.entry(row.of.round).or_insert(Past {
+            at_s: row.at_s,
+            passed: true,
+            score_permille: u32::MAX,
+        });
+        past.at_s = past.at_s.max(row.at_s);
+        past.passed &= passed;
+        past.score_permille = past.score_permille.min(row.score_permille);
+    }
+    let mut pasts: Vec<Past> = by_round.into_values().collect();
+    pasts.sort_by_key(|past| std::cmp::Reverse(past.at_s));
+    pasts
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::ledger::RoundOf;
+
+    const NOW_S: u64 = 1_800_000_000;
+
+    fn row(round: u64, gpu: &str, finding: &str, score_permille: u32) -> VerdictRow {
+        VerdictRow {
+            of: RoundOf {
+                node: "n".to_owned(),
+                round,
+                gpu: gpu.to_owned(),
+            },
+            state: String::new(),
+            finding: finding.to_owned(),
+            score_permille,
+            at_s: NOW_S + round,
+            places: Vec::new(),
+            liars: Vec::new(),
+        }
+    }
+
+    fn rank(rows: Vec<VerdictRow>) -> Proven {
+        let mut known = Known::default();
+        let next = 1;
+        known.take(NewVerdicts { next, rows });
+        assert_eq!(known.rev(), 1);
+        Proven::of(known.rank("n", NOW_S))
+    }
+
+    fn proven(permille: u32) -> Proven {
+        Proven {
+            rank: Some(permille),
+            failing: false,
+        }
+    }
+
+    #[test]
+    fn a_node_without_receipts_is_unproven_only_where_somebody_checks() {
+        let node = nearlight_kit::ids::node();
+        assert_eq!(Ranks::default().of(&node), Proven::default());
+        let counted = Ranks::counted(HashMap::new());
+        assert_eq!(counted.of(&node), proven(0));
+        assert_eq!(rank(Vec::new()), proven(0));
+        assert_eq!(rank(vec![row(1, "cpu", "inconclusive", 0)]), proven(0));
+        assert_eq!(rank(vec![row(1, "cpu", "fail", 0)]), proven(0));
+    }
+
+    #[test]
+    fn all_gpus_of_a_round_are_one_verdict() {
+        let both = vec![row(1, "a", "pass", 1_000), row(1, "b", "pass", 900)];
+        assert_eq!(rank(both), proven(200));
+        let one = vec![
+            row(1, "a", "pass", 1_000),
+            row(2, "a", "fail", 0),
+            row(2, "b", "pass", 1_000),
+        ];
+        assert_eq!(rank(one).rank, Some(194), "7 * 1000 * 30 / 1080");
+    }
+
+    #[test]
+    fn what_is_new_replaces_what_was_and_old_rounds_go() {
+        let mut known = Known::default();
+        let take = |known: &mut Known, rows| known.take(NewVerdicts { next: 1, rows });
+        take(
+            &mut known,
+            vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)],
+        );
+        assert!(Proven::of(known.rank("n", NOW_S)).failing);
+        // A dispute was won.
+        take(&mut known, vec![row(2, "cpu", "pass", 1_000)]);
+        assert_eq!(Proven::of(known.rank("n", NOW_S)), proven(222));
+        let many = (3..200).map(|round| row(round, "cpu", "pass", 1_000));
+        take(&mut known, many.collect());
+        assert_eq!(known.nodes["n"].len(), ROUNDS_MAX);
+        assert_eq!(Proven::of(known.rank("n", NOW_S)), proven(1_000));
+    }
+}
