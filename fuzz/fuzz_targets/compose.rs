@@ -19,7 +19,11 @@ fuzz_target!(|text: &str| {
             let written = job_toml(&composed.spec).expect("a job is written");
             let read: JobSpec = toml::from_str(&written).expect("what is written is read");
             assert_eq!(read, composed.spec);
-            assert_eq!(convert(text).as_ref(), Ok(&composed), "the same text, the same job");
+            assert_eq!(
+                convert(text).as_ref(),
+                Ok(&composed),
+                "the same text, the same job"
+            );
         }
         Err(refused) => {
             // A carriage return alone ends a line of YAML, and so does the end of the text.

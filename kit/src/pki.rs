@@ -40,8 +40,10 @@ pub use ca::{
     CHAIN_BYTES_MAX, Ca, LATE_MAX, LEAF_LIFETIME, REQUEST_BYTES_MAX, RequestError, SigningRequest,
     ensure_ca,
 };
-pub use credentials::{AnswerError, Credentials, Issued, PendingKey, node_of, renewal_proof};
-pub use name::{certified_node, spiffe_of};
+pub use credentials::{
+    AnswerError, Credentials, Issued, PendingKey, certified_node, node_of, renewal_proof,
+};
+pub use name::spiffe_of;
 pub use pin::pinned_config;
 pub use server::ServerIdentity;
 

@@ -8,12 +8,11 @@ use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
 use crate::profile::ProfileError;
-use crate::table;
 use crate::terminal::{self, Progress};
-use crate::{dispute, node_show, node_status};
+use crate::{dispute, node_list, node_show, node_status, table};
 use nearlight_protocol::api::{
-    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, Node, NodeList, SavesWish, Session,
-    SessionList, SessionState, StartProgress, WaitsFor,
+    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, SavesWish, Session, SessionList,
+    SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::{AppId, NodeId};
 use nearlight_protocol::placement::Placement;
@@ -275,58 +274,9 @@ pub fn node(command: &NodeCommand, broker: &Broker) -> Result<(), CommandError> 
             let found = found.ok_or_else(|| CommandError::NoNode(node.clone()))?;
             show(broker, &found, || node_show::lines(&found));
         }
-        NodeCommand::List => {
-            let list: NodeList = Client::new(broker)?.get("/v1/nodes")?;
-            let rows: Vec<_> = list
-                .nodes
-                .iter()
-                .map(|node| {
-                    [
-                        node.id.to_string(),
-                        node.name.clone(),
-                        node.region.clone(),
-                        wire_name(&node.status),
-                        if node.vetted { "yes" } else { "-" }.to_owned(),
-                        format!("{}/{}", node.slots_free, node.slots_total),
-                        node.runtime.clone(),
-                        node.encoders.join(" "),
-                        key_of(node),
-                    ]
-                })
-                .collect();
-            let faults = list.nodes.iter().map(|node| {
-                let of = node.image_faults.iter();
-                let own = (!node.fault.is_empty()).then(|| {
-                    table::cell_of(&format!("{} starts nothing: {}", node.name, node.fault)) + "\n"
-                });
-                of.map(|f| {
-                    table::cell_of(&format!(
-                        "{} cannot fetch {}: {}",
-                        node.name, f.image, f.detail
-                    )) + "\n"
-                })
-                .chain(own)
-                .collect::<String>()
-            });
-            let faults: String = faults.collect();
-            let head = [
-                "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS", "KEY",
-            ];
-            show(broker, &list, || {
-                let table = table::lay_out(head, &rows);
-                format!("{table}{faults}")
-            });
-        }
+        NodeCommand::List => node_list::show(broker)?,
     }
     Ok(())
-}
-
-/// The beginning of the id by which receipts name a node.
-fn key_of(node: &Node) -> String {
-    match node.receipt_key_id.get(..16) {
-        Some(id) => id.to_owned(),
-        None => "-".to_owned(),
-    }
 }
 
 fn create_token(broker: &Broker, command: &TokenCommand) -> Result<(), CommandError> {

@@ -5,7 +5,7 @@
 //!                                                                      `--silence, or a reason--> missed --> another one: due
 //! ```
 //!
-//! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`keep`] writes that down, [`report`]
+//! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
 //! takes what checkers say of it.
 //!
 //! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning and the node's key, so

@@ -255,7 +255,6 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(app_versions::list_versions))
         .routes(routes!(app_versions::roll_out, app_versions::roll_back))
         .routes(routes!(nodes::list_nodes))
-        .routes(routes!(node_standing::show_standing))
         .routes(routes!(regions::list_regions))
         .routes(routes!(regions::beacon))
         .routes(routes!(node_admin::create_join_token))
@@ -327,6 +326,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
 /// Those of the log of receipts, and of what sessions have there.
 fn log_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
+        .routes(routes!(node_standing::show_standing))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::tile))
         .routes(routes!(log::candidate))

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`fold`] is what an entry does and [`piece`] what a piece of the log does, [`stakes`] what moves with it,
-//! [`referee`] who decides disputes, [`ranks`] what verdicts come to, [`advice`] what is said of it.
+//! [`referee`] who decides disputes, [`ranks`] what verdicts come to, [`mod@advice`] what is said of it.
 //!
 //! **Invariants.** Whatever is written follows from the log alone, in its order: brokers that share a ledger,
 //! and one that starts again, come to the same. An entry does what it does once.
@@ -110,7 +110,7 @@ impl Verdicts {
                     continue;
                 }
             };
-            if !is_new && looks % RANKS_EVERY != 0 {
+            if !is_new && !looks.is_multiple_of(RANKS_EVERY) {
                 looks += 1;
                 continue;
             }

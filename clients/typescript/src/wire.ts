@@ -188,6 +188,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/assignments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who was to check whom in a round, and what came of it: with the round's value and the checkers of then anyone can
+         *     work out who should have been.
+         */
+        get: operations["list_assignments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -217,6 +237,149 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/beacon/{round}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A round of the chain: what nobody could know before it began. */
+        get: operations["beacon_round"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checker-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a token with which a checker comes in, once. */
+        post: operations["create_checker_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All checkers that ever came in. */
+        get: operations["list_checkers"];
+        put?: never;
+        /**
+         * A checker comes in. The token and the signature are its right; the same key with the same token is the same
+         *     checker, and gets a new API key.
+         */
+        post: operations["join_checker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The checker that asks, and its newest assignments. */
+        get: operations["my_standing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers/me/assignments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is due for the checker that asks. Asking holds its key for 45 s: another copy of it is refused until then. */
+        get: operations["my_assignments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers/me/instance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** This copy of the checker stops: another one may run at once. */
+        delete: operations["end_instance"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers/me/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What came of an assignment. */
+        post: operations["report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/checkers/{checker}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Shuts a checker out for good: it is assigned nothing more, its API key is void, and its key does not count for
+         *     what is issued from now on.
+         */
+        delete: operations["revoke_checker"];
         options?: never;
         head?: never;
         patch?: never;
@@ -255,6 +418,43 @@ export interface paths {
         post?: never;
         /** Says that a key does not count any more. What it signed before stays valid. */
         delete: operations["revoke_directory_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/disputes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Contests a receipt of a check. The evidence that it names is put beside the log afterwards; a referee executes it
+         *     again, and decides by the deadline.
+         */
+        post: operations["create_dispute"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/disputes/{index}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A dispute, and the verdict that ended it. */
+        get: operations["show_dispute"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -360,6 +560,41 @@ export interface paths {
         /** Gives a key a new secret. The former one goes on for a while, so that programs can change over. */
         post: operations["rotate_key"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/licences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All licences. */
+        get: operations["list_licences"];
+        put?: never;
+        /** Gives a licence to the owner of a key, who delegates it to checkers with `checker delegate`. */
+        post: operations["give_licence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/licences/{licence}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a licence back, and shuts out every checker that acts for it. */
+        delete: operations["revoke_licence"];
         options?: never;
         head?: never;
         patch?: never;
@@ -544,6 +779,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/nodes/{node}/alive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks a node, for a checker, whether it is there. The broker carries the question and cannot answer it. */
+        post: operations["ask_alive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/nodes/{node}/drain": {
         parameters: {
             query?: never;
@@ -577,6 +829,26 @@ export interface paths {
         put?: never;
         /** Opens a connection to a node that carries a line check, and nothing else, for some seconds. */
         post: operations["probe_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{node}/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a node stands: its rank and verdicts with their receipts, why the last placements passed it over, and what
+         *     would raise it.
+         */
+        get: operations["show_standing"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1036,6 +1308,24 @@ export interface paths {
         patch: operations["patch_attachment"];
         trace?: never;
     };
+    "/v1/stakes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the accounts of stakes and rewards; of one of them its last transfers, each with its receipts. */
+        get: operations["list_stakes"];
+        put?: never;
+        /** Deposits to an account, or withdraws from it what nothing holds. */
+        post: operations["move_stake"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants": {
         parameters: {
             query?: never;
@@ -1277,6 +1567,31 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description `POST /v1/checker-tokens`: a checker may come in. */
+        AdmitChecker: {
+            /**
+             * Format: int32
+             * @description Seconds for which the token works, 1 to [`crate::limits::JOIN_TOKEN_S_MAX`]; a quarter of an hour if it is not
+             *     given.
+             * @default null
+             */
+            expires_s: number | null;
+            /**
+             * @description The licence that it acts for, by id: it has to show that the owner delegated it.
+             * @default null
+             */
+            licence: string | null;
+            /**
+             * @description Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes. It never checks their nodes.
+             * @default
+             */
+            operator: string;
+        };
+        /** @description A node is there. */
+        Alive: {
+            /** @description Its signature over what `core/proof` has as `alive::message`, 128 hex digits. */
+            signature: string;
+        };
         /** @description A key, without its secret. */
         ApiKey: {
             /** @description When it was made. */
@@ -1407,6 +1722,20 @@ export interface components {
          * @description A tar archive.
          */
         Archive: string;
+        /** @description `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there. */
+        AskAlive: {
+            /** @description The checker's key, by id. */
+            checker: string;
+            /** @description What the checker made up, 64 hex digits. */
+            nonce: string;
+            /**
+             * Format: int64
+             * @description The round.
+             */
+            round: number;
+            /** @description The round's value. */
+            value: string;
+        };
         /** @description A read-only file, fetched by digest. A model of several files is several assets below one path. */
         Asset: {
             /** @description `sha256:` and 64 hexadecimal digits: what it has to be, and its name in the node's cache. */
@@ -1421,11 +1750,42 @@ export interface components {
             /** @description Where it is fetched from, https. */
             url: string;
         };
+        /** @description Something that a checker is to do. */
+        Assignment: {
+            /** @description The checker's key, by id. */
+            checker: string;
+            /** @description From when. */
+            due_unix_ms: components["schemas"]["u64"];
+            /** @description `alive` or `capacity`. */
+            duty: string;
+            /** @description The leaf of its receipt, if it has one. */
+            leaf: string;
+            /** @description The node. */
+            node: string;
+            /** @description The node's receipt key, by id. */
+            node_key_id: string;
+            /**
+             * Format: int32
+             * @description Its place in the order of the round: those behind the committee stand in for one that missed.
+             */
+            place: number;
+            /**
+             * Format: int64
+             * @description The round that it follows from.
+             */
+            round: number;
+            /** @description `due`, `done` or `missed`. */
+            state: string;
+            /** @description Until when. */
+            until_unix_ms: components["schemas"]["u64"];
+            /** @description Why it was missed. */
+            why: string;
+        };
         /**
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "directory-key-put" | "directory-key-revoke" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "checker-admit" | "checker-join" | "checker-revoke" | "licence-give" | "licence-revoke" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "directory-key-put" | "directory-key-revoke" | "dispute-create" | "stake-move" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -1463,6 +1823,87 @@ export interface components {
             entries: components["schemas"]["AuditEntry"][];
             /** @description Where the next page begins, as `before`; there is none without it. */
             next?: string | null;
+        };
+        /** @description `GET /v1/beacon/{round}`: a round of the chain that has begun. */
+        BeaconRound: {
+            /** @description When it began. */
+            began_unix_ms: components["schemas"]["u64"];
+            /** @description The chain. */
+            chain: components["schemas"]["Chain"];
+            /**
+             * Format: int64
+             * @description Which.
+             */
+            round: number;
+            /** @description Its value, 64 hex digits. */
+            value: string;
+        };
+        /** @description Placements that another node was better for. */
+        Behind: {
+            /**
+             * @description The part of the score: `rtt`, `image`, `desktop`, `gpu`, `load`, `uplink`, `receipts`, `price` or `spread`;
+             *     `chance` among equals.
+             */
+            part: string;
+            /**
+             * Format: int32
+             * @description How many they are.
+             */
+            placements: number;
+        };
+        /** @description The chain of hashes that rounds take their values from (docs/proof.md). */
+        Chain: {
+            /** @description Its end: hashing a round's value as often as the round's number says gives it. */
+            anchor: string;
+            /** @description The same, signed by the directory's key, as it stands in the log. */
+            envelope: string;
+            /** @description When round 1 began. */
+            genesis_unix_ms: components["schemas"]["u64"];
+            /**
+             * Format: int64
+             * @description How many rounds there are.
+             */
+            length: number;
+            /**
+             * Format: int64
+             * @description How long a round is, milliseconds.
+             */
+            round_ms: number;
+        };
+        /** @description A checker as everybody may see it. */
+        Checker: {
+            /**
+             * Format: int64
+             * @description Since when it can be assigned, Unix seconds.
+             */
+            joined_s: number;
+            /** @description Its key. */
+            key: string;
+            /** @description Its key, by id. */
+            key_id: string;
+            /** @description The licence that it acts for, by id. */
+            licence?: string | null;
+            /** @description Who runs it. */
+            operator: string;
+            /**
+             * Format: int64
+             * @description Since when not any more, Unix seconds.
+             */
+            revoked_s?: number | null;
+            /** @description Whether a copy of it was heard of lately. */
+            running: boolean;
+        };
+        /** @description `GET /v1/checkers`. */
+        CheckerList: {
+            /** @description All that ever came in, oldest first. */
+            checkers: components["schemas"]["Checker"][];
+        };
+        /** @description `GET /v1/checkers/me`: a checker's own standing. */
+        CheckerStanding: {
+            /** @description Its newest assignments, newest first. */
+            assignments: components["schemas"]["Assignment"][];
+            /** @description Itself. */
+            checker: components["schemas"]["Checker"];
         };
         /** @description Several containers of one job. */
         Cluster: {
@@ -1538,6 +1979,21 @@ export interface components {
              */
             links_skipped?: number;
         };
+        /** @description The body of `POST /v1/disputes`. */
+        CreateDispute: {
+            /**
+             * @description What it rests on, at most 64 pieces: for each probe its record, and the pieces of what was opened behind it
+             *     (docs/proof.md). The bytes go to `PUT /v1/evidence/{sha256}` afterwards.
+             */
+            evidence: components["schemas"]["EvidenceName"][];
+            /** @description What is wrong with it, as a sentence of at most 200 bytes. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The receipt, by its place in the log.
+             */
+            receipt: number;
+        };
         /** @description `POST /v1/sessions/{id}/endpoint`: asks for the right to talk to one port of a job. */
         CreateEndpoint: {
             /**
@@ -1579,6 +2035,12 @@ export interface components {
              * @default
              */
             name: string;
+            /**
+             * @description Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes; who runs the network if it is empty. No
+             *     checker of theirs checks it.
+             * @default
+             */
+            operator: string;
             /**
              * @description Its region; the node's own if it is empty.
              * @default
@@ -1768,6 +2230,31 @@ export interface components {
          * @enum {string}
          */
         DisplayProtocol: "wayland" | "x11";
+        /** @description A dispute. */
+        Dispute: {
+            /**
+             * Format: int64
+             * @description Until when it is decided, Unix seconds: on what is shown until then.
+             */
+            deadline_s: number;
+            /**
+             * Format: int64
+             * @description Its place in the log.
+             */
+            index: number;
+            /** @description Its leaf. */
+            leaf: string;
+            /**
+             * Format: int64
+             * @description The receipt that is contested.
+             */
+            receipt: number;
+            /**
+             * Format: int64
+             * @description The verdict that ended it, by its place in the log; none while it is open.
+             */
+            verdict?: number | null;
+        };
         /**
          * @description `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
          *     goes on.
@@ -1785,6 +2272,15 @@ export interface components {
              * @default null
              */
             reclaim_s: number | null;
+        };
+        /** @description An assignment with what its checker needs for it. */
+        Duty: components["schemas"]["Assignment"] & {
+            /** @description The root over the checkers of the round. */
+            checkers: string;
+            /** @description The node's receipt key. */
+            node_key: string;
+            /** @description The round's value. */
+            value: string;
         };
         /** @description What a job may reach. Private ranges and metadata addresses it never reaches. */
         Egress: {
@@ -1821,6 +2317,16 @@ export interface components {
             /** @description The address, with a slash at the end: an origin of its own. */
             url: string;
         };
+        /** @description A piece of evidence by its name. */
+        EvidenceName: {
+            /**
+             * Format: int64
+             * @description How many bytes, at most 65,536.
+             */
+            bytes: number;
+            /** @description SHA-256 of its bytes, 64 hex digits. */
+            sha256: string;
+        };
         /** @description Nodes that a constraint excluded. */
         Excluded: {
             /**
@@ -1835,7 +2341,14 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
+        /** @description `POST /v1/licences`: a licence for its owner's key. */
+        GiveLicence: {
+            /** @description The owner's key. */
+            key: string;
+            /** @description Whose it is, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes. */
+            owner: string;
+        };
         /**
          * @description What kind of GPU an app needs, or a node has.
          * @enum {string}
@@ -1994,6 +2507,30 @@ export interface components {
              */
             stop_s: number;
         };
+        /** @description `POST /v1/checkers`: a checker comes in. */
+        JoinChecker: {
+            /** @description The delegation of the licence, as `checker delegate` prints it. */
+            delegation?: string | null;
+            /** @description Its key. */
+            key: string;
+            /** @description Its signature over what `core/proof` has as `membership::join`, 128 hex digits. */
+            signature: string;
+            /** @description The token. */
+            token: string;
+        };
+        /** @description A checker that came in. */
+        JoinedChecker: {
+            /** @description The chain of rounds. */
+            chain: components["schemas"]["Chain"];
+            /** @description The key of the directory, which says whose keys are whose. */
+            directory_key: string;
+            /** @description Its key, by id. */
+            key_id: string;
+            /** @description Who runs it. */
+            operator: string;
+            /** @description Its API key: scope `nodes:probe` and nothing else. It is told this once. */
+            secret: string;
+        };
         /** @description `GET /v1/keys`. */
         KeyList: {
             /** @description Those that the caller may see, oldest first. */
@@ -2019,6 +2556,23 @@ export interface components {
              * @description Until when, Unix seconds.
              */
             until_s: number;
+        };
+        /** @description What became of the last placements, as the node is now. */
+        Lately: {
+            /** @description Those that went to a node with fewer points, by the part of the score in which it was farthest behind. */
+            behind: components["schemas"]["Behind"][];
+            /** @description Those that it could not run, by the first reason. */
+            excluded: components["schemas"]["Excluded"][];
+            /**
+             * Format: int32
+             * @description How many came here.
+             */
+            here: number;
+            /**
+             * Format: int32
+             * @description How many are looked at.
+             */
+            placements: number;
         };
         /** @description A latency step of the policy. */
         LatencyStep: {
@@ -2067,6 +2621,23 @@ export interface components {
              */
             image: string;
         };
+        /** @description A licence to check. Its owner delegates it to checkers. */
+        Licence: {
+            /** @description When it was given. */
+            created_unix_ms: components["schemas"]["u64"];
+            /** @description Its id: that of the owner's key. */
+            id: string;
+            /** @description The owner's key. */
+            key: string;
+            /** @description Whose it is. */
+            owner: string;
+            revoked_unix_ms?: components["schemas"]["u64"] | null;
+        };
+        /** @description `GET /v1/licences`. */
+        LicenceList: {
+            /** @description Oldest first. */
+            licences: components["schemas"]["Licence"][];
+        };
         /** @description One line of a log, the `data` of a server-sent event. */
         LogLine: {
             /** @description When it was written, RFC 3339 with nanoseconds, UTC. */
@@ -2089,6 +2660,26 @@ export interface components {
             guests: boolean;
             /** @description Where players log in, if they can: `/v1/login`. */
             login_path?: string | null;
+        };
+        /** @description The body of `POST /v1/stakes`. */
+        MoveStake: {
+            /** @description `operator/NAME`, `checker/KEY`, `earned/KEY` or `pool`; KEY is a key id of 64 hex digits. */
+            account: string;
+            /** @description Micro-units. */
+            amount_micro: string;
+            /** @description Which way. */
+            direction: components["schemas"]["StakeDirection"];
+            /** @description Its name, of 1 to 64 bytes: the same twice moves once. */
+            id: string;
+        };
+        /** @description `GET /v1/checkers/me/assignments`. */
+        MyAssignments: {
+            /** @description What is due now. */
+            assignments: components["schemas"]["Duty"][];
+            /** @description The class of the table that nodes are held to. */
+            class: string;
+            /** @description Another one whenever something else is due: who sends it back waits for that. */
+            version: string;
         };
         /** @description What an app needs of a node. */
         Needs: {
@@ -2136,6 +2727,13 @@ export interface components {
              * @default 256
              */
             tmp_mib: number;
+        };
+        /** @description A token for a checker. It is told this once. */
+        NewCheckerToken: {
+            /** @description It is void from then on. */
+            expires_unix_ms: components["schemas"]["u64"];
+            /** @description For `checker join --token`. It works once. */
+            token: string;
         };
         /** @description A join token that was just made. It is told this once: the broker keeps only a hash. */
         NewJoinToken: {
@@ -2196,6 +2794,12 @@ export interface components {
             image_faults?: components["schemas"]["ImageFault"][];
             /** @description Its name for people. */
             name: string;
+            /** @description Who runs it, as the directory of keys has it. */
+            operator?: string;
+            /** @description The key that it signs receipts with, 64 hex digits; receipts name it by `receipt_key_id`. */
+            receipt_key?: string;
+            /** @description SHA-256 of that key: what `GET /v1/receipts?node=` takes. */
+            receipt_key_id?: string;
             reclaim_at?: components["schemas"]["u64"] | null;
             /** @description Where it is, as its operator says. */
             region: string;
@@ -2224,6 +2828,11 @@ export interface components {
              */
             vetted?: boolean;
         };
+        /**
+         * @description What a node's receipts open to it.
+         * @enum {string}
+         */
+        NodeGate: "unchecked" | "unproven" | "proven" | "failing";
         /** @description A GPU of a node, or a MIG slice of one, that jobs have for themselves. */
         NodeGpu: {
             /** @description Its model as NVML has it. */
@@ -2245,11 +2854,62 @@ export interface components {
             /** @description All nodes. */
             nodes: components["schemas"]["Node"][];
         };
+        /** @description How a node stands. */
+        NodeStanding: {
+            /** @description What would raise it, as sentences; none if nothing does. */
+            advice: string[];
+            /** @description What its receipts open to it. */
+            gate: components["schemas"]["NodeGate"];
+            /** @description What became of the last placements that this broker made. */
+            lately: components["schemas"]["Lately"];
+            /** @description The node. */
+            node: string;
+            /**
+             * Format: int32
+             * @description Its rank, thousandths (docs/proof.md has the formula).
+             */
+            rank_permille: number;
+            /** @description The id of the key that its receipts name it by; empty while it has told none. */
+            receipt_key_id: string;
+            /** @description Its last verdicts, newest first. */
+            verdicts: components["schemas"]["NodeVerdict"][];
+        };
         /**
          * @description Whether a node can be used.
          * @enum {string}
          */
         NodeStatus: "online" | "draining" | "offline" | "revoked";
+        /** @description What a round of checks came to. */
+        NodeVerdict: {
+            /**
+             * Format: int64
+             * @description When the newest of its receipts was issued, Unix seconds.
+             */
+            at_s: number;
+            /** @description What counts: `pass`, `fail`, or `inconclusive`. */
+            finding: string;
+            /** @description The GPU, by its own id. */
+            gpu: string;
+            /** @description The keys whose word was refuted. */
+            liars: string[];
+            /** @description Its receipts, by their places in the log. */
+            receipts: number[];
+            /**
+             * Format: int64
+             * @description Round of the beacon.
+             */
+            round: number;
+            /**
+             * Format: int32
+             * @description Thousandths of the reference.
+             */
+            score_permille: number;
+            /**
+             * @description `open` (too few said something certain), `passed`, `failed`, `split` (they contradict each other) or
+             *     `settled` (a referee has decided).
+             */
+            state: string;
+        };
         /** @description What a notice says. */
         NoticeData: {
             created_unix_ms?: components["schemas"]["u64"] | null;
@@ -2274,6 +2934,25 @@ export interface components {
          * @enum {string}
          */
         OnFailure: "end" | "restart";
+        /** @description What came of an assignment. */
+        Outcome: {
+            /** @enum {string} */
+            is: "alive";
+            /** @description What the checker made up. */
+            nonce: string;
+            /** @description The node's signature. */
+            signature: string;
+        } | {
+            /** @enum {string} */
+            is: "receipt";
+            /** @description Its leaf. */
+            leaf: string;
+        } | {
+            /** @enum {string} */
+            is: "missed";
+            /** @description Why, at most [`WHY_BYTES_MAX`] bytes. */
+            why: string;
+        };
         /** @description Where a job may run. */
         Place: {
             /**
@@ -2412,7 +3091,7 @@ export interface components {
             price: number;
             /**
              * Format: int32
-             * @description For receipts that the node lacks.
+             * @description For what the node lacks of a full rank by receipts.
              */
             receipts: number;
             /**
@@ -2620,6 +3299,20 @@ export interface components {
             /** @description Who logs in. */
             username: string;
         };
+        /** @description `POST /v1/checkers/me/reports`: what came of an assignment. */
+        Report: {
+            /** @description `alive` or `capacity`. */
+            duty: string;
+            /** @description The node's receipt key, by id. */
+            node_key_id: string;
+            /** @description What came of it. */
+            outcome: components["schemas"]["Outcome"];
+            /**
+             * Format: int64
+             * @description The round.
+             */
+            round: number;
+        };
         /** @description What a job gets of its node: what is claimed, and what is enforced. */
         Resources: {
             /**
@@ -2707,6 +3400,26 @@ export interface components {
              * @default null
              */
             overlap_s: number | null;
+        };
+        /** @description `GET /v1/assignments`: who was to check whom in a round, with what is needed to work it out again. */
+        RoundAssignments: {
+            /** @description The assignments, by node, duty and place. */
+            assignments: components["schemas"]["Assignment"][];
+            /** @description When it began. */
+            began_unix_ms: components["schemas"]["u64"];
+            /** @description The checkers of then. */
+            checkers: components["schemas"]["Checker"][];
+            /** @description The root over the checkers of then. */
+            checkers_root: string;
+            /** @description How many checkers each duty takes: `alive`, then `capacity`. */
+            committees: number[];
+            /**
+             * Format: int64
+             * @description The round.
+             */
+            round: number;
+            /** @description Its value. */
+            value: string;
         };
         /**
          * @description Where a round trip comes from, the best source first.
@@ -2856,6 +3569,49 @@ export interface components {
              * @description What sessions that are placed there get.
              */
             version: number;
+        };
+        /** @description An account. */
+        StakeAccount: {
+            /** @description Its name; beside those that take deposits there are `slashed` and `outside`. */
+            account: string;
+            /** @description All that came, micro-units. */
+            credits_micro: string;
+            /** @description All that went. */
+            debits_micro: string;
+            /** @description What is held until disputes are over. */
+            held_micro: string;
+        };
+        /**
+         * @description Which way it goes.
+         * @enum {string}
+         */
+        StakeDirection: "deposit" | "withdraw";
+        /** @description Accounts. */
+        StakeList: {
+            /** @description By name. */
+            accounts: components["schemas"]["StakeAccount"][];
+            /** @description The last transfers of the account that was asked for, newest first. */
+            transfers: components["schemas"]["StakeTransfer"][];
+        };
+        /** @description A transfer. */
+        StakeTransfer: {
+            /** @description Micro-units. */
+            amount_micro: string;
+            /** @description When. */
+            at_unix_ms: components["schemas"]["u64"];
+            /** @description The account that has more. */
+            credit: string;
+            /** @description The account that has less. */
+            debit: string;
+            /** @description Of what caused it. */
+            id: string;
+            /** @description `posted`, `pending`, or `post` or `void`, which end a pending one. */
+            kind: string;
+            /** @description Why. */
+            reason: string;
+            /** @description The receipts that it rests on, by their places in the log. */
+            receipts: number[];
+            until_unix_ms?: components["schemas"]["u64"] | null;
         };
         /** @description How far the start of a session is, in the order in which it happens. */
         StartProgress: {
@@ -3638,6 +4394,38 @@ export interface operations {
             };
         };
     };
+    list_assignments: {
+        parameters: {
+            query: {
+                /** @description Its number. */
+                round: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The round. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoundAssignments"];
+                };
+            };
+            /** @description `not-found`: it has not begun, or there are no rounds. `bad-request`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_audit: {
         parameters: {
             query?: {
@@ -3687,6 +4475,292 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    beacon_round: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which round, from 1. */
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its value, which leads to the chain's anchor. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BeaconRound"];
+                };
+            };
+            /** @description `not-found`: it has not begun, or there are no rounds. `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_checker_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdmitChecker"];
+            };
+        };
+        responses: {
+            /** @description The token. It is told only now. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewCheckerToken"];
+                };
+            };
+            /** @description `bad-request`, `forbidden`, `not-found` for an unknown licence, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_checkers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The checkers, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckerList"];
+                };
+            };
+            /** @description `not-found`: this broker keeps no log. `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    join_checker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JoinChecker"];
+            };
+        };
+        responses: {
+            /** @description It is a checker, and its key stands in the directory. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JoinedChecker"];
+                };
+            };
+            /** @description `join-token-invalid`, `name-taken`: the key is another's, or was shut out; `bad-request`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    my_standing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The checker. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckerStanding"];
+                };
+            };
+            /** @description `forbidden`: the key is no checker's. `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    my_assignments: {
+        parameters: {
+            query: {
+                /** @description A name that this copy made up when it started, 16 to 64 characters: of two copies the second is refused. */
+                instance: string;
+                /** @description `version` of the last answer: it is waited for another one. */
+                version?: string;
+                /** @description Seconds to wait, at most 30; 0 without it. */
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is due now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyAssignments"];
+                };
+            };
+            /** @description `forbidden`: the key is no checker's, or another copy of the checker runs. `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_instance: {
+        parameters: {
+            query: {
+                /** @description A name that this copy made up when it started. */
+                instance: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key is free. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report: {
+        parameters: {
+            query: {
+                /** @description A name that this copy made up when it started. */
+                instance: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Report"];
+            };
+        };
+        responses: {
+            /** @description It is settled. One that was missed goes to another checker. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`: no such assignment of this checker is due. `bad-request`: it does not say what it should. `forbidden`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_checker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of its key. */
+                checker: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is shut out. Once is enough. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -3773,6 +4847,71 @@ export interface operations {
                 content?: never;
             };
             /** @description `not-found`, `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_dispute: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateDispute"];
+            };
+        };
+        responses: {
+            /** @description It stands in the log. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dispute"];
+                };
+            };
+            /** @description `not-found`: no receipt of a check that counts is there. `bad-request`: the time for disputes is over, … `forbidden`, `unauthenticated`, `log-unavailable`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_dispute: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its place in the log. */
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The dispute. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dispute"];
+                };
+            };
+            /** @description `not-found`, also for a moment after it was filed; `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4068,6 +5207,98 @@ export interface operations {
                 };
             };
             /** @description `bad-request`, `not-found`, also for a key that is void, `forbidden` also for a key that may more than the caller, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_licences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The licences, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LicenceList"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    give_licence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GiveLicence"];
+            };
+        };
+        responses: {
+            /** @description The licence, or the one that there was with another name. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Licence"];
+                };
+            };
+            /** @description `bad-request`, `name-taken`: it was taken back; `forbidden`, `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_licence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The licence's id. */
+                licence: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It does not count any more. Once is enough. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`, `forbidden`, `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4391,6 +5622,42 @@ export interface operations {
             };
         };
     };
+    ask_alive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node. */
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskAlive"];
+            };
+        };
+        responses: {
+            /** @description The node's signature over the question. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alive"];
+                };
+            };
+            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     drain_node: {
         parameters: {
             query?: never;
@@ -4483,6 +5750,38 @@ export interface operations {
                 };
             };
             /** @description `not-found`, `invalid-offer`, `node-unreachable`, `too-many-requests`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_standing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node. */
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands, as this broker knows it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeStanding"];
+                };
+            };
+            /** @description `not-found`, `unauthenticated`, `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -5653,6 +6952,71 @@ export interface operations {
                 content?: never;
             };
             /** @description `ticket-invalid`, `not-found`, `node-unreachable`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_stakes: {
+        parameters: {
+            query?: {
+                /** @description An account's name: it alone, and its last transfers. */
+                account?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The accounts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StakeList"];
+                };
+            };
+            /** @description `forbidden`, `unauthenticated`, `bad-request`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    move_stake: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveStake"];
+            };
+        };
+        responses: {
+            /** @description The account afterwards; the same `id` moves once. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StakeAccount"];
+                };
+            };
+            /** @description `bad-request` also if the account does not have as much, `forbidden`, `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

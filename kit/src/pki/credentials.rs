@@ -289,3 +289,9 @@ const NODE_PREFIX: &str = "spiffe://nearlight/node/";
 pub fn node_of(spiffe: &str) -> Option<nearlight_protocol::id::NodeId> {
     spiffe.strip_prefix(NODE_PREFIX)?.parse().ok()
 }
+
+/// The node that the first certificate of a PEM file is of.
+pub fn certified_node(path: &Path) -> Option<nearlight_protocol::id::NodeId> {
+    let certificate = CertificateDer::from_pem_file(path).ok()?;
+    spiffe_of(&certificate).as_deref().and_then(node_of)
+}

@@ -1,10 +1,6 @@
 //! Who a certificate speaks for.
 
-use super::node_of;
-use nearlight_protocol::id::NodeId;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use std::path::Path;
 
 /// What every name of ours begins with.
 const TRUST_DOMAIN: &str = "spiffe://nearlight/";
@@ -20,10 +16,4 @@ pub fn spiffe_of(certificate: &CertificateDer<'_>) -> Option<String> {
         return None;
     }
     Some(only.to_owned())
-}
-
-/// The node that the first certificate of a PEM file is of.
-pub fn certified_node(path: &Path) -> Option<NodeId> {
-    let certificate = CertificateDer::from_pem_file(path).ok()?;
-    spiffe_of(&certificate).as_deref().and_then(node_of)
 }

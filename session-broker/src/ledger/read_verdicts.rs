@@ -8,6 +8,9 @@ use futures_util::future::BoxFuture;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
+/// What a round has come to, if it has, and what its checkers found, in the order of the log.
+pub(crate) type RoundSeen = (Option<VerdictRow>, Vec<CheckRow>);
+
 /// What the ledger has of verdicts.
 pub trait VerdictReads {
     /// Verdicts that were written after the log had been gone through up to `after`, of receipts issued since
@@ -19,10 +22,7 @@ pub trait VerdictReads {
     ) -> BoxFuture<'_, Result<NewVerdicts, StoreError>>;
 
     /// What a round has come to, and what its checkers found, in the order of the log.
-    fn round(
-        &self,
-        of: RoundOf,
-    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>>;
+    fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>>;
 
     /// The verdicts about the node with this key, newest first, `max` of them.
     fn verdicts_of(
@@ -44,10 +44,7 @@ impl VerdictReads for SqlLedger {
         Box::pin(new(&self.readers, after, since_s))
     }
 
-    fn round(
-        &self,
-        of: RoundOf,
-    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>> {
+    fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>> {
         Box::pin(round(&self.readers, of))
     }
 
@@ -73,10 +70,7 @@ impl VerdictReads for FaultyLedger {
         self.inner.new_verdicts(after, since_s)
     }
 
-    fn round(
-        &self,
-        of: RoundOf,
-    ) -> BoxFuture<'_, Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError>> {
+    fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>> {
         self.inner.round(of)
     }
 

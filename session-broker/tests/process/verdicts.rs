@@ -327,7 +327,9 @@ async fn a_wrongly_failed_node_wins_its_dispute() {
         (4_050, 950),
         "a tenth, and a tenth of the rest"
     );
-    assert_eq!(transfers[0]["kind"], "pending");
+    // Of a verdict the second is known, of a deposit the millisecond: within one, either may be listed first.
+    let pending = transfers.iter().filter(|of| of["kind"] == "pending");
+    assert_eq!(pending.count(), 2);
     let pay_out = json!({
         "id": "out", "direction": "withdraw", "account": "operator/operator", "amount_micro": "4051",
     });

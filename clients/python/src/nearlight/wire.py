@@ -6,10 +6,65 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
+
+class AdmitChecker(TypedDict, closed=True):
+    """
+    `POST /v1/checker-tokens`: a checker may come in.
+    """
+
+    expires_s: NotRequired[int | None]
+    """
+    Seconds for which the token works, 1 to [`crate::limits::JOIN_TOKEN_S_MAX`]; a quarter of an hour if it is not
+    given.
+    """
+    licence: NotRequired[str | None]
+    """
+    The licence that it acts for, by id: it has to show that the owner delegated it.
+    """
+    operator: NotRequired[str]
+    """
+    Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes. It never checks their nodes.
+    """
+
+
+class Alive(TypedDict):
+    """
+    A node is there.
+    """
+
+    signature: str
+    """
+    Its signature over what `core/proof` has as `alive::message`, 128 hex digits.
+    """
+
+
 Archive: TypeAlias = bytes
 """
 A tar archive.
 """
+
+
+class AskAlive(TypedDict, closed=True):
+    """
+    `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there.
+    """
+
+    checker: str
+    """
+    The checker's key, by id.
+    """
+    nonce: str
+    """
+    What the checker made up, 64 hex digits.
+    """
+    round: int
+    """
+    The round.
+    """
+    value: str
+    """
+    The round's value.
+    """
 
 
 class Asset(TypedDict, closed=True):
@@ -35,7 +90,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'checker-admit', 'checker-join', 'checker-revoke', 'licence-give', 'licence-revoke', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'dispute-create', 'stake-move', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -45,6 +100,68 @@ AuditOutcome: TypeAlias = Literal['done', 'denied']
 """
 What came of it.
 """
+
+
+class Behind(TypedDict):
+    """
+    Placements that another node was better for.
+    """
+
+    part: str
+    """
+    The part of the score: `rtt`, `image`, `desktop`, `gpu`, `load`, `uplink`, `receipts`, `price` or `spread`;
+    `chance` among equals.
+    """
+    placements: int
+    """
+    How many they are.
+    """
+
+
+class Checker(TypedDict):
+    """
+    A checker as everybody may see it.
+    """
+
+    joined_s: int
+    """
+    Since when it can be assigned, Unix seconds.
+    """
+    key: str
+    """
+    Its key.
+    """
+    key_id: str
+    """
+    Its key, by id.
+    """
+    licence: NotRequired[str | None]
+    """
+    The licence that it acts for, by id.
+    """
+    operator: str
+    """
+    Who runs it.
+    """
+    revoked_s: NotRequired[int | None]
+    """
+    Since when not any more, Unix seconds.
+    """
+    running: bool
+    """
+    Whether a copy of it was heard of lately.
+    """
+
+
+class CheckerList(TypedDict):
+    """
+    `GET /v1/checkers`.
+    """
+
+    checkers: list[Checker]
+    """
+    All that ever came in, oldest first.
+    """
 
 
 class ClusterLack(TypedDict):
@@ -131,6 +248,11 @@ class CreateJoinToken(TypedDict, closed=True):
     """
     The node's name for people, at most [`crate::limits::NODE_NAME_BYTES_MAX`] bytes; the node's
     own if it is empty.
+    """
+    operator: NotRequired[str]
+    """
+    Who runs it, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes; who runs the network if it is empty. No
+    checker of theirs checks it.
     """
     region: NotRequired[str]
     """
@@ -304,6 +426,33 @@ The display protocol an app speaks.
 """
 
 
+class Dispute(TypedDict):
+    """
+    A dispute.
+    """
+
+    deadline_s: int
+    """
+    Until when it is decided, Unix seconds: on what is shown until then.
+    """
+    index: int
+    """
+    Its place in the log.
+    """
+    leaf: str
+    """
+    Its leaf.
+    """
+    receipt: int
+    """
+    The receipt that is contested.
+    """
+    verdict: NotRequired[int | None]
+    """
+    The verdict that ended it, by its place in the log; none while it is open.
+    """
+
+
 class DrainNode(TypedDict, closed=True):
     """
     `POST /v1/nodes/{node}/drain`: what becomes of what it runs. Without a body, or with an empty one, that
@@ -342,10 +491,40 @@ Why a session ended.
 """
 
 
-ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
+class EvidenceName(TypedDict, closed=True):
+    """
+    A piece of evidence by its name.
+    """
+
+    bytes: int
+    """
+    How many bytes, at most 65,536.
+    """
+    sha256: str
+    """
+    SHA-256 of its bytes, 64 hex digits.
+    """
+
+
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'failed-checks', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
 """
 A constraint that a node fails, in the order in which they are checked.
 """
+
+
+class GiveLicence(TypedDict, closed=True):
+    """
+    `POST /v1/licences`: a licence for its owner's key.
+    """
+
+    key: str
+    """
+    The owner's key.
+    """
+    owner: str
+    """
+    Whose it is, at most [`crate::limits::OPERATOR_BYTES_MAX`] bytes.
+    """
 
 
 GpuClass: TypeAlias = Literal['none', 'render', 'render-encode']
@@ -475,6 +654,29 @@ class JobTime(TypedDict, closed=True):
     stop_s: NotRequired[int]
     """
     Between SIGTERM and SIGKILL.
+    """
+
+
+class JoinChecker(TypedDict, closed=True):
+    """
+    `POST /v1/checkers`: a checker comes in.
+    """
+
+    delegation: NotRequired[str | None]
+    """
+    The delegation of the licence, as `checker delegate` prints it.
+    """
+    key: str
+    """
+    Its key.
+    """
+    signature: str
+    """
+    Its signature over what `core/proof` has as `membership::join`, 128 hex digits.
+    """
+    token: str
+    """
+    The token.
     """
 
 
@@ -614,6 +816,12 @@ class Needs(TypedDict, closed=True):
     """
 
 
+NodeGate: TypeAlias = Literal['unchecked', 'unproven', 'proven', 'failing']
+"""
+What a node's receipts open to it.
+"""
+
+
 class NodeGpu(TypedDict):
     """
     A GPU of a node, or a MIG slice of one, that jobs have for themselves.
@@ -647,6 +855,46 @@ Whether a node can be used.
 """
 
 
+class NodeVerdict(TypedDict):
+    """
+    What a round of checks came to.
+    """
+
+    at_s: int
+    """
+    When the newest of its receipts was issued, Unix seconds.
+    """
+    finding: str
+    """
+    What counts: `pass`, `fail`, or `inconclusive`.
+    """
+    gpu: str
+    """
+    The GPU, by its own id.
+    """
+    liars: list[str]
+    """
+    The keys whose word was refuted.
+    """
+    receipts: list[int]
+    """
+    Its receipts, by their places in the log.
+    """
+    round: int
+    """
+    Round of the beacon.
+    """
+    score_permille: int
+    """
+    Thousandths of the reference.
+    """
+    state: str
+    """
+    `open` (too few said something certain), `passed`, `failed`, `split` (they contradict each other) or
+    `settled` (a referee has decided).
+    """
+
+
 NoticeType: TypeAlias = Literal['session.ready', 'session.ended', 'session.moving', 'session.preempted', 'webhook.test']
 """
 What a notice is about.
@@ -656,6 +904,40 @@ What a notice is about.
 OnFailure: TypeAlias = Literal['end', 'restart']
 """
 What the end of one replica means for all.
+"""
+
+
+Outcome1 = TypedDict(
+    'Outcome1',
+    {
+        'is': Literal['alive'],
+        'nonce': str,
+        'signature': str,
+    },
+)
+
+
+Outcome2 = TypedDict(
+    'Outcome2',
+    {
+        'is': Literal['receipt'],
+        'leaf': str,
+    },
+)
+
+
+Outcome3 = TypedDict(
+    'Outcome3',
+    {
+        'is': Literal['missed'],
+        'why': str,
+    },
+)
+
+
+Outcome: TypeAlias = Outcome1 | Outcome2 | Outcome3
+"""
+What came of an assignment.
 """
 
 
@@ -734,7 +1016,7 @@ class Points(TypedDict):
     """
     receipts: int
     """
-    For receipts that the node lacks.
+    For what the node lacks of a full rank by receipts.
     """
     rtt: int
     """
@@ -905,6 +1187,29 @@ class RegistryLogin(TypedDict, closed=True):
     username: str
     """
     Who logs in.
+    """
+
+
+class Report(TypedDict, closed=True):
+    """
+    `POST /v1/checkers/me/reports`: what came of an assignment.
+    """
+
+    duty: str
+    """
+    `alive` or `capacity`.
+    """
+    node_key_id: str
+    """
+    The node's receipt key, by id.
+    """
+    outcome: Outcome
+    """
+    What came of it.
+    """
+    round: int
+    """
+    The round.
     """
 
 
@@ -1116,6 +1421,35 @@ class StagedMetro(TypedDict):
     """
     What sessions that are placed there get.
     """
+
+
+class StakeAccount(TypedDict):
+    """
+    An account.
+    """
+
+    account: str
+    """
+    Its name; beside those that take deposits there are `slashed` and `outside`.
+    """
+    credits_micro: str
+    """
+    All that came, micro-units.
+    """
+    debits_micro: str
+    """
+    All that went.
+    """
+    held_micro: str
+    """
+    What is held until disputes are over.
+    """
+
+
+StakeDirection: TypeAlias = Literal['deposit', 'withdraw']
+"""
+Which way it goes.
+"""
 
 
 class StartProgress1(TypedDict):
@@ -1623,6 +1957,57 @@ class AppVersions(TypedDict):
     """
 
 
+class Assignment(TypedDict):
+    """
+    Something that a checker is to do.
+    """
+
+    checker: str
+    """
+    The checker's key, by id.
+    """
+    due_unix_ms: U64
+    """
+    From when.
+    """
+    duty: str
+    """
+    `alive` or `capacity`.
+    """
+    leaf: str
+    """
+    The leaf of its receipt, if it has one.
+    """
+    node: str
+    """
+    The node.
+    """
+    node_key_id: str
+    """
+    The node's receipt key, by id.
+    """
+    place: int
+    """
+    Its place in the order of the round: those behind the committee stand in for one that missed.
+    """
+    round: int
+    """
+    The round that it follows from.
+    """
+    state: str
+    """
+    `due`, `done` or `missed`.
+    """
+    until_unix_ms: U64
+    """
+    Until when.
+    """
+    why: str
+    """
+    Why it was missed.
+    """
+
+
 class AuditEntry(TypedDict):
     """
     One line of the audit log.
@@ -1690,6 +2075,48 @@ class AuditPage(TypedDict):
     """
 
 
+class Chain(TypedDict):
+    """
+    The chain of hashes that rounds take their values from (docs/proof.md).
+    """
+
+    anchor: str
+    """
+    Its end: hashing a round's value as often as the round's number says gives it.
+    """
+    envelope: str
+    """
+    The same, signed by the directory's key, as it stands in the log.
+    """
+    genesis_unix_ms: U64
+    """
+    When round 1 began.
+    """
+    length: int
+    """
+    How many rounds there are.
+    """
+    round_ms: int
+    """
+    How long a round is, milliseconds.
+    """
+
+
+class CheckerStanding(TypedDict):
+    """
+    `GET /v1/checkers/me`: a checker's own standing.
+    """
+
+    assignments: list[Assignment]
+    """
+    Its newest assignments, newest first.
+    """
+    checker: Checker
+    """
+    Itself.
+    """
+
+
 class Cluster(TypedDict, closed=True):
     """
     Several containers of one job.
@@ -1710,6 +2137,26 @@ class Cluster(TypedDict, closed=True):
     replicas: int
     """
     How many.
+    """
+
+
+class CreateDispute(TypedDict, closed=True):
+    """
+    The body of `POST /v1/disputes`.
+    """
+
+    evidence: list[EvidenceName]
+    """
+    What it rests on, at most 64 pieces: for each probe its record, and the pieces of what was opened behind it
+    (docs/proof.md). The bytes go to `PUT /v1/evidence/{sha256}` afterwards.
+    """
+    reason: str
+    """
+    What is wrong with it, as a sentence of at most 200 bytes.
+    """
+    receipt: int
+    """
+    The receipt, by its place in the log.
     """
 
 
@@ -1838,6 +2285,25 @@ class DeliveryList(TypedDict):
     """
 
 
+class Duty(Assignment):
+    """
+    An assignment with what its checker needs for it.
+    """
+
+    checkers: str
+    """
+    The root over the checkers of the round.
+    """
+    node_key: str
+    """
+    The node's receipt key.
+    """
+    value: str
+    """
+    The round's value.
+    """
+
+
 class Endpoint(TypedDict):
     """
     Where a job is reached, and the right to.
@@ -1878,6 +2344,33 @@ class Excluded(TypedDict):
     """
 
 
+class JoinedChecker(TypedDict):
+    """
+    A checker that came in.
+    """
+
+    chain: Chain
+    """
+    The chain of rounds.
+    """
+    directory_key: str
+    """
+    The key of the directory, which says whose keys are whose.
+    """
+    key_id: str
+    """
+    Its key, by id.
+    """
+    operator: str
+    """
+    Who runs it.
+    """
+    secret: str
+    """
+    Its API key: scope `nodes:probe` and nothing else. It is told this once.
+    """
+
+
 class KeyList(TypedDict):
     """
     `GET /v1/keys`.
@@ -1890,6 +2383,64 @@ class KeyList(TypedDict):
     next: NotRequired[str | None]
     """
     Where the next page begins, as `after`; there is none without it.
+    """
+
+
+class Lately(TypedDict):
+    """
+    What became of the last placements, as the node is now.
+    """
+
+    behind: list[Behind]
+    """
+    Those that went to a node with fewer points, by the part of the score in which it was farthest behind.
+    """
+    excluded: list[Excluded]
+    """
+    Those that it could not run, by the first reason.
+    """
+    here: int
+    """
+    How many came here.
+    """
+    placements: int
+    """
+    How many are looked at.
+    """
+
+
+class Licence(TypedDict):
+    """
+    A licence to check. Its owner delegates it to checkers.
+    """
+
+    created_unix_ms: U64
+    """
+    When it was given.
+    """
+    id: str
+    """
+    Its id: that of the owner's key.
+    """
+    key: str
+    """
+    The owner's key.
+    """
+    owner: str
+    """
+    Whose it is.
+    """
+    revoked_unix_ms: NotRequired[U64 | None]
+
+
+class LicenceList(TypedDict):
+    """
+    `GET /v1/licences`.
+    """
+
+    licences: list[Licence]
+    """
+    Oldest first.
     """
 
 
@@ -1913,6 +2464,54 @@ class LogLine(TypedDict):
     text: str
     """
     The line, without its end; bytes that are no UTF-8 are replaced.
+    """
+
+
+class MoveStake(TypedDict, closed=True):
+    """
+    The body of `POST /v1/stakes`.
+    """
+
+    account: str
+    """
+    `operator/NAME`, `checker/KEY`, `earned/KEY` or `pool`; KEY is a key id of 64 hex digits.
+    """
+    amount_micro: str
+    """
+    Micro-units.
+    """
+    direction: StakeDirection
+    """
+    Which way.
+    """
+    id: str
+    """
+    Its name, of 1 to 64 bytes: the same twice moves once.
+    """
+
+
+MyAssignments = TypedDict(
+    'MyAssignments',
+    {
+        'assignments': list[Duty],
+        'class': str,
+        'version': str,
+    },
+)
+
+
+class NewCheckerToken(TypedDict):
+    """
+    A token for a checker. It is told this once.
+    """
+
+    expires_unix_ms: U64
+    """
+    It is void from then on.
+    """
+    token: str
+    """
+    For `checker join --token`. It works once.
     """
 
 
@@ -2034,6 +2633,18 @@ class Node(TypedDict):
     """
     Its name for people.
     """
+    operator: NotRequired[str]
+    """
+    Who runs it, as the directory of keys has it.
+    """
+    receipt_key: NotRequired[str]
+    """
+    The key that it signs receipts with, 64 hex digits; receipts name it by `receipt_key_id`.
+    """
+    receipt_key_id: NotRequired[str]
+    """
+    SHA-256 of that key: what `GET /v1/receipts?node=` takes.
+    """
     reclaim_at: NotRequired[U64 | None]
     region: str
     """
@@ -2074,6 +2685,41 @@ class NodeList(TypedDict):
     nodes: list[Node]
     """
     All nodes.
+    """
+
+
+class NodeStanding(TypedDict):
+    """
+    How a node stands.
+    """
+
+    advice: list[str]
+    """
+    What would raise it, as sentences; none if nothing does.
+    """
+    gate: NodeGate
+    """
+    What its receipts open to it.
+    """
+    lately: Lately
+    """
+    What became of the last placements that this broker made.
+    """
+    node: str
+    """
+    The node.
+    """
+    rank_permille: int
+    """
+    Its rank, thousandths (docs/proof.md has the formula).
+    """
+    receipt_key_id: str
+    """
+    The id of the key that its receipts name it by; empty while it has told none.
+    """
+    verdicts: list[NodeVerdict]
+    """
+    Its last verdicts, newest first.
     """
 
 
@@ -2366,6 +3012,41 @@ class Restart(TypedDict, closed=True):
     """
 
 
+class RoundAssignments(TypedDict):
+    """
+    `GET /v1/assignments`: who was to check whom in a round, with what is needed to work it out again.
+    """
+
+    assignments: list[Assignment]
+    """
+    The assignments, by node, duty and place.
+    """
+    began_unix_ms: U64
+    """
+    When it began.
+    """
+    checkers: list[Checker]
+    """
+    The checkers of then.
+    """
+    checkers_root: str
+    """
+    The root over the checkers of then.
+    """
+    committees: list[int]
+    """
+    How many checkers each duty takes: `alive`, then `capacity`.
+    """
+    round: int
+    """
+    The round.
+    """
+    value: str
+    """
+    Its value.
+    """
+
+
 class SessionState1(TypedDict):
     """
     Every suitable slot is taken.
@@ -2403,6 +3084,46 @@ SessionState: TypeAlias = SessionState1 | SessionState2 | SessionState3 | Sessio
 """
 Where a session is in its life. `ended` is final.
 """
+
+
+class StakeTransfer(TypedDict):
+    """
+    A transfer.
+    """
+
+    amount_micro: str
+    """
+    Micro-units.
+    """
+    at_unix_ms: U64
+    """
+    When.
+    """
+    credit: str
+    """
+    The account that has more.
+    """
+    debit: str
+    """
+    The account that has less.
+    """
+    id: str
+    """
+    Of what caused it.
+    """
+    kind: str
+    """
+    `posted`, `pending`, or `post` or `void`, which end a pending one.
+    """
+    reason: str
+    """
+    Why.
+    """
+    receipts: list[int]
+    """
+    The receipts that it rests on, by their places in the log.
+    """
+    until_unix_ms: NotRequired[U64 | None]
 
 
 class Tenant(TypedDict):
@@ -2743,6 +3464,29 @@ class WebhookSet(TypedDict):
     """
 
 
+class BeaconRound(TypedDict):
+    """
+    `GET /v1/beacon/{round}`: a round of the chain that has begun.
+    """
+
+    began_unix_ms: U64
+    """
+    When it began.
+    """
+    chain: Chain
+    """
+    The chain.
+    """
+    round: int
+    """
+    Which.
+    """
+    value: str
+    """
+    Its value, 64 hex digits.
+    """
+
+
 class ClusterMember(TypedDict):
     """
     One replica of a cluster.
@@ -2900,6 +3644,21 @@ class SessionList(TypedDict):
     sessions: list[Session]
     """
     The caller's sessions, newest first; ended ones stay for an hour.
+    """
+
+
+class StakeList(TypedDict):
+    """
+    Accounts.
+    """
+
+    accounts: list[StakeAccount]
+    """
+    By name.
+    """
+    transfers: list[StakeTransfer]
+    """
+    The last transfers of the account that was asked for, newest first.
     """
 
 

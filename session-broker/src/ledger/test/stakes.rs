@@ -90,6 +90,22 @@ pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Pl
     ));
     assert_eq!(store.write(nothing).await, Applied::Skipped, "of nothing");
 
+    post_once(&store).await;
+    let accounts = store.ledger.accounts().await.unwrap();
+    let has = |id: &str| {
+        let row = accounts.iter().find(|row| row.id == id).unwrap();
+        (row.credits_micro, row.debits_micro, row.held_micro)
+    };
+    assert_eq!(has(stake), (1_000, 1_000, 0));
+    assert_eq!(has(SLASHED), (105, 0, 0));
+    assert_eq!(has(OUTSIDE), (895, 1_000, 0));
+    let rows = store.ledger.transfers(SLASHED.to_owned(), 9).await.unwrap();
+    let kinds: BTreeSet<_> = rows.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(kinds, ["pending", "post"].into());
+}
+
+/// What is pending is posted or voided, and once.
+async fn post_once(store: &Store) {
     let due = store.ledger.due_transfers(9, 9).await.unwrap();
     assert_eq!((due.len(), due[0].amount_micro), (1, 105));
     assert_eq!(
@@ -112,18 +128,6 @@ pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Pl
         Applied::Skipped
     );
     assert!(store.ledger.pending_of(round).await.unwrap().is_empty());
-
-    let accounts = store.ledger.accounts().await.unwrap();
-    let has = |id: &str| {
-        let row = accounts.iter().find(|row| row.id == id).unwrap();
-        (row.credits_micro, row.debits_micro, row.held_micro)
-    };
-    assert_eq!(has(stake), (1_000, 1_000, 0));
-    assert_eq!(has(SLASHED), (105, 0, 0));
-    assert_eq!(has(OUTSIDE), (895, 1_000, 0));
-    let rows = store.ledger.transfers(SLASHED.to_owned(), 9).await.unwrap();
-    let kinds: BTreeSet<_> = rows.iter().map(|row| row.kind.as_str()).collect();
-    assert_eq!(kinds, ["pending", "post"].into());
 }
 
 /// A shadow of an account.
@@ -137,6 +141,69 @@ struct Shadow {
 impl Shadow {
     fn free(&self) -> u64 {
         self.credits - self.debits - self.held
+    }
+}
+
+/// What was moved, by whom to whom, how much, and whether it is held.
+type Moved = (String, String, u64, bool);
+
+/// A ledger that is kept by hand.
+#[derive(Debug, Default)]
+struct Books {
+    accounts: BTreeMap<String, Shadow>,
+    used: BTreeMap<String, Moved>,
+    ended: BTreeSet<String>,
+}
+
+impl Books {
+    fn of(&mut self, account: &str) -> &mut Shadow {
+        self.accounts.entry(account.to_owned()).or_default()
+    }
+
+    /// What the ledger has to answer.
+    fn take(
+        &mut self,
+        id: &str,
+        does: &Move,
+        (debit, credit): (&str, &str),
+        micro: u64,
+    ) -> Applied {
+        if self.used.contains_key(id) {
+            return Applied::Skipped;
+        }
+        let moved = match does {
+            Move::Posted | Move::Pending { .. } if debit == credit => return Applied::Skipped,
+            Move::Posted | Move::Pending { .. } => {
+                let is_held = !matches!(does, Move::Posted);
+                if debit != OUTSIDE && self.of(debit).free() < micro {
+                    return Applied::QuotaUsedUp;
+                }
+                match is_held {
+                    true => self.of(debit).held += micro,
+                    false => {
+                        self.of(debit).debits += micro;
+                        self.of(credit).credits += micro;
+                    }
+                }
+                (debit.to_owned(), credit.to_owned(), micro, is_held)
+            }
+            Move::Post(of) | Move::Void(of) => {
+                let Some((debit, credit, micro, true)) = self.used.get(of).cloned() else {
+                    return Applied::Skipped;
+                };
+                if !self.ended.insert(of.clone()) {
+                    return Applied::Skipped;
+                }
+                self.of(&debit).held -= micro;
+                if matches!(does, Move::Post(_)) {
+                    self.of(&debit).debits += micro;
+                    self.of(&credit).credits += micro;
+                }
+                (debit, credit, micro, false)
+            }
+        };
+        self.used.insert(id.to_owned(), moved);
+        Applied::Done
     }
 }
 
@@ -155,9 +222,7 @@ pub(super) async fn debits_are_credits_under_every_sequence(place: Place) {
                 accounts[at].as_str()
             }
         };
-        let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
-        let mut used: BTreeMap<String, (usize, usize, u64, bool)> = BTreeMap::new();
-        let mut ended: BTreeSet<String> = BTreeSet::new();
+        let mut books = Books::default();
         for step in 0..120 {
             // Some ids come again.
             let id = format!("{seed}-{}", rng.random_range(0..=step));
@@ -178,46 +243,7 @@ pub(super) async fn debits_are_credits_under_every_sequence(place: Place) {
                     Amount::Micro(micro),
                 )))
                 .await;
-            let expected = if used.contains_key(&id) {
-                Applied::Skipped
-            } else {
-                match &does {
-                    Move::Posted | Move::Pending { .. } if debit == credit => Applied::Skipped,
-                    Move::Posted | Move::Pending { .. } => {
-                        let is_held = !matches!(does, Move::Posted);
-                        let of = shadows.entry(name(debit).to_owned()).or_default();
-                        if debit != 0 && of.free() < micro {
-                            Applied::QuotaUsedUp
-                        } else {
-                            match is_held {
-                                true => of.held += micro,
-                                false => {
-                                    of.debits += micro;
-                                    shadows.entry(name(credit).to_owned()).or_default().credits +=
-                                        micro;
-                                }
-                            }
-                            used.insert(id.clone(), (debit, credit, micro, is_held));
-                            Applied::Done
-                        }
-                    }
-                    Move::Post(of) | Move::Void(of) => match used.get(of).copied() {
-                        Some((debit, credit, micro, true)) if ended.insert(of.clone()) => {
-                            let moves = matches!(does, Move::Post(_));
-                            let from = shadows.entry(name(debit).to_owned()).or_default();
-                            from.held -= micro;
-                            if moves {
-                                from.debits += micro;
-                                shadows.entry(name(credit).to_owned()).or_default().credits +=
-                                    micro;
-                            }
-                            used.insert(id.clone(), (debit, credit, micro, false));
-                            Applied::Done
-                        }
-                        _ => Applied::Skipped,
-                    },
-                }
-            };
+            let expected = books.take(&id, &does, (name(debit), name(credit)), micro);
             assert_eq!(
                 applied, expected,
                 "seed {seed}, step {step}: {does:?} as {id}"
@@ -228,7 +254,7 @@ pub(super) async fn debits_are_credits_under_every_sequence(place: Place) {
             (c + row.credits_micro, d + row.debits_micro)
         });
         assert_eq!(credits, debits, "seed {seed}");
-        for (id, shadow) in shadows.iter().filter(|(id, _)| *id != OUTSIDE) {
+        for (id, shadow) in books.accounts.iter().filter(|(id, _)| *id != OUTSIDE) {
             let row = rows.iter().find(|row| row.id == *id).unwrap();
             let has = Shadow {
                 credits: row.credits_micro,
