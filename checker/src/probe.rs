@@ -41,9 +41,19 @@ pub struct Found {
 }
 
 impl Found {
-    /// For people.
+    /// For people: what was found, and whether it is in the log.
     #[must_use]
     pub fn summary(&self) -> String {
+        let logged = match &self.logged {
+            None => "not handed in".to_owned(),
+            Some(Ok(place)) => format!("in the log: {place}"),
+            Some(Err(why)) => format!("not in the log: {why}"),
+        };
+        format!("{}\n{logged}", self.findings().join("\n"))
+    }
+
+    /// What was found, a line each.
+    pub(crate) fn findings(&self) -> [String; 3] {
         let Porc {
             finding,
             score_permille,
@@ -60,15 +70,11 @@ impl Found {
             None => "the node signed".to_owned(),
             Some(why) => format!("the node did not sign: {why}"),
         };
-        let logged = match &self.logged {
-            None => "not handed in".to_owned(),
-            Some(Ok(place)) => format!("in the log: {place}"),
-            Some(Err(why)) => format!("not in the log: {why}"),
-        };
-        format!(
-            "{finding}\nscore {score_permille} (compute {}, memory {}, render {})\n{signed}\n{logged}",
+        let score = format!(
+            "score {score_permille} (compute {}, memory {}, render {})",
             ratios.compute_permille, ratios.memory_permille, ratios.render_permille
-        )
+        );
+        [finding, score, signed]
     }
 
     /// 0 passed, 2 failed, 3 nothing can be said.

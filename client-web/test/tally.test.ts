@@ -3,7 +3,8 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Api } from "../src/session/api.ts";
 import { makeKey, sampleOf, Witness } from "../src/session/witness.ts";
 import { digest } from "../src/stream/stats.ts";
-import { Spread, Tally, textOf, type Quality } from "../src/stream/tally.ts";
+import { Spread, Tally, textOf } from "../src/stream/tally.ts";
+import type { Quality } from "../src/wire/quality.ts";
 import { howItWent } from "../src/ui/how-it-went.tsx";
 
 /** core/proof's tests read the same file. */

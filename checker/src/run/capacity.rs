@@ -40,7 +40,7 @@ impl Runner {
         let found = examine_as(&self.broker, &probe, &self.key, &wanted);
         self.broker.end(&probe.id);
         let found = found.map_err(|error| error.to_string())?;
-        tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.summary(), "probed");
+        tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
         let bytes = found.receipt.to_bytes();
         let mut failed = 0;
         loop {

@@ -1,4 +1,5 @@
 /** What receipts say, as docs/receipts.md specifies it; the verifier has read it strictly. */
+import type { Quality } from "../wire/quality.ts";
 
 export type Finding = "pass" | "fail" | "inconclusive";
 
@@ -20,20 +21,6 @@ export type Porc = {
   readonly score_permille: number;
   readonly finding: Finding;
   readonly reason: string;
-};
-
-export type Quality = {
-  readonly seconds: number;
-  readonly frames: number;
-  readonly fps_milli: number;
-  readonly pace_us: readonly [number, number];
-  readonly freezes: number;
-  readonly size: readonly [number, number];
-  readonly encode_us: readonly [number, number];
-  readonly input_us: readonly [number, number];
-  /** Round trip, 50th and 95th percentile; no earlier receipt has it. */
-  readonly rtt_us?: readonly [number, number];
-  readonly encoder: string;
 };
 
 export type Porw = { readonly app: string; readonly markers: readonly [number, number]; readonly quality: Quality; readonly finding: Finding; readonly reason: string };

@@ -1,5 +1,6 @@
 /** What a receipt says, in plain words. Nothing here says whether it is true: the report does. */
-import { kindOf, type Finding, type Judged, type PlayedSession, type Porc, type Porw, type Quality, type Statement } from "./statement.ts";
+import { kindOf, type Finding, type Judged, type PlayedSession, type Porc, type Porw, type Statement } from "./statement.ts";
+import type { Quality } from "../wire/quality.ts";
 
 export type Line = { readonly term: string; readonly words: string };
 export type Story = { readonly title: string; readonly summary: string; readonly lines: readonly Line[] };
@@ -63,7 +64,7 @@ function qualityLines(quality: Quality): Line[] {
   return [
     { term: "Picture", words: `${width} × ${height}, ${(quality.fps_milli / 1000).toFixed(1)} frames a second over ${quality.seconds} s` },
     ...both("Input to picture", quality.input_us, "99th percentile"),
-    ...both("Round trip", quality.rtt_us ?? [0, 0], "95th percentile"),
+    ...both("Round trip", quality.rtt_us, "95th percentile"),
     { term: "Freezes", words: quality.freezes === 0 ? "None" : String(quality.freezes) },
     ...(quality.encoder === "" ? [] : [{ term: "Encoder", words: quality.encode_us[0] === 0 ? quality.encoder : `${quality.encoder}, ${ms(quality.encode_us[0])} a picture` }]),
   ];

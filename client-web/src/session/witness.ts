@@ -5,7 +5,7 @@
  * Owns: the key, the minute's timer, that samples leave in order. Does not know: how anything is measured.
  */
 import type { PlayerSaid } from "../wire/types.ts";
-import type { Quality } from "../stream/tally.ts";
+import type { Quality } from "../wire/quality.ts";
 import { textOf } from "../stream/tally.ts";
 import type { Api } from "./api.ts";
 

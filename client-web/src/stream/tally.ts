@@ -5,21 +5,8 @@
  * Pure: fed with values. Bounded, whatever comes: times are counted in buckets, eight an octave.
  * Does not know: WebRTC, keys, the broker.
  */
+import type { Quality } from "../wire/quality.ts";
 import type { StreamStats } from "./stats.ts";
-
-/** Times in microseconds; 0 is "not measured". */
-export type Quality = {
-  readonly seconds: number;
-  readonly frames: number;
-  readonly fps_milli: number;
-  readonly pace_us: readonly [number, number];
-  readonly freezes: number;
-  readonly size: readonly [number, number];
-  readonly encode_us: readonly [number, number];
-  readonly input_us: readonly [number, number];
-  readonly rtt_us: readonly [number, number];
-  readonly encoder: string;
-};
 
 const FREEZE_MS = 200;
 const STEPS = 8;

@@ -11,7 +11,8 @@ import { awaitReceipt } from "../session/receipt.ts";
 import { Witness } from "../session/witness.ts";
 import type { Measured } from "../stream/gauge.ts";
 import type { Answered } from "../stream/latency.ts";
-import { Tally, type Quality } from "../stream/tally.ts";
+import { Tally } from "../stream/tally.ts";
+import type { Quality } from "../wire/quality.ts";
 import type { SessionReceipt } from "../wire/types.ts";
 import { publishAnswer } from "./beacon.ts";
 

@@ -1,5 +1,5 @@
 /** How a session went, in plain words, and where its receipt is once there is one. */
-import type { Quality } from "../stream/tally.ts";
+import type { Quality } from "../wire/quality.ts";
 import type { Chronicle } from "./chronicle.ts";
 
 export function HowItWent({ chronicle }: { readonly chronicle: Chronicle }) {

@@ -145,13 +145,24 @@ pub(crate) async fn change(
 ) -> Result<(), StoreError> {
     for (at, change, audit) in changes {
         let applied = carry_out(tx, change).await?;
-        if applied == Applied::Done
-            && let Some(row) = audit
-        {
-            note(tx, row).await?;
-        }
-        answers.set(*at, applied);
+        answer(tx, (*at, applied), *audit, answers).await?;
     }
+    Ok(())
+}
+
+/// The answer to a change; one that was done has its line of the audit log.
+pub(super) async fn answer(
+    tx: &mut Tx,
+    (at, applied): (At, Applied),
+    audit: Option<&AuditRow>,
+    answers: &mut Answers,
+) -> Result<(), StoreError> {
+    if applied == Applied::Done
+        && let Some(row) = audit
+    {
+        note(tx, row).await?;
+    }
+    answers.set(at, applied);
     Ok(())
 }
 

@@ -89,12 +89,7 @@ pub(crate) async fn change(
 ) -> Result<(), StoreError> {
     for (at, change, audit) in changes {
         let applied = carry_out(tx, change).await?;
-        if applied == Applied::Done
-            && let Some(row) = audit
-        {
-            super::identity::note(tx, row).await?;
-        }
-        answers.set(*at, applied);
+        super::identity::answer(tx, (*at, applied), *audit, answers).await?;
     }
     Ok(())
 }
