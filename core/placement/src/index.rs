@@ -3,9 +3,9 @@
 use crate::node::{NodeState, NodeView};
 use crate::request::{NearestFirst, Rtts};
 use cell::{Cell, RowNames};
+use foldhash::HashMap;
 use names::Names;
 use nearlight_protocol::id::NodeId;
-use std::collections::HashMap;
 use std::iter::Peekable;
 
 pub(crate) mod block;

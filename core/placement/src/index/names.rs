@@ -1,6 +1,7 @@
 //! Names as numbers, and which lanes of a block have which.
 
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 
 /// Names that some node has. A number is reused once nobody has its name.
 #[derive(Clone, Debug, Default)]
