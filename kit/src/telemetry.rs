@@ -10,11 +10,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, Writer};
-use tracing_subscriber::fmt::{FmtContext, format};
+use tracing_subscriber::fmt::{FmtContext, format, layer};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, registry};
 
 /// From 100 µs, below which no stage of a frame's way is worth telling apart, to ten seconds, past
 /// which every wait on a peer is over.
@@ -27,9 +30,9 @@ const SECONDS_BUCKETS: [f64; 16] = [
 /// events of a page that reloads at `warn`; what matters of them the transport says itself.
 const DEFAULT_FILTER: &str = "info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error";
 
-/// What writes whole messages of a wire at `trace`, and grants, tickets and secrets with them: it is never
-/// more talkative than this.
-const NO_PAYLOADS: [&str; 2] = ["tungstenite=debug", "tokio_tungstenite=debug"];
+/// What writes whole messages of a wire at `trace`, and grants, tickets and secrets with them: whatever the
+/// filter says, it is never more talkative than `debug`.
+const NO_PAYLOADS: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
 
 /// Starts logging for this process.
 pub fn init(role: &'static str) -> anyhow::Result<()> {
@@ -38,27 +41,30 @@ pub fn init(role: &'static str) -> anyhow::Result<()> {
             .with_context(|| format!("NEARLIGHT_LOG={text} is not a filter; try `info`"))?,
         Err(_) => EnvFilter::new(DEFAULT_FILTER),
     };
-    let quiet = NO_PAYLOADS.iter().try_fold(filter, |filter, directive| {
-        anyhow::Ok(filter.add_directive(directive.parse()?))
-    });
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(quiet?)
+    let lines = layer()
         .with_writer(std::io::stderr)
         // It would say so on stderr, of all places, and panic in whoever logs.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
+    let filtered = filtered(filter);
     let installed = match std::env::var("NEARLIGHT_LOG_FORMAT").as_deref() {
-        Ok("json") => builder
-            .json()
-            .event_format(RoleFirst {
-                role,
-                inner: format().json(),
-            })
-            .try_init(),
-        Ok("text" | "") | Err(_) => builder.try_init(),
+        Ok("json") => {
+            let inner = format().json();
+            let lines = lines.json().event_format(RoleFirst { role, inner });
+            filtered.with(lines).try_init()
+        }
+        Ok("text" | "") | Err(_) => filtered.with(lines).try_init(),
         Ok(other) => bail!("NEARLIGHT_LOG_FORMAT={other} is not a format; use `text` or `json`"),
     };
     installed.map_err(|error| anyhow::anyhow!("logging was already started: {error}"))
+}
+
+/// What passes `filter`, and carries no payload.
+fn filtered(filter: EnvFilter) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
+    registry().with(filter).with(filter_fn(|line| {
+        let program = line.target().split("::").next().unwrap_or_default();
+        *line.level() <= Level::DEBUG || !NO_PAYLOADS.contains(&program)
+    }))
 }
 
 /// Installs the metrics recorder of this process, once, and hands out what renders it. The role
@@ -145,6 +151,27 @@ mod test {
         let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(line["role"], "edge-node");
         assert_eq!(line["fields"]["session_id"], "ses_1");
+    }
+
+    #[test]
+    fn what_writes_payloads_is_as_quiet_as_the_filter_and_never_says_all() {
+        let lines = |filter| {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let lines = layer().with_ansi(false).with_writer(move || writer.clone());
+            let subscriber = filtered(EnvFilter::new(filter)).with(lines);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::trace!(target: "tungstenite::protocol", "a grant");
+                tracing::debug!(target: "tungstenite::handshake::client", "shook hands");
+                tracing::trace!(target: "nearlight_kit", "ours");
+            });
+            let bytes = sink.0.lock().unwrap().clone();
+            let text = String::from_utf8(bytes).unwrap();
+            ["a grant", "shook hands", "ours"].map(|line| text.contains(line))
+        };
+        assert_eq!(lines(DEFAULT_FILTER), [false, false, false]);
+        assert_eq!(lines("trace"), [false, true, true]);
+        assert_eq!(lines("tungstenite=trace"), [false, true, false]);
     }
 
     #[test]
