@@ -140,7 +140,7 @@ ensure_debian() {
 make_jobs() {
     local jobs=("$@") job wanted current
     docker version >/dev/null 2>&1 || die "no Docker engine answers" "Start one: scripts/docker.sh start"
-    [ ${#jobs[@]} -gt 0 ] || mapfile -t jobs < <(cd "$JOBS" && ls -d */ | tr -d / | grep -vx vllm)
+    [ ${#jobs[@]} -gt 0 ] || mapfile -t jobs < <(cd "$JOBS" && ls -d */ | tr -d / | grep -vxE 'vllm|shared')
     for job in "${jobs[@]}"; do
         [ -f "$JOBS/$job/Dockerfile" ] || die "there is no job $job; see configs/jobs/"
         wanted=$JOB_SUITE-$(content_hash "$JOBS/$job")
@@ -150,7 +150,8 @@ make_jobs() {
         ensure_debian "$JOB_SUITE"
         rm -rf "${STAGE:-}"
         STAGE=$(mktemp -d)
-        cp -a "$JOBS/$job/." "$STAGE/"
+        # Links lead to what recipes have in common, beside their folders.
+        cp -aL "$JOBS/$job/." "$STAGE/"
         fetch_wheels "$STAGE"
         chmod -R u=rwX,go=rX "$STAGE"
         build_stage "nearlight/job-$job:$TAG" "$wanted" "debian:$JOB_SUITE-slim"

@@ -85,7 +85,7 @@ content_hash() {
     local path
     for path in "$@"; do
         if [ -d "$path" ]; then
-            (cd "$path" && find . \( -name node_modules -o -name dist \) -prune -o -type f -printf '%P %m ' -exec sha256sum {} \; | sort)
+            (cd "$path" && find -L . \( -name node_modules -o -name dist \) -prune -o -type f -printf '%P %m ' -exec sha256sum {} \; | sort)
         else
             sha256sum <"$path"
         fi

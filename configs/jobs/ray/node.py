@@ -16,6 +16,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from rendezvous import own_address, resolved
+
 PORT = 8000
 JOIN_S = 240
 STORE_BYTES = 80_000_000
@@ -29,24 +31,6 @@ def head_address():
         host, port = whole.rsplit(":", 1)
         return host, int(port)
     return os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "6379"))
-
-
-def resolved(host):
-    deadline = time.monotonic() + JOIN_S
-    while True:
-        try:
-            return socket.gethostbyname(host)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                sys.exit(f"{host}, replica 0, has no address: {error}")
-            time.sleep(0.5)
-
-
-def own_address(peer):
-    """The address that the way to `peer` begins at. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((peer, 9))
-        return probe.getsockname()[0]
 
 
 def wait_for(host, port):
@@ -104,7 +88,7 @@ def run_on_each(ray, count):
 
 
 def head(port):
-    own = own_address(resolved(os.environ.get("MASTER_ADDR", "127.0.0.1")))
+    own = own_address(resolved(os.environ.get("MASTER_ADDR", "127.0.0.1"), JOIN_S))
     start(own, "--head", f"--port={port}", "--include-dashboard=false")
     wait_for(own, port)
     import ray
@@ -122,7 +106,7 @@ def head(port):
 
 
 def worker(host, port):
-    address = resolved(host)
+    address = resolved(host, JOIN_S)
     wait_for(address, port)
     start(own_address(address), f"--address={address}:{port}")
     wait_for("127.0.0.1", 6380)

@@ -10,32 +10,13 @@ import os
 import socket
 import struct
 import sys
-import time
 
 import no_libuv  # noqa: F401
+from rendezvous import own_address, resolved
 from torch.distributed import run
 
 SIOCGIFADDR = 0x8915
 NAME_S = 120
-
-
-def resolved(host):
-    """The address of replica 0. Its name may come after this replica has started."""
-    deadline = time.monotonic() + NAME_S
-    while True:
-        try:
-            return socket.gethostbyname(host)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                sys.exit(f"{host}, replica 0, has no address: {error}")
-            time.sleep(0.5)
-
-
-def own_address(peer):
-    """The address that the way to `peer` begins at. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((peer, 9))
-        return probe.getsockname()[0]
 
 
 def card_of(address):
@@ -52,7 +33,7 @@ def card_of(address):
 
 def main():
     host = os.environ.get("MASTER_ADDR", "127.0.0.1")
-    os.environ["GLOO_SOCKET_IFNAME"] = card_of(own_address(resolved(host)))
+    os.environ["GLOO_SOCKET_IFNAME"] = card_of(own_address(resolved(host, NAME_S)))
     run.main([
         "--nnodes", os.environ.get("NNODES", "1"),
         "--node-rank", os.environ.get("NODE_RANK", "0"),
