@@ -25,17 +25,6 @@ fn greeter() -> u16 {
     port
 }
 
-/// Does something long, and hears the node meanwhile: a broker that is silent is left.
-async fn meanwhile<T>(edge: &mut Attached, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = edge.next() => {}
-        }
-    }
-}
-
 fn host_addresses() -> Vec<String> {
     let listed = run("ip", &["-4", "-o", "addr"]);
     let addresses = listed
@@ -76,11 +65,11 @@ async fn a_job_reaches_neither_its_neighbour_nor_the_host_nor_the_metadata_addre
     for (job, other) in [(&closed, &open), (&open, &closed)] {
         let neighbour = format!("{}:8000", address(other));
         for target in targets.iter().chain([&neighbour]) {
-            let said = meanwhile(&mut edge, get(job, &format!("/connect/{target}"))).await;
+            let said = get(job, &format!("/connect/{target}")).await;
             assert!(said.starts_with("failed"), "{target}: {said}");
         }
     }
-    let said = meanwhile(&mut edge, get(&closed, "/resolve/example.com")).await;
+    let said = get(&closed, "/resolve/example.com").await;
     assert!(said.starts_with("failed"), "{said}");
     stopped(&mut edge, &closed).await;
     stopped(&mut edge, &open).await;
@@ -146,10 +135,10 @@ async fn with_egress(site: &Site, edge: &mut Attached, epoch: u64, egress: Egres
     let mut spec = served();
     spec.egress = egress;
     let job = ready(site, edge, 0, epoch, spec).await;
-    let public = meanwhile(edge, get(&job, &format!("/connect/{PUBLIC}"))).await;
-    let private = meanwhile(edge, get(&job, &format!("/connect/{PRIVATE}"))).await;
+    let public = get(&job, &format!("/connect/{PUBLIC}")).await;
+    let private = get(&job, &format!("/connect/{PRIVATE}")).await;
     // This host's own address in that network is no more reached than any other.
-    let host = meanwhile(edge, get(&job, "/connect/203.0.113.1:22")).await;
+    let host = get(&job, "/connect/203.0.113.1:22").await;
     assert!(host.starts_with("failed"), "{host}");
     stopped(edge, &job).await;
     [public, private]

@@ -1,6 +1,6 @@
 //! A broker that takes one node, says what a test tells it to, and shows what the node says.
 
-use futures_util::{SinkExt, StreamExt};
+use super::line::{self, Line};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use nearlight_kit::pki;
@@ -18,18 +18,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
 /// Far longer than anything takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A listening broker.
 pub struct Broker {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     acceptor: TlsAcceptor,
     key: EncodingKey,
     pub node: NodeId,
@@ -38,7 +35,7 @@ pub struct Broker {
 
 /// A node that is attached to it.
 pub struct Attached {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+    line: Line,
     pub hello: Hello,
     pub inventory: Inventory,
     pub running: Vec<RunningSession>,
@@ -62,10 +59,11 @@ impl Broker {
             ..pki::Identity::default()
         };
         ca.issue(dir, "node", edge).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0");
+        let listener = line::aside(async { listener.await.unwrap() }).await;
         Self {
             address: listener.local_addr().unwrap(),
-            listener,
+            listener: Arc::new(listener),
             acceptor: Arc::new(pki::ServerIdentity::new(ca, broker))
                 .server_config()
                 .unwrap()
@@ -76,24 +74,26 @@ impl Broker {
     }
 
     /// The next node that dials, up to its hello.
-    pub async fn accept(&self) -> (WebSocketStream<TlsStream<TcpStream>>, Hello) {
-        let accept = async {
-            let (tcp, _) = self.listener.accept().await.unwrap();
-            let tls = self.acceptor.accept(tcp).await.unwrap();
-            let mut socket = tokio_tungstenite::accept_async(tls).await.unwrap();
-            match next(&mut socket).await {
-                FromEdge::Hello(hello) => (socket, hello),
+    async fn accept(&self) -> (Line, Hello) {
+        let (listener, acceptor) = (self.listener.clone(), self.acceptor.clone());
+        let accept = line::aside(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = acceptor.accept(tcp).await.unwrap();
+            let socket = tokio_tungstenite::accept_async(tls).await.unwrap();
+            let mut line = Line::keep(socket);
+            match line.next().await {
+                FromEdge::Hello(hello) => (line, hello),
                 other => panic!("{other:?} is no hello"),
             }
-        };
+        });
         tokio::time::timeout(PATIENCE, accept).await.unwrap()
     }
 
     /// Takes the next node that dials, with so many seconds of grace.
     pub async fn attach_with_grace(&self, grace_s: u32) -> Attached {
-        let (socket, hello) = self.accept().await;
+        let (line, hello) = self.accept().await;
         let mut attached = Attached {
-            socket,
+            line,
             hello,
             inventory: Inventory {
                 slots: Vec::new(),
@@ -126,7 +126,7 @@ impl Broker {
             jwks: serde_json::json!({ "keys": [jwk] }),
             features: [FAULT_FEATURE, USED_FEATURE].map(str::to_owned).to_vec(),
         };
-        attached.say(&ToEdge::Welcome(welcome)).await;
+        attached.line.say(ToEdge::Welcome(welcome)).await;
         attached.introduction().await;
         attached
     }
@@ -182,8 +182,7 @@ impl Broker {
 
 impl Attached {
     pub async fn say(&mut self, message: &ToEdge) {
-        let text = serde_json::to_string(message).unwrap();
-        self.socket.send(Message::text(text)).await.unwrap();
+        self.line.say(message.clone()).await;
     }
 
     /// Sends a command and returns its number.
@@ -217,13 +216,8 @@ impl Attached {
 
     /// The next message that is no heartbeat.
     pub async fn next(&mut self) -> FromEdge {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, next(&mut self.socket));
-            match message.await.expect("the node says nothing") {
-                FromEdge::Heartbeat(_) => {}
-                other => return other,
-            }
-        }
+        let message = tokio::time::timeout(PATIENCE, self.line.next());
+        message.await.expect("the node says nothing")
     }
 
     /// Waits for a report of this session that `wanted` likes.
@@ -300,14 +294,4 @@ pub fn signing_key(seed: u8) -> EncodingKey {
     ];
     der.extend([seed; 32]);
     EncodingKey::from_ed_der(&der)
-}
-
-async fn next(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> FromEdge {
-    loop {
-        match socket.next().await.expect("the node is gone").unwrap() {
-            Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
 }

@@ -10,6 +10,7 @@
 
 pub mod broker;
 pub mod jobs;
+pub mod line;
 pub mod node;
 pub mod play;
 pub mod registry;
