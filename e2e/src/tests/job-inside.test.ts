@@ -225,15 +225,25 @@ rig.test("nothing of a command outlives its caller, its status or the agent", as
   await nothingOf(id, "sleep 777");
   assert.equal(processes(id).length, before);
 
+  // A session of its own, no environment, no parent that lives: nothing is left to know it by but where it was born.
+  const shed = async (n: number): Promise<void> => {
+    const done = await nearlight(["session", "exec", id, "--", "sh", "-c", `(env -i setsid sleep 666${n} >/dev/null 2>&1 &); echo hi`]);
+    assert.deepEqual([done.status, done.stdout], [0, "hi\n"], done.stderr);
+  };
+  for (let round = 0; round < 4; round++) await Promise.all(Array.from({ length: 8 }, (_, n) => shed(n)));
+  await nothingOf(id, "sleep 666");
+  assert.equal(processes(id).length, before);
+
   const left = running(["session", "exec", id, "--", "sleep", "8888"]);
   await until("the command to run", () => processes(id).some((line) => line.includes("sleep 8888")), { instead: () => left.said });
   left.child.kill("SIGKILL");
   await nothingOf(id, "sleep 8888");
 
-  const cut = running(["session", "exec", id, "--", "sleep", "9999"]);
+  const cut = running(["session", "exec", id, "--", "sh", "-c", "(env -i setsid sleep 6669 >/dev/null 2>&1 &); exec sleep 9999"]);
   await until("the command to run", () => processes(id).some((line) => line.includes("sleep 9999")), { instead: () => cut.said });
   signal(rig.stack.role("edge-node").pid, "SIGKILL");
   await nothingOf(id, "sleep 9999");
+  await nothingOf(id, "sleep 6669");
   await until("its caller to be told", () => cut.child.exitCode !== null, { within_ms: 60_000 });
   assert.equal(cut.child.exitCode, 126, cut.said.err);
   assert.match(cut.said.err, /broke off/);

@@ -1,7 +1,8 @@
 //! What a tenant does inside its own job's container: read its log, run commands, copy files.
 //!
 //! - [`lines`]: the log, line by line, from where a reader left off; [`cursor`] finds that place.
-//! - [`exec`]: a command, from the order to its exit status; [`leftovers`]: whatever is left of it then is killed.
+//! - [`exec`]: a command, from the order to its exit status; [`leftovers`]: whatever is left of it then is killed, and
+//!   [`groups`] tells what that is.
 //! - [`copy`]: files, by a process that has the container's own view of them ([`crate::copier`]).
 //!
 //! **Invariants.** A command has no right that the job's program has not. Nothing of it outlives its caller, this
@@ -13,6 +14,7 @@
 mod copy;
 mod cursor;
 mod exec;
+mod groups;
 pub(crate) mod leftovers;
 mod lines;
 
@@ -27,7 +29,7 @@ use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::job::ContainerRuntime;
 use nearlight_protocol::problem::ProblemType;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 /// The inside of one job's container.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct JobInside {
     runtime: ContainerRuntime,
     readers: Arc<Semaphore>,
     execs: Arc<Semaphore>,
+    /// Commands are started one after the other, so that it is known whose a new process is.
+    starts: Arc<Mutex<()>>,
     copies: Arc<Semaphore>,
 }
 
@@ -49,6 +53,7 @@ impl JobInside {
             runtime,
             readers: Arc::new(Semaphore::new(LOG_READERS_MAX)),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
+            starts: Arc::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
         }
     }

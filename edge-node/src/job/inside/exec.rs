@@ -35,7 +35,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 /// What is read of input at once, and sent of output.
@@ -61,7 +63,9 @@ pub(super) async fn answer(
             inside,
             entered,
             marked: None,
+            id: nearlight_kit::ids::request().to_string(),
             exec: String::new(),
+            turn: None,
         };
         let stop = tasks.token();
         let ended = tokio::select! {
@@ -87,8 +91,12 @@ struct Command {
     entered: Arc<Entered>,
     /// What is to be killed, once there may be something.
     marked: Option<Marked>,
+    /// What it is marked with.
+    id: String,
     /// The engine's name of it.
     exec: String,
+    /// While it is being started, no other one of its job is.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Command {
@@ -139,9 +147,9 @@ impl Command {
         order: &CreateExec,
         container_pid: i32,
     ) -> Result<(Output, Input), String> {
-        let id = nearlight_kit::ids::request();
+        self.turn = Some(self.inside.starts.clone().lock_owned().await);
         let client = self.inside.engine.client();
-        let mut env = vec![format!("{MARK}={id}")];
+        let mut env = vec![format!("{MARK}={}", self.id)];
         if order.tty {
             let term = order.term.as_deref().unwrap_or(TERM);
             env.push(format!("TERM={term}"));
@@ -164,10 +172,11 @@ impl Command {
         let made = bounded("make the command", made).await;
         self.exec = made.map_err(|error| error.to_string())?.id;
         // From here on something may run.
-        self.marked = Marked::of(container_pid, id.as_str());
-        if self.marked.is_none() {
+        let Some(mut marked) = Marked::of(container_pid, &self.id) else {
             return Err("The container is gone, or cannot be told from its node.".to_owned());
-        }
+        };
+        marked.make_way();
+        self.marked = Some(marked);
         let options = StartExecOptions {
             detach: false,
             tty: order.tty,
@@ -180,15 +189,22 @@ impl Command {
         else {
             return Err("The engine did not attach to the command.".to_owned());
         };
-        let leader = timeout(EXEC_STATUS_DEADLINE, self.leader()).await;
-        if let Some(marked) = &mut self.marked {
-            marked.leader = leader.ok().flatten();
-        }
+        self.has_begun(EXEC_STATUS_DEADLINE).await;
         // Engines before 23 have no size for a terminal that is made, and this takes a moment.
         if let Some(size) = order.size {
             resize(&self.inside, &self.exec, size).await;
         }
         Ok((output, input))
+    }
+
+    /// Waits until it has begun, and takes what there is of it. It is the next one's turn then.
+    async fn has_begun(&mut self, within: Duration) {
+        let leader = timeout(within, self.leader()).await.ok().flatten();
+        if let Some(marked) = &mut self.marked {
+            marked.leader = leader;
+            marked.take(&self.id);
+        }
+        self.turn = None;
     }
 
     /// The command's first process; `None` if it is over.
@@ -230,11 +246,14 @@ impl Command {
 
     /// Kills what is left.
     async fn clear(&mut self) {
-        if let Some(mut marked) = self.marked.take() {
-            // It may be about to begin.
-            if marked.leader.is_none() {
-                marked.leader = timeout(ENGINE_DEADLINE, self.leader()).await.ok().flatten();
+        // It may be about to begin.
+        if self.marked.as_ref().is_some_and(|one| one.leader.is_none()) {
+            if self.turn.is_none() {
+                self.turn = Some(self.inside.starts.clone().lock_owned().await);
             }
+            self.has_begun(ENGINE_DEADLINE).await;
+        }
+        if let Some(marked) = self.marked.take() {
             marked.kill().await;
         }
     }

@@ -1,17 +1,20 @@
 //! What is left of a command, found and killed. The engine starts commands and ends none.
 //!
-//! A command leads a session of its own (setsid, which the OCI runtime does), and has a mark in its environment,
-//! which what it starts inherits. A process is of the command if it is in the container's control group and of
-//! that session, or has the mark; a mark alone would be any process's of the host to forge, a session's number may be
-//! another's by now. Whoever sheds both is a process of the job's own making, and ends with the job.
+//! A command is in a control group of its own ([`super::groups`]), which neither it nor what it starts can leave. Where no
+//! such group can be made there is less: it leads a session (setsid, which the OCI runtime does), and has a mark in its
+//! environment, which what it starts inherits. A process is of the command then if it is in the container's control group and
+//! of that session, or has the mark; a mark alone would be any process's of the host to forge, a session's number may be
+//! another's by now. Whoever sheds both there ends with the job, and no later.
 //!
 //! **Invariants.** Only processes of this container are ever signalled: each is pinned first, and looked at then. The
 //! container's first process is not among them.
 
+use super::groups::{Group, Groups, container_of};
 use crate::limits::{EXEC_KILLS_MAX, EXEC_LOOK_EVERY};
 use crate::process::Process;
 use rustix::process::Signal;
 use std::fs;
+use std::io;
 
 /// The variable that marks what commands start.
 pub(crate) const MARK: &str = "NEARLIGHT_EXEC";
@@ -22,7 +25,11 @@ pub(crate) struct Marked {
     /// The container's first process.
     container_pid: i32,
     /// The container's control groups, as the kernel names them.
-    groups: String,
+    place: String,
+    /// Those that can be told apart, where any can.
+    groups: Option<Groups>,
+    /// The command's own, once it has begun.
+    group: Option<Group>,
     /// The command's first process, once it is known.
     pub(super) leader: Option<i32>,
     /// `NAME=VALUE`, or `NAME=` for whatever value.
@@ -36,15 +43,43 @@ impl Marked {
     }
 
     fn with(container_pid: i32, mark: String) -> Option<Self> {
-        let groups = fs::read_to_string(format!("/proc/{container_pid}/cgroup")).ok()?;
+        let place = fs::read_to_string(format!("/proc/{container_pid}/cgroup")).ok()?;
         // One that shares its group with the host's own processes is not told apart from them.
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        (groups != own).then_some(Self {
+        (place != own).then(|| Self {
             container_pid,
-            groups,
+            place,
+            groups: Groups::of(container_pid),
+            group: None,
             leader: None,
             mark,
         })
+    }
+
+    /// Has the job's own processes stand aside before the command begins.
+    pub(super) fn make_way(&mut self) {
+        let made = self.groups.as_ref().map(Groups::make_way);
+        self.without(made.transpose().err());
+    }
+
+    /// The command has begun: what there is of it, and what becomes of that, is in a group of its own from now on.
+    pub(super) fn take(&mut self, id: &str) {
+        let Some(groups) = &self.groups else { return };
+        let is_elsewhere = self.leader.is_some_and(|leader| groups.is_of_job(leader));
+        match groups.take_command(id) {
+            Ok(_) if is_elsewhere => {
+                self.without(Some(io::Error::other("the runtime puts it beside the job")));
+            }
+            Ok(group) => self.group = Some(group),
+            Err(error) => self.without(Some(error)),
+        }
+    }
+
+    fn without(&mut self, error: Option<io::Error>) {
+        if let Some(error) = error {
+            tracing::warn!(%error, "a command in a job has no control group of its own; what sheds its session and environment ends with the job");
+            self.groups = None;
+        }
     }
 
     /// Signals each of them. How many there were.
@@ -68,7 +103,13 @@ impl Marked {
     /// Kills all of them, and what they start meanwhile.
     pub(super) async fn kill(&self) {
         for _ in 0..EXEC_KILLS_MAX {
+            if let Some(group) = &self.group {
+                group.kill();
+            }
             if self.signal(Signal::KILL) == 0 {
+                if let Some(group) = &self.group {
+                    group.remove();
+                }
                 return;
             }
             tokio::time::sleep(EXEC_LOOK_EVERY).await;
@@ -78,9 +119,17 @@ impl Marked {
 
     fn has(&self, pid: i32) -> bool {
         let file = |name| fs::read(format!("/proc/{pid}/{name}"));
-        let is_inside = |groups: Vec<u8>| groups == self.groups.as_bytes();
+        let is_inside = |groups: Vec<u8>| {
+            let groups = String::from_utf8_lossy(&groups);
+            container_of(&groups) == container_of(&self.place)
+        };
         if pid == self.container_pid || !file("cgroup").is_ok_and(is_inside) {
             return false;
+        }
+        if let Some(group) = &self.group
+            && group.pids().contains(&pid)
+        {
+            return true;
         }
         let is_led = self.leader.is_some() && session_of(pid) == self.leader;
         let has_mark = |environ: Vec<u8>| {
@@ -96,9 +145,21 @@ impl Marked {
 
 /// Kills what commands of an earlier agent left in a container.
 pub(crate) async fn sweep(container_pid: i32) {
-    if let Some(all) = Marked::with(container_pid, format!("{MARK}=")) {
-        all.kill().await;
+    let Some(mut all) = Marked::with(container_pid, format!("{MARK}=")) else {
+        return;
+    };
+    if let Some(groups) = all.groups.clone() {
+        // One that was just started when that agent was killed is in no group of its own yet.
+        if groups.is_split() {
+            all.take("swept");
+        }
+        for group in groups.commands() {
+            all.group = Some(group);
+            all.kill().await;
+        }
     }
+    all.group = None;
+    all.kill().await;
 }
 
 fn pids() -> Vec<i32> {
@@ -125,13 +186,15 @@ mod test {
         assert!(Marked::with(me, format!("{MARK}=")).is_none());
         let foreign = Marked {
             container_pid: 1,
-            groups: "0::/of/another\n".to_owned(),
+            place: "0::/of/another\n".to_owned(),
+            groups: None,
+            group: None,
             leader: session_of(me),
             mark: "PATH=".to_owned(),
         };
         assert!(!foreign.has(me));
         let own = Marked {
-            groups: fs::read_to_string("/proc/self/cgroup").unwrap(),
+            place: fs::read_to_string("/proc/self/cgroup").unwrap(),
             ..foreign
         };
         assert!(own.has(me), "of the session");
