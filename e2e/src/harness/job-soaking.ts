@@ -66,7 +66,7 @@ export async function jobCycle(stack: Stack, cycle: Cycle): Promise<string> {
   let phase = await reached(stack, id, ["ready", "ended"]);
   if (phase === "ready") {
     await strike(stack, cycle, "ready");
-    if ("ports" in cycle.job) await calls(stack, id);
+    if ("ports" in cycle.job) await calls(stack, id, cycle);
   }
   const ends = patient(stack, "DELETE", `/v1/sessions/${id}`);
   await strike(stack, cycle, "ending");
@@ -82,9 +82,17 @@ export async function jobCycle(stack: Stack, cycle: Cycle): Promise<string> {
   return body.state.phase === "ended" ? body.state.reason : phase;
 }
 
-/** The job answers through its endpoint, as soon as whoever was killed is back. */
-async function calls(stack: Stack, id: string): Promise<void> {
+/**
+ * The job answers through its endpoint, as soon as whoever was killed is back. One whose engine was killed may be over:
+ * an engine that comes back ends what ran under the former one.
+ */
+async function calls(stack: Stack, id: string, cycle: Cycle): Promise<void> {
+  const mayBeOver = cycle.strikes.some(({ role }) => role === "dockerd");
   await until(`${id} to answer`, async () => {
+    if (mayBeOver) {
+      const { body } = await patient<{ state: SessionState }>(stack, "GET", `/v1/sessions/${id}`);
+      if (body.state.phase === "ended") return true;
+    }
     try {
       const { url, ticket } = await endpoint(stack, id);
       const answer = await fetch(url, { headers: { authorization: `Bearer ${ticket}` }, signal: AbortSignal.timeout(10_000) });
