@@ -24,14 +24,12 @@ pub(crate) fn explain(placement: &Placement) -> String {
             let excluded = table::lay_out(["NODES", "EXCLUDED BY"], &rows);
             let step = in_force(step.as_ref());
             match (cluster, detail) {
-                (Some(ClusterLack { replicas, best }), _) => {
+                (Some(lack), _) => {
                     let excluded = match nodes {
                         0 => String::new(),
                         _ => excluded,
                     };
-                    format!(
-                        "it waits: it needs {replicas} slots at one site, the best site has {best}\n{step}{excluded}"
-                    )
+                    format!("it waits: {}\n{step}{excluded}", too_few(*lack))
                 }
                 (None, Some(detail)) if nodes == 0 => format!("it waits: {detail}\n"),
                 (None, Some(detail)) => format!("it waits: {detail}\n{excluded}"),
@@ -61,6 +59,21 @@ pub(crate) fn explain(placement: &Placement) -> String {
             let points = table::lay_out(["POINTS", "FOR"], &parts(points, *rtt_ms));
             format!("placed on {node}{away}, after {waited:.1} s\n{choice}{step}{points}")
         }
+    }
+}
+
+/// What a cluster lacks, and whether that can come free.
+fn too_few(lack: ClusterLack) -> String {
+    let ClusterLack {
+        replicas,
+        best,
+        most,
+    } = lack;
+    match most {
+        Some(most) if most < replicas => format!(
+            "no site of the fleet has room for {replicas} at one time; the largest has room for {most} if nothing else runs there"
+        ),
+        _ => format!("it needs {replicas} slots at one site, the best site has {best}"),
     }
 }
 

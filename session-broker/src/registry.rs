@@ -30,6 +30,8 @@ use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+#[cfg(test)]
+mod lies;
 mod signature;
 
 pub(crate) use signature::{ImageKey, NotAKey};

@@ -54,6 +54,8 @@ mod edges;
 mod endpoint;
 mod entry;
 mod fate;
+mod holding;
+mod lacking;
 mod lately;
 mod lost;
 mod metering;
@@ -300,6 +302,8 @@ pub(crate) enum Placement {
     WaitsTogether(TooFew),
     /// The one node that has its volumes cannot run it now, or a volume is not to be had; in words.
     WaitsForVolume(Rejection, String),
+    /// No node of the fleet can ever run it; the nearest, in words.
+    Nowhere(Rejection, String),
     /// A node was found.
     Placed {
         /// Which.

@@ -1931,6 +1931,12 @@ export interface components {
             best: number;
             /**
              * Format: int32
+             * @description How many the best site would have room for if nothing ran there. Fewer than its replicas: it is placed
+             *     nowhere, however long it waits.
+             */
+            most?: number | null;
+            /**
+             * Format: int32
              * @description How many replicas it has.
              */
             replicas: number;
@@ -2341,7 +2347,7 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "held" | "too-far";
         /** @description `POST /v1/licences`: a licence for its owner's key. */
         GiveLicence: {
             /** @description The owner's key. */
@@ -3012,7 +3018,10 @@ export interface components {
             outcome: "unknown";
         } | {
             cluster?: components["schemas"]["ClusterLack"] | null;
-            /** @description What ties it to one node, such as a volume, and why that node cannot run it now. */
+            /**
+             * @description What ties it to one node, such as a volume, and why that node cannot run it now; or, where no node
+             *     will ever run it, what the nearest one has and what is asked for.
+             */
             detail?: string | null;
             /**
              * @description Nodes of the whole fleet by the first reason that rules each out, in the order of the

@@ -46,7 +46,8 @@
 //! where no nearer node is there that could run the session once something is free. [`Step`] says which
 //! one was in force.
 //!
-//! **Clusters.** [`together()`] finds the site that has room for all replicas of one job.
+//! **Clusters.** [`together()`] finds the site that has room for all replicas of one job. [`hold()`] holds room for
+//! who would else be overtaken by the small for ever; a request names the nodes that are held against it.
 //!
 //! The answer is a wish: committing the claim is the caller's, who may lose the race and then asks
 //! again with a fresh index, a bounded number of times.
@@ -64,8 +65,10 @@
 mod check;
 mod count;
 mod decide;
+mod hold;
 mod index;
 mod job;
+mod nearest;
 mod node;
 mod opening;
 mod pick;
@@ -80,8 +83,10 @@ mod together;
 pub use check::check;
 pub use count::Rejection;
 pub use decide::{Decision, decide};
+pub use hold::{Busy, Hold, Need, Running, hold};
 pub use index::FleetIndex;
 pub use job::{JobNeed, PriceCap, choose_gpus, gpu_suits};
+pub use nearest::nearest;
 pub use node::{NodeState, NodeView, Trust};
 pub use opening::{Opening, opening};
 pub use policy::{LatencyStep, Policy, Step};

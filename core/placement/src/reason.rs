@@ -60,13 +60,15 @@ pub enum Reason {
     GpusTaken,
     /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
+    /// What is free there is held for one that has waited long, and this would put it off.
+    Held,
     /// It could run it, but is too far away for the latency step in force.
     TooFar,
 }
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
@@ -95,6 +97,7 @@ impl Reason {
         Self::DiskTaken,
         Self::GpusTaken,
         Self::Unproven,
+        Self::Held,
         Self::TooFar,
     ];
 
@@ -129,6 +132,7 @@ impl Reason {
             | Self::DiskTaken
             | Self::GpusTaken
             | Self::Unproven
+            | Self::Held
             | Self::TooFar => true,
         }
     }
@@ -144,7 +148,8 @@ impl Reason {
             | Self::UplinkTaken
             | Self::DiskTaken
             | Self::GpusTaken
-            | Self::Unproven => true,
+            | Self::Unproven
+            | Self::Held => true,
             Self::Region
             | Self::OutOfReach
             | Self::GpuClass
@@ -199,6 +204,7 @@ impl Reason {
             Self::DiskTaken => "disk-taken",
             Self::GpusTaken => "gpus-taken",
             Self::Unproven => "unproven",
+            Self::Held => "held",
             Self::TooFar => "too-far",
         }
     }

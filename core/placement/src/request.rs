@@ -3,7 +3,8 @@
 use crate::job::JobNeed;
 use crate::node::Trust;
 use nearlight_protocol::app::GpuClass;
-use std::collections::BTreeMap;
+use nearlight_protocol::id::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a session needs, and what is known of its player.
@@ -37,6 +38,8 @@ pub struct SessionRequest {
     pub rtts: Rtts,
     /// How many of its tenant's sessions each operator has.
     pub held: BTreeMap<String, u32>,
+    /// Nodes whose room is held for others.
+    pub held_against: BTreeSet<NodeId>,
     /// What it asks for as a job; `None` for an app.
     pub job: Option<JobNeed>,
     /// How long it has waited, milliseconds.

@@ -255,6 +255,11 @@ impl<'a> Rules<'a> {
             .filter(|lane| block.row(*lane).sessions >= max)
             .fold(0, |full, lane| full | (1 << lane));
         keep(&mut left, !full, Reason::Unproven);
+        if !request.held_against.is_empty() {
+            let held = lanes(left).filter(|lane| request.held_against.contains(block.id(*lane)));
+            let held = held.fold(0, |held, lane| held | (1 << lane));
+            keep(&mut left, !held, Reason::Held);
+        }
         left
     }
 }

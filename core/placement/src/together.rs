@@ -9,7 +9,7 @@
 use crate::check::check;
 use crate::count::Rejection;
 use crate::job::choose_gpus;
-use crate::node::NodeView;
+use crate::node::{NodeState, NodeView};
 use crate::policy::Policy;
 use crate::request::SessionRequest;
 use crate::score::Why;
@@ -32,6 +32,8 @@ pub struct TooFew {
     pub replicas: u32,
     /// How many the best site has room for.
     pub best: u32,
+    /// How many the best site would have room for if nothing ran there and all of its nodes were there.
+    pub most: u32,
     /// Nodes that have room for none, by the first reason.
     pub rejection: Rejection,
 }
@@ -47,8 +49,11 @@ pub fn together<'a>(
     replicas: u32,
 ) -> Result<Together, TooFew> {
     let mut sites: BTreeMap<&str, Vec<&NodeView>> = BTreeMap::new();
+    let mut empty: BTreeMap<&str, Vec<NodeView>> = BTreeMap::new();
     let mut reasons = BTreeMap::new();
     for node in nodes {
+        let with_nothing = emptied(node, request);
+        empty.entry(site_of(node)).or_default().push(with_nothing);
         match check(node, request, policy) {
             Ok(_) => sites.entry(site_of(node)).or_default().push(node),
             Err(reason) => *reasons.entry(reason).or_default() += 1,
@@ -57,7 +62,8 @@ pub fn together<'a>(
     let mut best: Option<(u64, Vec<(NodeId, Why)>)> = None;
     let mut most = 0;
     for nodes in sites.into_values() {
-        let placed = fill(nodes, request, policy, replicas);
+        let mut nodes: Vec<NodeView> = nodes.into_iter().cloned().collect();
+        let placed = fill(&mut nodes, request, policy, replicas);
         let count = u32::try_from(placed.len()).unwrap_or(u32::MAX);
         most = most.max(count);
         let points = placed.iter().map(|(_, why)| u64::from(why.points())).sum();
@@ -70,6 +76,11 @@ pub fn together<'a>(
         None => Err(TooFew {
             replicas,
             best: most,
+            most: empty
+                .into_values()
+                .map(|mut site| fill(&mut site, request, policy, replicas).len())
+                .max()
+                .map_or(0, |most| u32::try_from(most).unwrap_or(u32::MAX)),
             rejection: Rejection {
                 reasons,
                 step: policy.step(request.waited_ms),
@@ -87,14 +98,13 @@ pub fn site_of(node: &NodeView) -> &str {
     }
 }
 
-/// As many as a site has room for, up to `replicas`.
-fn fill(
-    nodes: Vec<&NodeView>,
+/// As many as a site has room for, up to `replicas`; the nodes are what is left of them then.
+pub(crate) fn fill(
+    nodes: &mut [NodeView],
     request: &SessionRequest,
     policy: &Policy,
     replicas: u32,
 ) -> Vec<(NodeId, Why)> {
-    let mut nodes: Vec<NodeView> = nodes.into_iter().cloned().collect();
     nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let mut placed = Vec::new();
     for _ in 0..replicas {
@@ -111,8 +121,24 @@ fn fill(
     placed
 }
 
+/// A node with nothing on it, that is there and has the image.
+fn emptied(node: &NodeView, request: &SessionRequest) -> NodeView {
+    let mut node = node.clone();
+    node.images.insert(request.image.clone());
+    node.state = NodeState {
+        attached: true,
+        slots_free: node.slots_total,
+        cpu_milli_free: node.cpu_milli_total,
+        mem_mib_free: node.mem_mib_total,
+        uplink_kbps_free: node.uplink_kbps_total,
+        disk_mib_free: node.jobs.as_ref().map_or(0, |jobs| jobs.disk_mib),
+        ..NodeState::default()
+    };
+    node
+}
+
 /// What is left of a node that runs one more.
-fn take(node: &mut NodeView, request: &SessionRequest) {
+pub(crate) fn take(node: &mut NodeView, request: &SessionRequest) {
     let encode = request.encode_cpu_milli(node.encode_cpu_milli);
     let state = &mut node.state;
     state.sessions += 1;
@@ -137,7 +163,7 @@ fn take(node: &mut NodeView, request: &SessionRequest) {
 mod test {
     use super::*;
     use crate::job::JobNeed;
-    use crate::node::{NodeState, Trust};
+    use crate::node::Trust;
     use crate::reason::Reason;
     use nearlight_protocol::app::GpuClass;
     use nearlight_protocol::control::JobHost;
@@ -199,7 +225,12 @@ mod test {
             node(3, "b", 0, 8000),
         ];
         let lack = place(&nodes, 3).unwrap_err();
-        assert_eq!((lack.replicas, lack.best), (3, 2));
+        assert_eq!((lack.replicas, lack.best, lack.most), (3, 2, 3));
+        let lack = place(&nodes, 20).unwrap_err();
+        assert_eq!(
+            lack.most, 16,
+            "both nodes of a site, and no slot of it taken"
+        );
         assert_eq!(lack.rejection.reasons, [(Reason::SlotsTaken, 1)].into());
     }
 

@@ -20,7 +20,8 @@ pub enum Placement {
         /// Of a cluster: how many places of one site are too few.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cluster: Option<ClusterLack>,
-        /// What ties it to one node, such as a volume, and why that node cannot run it now.
+        /// What ties it to one node, such as a volume, and why that node cannot run it now; or, where no node
+        /// will ever run it, what the nearest one has and what is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
@@ -54,6 +55,10 @@ pub struct ClusterLack {
     pub replicas: u32,
     /// How many of them the best site has room for.
     pub best: u32,
+    /// How many the best site would have room for if nothing ran there. Fewer than its replicas: it is placed
+    /// nowhere, however long it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u32>,
 }
 
 /// Nodes that a constraint excluded.
@@ -127,6 +132,8 @@ pub enum ExcludedBy {
     GpusTaken,
     /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
+    /// What is free there is held for a job that has waited long, and this would put it off.
+    Held,
     /// It could run it, and is too far away for the latency step in force.
     TooFar,
 }
@@ -162,6 +169,7 @@ impl ExcludedBy {
             Self::UplinkTaken => "too little uplink free",
             Self::DiskTaken => "too little disk free",
             Self::GpusTaken => "such GPUs taken by other jobs",
+            Self::Held => "held for a job that has waited long",
             Self::Unproven => {
                 "not proven by receipts yet, and with as many sessions as that allows"
             }

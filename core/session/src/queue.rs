@@ -143,6 +143,12 @@ impl Queue {
         self.places.contains_key(session)
     }
 
+    /// Whether `one` waits, and comes before `other`, who may not wait.
+    pub fn is_before(&self, one: &SessionId, other: &SessionId) -> bool {
+        let (one, other) = (self.places.get(one), self.places.get(other));
+        one.is_some_and(|one| other.is_none_or(|other| one < other))
+    }
+
     /// Everyone who waits, next first.
     pub fn iter(&self) -> impl Iterator<Item = &SessionId> {
         self.waiting.keys().map(|(_, (_, session))| session)

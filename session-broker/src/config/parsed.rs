@@ -165,6 +165,7 @@ pub struct SessionTimes {
     pub ended_keep_s: u32,
     pub retain_days: u32,
     pub ticket_s: u32,
+    pub hold_after_s: u32,
 }
 
 /// Control streams. The file explains each.

@@ -179,7 +179,7 @@ impl FleetNode {
         self.draining || !self.row.inventory.fault.is_empty()
     }
 
-    pub(super) fn claims(&self) -> impl Iterator<Item = &HeldBy> {
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &HeldBy> {
         self.row.slots.values().filter_map(|s| s.held_by.as_ref())
     }
 

@@ -44,10 +44,12 @@ impl From<sessions::Placement> for Placement {
                 let cluster = ClusterLack {
                     replicas: lack.replicas,
                     best: lack.best,
+                    most: Some(lack.most),
                 };
                 waits(&lack.rejection, Some(cluster), None)
             }
-            sessions::Placement::WaitsForVolume(rejection, words) => {
+            sessions::Placement::WaitsForVolume(rejection, words)
+            | sessions::Placement::Nowhere(rejection, words) => {
                 waits(&rejection, None, Some(words))
             }
             sessions::Placement::Placed {
@@ -136,6 +138,7 @@ const fn excluded_by(reason: Reason) -> ExcludedBy {
         Reason::DiskTaken => ExcludedBy::DiskTaken,
         Reason::GpusTaken => ExcludedBy::GpusTaken,
         Reason::Unproven => ExcludedBy::Unproven,
+        Reason::Held => ExcludedBy::Held,
         Reason::TooFar => ExcludedBy::TooFar,
     }
 }

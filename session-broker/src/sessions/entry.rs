@@ -138,7 +138,8 @@ impl Entry {
             Placement::Unknown
             | Placement::Waits(_)
             | Placement::WaitsTogether(_)
-            | Placement::WaitsForVolume(..) => None,
+            | Placement::WaitsForVolume(..)
+            | Placement::Nowhere(..) => None,
         };
         let mut fresh = view(&self.row, &self.life, (self.place, placed_in), watchers);
         fresh.members.clone_from(&self.members);

@@ -1,7 +1,8 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
-use super::entry::{Entry, label};
+use super::entry::Entry;
 use super::fate::Clusters;
+use super::holding::Holds;
 use super::lately::Placements;
 use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
@@ -110,6 +111,7 @@ pub(crate) struct Owner {
     pub(super) sessions: HashMap<SessionId, Box<Entry>>,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
+    pub(super) holds: Holds,
     pub(super) clusters: Clusters,
     /// Nodes of which it is to be looked whether their capacity is taken back.
     pub(super) reclaims: BTreeSet<NodeId>,
@@ -185,6 +187,7 @@ impl Owner {
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
+            holds: Holds::default(),
             clusters: Clusters::default(),
             reclaims: BTreeSet::new(),
             spending: Spending::default(),
@@ -456,23 +459,6 @@ impl Owner {
     /// Whether it is time to look for sessions that ended long ago; at the start, too.
     fn sweeps(&self) -> bool {
         self.housekeepings % SEEN_EVERY == 1
-    }
-
-    fn set_gauges(&self) {
-        const PHASES: [&str; 8] = [
-            "queued", "placing", "starting", "ready", "playing", "detached", "ending", "ended",
-        ];
-        let mut counts = PHASES.map(|phase| (phase, 0));
-        // One walk: of the sessions that ended lately there are many.
-        for entry in self.sessions.values() {
-            let phase = label(entry.life.phase());
-            if let Some((_, n)) = counts.iter_mut().find(|(of, _)| *of == phase) {
-                *n += 1;
-            }
-        }
-        for (phase, n) in counts {
-            crate::metrics::sessions(phase, n);
-        }
     }
 
     /// When readers are to be told of nodes that have changed, if there are any.

@@ -13,7 +13,6 @@ use crate::time::unix_ms;
 use nearlight_placement::{
     Decision, Policy, Reason, Rejection, SessionRequest, Step, TooFew, decide,
 };
-use nearlight_protocol::api::WaitsFor;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Order, Start};
 use nearlight_protocol::grant::{Grant, ISSUER};
@@ -151,6 +150,7 @@ impl Owner {
         let (held, capacity_rev) = self.fleet.take(&row.id, claim, request, now)?;
         self.volumes
             .take(&row.id, &claim.node, &volumes, unix_ms(now));
+        self.let_in(row, &claim.node, request);
         Some(Reserve {
             session: row.id.clone(),
             with_create: false,
@@ -236,7 +236,8 @@ impl Owner {
         let mut alone = |node: &NodeId, policy: &Policy| {
             let view = self.fleet.view(node);
             let app = view.map_or(&live.live, |view| live.in_metro(&view.region));
-            let request = request_for(row, app, waited_ms);
+            let mut request = request_for(row, app, waited_ms);
+            request.held_against = self.held_against(row, &request);
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
             (decision, request, Some(app.clone()))
         };
@@ -260,7 +261,8 @@ impl Owner {
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
         let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
-        let request = with_volumes(request, plan);
+        let mut request = with_volumes(request, plan);
+        request.held_against = self.held_against(row, &request);
         let policy = &self.policy_chosen;
         if let Some((node, _)) = &plan.on {
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
@@ -282,7 +284,8 @@ impl Owner {
         waited_ms: u64,
         chance: &mut impl FnMut(usize) -> usize,
     ) -> Decided {
-        let mut decide_on = |request: SessionRequest, app: Arc<AppSpec>| {
+        let mut decide_on = |mut request: SessionRequest, app: Arc<AppSpec>| {
+            request.held_against = self.held_against(row, &request);
             let decision = decide(self.fleet.index(), &request, self.policy_for(row), chance);
             (decision, request, Some(app))
         };
@@ -325,31 +328,6 @@ impl Owner {
             rtt_from: rtt_ms.and_then(|_| row.wish.source(&region)),
             step: step.map(latency_step),
             region,
-        }
-    }
-
-    pub(super) fn tell_lack(&mut self, id: &SessionId, why: NotPlaced, turn: &mut Turn) {
-        let Some(entry) = self.sessions.get_mut(id) else {
-            return;
-        };
-        let (lack, placement) = match why {
-            NotPlaced::Rejected(rejection) => {
-                (lack(rejection.nearest()), Placement::Waits(rejection))
-            }
-            NotPlaced::TooFew(lack) => (waits_for(&lack), Placement::WaitsTogether(lack)),
-            NotPlaced::Volume { rejection, detail } => {
-                let lack = match rejection.nearest() {
-                    Some(reason) => lack(Some(reason)),
-                    None => WaitsFor::Volume,
-                };
-                (lack, Placement::WaitsForVolume(rejection, detail))
-            }
-            NotPlaced::NoSlot | NotPlaced::Elsewhere { .. } => (WaitsFor::Slot, Placement::Unknown),
-        };
-        if entry.place.waits_for != Some(lack) || entry.placement != placement {
-            entry.place.waits_for = Some(lack);
-            entry.placement = placement;
-            turn.touched.insert(id.clone());
         }
     }
 
@@ -405,14 +383,6 @@ pub(super) fn outbox_of(reserve: &Reserve) -> OutboxRow {
     }
 }
 
-/// What a cluster waits for: slots, where some node has room for one of it.
-fn waits_for(lack_of: &TooFew) -> WaitsFor {
-    match lack_of.best {
-        0 => lack(lack_of.rejection.nearest()),
-        _ => WaitsFor::Slot,
-    }
-}
-
 /// With what its volumes take beside.
 pub(super) fn with_volumes(mut request: SessionRequest, plan: &Plan) -> SessionRequest {
     if let Some(need) = &mut request.job {
@@ -452,43 +422,5 @@ fn both(a: &Rejection, b: &Rejection) -> Rejection {
     Rejection {
         reasons,
         step: a.step.or(b.step),
-    }
-}
-
-/// What the node lacks that comes closest to taking a session.
-const fn lack(nearest: Option<Reason>) -> WaitsFor {
-    match nearest {
-        // Whatever no receipt says has passed takes more once one of its sessions is over.
-        Some(Reason::SlotsTaken | Reason::Unproven) => WaitsFor::Slot,
-        Some(Reason::CpuTaken) => WaitsFor::Cpu,
-        Some(Reason::MemoryTaken) => WaitsFor::Memory,
-        Some(Reason::UplinkTaken) => WaitsFor::Uplink,
-        Some(Reason::DiskTaken) => WaitsFor::Disk,
-        Some(Reason::GpusTaken) => WaitsFor::Gpus,
-        Some(
-            Reason::Region
-            | Reason::OutOfReach
-            | Reason::GpuClass
-            | Reason::Vram
-            | Reason::NoEncoder
-            | Reason::NoJobs
-            | Reason::Runtime
-            | Reason::Gpus
-            | Reason::GpuModel
-            | Reason::GpuMemory
-            | Reason::GpuCapability
-            | Reason::GpusSick
-            | Reason::Disk
-            | Reason::Trust
-            | Reason::TooSmall
-            | Reason::Price
-            | Reason::ImageMissing
-            | Reason::Offline
-            | Reason::Draining
-            | Reason::FailedChecks
-            | Reason::OutboxFull
-            | Reason::TooFar,
-        )
-        | None => WaitsFor::Node,
     }
 }

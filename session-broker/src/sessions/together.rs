@@ -53,12 +53,9 @@ impl Owner {
         if turn.looks > LOOKS_MAX || is_left {
             return Err(NotPlaced::NoSlot);
         }
-        let request = request_for_job(
-            row,
-            spec,
-            self.price_cap(spec),
-            now.millis_since(row.created_at),
-        );
+        let waited_ms = now.millis_since(row.created_at);
+        let mut request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+        request.held_against = self.held_against(row, &request);
         let nodes = self.find_site(&request, spec.replicas(), hint)?;
         let run = row.replica.as_ref().map_or(0, |replica| replica.run + 1);
         let rows = self.replica_rows(row, spec, run, now);
@@ -299,6 +296,7 @@ fn both(one: TooFew, two: TooFew) -> TooFew {
     TooFew {
         replicas: one.replicas,
         best: one.best.max(two.best),
+        most: one.most.max(two.most),
         rejection,
     }
 }

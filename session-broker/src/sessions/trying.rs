@@ -35,6 +35,7 @@ const LOST_AGAIN_MS: u64 = 1000;
 impl Owner {
     /// Offers nodes that have improved to those who wait, and tries who is due.
     pub(super) fn place_waiting(&mut self, now: MonoTime, turn: &mut Turn) {
+        self.hold_room(now);
         if self.queue.is_empty() {
             self.fleet.forget_openings();
             return;
@@ -143,7 +144,8 @@ impl Owner {
                     return Opening::No;
                 }
                 let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
-                let request = with_volumes(request, &plan);
+                let mut request = with_volumes(request, &plan);
+                request.held_against = self.held_against(row, &request);
                 return opening(view, &request, &self.policy_chosen);
             }
         };
@@ -164,7 +166,8 @@ impl Owner {
             Some(_) => &self.policy_chosen,
             None => self.policy_for(row),
         };
-        let request = request_for(row, app, waited_ms);
+        let mut request = request_for(row, app, waited_ms);
+        request.held_against = self.held_against(row, &request);
         opening(view, &request, policy)
     }
 

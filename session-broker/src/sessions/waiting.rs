@@ -5,7 +5,7 @@
 //! brokers have running comes with their feeds, a few seconds old. Each tells a fair sample of its
 //! sessions, and how long former ones lasted.
 
-use super::entry::Place;
+use super::entry::{Place, label};
 use super::owner::Owner;
 use crate::ledger::SessionRow;
 use nearlight_protocol::app::GpuClass;
@@ -139,7 +139,11 @@ impl Owner {
             };
             let place = Place {
                 position,
-                eta: eta.unwrap_or_else(|| forecast.eta(position)),
+                // Who waits for what is nowhere waits for no turn.
+                eta: match entry.placement.is_nowhere() {
+                    true => Eta::default(),
+                    false => eta.unwrap_or_else(|| forecast.eta(position)),
+                },
                 waits_for: entry.place.waits_for,
             };
             if entry.place != place {
@@ -177,6 +181,24 @@ impl Owner {
         let fresh = all_together(std::iter::once(&own).chain(others));
         self.forecast = Some((now, fresh.clone()));
         fresh
+    }
+
+    /// Says how many sessions are in which phase.
+    pub(super) fn set_gauges(&self) {
+        const PHASES: [&str; 8] = [
+            "queued", "placing", "starting", "ready", "playing", "detached", "ending", "ended",
+        ];
+        let mut counts = PHASES.map(|phase| (phase, 0));
+        // One walk: of the sessions that ended lately there are many.
+        for entry in self.sessions.values() {
+            let phase = label(entry.life.phase());
+            if let Some((_, n)) = counts.iter_mut().find(|(of, _)| *of == phase) {
+                *n += 1;
+            }
+        }
+        for (phase, n) in counts {
+            crate::metrics::sessions(phase, n);
+        }
     }
 
     /// What runs on the nodes that this broker holds.

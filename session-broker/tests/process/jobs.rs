@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 mod clusters;
 mod elsewhere;
 mod gpus;
+mod holding;
 mod images;
 mod placing;
 mod secrets;

@@ -173,6 +173,11 @@ class ClusterLack(TypedDict):
     """
     How many of them the best site has room for.
     """
+    most: NotRequired[int | None]
+    """
+    How many the best site would have room for if nothing ran there. Fewer than its replicas: it is placed
+    nowhere, however long it waits.
+    """
     replicas: int
     """
     How many replicas it has.
@@ -506,7 +511,7 @@ class EvidenceName(TypedDict, closed=True):
     """
 
 
-ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'failed-checks', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'too-far']
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'failed-checks', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'held', 'too-far']
 """
 A constraint that a node fails, in the order in which they are checked.
 """
@@ -2801,7 +2806,8 @@ class Placement2(TypedDict):
     cluster: NotRequired[ClusterLack | None]
     detail: NotRequired[str | None]
     """
-    What ties it to one node, such as a volume, and why that node cannot run it now.
+    What ties it to one node, such as a volume, and why that node cannot run it now; or, where no node
+    will ever run it, what the nearest one has and what is asked for.
     """
     excluded: list[Excluded]
     """

@@ -137,6 +137,20 @@ fn each_reason_rules_out_and_is_counted() {
 }
 
 #[test]
+fn a_node_that_is_held_for_another_one_is_passed_over_and_counted() {
+    let nodes = [node(1), node(2)];
+    let held = |ids: &[u64]| SessionRequest {
+        held_against: ids.iter().map(|n| node(*n).id).collect(),
+        ..request()
+    };
+    check_place(&nodes, &held(&[1]), 2);
+    let reasons = rejected(&nodes, &held(&[1, 2])).reasons;
+    assert_eq!(reasons, [(Reason::Held, 2)].into());
+    let policy = Policy::default();
+    assert_eq!(check(&nodes[0], &held(&[1]), &policy), Err(Reason::Held));
+}
+
+#[test]
 fn a_gpu_class_is_a_minimum() {
     let want = |gpu, has| {
         let request = SessionRequest { gpu, ..request() };

@@ -16,7 +16,7 @@ use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{Gpu, JobHost};
 use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const GPUS: [GpuClass; 3] = [GpuClass::None, GpuClass::Render, GpuClass::RenderEncode];
 const TRUSTS: [Trust; 3] = [Trust::Open, Trust::Known, Trust::Own];
@@ -205,6 +205,11 @@ fn any_job() -> impl Strategy<Value = Option<JobNeed>> {
     prop_oneof![1 => Just(None), 1 => job.prop_map(Some)]
 }
 
+fn numbered(n: u64) -> NodeId {
+    let tail = u8::try_from(n % 200).unwrap();
+    NodeId::from_parts(n / 200, [0, 0, 0, 0, 0, 0, 0, 0, 0, tail])
+}
+
 fn any_node() -> impl Strategy<Value = NodeView> {
     let names = (any_of(&REGIONS), any_of(&NAMES), any_of(&NAMES));
     let classes = (
@@ -221,9 +226,8 @@ fn any_node() -> impl Strategy<Value = NodeView> {
     let rest = (uplink, price, images, any_state(), any_host(), desktops);
     // More ids than some, so that ids meet, and of one time, so that keys do, too.
     (0..400_u64, names, classes, sizes, rest).prop_map(|(n, names, classes, sizes, rest)| {
-        let tail = u8::try_from(n % 200).unwrap();
         NodeView {
-            id: NodeId::from_parts(n / 200, [0, 0, 0, 0, 0, 0, 0, 0, 0, tail]),
+            id: numbered(n),
             region: names.0.to_owned(),
             operator: names.1.to_owned(),
             runtime: names.2.to_owned(),
@@ -274,9 +278,10 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
     );
     let rtts = prop::collection::vec((any_of(&REGIONS), 0..100_u32), 0..5);
     let held = prop::collection::btree_map(any_of(&NAMES).prop_map(str::to_owned), 0..5_u32, 0..3);
-    let rest = (0..20_000_u64, any_job());
+    let against = prop::collection::btree_set((0..400_u64).prop_map(numbered), 0..100);
+    let rest = (0..20_000_u64, any_job(), mostly(BTreeSet::new(), against));
     (needs, names, limits, rtts, held, rest).prop_map(
-        |(needs, names, limits, rtts, held, (waited_ms, job))| SessionRequest {
+        |(needs, names, limits, rtts, held, (waited_ms, job, held_against))| SessionRequest {
             cpu_milli: needs.0,
             mem_mib: needs.1,
             kbps: needs.2,
@@ -291,6 +296,7 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
             price_milli_h_max: limits.1,
             rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
             held,
+            held_against,
             job,
             waited_ms,
         },

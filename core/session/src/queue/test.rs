@@ -21,6 +21,10 @@ fn everyones_first_comes_before_anyones_second() {
     let mut q = queue(&[(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]);
     let order = |q: &Queue| q.order();
     assert_eq!(order(&q), [1, 3, 2, 5, 4].map(session));
+    let before = |one, other| q.is_before(&session(one), &session(other));
+    assert!(before(3, 2) && !before(2, 3) && !before(2, 2));
+    assert!(before(4, 9), "who does not wait yet comes last");
+    assert!(!before(9, 1));
     q.remove(&session(1));
     assert_eq!(order(&q), [2, 3, 4, 5].map(session));
     let revision = q.revision();

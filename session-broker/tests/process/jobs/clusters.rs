@@ -9,7 +9,7 @@ use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, RunningSessi
 use nearlight_protocol::id::SessionId;
 use std::collections::BTreeSet;
 
-fn cluster(replicas: u32, more: &Value) -> Value {
+pub(super) fn cluster(replicas: u32, more: &Value) -> Value {
     let mut wanted = json!({ "cluster": { "replicas": replicas } });
     for (key, value) in more.as_object().unwrap() {
         match (key.as_str(), value.as_object()) {
@@ -33,14 +33,14 @@ async fn site(rig: &Rig, slots: [usize; 2]) -> [Edge; 2] {
     [edge(slots[0]).await, edge(slots[1]).await]
 }
 
-async fn placement(client: &Client, session: &str) -> Value {
+pub(super) async fn placement(client: &Client, session: &str) -> Value {
     client
         .get(&format!("/v1/sessions/{session}/placement"))
         .await
         .json()
 }
 
-async fn waits(client: &Client, session: &str, best: u32) {
+pub(super) async fn waits(client: &Client, session: &str, best: u32) {
     eventually("why it waits", || async {
         let placement = placement(client, session).await;
         placement["cluster"]["best"] == best && placement["outcome"] == "waits"
@@ -57,7 +57,7 @@ async fn is_in(client: &Client, session: &str, wanted: &str) {
 }
 
 /// Takes so many orders to start, by rank.
-async fn starts(edge: &mut Edge, count: usize) -> Vec<Started> {
+pub(super) async fn starts(edge: &mut Edge, count: usize) -> Vec<Started> {
     let mut all = Vec::new();
     for _ in 0..count {
         let started = edge.expect_start().await;

@@ -1,0 +1,94 @@
+//! Room that is held for jobs that have waited long, and what those are told who wait for what is nowhere.
+
+use super::clusters::{cluster, placement, starts, waits};
+use super::placing::waits_for;
+use super::*;
+use crate::edge::Started;
+
+/// A job that ends after so long in any case.
+fn lasting(max_s: u32) -> Value {
+    job(&json!({ "time": { "max_s": max_s } }))
+}
+
+async fn started(client: &Client, edge: &mut Edge, body: &Value) -> (String, Started) {
+    let session = id(&ask(client, body).await);
+    let started = edge.start_next().await;
+    assert_eq!(started.start.session.to_string(), session);
+    (session, started)
+}
+
+async fn end(client: &Client, edge: &mut Edge, (session, started): (String, Started)) {
+    let path = format!("/v1/sessions/{session}");
+    assert_eq!(client.delete(&path).await.status, 202);
+    edge.stop_next(&started).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_has_waited_long_is_overtaken_only_by_who_is_gone_in_time() {
+    let rig = Rig::start_with(|config| config.sessions.hold_after_s = 0).await;
+    let mut edge = edge(&rig, 4).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let one = started(&client, &mut edge, &lasting(36_000)).await;
+    let two = started(&client, &mut edge, &lasting(36_000)).await;
+    let three = started(&client, &mut edge, &lasting(36_000)).await;
+    let gang = id(&ask(&client, &cluster(3, &json!({}))).await);
+    waits(&client, &gang, 1).await;
+
+    // There is a slot, and who would have it for a day waits behind the cluster.
+    let long = id(&ask(&client, &lasting(86_400)).await);
+    waits_for(&client, &long, &["held:1"]).await;
+    let shown = client.get(&format!("/v1/sessions/{long}")).await;
+    assert_eq!(shown.at("/state/waits_for"), "slot");
+    // Whoever is gone before the others are has it meanwhile.
+    let short = started(&client, &mut edge, &lasting(60)).await;
+    waits_for(&client, &long, &["slots-taken:1"]).await;
+    end(&client, &mut edge, short).await;
+    waits_for(&client, &long, &["held:1"]).await;
+
+    // What comes free adds up.
+    end(&client, &mut edge, one).await;
+    waits(&client, &gang, 2).await;
+    waits_for(&client, &long, &["held:1"]).await;
+    end(&client, &mut edge, two).await;
+    let replicas = starts(&mut edge, 3).await;
+    assert_eq!(replicas[0].start.session.to_string(), gang);
+    waits_for(&client, &long, &["slots-taken:1"]).await;
+    // Nothing is held any more.
+    end(&client, &mut edge, three).await;
+    let next = edge.start_next().await;
+    assert_eq!(next.start.session.to_string(), long);
+}
+
+#[tokio::test]
+async fn before_its_time_and_behind_others_nothing_is_held() {
+    let rig = Rig::start().await;
+    let mut edge = edge(&rig, 3).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let _one = started(&client, &mut edge, &lasting(36_000)).await;
+    let gang = id(&ask(&client, &cluster(3, &json!({}))).await);
+    waits(&client, &gang, 2).await;
+    // It has not waited for five minutes.
+    started(&client, &mut edge, &lasting(86_400)).await;
+}
+
+#[tokio::test]
+async fn who_wants_what_no_node_has_is_told_what_there_is_and_no_time() {
+    let rig = Rig::start().await;
+    let _edge = edge(&rig, 2).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let asks = json!({ "resources": { "gpu": { "count": 2, "vram_mib": 80_000 } } });
+    let session = id(&ask(&client, &job(&asks)).await);
+    waits_for(&client, &session, &["gpus:1"]).await;
+    let told = placement(&client, &session).await;
+    let detail = told["detail"].as_str().unwrap();
+    assert!(detail.contains("no node of the fleet can run it"), "{told}");
+    assert!(detail.contains("has 0 GPUs, and 2 are asked for"), "{told}");
+    let shown = client.get(&format!("/v1/sessions/{session}")).await.json();
+    assert_eq!(shown["state"]["eta_s"], Value::Null);
+    assert_eq!(shown["state"]["waits_for"], "node");
+
+    let gang = id(&ask(&client, &cluster(3, &json!({}))).await);
+    waits(&client, &gang, 2).await;
+    let told = placement(&client, &gang).await;
+    assert_eq!(told["cluster"]["most"], 2);
+}
