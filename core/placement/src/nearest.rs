@@ -158,10 +158,7 @@ mod test {
             "{words}"
         );
         let words = said(&nodes, &asks(8, 0)).unwrap();
-        assert!(
-            words.contains("has 2 GPUs, and 8 are asked for") || words.contains("has 1 GPUs"),
-            "{words}"
-        );
+        assert!(words.contains("GPUs, and 8 are asked for"), "{words}");
     }
 
     #[test]

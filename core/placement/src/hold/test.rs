@@ -127,7 +127,7 @@ fn who_is_gone_by_then_or_fits_beside_is_let_in_and_nobody_else() {
         "nothing is held there"
     );
 
-    let nodes = [machine(1, 5, &[50, 50])];
+    let nodes = [machine(1, 6, &[50, 50])];
     hold = held(&nodes, 3, None).unwrap();
     assert_eq!(hold.room_in_ms(), 0);
     assert!(may(&hold, 1000));
