@@ -10,7 +10,7 @@ use crate::ledger::{CardRow, Ledger, Op, StoreError};
 use nearlight_placement::PriceCap;
 use nearlight_protocol::job::Resources;
 use nearlight_protocol::unit::UnixMillis;
-use nearlight_session::bill::{Metered, Month, RATE_MAX, RateBook, RateCard, Rates};
+use nearlight_session::bill::{ByScore, Metered, Month, RATE_MAX, RateBook, RateCard, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ use toml::value::{Datetime, Offset};
 /// Models of GPUs with a rate of their own, and bytes of a name.
 const GPU_MODELS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
+/// The highest factor of a price, thousandths: ten times the card's.
+const FACTOR_MAX: u32 = 10_000;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Why the file of rate cards cannot be used.
@@ -91,6 +93,15 @@ struct FileCard {
     gpu: BTreeMap<String, u64>,
     #[serde(default)]
     volume_gib_hour: u64,
+    by_score: Option<Factors>,
+}
+
+/// How prices follow scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Factors {
+    cap_permille: u32,
+    unproven_permille: u32,
 }
 
 /// A card as the ledger has it.
@@ -105,6 +116,9 @@ struct Card {
     /// Cards of before have none, and brokers of before read none.
     #[serde(default, skip_serializing_if = "is_free")]
     volume_gib_hour: u64,
+    /// The same goes for this: brokers of before bill what is measured as what is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_score: Option<Factors>,
 }
 
 #[allow(
@@ -156,6 +170,10 @@ impl Prices {
                     gpu: card.gpu,
                     gpu_other: card.gpu_other,
                     volume_gib_hour: card.volume_gib_hour,
+                    by_score: card.by_score.map(|by| ByScore {
+                        cap_permille: by.cap_permille,
+                        unproven_permille: by.unproven_permille,
+                    }),
                 },
             });
         }
@@ -170,12 +188,13 @@ fn read(card: &str) -> Result<Card, StoreError> {
     serde_json::from_str(card).map_err(|e| StoreError::Corrupt(format!("rate card: {e}")))
 }
 
-/// What is left for each GPU of a job that may cost `max` millionths a second. Without rates nobody
-/// knows, and nothing is.
+/// What is left for each GPU of a job that may cost `max` millionths a second, whatever its node's score. Without rates
+/// nobody knows, and nothing is.
 pub(crate) fn cap_of(rates: Option<&Rates>, needs: &Resources, max: u32) -> PriceCap {
     let Some(rates) = rates else {
         return PriceCap::default();
     };
+    let rates = &rates.dearest();
     let left = u64::from(max).checked_sub(without_gpus(rates, needs));
     let count = needs.gpu.as_ref().map_or(1, |gpu| gpu.count.max(1));
     PriceCap {
@@ -191,6 +210,7 @@ pub(crate) fn without_gpus(rates: &Rates, needs: &Resources) -> u64 {
         cpu_milli: needs.cpu_milli,
         mem_mib: needs.mem_mib,
         gpus: Vec::new(),
+        score_permille: None,
     })
 }
 
@@ -285,6 +305,13 @@ fn declared(currency: &str, card: FileCard) -> Result<Declared, String> {
             "a rate of the card valid from {valid_from} is above {RATE_MAX} millionths"
         ));
     }
+    let is_factor = |of: u32| (1..=FACTOR_MAX).contains(&of);
+    let factors = card.by_score;
+    if factors.is_some_and(|by| !is_factor(by.cap_permille) || !is_factor(by.unproven_permille)) {
+        return Err(format!(
+            "a factor in `by_score` of the card valid from {valid_from} is not 1 to {FACTOR_MAX} thousandths"
+        ));
+    }
     let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
     if card.gpu.len() > GPU_MODELS_MAX || !card.gpu.keys().all(is_name) {
         return Err(format!(
@@ -302,6 +329,7 @@ fn declared(currency: &str, card: FileCard) -> Result<Declared, String> {
             gpu_other: card.gpu_other,
             gpu: card.gpu,
             volume_gib_hour: card.volume_gib_hour,
+            by_score: card.by_score,
         },
     })
 }
@@ -400,6 +428,17 @@ mod test {
         let left = |needs: &Resources, max| cap_of(Some(&rates), needs, max).gpu_max;
         assert_eq!(without_gpus(&rates, &needs), 20);
         assert_eq!((left(&needs, 19), left(&needs, 20)), (None, Some(0)));
+        let by_score = Some(ByScore {
+            cap_permille: 1_500,
+            unproven_permille: 500,
+        });
+        let scored = Rates {
+            by_score,
+            ..rates.clone()
+        };
+        let cap = cap_of(Some(&scored), &needs, 40);
+        // 10, 1.5 cores of 4 and 2 GiB of 2 at the highest factor: 15 + 9 + 6.
+        assert_eq!((cap.gpu_max, cap.gpu_other), (Some(10), 14));
         needs.gpu = Some(nearlight_protocol::job::GpuNeed {
             count: 2,
             model: None,

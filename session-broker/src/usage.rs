@@ -189,6 +189,8 @@ fn claim(line: ClaimLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         seconds,
         amount_micro: micro,
         receipt: None,
+        score_permille: line.bill.metered.score_permille,
+        score_receipt: line.bill.score_receipt,
         used: line.used,
     }
 }
@@ -216,6 +218,8 @@ fn volume(line: VolumeLine, Charge { seconds, micro }: Charge) -> UsageEntry {
         seconds,
         amount_micro: micro,
         receipt: None,
+        score_permille: None,
+        score_receipt: None,
         used: UsageFacts::default(),
     }
 }

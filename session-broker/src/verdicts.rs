@@ -25,7 +25,7 @@ mod referee;
 mod stakes;
 
 pub(crate) use advice::{Advised, advice};
-pub(crate) use ranks::{Proven, Ranks};
+pub(crate) use ranks::{Proven, Ranks, Scored};
 pub(crate) use stakes::StakeTerms;
 
 use crate::ledger::{Applied, Ledger, LogChange, NodeKeyRow, Op, StoreError};
@@ -215,9 +215,13 @@ impl Verdicts {
         }
         let nodes: Vec<NodeKeyRow> = self.ledger.node_keys(now_s).await?;
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let of = nodes
-            .into_iter()
-            .map(|row| (row.node, Proven::of(known.rank(&row.key_id, now_s))));
+        let of = nodes.into_iter().map(|row| {
+            let (rank, score) = (
+                known.rank(&row.key_id, now_s),
+                known.score(&row.key_id, now_s),
+            );
+            (row.node, Proven::of(rank, score))
+        });
         Ok(Ranks::counted(of.collect()))
     }
 }

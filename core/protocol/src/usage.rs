@@ -71,6 +71,13 @@ pub struct UsageEntry {
     /// Where the receipt of its session stands in the log, if it was played and has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<u64>,
+    /// What its node was measured to do when it began, thousandths of its class: the price follows it if the rate card
+    /// says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_permille: Option<u32>,
+    /// Where a receipt of that stands in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_receipt: Option<u64>,
     /// What it used of what it had.
     #[serde(default, skip_serializing_if = "UsageFacts::is_empty")]
     pub used: UsageFacts,
@@ -138,7 +145,8 @@ pub struct UsageGroup {
 /// The first line of entries as CSV.
 const ENTRY_HEAD: &str = "session,tenant,app,job,labels,node,region,cpu_milli,mem_mib,gpus,began,ended,\
     seconds,amount_micro,currency,volume,volume_name,volume_mib,volume_mib_seconds,\
-    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean,receipt";
+    cpu_ms,mem_mib_peak,gpu_mem_mib_peak,gpu_mem_mib_mean,gpu_busy_percent_mean,receipt,\
+    score_permille,score_receipt";
 /// That of groups.
 const GROUP_HEAD: &str = "group,claims,seconds,amount_micro,currency,volume_mib_seconds";
 
@@ -191,6 +199,8 @@ impl UsageReport {
             fact(entry.used.gpu_mem_mib_mean),
             fact(entry.used.gpu_busy_percent_mean),
             shown(entry.receipt.map(|index| index.to_string())),
+            fact(entry.score_permille),
+            shown(entry.score_receipt.map(|index| index.to_string())),
         ])
     }
 

@@ -7,13 +7,17 @@
 //! A volume is counted the same way for as long as its node holds its size; its rate is per GiB and hour,
 //! for a second of a GiB costs less than a micro-unit. An amount is rounded down once, at the end.
 //!
+//! **By performance.** A card may say that claims cost by what their node was measured to do ([`ByScore`]): a second then
+//! costs the sum times min(score, cap) / 1000, the score being that of the node when the claim began. Volumes do not.
+//!
 //! **Invariants.**
 //! - No floating point.
 //! - The charges of ranges that follow each other without a gap add up to the charge of the whole, to
 //!   the second and the micro-unit.
 //! - A card that holds from some instant on changes no second that began before it.
+//! - A score that changes changes no claim that has begun.
 //!
-//! **What it does not know:** where cards are written, where intervals are kept, currencies.
+//! **What it does not know:** how scores come to be, where cards are written, where intervals are kept, currencies.
 
 mod budget;
 
@@ -23,8 +27,9 @@ use nearlight_protocol::unit::UnixMillis;
 use std::collections::BTreeMap;
 
 /// The parts of a micro-unit in which prices are exact: thousandths of a core, MiB of a GiB, seconds of
-/// an hour.
-const PARTS: u128 = 1024 * 18_000;
+/// an hour, and of the first two thousandths of a score: 2^14 * 3^2 * 5^6, the least that all of them divide.
+const PARTS: u128 = 16_384 * 9 * 15_625;
+const PERMILLE: u128 = 1000;
 /// The highest rate, micro-units a second: a million units.
 pub const RATE_MAX: u64 = 1_000_000_000_000;
 
@@ -37,6 +42,8 @@ pub struct Metered {
     pub mem_mib: u32,
     /// The models of its GPUs as NVML has them, one a GPU.
     pub gpus: Vec<String>,
+    /// What its node was measured to do when it began, thousandths of its class; `None` if nothing was.
+    pub score_permille: Option<u32>,
 }
 
 /// The size of a volume, as far as it is paid for.
@@ -58,7 +65,12 @@ impl Priced for Metered {
         let whole = gpus.fold(u128::from(rates.slot), |sum, rate| sum + u128::from(rate));
         let cpu = u128::from(rates.cpu_core) * u128::from(self.cpu_milli) * (PARTS / 1000);
         let mem = u128::from(rates.mem_gib) * u128::from(self.mem_mib) * (PARTS / 1024);
-        whole * PARTS + cpu + mem
+        let all = whole * PARTS + cpu + mem;
+        match rates.by_score {
+            // Each summand is a multiple of what it is divided by.
+            Some(by) => (all / PERMILLE).saturating_mul(by.permille(self.score_permille).into()),
+            None => all,
+        }
     }
 }
 
@@ -83,9 +95,54 @@ pub struct Rates {
     pub gpu_other: u64,
     /// A GiB of a volume; an hour of it, and not a second.
     pub volume_gib_hour: u64,
+    /// Whether claims cost by what their nodes were measured to do.
+    pub by_score: Option<ByScore>,
+}
+
+/// How a price follows a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByScore {
+    /// A score above this is paid as this, thousandths.
+    pub cap_permille: u32,
+    /// What a node costs whose last verdict is no pass, or that has none, thousandths.
+    pub unproven_permille: u32,
+}
+
+impl ByScore {
+    /// The factor of a claim whose node had this score, thousandths.
+    #[must_use]
+    pub fn permille(self, score_permille: Option<u32>) -> u32 {
+        score_permille.map_or(self.unproven_permille, |of| of.min(self.cap_permille))
+    }
+
+    /// The highest that there is.
+    #[must_use]
+    pub fn most_permille(self) -> u32 {
+        self.cap_permille.max(self.unproven_permille)
+    }
 }
 
 impl Rates {
+    /// What claims cost at most, whatever their node's score: rates without one, rounded up.
+    #[must_use]
+    pub fn dearest(&self) -> Self {
+        let most = self.by_score.map_or(1000, ByScore::most_permille);
+        let dear = |rate: u64| whole((u128::from(rate) * u128::from(most)).div_ceil(PERMILLE));
+        Self {
+            slot: dear(self.slot),
+            cpu_core: dear(self.cpu_core),
+            mem_gib: dear(self.mem_gib),
+            gpu: self
+                .gpu
+                .iter()
+                .map(|(name, rate)| (name.clone(), dear(*rate)))
+                .collect(),
+            gpu_other: dear(self.gpu_other),
+            volume_gib_hour: self.volume_gib_hour,
+            by_score: None,
+        }
+    }
+
     fn gpu_rate(&self, model: &str) -> u64 {
         let named = self.gpu.iter().filter(|(part, _)| model.contains(*part));
         let named = named.max_by_key(|(part, _)| part.len());
@@ -213,7 +270,8 @@ impl RateBook {
                 interval.seconds_before(next.from_ms).min(seconds)
             });
             let from = interval.seconds_before(card.from_ms).min(until);
-            sum += held.parts(&card.rates) * u128::from(until - from);
+            let parts = held.parts(&card.rates);
+            sum = u128::saturating_add(sum, parts.saturating_mul((until - from).into()));
         }
         sum
     }

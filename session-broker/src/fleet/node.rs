@@ -4,7 +4,7 @@ use super::gpus;
 use crate::control::Stream;
 use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
 use crate::time::unix_ms;
-use crate::verdicts::Proven;
+use crate::verdicts::{Proven, Scored};
 use nearlight_placement::{NodeState, NodeView, Trust};
 use nearlight_protocol::api::{Node, NodeStatus};
 use nearlight_protocol::app::GpuClass;
@@ -172,6 +172,11 @@ impl FleetNode {
             rank: self.proven.rank,
             failing: self.proven.failing,
         }
+    }
+
+    /// What it was measured to do.
+    pub(crate) const fn score(&self) -> Option<Scored> {
+        self.proven.score
     }
 
     /// Whether the node says that it starts nothing.

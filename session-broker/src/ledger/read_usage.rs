@@ -15,7 +15,7 @@ use sqlx::{AnyPool, AssertSqlSafe, Row};
 const CLAIMS: &str = "
     SELECT session_id, slot_id, epoch, user_id, tenant_id, kind, app_id, node_id, region,
         cpu_milli, mem_mib, gpus, labels, began_ms, ended_ms, cpu_ms, mem_mib_peak, gpu_mem_mib_peak,
-        gpu_mem_mib_mean, gpu_busy_percent_mean FROM usage_interval
+        gpu_mem_mib_mean, gpu_busy_percent_mean, score_permille, score_receipt FROM usage_interval
     WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
         AND (began_ms, session_id, slot_id, epoch) > ($3, $4, $5, $6)";
 
@@ -23,7 +23,8 @@ const CLAIMS: &str = "
 const VOLUMES: &str = "
     SELECT volume_id, '', size_mib, '', owner, 'volume', name, node_id, region,
         CAST(0 AS BIGINT), CAST(0 AS BIGINT), '[]', labels, began_ms, ended_ms, CAST(NULL AS BIGINT),
-        CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+        CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
+        CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
     FROM volume_usage
     WHERE began_ms < $1 AND (ended_ms IS NULL OR ended_ms > $2)
         AND (began_ms, volume_id, '', size_mib) > ($3, $4, $5, $6)";
@@ -106,6 +107,7 @@ fn claim(row: &AnyRow, kind: &str) -> Result<ClaimLine, StoreError> {
             item: Item::read(kind, row.get("app_id"))?,
             region: row.get("region"),
             metered: metered(row)?,
+            score_receipt: fact(row, "score_receipt")?,
             labels: json(row.get("labels"))?,
         },
         began_ms: unsigned(row.get("began_ms"))?,
@@ -129,6 +131,7 @@ fn metered(row: &AnyRow) -> Result<Metered, StoreError> {
         cpu_milli: unsigned(row.get("cpu_milli"))?,
         mem_mib: unsigned(row.get("mem_mib"))?,
         gpus: json(row.get("gpus"))?,
+        score_permille: fact(row, "score_permille")?,
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 25] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 26] = [
     (
         1,
         "ledger",
@@ -111,6 +111,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 25] = [
         27,
         "session receipts",
         include_str!("../../migrations/0027_session_receipts.sql"),
+    ),
+    (
+        30,
+        "scores of claims",
+        include_str!("../../migrations/0030_scores.sql"),
     ),
 ];
 

@@ -31,8 +31,10 @@ pub struct Bill {
     pub item: Item,
     /// Where its node is.
     pub region: String,
-    /// What it holds.
+    /// What it holds, and what its node was measured to do.
     pub metered: Metered,
+    /// Where the receipt of that stands.
+    pub score_receipt: Option<u64>,
     /// Words of the tenant's own.
     pub labels: BTreeMap<String, String>,
 }

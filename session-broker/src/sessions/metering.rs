@@ -49,6 +49,7 @@ impl Owner {
         let node = self.fleet.get(&claim.node);
         let slot = node.and_then(|node| node.row.slots.get(&claim.slot));
         let held = slot.and_then(|slot| slot.held_by.as_ref());
+        let score = node.and_then(|node| node.score());
         Bill {
             user: row.user.clone(),
             tenant: row.tenant.clone(),
@@ -63,7 +64,9 @@ impl Owner {
                 gpus: node.map_or_else(Vec::new, |node| {
                     gpus_of(held, &row.work, &node.row.inventory)
                 }),
+                score_permille: score.map(|score| score.permille),
             },
+            score_receipt: score.and_then(|score| score.receipt),
             labels: row
                 .work
                 .job()

@@ -1,7 +1,7 @@
 //! What verdicts come to: for each node a rank, and whether placement takes it.
 
 use crate::ledger::{NewVerdicts, VerdictRow};
-use nearlight_proof::porc::rank::{Gate, LAST, Past, Rank};
+use nearlight_proof::porc::rank::{DAYS, Gate, LAST, Past, Rank};
 use nearlight_protocol::id::NodeId;
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,11 +15,23 @@ pub(crate) struct Proven {
     pub(crate) rank: Option<u32>,
     /// Whether it takes no more sessions until it passes.
     pub(crate) failing: bool,
+    /// What its last verdict says that it can do, if that is a pass.
+    pub(crate) score: Option<Scored>,
+}
+
+/// What a node was measured to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scored {
+    /// Thousandths of its class: the least of its GPUs.
+    pub(crate) permille: u32,
+    /// Where a receipt that says so stands.
+    pub(crate) receipt: Option<u64>,
 }
 
 impl Proven {
-    pub(super) const fn of(rank: Rank) -> Self {
+    pub(super) const fn of(rank: Rank, score: Option<Scored>) -> Self {
         Self {
+            score,
             rank: Some(match rank.gate {
                 Gate::Unproven => 0,
                 Gate::Proven | Gate::Failing => rank.permille,
@@ -54,7 +66,7 @@ impl Ranks {
     pub(crate) fn of(&self, node: &NodeId) -> Proven {
         let unproven = Proven {
             rank: self.is_counted.then_some(0),
-            failing: false,
+            ..Proven::default()
         };
         self.of.get(node).copied().unwrap_or(unproven)
     }
@@ -88,6 +100,21 @@ impl Known {
     pub(super) fn rank(&self, key_id: &str, now_s: u64) -> Rank {
         let rounds = self.nodes.get(key_id);
         Rank::of(&rounds.map(pasts).unwrap_or_default(), now_s)
+    }
+
+    /// What a node's newest round that is certain says, if that is of the days that count.
+    pub(super) fn score(&self, key_id: &str, now_s: u64) -> Option<Scored> {
+        let rounds = self.nodes.get(key_id)?;
+        let certain = |row: &&VerdictRow| matches!(row.finding.as_str(), "pass" | "fail");
+        let newest = rounds.values().filter(certain).max_by_key(|row| row.at_s)?;
+        let of_it = rounds.values().filter(certain);
+        let of_it = of_it.filter(|row| row.of.round == newest.of.round);
+        let worst = of_it.min_by_key(|row| (row.finding == "pass", row.score_permille))?;
+        let counts = worst.finding == "pass" && newest.at_s + DAYS * 24 * 3600 > now_s;
+        counts.then(|| Scored {
+            permille: worst.score_permille,
+            receipt: worst.places.first().copied(),
+        })
     }
 }
 
@@ -148,13 +175,13 @@ mod test {
         let next = 1;
         known.take(NewVerdicts { next, rows });
         assert_eq!(known.rev(), 1);
-        Proven::of(known.rank("n", NOW_S))
+        Proven::of(known.rank("n", NOW_S), None)
     }
 
     fn proven(permille: u32) -> Proven {
         Proven {
             rank: Some(permille),
-            failing: false,
+            ..Proven::default()
         }
     }
 
@@ -181,6 +208,31 @@ mod test {
         assert_eq!(rank(one).rank, Some(194), "7 * 1000 * 30 / 1080");
     }
 
+    /// The last verdict counts, the worst of its GPUs, and nothing that is no pass or too old.
+    #[test]
+    fn a_score_is_that_of_the_last_verdict() {
+        let score = |rows: Vec<VerdictRow>, now_s| {
+            let mut known = Known::default();
+            known.take(NewVerdicts { next: 1, rows });
+            known.score("n", now_s).map(|of| (of.permille, of.receipt))
+        };
+        let mut last = row(2, "a", "pass", 1_100);
+        last.places = vec![41, 42];
+        let rows = vec![row(1, "a", "fail", 0), last, row(2, "b", "pass", 1_200)];
+        assert_eq!(score(rows.clone(), NOW_S), Some((1_100, Some(41))));
+        let late_s = NOW_S + 2 + DAYS * 24 * 3600;
+        assert_eq!(score(rows.clone(), late_s - 1), Some((1_100, Some(41))));
+        assert_eq!(score(rows.clone(), late_s), None, "too old");
+        let with = |more: VerdictRow| score([rows.clone(), vec![more]].concat(), NOW_S);
+        assert_eq!(with(row(3, "a", "fail", 0)), None);
+        assert_eq!(with(row(2, "c", "fail", 0)), None, "all GPUs have to pass");
+        assert_eq!(
+            with(row(3, "a", "inconclusive", 0)),
+            Some((1_100, Some(41)))
+        );
+        assert_eq!(score(Vec::new(), NOW_S), None);
+    }
+
     #[test]
     fn what_is_new_replaces_what_was_and_old_rounds_go() {
         let mut known = Known::default();
@@ -189,13 +241,13 @@ mod test {
             &mut known,
             vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)],
         );
-        assert!(Proven::of(known.rank("n", NOW_S)).failing);
+        assert!(Proven::of(known.rank("n", NOW_S), None).failing);
         // A dispute was won.
         take(&mut known, vec![row(2, "cpu", "pass", 1_000)]);
-        assert_eq!(Proven::of(known.rank("n", NOW_S)), proven(222));
+        assert_eq!(Proven::of(known.rank("n", NOW_S), None), proven(222));
         let many = (3..200).map(|round| row(round, "cpu", "pass", 1_000));
         take(&mut known, many.collect());
         assert_eq!(known.nodes["n"].len(), ROUNDS_MAX);
-        assert_eq!(Proven::of(known.rank("n", NOW_S)), proven(1_000));
+        assert_eq!(Proven::of(known.rank("n", NOW_S), None), proven(1_000));
     }
 }

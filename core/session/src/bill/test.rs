@@ -9,6 +9,7 @@ fn rates(slot: u64, cpu_core: u64, mem_gib: u64) -> Rates {
         gpu: [("H100".to_owned(), 700), ("H100 PCIe".to_owned(), 500)].into(),
         gpu_other: 90,
         volume_gib_hour: 137,
+        by_score: None,
     }
 }
 
@@ -17,6 +18,7 @@ fn metered(cpu_milli: u32, mem_mib: u32, gpus: &[&str]) -> Metered {
         cpu_milli,
         mem_mib,
         gpus: gpus.iter().map(|gpu| (*gpu).to_owned()).collect(),
+        score_permille: None,
     }
 }
 
@@ -37,6 +39,56 @@ fn a_claim_costs_what_it_holds() {
     let gpus = ["NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA L4"];
     assert_eq!(micro(&metered(0, 0, &gpus), 1005), 40 + 700 + 500 + 90);
     assert_eq!(charge(&metered(0, 0, &[]), 1004), Charge::default());
+}
+
+/// By hand: 40 + 1.5 cores of 11 + 0.5 GiB of 2 are 57.5 a second; an hour of it 207,000.
+#[test]
+fn a_claim_costs_by_what_its_node_was_measured_to_do() {
+    let by = ByScore {
+        cap_permille: 1_200,
+        unproven_permille: 500,
+    };
+    let rates = Rates {
+        by_score: Some(by),
+        ..rates(40, 11, 2)
+    };
+    let scored = |score_permille| Metered {
+        score_permille,
+        ..metered(1500, 512, &[])
+    };
+    let book = RateBook::new([RateCard {
+        from_ms: 0,
+        rates: rates.clone(),
+    }]);
+    let hour = |score| {
+        book.charge(&scored(score), interval(5, 3_600_005), Range::ALL)
+            .micro
+    };
+    assert_eq!(hour(Some(1_000)), 207_000);
+    assert_eq!(hour(Some(870)), 180_090, "207,000 * 0.87");
+    assert_eq!(hour(Some(3)), 621);
+    assert_eq!(hour(Some(1_200)), 248_400);
+    assert_eq!(hour(Some(100_000)), 248_400, "no more than the cap");
+    assert_eq!(hour(None), 103_500, "half of it, unproven");
+    // 57.5 * 0.87 = 50.025: a second has a part of a micro-unit, and none is lost in the sum.
+    let seconds = |s: u64| book.charge(&scored(Some(870)), interval(5, 5 + 1000 * s), Range::ALL);
+    assert_eq!(
+        (seconds(1).micro, seconds(39).micro, seconds(40).micro),
+        (50, 1_950, 2_001)
+    );
+    // A volume has no score, and a cap on prices holds for any node.
+    let day = |rates: &Rates| Kept { mib: 1024 }.parts(rates);
+    assert_eq!(
+        day(&rates),
+        day(&Rates {
+            by_score: None,
+            ..rates.clone()
+        })
+    );
+    for score in [None, Some(1), Some(999), Some(1_200), Some(9_000)] {
+        assert!(rates.per_second(&scored(score)) <= rates.dearest().per_second(&scored(score)));
+    }
+    assert_eq!(rates.dearest().slot, 48);
 }
 
 #[test]

@@ -19,7 +19,9 @@ pub(super) fn bill(row: &SessionRow) -> Box<Bill> {
             cpu_milli: 1500,
             mem_mib: 512,
             gpus: Vec::new(),
+            score_permille: Some(870),
         },
+        score_receipt: Some(41),
         labels: BTreeMap::from([("customer".to_owned(), "acme \"&\u{e9}".to_owned())]),
     })
 }

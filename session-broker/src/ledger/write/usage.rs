@@ -14,12 +14,12 @@ use serde::Serialize;
 
 const BEGIN: &str = "
     INSERT INTO usage_interval (session_id, slot_id, epoch, user_id, tenant_id, kind, app_id, node_id,
-        region, cpu_milli, mem_mib, gpus, labels, began_ms)
+        region, cpu_milli, mem_mib, gpus, score_permille, score_receipt, labels, began_ms)
     SELECT r.session_id, r.slot_id, r.epoch, r.user_id, r.tenant_id, r.kind, r.item, r.node_id,
-        r.region, r.cpu_milli, r.mem_mib, r.gpus, r.labels, r.at
+        r.region, r.cpu_milli, r.mem_mib, r.gpus, r.score_permille, r.score_receipt, r.labels, r.at
     FROM {rows session_id text, slot_id text, epoch bigint, user_id text, tenant_id text, kind text,
         item text, node_id text, region text, cpu_milli bigint, mem_mib bigint, gpus text,
-        labels text, at bigint}
+        score_permille bigint, score_receipt bigint, labels text, at bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// The first end counts, and none is before its beginning. An older broker leaves the slot empty.
@@ -83,6 +83,8 @@ pub(crate) struct Begin<'a> {
     cpu_milli: u32,
     mem_mib: u32,
     gpus: String,
+    score_permille: Option<u32>,
+    score_receipt: Option<i64>,
     labels: String,
     at: i64,
 }
@@ -107,6 +109,8 @@ impl<'a> Begin<'a> {
             cpu_milli: bill.metered.cpu_milli,
             mem_mib: bill.metered.mem_mib,
             gpus: json(&bill.metered.gpus)?,
+            score_permille: bill.metered.score_permille,
+            score_receipt: bill.score_receipt.map(ms),
             labels: json(&bill.labels)?,
             at: to_ms(at),
         })
