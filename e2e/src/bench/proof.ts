@@ -1,6 +1,6 @@
 /**
  * `make bench SUITE=proof`: what proofs and receipts cost. docs/performance.md explains each name. Each part adds its
- * own figures; PROOF=verify picks one.
+ * own figures; PROOF=verify or PROOF=checker picks one.
  */
 
 import { execFileSync } from "node:child_process";
@@ -13,10 +13,15 @@ const MODULE = join(ROOT, "client-web/public/verifier.wasm");
 const ASK = join(ROOT, "verifier/wasm/tests/ask.mjs");
 const WASM_ROUNDS = 500;
 
+/** What an example program of a crate prints. */
+function example(crate: string, name: string): string {
+  const args = ["run", "--release", "--locked", "--quiet", "-p", crate, "--example", name];
+  return execFileSync("cargo", args, { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+}
+
 /** A receipt verified, natively and in a browser's module. */
 function verify(report: Report): void {
-  const args = ["run", "--release", "--locked", "--quiet", "-p", "nearlight-verifier-wasm", "--example", "cost"];
-  const said = execFileSync("cargo", args, { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const said = example("nearlight-verifier-wasm", "cost");
   const native = JSON.parse(said) as { readonly verify_us: number; readonly beacon_us: number; readonly question: string };
   const options = { encoding: "utf8", input: `${native.question}\n` } as const;
   const asked = execFileSync(process.execPath, [ASK, MODULE, "--time", String(WASM_ROUNDS)], options);
@@ -27,7 +32,13 @@ function verify(report: Report): void {
   report.add("proof.beacon_us_native", native.beacon_us);
 }
 
-const PARTS: Readonly<Record<string, (report: Report) => void | Promise<void>>> = { verify };
+/** What a probe of full size costs its checker. */
+function checker(report: Report): void {
+  const cost = JSON.parse(example("nearlight-proof", "probe_cost")) as { readonly checker_cpu_s: number };
+  report.add("proof.checker_cpu_s", cost.checker_cpu_s);
+}
+
+const PARTS: Readonly<Record<string, (report: Report) => void | Promise<void>>> = { verify, checker };
 
 const wanted = process.env["PROOF"] ? [process.env["PROOF"]] : Object.keys(PARTS);
 const report = new Report();
