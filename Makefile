@@ -30,7 +30,7 @@ doctor: ## list what this machine lacks; changes nothing
 gpu-check: ## say as JSON what a GPU of this machine can be used for, and what keeps it from more
 	@scripts/gpu-check.sh
 
-soak: ## visits, jobs, histories, simulated days and the API against its document, without end; SUITE=visits, jobs, histories, days or api for one; SOAK_DAYS=3, SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED, SOAK_CHURN=10000, SOAK_CHURN_MINUTES=30, SOAK_SEEDS=1000
+soak: ## visits, jobs, histories, simulated days and the API against its document, without end; SUITE=visits, jobs, histories, days, proofs or api for one; PROOF_SEEDS=1000; SOAK_DAYS=3, SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED, SOAK_CHURN=10000, SOAK_CHURN_MINUTES=30, SOAK_SEEDS=1000
 	@scripts/soak.sh $(SUITE)
 
 bench: ## measure, print a table, write target/bench/report.json; SUITE=play for one suite

@@ -8,8 +8,7 @@ INSTALLED=$WEB/node_modules/.nearlight-installed
 BUILT=$WEB/dist/.nearlight-built
 
 cd "$ROOT"
-# No program has the legs for a GPU yet, and wgpu takes minutes.
-cargo build --release --locked --workspace --exclude edge-prover
+cargo build --release --locked --workspace
 
 scripts/wasm.sh
 

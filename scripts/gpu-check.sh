@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
 # `make gpu-check`: what a GPU of this machine can be used for, as JSON; 1 if something that could
 # work does not. Without an NVIDIA GPU it says so and succeeds. Starts nothing, changes nothing.
+# A second line is about proofs: GPU_CHECK_SEEDS (5) seeds on each GPU against the oracle, and what
+# each leg took beside one core. GPU_CHECK_ADAPTER=llvmpipe has Mesa's CPU play one.
 . "$(dirname "$0")/lib.sh"
 
 cd "$ROOT"
 scripts/install.sh build run >&2
-cargo build --release --locked -p edge-node -p edge-worker
+cargo build --release --locked -p edge-node -p edge-worker -p edge-prover
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 chmod 0711 "$scratch"
-"$CARGO_TARGET_DIR/release/edge-node" --gpu-check --data "$scratch/data" --run "$scratch/run"
+status=0
+"$CARGO_TARGET_DIR/release/edge-node" --gpu-check --data "$scratch/data" --run "$scratch/run" || status=$?
+
+if [ -z "${GPU_CHECK_ADAPTER:-}" ] && ! [ -e /proc/driver/nvidia/version ]; then
+    say "proofs are not compared: there is no NVIDIA GPU here (GPU_CHECK_ADAPTER=llvmpipe has a CPU play one)"
+    exit "$status"
+fi
+"$CARGO_TARGET_DIR/release/edge-prover" --check "${GPU_CHECK_SEEDS:-5}" --adapter "${GPU_CHECK_ADAPTER:-}" || status=1
+exit "$status"

@@ -10,6 +10,7 @@ use nearlight_proof::porc::committee::{Checker, set_root};
 use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::begin::Begin;
 use nearlight_proof::porc::exchange::exam::{Exam, Miss, TALK_US};
+use nearlight_proof::porc::schedule::CPU;
 use nearlight_proof::porc::score::{Class, Table};
 use nearlight_proof::porc::seed::Secrets;
 use nearlight_proof::receipt::envelope::Envelope;
@@ -101,7 +102,8 @@ pub fn once(
     let broker = Broker::new(&args.url, &args.token);
     let node = args.node.parse();
     let node = node.map_err(|_| Failure::Broker(format!("`{}` is no node's id", args.node)))?;
-    let probe = broker.open(&CreateProbe { node })?;
+    let gpu = (args.gpu != CPU).then(|| args.gpu.clone());
+    let probe = broker.open(&CreateProbe { node, gpu })?;
     let found = examine(
         &broker,
         &probe,

@@ -10,7 +10,8 @@
 //! [`alive`] and [`capacity`] are the two duties. Questions whether a node is there have workers of their own, so that
 //! a probe of minutes holds none of them up.
 //!
-//! **Invariants.** One probe at a time: two at once would measure each other. A round's value is believed if it leads
+//! **Invariants.** One node is probed at a time, all of its GPUs that are due at once: two nodes would measure each other,
+//! and GPUs one after the other could be one. A round's value is believed if it leads
 //! to the anchor that the checker was told when it came in. Each assignment is reported, whatever becomes of it; one
 //! that cannot be is another checker's once its time is over.
 //!
@@ -27,7 +28,7 @@ use crate::member::Network;
 use crate::traffic::Traffic;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::key::SecretKey;
-use nearlight_proof::porc::schedule::Duty as Kind;
+use nearlight_proof::porc::schedule::{Due, Duty as Kind};
 use nearlight_proof::porc::score::Table;
 use nearlight_protocol::checker::{Duty, Outcome, Report, WHY_BYTES_MAX};
 use rand::Rng;
@@ -63,8 +64,9 @@ pub struct Settings {
     pub url: Option<String>,
 }
 
-/// Duties for a worker, each with its class.
-type Queue = SyncSender<(Duty, String)>;
+/// What is one worker's: a duty, or all of a node and a round; with the class of those that name none.
+type Work = (Vec<Duty>, String);
+type Queue = SyncSender<Work>;
 
 /// Which assignment.
 type Id = (u64, String, String);
@@ -173,8 +175,8 @@ impl Runner {
                     }
                     class.clone_from(&mine.class);
                     let mut all_taken = true;
-                    for duty in mine.assignments {
-                        all_taken &= self.hand_out(duty, &class, (&asking, &probing));
+                    for work in together(mine.assignments) {
+                        all_taken &= self.hand_out(work, &class, (&asking, &probing));
                     }
                     version = all_taken.then_some(mine.version);
                     self.count();
@@ -206,15 +208,17 @@ impl Runner {
     }
 
     /// Threads that do one kind of duty each time it is handed to them.
-    fn workers(self: &Arc<Self>, count: usize, work: fn(&Self, &Duty, &str)) -> Queue {
-        let (sender, queue) = sync_channel::<(Duty, String)>(WAITING_MAX);
+    fn workers(self: &Arc<Self>, count: usize, work: fn(&Self, &[Duty], &str)) -> Queue {
+        let (sender, queue) = sync_channel::<Work>(WAITING_MAX);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..count {
             let (runner, queue) = (self.clone(), queue.clone());
             std::thread::spawn(move || {
-                while let Some((duty, class)) = next(&queue) {
-                    work(&runner, &duty, &class);
-                    runner.under_way().remove(&id_of(&duty));
+                while let Some((duties, class)) = next(&queue) {
+                    work(&runner, &duties, &class);
+                    for duty in &duties {
+                        runner.under_way().remove(&id_of(duty));
+                    }
                     runner.count();
                 }
             });
@@ -222,26 +226,28 @@ impl Runner {
         sender
     }
 
-    /// Whether a duty is with a worker, or of no kind that this checker knows.
-    fn hand_out(&self, duty: Duty, class: &str, (asking, probing): (&Queue, &Queue)) -> bool {
-        let id = id_of(&duty);
-        if self.under_way().contains_key(&id) {
+    /// Whether duties of one kind, of one node and round, are with a worker, or of no kind that this checker knows.
+    fn hand_out(&self, mut duties: Vec<Duty>, class: &str, to: (&Queue, &Queue)) -> bool {
+        duties.retain(|duty| !self.under_way().contains_key(&id_of(duty)));
+        let Some(first) = duties.first() else {
             return true;
-        }
-        let to = match Kind::of_name(&duty.assignment.duty) {
-            Some(Kind::Alive) => asking,
-            Some(Kind::Capacity) => probing,
+        };
+        let queue = match Due::of_name(&first.assignment.duty).map(|due| due.duty) {
+            Some(Kind::Alive) => to.0,
+            Some(Kind::Capacity) => to.1,
             None => {
                 let why = "this checker is older than the duty".to_owned();
-                self.report(&duty, Outcome::Missed { why });
+                self.report(first, Outcome::Missed { why });
                 return true;
             }
         };
-        self.under_way().insert(id.clone(), duty.clone());
-        match to.try_send((duty, class.to_owned())) {
+        let ids: Vec<Id> = duties.iter().map(id_of).collect();
+        self.under_way()
+            .extend(ids.iter().cloned().zip(duties.iter().cloned()));
+        match queue.try_send((duties, class.to_owned())) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.under_way().remove(&id);
+                ids.iter().for_each(|id| drop(self.under_way().remove(id)));
                 false
             }
         }
@@ -296,8 +302,27 @@ impl Runner {
     }
 }
 
-/// The next duty; `None` once nobody hands out any more.
-fn next(queue: &Mutex<Receiver<(Duty, String)>>) -> Option<(Duty, String)> {
+/// Duties in groups that are done at once: probes of one node in one round; anything else alone.
+fn together(duties: Vec<Duty>) -> Vec<Vec<Duty>> {
+    let is_probe = |duty: &Duty| {
+        Due::of_name(&duty.assignment.duty).is_some_and(|due| due.duty == Kind::Capacity)
+    };
+    let of = |duty: &Duty| (duty.assignment.round, duty.assignment.node_key_id.clone());
+    let mut groups: Vec<Vec<Duty>> = Vec::new();
+    for duty in duties {
+        let same = |group: &&mut Vec<Duty>| {
+            is_probe(&duty) && is_probe(&group[0]) && of(&group[0]) == of(&duty)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(duty),
+            None => groups.push(vec![duty]),
+        }
+    }
+    groups
+}
+
+/// The next work; `None` once nobody hands out any more.
+fn next(queue: &Mutex<Receiver<Work>>) -> Option<Work> {
     lock(queue).recv().ok()
 }
 
@@ -342,6 +367,7 @@ fn backoff(failed: u32, chance: f64) -> Duration {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_protocol::checker::Assignment;
 
     #[test]
     fn a_broker_that_is_away_is_asked_less_and_less_and_never_by_all_at_once() {
@@ -350,6 +376,55 @@ mod test {
         assert_eq!(backoff(3, 1.0), Duration::from_secs(4));
         assert_eq!(backoff(40, 1.0), BACKOFF.1);
         assert!(backoff(4, 0.2) < backoff(4, 0.7));
+    }
+
+    fn duty(round: u64, node: &str, name: &str) -> Duty {
+        Duty {
+            assignment: Assignment {
+                round,
+                duty: name.to_owned(),
+                node: nearlight_kit::ids::node(),
+                node_key_id: node.to_owned(),
+                checker: String::new(),
+                place: 0,
+                due_unix_ms: 0,
+                until_unix_ms: 0,
+                state: "due".to_owned(),
+                why: String::new(),
+                leaf: String::new(),
+            },
+            value: String::new(),
+            checkers: String::new(),
+            node_key: String::new(),
+            class: None,
+        }
+    }
+
+    #[test]
+    fn gpus_of_one_node_and_round_are_probed_together_and_nothing_else() {
+        let duties = [
+            (7, "a", "alive"),
+            (7, "a", "capacity/GPU-1"),
+            (7, "b", "capacity"),
+            (7, "a", "capacity/GPU-2"),
+            (8, "a", "capacity/GPU-1"),
+            (7, "b", "alive"),
+            (7, "a", "sleep"),
+        ];
+        let duties = duties.map(|(round, node, name)| duty(round, node, name));
+        let groups: Vec<Vec<String>> = together(duties.to_vec())
+            .into_iter()
+            .map(|group| group.into_iter().map(|of| of.assignment.duty).collect())
+            .collect();
+        let expected: [&[&str]; 6] = [
+            &["alive"],
+            &["capacity/GPU-1", "capacity/GPU-2"],
+            &["capacity"],
+            &["capacity/GPU-1"],
+            &["alive"],
+            &["sleep"],
+        ];
+        assert_eq!(groups, expected);
     }
 
     #[test]

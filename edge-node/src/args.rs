@@ -32,6 +32,9 @@ pub struct Args {
     /// The session worker's program; `edge-worker` beside this one by default.
     #[arg(long, value_name = "PATH")]
     pub worker: Option<PathBuf>,
+    /// The program that proves GPUs; `edge-prover` beside this one by default.
+    #[arg(long, value_name = "PATH")]
+    pub prover: Option<PathBuf>,
     /// Print the effective configuration and exit: 0, or 64 if it is wrong.
     #[arg(long)]
     pub check_config: bool,

@@ -73,6 +73,8 @@ pub struct Config {
     pub pki: PathBuf,
     /// The session worker's program.
     pub worker: PathBuf,
+    /// The program that proves GPUs.
+    pub(crate) prover_program: PathBuf,
     /// The GPUs that desktops may see, once it is known which are for jobs; `None`: whatever is there.
     pub(crate) visible_gpus: Option<String>,
 }
@@ -143,7 +145,7 @@ pub enum ConfigError {
     #[error("--run {} is too long: the sockets in it must fit in 107 bytes; choose a shorter one", .0.display())]
     RunTooLong(PathBuf),
     /// Where this program lies cannot be told.
-    #[error("cannot find this program's own path; give --worker")]
+    #[error("cannot find this program's own path; give --worker and --prover")]
     NoExecutable(#[source] std::io::Error),
     /// The working directory is gone.
     #[error("cannot make {} absolute", path.display())]
@@ -272,22 +274,10 @@ impl Config {
     /// Defaults, the operator's file, the flags, in this order; then every check.
     pub fn load(args: &Args, host: &Host) -> Result<Self, ConfigError> {
         let file: parsed::File = nearlight_kit::config::load(DEFAULTS, args.config.as_deref())?;
-        let absolute = |path: &PathBuf| {
-            std::path::absolute(path).map_err(|source| ConfigError::NotAbsolute {
-                path: path.clone(),
-                source,
-            })
-        };
         let data = absolute(&args.data)?;
         let run = match &args.run {
             Some(run) => absolute(run)?,
             None => default_run(&data, host.root),
-        };
-        let worker = match &args.worker {
-            Some(worker) => absolute(worker)?,
-            None => std::env::current_exe()
-                .map_err(ConfigError::NoExecutable)?
-                .with_file_name("edge-worker"),
         };
         let port = args.rtc_port.unwrap_or(file.rtc.port);
         let derive = |given: u32, derived: u32| if given == 0 { derived } else { given };
@@ -346,7 +336,8 @@ impl Config {
             data,
             run,
             pki: absolute(&args.pki)?,
-            worker,
+            worker: program(args.worker.as_ref(), "edge-worker")?,
+            prover_program: program(args.prover.as_ref(), "edge-prover")?,
             visible_gpus: None,
         };
         config.check()?;
@@ -461,6 +452,19 @@ impl Config {
             "0 to 64",
         )
     }
+}
+
+fn absolute(path: &PathBuf) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|source| ConfigError::NotAbsolute {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// A program: as it is given, or beside this one.
+fn program(given: Option<&PathBuf>, name: &str) -> Result<PathBuf, ConfigError> {
+    let own = || std::env::current_exe().map_err(ConfigError::NoExecutable);
+    given.map_or_else(|| own().map(|own| own.with_file_name(name)), absolute)
 }
 
 fn beacon(file: parsed::Beacon) -> Result<Option<BeaconConfig>, ConfigError> {

@@ -38,6 +38,8 @@ pub(crate) struct Gpu {
     pub(crate) model: Option<String>,
     /// Its memory, MiB.
     pub(crate) vram_mib: Option<u64>,
+    /// Where it sits, as sysfs and Vulkan write it: `0000:01:00.0`.
+    pub(crate) pci: Option<String>,
     /// Through which programs render on it.
     pub(crate) render_node: Option<RenderNode>,
     /// CUDA compute capability, times ten; 0 where it is not known.
@@ -59,11 +61,16 @@ impl Gpu {
     }
 }
 
-/// The render node of a PCI device, by its address in sysfs.
-pub(crate) fn render_node(sysfs: &Path, dev: &Path, bus_id: &str) -> Option<RenderNode> {
-    // NVML writes the domain with eight digits, sysfs with four: 00000000:01:00.0.
+/// An address of NVML's as sysfs has it: the domain has four digits there and eight here, 00000000:01:00.0.
+pub(crate) fn pci_address(bus_id: &str) -> Option<String> {
     let short = bus_id.to_ascii_lowercase();
     let short = short.strip_prefix("0000").filter(|s| s.len() == 12)?;
+    Some(short.to_owned())
+}
+
+/// The render node of a PCI device, by its address in sysfs.
+pub(crate) fn render_node(sysfs: &Path, dev: &Path, bus_id: &str) -> Option<RenderNode> {
+    let short = pci_address(bus_id)?;
     let nodes = fs::read_dir(sysfs.join("bus/pci/devices").join(short).join("drm")).ok()?;
     let name = nodes
         .flatten()
@@ -92,8 +99,11 @@ fn by_render_nodes(sysfs: &Path, dev: &Path) -> Vec<Gpu> {
         let (_, maker) = MAKERS.iter().find(|(id, _)| vendor.trim() == *id)?;
         let path = dev.join(name);
         let gid = fs::metadata(&path).ok()?.gid();
+        let device = sysfs.join("class/drm").join(name).join("device");
+        let at = fs::canonicalize(device).ok()?;
         Some(Gpu {
             model: Some(format!("{maker} GPU")),
+            pci: at.file_name().and_then(|at| at.to_str()).map(str::to_owned),
             render_node: Some(RenderNode { path, gid }),
             ..Gpu::default()
         })
@@ -144,20 +154,23 @@ impl Gpus {
         Self(all)
     }
 
+    /// The GPUs that are no slices of others.
+    pub(crate) fn whole(&self) -> impl Iterator<Item = &Gpu> {
+        self.0.iter().filter(|gpu| gpu.parent.is_none())
+    }
+
     /// Whether none is for games.
     pub(crate) fn has_none_for_apps(&self) -> bool {
         self.of_apps().next().is_none()
     }
 
     fn of_apps(&self) -> impl Iterator<Item = &Gpu> {
-        let whole = self.0.iter().filter(|gpu| gpu.parent.is_none());
-        whole.filter(|gpu| !gpu.for_jobs && !gpu.is_cut)
+        self.whole().filter(|gpu| !gpu.for_jobs && !gpu.is_cut)
     }
 
     /// Their models, where they are known; slices are of those.
     pub(crate) fn models(&self) -> Vec<String> {
-        let whole = self.0.iter().filter(|gpu| gpu.parent.is_none());
-        whole.filter_map(|gpu| gpu.model.clone()).collect()
+        self.whole().filter_map(|gpu| gpu.model.clone()).collect()
     }
 
     /// Those that can be told apart, as jobs claim them.

@@ -11,7 +11,7 @@ use crate::job;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
-use crate::prover::{Prover, ReceiptKey};
+use crate::prover::{Prover, ReceiptKey, devices};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
 use crate::tunnel::{Endpoints, Tunnels};
@@ -52,13 +52,13 @@ impl Node {
         let lock = identity::lock(&config.data)?;
         let identity = identity::load(&config.data, &config.pki, config.slots)?;
         let journal = Journal::open(&config.data, &identity.slots)?;
-        let prover = prover(&config, &shutdown)?;
-        let dialler = dialler(&config, &identity.node, &prover)?;
+        let (mut dialler, key) = dialler(&config, &identity.node)?;
         // Last of what fails for ordinary reasons: it leaves a directory behind.
         prepare(&config)?;
 
         let runtime = runtime::open(&config, &identity.node).await?;
         let machine = look(&mut config, &identity.node, runtime.name(), root).await;
+        let prover = prover(&config, (key, &mut dialler), &machine.gpus, &shutdown).await;
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
         let counters = CounterBoard::default();
@@ -266,16 +266,31 @@ fn tunnels(dialler: &Dialler, prover: &Arc<Prover>, shutdown: &Shutdown) -> Tunn
     tunnels.with_prover(Arc::new(prover.clone()))
 }
 
-/// Who proves what this node can do, with a key that is made on the first start.
-fn prover(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<Prover>> {
+/// Who proves what this node can do; the broker is told what that is.
+async fn prover(
+    config: &Config,
+    (key, dialler): (Arc<ReceiptKey>, &mut Dialler),
+    gpus: &Gpus,
+    shutdown: &Shutdown,
+) -> Arc<Prover> {
+    let root = nix::unistd::geteuid().is_root();
+    let devices = devices::find(config, gpus, root).await;
+    let prover = Prover::new(key, &config.prover, devices, shutdown.token());
+    dialler.tell_proves(prover.proves());
+    Arc::new(prover.keeping_in(&config.data))
+}
+
+/// The key that this node signs receipts with, which is made on the first start.
+fn receipt_key(config: &Config) -> anyhow::Result<Arc<ReceiptKey>> {
     let key = ReceiptKey::load(&config.data);
     let key =
         key.with_context(|| format!("cannot use the receipt key in {}", config.data.display()))?;
-    let prover = Prover::new(key, config.prover, shutdown.token());
-    Ok(Arc::new(prover.keeping_in(&config.data)))
+    Ok(Arc::new(key))
 }
 
-fn dialler(config: &Config, node: &NodeId, prover: &Prover) -> anyhow::Result<Dialler> {
+/// The way to the broker, and the key that this node signs receipts with, which the broker is told.
+fn dialler(config: &Config, node: &NodeId) -> anyhow::Result<(Dialler, Arc<ReceiptKey>)> {
+    let key = receipt_key(config)?;
     let certificate = Arc::new(Certificate::load(&config.pki, WallClock::system())?);
     let server = ServerName::try_from(config.broker_server_name.clone())
         .with_context(|| format!("`broker.server_name` is `{}`", config.broker_server_name))?;
@@ -286,14 +301,11 @@ fn dialler(config: &Config, node: &NodeId, prover: &Prover) -> anyhow::Result<Di
         build: env!("CARGO_PKG_VERSION").to_owned(),
         name: config.name.clone(),
         region: config.region.clone(),
-        receipt_key: Some(prover.claim(node)),
+        receipt_key: Some(key.claim(node)),
+        proves: Vec::new(),
     };
-    Ok(Dialler::new(
-        config.broker.clone(),
-        server,
-        certificate,
-        hello,
-    ))
+    let dialler = Dialler::new(config.broker.clone(), server, certificate, hello);
+    Ok((dialler, key))
 }
 
 #[cfg(test)]

@@ -6,17 +6,22 @@
 //!        `-- closes, or a session comes --> cancelled: threads stop within a unit of work, memory goes
 //! ```
 //!
-//! - [`seat`]: one probe, step by step; [`legs`]: what it computes; [`key`]: the key that this node signs with.
+//! - [`devices`]: what this node proves, its GPUs or its CPU; [`seat`]: one probe, step by step; [`key`]: the key that
+//!   this node signs with.
+//! - [`legs`]: what is computed, on this host's CPU; [`program`]: the same on a GPU, by a program of its own.
 //!
-//! **Invariants.** One probe at a time, and none while a session is here: players and tenants come first, and a probe
-//! beside them would measure them. A session that starts cancels it. Memory and work are bounded before anything
-//! is begun.
+//! **Invariants.** One probe of a device at a time, of all devices at once, and none of one that a session has: players
+//! and tenants come first, and a probe beside them would measure them. A session that takes a device cancels its probe.
+//! Beside sessions on other GPUs a probe has one thread of the lowest priority, and no more (docs/adr/0043). Memory and
+//! work are bounded before anything is begun.
 //!
 //! **What it does not know:** who may ask, what a receipt is worth.
 
+pub(crate) mod devices;
 mod evidence;
 mod key;
 mod legs;
+mod program;
 mod seat;
 
 use crate::config::{ConfigError, Host};
@@ -24,6 +29,7 @@ use crate::tunnel::{Asked, Entrance, Inside, Service};
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response};
 use axum::response::IntoResponse;
+use devices::{Device, Uses};
 use evidence::Kept;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -32,16 +38,18 @@ use hyper::body::Incoming;
 pub(crate) use key::ReceiptKey;
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::porc::alive::{ALIVE, CHALLENGE_BYTES, Challenge, message};
-use nearlight_proof::porc::exchange::begin::Bounds;
+use nearlight_proof::porc::exchange::begin::{Begin, BeginError};
 use nearlight_proof::porc::exchange::sitting::Sitting;
 use nearlight_proof::porc::exchange::{ASK_BYTES_MAX, Step};
-use nearlight_protocol::control::ReceiptKeyClaim;
-use nearlight_protocol::id::{NodeId, SessionId};
+pub(crate) use nearlight_proof::porc::schedule::CPU;
+use nearlight_protocol::control::Proves;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{OFFER, ProverOffer};
 use nearlight_protocol::unit::U64;
 use seat::Seat;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,11 +64,11 @@ const WORK_PER_THREAD: u64 = 600_000_000_000;
 const THREADS_MAX: u32 = 256;
 const MEM_MIB_MIN: u32 = 64;
 const MEM_MIB_MAX: u32 = 1_048_576;
-/// The id of the one thing that this prover proves: the host's own CPU.
-pub(crate) const CPU: &str = "cpu";
+/// The longest name of an adapter, bytes.
+const ADAPTER_BYTES_MAX: usize = 64;
 
 /// What the operator gives to proofs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Limits {
     /// Whether this node proves at all.
     pub(crate) take: bool,
@@ -68,6 +76,8 @@ pub(crate) struct Limits {
     pub(crate) threads: u32,
     /// Memory, MiB; in the file 0 for an eighth of the host's.
     pub(crate) mem_mib: u32,
+    /// Which adapters of Vulkan and GL are proved, by a part of their names; empty for the host's GPUs.
+    pub(crate) adapter: String,
 }
 
 impl Limits {
@@ -81,6 +91,7 @@ impl Limits {
                 self.mem_mib,
                 (host.mem_mib / 8).clamp(MEM_MIB_MIN, MEM_MIB_MAX),
             ),
+            adapter: self.adapter,
         }
     }
 
@@ -96,6 +107,10 @@ impl Limits {
         if !(MEM_MIB_MIN..=MEM_MIB_MAX).contains(&self.mem_mib) {
             return refused("prover.mem_mib", self.mem_mib, "0, or 64 to 1048576");
         }
+        if self.adapter.len() > ADAPTER_BYTES_MAX {
+            let bytes = u32::try_from(self.adapter.len()).unwrap_or(u32::MAX);
+            return refused("prover.adapter", bytes, "a name of at most 64 bytes");
+        }
         Ok(())
     }
 }
@@ -104,7 +119,9 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Prover {
     key: Arc<ReceiptKey>,
-    limits: Limits,
+    is_willing: bool,
+    devices: Vec<Device>,
+    /// Their ids.
     gpus: Vec<String>,
     /// What is kept for disputes; `None` for nothing.
     kept: Option<Kept>,
@@ -113,20 +130,26 @@ pub(crate) struct Prover {
     room: Mutex<Room>,
 }
 
-/// Whether there is room, and who has it.
+/// Who has what, and which probes are under way, by the device.
 #[derive(Debug, Default)]
 struct Room {
-    sessions: usize,
-    seat: Option<Arc<Seat>>,
+    uses: Uses,
+    seats: BTreeMap<String, Arc<Seat>>,
 }
 
 impl Prover {
-    /// Proves until `stop`.
-    pub(crate) fn new(key: ReceiptKey, limits: Limits, stop: CancellationToken) -> Self {
+    /// Proves these devices until `stop`.
+    pub(crate) fn new(
+        key: Arc<ReceiptKey>,
+        limits: &Limits,
+        devices: Vec<Device>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
-            key: Arc::new(key),
-            limits,
-            gpus: vec![CPU.to_owned()],
+            key,
+            is_willing: limits.take,
+            gpus: devices.iter().map(|device| device.id.clone()).collect(),
+            devices,
             kept: None,
             stop,
             room: Mutex::default(),
@@ -141,9 +164,12 @@ impl Prover {
         }
     }
 
-    /// What this node tells its broker of its receipt key.
-    pub(crate) fn claim(&self, node: &NodeId) -> ReceiptKeyClaim {
-        self.key.claim(node)
+    /// What this node tells its broker that it proves.
+    pub(crate) fn proves(&self) -> Vec<Proves> {
+        match self.is_willing {
+            true => self.devices.iter().map(Device::told).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// The key that this node signs with.
@@ -151,33 +177,28 @@ impl Prover {
         &self.key
     }
 
-    /// So many sessions are here: with one, what is being proved is given up.
-    pub(crate) fn sessions(&self, count: usize) {
+    /// Sessions have these: what is being proved of them is given up.
+    pub(crate) fn used(&self, uses: Uses) {
         let mut room = self.room();
-        room.sessions = count;
-        if count > 0
-            && let Some(seat) = room.seat.take()
-        {
-            seat.cancel.cancel();
+        for device in self.devices.iter().filter(|of| of.is_used(&uses)) {
+            if let Some(seat) = room.seats.remove(&device.id) {
+                seat.cancel.cancel();
+            }
         }
+        room.uses = uses;
     }
 
-    const fn bounds(&self) -> Bounds {
-        Bounds {
-            mem_mib: self.limits.mem_mib as u64,
-            work: WORK_PER_THREAD * self.limits.threads as u64,
-        }
-    }
-
-    fn offer(&self) -> ProverOffer {
-        let bounds = self.bounds();
-        ProverOffer {
+    /// What can be proved of a device, or of the first if none is named; `None` if there is none of this name.
+    fn offer(&self, gpu: Option<&str>) -> Option<ProverOffer> {
+        let named = |device: &&Device| gpu.is_none_or(|gpu| device.id == gpu);
+        let device = self.devices.iter().find(named)?;
+        Some(ProverOffer {
             receipt_key: nearlight_proof::encoding::hex(self.key.public().as_bytes()),
             gpus: self.gpus.clone(),
-            mem_mib: U64(bounds.mem_mib),
-            work: U64(bounds.work),
-            busy: self.refusal(&self.room()).is_some(),
-        }
+            mem_mib: U64(device.bounds.mem_mib),
+            work: U64(device.bounds.work),
+            busy: self.refusal(device, &self.room()).is_some(),
+        })
     }
 
     /// That this node is there: its signature over a question, whatever else it does at the moment.
@@ -192,43 +213,59 @@ impl Prover {
         Ok(self.key.secret().sign(&message(&challenge)).to_vec())
     }
 
-    /// Why there is no room for a probe.
-    fn refusal(&self, room: &Room) -> Option<&'static str> {
-        let is_taken = room
-            .seat
-            .as_ref()
-            .is_some_and(|of| !of.cancel.is_cancelled());
+    /// Why there is no room for a probe of a device.
+    fn refusal(&self, device: &Device, room: &Room) -> Option<&'static str> {
+        let seat = room.seats.get(&device.id);
         match () {
-            () if !self.limits.take => Some("This node proves nothing: `prover.take` is false."),
-            () if room.sessions > 0 => Some("A session runs on the node, and comes first."),
-            () if is_taken => Some("The node proves something else at the moment."),
+            () if !self.is_willing => Some("This node proves nothing: `prover.take` is false."),
+            () if device.is_used(&room.uses) => Some("A session has it, and comes first."),
+            () if seat.is_some_and(|of| !of.cancel.is_cancelled()) => {
+                Some("The node proves it to somebody else at the moment.")
+            }
             () => None,
         }
     }
 
-    fn begin(&self, probe: &SessionId, message: &[u8]) -> Result<Vec<u8>, ProblemResponse> {
+    async fn begin(&self, probe: &SessionId, message: &[u8]) -> Result<Vec<u8>, ProblemResponse> {
+        let (seat, answer) = self.seat(probe, message)?;
+        let taken = seat.take().await;
+        if taken.is_err() {
+            seat.cancel.cancel();
+        }
+        taken.map(|()| answer)
+    }
+
+    /// A seat for a probe, and what its checker is told of it.
+    fn seat(
+        &self,
+        probe: &SessionId,
+        message: &[u8],
+    ) -> Result<(Arc<Seat>, Vec<u8>), ProblemResponse> {
+        let gpu = Begin::open(message).map_err(|error| refused(&error))?.0.gpu;
+        let device = self.devices.iter().find(|device| device.id == gpu);
+        let device = device.ok_or_else(|| refused(&BeginError::Elsewhere))?;
         let mut room = self.room();
-        if let Some(why) = self.refusal(&room) {
+        if let Some(why) = self.refusal(device, &room) {
             let busy = ProblemResponse::new(ProblemType::TooManyRequests, why);
             return Err(busy.retry_after_s(BUSY_RETRY_S));
         }
         let node = self.key.public().id();
-        let sitting = Sitting::begin(message, (&node, &self.gpus), &self.bounds());
+        let sitting = Sitting::begin(message, (&node, &self.gpus), &device.bounds);
         let mut sitting = sitting.map_err(|error| refused(&error))?;
         let answer = sitting.accept(self.key.secret()).ok_or_else(out_of_order)?;
-        tracing::info!(%probe, class = %sitting.asked().class, "a probe begins");
-        let threads = self.limits.threads;
+        tracing::info!(%probe, gpu, class = %sitting.asked().class, "a probe begins");
         let stop = self.stop.child_token();
-        let seat = Seat::new(probe.clone(), sitting, (threads, self.kept.clone()), stop);
-        room.seat = Some(Arc::new(seat));
-        Ok(answer)
+        let by = (device.by.clone(), self.kept.clone());
+        let seat = Arc::new(Seat::new(probe.clone(), sitting, by, stop));
+        room.seats.insert(gpu, seat.clone());
+        Ok((seat, answer))
     }
 
     fn seat_of(&self, probe: &SessionId) -> Option<Arc<Seat>> {
         let room = self.room();
-        room.seat
-            .as_ref()
-            .filter(|seat| seat.probe == *probe)
+        room.seats
+            .values()
+            .find(|seat| seat.probe == *probe)
             .cloned()
     }
 
@@ -292,7 +329,10 @@ impl Inside for Probed {
                 .trim_start_matches('/')
                 .to_owned();
             if asked.request.method() == Method::GET && name == OFFER {
-                return Ok(axum::Json(self.prover.offer()).into_response());
+                let gpu = asked.request.uri().query();
+                let gpu = gpu.and_then(|query| query.strip_prefix("gpu="));
+                let offer = self.prover.offer(gpu).ok_or_else(no_such_gpu)?;
+                return Ok(axum::Json(offer).into_response());
             }
             if asked.request.method() == Method::POST && name == ALIVE {
                 let body = body_of(asked.request, CHALLENGE_BYTES).await?;
@@ -303,7 +343,8 @@ impl Inside for Probed {
             })?;
             let message = body_of(asked.request, ASK_BYTES_MAX).await?;
             if step == Step::Begin {
-                return Ok(self.prover.begin(&self.probe, &message)?.into_response());
+                let answer = self.prover.begin(&self.probe, &message).await?;
+                return Ok(answer.into_response());
             }
             let seat = self.prover.seat_of(&self.probe).ok_or_else(given_up)?;
             let answer = seat.step(step, &message, &self.prover.key).await?;
@@ -324,6 +365,17 @@ fn out_of_order() -> ProblemResponse {
     refused(&nearlight_proof::porc::exchange::sitting::Refusal::Order)
 }
 
+fn no_such_gpu() -> ProblemResponse {
+    let detail = "The node proves no GPU of that id; its offer names those that it does.";
+    ProblemResponse::new(ProblemType::NotFound, detail)
+}
+
+/// Whoever computes cannot go on.
+fn unable(why: &str) -> ProblemResponse {
+    let detail = format!("The node cannot prove this GPU: {why}. Its log has more.");
+    ProblemResponse::new(ProblemType::TooManyRequests, detail).retry_after_s(BUSY_RETRY_S)
+}
+
 /// A session came, the probe's tunnel broke, or the node stops.
 fn given_up() -> ProblemResponse {
     let detail = "The probe was given up: a session came, or its connection broke. Begin another.";
@@ -339,26 +391,43 @@ mod test {
             take: true,
             threads: 1,
             mem_mib: 64,
+            adapter: String::new(),
         };
-        let key = ReceiptKey::of_seed(&[1; 32]);
-        Prover::new(key, limits, CancellationToken::new())
+        let (key, cpu) = (ReceiptKey::of_seed(&[1; 32]), Device::cpu(&limits));
+        Prover::new(Arc::new(key), &limits, vec![cpu], CancellationToken::new())
+    }
+
+    fn sessions(count: usize) -> Uses {
+        Uses {
+            sessions: count,
+            ..Uses::default()
+        }
     }
 
     #[test]
     fn a_session_comes_first() {
         let prover = prover();
-        assert!(!prover.offer().busy);
-        prover.sessions(1);
-        assert!(prover.offer().busy);
-        prover.sessions(0);
-        assert!(!prover.offer().busy);
+        let is_busy = || prover.offer(None).unwrap().busy;
+        assert!(!is_busy());
+        prover.used(sessions(1));
+        assert!(is_busy());
+        prover.used(sessions(0));
+        assert!(!is_busy());
     }
 
     #[test]
-    fn what_is_no_beginning_takes_no_seat() {
+    fn what_is_proved_is_told_by_its_id() {
+        let prover = prover();
+        assert_eq!(prover.offer(None), prover.offer(Some(CPU)));
+        assert_eq!(prover.offer(Some("GPU-1")), None);
+        assert_eq!(prover.proves()[0].gpu, CPU);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_beginning_takes_no_seat() {
         let prover = prover();
         let probe = nearlight_kit::ids::session();
-        assert!(prover.begin(&probe, b"{}").is_err());
+        assert!(prover.begin(&probe, b"{}").await.is_err());
         assert!(prover.seat_of(&probe).is_none());
     }
 }

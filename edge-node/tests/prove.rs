@@ -2,6 +2,8 @@
 //! sign.
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
+#[path = "prove/gpu.rs"]
+mod gpu;
 #[path = "prove/network.rs"]
 mod network;
 mod support;
@@ -45,6 +47,8 @@ struct Site {
     token: String,
     node: NodeId,
     agent: Option<Child>,
+    /// What the agent's `[prover]` says beside its threads.
+    prover: String,
     shutdown: Shutdown,
 }
 
@@ -57,11 +61,11 @@ impl Drop for Site {
 
 impl Site {
     async fn start() -> Self {
-        Self::start_with(|_| {}).await
+        Self::start_with(|_| {}, "").await
     }
 
-    /// Starts with a changed configuration of the broker.
-    async fn start_with(change: impl FnOnce(&mut Parsed)) -> Self {
+    /// Starts with a changed configuration of the broker, and of the agent's prover.
+    async fn start_with(change: impl FnOnce(&mut Parsed), prover: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("nl").tempdir().unwrap();
         let mut parsed = Parsed::load(None).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
@@ -88,6 +92,7 @@ impl Site {
             token,
             node: enrolled.node,
             agent: None,
+            prover: prover.to_owned(),
             shutdown,
         };
         site.start_agent();
@@ -98,7 +103,9 @@ impl Site {
     fn start_agent(&mut self) {
         let dir = self.dir.path().join("node");
         let config = dir.join("edge.toml");
-        std::fs::write(&config, "[slots]\ncount = 1\n[prover]\nthreads = 2\n").unwrap();
+        let prover = &self.prover;
+        let text = format!("[slots]\ncount = 1\n[prover]\nthreads = 2\n{prover}\n");
+        std::fs::write(&config, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_edge-node"))
             .arg("--config")
             .arg(config)
@@ -111,6 +118,8 @@ impl Site {
             .args(["--broker", &self.broker.node_listen.to_string()])
             .arg("--worker")
             .arg(example("quiet_worker"))
+            .arg("--prover")
+            .arg(example("prover"))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -152,8 +161,14 @@ impl Site {
 
     /// A new probe, or why there is none.
     async fn open(&self) -> Result<NewProbe, String> {
+        self.open_of(None).await
+    }
+
+    /// The same of a GPU.
+    async fn open_of(&self, gpu: Option<&str>) -> Result<NewProbe, String> {
         let (asked, node) = (self.asked(), self.node.clone());
-        let opened = move || asked.open(&CreateProbe { node });
+        let gpu = gpu.map(str::to_owned);
+        let opened = move || asked.open(&CreateProbe { node, gpu });
         let opened = tokio::task::spawn_blocking(opened).await.unwrap();
         opened.map_err(|error| error.to_string())
     }
@@ -186,13 +201,18 @@ impl Site {
 
     /// The checker's whole work, as `checker run --once` does it.
     async fn probe(&self, class: &str) -> Found {
+        self.probe_of("cpu", class).await
+    }
+
+    /// The same of a GPU.
+    async fn probe_of(&self, gpu: &str, class: &str) -> Found {
         let out = self.dir.path().join("receipt.json");
         let args = RunArgs {
             once: true,
             url: format!("http://{}", self.broker.listen),
             token: self.token.clone(),
             node: self.node.to_string(),
-            gpu: "cpu".to_owned(),
+            gpu: gpu.to_owned(),
             class: class.to_owned(),
             table: out.clone(),
             table_key: String::new(),
@@ -234,12 +254,12 @@ fn checker() -> SecretKey {
     SecretKey::from_seed(&[1; 32])
 }
 
-/// A class that any machine passes, and one that none does.
+/// A class that any machine passes, one that none does, and one that takes a while.
 fn table() -> Table {
-    let class = |name: &str, reference_us| Class {
+    let class = |name: &str, reference_us, rows| Class {
         class: name.to_owned(),
         sizes: Sizes {
-            rows: 300,
+            rows,
             blocks: 64,
             lanes: 20,
             reads: 1_500,
@@ -255,7 +275,11 @@ fn table() -> Table {
         },
         pass_permille: 100,
     };
-    let classes = vec![class("slow", 60_000_000), class("impossible", 1)];
+    let classes = vec![
+        class("slow", 60_000_000, 300),
+        class("impossible", 1, 300),
+        class("long", 60_000_000, 2_000),
+    ];
     let bytes = Table::sign(1, classes, &checker()).unwrap();
     Table::open(&bytes, &checker().public()).unwrap()
 }

@@ -255,6 +255,7 @@ impl Node {
             name: format!("load {}", self.n),
             region: format!("metro-{}", self.n % 10),
             receipt_key: None,
+            proves: Vec::new(),
         };
         say(&mut socket, &FromEdge::Hello(hello)).await?;
         match hear(&mut socket).await?.context("no welcome")? {

@@ -35,8 +35,8 @@ use chain::{LENGTH, Marks};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::committee;
-use nearlight_proof::porc::schedule::Round;
-use nearlight_protocol::id::UserId;
+use nearlight_proof::porc::schedule::{CPU, Round};
+use nearlight_protocol::id::{NodeId, UserId};
 use plan::{Target, Times};
 use std::sync::Arc;
 use tokio::sync::{OnceCell, watch};
@@ -106,9 +106,22 @@ impl Checks {
         })
     }
 
-    /// The class that nodes are held to.
+    /// The class that nodes are held to, and their CPUs.
     pub(crate) fn class(&self) -> &str {
         &self.settings.class
+    }
+
+    /// The class that a GPU of a node is held to: that of all GPUs, or the one that is called as its model.
+    pub(crate) fn class_of(&self, node: &NodeId, gpu: &str) -> Option<String> {
+        if gpu == CPU {
+            return None;
+        }
+        if !self.settings.gpu_class.is_empty() {
+            return Some(self.settings.gpu_class.clone());
+        }
+        let proves = self.node_keys.proves(node);
+        let of = proves.iter().find(|of| of.gpu == gpu)?;
+        Some(of.model.clone())
     }
 
     /// How many checkers a duty takes.
@@ -274,8 +287,17 @@ impl Checks {
         Ok(plan::stand_in(missed, &others, &order, at))
     }
 
+    /// What of a node is probed. An older agent says nothing, and proves its CPU.
+    fn gpus(&self, node: &NodeId) -> Vec<String> {
+        let proves = self.node_keys.proves(node);
+        match proves.is_empty() {
+            true => vec![CPU.to_owned()],
+            false => proves.iter().map(|of| of.gpu.clone()).collect(),
+        }
+    }
+
     /// A node that is attached to a broker of this ledger, with its key.
-    fn target(&self, node: &nearlight_protocol::id::NodeId, is_known: bool) -> Option<Target> {
+    fn target(&self, node: &NodeId, is_known: bool) -> Option<Target> {
         let is_attached =
             self.directory.stream(node).is_some() || self.directory.node_holder(node).is_some();
         let known = self.node_keys.of(node).filter(|_| is_attached)?;
@@ -283,6 +305,7 @@ impl Checks {
             node: node.clone(),
             key: KeyId::from_hex(&known.key_id)?,
             operator: known.operator.clone(),
+            gpus: self.gpus(node),
             is_known,
         })
     }

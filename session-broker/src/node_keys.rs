@@ -1,5 +1,5 @@
 //! The keys that nodes sign receipts with: told on the control stream, kept by the ledger, entered into the
-//! directory by the broker itself.
+//! directory by the broker itself. And what each node says that it proves with its key, for as long as this broker runs.
 //!
 //! ```text
 //!   Hello --verified--> queue --> ledger: node_key, directory (one transaction) --> known here
@@ -16,8 +16,9 @@ use crate::receipts::{FAR_S, KEYS_MAX};
 use crate::time::Clock;
 use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::PublicKey;
-use nearlight_protocol::control::{ReceiptKeyClaim, receipt_key_proof};
+use nearlight_protocol::control::{Proves, ReceiptKeyClaim, receipt_key_proof};
 use nearlight_protocol::id::NodeId;
+use nearlight_protocol::limits::NODE_GPUS_MAX;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(crate) struct NodeKeys {
     told: mpsc::Sender<Told>,
     /// Held for a look-up, never across an await.
     known: RwLock<HashMap<NodeId, Arc<NodeKeyRow>>>,
+    /// What nodes said last that they prove. Held for a look-up, never across an await.
+    proves: RwLock<HashMap<NodeId, Arc<[Proves]>>>,
 }
 
 impl NodeKeys {
@@ -61,6 +64,7 @@ impl NodeKeys {
             operator,
             told,
             known: RwLock::default(),
+            proves: RwLock::default(),
         });
         keys.refresh().await?;
         Ok((keys, queue))
@@ -70,6 +74,27 @@ impl NodeKeys {
     pub(crate) fn of(&self, node: &NodeId) -> Option<Arc<NodeKeyRow>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(node).cloned()
+    }
+
+    /// What a node that attached to this broker says that it proves; nothing of one that says nothing of it.
+    pub(crate) fn proves(&self, node: &NodeId) -> Arc<[Proves]> {
+        let proves = self.proves.read().unwrap_or_else(PoisonError::into_inner);
+        proves.get(node).cloned().unwrap_or_default()
+    }
+
+    /// A node that attaches says what it proves. What no receipt can name is left out.
+    pub(crate) fn tell_proves(&self, node: &NodeId, proves: Vec<Proves>) {
+        let mut sound: Vec<Proves> = Vec::new();
+        for one in proves.into_iter().take(NODE_GPUS_MAX) {
+            if one.is_sound() && !sound.iter().any(|known| known.gpu == one.gpu) {
+                sound.push(one);
+            }
+        }
+        let mut known = self.proves.write().unwrap_or_else(PoisonError::into_inner);
+        match sound.is_empty() {
+            true => known.remove(node),
+            false => known.insert(node.clone(), sound.into()),
+        };
     }
 
     /// A node that attaches tells its key. One that it cannot have is not taken, and the node is, all the same.

@@ -2,7 +2,7 @@
 //!
 //! A probe's id has a session's shape, for a tunnel carries it; no session has it, and its epoch is 0, which none has.
 //!
-//! **Invariants.** One probe a node at a time, so many in all. One that nobody speaks in any more is gone, and its
+//! **Invariants.** One probe a GPU of a node at a time, so many in all. One that nobody speaks in any more is gone, and its
 //! tunnel with it. Nothing of it outlives the broker: its checker begins another.
 //!
 //! **What it does not know:** what is said in a probe.
@@ -27,7 +27,7 @@ const EPOCH: Epoch = Epoch(0);
 /// Why there is no new probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The node is being probed.
+    /// The node is being probed, or that GPU of it.
     Node,
     /// As many as there may be.
     All,
@@ -42,29 +42,38 @@ struct Probe {
     node: NodeId,
     by: UserId,
     used: Instant,
-    /// Whether it has the node's prover; a question whether the node is there does not.
-    is_seated: bool,
+    /// Which GPU of the node it has; a question whether the node is there has none.
+    seat: Option<Seat>,
 }
 
+/// Which GPU of a node: one by its id, or the first that the node proves.
+pub(crate) type Seat = Option<String>;
+
 impl Probes {
-    /// Room for a probe of a node, by this checker.
-    pub(crate) fn open(&self, node: &NodeId, by: &UserId, now: Instant) -> Result<Place, Full> {
+    /// Room for a probe of a GPU of a node, by this checker.
+    pub(crate) fn open(
+        &self,
+        (node, seat): (&NodeId, Seat),
+        by: &UserId,
+        now: Instant,
+    ) -> Result<Place, Full> {
         let mut probes = self.lock();
         probes.retain(|_, probe| now.duration_since(probe.used) < IDLE_FOR);
-        if probes.values().any(|of| of.is_seated && of.node == *node) {
+        let mut of_node = probes.values().filter(|of| of.node == *node);
+        if of_node.any(|of| of.seat.as_ref() == Some(&seat)) {
             return Err(Full::Node);
         }
         if probes.len() >= PROBES_MAX {
             return Err(Full::All);
         }
-        Ok(insert(&mut probes, (node, by), now, true))
+        Ok(insert(&mut probes, (node, by), now, Some(seat)))
     }
 
     /// Room for a question that takes no prover; `None` if as much is under way as may be.
     pub(crate) fn ask(&self, node: &NodeId, by: &UserId, now: Instant) -> Option<Place> {
         let mut probes = self.lock();
         probes.retain(|_, probe| now.duration_since(probe.used) < IDLE_FOR);
-        (probes.len() < PROBES_MAX).then(|| insert(&mut probes, (node, by), now, false))
+        (probes.len() < PROBES_MAX).then(|| insert(&mut probes, (node, by), now, None))
     }
 
     /// A probe of this checker, which says something in it now.
@@ -101,14 +110,14 @@ fn insert(
     probes: &mut HashMap<SessionId, Probe>,
     (node, by): (&NodeId, &UserId),
     now: Instant,
-    is_seated: bool,
+    seat: Option<Seat>,
 ) -> Place {
     let id = nearlight_kit::ids::session();
     let probe = Probe {
         node: node.clone(),
         by: by.clone(),
         used: now,
-        is_seated,
+        seat,
     };
     probes.insert(id.clone(), probe);
     place(id, node)
@@ -131,8 +140,14 @@ mod test {
     async fn one_a_node_of_one_checker_until_nobody_speaks() {
         let (probes, node, by) = (Probes::default(), ids::node(), ids::user());
         let now = Instant::now();
-        let place = probes.open(&node, &by, now).unwrap();
-        assert_eq!(probes.open(&node, &by, now), Err(Full::Node));
+        let place = probes.open((&node, None), &by, now).unwrap();
+        assert_eq!(probes.open((&node, None), &by, now), Err(Full::Node));
+        let gpu = |n: u32| Some(format!("GPU-{n}"));
+        let other = probes.open((&node, gpu(1)), &by, now).unwrap();
+        let both = probes.open((&node, gpu(2)), &by, now).unwrap();
+        assert_eq!(probes.open((&node, gpu(1)), &by, now), Err(Full::Node));
+        probes.close(&other.session);
+        probes.close(&both.session);
         assert!(probes.has(&place, now));
         assert_eq!(
             probes.of(&place.session, &ids::user(), now),
@@ -147,12 +162,12 @@ mod test {
         let asked = probes.ask(&node, &by, later + IDLE_FOR).unwrap();
         assert!(probes.has(&asked, later + IDLE_FOR));
         probes.close(&asked.session);
-        let again = probes.open(&node, &by, later + IDLE_FOR).unwrap();
+        let again = probes.open((&node, None), &by, later + IDLE_FOR).unwrap();
         assert!(!probes.has(&place, later + IDLE_FOR), "forgotten");
         probes.close(&again.session);
         for _ in 0..PROBES_MAX {
-            probes.open(&ids::node(), &by, now).unwrap();
+            probes.open((&ids::node(), None), &by, now).unwrap();
         }
-        assert_eq!(probes.open(&node, &by, now), Err(Full::All));
+        assert_eq!(probes.open((&node, None), &by, now), Err(Full::All));
     }
 }

@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 const RECEIPT_EVERY: Duration = Duration::from_secs(3600);
 
 impl Runner {
-    pub(super) fn alive(&self, duty: &Duty, class: &str) {
-        let outcome = self.ask(duty, class).unwrap_or_else(|why| missed(&why));
-        self.report(duty, outcome);
+    pub(super) fn alive(&self, duties: &[Duty], class: &str) {
+        for duty in duties {
+            let outcome = self.ask(duty, class).unwrap_or_else(|why| missed(&why));
+            self.report(duty, outcome);
+        }
     }
 
     fn ask(&self, duty: &Duty, class: &str) -> Result<Outcome, String> {

@@ -1,4 +1,4 @@
-//! What a node can do: the probe of `run --once`, for an assignment.
+//! What a node can do: the probe of `run --once`, for each of its GPUs that is assigned, at once.
 
 use super::{Runner, backoff, lock, missed};
 use crate::beacon::Beacon;
@@ -6,6 +6,7 @@ use crate::broker::Refused;
 use crate::failure::Failure;
 use crate::probe::{Wanted, examine_as};
 use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::schedule::CPU;
 use nearlight_protocol::checker::{Duty, Outcome};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
@@ -14,13 +15,19 @@ use std::time::{Duration, Instant};
 
 /// How long a node may be busy without a session before its refusal goes on record.
 const BUSY_FOR: Duration = Duration::from_secs(60);
-/// What of a node is probed: GPUs are yet to be.
-const GPU: &str = "cpu";
 
 impl Runner {
-    pub(super) fn capacity(&self, duty: &Duty, class: &str) {
-        let outcome = self.probe(duty, class).unwrap_or_else(|why| missed(&why));
-        self.report(duty, outcome);
+    /// All GPUs of a node in the same moment, so that no card of it answers for another.
+    pub(super) fn capacity(&self, duties: &[Duty], class: &str) {
+        std::thread::scope(|scope| {
+            for duty in duties {
+                scope.spawn(|| {
+                    let class = duty.class.as_deref().unwrap_or(class);
+                    let outcome = self.probe(duty, class).unwrap_or_else(|why| missed(&why));
+                    self.report(duty, outcome);
+                });
+            }
+        });
     }
 
     fn probe(&self, duty: &Duty, class: &str) -> Result<Outcome, String> {
@@ -32,7 +39,7 @@ impl Runner {
         let wanted = self
             .wanted(duty, class)
             .map_err(|error| error.to_string())?;
-        let probe = self.opened(duty)?;
+        let probe = self.opened(duty, wanted.gpu)?;
         if probe.offer.receipt_key != duty.node_key {
             self.broker.end(&probe.id);
             return Err("the node shows another key than the one that is assigned".to_owned());
@@ -62,11 +69,15 @@ impl Runner {
     }
 
     /// A probe of the node, once the others of the committee are through with it.
-    fn opened(&self, duty: &Duty) -> Result<NewProbe, String> {
-        let node = duty.assignment.node.clone();
+    fn opened(&self, duty: &Duty, gpu: &str) -> Result<NewProbe, String> {
+        let wanted = CreateProbe {
+            node: duty.assignment.node.clone(),
+            // Brokers of before know no GPUs.
+            gpu: (gpu != CPU).then(|| gpu.to_owned()),
+        };
         let patient_until = Instant::now() + BUSY_FOR;
         loop {
-            match self.broker.begin(&CreateProbe { node: node.clone() }) {
+            match self.broker.begin(&wanted) {
                 // The node is giving up the probe before. With sessions, that it refuses goes on record.
                 Ok(probe)
                     if probe.offer.busy
@@ -93,8 +104,10 @@ impl Runner {
         let found = self.table.class(class);
         let found = found.ok_or_else(|| Failure::Class(class.to_owned()))?;
         let broken = || Failure::Broker("the assignment is garbled".to_owned());
+        // What is asked of no GPU is asked of the host's CPU.
+        let gpu = duty.assignment.duty.split_once('/');
         Ok(Wanted {
-            gpu: GPU,
+            gpu: gpu.map_or(CPU, |(_, gpu)| gpu),
             class: found,
             table: self.table.id,
             beacon: Beacon {

@@ -158,7 +158,7 @@ pub struct BeaconRound {
 pub struct Assignment {
     /// The round that it follows from.
     pub round: u64,
-    /// `alive` or `capacity`.
+    /// `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs.
     pub duty: String,
     /// The node.
     #[schema(value_type = String)]
@@ -186,7 +186,7 @@ pub struct Assignment {
 pub struct MyAssignments {
     /// What is due now.
     pub assignments: Vec<Duty>,
-    /// The class of the table that nodes are held to.
+    /// The class of the table that nodes are held to, where a duty names none.
     pub class: String,
     /// Another one whenever something else is due: who sends it back waits for that.
     pub version: String,
@@ -204,6 +204,9 @@ pub struct Duty {
     pub checkers: String,
     /// The node's receipt key.
     pub node_key: String,
+    /// The class of the table that its GPU is held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there.
@@ -233,7 +236,7 @@ pub struct Alive {
 pub struct Report {
     /// The round.
     pub round: u64,
-    /// `alive` or `capacity`.
+    /// Its assignment's.
     pub duty: String,
     /// The node's receipt key, by id.
     pub node_key_id: String,

@@ -279,6 +279,38 @@ pub struct Hello {
     /// The key that it signs receipts with; none from an older edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt_key: Option<ReceiptKeyClaim>,
+    /// What it can prove, at most [`crate::limits::NODE_GPUS_MAX`]; nothing from an older edge, which proves its CPU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proves: Vec<Proves>,
+}
+
+/// Something that a node can prove: a claim, as long as nobody asks for the proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proves {
+    /// Its id, as receipts name it: `cpu`, a GPU's UUID, or where it sits.
+    pub gpu: String,
+    /// Its model, as its driver says; empty of a CPU.
+    pub model: String,
+}
+
+impl Proves {
+    /// Whether its id and model are such as a receipt takes.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        is_device_id(&self.gpu)
+            && self.model.len() <= DEVICE_BYTES_MAX
+            && !self.model.contains(|c: char| c.is_control())
+    }
+}
+
+/// The longest id and the longest model of a device, bytes.
+pub const DEVICE_BYTES_MAX: usize = 100;
+
+/// Whether this can be the id of a device: it stands in addresses and in names of duties.
+#[must_use]
+pub fn is_device_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=DEVICE_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain)
 }
 
 /// A node's receipt key, with the proof that it has it.

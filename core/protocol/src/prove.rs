@@ -16,13 +16,13 @@ pub struct ProverOffer {
     pub receipt_key: String,
     /// What it has, by its own ids: `cpu`, or the UUIDs of GPUs.
     pub gpus: Vec<String>,
-    /// Memory that a probe may take, MiB.
+    /// Memory that a probe of it may take, MiB.
     #[schema(value_type = String)]
     pub mem_mib: U64,
     /// Work that a probe may be, in multiplications or about as much.
     #[schema(value_type = String)]
     pub work: U64,
-    /// Whether it would refuse at this moment: a session runs, or another probe.
+    /// Whether it would refuse at this moment: a session has what is to be probed, or another probe has.
     pub busy: bool,
 }
 
@@ -33,6 +33,9 @@ pub struct CreateProbe {
     /// The node to probe.
     #[schema(value_type = String)]
     pub node: NodeId,
+    /// Which of the node's GPUs, by its own id; the first that it proves without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
 }
 
 /// A probe that can begin.

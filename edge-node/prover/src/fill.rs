@@ -31,8 +31,7 @@ pub fn fill(
         .unwrap_or(u32::MAX)
         .max(1);
     let needs = blocks.div_ceil(per_buffer) as usize;
-    // One more holds the lanes' values.
-    let has = gpu.buffers_max().saturating_sub(1);
+    let has = gpu.fill_buffers_max();
     if needs > has {
         return Err(GpuError::Buffers { needs, has });
     }
@@ -48,6 +47,7 @@ pub fn fill(
         let count = per_buffer.min(blocks - first);
         let words = u64::from(count) * BLOCK_WORDS as u64;
         let buffer = gpu.empty(words);
+        gpu.check()?;
         let params = [&[first, count, 0, 0], key.as_slice()].concat();
         let params = gpu.uniform(&params);
         gpu.run(&pipeline, &[&params, &buffer], (count.div_ceil(64), 1));

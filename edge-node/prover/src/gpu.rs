@@ -1,11 +1,14 @@
 //! A device that runs shaders, one after the other.
 
+use nearlight_proof::porc::exchange::program::Device as Described;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use wgpu::{
     Adapter, BindGroupDescriptor, BindGroupEntry, Buffer, BufferDescriptor, BufferUsages,
     CommandEncoderDescriptor, ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor,
-    Device, DeviceDescriptor, DeviceType, Instance, InstanceDescriptor, MapMode, PollType, Queue,
-    ShaderModuleDescriptor, ShaderSource,
+    Device, DeviceDescriptor, DeviceLostReason, DeviceType, Instance, InstanceDescriptor, Limits,
+    MapMode, PollType, Queue, ShaderModuleDescriptor, ShaderSource,
 };
 
 /// What every shader begins with.
@@ -14,6 +17,8 @@ const SHARED: &str = include_str!("wgsl/shared.wgsl");
 const STAGING_BYTES: u64 = 16 << 20;
 /// The largest buffer of a fill, bytes, on a device that would take more.
 const BUFFER_BYTES_MAX: u64 = 1 << 30;
+/// The most buffers of a fill, on a device that would take more: the reads' shader names each of them.
+const BUFFERS_MAX: u32 = 1 << 10;
 
 /// Why a GPU does not do it.
 #[derive(Debug, thiserror::Error)]
@@ -32,20 +37,77 @@ pub enum GpuError {
         /// How many there may be.
         has: usize,
     },
-    /// It stopped answering.
-    #[error("the GPU stopped answering: {0}")]
+    /// It stopped answering, or has no memory left.
+    #[error("the GPU does not go on: {0}")]
     Lost(String),
 }
+
+/// The first thing that a device or its driver complained of.
+type Fault = Arc<Mutex<Option<String>>>;
 
 /// A GPU.
 #[derive(Debug)]
 pub struct Gpu {
     device: Device,
     queue: Queue,
+    fault: Fault,
+    dispatches: AtomicU64,
     /// Its name, as its driver says.
     pub name: String,
     /// Whether it is a CPU that plays one.
     pub is_software: bool,
+}
+
+/// What is known of an adapter before it is opened, and how it is told apart from the others.
+#[must_use]
+pub fn describe(adapter: &Adapter, number: usize) -> Described {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let pci = info.device_pci_bus_id;
+    Described {
+        id: match pci.as_str() {
+            "" => format!("adapter-{number}"),
+            pci => format!("pci-{pci}"),
+        },
+        name: info.name,
+        pci,
+        is_software: info.device_type == DeviceType::Cpu,
+        fill_mib: (buffer_bytes_max(&limits) >> 20) * fill_buffers_max(&limits) as u64,
+    }
+}
+
+/// The devices that there are, each once: by Vulkan if it can be had so. One that sits on no bus is a device with each
+/// driver that shows it.
+#[must_use]
+pub fn devices() -> Vec<(Described, Adapter)> {
+    let mut found: Vec<(Described, Adapter)> = Vec::new();
+    for (number, adapter) in adapters().into_iter().enumerate() {
+        let device = describe(&adapter, number);
+        let is_known = |(known, _): &(Described, Adapter)| known.pci == device.pci;
+        if device.pci.is_empty() || !found.iter().any(is_known) {
+            found.push((device, adapter));
+        }
+    }
+    found
+}
+
+/// Opens the device with this id.
+///
+/// # Errors
+/// [`GpuError::None`], [`GpuError::Device`].
+pub fn open(id: &str) -> Result<Gpu, GpuError> {
+    let found = devices().into_iter().find(|(device, _)| device.id == id);
+    Gpu::open(&found.ok_or(GpuError::None)?.1)
+}
+
+fn buffer_bytes_max(limits: &Limits) -> u64 {
+    let binding = limits.max_storage_buffer_binding_size;
+    binding.min(limits.max_buffer_size).min(BUFFER_BYTES_MAX)
+}
+
+/// One more holds the lanes' values.
+fn fill_buffers_max(limits: &Limits) -> usize {
+    let all = limits.max_storage_buffers_per_shader_stage.min(BUFFERS_MAX);
+    all.saturating_sub(1) as usize
 }
 
 /// All adapters that there are, Vulkan's before GL's.
@@ -70,9 +132,21 @@ impl Gpu {
             ..DeviceDescriptor::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&wanted))?;
+        let fault = Fault::default();
+        // Without a handler of ours wgpu ends the program, and nobody would hear why.
+        let of_errors = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error| note(&of_errors, &error.to_string())));
+        let of_loss = fault.clone();
+        device.set_device_lost_callback(move |reason, why| {
+            if reason != DeviceLostReason::Destroyed {
+                note(&of_loss, &why);
+            }
+        });
         Ok(Self {
             device,
             queue,
+            fault,
+            dispatches: AtomicU64::new(0),
             name: info.name,
             is_software: info.device_type == DeviceType::Cpu,
         })
@@ -81,15 +155,29 @@ impl Gpu {
     /// The largest buffer that a shader can have whole, bytes.
     #[must_use]
     pub fn buffer_bytes_max(&self) -> u64 {
-        let limits = self.device.limits();
-        let binding = limits.max_storage_buffer_binding_size;
-        binding.min(limits.max_buffer_size).min(BUFFER_BYTES_MAX)
+        buffer_bytes_max(&self.device.limits())
     }
 
-    /// Buffers that one shader may have.
+    /// Buffers that a fill may have.
     #[must_use]
-    pub fn buffers_max(&self) -> usize {
-        self.device.limits().max_storage_buffers_per_shader_stage as usize
+    pub fn fill_buffers_max(&self) -> usize {
+        fill_buffers_max(&self.device.limits())
+    }
+
+    /// How many dispatches were submitted: a leg is cut into them, so that whoever else wants the device waits for
+    /// one of them at most.
+    #[must_use]
+    pub fn dispatches(&self) -> u64 {
+        self.dispatches.load(Ordering::Relaxed)
+    }
+
+    /// Whether the device has complained of anything.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`].
+    pub fn check(&self) -> Result<(), GpuError> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.clone().map_or(Ok(()), |why| Err(GpuError::Lost(why)))
     }
 
     pub(crate) fn pipeline(&self, label: &str, source: &str) -> ComputePipeline {
@@ -158,6 +246,7 @@ impl Gpu {
         pass.dispatch_workgroups(groups.0, groups.1, 1);
         drop(pass);
         self.queue.submit([encoder.finish()]);
+        self.dispatches.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Reads words back, piece by piece.
@@ -167,6 +256,7 @@ impl Gpu {
         words: u64,
         mut piece: impl FnMut(&[u32]),
     ) -> Result<(), GpuError> {
+        self.check()?;
         let bytes = words * 4;
         let staging = self.device.create_buffer(&BufferDescriptor {
             label: None,
@@ -185,6 +275,7 @@ impl Gpu {
             self.device
                 .poll(PollType::wait_indefinitely())
                 .map_err(|error| lost(&error))?;
+            self.check()?;
             let mapped = staging.get_mapped_range(0..length);
             let mapped = mapped.map_err(|error| lost(&error))?;
             let words = mapped.as_chunks::<4>().0;
@@ -201,4 +292,12 @@ impl Gpu {
         self.device
             .create_command_encoder(&CommandEncoderDescriptor::default())
     }
+}
+
+/// The first complaint is the cause, those behind it follow from it.
+fn note(fault: &Fault, why: &str) {
+    let mut first = fault.lock().unwrap_or_else(PoisonError::into_inner);
+    // Drivers write over several lines, and the rest is about our own code.
+    let line = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    first.get_or_insert(line);
 }

@@ -52,7 +52,8 @@ fn check(gpu: &Gpu, random: &mut ChaCha8Rng) {
 
     let (a, b) = (Factor::a(&seed, sizes.rows), Factor::b(&seed, sizes.rows));
     let mut made = Vec::new();
-    matrix::rows(gpu, &seed, sizes.rows, |row| made.push(row)).unwrap();
+    let all: Vec<u32> = (0..sizes.rows).collect();
+    matrix::rows(gpu, &seed, sizes.rows, &all, |row| made.push(row)).unwrap();
     let oracle: Vec<_> = (0..sizes.rows as usize)
         .map(|i| product_row(&a, &b, i))
         .collect();

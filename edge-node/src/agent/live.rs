@@ -6,6 +6,7 @@ use super::{Agent, Message};
 use crate::job;
 use crate::job::notice::EndNotice;
 use crate::meters;
+use crate::prover::devices::Uses;
 use crate::session::driver::{Driver, Handle, Update, View};
 use crate::session::machine::{Ending, Event};
 use crate::session::record::Record;
@@ -23,6 +24,8 @@ pub(super) struct Live {
     pub(super) slot: SlotId,
     pub(super) epoch: U64,
     pub(super) mem_mib: u32,
+    /// The GPUs that it has, by UUID.
+    pub(super) gpus: Vec<String>,
     pub(super) grant: String,
     pub(super) ready: bool,
     /// Set once, to end it.
@@ -103,6 +106,12 @@ impl Agent {
             slot: record.slot.clone(),
             epoch: record.epoch,
             mem_mib: record.app.needs.mem_mib,
+            gpus: self
+                .host
+                .gpus_of(record.slot_index)
+                .into_iter()
+                .filter_map(|gpu| gpu.uuid)
+                .collect(),
             grant: record.grant.clone(),
             ready: record.ready,
             stop: handle.stop,
@@ -147,6 +156,7 @@ impl Agent {
             slot: record.slot.clone(),
             epoch: record.epoch,
             mem_mib: record.spec.resources.mem_mib,
+            gpus: record.gpus.clone(),
             grant: record.grant.clone(),
             ready: record.ready,
             stop: handle.stop,
@@ -183,7 +193,11 @@ impl Agent {
 
     pub(super) fn count_sessions(&self) {
         meters::sessions(self.sessions.len());
-        self.host.prover.sessions(self.sessions.len());
+        let gpus = self.sessions.values().flat_map(|live| &live.gpus);
+        self.host.prover.used(Uses {
+            sessions: self.sessions.len(),
+            gpus: gpus.cloned().collect(),
+        });
         let taken = self.sessions.values().map(|live| live.mem_mib).sum();
         self.room.send_replace(Room {
             slots: self

@@ -7,7 +7,7 @@ use crate::tunnel::Way;
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::enrol::EnrolError;
 use nearlight_kit::pki::PkiError;
-use nearlight_protocol::control::{FromEdge, Hello, PROTOCOL_VERSION, ToEdge, Welcome};
+use nearlight_protocol::control::{FromEdge, Hello, PROTOCOL_VERSION, Proves, ToEdge, Welcome};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use rustls::AlertDescription;
@@ -147,6 +147,11 @@ impl Dialler {
             certificate,
             hello,
         }
+    }
+
+    /// What its hello says that this node proves: that is known after the dialler.
+    pub(crate) fn tell_proves(&mut self, proves: Vec<Proves>) {
+        self.hello.proves = proves;
     }
 
     pub(super) fn certificate(&self) -> &Arc<Certificate> {

@@ -5,7 +5,7 @@
 
 use super::board::Look;
 use super::reading::{Process, Reading};
-use super::{Gpu, health, render_node};
+use super::{Gpu, health, pci_address, render_node};
 use crate::gpu_check::lacks_nvenc;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
@@ -91,12 +91,14 @@ fn about(device: &Device<'_>) -> Gpu {
     let model = device.name().ok();
     let capability = device.cuda_compute_capability().ok();
     let capability = capability.and_then(|c| u32::try_from(c.major * 10 + c.minor).ok());
+    let pci = device.pci_info().ok();
     Gpu {
         uuid: device.uuid().ok(),
+        pci: pci.as_ref().and_then(|pci| pci_address(&pci.bus_id)),
         vram_mib: device.memory_info().ok().map(|memory| memory.total / MIB),
         compute_capability: capability.unwrap_or(0),
         encodes: !model.as_deref().is_some_and(lacks_nvenc),
-        render_node: device.pci_info().ok().and_then(|pci| {
+        render_node: pci.and_then(|pci| {
             let (sysfs, dev) = (Path::new("/sys"), Path::new("/dev/dri"));
             render_node(sysfs, dev, &pci.bus_id)
         }),

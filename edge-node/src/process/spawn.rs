@@ -53,6 +53,7 @@ pub(crate) struct Launch {
     binds: Vec<Bind>,
     cgroups: Vec<File>,
     kept: Vec<OwnedFd>,
+    stdin: Option<File>,
     stdout: Option<File>,
     stderr: Option<File>,
 }
@@ -70,6 +71,7 @@ impl Launch {
             binds: Vec::new(),
             cgroups: Vec::new(),
             kept: Vec::new(),
+            stdin: None,
             stdout: None,
             stderr: None,
         }
@@ -122,6 +124,11 @@ impl Launch {
         self
     }
 
+    pub(crate) fn stdin(mut self, file: File) -> Self {
+        self.stdin = Some(file);
+        self
+    }
+
     pub(crate) fn stdout(mut self, file: File) -> Self {
         self.stdout = Some(file);
         self
@@ -146,7 +153,7 @@ impl Launch {
             .env_clear()
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(self.stdout.map_or_else(Stdio::null, Stdio::from))
             .stderr(self.stderr.map_or_else(Stdio::null, Stdio::from));
         let child = Child {

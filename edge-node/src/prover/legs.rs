@@ -1,11 +1,12 @@
 //! The three legs on this host's CPU, by the oracle of core/proof: on several threads, of the lowest priority.
 //!
-//! [`prove`] is a thread of its own: fill, C and frames one after the other, then what it is told. Between two units (a
+//! [`prove`] is a thread of its own: once it is told, fill, C and frames one after the other, then what it is told. Between two units (a
 //! row, a block, a tile, a lane's segment) each thread looks whether it is to stop.
 
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::compute::{Factor, product_row};
 use nearlight_proof::porc::exchange::opening::{Held, Plan, Trees};
+use nearlight_proof::porc::exchange::program::Rooted;
 use nearlight_proof::porc::exchange::trees::Tree;
 use nearlight_proof::porc::memory::{Fill, Place, Reads};
 use nearlight_proof::porc::mixer::digest;
@@ -20,19 +21,37 @@ use tokio_util::sync::CancellationToken;
 /// The lowest priority: what is left over by everything else.
 const NICE: i32 = 19;
 /// Between two looks at whether to stop, with nothing to do.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The roots of the legs that are done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Roots {
+    /// Whether the legs can be started.
+    pub(super) ready: bool,
+    /// Why there will be no more.
+    pub(super) failed: Option<String>,
     pub(super) fill: Option<Hash>,
     pub(super) matrix: Option<Hash>,
     pub(super) frames: Option<Hash>,
 }
 
-/// What is to be done once they are.
+impl Roots {
+    /// One more is there. That of the reads is no leg's.
+    pub(super) const fn take(&mut self, of: Rooted, root: Hash) {
+        match of {
+            Rooted::Fill => self.fill = Some(root),
+            Rooted::Matrix => self.matrix = Some(root),
+            Rooted::Frames => self.frames = Some(root),
+            Rooted::Reads => {}
+        }
+    }
+}
+
+/// What is to be done.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// Run all legs of this seed.
+    Start(Hash),
     /// Run the lanes, and say their root.
     Read(Reads, oneshot::Sender<Hash>),
     /// Open what was drawn. Nothing comes after.
@@ -100,49 +119,69 @@ impl Held for Legs {
     }
 }
 
-/// Runs all legs of a seed, then what `orders` say, until the last of them or until it is to stop.
+/// Does what `orders` say, until the last of them or until it is to stop.
 pub(super) fn prove(
-    (seed, sizes): (&Hash, &Sizes),
+    sizes: &Sizes,
     effort: &Effort,
     roots: &watch::Sender<Roots>,
     orders: &Receiver<Order>,
 ) -> Option<()> {
-    let (blocks, fill) = fill(seed, sizes, effort)?;
-    roots.send_modify(|of| of.fill = Some(fill.root()));
-    let (rows, matrix) = matrix(seed, sizes, effort)?;
-    roots.send_modify(|of| of.matrix = Some(matrix.root()));
-    let tiles = frames(seed, sizes, effort)?;
-    let frames = Tree::new(tiles.iter().map(Tree::root).collect()).root();
-    roots.send_modify(|of| of.frames = Some(frames));
-    let trees = Trees {
-        matrix,
-        fill,
-        reads: Tree::new(Vec::new()),
-        tiles,
+    roots.send_modify(|of| of.ready = true);
+    let Order::Start(seed) = next(orders, effort)? else {
+        return None;
     };
-    let mut legs = Legs {
-        blocks,
-        rows,
-        kept: Vec::new(),
-        trees,
-    };
-    loop {
-        match next(orders, effort)? {
-            Order::Read(reads, answer) => {
-                let lane = |lane| reads.run(lane, sizes.reads, |place| legs.word(place));
-                legs.kept = effort.each(sizes.lanes, lane)?;
-                legs.trees.reads = Tree::new(legs.kept.iter().map(|kept| digest(kept)).collect());
-                // Whoever asked may have gone.
-                let _ = answer.send(legs.trees.reads.root());
-            }
-            Order::Open(plan, reads, answer) => {
-                let _ = answer.send(plan.open(&reads, &legs.trees, &legs));
-                return Some(());
+    let legs = Legs::run((&seed, sizes), effort, roots)?;
+    legs.follow(sizes, effort, orders)
+}
+
+impl Legs {
+    fn run(
+        (seed, sizes): (&Hash, &Sizes),
+        effort: &Effort,
+        roots: &watch::Sender<Roots>,
+    ) -> Option<Self> {
+        let tell = |of, root| roots.send_modify(|roots| roots.take(of, root));
+        let (blocks, fill) = fill(seed, sizes, effort)?;
+        tell(Rooted::Fill, fill.root());
+        let (rows, matrix) = matrix(seed, sizes, effort)?;
+        tell(Rooted::Matrix, matrix.root());
+        let tiles = frames(seed, sizes, effort)?;
+        let of_frames = Tree::new(tiles.iter().map(Tree::root).collect());
+        tell(Rooted::Frames, of_frames.root());
+        let trees = Trees {
+            matrix,
+            fill,
+            reads: Tree::new(Vec::new()),
+            tiles,
+        };
+        Some(Self {
+            blocks,
+            rows,
+            kept: Vec::new(),
+            trees,
+        })
+    }
+
+    fn follow(mut self, sizes: &Sizes, effort: &Effort, orders: &Receiver<Order>) -> Option<()> {
+        loop {
+            match next(orders, effort)? {
+                Order::Start(_) => return None,
+                Order::Read(reads, answer) => {
+                    let lane = |lane| reads.run(lane, sizes.reads, |place| self.word(place));
+                    self.kept = effort.each(sizes.lanes, lane)?;
+                    let leaves = self.kept.iter().map(|kept| digest(kept));
+                    self.trees.reads = Tree::new(leaves.collect());
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.trees.reads.root());
+                }
+                Order::Open(plan, reads, answer) => {
+                    let _ = answer.send(plan.open(&reads, &self.trees, &self));
+                    return Some(());
+                }
             }
         }
     }
 }
-
 fn next(orders: &Receiver<Order>, effort: &Effort) -> Option<Order> {
     loop {
         match orders.recv_timeout(LOOK_EVERY) {

@@ -1,17 +1,23 @@
 //! One probe of this node, step by step. The decisions are [`Sitting`]'s; here is the waiting.
 
+use super::devices::By;
 use super::evidence::Kept;
 use super::legs::{self, Effort, Order, Roots};
-use super::{ReceiptKey, given_up, out_of_order, refused};
+use super::{ReceiptKey, given_up, out_of_order, program, refused, unable};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::sitting::{Sitting, Todo};
 use nearlight_protocol::id::SessionId;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// For a driver to open its device: a checker waits fifteen seconds for the answer to a beginning.
+const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A probe that this node has taken on.
 #[derive(Debug)]
@@ -19,7 +25,7 @@ pub(super) struct Seat {
     pub(super) probe: SessionId,
     /// Ends it, at once.
     pub(super) cancel: CancellationToken,
-    threads: u32,
+    by: By,
     kept: Option<Kept>,
     since: Instant,
     state: Mutex<State>,
@@ -42,14 +48,14 @@ impl Seat {
     pub(super) fn new(
         probe: SessionId,
         sitting: Sitting,
-        (threads, kept): (u32, Option<Kept>),
+        (by, kept): (By, Option<Kept>),
         cancel: CancellationToken,
     ) -> Self {
         let legs = None;
         Self {
             probe,
             cancel,
-            threads,
+            by,
             kept,
             since: Instant::now(),
             state: Mutex::new(State { sitting, legs }),
@@ -58,6 +64,18 @@ impl Seat {
 
     fn now_us(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Has whoever computes come, so that no leg's time has it in it.
+    pub(super) async fn take(&self) -> Result<(), ProblemResponse> {
+        let mut state = self.state.try_lock().map_err(|_| out_of_order())?;
+        let running = self.start(&state.sitting)?;
+        let ready = state.legs.insert(running).ready();
+        tokio::select! {
+            ready = ready => ready,
+            () = self.cancel.cancelled() => Err(given_up()),
+            () = tokio::time::sleep(READY_WITHIN) => Err(unable("its driver did not open it in time")),
+        }
     }
 
     /// The answer to a step after the first.
@@ -93,8 +111,11 @@ impl Seat {
         let todo = state.sitting.hear(self.now_us(), step, message);
         let root = match todo.map_err(|error| refused(&error))? {
             Todo::Start(seed) => {
-                let running = self.start(seed, &state.sitting)?;
-                state.legs.insert(running).root(step).await?
+                let legs = running(state)?;
+                legs.orders
+                    .try_send(Order::Start(seed))
+                    .map_err(|_| legs.end())?;
+                legs.root(step).await?
             }
             Todo::Say(step) => running(state)?.root(step).await?,
             Todo::Read(reads) => {
@@ -134,18 +155,24 @@ impl Seat {
         }
     }
 
-    fn start(&self, seed: Hash, sitting: &Sitting) -> Result<Running, ProblemResponse> {
+    fn start(&self, sitting: &Sitting) -> Result<Running, ProblemResponse> {
         let (told, roots) = watch::channel(Roots::default());
         // One order at a time.
         let (orders, ordered): (_, Receiver<Order>) = sync_channel(1);
         let sizes = sitting.asked().sizes;
-        let effort = Effort {
-            threads: self.threads,
-            cancel: self.cancel.clone(),
-        };
+        let (by, cancel) = (self.by.clone(), self.cancel.clone());
+        let runtime = Handle::current();
         let probe = self.probe.clone();
         let work = move || {
-            let done = legs::prove((&seed, &sizes), &effort, &told, &ordered);
+            let done = match by {
+                By::Cpu { threads } => {
+                    let effort = Effort { threads, cancel };
+                    legs::prove(&sizes, &effort, &told, &ordered)
+                }
+                By::Program(of) => {
+                    program::prove((&of, &runtime), (&sizes, &cancel), &told, &ordered)
+                }
+            };
             tracing::info!(%probe, done = done.is_some(), "a probe's work is over");
         };
         let thread = std::thread::Builder::new().name("prover".to_owned());
@@ -159,6 +186,14 @@ fn running(state: &mut State) -> Result<&mut Running, ProblemResponse> {
 }
 
 impl Running {
+    async fn ready(&mut self) -> Result<(), ProblemResponse> {
+        let there = self.roots.wait_for(|of| of.ready || of.failed.is_some());
+        match there.await.is_ok_and(|of| of.failed.is_none()) {
+            true => Ok(()),
+            false => Err(self.end()),
+        }
+    }
+
     /// The root of a leg, once it is there.
     async fn root(&mut self, step: Step) -> Result<Hash, ProblemResponse> {
         let of = |roots: &Roots| match step {
@@ -166,9 +201,11 @@ impl Running {
             Step::Matrix => roots.matrix,
             _ => roots.frames,
         };
-        let there = self.roots.wait_for(|roots| of(roots).is_some()).await;
-        let roots = *there.map_err(|_| given_up())?;
-        of(&roots).ok_or_else(given_up)
+        let there = self
+            .roots
+            .wait_for(|roots| of(roots).is_some() || roots.failed.is_some());
+        let root = there.await.ok().and_then(|roots| of(&roots));
+        root.ok_or_else(|| self.end())
     }
 
     async fn order<T>(
@@ -177,7 +214,13 @@ impl Running {
     ) -> Result<T, ProblemResponse> {
         let (answer, answered) = oneshot::channel();
         let sent = self.orders.try_send(order(answer));
-        sent.map_err(|_| given_up())?;
-        answered.await.map_err(|_| given_up())
+        sent.map_err(|_| self.end())?;
+        answered.await.map_err(|_| self.end())
+    }
+
+    /// Why nothing more comes.
+    fn end(&self) -> ProblemResponse {
+        let failed = self.roots.borrow().failed.clone();
+        failed.map_or_else(given_up, |why| unable(&why))
     }
 }

@@ -1,7 +1,7 @@
 //! A network of checkers: three that came in by themselves are assigned a new node by the broker's rounds, probe it and
 //! write what they found; a stranger verifies it, and works out that it was theirs to do.
 
-use super::{Site, table};
+use super::{Parsed, Site, table};
 use checker::keys;
 use checker::member::{self, Network};
 use checker::run::{Runner, Settings};
@@ -95,12 +95,12 @@ fn porc_of(receipt: &Value) -> (KeyId, Porc) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn three_checkers_are_assigned_a_new_node_and_a_stranger_verifies_what_they_found() {
-    let site = Site::start_with(|parsed| {
+    let changed = |parsed: &mut Parsed| {
         parsed.checks.round_s = 2;
         parsed.checks.class = "slow".to_owned();
         parsed.checks.capacity_s = 300;
-    })
-    .await;
+    };
+    let site = Site::start_with(changed, "").await;
     let checkers = [
         site.checker(1).await,
         site.checker(2).await,

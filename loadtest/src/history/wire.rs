@@ -43,6 +43,7 @@ pub(super) async fn dial(pki: &Path, at: SocketAddr, node: &NodeId) -> Result<(S
         name: "scripted".to_owned(),
         region: "here".to_owned(),
         receipt_key: None,
+        proves: Vec::new(),
     };
     say(&mut socket, &FromEdge::Hello(hello)).await?;
     socket.flush().await?;

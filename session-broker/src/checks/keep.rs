@@ -5,6 +5,7 @@
 use super::plan::{plan, set_at};
 use super::{Checks, ChecksError, DAY_MS};
 use crate::ledger::{AssignmentQuery, AssignmentState, CheckChange};
+use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_protocol::id::NodeId;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ const SILENT: &str = "its checker said nothing until its time was over";
 #[derive(Debug, Default)]
 struct Seen {
     round: u64,
-    /// Nodes that were assigned a probe of their capacity at some time.
-    probed: HashSet<String>,
+    /// Node keys and GPUs that were assigned a probe at some time.
+    probed: HashSet<(String, String)>,
 }
 
 /// Keeps the rounds until `stop`.
@@ -90,7 +91,11 @@ impl Checks {
             let Some(mut target) = self.target(&node, true) else {
                 continue;
             };
-            target.is_known = self.was_probed(&target.key.to_string(), seen).await?;
+            let key = target.key.to_string();
+            // A GPU that is new has all GPUs of its node probed with it.
+            for gpu in target.gpus.clone() {
+                target.is_known &= self.was_probed((key.clone(), gpu), seen).await?;
+            }
             targets.push(target);
         }
         let times = self.times(self.chain().await?, round.began_ms);
@@ -111,16 +116,21 @@ impl Checks {
         here.map(|of| of.id.clone()).collect()
     }
 
-    async fn was_probed(&self, node_key: &str, seen: &mut Seen) -> Result<bool, ChecksError> {
-        if seen.probed.contains(node_key) {
+    async fn was_probed(&self, of: (String, String), seen: &mut Seen) -> Result<bool, ChecksError> {
+        if seen.probed.contains(&of) {
             return Ok(true);
         }
-        let of = AssignmentQuery::CapacityOf {
-            node_key: node_key.to_owned(),
+        let due = Due {
+            duty: Duty::Capacity,
+            gpu: of.1.clone(),
         };
-        let was = !self.assignments(of).await?.is_empty();
+        let asked = AssignmentQuery::ForDuty {
+            node_key: of.0.clone(),
+            duty: due.name(),
+        };
+        let was = !self.assignments(asked).await?.is_empty();
         if was {
-            seen.probed.insert(node_key.to_owned());
+            seen.probed.insert(of);
         }
         Ok(was)
     }

@@ -4,7 +4,7 @@
 use crate::ledger::{AssignmentRow, AssignmentState, CheckerRow};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::committee::{self, Candidate, set_root};
-use nearlight_proof::porc::schedule::{self, Duty, Round};
+use nearlight_proof::porc::schedule::{self, CPU, Due, Duty, Round};
 use nearlight_protocol::id::NodeId;
 
 /// Checkers that stand in, one after the other, for those of a duty that miss it.
@@ -16,8 +16,24 @@ pub(super) struct Target {
     pub(super) node: NodeId,
     pub(super) key: KeyId,
     pub(super) operator: String,
-    /// Whether it was ever assigned a probe of its capacity.
+    /// What of it is probed, by the node's own ids.
+    pub(super) gpus: Vec<String>,
+    /// Whether each of them was ever assigned a probe of its capacity.
     pub(super) is_known: bool,
+}
+
+impl Target {
+    /// What a duty is about: whether the node is there is asked once, what it can do of each GPU.
+    fn dues(&self, duty: Duty) -> Vec<Due> {
+        let due = |gpu: &str| Due {
+            duty,
+            gpu: gpu.to_owned(),
+        };
+        match duty {
+            Duty::Alive => vec![due(CPU)],
+            Duty::Capacity => self.gpus.iter().map(|gpu| due(gpu)).collect(),
+        }
+    }
 }
 
 /// Times of a round, Unix milliseconds.
@@ -66,22 +82,24 @@ pub(super) fn plan(
     let mut rows = Vec::new();
     for target in targets {
         for duty in schedule::duties(round, &target.operator, target.is_known) {
-            let chosen = ranked(round, target, set);
-            let chosen = chosen.into_iter().take(duty.checkers(committee));
-            for (place, checker) in (0..).zip(chosen) {
-                rows.push(AssignmentRow {
-                    round: round.number,
-                    node_key: target.key.to_string(),
-                    node: target.node.clone(),
-                    duty: duty.name().to_owned(),
-                    checker: checker.to_string(),
-                    place,
-                    due_ms: times.began_ms,
-                    until_ms: times.began_ms + times.of(duty),
-                    state: AssignmentState::Due,
-                    why: String::new(),
-                    leaf: String::new(),
-                });
+            let mut chosen = ranked(round, target, set);
+            chosen.truncate(duty.checkers(committee));
+            for due in target.dues(duty) {
+                for (place, checker) in (0..).zip(&chosen) {
+                    rows.push(AssignmentRow {
+                        round: round.number,
+                        node_key: target.key.to_string(),
+                        node: target.node.clone(),
+                        duty: due.name(),
+                        checker: checker.to_string(),
+                        place,
+                        due_ms: times.began_ms,
+                        until_ms: times.began_ms + times.of(duty),
+                        state: AssignmentState::Due,
+                        why: String::new(),
+                        leaf: String::new(),
+                    });
+                }
             }
         }
     }
@@ -95,7 +113,7 @@ pub(super) fn stand_in(
     order: &[KeyId],
     (now_ms, window_ms, committee): (u64, u64, usize),
 ) -> Option<AssignmentRow> {
-    let duty = Duty::of_name(&missed.duty)?;
+    let duty = Due::of_name(&missed.duty)?.duty;
     let same: Vec<&AssignmentRow> = others
         .iter()
         .filter(|row| row.node_key == missed.node_key && row.duty == missed.duty)
@@ -148,6 +166,7 @@ mod test {
             node: nearlight_kit::ids::node(),
             key: KeyId([77; 32]),
             operator: "south".to_owned(),
+            gpus: vec![CPU.to_owned()],
             is_known,
         }
     }
@@ -208,6 +227,36 @@ mod test {
         assert_eq!((new[0].until_ms, new[1].until_ms), (65_000, 905_000));
         let known = plan(&round(), TIMES, &[target(true)], (&set, 3));
         assert_eq!(known.len(), 1, "nothing but whether it is there");
+    }
+
+    #[test]
+    fn all_gpus_of_a_node_are_due_at_once_to_one_committee() {
+        let all: Vec<CheckerRow> = (1..=5).map(|n| checker(n, "north", 0, None)).collect();
+        let set = set_at(&all, 1);
+        let both = Target {
+            gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
+            ..target(false)
+        };
+        let rows = plan(&round(), TIMES, &[both], (&set, 3));
+        let of = |duty: &str| -> Vec<&str> {
+            let rows = rows.iter().filter(|row| row.duty == duty);
+            rows.map(|row| row.checker.as_str()).collect()
+        };
+        assert_eq!(
+            rows.len(),
+            7,
+            "one asks whether it is there, three probe each GPU"
+        );
+        assert_eq!((of("alive").len(), of("capacity/GPU-1").len()), (1, 3));
+        assert_eq!(of("capacity/GPU-1"), of("capacity/GPU-2"));
+        let order: Vec<KeyId> = set.iter().map(|of| of.key).collect();
+        let missed = rows
+            .iter()
+            .find(|row| row.duty == "capacity/GPU-2")
+            .unwrap();
+        let next = stand_in(missed, &rows, &order, (0, 1, 3)).unwrap();
+        assert_eq!(next.duty, "capacity/GPU-2");
+        assert!(!of("capacity/GPU-2").contains(&next.checker.as_str()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::ledger::{
 use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::alive::{Challenge, message};
-use nearlight_proof::porc::schedule::Duty;
+use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::Predicate;
 use nearlight_proof::receipt::statement::Statement;
@@ -140,6 +140,11 @@ impl Checks {
         let seen = self.round(row.round).await?.ok_or(NotTaken::NotAssigned)?;
         if (porc.round, porc.beacon.0) != (row.round, seen.round.value) {
             return Err(NotTaken::Wrong("that receipt is of another round"));
+        }
+        if Due::of_name(&row.duty).is_none_or(|due| due.gpu != porc.gpu) {
+            return Err(NotTaken::Wrong(
+                "that receipt is of another GPU of the node",
+            ));
         }
         match porc.checkers == seen.root {
             true => Ok(()),

@@ -25,6 +25,7 @@ pub struct Checks {
     pub committee: u32,
     pub capacity_s: u32,
     pub class: String,
+    pub gpu_class: String,
     pub dispute_days: u32,
     pub slash_permille: u32,
     pub reward_micro: u64,
@@ -48,6 +49,10 @@ impl Checks {
         if self.class.is_empty() || self.class.len() > 64 {
             let problem = "is no class of a table; give its name, such as software".to_owned();
             return wrong("checks.class", problem);
+        }
+        if self.gpu_class.len() > 64 {
+            let problem = "is no class of a table; give its name, or nothing".to_owned();
+            return wrong("checks.gpu_class", problem);
         }
         if !(1..=DISPUTE_DAYS_MAX).contains(&self.dispute_days) {
             let problem = format!("is {}; give 1 to {DISPUTE_DAYS_MAX}", self.dispute_days);

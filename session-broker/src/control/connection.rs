@@ -205,6 +205,8 @@ pub(super) async fn serve(
     crate::metrics::control_stream("attached");
     if let Some(claim) = &hello.receipt_key {
         terms.node_keys.tell(&hello.node, claim);
+        let proves = hello.proves.clone();
+        terms.node_keys.tell_proves(&hello.node, proves);
     }
     let (stream, queue) = Stream::new(hello.node.clone(), CancellationToken::new());
     let stream = Arc::new(stream);

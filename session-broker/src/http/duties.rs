@@ -20,7 +20,7 @@ use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::encoding::{array_from_hex, hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::alive::{ALIVE, Challenge};
-use nearlight_proof::porc::schedule::Duty as DutyKind;
+use nearlight_proof::porc::schedule::{CPU, Due, Duty as DutyKind};
 use nearlight_protocol::checker::{
     ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, CheckerStanding, Duty,
     INSTANCE_HOLDS_S, MyAssignments, Outcome, Report, RoundAssignments, WHY_BYTES_MAX,
@@ -385,7 +385,17 @@ impl Api {
             let Some((seen, key)) = rounds.get(&row.round).zip(key) else {
                 continue;
             };
+            let due = Due::of_name(&row.duty);
+            let of_gpu = due.filter(|due| due.gpu != CPU);
+            let class = of_gpu
+                .as_ref()
+                .and_then(|due| checks.class_of(&row.node, &due.gpu));
+            // Of a GPU whose model this broker has not heard another one, which holds the node, says it.
+            if of_gpu.is_some() && class.is_none() {
+                continue;
+            }
             duties.push(Duty {
+                class,
                 value: hex(&seen.round.value),
                 checkers: seen.root.to_string(),
                 node_key: key.key.clone(),

@@ -5,7 +5,7 @@ use super::Api;
 use super::body::{JsonBody, ProbePath, StepPath, bytes};
 use super::caller::Caller;
 use super::inside::{refusal_of, to_node, while_it_holds};
-use super::problem::{Refusal, node_unreachable, not_found, too_many};
+use super::problem::{Refusal, bad_request, node_unreachable, not_found, too_many};
 use crate::access::Permission;
 use crate::probes::{Full, STEP_WITHIN};
 use crate::tunnels::{Busy, Place, TunnelError};
@@ -16,6 +16,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_protocol::control::is_device_id;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::prove::{CreateProbe, NewProbe, OFFER};
@@ -44,7 +45,7 @@ pub(super) struct StepBytes(Vec<u8>);
         (status = 201, body = NewProbe, description = "The probe. It waits ten minutes for each of its steps."),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "`forbidden`, `not-found`, `node-unreachable` also if another broker has the node, \
-                        `too-many-requests` while another probe of the node is under way, …"),
+                        `too-many-requests` while another probe of that GPU is under way, …"),
     )
 )]
 pub(super) async fn create_probe(
@@ -55,6 +56,10 @@ pub(super) async fn create_probe(
     let (node, action) = (wanted.node, AuditAction::NodeProbe);
     let checked = api.check_noted(&caller, Permission::ProbeNodes, action, node.as_str());
     checked.await?;
+    let gpu = wanted.gpu;
+    if gpu.as_deref().is_some_and(|gpu| !is_device_id(gpu)) {
+        return Err(bad_request("`gpu` is no id of a node's GPU."));
+    }
     let directory = api.sessions.directory();
     let known = directory.nodes().into_iter().find(|of| of.id == node);
     let known = known.ok_or_else(|| not_found("node"))?;
@@ -62,7 +67,9 @@ pub(super) async fn create_probe(
         return Err(node_away(directory.node_holder(&node).is_some()));
     }
     let tunnels = api.inside.tunnels();
-    let opened = tunnels.probes().open(&node, &caller.user, Instant::now());
+    let opened = tunnels
+        .probes()
+        .open((&node, gpu.clone()), &caller.user, Instant::now());
     let place = opened.map_err(|full| match full {
         Full::Node => ProblemResponse::new(
             ProblemType::TooManyRequests,
@@ -71,7 +78,7 @@ pub(super) async fn create_probe(
         .retry_after_s(BUSY_RETRY_S),
         Full::All => too_many(BUSY_RETRY_S),
     })?;
-    let opened = api.offer_of(&place).await;
+    let opened = api.offer_of(&place, gpu.as_deref()).await;
     if opened.is_err() {
         tunnels.probes().close(&place.session);
     }
@@ -164,9 +171,11 @@ impl Api {
     async fn offer_of(
         &self,
         place: &Place,
+        gpu: Option<&str>,
     ) -> Result<nearlight_protocol::prove::ProverOffer, Refusal> {
+        let asked = gpu.map_or_else(|| OFFER.to_owned(), |gpu| format!("{OFFER}?gpu={gpu}"));
         let (answer, _busy) = self
-            .ask_prover(place, (Method::GET, OFFER), Bytes::new())
+            .ask_prover(place, (Method::GET, &asked), Bytes::new())
             .await?;
         let body = to_bytes(Body::new(answer.into_body()), OFFER_BYTES_MAX).await;
         let offer = body

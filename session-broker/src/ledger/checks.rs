@@ -179,7 +179,7 @@ pub struct AssignmentRow {
     pub node_key: String,
     /// The node.
     pub node: NodeId,
-    /// What is to be checked: `alive` or `capacity`.
+    /// What is to be checked: `alive`, `capacity`, or `capacity/GPU` (core/proof, `schedule::Due`).
     pub duty: String,
     /// The checker's key, by id.
     pub checker: String,
@@ -228,10 +228,12 @@ pub enum AssignmentQuery {
         /// Now.
         now_ms: UnixMillis,
     },
-    /// One of those by which a node's capacity was to be probed.
-    CapacityOf {
+    /// One of those by which this was to be checked of a node.
+    ForDuty {
         /// The node's key id.
         node_key: String,
+        /// What.
+        duty: String,
     },
     /// One.
     One {

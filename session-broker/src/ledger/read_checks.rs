@@ -145,10 +145,11 @@ pub(super) async fn assignments(
         )
         .bind(ms(now_ms))
         .bind(ROWS_MAX),
-        AssignmentQuery::CapacityOf { node_key } => sqlx::query(
-            "SELECT * FROM assignment WHERE node_key = $1 AND duty = 'capacity' LIMIT 1",
-        )
-        .bind(node_key),
+        AssignmentQuery::ForDuty { node_key, duty } => {
+            sqlx::query("SELECT * FROM assignment WHERE node_key = $1 AND duty = $2 LIMIT 1")
+                .bind(node_key)
+                .bind(duty)
+        }
         AssignmentQuery::One {
             round,
             node_key,

@@ -7,7 +7,7 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{
-    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, JobHost, Order, PROTOCOL_VERSION,
+    AckOutcome, FromEdge, Hello, ImagesWanted, Inventory, JobHost, Order, PROTOCOL_VERSION, Proves,
     ReceiptKeyClaim, RunningSession, SessionReport, SessionWatchLinks, Slot, Start, ToEdge,
     ViewerRole, Welcome, WhepAction, WhepResult,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) wall: WallClock,
     /// The receipt key that it says it has.
     pub(crate) receipt_key: Option<Box<ReceiptKeyClaim>>,
+    /// What it says that it proves.
+    pub(crate) proves: Vec<Proves>,
 }
 
 /// Its control stream.
@@ -87,6 +89,7 @@ impl Node {
             jobs: None,
             wall: WallClock::system(),
             receipt_key: None,
+            proves: Vec::new(),
         }
     }
 
@@ -124,6 +127,7 @@ impl Node {
             name: self.name.clone(),
             region: self.region.clone(),
             receipt_key: self.receipt_key.as_deref().cloned(),
+            proves: self.proves.clone(),
         }))
         .await;
         Ok(edge)

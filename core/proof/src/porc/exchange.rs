@@ -19,6 +19,7 @@
 //! - [`begin`]: the first message, and what a node takes on; [`said`]: every later one, and the transcript.
 //! - [`opening`]: what is opened, in which bytes; [`trees`]: the paths of a node that holds its leaves.
 //! - [`record`]: what was said, as evidence.
+//! - [`program`]: what a node's agent and the program that computes on a GPU say to each other.
 //! - [`exam`]: the checker's machine; [`sitting`]: the node's.
 //!
 //! **Invariants.** Each message is signed over all messages before it, so that none can be moved to another
@@ -30,6 +31,7 @@
 pub mod begin;
 pub mod exam;
 pub mod opening;
+pub mod program;
 pub mod record;
 pub mod said;
 pub mod sitting;

@@ -10,6 +10,7 @@
 
 use super::mixer::{below, digest, hash, mix, words};
 use crate::log::tree::Hash;
+use serde::{Deserialize, Serialize};
 
 /// Words of a block: 64 KiB.
 pub const BLOCK_WORDS: usize = 16_384;
@@ -59,7 +60,8 @@ impl Fill {
 }
 
 /// The reads of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reads {
     key: [u32; 8],
     blocks: u32,

@@ -5,8 +5,8 @@
 //! | alive | every round in which the node is attached | 1 |
 //! | capacity | the first round in which it is attached and was never assigned one; one round a day that its group has; and rounds that the beacon draws | a committee |
 //!
-//! All nodes of a group (an operator) have their daily and their drawn rounds together, so that one card cannot
-//! answer for two.
+//! All nodes of a group (an operator) have their daily and their drawn rounds together, and so have all GPUs of a node
+//! ([`Due`]), so that one card cannot answer for two.
 //!
 //! **What it does not know:** which nodes are attached, and what became of what was due.
 
@@ -49,6 +49,44 @@ impl Duty {
             Self::Alive => 1,
             Self::Capacity => committee,
         }
+    }
+}
+
+/// What a duty is about: the host's own CPU has this id.
+pub const CPU: &str = "cpu";
+
+/// A duty, and of which GPU: what an assignment is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Due {
+    /// What is due.
+    pub duty: Duty,
+    /// Of which GPU, by the node's own id; [`CPU`] of a duty that is of none.
+    pub gpu: String,
+}
+
+impl Due {
+    /// Its name: `alive`, `capacity`, or `capacity/GPU` of a GPU.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.duty, self.gpu.as_str()) {
+            (duty, CPU) | (duty @ Duty::Alive, _) => duty.name().to_owned(),
+            (duty, gpu) => format!("{}/{gpu}", duty.name()),
+        }
+    }
+
+    /// What has this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (duty, gpu) = match name.split_once('/') {
+            None => (Duty::of_name(name)?, CPU),
+            Some((duty, gpu)) => (Duty::of_name(duty)?, gpu),
+        };
+        let due = Self {
+            duty,
+            gpu: gpu.to_owned(),
+        };
+        // One spelling each, and no GPU without a name.
+        (!gpu.is_empty() && due.name() == name).then_some(due)
     }
 }
 
@@ -133,6 +171,23 @@ mod test {
             assert_eq!(Duty::of_name(duty.name()), Some(duty));
         }
         assert_eq!(Duty::of_name("sleep"), None);
+        for name in [
+            "alive",
+            "capacity",
+            "capacity/GPU-1",
+            "capacity/pci-0000:01:00.0",
+        ] {
+            assert_eq!(Due::of_name(name).unwrap().name(), name);
+        }
+        for none in [
+            "",
+            "capacity/cpu",
+            "capacity/",
+            "alive/GPU-1",
+            "sleep/GPU-1",
+        ] {
+            assert_eq!(Due::of_name(none), None, "{none}");
+        }
         assert_eq!(
             (Duty::Alive.checkers(3), Duty::Capacity.checkers(3)),
             (1, 3)

@@ -2,15 +2,16 @@
 
 struct Params {
     size: u32,
-    first: u32,
     rows: u32,
-    unused: u32,
+    unused: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Row and column keys of A, then of B.
 @group(0) @binding(1) var<storage, read> keys: array<u32>;
-@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+// Which rows.
+@group(0) @binding(2) var<storage, read> numbers: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;
 
 var<workgroup> left: array<u32, 256>;
 var<workgroup> right: array<u32, 256>;
@@ -32,7 +33,7 @@ fn plus(a: u32, b: u32) -> u32 {
 @compute @workgroup_size(16, 16)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_id) at: vec3<u32>) {
     let n = params.size;
-    let row = min(params.first + id.y, n - 1u);
+    let row = min(numbers[min(id.y, params.rows - 1u)], n - 1u);
     let column = min(id.x, n - 1u);
     let place = at.y * 16u + at.x;
     var sum = 0u;

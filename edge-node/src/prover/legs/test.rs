@@ -28,11 +28,12 @@ fn what_is_opened_is_right() {
         let reads = Reads::new(&seed, &[3; 32], SIZES.blocks);
         let (root, rooted) = oneshot::channel();
         let (open, opened) = oneshot::channel();
-        let proving =
-            std::thread::spawn(move || prove((&seed, &SIZES), &effort(threads), &told, &ordered));
+        let proving = std::thread::spawn(move || prove(&SIZES, &effort(threads), &told, &ordered));
+        orders.send(Order::Start(seed)).unwrap();
         orders.send(Order::Read(reads, root)).unwrap();
         let read_root = rooted.blocking_recv().unwrap();
-        let of = *roots.borrow();
+        let of = roots.borrow().clone();
+        assert!(of.ready && of.failed.is_none());
         let commitment = Commitment {
             matrix: of.matrix.unwrap(),
             fill: of.fill.unwrap(),

@@ -15,6 +15,7 @@ use super::super::memory::{self, Fill, Reads, SEGMENT_READS};
 use super::trees::{Tree, path_len};
 use crate::log::tree::Hash;
 use crate::receipt::predicate::Sizes;
+use serde::{Deserialize, Serialize};
 
 mod again;
 
@@ -32,7 +33,8 @@ pub const WORDS: usize = 16;
 pub const TILES: usize = 256;
 
 /// What is to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     sizes: Sizes,
     /// Rows of C.
@@ -46,7 +48,8 @@ pub struct Plan {
 }
 
 /// A segment of a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lane {
     /// Which lane.
     pub lane: u32,
