@@ -64,7 +64,8 @@ fn rerun(asked: &ReceiptRerun, broker: &Broker) -> Result<u8, CommandError> {
         rows_max: asked.rows,
         whole: asked.whole,
     };
-    let found = nearlight_verifier::rerun::rerun(&envelope, &mut audit::Served(client), wanted)?;
+    let found =
+        nearlight_verifier::rerun::rerun(&envelope, &mut audit::Served::new(client), wanted)?;
     let text = match broker.json {
         true => serde_json::to_string_pretty(&found).unwrap_or_default(),
         false => nearlight_verifier::rerun::text(&found),

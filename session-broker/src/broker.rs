@@ -150,10 +150,11 @@ impl Broker {
         .await?;
         let (routes, described) = http::routes();
         let receipts = receipts(&config, &ledger, clock, shutdown)?;
-        let verdicts = verdicts(&config, &ledger, receipts.as_ref(), clock);
         let log = receipts.clone().map(|receipts| (ledger.clone(), receipts));
         let held = (node_keys.clone(), directory.clone());
         let checks = log.map(|log| Checks::new(log, held, clock, config.checks.clone()));
+        let log = receipts.as_ref().zip(checks.as_ref());
+        let verdicts = log.map(|log| verdicts(&config, &ledger, log, clock));
         let desk = desk(&directory, clock, receipts.as_ref(), shutdown);
         let api = Arc::new(Api {
             sessions,
@@ -383,13 +384,13 @@ fn receipts(
     )))
 }
 
-/// What receipts come to, if this broker keeps a log of them.
+/// What receipts come to.
 fn verdicts(
     config: &Config,
     ledger: &Arc<dyn Ledger>,
-    receipts: Option<&Arc<Receipts>>,
+    (receipts, rounds): (&Arc<Receipts>, &Arc<Checks>),
     clock: Clock,
-) -> Option<Arc<Verdicts>> {
+) -> Arc<Verdicts> {
     let checks = &config.checks;
     let terms = StakeTerms {
         slash_permille: checks.slash_permille,
@@ -397,7 +398,7 @@ fn verdicts(
         dispute_ms: u64::from(checks.dispute_days) * 24 * 3600 * 1000,
     };
     let least = usize::try_from(checks.committee).unwrap_or(usize::MAX);
-    Some(Verdicts::new(ledger, receipts?, clock, (least, terms)))
+    Verdicts::new((ledger, receipts, rounds), clock, (least, terms))
 }
 
 /// The keys that nodes sign receipts with.

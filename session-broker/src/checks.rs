@@ -8,8 +8,8 @@
 //! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
 //! takes what checkers say of it.
 //!
-//! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning and the node's key, so
-//! that anyone can work it out again. An assignment is settled once, by its own checker or by its end. What was missed
+//! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning, as the directory has it,
+//! and the node's key, so that anyone can work it out again. An assignment is settled once, by its own checker or by its end. What was missed
 //! stays to be seen. The chain's anchor is in the log before its first round begins.
 //!
 //! **What it does not know:** what a node can do, what reports come to.
@@ -25,7 +25,8 @@ pub(crate) use report::NotTaken;
 
 use crate::config::Checks as Settings;
 use crate::ledger::{
-    AssignmentQuery, AssignmentRow, ChainRow, CheckChange, CheckerRow, Ledger, Op, StoreError,
+    AssignmentQuery, AssignmentRow, ChainRow, CheckChange, CheckerRow, DirectoryKey, Ledger, Op,
+    StoreError,
 };
 use crate::node_keys::NodeKeys;
 use crate::receipts::{LogError, Receipts};
@@ -33,8 +34,8 @@ use crate::sessions::Directory;
 use crate::time::Clock;
 use chain::{LENGTH, Marks};
 use nearlight_proof::beacon::anchor::Anchor;
-use nearlight_proof::key::KeyId;
-use nearlight_proof::porc::committee;
+use nearlight_proof::key::{KeyId, PublicKey};
+use nearlight_proof::porc::committee::{self, is_of_set, set_root};
 use nearlight_proof::porc::schedule::{CPU, Round};
 use nearlight_protocol::id::{NodeId, UserId};
 use plan::{Target, Times};
@@ -83,8 +84,44 @@ pub(crate) struct Checks {
 pub(crate) struct SeenRound {
     pub(crate) round: Round,
     pub(crate) began_ms: u64,
-    pub(crate) checkers: Vec<CheckerRow>,
+    /// The set, as the directory has it.
+    pub(crate) checkers: Vec<SetKey>,
     pub(crate) root: KeyId,
+}
+
+/// A checker of a round's set.
+#[derive(Clone, Debug)]
+pub(crate) struct SetKey {
+    pub(crate) id: KeyId,
+    pub(crate) key: DirectoryKey,
+}
+
+impl SetKey {
+    fn of(key: DirectoryKey) -> Option<Self> {
+        let id = PublicKey::from_hex(&key.key)?.id();
+        Some(Self { id, key })
+    }
+
+    /// When it came in, Unix seconds.
+    pub(crate) const fn joined_s(&self) -> u64 {
+        self.key.from_s.saturating_add(committee::EARLY_S)
+    }
+
+    fn counts_at(&self, unix_s: u64) -> bool {
+        let revoked = self.key.revoked_at_s;
+        is_of_set((self.key.from_s, self.key.until_s, revoked), unix_s)
+    }
+}
+
+impl SeenRound {
+    /// The set, as committees are made of it.
+    fn set(&self) -> Vec<committee::Checker> {
+        let one = |of: &SetKey| committee::Checker {
+            key: of.id,
+            operator: of.key.operator.clone(),
+        };
+        self.checkers.iter().map(one).collect()
+    }
 }
 
 impl Checks {
@@ -204,21 +241,23 @@ impl Checks {
             return Ok(None);
         };
         let began_ms = chain.anchor.begins_ms(number);
-        let mut checkers = self.ledger.checkers().await?;
-        checkers.retain(|of| of.counts_at(began_ms / 1000));
-        let root = plan::root_of(&plan::set_at(&checkers, began_ms / 1000));
+        let keys = self.ledger.checker_keys().await?.into_iter();
+        let known = keys.filter_map(SetKey::of);
+        let checkers = known.filter(|of| of.counts_at(began_ms / 1000)).collect();
         let a_day = (DAY_MS / chain.anchor.round_ms).max(1);
         let round = Round {
             number,
             value,
             a_day,
         };
-        Ok(Some(SeenRound {
+        let mut seen = SeenRound {
             round,
             began_ms,
             checkers,
-            root,
-        }))
+            root: KeyId([0; 32]),
+        };
+        seen.root = KeyId(set_root(&seen.set()));
+        Ok(Some(seen))
     }
 
     /// The assignments that are asked for.
@@ -263,17 +302,13 @@ impl Checks {
         let Some(target) = self.target(&missed.node, true) else {
             return Ok(None);
         };
-        let set: Vec<committee::Checker> = plan::set_at(&seen.checkers, seen.began_ms / 1000);
-        let order = plan::ranked(&seen.round, &target, &set);
+        let order = plan::ranked(&seen.round, &target, &seen.set());
         // Who was shut out since does not stand in.
         let now_s = self.clock.unix_ms() / 1000;
         let counts = |key: &KeyId| {
-            let id = key.to_string();
-            seen.checkers
-                .iter()
-                .any(|of| of.key_id == id && of.counts_at(now_s))
+            let mut set = seen.checkers.iter();
+            set.any(|of| of.id == *key && of.counts_at(now_s))
         };
-        let order: Vec<KeyId> = order.into_iter().filter(counts).collect();
         let others = self
             .assignments(AssignmentQuery::Round(missed.round))
             .await?;
@@ -284,7 +319,7 @@ impl Checks {
             .saturating_sub(missed.due_ms)
             .min(times.capacity_ms);
         let at = (self.clock.unix_ms(), window_ms, self.committee());
-        Ok(plan::stand_in(missed, &others, &order, at))
+        Ok(plan::stand_in(missed, &others, (&order, counts), at))
     }
 
     /// What of a node is probed. An older agent says nothing, and proves its CPU.

@@ -288,6 +288,9 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// The directory of keys.
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>>;
 
+    /// The keys of the directory whose role is to check.
+    fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>>;
+
     /// The receipt keys that nodes have at that time, Unix seconds.
     fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>>;
 

@@ -2,7 +2,7 @@
 //! the owner of sessions each node's rank.
 //!
 //! ```text
-//!   log, from `next` on --admitted, of keys that count--> checks --core/proof's Round--> verdicts
+//!   log, from `next` on --admitted, of keys that count--> checks, seated --core/proof's Round--> verdicts
 //!      ^                                                                                    |
 //!      +--- one transaction moves `next` and writes what follows, or another broker did ----+
 //!   verdicts of 30 days --core/proof's Rank--> ranks --> owner of sessions --> placement
@@ -14,8 +14,7 @@
 //! **Invariants.** Whatever is written follows from the log alone, in its order: brokers that share a ledger,
 //! and one that starts again, come to the same. An entry does what it does once.
 //!
-//! **What it does not know:** whether a receipt is true; who was assigned (whoever reports counts, if its key
-//! does).
+//! **What it does not know:** whether a receipt is true; who of those that could be asked was (core/proof's `panel`).
 
 mod advice;
 mod fold;
@@ -28,6 +27,7 @@ pub(crate) use advice::{Advised, advice};
 pub(crate) use ranks::{Proven, Ranks, Scored};
 pub(crate) use stakes::StakeTerms;
 
+use crate::checks::{Checks, ChecksError};
 use crate::ledger::{Applied, Ledger, LogChange, NodeKeyRow, Op, StoreError};
 use crate::receipts::{LogError, Receipts};
 use crate::sessions::Sessions;
@@ -56,6 +56,9 @@ pub(crate) enum VerdictError {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The rounds cannot be told.
+    #[error(transparent)]
+    Rounds(#[from] ChecksError),
 }
 
 /// See the module.
@@ -63,6 +66,7 @@ pub(crate) enum VerdictError {
 pub(crate) struct Verdicts {
     ledger: Arc<dyn Ledger>,
     receipts: Arc<Receipts>,
+    checks: Arc<Checks>,
     clock: Clock,
     /// How many checkers make a verdict.
     least: usize,
@@ -76,14 +80,14 @@ pub(crate) struct Verdicts {
 
 impl Verdicts {
     pub(crate) fn new(
-        ledger: &Arc<dyn Ledger>,
-        receipts: &Arc<Receipts>,
+        (ledger, receipts, checks): (&Arc<dyn Ledger>, &Arc<Receipts>, &Arc<Checks>),
         clock: Clock,
         (least, terms): (usize, StakeTerms),
     ) -> Arc<Self> {
         Arc::new(Self {
             ledger: ledger.clone(),
             receipts: receipts.clone(),
+            checks: checks.clone(),
             clock,
             least,
             terms,

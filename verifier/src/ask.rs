@@ -64,6 +64,10 @@ impl Source for Pieces {
         Ok(Vec::new())
     }
 
+    fn assignments(&mut self, _round: u64) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(None)
+    }
+
     fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Infallible> {
         let is = |bytes: &&Vec<u8>| hex(&sha256(&[bytes])) == wanted;
         Ok(self.0.iter().find(is).cloned())

@@ -4,19 +4,23 @@
 //!   checkpoint --policy--> signed, witnessed
 //!       every entry, in order --> leaves --> root, which has to be the checkpoint's
 //!            |                       `---> root at the size that was remembered: the same, or a fork
-//!            `--> what is about the node --> each verified, standing by all that came later --> findings
+//!            |--> what is about the node --> each verified, standing by all that came later --> findings
+//!            `--> the chain of rounds --> who was to check it, and who did --> findings
 //! ```
 //!
-//! [`log`] reads, [`history`] collects and judges, [`words`] tells.
+//! [`log`] reads, [`history`] collects and judges, [`duties`] works out who was assigned, [`told`] is what a broker says
+//! of that, [`compare`] holds one against the other, [`words`] tells.
 //!
 //! **Invariants.** No entry is skipped: an entry that is left out or changed makes another root. What a source says
 //! is bounded by what a tile may have.
 //!
-//! **What it does not know:** where files are, what time it is (handed in), which checks were due: it sees gaps of
-//! time alone.
+//! **What it does not know:** where files are, what time it is (handed in), whether a node was attached.
 
+mod compare;
+mod duties;
 mod history;
 mod log;
+mod told;
 pub mod words;
 
 use crate::given::Trust;
@@ -43,6 +47,23 @@ pub trait Source {
     /// # Errors
     /// The source does not answer.
     fn evidence(&mut self, sha256: &str) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// What is told of a round's assignments: `GET /v1/assignments?round=`; `None` if nothing is.
+    ///
+    /// # Errors
+    /// The source does not answer.
+    fn assignments(&mut self, round: u64) -> Result<Option<Vec<u8>>, Self::Error>;
+}
+
+/// Which assignments are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// None.
+    Skipped,
+    /// All that were due until now.
+    UntilNow,
+    /// All that were due until this round.
+    Until(u64),
 }
 
 /// Why there is no audit.
@@ -117,6 +138,18 @@ pub enum Oddity {
     Disagreement,
     /// A verdict says that somebody lied.
     Liar,
+    /// A verdict contradicts those who were assigned, and nothing was executed.
+    AgainstAssigned,
+    /// What is told of who was assigned does not follow from the chain and the directory.
+    WrongAssignment,
+    /// A check was due, and nobody was assigned.
+    LeftOut,
+    /// A checker that was assigned missed it.
+    Missed,
+    /// A check of one who was not to check.
+    Unassigned,
+    /// Of rounds in which a check was due nothing is told.
+    NotTold,
     /// No capacity check for longer than the schedule allows.
     Gap,
     /// The node did not sign what was found.
@@ -159,6 +192,21 @@ pub struct Held {
     pub score_permille: Option<u32>,
 }
 
+/// What a round of one GPU comes to, by those who have a seat in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoundHeld {
+    /// Which.
+    pub round: u64,
+    /// The GPU.
+    pub gpu: String,
+    /// `open`, `passed`, `failed` or `split`.
+    pub state: &'static str,
+    /// The score, thousandths, if it counts.
+    pub score_permille: Option<u32>,
+    /// The entries of those who have a seat.
+    pub entries: Vec<u64>,
+}
+
 /// The log that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LogRead {
@@ -185,6 +233,10 @@ pub struct Audit {
     pub node: String,
     /// Everything about it, in order.
     pub receipts: Vec<Held>,
+    /// What its rounds come to.
+    pub rounds: Vec<RoundHeld>,
+    /// Rounds of which the assignments were compared.
+    pub rounds_compared: usize,
     /// What is odd, the weightiest first.
     pub findings: Vec<Finding>,
     /// What to know besides.
@@ -211,6 +263,8 @@ pub struct Wanted<'a> {
     pub now_s: u64,
     /// Whether to fetch each piece of evidence that should be there.
     pub evidence: bool,
+    /// Which assignments to compare.
+    pub rounds: Rounds,
 }
 
 /// Reads the whole log under a checkpoint, and tells the node's history.
@@ -229,6 +283,8 @@ pub fn run<S: Source>(
         log: None,
         node: wanted.node.to_owned(),
         receipts: Vec::new(),
+        rounds: Vec::new(),
+        rounds_compared: 0,
         findings: Vec::new(),
         warnings: warnings(trust),
     };
@@ -250,7 +306,7 @@ pub fn run<S: Source>(
             });
         }
     };
-    let mut history = History::new(node, &trust.directory);
+    let mut history = History::new(node, trust);
     let before = log::remembered(&trust.policy, &witnessed, wanted.remembered)
         .map_err(|()| AuditError::Remembered)?;
     let held = log::replay(
@@ -269,6 +325,9 @@ pub fn run<S: Source>(
         remembered: before.map(|before| before.size),
     });
     let mut findings: Vec<Finding> = held.into_iter().collect();
+    let examined = duties::examine(source, &history, (wanted.rounds, wanted.now_s))?;
+    findings.extend(examined.findings);
+    (audit.rounds, audit.rounds_compared) = (examined.rounds, examined.told);
     let told = history.told(wanted.now_s);
     findings.extend(told.findings);
     if wanted.evidence {

@@ -50,6 +50,8 @@ pub struct Trust {
     pub(crate) policy: Policy,
     pub(crate) source: PolicySource,
     pub(crate) directory: Directory,
+    /// The key that signed the directory, and the chain of rounds.
+    pub(crate) authority: PublicKey,
 }
 
 impl Believed {
@@ -80,6 +82,7 @@ impl Believed {
             policy: Policy::parse(&text)?,
             source,
             directory,
+            authority,
         })
     }
 }

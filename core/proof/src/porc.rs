@@ -3,7 +3,7 @@
 //! In reading order: [`mixer`] (the arithmetic that all share), [`committee`] (who checks whom, and
 //! when), [`schedule`] (what is due), [`alive`] (whether a node is there), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
 //! legs; each is its own oracle), [`commit`] (roots first, then what is opened), [`check`] (what a
-//! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`verdict`],
+//! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`panel`] (who may speak), [`verdict`],
 //! [`round`] and [`rank`] (what becomes of a node's reports), [`referee`], [`contest`] and [`rerun`]
 //! (who is right).
 //!
@@ -22,6 +22,7 @@ pub mod contest;
 pub mod exchange;
 pub mod memory;
 pub mod mixer;
+pub mod panel;
 pub mod rank;
 pub mod referee;
 pub mod render;

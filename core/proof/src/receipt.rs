@@ -8,6 +8,8 @@
 
 pub mod directory;
 pub mod envelope;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture;
 pub mod predicate;
 pub mod quality;
 pub mod report;

@@ -47,7 +47,8 @@ pub enum ReceiptCommand {
     /// Verify a receipt, offline.
     #[command(after_help = EXIT_STATUS)]
     Verify(Ask),
-    /// Read the whole log, and tell a node's history: what does not verify, what is contested, gaps, disagreements.
+    /// Read the whole log, and tell a node's history: what does not verify, what is contested, who missed which check,
+    /// gaps, disagreements.
     #[command(after_help = AUDIT_STATUS)]
     Audit(ReceiptAudit),
     /// Compute a capacity check anew on this machine, and compare: what was opened, and whole legs of small ones.
@@ -104,6 +105,15 @@ pub struct ReceiptAudit {
     /// Do not fetch the evidence that should be there.
     #[arg(long)]
     pub no_evidence: bool,
+    /// Who was assigned in each round: a file as --save-assignments writes it. Without it the broker is asked.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["save_assignments", "no_assignments"])]
+    pub assignments: Option<PathBuf>,
+    /// Write what the broker tells of assignments into a file, a round a line.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_assignments")]
+    pub save_assignments: Option<PathBuf>,
+    /// Do not look at who was assigned.
+    #[arg(long)]
+    pub no_assignments: bool,
     /// Where the last checkpoint of each log is remembered, so that a fork or a rollback shows. By default beside
     /// the profiles.
     #[arg(long, value_name = "DIR")]

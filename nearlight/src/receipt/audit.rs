@@ -7,27 +7,70 @@ use crate::{profile, terminal};
 use nearlight_kit::files::write_atomic;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_verifier::audit::words::text;
-use nearlight_verifier::audit::{Newest, Source, Wanted, run};
+use nearlight_verifier::audit::{Newest, Rounds, Source, Wanted, run};
 use nearlight_verifier::given::{Believed, Trust};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The largest part of a log: a bundle of 256 entries, each with the most that it may have.
 const PART_BYTES_MAX: u64 = 256 * (65_535 + 2);
 
+/// Times that a broker that is busy is asked again, and how long it is left alone between.
+const BUSY: (usize, Duration) = (30, Duration::from_secs(1));
+
 /// A broker's log over HTTP, which anybody may read.
-pub(super) struct Served(pub(super) Client);
+pub(super) struct Served {
+    client: Client,
+    assignments: Assignments,
+}
+
+/// Where assignments are read.
+enum Assignments {
+    /// From the broker; what it tells, a round a line.
+    Asked(Vec<u8>),
+    /// From an export.
+    Exported(Exported),
+}
+
+impl Served {
+    pub(super) const fn new(client: Client) -> Self {
+        Self {
+            client,
+            assignments: Assignments::Asked(Vec::new()),
+        }
+    }
+
+    fn ask(&self, path: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        for _ in 0..BUSY.0 {
+            match self.client.bytes(path, PART_BYTES_MAX) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(ClientError::Problem(problem)) if problem.name == ProblemType::NotFound => {
+                    return Ok(None);
+                }
+                Err(ClientError::Problem(problem))
+                    if problem.name == ProblemType::TooManyRequests =>
+                {
+                    std::thread::sleep(BUSY.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.client.bytes(path, PART_BYTES_MAX).map(Some)
+    }
+}
 
 impl Source for Served {
     type Error = ClientError;
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, ClientError> {
-        self.0.bytes(path, PART_BYTES_MAX)
+        self.client.bytes(path, PART_BYTES_MAX)
     }
 
     fn evidence(&mut self, sha256: &str) -> Result<Option<Vec<u8>>, ClientError> {
         let gone = [ProblemType::NotFound, ProblemType::EvidenceExpired];
         match self
-            .0
+            .client
             .bytes(&format!("/v1/evidence/{sha256}"), PART_BYTES_MAX)
         {
             Ok(bytes) => Ok(Some(bytes)),
@@ -35,12 +78,33 @@ impl Source for Served {
             Err(error) => Err(error),
         }
     }
+
+    fn assignments(&mut self, round: u64) -> Result<Option<Vec<u8>>, ClientError> {
+        if let Assignments::Exported(exported) = &self.assignments {
+            return Ok(exported.line(round));
+        }
+        let told = self.ask(&format!("/v1/assignments?round={round}"))?;
+        if let (Assignments::Asked(kept), Some(told)) = (&mut self.assignments, &told) {
+            // One line of JSON has no line feed in it.
+            kept.extend(told.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+            kept.push(b'\n');
+        }
+        Ok(told)
+    }
 }
 
 /// Audits, and remembers the checkpoint. The exit status.
 pub(super) fn audit(asked: &ReceiptAudit, broker: &Broker) -> Result<u8, CommandError> {
-    let mut served = Served(Client::for_anyone(broker)?);
-    let trust = trust(asked, &served.0)?;
+    let mut served = Served::new(Client::for_anyone(broker)?);
+    let mut rounds = Rounds::UntilNow;
+    if asked.no_assignments {
+        rounds = Rounds::Skipped;
+    } else if let Some(file) = &asked.assignments {
+        let exported = Exported::of(&read(file)?);
+        rounds = exported.newest().map_or(Rounds::Skipped, Rounds::Until);
+        served.assignments = Assignments::Exported(exported);
+    }
+    let trust = trust(asked, &served.client)?;
     let newest = Newest::ask(&mut served)?;
     let file = remembered(asked, newest.origin())?;
     let before = match std::fs::read(&file) {
@@ -53,10 +117,14 @@ pub(super) fn audit(asked: &ReceiptAudit, broker: &Broker) -> Result<u8, Command
         remembered: before.as_deref(),
         now_s: nearlight_kit::clock::unix_ms() / 1000,
         evidence: !asked.no_evidence,
+        rounds,
     };
     let audited = run(&mut served, &trust, newest, wanted)?;
     if let Some(checkpoint) = &audited.checkpoint {
         keep(&file, checkpoint)?;
+    }
+    if let (Some(file), Assignments::Asked(told)) = (&asked.save_assignments, &served.assignments) {
+        keep(file, told)?;
     }
     let said = match broker.json {
         true => serde_json::to_string_pretty(&audited.audit).unwrap_or_default(),
@@ -66,13 +134,14 @@ pub(super) fn audit(asked: &ReceiptAudit, broker: &Broker) -> Result<u8, Command
     Ok(audited.audit.verdict.exit_code())
 }
 
+fn read(file: &Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(file).map_err(|source| CommandError::NotRead {
+        file: file.to_owned(),
+        source,
+    })
+}
+
 fn trust(asked: &ReceiptAudit, client: &Client) -> Result<Trust, CommandError> {
-    let read = |file: &Path| {
-        std::fs::read(file).map_err(|source| CommandError::NotRead {
-            file: file.to_owned(),
-            source,
-        })
-    };
     let believed = Believed {
         directory: match &asked.directory {
             Some(file) => read(file)?,
@@ -122,9 +191,42 @@ fn keep(file: &Path, checkpoint: &[u8]) -> Result<(), CommandError> {
     })
 }
 
+/// What a broker told of assignments, a round a line, by round. A line that is none is left out: the audit then says of
+/// how many rounds nothing is told.
+#[derive(Debug, Default)]
+struct Exported(BTreeMap<u64, Vec<u8>>);
+
+impl Exported {
+    fn of(bytes: &[u8]) -> Self {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let of_round = lines.filter_map(|line| {
+            let told: serde_json::Value = serde_json::from_slice(line).ok()?;
+            Some((told["round"].as_u64()?, line.to_vec()))
+        });
+        Self(of_round.collect())
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.0.keys().next_back().copied()
+    }
+
+    fn line(&self, round: u64) -> Option<Vec<u8>> {
+        self.0.get(&round).cloned()
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn an_export_is_read_by_round_and_garbage_is_left_out() {
+        let exported = Exported::of(b"{\"round\":7,\"a\":1}\nno json\n{\"a\":1}\n{\"round\":3}\n");
+        assert_eq!(exported.newest(), Some(7));
+        assert_eq!(exported.line(3).as_deref(), Some(&b"{\"round\":3}"[..]));
+        assert_eq!(exported.line(4), None);
+        assert_eq!(Exported::of(b"").newest(), None);
+    }
 
     #[test]
     fn each_log_has_a_file_of_its_own() {

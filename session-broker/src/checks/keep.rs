@@ -2,7 +2,7 @@
 //!
 //! Each broker does it for the nodes that are attached to it; of what is overdue anyone's word is the same.
 
-use super::plan::{plan, set_at};
+use super::plan::plan;
 use super::{Checks, ChecksError, DAY_MS};
 use crate::ledger::{AssignmentQuery, AssignmentState, CheckChange};
 use nearlight_proof::porc::schedule::{Due, Duty};
@@ -82,7 +82,7 @@ impl Checks {
         let Some(round) = self.round(number).await? else {
             return Ok(());
         };
-        let set = set_at(&round.checkers, round.began_ms / 1000);
+        let set = round.set();
         if set.is_empty() {
             return Ok(());
         }

@@ -1,14 +1,11 @@
 //! Who checks whom in a round, and who stands in for whom: nothing but what the round's value and the set of
 //! checkers say.
 
-use crate::ledger::{AssignmentRow, AssignmentState, CheckerRow};
+use crate::ledger::{AssignmentRow, AssignmentState};
 use nearlight_proof::key::KeyId;
-use nearlight_proof::porc::committee::{self, Candidate, set_root};
+use nearlight_proof::porc::committee::{self, Candidate, STAND_INS};
 use nearlight_proof::porc::schedule::{self, CPU, Due, Duty, Round};
 use nearlight_protocol::id::NodeId;
-
-/// Checkers that stand in, one after the other, for those of a duty that miss it.
-const STAND_INS_MAX: usize = 2;
 
 /// A node that is attached.
 #[derive(Clone, Debug)]
@@ -56,22 +53,6 @@ impl Times {
     }
 }
 
-/// The checkers that can be assigned at a moment.
-pub(super) fn set_at(checkers: &[CheckerRow], unix_s: u64) -> Vec<committee::Checker> {
-    let counting = checkers.iter().filter(|of| of.counts_at(unix_s));
-    let one = |of: &CheckerRow| {
-        let key = KeyId::from_hex(&of.key_id)?;
-        let operator = of.operator.clone();
-        Some(committee::Checker { key, operator })
-    };
-    counting.filter_map(one).collect()
-}
-
-/// The root over them, as receipts have it.
-pub(super) fn root_of(set: &[committee::Checker]) -> KeyId {
-    KeyId(set_root(set))
-}
-
 /// What is due in a round.
 pub(super) fn plan(
     round: &Round,
@@ -106,11 +87,12 @@ pub(super) fn plan(
     rows
 }
 
-/// Who does what another one missed: the next in the round's order. `others` are all rows of the round.
+/// Who does what another one missed: the next in the round's order that still `counts`, of those who have a seat in it.
+/// `others` are all rows of the round.
 pub(super) fn stand_in(
     missed: &AssignmentRow,
     others: &[AssignmentRow],
-    order: &[KeyId],
+    (order, counts): (&[KeyId], impl Fn(&KeyId) -> bool),
     (now_ms, window_ms, committee): (u64, u64, usize),
 ) -> Option<AssignmentRow> {
     let duty = Due::of_name(&missed.duty)?.duty;
@@ -118,10 +100,11 @@ pub(super) fn stand_in(
         .iter()
         .filter(|row| row.node_key == missed.node_key && row.duty == missed.duty)
         .collect();
-    let most = duty.checkers(committee) + STAND_INS_MAX;
+    let most = duty.checkers(committee) + STAND_INS;
     let has = |key: &KeyId| same.iter().any(|row| row.checker == key.to_string());
-    let (place, next) = (0_u32..).zip(order).find(|(_, key)| !has(key))?;
-    (same.len() < most).then(|| AssignmentRow {
+    let mut seats = (0_u32..).zip(order).take(most);
+    let (place, next) = seats.find(|(_, key)| !has(key) && counts(key))?;
+    Some(AssignmentRow {
         checker: next.to_string(),
         place,
         due_ms: now_ms,
@@ -147,17 +130,10 @@ pub(super) fn ranked(round: &Round, target: &Target, set: &[committee::Checker])
 mod test {
     use super::*;
 
-    fn checker(n: u8, operator: &str, joined_s: u64, revoked_s: Option<u64>) -> CheckerRow {
-        CheckerRow {
-            key: format!("{n:064x}"),
-            key_id: KeyId([n; 32]).to_string(),
+    fn checker(n: u8, operator: &str) -> committee::Checker {
+        committee::Checker {
+            key: KeyId([n; 32]),
             operator: operator.to_owned(),
-            licence: None,
-            user: nearlight_kit::ids::user(),
-            joined_s,
-            revoked_s,
-            instance: String::new(),
-            instance_until_ms: 0,
         }
     }
 
@@ -186,31 +162,10 @@ mod test {
     }
 
     #[test]
-    fn the_set_is_that_of_the_moment() {
-        let all = [
-            checker(1, "a", 10, None),
-            checker(2, "b", 10, Some(20)),
-            checker(3, "c", 15, None),
-        ];
-        let at = |s| {
-            set_at(&all, s)
-                .iter()
-                .map(|of| of.key.0[0])
-                .collect::<Vec<_>>()
-        };
-        assert!(at(10).is_empty());
-        assert_eq!(at(14), [1, 2]);
-        assert_eq!(at(20), [1, 2, 3]);
-        assert_eq!(at(21), [1, 3]);
-        assert_ne!(root_of(&set_at(&all, 14)), root_of(&set_at(&all, 21)));
-    }
-
-    #[test]
     fn a_new_node_has_a_committee_and_never_its_own_operator() {
-        let all: Vec<CheckerRow> = (1..=5)
-            .map(|n| checker(n, if n == 5 { "south" } else { "north" }, 0, None))
+        let set: Vec<committee::Checker> = (1..=5)
+            .map(|n| checker(n, if n == 5 { "south" } else { "north" }))
             .collect();
-        let set = set_at(&all, 1);
         let new = plan(&round(), TIMES, &[target(false)], (&set, 3));
         let duties: Vec<(&str, u32)> = new.iter().map(|r| (r.duty.as_str(), r.place)).collect();
         assert_eq!(
@@ -231,8 +186,7 @@ mod test {
 
     #[test]
     fn all_gpus_of_a_node_are_due_at_once_to_one_committee() {
-        let all: Vec<CheckerRow> = (1..=5).map(|n| checker(n, "north", 0, None)).collect();
-        let set = set_at(&all, 1);
+        let set: Vec<committee::Checker> = (1..=5).map(|n| checker(n, "north")).collect();
         let both = Target {
             gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
             ..target(false)
@@ -254,21 +208,22 @@ mod test {
             .iter()
             .find(|row| row.duty == "capacity/GPU-2")
             .unwrap();
-        let next = stand_in(missed, &rows, &order, (0, 1, 3)).unwrap();
+        let all = (order.as_slice(), |_: &KeyId| true);
+        let next = stand_in(missed, &rows, all, (0, 1, 3)).unwrap();
         assert_eq!(next.duty, "capacity/GPU-2");
         assert!(!of("capacity/GPU-2").contains(&next.checker.as_str()));
     }
 
     #[test]
     fn one_that_misses_is_stood_in_for_in_the_rounds_order_and_not_without_end() {
-        let all: Vec<CheckerRow> = (1..=6).map(|n| checker(n, "north", 0, None)).collect();
-        let set = set_at(&all, 1);
+        let set: Vec<committee::Checker> = (1..=8).map(|n| checker(n, "north")).collect();
         let node = target(true);
         let order = ranked(&round(), &node, &set);
         let mut rows = plan(&round(), TIMES, &[node], (&set, 3));
         for expected in 1..=2 {
             let missed = rows[0].clone();
-            let next = stand_in(&missed, &rows, &order, (70_000, 60_000, 3)).unwrap();
+            let all = (order.as_slice(), |_: &KeyId| true);
+            let next = stand_in(&missed, &rows, all, (70_000, 60_000, 3)).unwrap();
             assert_eq!(next.checker, order[expected].to_string());
             assert_eq!(
                 (next.place as usize, next.due_ms, next.until_ms),
@@ -277,11 +232,21 @@ mod test {
             rows.push(next);
         }
         let missed = rows[0].clone();
-        assert_eq!(stand_in(&missed, &rows, &order, (70_000, 60_000, 3)), None);
+        let times = (70_000, 60_000, 3);
+        let all = (order.as_slice(), |_: &KeyId| true);
+        assert_eq!(stand_in(&missed, &rows, all, times), None);
+        let one = (&order[..1], |_: &KeyId| true);
         assert_eq!(
-            stand_in(&missed, &rows[..1], &order[..1], (0, 1, 3)),
+            stand_in(&missed, &rows[..1], one, times),
             None,
             "nobody is left"
         );
+        // Who was shut out since is passed over; its seat is nobody else's, so that anyone knows who has one.
+        let shut_out = order[1];
+        let rest = (order.as_slice(), |key: &KeyId| *key != shut_out);
+        let next = stand_in(&missed, &rows[..1], rest, times).unwrap();
+        assert_eq!((next.checker, next.place), (order[2].to_string(), 2));
+        rows[1].checker = order[2].to_string();
+        assert_eq!(stand_in(&missed, &rows[..2], rest, times), None);
     }
 }

@@ -23,6 +23,7 @@ use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::membership::{Delegation, join};
+use nearlight_proof::porc::committee::EARLY_S;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::checker::{
     AdmitChecker, CHECKER_TOKEN_PREFIX, Checker, CheckerList, GiveLicence, JoinChecker,
@@ -36,8 +37,6 @@ use std::sync::Arc;
 
 /// How long a token works unless its maker says otherwise, seconds.
 const TOKEN_S: u32 = 15 * 60;
-/// So many seconds before it comes in a checker's key counts: its clock may be behind.
-const EARLY_S: u64 = 60;
 
 /// Makes a token with which a checker comes in, once.
 #[utoipa::path(

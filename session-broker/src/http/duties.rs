@@ -9,7 +9,7 @@ use super::problem::{
 };
 use super::serve::Peer;
 use crate::access::Permission;
-use crate::checks::SeenRound;
+use crate::checks::{SeenRound, SetKey};
 use crate::ledger::{Applied, AssignmentQuery, AssignmentRow, CheckChange, CheckerRow, Op};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
@@ -22,13 +22,13 @@ use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::alive::{ALIVE, Challenge};
 use nearlight_proof::porc::schedule::{CPU, Due, Duty as DutyKind};
 use nearlight_protocol::checker::{
-    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, CheckerStanding, Duty,
-    INSTANCE_HOLDS_S, MyAssignments, Outcome, Report, RoundAssignments, WHY_BYTES_MAX,
+    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, Checker, CheckerStanding,
+    Duty, INSTANCE_HOLDS_S, MyAssignments, Outcome, Report, RoundAssignments, WHY_BYTES_MAX,
 };
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -257,6 +257,7 @@ pub(super) async fn list_assignments(
     let seen = seen.ok_or_else(|| not_found("round"))?;
     let rows = checks.assignments(AssignmentQuery::Round(round)).await;
     let rows = rows.map_err(|e| store_failed(&e))?;
+    let known = api.ledger.checkers().await.map_err(|e| store_failed(&e))?;
     let now_ms = api.clock.unix_ms();
     let committee = checks.committee();
     let takes = |duty: DutyKind| u32::try_from(duty.checkers(committee)).unwrap_or(u32::MAX);
@@ -266,11 +267,7 @@ pub(super) async fn list_assignments(
         began_unix_ms: seen.began_ms,
         committees: DutyKind::ALL.map(takes).to_vec(),
         checkers_root: seen.root.to_string(),
-        checkers: seen
-            .checkers
-            .into_iter()
-            .map(|row| shown(row, now_ms))
-            .collect(),
+        checkers: of_set(&seen, known, now_ms),
         assignments: rows.into_iter().map(shown_assignment).collect(),
     }))
 }
@@ -404,6 +401,25 @@ impl Api {
         }
         Ok(duties)
     }
+}
+
+/// The set of a round; whether each runs is of now.
+fn of_set(seen: &SeenRound, known: Vec<CheckerRow>, now_ms: u64) -> Vec<Checker> {
+    let known = known.into_iter().map(|row| shown(row, now_ms));
+    let running: HashSet<String> = known.filter(|of| of.running).map(|of| of.key_id).collect();
+    let one = |of: &SetKey| {
+        let key_id = of.id.to_string();
+        Checker {
+            running: running.contains(&key_id),
+            key_id,
+            key: of.key.key.clone(),
+            operator: of.key.operator.clone(),
+            licence: of.key.licence.clone(),
+            joined_s: of.joined_s(),
+            revoked_s: of.key.revoked_at_s,
+        }
+    };
+    seen.checkers.iter().map(one).collect()
 }
 
 fn shown_assignment(row: AssignmentRow) -> Assignment {

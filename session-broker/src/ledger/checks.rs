@@ -96,15 +96,6 @@ pub struct CheckerRow {
     pub instance_until_ms: UnixMillis,
 }
 
-impl CheckerRow {
-    /// Whether it could be assigned then: it had come in before that second, and was not shut out before it. So
-    /// what happens within the second that a round begins in changes nothing of the round.
-    #[must_use]
-    pub fn counts_at(&self, unix_s: u64) -> bool {
-        self.joined_s < unix_s && self.revoked_s.is_none_or(|revoked| unix_s <= revoked)
-    }
-}
-
 /// A checker that comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckerJoins {

@@ -3,10 +3,11 @@
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
-    DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded,
-    LogChange, LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow,
-    RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket, StoreError,
-    TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
+    DirectoryKey, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
+    LicenceRow, Loaded, LogChange, LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId,
+    ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
+    WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -323,6 +324,10 @@ impl Ledger for FaultyLedger {
 
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
         self.inner.directory()
+    }
+
+    fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>> {
+        self.inner.checker_keys()
     }
 
     fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>> {

@@ -147,6 +147,15 @@ pub(super) async fn directory(pool: &AnyPool) -> Result<DirectoryRows, StoreErro
     })
 }
 
+/// See [`super::Ledger::checker_keys`].
+pub(super) async fn checker_keys(pool: &AnyPool) -> Result<Vec<DirectoryKey>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM directory_key WHERE role = 'checker' ORDER BY key_hex")
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(key).collect()
+}
+
 /// How many entries the log of receipts has, of a ledger that a broker may be working on.
 ///
 /// # Errors

@@ -191,6 +191,9 @@ fn check(row: &AnyRow) -> Result<CheckRow, StoreError> {
         score_permille: small(row, "score_permille")?,
         issued_at_s: number(row, "issued_at_s")?,
         reason: row.get("reason"),
+        seat: row
+            .get::<Option<i64>, _>("seat")
+            .and_then(|seat| u32::try_from(seat).ok()),
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 26] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 27] = [
     (
         1,
         "ledger",
@@ -117,6 +117,7 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 26] = [
         "scores of claims",
         include_str!("../../migrations/0030_scores.sql"),
     ),
+    (31, "seats", include_str!("../../migrations/0031_seats.sql")),
 ];
 
 /// All of them, as an engine reads them.

@@ -8,12 +8,13 @@ use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
-    CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryRows, EvidenceRow,
-    JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId,
-    ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow,
-    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
-    WebhookRow, batch, read, read_access, read_apps, read_checks, read_enrolment, read_identity,
-    read_outside, read_receipts, read_saves, read_usage, read_volumes, read_webhooks,
+    CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryKey, DirectoryRows,
+    EvidenceRow, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow, NodeRow, Of,
+    Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow,
+    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow,
+    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_checks, read_enrolment,
+    read_identity, read_outside, read_receipts, read_saves, read_usage, read_volumes,
+    read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -499,6 +500,10 @@ impl Ledger for SqlLedger {
 
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
         Box::pin(read_receipts::directory(&self.readers))
+    }
+
+    fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>> {
+        Box::pin(read_receipts::checker_keys(&self.readers))
     }
 
     fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>> {

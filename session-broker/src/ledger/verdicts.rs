@@ -42,6 +42,8 @@ pub struct CheckRow {
     pub issued_at_s: u64,
     /// Why it did not pass.
     pub reason: String,
+    /// The checker's place in the round's order; `None` if it was not among those who may be asked.
+    pub seat: Option<u32>,
 }
 
 /// What a round has come to.
@@ -57,7 +59,7 @@ pub struct VerdictRow {
     pub score_permille: u32,
     /// When the newest receipt of it was issued, Unix seconds.
     pub at_s: u64,
-    /// The places of its receipts.
+    /// The places of its receipts, of checkers that have a seat in it.
     pub places: Vec<u64>,
     /// The keys whose word was refuted, by their ids.
     pub liars: Vec<String>,

@@ -1,13 +1,15 @@
 //! What one entry of the log does, and what the entries of a round come to. No clock, no IO.
 
+use crate::checks::Chain;
 use crate::ledger::{CheckRow, RoundOf, VerdictRow};
 use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
+use nearlight_proof::porc::panel::Panel;
 use nearlight_proof::porc::round::Round;
-use nearlight_proof::porc::verdict::CheckerReport;
+use nearlight_proof::porc::verdict::{CheckerReport, counted};
 use nearlight_proof::receipt::directory::{Directory, Role};
-use nearlight_proof::receipt::predicate::{Finding, Predicate};
+use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate};
 use nearlight_proof::receipt::statement::{Countersign, Statement};
 use nearlight_proof::receipt::verify::admit;
 
@@ -42,12 +44,39 @@ pub(super) struct Settling {
     pub(super) issued_at_s: u64,
 }
 
+/// What entries are read by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounds<'a> {
+    /// Whose keys are whose.
+    pub(super) directory: &'a Directory,
+    /// The chain of rounds, if one was begun.
+    pub(super) chain: Option<&'a Chain>,
+    /// How many checkers a check takes.
+    pub(super) committee: usize,
+}
+
+impl Rounds<'_> {
+    /// The place of a receipt's checker in the order of its round.
+    fn seat(&self, porc: &Porc, statement: &Statement) -> Option<u32> {
+        let panel = Panel {
+            directory: self.directory,
+            chain: self.chain.map(|chain| &chain.anchor),
+            committee: self.committee,
+        };
+        let (node, issuer) = (&statement.subject.sha256, &statement.head.issuer);
+        // What the log has is not judged by the time of whoever reads it.
+        let value = |round| self.chain.and_then(|chain| chain.value(round, u64::MAX));
+        panel.seat(porc, node, issuer, value).ok()
+    }
+}
+
 /// Reads an entry; most are nothing here.
-pub(super) fn read(place: u64, bytes: &[u8], directory: &Directory) -> Option<Entry> {
+pub(super) fn read(place: u64, bytes: &[u8], rounds: &Rounds<'_>) -> Option<Entry> {
+    let directory = rounds.directory;
     let statement = admit(bytes, directory).ok()?;
     let issued_at_s = statement.head.issued_at_s;
     match &statement.predicate {
-        Predicate::Porc(_) => check(place, bytes, &statement, directory).map(Entry::Check),
+        Predicate::Porc(_) => check(place, bytes, &statement, rounds).map(Entry::Check),
         Predicate::Dispute(dispute) => Some(Entry::Dispute(Disputed {
             place,
             leaf: hex(&leaf(bytes)),
@@ -76,16 +105,11 @@ pub(super) fn read(place: u64, bytes: &[u8], directory: &Directory) -> Option<En
 
 /// What a checker found, of an entry that counts: a proof of capacity, of a node that the directory has, by a
 /// checker whose operator is not the node's. A pass that the node did not sign says nothing certain.
-fn check(
-    place: u64,
-    bytes: &[u8],
-    statement: &Statement,
-    directory: &Directory,
-) -> Option<CheckRow> {
+fn check(place: u64, bytes: &[u8], statement: &Statement, rounds: &Rounds<'_>) -> Option<CheckRow> {
     let Predicate::Porc(porc) = &statement.predicate else {
         return None;
     };
-    if !is_between_strangers(statement, directory) {
+    if !is_between_strangers(statement, rounds.directory) {
         return None;
     }
     let node = statement.subject.sha256;
@@ -108,6 +132,7 @@ fn check(
         score_permille: porc.score_permille,
         issued_at_s: statement.head.issued_at_s,
         reason: porc.reason.clone(),
+        seat: rounds.seat(porc, statement),
     })
 }
 
@@ -135,9 +160,24 @@ pub(super) fn verdict(
     let reports: Vec<CheckerReport> = checks.iter().filter_map(report).collect();
     let round = before.map_or_else(Round::default, round_of);
     let round = round.with(&reports, least);
-    let places = checks.iter().map(|check| check.place).collect();
-    let at_s = checks.iter().map(|check| check.issued_at_s).max();
+    let seated = || checks.iter().filter(|check| check.seat.is_some());
+    let places = seated().map(|check| check.place).collect();
+    let at_s = seated().map(|check| check.issued_at_s).max();
     row(of, &round, places, at_s.unwrap_or_default())
+}
+
+/// The checks that weigh in their round.
+pub(super) fn weighing(checks: &[CheckRow], least: usize) -> Vec<CheckRow> {
+    let reports: Vec<CheckerReport> = checks.iter().filter_map(report).collect();
+    let counted = counted(&reports, least);
+    let weighs = |check: &&CheckRow| {
+        let seated = check.seat.is_some();
+        seated
+            && counted
+                .iter()
+                .any(|of| of.checker.to_string() == check.checker)
+    };
+    checks.iter().filter(weighs).cloned().collect()
 }
 
 /// A round as the ledger has it.
@@ -175,11 +215,12 @@ fn round_of(row: &VerdictRow) -> Round {
     }
 }
 
-fn report(check: &CheckRow) -> Option<CheckerReport> {
+pub(super) fn report(check: &CheckRow) -> Option<CheckerReport> {
     Some(CheckerReport {
         checker: KeyId::from_hex(&check.checker)?,
         finding: finding(&check.finding),
         score_permille: check.score_permille,
+        seat: check.seat,
     })
 }
 
@@ -203,113 +244,43 @@ pub(super) fn finding(name: &str) -> Finding {
 #[cfg(test)]
 mod test {
     use super::*;
-    use nearlight_proof::key::SecretKey;
-    use nearlight_proof::receipt::directory::Entry as KeyEntry;
-    use nearlight_proof::receipt::predicate::{Elapsed, Porc, Ratios, Sizes};
-    use nearlight_proof::receipt::statement::{Assurance, Head, Subject};
-
-    fn key(seed: u8) -> SecretKey {
-        SecretKey::from_seed(&[seed; 32])
-    }
-
-    fn entry(seed: u8, role: Role, operator: &str) -> KeyEntry {
-        KeyEntry {
-            key: hex(key(seed).public().as_bytes()),
-            role,
-            operator: operator.to_owned(),
-            licence: None,
-            from_s: 100,
-            until_s: 200,
-            revoked_at_s: None,
-        }
-    }
+    use nearlight_proof::receipt::fixture::{entry, key, listed, porc, statement};
 
     fn directory() -> Directory {
+        let of = |n, role, operator| listed(&key(n).public(), role, operator, (100, 200));
         let keys = vec![
-            entry(1, Role::Checker, "east"),
-            entry(2, Role::Checker, "host"),
-            entry(9, Role::Node, "host"),
+            of(1, Role::Checker, "east"),
+            of(2, Role::Checker, "host"),
+            of(9, Role::Node, "host"),
         ];
         let authority = key(50);
         let bytes = Directory::sign(1, 100, keys, &authority).unwrap();
         Directory::open(&bytes, &authority.public()).unwrap()
     }
 
-    fn porc(finding: Finding) -> Porc {
-        let (none, one) = (KeyId([0; 32]), 1);
-        Porc {
-            round: 7,
-            beacon: none,
-            gpu: "cpu".to_owned(),
-            class: "test".to_owned(),
-            table: none,
-            probe: "p".to_owned(),
-            checkers: none,
-            nonce: none,
-            read_secret: none,
-            open_secret: none,
-            sizes: Sizes {
-                rows: one,
-                blocks: one,
-                lanes: one,
-                reads: one,
-                frames: one,
-                tiles: one,
-                steps: 96,
-            },
-            matrix_root: none,
-            fill_root: none,
-            read_root: none,
-            frame_root: none,
-            elapsed: Elapsed {
-                compute_us: 1,
-                fill_us: 1,
-                read_us: 1,
-                render_us: 1,
-            },
-            ratios: Ratios {
-                compute_permille: 900,
-                memory_permille: 900,
-                render_permille: 900,
-            },
-            score_permille: 900,
-            finding,
-            reason: String::new(),
-        }
-    }
-
     fn entry_of(checker: u8, node: u8, finding: Finding, signs: bool, at_s: u64) -> Vec<u8> {
-        let node = key(node);
-        let statement = Statement {
-            subject: Subject {
-                name: "node:nod_1".to_owned(),
-                sha256: node.public().id(),
-            },
-            head: Head {
-                issuer: key(checker).public().id(),
-                issued_at_s: at_s,
-                countersign: match signs {
-                    true => Countersign::Node(node.public().id()),
-                    false => Countersign::Refused("no".to_owned()),
-                },
-                assurance: Assurance::Timing,
-                does_not_prove: Vec::new(),
-                evidence: Vec::new(),
-            },
-            predicate: Predicate::Porc(Box::new(porc(finding))),
+        let (checker, node) = (key(checker), key(node));
+        let predicate = Predicate::Porc(Box::new(porc(finding)));
+        let mut said = statement(&checker, node.public().id(), at_s, predicate);
+        said.head.countersign = match signs {
+            true => Countersign::Node(node.public().id()),
+            false => Countersign::Refused("no".to_owned()),
         };
-        let mut envelope = statement.envelope().unwrap();
-        envelope.sign(&key(checker));
-        if signs {
-            envelope.sign(&node);
+        match signs {
+            true => entry(&said, &[&checker, &node]),
+            false => entry(&said, &[&checker]),
         }
-        envelope.to_bytes()
     }
 
     #[test]
     fn a_receipt_counts_if_its_keys_do() {
         let directory = directory();
-        let row_of = |bytes: &[u8]| match read(3, bytes, &directory) {
+        let rounds = Rounds {
+            directory: &directory,
+            chain: None,
+            committee: 3,
+        };
+        let row_of = |bytes: &[u8]| match read(3, bytes, &rounds) {
             Some(Entry::Check(row)) => Some(row),
             _ => None,
         };
@@ -365,6 +336,7 @@ mod test {
             score_permille: 900 + place as u32,
             issued_at_s: 100 + place,
             reason: String::new(),
+            seat: Some(0),
         };
         let passes = [check(1, "pass"), check(2, "pass"), check(3, "pass")];
         let passed = verdict(&of, &passes, None, 3);
@@ -383,6 +355,12 @@ mod test {
             (split.state.as_str(), split.finding.as_str()),
             ("split", "inconclusive")
         );
+        // The same contradiction of one who has no seat is on record, and no more.
+        let mut stranger = more.clone();
+        stranger[3].seat = None;
+        let still = verdict(&of, &stranger, Some(&passed), 3);
+        assert_eq!(still, passed);
+        assert_eq!(weighing(&stranger, 3).len(), 3);
         let settled = Round::Settled {
             finding: Finding::Pass,
             score_permille: 901,

@@ -1,6 +1,6 @@
 //! What a piece of the log comes to: rounds as they are after it, disputes, and what moves.
 
-use super::fold::{self, Disputed, Entry, Settling};
+use super::fold::{self, Disputed, Entry, Rounds, Settling};
 use super::{VerdictError, Verdicts, stakes};
 use crate::ledger::{CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, Transfer, VerdictRow};
 use nearlight_proof::key::KeyId;
@@ -13,6 +13,26 @@ struct Open {
     before: Option<VerdictRow>,
     checks: Vec<CheckRow>,
     settled: Option<(Round, u64)>,
+    /// Whose word was refuted, of those who have no seat in it.
+    strangers: Vec<String>,
+}
+
+impl Open {
+    /// Whether there is anything to say of the round: a receipt without a seat alone makes none.
+    fn is_round(&self) -> bool {
+        let seated = self.checks.iter().any(|check| check.seat.is_some());
+        seated || self.before.is_some()
+    }
+
+    fn end(&mut self, dispute: &DisputeRow, verdict: Settling) {
+        let mut checks = self.checks.iter();
+        let target = checks.find(|check| check.place == dispute.target);
+        if target.is_none_or(|check| check.seat.is_some()) {
+            self.settled = Some((verdict.round, verdict.issued_at_s));
+        } else if let Round::Settled { liars, .. } = verdict.round {
+            self.strangers.extend(liars.iter().map(KeyId::to_string));
+        }
+    }
 }
 
 impl Verdicts {
@@ -23,6 +43,12 @@ impl Verdicts {
         entries: Vec<Vec<u8>>,
     ) -> Result<Folded, VerdictError> {
         let keys = self.receipts.keys().await?;
+        let chain = self.checks.begun_chain().await?;
+        let rounds = Rounds {
+            directory: &keys.directory,
+            chain,
+            committee: self.least,
+        };
         let mut folded = Folded {
             from,
             to: from + entries.len() as u64,
@@ -30,7 +56,7 @@ impl Verdicts {
         };
         let (mut begun, mut ending) = (Vec::new(), Vec::new());
         for (place, bytes) in (from..).zip(&entries) {
-            match fold::read(place, bytes, &keys.directory) {
+            match fold::read(place, bytes, &rounds) {
                 Some(Entry::Check(check)) => folded.checks.push(check),
                 Some(Entry::Dispute(dispute)) => begun.push(dispute),
                 Some(Entry::Verdict(verdict)) => ending.push(verdict),
@@ -53,13 +79,15 @@ impl Verdicts {
             };
             folded.ended.push((dispute.place, verdict.place));
             let open = self.open(&mut rounds, &dispute.of).await?;
-            open.settled = Some((verdict.round, verdict.issued_at_s));
+            open.end(&dispute, verdict);
         }
         for (of, open) in rounds {
             let verdict = self.after(&of, &open);
             let moved = self.moved(&open, &verdict, &keys.directory).await?;
             folded.transfers.extend(moved);
-            folded.verdicts.push(verdict);
+            if open.is_round() {
+                folded.verdicts.push(verdict);
+            }
         }
         Ok(folded)
     }
@@ -123,11 +151,11 @@ impl Verdicts {
     ) -> Result<&'a mut Open, VerdictError> {
         if !rounds.contains_key(of) {
             let (before, checks) = self.ledger.round(of.clone()).await?;
-            let settled = None;
             let open = Open {
                 before,
                 checks,
-                settled,
+                settled: None,
+                strangers: Vec::new(),
             };
             rounds.insert(of.clone(), open);
         }
@@ -159,6 +187,8 @@ impl Verdicts {
             before: open.before.as_ref(),
             after,
             checks: &open.checks,
+            weighing: &fold::weighing(&open.checks, self.least),
+            strangers: &open.strangers,
             operator: &node.operator,
             pending: &pending,
             at_ms: after.at_s.saturating_mul(1000),

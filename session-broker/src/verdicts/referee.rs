@@ -8,7 +8,8 @@
 //!     -> not decided -> waits for evidence, until the deadline
 //! ```
 //!
-//! **Invariant.** A liar is named on execution alone, never on a majority.
+//! **Invariant.** A liar is named on execution alone, never on a majority. Who has no seat in a round decides nothing of
+//! it.
 //!
 //! **What it does not know:** what a verdict does; [`super::piece`] does.
 
@@ -69,6 +70,7 @@ impl Verdicts {
         };
         let keys = self.receipts.keys().await?;
         let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
+        let checks = disputed_with(dispute, checks);
         let (mut said, mut pieces) = (Vec::new(), vec![self.pieces(&filed).await?]);
         let mut name = String::new();
         for check in &checks {
@@ -177,6 +179,18 @@ impl Verdicts {
     }
 }
 
+/// The receipts that a dispute is decided by: all of the round that have a seat in it; or only that which is disputed,
+/// if it has none, for what it says is no matter of the round.
+fn disputed_with(dispute: &DisputeRow, mut checks: Vec<CheckRow>) -> Vec<CheckRow> {
+    let target = checks.iter().find(|check| check.place == dispute.target);
+    let is_seated = target.is_some_and(|check| check.seat.is_some());
+    checks.retain(|check| match is_seated {
+        true => check.seat.is_some(),
+        false => check.place == dispute.target,
+    });
+    checks
+}
+
 fn key_of(id: &str, role: Role, directory: &Directory) -> Option<PublicKey> {
     let known = directory.find(&KeyId::from_hex(id)?, role);
     known.map(|(key, _)| *key)
@@ -187,11 +201,7 @@ fn read(check: &CheckRow, statement: Statement, directory: &Directory) -> Option
         return None;
     };
     Some(Said {
-        report: CheckerReport {
-            checker: KeyId::from_hex(&check.checker)?,
-            finding: fold::finding(&check.finding),
-            score_permille: check.score_permille,
-        },
+        report: fold::report(check)?,
         issuer: key_of(&check.checker, Role::Checker, directory)?,
         porc,
         leaf: KeyId::from_hex(&check.leaf)?,
@@ -315,6 +325,7 @@ mod test {
             checker: KeyId([key; 32]),
             finding,
             score_permille: 900 + u32::from(key),
+            seat: Some(0),
         }
     }
 
@@ -337,6 +348,43 @@ mod test {
         let judged = decide(reports, is_due);
         let found = judged.map(|of| (of.finding, of.score_permille, of.liars.len()));
         assert_eq!(found, expected, "{reports:?}");
+    }
+
+    /// A dispute over what a stranger says is about that alone; strangers decide no dispute over anything else.
+    #[test]
+    fn who_has_no_seat_decides_nothing_of_the_round() {
+        let of = crate::ledger::RoundOf {
+            node: "n".to_owned(),
+            round: 7,
+            gpu: "cpu".to_owned(),
+        };
+        let check = |place: u64, seat: Option<u32>| CheckRow {
+            place,
+            of: of.clone(),
+            checker: format!("{place:064x}"),
+            leaf: String::new(),
+            finding: "fail".to_owned(),
+            score_permille: 0,
+            issued_at_s: 1,
+            reason: String::new(),
+            seat,
+        };
+        let checks = vec![check(1, Some(0)), check(2, None), check(3, Some(4))];
+        let decided_by = |target| {
+            let dispute = DisputeRow {
+                place: 9,
+                leaf: String::new(),
+                target,
+                of: of.clone(),
+                claim: String::new(),
+                deadline_s: 0,
+                verdict: None,
+            };
+            let checks = disputed_with(&dispute, checks.clone());
+            checks.iter().map(|check| check.place).collect::<Vec<_>>()
+        };
+        assert_eq!(decided_by(1), [1, 3]);
+        assert_eq!(decided_by(2), [2]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | is settled: fail | what is held is taken | as below |
 //! | is settled: pass | what is held is given back | as below |
 //! | settled, a liar is named | | a share of the liar's stake is taken at once; no reward |
+//! | one who has no seat in it is refuted | | the same, and nothing else changes |
 //!
 //! What is held and due is posted if the round still comes to what it was held for, and void otherwise: a
 //! round that became a split meanwhile costs nobody anything. Every penalty names its receipts.
@@ -51,6 +52,10 @@ pub(super) struct Changed<'a> {
     pub(super) after: &'a VerdictRow,
     /// All of its checks.
     pub(super) checks: &'a [CheckRow],
+    /// Those that weigh in it.
+    pub(super) weighing: &'a [CheckRow],
+    /// Refuted checkers that have no seat in it, by their keys.
+    pub(super) strangers: &'a [String],
     /// Who runs the node.
     pub(super) operator: &'a str,
     /// What earlier changes hold.
@@ -61,6 +66,17 @@ pub(super) struct Changed<'a> {
 
 /// What moves.
 pub(super) fn moves(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
+    let mut moves = of_the_round(changed, terms);
+    moves.extend(
+        changed
+            .strangers
+            .iter()
+            .map(|key| liar(changed, key, terms)),
+    );
+    moves
+}
+
+fn of_the_round(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
     let after = changed.after;
     let was = changed
         .before
@@ -154,12 +170,12 @@ fn liar(changed: &Changed<'_>, key: &str, terms: &StakeTerms) -> Transfer {
     }
 }
 
-/// One for each check whose word the round is. One that there is already is left as it is.
+/// One for each check that weighs, and whose word the round is. One that there is already is left as it is.
 fn rewards(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
     let after = changed.after;
     let counts = matches!(after.finding.as_str(), "pass" | "fail");
     let mut paid = std::collections::BTreeSet::new();
-    let accepted = changed.checks.iter().filter(|check| {
+    let accepted = changed.weighing.iter().filter(|check| {
         counts
             && check.finding == after.finding
             && !after.liars.contains(&check.checker)
@@ -223,6 +239,7 @@ mod test {
             score_permille: 900,
             issued_at_s: 1,
             reason: String::new(),
+            seat: Some(0),
         }
     }
 
@@ -253,6 +270,8 @@ mod test {
             before,
             after,
             checks,
+            weighing: checks,
+            strangers: &[],
             operator: "host",
             pending,
             at_ms: 10,

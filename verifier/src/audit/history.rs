@@ -1,15 +1,17 @@
 //! A node's history: what is about it, how each of it stands by all that came later, and what is odd.
 
 use super::{AuditError, Finding, Held, Oddity, Source};
+use crate::given::Trust;
+use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
 use nearlight_proof::receipt::envelope::Envelope;
-use nearlight_proof::receipt::predicate::{Finding as Found, Predicate};
+use nearlight_proof::receipt::predicate::{Finding as Found, Porc, Predicate, Verdict};
 use nearlight_proof::receipt::statement::{Countersign, Statement};
 use nearlight_proof::receipt::verify::{Later, judge};
 use nearlight_proof::receipt::{Directory, Outcome};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Longer than this without a capacity check is a gap, seconds: they are due daily, and may be late by an hour or two.
 const GAP_S: u64 = 26 * 3600;
@@ -43,11 +45,28 @@ struct Kept {
     refused: Option<(Outcome, String)>,
 }
 
+/// A check of the node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Check<'a> {
+    pub(super) index: u64,
+    pub(super) leaf: KeyId,
+    pub(super) issuer: KeyId,
+    pub(super) porc: &'a Porc,
+    /// As it counts: a pass that the node did not sign says nothing certain.
+    pub(super) finding: Found,
+    /// Whether its keys and signatures are in order.
+    pub(super) is_admitted: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct History<'a> {
     node: KeyId,
-    directory: &'a Directory,
+    trust: &'a Trust,
+    /// The chain of rounds: the first that stands in the log.
+    anchor: Option<Anchor>,
+    /// Entries with another chain.
+    other_chains: Vec<u64>,
     kept: Vec<Kept>,
     leaves: BTreeSet<KeyId>,
     /// Everything that may change how a receipt stands.
@@ -55,10 +74,12 @@ pub(super) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub(super) const fn new(node: KeyId, directory: &'a Directory) -> Self {
+    pub(super) const fn new(node: KeyId, trust: &'a Trust) -> Self {
         Self {
             node,
-            directory,
+            trust,
+            anchor: None,
+            other_chains: Vec::new(),
             kept: Vec::new(),
             leaves: BTreeSet::new(),
             later: Vec::new(),
@@ -70,14 +91,14 @@ impl<'a> History<'a> {
         let statement = Envelope::parse(bytes).ok();
         let statement = statement.and_then(|envelope| Statement::parse(&envelope).ok());
         let Some(statement) = statement else {
-            return;
+            return self.chain(index, bytes);
         };
         let about = self.is_about(&statement);
         // Revocations of keys are about no node, and may be about what stands in its receipts.
         if !about && !matches!(statement.predicate, Predicate::Revoke(_)) {
             return;
         }
-        let admitted = Later::admitted(bytes, self.directory);
+        let admitted = Later::admitted(bytes, &self.trust.directory);
         let refused = admitted.as_ref().err().map(|report| {
             let found = report.checks.last().map(|check| check.found.clone());
             (report.outcome, found.unwrap_or_default())
@@ -95,6 +116,60 @@ impl<'a> History<'a> {
                 refused,
             });
         }
+    }
+
+    fn chain(&mut self, index: u64, bytes: &[u8]) {
+        let Some(anchor) = Anchor::open(bytes, &self.trust.authority) else {
+            return;
+        };
+        match &self.anchor {
+            None => self.anchor = Some(anchor),
+            Some(first) if *first != anchor => self.other_chains.push(index),
+            Some(_) => {}
+        }
+    }
+
+    pub(super) const fn node(&self) -> KeyId {
+        self.node
+    }
+
+    pub(super) const fn directory(&self) -> &'a Directory {
+        &self.trust.directory
+    }
+
+    pub(super) const fn anchor(&self) -> Option<&Anchor> {
+        self.anchor.as_ref()
+    }
+
+    /// The checks of the node, in the order of the log.
+    pub(super) fn checks(&self) -> impl Iterator<Item = Check<'_>> {
+        let about = |kept: &&Kept| kept.statement.subject.sha256 == self.node;
+        self.kept.iter().filter(about).filter_map(|kept| {
+            let Predicate::Porc(porc) = &kept.statement.predicate else {
+                return None;
+            };
+            let signed = kept.statement.head.countersign == Countersign::Node(self.node);
+            Some(Check {
+                index: kept.index,
+                leaf: kept.leaf,
+                issuer: kept.statement.head.issuer,
+                porc,
+                finding: match porc.finding {
+                    Found::Pass if !signed => Found::Inconclusive,
+                    finding => finding,
+                },
+                is_admitted: kept.refused.is_none(),
+            })
+        })
+    }
+
+    /// Verdicts about it, with their places.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = (u64, &Verdict)> {
+        let admitted = self.kept.iter().filter(|kept| kept.refused.is_none());
+        admitted.filter_map(|kept| match &kept.statement.predicate {
+            Predicate::Verdict(verdict) => Some((kept.index, verdict)),
+            _ => None,
+        })
     }
 
     fn is_about(&self, statement: &Statement) -> bool {
@@ -129,7 +204,13 @@ impl<'a> History<'a> {
             told.evidence
                 .extend(evidence_of(kept, now_s, &mut told.findings));
         }
-        told.findings.extend(disagreements(&self.kept));
+        if !self.other_chains.is_empty() {
+            told.findings.push(Finding {
+                oddity: Oddity::WrongAssignment,
+                entries: self.other_chains,
+                words: "another chain of rounds than the first".to_owned(),
+            });
+        }
         told.findings.extend(gaps(&self.kept, now_s));
         told
     }
@@ -216,28 +297,6 @@ fn evidence_of(kept: &Kept, now_s: u64, findings: &mut Vec<Finding>) -> Vec<Name
         sha256: of.sha256.to_string(),
     });
     named.collect()
-}
-
-/// Rounds in which checkers found different things of one GPU.
-fn disagreements(kept: &[Kept]) -> Vec<Finding> {
-    let mut rounds: BTreeMap<(u64, &str), Vec<(u64, Found)>> = BTreeMap::new();
-    for one in kept.iter().filter(|one| one.refused.is_none()) {
-        if let Predicate::Porc(porc) = &one.statement.predicate {
-            let of_round = rounds.entry((porc.round, &porc.gpu)).or_default();
-            of_round.push((one.index, porc.finding));
-        }
-    }
-    let split = rounds.into_iter().filter(|(_, found)| {
-        let has = |wanted| found.iter().any(|(_, finding)| *finding == wanted);
-        has(Found::Pass) && has(Found::Fail)
-    });
-    split
-        .map(|((round, gpu), found)| Finding {
-            oddity: Oddity::Disagreement,
-            entries: found.iter().map(|(index, _)| *index).collect(),
-            words: format!("in round {round} some checkers passed {gpu} and some failed it"),
-        })
-        .collect()
 }
 
 /// Times without a capacity check that are longer than the schedule has.

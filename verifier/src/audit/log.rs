@@ -99,7 +99,7 @@ fn contradiction(words: String) -> Finding {
     }
 }
 
-fn garbled<E: std::error::Error + 'static>(path: &str, why: &str) -> AuditError<E> {
+pub(super) fn garbled<E: std::error::Error + 'static>(path: &str, why: &str) -> AuditError<E> {
     AuditError::Garbled {
         path: path.to_owned(),
         why: why.to_owned(),

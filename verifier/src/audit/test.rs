@@ -1,28 +1,25 @@
 //! A log in memory, with everything that can be odd about a node in it.
 
+#[path = "test/duties.rs"]
+mod duties;
+
 use super::*;
 use crate::given::Believed;
 use nearlight_proof::encoding::sha256;
-use nearlight_proof::key::{PublicKey, SecretKey};
+use nearlight_proof::key::PublicKey;
 use nearlight_proof::log::checkpoint::Checkpoint;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::tile::{self, Tile};
 use nearlight_proof::log::tree::{LogHasher, leaf, root};
-use nearlight_proof::receipt::directory::{Directory, Entry, Role};
-use nearlight_proof::receipt::predicate::{
-    Dispute, Elapsed, Finding as Found, Porc, Predicate, Ratios, Revoke, Sizes,
-};
-use nearlight_proof::receipt::statement::{
-    Assurance, Countersign, Evidence, Head, Statement, Subject,
-};
+use nearlight_proof::receipt::directory::{Directory, Role};
+use nearlight_proof::receipt::fixture::{self, entry, key, listed, statement};
+use nearlight_proof::receipt::predicate::{Dispute, Finding as Found, Porc, Predicate, Revoke};
+use nearlight_proof::receipt::statement::Evidence;
+use std::collections::BTreeMap;
 
 const ORIGIN: &str = "log.example";
 const DAY_S: u64 = 24 * 3600;
 const START_S: u64 = 1_800_000_000;
-
-fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
 
 fn node() -> KeyId {
     key(9).public().id()
@@ -34,6 +31,8 @@ struct Served {
     entries: Vec<Vec<u8>>,
     note: Vec<u8>,
     evidence: Vec<Vec<u8>>,
+    /// What is told of rounds.
+    told: BTreeMap<u64, Vec<u8>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,10 @@ impl Source for Served {
         tile::bundle(entries.ok_or_else(nothing)?.iter().map(Vec::as_slice)).ok_or_else(nothing)
     }
 
+    fn assignments(&mut self, round: u64) -> Result<Option<Vec<u8>>, Nothing> {
+        Ok(self.told.get(&round).cloned())
+    }
+
     fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Nothing> {
         let is = |bytes: &&Vec<u8>| hex(&sha256(&[bytes])) == wanted;
         Ok(self.evidence.iter().find(is).cloned())
@@ -76,6 +79,7 @@ impl Served {
             entries,
             note,
             evidence: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -87,21 +91,15 @@ impl Served {
             remembered,
             now_s,
             evidence: true,
+            rounds: Rounds::UntilNow,
         };
         run(self, &trust(), newest, wanted).unwrap()
     }
 }
 
 fn trust() -> Trust {
-    let listed = |n: u8, role, until_s| Entry {
-        key: hex(key(n).public().as_bytes()),
-        role,
-        operator: format!("op{n}"),
-        licence: None,
-        from_s: 0,
-        until_s,
-        revoked_at_s: None,
-    };
+    let listed =
+        |n: u8, role, until_s| listed(&key(n).public(), role, &format!("op{n}"), (0, until_s));
     let for_ever = START_S * 2;
     let keys = vec![
         listed(2, Role::Checker, for_ever),
@@ -131,66 +129,16 @@ fn signed(
         bytes: bytes.len() as u64,
         kept_until_s: 0,
     };
-    let statement = Statement {
-        subject: Subject {
-            name: "node:one".to_owned(),
-            sha256: subject,
-        },
-        head: Head {
-            issuer: key(issuer).public().id(),
-            issued_at_s,
-            countersign: Countersign::None,
-            assurance: Assurance::Timing,
-            does_not_prove: Vec::new(),
-            evidence: evidence.iter().map(piece).collect(),
-        },
-        predicate,
-    };
-    let mut envelope = statement.envelope().unwrap();
-    envelope.sign(&key(issuer));
-    envelope.to_bytes()
+    let issuer = key(issuer);
+    let mut said = statement(&issuer, subject, issued_at_s, predicate);
+    said.head.evidence = evidence.iter().map(piece).collect();
+    entry(&said, &[&issuer])
 }
 
 fn porc(round: u64, finding: Found) -> Predicate {
-    let none = KeyId([0; 32]);
     Predicate::Porc(Box::new(Porc {
         round,
-        beacon: none,
-        gpu: "cpu".to_owned(),
-        class: "software".to_owned(),
-        table: none,
-        probe: "p".to_owned(),
-        checkers: none,
-        nonce: none,
-        read_secret: none,
-        open_secret: none,
-        sizes: Sizes {
-            rows: 1,
-            blocks: 1,
-            lanes: 1,
-            reads: 1,
-            frames: 1,
-            tiles: 1,
-            steps: 96,
-        },
-        matrix_root: none,
-        fill_root: none,
-        read_root: none,
-        frame_root: none,
-        elapsed: Elapsed {
-            compute_us: 1,
-            fill_us: 1,
-            read_us: 1,
-            render_us: 1,
-        },
-        ratios: Ratios {
-            compute_permille: 900,
-            memory_permille: 900,
-            render_permille: 900,
-        },
-        score_permille: 900,
-        finding,
-        reason: String::new(),
+        ..fixture::porc(finding)
     }))
 }
 
@@ -278,6 +226,7 @@ fn a_fork_and_a_rollback_show_against_what_was_remembered() {
         remembered: Some(b"no note"),
         now_s,
         evidence: false,
+        rounds: Rounds::Skipped,
     };
     let refused = run(&mut other, &trust(), newest, wanted).unwrap_err();
     assert!(matches!(refused, AuditError::Remembered));
@@ -389,6 +338,7 @@ fn a_node_that_nobody_checked_has_a_gap() {
         remembered: None,
         now_s: 0,
         evidence: false,
+        rounds: Rounds::Skipped,
     };
     let refused = run(&mut log, &trust(), newest, wanted).unwrap_err();
     assert!(matches!(refused, AuditError::Node));

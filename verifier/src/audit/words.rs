@@ -44,6 +44,15 @@ pub fn text(audit: &Audit) -> String {
             found
         );
     }
+    let states = ["passed", "failed", "split", "open"].map(|state| {
+        let rounds = audit.rounds.iter().filter(|of| of.state == state);
+        format!("{} {state}", rounds.count())
+    });
+    let _ = writeln!(
+        text,
+        "  rounds, by those who were assigned: {}",
+        states.join(", ")
+    );
     for finding in &audit.findings {
         let entries: Vec<_> = finding.entries.iter().map(u64::to_string).collect();
         let at = match entries.is_empty() {
@@ -55,7 +64,16 @@ pub fn text(audit: &Audit) -> String {
     for warning in &audit.warnings {
         let _ = writeln!(text, "  warning: {warning}");
     }
-    text.push_str("  note: which checks were due is not in the log; gaps are of time alone\n");
+    let _ = match audit.rounds_compared {
+        0 => writeln!(
+            text,
+            "  note: no assignments were compared; gaps are of time alone"
+        ),
+        count => writeln!(
+            text,
+            "  the assignments of {count} rounds were worked out and compared with what is told"
+        ),
+    };
     text
 }
 

@@ -1,7 +1,7 @@
 //! A check that an honest machine passed, computed anew from receipt and evidence.
 
 use super::*;
-use nearlight_proof::key::{KeyId, SecretKey};
+use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::commit::Commitment;
 use nearlight_proof::porc::compute::{Factor, product_row};
@@ -11,8 +11,8 @@ use nearlight_proof::porc::memory::{Fill, Place, Reads};
 use nearlight_proof::porc::mixer::digest;
 use nearlight_proof::porc::render::{Scene, frame_key};
 use nearlight_proof::porc::seed::{Probe, seed};
-use nearlight_proof::receipt::predicate::{Elapsed, Finding, Porc, Ratios, Revoke, Sizes};
-use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Subject};
+use nearlight_proof::receipt::fixture;
+use nearlight_proof::receipt::predicate::{Finding, Porc, Revoke, Sizes};
 use std::convert::Infallible;
 
 const SIZES: Sizes = Sizes {
@@ -34,6 +34,10 @@ impl Source for Kept {
 
     fn read(&mut self, _path: &str) -> Result<Vec<u8>, Infallible> {
         Ok(Vec::new())
+    }
+
+    fn assignments(&mut self, _round: u64) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(None)
     }
 
     fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Infallible> {
@@ -65,13 +69,6 @@ impl Held for Machine {
 
 fn porc(roots: &Commitment) -> Porc {
     Porc {
-        round: 7,
-        beacon: KeyId([1; 32]),
-        gpu: "cpu".to_owned(),
-        class: "software".to_owned(),
-        table: KeyId([2; 32]),
-        probe: "probe".to_owned(),
-        checkers: KeyId([3; 32]),
         nonce: KeyId([4; 32]),
         read_secret: KeyId([5; 32]),
         open_secret: KeyId([6; 32]),
@@ -80,20 +77,7 @@ fn porc(roots: &Commitment) -> Porc {
         fill_root: KeyId(roots.fill),
         read_root: KeyId(roots.reads),
         frame_root: KeyId(roots.frames),
-        elapsed: Elapsed {
-            compute_us: 1,
-            fill_us: 1,
-            read_us: 1,
-            render_us: 1,
-        },
-        ratios: Ratios {
-            compute_permille: 900,
-            memory_permille: 900,
-            render_permille: 900,
-        },
-        score_permille: 900,
-        finding: Finding::Pass,
-        reason: String::new(),
+        ..fixture::porc(Finding::Pass)
     }
 }
 
@@ -158,30 +142,15 @@ fn checked() -> (Porc, Vec<Vec<u8>>) {
 }
 
 fn envelope(predicate: Predicate, pieces: &[Vec<u8>]) -> Vec<u8> {
-    let key = SecretKey::from_seed(&[1; 32]);
     let named = |bytes: &Vec<u8>| Evidence {
         sha256: KeyId(sha256(&[bytes])),
         bytes: bytes.len() as u64,
         kept_until_s: 0,
     };
-    let statement = Statement {
-        subject: Subject {
-            name: "node:one".to_owned(),
-            sha256: NODE,
-        },
-        head: Head {
-            issuer: key.public().id(),
-            issued_at_s: 1,
-            countersign: Countersign::None,
-            assurance: Assurance::Timing,
-            does_not_prove: Vec::new(),
-            evidence: pieces.iter().map(named).collect(),
-        },
-        predicate,
-    };
-    let mut envelope = statement.envelope().unwrap();
-    envelope.sign(&key);
-    envelope.to_bytes()
+    let issuer = fixture::key(1);
+    let mut said = fixture::statement(&issuer, NODE, 1, predicate);
+    said.head.evidence = pieces.iter().map(named).collect();
+    fixture::entry(&said, &[&issuer])
 }
 
 const ALL: Wanted = Wanted {

@@ -3,6 +3,12 @@
 use super::mixer::hash;
 use crate::key::KeyId;
 use crate::log::tree::{self, Hash};
+use crate::receipt::directory::{Directory, Entry, Role};
+
+/// Checkers that stand in, one after the other, for those of a duty that miss it.
+pub const STAND_INS: usize = 2;
+/// So many seconds before it comes in a checker's key counts: its clock may be behind. It is of no round's set by then.
+pub const EARLY_S: u64 = 60;
 
 /// A checker that may be assigned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +40,30 @@ pub fn set_root(checkers: &[Checker]) -> Hash {
         )
     };
     tree::root::<super::commit::CommitHasher>(&sorted.iter().map(leaf).collect::<Vec<_>>())
+}
+
+/// Whether a key of the directory with this window is of the set of a round that began then: it had come in before that second, and was
+/// not shut out before it. So what happens within the second that a round begins in changes nothing of the round, and
+/// any later edition of the directory says the same of it.
+#[must_use]
+pub fn is_of_set((from_s, until_s, revoked_at_s): (u64, u64, Option<u64>), began_s: u64) -> bool {
+    from_s.saturating_add(EARLY_S) < began_s
+        && began_s <= until_s
+        && revoked_at_s.is_none_or(|revoked| began_s <= revoked)
+}
+
+/// The set of a round that began then, in the order of the directory.
+#[must_use]
+pub fn set_of(directory: &Directory, began_s: u64) -> Vec<Checker> {
+    let counts = |of: &Entry| is_of_set((of.from_s, of.until_s, of.revoked_at_s), began_s);
+    let of_set = directory
+        .of(Role::Checker)
+        .filter(|(_, entry)| counts(entry));
+    let one = |(key, entry): (&crate::key::PublicKey, &Entry)| Checker {
+        key: key.id(),
+        operator: entry.operator.clone(),
+    };
+    of_set.map(one).collect()
 }
 
 /// The `count` checkers that are assigned to a node in a round, first the one that goes first. Fewer
@@ -111,6 +141,17 @@ mod test {
             assert_eq!(chosen, again);
         }
         assert_eq!(seen.len(), 16, "everybody who may is drawn at some time");
+    }
+
+    #[test]
+    fn the_set_is_that_of_the_second_before() {
+        let of = |began_s| is_of_set((40, 500, None), began_s);
+        assert_eq!(
+            [99, 100, 101, 500, 501].map(of),
+            [false, false, true, true, false]
+        );
+        let of = |began_s| is_of_set((40, 500, Some(200)), began_s);
+        assert_eq!([101, 200, 201].map(of), [true, true, false]);
     }
 
     #[test]

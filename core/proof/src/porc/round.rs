@@ -6,12 +6,12 @@
 //! ```
 //!
 //! **Invariants.** The order of reports does not matter, but for several of one checker, of which the
-//! first that is certain counts. A referee's word is the last: later reports change nothing of it, a later
-//! referee's word does.
+//! first that is certain counts. Only those weigh whom the round's order has in front ([`counted`]). A referee's word
+//! is the last: later reports change nothing of it, a later referee's word does.
 //!
-//! **What it does not know:** whose keys these are, whether receipts verify, time.
+//! **What it does not know:** whose keys these are, how they come to their seats, whether receipts verify, time.
 
-use super::verdict::{CheckerReport, Decision, tally};
+use super::verdict::{CheckerReport, Decision, counted, tally};
 use crate::key::KeyId;
 use crate::receipt::predicate::Finding;
 
@@ -53,7 +53,7 @@ impl Round {
         if matches!(self, Self::Settled { .. }) {
             return self;
         }
-        match tally(reports, least) {
+        match tally(&counted(reports, least), least) {
             Decision::Pass { score_permille } => Self::Passed { score_permille },
             Decision::Fail => Self::Failed,
             Decision::Split { passed, failed } => Self::Split { passed, failed },
@@ -118,6 +118,7 @@ mod test {
                 checker: KeyId([key; 32]),
                 finding: *finding,
                 score_permille: 1_000 - u32::from(key),
+                seat: Some(0),
             })
             .collect()
     }
@@ -155,6 +156,31 @@ mod test {
             assert_eq!(from.with(&reports(findings), LEAST).name(), to, "{shown}");
         }
         assert_eq!(Round::Open.with(&reports(&[Pass; 3]), LEAST), passed);
+    }
+
+    /// The committee passes it; whoever was not asked, or only to stand in, changes nothing of that.
+    #[test]
+    fn who_was_not_assigned_outvotes_nobody() {
+        let seated = |seats: &[Option<u32>], findings: &[Finding]| {
+            let mut reports = reports(findings);
+            for (report, seat) in reports.iter_mut().zip(seats) {
+                report.seat = *seat;
+            }
+            Round::Open.with(&reports, LEAST)
+        };
+        let committee = [Some(0), Some(1), Some(2)];
+        let passed = seated(&committee, &[Pass; 3]);
+        assert_eq!(passed.name(), "passed");
+        let mut all = committee.to_vec();
+        all.extend([None, None, None, Some(3), Some(4)]);
+        let says = [Pass, Pass, Pass, Fail, Fail, Fail, Fail, Fail];
+        assert_eq!(seated(&all, &says), passed);
+        // Nobody of the committee has said anything: strangers alone make no round.
+        assert_eq!(seated(&[None; 4], &[Pass; 4]).name(), "open");
+        // One misses, one stands in.
+        let stood_in = [Some(0), Some(2), Some(3)];
+        assert_eq!(seated(&stood_in, &[Pass; 3]).name(), "passed");
+        assert_eq!(seated(&stood_in, &[Pass, Pass, Fail]).name(), "split");
     }
 
     #[test]

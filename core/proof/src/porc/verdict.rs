@@ -2,6 +2,7 @@
 
 use crate::key::KeyId;
 use crate::receipt::predicate::Finding;
+use std::collections::BTreeMap;
 
 /// What one checker reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub struct CheckerReport {
     pub finding: Finding,
     /// The score, thousandths.
     pub score_permille: u32,
+    /// Its place in the round's order, 0 where nobody is assigned; `None` if the checker was not of those who may
+    /// be asked: then it is on record, and weighs nothing ([`super::panel`]).
+    pub seat: Option<u32>,
 }
 
 /// What the reports come to.
@@ -88,6 +92,24 @@ pub fn tally(reports: &[CheckerReport], least: usize) -> Decision {
     }
 }
 
+/// The reports that weigh in a round that takes `least`: of those who have a seat and say something certain the first
+/// `least` by their seats, and whoever sits no further behind. So one who stands in weighs only as long as somebody
+/// before it says nothing, and nobody without a seat ever does. The order of reports does not matter.
+#[must_use]
+pub fn counted(reports: &[CheckerReport], least: usize) -> Vec<CheckerReport> {
+    let certain = reports
+        .iter()
+        .filter(|report| report.finding != Finding::Inconclusive)
+        .filter_map(|report| Some((report.checker, report.seat?)));
+    let by_checker: BTreeMap<KeyId, u32> = certain.collect();
+    let mut seats: Vec<u32> = by_checker.into_values().collect();
+    seats.sort_unstable();
+    let last = least.checked_sub(1).and_then(|at| seats.get(at));
+    let last = last.copied().unwrap_or(u32::MAX);
+    let weighs = |report: &&CheckerReport| report.seat.is_some_and(|seat| seat <= last);
+    reports.iter().filter(weighs).copied().collect()
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -97,7 +119,42 @@ mod test {
             checker: KeyId([key; 32]),
             finding,
             score_permille,
+            seat: Some(0),
         }
+    }
+
+    const fn at(key: u8, seat: Option<u32>, finding: Finding) -> CheckerReport {
+        CheckerReport {
+            seat,
+            ..report(key, finding, 900)
+        }
+    }
+
+    #[test]
+    fn the_first_seats_that_say_something_weigh_and_nobody_without_one() {
+        use Finding::{Fail, Inconclusive, Pass};
+        let keys = |reports: &[CheckerReport], least| {
+            let counted = counted(reports, least);
+            counted.iter().map(|of| of.checker.0[0]).collect::<Vec<_>>()
+        };
+        let whole = [
+            at(1, Some(0), Pass),
+            at(9, None, Fail),
+            at(2, Some(1), Pass),
+            at(4, Some(3), Fail),
+            at(3, Some(2), Pass),
+        ];
+        assert_eq!(keys(&whole, 3), [1, 2, 3], "nobody has to stand in");
+        let mut turned = whole;
+        turned.reverse();
+        assert_eq!(keys(&turned, 3), [3, 2, 1]);
+        // Who says nothing certain is stood in for, and still listed.
+        let silent = [at(1, Some(0), Inconclusive), whole[2], whole[3], whole[4]];
+        assert_eq!(keys(&silent, 3), [1, 2, 4, 3]);
+        assert_eq!(keys(&whole[..2], 3), [1], "too few: all who have a seat");
+        assert_eq!(keys(&[at(9, None, Fail), at(8, None, Fail)], 1), [0_u8; 0]);
+        let nobody_assigned = [1, 2, 3, 4].map(|key| at(key, Some(0), Pass));
+        assert_eq!(keys(&nobody_assigned, 3), [1, 2, 3, 4]);
     }
 
     #[test]

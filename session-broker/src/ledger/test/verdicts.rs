@@ -28,6 +28,7 @@ fn check(place: u64, round: u64, finding: &str) -> CheckRow {
         finding: finding.to_owned(),
         score_permille: 900,
         issued_at_s: 100 + place,
+        seat: (place != 3).then_some(4),
         reason: "late".to_owned(),
     }
 }
@@ -87,6 +88,8 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     assert_eq!(row.liars, ["l"]);
     let places: Vec<u64> = checks.iter().map(|check| check.place).collect();
     assert_eq!(places, [2, 3]);
+    let seats: Vec<Option<u32>> = checks.iter().map(|check| check.seat).collect();
+    assert_eq!(seats, [Some(4), None]);
     assert_eq!(checks[0].of, read(of("n", 7)));
     let (none, no_checks) = ledger.round(of("n", 8)).await.unwrap();
     assert_eq!((none, no_checks.len()), (None, 0));

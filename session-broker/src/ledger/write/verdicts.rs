@@ -17,9 +17,9 @@ const MOVE_ON: &str = "
     WHERE receipts_folded.one = 1 AND receipts_folded.next = r.since";
 
 const ADD_CHECKS: &str = "
-    INSERT INTO checked (place, node, round, gpu, checker, leaf, finding, score_permille, issued_at_s, reason)
-    SELECT r.place, r.node, r.round, r.gpu, r.checker, r.leaf, r.finding, r.score_permille, r.issued_at_s, r.reason
-    FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text}";
+    INSERT INTO checked (place, node, round, gpu, checker, leaf, finding, score_permille, issued_at_s, reason, seat)
+    SELECT r.place, r.node, r.round, r.gpu, r.checker, r.leaf, r.finding, r.score_permille, r.issued_at_s, r.reason, r.seat
+    FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text, seat bigint}";
 
 const PUT_VERDICTS: &str = "
     INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, rev)
@@ -127,6 +127,7 @@ struct Check<'a> {
     score_permille: u32,
     issued_at_s: u64,
     reason: Foreign<'a>,
+    seat: Option<u32>,
 }
 
 impl<'a> Check<'a> {
@@ -142,6 +143,7 @@ impl<'a> Check<'a> {
             score_permille: row.score_permille,
             issued_at_s: row.issued_at_s,
             reason: Foreign(&row.reason),
+            seat: row.seat,
         }
     }
 }

@@ -1,0 +1,121 @@
+//! Who may speak in a round: anyone works it out of the log and a directory, and believes no broker.
+//!
+//! ```text
+//!   chain's anchor --hash--> the round's value ---.
+//!   directory -- the set when it began -- its root |--> order --first committee + stand-ins--> seats
+//!   node's key and operator ----------------------'
+//! ```
+//!
+//! A seat is a place in that order. Who has missed, and who was asked to stand in, is on no record that everybody has;
+//! so everybody has a seat who could have been asked, and [`super::verdict::counted`] takes those in front first.
+//!
+//! **Invariants.** A seat follows from what a receipt says, the anchor and the directory; a later edition of the
+//! directory gives the same one. Without a chain of rounds nobody is assigned, and all seats are 0.
+//!
+//! **What it does not know:** whether receipts verify, what they find, who missed.
+
+use super::committee::{Candidate, STAND_INS, assign, set_of, set_root};
+use crate::beacon::anchor::Anchor;
+use crate::key::KeyId;
+use crate::log::tree::Hash;
+use crate::receipt::directory::{Directory, Role};
+use crate::receipt::predicate::Porc;
+
+/// Why a checker's receipt has no seat in its round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unseated {
+    /// The network has no such round.
+    #[error("the network's chain has no such round")]
+    NoRound,
+    /// Another value than the round's.
+    #[error("it names another value than the round has")]
+    OtherValue,
+    /// Another set.
+    #[error("it names another set of checkers than the round had")]
+    OtherSet,
+    /// The node is not in the directory.
+    #[error("the directory does not have the node")]
+    NoNode,
+    /// Not among the first of the order.
+    #[error("its checker was not assigned, nor one of those that stand in")]
+    NotAssigned,
+}
+
+/// A network that seats are worked out for.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// Whose keys are whose.
+    pub directory: &'a Directory,
+    /// The chain of rounds, if there is one.
+    pub chain: Option<&'a Anchor>,
+    /// How many checkers a capacity check takes.
+    pub committee: usize,
+}
+
+/// A round of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// Which.
+    pub round: u64,
+    /// Its value, which leads to the anchor.
+    pub value: Hash,
+}
+
+impl Panel<'_> {
+    /// The set of a round, by its root, and the order for a node: those that may be asked, first the one that goes
+    /// first.
+    ///
+    /// # Errors
+    /// [`Unseated::NoRound`] and [`Unseated::NoNode`].
+    pub fn order(&self, drawn: &Drawn, node: &KeyId) -> Result<(KeyId, Vec<KeyId>), Unseated> {
+        let chain = self.chain.ok_or(Unseated::NoRound)?;
+        let (_, entry) = self
+            .directory
+            .find(node, Role::Node)
+            .ok_or(Unseated::NoNode)?;
+        let candidate = Candidate {
+            key: *node,
+            operator: entry.operator.clone(),
+        };
+        let set = set_of(self.directory, chain.begins_ms(drawn.round) / 1000);
+        let most = self.committee.saturating_add(STAND_INS);
+        let order = assign(&drawn.value, &candidate, &set, most);
+        let order = order.into_iter().map(|checker| checker.key).collect();
+        Ok((KeyId(set_root(&set)), order))
+    }
+
+    /// The seat of the checker that issued a receipt about a node. `value` knows the values of the chain's rounds.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn seat(
+        &self,
+        porc: &Porc,
+        node: &KeyId,
+        issuer: &KeyId,
+        value: impl FnOnce(u64) -> Option<Hash>,
+    ) -> Result<u32, Unseated> {
+        if self.chain.is_none() {
+            return Ok(0);
+        }
+        let value = value(porc.round).ok_or(Unseated::NoRound)?;
+        if value != porc.beacon.0 {
+            return Err(Unseated::OtherValue);
+        }
+        let drawn = Drawn {
+            round: porc.round,
+            value,
+        };
+        let (root, order) = self.order(&drawn, node)?;
+        if root != porc.checkers {
+            return Err(Unseated::OtherSet);
+        }
+        let mut seats = (0_u32..).zip(&order);
+        let seat = seats.find(|(_, key)| *key == issuer);
+        seat.map(|(seat, _)| seat).ok_or(Unseated::NotAssigned)
+    }
+}
+
+#[cfg(test)]
+#[path = "panel/test.rs"]
+mod test;

@@ -1,0 +1,358 @@
+//! Who was to check a node, who did, and what that comes to: worked out of the log and the directory, and held against
+//! what the broker tells of its assignments.
+//!
+//! ```text
+//!   anchor in the log <--hashed-- the newest value that somebody names --> values of all rounds before
+//!   value, directory --> due rounds, set, order --against--> GET /v1/assignments, or an export of it
+//!                                            `--seats--> receipts --core/proof's Round--> what each round comes to
+//! ```
+//!
+//! **Invariants.** Nothing that the broker tells is believed but who missed and why, and how many a committee has: values
+//! lead to the anchor, sets and orders are computed. Rounds that are asked for are bounded.
+//!
+//! **What it does not know:** whether the node was attached in a round. Where nobody was assigned it was away, or left
+//! out: that is said, and which of them is for its operator to know.
+
+use super::compare::Compare;
+use super::history::{Check, History};
+use super::told::RoundTold;
+use super::{AuditError, Finding, Oddity, RoundHeld, Rounds, Source, log::garbled};
+use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::beacon::chain;
+use nearlight_proof::key::KeyId;
+use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::panel::{Drawn, Panel, Unseated};
+use nearlight_proof::porc::round::Round;
+use nearlight_proof::porc::schedule::{self, Duty};
+use nearlight_proof::porc::verdict::CheckerReport;
+use nearlight_proof::receipt::directory::{Directory, Role};
+use nearlight_proof::receipt::predicate::Finding as Found;
+use std::collections::BTreeMap;
+
+/// A committee, where nobody tells how many it has: as brokers ship.
+const COMMITTEE: usize = 3;
+/// Rounds that are asked for, the newest: some two years of three a day.
+const ROUNDS_MAX: usize = 2048;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// What was found of rounds.
+#[derive(Debug, Default)]
+pub(super) struct Examined {
+    pub(super) findings: Vec<Finding>,
+    pub(super) rounds: Vec<RoundHeld>,
+    /// Rounds of which the assignments were told.
+    pub(super) told: usize,
+}
+
+/// The values of rounds that matter, by round.
+pub(super) type Values = BTreeMap<u64, Hash>;
+
+/// A check, and the place of its checker in the order of its round.
+type Seated<'a> = (Check<'a>, Option<u32>);
+
+/// Looks at who checked the node, and who should have.
+pub(super) fn examine<S: Source>(
+    source: &mut S,
+    history: &History<'_>,
+    (rounds, now_s): (Rounds, u64),
+) -> Result<Examined, AuditError<S::Error>> {
+    let mut found = Examined::default();
+    let Some(anchor) = history.anchor() else {
+        let seats = Seats {
+            panel: panel(history.directory(), None, COMMITTEE),
+            values: &Values::new(),
+        };
+        found.rounds = seats.rounds(history, &mut found.findings);
+        return Ok(found);
+    };
+    let mut told: BTreeMap<u64, RoundTold> = BTreeMap::new();
+    let until = match rounds {
+        Rounds::Skipped => None,
+        Rounds::UntilNow => anchor.round_at(now_s * 1000).or(Some(anchor.length)),
+        Rounds::Until(round) => Some(round),
+    };
+    // The round of this moment may not have begun on the broker's clock.
+    for round in until
+        .into_iter()
+        .flat_map(|round| [round, round.saturating_sub(1)])
+    {
+        if told.is_empty() && round > 0 {
+            told.extend(ask(source, round)?.map(|of| (round, of)));
+        }
+    }
+    let newest = newest(anchor, history, told.values());
+    let values = values(anchor, history, newest);
+    if until.is_some() {
+        ask_for_due(source, history, &values, &mut told)?;
+    }
+    found.told = told.len();
+    let committee = told
+        .values()
+        .next_back()
+        .map_or(COMMITTEE, RoundTold::committee);
+    let panel = panel(history.directory(), Some(anchor), committee);
+    let compare = Compare {
+        panel,
+        node: history.node(),
+        now_ms: now_s * 1000,
+    };
+    for (round, of) in &told {
+        let drawn = values.get(round).map(|value| Drawn {
+            round: *round,
+            value: *value,
+        });
+        compare.round(of, drawn.as_ref(), history, &mut found.findings);
+    }
+    if until.is_some() {
+        let due = due(history, &values);
+        let silent = due.iter().filter(|round| !told.contains_key(round)).count();
+        if silent > 0 {
+            found.findings.push(Finding {
+                oddity: Oddity::NotTold,
+                entries: Vec::new(),
+                words: format!(
+                    "of {silent} of {} rounds in which a check was due nothing is told",
+                    due.len()
+                ),
+            });
+        }
+    }
+    let seats = Seats {
+        panel,
+        values: &values,
+    };
+    found.rounds = seats.rounds(history, &mut found.findings);
+    Ok(found)
+}
+
+const fn panel<'a>(
+    directory: &'a Directory,
+    chain: Option<&'a Anchor>,
+    committee: usize,
+) -> Panel<'a> {
+    Panel {
+        directory,
+        chain,
+        committee,
+    }
+}
+
+fn ask<S: Source>(source: &mut S, round: u64) -> Result<Option<RoundTold>, AuditError<S::Error>> {
+    let Some(bytes) = source.assignments(round)? else {
+        return Ok(None);
+    };
+    let told = RoundTold::parse(&bytes).filter(|told| told.round == round);
+    let path = format!("/v1/assignments?round={round}");
+    told.map(Some)
+        .ok_or_else(|| garbled(&path, "not the assignments of that round"))
+}
+
+/// The newest round whose value somebody names that leads to the anchor.
+fn newest<'a>(
+    anchor: &Anchor,
+    history: &History<'_>,
+    told: impl Iterator<Item = &'a RoundTold>,
+) -> Option<Drawn> {
+    let of_receipts = history
+        .checks()
+        .map(|check| (check.porc.round, check.porc.beacon.0));
+    let mut named: Vec<(u64, Hash)> = told
+        .map(|of| (of.round, of.value))
+        .chain(of_receipts)
+        .collect();
+    named.sort_unstable();
+    let mut newest_first = named.into_iter().rev();
+    let leads = |(round, value): &(u64, Hash)| chain::verify((0, &anchor.anchor), *round, value);
+    let (round, value) = newest_first.find(leads)?;
+    Some(Drawn { round, value })
+}
+
+/// The values of the rounds that checks are of or were due in, and of those alone: a chain has a million.
+fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Values {
+    let mut values = Values::new();
+    let Some(Drawn {
+        round: newest,
+        mut value,
+    }) = newest
+    else {
+        return values;
+    };
+    values.insert(newest, value);
+    let known = history.directory().find(&history.node(), Role::Node);
+    let Some((_, node)) = known else {
+        return values;
+    };
+    let first = anchor
+        .round_at(node.from_s.saturating_mul(1000))
+        .unwrap_or(newest);
+    let checked: Vec<u64> = history.checks().map(|check| check.porc.round).collect();
+    let a_day = (DAY_MS / anchor.round_ms).max(1);
+    for number in (first.max(1)..=newest).rev() {
+        let round = schedule::Round {
+            number,
+            value,
+            a_day,
+        };
+        let is_due = schedule::duties(&round, &node.operator, true).contains(&Duty::Capacity);
+        if is_due || checked.contains(&number) {
+            values.insert(number, value);
+        }
+        value = chain::step(&value);
+    }
+    values
+}
+
+/// The rounds in which a check was due by the schedule, without the one that is under way.
+pub(super) fn due(history: &History<'_>, values: &Values) -> Vec<u64> {
+    let known = history.directory().find(&history.node(), Role::Node);
+    let anchor = history.anchor();
+    let Some(((_, node), anchor)) = known.zip(anchor) else {
+        return Vec::new();
+    };
+    let a_day = (DAY_MS / anchor.round_ms).max(1);
+    let is_due = |(number, value): &(&u64, &Hash)| {
+        let round = schedule::Round {
+            number: **number,
+            value: **value,
+            a_day,
+        };
+        schedule::duties(&round, &node.operator, true).contains(&Duty::Capacity)
+    };
+    values
+        .iter()
+        .filter(is_due)
+        .map(|(number, _)| *number)
+        .collect()
+}
+
+fn ask_for_due<S: Source>(
+    source: &mut S,
+    history: &History<'_>,
+    values: &Values,
+    told: &mut BTreeMap<u64, RoundTold>,
+) -> Result<(), AuditError<S::Error>> {
+    let mut wanted: Vec<u64> = due(history, values);
+    wanted.extend(history.checks().map(|check| check.porc.round));
+    wanted.retain(|round| values.contains_key(round));
+    wanted.sort_unstable();
+    wanted.dedup();
+    for round in wanted.into_iter().rev().take(ROUNDS_MAX) {
+        if !told.contains_key(&round) {
+            told.extend(ask(source, round)?.map(|of| (round, of)));
+        }
+    }
+    Ok(())
+}
+
+/// Who has a seat in the rounds of a node.
+struct Seats<'a> {
+    panel: Panel<'a>,
+    values: &'a Values,
+}
+
+impl Seats<'_> {
+    fn of(&self, check: &Check<'_>, node: &KeyId) -> Result<u32, Unseated> {
+        let value = |round| self.values.get(&round).copied();
+        self.panel.seat(check.porc, node, &check.issuer, value)
+    }
+
+    /// What each round comes to by those who have a seat in it.
+    fn rounds(&self, history: &History<'_>, findings: &mut Vec<Finding>) -> Vec<RoundHeld> {
+        let node = history.node();
+        let mut of_round: BTreeMap<(u64, &str), Vec<Seated<'_>>> = BTreeMap::new();
+        for check in history.checks().filter(|check| check.is_admitted) {
+            let seat = self.of(&check, &node);
+            if let Err(why) = seat {
+                findings.push(Finding {
+                    oddity: Oddity::Unassigned,
+                    entries: vec![check.index],
+                    words: format!(
+                        "checker {} says {} of round {}, which weighs nothing: {why}",
+                        check.issuer,
+                        name(check.finding),
+                        check.porc.round
+                    ),
+                });
+            }
+            let of = of_round
+                .entry((check.porc.round, &check.porc.gpu))
+                .or_default();
+            of.push((check, seat.ok()));
+        }
+        let rounds = of_round.into_iter();
+        rounds
+            .map(|((round, gpu), checks)| self.round((round, gpu), &checks, history, findings))
+            .collect()
+    }
+
+    fn round(
+        &self,
+        (round, gpu): (u64, &str),
+        checks: &[Seated<'_>],
+        history: &History<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> RoundHeld {
+        let reports: Vec<CheckerReport> = checks
+            .iter()
+            .map(|(check, seat)| CheckerReport {
+                checker: check.issuer,
+                finding: check.finding,
+                score_permille: check.porc.score_permille,
+                seat: *seat,
+            })
+            .collect();
+        let came_to = Round::default().with(&reports, self.panel.committee);
+        let (passed, score_permille) = came_to.counts().unzip();
+        let seated = checks.iter().filter(|(_, seat)| seat.is_some());
+        let entries: Vec<u64> = seated.map(|(check, _)| check.index).collect();
+        let has = |wanted| {
+            let mut seated = checks.iter().filter(|(_, seat)| seat.is_some());
+            seated.any(|(check, _)| check.porc.finding == wanted)
+        };
+        if has(Found::Pass) && has(Found::Fail) {
+            findings.push(Finding {
+                oddity: Oddity::Disagreement,
+                entries: entries.clone(),
+                words: format!("in round {round} some checkers passed {gpu} and some failed it"),
+            });
+        }
+        let leaves: Vec<KeyId> = checks.iter().map(|(check, _)| check.leaf).collect();
+        for (index, verdict) in history.verdicts() {
+            let is_about = verdict.receipts.iter().any(|leaf| leaves.contains(leaf));
+            let says = match verdict.finding {
+                Found::Pass => Some(true),
+                Found::Fail => Some(false),
+                Found::Inconclusive => None,
+            };
+            // What was executed counts more than whoever was assigned.
+            let contradicts = says
+                .zip(passed)
+                .is_some_and(|(says, passed)| says != passed);
+            if is_about && verdict.step.is_empty() && contradicts {
+                findings.push(Finding {
+                    oddity: Oddity::AgainstAssigned,
+                    entries: vec![index],
+                    words: format!(
+                        "a verdict says {} of round {round}, and executed nothing; those who were assigned say otherwise",
+                        name(verdict.finding)
+                    ),
+                });
+            }
+        }
+        RoundHeld {
+            round,
+            gpu: gpu.to_owned(),
+            state: came_to.name(),
+            score_permille,
+            entries,
+        }
+    }
+}
+
+const fn name(finding: Found) -> &'static str {
+    match finding {
+        Found::Pass => "pass",
+        Found::Fail => "fail",
+        Found::Inconclusive => "inconclusive",
+    }
+}

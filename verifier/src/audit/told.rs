@@ -1,0 +1,85 @@
+//! What a broker tells of a round's assignments, as an audit reads it: `GET /v1/assignments?round=`, or a line of an
+//! export. Members that it does not need are left alone.
+
+use nearlight_proof::key::KeyId;
+use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::committee::Checker;
+use serde::Deserialize;
+
+/// The most that a committee may be said to have.
+const COMMITTEE_MAX: usize = 64;
+
+#[derive(Debug, Deserialize)]
+struct Shown {
+    round: u64,
+    value: KeyId,
+    committees: Vec<u32>,
+    checkers_root: KeyId,
+    checkers: Vec<CheckerTold>,
+    assignments: Vec<RowTold>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CheckerTold {
+    key_id: KeyId,
+    operator: String,
+}
+
+/// An assignment.
+#[derive(Debug, Deserialize)]
+pub(super) struct RowTold {
+    pub(super) duty: String,
+    pub(super) node_key_id: KeyId,
+    pub(super) checker: KeyId,
+    pub(super) place: u32,
+    pub(super) until_unix_ms: u64,
+    pub(super) state: String,
+    pub(super) why: String,
+    pub(super) leaf: String,
+}
+
+/// A round.
+#[derive(Debug)]
+pub(super) struct RoundTold {
+    pub(super) round: u64,
+    pub(super) value: Hash,
+    pub(super) checkers_root: KeyId,
+    committee: usize,
+    checkers: Vec<CheckerTold>,
+    rows: Vec<RowTold>,
+}
+
+impl RoundTold {
+    /// `None` for anything else than a broker answers.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let shown: Shown = serde_json::from_slice(bytes).ok()?;
+        let committee = usize::try_from(*shown.committees.get(1)?).ok()?;
+        Some(Self {
+            round: shown.round,
+            value: shown.value.0,
+            checkers_root: shown.checkers_root,
+            committee: Some(committee).filter(|of| (1..=COMMITTEE_MAX).contains(of))?,
+            checkers: shown.checkers,
+            rows: shown.assignments,
+        })
+    }
+
+    /// How many checkers a capacity check takes.
+    pub(super) const fn committee(&self) -> usize {
+        self.committee
+    }
+
+    /// The set, as the broker says.
+    pub(super) fn set(&self) -> Vec<Checker> {
+        let one = |of: &CheckerTold| Checker {
+            key: of.key_id,
+            operator: of.operator.clone(),
+        };
+        self.checkers.iter().map(one).collect()
+    }
+
+    /// The assignments about a node.
+    pub(super) fn of(&self, node: &KeyId) -> impl Iterator<Item = &RowTold> {
+        self.rows.iter().filter(move |row| row.node_key_id == *node)
+    }
+}
