@@ -123,6 +123,7 @@ suite! {
     jobs::a_job_that_the_ledger_lost_is_back_from_its_grant => a_job_that_the_ledger_lost_is_back_from_its_grant,
     clusters::i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back => i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back,
     clusters::i7_a_cluster_that_loses_one_slot_leaves_nothing => i7_a_cluster_that_loses_one_slot_leaves_nothing,
+    clusters::i7_no_run_begins_while_a_claim_of_an_earlier_one_is_live => i7_no_run_begins_while_a_claim_of_an_earlier_one_is_live,
     clusters::i7_no_race_leaves_half_a_cluster => i7_no_race_leaves_half_a_cluster,
     clusters::a_cluster_takes_as_many_places_of_a_quota_as_it_has_replicas => a_cluster_takes_as_many_places_of_a_quota_as_it_has_replicas,
     clusters::a_cluster_leaves_nothing_behind_once_it_is_swept => a_cluster_leaves_nothing_behind_once_it_is_swept,

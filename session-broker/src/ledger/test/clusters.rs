@@ -148,6 +148,36 @@ pub(super) async fn i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back(
     );
 }
 
+pub(super) async fn i7_no_run_begins_while_a_claim_of_an_earlier_one_is_live(place: Place) {
+    let store = Store::open(place).await;
+    let (one, two) = (store.node(2, 9_000).await, store.node(2, 9_000).await);
+    let head = queued(&store, 2).await;
+    let first = together(&head, &[(&one, 0), (&one, 1)], 0);
+    let applied = store.write(op_of(&first)).await;
+    assert!(matches!(applied, Applied::OrderedAll { .. }), "{applied:?}");
+    let release = |reserve: &Reserve| Op::Release {
+        session: reserve.session.clone(),
+        claim: reserve.claim.clone(),
+        billed_until: MonoTime(9_000),
+        at: MonoTime(9_000),
+    };
+    let queue = Op::SavePhase {
+        session: head.id.clone(),
+        phase: Phase::Queued,
+        starts_denied: 0,
+        at: MonoTime(9_000),
+    };
+    let ops = vec![release(&first.reserves[0]), queue];
+    store.ledger.write(ops).await.unwrap();
+    let again = together(&head, &[(&two, 0), (&two, 1)], 1);
+    let applied = store.write(op_of(&again)).await;
+    assert_eq!(applied, Applied::RaceLost, "the other one is being stopped");
+    assert_eq!(held(&store).await.len(), 1, "nothing is left of the try");
+    store.write(release(&first.reserves[1])).await;
+    let applied = store.write(op_of(&again)).await;
+    assert!(matches!(applied, Applied::OrderedAll { .. }), "{applied:?}");
+}
+
 pub(super) async fn i7_a_cluster_that_loses_one_slot_leaves_nothing(place: Place) {
     let store = Store::open(place).await;
     let (one, two) = (store.node(2, 9_000).await, store.node(2, 9_000).await);

@@ -3,7 +3,9 @@
 //! One by one, each wholly or not at all, like sessions that come back: clusters are few. What was taken of
 //! one that loses a race, be it its last slot, is undone, and the others of the transaction stand.
 //!
-//! **Invariant.** I7: a cluster has a live claim for each of its replicas, or none was made.
+//! **Invariant.** I7: a cluster has a live claim for each of its replicas, or none was made; and none of a run
+//! while one of an earlier run is live. The broker that has the first replica may not have the others any more:
+//! their node may have attached to another one, which still stops them.
 
 use super::claims::{self, Wanted};
 use super::orders;
@@ -23,6 +25,17 @@ const ADD: &str = "
     SELECT r.session_id, r.cluster_id, r.cluster_run, r.cluster_rank
     FROM {rows session_id text, cluster_id text, cluster_run bigint, cluster_rank bigint}
     WHERE TRUE ON CONFLICT (session_id) DO UPDATE SET cluster_run = excluded.cluster_run";
+
+/// Whether something of a cluster has a claim: each run's replicas but the first are sessions of their own.
+const IS_LEFT: &str = "
+    SELECT r.cluster_id FROM {rows cluster_id text} WHERE EXISTS (
+        SELECT 1 FROM cluster_replica AS replica JOIN claim ON claim.session_id = replica.session_id
+        WHERE replica.cluster_id = r.cluster_id AND claim.released_ms IS NULL)";
+
+#[derive(Debug, Serialize)]
+struct Cluster<'a> {
+    cluster_id: &'a str,
+}
 
 #[derive(Debug, Serialize)]
 struct Replica<'a> {
@@ -61,6 +74,10 @@ async fn claimed(
     at: At,
     cluster: &ReserveCluster,
 ) -> Result<Option<Vec<u64>>, StoreError> {
+    let cluster_id = cluster.reserves[0].session.as_str();
+    if !tx.ask(IS_LEFT, &[Cluster { cluster_id }]).await?.is_empty() {
+        return Ok(None);
+    }
     // Nobody asks for a member again: no key is written.
     let no_key = Idempotency {
         key: String::new(),
@@ -94,12 +111,11 @@ async fn claimed(
     });
     let placed = placed.collect::<Result<Vec<_>, _>>()?;
     sessions::insert(tx, &placed).await?;
-    let head = &cluster.reserves[0].session;
     let replicas = cluster.reserves.iter().zip(0..);
     let replicas: Vec<Replica<'_>> = replicas
         .map(|(reserve, rank)| Replica {
             session_id: reserve.session.as_str(),
-            cluster_id: head.as_str(),
+            cluster_id,
             cluster_run: cluster.run,
             cluster_rank: rank,
         })
