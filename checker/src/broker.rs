@@ -17,6 +17,9 @@ mod duties;
 pub use duties::Refused;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How often a piece of evidence is sent again, and after how long.
+const EVIDENCE_TRIES: usize = 3;
+const EVIDENCE_PAUSE: Duration = Duration::from_secs(1);
 /// Largest answer that is no opening.
 const ANSWER_BYTES_MAX: u64 = 128 * 1024;
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
@@ -139,7 +142,16 @@ impl Broker {
     /// nothing else: the receipt is what counts.
     pub fn keep(&self, evidence: &[Vec<u8>]) {
         for piece in evidence {
-            if let Err(error) = self.put_evidence(piece) {
+            let mut put = self.put_evidence(piece);
+            // An opening of full size has more pieces than a broker takes at once.
+            for _ in 0..EVIDENCE_TRIES {
+                if put.is_ok() {
+                    break;
+                }
+                std::thread::sleep(EVIDENCE_PAUSE);
+                put = self.put_evidence(piece);
+            }
+            if let Err(error) = put {
                 tracing::warn!(error, "a piece of evidence was not taken");
             }
         }

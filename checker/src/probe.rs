@@ -15,14 +15,13 @@ use nearlight_proof::porc::score::{Class, Table};
 use nearlight_proof::porc::seed::Secrets;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc};
-use nearlight_proof::receipt::statement::{Countersign, Evidence};
+use nearlight_proof::receipt::statement::{Countersign, EVIDENCE_MAX, Evidence};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Bytes of a piece of evidence, and how many a receipt names.
 const PIECE_BYTES: usize = 60_000;
-const PIECES_MAX: usize = 64;
 /// How long evidence is asked to be kept, seconds: the time in which one can dispute.
 const EVIDENCE_S: u64 = 90 * 24 * 3600;
 
@@ -297,7 +296,7 @@ fn sign(
         evidence.push(bytes.to_vec());
     }
     if porc.finding == Finding::Fail {
-        let pieces = of_dispute(exam, opening, PIECES_MAX.saturating_sub(evidence.len()));
+        let pieces = of_dispute(exam, opening, EVIDENCE_MAX.saturating_sub(evidence.len()));
         named.extend(pieces.iter().map(|piece| name_of(piece, at.1 + EVIDENCE_S)));
         evidence.extend(pieces);
     }

@@ -36,7 +36,7 @@ use rounds::Rounds;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +48,6 @@ const ASKERS: usize = 4;
 const POLL_S: u32 = 20;
 /// The shortest and the longest wait for a broker that is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-/// How often it is looked whether to stop.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a stopped checker's report says.
 const STOPPED: &str = "the checker was stopped";
 
@@ -86,6 +84,30 @@ pub struct Runner {
     /// When a receipt was written last that a node does not answer, by its key.
     unreachable: Mutex<HashMap<String, Instant>>,
     stop: CancellationToken,
+    leaving: Leaving,
+}
+
+/// Wakes threads that wait, once this copy stops.
+#[derive(Debug, Default)]
+struct Leaving {
+    has_begun: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Leaving {
+    fn begin(&self) {
+        *lock(&self.has_begun) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for so long, or until it begins. Whether it has.
+    fn wait(&self, most: Duration) -> bool {
+        let held = lock(&self.has_begun);
+        let waited = self
+            .changed
+            .wait_timeout_while(held, most, |has_begun| !*has_begun);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// Runs until SIGTERM, SIGINT, or until the broker does not want this checker any more.
@@ -149,6 +171,7 @@ impl Runner {
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
             stop,
+            leaving: Leaving::default(),
         })
     }
 
@@ -195,6 +218,7 @@ impl Runner {
     /// The key is free for another copy, and what was begun is another checker's.
     pub fn leave(&self) {
         self.stop.cancel();
+        self.leaving.begin();
         let left: Vec<Duty> = self.under_way().drain().map(|(_, duty)| duty).collect();
         for duty in &left {
             let why = STOPPED.to_owned();
@@ -279,11 +303,9 @@ impl Runner {
         self.stop.is_cancelled() || now_ms >= duty.assignment.until_unix_ms
     }
 
+    /// Waits, or until it is stopped.
     fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while Instant::now() < until && !self.stop.is_cancelled() {
-            std::thread::sleep(LOOK_EVERY.min(pause));
-        }
+        self.leaving.wait(pause);
     }
 
     /// Puts what was sent and received since on the disk.
@@ -425,6 +447,19 @@ mod test {
             &["sleep"],
         ];
         assert_eq!(groups, expected);
+    }
+
+    /// A wait of an hour ends when the checker is stopped, also one that begins afterwards.
+    #[test]
+    fn whoever_waits_is_woken_by_the_end() {
+        let hour = Duration::from_secs(3600);
+        let leaving = Arc::new(Leaving::default());
+        assert!(!leaving.wait(Duration::from_millis(1)));
+        let (waits, waited) = (leaving.clone(), leaving.clone());
+        let waiter = std::thread::spawn(move || waits.wait(hour));
+        waited.begin();
+        assert!(waiter.join().unwrap());
+        assert!(leaving.wait(hour));
     }
 
     #[test]

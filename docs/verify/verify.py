@@ -282,13 +282,24 @@ def pae(kind, payload):
     return f"DSSEv1 {len(kind.encode())} {kind} {len(payload)} ".encode() + payload
 
 
-def directory(raw, authority):
-    kind, payload, signatures = envelope(raw)
+def signed_payload(raw, kind, authority):
+    found, payload, signatures = envelope(raw)
     (who, signature), = signatures
-    if kind != "application/vnd.nearlight.directory.v1+json" or who != sha256(authority).hex() \
-            or not signed(authority, pae(kind, payload), signature):
+    if found != f"application/vnd.nearlight.{kind}+json" or who != sha256(authority).hex() \
+            or not signed(authority, pae(found, payload), signature):
         raise ValueError("the directory is not signed by its key")
-    return document(payload)["keys"]
+    return document(payload)
+
+
+def directory(raw, authority):
+    """The keys of a directory; one with many has pages behind it, a line each, which it names."""
+    first, *pages = raw.split(b"\n")
+    if not pages:
+        return signed_payload(first, "directory.v1", authority)["keys"]
+    named = signed_payload(first, "directory.v2", authority)["pages"]
+    if named != [sha256(page).hex() for page in pages] or len(pages) > 128:
+        raise ValueError("the directory names other pages")
+    return [key for page in pages for key in signed_payload(page, "directory-page.v1", authority)["keys"]]
 
 
 ISSUERS = {"porc/v1": ["checker"], "porw/v1": ["checker"], "session/v1": ["broker"],
@@ -571,6 +582,59 @@ def golden(vectors, same):
         value = blake3(b"nearlight beacon chain/v1" + value)
     same("beacon chain", (seen[0], seen[20]), (chain["anchor"], chain["round_20"]))
     golden_porc(vectors["porc"], same)
+    golden_rounds(vectors["rounds"], same)
+    golden_pages(vectors["directory_pages"], same)
+
+
+def golden_pages(pages, same):
+    authority = bytes.fromhex(pages["authority"])
+    for case in pages["cases"]:
+        try:
+            keys = len(directory(case["directory"].encode(), authority))
+        except ValueError:
+            keys = None
+        same("directory: " + case["name"], keys, case["keys"])
+
+
+def of_set(key, began_s):
+    """Whether a key of the directory is of the set of a round that began then."""
+    revoked = key["revoked_at_s"]
+    return key["from_s"] + 60 < began_s <= key["until_s"] and (revoked is None or began_s <= revoked)
+
+
+def weighing(reports, committee):
+    """The reports that weigh: of those with a seat and something certain the first by their seats."""
+    certain = {r["checker"]: r["seat"] for r in reports
+               if r["seat"] is not None and r["finding"] != "inconclusive"}
+    seats = sorted(certain.values())
+    last = seats[committee - 1] if len(seats) >= committee else float("inf")
+    return [r for r in reports if r["seat"] is not None and r["seat"] <= last]
+
+
+def comes_to(reports, committee):
+    """What a round's reports come to, and the score that counts."""
+    first = {}
+    for report in weighing(reports, committee):
+        if report["finding"] != "inconclusive":
+            first.setdefault(report["checker"], report)
+    found = {r["finding"] for r in first.values()}
+    if len(found) == 2:
+        return "split", None
+    if len(first) < committee:
+        return "open", None
+    if found == {"pass"}:
+        return "passed", min(r["score_permille"] for r in first.values())
+    return "failed", 0
+
+
+def golden_rounds(rounds, same):
+    for key in rounds["sets"]:
+        same(f"set at {key['began_s']}", of_set(key, key["began_s"]), key["is_of_set"])
+    for case in rounds["verdicts"]:
+        reports = case["reports"]
+        same(f"round: {case['name']}", [r["checker"] for r in weighing(reports, rounds["committee"])], case["weigh"])
+        same(f"round comes to: {case['name']}", comes_to(reports, rounds["committee"]),
+             (case["comes_to"], case["score_permille"]))
 
 
 def golden_porc(porc, same):

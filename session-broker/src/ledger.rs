@@ -288,6 +288,9 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// The directory of keys.
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>>;
 
+    /// Which edition of the directory is the newest.
+    fn directory_serial(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
     /// The keys of the directory whose role is to check.
     fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>>;
 

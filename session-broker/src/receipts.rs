@@ -35,7 +35,7 @@ mod store;
 mod witnesses;
 
 pub(crate) use copy::copy;
-use directory::KnownKeys;
+use directory::Known;
 pub(crate) use directory::{FAR_S, KEYS_MAX, role_name};
 pub(crate) use entry::{Entry, NotAdmitted};
 pub(crate) use evidence::EvidenceError;
@@ -150,7 +150,9 @@ pub(crate) struct Receipts {
     keys: Arc<Keys>,
     clock: Clock,
     operator: String,
-    known: Mutex<Option<Arc<KnownKeys>>>,
+    known: Mutex<Option<Known>>,
+    /// How often keys were changed here.
+    changes: AtomicU64,
     witnesses: Witnesses,
 }
 
@@ -184,6 +186,7 @@ impl Receipts {
             clock,
             operator: settings.operator.clone(),
             known: Mutex::new(None),
+            changes: AtomicU64::new(0),
             witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),
         });
         let shared = settings.is_shared;

@@ -14,7 +14,7 @@ const LATER_MAX = 256;
 /** Of a list, 200 receipts each: more than anybody contests. */
 const PAGES_MAX = 10;
 
-export type Wanted = { readonly about?: string; readonly before?: number; readonly limit?: number };
+export type Wanted = { readonly about?: string; readonly node?: string; readonly before?: number; readonly limit?: number };
 
 export class Log {
   readonly #fetch: typeof fetch;

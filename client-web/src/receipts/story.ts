@@ -13,6 +13,8 @@ export const KIND_WORDS: Readonly<Record<string, string>> = {
   "revoke/v1": "Revocation",
   "dispute/v1": "Dispute",
   "directory/v1": "Directory of keys",
+  "directory/v2": "Directory of keys, in pages",
+  "directory-page/v1": "Page of the directory",
 };
 
 const ASSURANCE_WORDS: Readonly<Record<string, string>> = {

@@ -1988,7 +1988,7 @@ export interface components {
         /** @description The body of `POST /v1/disputes`. */
         CreateDispute: {
             /**
-             * @description What it rests on, at most 64 pieces: for each probe its record, and the pieces of what was opened behind it
+             * @description What it rests on, at most 320 pieces: for each probe its record, and the pieces of what was opened behind it
              *     (docs/proof.md). The bytes go to `PUT /v1/evidence/{sha256}` afterwards.
              */
             evidence: components["schemas"]["EvidenceName"][];
@@ -5966,7 +5966,7 @@ export interface operations {
     list_receipts: {
         parameters: {
             query?: {
-                /** @description Those about a node: its key id, 64 hex digits. */
+                /** @description Those about a node: its key id, 64 hex digits, or its own id, for the key that it has now. */
                 node?: string;
                 /**
                  * @description Those about anything: a key id, a session's commitment, or the leaf of a receipt that is revoked or

@@ -10,7 +10,7 @@ pub struct CreateDispute {
     pub receipt: u64,
     /// What is wrong with it, as a sentence of at most 200 bytes.
     pub reason: String,
-    /// What it rests on, at most 64 pieces: for each probe its record, and the pieces of what was opened behind it
+    /// What it rests on, at most 320 pieces: for each probe its record, and the pieces of what was opened behind it
     /// (docs/proof.md). The bytes go to `PUT /v1/evidence/{sha256}` afterwards.
     pub evidence: Vec<EvidenceName>,
 }

@@ -154,7 +154,7 @@ pub(super) async fn join_checker(
         Applied::Missing => return Err(void()),
         Applied::NameTaken => return Err(taken()),
         Applied::QuotaUsedUp => return Err(full()),
-        _ => api.log()?.keys_changed().await,
+        _ => api.log()?.keys_changed(),
     }
     tracing::info!(
         checker = key_id,
@@ -219,7 +219,7 @@ pub(super) async fn revoke_checker(
     };
     match api.change(check(change, audit)).await? {
         Applied::Missing => return Err(not_found("checker")),
-        _ => api.log()?.keys_changed().await,
+        _ => api.log()?.keys_changed(),
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -309,7 +309,7 @@ pub(super) async fn revoke_licence(
     };
     match api.change(check(change, audit)).await? {
         Applied::Missing => return Err(not_found("licence")),
-        _ => api.log()?.keys_changed().await,
+        _ => api.log()?.keys_changed(),
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -443,6 +443,6 @@ fn taken() -> Refusal {
 
 fn full() -> Refusal {
     bad_request(format!(
-        "The directory has {KEYS_MAX} keys, which is all that an entry of the log has room for."
+        "The directory has {KEYS_MAX} keys, which is all that it has room for."
     ))
 }

@@ -16,7 +16,7 @@ use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
 use nearlight_proof::receipt::predicate::{Dispute as Claim, Predicate};
 use nearlight_proof::receipt::statement::{
-    Assurance, Countersign, Evidence, Head, Statement, Subject,
+    Assurance, Countersign, EVIDENCE_MAX, Evidence, Head, Statement, Subject,
 };
 use nearlight_protocol::dispute::{CreateDispute, Dispute};
 use nearlight_protocol::identity::AuditAction;
@@ -27,8 +27,6 @@ use std::sync::Arc;
 
 /// The longest reason, bytes.
 const REASON_BYTES_MAX: usize = 200;
-/// Pieces of evidence.
-const EVIDENCE_MAX: usize = 64;
 
 /// Contests a receipt of a check. The evidence that it names is put beside the log afterwards; a referee executes it
 /// again, and decides by the deadline.

@@ -22,6 +22,7 @@ use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::log::tile::ENTRY_BYTES_MAX;
 use nearlight_proof::receipt::directory::Role;
+use nearlight_protocol::id::NodeId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use nearlight_protocol::plain::is_plain_text;
@@ -82,7 +83,7 @@ pub(super) async fn append_receipt(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    /// Those about a node: its key id, 64 hex digits.
+    /// Those about a node: its key id, 64 hex digits, or its own id, for the key that it has now.
     node: Option<String>,
     /// Those about anything: a key id, a session's commitment, or the leaf of a receipt that is revoked or
     /// disputed.
@@ -112,7 +113,8 @@ pub(super) async fn list_receipts(
     api.log()?;
     api.within_rate(RateKey::of(Peer::of(&extensions)))?;
     let query = asked(query)?;
-    let about = query.node.or(query.about);
+    let node = query.node.map(|node| api.key_of(node)).transpose()?;
+    let about = node.or(query.about);
     for digits in [&about, &query.leaf].into_iter().flatten() {
         if array_from_hex::<32>(digits).is_none() {
             return Err(bad_request("Keys and leaves are 64 lower-case hex digits."));
@@ -133,6 +135,19 @@ pub(super) async fn list_receipts(
         next_before: next.flatten(),
         receipts: rows.into_iter().map(summary).collect(),
     }))
+}
+
+impl Api {
+    /// A node's key id: itself, or that of the key that the node of this id has now.
+    fn key_of(&self, node: String) -> Result<String, Refusal> {
+        let Ok(id) = node.parse::<NodeId>() else {
+            return Ok(node);
+        };
+        let known = self.node_keys.of(&id);
+        known
+            .map(|known| known.key_id.clone())
+            .ok_or_else(|| not_found("node with a receipt key"))
+    }
 }
 
 fn summary(row: ReceiptRow) -> ReceiptSummary {
@@ -245,7 +260,7 @@ pub(super) async fn show_directory(
     let log_key = log.log_key().ok_or_else(super::problem::log_not_yet)?;
     let policy = log.policy().ok_or_else(super::problem::log_not_yet)?;
     Ok(Json(Directory {
-        envelope: String::from_utf8_lossy(&keys.bytes).into_owned(),
+        envelope: String::from_utf8_lossy(&keys.edition.to_bytes()).into_owned(),
         directory_key: hex(log.directory_key().as_bytes()),
         log_key: log_key.to_string(),
         policy,
@@ -291,7 +306,7 @@ pub(super) async fn put_directory_key(
     let audit = Some(caller.audit(&api, action, &key, window.role));
     match log.change_keys(change, audit).await.map_err(log_failed)? {
         Applied::QuotaUsedUp => Err(bad_request(format!(
-            "The directory has {KEYS_MAX} keys, which is all that an entry of the log has room for."
+            "The directory has {KEYS_MAX} keys, which is all that it has room for."
         ))),
         _ => Ok(StatusCode::NO_CONTENT),
     }

@@ -326,6 +326,10 @@ impl Ledger for FaultyLedger {
         self.inner.directory()
     }
 
+    fn directory_serial(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.directory_serial()
+    }
+
     fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>> {
         self.inner.checker_keys()
     }

@@ -132,7 +132,7 @@ pub(super) async fn directory(pool: &AnyPool) -> Result<DirectoryRows, StoreErro
     let rows = sqlx::query(
         "SELECT e.serial, e.issued_at_s, k.key_hex, k.role, k.operator, k.licence, k.from_s,
             k.until_s, k.revoked_at_s
-         FROM directory_edition e, directory_key k WHERE e.one = 1 ORDER BY k.key_hex, k.role",
+         FROM directory_edition e, directory_key k WHERE e.one = 1 ORDER BY k.added, k.key_hex, k.role",
     )
     .fetch_all(pool)
     .await
@@ -145,6 +145,15 @@ pub(super) async fn directory(pool: &AnyPool) -> Result<DirectoryRows, StoreErro
         issued_at_s: number(first, "issued_at_s")?,
         keys: rows.iter().map(key).collect::<Result<_, _>>()?,
     })
+}
+
+/// See [`super::Ledger::directory_serial`].
+pub(super) async fn directory_serial(pool: &AnyPool) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT serial FROM directory_edition WHERE one = 1")
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    row.map_or(Ok(0), |row| number(&row, "serial"))
 }
 
 /// See [`super::Ledger::checker_keys`].

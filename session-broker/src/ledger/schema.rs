@@ -118,6 +118,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 27] = [
         include_str!("../../migrations/0030_scores.sql"),
     ),
     (31, "seats", include_str!("../../migrations/0031_seats.sql")),
+    (
+        32,
+        "directory pages",
+        include_str!("../../migrations/0032_directory_pages.sql"),
+    ),
 ];
 
 /// All of them, as an engine reads them.

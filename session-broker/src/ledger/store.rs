@@ -502,6 +502,10 @@ impl Ledger for SqlLedger {
         Box::pin(read_receipts::directory(&self.readers))
     }
 
+    fn directory_serial(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(read_receipts::directory_serial(&self.readers))
+    }
+
     fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>> {
         Box::pin(read_receipts::checker_keys(&self.readers))
     }

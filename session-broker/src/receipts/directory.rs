@@ -1,22 +1,26 @@
 //! Whose keys are whose: rows of the ledger, signed as an entry of the log.
 //!
 //! Each change of the rows is a new edition, with the next number. Every broker signs the same bytes for
-//! an edition, so that it has one place in the log whoever appends it. The broker's own keys (that of the
+//! an edition, so that it has one place in the log whoever appends it. One of many keys has pages, of which a change
+//! touches one; rows are read and signed again only when the number has changed. The broker's own keys (that of the
 //! log, and that with which it issues) are put in by itself.
 
 use super::entry::Entry;
 use super::{LogError, Receipts};
 use crate::ledger::{Applied, AuditRow, DirectoryKey, DirectoryRows, LogChange, Op, StoreError};
-use nearlight_proof::encoding::hex;
+use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::{KeyId, PublicKey};
-use nearlight_proof::receipt::directory::{self, Directory, Role};
+use nearlight_proof::log::tree::Hash;
+use nearlight_proof::receipt::directory::{self, Directory, Edition, PAGE_KEYS, PAGES_MAX, Role};
 use nearlight_protocol::unit::MonoTime;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Keys of a directory: an entry of the log has room for so many.
-pub(crate) const KEYS_MAX: u32 = 128;
+/// Keys of a directory: so many pages of an entry of the log each, some 7 MB that verifiers fetch.
+pub(crate) const KEYS_MAX: u32 = (PAGE_KEYS * PAGES_MAX) as u32;
 /// For how long an edition is taken for the newest.
 const FRESH_US: u64 = 2_000_000;
 /// How often is looked whether the newest edition stands in the log.
@@ -29,25 +33,58 @@ pub(crate) const FAR_S: u64 = 4_133_980_800;
 pub(crate) struct KnownKeys {
     /// As it is checked against.
     pub(crate) directory: Directory,
-    /// As it stands in the log.
-    pub(crate) bytes: Vec<u8>,
+    /// As it stands in the log, and as verifiers read it.
+    pub(crate) edition: Edition,
+}
+
+/// The edition that was read last.
+#[derive(Debug)]
+pub(super) struct Known {
+    keys: Arc<KnownKeys>,
     read_at: MonoTime,
+    /// How often keys had been changed here before it was read.
+    changes: u64,
+}
+
+/// What stands in the log of the directory.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    serial: u64,
+    /// SHA-256 of the entries of that edition.
+    entries: HashSet<Hash>,
 }
 
 impl Receipts {
     /// The newest edition, at most two seconds old.
     pub(crate) async fn keys(&self) -> Result<Arc<KnownKeys>, LogError> {
         let mut known = self.known.lock().await;
-        let now = self.clock.now();
+        let (read_at, changes) = (self.clock.now(), self.changes.load(Ordering::Acquire));
         if let Some(known) = known.as_ref()
-            && now.micros_since(known.read_at) < FRESH_US
+            && known.changes == changes
+            && read_at.micros_since(known.read_at) < FRESH_US
         {
-            return Ok(known.clone());
+            return Ok(known.keys.clone());
         }
-        let rows = self.ledger.directory().await?;
-        let read = Arc::new(self.signed(&rows, now)?);
-        *known = Some(read.clone());
-        Ok(read)
+        let keys = self.read_keys(known.as_ref().map(|of| &of.keys)).await?;
+        *known = Some(Known {
+            keys: keys.clone(),
+            read_at,
+            changes,
+        });
+        Ok(keys)
+    }
+
+    /// The newest edition: what is known, if it is still that.
+    async fn read_keys(&self, known: Option<&Arc<KnownKeys>>) -> Result<Arc<KnownKeys>, LogError> {
+        let serial = self.ledger.directory_serial().await?;
+        match known.filter(|known| known.directory.serial == serial) {
+            Some(same) => Ok(same.clone()),
+            None => {
+                let rows = self.ledger.directory().await?;
+                let read = self.signed(&rows, known.map(|known| &known.edition))?;
+                Ok(Arc::new(read))
+            }
+        }
     }
 
     /// The key that signs the directory: what a verifier is to be given.
@@ -62,27 +99,35 @@ impl Receipts {
         audit: Option<Box<AuditRow>>,
     ) -> Result<Applied, LogError> {
         let done = self.ledger.write(vec![Op::Log { change, audit }]).await?;
-        *self.known.lock().await = None;
+        self.keys_changed();
         Ok(done.into_iter().next().unwrap_or(Applied::Missing))
     }
 
     /// Keys came in or went otherwise; who asks for them sees it at once.
-    pub(crate) async fn keys_changed(&self) {
-        *self.known.lock().await = None;
+    pub(crate) fn keys_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
-    fn signed(&self, rows: &DirectoryRows, now: MonoTime) -> Result<KnownKeys, LogError> {
+    fn signed(
+        &self,
+        rows: &DirectoryRows,
+        before: Option<&Edition>,
+    ) -> Result<KnownKeys, LogError> {
         let corrupt = |what: String| LogError::from(StoreError::Corrupt(what));
         let entries: Option<Vec<directory::Entry>> = rows.keys.iter().map(entry_of).collect();
-        let entries = entries.ok_or_else(|| corrupt("directory_key".to_owned()))?;
         let key = &self.keys.directory;
-        let bytes = Directory::sign(rows.serial, rows.issued_at_s, entries, key);
-        let bytes = bytes.map_err(|error| corrupt(error.to_string()))?;
-        let directory = Directory::open(&bytes, &key.public());
+        let mut entries = entries.ok_or_else(|| corrupt("directory_key".to_owned()))?;
+        if entries.len() <= PAGE_KEYS {
+            // As brokers of before pages have it.
+            entries.sort_by(|a, b| (&a.key, role_name(a.role)).cmp(&(&b.key, role_name(b.role))));
+        }
+        let of = (rows.serial, rows.issued_at_s);
+        let edition = Edition::sign(of, entries, key, before);
+        let edition = edition.map_err(|error| corrupt(error.to_string()))?;
+        let directory = Directory::open(&edition.to_bytes(), &key.public());
         Ok(KnownKeys {
             directory: directory.map_err(|error| corrupt(error.to_string()))?,
-            bytes,
-            read_at: now,
+            edition,
         })
     }
 
@@ -91,7 +136,7 @@ impl Receipts {
     }
 
     /// Puts the broker's own keys in. Whether the newest edition stands in the log.
-    async fn keep_directory(&self, logged: &mut u64) -> Result<(), LogError> {
+    pub(super) async fn keep_directory(&self, logged: &mut Logged) -> Result<(), LogError> {
         let mut known = self.keys().await?;
         let own = [
             (self.keys.log.public(), Role::Log),
@@ -120,13 +165,27 @@ impl Receipts {
         if !lacking.is_empty() {
             known = self.keys().await?;
         }
-        if known.directory.serial == *logged {
+        if known.directory.serial == logged.serial {
             return Ok(());
         }
-        let entry = Entry::read(known.bytes.clone());
-        let entry = entry.map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        self.append(entry).await?;
-        *logged = known.directory.serial;
+        // Pages first: an edition in the log has them all before it.
+        for bytes in known.edition.entries() {
+            let of = sha256(&[bytes]);
+            if logged.entries.contains(&of) {
+                continue;
+            }
+            let entry = Entry::read(bytes.to_vec());
+            let entry = entry.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            self.append(entry).await?;
+            logged.entries.insert(of);
+        }
+        let now: HashSet<Hash> = known
+            .edition
+            .entries()
+            .map(|bytes| sha256(&[bytes]))
+            .collect();
+        logged.entries.retain(|of| now.contains(of));
+        logged.serial = known.directory.serial;
         Ok(())
     }
 }
@@ -134,7 +193,7 @@ impl Receipts {
 /// Has each edition of the directory stand in the log.
 pub(super) async fn keep(receipts: Arc<Receipts>, stop: CancellationToken) {
     let mut pause = tokio::time::interval(KEEP_EVERY);
-    let mut logged = 0;
+    let mut logged = Logged::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

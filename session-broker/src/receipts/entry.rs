@@ -8,11 +8,8 @@ use nearlight_proof::log::tree::leaf;
 use nearlight_proof::receipt::directory::{self, Directory};
 use nearlight_proof::receipt::envelope::{Envelope, EnvelopeError};
 use nearlight_proof::receipt::report::Outcome;
-use nearlight_proof::receipt::statement::{Statement, StatementError};
+use nearlight_proof::receipt::statement::{EVIDENCE_MAX, Statement, StatementError};
 use nearlight_proof::receipt::verify::{SKEW_S, admit};
-
-/// Pieces of evidence that one receipt may name.
-const EVIDENCE_MAX: usize = 64;
 
 /// Why an envelope is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +61,12 @@ impl Entry {
     pub(super) fn read(bytes: Vec<u8>) -> Result<Self, NotAdmitted> {
         let form = |error: EnvelopeError| NotAdmitted::Form(error.to_string());
         let envelope = Envelope::parse(&bytes).map_err(form)?;
-        let own = [(directory::DIRECTORY, "directory/v1"), (CHAIN, "chain/v1")];
+        let own = [
+            (directory::DIRECTORY, "directory/v1"),
+            (directory::DIRECTORY_PAGED, "directory/v2"),
+            (directory::DIRECTORY_PAGE, "directory-page/v1"),
+            (CHAIN, "chain/v1"),
+        ];
         let own = own.into_iter().find(|(of, _)| envelope.payload_type == *of);
         if let Some((_, kind)) = own {
             let signer = envelope.signatures.first().map(|(id, _)| *id);

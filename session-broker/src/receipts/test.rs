@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 use tempfile::TempDir;
 
+mod directory;
 mod fragile;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -410,87 +411,4 @@ fn what_is_not_signed_by_a_key_of_the_directory_is_not_admitted() {
     assert!(Entry::admitted(b"{}".to_vec(), &known, now).is_err());
     // Of what nobody reads, the tree is still the plain one.
     assert_eq!(root::<LogHasher>(&[leaf(&good)]), leaf(&good));
-}
-
-#[tokio::test]
-async fn the_directory_comes_into_the_log_by_itself() {
-    let log = Log::new().await;
-    let settings = LogSettings {
-        dir: log.tiles(),
-        origin: Some("log.example".to_owned()),
-        operator: "near".to_owned(),
-        is_shared: false,
-        witnesses: Vec::new(),
-        quorum: 0,
-    };
-    let ledger: Arc<dyn Ledger> = Arc::new(log.ledger.clone());
-    let keys = Keys::of(&[1; 32]);
-    let receipts = Receipts::start(&settings, keys, &ledger, Clock::start(), &log.shutdown);
-    let mut shown = receipts.published.clone();
-    let has_one = shown.wait_for(|shown| shown.as_ref().is_some_and(|shown| shown.size == 1));
-    tokio::time::timeout(PATIENCE, has_one)
-        .await
-        .unwrap()
-        .unwrap();
-    let known = receipts.keys().await.unwrap();
-    let (log_key, broker) = (receipts.keys.log.public(), receipts.keys.broker.public());
-    assert!(known.directory.find(&log_key.id(), Role::Log).is_some());
-    assert!(known.directory.find(&broker.id(), Role::Broker).is_some());
-    let shown = receipts.show(0).await.unwrap().unwrap();
-    assert_eq!(shown.envelope, known.bytes);
-    let put = LogChange::PutKey {
-        key: DirectoryKey {
-            key: hex(Keys::of(&[2; 32]).broker.public().as_bytes()),
-            role: "checker".to_owned(),
-            operator: "east".to_owned(),
-            licence: None,
-            from_s: 0,
-            until_s: 4_000_000_000,
-            revoked_at_s: None,
-        },
-        most: KEYS_MAX,
-        at_s: 5,
-    };
-    receipts.change_keys(put.clone(), None).await.unwrap();
-    let full = Op::Log {
-        change: put,
-        audit: None,
-    };
-    ledger.write(vec![full]).await.unwrap();
-    let directory = &receipts.keys().await.unwrap().directory;
-    assert_eq!(directory.serial, 4, "the same again is no edition");
-    let entry = Entry::admitted(signed(&dispute(1)), directory, 1_800_000_000).unwrap();
-    let logged = receipts.append(entry.clone()).await.unwrap();
-    let again = receipts.append(entry).await.unwrap();
-    assert_eq!(
-        (again.place, logged.is_new, again.is_new),
-        (logged.place, true, false)
-    );
-    log.shutdown.token().cancel();
-}
-
-#[tokio::test]
-async fn a_log_of_which_a_witness_saw_more_signs_nothing() {
-    let log = Log::new().await;
-    let mut replica = log.healthy();
-    let seen_max = replica.seen_max.clone();
-    assert!(
-        replica
-            .append(&plain(0..3))
-            .await
-            .iter()
-            .all(Option::is_some)
-    );
-    seen_max.store(3, std::sync::atomic::Ordering::SeqCst);
-    assert!(
-        replica
-            .append(&plain(3..4))
-            .await
-            .iter()
-            .all(Option::is_some)
-    );
-    seen_max.store(5, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(replica.append(&plain(4..5)).await, [None]);
-    let shown = replica.shown.borrow().clone().unwrap();
-    assert_eq!(shown.size, 4);
 }

@@ -30,6 +30,8 @@ use std::sync::PoisonError;
 const DISPUTES_MAX: u32 = 16;
 /// Records with their openings that are executed for one dispute.
 const SHOWN_MAX: usize = 16;
+/// Evidence that is read for one dispute, bytes: that of a committee and of those who stand in, at full size.
+const EVIDENCE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Disputes of which is remembered what was tried.
 const TRIED_MAX: usize = 1024;
 
@@ -71,13 +73,14 @@ impl Verdicts {
         let keys = self.receipts.keys().await?;
         let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
         let checks = disputed_with(dispute, checks);
-        let (mut said, mut pieces) = (Vec::new(), vec![self.pieces(&filed).await?]);
+        let mut room = EVIDENCE_BYTES_MAX;
+        let (mut said, mut pieces) = (Vec::new(), vec![self.pieces(&filed, &mut room).await?]);
         let mut name = String::new();
         for check in &checks {
             let Some(statement) = self.statement(check.place).await? else {
                 return Ok(());
             };
-            pieces.push(self.pieces(&statement).await?);
+            pieces.push(self.pieces(&statement, &mut room).await?);
             name.clone_from(&statement.subject.name);
             said.extend(read(check, statement, &keys.directory));
         }
@@ -126,10 +129,18 @@ impl Verdicts {
         Ok(envelope.and_then(|envelope| Statement::parse(&envelope).ok()))
     }
 
-    /// The evidence of a receipt that is here.
-    async fn pieces(&self, statement: &Statement) -> Result<Vec<Vec<u8>>, VerdictError> {
+    /// The evidence of a receipt that is here, as long as there is `room`.
+    async fn pieces(
+        &self,
+        statement: &Statement,
+        room: &mut u64,
+    ) -> Result<Vec<Vec<u8>>, VerdictError> {
         let mut pieces = Vec::new();
         for piece in &statement.head.evidence {
+            let Some(left) = room.checked_sub(piece.bytes) else {
+                break;
+            };
+            *room = left;
             match self.receipts.evidence(&piece.sha256.to_string()).await {
                 Ok(bytes) => pieces.push(bytes),
                 Err(EvidenceError::Log(error)) => return Err(error.into()),

@@ -26,14 +26,14 @@ use serde_json::{Value, json};
 const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.dsse.envelope.v1+json");
 
 /// A checker of the test: its key, and its API key's client.
-struct Member {
-    key: SecretKey,
+pub(crate) struct Member {
+    pub(crate) key: SecretKey,
     client: Client,
     instance: String,
 }
 
 impl Member {
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.key.public().id().to_string()
     }
 
@@ -136,7 +136,7 @@ fn asks(token: &str, key: &SecretKey) -> Value {
     })
 }
 
-async fn member(rig: &Rig, n: u8, operator: &str) -> Member {
+pub(crate) async fn member(rig: &Rig, n: u8, operator: &str) -> Member {
     let key = SecretKey::from_seed(&[n; 32]);
     let token = admit(rig, operator, None).await;
     let joined = rig
@@ -162,7 +162,7 @@ async fn rig(round_s: u32, capacity_s: u32) -> Rig {
 }
 
 /// A node with a key of the test.
-async fn node(rig: &Rig, n: u8) -> (Edge, SecretKey) {
+pub(crate) async fn node(rig: &Rig, n: u8) -> (Edge, SecretKey) {
     let key = SecretKey::from_seed(&[n; 32]);
     let mut node = rig.node(1);
     node.receipt_key = Some(Box::new(claim(&node.id, &key)));
@@ -172,7 +172,7 @@ async fn node(rig: &Rig, n: u8) -> (Edge, SecretKey) {
 }
 
 /// Waits until one of the members has such a duty; who, and the duty.
-async fn due<'a>(members: &'a [Member], kind: &str) -> (&'a Member, Value) {
+pub(crate) async fn due<'a>(members: &'a [Member], kind: &str) -> (&'a Member, Value) {
     for _ in 0..2_000 {
         for member in members {
             let mine = member.assignments().await;
@@ -199,7 +199,7 @@ fn alive(duty: &Value, node: &SecretKey, checker: &SecretKey) -> Value {
     json!({ "is": "alive", "nonce": hex(&[9; 32]), "signature": hex(&node.sign(&message(&challenge))) })
 }
 
-async fn rows(rig: &Rig, round: u64) -> Value {
+pub(crate) async fn rows(rig: &Rig, round: u64) -> Value {
     let shown = rig
         .nobody()
         .get(&format!("/v1/assignments?round={round}"))

@@ -154,8 +154,32 @@ impl Done {
     }
 }
 
-/// A probe of an honest node, of `name`, in a round.
+/// What a receipt names of its round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfRound {
+    pub(crate) round: u64,
+    pub(crate) beacon: KeyId,
+    /// The root over the set.
+    pub(crate) checkers: KeyId,
+}
+
+/// A probe of an honest node, of `name`, in a round of a network without rounds.
 pub(crate) fn probe(checker: &SecretKey, node: &SecretKey, name: &str, round: u64) -> Probed {
+    let of = OfRound {
+        round,
+        beacon: KeyId([7; 32]),
+        checkers: KeyId([9; 32]),
+    };
+    probe_in(checker, node, name, of)
+}
+
+/// A probe of an honest node, of `name`, in this round.
+pub(crate) fn probe_in(checker: &SecretKey, node: &SecretKey, name: &str, of: OfRound) -> Probed {
+    let OfRound {
+        round,
+        beacon,
+        checkers,
+    } = of;
     let second = 1_000_000;
     let class = Class {
         class: "software".to_owned(),
@@ -177,12 +201,12 @@ pub(crate) fn probe(checker: &SecretKey, node: &SecretKey, name: &str, round: u6
         checker: String::new(),
         node: KeyId([0; 32]),
         round,
-        beacon: KeyId([7; 32]),
+        beacon,
         probe: format!("probe-{round}-{}", checker.public().id()),
         gpu: "cpu".to_owned(),
         class: String::new(),
         table: KeyId([8; 32]),
-        checkers: KeyId([9; 32]),
+        checkers,
         sizes: SIZES,
         secrets: [KeyId([0; 32]); 3],
     };

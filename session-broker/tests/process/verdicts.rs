@@ -22,7 +22,7 @@ fn node_key() -> SecretKey {
 }
 
 /// Lets checkers in, each of an operator of its own.
-async fn let_in(admin: &Client, checkers: &[SecretKey]) {
+pub(crate) async fn let_in(admin: &Client, checkers: &[SecretKey]) {
     for (number, key) in checkers.iter().enumerate() {
         let window = json!({
             "role": "checker", "operator": format!("checks-{number}"), "licence": null,
@@ -55,11 +55,11 @@ async fn proving_node(rig: &Rig, slots: usize) -> crate::edge::Edge {
     edge
 }
 
-fn standing_path(node: &NodeId) -> String {
+pub(crate) fn standing_path(node: &NodeId) -> String {
     format!("/v1/nodes/{node}/standing")
 }
 
-async fn hand_in(client: &Client, receipt: &str) -> u64 {
+pub(crate) async fn hand_in(client: &Client, receipt: &str) -> u64 {
     let placed = client
         .request("POST", "/v1/receipts", &[ENVELOPE], receipt)
         .await;
@@ -68,19 +68,24 @@ async fn hand_in(client: &Client, receipt: &str) -> u64 {
 }
 
 /// The node's standing, once it is so.
-async fn standing(rig: &Rig, node: &NodeId, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn standing(
+    rig: &Rig,
+    node: &NodeId,
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     let (admin, path) = (rig.admin(), standing_path(node));
     eventually(what, || async { is(&admin.get(&path).await.json()) }).await;
     admin.get(&path).await.json()
 }
 
-fn newest(standing: &Value) -> (&str, &str) {
+pub(crate) fn newest(standing: &Value) -> (&str, &str) {
     let newest = &standing["verdicts"][0];
     let text = |name: &str| newest[name].as_str().unwrap_or_default();
     (text("state"), text("finding"))
 }
 
-async fn dispute(admin: &Client, receipt: u64, shown: &[&Probed]) -> Answer {
+pub(crate) async fn dispute(admin: &Client, receipt: u64, shown: &[&Probed]) -> Answer {
     let pieces: Vec<Vec<u8>> = shown.iter().flat_map(|of| of.evidence()).collect();
     let named: Vec<Value> = pieces
         .iter()
@@ -97,7 +102,7 @@ async fn dispute(admin: &Client, receipt: u64, shown: &[&Probed]) -> Answer {
     filed
 }
 
-async fn ended(client: &Client, filed: &Answer) -> Value {
+pub(crate) async fn ended(client: &Client, filed: &Answer) -> Value {
     let path = format!("/v1/disputes/{}", filed.json()["index"]);
     eventually("the referee to decide", || async {
         client.get(&path).await.json()["verdict"].is_u64()
@@ -112,7 +117,7 @@ async fn ended(client: &Client, filed: &Answer) -> Value {
     statement["predicate"]["body"].clone()
 }
 
-async fn deposit(admin: &Client, account: &str, micro: u64) {
+pub(crate) async fn deposit(admin: &Client, account: &str, micro: u64) {
     let body = json!({
         "id": "first", "direction": "deposit", "account": account, "amount_micro": micro.to_string(),
     });
@@ -121,7 +126,7 @@ async fn deposit(admin: &Client, account: &str, micro: u64) {
 }
 
 /// What an account has free, what is held of it, and its transfers.
-async fn account(admin: &Client, name: &str) -> (u64, u64, Vec<Value>) {
+pub(crate) async fn account(admin: &Client, name: &str) -> (u64, u64, Vec<Value>) {
     let list = admin
         .get(&format!("/v1/stakes?account={name}"))
         .await

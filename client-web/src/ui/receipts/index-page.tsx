@@ -37,7 +37,7 @@ function LookUp({ model }: { readonly model: ReceiptsModel }) {
   const fitting = wanted === "" ? nodes : nodes.filter((key) => key.id.startsWith(wanted) || key.operator.toLowerCase().includes(wanted));
   const go = (event: Event): void => {
     event.preventDefault();
-    const exact = /^[0-9a-f]{64}$/.test(wanted) ? wanted : fitting.length === 1 ? fitting[0]?.id : undefined;
+    const exact = /^([0-9a-f]{64}|nod_[0-9a-z]{26})$/.test(wanted) ? wanted : fitting.length === 1 ? fitting[0]?.id : undefined;
     if (exact) navigate(`/nodes/${exact}/receipts`);
   };
   return (
@@ -45,7 +45,7 @@ function LookUp({ model }: { readonly model: ReceiptsModel }) {
       <h2>Look a node up</h2>
       <form class="row" onSubmit={go}>
         <label class="field grow">
-          <span>Its key id, or who runs it</span>
+          <span>Its id, its key id, or who runs it</span>
           <input type="text" data-field="node" autocomplete="off" spellcheck={false} value={id} onInput={(event) => setId(event.currentTarget.value)} />
         </label>
         <button type="submit" class="button primary" data-action="look-up">

@@ -71,8 +71,8 @@ function Row({ one }: { readonly one: ReceiptSummary }) {
       </span>
     </>
   );
-  // An edition of the directory is an entry, and no receipt: there is nothing to verify but its signature.
-  return one.kind === "directory/v1" ? <div class="receipt-row">{words}</div> : (
+  // An edition of the directory, or a page of it, is an entry, and no receipt: there is nothing to verify but its signature.
+  return one.kind.startsWith("directory") ? <div class="receipt-row">{words}</div> : (
     <Inside to={`/receipts/${one.index}`} class="receipt-row">
       {words}
     </Inside>

@@ -92,7 +92,7 @@ export class ReceiptsModel {
 
   /** Receipts, newest first, and where the next page begins. */
   async list(about: string | null, before: number | null): Promise<Loaded<{ receipts: ReceiptSummary[]; next: number | null }>> {
-    const list = await this.#log.list({ ...(about === null ? {} : { about }), ...(before === null ? {} : { before }) });
+    const list = await this.#log.list({ ...(about === null ? {} : about.startsWith("nod_") ? { node: about } : { about }), ...(before === null ? {} : { before }) });
     if (!list.ok) return failed(why(list.refusal));
     return here({ receipts: list.value.receipts, next: list.value.next_before });
   }

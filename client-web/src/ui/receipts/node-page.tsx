@@ -1,4 +1,4 @@
-/** `/nodes/KEY-ID/receipts`: a node's ratio over time, and its receipts. */
+/** `/nodes/ID/receipts`: a node's ratio over time, and its receipts; by its key id, or its own. */
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { HEIGHT, LEFT, plot, WIDTH, type Dot, type Point } from "../../receipts/plot.ts";
 import { ratio, when } from "../../receipts/story.ts";
@@ -10,18 +10,29 @@ import type { ReceiptsModel } from "./model.ts";
 
 export function NodePage({ model, node }: { readonly model: ReceiptsModel; readonly node: string }) {
   const [rows, setRows] = useState<readonly ReceiptSummary[]>([]);
+  // A node's own id leads to the key that it has now, which its receipts are about.
+  const key = node.startsWith("nod_") ? rows.find(({ kind }) => kind === "porc/v1")?.about : node;
   const take = useCallback((found: readonly ReceiptSummary[]) => setRows(found), []);
   return (
     <Frame title="A node's receipts" model={model}>
       <p class="key">
-        Key <code>{node}</code>
+        {node.startsWith("nod_") && (
+          <>
+            Node <code>{node}</code>{" "}
+          </>
+        )}
+        {key !== undefined && (
+          <>
+            Key <code>{key}</code>
+          </>
+        )}
       </p>
       <Ratios model={model} receipts={rows} />
       <section class="sheet" aria-label="Receipts">
         <h2>Receipts</h2>
-        <Receipts model={model} about={node} onRows={take} empty="The log has nothing about this key. A key id is 64 hex digits; the list of nodes is on the page of all receipts." />
+        <Receipts model={model} about={node} onRows={take} empty="The log has nothing about it. A key id is 64 hex digits; the list of nodes is on the page of all receipts." />
         <p class="quiet">
-          That nothing is missing here is the server's word. “nearlight receipt audit --node {node.slice(0, 8)}…” reads the whole log and finds out.
+          That nothing is missing here is the server's word. “nearlight receipt audit --node {(key ?? node).slice(0, 8)}…” reads the whole log and finds out.
         </p>
       </section>
     </Frame>

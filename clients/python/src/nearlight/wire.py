@@ -2152,7 +2152,7 @@ class CreateDispute(TypedDict, closed=True):
 
     evidence: list[EvidenceName]
     """
-    What it rests on, at most 64 pieces: for each probe its record, and the pieces of what was opened behind it
+    What it rests on, at most 320 pieces: for each probe its record, and the pieces of what was opened behind it
     (docs/proof.md). The bytes go to `PUT /v1/evidence/{sha256}` afterwards.
     """
     reason: str

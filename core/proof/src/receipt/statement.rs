@@ -64,6 +64,10 @@ pub enum Countersign {
     None,
 }
 
+/// Pieces of evidence that one receipt may name: an opening of full size in pieces of 60,000 bytes has some 290, and so many
+/// names fit an entry of the log.
+pub const EVIDENCE_MAX: usize = 320;
+
 /// Something that stands beside the log, by its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

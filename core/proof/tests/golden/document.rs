@@ -21,7 +21,9 @@ use nearlight_proof::receipt::verify::PolicySource;
 use nearlight_proof::receipt::{Directory, Given, verify};
 use serde_json::{Value, json};
 
+mod pages;
 mod played;
+mod rounds;
 
 const NOW: u64 = 1_800_000_000;
 /// Witnesses enough for the policy.
@@ -29,7 +31,10 @@ const TWO: [u8; 2] = [21, 23];
 
 /// The whole document, as the file has it.
 pub(crate) fn document() -> String {
-    let value = json!({ "receipts": receipts(), "porc": porc(), "beacon_chain": beacon() });
+    let value = json!({
+        "receipts": receipts(), "porc": porc(), "beacon_chain": beacon(), "rounds": rounds::rounds(),
+        "directory_pages": pages::pages(),
+    });
     let mut text = serde_json::to_string_pretty(&value).expect("plain JSON");
     text.push('\n');
     text

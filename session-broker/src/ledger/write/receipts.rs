@@ -47,8 +47,9 @@ const WITNESSED: &str = "
 
 /// A revoked key stays revoked, and what is the same is no change.
 const PUT_KEY: &str = "
-    INSERT INTO directory_key (key_hex, role, operator, licence, from_s, until_s)
-    SELECT r.key_hex, r.role, r.operator, r.licence, r.from_s, r.until_s
+    INSERT INTO directory_key (key_hex, role, operator, licence, from_s, until_s, added)
+    SELECT r.key_hex, r.role, r.operator, r.licence, r.from_s, r.until_s,
+        COALESCE((SELECT MAX(e.serial) FROM directory_edition e), 0) + 1
     FROM {rows key_hex text, role text, operator text, licence text, from_s bigint, until_s bigint} WHERE TRUE
     ON CONFLICT (key_hex, role) DO UPDATE SET operator = excluded.operator,
         licence = excluded.licence, from_s = excluded.from_s, until_s = excluded.until_s

@@ -2,6 +2,8 @@
 
 #[path = "test/contest.rs"]
 mod contest;
+#[path = "test/evidence.rs"]
+mod evidence;
 #[path = "test/node.rs"]
 mod node;
 

@@ -113,6 +113,40 @@ fn what_a_receipt_names_has_to_be_the_rounds() {
     );
 }
 
+/// Twenty of a hundred checkers collude. They are a whole committee, and so can decide a round, as often as three drawn of
+/// a hundred are all of twenty: 0.71 % of rounds. In 49.2 % at least one of them sits in it, and can do no more than split it.
+#[test]
+fn a_colluding_minority_has_a_committee_as_seldom_as_stated() {
+    const ROUNDS: u32 = 4_000;
+    const COLLUDE: u8 = 20;
+    let set: Vec<crate::porc::committee::Checker> = (0..100_u8)
+        .map(|n| crate::porc::committee::Checker {
+            key: KeyId([n; 32]),
+            operator: format!("op{n}"),
+        })
+        .collect();
+    let node = Candidate {
+        key: KeyId([200; 32]),
+        operator: "host".to_owned(),
+    };
+    let (mut whole, mut some) = (0_u32, 0_u32);
+    for round in 0..ROUNDS {
+        let mut value = [0; 32];
+        value[..4].copy_from_slice(&round.to_le_bytes());
+        let committee = assign(&value, &node, &set, COMMITTEE);
+        let colluding = committee.iter().filter(|of| of.key.0[0] < COLLUDE).count();
+        whole += u32::from(colluding == COMMITTEE);
+        some += u32::from(colluding > 0);
+    }
+    let near = |found: u32, share: f64| {
+        let expected = f64::from(ROUNDS) * share;
+        let sigma = (expected * (1.0 - share)).sqrt();
+        (f64::from(found) - expected).abs() < 4.0 * sigma
+    };
+    assert!(near(whole, 1_140.0 / 161_700.0), "{whole}");
+    assert!(near(some, 1.0 - 82_160.0 / 161_700.0), "{some}");
+}
+
 /// Who comes in later, or is shut out later, changes nothing of a round that began before.
 #[test]
 fn a_later_edition_gives_the_same_seats() {
