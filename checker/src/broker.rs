@@ -6,7 +6,7 @@ use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::exam::Miss;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
-use nearlight_protocol::receipt::Placed;
+use nearlight_protocol::receipt::{Placed, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ureq::http::Response;
@@ -136,6 +136,24 @@ impl Broker {
             "the broker says no place; it may be older than this checker".to_owned()
         })?;
         Ok(placed.leaf)
+    }
+
+    /// The receipt at a place of the log.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as a sentence.
+    pub fn logged(&self, index: u64) -> Result<String, String> {
+        let request = self.agent.get(format!("{}/v1/receipts/{index}", self.url));
+        let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
+        let mut answer = request.call().map_err(|error| error.to_string())?;
+        let read = read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| error.to_string())?;
+        self.count(read.len());
+        if !answer.status().is_success() {
+            return Err(refusal(&read).1);
+        }
+        let receipt: Receipt = serde_json::from_slice(&read)
+            .map_err(|_| "the broker answers with something else than a receipt".to_owned())?;
+        Ok(receipt.envelope)
     }
 
     /// Puts evidence beside the log, once the receipt that names it stands there. What is not taken is said, and

@@ -44,6 +44,8 @@ pub enum Command {
     Delegate(DelegateArgs),
     /// Check nodes as the broker assigns them, until it is stopped; or with --once one node, now.
     Run(Box<RunCommand>),
+    /// Play one session as a player does, now, and sign what its stream was like.
+    Play(PlayArgs),
     /// What this checker was assigned, what it missed and why.
     Status,
 }
@@ -136,6 +138,32 @@ pub struct RunCommand {
     /// With --once: randomness that nobody could choose.
     #[command(flatten)]
     pub beacon: BeaconArgs,
+}
+
+/// `checker play`
+#[derive(Debug, Args)]
+pub struct PlayArgs {
+    /// The broker's address, if it is another one than the checker joined at.
+    #[arg(long, env = "NEARLIGHT_URL")]
+    pub broker: Option<String>,
+    /// An API key of a player; without one it comes as a guest.
+    #[arg(long, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// What to play, by its name in the catalogue. Pictures of `calibrate` say which presses they answer.
+    #[arg(long)]
+    pub app: String,
+    /// For how long.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=600))]
+    pub seconds: u32,
+    /// Recorded input, instead of what ships (docs/proof.md).
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Address to receive at.
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind: std::net::IpAddr,
+    /// Where the receipt is written.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// A probe of one node, now.

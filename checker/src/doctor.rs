@@ -114,10 +114,14 @@ fn decoder() -> String {
         let quiet = inspect.stdout(Stdio::null()).stderr(Stdio::null());
         quiet.status().is_ok_and(|status| status.success())
     };
-    match DECODERS.iter().find(has) {
+    let found = DECODERS.iter().find(has);
+    if found.is_some() && crate::play::beside().is_err() {
+        let player = crate::play::PROGRAM;
+        return format!("`{player}` is not beside this program: streams cannot be probed");
+    }
+    match found {
         Some(name) => format!("{name} decodes H.264"),
-        None => "none of GStreamer's decodes H.264 here: probes of streams will not be assigned"
-            .to_owned(),
+        None => "none of GStreamer's decodes H.264 here: streams cannot be probed".to_owned(),
     }
 }
 

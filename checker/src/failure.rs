@@ -52,6 +52,14 @@ pub enum Failure {
     /// What is needed to probe once is not there.
     #[error("`run --once` needs {0}; without --once the broker says what is to be done")]
     Lacks(&'static str),
+    /// There is no program that plays.
+    #[error(
+        "no `checker-play` beside this program: it is a program of its own, for it needs GStreamer; install it there"
+    )]
+    NoPlayer,
+    /// Nothing could be played.
+    #[error("the probe: {0}")]
+    Player(String),
     /// The broker does not do it.
     #[error("the broker: {0}")]
     Broker(String),

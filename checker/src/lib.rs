@@ -6,6 +6,7 @@
 //! 2. [`keys`]: the checker's key and its words; [`table`]: what classes of machines take; [`beacon`]: randomness that
 //!    nobody could choose.
 //! 3. [`probe`]: one probe by way of a [`broker`], from the secrets to the receipt.
+//!    [`play`]: one probe of a stream.
 //! 4. [`doctor`]: whether this machine can check.
 //! 5. [`member`]: coming into a network; [`run`]: doing what its broker assigns, within [`traffic`]; [`status`].
 //!
@@ -24,6 +25,7 @@ pub mod doctor;
 pub mod failure;
 pub mod keys;
 pub mod member;
+pub mod play;
 pub mod probe;
 pub mod run;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use checker::cli::{Cli, Command, RunCommand};
 use checker::failure::Failure;
-use checker::{beacon, broker, doctor, keys, member, probe, run, status, table, traffic};
+use checker::{beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic};
 use clap::Parser;
 use std::io::Write;
 use std::path::Path;
@@ -78,6 +78,11 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Delegate(args) => {
             let text = member::delegate(data, &args.checker, args.days)?;
             say(format_args!("{text}"));
+        }
+        Command::Play(args) => {
+            let found = play::once(data, &args, &keys::load(data)?)?;
+            say(format_args!("{}", found.summary()));
+            return Ok(found.exit_code());
         }
         Command::Status => standing(data)?,
         Command::Run(args) if !args.once => serve(data, &args)?,

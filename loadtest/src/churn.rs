@@ -12,14 +12,14 @@
 mod memory;
 mod visit;
 
-use crate::broker::{Broker, BrokerArgs};
 use crate::edge::{Edge, Holdings, WorkerHoldings, resident_kib, worker_holdings};
-use crate::started::Started;
-use crate::viewer::Codec;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 pub use memory::Growth;
 use memory::Memory;
+use nearlight_player::broker::{Broker, BrokerArgs};
+use nearlight_player::started::Started;
+use nearlight_player::viewer::Codec;
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_sim::path::{Share, Span};
 use serde::Serialize;

@@ -3,15 +3,14 @@
 //! Owns the sessions that it starts, and ends them, also when it fails or is told to stop. One thread
 //! a session; all measure the same window, over which the CPU of the node's processes is taken.
 
-mod collect;
 mod report;
 mod session;
 
-use crate::broker::{Broker, BrokerArgs};
 use crate::edge::{Edge, cpu_s};
-use crate::started::Started;
-use crate::viewer::Codec;
 use anyhow::{Context, Result};
+use nearlight_player::broker::{Broker, BrokerArgs};
+use nearlight_player::started::Started;
+use nearlight_player::viewer::Codec;
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_sim::path::Span;
@@ -154,7 +153,7 @@ fn measure(
         drop(attached);
         let count = all_attached.iter().take(sessions.len()).count();
         let cpu = if count == sessions.len() {
-            let from_us = crate::clock::micros() + args.warm_up.us;
+            let from_us = nearlight_player::clock::micros() + args.warm_up.us;
             let to_us = from_us + args.measure.us;
             // Set once: this is the only writer.
             let _ = window.set(Window { from_us, to_us });
@@ -191,7 +190,7 @@ fn take_cpu(
     failed: &AtomicBool,
 ) -> Result<Option<Cpu>> {
     let wait = |until_us: u64| {
-        while crate::clock::micros() < until_us && !failed.load(Relaxed) {
+        while nearlight_player::clock::micros() < until_us && !failed.load(Relaxed) {
             std::thread::sleep(LOOK_EVERY);
         }
     };
@@ -206,7 +205,7 @@ fn take_cpu(
         .filter_map(|session| session.worker_pid)
         .collect();
     let take = || -> Result<(f64, f64, u64)> {
-        let at_us = crate::clock::micros();
+        let at_us = nearlight_player::clock::micros();
         let workers: Result<f64> = workers.iter().map(|pid| cpu_s(*pid)).sum();
         Ok((cpu_s(edge.pid())?, workers?, at_us))
     };

@@ -66,6 +66,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nearlight",
         &["nearlight-kit", "nearlight-protocol", "nearlight-verifier"],
     ),
+    // A player without a screen: of probes of streams, beside the checker, and of load.
+    (
+        "nearlight-player",
+        &["nearlight-kit", "nearlight-proof", "nearlight-protocol"],
+    ),
     // The pure cores on a virtual clock, and load against the real roles.
     (
         "nearlight-sim",
@@ -80,6 +85,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nearlight-loadtest",
         &[
             "nearlight-kit",
+            "nearlight-player",
             "nearlight-protocol",
             "nearlight-sim",
             "nearlight-stream",

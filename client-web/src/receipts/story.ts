@@ -77,7 +77,10 @@ function porw(body: Porw): Story {
   return {
     title: "A real stream, measured by a player who was a checker",
     summary: `${ended(body.finding, body.reason)}. It played ${body.app}.`,
-    lines: [...qualityLines(body.quality), { term: "Marks of the session", words: `${found} of ${looked} were in the picture` }],
+    lines: [
+      ...qualityLines(body.quality),
+      ...(looked === 0 ? [] : [{ term: "Presses", words: `The pictures count ${found} of ${looked} that were made: they were drawn for this session.` }]),
+    ],
   };
 }
 

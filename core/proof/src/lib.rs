@@ -8,7 +8,7 @@
 //! 4. [`receipt`]: statement, envelope, directory of keys, and what a verifier says about them.
 //! 5. [`membership`]: what checkers sign to become members.
 //! 6. [`beacon`]: public randomness, from drand or from a logged chain.
-//! 7. [`porc`]: the proof of render capacity.
+//! 7. [`porc`]: the proof of render capacity; [`porw`]: of rendering work, in a real stream.
 //!
 //! **Invariants.** Same inputs, same outputs, on every machine: no clock, file, socket, randomness
 //! or float. What was read is never trusted by its shape alone: every parser takes one spelling of
@@ -27,6 +27,7 @@ pub mod key;
 pub mod log;
 pub mod membership;
 pub mod porc;
+pub mod porw;
 pub mod receipt;
 /// The greatest integer that a JSON document of ours holds, 2^53 - 1: every reader has it exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;

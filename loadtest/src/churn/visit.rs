@@ -1,10 +1,10 @@
 //! One viewer's visit: attach, wait for a picture, stay a while, leave.
 
 use super::Run;
-use crate::clock;
-use crate::frames::{Assembler, Out};
-use crate::viewer::{Arrival, Codec, Options, Viewer};
 use anyhow::{Context, Result, bail};
+use nearlight_player::clock;
+use nearlight_player::frames::{Assembler, Out};
+use nearlight_player::viewer::{Arrival, Codec, Options, Viewer};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::input::Event;
 use nearlight_protocol::notice::Notice;
@@ -81,6 +81,7 @@ fn visit(run: &Run<'_>, session: &SessionId, way: Way, stay_us: u64) -> Result<u
         codec: run.args.codec,
         channels: true,
         bind: run.args.bind,
+        as_browser: false,
     })?;
     let began_us = clock::micros();
     let whep = run.broker.attach(session, viewer.offer())?;

@@ -2,8 +2,8 @@
 //! `loadtest receive`. Lines of JSON: an offer on stdout, its answer on stdin, receiver by receiver;
 //! then `connected`; the end of stdin ends it, and the packets that came are its last line.
 
-use crate::viewer::{Arrival, Codec, Options, Viewer};
 use anyhow::{Context, Result, bail};
+use nearlight_player::viewer::{Arrival, Codec, Options, Viewer};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -112,6 +112,7 @@ pub fn receive(args: &ReceiveArgs) -> Result<()> {
             codec: Codec::H264,
             channels: true,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            as_browser: false,
         })?;
         say(&Line::Offer(viewer.offer().to_owned()))?;
         let mut line = String::new();

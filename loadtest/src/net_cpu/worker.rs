@@ -1,8 +1,8 @@
 //! A worker that replays a recording: the transport's side of the socket cannot tell.
 
-use crate::clock;
 use crate::recording::Unit;
 use anyhow::{Context, Result};
+use nearlight_player::clock;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::worker::{FromWorker, Ready, ToWorker, Video, VideoCodec, frame_len};
 use nearlight_transport::Handle;

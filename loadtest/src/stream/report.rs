@@ -1,9 +1,9 @@
 //! The report of `loadtest stream`: JSON for programs, a table for people.
 
-use super::collect::{Stages, Times};
 use super::session::Measured;
-use crate::decode::Readings;
-use crate::frames::Tally;
+use nearlight_player::collect::{Stages, Times};
+use nearlight_player::decode::Readings;
+use nearlight_player::frames::Tally;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::notice::StreamState;
 use serde::Serialize;

@@ -1,14 +1,14 @@
 //! One session's thread: attaches, reads what arrives, and measures the window.
 
 use super::Window;
-use super::collect::Collect;
-use crate::broker::Broker;
-use crate::clock;
-use crate::decode::{Decoder, Readings};
-use crate::frames::{Assembler, Out, Tally};
 use crate::recording::Recorder;
-use crate::viewer::{Arrival, Codec, Options, Viewer};
 use anyhow::{Context, Result, bail};
+use nearlight_player::broker::Broker;
+use nearlight_player::clock;
+use nearlight_player::collect::Collect;
+use nearlight_player::decode::{Decoder, Readings};
+use nearlight_player::frames::{Assembler, Out, Tally};
+use nearlight_player::viewer::{Arrival, Codec, Options, Viewer};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::input::Event;
 use nearlight_protocol::notice::{Notice, StreamState};
@@ -71,6 +71,7 @@ pub(super) fn run(plan: &Plan, attached: &SyncSender<()>) -> Result<Measured> {
         codec: plan.codec,
         channels: true,
         bind: plan.bind,
+        as_browser: false,
     })?;
     let whep = plan.broker.attach(&plan.session, viewer.offer())?;
     viewer

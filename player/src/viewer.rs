@@ -16,6 +16,7 @@
     reason = "a viewer's tasks belong to its runtime and end with it"
 )]
 
+mod guise;
 mod peer;
 
 use crate::clock;
@@ -57,6 +58,8 @@ pub struct Options {
     pub channels: bool,
     /// Address to send from.
     pub bind: IpAddr,
+    /// Whether it offers what a browser's page does, whatever the codec, and sends its candidates later.
+    pub as_browser: bool,
 }
 
 /// What reaches a viewer.
@@ -92,6 +95,7 @@ pub struct Viewer {
     connection: Arc<dyn PeerConnection>,
     channels: Option<Channels>,
     offer: String,
+    fragment: Option<String>,
     arrivals: Receiver<Arrival>,
     shared: Arc<Shared>,
 }
@@ -134,6 +138,7 @@ impl Viewer {
             connection: made.connection,
             channels,
             offer: made.offer,
+            fragment: made.fragment,
             arrivals: made.arrivals,
             shared,
         })
@@ -142,6 +147,11 @@ impl Viewer {
     /// The SDP to carry to the node.
     pub fn offer(&self) -> &str {
         &self.offer
+    }
+
+    /// Candidates to send after the offer, of a viewer that does as a browser's page.
+    pub fn fragment(&self) -> Option<&str> {
+        self.fragment.as_deref()
     }
 
     /// Takes the answer and waits until media is up and, where there are channels, until the node

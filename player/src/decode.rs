@@ -1,6 +1,7 @@
 //! Decodes a stream and reads calibrate's barcode from each picture.
 
 use crate::barcode::{self, Luma};
+use crate::clock;
 use crate::frames::Frame;
 use crate::viewer::Codec;
 use anyhow::{Context, Result};
@@ -79,6 +80,20 @@ impl Readings {
     }
 }
 
+/// A picture that came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// When, on the monotonic clock.
+    pub at_us: u64,
+    /// Width and height, pixels.
+    pub size: [u32; 2],
+    /// What its barcode says, if it has one that can be read.
+    pub reading: Option<barcode::Reading>,
+}
+
+/// Who is told of each picture, on the decoder's thread.
+pub type Watch = Box<dyn FnMut(Picture) + Send>;
+
 /// A decoder with a reader behind it.
 #[derive(Debug)]
 pub struct Decoder {
@@ -94,6 +109,14 @@ impl Decoder {
     /// # Errors
     /// No decoder is installed.
     pub fn new(codec: Codec, display_width: u32) -> Result<Self> {
+        Self::watched(codec, display_width, Box::new(|_| {}))
+    }
+
+    /// As [`Decoder::new`], and `watch` is told of each picture.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn watched(codec: Codec, display_width: u32, mut watch: Watch) -> Result<Self> {
         gst::init()?;
         let (caps, chain) = match codec {
             Codec::H264 => {
@@ -125,9 +148,15 @@ impl Decoder {
         let put = Arc::clone(&readings);
         let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let reading = read(&sample, display_width);
-            let mut readings = put.lock().unwrap_or_else(PoisonError::into_inner);
-            readings.add(reading);
+            let (size, reading) = read(&sample, display_width);
+            put.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(reading);
+            watch(Picture {
+                at_us: clock::micros(),
+                size,
+                reading,
+            });
             Ok(gst::FlowSuccess::Ok)
         });
         sink.set_callbacks(callbacks.build());
@@ -194,16 +223,20 @@ impl Drop for Decoder {
     }
 }
 
-fn read(sample: &gst::Sample, display_width: u32) -> Option<barcode::Reading> {
-    let info = VideoInfo::from_caps(sample.caps()?).ok()?;
-    let frame = VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
-    let luma = Luma {
-        bytes: frame.plane_data(0).ok()?,
-        stride: usize::try_from(*frame.plane_stride().first()?).ok()?,
-        width: frame.width() as usize,
-        height: frame.height() as usize,
+fn read(sample: &gst::Sample, display_width: u32) -> ([u32; 2], Option<barcode::Reading>) {
+    let seen = || {
+        let info = VideoInfo::from_caps(sample.caps()?).ok()?;
+        let frame = VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+        let luma = Luma {
+            bytes: frame.plane_data(0).ok()?,
+            stride: usize::try_from(*frame.plane_stride().first()?).ok()?,
+            width: frame.width() as usize,
+            height: frame.height() as usize,
+        };
+        let size = [frame.width(), frame.height()];
+        Some((size, barcode::read(luma, display_width)))
     };
-    barcode::read(luma, display_width)
+    seen().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@ use std::collections::HashMap;
 /// Frames and marks that wait for each other; a frame without a mark is forgotten with the rest.
 const WAITING_MAX: usize = 512;
 /// A gap so long is a freeze to whoever looks.
-pub(super) const FREEZE_US: u64 = 200_000;
+pub const FREEZE_US: u64 = 200_000;
 /// The longest time that is told apart.
 const LONGEST_US: u64 = 60_000_000;
 
 /// A distribution of microseconds.
 #[derive(Clone, Debug)]
-pub(super) struct Times(Histogram<u64>);
+pub struct Times(Histogram<u64>);
 
 impl Default for Times {
     fn default() -> Self {
@@ -26,16 +26,19 @@ impl Default for Times {
 }
 
 impl Times {
-    pub(super) fn add(&mut self, us: u64) {
+    /// One more.
+    pub fn add(&mut self, us: u64) {
         self.0.saturating_record(us);
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Those of another one, too.
+    pub fn merge(&mut self, other: &Self) {
         // Equal bounds always merge.
         let _ = self.0.add(&other.0);
     }
 
-    pub(super) fn histogram(&self) -> &Histogram<u64> {
+    /// All of them.
+    pub fn histogram(&self) -> &Histogram<u64> {
         &self.0
     }
 }
@@ -43,32 +46,39 @@ impl Times {
 /// Where the time of a frame went, by the names of [`nearlight_protocol::stage`]; decoding and showing
 /// are a browser's.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stages {
+pub struct Stages {
     /// Of the first frame that answers an input, as `render`.
-    pub(super) input: Times,
-    pub(super) render: Times,
-    pub(super) capture: Times,
-    pub(super) encode: Times,
-    pub(super) pace: Times,
-    pub(super) network: Times,
+    pub input: Times,
+    /// See [`nearlight_protocol::stage`], as the next three.
+    pub render: Times,
+    pub capture: Times,
+    pub encode: Times,
+    pub pace: Times,
+    pub network: Times,
     /// From the app's commit to the arrival of the last packet.
-    pub(super) commit_to_arrival: Times,
+    pub commit_to_arrival: Times,
     /// From an input here to the arrival of the first frame that answers it.
-    pub(super) input_to_arrival: Times,
+    pub input_to_arrival: Times,
 }
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Collect {
+pub struct Collect {
     begun: bool,
-    pub(super) stages: Stages,
+    /// Where the time went.
+    pub stages: Stages,
     /// Between the arrivals of frames.
-    pub(super) intervals: Times,
-    pub(super) freezes: u64,
-    pub(super) longest_gap_us: u64,
+    pub intervals: Times,
+    /// Gaps of [`FREEZE_US`] and more.
+    pub freezes: u64,
+    /// The longest of them.
+    pub longest_gap_us: u64,
     /// Interarrival jitter of frames (RFC 3550 section 6.4.1), microseconds.
-    pub(super) jitter_us: f64,
-    pub(super) marks: u64,
+    pub jitter_us: f64,
+    /// Frames that were marked.
+    pub marks: u64,
+    /// Round trips of pings.
+    pub round_trips: Times,
     /// The node's clock less ours, and half the round trip of the ping that said so.
     clock: Option<(i64, u64)>,
     last: Option<(u64, u32)>,
@@ -79,7 +89,7 @@ pub(super) struct Collect {
 
 impl Collect {
     /// The window begins: what was collected is forgotten, what was learned of the clocks is not.
-    pub(super) fn begin(&mut self, now_us: u64) {
+    pub fn begin(&mut self, now_us: u64) {
         *self = Self {
             begun: true,
             clock: self.clock,
@@ -90,7 +100,8 @@ impl Collect {
         };
     }
 
-    pub(super) fn frame(&mut self, frame: &Frame) {
+    /// A frame arrived.
+    pub fn frame(&mut self, frame: &Frame) {
         if let Some((last_us, last_timestamp)) = self.last {
             let interval_us = frame.at_us.saturating_sub(last_us);
             self.gap(interval_us);
@@ -110,7 +121,8 @@ impl Collect {
         }
     }
 
-    pub(super) fn mark(&mut self, mark: &Mark, at_us: u64) {
+    /// A mark or a pong arrived.
+    pub fn mark(&mut self, mark: &Mark, at_us: u64) {
         match *mark {
             Mark::Frame { rtp_timestamp, .. } => {
                 self.marks += 1;
@@ -123,7 +135,9 @@ impl Collect {
                 }
             }
             Mark::Pong { client_us, host_us } => {
-                let half_us = at_us.saturating_sub(client_us) / 2;
+                let round_us = at_us.saturating_sub(client_us);
+                self.round_trips.add(round_us);
+                let half_us = round_us / 2;
                 if self.clock.is_none_or(|(_, best_us)| half_us < best_us) {
                     let here_us = client_us + half_us;
                     self.clock = Some((host_us as i64 - here_us as i64, half_us));
@@ -134,7 +148,7 @@ impl Collect {
     }
 
     /// The window is over: a gap that goes on counts too.
-    pub(super) fn ended(mut self, now_us: u64) -> Self {
+    pub fn ended(mut self, now_us: u64) -> Self {
         if let Some((last_us, _)) = self.last {
             self.gap(now_us.saturating_sub(last_us));
         }
@@ -142,7 +156,7 @@ impl Collect {
     }
 
     /// How far the difference of the clocks may be wrong, microseconds.
-    pub(super) fn clock_error_us(&self) -> Option<u64> {
+    pub fn clock_error_us(&self) -> Option<u64> {
         self.clock.map(|(_, half_us)| half_us)
     }
 

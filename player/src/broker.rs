@@ -4,13 +4,15 @@ use anyhow::{Context, Result, bail};
 use nearlight_protocol::api::{
     CreateSession, CreateTicket, SavesWish, Session, SessionState, Ticket,
 };
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::quality::{PlayerSaid, SAMPLE_KEY_HEADER, SessionReceipt};
 use nearlight_protocol::work::Secrets;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,6 +22,10 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a broker may go on saying that there are too many requests.
 const CROWD_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the receipt of a session may take: its node is asked for what it measured.
+const RECEIPT_DEADLINE: Duration = Duration::from_secs(90);
+/// Between two looks for it.
+const RECEIPT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which broker.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,12 +41,30 @@ pub struct BrokerArgs {
     data: PathBuf,
 }
 
-/// One broker and a key for it.
+/// One broker and a right to play there.
 #[derive(Clone, Debug)]
 pub struct Broker {
     agent: Agent,
     url: String,
-    key: String,
+    right: Right,
+}
+
+/// By what right a player plays.
+#[derive(Clone)]
+enum Right {
+    /// An API key, as a header has it.
+    Key(String),
+    /// A guest's cookie, as a header has it.
+    Guest(String),
+}
+
+impl std::fmt::Debug for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key",
+            Self::Guest(_) => "Guest",
+        })
+    }
 }
 
 /// An attachment: what to answer the offer with, and where to leave.
@@ -50,6 +74,10 @@ pub struct Attached {
     pub answer: String,
     /// Path of the attachment.
     pub location: String,
+    /// The ticket, as a header has it.
+    bearer: String,
+    /// The ICE session, for candidates that follow.
+    etag: Option<String>,
 }
 
 impl Broker {
@@ -69,15 +97,46 @@ impl Broker {
         };
         let url = args.url.clone().map_or_else(|| read("up.url"), Ok)?;
         let key = args.token.clone().map_or_else(|| read("dev.key"), Ok)?;
-        Ok(Self {
+        Ok(Self::with_key(&url, &key))
+    }
+
+    /// A broker, and an API key for it.
+    #[must_use]
+    pub fn with_key(url: &str, key: &str) -> Self {
+        Self {
             agent: Agent::config_builder()
                 .http_status_as_error(false)
                 .timeout_global(Some(ANSWER_TIMEOUT))
                 .build()
                 .into(),
             url: url.trim().trim_end_matches('/').to_owned(),
-            key: key.trim().to_owned(),
-        })
+            right: Right::Key(format!("Bearer {}", key.trim())),
+        }
+    }
+
+    /// A broker that takes this player for a new guest, as it does a page that comes for the first time.
+    ///
+    /// # Errors
+    /// It takes no guests, or none now.
+    pub fn as_guest(url: &str) -> Result<Self> {
+        let mut broker = Self::with_key(url, "");
+        let path = "/v1/whoami";
+        let answer = broker.ask("GET", path, || {
+            broker.agent.get(format!("{}{path}", broker.url)).call()
+        })?;
+        let cookie = answer.headers().get("set-cookie");
+        let cookie = cookie.and_then(|value| value.to_str().ok()?.split(';').next());
+        let cookie = cookie.context("the broker made this player no guest: give it --token")?;
+        broker.right = Right::Guest(cookie.to_owned());
+        Ok(broker)
+    }
+
+    fn within<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.right {
+            Right::Key(bearer) => request.header("Authorization", bearer),
+            // A cookie is taken of pages of the broker's own origin.
+            Right::Guest(cookie) => request.header("Cookie", cookie).header("Origin", &self.url),
+        }
     }
 
     /// Starts an app and waits for its first picture.
@@ -85,12 +144,25 @@ impl Broker {
     /// # Errors
     /// The broker refuses, or the session ends.
     pub fn start(&self, app: &AppId) -> Result<Session> {
+        self.start_as(app, None, None)
+    }
+
+    /// As [`Broker::start`], with a display and a keyboard of the player's own, as a page tells them.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn start_as(
+        &self,
+        app: &AppId,
+        display: Option<DisplayMode>,
+        keyboard_layout: Option<String>,
+    ) -> Result<Session> {
         let request = CreateSession {
             job: None,
             secrets: Secrets::default(),
             app: Some(app.clone()),
-            display: None,
-            keyboard_layout: None,
+            display,
+            keyboard_layout,
             region: None,
             rtt: Vec::new(),
             saves: SavesWish::default(),
@@ -136,23 +208,105 @@ impl Broker {
     /// # Errors
     /// The broker or the node refuses.
     pub fn attach(&self, id: &SessionId, offer: &str) -> Result<Attached> {
-        let body = serde_json::to_string(&CreateTicket { take_over: true })?;
-        let ticket: Ticket =
-            self.json("POST", &format!("/v1/sessions/{id}/tickets"), Some(&body))?;
+        self.attach_as(id, offer, true, None)
+    }
+
+    /// As [`Broker::attach`], as a page does it: it may wait for nobody's place, and says the key with which it will
+    /// sign what it measured.
+    ///
+    /// # Errors
+    /// As [`Broker::attach`].
+    pub fn attach_as(
+        &self,
+        id: &SessionId,
+        offer: &str,
+        take_over: bool,
+        sample_key: Option<&str>,
+    ) -> Result<Attached> {
+        let body = serde_json::to_string(&CreateTicket { take_over })?;
+        let path = format!("/v1/sessions/{id}/tickets");
+        let answer = self.ask("POST", &path, || {
+            let request = self.within(self.agent.post(format!("{}{path}", self.url)));
+            let request = match sample_key {
+                Some(key) => request.header(SAMPLE_KEY_HEADER, key),
+                None => request,
+            };
+            request
+                .header("Content-Type", "application/json")
+                .send(&body)
+        })?;
+        let ticket: Ticket = serde_json::from_reader(answer.into_body().into_reader())
+            .with_context(|| format!("POST {path}: not the answer of a Nearlight broker"))?;
+        let bearer = format!("Bearer {}", ticket.ticket);
         let answer = self.ask("POST", &ticket.whep_path, || {
             let request = self
                 .agent
                 .post(format!("{}{}", self.url, ticket.whep_path))
-                .header("Authorization", format!("Bearer {}", ticket.ticket))
+                .header("Authorization", &bearer)
                 .header("Content-Type", "application/sdp");
             request.send(offer)
         })?;
-        let location = answer.headers().get("location");
-        let location = location.and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            let value = answer.headers().get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         Ok(Attached {
-            location: location.context("an answer without a Location")?.to_owned(),
+            location: header("location").context("an answer without a Location")?,
+            etag: header("etag"),
+            bearer,
             answer: answer.into_body().read_to_string()?,
         })
+    }
+
+    /// Sends candidates that follow the offer (RFC 8840).
+    ///
+    /// # Errors
+    /// The broker or the node refuses.
+    pub fn trickle(&self, attached: &Attached, fragment: &str) -> Result<()> {
+        self.ask("PATCH", &attached.location, || {
+            let request = self
+                .agent
+                .patch(format!("{}{}", self.url, attached.location))
+                .header("Authorization", &attached.bearer)
+                .header("Content-Type", "application/trickle-ice-sdpfrag");
+            match &attached.etag {
+                Some(etag) => request.header("If-Match", etag).send(fragment),
+                None => request.send(fragment),
+            }
+        })
+        .map(drop)
+    }
+
+    /// Says what was measured of a session, as a page does.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub fn say(&self, id: &SessionId, said: &PlayerSaid) -> Result<()> {
+        let body = serde_json::to_string(said)?;
+        let path = format!("/v1/sessions/{id}/quality");
+        self.send("POST", &path, Some(&body)).map(drop)
+    }
+
+    /// Waits for the receipt of a session that is over.
+    ///
+    /// # Errors
+    /// The broker makes none in time: it keeps no log, or nobody played.
+    pub fn receipt(&self, id: &SessionId) -> Result<SessionReceipt> {
+        let path = format!("/v1/sessions/{id}/receipt");
+        let until = Instant::now() + RECEIPT_DEADLINE;
+        loop {
+            match self.json("GET", &path, None) {
+                Ok(receipt) => return Ok(receipt),
+                Err(error) if Instant::now() >= until => {
+                    return Err(error.context(
+                        "the session has no receipt, so that nothing says which node served it",
+                    ));
+                }
+                Err(_) => std::thread::sleep(RECEIPT_EVERY),
+            }
+        }
     }
 
     /// Leaves as WHEP says.
@@ -186,22 +340,21 @@ impl Broker {
 
     fn send(&self, method: &str, path: &str, body: Option<&str>) -> Result<Response<Body>> {
         let url = format!("{}{path}", self.url);
-        let bearer = format!("Bearer {}", self.key);
         // One key for all attempts: a create that was carried out is not carried out again.
         let key = nearlight_kit::ids::request();
         self.ask(method, path, || match body {
             Some(body) => {
-                let request = self.agent.post(&url).header("Authorization", &bearer);
+                let request = self.within(self.agent.post(&url));
                 request
                     .header("Idempotency-Key", key.as_str())
                     .header("Content-Type", "application/json")
                     .send(body)
             }
             None if method == "DELETE" => {
-                let request = self.agent.delete(&url).header("Authorization", &bearer);
+                let request = self.within(self.agent.delete(&url));
                 request.call()
             }
-            None => self.agent.get(&url).header("Authorization", &bearer).call(),
+            None => self.within(self.agent.get(&url)).call(),
         })
     }
 

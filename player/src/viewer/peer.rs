@@ -4,6 +4,7 @@
     reason = "a viewer's tasks belong to its runtime and end with it"
 )]
 
+use super::guise::{self, PASSWORD_CHARS, UFRAG_CHARS};
 use super::{Arrival, Codec, Options, Shared};
 use crate::clock;
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use rtc::peer_connection::configuration::interceptor_registry::{
     configure_nack, configure_rtcp_reports, configure_twcc_receiver_only,
 };
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_FLEX_FEC03, MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
 };
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -33,6 +34,8 @@ use webrtc::peer_connection::{
 
 /// Two seconds of a stream of 50 Mbit/s.
 const ARRIVALS_MAX: usize = 10_000;
+/// Redundant sound (RFC 2198).
+const MIME_TYPE_RED: &str = "audio/red";
 /// Host candidates come at once.
 const GATHER_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -42,6 +45,8 @@ pub(super) struct Made {
     /// `motion` and `control`.
     pub(super) channels: Option<(Arc<dyn DataChannel>, Arc<dyn DataChannel>)>,
     pub(super) offer: String,
+    /// Candidates that follow the offer.
+    pub(super) fragment: Option<String>,
     pub(super) arrivals: Receiver<Arrival>,
 }
 
@@ -94,15 +99,21 @@ pub(super) async fn make(options: Options, shared: Arc<Shared>) -> Result<Made> 
         sink: sink.clone(),
         gathered: Arc::clone(&gathered),
     });
-    let mut engine = media_engine(options.codec)?;
+    let mut engine = match options.as_browser {
+        true => browser_engine()?,
+        false => media_engine(options.codec)?,
+    };
     let registry = configure_nack(Registry::new(), &mut engine);
     let registry = configure_twcc_receiver_only(registry, &mut engine)?;
-    let setting = SettingEngineBuilder::new()
-        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .build();
+    let credentials = (word(UFRAG_CHARS), word(PASSWORD_CHARS));
+    let setting = SettingEngineBuilder::new().with_multicast_dns_mode(MulticastDnsMode::Disabled);
+    let setting = match options.as_browser {
+        true => setting.with_ice_credentials(credentials.0.clone(), credentials.1.clone()),
+        false => setting,
+    };
     let builder = PeerConnectionBuilder::new()
         .with_media_engine(engine)
-        .with_setting_engine(setting)
+        .with_setting_engine(setting.build())
         .with_interceptor_registry(configure_rtcp_reports(registry))
         .with_handler(handler)
         .with_udp_addrs(vec![std::net::SocketAddr::new(options.bind, 0)]);
@@ -121,8 +132,22 @@ pub(super) async fn make(options: Options, shared: Arc<Shared>) -> Result<Made> 
         .await
         .context("no candidates were gathered")?;
     let offer = connection.local_description().await;
+    let mut offer = offer.context("no offer was made")?.sdp;
+    let mut fragment = None;
+    if options.as_browser {
+        let own = guise::Own {
+            ufrag: &credentials.0,
+            password: &credentials.1,
+            sdp: &offer,
+        };
+        let (id, name) = (rand::random::<u64>() >> 1, machine_name());
+        let said = guise::dress(&own, id, &name, rand::random());
+        let said = said.context("the connection made no offer")?;
+        (offer, fragment) = (said.offer, Some(said.fragment));
+    }
     Ok(Made {
-        offer: offer.context("no offer was made")?.sdp,
+        offer,
+        fragment,
         connection,
         channels,
         arrivals,
@@ -214,6 +239,56 @@ fn media_engine(codec: Codec) -> Result<MediaEngine> {
     let delay = RTCRtpHeaderExtensionCapability { uri };
     engine.register_header_extension(delay, RtpCodecKind::Video, None)?;
     Ok(engine)
+}
+
+/// What [`guise`] offers and can be decoded or left aside, by the payload types of the recording.
+fn browser_engine() -> Result<MediaEngine> {
+    const BASELINE: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+    let mut engine = MediaEngine::default();
+    let video = [
+        (MIME_TYPE_H264, BASELINE, 108),
+        (MIME_TYPE_RTX, "apt=108", 109),
+        (MIME_TYPE_VP8, "", 96),
+        (MIME_TYPE_RTX, "apt=96", 97),
+        (MIME_TYPE_FLEX_FEC03, "repair-window=10000000", 49),
+    ];
+    for (name, format, payload_type) in video {
+        let parameters = parameters(name, 90_000, 0, format, payload_type);
+        engine.register_codec(parameters, RtpCodecKind::Video)?;
+    }
+    let audio = [
+        (MIME_TYPE_OPUS, "minptime=10;useinbandfec=1", 111),
+        (MIME_TYPE_RED, "111/111", 63),
+    ];
+    for (name, format, payload_type) in audio {
+        let parameters = parameters(name, 48_000, 2, format, payload_type);
+        engine.register_codec(parameters, RtpCodecKind::Audio)?;
+    }
+    let uri = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay".to_owned();
+    let delay = RTCRtpHeaderExtensionCapability { uri };
+    engine.register_header_extension(delay, RtpCodecKind::Video, None)?;
+    Ok(engine)
+}
+
+/// What a browser calls its machine to multicast DNS: a random UUID (RFC 9562, version 4).
+fn machine_name() -> String {
+    let chance = rand::random::<u128>() & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let digits = format!("{chance:032x}");
+    let parts = [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ];
+    parts.join("-")
+}
+
+/// Letters of ICE, as a browser draws them.
+fn word(chars: usize) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = || char::from(ALPHABET[usize::from(rand::random::<u8>() & 63)]);
+    std::iter::repeat_with(letter).take(chars).collect()
 }
 
 fn parameters(

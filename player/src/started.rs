@@ -39,6 +39,11 @@ impl<'a> Started<'a> {
         Ok(session)
     }
 
+    /// One that was started elsewhere is this one's to end.
+    pub fn keep(&mut self, session: SessionId) {
+        self.sessions.push(session);
+    }
+
     /// Ends them.
     pub fn end(&mut self) {
         for session in self.sessions.drain(..) {

@@ -1,0 +1,326 @@
+//! `checker play`: one probe of a stream, by the program `checker-play` beside this one, and its receipt.
+//!
+//! ```text
+//! checker-play (no key, a decoder) --Played, JSON--> checker (the key, no decoder) --porw/v1--> file, log
+//!                                                       `-- session/v1 of that session, from the log: which node
+//! ```
+//!
+//! **Invariants.** What decodes a stranger's stream and what holds the key are two processes. A receipt names the node that
+//! the session's own receipt names, not the one that the player program was told. The player program is given no more
+//! time than it needs, and what it says is bounded before it is read.
+//!
+//! **What it does not know:** how a stream is played (player/), and by which rule it passes (core/proof, `porw`).
+
+use crate::broker::Broker;
+use crate::cli::PlayArgs;
+use crate::failure::Failure;
+use crate::member::Network;
+use nearlight_kit::files::write_atomic;
+use nearlight_proof::key::{KeyId, SecretKey};
+use nearlight_proof::porw::{Played, statement};
+use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
+use nearlight_proof::receipt::statement::Statement;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program beside this one.
+pub const PROGRAM: &str = "checker-play";
+/// The most that it says.
+const SAID_BYTES_MAX: u64 = 64 * 1024;
+/// What starting, attaching and waiting for the session's receipt may take, beyond playing.
+const AROUND: Duration = Duration::from_secs(300);
+/// Between two looks whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a probe came to.
+#[derive(Debug)]
+pub struct Found {
+    /// What the receipt says.
+    pub porw: Porw,
+    /// The node, by id.
+    pub node: String,
+    /// What the broker's log said.
+    pub logged: Result<String, String>,
+}
+
+impl Found {
+    /// For people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Porw {
+            finding,
+            reason,
+            markers: [found, looked],
+            quality,
+            ..
+        } = &self.porw;
+        let finding = match finding {
+            Finding::Pass => "pass".to_owned(),
+            Finding::Fail => format!("fail: {reason}"),
+            Finding::Inconclusive => format!("inconclusive: {reason}"),
+        };
+        let logged = match &self.logged {
+            Ok(place) => format!("in the log: {place}"),
+            Err(why) => format!("not in the log: {why}"),
+        };
+        let [width, height] = quality.size;
+        format!(
+            "{finding}\n{}: {width}x{height}, {}.{:03} frames a second over {} s, {} freezes\n\
+             input to picture {} ms, round trip {} ms, encoding {} ms (50th percentiles)\n\
+             pictures count {found} of {looked} presses\n{logged}",
+            self.node,
+            quality.fps_milli / 1000,
+            quality.fps_milli % 1000,
+            quality.seconds,
+            quality.freezes,
+            quality.input_us[0] / 1000,
+            quality.rtt_us[0] / 1000,
+            quality.encode_us[0] / 1000,
+        )
+    }
+
+    /// 0 passed, 2 failed, 3 nothing can be said.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self.porw.finding {
+            Finding::Pass => ExitCode::SUCCESS,
+            Finding::Fail => ExitCode::from(2),
+            Finding::Inconclusive => ExitCode::from(3),
+        }
+    }
+}
+
+/// Plays as the command line says, writes the receipt and hands it in.
+///
+/// # Errors
+/// What keeps a probe from being played, or its receipt from being written.
+pub fn once(data: &Path, args: &PlayArgs, key: &SecretKey) -> Result<Found, Failure> {
+    let url = match &args.broker {
+        Some(url) => url.clone(),
+        None => Network::load(data)?.url,
+    };
+    let played = play(&beside()?, &url, args)?;
+    // Anyone may read the log.
+    let broker = Broker::new(&url, "");
+    let envelope = broker.logged(played.receipt).map_err(Failure::Broker)?;
+    let node_key = served_by(&envelope, &played)?;
+    let now_s = nearlight_kit::clock::unix_ms() / 1000;
+    let said = statement(&played, node_key, key.public().id(), now_s);
+    let Predicate::Porw(porw) = said.predicate.clone() else {
+        return Err(Failure::Player(
+            "the statement is of another kind".to_owned(),
+        ));
+    };
+    let mut receipt = said
+        .envelope()
+        .map_err(|error| Failure::Player(error.to_string()))?;
+    receipt.sign(key);
+    let bytes = receipt.to_bytes();
+    write_atomic(&args.out, &bytes, 0o644).map_err(|source| Failure::File {
+        path: args.out.clone(),
+        source,
+    })?;
+    Ok(Found {
+        porw,
+        node: played.node,
+        logged: broker.hand_in(&bytes),
+    })
+}
+
+/// The player program.
+///
+/// # Errors
+/// [`Failure::NoPlayer`].
+pub fn beside() -> Result<PathBuf, Failure> {
+    let this = std::env::current_exe().ok();
+    let path = this.and_then(|path| Some(path.parent()?.join(PROGRAM)));
+    path.filter(|path| path.is_file()).ok_or(Failure::NoPlayer)
+}
+
+fn play(program: &Path, url: &str, args: &PlayArgs) -> Result<Played, Failure> {
+    let mut command = Command::new(program);
+    command
+        .args(["--url", url, "--app", &args.app])
+        .args(["--seconds", &args.seconds.to_string()])
+        .args(["--bind", &args.bind.to_string()])
+        .env_remove("NEARLIGHT_TOKEN")
+        .env_remove("CHECKER_DATA")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    if let Some(input) = &args.input {
+        command.arg("--input").arg(input);
+    }
+    // Not on its command line, which every process of the machine can read.
+    if let Some(token) = &args.token {
+        command.env("NEARLIGHT_TOKEN", token);
+    }
+    let file = |source| Failure::File {
+        path: program.to_owned(),
+        source,
+    };
+    let mut child = command.spawn().map_err(file)?;
+    let said = child.stdout.take().map(|out| out.take(SAID_BYTES_MAX));
+    let reading = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = said.map(|mut said| said.read_to_end(&mut text));
+        read.transpose().map(|_| text)
+    });
+    let within = Duration::from_secs(args.seconds.into()) + AROUND;
+    let ended = wait(&mut child, within).map_err(file)?;
+    let text = match reading.join() {
+        Ok(text) => text.map_err(file)?,
+        Err(_) => Vec::new(),
+    };
+    if !ended {
+        return Err(Failure::Player(
+            "nothing was played; why stands above".to_owned(),
+        ));
+    }
+    let played: Option<Played> = serde_json::from_slice(&text).ok();
+    played.filter(Played::is_sane).ok_or_else(|| {
+        Failure::Player(format!(
+            "`{PROGRAM}` says something else than it should; is it of the same version?"
+        ))
+    })
+}
+
+/// Whether it ended well, in time.
+fn wait(child: &mut Child, within: Duration) -> std::io::Result<bool> {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The key of the node that served the session, as the session's own receipt has it.
+fn served_by(envelope: &str, played: &Played) -> Result<KeyId, Failure> {
+    let statement = Envelope::parse(envelope.as_bytes())
+        .ok()
+        .and_then(|envelope| Statement::parse(&envelope).ok());
+    let is_of_it = |statement: &Statement| statement.subject.sha256 == played.commitment();
+    match statement
+        .filter(is_of_it)
+        .map(|statement| statement.predicate)
+    {
+        Some(Predicate::Session(session)) => Ok(session.node),
+        _ => Err(Failure::Player(
+            "the receipt that the broker names is not that of the session that was played"
+                .to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_proof::receipt::quality::Quality;
+    use nearlight_proof::receipt::session::{EdgeSide, SUBJECT, Session};
+    use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Subject};
+
+    fn played() -> Played {
+        Played {
+            session: "ses_1".to_owned(),
+            node: "node_1".to_owned(),
+            app: "calibrate".to_owned(),
+            input: KeyId([1; 32]),
+            presses: Some([9, 9]),
+            quality: Quality {
+                seconds: 10,
+                frames: 500,
+                ..Quality::default()
+            },
+            faults: Vec::new(),
+            receipt: 3,
+            salt: KeyId([2; 32]),
+        }
+    }
+
+    fn receipt_of(sha256: KeyId) -> String {
+        let broker = SecretKey::from_seed(&[5; 32]);
+        let edge = EdgeSide {
+            node: KeyId([7; 32]),
+            started_at_s: 1,
+            stopped_at_s: 11,
+            segments: KeyId([0; 32]),
+            quality: Quality::default(),
+        };
+        let statement = Statement {
+            subject: Subject {
+                name: SUBJECT.to_owned(),
+                sha256,
+            },
+            head: Head {
+                issuer: broker.public().id(),
+                issued_at_s: 12,
+                countersign: Countersign::None,
+                assurance: Assurance::Timing,
+                does_not_prove: Vec::new(),
+                evidence: Vec::new(),
+            },
+            predicate: Predicate::Session(Box::new(Session::new(edge, Vec::new()))),
+        };
+        let mut envelope = statement.envelope().unwrap();
+        envelope.sign(&broker);
+        String::from_utf8(envelope.to_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_node_is_the_one_of_that_sessions_receipt_and_of_no_other() {
+        let right = receipt_of(played().commitment());
+        assert_eq!(served_by(&right, &played()).unwrap(), KeyId([7; 32]));
+        let other = receipt_of(KeyId([8; 32]));
+        assert!(served_by(&other, &played()).is_err(), "another session's");
+        assert!(served_by("{}", &played()).is_err());
+    }
+
+    fn ran(script: &str, seconds: u32) -> Result<Played, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(PROGRAM);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let args = PlayArgs {
+            broker: None,
+            token: Some("nlk_secret".to_owned()),
+            app: "calibrate".to_owned(),
+            seconds,
+            input: None,
+            bind: [127, 0, 0, 1].into(),
+            out: dir.path().join("receipt.json"),
+        };
+        play(&program, "http://127.0.0.1:1", &args)
+    }
+
+    #[test]
+    fn what_the_player_program_says_is_read_if_it_ended_well_and_makes_sense() {
+        let text = serde_json::to_string(&played()).unwrap();
+        let said = format!("test \"$NEARLIGHT_TOKEN\" = nlk_secret && echo '{text}'");
+        assert_eq!(ran(&said, 5).unwrap(), played());
+        let mut odd = played();
+        odd.node = "node 1\n".to_owned();
+        let odd = serde_json::to_string(&odd).unwrap();
+        for script in [
+            "exit 1".to_owned(),
+            "echo no".to_owned(),
+            format!("echo '{odd}'"),
+        ] {
+            assert!(
+                matches!(ran(&script, 5), Err(Failure::Player(_))),
+                "{script}"
+            );
+        }
+        let endless = ran("head -c 100000 /dev/zero", 5);
+        assert!(matches!(endless, Err(Failure::Player(_))));
+    }
+}

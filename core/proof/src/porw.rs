@@ -1,0 +1,214 @@
+//! The proof of rendering work: what a checker found that played a session as a player does.
+//!
+//! A player program says what it did and measured ([`Played`]); [`judge`] is the rule by which that passes, fails or
+//! says nothing; [`statement`] is the receipt. The broker's `session/v1` of the same session, which the node signed,
+//! says that this node served it: both name one commitment.
+//!
+//! **Invariants.** The rule is in integers, so that whoever has the numbers comes to the same finding. What the node
+//! alone says (the time to encode) decides nothing.
+//!
+//! **What it does not know:** how the session came to that node, and how a picture is decoded.
+
+use crate::key::KeyId;
+use crate::receipt::predicate::{Finding, Porw, Predicate};
+use crate::receipt::quality::Quality;
+use crate::receipt::session::commitment;
+use crate::receipt::statement::{Assurance, Countersign, Head, Statement, Subject};
+use serde::{Deserialize, Serialize};
+
+/// The shortest time that says anything, seconds.
+pub const SECONDS_MIN: u32 = 5;
+/// Presses that a picture must have had the chance to show before their answers count against a node.
+pub const PRESSES_MIN: u32 = 5;
+/// Of so many presses ([`PER`]) a picture has to count so many.
+pub const ANSWERED: u64 = 9;
+/// See [`ANSWERED`].
+pub const PER: u64 = 10;
+
+/// What a receipt of a probe of a stream does not say.
+pub const DOES_NOT_PROVE: [&str; 3] = [
+    "that the node, which may have told this player from others, serves them as well",
+    "that the picture was rendered for this session, beyond the presses that it counts",
+    "that the times inside of the node, such as the time to encode, are what it says",
+];
+
+/// What a player program did and measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Played {
+    /// The session's id.
+    pub session: String,
+    /// The node that it was placed on, by id.
+    pub node: String,
+    /// The catalogue app.
+    pub app: String,
+    /// SHA-256 of the recorded input.
+    pub input: KeyId,
+    /// Presses that were sent, and presses that the pictures count; `None` for an app whose pictures count none.
+    pub presses: Option<[u32; 2]>,
+    /// What was measured.
+    pub quality: Quality,
+    /// What kept the program itself from measuring well, as sentences: then nothing can be said of the node.
+    pub faults: Vec<String>,
+    /// The place of the session's own receipt in the log.
+    pub receipt: u64,
+    /// The salt of its commitment.
+    pub salt: KeyId,
+}
+
+impl Played {
+    /// The commitment that both receipts of the session name.
+    #[must_use]
+    pub fn commitment(&self) -> KeyId {
+        commitment(&self.salt.0, &self.session)
+    }
+
+    /// Presses that the pictures count as they were made, of those that were made.
+    #[must_use]
+    pub fn markers(&self) -> [u32; 2] {
+        self.presses.map_or([0, 0], |[made, counted]| {
+            [made.saturating_sub(made.abs_diff(counted)), made]
+        })
+    }
+
+    /// Whether a program can have measured that.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        let short = |text: &str, bytes: usize| {
+            !text.is_empty()
+                && text.len() <= bytes
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        short(&self.session, 64)
+            && short(&self.node, 64)
+            && short(&self.app, 128)
+            && self.quality.is_sane()
+            && self.faults.len() <= 16
+    }
+}
+
+/// How a probe of a stream ends, and why it did not pass.
+#[must_use]
+pub fn judge(played: &Played) -> (Finding, String) {
+    if let Some(fault) = played.faults.first() {
+        return (Finding::Inconclusive, fault.clone());
+    }
+    let quality = &played.quality;
+    if quality.frames == 0 {
+        return (Finding::Fail, "no picture could be decoded".to_owned());
+    }
+    if quality.seconds < SECONDS_MIN {
+        let why = format!("{} seconds are too few to say anything", quality.seconds);
+        return (Finding::Inconclusive, why);
+    }
+    let [found, made] = played.markers();
+    if made >= PRESSES_MIN && u64::from(found) * PER < u64::from(made) * ANSWERED {
+        let counted = played.presses.map_or(0, |[_, counted]| counted);
+        let why = format!("the pictures count {counted} presses of {made} that were made");
+        return (Finding::Fail, why);
+    }
+    (Finding::Pass, String::new())
+}
+
+/// The receipt that `issuer` has to sign. `node_key` is the key with which the node signed the session's own receipt.
+#[must_use]
+pub fn statement(played: &Played, node_key: KeyId, issuer: KeyId, issued_at_s: u64) -> Statement {
+    let (finding, reason) = judge(played);
+    Statement {
+        subject: Subject {
+            name: format!("node:{}", played.node),
+            sha256: node_key,
+        },
+        head: Head {
+            issuer,
+            issued_at_s,
+            countersign: Countersign::None,
+            assurance: Assurance::Timing,
+            does_not_prove: DOES_NOT_PROVE.map(str::to_owned).to_vec(),
+            evidence: Vec::new(),
+        },
+        predicate: Predicate::Porw(Porw {
+            session: played.commitment(),
+            app: played.app.clone(),
+            input: played.input,
+            markers: played.markers(),
+            quality: played.quality.clone(),
+            finding,
+            reason,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::key::SecretKey;
+
+    fn played() -> Played {
+        Played {
+            session: "ses_0190".to_owned(),
+            node: "node_1".to_owned(),
+            app: "calibrate".to_owned(),
+            input: KeyId([3; 32]),
+            presses: Some([40, 40]),
+            quality: Quality {
+                seconds: 20,
+                frames: 1200,
+                fps_milli: 60_000,
+                size: [1280, 720],
+                encoder: "x264enc".to_owned(),
+                ..Quality::default()
+            },
+            faults: Vec::new(),
+            receipt: 7,
+            salt: KeyId([9; 32]),
+        }
+    }
+
+    fn found(change: impl FnOnce(&mut Played)) -> Finding {
+        let mut played = played();
+        change(&mut played);
+        judge(&played).0
+    }
+
+    #[test]
+    fn the_rule_at_its_edges() {
+        assert_eq!(judge(&played()), (Finding::Pass, String::new()));
+        assert_eq!(found(|p| p.presses = None), Finding::Pass);
+        assert_eq!(found(|p| p.presses = Some([40, 36])), Finding::Pass);
+        assert_eq!(found(|p| p.presses = Some([40, 35])), Finding::Fail);
+        assert_eq!(
+            found(|p| p.presses = Some([40, 45])),
+            Finding::Fail,
+            "nobody made them"
+        );
+        assert_eq!(
+            found(|p| p.presses = Some([4, 0])),
+            Finding::Pass,
+            "too few"
+        );
+        assert_eq!(found(|p| p.quality.frames = 0), Finding::Fail);
+        assert_eq!(found(|p| p.quality.seconds = 5), Finding::Pass);
+        assert_eq!(found(|p| p.quality.seconds = 4), Finding::Inconclusive);
+        let slow = |p: &mut Played| {
+            p.faults.push("the decoder was behind".to_owned());
+            p.quality.frames = 0;
+        };
+        assert_eq!(found(slow), Finding::Inconclusive, "its own fault");
+    }
+
+    #[test]
+    fn a_receipt_names_the_commitment_of_the_session_and_reads_as_it_was_written() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let said = statement(&played(), KeyId([7; 32]), key.public().id(), 1_800_000_000);
+        let mut envelope = said.envelope().unwrap();
+        envelope.sign(&key);
+        assert_eq!(Statement::parse(&envelope).unwrap(), said);
+        let Predicate::Porw(body) = &said.predicate else {
+            panic!("another kind");
+        };
+        assert_eq!(body.session, commitment(&[9; 32], "ses_0190"));
+        assert_eq!((body.markers, body.finding), ([40, 40], Finding::Pass));
+        assert!(played().is_sane());
+    }
+}
