@@ -112,3 +112,42 @@ fn what_is_missing_is_named() {
     let error = report(&ask).unwrap_err().to_string();
     assert!(error.contains("/nowhere/directory"), "{error}");
 }
+
+/// Whoever opens a probe of a stream reads what it found without knowing the form.
+#[test]
+fn a_probe_of_a_stream_is_shown_in_words() {
+    use nearlight_proof::key::{KeyId, SecretKey};
+    use nearlight_proof::porw::{Played, statement as found};
+    use nearlight_proof::receipt::quality::Quality;
+    let key = SecretKey::from_seed(&[4; 32]);
+    let played = Played {
+        session: "ses_1".to_owned(),
+        node: "node_1".to_owned(),
+        app: "calibrate".to_owned(),
+        input: KeyId([0; 32]),
+        presses: Some([20, 3]),
+        quality: Quality {
+            seconds: 20,
+            frames: 1190,
+            fps_milli: 59_500,
+            size: [1280, 720],
+            ..Quality::default()
+        },
+        faults: Vec::new(),
+        receipt: 1,
+        salt: KeyId([0; 32]),
+    };
+    let said = found(&played, KeyId([1; 32]), key.public().id(), 1_800_000_000);
+    let mut envelope = said.envelope().unwrap();
+    envelope.sign(&key);
+    let text = statement(&envelope.to_bytes()).unwrap();
+    assert!(
+        text.contains("a checker played calibrate on node:node_1 for 20 s"),
+        "{text}"
+    );
+    assert!(
+        text.contains("failed: the pictures count 3 presses of 20"),
+        "{text}"
+    );
+    assert!(text.contains("1280x720, 59.5 frames a second"), "{text}");
+}

@@ -1,7 +1,9 @@
 //! A report for people: every check with whose key it rests on and what made that count.
 
 use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::report::{Report, Warning};
+use nearlight_proof::receipt::statement::Statement;
 use std::fmt::Write;
 
 /// The report, a check a line.
@@ -41,7 +43,49 @@ pub fn statement(bytes: &[u8]) -> Option<String> {
         let _ = write!(text, "\nsigned, it says, by key {key}");
     }
     text.push('\n');
+    if let Some(words) = Statement::parse(&envelope)
+        .ok()
+        .and_then(|said| in_words(&said))
+    {
+        let _ = writeln!(text, "{words}");
+    }
     Some(text)
+}
+
+/// What a probe of a stream found, in words; `None` of other kinds.
+fn in_words(statement: &Statement) -> Option<String> {
+    let Predicate::Porw(Porw {
+        app,
+        markers: [found, looked],
+        quality,
+        finding,
+        reason,
+        ..
+    }) = &statement.predicate
+    else {
+        return None;
+    };
+    let [width, height] = quality.size;
+    let ended = match finding {
+        Finding::Pass => "passed".to_owned(),
+        Finding::Fail => format!("failed: {reason}"),
+        Finding::Inconclusive => format!("nothing can be said: {reason}"),
+    };
+    let pictures = match looked {
+        0 => "pictures of this app say of no press that they answer it".to_owned(),
+        _ => format!("pictures count {found} of {looked} presses"),
+    };
+    Some(format!(
+        "in words: a checker played {app} on {} for {} s; it {ended}; {width}x{height}, {}.{} frames a second, {} freezes, \
+         input to picture {} ms, round trip {} ms (50th percentiles); {pictures}",
+        statement.subject.name,
+        quality.seconds,
+        quality.fps_milli / 1000,
+        quality.fps_milli % 1000 / 100,
+        quality.freezes,
+        quality.input_us[0] / 1000,
+        quality.rtt_us[0] / 1000,
+    ))
 }
 
 /// As it is written in JSON.
