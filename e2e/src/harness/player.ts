@@ -15,19 +15,20 @@ export class Player {
     readonly stack: Stack,
     readonly context: BrowserContext,
     readonly page: Page,
+    private readonly base: string,
   ) {
     this.picture = new Picture({ evaluate: (body, argument) => page.evaluate(body as never, argument as never) });
   }
 
   /** Opens the lobby, which makes the player a guest. */
-  static async arrive(stack: Stack, browser: Browser): Promise<Player> {
+  static async arrive(stack: Stack, browser: Browser, base = stack.base): Promise<Player> {
     const context = await browser.newContext({
       viewport: { width: 1280, height: 720 },
       permissions: ["clipboard-read", "clipboard-write"],
-      baseURL: stack.base,
+      baseURL: base,
     });
     await context.addInitScript(installProbe);
-    const player = new Player(stack, context, await context.newPage());
+    const player = new Player(stack, context, await context.newPage(), base);
     await player.page.goto("/");
     await until("the lobby to have made a guest", async () => (await context.cookies()).some(({ name }) => name === "nearlight_guest"));
     return player;
@@ -37,7 +38,7 @@ export class Player {
   async api<T>(method: string, path: string, data?: unknown): Promise<{ status: number; body: T }> {
     const answer = await this.context.request.fetch(path, {
       method,
-      headers: { "idempotency-key": randomUUID(), origin: this.stack.base },
+      headers: { "idempotency-key": randomUUID(), origin: this.base },
       ...(data === undefined ? {} : { data }),
     });
     const text = await answer.text();

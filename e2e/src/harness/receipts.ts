@@ -34,9 +34,14 @@ export class Signer {
   }
 
   /** Has the operator put this key into the directory. */
-  async letIn(stack: Stack, role: string, operator: string): Promise<void> {
+  letIn(stack: Stack, role: string, operator: string): Promise<void> {
+    return Signer.letInKey(stack, this.key, role, operator);
+  }
+
+  /** As `letIn`, for a key that is somebody else's. */
+  static async letInKey(stack: Stack, key: string, role: string, operator: string): Promise<void> {
     const window = { role, operator, licence: null, from_s: 0, until_s: 4_000_000_000 };
-    const answer = await stack.operator.request("PUT", `/v1/directory/keys/${this.key}`, { json: window });
+    const answer = await stack.operator.request("PUT", `/v1/directory/keys/${key}`, { json: window });
     if (answer.status !== 204) throw new Error(`the directory does not take the key: ${describe(answer)}`);
   }
 

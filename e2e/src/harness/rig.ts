@@ -43,9 +43,9 @@ export class Rig {
     return this.chromium;
   }
 
-  /** A new player, who leaves when the test is over. */
-  async player(): Promise<Player> {
-    return this.playerIn(await this.browser());
+  /** A new player, who leaves when the test is over; at `base` if the way to the broker is another one. */
+  async player(base?: string): Promise<Player> {
+    return this.playerIn(await this.browser(), base);
   }
 
   /** A new player at a machine of their own: another browser process, with another clipboard. */
@@ -55,8 +55,8 @@ export class Rig {
     return this.playerIn(browser);
   }
 
-  private async playerIn(browser: Browser): Promise<Player> {
-    const player = await Player.arrive(this.stack, browser);
+  private async playerIn(browser: Browser, base?: string): Promise<Player> {
+    const player = await Player.arrive(this.stack, browser, base);
     this.players.push(player);
     return player;
   }

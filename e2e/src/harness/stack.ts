@@ -13,6 +13,7 @@ import { Path } from "./path.js";
 import { ARTEFACTS, BINARIES, ROOT } from "./places.js";
 import { freeTcpPort, freeUdpPort } from "./ports.js";
 import { descendants, isAlive, signal, type Process } from "./processes.js";
+import { UdpTap } from "./tap.js";
 import { Hopeless, until } from "./until.js";
 
 export { ARTEFACTS, BINARIES, ROOT };
@@ -28,6 +29,8 @@ export interface StackOptions {
   env?: Record<string, string>;
   /** Players reach the node over a path whose conditions the test chooses; seeded with this. */
   path?: number;
+  /** What players send to the node is remembered. Not together with a path. */
+  tapped?: boolean;
   /** More of the configuration, TOML. */
   config?: string[];
   /** Descriptions of apps by file name, instead of those in e2e/apps. */
@@ -43,6 +46,7 @@ export class Stack {
   readonly admin: string;
   private seenSessions = new Set<string>();
   private between: Path | undefined;
+  private listening: UdpTap | undefined;
 
   private constructor(
     readonly options: StackOptions,
@@ -64,7 +68,7 @@ export class Stack {
     const data = mkdtempSync(join(tmpdir(), "nearlight-e2e-"));
     if (options.roots) makeRoots(data, options.roots);
     const [rtcPort, adminPort, listenPort] = [await freeUdpPort(), await freeTcpPort(), await freeTcpPort()];
-    const pathPort = options.path === undefined ? 0 : await freeUdpPort();
+    const pathPort = options.path === undefined && !options.tapped ? 0 : await freeUdpPort();
     const config = writeConfig(data, adminPort, pathPort, options);
     const apps = options.apps ? writeApps(data, await options.apps()) : join(ROOT, "e2e/apps");
     const log = join(ARTEFACTS, `${options.name}.log`);
@@ -91,6 +95,7 @@ export class Stack {
         { within_ms: READY_WITHIN_MS },
       );
       if (options.path !== undefined) stack.between = await Path.open(pathPort, rtcPort, data, options.path);
+      else if (options.tapped) stack.listening = await UdpTap.open(pathPort, rtcPort);
     } catch (error) {
       signal(stack.pid, "SIGKILL");
       throw new Error(`${String(error)}\n${stack.logTail()}`);
@@ -107,6 +112,12 @@ export class Stack {
   get path(): Path {
     if (!this.between) throw new Error("this stack has no path: ask for one in its options");
     return this.between;
+  }
+
+  /** What players send, of a stack that was brought up tapped. */
+  get tap(): UdpTap {
+    if (!this.listening) throw new Error("this stack is not tapped: ask for it in its options");
+    return this.listening;
   }
 
   /** The operator's development key. */
@@ -166,6 +177,7 @@ export class Stack {
   /** Ends it as Ctrl-C does, and proves that nothing is left. */
   async down(): Promise<void> {
     await this.between?.close();
+    this.listening?.close();
     const roles = descendants(this.pid);
     signal(this.pid, "SIGINT");
     try {

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 27] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 28] = [
     (
         1,
         "ledger",
