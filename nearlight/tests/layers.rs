@@ -101,6 +101,7 @@ const PURE_OUTSIDE: &[&str] = &[
     "blake3",
     "bls12_381",
     "ed25519-dalek",
+    "foldhash",
     "serde",
     "serde_json",
     "sha2",

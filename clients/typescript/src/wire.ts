@@ -1756,7 +1756,7 @@ export interface components {
             checker: string;
             /** @description From when. */
             due_unix_ms: components["schemas"]["u64"];
-            /** @description `alive` or `capacity`. */
+            /** @description `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs. */
             duty: string;
             /** @description The leaf of its receipt, if it has one. */
             leaf: string;
@@ -2076,6 +2076,8 @@ export interface components {
         };
         /** @description The body of `POST /v1/probes`. */
         CreateProbe: {
+            /** @description Which of the node's GPUs, by its own id; the first that it proves without it. */
+            gpu?: string | null;
             /** @description The node to probe. */
             node: string;
         };
@@ -2283,6 +2285,8 @@ export interface components {
         Duty: components["schemas"]["Assignment"] & {
             /** @description The root over the checkers of the round. */
             checkers: string;
+            /** @description The class of the table that its GPU is held to. */
+            class?: string | null;
             /** @description The node's receipt key. */
             node_key: string;
             /** @description The round's value. */
@@ -2682,7 +2686,7 @@ export interface components {
         MyAssignments: {
             /** @description What is due now. */
             assignments: components["schemas"]["Duty"][];
-            /** @description The class of the table that nodes are held to. */
+            /** @description The class of the table that nodes are held to, where a duty names none. */
             class: string;
             /** @description Another one whenever something else is due: who sends it back waits for that. */
             version: string;
@@ -3178,11 +3182,11 @@ export interface components {
         ProblemType: "attached-elsewhere" | "bad-request" | "body-too-large" | "budget-reached" | "evidence-expired" | "forbidden" | "idempotency-conflict" | "internal" | "invalid-offer" | "job-unreachable" | "job-not-ready" | "join-token-invalid" | "link-ended" | "log-unavailable" | "method-not-allowed" | "node-revoked" | "name-taken" | "node-unreachable" | "not-found" | "origin-refused" | "provider-unreachable" | "quota-exceeded" | "receipt-refused" | "save-elsewhere" | "session-ended" | "session-lost" | "session-not-ready" | "too-many-requests" | "ticket-invalid" | "unauthenticated" | "unsupported-media-type";
         /** @description What a node can prove. */
         ProverOffer: {
-            /** @description Whether it would refuse at this moment: a session runs, or another probe. */
+            /** @description Whether it would refuse at this moment: a session has what is to be probed, or another probe has. */
             busy: boolean;
             /** @description What it has, by its own ids: `cpu`, or the UUIDs of GPUs. */
             gpus: string[];
-            /** @description Memory that a probe may take, MiB. */
+            /** @description Memory that a probe of it may take, MiB. */
             mem_mib: string;
             /** @description The key that it signs with: Ed25519, 64 hex digits. */
             receipt_key: string;
@@ -3310,7 +3314,7 @@ export interface components {
         };
         /** @description `POST /v1/checkers/me/reports`: what came of an assignment. */
         Report: {
-            /** @description `alive` or `capacity`. */
+            /** @description Its assignment's. */
             duty: string;
             /** @description The node's receipt key, by id. */
             node_key_id: string;
@@ -3817,6 +3821,17 @@ export interface components {
             receipt?: number | null;
             /** @description Where that was. */
             region: string;
+            /**
+             * Format: int32
+             * @description What its node was measured to do when it began, thousandths of its class: the price follows it if the rate card
+             *     says so.
+             */
+            score_permille?: number | null;
+            /**
+             * Format: int64
+             * @description Where a receipt of that stands in the log.
+             */
+            score_receipt?: number | null;
             /**
              * Format: int64
              * @description Whole seconds of it within the range.
@@ -5883,7 +5898,7 @@ export interface operations {
                     "application/json": components["schemas"]["NewProbe"];
                 };
             };
-            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, `too-many-requests` while another probe of the node is under way, … */
+            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, `too-many-requests` while another probe of that GPU is under way, … */
             default: {
                 headers: {
                     [name: string]: unknown;

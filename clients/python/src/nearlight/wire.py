@@ -270,6 +270,10 @@ class CreateProbe(TypedDict, closed=True):
     The body of `POST /v1/probes`.
     """
 
+    gpu: NotRequired[str | None]
+    """
+    Which of the node's GPUs, by its own id; the first that it proves without it.
+    """
     node: str
     """
     The node to probe.
@@ -1078,7 +1082,7 @@ class ProverOffer(TypedDict):
 
     busy: bool
     """
-    Whether it would refuse at this moment: a session runs, or another probe.
+    Whether it would refuse at this moment: a session has what is to be probed, or another probe has.
     """
     gpus: list[str]
     """
@@ -1086,7 +1090,7 @@ class ProverOffer(TypedDict):
     """
     mem_mib: str
     """
-    Memory that a probe may take, MiB.
+    Memory that a probe of it may take, MiB.
     """
     receipt_key: str
     """
@@ -1202,7 +1206,7 @@ class Report(TypedDict, closed=True):
 
     duty: str
     """
-    `alive` or `capacity`.
+    Its assignment's.
     """
     node_key_id: str
     """
@@ -1977,7 +1981,7 @@ class Assignment(TypedDict):
     """
     duty: str
     """
-    `alive` or `capacity`.
+    `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs.
     """
     leaf: str
     """
@@ -2290,23 +2294,26 @@ class DeliveryList(TypedDict):
     """
 
 
-class Duty(Assignment):
-    """
-    An assignment with what its checker needs for it.
-    """
-
-    checkers: str
-    """
-    The root over the checkers of the round.
-    """
-    node_key: str
-    """
-    The node's receipt key.
-    """
-    value: str
-    """
-    The round's value.
-    """
+Duty = TypedDict(
+    'Duty',
+    {
+        'checker': str,
+        'due_unix_ms': U64,
+        'duty': str,
+        'leaf': str,
+        'node': str,
+        'node_key_id': str,
+        'place': int,
+        'round': int,
+        'state': str,
+        'until_unix_ms': U64,
+        'why': str,
+        'checkers': str,
+        'class': NotRequired[str | None],
+        'node_key': str,
+        'value': str,
+    },
+)
 
 
 class Endpoint(TypedDict):
@@ -3255,6 +3262,15 @@ class UsageEntry(TypedDict):
     region: str
     """
     Where that was.
+    """
+    score_permille: NotRequired[int | None]
+    """
+    What its node was measured to do when it began, thousandths of its class: the price follows it if the rate card
+    says so.
+    """
+    score_receipt: NotRequired[int | None]
+    """
+    Where a receipt of that stands in the log.
     """
     seconds: int
     """
