@@ -22,11 +22,18 @@ export interface SecondNodeOptions {
 }
 
 export class SecondNode {
+  private child: ChildProcess;
+  private said = "";
+
   private constructor(
-    readonly id: string,
+    private readonly stack: Stack,
+    private readonly name: string,
     private readonly data: string,
-    private readonly child: ChildProcess,
-  ) {}
+    private readonly args: string[],
+    public id = "",
+  ) {
+    this.child = this.start();
+  }
 
   /** Joins, starts, and waits until the broker shows it online. */
   static async join(stack: Stack, { name, region, config = [] }: SecondNodeOptions): Promise<SecondNode> {
@@ -41,30 +48,53 @@ export class SecondNode {
     const slots = ["[slots]", "count = 2", "cpu_milli = 8000", "mem_mib = 8192"];
     writeFileSync(file, `${readFileSync(file, "utf8")}\n${[...slots, ...config].join("\n")}\n`);
     const [rtcPort, adminPort] = [await freeUdpPort(), await freeTcpPort()];
-    const child = spawn(
-      join(BINARIES, "edge-node"),
-      ["--config", file, "--data", join(data, "edge"), "--pki", join(data, "pki"), "--rtc-port", String(rtcPort), "--admin", `127.0.0.1:${adminPort}`],
-      { stdio: ["ignore", "pipe", "pipe"] },
-    );
-    child.stderr?.pipe(createWriteStream(join(ARTEFACTS, `${stack.options.name}-${name}.log`)));
-    let said = "";
-    child.stdout?.on("data", (chunk: Buffer) => (said += chunk.toString()));
-    const id = await until(
+    const args = ["--config", file, "--data", join(data, "edge"), "--pki", join(data, "pki"), "--rtc-port", String(rtcPort), "--admin", `127.0.0.1:${adminPort}`];
+    const node = new SecondNode(stack, name, data, args);
+    await node.online();
+    return node;
+  }
+
+  private start(): ChildProcess {
+    const child = spawn(join(BINARIES, "edge-node"), this.args, { stdio: ["ignore", "pipe", "pipe"] });
+    child.stderr?.pipe(createWriteStream(join(ARTEFACTS, `${this.stack.options.name}-${this.name}.log`), { flags: "a" }));
+    this.said = "";
+    child.stdout?.on("data", (chunk: Buffer) => (this.said += chunk.toString()));
+    return child;
+  }
+
+  private async online(): Promise<void> {
+    const { name, stack } = this;
+    this.id = await until(
       `the node ${name} to be ready`,
       () => {
-        if (child.exitCode !== null) throw new Hopeless(`edge-node exited with ${child.exitCode}`);
-        return /"node":"(nod_[0-9a-z]+)"/.exec(said)?.[1];
+        if (this.child.exitCode !== null) throw new Hopeless(`edge-node exited with ${this.child.exitCode}`);
+        return /"node":"(nod_[0-9a-z]+)"/.exec(this.said)?.[1];
       },
       { within_ms: READY_WITHIN_MS },
     );
-    await until(`the node ${name} to be online`, async () => (await stack.operator.nodes()).some((node) => node.id === id && node.status === "online"));
-    return new SecondNode(id, data, child);
+    await until(`the node ${name} to be online`, async () => (await stack.operator.nodes()).some(({ id, status }) => id === this.id && status === "online"));
+  }
+
+  /** Its agent dies; what it runs goes on, and nobody starts it again. */
+  async kill(): Promise<void> {
+    await this.end("SIGKILL");
+  }
+
+  /** After it was killed. */
+  async startAgain(): Promise<void> {
+    this.child = this.start();
+    await this.online();
   }
 
   /** Ends it as a service manager does. */
   async down(): Promise<void> {
-    if (this.child.pid !== undefined) signal(this.child.pid, "SIGTERM");
-    await until("the second node to exit", () => this.child.exitCode !== null || this.child.signalCode !== null, { within_ms: DOWN_WITHIN_MS });
+    await this.end("SIGTERM");
     rmSync(this.data, { recursive: true, force: true });
+  }
+
+  private async end(by: "SIGKILL" | "SIGTERM"): Promise<void> {
+    const over = (): boolean => this.child.exitCode !== null || this.child.signalCode !== null;
+    if (this.child.pid !== undefined && !over()) signal(this.child.pid, by);
+    await until("the second node to exit", over, { within_ms: DOWN_WITHIN_MS });
   }
 }

@@ -8,7 +8,7 @@
 
 use super::mesh::{self, Mesh};
 use super::meter::Sample;
-use super::network::{self, Subnet};
+use super::network::Subnet;
 use super::request::{self, LABEL_CLUSTER};
 use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
 use crate::runtime::RuntimeError;
@@ -47,6 +47,9 @@ pub(crate) struct About {
     /// Where it looks for CDI specs; none from one that does not do CDI.
     pub(crate) cdi_dirs: Vec<PathBuf>,
 }
+
+/// What a list at the engine is narrowed by.
+type Filters = HashMap<&'static str, Vec<String>>;
 
 impl Engine {
     /// Finds the engine.
@@ -147,13 +150,22 @@ impl Engine {
         }
     }
 
-    /// Removes a job's network, if it is there.
+    /// Removes this node's network of a job, if it is there.
     pub(crate) async fn remove_network(&self, session: &SessionId) -> Result<(), RuntimeError> {
-        let name = network::name(session);
-        match bounded("remove the network", self.client.remove_network(&name)).await {
-            Err(error) if status_of(&error) == Some(404) => Ok(()),
-            other => other,
+        self.remove_networks(&self.filters_of(session)).await
+    }
+
+    async fn remove_networks(&self, filters: &Filters) -> Result<(), RuntimeError> {
+        let options = ListNetworksOptionsBuilder::new().filters(filters).build();
+        let list = self.client.list_networks(Some(options));
+        for found in bounded("list the networks", list).await? {
+            let id = found.id.unwrap_or_default();
+            match bounded("remove the network", self.client.remove_network(&id)).await {
+                Err(error) if status_of(&error) == Some(404) => {}
+                other => other?,
+            }
         }
+        Ok(())
     }
 
     /// The network of a cluster's run, if some replica has made it.
@@ -314,18 +326,47 @@ impl Engine {
 
     /// Containers of this node's jobs, running or not.
     pub(crate) async fn containers(&self) -> Result<Vec<(SessionId, String)>, RuntimeError> {
-        let filters = self.filters();
+        self.containers_with(&self.filters()).await
+    }
+
+    /// Removes this node's containers of a job.
+    pub(crate) async fn remove_all(&self, session: &SessionId) -> Result<(), RuntimeError> {
+        for (_, id) in self.containers_with(&self.filters_of(session)).await? {
+            self.remove(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what another node's agent at this engine has of a session that is this node's now. Whether there was
+    /// something.
+    pub(crate) async fn take_over(&self, session: &SessionId) -> Result<bool, RuntimeError> {
+        let label = format!("{LABEL_SESSION}={session}");
+        let any = HashMap::from([("label", vec![label])]);
+        let ours = self.containers_with(&self.filters_of(session)).await?;
+        let mut others = self.containers_with(&any).await?;
+        others.retain(|other| !ours.contains(other));
+        for (_, id) in &others {
+            self.remove(id).await?;
+        }
+        self.remove_networks(&any).await?;
+        Ok(!others.is_empty())
+    }
+
+    async fn containers_with(
+        &self,
+        filters: &Filters,
+    ) -> Result<Vec<(SessionId, String)>, RuntimeError> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
-            .filters(&filters)
+            .filters(filters)
             .build();
         let list = self.client.list_containers(Some(options));
         let found = bounded("list the containers", list).await?;
-        let ours = found.into_iter().filter_map(|container| {
+        let found = found.into_iter().filter_map(|container| {
             let session = container.labels?.get(LABEL_SESSION)?.parse().ok()?;
             Some((session, container.id?))
         });
-        Ok(ours.collect())
+        Ok(found.collect())
     }
 
     /// Sessions that have a network of this node's jobs.
@@ -340,7 +381,14 @@ impl Engine {
         Ok(ours.collect())
     }
 
-    fn filters(&self) -> HashMap<&'static str, Vec<String>> {
+    fn filters_of(&self, session: &SessionId) -> Filters {
+        let mut filters = self.filters();
+        let labels = filters.entry("label").or_default();
+        labels.push(format!("{LABEL_SESSION}={session}"));
+        filters
+    }
+
+    fn filters(&self) -> Filters {
         let labels = vec![
             format!("{LABEL_NODE}={}", self.node),
             format!("{LABEL_KIND}={KIND_JOB}"),

@@ -4,8 +4,8 @@
 //! further but what its other chain lets pass (`DOCKER-USER`, which engines leave to others and pass everything
 //! through first). Rules are in place before the bridge is.
 //!
-//! **Invariants.** Every rule of ours says whose it is: `nearlight:<node>:<session>`; no other is touched. Rules
-//! of one job change in one transaction.
+//! **Invariants.** Every rule of ours says whose it is: `nearlight:<node>:<session>`; no other is touched, but those
+//! that an engine which was killed has left for a job's bridge that is gone. Rules of one job change in one transaction.
 //!
 //! **What it does not know:** what a job may reach ([`super::egress`]).
 
@@ -20,6 +20,9 @@ use tokio::process::Command;
 
 /// Seconds that iptables waits for others who change rules.
 const LOCK_WAIT_S: &str = "10";
+
+/// What the comments of our rules begin with.
+const OURS: &str = "nearlight:";
 
 /// The packet filter, and the node whose rules in it are ours.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ impl Firewall {
 
     /// Whose a rule is.
     pub(crate) fn label(&self, session: &SessionId) -> String {
-        format!("nearlight:{}:{session}", self.node)
+        format!("{OURS}{}:{session}", self.node)
     }
 
     /// Puts a job's rules in place, or in order again if somebody has removed some. `chain` is the text of its
@@ -111,38 +114,97 @@ impl Firewall {
         [to_host, further].map(|rule| rule.into_iter().map(str::to_owned).collect())
     }
 
-    /// Takes a job's rules away.
+    /// Takes a job's rules away; and once its bridge is gone, what its engine may have left.
     pub(crate) async fn release(&self, session: &SessionId) -> io::Result<()> {
         let label = self.label(session);
+        self.remove(session, |of| of == label).await
+    }
+
+    /// Takes away the rules that another node's agent of this host has for a session that is this node's now.
+    pub(crate) async fn take_over(&self, session: &SessionId) -> io::Result<()> {
+        let (label, end) = (self.label(session), format!(":{session}"));
+        let is_anothers = |of: &str| of != label && of.ends_with(&end);
         let rules = iptables(&["-S"]).await?;
-        for line in rules.lines().filter(|line| label_of(line) == Some(&label)) {
-            let Some(rule) = line.strip_prefix("-A ") else {
-                continue;
-            };
-            let parts: Vec<_> = rule.split(' ').map(|part| part.trim_matches('"')).collect();
-            iptables(&[&["-D"], parts.as_slice()].concat()).await?;
+        match rules.lines().filter_map(label_of).any(is_anothers) {
+            true => self.remove(session, is_anothers).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Takes away the rules with such labels, and the session's chains unless they have others.
+    async fn remove(&self, session: &SessionId, which: impl Fn(&str) -> bool) -> io::Result<()> {
+        let rules = iptables(&["-S"]).await?;
+        let mut rest = Vec::new();
+        for line in rules.lines() {
+            match (line.strip_prefix("-A "), label_of(line)) {
+                (Some(rule), Some(label)) if which(label) => {
+                    let parts: Vec<_> =
+                        rule.split(' ').map(|part| part.trim_matches('"')).collect();
+                    iptables(&[&["-D"], parts.as_slice()].concat()).await?;
+                }
+                _ => rest.push(line),
+            }
         }
         for chain in [network::chain(session), network::chain_inward(session)] {
-            if rules
-                .lines()
-                .any(|line| line.strip_prefix("-N ") == Some(&chain))
-            {
+            let is_made = rest.contains(&format!("-N {chain}").as_str());
+            // Every chain has a rule that says whose it is, and so has every jump to it.
+            let is_anothers =
+                |line: &&str| label_of(line).is_some() && line.split(' ').any(|part| part == chain);
+            if is_made && !rest.iter().any(is_anothers) {
                 iptables(&["-F", &chain]).await?;
                 iptables(&["-X", &chain]).await?;
             }
         }
-        Ok(())
+        let bridge = network::bridge(session);
+        match is_there(&bridge) {
+            true => Ok(()),
+            false => release_bridge(&bridge).await,
+        }
     }
 
     /// Sessions that have rules of ours.
     pub(crate) async fn held(&self) -> io::Result<BTreeSet<SessionId>> {
         let rules = iptables(&["-S"]).await?;
-        let prefix = format!("nearlight:{}:", self.node);
+        let prefix = format!("{OURS}{}:", self.node);
         let sessions = rules
             .lines()
             .filter_map(|line| label_of(line)?.strip_prefix(&prefix)?.parse().ok());
         Ok(sessions.collect())
     }
+}
+
+/// Whether this network namespace has an interface of this name.
+fn is_there(interface: &str) -> bool {
+    let Ok(devices) = std::fs::read_to_string("/proc/self/net/dev") else {
+        // Nothing is taken from one that may be there.
+        return true;
+    };
+    let mut names = devices.lines().filter_map(|line| line.split_once(':'));
+    names.any(|(name, _)| name.trim() == interface)
+}
+
+/// Takes away what names a bridge that is gone. An engine puts rules beside each network that it makes; one that is
+/// killed at it knows nothing of them when it comes back. No other bridge ever has the name.
+async fn release_bridge(bridge: &str) -> io::Result<()> {
+    for table in ["filter", "nat"] {
+        let rules = iptables(&["-t", table, "-S"]).await?;
+        // Rules of ours are there before the bridge is.
+        let is_engines = |line: &&str| !label_of(line).is_some_and(|of| of.starts_with(OURS));
+        let rules = rules.lines().filter(is_engines);
+        for rule in rules.filter_map(|line| line.strip_prefix("-A ")) {
+            let parts: Vec<_> = rule.split(' ').map(|part| part.trim_matches('"')).collect();
+            let names = parts
+                .windows(2)
+                .any(|pair| matches!(pair[0], "-i" | "-o") && pair[1] == bridge);
+            if names
+                // The engine may just have found it itself.
+                && let Err(error) = iptables(&[&["-t", table, "-D"], parts.as_slice()].concat()).await
+            {
+                tracing::debug!(%error, bridge, "a rule of an engine for a bridge that is gone stays");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The comment of a rule, as `iptables -S` prints it.
@@ -261,8 +323,38 @@ mod test {
         assert_eq!(held, [one.clone(), two.clone()].into());
         firewall.release(&one).await.unwrap();
         assert_eq!(ours().await, 4);
+        // As an engine leaves them that is killed while it makes a network.
+        let bridge = network::bridge(&two);
+        let left = ["FORWARD", "-i", &bridge, "!", "-o", &bridge, "-j", "ACCEPT"];
+        iptables(&[&["-A"], left.as_slice()].concat())
+            .await
+            .unwrap();
+        firewall.release(&one).await.unwrap();
+        assert!(iptables(&["-S"]).await.unwrap().contains(&bridge));
+        // What moved to another node of this host is that one's: the first one's end touches nothing of it.
+        let other = Firewall {
+            node: nearlight_kit::ids::node(),
+        };
+        other.take_over(&two).await.unwrap();
+        assert_eq!(ours().await, 0);
+        let text = Reach::new(&Egress::default()).rules(&network::chain(&two), &other.label(&two));
+        other.hold(&two, &text, None).await.unwrap();
+        let of_other = || async {
+            iptables(&["-S"])
+                .await
+                .unwrap()
+                .matches(&other.label(&two))
+                .count()
+        };
+        let held = of_other().await;
+        assert_eq!(held, 4);
         firewall.release(&two).await.unwrap();
-        firewall.release(&two).await.unwrap();
+        assert_eq!(of_other().await, held);
+        other.take_over(&two).await.unwrap();
+        assert_eq!(of_other().await, held, "its own");
+        other.release(&two).await.unwrap();
+        other.release(&two).await.unwrap();
+        assert!(!iptables(&["-S"]).await.unwrap().contains(&bridge));
         assert_eq!(ours().await, 0);
         let rules = iptables(&["-S"]).await.unwrap();
         assert!(!rules.contains(&network::chain(&one)) && !rules.contains(&network::chain(&two)));

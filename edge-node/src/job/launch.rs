@@ -97,6 +97,7 @@ pub(crate) async fn launch(
     if reach.has_names() {
         reach.resolve().await;
     }
+    take_over(jobs, record).await?;
     hold(jobs, record, reach).await?;
     let subnet = make_network(jobs, record, reach).await?;
     let hosts = record.hosts(reach, subnet.container());
@@ -173,6 +174,17 @@ async fn who_runs(jobs: &Jobs, record: &Record, image: &ImageConfig) -> Result<W
     Ok(who::who(&user, &passwd)?)
 }
 
+/// Takes what another node's agent at this engine has of the job, which may be dead or cut off: the job is this node's
+/// now, and their names are the same.
+async fn take_over(jobs: &Jobs, record: &Record) -> Result<(), LaunchError> {
+    let session = &record.session;
+    if jobs.engine.take_over(session).await? {
+        tracing::warn!(session_id = %session, "the job still ran for another node of this engine; that one was removed");
+    }
+    let taken = jobs.firewall.take_over(session).await;
+    taken.map_err(LaunchError::Rules)
+}
+
 /// Puts the rules of a job in place.
 pub(crate) async fn hold(jobs: &Jobs, record: &Record, reach: &Reach) -> Result<(), LaunchError> {
     let session = &record.session;
@@ -186,8 +198,6 @@ pub(crate) async fn hold(jobs: &Jobs, record: &Record, reach: &Reach) -> Result<
 
 async fn make_network(jobs: &Jobs, record: &Record, reach: &Reach) -> Result<Subnet, LaunchError> {
     let pool = jobs.limits.networks;
-    // Of an attempt whose answer was lost.
-    jobs.engine.remove_network(&record.session).await?;
     for attempt in 0..SUBNET_TRIES {
         let subnet = pool.subnet(&record.session, attempt);
         let made = jobs

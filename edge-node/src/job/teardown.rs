@@ -7,7 +7,6 @@
 
 use super::host::Jobs;
 use super::mesh;
-use super::network;
 use super::record::{self, Record};
 use super::space;
 use crate::runtime::{AppRef, Runtime, RuntimeError};
@@ -66,16 +65,14 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
     tracing::error!(container, "a job does not die");
 }
 
-/// Removes what there is of a session's job, whatever that is.
+/// Removes what there is of a session's job, whatever that is. What another node's agent at this engine has of it
+/// stays: it may have moved there.
 pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
-    let name = network::name(session);
     let until = Instant::now() + REMOVE_FOR;
-    for container in [format!("{name}-look"), name] {
-        stubborn(session, until, "a container", || {
-            jobs.engine.remove(&container)
-        })
-        .await;
-    }
+    stubborn(session, until, "a container", || {
+        jobs.engine.remove_all(session)
+    })
+    .await;
     stubborn(session, until, "a network", || {
         jobs.engine.remove_network(session)
     })

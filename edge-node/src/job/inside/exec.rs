@@ -24,7 +24,7 @@ use axum::body::Body;
 use axum::http::Response;
 use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::ExecConfig;
+use bollard::models::{ExecConfig, ExecInspectResponse};
 use futures_util::{Stream, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -175,7 +175,7 @@ impl Command {
         let Some(mut marked) = Marked::of(container_pid, &self.id) else {
             return Err("The container is gone, or cannot be told from its node.".to_owned());
         };
-        marked.make_way();
+        marked.make_way().await;
         self.marked = Some(marked);
         let options = StartExecOptions {
             detach: false,
@@ -197,26 +197,29 @@ impl Command {
         Ok((output, input))
     }
 
-    /// Waits until it has begun, and takes what there is of it. It is the next one's turn then.
+    /// Waits until it has begun, and takes what there is of it. It is the next one's turn then, and not before: what the
+    /// engine starts late would pass for the job's own.
     async fn has_begun(&mut self, within: Duration) {
-        let leader = timeout(within, self.leader()).await.ok().flatten();
+        let begun = timeout(within, self.begun()).await.ok();
         if let Some(marked) = &mut self.marked {
-            marked.leader = leader;
-            marked.take(&self.id);
+            marked.leader = begun.flatten();
+            marked.take(&self.id).await;
         }
-        self.turn = None;
+        match begun {
+            Some(_) => self.turn = None,
+            None => {
+                tracing::warn!("a command in a job takes long to begin; the next ones wait for it")
+            }
+        }
     }
 
     /// The command's first process; `None` if it is over.
-    async fn leader(&self) -> Option<i32> {
+    async fn begun(&self) -> Option<i32> {
         loop {
-            let found = self
-                .inside
-                .engine
-                .client()
-                .inspect_exec(&self.exec)
-                .await
-                .ok()?;
+            let Some(found) = self.look().await? else {
+                tokio::time::sleep(EXEC_LOOK_EVERY).await;
+                continue;
+            };
             let pid = found.pid.and_then(|pid| i32::try_from(pid).ok());
             match (found.running, pid) {
                 (Some(true), Some(pid @ 1..)) => return Some(pid),
@@ -230,16 +233,28 @@ impl Command {
     /// Its exit status, once the engine has it.
     async fn status(&self) -> Option<i32> {
         loop {
-            let found = self
-                .inside
-                .engine
-                .client()
-                .inspect_exec(&self.exec)
-                .await
-                .ok()?;
-            match (found.running, found.exit_code) {
-                (Some(false), Some(code)) => return i32::try_from(code).ok(),
-                (_, _) => tokio::time::sleep(EXEC_LOOK_EVERY).await,
+            match self.look().await? {
+                Some(ExecInspectResponse {
+                    running: Some(false),
+                    exit_code: Some(code),
+                    ..
+                }) => return i32::try_from(code).ok(),
+                _ => tokio::time::sleep(EXEC_LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// What the engine says of it: `None` if it knows none such, `Some(None)` if it says nothing just now.
+    async fn look(&self) -> Option<Option<ExecInspectResponse>> {
+        let client = self.inside.engine.client();
+        match client.inspect_exec(&self.exec).await {
+            Ok(found) => Some(Some(found)),
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => None,
+            Err(error) => {
+                tracing::debug!(%error, "the engine says nothing of a command");
+                Some(None)
             }
         }
     }

@@ -23,6 +23,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// The hierarchy of version 1 that every container has a group of: the number of its processes is bounded.
@@ -30,8 +31,11 @@ const V1: &str = "pids";
 /// What names of groups begin with that are made here.
 const PREFIX: &str = "nearlight-";
 const JOB: &str = "nearlight-job";
-/// Looks at a group that is to be empty. What a process that is moved has started meanwhile is found by the next.
-const LOOKS_MAX: u32 = 100;
+/// Looks at a group that is to be empty. What a process that is moved has started meanwhile is found by the next; one
+/// that is ending is in it, and cannot be moved, until the kernel has taken its memory back.
+const LOOKS_MAX: u32 = 1000;
+/// A look has a pause after it from the third on.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The groups of one container.
 #[derive(Clone, Debug)]
@@ -69,8 +73,8 @@ impl Groups {
 
     /// Moves the job's own processes out of the way: what is in the container's group from now on was started by the
     /// engine.
-    pub(super) fn make_way(&self) -> io::Result<()> {
-        self.take(JOB).map(drop)
+    pub(super) async fn make_way(&self) -> io::Result<()> {
+        self.take(JOB).await.map(drop)
     }
 
     /// Whether the job has processes out of the way.
@@ -84,8 +88,8 @@ impl Groups {
     }
 
     /// Takes what the engine has just started into a group of its own.
-    pub(super) fn take_command(&self, id: &str) -> io::Result<Group> {
-        self.take(&format!("{PREFIX}{id}"))
+    pub(super) async fn take_command(&self, id: &str) -> io::Result<Group> {
+        self.take(&format!("{PREFIX}{id}")).await
     }
 
     /// Groups of commands that are there, whoever made them.
@@ -102,7 +106,7 @@ impl Groups {
         }
     }
 
-    fn take(&self, name: &str) -> io::Result<Group> {
+    async fn take(&self, name: &str) -> io::Result<Group> {
         let group = self.group(name);
         match fs::create_dir(&group.dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -111,7 +115,7 @@ impl Groups {
         let own = Group {
             dir: self.top.clone(),
         };
-        for _ in 0..LOOKS_MAX {
+        for look in 0..LOOKS_MAX {
             let pids = own.pids();
             if pids.is_empty() {
                 return Ok(group);
@@ -122,6 +126,9 @@ impl Groups {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     other => other?,
                 }
+            }
+            if look > 1 {
+                tokio::time::sleep(LOOK_PAUSE).await;
             }
         }
         Err(io::Error::other("a container's group does not get empty"))
@@ -197,10 +204,10 @@ mod test {
     async fn until(holds: impl Fn() -> bool) {
         let look = async {
             while !holds() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let patience = std::time::Duration::from_secs(30);
+        let patience = Duration::from_secs(30);
         tokio::time::timeout(patience, look).await.unwrap();
     }
 
@@ -224,7 +231,7 @@ mod test {
         };
         until(|| top().pids().len() == 2).await;
         assert!(!groups.is_split());
-        groups.make_way().unwrap();
+        groups.make_way().await.unwrap();
         assert!(groups.is_split());
         assert_eq!(groups.group(JOB).pids().len(), 2);
         assert!(Groups::of(job.id().pid).unwrap().top == groups.top);
@@ -233,7 +240,7 @@ mod test {
         let command = sh("(env -i setsid sleep 1000 &) ; exit", &container);
         command.exited().await;
         until(|| !top().pids().is_empty()).await;
-        let taken = groups.take_command("one").unwrap();
+        let taken = groups.take_command("one").await.unwrap();
         assert_eq!(taken.pids().len(), 1);
         assert_eq!(top().pids(), [0; 0]);
         assert_eq!(groups.commands().len(), 1);

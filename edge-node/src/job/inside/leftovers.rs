@@ -57,16 +57,19 @@ impl Marked {
     }
 
     /// Has the job's own processes stand aside before the command begins.
-    pub(super) fn make_way(&mut self) {
-        let made = self.groups.as_ref().map(Groups::make_way);
-        self.without(made.transpose().err());
+    pub(super) async fn make_way(&mut self) {
+        let made = match &self.groups {
+            Some(groups) => groups.make_way().await,
+            None => Ok(()),
+        };
+        self.without(made.err());
     }
 
     /// The command has begun: what there is of it, and what becomes of that, is in a group of its own from now on.
-    pub(super) fn take(&mut self, id: &str) {
+    pub(super) async fn take(&mut self, id: &str) {
         let Some(groups) = &self.groups else { return };
         let is_elsewhere = self.leader.is_some_and(|leader| groups.is_of_job(leader));
-        match groups.take_command(id) {
+        match groups.take_command(id).await {
             Ok(_) if is_elsewhere => {
                 self.without(Some(io::Error::other("the runtime puts it beside the job")));
             }
@@ -106,7 +109,9 @@ impl Marked {
             if let Some(group) = &self.group {
                 group.kill();
             }
-            if self.signal(Signal::KILL) == 0 {
+            // What was forked behind the look's back is in the group.
+            let is_empty = |group: &Group| group.pids().is_empty();
+            if self.signal(Signal::KILL) == 0 && self.group.as_ref().is_none_or(is_empty) {
                 if let Some(group) = &self.group {
                     group.remove();
                 }
@@ -151,7 +156,7 @@ pub(crate) async fn sweep(container_pid: i32) {
     if let Some(groups) = all.groups.clone() {
         // One that was just started when that agent was killed is in no group of its own yet.
         if groups.is_split() {
-            all.take("swept");
+            all.take("swept").await;
         }
         for group in groups.commands() {
             all.group = Some(group);
