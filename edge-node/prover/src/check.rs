@@ -72,7 +72,7 @@ pub fn check(gpu: &Gpu, seeds: u32) -> Result<Checked, GpuError> {
     for n in 0..seeds {
         let seed = hash("gpu-check", &[&n.to_le_bytes()]);
         let secret = hash("gpu-check secret", &[&n.to_le_bytes()]);
-        let (on_device, opening, device) = by_device(gpu, &seed, &secret)?;
+        let (on_device, opening, device) = by_device(gpu, (&seed, &SIZES), &secret)?;
         let (by_oracle, core) = by_oracle(&seed, &secret);
         let key = on_device.open_key(&secret);
         let plan = Plan::draw(&SIZES, &key);
@@ -88,17 +88,18 @@ pub fn check(gpu: &Gpu, seeds: u32) -> Result<Checked, GpuError> {
 }
 
 /// Fill, C, frames, reads.
-type Times = [Duration; 4];
+pub(crate) type Times = [Duration; 4];
 
-fn by_device(
+/// All legs and an opening on a device, with the time from each root to the next.
+pub(crate) fn by_device(
     gpu: &Gpu,
-    seed: &Hash,
+    (seed, sizes): (&Hash, &Sizes),
     secret: &Hash,
 ) -> Result<(Commitment, Vec<u8>, Times), GpuError> {
     let mut roots = [[0; 32]; 3];
     let mut times = [Duration::ZERO; 4];
     let mut since = Instant::now();
-    let mut legs = Legs::run(gpu, (seed, &SIZES), |of, root| {
+    let mut legs = Legs::run(gpu, (seed, sizes), |of, root| {
         let leg = match of {
             Rooted::Fill => 0,
             Rooted::Matrix => 1,
@@ -107,7 +108,7 @@ fn by_device(
         (roots[leg], times[leg]) = (root, since.elapsed());
         since = Instant::now();
     })?;
-    let reads = Reads::new(seed, secret, SIZES.blocks);
+    let reads = Reads::new(seed, secret, sizes.blocks);
     let since = Instant::now();
     let read = legs.read(&reads)?;
     times[3] = since.elapsed();
@@ -117,7 +118,7 @@ fn by_device(
         frames: roots[2],
         reads: read,
     };
-    let plan = Plan::draw(&SIZES, &commitment.open_key(secret));
+    let plan = Plan::draw(sizes, &commitment.open_key(secret));
     Ok((commitment, legs.open(&plan, &reads)?, times))
 }
 

@@ -3,7 +3,7 @@
 //! - [`gpu`]: a device, its buffers, one shader at a time.
 //! - [`legs`]: a probe from its seed to its opening; [`serve`]: the same for an agent, over two pipes; [`program`]: what
 //!   runs it.
-//! - [`check`]: a device against the oracle, and its figures.
+//! - [`check`]: a device against the oracle, and its figures; [`class`]: its times, as a class of the table.
 //! - [`matrix`], [`fill`], [`reads`], [`render`]: a leg each, with a shader each in `wgsl/`.
 //!
 //! Shaders have 32-bit integers alone: products of 62 bits are put together from halves of 16. Nothing depends on
@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod class;
 pub mod fill;
 pub mod gpu;
 pub mod legs;

@@ -9,10 +9,12 @@
 )]
 
 use crate::check::check;
-use crate::gpu::{Gpu, devices, open};
+use crate::class::class;
+use crate::gpu::{Gpu, GpuError, devices, open};
 use crate::serve::serve;
 use clap::Parser;
 use nearlight_proof::porc::exchange::program::Device;
+use nearlight_proof::receipt::predicate::Sizes;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::process::ExitCode;
@@ -36,12 +38,16 @@ struct Args {
     /// equal.
     #[arg(long, value_name = "SEEDS", conflicts_with_all = ["gpu", "list"])]
     check: Option<u32>,
-    /// With --check: devices with this in their names alone, such as `llvmpipe`. Without it CPUs that play a GPU are left
-    /// out.
-    #[arg(long, value_name = "NAME", requires = "check", default_value = "")]
+    /// Take the times of each device at these sizes, print them as classes for the table of GPUs, as JSON, and end. The
+    /// sizes are as in configs/gpu-classes.json.
+    #[arg(long, value_name = "SIZES", conflicts_with_all = ["gpu", "list", "check"], value_parser = sizes)]
+    class: Option<Sizes>,
+    /// With --check and --class: devices with this in their names alone, such as `llvmpipe`. Without it CPUs that play a
+    /// GPU are left out.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["gpu", "list"], default_value = "")]
     adapter: String,
     /// The device to compute on, as `--list` names it.
-    #[arg(long, required_unless_present_any = ["list", "check"])]
+    #[arg(long, required_unless_present_any = ["list", "check", "class"])]
     gpu: Option<String>,
 }
 
@@ -51,8 +57,12 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     // Where the kernel does not allow it there is nothing to be done about it.
     let _ = rustix::process::setpriority_process(None, NICE);
+    let adapter = args.adapter.to_lowercase();
     if let Some(seeds) = args.check {
-        return compare(seeds, &args.adapter.to_lowercase());
+        return on_each(&adapter, |gpu| check(gpu, seeds), |of| of.different == 0);
+    }
+    if let Some(sizes) = args.class {
+        return on_each(&adapter, |gpu| class(gpu, &sizes), |_| true);
     }
     let Some(gpu) = args.gpu else {
         let all: Vec<_> = devices().into_iter().map(|(device, _)| device).collect();
@@ -74,7 +84,12 @@ fn print(said: &impl Serialize) -> ExitCode {
     }
 }
 
-fn compare(seeds: u32, adapter: &str) -> ExitCode {
+/// Does something with each device that is wanted, and prints what came of it.
+fn on_each<T: Serialize>(
+    adapter: &str,
+    mut does: impl FnMut(&Gpu) -> Result<T, GpuError>,
+    is_well: impl Fn(&T) -> bool,
+) -> ExitCode {
     let is_wanted = |device: &Device| match adapter {
         "" => !device.is_software,
         name => device.name.to_lowercase().contains(name),
@@ -84,8 +99,8 @@ fn compare(seeds: u32, adapter: &str) -> ExitCode {
         if !is_wanted(&device) {
             continue;
         }
-        match Gpu::open(&adapter).and_then(|gpu| check(&gpu, seeds)) {
-            Ok(checked) => all.push(checked),
+        match Gpu::open(&adapter).and_then(|gpu| does(&gpu)) {
+            Ok(one) => all.push(one),
             Err(error) => return failed(&error),
         }
     }
@@ -96,10 +111,14 @@ fn compare(seeds: u32, adapter: &str) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let said = print(&all);
-    match all.iter().all(|of| of.different == 0) {
+    match all.iter().all(is_well) {
         true => said,
         false => ExitCode::FAILURE,
     }
+}
+
+fn sizes(text: &str) -> Result<Sizes, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
