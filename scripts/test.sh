@@ -9,14 +9,19 @@ engine_is_ours=0
 trap '[ $engine_is_ours = 0 ] || scripts/docker.sh stop' EXIT
 
 began=$SECONDS
+took=()
 # step NAME FUNCTION: a failure ends everything, with the step's name. Within a function of a step
 # bash does not stop at a failed command, so each chains its commands with &&.
 step() {
     local name=$1 start=$SECONDS
     shift
     say "$name"
-    "$@" || die "$name: failed"
+    "$@" || {
+        say "seconds so far: ${took[*]} $name $((SECONDS - start))"
+        die "$name: failed"
+    }
     printf '    %s: %d s\n' "$name" $((SECONDS - start)) >&2
+    took+=("$name $((SECONDS - start)),")
 }
 
 documents() { RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
@@ -75,4 +80,5 @@ step "histories, a bounded sample" histories
 step "images" images
 step "end to end" end_to_end
 step "soak, a bounded sample" soak
+say "seconds: ${took[*]%,}"
 say "make test: passed in $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"

@@ -43,14 +43,19 @@ const all = readdirSync(DIRECTORY).filter((file) => file.endsWith(".test.js"));
 const chosen = all.filter((file) => named.length === 0 || named.some((name) => file.startsWith(`${name}.`)));
 if (chosen.length === 0) throw new Error(`no test file is called ${named.join(" or ")}; there are: ${all.join(" ")}`);
 
+const took_s = new Map<string, number>();
 let first: Failure[] = [];
 let second: Failure[] = [];
 for (const file of chosen.sort()) {
   console.log(`# ${file}`);
+  const since = performance.now();
   const failed = await failures(file);
   first = first.concat(failed);
   if (failed.length > 0) second = second.concat(await failures(file));
+  took_s.set(file, Math.round((performance.now() - since) / 1000));
 }
+const slowest = [...took_s].sort(([, a], [, b]) => b - a).map(([file, s]) => `${file.replace(".test.js", "")} ${s}`);
+console.log(`# seconds: ${slowest.join(", ")}`);
 const flaky = first.filter(({ file, name }) => !second.some((other) => other.file === file && other.name === name));
 list("FLAKY: failed once, and passed when run again", flaky);
 list("FAILED twice", second);

@@ -64,16 +64,20 @@ export class Rig {
   /** A test of this rig. Whatever it started is ended after it, and must be gone. */
   test(name: string, body: () => Promise<void>, within_ms = 180_000): void {
     test(name, { timeout: within_ms }, async () => {
+      let failed: unknown;
       try {
         await body();
       } catch (error) {
+        failed = error;
         await this.leaveEvidence(name);
-        throw error;
-      } finally {
-        for (const player of this.players.splice(0)) await player.close();
-        for (const browser of this.elsewhere.splice(0)) await browser.close();
-        await this.endEverything();
       }
+      for (const player of this.players.splice(0)) await player.close();
+      for (const browser of this.elsewhere.splice(0)) await browser.close();
+      // What is left of a test that broke off says less than why it did.
+      await this.endEverything().catch((left: unknown) => {
+        failed ??= left;
+      });
+      if (failed !== undefined) throw failed;
     });
   }
 

@@ -127,14 +127,19 @@ rig.test("a Ray cluster runs a task on each of its three nodes", async () => {
 }, 300_000);
 
 rig.test("with one slot too few nothing starts, and the reason says so", async () => {
-  const id = await training(10, { cluster: { replicas: 7 }, resources: { cpu_milli: 100, mem_mib: 64, shm_mib: 8, disk_mib: 0 } });
-  const said = await until("the reason", async () => {
-    const text = await cli(["session", "explain", id]);
-    return text.includes("at one site") && text;
-  });
-  assert.match(said, /needs 7 slots at one site, the best site has 6/);
-  assert.equal((await rig.stack.operator.session(id)).state.phase, "queued");
-  assert.deepEqual(containersWith(`nearlight.cluster=nearlight-${id}-0`), []);
-  await rig.stack.operator.end(id);
-  await rig.stack.operator.reachEnd(id);
+  const small = { resources: { cpu_milli: 100, mem_mib: 64, shm_mib: 8, disk_mib: 0 } };
+  const refused = async (replicas: number, reason: RegExp): Promise<void> => {
+    const id = await training(10, { cluster: { replicas }, ...small });
+    await until("the reason", async () => reason.test(await cli(["session", "explain", id])), { instead: () => cli(["session", "explain", id]) });
+    assert.equal((await rig.stack.operator.session(id)).state.phase, "queued");
+    assert.deepEqual(containersWith(`nearlight.cluster=nearlight-${id}-0`), []);
+    await rig.stack.operator.end(id);
+    await rig.stack.operator.reachEnd(id);
+  };
+  // More than there are, whatever ends.
+  await refused(7, /no site of the fleet has room for 7 at one time; the largest has room for 6/);
+  // More than are free.
+  const other = await training(100_000, { cluster: undefined, ...small, command: ["sleep", "1000"] });
+  await rig.stack.operator.reach(other, ["ready"], PATIENCE);
+  await refused(6, /needs 6 slots at one site, the best site has 5/);
 });
