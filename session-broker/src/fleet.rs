@@ -189,6 +189,7 @@ impl Fleet {
             let encoder = request.encode_cpu_milli(node.row.inventory.encode_cpu_milli);
             let held = HeldBy {
                 session: session.clone(),
+                epoch: claim.epoch,
                 cpu_milli: request.cpu_milli.saturating_add(encoder),
                 mem_mib: request.mem_mib,
                 kbps: request.kbps,
@@ -207,9 +208,9 @@ impl Fleet {
     /// Gives a claim back.
     pub(crate) fn release(&mut self, claim: &Claim, session: &SessionId, now: MonoTime) {
         self.change(&claim.node, now, |node| {
+            let its = |held: &mut HeldBy| held.session == *session && held.epoch == claim.epoch;
             if let Some(slot) = node.row.slots.get_mut(&claim.slot)
-                && slot.epoch == claim.epoch
-                && slot.held_by.take().is_some()
+                && slot.held_by.take_if(its).is_some()
             {
                 node.recount();
             }

@@ -130,14 +130,15 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// Whether the last write failed for a reason of the ledger's own, such as a full disk.
     fn is_failing(&self) -> bool;
 
-    /// Everything that this broker holds: sessions that live or ended after `ended_after_ms`, nodes,
-    /// unacked orders.
+    /// Everything that this broker holds, as of one moment: sessions that live or ended after
+    /// `ended_after_ms`, nodes, unacked orders.
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
-    /// One node.
+    /// One node, if this broker holds it.
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>>;
 
-    /// One node, the sessions that hold a claim on it, and its unacked orders.
+    /// One node, the sessions that hold a claim on it, and its unacked orders, as of one moment; nothing
+    /// if another broker holds it.
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
     /// One session, and which broker holds it.
@@ -441,6 +442,8 @@ pub struct SlotRow {
 pub struct HeldBy {
     /// The session.
     pub session: SessionId,
+    /// The claim's epoch. The slot's is above it once its node or a grant has shown a newer one.
+    pub epoch: Epoch,
     /// CPU that it took, thousandths of a core.
     pub cpu_milli: u32,
     /// Memory that it took, MiB.

@@ -64,6 +64,7 @@ mod owner;
 mod placing;
 mod readmit;
 mod reclaim;
+mod reconcile;
 mod reload;
 mod sharing;
 mod spending;

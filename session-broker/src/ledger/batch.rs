@@ -53,7 +53,7 @@ struct Level<'a> {
     cards: Vec<usage::PutCard<'a>>,
     budgets: Vec<usage::SetBudget<'a>>,
     stops: Vec<(At, orders::Push<'a>)>,
-    acked: Vec<orders::Acked>,
+    acked: Vec<orders::Acked<'a>>,
     tickets: Vec<(At, access::SpendTicket<'a>)>,
     credentials: Vec<access::AddCredential<'a>>,
     identity: Vec<identity::Change<'a>>,
@@ -151,7 +151,9 @@ impl<'a> Level<'a> {
                 let stop = orders::Push::new(session, node, *epoch, order, *given)?;
                 self.stops.push((at, stop));
             }
-            Op::Acked { command } => self.acked.push(orders::Acked::new(*command)?),
+            Op::Acked { node, command } => {
+                self.acked.push(orders::Acked::new(node, *command)?);
+            }
             Op::AddJoinToken { .. }
             | Op::RedeemJoinToken { .. }
             | Op::DrainNode { .. }

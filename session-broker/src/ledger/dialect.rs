@@ -90,6 +90,14 @@ impl Engine {
             Self::Postgres => "BEGIN",
         }
     }
+
+    /// How a transaction begins all of whose reads are of one moment.
+    pub(super) const fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN DEFERRED",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
 }
 
 /// `text` with every `{word …}` written as `as_written` says; `opening` is `{word `.

@@ -148,6 +148,8 @@ pub enum Op {
     },
     /// A node acked an order.
     Acked {
+        /// Which node.
+        node: NodeId,
         /// The order.
         command: u64,
     },

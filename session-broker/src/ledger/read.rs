@@ -1,5 +1,10 @@
 //! Reading rows back, each validated on the way.
+//!
+//! What takes several statements, and is held in memory as one thing, is read as of one moment
+//! ([`Snapshot`]): a node that another broker takes between two of them would leave its sessions here
+//! without it.
 
+use super::dialect::Engine;
 use super::identity::priority;
 use super::phase_row::{
     APP, JOB, PhaseRow, START, STOP, epoch_value, from_ms, ms, parse, reason_value,
@@ -16,7 +21,7 @@ use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use nearlight_protocol::work::{AppWork, Replica, Secrets, Work};
 use sqlx::any::AnyRow;
-use sqlx::{AnyPool, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
 /// A session with the text of its app or job.
@@ -52,9 +57,35 @@ fn orders_where(condition: &str) -> AssertSqlSafe<String> {
 
 const HELD: &str = "o.node_id IN (SELECT n.node_id FROM node n WHERE n.holder = $1)";
 
+/// Readers whose reads are of one moment, the first read's, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Snapshot(sqlx::Transaction<'static, sqlx::Any>);
+
+impl Snapshot {
+    pub(super) async fn of(pool: &AnyPool, engine: Engine) -> Result<Self, StoreError> {
+        let begun = pool.begin_with(engine.begin_snapshot()).await;
+        begun.map(Self).map_err(StoreError::NotApplied)
+    }
+
+    fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.0
+    }
+
+    /// What a statement with one value returns.
+    async fn rows(
+        &mut self,
+        text: AssertSqlSafe<String>,
+        value: &str,
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let query = sqlx::query(text).bind(value);
+        let rows = query.fetch_all(self.connection()).await;
+        rows.map_err(StoreError::NotApplied)
+    }
+}
+
 /// See [`super::Ledger::load`].
 pub(super) async fn load(
-    pool: &AnyPool,
+    mut at: Snapshot,
     holder: &BrokerId,
     ended_after_ms: UnixMillis,
     now: MonoTime,
@@ -65,49 +96,44 @@ pub(super) async fn load(
     let mut sessions = sqlx::query(sessions_where(&live))
         .bind(ms(ended_after_ms))
         .bind(holder.as_str())
-        .fetch_all(pool)
+        .fetch_all(at.connection())
         .await
         .map_err(StoreError::NotApplied)?
         .iter()
         .map(|row| session(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = sqlx::query(orders_where(HELD))
-        .bind(holder.as_str())
-        .fetch_all(pool)
-        .await
-        .map_err(StoreError::NotApplied)?
-        .iter()
-        .map(order)
-        .collect::<Result<_, _>>()?;
+    let outbox = at.rows(orders_where(HELD), holder.as_str()).await?;
     Ok(Loaded {
         sessions,
-        nodes: nodes(pool, Of::Holder(holder)).await?,
-        outbox,
+        nodes: nodes(&mut at, Of::Holder(holder)).await?,
+        outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
     })
 }
 
 const ON_NODE: &str = "s.session_id IN (SELECT c.session_id FROM claim c
     WHERE c.node_id = $1 AND c.released_ms IS NULL)";
 
-/// A node with the sessions that hold a claim on it, and its orders.
+/// See [`super::Ledger::of_node`].
 pub(super) async fn of_node(
-    pool: &AnyPool,
+    mut at: Snapshot,
     node: &NodeId,
+    holder: &BrokerId,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let fetch = async |text: AssertSqlSafe<String>| {
-        let rows = sqlx::query(text).bind(node.as_str()).fetch_all(pool).await;
-        rows.map_err(StoreError::NotApplied)
-    };
-    let sessions = fetch(sessions_where(ON_NODE)).await?;
-    let outbox = fetch(orders_where("o.node_id = $1")).await?;
+    let nodes = nodes(&mut at, Of::Node(node, holder)).await?;
+    if nodes.is_empty() {
+        return Ok(Loaded::default());
+    }
+    let sessions = at.rows(sessions_where(ON_NODE), node.as_str()).await?;
+    let outbox = orders_where("o.node_id = $1");
+    let outbox = at.rows(outbox, node.as_str()).await?;
     Ok(Loaded {
         sessions: sessions
             .iter()
             .map(|row| session(row, now))
             .collect::<Result<_, _>>()?,
-        nodes: nodes(pool, Of::Node(node)).await?,
+        nodes,
         outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
     })
 }
@@ -163,8 +189,10 @@ pub(super) async fn live_of(
 /// Whose rows are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Of<'a> {
+    /// All of a broker.
     Holder(&'a BrokerId),
-    Node(&'a NodeId),
+    /// One, if it is that broker's.
+    Node(&'a NodeId, &'a BrokerId),
 }
 
 const NODES: &str = "
@@ -175,7 +203,7 @@ const NODES: &str = "
     FROM node n JOIN node_capacity c ON c.node_id = n.node_id";
 
 const SLOTS: &str = "
-    SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by,
+    SELECT s.node_id, s.slot_id, s.epoch, s.listed, c.session_id AS held_by, c.epoch AS held_epoch,
         c.cpu_milli, c.mem_mib, c.kbps, c.disk_mib, c.gpus
     FROM slot s JOIN node n ON n.node_id = s.node_id
     LEFT JOIN claim c ON c.slot_id = s.slot_id AND c.released_ms IS NULL";
@@ -184,23 +212,28 @@ const GPUS: &str = "
     SELECT g.node_id, g.gpu_uuid, g.slot_id, g.epoch
     FROM node n JOIN claim_gpu g ON g.node_id = n.node_id";
 
-/// The nodes of a holder, or one, by id.
-pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
-    let (column, value) = match of {
-        Of::Holder(holder) => ("holder", holder.as_str()),
-        Of::Node(node) => ("node_id", node.as_str()),
-    };
-    let fetch = async |what: &str| {
+impl Of<'_> {
+    async fn fetch(self, at: &mut Snapshot, what: &str) -> Result<Vec<AnyRow>, StoreError> {
         // Made of constants of this file alone.
-        let text = AssertSqlSafe(format!("{what} WHERE n.{column} = $1"));
-        let rows = sqlx::query(text).bind(value).fetch_all(pool).await;
+        let text = |condition: &str| AssertSqlSafe(format!("{what} WHERE {condition}"));
+        let query = match self {
+            Self::Holder(holder) => sqlx::query(text("n.holder = $1")).bind(holder.as_str()),
+            Self::Node(node, holder) => sqlx::query(text("n.node_id = $1 AND n.holder = $2"))
+                .bind(node.as_str())
+                .bind(holder.as_str()),
+        };
+        let rows = query.fetch_all(at.connection()).await;
         rows.map_err(StoreError::NotApplied)
-    };
-    let rows = fetch(NODES).await?;
+    }
+}
+
+/// Nodes that a broker holds, by id.
+pub(super) async fn nodes(at: &mut Snapshot, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
+    let rows = of.fetch(at, NODES).await?;
     let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
     // Engines sort text each in its own way.
     nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let slots = fetch(SLOTS).await?;
+    let slots = of.fetch(at, SLOTS).await?;
     for row in &slots {
         let of: NodeId = parse(row.get("node_id"))?;
         let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
@@ -209,6 +242,7 @@ pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, St
         let held_by = match row.get::<Option<&str>, _>("held_by") {
             Some(session) => Some(HeldBy {
                 session: parse(session)?,
+                epoch: epoch_value(row.get("held_epoch"))?,
                 cpu_milli: unsigned(row.get("cpu_milli"))?,
                 mem_mib: unsigned(row.get("mem_mib"))?,
                 kbps: unsigned(row.get("kbps"))?,
@@ -226,7 +260,7 @@ pub(super) async fn nodes(pool: &AnyPool, of: Of<'_>) -> Result<Vec<NodeRow>, St
         nodes[at].slots.insert(parse(row.get("slot_id"))?, slot);
     }
     if nodes.iter().any(NodeRow::has_gpus_held) {
-        name_gpus(&mut nodes, &fetch(GPUS).await?)?;
+        name_gpus(&mut nodes, &of.fetch(at, GPUS).await?)?;
     }
     Ok(nodes)
 }
@@ -239,8 +273,8 @@ fn name_gpus(nodes: &mut [NodeRow], gpus: &[AnyRow]) -> Result<(), StoreError> {
         let epoch = epoch_value(row.get("epoch"))?;
         let node = nodes.iter_mut().find(|node| node.id == of);
         let slot = node.and_then(|node| node.slots.get_mut(&slot));
-        let slot = slot.filter(|slot| slot.epoch == epoch);
-        if let Some(held) = slot.and_then(|slot| slot.held_by.as_mut()) {
+        let held = slot.and_then(|slot| slot.held_by.as_mut());
+        if let Some(held) = held.filter(|held| held.epoch == epoch) {
             held.gpu_uuids.push(row.get("gpu_uuid"));
         }
     }

@@ -40,6 +40,7 @@ const READER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct SqlLedger {
     pub(super) readers: AnyPool,
+    engine: Engine,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
     clock: Clock,
@@ -136,7 +137,8 @@ impl SqlLedger {
             .connect_with(source.read.clone())
             .await
             .map_err(open)?;
-        let tx = Tx::new(source.engine, connection);
+        let engine = source.engine;
+        let tx = Tx::new(engine, connection);
         let id = me.id.clone();
         let writer = Writer::open(source, tx, me, shutdown.token()).await;
         let writer = writer.map_err(|source| OpenError::Term { name, source })?;
@@ -144,6 +146,7 @@ impl SqlLedger {
         shutdown.spawn(writer.run(jobs));
         Ok(Self {
             readers,
+            engine,
             writer: sender,
             me: id,
             clock,
@@ -153,6 +156,11 @@ impl SqlLedger {
 }
 
 impl SqlLedger {
+    /// Readers whose reads are of one moment.
+    pub(super) async fn snapshot(&self) -> Result<read::Snapshot, StoreError> {
+        read::Snapshot::of(&self.readers, self.engine).await
+    }
+
     async fn hand_in(&self, ops: Vec<Op>, losses: Option<u64>) -> Result<Vec<Applied>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.writer
@@ -297,20 +305,28 @@ impl Ledger for SqlLedger {
         Box::pin(async move {
             // After it nothing of ours is in doubt: what is read now is what will be.
             self.write(Vec::new()).await?;
-            read::load(&self.readers, &self.me, ended_after_ms, self.clock.now()).await
+            read::load(
+                self.snapshot().await?,
+                &self.me,
+                ended_after_ms,
+                self.clock.now(),
+            )
+            .await
         })
     }
 
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
         Box::pin(async move {
-            Ok(read::nodes(&self.readers, read::Of::Node(&node))
-                .await?
-                .pop())
+            let of = read::Of::Node(&node, &self.me);
+            Ok(read::nodes(&mut self.snapshot().await?, of).await?.pop())
         })
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        Box::pin(async move { read::of_node(&self.readers, &node, self.clock.now()).await })
+        Box::pin(async move {
+            let at = self.snapshot().await?;
+            read::of_node(at, &node, &self.me, self.clock.now()).await
+        })
     }
 
     fn session(

@@ -137,6 +137,8 @@ suite! {
     identity::old_lines_of_the_audit_log_and_logins_that_are_over_go => old_lines_of_the_audit_log_and_logins_that_are_over_go,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
     sharing::a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first => a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first,
+    sharing::what_a_broker_reads_of_its_own_is_of_one_moment => what_a_broker_reads_of_its_own_is_of_one_moment,
+    sharing::an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_it => an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_it,
     sharing::a_new_node_that_attaches_to_two_brokers_is_the_firsts => a_new_node_that_attaches_to_two_brokers_is_the_firsts,
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
     sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,

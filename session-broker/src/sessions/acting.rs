@@ -12,7 +12,7 @@ use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::{MonoTime, U64};
 use nearlight_session::Claim;
 use nearlight_session::lifecycle::{Event, Outcome};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use tokio::sync::oneshot;
 
 /// Who created a session, and which one is the answer.
@@ -154,7 +154,7 @@ impl Owner {
                 }
             }
             Then::ReadBack(node) => match applied {
-                Applied::RaceLost => drop(self.let_go(&node)),
+                Applied::RaceLost => drop(self.let_go(&HashSet::from([node]))),
                 _ => self.read_back(&node).await,
             },
             Then::Held(node) => self.held(node, &applied, touched).await,
@@ -322,7 +322,8 @@ impl Owner {
                 let now = self.clock.now();
                 self.fleet.set_row(row, now);
             }
-            Ok(None) => tracing::error!(node_id = %node, "the ledger has no such node"),
+            // Another broker has it: the next transaction says so.
+            Ok(None) => tracing::info!(node_id = %node, "the node is not held here any more"),
             // Not here: the turn's other changes are still being acted on.
             Err(error) => self.doubt = Some(error),
         }

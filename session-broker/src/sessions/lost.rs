@@ -52,7 +52,6 @@ impl Lost {
             | Op::BeginUsage { session, .. }
             | Op::NoteUsed { session, .. }
             | Op::Release { session, .. }
-            | Op::OrderStop { session, .. }
             | Op::SetEdition { session, .. }
             | Op::ForgetSecrets { session }
             | Op::CountMove { session }
@@ -65,11 +64,13 @@ impl Lost {
                 let is_lost = of.is_some_and(|session| self.sessions.contains(session));
                 is_lost.then_some(Applied::Missing)
             }
-            Op::SaveNode { node, .. } | Op::NoteVolumes { node, .. } => {
-                self.nodes.contains(node).then_some(Applied::Missing)
-            }
+            // Orders are a node's. What it acked here it will ack again, and what follows from that is
+            // then written with it.
+            Op::OrderStop { node, .. }
+            | Op::Acked { node, .. }
+            | Op::SaveNode { node, .. }
+            | Op::NoteVolumes { node, .. } => self.nodes.contains(node).then_some(Applied::Missing),
             Op::CreateSession { .. }
-            | Op::Acked { .. }
             | Op::HoldNode { .. }
             | Op::SeizeBroker { .. }
             | Op::RaiseEpoch { .. }
@@ -101,6 +102,7 @@ impl Lost {
 mod test {
     use super::*;
     use nearlight_protocol::api::EndReason;
+    use nearlight_protocol::control::Order;
     use nearlight_protocol::unit::MonoTime;
     use nearlight_session::lifecycle::Phase;
     use nearlight_session::{Claim, Epoch};
@@ -144,6 +146,41 @@ mod test {
         assert_eq!(lost.widen(&ops), [session]);
         for op in &ops {
             assert_eq!(lost.answer(op), Some(Applied::Missing), "{op:?}");
+        }
+    }
+
+    /// Otherwise its node's new broker, which read its orders before, never hears of the one, and waits for
+    /// ever for what the other one did.
+    #[test]
+    fn orders_and_acks_are_their_nodes_and_not_their_sessions() {
+        let (node, session) = (nearlight_kit::ids::node(), nearlight_kit::ids::session());
+        let stop = Op::OrderStop {
+            session: session.clone(),
+            node: node.clone(),
+            epoch: Epoch(1),
+            order: Order::Stop {
+                session: session.clone(),
+                reason: EndReason::NodeLost,
+            },
+            at: MonoTime(0),
+        };
+        let acked = Op::Acked {
+            node: node.clone(),
+            command: 7,
+        };
+        // It runs what holds no claim there.
+        let of_the_node = Lost {
+            nodes: HashSet::from([node]),
+            ..Lost::default()
+        };
+        // Its session is another broker's; what still runs on a node of ours has to stop all the same.
+        let of_the_session = Lost {
+            sessions: HashSet::from([session]),
+            ..Lost::default()
+        };
+        for op in [stop, acked] {
+            assert_eq!(of_the_node.answer(&op), Some(Applied::Missing), "{op:?}");
+            assert_eq!(of_the_session.answer(&op), None, "{op:?}");
         }
     }
 }

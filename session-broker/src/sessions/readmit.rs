@@ -149,9 +149,9 @@ impl Owner {
             _ => return,
         }
         let row = match self.ledger.session(id.clone()).await {
-            Ok(Some((row, _))) => row,
+            Ok(Some((row, holder))) if self.is_me(&holder) => row,
             // Another broker has the node, and its end, or the next transaction fails.
-            Ok(None) => return,
+            Ok(_) => return,
             Err(error) => {
                 self.doubt = Some(error);
                 return;

@@ -298,7 +298,7 @@ impl Owner {
             | Applied::TicketSpent
             | Applied::Skipped => {
                 tracing::info!(node_id = %node, "the node attached to two brokers at once");
-                self.let_go(&node);
+                self.let_go(&HashSet::from([node]));
                 return;
             }
         }
@@ -416,10 +416,8 @@ impl Owner {
             sharing.last_move = losses.last_move;
         }
         let mut lost = Lost::default();
-        for node in losses.nodes {
-            lost.sessions.extend(self.let_go(&node));
-            lost.nodes.insert(node);
-        }
+        lost.nodes.extend(losses.nodes);
+        lost.sessions.extend(self.let_go(&lost.nodes));
         Ok(lost)
     }
 
@@ -433,22 +431,38 @@ impl Owner {
         Ok(())
     }
 
-    /// A node is another broker's, with what it runs. Returns its sessions.
-    pub(super) fn let_go(&mut self, node: &NodeId) -> Vec<SessionId> {
-        let sessions = self.fleet.holders(node);
-        tracing::info!(node_id = %node, sessions = sessions.len(), "the node is another broker's now");
+    /// Whether that is this broker.
+    pub(super) fn is_me(&self, holder: &BrokerId) -> bool {
+        self.sharing.as_ref().is_none_or(|s| s.me == *holder)
+    }
+
+    /// Nodes are another broker's, with whatever has a claim on them. Returns those sessions.
+    ///
+    /// All sessions are asked, and not the nodes for whom they hold: this broker may know of a claim
+    /// there and not have the node, or the node's row from before a claim.
+    pub(super) fn let_go(&mut self, nodes: &HashSet<NodeId>) -> Vec<SessionId> {
+        let claims_there = |entry: &Entry| {
+            let held = entry.life.held();
+            held.is_some_and(|held| nodes.contains(&held.claim.node))
+        };
+        let there = self.sessions.iter().filter(|(_, e)| claims_there(e));
+        let sessions: Vec<SessionId> = there.map(|(id, _)| id.clone()).collect();
         crate::metrics::moved("lost", sessions.len());
         for session in &sessions {
             self.drop_session(session);
         }
-        if let Some(stream) = self.fleet.get(node).and_then(|n| n.link.stream()) {
-            stream.go_away(MOVED_RETRY_S);
-        }
-        self.directory.set_stream(node, None);
-        let news = self.fleet.let_go(node);
-        self.directory.show_remote(news);
-        if let Some(sharing) = &self.sharing {
-            sharing.hub.left(node);
+        for node in nodes {
+            tracing::info!(node_id = %node, sessions = sessions.len(), of_nodes = nodes.len(),
+                "the node is another broker's now");
+            if let Some(stream) = self.fleet.get(node).and_then(|n| n.link.stream()) {
+                stream.go_away(MOVED_RETRY_S);
+            }
+            self.directory.set_stream(node, None);
+            let news = self.fleet.let_go(node);
+            self.directory.show_remote(news);
+            if let Some(sharing) = &self.sharing {
+                sharing.hub.left(node);
+            }
         }
         sessions
     }

@@ -12,6 +12,7 @@ use nearlight_protocol::control::{SessionReport, ToEdge, WhepResult};
 use serde_json::json;
 
 mod gone;
+mod moves;
 mod nearness;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");

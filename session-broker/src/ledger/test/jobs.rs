@@ -65,7 +65,13 @@ pub(super) async fn a_job_is_read_back_with_its_sealed_secrets_until_they_are_fo
     assert_eq!((held.disk_mib, held.gpus), (2048, 1));
     assert_eq!(held.gpu_uuids, ["GPU-1"]);
     let session = job.id.clone();
-    let ops = vec![Op::Acked { command }, Op::ForgetSecrets { session }];
+    let ops = vec![
+        Op::Acked {
+            node: asked.claim.node.clone(),
+            command,
+        },
+        Op::ForgetSecrets { session },
+    ];
     store.ledger.write(ops).await.unwrap();
     assert_eq!(row(&store, &job.id).await.sealed, None);
     assert_eq!(count(&store, "job_secret").await, 0);

@@ -193,3 +193,75 @@ pub(super) async fn a_new_node_that_attaches_to_two_brokers_is_the_firsts(place:
     assert_eq!((kept.name, kept.slots), (node.name, node.slots));
     assert_eq!(two.b.loaded().await.nodes.len(), 0);
 }
+
+/// A broker that starts reads its sessions, its orders and its nodes, while others go on taking.
+pub(super) async fn what_a_broker_reads_of_its_own_is_of_one_moment(place: Place) {
+    let two = Two::open(place).await;
+    let (node, session, claim) = two.running().await;
+    let now = MonoTime(9_000);
+    let a: BrokerId = "a".parse().unwrap();
+    let mut reading = two.a.ledger.snapshot().await.unwrap();
+    let nodes = read::nodes(&mut reading, read::Of::Holder(&a)).await;
+    assert_eq!(nodes.unwrap().len(), 1);
+
+    assert_eq!(two.hold(&node).await, Applied::Done);
+    let of_b = two.b.loaded().await;
+    assert_eq!(of_b.sessions.len(), 1);
+    let rest = read::load(reading, &a, 0, now).await.unwrap();
+    assert_eq!(rest.sessions[0].id, session.id);
+    assert_eq!((rest.nodes.len(), rest.outbox.len()), (1, 1));
+
+    // And what it reads of one node is nothing, rather than what another broker does with it.
+    let none = two.a.ledger.of_node(node.id.clone()).await.unwrap();
+    let len = |of: &Loaded| (of.nodes.len(), of.sessions.len(), of.outbox.len());
+    assert_eq!(len(&none), (0, 0, 0));
+    assert_eq!(two.a.ledger.node(node.id.clone()).await.unwrap(), None);
+    let all = two.b.ledger.of_node(node.id.clone()).await.unwrap();
+    assert_eq!(len(&all), (1, 1, 1));
+    let held = all.nodes[0].slots[&claim.slot].held_by.clone().unwrap();
+    assert_eq!((held.session, held.epoch), (session.id, claim.epoch));
+}
+
+/// Epochs are a slot's, so two runs of one session may have the same one.
+pub(super) async fn an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_it(place: Place) {
+    let store = Store::open(place).await;
+    let session = store.session().await;
+    let (former, later) = (store.node(1, 1000).await, store.node(1, 1000).await);
+    let stop = async |node: &NodeRow, reason| {
+        let order = Order::Stop {
+            session: session.id.clone(),
+            reason,
+        };
+        let op = Op::OrderStop {
+            session: session.id.clone(),
+            node: node.id.clone(),
+            epoch: Epoch(1),
+            order,
+            at: MonoTime(9_000),
+        };
+        match store.write(op).await {
+            Applied::Ordered { command } => command,
+            other => panic!("{other:?}"),
+        }
+    };
+    let acked = async |node: &NodeRow, command| {
+        let node = node.id.clone();
+        store.write(Op::Acked { node, command }).await;
+        store.loaded().await.outbox
+    };
+    let first = stop(&former, EndReason::NodeLost).await;
+    let second = stop(&later, EndReason::JobDone).await;
+    let left = acked(&former, first).await;
+    assert_eq!(left.len(), 1, "the former node has no say in it");
+    assert_eq!((&left[0].node, left[0].command), (&later.id, second));
+    let reason = EndReason::JobDone;
+    let of = session.id.clone();
+    assert_eq!(
+        left[0].order,
+        Order::Stop {
+            session: of,
+            reason
+        }
+    );
+    assert_eq!(acked(&later, second).await, []);
+}

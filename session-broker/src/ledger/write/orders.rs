@@ -15,17 +15,21 @@ use sqlx::any::AnyRow;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// The update changes nothing; it makes the row come back whether it is new or not.
+/// Epochs are a slot's: a session that runs again on another node may do so under the same epoch, while
+/// what stops it at the former one still waits. The newer order stands: a former node that comes back
+/// with the session shows it, and is told again. The update makes the row come back, too, whether it is
+/// new or not.
 const PUSH: &str = "
     INSERT INTO outbox (node_id, session_id, epoch, kind, body, created_ms)
     SELECT r.node_id, r.session_id, r.epoch, r.kind, r.body, r.at
     FROM {rows node_id text, session_id text, epoch bigint, kind text, body text, at bigint}
-    WHERE TRUE ON CONFLICT (session_id, epoch, kind) DO UPDATE SET kind = excluded.kind
+    WHERE TRUE ON CONFLICT (session_id, epoch, kind) DO UPDATE
+        SET node_id = excluded.node_id, body = excluded.body
     RETURNING session_id, command_id";
 
 const ACKED: &str = "
-    DELETE FROM outbox WHERE command_id IN
-        (SELECT r.command_id FROM {rows command_id bigint})";
+    DELETE FROM outbox WHERE (command_id, node_id) IN
+        (SELECT r.command_id, r.node_id FROM {rows command_id bigint, node_id text})";
 
 /// What finds rows by their keys.
 #[cfg(test)]
@@ -95,19 +99,21 @@ pub(super) fn number(command: i64) -> Result<u64, StoreError> {
 
 /// An order that its node has acked.
 #[derive(Debug, Serialize)]
-pub(crate) struct Acked {
+pub(crate) struct Acked<'a> {
     command_id: i64,
+    node_id: &'a str,
 }
 
-impl Acked {
-    pub(in crate::ledger) fn new(command: u64) -> Result<Self, StoreError> {
+impl<'a> Acked<'a> {
+    pub(in crate::ledger) fn new(node: &'a NodeId, command: u64) -> Result<Self, StoreError> {
         Ok(Self {
             command_id: int(command)?,
+            node_id: node.as_str(),
         })
     }
 }
 
-pub(crate) async fn acked(tx: &mut Tx, acked: &[Acked]) -> Result<(), StoreError> {
+pub(crate) async fn acked(tx: &mut Tx, acked: &[Acked<'_>]) -> Result<(), StoreError> {
     tx.run(ACKED, acked).await?;
     Ok(())
 }
