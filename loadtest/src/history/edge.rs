@@ -154,7 +154,11 @@ impl Edge {
                 Broken::Lost => self.alone().await,
             };
             match killed {
-                Some(Some(down)) => tokio::time::sleep(down).await,
+                Some(Some(down)) => {
+                    tokio::time::sleep(down).await;
+                    let node = self.parts.node.to_string();
+                    self.parts.history.add(Event::AgentBack { node });
+                }
                 Some(None) => return,
                 None => {}
             }
@@ -182,7 +186,10 @@ impl Edge {
         let Blow::Kill { keeps, down } = blow else {
             return None;
         };
-        if !keeps {
+        if keeps {
+            let node = self.parts.node.to_string();
+            self.parts.history.add(Event::AgentDead { node });
+        } else {
             let slots: Vec<SlotId> = self.places.keys().cloned().collect();
             for slot in slots {
                 self.end(&slot, EndReason::NodeLost);

@@ -90,6 +90,16 @@ pub(super) enum Event {
         /// Why.
         why: String,
     },
+    /// An edge's agent is killed, and what it runs lives on: nobody is there to end it.
+    AgentDead {
+        /// The edge's node.
+        node: String,
+    },
+    /// An edge's agent is started again.
+    AgentBack {
+        /// The edge's node.
+        node: String,
+    },
     /// What the ledger says of itself.
     Books {
         /// What.

@@ -24,6 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const SLOTS: usize = 6;
+/// How long a node may be away and keep what it runs.
+pub(super) const NODE_GRACE_S: u64 = 4;
 /// From the start of a run to its first request.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// By when each broker has written, and so heard what others took from it.
@@ -58,7 +60,7 @@ pub(super) struct Region {
 /// What a broker of the region is configured as.
 pub(super) fn config(name: &str, address: SocketAddr) -> String {
     format!(
-        "[sessions]\nstart_s = 4\nstart_total_s = 8\nstop_s = 3\nnode_grace_s = 4\nskew_s = 1\n\
+        "[sessions]\nstart_s = 4\nstart_total_s = 8\nstop_s = 3\nnode_grace_s = {NODE_GRACE_S}\nskew_s = 1\n\
          [control]\nheartbeat_s = 1\n\
          [peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\naddress = \"{address}\"\ndead_s = 3\n"
     )
