@@ -195,7 +195,8 @@ impl Broker {
         });
         let nodes_are = (registrar, standings);
         let by_streams = (tunnels.clone(), node_keys, desk);
-        let terms = Terms::new(&config, &signer, clock, nodes_are, by_streams);
+        let away = Joining::away(joining.as_ref());
+        let terms = Terms::new(&config, &signer, clock, nodes_are, by_streams, away);
         shutdown.spawn(owner.run());
         keep(&api, directory, &config, shutdown);
         shutdown.spawn(nodes.run(Arc::new(terms), events, shutdown.clone()));

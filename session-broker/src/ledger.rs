@@ -38,6 +38,7 @@ use nearlight_protocol::work::{Replica, Work};
 use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 mod apps;
 mod batch;
@@ -129,6 +130,9 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
 
     /// Whether the last write failed for a reason of the ledger's own, such as a full disk.
     fn is_failing(&self) -> bool;
+
+    /// For how long nothing was written: since the last commit that succeeded was asked for.
+    fn silent_for(&self) -> Duration;
 
     /// Everything that this broker holds, as of one moment: sessions that live or ended after
     /// `ended_after_ms`, nodes, unacked orders.

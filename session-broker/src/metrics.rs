@@ -26,6 +26,8 @@ const WHEP: &str = "broker_whep_relay_seconds";
 const RELOADS: &str = "broker_ledger_reloads_total";
 const PEERS: &str = "broker_peers";
 const GIVEN_UP: &str = "broker_peers_given_up_total";
+const SENT_AWAY: &str = "broker_nodes_sent_away";
+const LAPSES: &str = "broker_ledger_lapses_total";
 const FORWARDED: &str = "broker_forwarded_requests_total";
 const OUTBOX_FULL: &str = "broker_outbox_full_total";
 const TUNNELS: &str = "broker_tunnels";
@@ -78,6 +80,14 @@ pub(crate) fn describe() {
     describe_counter!(
         GIVEN_UP,
         "Brokers that were gone and whose part this one took over."
+    );
+    describe_gauge!(
+        SENT_AWAY,
+        "1 while nodes are sent to other brokers, which reach the ledger as this one does not."
+    );
+    describe_counter!(
+        LAPSES,
+        "Looks at a ledger out of reach, by whether another broker reaches it."
     );
     describe_counter!(
         FORWARDED,
@@ -166,6 +176,15 @@ pub(crate) fn peers(count: usize) {
 
 pub(crate) fn given_up() {
     counter!(GIVEN_UP).increment(1);
+}
+
+pub(crate) fn nodes_sent_away(away: bool) {
+    gauge!(SENT_AWAY).set(f64::from(u8::from(away)));
+}
+
+pub(crate) fn lease_lapsed(another_reaches: bool) {
+    let reached_by = if another_reaches { "another" } else { "none" };
+    counter!(LAPSES, "reached_by" => reached_by).increment(1);
 }
 
 pub(crate) fn forwarded(outcome: &'static str) {

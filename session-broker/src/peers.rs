@@ -19,11 +19,14 @@
 //! one every two seconds: no clock but the observer's own counts. A ledger that cannot be read says
 //! nothing about anybody.
 //!
+//! **Who loses its way to the ledger** while others have theirs sends its nodes to them ([`lease`]).
+//!
 //! **What it does not know:** sessions' lives, placement.
 
 mod client;
 mod courier;
 mod feed;
+mod lease;
 mod listener;
 mod watch;
 
@@ -31,6 +34,7 @@ pub(crate) use client::{AT_HAND, AWAITED, PeerClient, PeerError};
 pub(crate) use courier::{Courier, OFFER_PATH, Offer};
 use feed::follow;
 pub(crate) use feed::{FLEET_PATH, Hub, Item, Shared};
+pub(crate) use lease::{LEDGER_PATH, Lease, can_write};
 pub(crate) use listener::PeerListener;
 pub(crate) use watch::Watch;
 

@@ -4,7 +4,7 @@ use crate::config::{Config, Peers as PeersConfig};
 use crate::http::{Api, Region, peer_service};
 use crate::ledger::{BrokerId, Ledger};
 use crate::peers::{
-    Courier, Hub, Offer, PeerClient, PeerEvent, PeerListener, Peers, Watch, peer_events,
+    Courier, Hub, Lease, Offer, PeerClient, PeerEvent, PeerListener, Peers, Watch, peer_events,
 };
 use crate::sessions::SharingParts;
 use crate::tokens::Signer;
@@ -15,7 +15,7 @@ use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What a broker has that is not alone, before it serves.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Joining {
     peers: Arc<Peers>,
     hub: Arc<Hub>,
     dead_after: Duration,
+    /// Whether nodes are sent away.
+    away: watch::Sender<bool>,
     events: mpsc::Sender<PeerEvent>,
     offers: mpsc::Receiver<(BrokerId, Offer)>,
     /// The owner's part, until it is taken.
@@ -63,6 +65,7 @@ impl Joining {
             peers: Arc::new(Peers::new(config.name.clone(), PeerClient::new(client))),
             hub,
             dead_after: peers.dead_after,
+            away: watch::Sender::new(false),
             events,
             offers,
             sharing: Some(sharing),
@@ -72,6 +75,11 @@ impl Joining {
     /// The owner's part; once.
     pub(crate) fn take_sharing(&mut self) -> Option<SharingParts> {
         self.sharing.take()
+    }
+
+    /// Whether nodes are sent away, for the node listener. A broker that is alone has nowhere to send them.
+    pub(crate) fn away(joining: Option<&Self>) -> watch::Receiver<bool> {
+        joining.map_or_else(|| watch::channel(false).1, |own| own.away.subscribe())
     }
 
     /// What HTTP has of it.
@@ -91,6 +99,13 @@ impl Joining {
         signer: Signer,
         shutdown: &Shutdown,
     ) {
+        let lease = Lease {
+            ledger: ledger.clone(),
+            peers: self.peers.clone(),
+            lapses_after: self.dead_after,
+            away: self.away,
+        };
+        shutdown.spawn(lease.run(shutdown.token()));
         let watch = Watch::new(
             self.peers.clone(),
             ledger,

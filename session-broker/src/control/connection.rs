@@ -42,6 +42,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const BUFFER_BYTES: usize = 4 * 1024;
 /// What an edge with the wrong certificate or version waits: a person has to act.
 const REFUSED_RETRY_S: u32 = 60;
+/// What an edge is told that comes to a broker which has lost the ledger, while others have not.
+const CUT_OFF_DETAIL: &str =
+    "this broker does not reach its ledger and another one does; attach again, to that one";
 /// Between two certificates that one stream is given.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 
@@ -241,6 +244,7 @@ fn refusal(hello: &Hello, certified: Option<&String>, terms: &Terms) -> Option<R
                 revoked: true,
             });
         }
+        Ok(()) if terms.sends_away() => (CUT_OFF_DETAIL.to_owned(), terms.go_away_s()),
         Ok(()) => (
             "too many edges attach at once".to_owned(),
             terms.admit().err()?,
@@ -432,6 +436,7 @@ async fn write_all(
                 None => return Ok(()),
             },
             () = stop.cancelled() => ToEdge::GoAway { retry_after_s: terms.go_away_s() },
+            () = terms.sent_away() => ToEdge::GoAway { retry_after_s: terms.go_away_s() },
         };
         let last = matches!(message, ToEdge::GoAway { .. } | ToEdge::Refused { .. });
         let text = Message::text(to_json(&message)?);

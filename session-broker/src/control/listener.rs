@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// How long to wait after an accept that failed: out of file descriptors, usually.
@@ -50,6 +50,8 @@ pub(crate) struct Terms {
     /// TLS handshakes; more than attaches, for some only come to the door or are refused.
     handshakes: RateLimit<()>,
     accepts: RateLimit<()>,
+    /// Whether nodes are sent away, for another broker reaches the ledger and this one does not.
+    away: watch::Receiver<bool>,
     attached: AtomicU32,
 }
 
@@ -70,6 +72,7 @@ impl Terms {
         clock: Clock,
         (registrar, standings): (Arc<Registrar>, Arc<Standings>),
         (tunnels, node_keys, desk): (Arc<Tunnels>, Arc<NodeKeys>, Arc<Desk>),
+        away: watch::Receiver<bool>,
     ) -> Self {
         let control = config.control;
         let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
@@ -84,6 +87,7 @@ impl Terms {
             tunnels,
             node_keys,
             desk,
+            away,
             attached: AtomicU32::new(0),
             accepts: RateLimit::per_second(control.accepts_per_s, control.accepts_burst),
             control,
@@ -104,6 +108,19 @@ impl Terms {
             let late_s = rand::rng().random_range(0..=self.control.backoff_max_s);
             wait_s.saturating_add(late_s)
         })
+    }
+
+    /// Whether nodes are sent away now.
+    pub(super) fn sends_away(&self) -> bool {
+        *self.away.borrow()
+    }
+
+    /// Once nodes are sent away; for a broker that is alone, never.
+    pub(super) async fn sent_away(&self) {
+        let mut away = self.away.clone();
+        if away.wait_for(|away| *away).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Whether there may be another TLS handshake now.

@@ -6,7 +6,7 @@ use super::body::JsonBody;
 use super::forward::{mark, not_held};
 use super::problem::{Refusal, not_found, store_failed};
 use crate::endpoint::of_peer;
-use crate::peers::{FLEET_PATH, OFFER_PATH, Offer, PeerEvent};
+use crate::peers::{FLEET_PATH, LEDGER_PATH, OFFER_PATH, Offer, PeerEvent, can_write};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 pub(crate) fn peer_service(api: Arc<Api>, public: Router, jobs: Option<Router>) -> Router {
     let own = Router::new()
         .route(FLEET_PATH, get(feed))
+        .route(LEDGER_PATH, get(ledger))
         .route(OFFER_PATH, post(take))
         .with_state(api)
         .fallback_service(public);
@@ -37,6 +38,14 @@ async fn feed(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     let lines = region.hub.clone().lines(api.stop.clone());
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+/// Whether this broker can write to the ledger now: a peer that cannot sends its nodes here then.
+async fn ledger(State(api): State<Arc<Api>>) -> StatusCode {
+    match can_write(&*api.ledger).await {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 /// A session was given to this broker.

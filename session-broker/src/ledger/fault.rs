@@ -16,6 +16,7 @@ use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 /// What goes wrong with the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,10 @@ impl Ledger for FaultyLedger {
 
     fn is_failing(&self) -> bool {
         self.is_full.load(Ordering::SeqCst) || self.inner.is_failing()
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.inner.silent_for()
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {

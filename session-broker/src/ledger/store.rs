@@ -28,7 +28,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, Row};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Readers: HTTP looks up credentials and tickets that are not cached.
@@ -46,6 +47,8 @@ pub struct SqlLedger {
     clock: Clock,
     /// What became of the last write.
     failing: AtomicBool,
+    /// When the last write was asked for that succeeded. Held to look at it, or to move it on.
+    written: Mutex<Instant>,
 }
 
 /// Why a ledger cannot be opened.
@@ -151,6 +154,7 @@ impl SqlLedger {
             me: id,
             clock,
             failing: AtomicBool::new(false),
+            written: Mutex::new(Instant::now()),
         })
     }
 }
@@ -162,6 +166,7 @@ impl SqlLedger {
     }
 
     async fn hand_in(&self, ops: Vec<Op>, losses: Option<u64>) -> Result<Vec<Applied>, StoreError> {
+        let asked = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.writer
             .send(Job { ops, losses, reply })
@@ -169,7 +174,11 @@ impl SqlLedger {
             .map_err(|_| StoreError::Closed)?;
         let done = answer.await.map_err(|_| StoreError::Closed)?;
         match &done {
-            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Ok(_) => {
+                self.failing.store(false, Ordering::Relaxed);
+                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                *written = asked.max(*written);
+            }
             Err(StoreError::NotApplied(_) | StoreError::Unknown(_) | StoreError::Superseded) => {
                 self.failing.store(true, Ordering::Relaxed);
             }
@@ -299,6 +308,11 @@ impl Ledger for SqlLedger {
 
     fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    fn silent_for(&self) -> Duration {
+        let written = self.written.lock();
+        written.unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {

@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     seen: HashMap<BrokerId, Seen>,
     followed: HashMap<BrokerId, Followed>,
     home: Option<BrokerId>,
+    /// When the rows were read last.
+    read_at: Instant,
     /// What the owner was told last of decisions about nodes.
     decided: Vec<(NodeId, Decided)>,
 }
@@ -60,6 +62,7 @@ impl Watch {
             seen: HashMap::new(),
             followed: HashMap::new(),
             home: None,
+            read_at: Instant::now(),
             decided: Vec::new(),
         }
     }
@@ -83,12 +86,15 @@ impl Watch {
                         error = &error as &dyn std::error::Error,
                         "cannot read which brokers there are"
                     );
-                    // Who could not write while nobody could read is not dead.
-                    let now = Instant::now();
-                    self.seen.values_mut().for_each(|seen| seen.since = now);
+                    self.count_anew(Instant::now());
                 }
             }
         }
+    }
+
+    /// Who could not write while nobody could read is not dead.
+    fn count_anew(&mut self, now: Instant) {
+        self.seen.values_mut().for_each(|seen| seen.since = now);
     }
 
     async fn look(&mut self, shutdown: &Shutdown) -> Result<bool, StoreError> {
@@ -105,6 +111,10 @@ impl Watch {
         self.signer
             .trust(rows.iter().map(|row| row.member.jwk.as_str()));
         let now = Instant::now();
+        // A read that hung, or this whole broker.
+        if now.duration_since(std::mem::replace(&mut self.read_at, now)) >= self.dead_after {
+            self.count_anew(now);
+        }
         let me = self.peers.me().clone();
         let mut alive: BTreeMap<BrokerId, String> = BTreeMap::new();
         let mut gone = Vec::new();

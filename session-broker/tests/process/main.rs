@@ -22,6 +22,7 @@ mod isolation;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod line;
 mod login;
 mod nearness;
 mod node_keys;

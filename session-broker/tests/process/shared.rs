@@ -2,6 +2,7 @@
 
 use crate::edge::{Edge, Node};
 use crate::http::Client;
+use crate::line::Line;
 use crate::program::Program;
 use crate::rig::{admin, eventually};
 use nearlight_protocol::control::RunningSession;
@@ -63,6 +64,11 @@ impl Postgres {
         Self { dir, url }
     }
 
+    /// The directory of its socket.
+    fn socket(&self) -> PathBuf {
+        self.dir.join("socket")
+    }
+
     /// What a query returns.
     pub(crate) fn ask(&self, sql: &str) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
@@ -102,6 +108,11 @@ impl Shared {
 
     /// Starts the broker of that name. Each has its own key; they share the CA.
     pub(crate) async fn broker(&self, name: &str) -> Program {
+        self.broker_at(name, &self.postgres.url).await
+    }
+
+    /// As [`Shared::broker`], with another way to the database.
+    pub(crate) async fn broker_at(&self, name: &str, ledger: &str) -> Program {
         let own = self.dir.path().join(name);
         std::fs::create_dir_all(&own).unwrap();
         // Fails where the broker was there before.
@@ -110,28 +121,28 @@ impl Shared {
         // All callers of a test share one address.
         let limits = "[limits]\nguests_burst = 200\ncreates_burst = 200\nrequests_burst = 2000\n";
         let peers = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
-        let text = format!("{limits}{peers}");
+        let text = format!("metrics_listen = \"127.0.0.1:0\"\n{limits}{peers}");
         std::fs::write(&file, text).unwrap();
-        let args = [
-            "--config",
-            file.to_str().unwrap(),
-            "--ledger",
-            &self.postgres.url,
-        ];
+        let args = ["--config", file.to_str().unwrap(), "--ledger", ledger];
         Program::start_with(&own, &args).await
     }
 
     /// Two that know of each other, `a` and `b`; `a` is the home of the queue.
     pub(crate) async fn two(&self) -> (Program, Program) {
         let (a, b) = (self.broker("a").await, self.broker("b").await);
-        for (name, broker) in [("a", &a), ("b", &b)] {
-            let client = self.admin(name, broker);
-            eventually("the brokers to meet", || async {
-                client.get("/metrics").await.body.contains("broker_peers 1")
-            })
-            .await;
-        }
+        met(&[&a, &b]).await;
         (a, b)
+    }
+
+    /// The same, each with a way to the database of its own that can be cut.
+    pub(crate) async fn two_by_lines(&self) -> [(Program, Line); 2] {
+        let by = async |name: &str| {
+            let line = Line::to(self.postgres.socket(), &self.dir.path().join(name));
+            (self.broker_at(name, &line.url).await, line)
+        };
+        let both = [by("a").await, by("b").await];
+        met(&[&both[0].0, &both[1].0]).await;
+        both
     }
 
     pub(crate) fn pki(&self) -> PathBuf {
@@ -159,6 +170,18 @@ impl Shared {
         running: Vec<RunningSession>,
     ) -> Edge {
         node.attach(&self.pki(), at.node_listen, running).await
+    }
+}
+
+/// Waits until each of two brokers knows of the other.
+async fn met(brokers: &[&Program; 2]) {
+    for broker in brokers {
+        let metrics = Client::nobody(broker.metrics_listen.unwrap());
+        eventually("the brokers to meet", || async {
+            let page = metrics.get("/metrics").await;
+            page.body.contains("broker_peers 1")
+        })
+        .await;
     }
 }
 
