@@ -17,6 +17,12 @@ pub const ROWS_FULL: u32 = 16_384;
 pub const ROWS_MAX: u32 = 65_536;
 /// Random vectors of a check.
 pub const VECTORS: usize = 2;
+/// Sums side by side.
+const SIDE: usize = 4;
+/// Products that are added together: four for each of the sums.
+const GROUP: usize = 4 * SIDE;
+/// Elements that are made together.
+const PIECE: usize = 4 * GROUP;
 
 /// One of the two factors, by its keys alone.
 #[derive(Clone, Debug)]
@@ -25,20 +31,67 @@ pub struct Factor {
     columns: Vec<u32>,
 }
 
-/// A sum of products, reduced now and then: each part is below 2^31.
+/// A sum of products of elements below 2^31, in sums side by side that a compiler makes vectors of.
 #[derive(Clone, Copy, Default)]
-struct Sum(u64);
+struct Sum([u64; SIDE]);
 
 impl Sum {
+    /// Adds the products of two pieces of one length.
     #[inline]
-    fn add(&mut self, a: u32, b: u32) {
-        let product = u64::from(a) * u64::from(b);
-        self.0 += (product & u64::from(P)) + (product >> 31);
+    fn add(&mut self, a: &[u32], b: &[u32]) {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<GROUP>(), b.as_chunks::<GROUP>());
+        for (a, b) in a.iter().zip(b) {
+            // Four products fit 64 bits, so they are folded together.
+            let mut four = [0; SIDE];
+            for (n, (a, b)) in a.iter().zip(b).enumerate() {
+                four[n % SIDE] += u64::from(*a) * u64::from(*b);
+            }
+            self.0
+                .iter_mut()
+                .zip(four)
+                .for_each(|(sum, four)| *sum += folded(four));
+        }
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            self.0[0] += folded(u64::from(*a) * u64::from(*b));
+        }
     }
 
-    const fn value(self) -> u32 {
-        (self.0 % P as u64) as u32
+    fn value(self) -> u32 {
+        let whole: u64 = self.0.into_iter().map(|sum| sum % u64::from(P)).sum();
+        (whole % u64::from(P)) as u32
     }
+}
+
+/// The same modulo p, where 2^31 is 1, and below 2^34.
+#[inline]
+const fn folded(word: u64) -> u64 {
+    (word & P as u64) + (word >> 31)
+}
+
+/// A row of a factor, or a column, times vectors of its length: its elements are made once, a piece at a
+/// time, for all of them.
+fn times<const N: usize>(key: u32, keys: &[u32], vectors: [&[u32]; N]) -> [u32; N] {
+    let mut sums = [Sum::default(); N];
+    let mut piece = [0; PIECE];
+    for (turn, keys) in keys.chunks(PIECE).enumerate() {
+        let piece = &mut piece[..keys.len()];
+        let elements = keys.iter().map(|of| element(key, *of));
+        piece
+            .iter_mut()
+            .zip(elements)
+            .for_each(|(place, element)| *place = element);
+        let at = turn * PIECE..turn * PIECE + keys.len();
+        for (sum, vector) in sums.iter_mut().zip(vectors) {
+            sum.add(piece, &vector[at.clone()]);
+        }
+    }
+    sums.map(Sum::value)
+}
+
+/// Element of a row's key and a column's, in either order. p itself is left standing: it is 0 in every product.
+#[inline]
+const fn element(one: u32, other: u32) -> u32 {
+    mix(one ^ other) & P
 }
 
 impl Factor {
@@ -78,38 +131,30 @@ impl Factor {
         &self.columns
     }
 
-    /// Row `i`, or nothing if there is none.
-    #[inline]
-    fn row(&self, i: usize) -> impl Iterator<Item = u32> + '_ {
-        let key = self.rows.get(i).copied();
-        let columns = self
-            .columns
-            .iter()
-            .take(if key.is_some() { usize::MAX } else { 0 });
-        let key = key.unwrap_or(0);
-        // p itself is left standing: it is 0 in every product.
-        columns.map(move |column| mix(key ^ column) & P)
-    }
-
-    /// This matrix times a vector.
-    #[must_use]
-    pub fn times(&self, vector: &[u32]) -> Vec<u32> {
-        (0..self.rows.len())
-            .map(|i| dot(self.row(i), vector))
-            .collect()
+    /// This matrix times vectors of its size.
+    fn times<const N: usize>(&self, vectors: [&[u32]; N]) -> [Vec<u32>; N] {
+        let mut products = [(); N].map(|()| Vec::with_capacity(self.rows.len()));
+        for key in &self.rows {
+            let sums = times(*key, &self.columns, vectors);
+            products
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(product, sum)| product.push(sum));
+        }
+        products
     }
 }
 
-/// Row `i` of C, computed in full: n^2 multiplications. The oracle of the leg.
+/// Row `i` of C, computed in full: n^2 multiplications; nothing but zeros if there is none. The oracle of the leg.
 #[must_use]
 pub fn product_row(a: &Factor, b: &Factor, i: usize) -> Vec<u32> {
-    let mut sums = vec![Sum::default(); b.columns.len()];
-    for (k, left) in a.row(i).enumerate() {
-        sums.iter_mut()
-            .zip(b.row(k))
-            .for_each(|(sum, right)| sum.add(left, right));
-    }
-    sums.into_iter().map(Sum::value).collect()
+    let row = a.rows.get(i).into_iter();
+    let mut left: Vec<u32> = row
+        .flat_map(|key| a.columns.iter().map(|column| element(*key, *column)))
+        .collect();
+    left.resize(b.rows.len(), 0);
+    let column = |key: &u32| times(*key, &b.rows, [&left])[0];
+    b.columns.iter().map(column).collect()
 }
 
 /// What a checker needs to test rows: its vectors, and B times each.
@@ -126,15 +171,12 @@ impl RowTest {
     #[must_use]
     pub fn new(seed: &Hash, size: u32, open_key: &Hash) -> Self {
         let (a, b) = (Factor::a(seed, size), Factor::b(seed, size));
-        let vectors = std::array::from_fn(|n| {
+        let vectors: [Vec<u32>; VECTORS] = std::array::from_fn(|n| {
             let s = words(&hash("porc/v1 r", &[open_key, &[n as u8]]));
-            let element = |j: u32| mix(mix(j ^ s[0]).wrapping_add(s[1]) ^ s[2]) & P;
-            (0..size.min(ROWS_MAX)).map(element).collect()
+            let word = |j: u32| mix(mix(j ^ s[0]).wrapping_add(s[1]) ^ s[2]) & P;
+            (0..size.min(ROWS_MAX)).map(word).collect()
         });
-        let products = std::array::from_fn(|n: usize| {
-            let vectors: &[Vec<u32>; VECTORS] = &vectors;
-            b.times(&vectors[n])
-        });
+        let products = b.times(both(&vectors));
         Self {
             a,
             vectors,
@@ -145,23 +187,23 @@ impl RowTest {
     /// Whether `row` is row `i` of C: right length, elements below p, and the sums agree.
     #[must_use]
     pub fn accepts(&self, i: usize, row: &[u32]) -> bool {
-        let whole = row.len() == self.a.columns.len() && i < self.a.rows.len();
-        whole
+        let Some(key) = self.a.rows.get(i) else {
+            return false;
+        };
+        row.len() == self.a.columns.len()
             && row.iter().all(|element| *element < P)
-            && self
-                .vectors
-                .iter()
-                .zip(&self.products)
-                .all(|(vector, product)| {
-                    dot(row.iter().copied(), vector) == dot(self.a.row(i), product)
-                })
+            && both(&self.vectors).map(|vector| dot(row, vector))
+                == times(*key, &self.a.columns, both(&self.products))
     }
 }
 
-#[inline]
-fn dot(elements: impl Iterator<Item = u32>, vector: &[u32]) -> u32 {
+fn both(vectors: &[Vec<u32>; VECTORS]) -> [&[u32]; VECTORS] {
+    std::array::from_fn(|n| vectors[n].as_slice())
+}
+
+fn dot(a: &[u32], b: &[u32]) -> u32 {
     let mut sum = Sum::default();
-    elements.zip(vector).for_each(|(a, b)| sum.add(a, *b));
+    sum.add(a, b);
     sum.value()
 }
 
@@ -190,6 +232,45 @@ mod test {
         assert!(!test.accepts(48, &product_row(&a, &b, 48)));
     }
 
+    /// Sizes that fit pieces and groups evenly, and others, against the sums as they are written.
+    #[test]
+    fn rows_are_what_the_formula_says() {
+        let p = u128::from(P);
+        for size in [1, 3, 15, 16, 17, 63, 64, 65, 79, 130] {
+            let (a, b) = (Factor::a(&[6; 32], size), Factor::b(&[6; 32], size));
+            let n = size as usize;
+            let of = |f: &Factor, i: usize, j: usize| {
+                u128::from(mix(f.rows[i] ^ f.columns[j]) & 0x7fff_ffff)
+            };
+            let vectors: [Vec<u32>; 2] =
+                [7, 8].map(|s| (0..size).map(|j| mix(j ^ s) & P).collect());
+            let products = b.times([&vectors[0], &vectors[1]]);
+            for i in 0..n {
+                let sum =
+                    |j| ((0..n).map(|k| of(&a, i, k) * of(&b, k, j)).sum::<u128>() % p) as u32;
+                let row: Vec<u32> = (0..n).map(sum).collect();
+                assert_eq!(product_row(&a, &b, i), row, "row {i} of {size}");
+                for (vector, product) in vectors.iter().zip(&products) {
+                    let terms = (0..n).map(|j| of(&b, i, j) * u128::from(vector[j]));
+                    assert_eq!(product[i], (terms.sum::<u128>() % p) as u32);
+                }
+            }
+            assert_eq!(product_row(&a, &b, n), vec![0; n], "there is no such row");
+        }
+    }
+
+    /// The most rows, and the largest elements.
+    #[test]
+    fn sums_do_not_overflow() {
+        let n = ROWS_MAX as usize;
+        assert_eq!(dot(&vec![P; n], &vec![P; n]), 0);
+        assert_eq!(dot(&vec![P - 1; n], &vec![P - 1; n]), ROWS_MAX);
+        assert_eq!(
+            dot(&vec![P - 1; n - 1], &vec![1; n - 1]),
+            P - (ROWS_MAX - 1)
+        );
+    }
+
     /// A prover that knows only A * (B * r') for a vector of its own, and makes C up to fit it.
     #[test]
     fn a_made_up_c_that_fits_another_vector_fails() {
@@ -210,7 +291,8 @@ mod test {
         };
         let p = i128::from(P);
         let [r, s] = &mine.vectors;
-        let want = |n: usize| i128::from(dot(mine.a.row(0), &mine.products[n]));
+        let want =
+            |n: usize| i128::from(times(mine.a.rows[0], &mine.a.columns, both(&mine.products))[n]);
         let det = (i128::from(r[0]) * i128::from(s[1]) - i128::from(r[1]) * i128::from(s[0]))
             .rem_euclid(p);
         let inv = i128::from(inverse(det as u32));

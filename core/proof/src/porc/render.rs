@@ -4,8 +4,11 @@
 //! order or by two cards. Every step of a ray depends on the last, and its colour on every step.
 //! All values fit 32 bits with a sign; shifts of negative numbers keep the sign.
 
+mod rays;
+
 use super::mixer::{digest, hash, mix, words};
 use crate::log::tree::Hash;
+use rays::Rays;
 
 /// Pixels of a side of a tile.
 pub const TILE_SIDE: usize = 64;
@@ -62,9 +65,14 @@ impl Scene {
     /// Tile `index` of the frame, row by row. The oracle of the leg.
     #[must_use]
     pub fn tile(&self, index: u32, steps: u32) -> Vec<u32> {
-        (0..TILE_PIXELS as u32)
-            .map(|pixel| self.pixel(index, pixel, steps))
-            .collect()
+        let key = mix(index ^ self.key);
+        let mut tile = Vec::with_capacity(TILE_PIXELS);
+        for row in 0..TILE_SIDE as u32 {
+            let mut rays = Rays::of_row(key, row);
+            (0..steps).for_each(|_| rays.step(&self.spheres));
+            tile.extend(rays.colours());
+        }
+        tile
     }
 
     /// The digest of a tile: its leaf.
@@ -72,83 +80,7 @@ impl Scene {
     pub fn digest(&self, index: u32, steps: u32) -> Hash {
         digest(&self.tile(index, steps))
     }
-
-    fn pixel(&self, tile: u32, pixel: u32, steps: u32) -> u32 {
-        let mut ray = Ray::new(mix(tile ^ self.key), pixel);
-        (0..steps).for_each(|_| ray.step(&self.spheres));
-        mix(ray.colour)
-    }
-}
-
-/// A ray on its way.
-#[derive(Clone, Copy, Debug)]
-struct Ray {
-    at: [i32; 3],
-    speed: [i32; 3],
-    colour: u32,
-}
-
-impl Ray {
-    const fn new(tile_key: u32, pixel: u32) -> Self {
-        let (column, row) = ((pixel & 63) as i32, (pixel >> 6) as i32);
-        let drift = mix(tile_key ^ mix(pixel));
-        Self {
-            at: [(column - 32) * 64, (row - 32) * 64, -HALF],
-            speed: [(drift & 31) as i32 - 16, (drift >> 5 & 31) as i32 - 16, 64],
-            colour: drift,
-        }
-    }
-
-    /// One step: every sphere that the ray is in bends it and colours it, then it moves on.
-    #[inline]
-    fn step(&mut self, spheres: &[[i32; 4]; SPHERES]) {
-        for [x, y, z, squared] in spheres {
-            let [dx, dy, dz] = [x - self.at[0], y - self.at[1], z - self.at[2]];
-            let depth = squared - (dx * dx + dy * dy + dz * dz);
-            // All ones inside, zero outside.
-            let inside = !(depth >> 31);
-            self.speed[0] += (dx >> 6) & inside;
-            self.speed[1] += (dy >> 6) & inside;
-            self.speed[2] += (dz >> 6) & inside;
-            self.colour = self.colour.wrapping_add(((depth >> 8) & inside) as u32);
-        }
-        for axis in 0..3 {
-            self.speed[axis] = self.speed[axis].clamp(-127, 127);
-            let moved = self.at[axis] + self.speed[axis];
-            self.at[axis] = ((moved + HALF) & (2 * HALF - 1)) - HALF;
-        }
-        let [x, y, z] = self.at.map(|place| place as u32);
-        let path = x ^ y.rotate_left(11) ^ z.rotate_left(22);
-        self.colour = self.colour.wrapping_mul(0x9e37_79b1) ^ path;
-    }
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn every_step_and_every_key_shows() {
-        let scene = Scene::new(&frame_key(&[1; 32], 0, &[0; 32]));
-        let tile = scene.tile(3, 96);
-        let shorter = scene.tile(3, 95);
-        assert!(tile.iter().zip(&shorter).filter(|(a, b)| a == b).count() < 4);
-        let other = Scene::new(&frame_key(&[1; 32], 1, &[0; 32]));
-        assert_ne!(scene.digest(3, 96), other.digest(3, 96));
-        let distinct: std::collections::BTreeSet<_> = tile.iter().collect();
-        assert!(distinct.len() > TILE_PIXELS - 8);
-    }
-
-    /// The widest products: from one corner of the box to the other.
-    #[test]
-    fn nothing_overflows() {
-        let mut ray = Ray {
-            at: [-HALF; 3],
-            speed: [-127; 3],
-            colour: 0,
-        };
-        let spheres = [[2047, 2047, 2047, 2047 * 2047]; SPHERES];
-        (0..1_000).for_each(|_| ray.step(&spheres));
-        assert!(ray.at.iter().all(|place| (-HALF..HALF).contains(place)));
-    }
-}
+mod test;
