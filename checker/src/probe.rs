@@ -1,4 +1,7 @@
-//! One probe: secrets, steps, receipt. The decisions are core/proof's; here is the clock and the way.
+//! One probe: secrets, steps, receipt. The decisions are core/proof's; here is the clock and the way. Those of a node's GPUs
+//! begin [`together`].
+
+pub(crate) mod together;
 
 use crate::beacon::Beacon;
 use crate::broker::Broker;
@@ -19,6 +22,7 @@ use nearlight_proof::receipt::statement::{Countersign, EVIDENCE_MAX, Evidence};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use together::{Place, Together};
 
 /// Bytes of a piece of evidence, and how many a receipt names.
 const PIECE_BYTES: usize = 60_000;
@@ -180,25 +184,26 @@ pub fn examine(
         beacon: *beacon,
         checkers: KeyId(alone(key)),
     };
-    examine_as(broker, probe, key, &wanted)
+    let alone = Together::of(1);
+    examine_as(broker, probe, key, (&wanted, alone.place()))
 }
 
-/// A probe that was opened, from its beginning to its receipt.
+/// A probe that was opened, from its beginning to its receipt; its nonce is told when all that begin together have begun.
 ///
 /// # Errors
 /// What keeps it from beginning.
-pub fn examine_as(
+pub(crate) fn examine_as(
     broker: &Broker,
     probe: &NewProbe,
     key: &SecretKey,
-    wanted: &Wanted<'_>,
+    (wanted, together): (&Wanted<'_>, Place<'_>),
 ) -> Result<Found, Failure> {
     let node = PublicKey::from_hex(&probe.offer.receipt_key);
     let node = node.ok_or_else(|| Failure::Broker("the node's key is none".to_owned()))?;
     let begin = wanted.begin(&node, &probe.id);
     let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
     let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
-    let opening = ask_all(broker, &probe.id, &mut exam);
+    let opening = ask_all(broker, &probe.id, &mut exam, together);
     sign(broker, probe, (&exam, &opening), node.id())
 }
 
@@ -232,8 +237,8 @@ fn secrets() -> Secrets {
 }
 
 /// What was opened; nothing if that never came.
-fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) -> Vec<u8> {
-    let mut opening = Vec::new();
+fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>, together: Place<'_>) -> Vec<u8> {
+    let (mut opening, mut together) = (Vec::new(), Some(together));
     let start = Instant::now();
     let now_us = || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     while let Some(ask) = exam.ask(now_us()) {
@@ -251,6 +256,11 @@ fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>) -> Vec<u8> {
             // Where it did not come in time, it matters little what was said in the end.
             Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
             Err(miss) => exam.miss(miss),
+        }
+        if let Some(together) = together.take()
+            && exam.finding().is_none()
+        {
+            together.wait();
         }
     }
     opening

@@ -4,6 +4,7 @@ use super::{Runner, backoff, lock, missed};
 use crate::beacon::Beacon;
 use crate::broker::Refused;
 use crate::failure::Failure;
+use crate::probe::together::{Place, Together};
 use crate::probe::{Wanted, examine_as};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::schedule::CPU;
@@ -17,20 +18,24 @@ use std::time::{Duration, Instant};
 const BUSY_FOR: Duration = Duration::from_secs(60);
 
 impl Runner {
-    /// All GPUs of a node in the same moment, so that no card of it answers for another.
+    /// All GPUs of a node in the same moment: each is told its nonce when all have begun, so that no card of it answers for
+    /// another.
     pub(super) fn capacity(&self, duties: &[Duty], class: &str) {
+        let together = Together::of(duties.len());
         std::thread::scope(|scope| {
             for duty in duties {
-                scope.spawn(|| {
+                let place = together.place();
+                scope.spawn(move || {
                     let class = duty.class.as_deref().unwrap_or(class);
-                    let outcome = self.probe(duty, class).unwrap_or_else(|why| missed(&why));
+                    let outcome = self.probe(duty, class, place);
+                    let outcome = outcome.unwrap_or_else(|why| missed(&why));
                     self.report(duty, outcome);
                 });
             }
         });
     }
 
-    fn probe(&self, duty: &Duty, class: &str) -> Result<Outcome, String> {
+    fn probe(&self, duty: &Duty, class: &str, together: Place<'_>) -> Result<Outcome, String> {
         self.checked(duty)?;
         let now_s = nearlight_kit::clock::unix_ms() / 1000;
         if let Some(why) = lock(&self.traffic).is_over(now_s) {
@@ -44,7 +49,7 @@ impl Runner {
             self.broker.end(&probe.id);
             return Err("the node shows another key than the one that is assigned".to_owned());
         }
-        let found = examine_as(&self.broker, &probe, &self.key, &wanted);
+        let found = examine_as(&self.broker, &probe, &self.key, (&wanted, together));
         self.broker.end(&probe.id);
         let found = found.map_err(|error| error.to_string())?;
         tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
