@@ -6,6 +6,8 @@ mod contest;
 mod evidence;
 #[path = "test/node.rs"]
 mod node;
+#[path = "test/shared.rs"]
+mod shared;
 
 use super::Step;
 use super::begin::{Begin, BeginError, Bounds};
@@ -274,6 +276,26 @@ fn who_is_throttled_is_slow_or_late() {
         why.contains("`fill` was later than the class allows"),
         "{why}"
     );
+}
+
+/// The reads leave the least room: a quarter of what their reference takes. What remains is a friend that is nearer.
+#[test]
+fn a_friend_that_answers_for_a_slow_node_is_late_unless_it_is_near() {
+    let alone = failed(Cheat::Slower(3_000));
+    assert!(alone.contains("`fill` was later"), "{alone}");
+    let room_us = class().reference.read_us / 4;
+    let why = failed(Cheat::Friend(1_000, room_us + 1));
+    assert!(
+        why.contains("`reads` was later than the class allows"),
+        "{why}"
+    );
+    let why = failed(Cheat::Friend(900, class().reference.read_us));
+    assert!(
+        why.contains("`reads` was later than the class allows"),
+        "{why}"
+    );
+    let (porc, receipt) = probe(1, &mut Node::new(Cheat::Friend(1_000, room_us)));
+    assert_eq!((porc.finding, receipt.is_some()), (Finding::Pass, true));
 }
 
 #[test]
