@@ -57,11 +57,11 @@ pub struct Checked {
     pub figures: Vec<Figure>,
 }
 
-/// Proves so many seeds on a device, and compares.
+/// Proves so many seeds on a device, and compares. `says` hears what begins: a CPU that plays a GPU takes a minute a seed.
 ///
 /// # Errors
 /// [`GpuError`] if it fails.
-pub fn check(gpu: &Gpu, seeds: u32) -> Result<Checked, GpuError> {
+pub fn check(gpu: &Gpu, seeds: u32, says: impl Fn(&str)) -> Result<Checked, GpuError> {
     let mut checked = Checked {
         name: gpu.name.clone(),
         is_software: gpu.is_software,
@@ -72,7 +72,10 @@ pub fn check(gpu: &Gpu, seeds: u32) -> Result<Checked, GpuError> {
     for n in 0..seeds {
         let seed = hash("gpu-check", &[&n.to_le_bytes()]);
         let secret = hash("gpu-check secret", &[&n.to_le_bytes()]);
+        let of = format!("seed {} of {seeds}", n + 1);
+        says(&format!("{of}, on {}", gpu.name));
         let (on_device, opening, device) = by_device(gpu, (&seed, &SIZES), &secret)?;
+        says(&format!("{of}, by the oracle"));
         let (by_oracle, core) = by_oracle(&seed, &secret);
         let key = on_device.open_key(&secret);
         let plan = Plan::draw(&SIZES, &key);

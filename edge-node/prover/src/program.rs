@@ -35,7 +35,7 @@ struct Args {
     #[arg(long, conflicts_with = "gpu")]
     list: bool,
     /// Prove so many seeds on each device, compare with the oracle, print what came of it as JSON, and end: 0 if all are
-    /// equal.
+    /// equal. What it is at is said on standard error.
     #[arg(long, value_name = "SEEDS", conflicts_with_all = ["gpu", "list"])]
     check: Option<u32>,
     /// Take the times of each device at these sizes, print them as classes for the table of GPUs, as JSON, and end. The
@@ -55,15 +55,21 @@ struct Args {
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
-    // Where the kernel does not allow it there is nothing to be done about it.
-    let _ = rustix::process::setpriority_process(None, NICE);
     let adapter = args.adapter.to_lowercase();
+    // Somebody waits for these.
+    let says = |what: &str| eprintln!("edge-prover: {what}");
     if let Some(seeds) = args.check {
-        return on_each(&adapter, |gpu| check(gpu, seeds), |of| of.different == 0);
+        return on_each(
+            &adapter,
+            |gpu| check(gpu, seeds, says),
+            |of| of.different == 0,
+        );
     }
     if let Some(sizes) = args.class {
         return on_each(&adapter, |gpu| class(gpu, &sizes), |_| true);
     }
+    // Where the kernel does not allow it there is nothing to be done about it.
+    let _ = rustix::process::setpriority_process(None, NICE);
     let Some(gpu) = args.gpu else {
         let all: Vec<_> = devices().into_iter().map(|(device, _)| device).collect();
         return print(&all);
