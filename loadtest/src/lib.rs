@@ -10,6 +10,7 @@ pub mod history;
 pub mod net_cpu;
 pub mod path;
 pub mod proxy;
+pub mod receipts;
 pub mod recording;
 pub mod sessions;
 pub mod stream;

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearlight_loadtest::{churn, day, history, net_cpu, path, proxy, sessions, stream, streams};
+use nearlight_loadtest::{
+    churn, day, history, net_cpu, path, proxy, receipts, sessions, stream, streams,
+};
 use std::process::ExitCode;
 
 /// Something was measured, and it is broken.
@@ -35,6 +37,8 @@ enum Command {
     Churn(Box<churn::Args>),
     /// Create sessions on a broker of the test's own, and look for every one after a kill -9.
     Sessions(sessions::Args),
+    /// Append receipts to a log of a broker's, as long as asked, and time each.
+    Receipts(receipts::Args),
     /// Hold control streams by the thousand to a broker of the test's own.
     Fleet(streams::Args),
     /// Simulate a region's day: 100,000 nodes and their players on a virtual clock.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => stream::run(&args),
         Command::Churn(args) => churn::run(&args),
         Command::Sessions(args) => sessions::run(&args),
+        Command::Receipts(args) => receipts::run(&args),
         Command::Fleet(args) => streams::run(&args),
         Command::Day(args) => day::run(&args),
         Command::History(args) => history::run(&args),

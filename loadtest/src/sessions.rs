@@ -402,7 +402,7 @@ async fn durability(broker: SocketAddr, key: &str) -> Result<BTreeMap<String, St
 }
 
 /// What making one block durable takes on the disk of `dir`, milliseconds.
-fn sync_ms(dir: &Path) -> Result<f64> {
+pub(crate) fn sync_ms(dir: &Path) -> Result<f64> {
     let mut file = tempfile::tempfile_in(dir).context("cannot write to --data")?;
     let mut times = Histogram::<u64>::new(3)?;
     for _ in 0..SYNCS {

@@ -1,11 +1,12 @@
 /**
  * `make bench SUITE=proof`: what proofs and receipts cost. docs/performance.md explains each name. Each part adds its
- * own figures; PROOF=verify or PROOF=checker picks one.
+ * own figures; PROOF=verify, PROOF=checker or PROOF=log picks one.
  */
 
 import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT } from "../harness/stack.js";
+import { BINARIES, ROOT } from "../harness/stack.js";
 import { Report } from "./report.js";
 
 /** The module that scripts/wasm.sh builds, and a program that asks it as a page does. */
@@ -38,7 +39,46 @@ function checker(report: Report): void {
   report.add("proof.checker_cpu_s", cost.checker_cpu_s);
 }
 
-const PARTS: Readonly<Record<string, (report: Report) => void | Promise<void>>> = { verify, checker };
+/** Entries of a young log and of an old one. The old one takes some 7 GB of the disk for minutes. */
+const LOG_ENTRIES = [10_000, Number(process.env["LOG_ENTRIES"] ?? 10_000_000)] as const;
+
+/** What `loadtest receipts` says, as far as it is read here. */
+interface Appended {
+  readonly appends_per_s: number;
+  readonly ms_p50: number;
+  readonly ms_p99: number;
+  readonly missing: number;
+  readonly broker_cores: number;
+  readonly broker_ms_each: number;
+}
+
+/** Receipts appended to the log of a broker on this disk: never /tmp, which may be memory. */
+function append(entries: number): Appended {
+  const scratch = join(ROOT, "target/bench");
+  mkdirSync(scratch, { recursive: true });
+  const data = mkdtempSync(join(scratch, "log-"));
+  try {
+    const args = ["receipts", "--entries", String(entries), "--data", data];
+    const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    return JSON.parse(said) as Appended;
+  } finally {
+    rmSync(data, { recursive: true, force: true });
+  }
+}
+
+function log(report: Report): void {
+  const [young, old] = [append(LOG_ENTRIES[0]), append(LOG_ENTRIES[1])];
+  if (young.missing + old.missing > 0) throw new Error("a receipt that was given a place stands elsewhere or is new");
+  report.add("proof.log_appends_per_s", old.appends_per_s);
+  report.add("proof.log_append_ms_p50_young", young.ms_p50);
+  report.add("proof.log_append_ms_p50", old.ms_p50);
+  report.add("proof.log_append_ms_p99", old.ms_p99);
+  report.add("proof.log_append_p50_ratio", old.ms_p50 / young.ms_p50);
+  report.add("proof.log_broker_cores", old.broker_cores);
+  report.add("proof.log_broker_ms_each", old.broker_ms_each);
+}
+
+const PARTS: Readonly<Record<string, (report: Report) => void | Promise<void>>> = { verify, checker, log };
 
 const wanted = process.env["PROOF"] ? [process.env["PROOF"]] : Object.keys(PARTS);
 const report = new Report();

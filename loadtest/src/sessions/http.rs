@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Client {
     broker: SocketAddr,
     bearer: String,
+    content_type: &'static str,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -21,8 +22,15 @@ impl Client {
         Self {
             broker,
             bearer: format!("Bearer {key}"),
+            content_type: "application/json",
             sender: None,
         }
+    }
+
+    /// What it sends is of this type.
+    pub(crate) const fn sending(mut self, content_type: &'static str) -> Self {
+        self.content_type = content_type;
+        self
     }
 
     /// Status and body.
@@ -42,7 +50,7 @@ impl Client {
             .uri(path)
             .header("host", self.broker.to_string())
             .header("authorization", &self.bearer)
-            .header("content-type", "application/json");
+            .header("content-type", self.content_type);
         if let Some(key) = idempotency {
             request = request.header("idempotency-key", key);
         }
