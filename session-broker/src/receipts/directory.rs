@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::{LogError, Receipts};
 use crate::ledger::{Applied, AuditRow, DirectoryKey, DirectoryRows, LogChange, Op, StoreError};
 use nearlight_proof::encoding::{hex, sha256};
-use nearlight_proof::key::{KeyId, PublicKey};
+use nearlight_proof::key::{KeyId, PublicKey, SecretKey};
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::receipt::directory::{self, Directory, Edition, PAGE_KEYS, PAGES_MAX, Role};
 use nearlight_protocol::unit::MonoTime;
@@ -81,8 +81,11 @@ impl Receipts {
             Some(same) => Ok(same.clone()),
             None => {
                 let rows = self.ledger.directory().await?;
-                let read = self.signed(&rows, known.map(|known| &known.edition))?;
-                Ok(Arc::new(read))
+                let (keys, before) = (self.keys.clone(), known.cloned());
+                // Thousands of keys are megabytes to write, sign and read again.
+                let sign = move || signed(&rows, &keys.directory, before.as_deref());
+                let read = tokio::task::spawn_blocking(sign).await;
+                Ok(Arc::new(read.map_err(std::io::Error::other)??))
             }
         }
     }
@@ -106,29 +109,6 @@ impl Receipts {
     /// Keys came in or went otherwise; who asks for them sees it at once.
     pub(crate) fn keys_changed(&self) {
         self.changes.fetch_add(1, Ordering::Release);
-    }
-
-    fn signed(
-        &self,
-        rows: &DirectoryRows,
-        before: Option<&Edition>,
-    ) -> Result<KnownKeys, LogError> {
-        let corrupt = |what: String| LogError::from(StoreError::Corrupt(what));
-        let entries: Option<Vec<directory::Entry>> = rows.keys.iter().map(entry_of).collect();
-        let key = &self.keys.directory;
-        let mut entries = entries.ok_or_else(|| corrupt("directory_key".to_owned()))?;
-        if entries.len() <= PAGE_KEYS {
-            // As brokers of before pages have it.
-            entries.sort_by(|a, b| (&a.key, role_name(a.role)).cmp(&(&b.key, role_name(b.role))));
-        }
-        let of = (rows.serial, rows.issued_at_s);
-        let edition = Edition::sign(of, entries, key, before);
-        let edition = edition.map_err(|error| corrupt(error.to_string()))?;
-        let directory = Directory::open(&edition.to_bytes(), &key.public());
-        Ok(KnownKeys {
-            directory: directory.map_err(|error| corrupt(error.to_string()))?,
-            edition,
-        })
     }
 
     fn now_s(&self) -> u64 {
@@ -188,6 +168,29 @@ impl Receipts {
         logged.serial = known.directory.serial;
         Ok(())
     }
+}
+
+/// The edition of these rows. What is as it was before is taken from there.
+fn signed(
+    rows: &DirectoryRows,
+    key: &SecretKey,
+    before: Option<&KnownKeys>,
+) -> Result<KnownKeys, LogError> {
+    let corrupt = |what: String| LogError::from(StoreError::Corrupt(what));
+    let entries: Option<Vec<directory::Entry>> = rows.keys.iter().map(entry_of).collect();
+    let mut entries = entries.ok_or_else(|| corrupt("directory_key".to_owned()))?;
+    if entries.len() <= PAGE_KEYS {
+        // As brokers of before pages have it.
+        entries.sort_by(|a, b| (&a.key, role_name(a.role)).cmp(&(&b.key, role_name(b.role))));
+    }
+    let of = (rows.serial, rows.issued_at_s);
+    let edition = Edition::sign(of, entries, key, before.map(|before| &before.edition));
+    let edition = edition.map_err(|error| corrupt(error.to_string()))?;
+    let directory = Directory::open(&edition.to_bytes(), &key.public());
+    Ok(KnownKeys {
+        directory: directory.map_err(|error| corrupt(error.to_string()))?,
+        edition,
+    })
 }
 
 /// Has each edition of the directory stand in the log.
