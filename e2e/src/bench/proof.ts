@@ -39,7 +39,7 @@ function checker(report: Report): void {
   report.add("proof.checker_cpu_s", cost.checker_cpu_s);
 }
 
-/** Entries of a young log and of an old one. The old one takes some 7 GB of the disk for minutes. */
+/** Entries of a young log and of an old one. The old one takes some 9 GB of the disk for minutes. */
 const LOG_ENTRIES = [10_000, Number(process.env["LOG_ENTRIES"] ?? 10_000_000)] as const;
 
 /** What `loadtest receipts` says, as far as it is read here. */
