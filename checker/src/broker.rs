@@ -201,7 +201,7 @@ impl Broker {
         self.bytes.swap(0, Ordering::Relaxed)
     }
 
-    fn count(&self, bytes: usize) {
+    pub(crate) fn count(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

@@ -135,6 +135,12 @@ pub struct RunCommand {
     /// Gigabytes that it may send and receive in a month: past them nothing is probed, and that is reported.
     #[arg(long, conflicts_with = "once")]
     pub max_gb_month: Option<u64>,
+    /// Play no streams, though the program `checker-play` is beside this one: only the other duties are assigned then.
+    #[arg(long, conflicts_with = "once")]
+    pub no_decoder: bool,
+    /// Address at which streams are received.
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind: std::net::IpAddr,
     /// With --once: randomness that nobody could choose.
     #[command(flatten)]
     pub beacon: BeaconArgs,

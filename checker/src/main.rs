@@ -105,6 +105,8 @@ fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
         data: data.to_owned(),
         gb_max: args.max_gb_month,
         url: args.url.clone(),
+        plays: !args.no_decoder && play::beside().is_ok(),
+        bind: args.bind,
     };
     let table = table::open(&args.table, &args.table_key)?;
     // Without a log it runs all the same.

@@ -1,4 +1,5 @@
-//! `checker play`: one probe of a stream, by the program `checker-play` beside this one, and its receipt.
+//! A probe of a stream, by the program `checker-play` beside this one, and its receipt: `checker play` once, wherever the
+//! session comes to be; `checker run` on the node that was assigned.
 //!
 //! ```text
 //! checker-play (no key, a decoder) --Played, JSON--> checker (the key, no decoder) --porw/v1--> file, log
@@ -22,10 +23,13 @@ use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::statement::Statement;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+/// Where the player program finds a pass.
+const PASS: &str = "NEARLIGHT_STREAM_PASS";
 /// The program beside this one.
 pub const PROGRAM: &str = "checker-play";
 /// The most that it says.
@@ -93,6 +97,38 @@ impl Found {
     }
 }
 
+/// What the player program is started with.
+#[derive(Clone, Debug)]
+pub struct Game {
+    /// The broker's address.
+    pub url: String,
+    /// An API key of a player; without one it comes as a guest.
+    pub token: Option<String>,
+    /// The pass to a node.
+    pub pass: Option<String>,
+    /// What is played.
+    pub app: String,
+    /// For how long.
+    pub seconds: u32,
+    /// Recorded input, instead of what ships.
+    pub input: Option<PathBuf>,
+    /// Address to receive at.
+    pub bind: IpAddr,
+}
+
+/// What was played, and what is to be signed of it.
+#[derive(Debug)]
+pub struct Signed {
+    /// What the receipt says.
+    pub porw: Porw,
+    /// The node, by id.
+    pub node: String,
+    /// The node's key, by id.
+    pub node_key: KeyId,
+    /// The receipt.
+    pub bytes: Vec<u8>,
+}
+
 /// Plays as the command line says, writes the receipt and hands it in.
 ///
 /// # Errors
@@ -102,13 +138,46 @@ pub fn once(data: &Path, args: &PlayArgs, key: &SecretKey) -> Result<Found, Fail
         Some(url) => url.clone(),
         None => Network::load(data)?.url,
     };
-    let played = play(&beside()?, &url, args)?;
+    let game = Game {
+        url,
+        token: args.token.clone(),
+        pass: None,
+        app: args.app.clone(),
+        seconds: args.seconds,
+        input: args.input.clone(),
+        bind: args.bind,
+    };
     // Anyone may read the log.
-    let broker = Broker::new(&url, "");
+    let broker = Broker::new(&game.url, "");
+    let found = signed(&broker, &played(&game, &|| false)?, key)?;
+    write_atomic(&args.out, &found.bytes, 0o644).map_err(|source| Failure::File {
+        path: args.out.clone(),
+        source,
+    })?;
+    Ok(Found {
+        porw: found.porw,
+        node: found.node,
+        logged: broker.hand_in(&found.bytes),
+    })
+}
+
+/// Plays, by the program beside this one. Ends early once it is to stop.
+///
+/// # Errors
+/// Why nothing was played.
+pub fn played(game: &Game, stops: &dyn Fn() -> bool) -> Result<Played, Failure> {
+    play(&beside()?, game, stops)
+}
+
+/// Signs what was played, once the session's own receipt is in the log.
+///
+/// # Errors
+/// What keeps it from being signed.
+pub fn signed(broker: &Broker, played: &Played, key: &SecretKey) -> Result<Signed, Failure> {
     let envelope = broker.logged(played.receipt).map_err(Failure::Broker)?;
-    let node_key = served_by(&envelope, &played)?;
+    let node_key = served_by(&envelope, played)?;
     let now_s = nearlight_kit::clock::unix_ms() / 1000;
-    let said = statement(&played, node_key, key.public().id(), now_s);
+    let said = statement(played, node_key, key.public().id(), now_s);
     let Predicate::Porw(porw) = said.predicate.clone() else {
         return Err(Failure::Player(
             "the statement is of another kind".to_owned(),
@@ -118,15 +187,11 @@ pub fn once(data: &Path, args: &PlayArgs, key: &SecretKey) -> Result<Found, Fail
         .envelope()
         .map_err(|error| Failure::Player(error.to_string()))?;
     receipt.sign(key);
-    let bytes = receipt.to_bytes();
-    write_atomic(&args.out, &bytes, 0o644).map_err(|source| Failure::File {
-        path: args.out.clone(),
-        source,
-    })?;
-    Ok(Found {
+    Ok(Signed {
         porw,
-        node: played.node,
-        logged: broker.hand_in(&bytes),
+        node: played.node.clone(),
+        node_key,
+        bytes: receipt.to_bytes(),
     })
 }
 
@@ -140,22 +205,26 @@ pub fn beside() -> Result<PathBuf, Failure> {
     path.filter(|path| path.is_file()).ok_or(Failure::NoPlayer)
 }
 
-fn play(program: &Path, url: &str, args: &PlayArgs) -> Result<Played, Failure> {
+fn play(program: &Path, game: &Game, stops: &dyn Fn() -> bool) -> Result<Played, Failure> {
     let mut command = Command::new(program);
     command
-        .args(["--url", url, "--app", &args.app])
-        .args(["--seconds", &args.seconds.to_string()])
-        .args(["--bind", &args.bind.to_string()])
+        .args(["--url", &game.url, "--app", &game.app])
+        .args(["--seconds", &game.seconds.to_string()])
+        .args(["--bind", &game.bind.to_string()])
         .env_remove("NEARLIGHT_TOKEN")
+        .env_remove(PASS)
         .env_remove("CHECKER_DATA")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    if let Some(input) = &args.input {
+    if let Some(input) = &game.input {
         command.arg("--input").arg(input);
     }
     // Not on its command line, which every process of the machine can read.
-    if let Some(token) = &args.token {
+    if let Some(token) = &game.token {
         command.env("NEARLIGHT_TOKEN", token);
+    }
+    if let Some(pass) = &game.pass {
+        command.env(PASS, pass);
     }
     let file = |source| Failure::File {
         path: program.to_owned(),
@@ -168,8 +237,8 @@ fn play(program: &Path, url: &str, args: &PlayArgs) -> Result<Played, Failure> {
         let read = said.map(|mut said| said.read_to_end(&mut text));
         read.transpose().map(|_| text)
     });
-    let within = Duration::from_secs(args.seconds.into()) + AROUND;
-    let ended = wait(&mut child, within).map_err(file)?;
+    let within = Duration::from_secs(game.seconds.into()) + AROUND;
+    let ended = wait(&mut child, within, stops).map_err(file)?;
     let text = match reading.join() {
         Ok(text) => text.map_err(file)?,
         Err(_) => Vec::new(),
@@ -187,14 +256,14 @@ fn play(program: &Path, url: &str, args: &PlayArgs) -> Result<Played, Failure> {
     })
 }
 
-/// Whether it ended well, in time.
-fn wait(child: &mut Child, within: Duration) -> std::io::Result<bool> {
+/// Whether it ended well, in time, and before it was to stop.
+fn wait(child: &mut Child, within: Duration, stops: &dyn Fn() -> bool) -> std::io::Result<bool> {
     let until = Instant::now() + within;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.success());
         }
-        if Instant::now() >= until {
+        if Instant::now() >= until || stops() {
             child.kill()?;
             child.wait()?;
             return Ok(false);
@@ -243,6 +312,7 @@ mod test {
             faults: Vec::new(),
             receipt: 3,
             salt: KeyId([2; 32]),
+            bytes: 9,
         }
     }
 
@@ -290,22 +360,32 @@ mod test {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
-        let args = PlayArgs {
-            broker: None,
+        let game = Game {
+            url: "http://127.0.0.1:1".to_owned(),
             token: Some("nlk_secret".to_owned()),
+            pass: Some("7.a.b.c".to_owned()),
             app: "calibrate".to_owned(),
             seconds,
             input: None,
             bind: [127, 0, 0, 1].into(),
-            out: dir.path().join("receipt.json"),
         };
-        play(&program, "http://127.0.0.1:1", &args)
+        play(&program, &game, &|| script == STOPPED)
+    }
+
+    /// The script of one that is stopped.
+    const STOPPED: &str = "exec sleep 600";
+
+    #[test]
+    fn one_that_is_stopped_is_ended_and_says_nothing() {
+        assert!(matches!(ran(STOPPED, 5), Err(Failure::Player(_))));
     }
 
     #[test]
     fn what_the_player_program_says_is_read_if_it_ended_well_and_makes_sense() {
         let text = serde_json::to_string(&played()).unwrap();
-        let said = format!("test \"$NEARLIGHT_TOKEN\" = nlk_secret && echo '{text}'");
+        let said = format!(
+            "test \"$NEARLIGHT_TOKEN $NEARLIGHT_STREAM_PASS\" = 'nlk_secret 7.a.b.c' && echo '{text}'"
+        );
         assert_eq!(ran(&said, 5).unwrap(), played());
         let mut odd = played();
         odd.node = "node 1\n".to_owned();

@@ -7,8 +7,8 @@
 //!      `-- stopped --> what is under way is reported as missed, the key is free --> ends
 //! ```
 //!
-//! [`alive`] and [`capacity`] are the two duties. Questions whether a node is there have workers of their own, so that
-//! a probe of minutes holds none of them up.
+//! [`alive`], [`capacity`] and [`stream`] are the duties. Each has workers of its own, so that a probe of minutes holds
+//! no question up whether a node is there.
 //!
 //! **Invariants.** One node is probed at a time, all of its GPUs that are due at once: two nodes would measure each other,
 //! and GPUs one after the other could be one. A round's value is believed if it leads
@@ -20,6 +20,7 @@
 mod alive;
 mod capacity;
 mod rounds;
+mod stream;
 
 use crate::broker::{Broker, Refused};
 use crate::failure::Failure;
@@ -34,6 +35,7 @@ use nearlight_protocol::checker::{Duty, Outcome, Report, WHY_BYTES_MAX};
 use rand::Rng;
 use rounds::Rounds;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,6 +62,18 @@ pub struct Settings {
     pub gb_max: Option<u64>,
     /// The broker, if it is elsewhere than where the checker came in.
     pub url: Option<String>,
+    /// Whether it plays streams.
+    pub plays: bool,
+    /// Address at which they are received.
+    pub bind: IpAddr,
+}
+
+/// Where work of each kind is handed in.
+#[derive(Debug)]
+struct Queues {
+    asking: Queue,
+    probing: Queue,
+    playing: Queue,
 }
 
 /// What is one worker's: a duty, or all of a node and a round; with the class of those that name none.
@@ -75,6 +89,10 @@ pub struct Runner {
     key: SecretKey,
     table: Table,
     broker: Broker,
+    /// The broker's address.
+    url: String,
+    /// The address at which streams are received, of one that plays them.
+    plays_at: Option<IpAddr>,
     /// This copy of the checker.
     instance: String,
     rounds: Mutex<Rounds>,
@@ -83,6 +101,8 @@ pub struct Runner {
     under_way: Mutex<HashMap<Id, Duty>>,
     /// When a receipt was written last that a node does not answer, by its key.
     unreachable: Mutex<HashMap<String, Instant>>,
+    /// Held while the program beside this one plays.
+    playing: Mutex<()>,
     stop: CancellationToken,
     leaving: Leaving,
 }
@@ -158,18 +178,19 @@ impl Runner {
     ) -> Result<Self, Failure> {
         let data: &Path = &settings.data;
         let network = Network::load(data)?;
+        let url = settings.url.as_ref().unwrap_or(&network.url).clone();
         Ok(Self {
             key: keys::load(data)?,
             table,
-            broker: Broker::new(
-                settings.url.as_ref().unwrap_or(&network.url),
-                &network.token,
-            ),
+            broker: Broker::new(&url, &network.token),
+            url,
+            plays_at: settings.plays.then_some(settings.bind),
             instance: nearlight_proof::encoding::hex(&rand::random::<[u8; 16]>()),
             rounds: Mutex::new(Rounds::new(&network.anchor()?)),
             traffic: Mutex::new(Traffic::open(data, settings.gb_max)?),
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
+            playing: Mutex::default(),
             stop,
             leaving: Leaving::default(),
         })
@@ -181,16 +202,17 @@ impl Runner {
     /// [`Failure::Broker`] once asking again is of no use.
     pub fn work(self: &Arc<Self>, ready: impl FnOnce()) -> Result<(), Failure> {
         let mut ready = Some(ready);
-        let asking = self.workers(ASKERS, Self::alive);
-        let probing = self.workers(1, Self::capacity);
+        let queues = Queues {
+            asking: self.workers(ASKERS, Self::alive),
+            probing: self.workers(1, Self::capacity),
+            playing: self.workers(1, Self::stream),
+        };
         let mut version: Option<String> = None;
         let mut class = String::new();
         let mut failed = 0;
         while !self.stop.is_cancelled() {
-            match self
-                .broker
-                .assignments(&self.instance, version.as_deref(), POLL_S)
-            {
+            let known = (version.as_deref(), self.plays_at.is_some());
+            match self.broker.assignments(&self.instance, known, POLL_S) {
                 Ok(mine) => {
                     failed = 0;
                     if let Some(ready) = ready.take() {
@@ -199,7 +221,7 @@ impl Runner {
                     class.clone_from(&mine.class);
                     let mut all_taken = true;
                     for work in together(mine.assignments) {
-                        all_taken &= self.hand_out(work, &class, (&asking, &probing));
+                        all_taken &= self.hand_out(work, &class, &queues);
                     }
                     version = all_taken.then_some(mine.version);
                     self.count();
@@ -220,6 +242,8 @@ impl Runner {
         self.stop.cancel();
         self.leaving.begin();
         let left: Vec<Duty> = self.under_way().drain().map(|(_, duty)| duty).collect();
+        // The program that plays is ended by whoever waits for it.
+        drop(lock(&self.playing));
         for duty in &left {
             let why = STOPPED.to_owned();
             // It is as well if the broker does not hear it: then it finds out in time.
@@ -251,14 +275,15 @@ impl Runner {
     }
 
     /// Whether duties of one kind, of one node and round, are with a worker, or of no kind that this checker knows.
-    fn hand_out(&self, mut duties: Vec<Duty>, class: &str, to: (&Queue, &Queue)) -> bool {
+    fn hand_out(&self, mut duties: Vec<Duty>, class: &str, to: &Queues) -> bool {
         duties.retain(|duty| !self.under_way().contains_key(&id_of(duty)));
         let Some(first) = duties.first() else {
             return true;
         };
         let queue = match Due::of_name(&first.assignment.duty).map(|due| due.duty) {
-            Some(Kind::Alive) => to.0,
-            Some(Kind::Capacity) => to.1,
+            Some(Kind::Alive) => &to.asking,
+            Some(Kind::Capacity) => &to.probing,
+            Some(Kind::Stream) => &to.playing,
             None => {
                 let why = "this checker is older than the duty".to_owned();
                 self.report(first, Outcome::Missed { why });
@@ -419,6 +444,7 @@ mod test {
             checkers: String::new(),
             node_key: String::new(),
             class: None,
+            app: None,
         }
     }
 

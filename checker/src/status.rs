@@ -1,5 +1,6 @@
 //! `checker status`: what this checker was assigned, what it missed and why.
 
+use nearlight_proof::porc::schedule::{Due, Duty as Kind};
 use nearlight_protocol::checker::{Assignment, CheckerStanding};
 use nearlight_protocol::unit::rfc3339;
 
@@ -16,17 +17,18 @@ pub fn lines(of: &CheckerStanding, bytes: u64) -> String {
         (None, false) => "not running".to_owned(),
     };
     let licence = checker.licence.as_deref().unwrap_or("none");
-    let count = |state: &str| of.assignments.iter().filter(|a| a.state == state).count();
+    let plays = match checker.plays_since_s {
+        Some(_) => "plays streams",
+        None => "plays no streams: it has no `checker-play`, or does not run",
+    };
     let mut out = format!(
-        "checker {}\nrun by {}, licence {licence}\n{running}\nof its last {} assignments: {} done, {} missed, {} due\n",
+        "checker {}\nrun by {}, licence {licence}\n{running}, {plays}\n{}\n",
         checker.key_id,
         checker.operator,
-        of.assignments.len(),
-        count("done"),
-        count("missed"),
-        count("due"),
+        counts(&of.assignments),
     );
-    let missed = of.assignments.iter().filter(|a| a.state == "missed");
+    let missed = of.assignments.iter();
+    let missed = missed.filter(|a| a.state == "missed" || a.state == "void");
     for one in missed.take(MISSED_MAX) {
         out += &line(one);
     }
@@ -34,9 +36,34 @@ pub fn lines(of: &CheckerStanding, bytes: u64) -> String {
     out
 }
 
+/// How many of each state, of all and of each duty.
+fn counts(assignments: &[Assignment]) -> String {
+    let count = |of: &[&Assignment]| {
+        let states = ["done", "missed", "void", "due"].map(|state| {
+            let of_state = of.iter().filter(|a| a.state == state).count();
+            format!("{of_state} {state}")
+        });
+        states.join(", ")
+    };
+    let all: Vec<&Assignment> = assignments.iter().collect();
+    let mut out = format!("of its last {} assignments: {}", all.len(), count(&all));
+    let kind = |a: &Assignment| Due::of_name(&a.duty).map(|due| due.duty);
+    for duty in Kind::ALL {
+        let of: Vec<&Assignment> = assignments
+            .iter()
+            .filter(|a| kind(a) == Some(duty))
+            .collect();
+        if !of.is_empty() {
+            out += &format!("\n  {}: {}", duty.name(), count(&of));
+        }
+    }
+    out
+}
+
 fn line(missed: &Assignment) -> String {
     format!(
-        "missed {} of {} in round {} (until {}): {}\n",
+        "{} {} of {} in round {} (until {}): {}\n",
+        missed.state,
         missed.duty,
         missed.node,
         missed.round,
@@ -52,9 +79,9 @@ mod test {
 
     #[test]
     fn what_was_missed_is_said_with_why() {
-        let assignment = |state: &str, why: &str| Assignment {
+        let assignment = |duty: &str, state: &str, why: &str| Assignment {
             round: 7,
-            duty: "alive".to_owned(),
+            duty: duty.to_owned(),
             node: nearlight_kit::ids::node(),
             node_key_id: "n".to_owned(),
             checker: "c".to_owned(),
@@ -74,15 +101,25 @@ mod test {
                 joined_s: 1,
                 revoked_s: None,
                 running: true,
+                plays_since_s: Some(9),
             },
             assignments: vec![
-                assignment("done", ""),
-                assignment("missed", "it was stopped"),
+                assignment("alive", "done", ""),
+                assignment("alive", "missed", "it was stopped"),
+                assignment("stream", "void", "no free slot"),
             ],
         };
         let text = lines(&standing, 2_500_000);
         assert!(
-            text.contains("2 assignments: 1 done, 1 missed, 0 due"),
+            text.contains("3 assignments: 1 done, 1 missed, 1 void, 0 due"),
+            "{text}"
+        );
+        assert!(
+            text.contains("stream: 0 done, 0 missed, 1 void") && text.contains("plays streams"),
+            "{text}"
+        );
+        assert!(
+            text.contains("void stream of") && text.contains("no free slot"),
             "{text}"
         );
         assert!(

@@ -5,6 +5,7 @@ use nearlight_protocol::api::{
     CreateSession, CreateTicket, SavesWish, Session, SessionState, Ticket,
 };
 use nearlight_protocol::app::DisplayMode;
+use nearlight_protocol::checker::STREAM_PASS_HEADER;
 use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::quality::{PlayerSaid, SAMPLE_KEY_HEADER, SessionReceipt};
@@ -27,6 +28,9 @@ const RECEIPT_DEADLINE: Duration = Duration::from_secs(90);
 /// Between two looks for it.
 const RECEIPT_EVERY: Duration = Duration::from_secs(1);
 
+/// Where sessions are made.
+const SESSIONS: &str = "/v1/sessions";
+
 /// Which broker.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BrokerArgs {
@@ -47,6 +51,8 @@ pub struct Broker {
     agent: Agent,
     url: String,
     right: Right,
+    /// What the session is made with beside, if a checker was assigned to play it.
+    pass: Option<String>,
 }
 
 /// By what right a player plays.
@@ -111,7 +117,15 @@ impl Broker {
                 .into(),
             url: url.trim().trim_end_matches('/').to_owned(),
             right: Right::Key(format!("Bearer {}", key.trim())),
+            pass: None,
         }
+    }
+
+    /// With the pass of a checker that was assigned a node: the session is made there.
+    #[must_use]
+    pub fn with_pass(mut self, pass: Option<String>) -> Self {
+        self.pass = pass;
+        self
     }
 
     /// A broker that takes this player for a new guest, as it does a page that comes for the first time.
@@ -169,7 +183,7 @@ impl Broker {
             budget_micro: None,
         };
         let body = serde_json::to_string(&request)?;
-        let id: Session = self.json("POST", "/v1/sessions", Some(&body))?;
+        let id: Session = self.json("POST", SESSIONS, Some(&body))?;
         let until = Instant::now() + START_DEADLINE;
         loop {
             let session = self.session(&id.id)?;
@@ -345,6 +359,10 @@ impl Broker {
         self.ask(method, path, || match body {
             Some(body) => {
                 let request = self.within(self.agent.post(&url));
+                let request = match &self.pass {
+                    Some(pass) if path == SESSIONS => request.header(STREAM_PASS_HEADER, pass),
+                    Some(_) | None => request,
+                };
                 request
                     .header("Idempotency-Key", key.as_str())
                     .header("Content-Type", "application/json")

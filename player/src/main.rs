@@ -14,6 +14,9 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// The pass of the checker that was assigned the node.
+const PASS: &str = "NEARLIGHT_STREAM_PASS";
+
 /// Plays one session, and says as JSON what came of it. `checker play` makes a receipt of that.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -55,6 +58,8 @@ fn main() -> Result<()> {
         Some(token) => Broker::with_key(&cli.url, token),
         None => Broker::as_guest(&cli.url)?,
     };
+    // Not on its command line, which every process of the machine can read.
+    let broker = broker.with_pass(std::env::var(PASS).ok());
     let played = play(&broker, &wish)?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &played)?;

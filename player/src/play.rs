@@ -99,6 +99,7 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
     viewer.connect(&whep.answer)?;
     let mut probe = Probe::new(wish, &viewer, codec, payload_type)?;
     probe.run()?;
+    let bytes = probe.bytes;
     let (quality, presses, faults) = probe.finish()?;
     let sample = PlayerSample::signed(quality.clone(), &key);
     let said = PlayerSaid {
@@ -123,6 +124,7 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
         faults,
         receipt: receipt.index,
         salt,
+        bytes,
     })
 }
 
@@ -159,6 +161,7 @@ struct Probe<'a> {
     begun_us: Option<u64>,
     behind_max: u64,
     overflowed: u64,
+    bytes: u64,
 }
 
 impl<'a> Probe<'a> {
@@ -186,6 +189,7 @@ impl<'a> Probe<'a> {
             begun_us: None,
             behind_max: 0,
             overflowed: 0,
+            bytes: 0,
         })
     }
 
@@ -258,6 +262,9 @@ impl<'a> Probe<'a> {
     }
 
     fn take(&mut self, arrival: Arrival) -> Result<()> {
+        if let Arrival::Video { packet, .. } = &arrival {
+            self.bytes += packet.payload.len() as u64;
+        }
         match arrival {
             // Repair packets are another type's.
             Arrival::Video { packet, at_us } if packet.header.payload_type == self.payload_type => {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
-//! takes what checkers say of it.
+//! takes what checkers say of it. [`stream`] has what streams take beside: who can play, and passes to the node.
 //!
 //! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning, as the directory has it,
 //! and the node's key, so that anyone can work it out again. An assignment is settled once, by its own checker or by its end. What was missed
@@ -18,10 +18,12 @@ mod chain;
 mod keep;
 mod plan;
 mod report;
+mod stream;
 
 pub(crate) use chain::{Chain, ChainSecret};
 pub(crate) use keep::keep;
 pub(crate) use report::NotTaken;
+pub(crate) use stream::NoPass;
 
 use crate::config::Checks as Settings;
 use crate::ledger::{
@@ -36,7 +38,7 @@ use chain::{LENGTH, Marks};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::committee::{self, is_of_set, set_root};
-use nearlight_proof::porc::schedule::{CPU, Round};
+use nearlight_proof::porc::schedule::{CPU, Due, Duty, Round};
 use nearlight_protocol::id::{NodeId, UserId};
 use plan::{Target, Times};
 use std::sync::Arc;
@@ -291,6 +293,7 @@ impl Checks {
             began_ms,
             alive_ms: chain.anchor.round_ms,
             capacity_ms: u64::from(self.settings.capacity_s) * 1000,
+            stream_ms: u64::from(self.settings.stream_s) * 1000,
         }
     }
 
@@ -305,9 +308,15 @@ impl Checks {
         let order = plan::ranked(&seen.round, &target, &seen.set());
         // Who was shut out since does not stand in.
         let now_s = self.clock.unix_ms() / 1000;
+        let duty = Due::of_name(&missed.duty).map(|due| due.duty);
+        let players = match duty {
+            Some(Duty::Stream) => self.players(self.clock.unix_ms()).await?,
+            Some(Duty::Alive | Duty::Capacity) | None => None,
+        };
         let counts = |key: &KeyId| {
             let mut set = seen.checkers.iter();
-            set.any(|of| of.id == *key && of.counts_at(now_s))
+            let can = players.as_ref().is_none_or(|able| able.contains(key));
+            can && set.any(|of| of.id == *key && of.counts_at(now_s))
         };
         let others = self
             .assignments(AssignmentQuery::Round(missed.round))
@@ -317,7 +326,7 @@ impl Checks {
         let window_ms = missed
             .until_ms
             .saturating_sub(missed.due_ms)
-            .min(times.capacity_ms);
+            .min(times.of(duty.unwrap_or(Duty::Capacity)));
         let at = (self.clock.unix_ms(), window_ms, self.committee());
         Ok(plan::stand_in(missed, &others, (&order, counts), at))
     }
@@ -342,6 +351,7 @@ impl Checks {
             operator: known.operator.clone(),
             gpus: self.gpus(node),
             is_known,
+            renders: false,
         })
     }
 }

@@ -196,7 +196,7 @@ impl TryFrom<Parsed> for Config {
             rates: given(parsed.rates.file),
             audit: parsed.audit,
             operator: parsed.log.operator,
-            checks: parsed.checks.checked()?,
+            checks: parsed.checks.checked(parsed.guests)?,
             log,
             private_registries: parsed.private_registries,
             webhook_networks: webhook_networks(parsed.webhook_networks)?,

@@ -93,6 +93,7 @@ mod saves;
 mod serve;
 mod session;
 mod stakes;
+mod streams;
 mod tenants;
 mod ticket;
 mod usage;

@@ -62,6 +62,7 @@ mod metering;
 mod notices;
 mod owner;
 mod placing;
+mod probing;
 mod readmit;
 mod reclaim;
 mod reconcile;
@@ -130,6 +131,9 @@ pub(crate) enum CreateError {
     /// no longer listed.
     #[error("the session of this idempotency key is not here")]
     NotHere(SessionId),
+    /// A probe's node has no slot for it now, with why.
+    #[error("the node takes no probe: {0}")]
+    NoRoom(String),
     /// The owner did not answer, or the ledger failed: it may have been created. The caller's
     /// Idempotency-Key makes asking again safe.
     #[error("the outcome is not known")]
@@ -413,9 +417,9 @@ fn request_for_job(
 fn request_for(row: &SessionRow, app: &AppSpec, waited_ms: u64) -> SessionRequest {
     SessionRequest {
         waited_ms,
-        regions: match row.wish.save {
+        regions: match row.wish.node() {
             None => row.wish.region.iter().cloned().collect(),
-            // The saves' node is asked for by its name.
+            // A node is asked for by its name.
             Some(_) => Vec::new(),
         },
         rtts: row.wish.rtts(),

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`log`] reads, [`history`] collects and judges, [`duties`] works out who was assigned, [`told`] is what a broker says
-//! of that, [`compare`] holds one against the other, [`words`] tells.
+//! of that, [`compare`] and, of streams, [`streams`] hold one against the other, [`words`] tells.
 //!
 //! **Invariants.** No entry is skipped: an entry that is left out or changed makes another root. What a source says
 //! is bounded by what a tile may have.
@@ -20,6 +20,7 @@ mod compare;
 mod duties;
 mod history;
 mod log;
+mod streams;
 mod told;
 pub mod words;
 

@@ -136,6 +136,7 @@ fn a_probe_of_a_stream_is_shown_in_words() {
         faults: Vec::new(),
         receipt: 1,
         salt: KeyId([0; 32]),
+        bytes: 0,
     };
     let said = found(&played, KeyId([1; 32]), key.public().id(), 1_800_000_000);
     let mut envelope = said.envelope().unwrap();

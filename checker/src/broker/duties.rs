@@ -2,7 +2,8 @@
 
 use super::{ANSWER_BYTES_MAX, ANSWER_WITHIN, Broker, read};
 use nearlight_protocol::checker::{
-    Alive, AskAlive, CheckerStanding, JoinChecker, JoinedChecker, MyAssignments, Report,
+    Alive, AskAlive, CHECKER_PLAYS_HEADER, CheckerStanding, JoinChecker, JoinedChecker,
+    MyAssignments, Report,
 };
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -47,21 +48,26 @@ impl Broker {
         self.send("POST", "/v1/checkers", Some(asked), ANSWER_WITHIN)
     }
 
-    /// What is due, once it is something else than `version`, or after so many seconds.
+    /// What is due, once it is something else than `version`, or after so many seconds; streams as well if it `plays`.
     ///
     /// # Errors
     /// [`Refused`].
     pub fn assignments(
         &self,
         instance: &str,
-        version: Option<&str>,
+        (version, plays): (Option<&str>, bool),
         wait_s: u32,
     ) -> Result<MyAssignments, Refused> {
         let version = version.map_or_else(String::new, |of| format!("&version={of}"));
         let path =
             format!("/v1/checkers/me/assignments?instance={instance}&wait_s={wait_s}{version}");
         let within = ANSWER_WITHIN + Duration::from_secs(wait_s.into());
-        self.send("GET", &path, None::<&()>, within)
+        let headers: &[(&str, &str)] = match plays {
+            true => &[(CHECKER_PLAYS_HEADER, "streams")],
+            false => &[],
+        };
+        let answer = self.send_with("GET", (&path, headers), None::<&()>, within)?;
+        understood(&answer)
     }
 
     /// Says what came of an assignment.
@@ -116,17 +122,23 @@ impl Broker {
         body: Option<&impl Serialize>,
         within: Duration,
     ) -> Result<T, Refused> {
-        let answer = self.send_only(method, path, body, within)?;
-        serde_json::from_slice(&answer).map_err(|_| {
-            let why = "the broker answers with something else than it should; it may be older than this checker";
-            Refused::Away(why.to_owned())
-        })
+        understood(&self.send_only(method, path, body, within)?)
     }
 
     fn send_only(
         &self,
         method: &str,
         path: &str,
+        body: Option<&impl Serialize>,
+        within: Duration,
+    ) -> Result<Vec<u8>, Refused> {
+        self.send_with(method, (path, &[]), body, within)
+    }
+
+    fn send_with(
+        &self,
+        method: &str,
+        (path, headers): (&str, &[(&str, &str)]),
         body: Option<&impl Serialize>,
         within: Duration,
     ) -> Result<Vec<u8>, Refused> {
@@ -142,6 +154,10 @@ impl Broker {
                     _ => self.agent.delete(url),
                 };
                 let request = request.config().timeout_global(Some(within)).build();
+                let with = |request: ureq::RequestBuilder<_>, (name, value): &(&str, &str)| {
+                    request.header(*name, *value)
+                };
+                let request = headers.iter().fold(request, with);
                 request.header("Authorization", &self.bearer).call()
             }
             _ => {
@@ -176,4 +192,11 @@ impl Broker {
             )),
         }
     }
+}
+
+fn understood<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(answer).map_err(|_| {
+        let why = "the broker answers with something else than it should; it may be older than this checker";
+        Refused::Away(why.to_owned())
+    })
 }

@@ -7,7 +7,10 @@
 //! **Invariants.** The rule is in integers, so that whoever has the numbers comes to the same finding. What the node
 //! alone says (the time to encode) decides nothing.
 //!
-//! **What it does not know:** how the session came to that node, and how a picture is decoded.
+//! **What it does not know:** how the session came to that node, and how a picture is decoded. [`pass`] has what an
+//! assigned checker shows for that.
+
+pub mod pass;
 
 use crate::key::KeyId;
 use crate::receipt::predicate::{Finding, Porw, Predicate};
@@ -54,6 +57,9 @@ pub struct Played {
     pub receipt: u64,
     /// The salt of its commitment.
     pub salt: KeyId,
+    /// How much of the stream came, bytes: whoever pays for the line counts it.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl Played {
@@ -162,6 +168,7 @@ mod test {
             faults: Vec::new(),
             receipt: 7,
             salt: KeyId([9; 32]),
+            bytes: 1,
         }
     }
 

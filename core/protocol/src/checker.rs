@@ -12,6 +12,12 @@ pub const CHECKER_TOKEN_PREFIX: &str = "nlc_";
 pub const ASSIGNMENTS_WAIT_S_MAX: u32 = 30;
 /// For how long a copy of a checker holds its key after it was heard of, seconds.
 pub const INSTANCE_HOLDS_S: u32 = 45;
+/// What a checker that plays streams sends with `GET /v1/checkers/me/assignments`, with any value. A broker that does not
+/// know it assigns none.
+pub const CHECKER_PLAYS_HEADER: &str = "nearlight-checker-plays";
+/// What a player program that an assigned checker started sends with `POST /v1/sessions`: its checker's pass
+/// (`core/proof`, `porw::pass`). Nodes never see it.
+pub const STREAM_PASS_HEADER: &str = "nearlight-stream-pass";
 /// The longest word of why an assignment was missed, bytes.
 pub const WHY_BYTES_MAX: usize = 300;
 
@@ -84,6 +90,9 @@ pub struct Checker {
     pub revoked_s: Option<u64>,
     /// Whether a copy of it was heard of lately.
     pub running: bool,
+    /// Since when it has said each time that it plays streams, Unix seconds: it has a decoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plays_since_s: Option<u64>,
 }
 
 /// `GET /v1/checkers`.
@@ -158,7 +167,7 @@ pub struct BeaconRound {
 pub struct Assignment {
     /// The round that it follows from.
     pub round: u64,
-    /// `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs.
+    /// `alive`, `capacity`, `capacity/GPU` of one of the node's GPUs, or `stream`.
     pub duty: String,
     /// The node.
     #[schema(value_type = String)]
@@ -173,9 +182,9 @@ pub struct Assignment {
     pub due_unix_ms: UnixMillis,
     /// Until when.
     pub until_unix_ms: UnixMillis,
-    /// `due`, `done` or `missed`.
+    /// `due`, `done`, `missed`, or `void`: nobody could do it, and nobody stands in.
     pub state: String,
-    /// Why it was missed.
+    /// Why it was missed, or void.
     pub why: String,
     /// The leaf of its receipt, if it has one.
     pub leaf: String,
@@ -207,6 +216,9 @@ pub struct Duty {
     /// The class of the table that its GPU is held to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// What is played, of a stream: an entry of the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
 }
 
 /// `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there.
@@ -285,12 +297,12 @@ pub struct RoundAssignments {
     pub value: String,
     /// When it began.
     pub began_unix_ms: UnixMillis,
-    /// How many checkers each duty takes: `alive`, then `capacity`.
+    /// How many checkers each duty takes: `alive`, `capacity`, `stream`; 0 of what is not checked.
     pub committees: Vec<u32>,
     /// The root over the checkers of then.
     pub checkers_root: String,
     /// The checkers of then.
     pub checkers: Vec<Checker>,
-    /// The assignments, by node, duty and place.
+    /// The assignments, by node, duty and place; those of streams once they are settled or over.
     pub assignments: Vec<Assignment>,
 }

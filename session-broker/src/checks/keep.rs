@@ -2,9 +2,9 @@
 //!
 //! Each broker does it for the nodes that are attached to it; of what is overdue anyone's word is the same.
 
-use super::plan::plan;
+use super::plan::{Present, plan};
 use super::{Checks, ChecksError, DAY_MS};
-use crate::ledger::{AssignmentQuery, AssignmentState, CheckChange};
+use crate::ledger::{AssignmentQuery, AssignmentRow, AssignmentState, CheckChange};
 use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_protocol::id::NodeId;
 use std::collections::HashSet;
@@ -86,11 +86,13 @@ impl Checks {
         if set.is_empty() {
             return Ok(());
         }
+        let rendering = self.directory.rendering();
         let mut targets = Vec::new();
         for node in self.attached() {
             let Some(mut target) = self.target(&node, true) else {
                 continue;
             };
+            target.renders = rendering.contains(&node);
             let key = target.key.to_string();
             // A GPU that is new has all GPUs of its node probed with it.
             for gpu in target.gpus.clone() {
@@ -99,7 +101,13 @@ impl Checks {
             targets.push(target);
         }
         let times = self.times(self.chain().await?, round.began_ms);
-        let rows = plan(&round.round, times, &targets, (&set, self.committee()));
+        let players = self.players(round.began_ms).await?;
+        let present = Present {
+            set: &set,
+            players: players.as_ref(),
+            committee: self.committee(),
+        };
+        let rows = plan(&round.round, times, &targets, present);
         if !rows.is_empty() {
             tracing::debug!(round = number, assignments = rows.len(), "a round begins");
             self.write(vec![CheckChange::Assign(rows)]).await?;
@@ -147,20 +155,8 @@ impl Checks {
     }
 
     /// An assignment is missed, and another checker stands in: both, or neither.
-    pub(super) async fn miss(
-        &self,
-        row: &crate::ledger::AssignmentRow,
-        why: &str,
-    ) -> Result<(), ChecksError> {
-        let mut changes = vec![CheckChange::Settle {
-            round: row.round,
-            node_key: row.node_key.clone(),
-            duty: row.duty.clone(),
-            checker: row.checker.clone(),
-            state: AssignmentState::Missed,
-            why: why.to_owned(),
-            leaf: String::new(),
-        }];
+    pub(super) async fn miss(&self, row: &AssignmentRow, why: &str) -> Result<(), ChecksError> {
+        let mut changes = vec![settled(row, AssignmentState::Missed, why)];
         changes.extend(
             self.stand_in(row)
                 .await?
@@ -168,5 +164,18 @@ impl Checks {
         );
         self.write(changes).await?;
         Ok(())
+    }
+}
+
+/// An assignment comes to this, without a receipt.
+pub(super) fn settled(row: &AssignmentRow, state: AssignmentState, why: &str) -> CheckChange {
+    CheckChange::Settle {
+        round: row.round,
+        node_key: row.node_key.clone(),
+        duty: row.duty.clone(),
+        checker: row.checker.clone(),
+        state,
+        why: why.to_owned(),
+        leaf: String::new(),
     }
 }

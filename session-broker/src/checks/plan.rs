@@ -6,6 +6,7 @@ use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::committee::{self, Candidate, STAND_INS};
 use nearlight_proof::porc::schedule::{self, CPU, Due, Duty, Round};
 use nearlight_protocol::id::NodeId;
+use std::collections::BTreeSet;
 
 /// A node that is attached.
 #[derive(Clone, Debug)]
@@ -17,17 +18,19 @@ pub(super) struct Target {
     pub(super) gpus: Vec<String>,
     /// Whether each of them was ever assigned a probe of its capacity.
     pub(super) is_known: bool,
+    /// Whether it has apps of players running.
+    pub(super) renders: bool,
 }
 
 impl Target {
-    /// What a duty is about: whether the node is there is asked once, what it can do of each GPU.
+    /// What a duty is about: the node once, but what it can do of each GPU.
     fn dues(&self, duty: Duty) -> Vec<Due> {
         let due = |gpu: &str| Due {
             duty,
             gpu: gpu.to_owned(),
         };
         match duty {
-            Duty::Alive => vec![due(CPU)],
+            Duty::Alive | Duty::Stream => vec![due(CPU)],
             Duty::Capacity => self.gpus.iter().map(|gpu| due(gpu)).collect(),
         }
     }
@@ -42,15 +45,29 @@ pub(super) struct Times {
     pub(super) alive_ms: u64,
     /// For how long it may probe.
     pub(super) capacity_ms: u64,
+    /// For how long it may play, and say what came of it.
+    pub(super) stream_ms: u64,
 }
 
 impl Times {
-    const fn of(self, duty: Duty) -> u64 {
+    pub(super) const fn of(self, duty: Duty) -> u64 {
         match duty {
             Duty::Alive => self.alive_ms,
             Duty::Capacity => self.capacity_ms,
+            Duty::Stream => self.stream_ms,
         }
     }
+}
+
+/// Whom a round has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Present<'a> {
+    /// The set.
+    pub(super) set: &'a [committee::Checker],
+    /// Those of it that play streams; `None` where streams are not checked.
+    pub(super) players: Option<&'a BTreeSet<KeyId>>,
+    /// How many a check of capacity takes.
+    pub(super) committee: usize,
 }
 
 /// What is due in a round.
@@ -58,27 +75,38 @@ pub(super) fn plan(
     round: &Round,
     times: Times,
     targets: &[Target],
-    (set, committee): (&[committee::Checker], usize),
+    present: Present<'_>,
 ) -> Vec<AssignmentRow> {
     let mut rows = Vec::new();
     for target in targets {
-        for duty in schedule::duties(round, &target.operator, target.is_known) {
-            let mut chosen = ranked(round, target, set);
-            chosen.truncate(duty.checkers(committee));
+        let ranked = ranked(round, target, present.set);
+        let mut duties = schedule::duties(round, &target.operator, target.is_known);
+        let streams = present.players.is_some();
+        if streams && schedule::stream_is_due(round, &target.key, target.renders) {
+            duties.push(Duty::Stream);
+        }
+        for duty in duties {
+            let may = |key: &KeyId| {
+                let players = present.players.filter(|_| duty == Duty::Stream);
+                players.is_none_or(|players| players.contains(key))
+            };
+            let able = (0_u32..).zip(&ranked).filter(|(_, key)| may(key));
+            let chosen: Vec<(u32, &KeyId)> = able.take(duty.checkers(present.committee)).collect();
             for due in target.dues(duty) {
-                for (place, checker) in (0..).zip(&chosen) {
+                for (place, checker) in &chosen {
                     rows.push(AssignmentRow {
                         round: round.number,
                         node_key: target.key.to_string(),
                         node: target.node.clone(),
                         duty: due.name(),
                         checker: checker.to_string(),
-                        place,
+                        place: *place,
                         due_ms: times.began_ms,
                         until_ms: times.began_ms + times.of(duty),
                         state: AssignmentState::Due,
                         why: String::new(),
                         leaf: String::new(),
+                        session: None,
                     });
                 }
             }
@@ -87,8 +115,8 @@ pub(super) fn plan(
     rows
 }
 
-/// Who does what another one missed: the next in the round's order that still `counts`, of those who have a seat in it.
-/// `others` are all rows of the round.
+/// Who does what another one missed: the next in the round's order that still `counts`, of those who have a seat in it;
+/// of a stream, where nobody has a seat, of all. `others` are all rows of the round.
 pub(super) fn stand_in(
     missed: &AssignmentRow,
     others: &[AssignmentRow],
@@ -102,7 +130,12 @@ pub(super) fn stand_in(
         .collect();
     let most = duty.checkers(committee) + STAND_INS;
     let has = |key: &KeyId| same.iter().any(|row| row.checker == key.to_string());
-    let mut seats = (0_u32..).zip(order).take(most);
+    let seated = match duty {
+        Duty::Alive | Duty::Capacity => most,
+        Duty::Stream if same.len() < most => order.len(),
+        Duty::Stream => 0,
+    };
+    let mut seats = (0_u32..).zip(order).take(seated);
     let (place, next) = seats.find(|(_, key)| !has(key) && counts(key))?;
     Some(AssignmentRow {
         checker: next.to_string(),
@@ -112,6 +145,7 @@ pub(super) fn stand_in(
         state: AssignmentState::Due,
         why: String::new(),
         leaf: String::new(),
+        session: None,
         ..missed.clone()
     })
 }
@@ -144,6 +178,15 @@ mod test {
             operator: "south".to_owned(),
             gpus: vec![CPU.to_owned()],
             is_known,
+            renders: false,
+        }
+    }
+
+    fn present(set: &[committee::Checker]) -> Present<'_> {
+        Present {
+            set,
+            players: None,
+            committee: 3,
         }
     }
 
@@ -151,6 +194,7 @@ mod test {
         began_ms: 5_000,
         alive_ms: 60_000,
         capacity_ms: 900_000,
+        stream_ms: 120_000,
     };
 
     fn round() -> Round {
@@ -166,7 +210,7 @@ mod test {
         let set: Vec<committee::Checker> = (1..=5)
             .map(|n| checker(n, if n == 5 { "south" } else { "north" }))
             .collect();
-        let new = plan(&round(), TIMES, &[target(false)], (&set, 3));
+        let new = plan(&round(), TIMES, &[target(false)], present(&set));
         let duties: Vec<(&str, u32)> = new.iter().map(|r| (r.duty.as_str(), r.place)).collect();
         assert_eq!(
             duties,
@@ -180,7 +224,7 @@ mod test {
         let own = KeyId([5; 32]).to_string();
         assert!(new.iter().all(|row| row.checker != own));
         assert_eq!((new[0].until_ms, new[1].until_ms), (65_000, 905_000));
-        let known = plan(&round(), TIMES, &[target(true)], (&set, 3));
+        let known = plan(&round(), TIMES, &[target(true)], present(&set));
         assert_eq!(known.len(), 1, "nothing but whether it is there");
     }
 
@@ -191,7 +235,7 @@ mod test {
             gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
             ..target(false)
         };
-        let rows = plan(&round(), TIMES, &[both], (&set, 3));
+        let rows = plan(&round(), TIMES, &[both], present(&set));
         let of = |duty: &str| -> Vec<&str> {
             let rows = rows.iter().filter(|row| row.duty == duty);
             rows.map(|row| row.checker.as_str()).collect()
@@ -214,12 +258,63 @@ mod test {
         assert!(!of("capacity/GPU-2").contains(&next.checker.as_str()));
     }
 
+    /// Who cannot play is passed over, in the plan and by those who stand in; and it is no seat that is passed over.
+    #[test]
+    fn a_stream_is_played_by_one_who_can_as_long_as_players_have_it() {
+        let set: Vec<committee::Checker> = (1..=8).map(|n| checker(n, "north")).collect();
+        let node = Target {
+            renders: true,
+            ..target(true)
+        };
+        let order = ranked(&round(), &node, &set);
+        let players = BTreeSet::from([order[2], order[5], order[6], order[7]]);
+        let able = Present {
+            players: Some(&players),
+            ..present(&set)
+        };
+        let duties = |rows: &[AssignmentRow]| -> Vec<String> {
+            rows.iter().map(|row| row.duty.clone()).collect()
+        };
+        let mut rows = plan(&round(), TIMES, std::slice::from_ref(&node), able);
+        assert_eq!(duties(&rows), ["alive", "stream"]);
+        rows.remove(0);
+        assert_eq!(
+            (rows[0].checker.clone(), rows[0].place, rows[0].until_ms),
+            (order[2].to_string(), 2, 125_000)
+        );
+        let can = (order.as_slice(), |key: &KeyId| players.contains(key));
+        for place in [5, 6] {
+            let next = stand_in(&rows[0], &rows, can, (70_000, 60_000, 3)).unwrap();
+            assert_eq!(
+                (next.checker.clone(), next.place),
+                (order[place].to_string(), place as u32)
+            );
+            rows.push(next);
+        }
+        assert_eq!(
+            stand_in(&rows[0], &rows, can, (70_000, 60_000, 3)),
+            None,
+            "two at most"
+        );
+
+        let idle = plan(&round(), TIMES, &[target(true)], able);
+        assert_eq!(duties(&idle), ["alive"], "nobody has its stream");
+        let none = Present {
+            players: Some(&BTreeSet::new()),
+            ..present(&set)
+        };
+        let rows = plan(&round(), TIMES, std::slice::from_ref(&node), none);
+        assert_eq!(duties(&rows), ["alive"], "nobody can play");
+        let rows = plan(&round(), TIMES, &[node], present(&set));
+        assert_eq!(duties(&rows), ["alive"], "streams are not checked");
+    }
+
     #[test]
     fn one_that_misses_is_stood_in_for_in_the_rounds_order_and_not_without_end() {
         let set: Vec<committee::Checker> = (1..=8).map(|n| checker(n, "north")).collect();
         let node = target(true);
         let order = ranked(&round(), &node, &set);
-        let mut rows = plan(&round(), TIMES, &[node], (&set, 3));
+        let mut rows = plan(&round(), TIMES, &[node], present(&set));
         for expected in 1..=2 {
             let missed = rows[0].clone();
             let all = (order.as_slice(), |_: &KeyId| true);

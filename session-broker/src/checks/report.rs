@@ -1,7 +1,8 @@
 //! What checkers say of their assignments, and whether it holds.
 //!
 //! A word alone settles nothing: that a node is there its signature says, what it can do a receipt in the log says,
-//! which this very checker issued about this very node in this very round.
+//! which this very checker issued about this very node in this very round; what its stream is like, one about the session
+//! that was made for it.
 
 use super::{Checks, ChecksError};
 use crate::ledger::{
@@ -15,6 +16,7 @@ use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::Predicate;
 use nearlight_proof::receipt::statement::Statement;
 use nearlight_protocol::checker::{Outcome, Report};
+use nearlight_protocol::id::SessionId;
 
 /// Why a report is not taken.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,8 +33,12 @@ pub(crate) enum NotTaken {
 }
 
 impl Checks {
-    /// Takes a report of `checker`.
-    pub(crate) async fn report(&self, checker: &CheckerRow, said: &Report) -> Result<(), NotTaken> {
+    /// Takes a report of `checker`. The session of its assignment, if nobody is to go on with it.
+    pub(crate) async fn report(
+        &self,
+        checker: &CheckerRow,
+        said: &Report,
+    ) -> Result<Option<SessionId>, NotTaken> {
         let of = AssignmentQuery::One {
             round: said.round,
             node_key: said.node_key_id.clone(),
@@ -44,12 +50,20 @@ impl Checks {
         let is_due = |row: &AssignmentRow| {
             row.state == AssignmentState::Due && (row.due_ms..row.until_ms).contains(&now_ms)
         };
+        let gives_up = matches!(said.outcome, Outcome::Missed { .. });
+        if gives_up && found.iter().any(|row| row.state == AssignmentState::Void) {
+            // It was told so.
+            return Ok(None);
+        }
         let row = found
             .into_iter()
             .find(is_due)
             .ok_or(NotTaken::NotAssigned)?;
         let leaf = match &said.outcome {
-            Outcome::Missed { why } => return Ok(self.miss(&row, why).await?),
+            Outcome::Missed { why } => {
+                self.miss(&row, why).await?;
+                return Ok(row.session);
+            }
             Outcome::Alive { nonce, signature } => {
                 self.check_alive(&row, nonce, signature).await?;
                 String::new()
@@ -70,7 +84,7 @@ impl Checks {
         };
         let done = self.write(vec![settle]).await.map_err(ChecksError::from)?;
         match done.first() {
-            Some(Applied::Done) => Ok(()),
+            Some(Applied::Done) => Ok(None),
             _ => Err(NotTaken::NotAssigned),
         }
     }
@@ -82,7 +96,7 @@ impl Checks {
         signature: &str,
     ) -> Result<(), NotTaken> {
         if row.duty != Duty::Alive.name() {
-            return Err(NotTaken::Wrong("a node's capacity takes a receipt"));
+            return Err(NotTaken::Wrong("that duty takes a receipt"));
         }
         let seen = self.round(row.round).await?.ok_or(NotTaken::NotAssigned)?;
         let known = self.node_keys.of(&row.node);
@@ -134,7 +148,20 @@ impl Checks {
         let statement = Envelope::parse(&shown.envelope)
             .ok()
             .and_then(|envelope| Statement::parse(&envelope).ok());
-        let Some(Predicate::Porc(porc)) = statement.map(|statement| statement.predicate) else {
+        let predicate = statement.map(|statement| statement.predicate);
+        if row.duty == Duty::Stream.name() {
+            let Some(Predicate::Porw(porw)) = predicate else {
+                return Err(NotTaken::Wrong("that receipt is of no stream"));
+            };
+            let is_its = self.is_of_session(row, &porw).await;
+            return match is_its.map_err(ChecksError::from)? {
+                true => Ok(()),
+                false => Err(NotTaken::Wrong(
+                    "that receipt is not of the session that was made for the assignment",
+                )),
+            };
+        }
+        let Some(Predicate::Porc(porc)) = predicate else {
             return Err(NotTaken::Wrong("that receipt is no proof of capacity"));
         };
         let seen = self.round(row.round).await?.ok_or(NotTaken::NotAssigned)?;

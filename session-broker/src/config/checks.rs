@@ -1,12 +1,17 @@
 //! `[checks]`: how nodes are checked.
 
 use super::InvalidConfig;
+use nearlight_protocol::id::AppId;
 use serde::{Deserialize, Serialize};
 
 /// The longest round, seconds.
 const ROUND_S_MAX: u32 = 3600;
 /// The largest committee.
 const COMMITTEE_MAX: u32 = 16;
+
+/// The shortest and the longest time for a probe of a stream, seconds: it plays 15, and waits for the session's receipt.
+const STREAM_S_MIN: u32 = 45;
+const STREAM_S_MAX: u32 = 900;
 
 /// The longest time for disputes, days: a third of that for which evidence is kept at least.
 const DISPUTE_DAYS_MAX: u32 = 30;
@@ -26,13 +31,15 @@ pub struct Checks {
     pub capacity_s: u32,
     pub class: String,
     pub gpu_class: String,
+    pub stream_app: String,
+    pub stream_s: u32,
     pub dispute_days: u32,
     pub slash_permille: u32,
     pub reward_micro: u64,
 }
 
 impl Checks {
-    pub(super) fn checked(self) -> Result<Self, InvalidConfig> {
+    pub(super) fn checked(self, guests: bool) -> Result<Self, InvalidConfig> {
         let wrong = |key, problem: String| Err(InvalidConfig::Value { key, problem });
         if !(1..=ROUND_S_MAX).contains(&self.round_s) {
             let problem = format!("is {}; give 1 to {ROUND_S_MAX} seconds", self.round_s);
@@ -53,6 +60,23 @@ impl Checks {
         if self.gpu_class.len() > 64 {
             let problem = "is no class of a table; give its name, or nothing".to_owned();
             return wrong("checks.gpu_class", problem);
+        }
+        let app = &self.stream_app;
+        if !app.is_empty() && app.parse::<AppId>().is_err() {
+            let problem = "is no name of the catalogue; give one, or nothing".to_owned();
+            return wrong("checks.stream_app", problem);
+        }
+        if !app.is_empty() && !guests {
+            let problem =
+                "checkers play as guests, and `guests` is off; take one of both back".to_owned();
+            return wrong("checks.stream_app", problem);
+        }
+        if !(STREAM_S_MIN..=STREAM_S_MAX).contains(&self.stream_s) {
+            let problem = format!(
+                "is {}; give {STREAM_S_MIN} to {STREAM_S_MAX}",
+                self.stream_s
+            );
+            return wrong("checks.stream_s", problem);
         }
         if !(1..=DISPUTE_DAYS_MAX).contains(&self.dispute_days) {
             let problem = format!("is {}; give 1 to {DISPUTE_DAYS_MAX}", self.dispute_days);

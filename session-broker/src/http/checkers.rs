@@ -400,6 +400,7 @@ pub(super) fn shown(row: CheckerRow, now_ms: u64) -> Checker {
         licence: row.licence,
         joined_s: row.joined_s,
         revoked_s: row.revoked_s,
+        plays_since_s: row.plays_since_ms.map(|since| since / 1000),
     }
 }
 

@@ -10,25 +10,28 @@ use super::problem::{
 use super::serve::Peer;
 use crate::access::Permission;
 use crate::checks::{SeenRound, SetKey};
-use crate::ledger::{Applied, AssignmentQuery, AssignmentRow, CheckChange, CheckerRow, Op};
+use crate::ledger::{
+    Applied, AssignmentQuery, AssignmentRow, AssignmentState, CheckChange, CheckerRow, Op,
+};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{Extensions, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::encoding::{array_from_hex, hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::alive::{ALIVE, Challenge};
 use nearlight_proof::porc::schedule::{CPU, Due, Duty as DutyKind};
 use nearlight_protocol::checker::{
-    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, Checker, CheckerStanding,
-    Duty, INSTANCE_HOLDS_S, MyAssignments, Outcome, Report, RoundAssignments, WHY_BYTES_MAX,
+    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, CHECKER_PLAYS_HEADER,
+    Checker, CheckerStanding, Duty, INSTANCE_HOLDS_S, MyAssignments, Outcome, Report,
+    RoundAssignments, WHY_BYTES_MAX,
 };
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use serde::Deserialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,7 +70,9 @@ pub(super) struct Instance {
 /// What is due for the checker that asks. Asking holds its key for 45 s: another copy of it is refused until then.
 #[utoipa::path(
     get, path = "/v1/checkers/me/assignments", tag = "checkers",
-    security(("api_key" = [])), params(Waiting),
+    security(("api_key" = [])),
+    params(Waiting, ("nearlight-checker-plays" = Option<String>, Header,
+        description = "Any value: the checker plays streams, and may be assigned some.")),
     responses(
         (status = 200, body = MyAssignments, description = "What is due now."),
         (status = "default", body = Problem, content_type = "application/problem+json",
@@ -77,12 +82,14 @@ pub(super) struct Instance {
 pub(super) async fn my_assignments(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     query: Result<Query<Waiting>, QueryRejection>,
 ) -> Result<Json<MyAssignments>, Refusal> {
     let checker = api.checker(&caller).await?;
     let query = asked(query)?;
-    api.hold(&checker, &query.instance, INSTANCE_HOLDS_S)
-        .await?;
+    let plays = headers.contains_key(CHECKER_PLAYS_HEADER);
+    let held = (INSTANCE_HOLDS_S, Some(plays));
+    api.hold(&checker, &query.instance, held).await?;
     let wait_s = query.wait_s.unwrap_or(0).min(ASSIGNMENTS_WAIT_S_MAX);
     let until = Instant::now() + Duration::from_secs(wait_s.into());
     let checks = api.checks()?;
@@ -144,7 +151,9 @@ pub(super) async fn report(
         )));
     }
     let taken = api.checks()?.report(&checker, &said).await;
-    taken.map_err(report_refused)?;
+    if let Some(session) = taken.map_err(report_refused)? {
+        api.end_given_up(session).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -192,7 +201,7 @@ pub(super) async fn end_instance(
 ) -> Result<StatusCode, Refusal> {
     let checker = api.checker(&caller).await?;
     let instance = asked(query)?.instance;
-    api.hold(&checker, &instance, 0).await?;
+    api.hold(&checker, &instance, (0, None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -260,7 +269,17 @@ pub(super) async fn list_assignments(
     let known = api.ledger.checkers().await.map_err(|e| store_failed(&e))?;
     let now_ms = api.clock.unix_ms();
     let committee = checks.committee();
-    let takes = |duty: DutyKind| u32::try_from(duty.checkers(committee)).unwrap_or(u32::MAX);
+    let takes = |duty: DutyKind| match (duty, checks.stream_app()) {
+        (DutyKind::Stream, None) => 0,
+        _ => u32::try_from(duty.checkers(committee)).unwrap_or(u32::MAX),
+    };
+    // Its node is not told before it is played.
+    let is_told = |row: &AssignmentRow| {
+        row.duty != DutyKind::Stream.name()
+            || row.state != AssignmentState::Due
+            || row.until_ms <= now_ms
+    };
+    let told = rows.into_iter().filter(is_told);
     Ok(Json(RoundAssignments {
         round,
         value: hex(&seen.round.value),
@@ -268,7 +287,7 @@ pub(super) async fn list_assignments(
         committees: DutyKind::ALL.map(takes).to_vec(),
         checkers_root: seen.root.to_string(),
         checkers: of_set(&seen, known, now_ms),
-        assignments: rows.into_iter().map(shown_assignment).collect(),
+        assignments: told.map(shown_assignment).collect(),
     }))
 }
 
@@ -340,8 +359,13 @@ impl Api {
         found.map_err(|e| store_failed(&e))?.ok_or_else(none)
     }
 
-    /// A copy of a checker runs for so long; 0 for not any more.
-    async fn hold(&self, checker: &CheckerRow, instance: &str, hold_s: u32) -> Result<(), Refusal> {
+    /// A copy of a checker runs for so long, 0 for not any more; and whether it plays streams.
+    async fn hold(
+        &self,
+        checker: &CheckerRow,
+        instance: &str,
+        (hold_s, plays): (u32, Option<bool>),
+    ) -> Result<(), Refusal> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if !INSTANCE_BYTES.contains(&instance.len()) || !instance.bytes().all(is_name) {
             return Err(bad_request(
@@ -357,6 +381,7 @@ impl Api {
             key_id: checker.key_id.clone(),
             instance: instance.to_owned(),
             until_ms,
+            plays,
             now_ms,
         };
         let audit = None;
@@ -391,8 +416,11 @@ impl Api {
             if of_gpu.is_some() && class.is_none() {
                 continue;
             }
+            let is_stream = row.duty == DutyKind::Stream.name();
+            let app = checks.stream_app().filter(|_| is_stream);
             duties.push(Duty {
                 class,
+                app: app.map(str::to_owned),
                 value: hex(&seen.round.value),
                 checkers: seen.root.to_string(),
                 node_key: key.key.clone(),
@@ -403,14 +431,18 @@ impl Api {
     }
 }
 
-/// The set of a round; whether each runs is of now.
+/// The set of a round; whether each runs, and since when it plays, is of now.
 fn of_set(seen: &SeenRound, known: Vec<CheckerRow>, now_ms: u64) -> Vec<Checker> {
     let known = known.into_iter().map(|row| shown(row, now_ms));
-    let running: HashSet<String> = known.filter(|of| of.running).map(|of| of.key_id).collect();
+    let now: HashMap<String, (bool, Option<u64>)> = known
+        .map(|of| (of.key_id, (of.running, of.plays_since_s)))
+        .collect();
     let one = |of: &SetKey| {
         let key_id = of.id.to_string();
+        let (running, plays_since_s) = now.get(&key_id).copied().unwrap_or_default();
         Checker {
-            running: running.contains(&key_id),
+            running,
+            plays_since_s,
             key_id,
             key: of.key.key.clone(),
             operator: of.key.operator.clone(),

@@ -1,6 +1,6 @@
 //! Domain errors as problems: one conversion each, exhaustive.
 
-use crate::checks::{ChecksError, NotTaken};
+use crate::checks::{ChecksError, NoPass, NotTaken};
 use crate::control::RelayError;
 use crate::enrol::{EnrolError, InviteError};
 use crate::ledger::StoreError;
@@ -15,6 +15,9 @@ pub(super) type Refusal = ProblemResponse;
 
 /// Seconds after which a node that is away may be back: agents restart in about as long.
 const NODE_RETRY_S: u32 = 2;
+
+/// Seconds after which a checker may be through with a node's stream.
+const PROBE_RETRY_S: u32 = 5;
 
 /// Seconds after which a node may have room for one more viewer: a line check takes no longer.
 const CROWD_RETRY_S: u32 = 10;
@@ -38,6 +41,17 @@ pub(super) fn checks_failed(error: ChecksError) -> Refusal {
     match error {
         ChecksError::Log(error) => log_failed(error),
         ChecksError::OtherChain => ProblemResponse::internal(error),
+    }
+}
+
+pub(super) fn pass_refused(error: NoPass) -> Refusal {
+    match error {
+        NoPass::Wrong(why) => forbidden(format!(
+            "The checker's pass lets nobody in: {why}. Without one the session is an ordinary one."
+        )),
+        NoPass::Busy => too_many(PROBE_RETRY_S),
+        NoPass::Away { elsewhere } => super::prove::node_away(elsewhere),
+        NoPass::Checks(error) => checks_failed(error),
     }
 }
 
@@ -134,6 +148,9 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
             ProblemType::SessionEnded,
             "The session of this Idempotency-Key is over. Use a new key for a new session.",
         ),
+        CreateError::NoRoom(why) => forbidden(format!(
+            "The node takes no probe now ({why}), and the assignment is void. Play what is assigned next."
+        )),
         CreateError::Unknown => ProblemResponse::internal(error).saying(
             "Whether the session was made is not known. Try again with the same Idempotency-Key, which \
              makes it once; if it happens again, tell the operator the id in `instance`.",

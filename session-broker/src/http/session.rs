@@ -9,6 +9,7 @@ use super::problem::{
     Refusal, bad_request, create_refused, end_refused, node_unreachable, not_found,
 };
 use super::serve::Peer;
+use super::streams::Passed;
 use super::tenants::checked_budget;
 use crate::access::Permission;
 use crate::ledger::{Idempotency, Wish};
@@ -42,7 +43,10 @@ const DEFAULT_LAYOUT: &str = "us";
     security(("api_key" = []), ("guest" = [])),
     params(("idempotency-key" = String, Header,
         description = "1 to 128 visible characters of your choice. The same key and body answer \
-                       the same session, so that asking again is safe.")),
+                       the same session, so that asking again is safe."),
+           ("nearlight-stream-pass" = Option<String>, Header,
+        description = "The pass of a checker that is assigned a stream: the session is made on that \
+                       node, in a free slot, or not at all (docs/proof.md).")),
     request_body = CreateSession,
     responses(
         (status = 201, body = Session, description = "The session, placed or queued.",
@@ -84,7 +88,15 @@ pub(super) async fn create_session(
             api.check_volumes(&create.id, owner, key, spec).await?;
         }
     }
+    let passed = match api.passed(&caller, &headers, &mut create).await? {
+        Some(Passed::Again(session)) => return made(*session),
+        Some(Passed::Steered(row)) => Some(row),
+        None => None,
+    };
     let created = api.sessions.create(create).await;
+    if let Some(row) = passed {
+        return made(api.steered(&caller, &row, created).await?);
+    }
     if let Err(CreateError::NotHere(id)) = &created {
         // Asked again, and another broker holds it.
         let path = format!("/v1/sessions/{id}");
@@ -102,7 +114,10 @@ pub(super) async fn create_session(
             return Err(node_unreachable());
         }
     }
-    let session = created.map_err(create_refused)?;
+    made(created.map_err(create_refused)?)
+}
+
+fn made(session: Session) -> Result<Response, Refusal> {
     let location = format!("/v1/sessions/{}", session.id);
     Ok((
         StatusCode::CREATED,
@@ -220,6 +235,7 @@ fn wish(
     Ok(Wish {
         region,
         save: None,
+        probed: None,
         estimates,
     })
 }

@@ -2,7 +2,7 @@
 //! take their values from, and assignments.
 
 use super::{AuditRow, CredentialHash, KeyRow, Secret};
-use nearlight_protocol::id::{NodeId, UserId};
+use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 
 /// A receipt key of a node.
@@ -94,6 +94,8 @@ pub struct CheckerRow {
     pub instance: String,
     /// Until when, as it said last.
     pub instance_until_ms: UnixMillis,
+    /// Since when it plays streams; `None` if it does not.
+    pub plays_since_ms: Option<UnixMillis>,
 }
 
 /// A checker that comes in.
@@ -141,23 +143,34 @@ pub enum AssignmentState {
     Done,
     /// Its checker did not.
     Missed,
+    /// Nobody could have done it. In the ledger it is missed, with a mark: older brokers know no fourth state.
+    Void,
 }
 
 impl AssignmentState {
-    /// Its name, in the ledger and on the wire.
+    /// Its name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Due => "due",
             Self::Done => "done",
             Self::Missed => "missed",
+            Self::Void => "void",
         }
     }
 
-    pub(super) fn of_name(name: &str) -> Option<Self> {
-        [Self::Due, Self::Done, Self::Missed]
-            .into_iter()
-            .find(|state| state.name() == name)
+    /// Its name in the ledger, and the mark.
+    pub(super) const fn in_ledger(self) -> (&'static str, i64) {
+        match self {
+            Self::Due | Self::Done | Self::Missed => (self.name(), 0),
+            Self::Void => (Self::Missed.name(), 1),
+        }
+    }
+
+    pub(super) fn of_ledger(name: &str, mark: i64) -> Option<Self> {
+        let all = [Self::Due, Self::Done, Self::Missed, Self::Void];
+        all.into_iter()
+            .find(|state| state.in_ledger() == (name, mark))
     }
 }
 
@@ -170,7 +183,7 @@ pub struct AssignmentRow {
     pub node_key: String,
     /// The node.
     pub node: NodeId,
-    /// What is to be checked: `alive`, `capacity`, or `capacity/GPU` (core/proof, `schedule::Due`).
+    /// What is to be checked: `alive`, `capacity`, `capacity/GPU` or `stream` (core/proof, `schedule::Due`).
     pub duty: String,
     /// The checker's key, by id.
     pub checker: String,
@@ -182,10 +195,12 @@ pub struct AssignmentRow {
     pub until_ms: UnixMillis,
     /// Where it is.
     pub state: AssignmentState,
-    /// Why it was missed.
+    /// Why it was missed, or void.
     pub why: String,
     /// The leaf of its receipt, if it has one.
     pub leaf: String,
+    /// The session that was made for it, of a stream.
+    pub session: Option<SessionId>,
 }
 
 /// Which assignments are asked for.
@@ -277,6 +292,8 @@ pub enum CheckChange {
         instance: String,
         /// Until when it is not another's turn.
         until_ms: UnixMillis,
+        /// Whether it plays streams; `None` if it does not say.
+        plays: Option<bool>,
         /// Now.
         now_ms: UnixMillis,
     },
@@ -284,6 +301,19 @@ pub enum CheckChange {
     BeginChain(ChainRow),
     /// Assignments that are not there yet.
     Assign(Vec<AssignmentRow>),
+    /// A session is made for an assignment that is due: [`super::Applied::RaceLost`] if it is not, or has one.
+    Play {
+        /// The round.
+        round: u64,
+        /// The node's key id.
+        node_key: String,
+        /// What is to be checked.
+        duty: String,
+        /// The checker's key id.
+        checker: String,
+        /// The session.
+        session: SessionId,
+    },
     /// What came of an assignment that is due; [`super::Applied::Missing`] if it is not.
     Settle {
         /// The round.
@@ -294,9 +324,9 @@ pub enum CheckChange {
         duty: String,
         /// The checker's key id.
         checker: String,
-        /// [`AssignmentState::Done`] or [`AssignmentState::Missed`].
+        /// Any but [`AssignmentState::Due`].
         state: AssignmentState,
-        /// Why it was missed.
+        /// Why it was missed, or void.
         why: String,
         /// The leaf of its receipt.
         leaf: String,

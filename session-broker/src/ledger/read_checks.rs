@@ -91,6 +91,7 @@ pub(super) async fn checkers(pool: &AnyPool) -> Result<Vec<CheckerRow>, StoreErr
             revoked_s: maybe(row, "revoked_s"),
             instance: row.get("instance"),
             instance_until_ms: number(row, "instance_until_ms")?,
+            plays_since_ms: Some(number(row, "plays_since_ms")?).filter(|since| *since > 0),
         })
     };
     rows.iter().map(one).collect()
@@ -170,8 +171,9 @@ pub(super) async fn assignments(
 }
 
 fn assignment(row: &AnyRow) -> Result<AssignmentRow, StoreError> {
-    let state: &str = row.get("state");
-    let state = AssignmentState::of_name(state);
+    let state = AssignmentState::of_ledger(row.get("state"), row.get("void"));
+    let session: String = row.get("session_id");
+    let session = Some(session).filter(|session| !session.is_empty());
     Ok(AssignmentRow {
         round: number(row, "round")?,
         node_key: row.get("node_key"),
@@ -184,6 +186,7 @@ fn assignment(row: &AnyRow) -> Result<AssignmentRow, StoreError> {
         state: state.ok_or_else(|| StoreError::Corrupt("state of an assignment".to_owned()))?,
         why: row.get("why"),
         leaf: row.get("leaf"),
+        session: session.map(|session| parse(&session)).transpose()?,
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 28] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 29] = [
     (
         1,
         "ledger",
@@ -122,6 +122,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 28] = [
         32,
         "directory pages",
         include_str!("../../migrations/0032_directory_pages.sql"),
+    ),
+    (
+        34,
+        "streams",
+        include_str!("../../migrations/0034_streams.sql"),
     ),
 ];
 

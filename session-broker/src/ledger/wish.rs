@@ -15,6 +15,9 @@ pub struct Wish {
     /// The node that has the player's saves, and must run it; `None` for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save: Option<NodeId>,
+    /// The node that a checker's probe is to meet; `None` of everybody else's sessions. It never waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probed: Option<NodeId>,
     /// Round trips to regions, as they were estimated when the session was created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub estimates: Vec<Estimate>,
@@ -32,6 +35,11 @@ pub struct Estimate {
 }
 
 impl Wish {
+    /// The one node that may run it.
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        self.probed.as_ref().or(self.save.as_ref())
+    }
+
     /// The estimates as placement reads them.
     pub(crate) fn rtts(&self) -> Rtts {
         Rtts::new(self.estimates.iter().map(|e| (e.region.clone(), e.ms)))

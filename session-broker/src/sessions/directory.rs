@@ -6,12 +6,12 @@ use crate::control::Stream;
 use crate::fleet::{Changed, ChangedView, RemoteNews};
 use crate::ledger::BrokerId;
 use nearlight_placement::{FleetIndex, NodeView, Policy, SessionRequest};
-use nearlight_protocol::api::{Node, NodeStatus, Session};
+use nearlight_protocol::api::{Node, NodeStatus, Session, SessionKind};
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::job::{ImageRef, Port};
 use nearlight_protocol::region::RegionState;
 use nearlight_session::lifecycle::Claim;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -48,6 +48,8 @@ pub(crate) struct ShownSession {
     pub(crate) placement: watch::Receiver<Placement>,
     /// Whether it is a replica of a cluster beside the first: it is in no list.
     pub(crate) is_member: bool,
+    /// Whether a checker plays it.
+    pub(crate) is_probe: bool,
 }
 
 /// Which sessions.
@@ -225,6 +227,31 @@ impl Directory {
         let sessions = ids.into_iter().filter_map(|id| shown.sessions.get(id));
         let asked_for = sessions.filter(|session| !session.is_member);
         asked_for.cloned().collect()
+    }
+
+    /// The nodes that have an app of a player running.
+    pub(crate) fn rendering(&self) -> HashSet<NodeId> {
+        self.running_apps(|session| !session.is_probe).collect()
+    }
+
+    /// Whether a checker plays on a node.
+    pub(crate) fn is_probed(&self, node: &NodeId) -> bool {
+        let mut probed = self.running_apps(|session| session.is_probe);
+        probed.any(|on| on == *node)
+    }
+
+    /// Where apps run, of the sessions that are wanted.
+    fn running_apps(&self, wanted: impl Fn(&ShownSession) -> bool) -> impl Iterator<Item = NodeId> {
+        let shown = self.read();
+        let on = |session: &ShownSession| {
+            let view = session.view.borrow();
+            let holds = session.claim.borrow().is_some();
+            let is_app = view.kind == SessionKind::App;
+            (holds && is_app).then(|| view.node.clone())?
+        };
+        let sessions = shown.sessions.values();
+        let nodes: Vec<NodeId> = sessions.filter(|s| wanted(s)).filter_map(on).collect();
+        nodes.into_iter()
     }
 
     /// The stream to a node.

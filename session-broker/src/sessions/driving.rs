@@ -219,8 +219,8 @@ impl Owner {
                     entry.ended_at = Some(now);
                     self.ended.push_back((now, id.clone()));
                     crate::metrics::session_ended(*reason);
-                    // Who gave up waiting says nothing of how long slots are held.
-                    if entry.row.node.is_some() {
+                    // Who gave up waiting says nothing of how long slots are held, nor does a checker.
+                    if entry.row.node.is_some() && entry.row.wish.probed.is_none() {
                         self.durations.push_back(now.millis_since(entry.placed_at));
                     }
                     if self.durations.len() > DURATIONS_KEPT {

@@ -108,6 +108,7 @@ impl Entry {
                 .map_or_else(Arc::default, |spec| spec.ports.as_slice().into()),
             placement: self.placement_shown.subscribe(),
             is_member: self.row.is_member(),
+            is_probe: self.row.wish.probed.is_some(),
         }
     }
 

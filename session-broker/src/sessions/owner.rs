@@ -383,8 +383,13 @@ impl Owner {
         };
         // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
         // when it has its place in the queue.
-        let at_once = self.queue.is_empty() && !self.others_wait() && !row.is_cluster();
+        let is_next = self.queue.is_empty() && !self.others_wait();
+        let at_once = row.wish.probed.is_some() || is_next && !row.is_cluster();
         let chosen = at_once.then(|| self.choose(&row, None, now));
+        if let Some(why) = self.keeps_probe_out(&row, chosen.as_ref(), now) {
+            let _ = reply.send(Err(CreateError::NoRoom(why)));
+            return;
+        }
         if let Some(Ok(chosen)) = &chosen {
             chosen.settle(&mut row);
         }

@@ -125,7 +125,8 @@ impl Owner {
         let reserve = self.reserve(row, &claim, (&request, volumes), now);
         let mut reserve = reserve.ok_or(NotPlaced::NoSlot)?;
         reserve.with_create = with_create;
-        if let Placement::Placed { node, why, .. } = &placement {
+        // Where a checker plays says nothing of what players are placed by.
+        if let (Placement::Placed { node, why, .. }, None) = (&placement, &row.wish.probed) {
             self.placements.add(request, node.clone(), *why);
         }
         let outbox = outbox_of(&reserve);
@@ -214,8 +215,8 @@ impl Owner {
         }
     }
 
-    /// The decision, and the version of the app that it is about: where the player's saves are, if
-    /// there are any; on the node that another broker found, if that still has room; or anywhere.
+    /// The decision, and the version of the app that it is about: on the one node that may run it, if
+    /// there is one; on the node that another broker found, if that still has room; or anywhere.
     fn decide_on(
         &self,
         row: &SessionRow,
@@ -241,7 +242,7 @@ impl Owner {
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
             (decision, request, Some(app.clone()))
         };
-        if let Some(node) = &row.wish.save {
+        if let Some(node) = row.wish.node() {
             return alone(node, &self.policy_chosen);
         }
         let hinted = hint.map(|node| alone(node, self.policy_for(row)));

@@ -124,6 +124,21 @@ impl Owner {
         }
     }
 
+    /// Whether somebody waits who could have a slot of this node, now or once the circle widens.
+    pub(super) fn is_waited_for(&self, node: &NodeId, now: MonoTime) -> bool {
+        let Some(view) = self.fleet.view(node) else {
+            return false;
+        };
+        let apps = self.apps.all();
+        self.queue.iter().any(|id| {
+            let Some(entry) = self.sessions.get(id) else {
+                return false;
+            };
+            let live = entry.row.app().and_then(|app| apps.get(&app.id));
+            !matches!(self.opening_for(entry, &view, live, now), Opening::No)
+        })
+    }
+
     /// What a node is to a session that waits, with the version of its app that is live there.
     fn opening_for(
         &self,
@@ -149,7 +164,7 @@ impl Owner {
                 return opening(view, &request, &self.policy_chosen);
             }
         };
-        let elsewhere = match (&row.wish.save, &row.wish.region) {
+        let elsewhere = match (row.wish.node(), &row.wish.region) {
             (Some(node), _) => *node != view.id,
             (None, Some(region)) => *region != view.region,
             (None, None) => false,
@@ -162,7 +177,7 @@ impl Owner {
         if elsewhere || lacks {
             return Opening::No;
         }
-        let policy = match row.wish.save {
+        let policy = match row.wish.node() {
             Some(_) => &self.policy_chosen,
             None => self.policy_for(row),
         };
@@ -189,6 +204,13 @@ impl Owner {
             // Its place is given up with the claim; until then it must not be tried again.
             Ok(()) => {
                 self.queue.remove(id);
+                return;
+            }
+            // A probe never waits.
+            Err(_) if row.wish.probed.is_some() => {
+                self.queue.remove(id);
+                let reason = EndReason::QueueTimeout;
+                self.drive(id, Event::EndRequested { reason }, now, turn);
                 return;
             }
             Err(why) => why,

@@ -36,7 +36,7 @@ pub(super) struct Line {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum LinePlace {
-    /// Where its saves are.
+    /// Where its saves are, or what it is to see.
     Node(NodeId),
     /// Chosen by the player.
     Only(String),
@@ -48,7 +48,7 @@ enum LinePlace {
 impl Line {
     fn of(row: &SessionRow) -> Self {
         let (needs, wish) = (super::taken_by(&row.work), &row.wish);
-        let place = match (&wish.save, &wish.region) {
+        let place = match (wish.node(), &wish.region) {
             (Some(node), _) => LinePlace::Node(node.clone()),
             (None, Some(region)) => LinePlace::Only(region.clone()),
             (None, None) => {

@@ -28,7 +28,7 @@ const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.dsse.envelope.v
 /// A checker of the test: its key, and its API key's client.
 pub(crate) struct Member {
     pub(crate) key: SecretKey,
-    client: Client,
+    pub(crate) client: Client,
     instance: String,
 }
 
@@ -37,12 +37,19 @@ impl Member {
         self.key.public().id().to_string()
     }
 
+    /// What is due.
+    pub(crate) async fn duties(&self) -> Vec<Value> {
+        let mine = self.assignments().await;
+        assert_eq!(mine.status, 200, "{mine:?}");
+        mine.json()["assignments"].as_array().unwrap().clone()
+    }
+
     async fn assignments(&self) -> Answer {
         let path = format!("/v1/checkers/me/assignments?instance={}", self.instance);
         self.client.get(&path).await
     }
 
-    async fn report(&self, duty: &Value, outcome: Value) -> Answer {
+    pub(crate) async fn report(&self, duty: &Value, outcome: Value) -> Answer {
         let said = json!({
             "round": duty["round"], "duty": duty["duty"], "node_key_id": duty["node_key_id"],
             "outcome": outcome,
@@ -175,9 +182,7 @@ pub(crate) async fn node(rig: &Rig, n: u8) -> (Edge, SecretKey) {
 pub(crate) async fn due<'a>(members: &'a [Member], kind: &str) -> (&'a Member, Value) {
     for _ in 0..2_000 {
         for member in members {
-            let mine = member.assignments().await;
-            assert_eq!(mine.status, 200, "{mine:?}");
-            let duties = mine.json()["assignments"].as_array().unwrap().clone();
+            let duties = member.duties().await;
             if let Some(duty) = duties.into_iter().find(|duty| duty["duty"] == kind) {
                 return (member, duty);
             }

@@ -45,6 +45,7 @@ mod rotation;
 mod saves;
 mod seats;
 mod shared;
+mod streams;
 mod tls;
 mod usage;
 mod verdicts;

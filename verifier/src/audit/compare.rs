@@ -4,6 +4,7 @@
 
 use super::duties::due;
 use super::history::History;
+use super::streams;
 use super::told::{RoundTold, RowTold};
 use super::{Finding, Oddity};
 use nearlight_proof::key::KeyId;
@@ -42,10 +43,12 @@ impl Compare<'_> {
             committee: told.committee(),
             ..self.panel
         };
-        let (root, order) = match panel.order(drawn, &self.node) {
+        let (root, whole) = match panel.whole_order(drawn, &self.node) {
             Ok(order) => order,
             Err(why) => return wrong(why.to_string()),
         };
+        let seats = panel.committee.saturating_add(STAND_INS);
+        let order = &whole[..seats.min(whole.len())];
         let set: Vec<Checker> = told.set();
         if root.0 != told.checkers_root.0 || root.0 != set_root(&set) {
             wrong("another set of checkers than the directory has of then".to_owned());
@@ -60,7 +63,11 @@ impl Compare<'_> {
         for (due, rows) in &dues {
             let takes = due.duty.checkers(panel.committee);
             // Whoever is asked whether the node is there stands in the same order.
-            for words in out_of_order(rows, &order, takes) {
+            let words = match due.duty {
+                Duty::Stream => streams::held_against(rows, (told, &whole), history),
+                Duty::Alive | Duty::Capacity => out_of_order(rows, order, takes),
+            };
+            for words in words {
                 wrong(format!("{}: {words}", due.name()));
             }
         }
@@ -74,6 +81,16 @@ impl Compare<'_> {
             told.of(&self.node)
                 .filter_map(|row| self.missed(told.round, row)),
         );
+        if streams::is_left_out(told, (drawn, self.now_ms), (&whole, history)) {
+            findings.push(Finding {
+                oddity: Oddity::LeftOut,
+                entries: Vec::new(),
+                words: format!(
+                    "a stream was due in round {}, and nobody was assigned: the node was away, or was left out",
+                    told.round
+                ),
+            });
+        }
         let is_due = due(history, &BTreeMap::from([(drawn.round, drawn.value)]));
         if !is_due.is_empty() && probes().next().is_none() {
             findings.push(Finding {

@@ -15,6 +15,7 @@
 
 use super::compare::Compare;
 use super::history::{Check, History};
+use super::streams;
 use super::told::RoundTold;
 use super::{AuditError, Finding, Oddity, RoundHeld, Rounds, Source, log::garbled};
 use nearlight_proof::beacon::anchor::Anchor;
@@ -186,6 +187,8 @@ fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Valu
         .round_at(node.from_s.saturating_mul(1000))
         .unwrap_or(newest);
     let checked: Vec<u64> = history.checks().map(|check| check.porc.round).collect();
+    let rendered = streams::rendered(history, anchor);
+    let judged = streams::first_judged(history, anchor);
     let a_day = (DAY_MS / anchor.round_ms).max(1);
     for number in (first.max(1)..=newest).rev() {
         let round = schedule::Round {
@@ -194,7 +197,8 @@ fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Valu
             a_day,
         };
         let is_due = schedule::duties(&round, &node.operator, true).contains(&Duty::Capacity);
-        if is_due || checked.contains(&number) {
+        let is_wanted = checked.contains(&number) || rendered.contains(&number);
+        if is_due || is_wanted || streams::is_drawn(judged, &round, &history.node()) {
             values.insert(number, value);
         }
         value = chain::step(&value);
@@ -236,7 +240,10 @@ fn ask_for_due<S: Source>(
     wanted.retain(|round| values.contains_key(round));
     wanted.sort_unstable();
     wanted.dedup();
-    for round in wanted.into_iter().rev().take(ROUNDS_MAX) {
+    let newest = wanted.len().saturating_sub(ROUNDS_MAX);
+    let mut wanted = wanted.split_off(newest);
+    wanted.extend(streams::wanted(history, values));
+    for round in wanted {
         if !told.contains_key(&round) {
             told.extend(ask(source, round)?.map(|of| (round, of)));
         }

@@ -163,6 +163,39 @@ impl<'a> History<'a> {
         })
     }
 
+    /// What was found of its streams, in the order of the log: the leaf, who issued it, and when.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (KeyId, KeyId, u64)> {
+        let admitted = self.kept.iter().filter(|kept| kept.refused.is_none());
+        let about = admitted.filter(|kept| kept.statement.subject.sha256 == self.node);
+        about.filter_map(|kept| match &kept.statement.predicate {
+            Predicate::Porw(_) => {
+                let head = &kept.statement.head;
+                Some((kept.leaf, head.issuer, head.issued_at_s))
+            }
+            _ => None,
+        })
+    }
+
+    /// From when to when it had sessions that no checker says it played, Unix seconds.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (u64, u64)> {
+        let admitted = || self.kept.iter().filter(|kept| kept.refused.is_none());
+        let of_checkers: BTreeSet<KeyId> = admitted()
+            .filter_map(|kept| match &kept.statement.predicate {
+                Predicate::Porw(porw) => Some(porw.session),
+                _ => None,
+            })
+            .collect();
+        admitted().filter_map(move |kept| match &kept.statement.predicate {
+            Predicate::Session(of)
+                if of.node == self.node
+                    && !of_checkers.contains(&kept.statement.subject.sha256) =>
+            {
+                Some((of.started_at_s, of.stopped_at_s))
+            }
+            _ => None,
+        })
+    }
+
     /// Verdicts about it, with their places.
     pub(super) fn verdicts(&self) -> impl Iterator<Item = (u64, &Verdict)> {
         let admitted = self.kept.iter().filter(|kept| kept.refused.is_none());

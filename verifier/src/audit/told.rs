@@ -13,6 +13,8 @@ const COMMITTEE_MAX: usize = 64;
 struct Shown {
     round: u64,
     value: KeyId,
+    #[serde(default)]
+    began_unix_ms: u64,
     committees: Vec<u32>,
     checkers_root: KeyId,
     checkers: Vec<CheckerTold>,
@@ -23,6 +25,8 @@ struct Shown {
 struct CheckerTold {
     key_id: KeyId,
     operator: String,
+    #[serde(default)]
+    plays_since_s: Option<u64>,
 }
 
 /// An assignment.
@@ -44,6 +48,10 @@ pub(super) struct RoundTold {
     pub(super) round: u64,
     pub(super) value: Hash,
     pub(super) checkers_root: KeyId,
+    /// When it began, as the broker says.
+    pub(super) began_ms: u64,
+    /// Whether streams are checked, as the broker says.
+    pub(super) streams: bool,
     committee: usize,
     checkers: Vec<CheckerTold>,
     rows: Vec<RowTold>,
@@ -58,6 +66,8 @@ impl RoundTold {
             round: shown.round,
             value: shown.value.0,
             checkers_root: shown.checkers_root,
+            began_ms: shown.began_unix_ms,
+            streams: shown.committees.get(2).is_some_and(|takes| *takes > 0),
             committee: Some(committee).filter(|of| (1..=COMMITTEE_MAX).contains(of))?,
             checkers: shown.checkers,
             rows: shown.assignments,
@@ -76,6 +86,13 @@ impl RoundTold {
             operator: of.operator.clone(),
         };
         self.checkers.iter().map(one).collect()
+    }
+
+    /// Whether a checker has played streams since before the round began, as it told the broker.
+    pub(super) fn plays(&self, checker: &KeyId) -> bool {
+        let of = self.checkers.iter().find(|of| of.key_id == *checker);
+        let since_s = of.and_then(|of| of.plays_since_s);
+        since_s.is_some_and(|since_s| since_s.saturating_add(1) * 1000 < self.began_ms)
     }
 
     /// The assignments about a node.

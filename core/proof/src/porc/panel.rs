@@ -68,6 +68,20 @@ impl Panel<'_> {
     /// # Errors
     /// [`Unseated::NoRound`] and [`Unseated::NoNode`].
     pub fn order(&self, drawn: &Drawn, node: &KeyId) -> Result<(KeyId, Vec<KeyId>), Unseated> {
+        let (root, mut order) = self.whole_order(drawn, node)?;
+        order.truncate(self.committee.saturating_add(STAND_INS));
+        Ok((root, order))
+    }
+
+    /// As [`Panel::order`], of all that may check the node: a stream is played by the first who can.
+    ///
+    /// # Errors
+    /// [`Unseated::NoRound`] and [`Unseated::NoNode`].
+    pub fn whole_order(
+        &self,
+        drawn: &Drawn,
+        node: &KeyId,
+    ) -> Result<(KeyId, Vec<KeyId>), Unseated> {
         let chain = self.chain.ok_or(Unseated::NoRound)?;
         let (_, entry) = self
             .directory
@@ -78,8 +92,7 @@ impl Panel<'_> {
             operator: entry.operator.clone(),
         };
         let set = set_of(self.directory, chain.begins_ms(drawn.round) / 1000);
-        let most = self.committee.saturating_add(STAND_INS);
-        let order = assign(&drawn.value, &candidate, &set, most);
+        let order = assign(&drawn.value, &candidate, &set, set.len());
         let order = order.into_iter().map(|checker| checker.key).collect();
         Ok((KeyId(set_root(&set)), order))
     }

@@ -4,14 +4,16 @@
 //! |---|---|---|
 //! | alive | every round in which the node is attached | 1 |
 //! | capacity | the first round in which it is attached and was never assigned one; one round a day that its group has; and rounds that the beacon draws | a committee |
+//! | stream | every round that begins while it has sessions; and rounds that the beacon draws | 1 |
 //!
 //! All nodes of a group (an operator) have their daily and their drawn rounds together, and so have all GPUs of a node
 //! ([`Due`]), so that one card cannot answer for two.
 //!
-//! **What it does not know:** which nodes are attached, and what became of what was due.
+//! **What it does not know:** which nodes are attached, what they run, and what became of what was due.
 
 use super::committee::due;
 use super::mixer::hash;
+use crate::key::KeyId;
 use crate::log::tree::Hash;
 
 /// What may be due.
@@ -21,11 +23,13 @@ pub enum Duty {
     Alive,
     /// What it can do.
     Capacity,
+    /// What players get of it.
+    Stream,
 }
 
 impl Duty {
-    /// Both, in order.
-    pub const ALL: [Self; 2] = [Self::Alive, Self::Capacity];
+    /// All, in order.
+    pub const ALL: [Self; 3] = [Self::Alive, Self::Capacity, Self::Stream];
 
     /// Its name.
     #[must_use]
@@ -33,6 +37,7 @@ impl Duty {
         match self {
             Self::Alive => "alive",
             Self::Capacity => "capacity",
+            Self::Stream => "stream",
         }
     }
 
@@ -46,7 +51,7 @@ impl Duty {
     #[must_use]
     pub const fn checkers(self, committee: usize) -> usize {
         match self {
-            Self::Alive => 1,
+            Self::Alive | Self::Stream => 1,
             Self::Capacity => committee,
         }
     }
@@ -65,11 +70,11 @@ pub struct Due {
 }
 
 impl Due {
-    /// Its name: `alive`, `capacity`, or `capacity/GPU` of a GPU.
+    /// Its name: `alive`, `stream`, `capacity`, or `capacity/GPU` of a GPU.
     #[must_use]
     pub fn name(&self) -> String {
         match (self.duty, self.gpu.as_str()) {
-            (duty, CPU) | (duty @ Duty::Alive, _) => duty.name().to_owned(),
+            (duty, CPU) | (duty @ (Duty::Alive | Duty::Stream), _) => duty.name().to_owned(),
             (duty, gpu) => format!("{}/{gpu}", duty.name()),
         }
     }
@@ -101,23 +106,33 @@ pub struct Round {
     pub a_day: u64,
 }
 
-/// Drawn rounds of a group: so many a day on average.
+/// Drawn rounds of a group, and of a node's streams: so many a day on average.
 pub const DRAWN_A_DAY: u64 = 2;
 
-/// What is due for an attached node of a group.
+/// What is due for an attached node of a group, whatever it runs.
 #[must_use]
 pub fn duties(round: &Round, group: &str, has_been_assigned: bool) -> Vec<Duty> {
     let capacity =
         !has_been_assigned || due(round.number, group, round.a_day) || is_drawn(round, group);
-    let duties = Duty::ALL.into_iter();
-    duties
-        .filter(|duty| *duty == Duty::Alive || capacity)
-        .collect()
+    match capacity {
+        true => vec![Duty::Alive, Duty::Capacity],
+        false => vec![Duty::Alive],
+    }
+}
+
+/// Whether a probe of its stream is due for an attached node: as long as it `renders` for players, and now and then.
+#[must_use]
+pub fn stream_is_due(round: &Round, node: &KeyId, renders: bool) -> bool {
+    renders || is_of_those_drawn(round, ("porw/v1 drawn", &node.0))
 }
 
 fn is_drawn(round: &Round, group: &str) -> bool {
+    is_of_those_drawn(round, ("porc/v1 drawn", group.as_bytes()))
+}
+
+fn is_of_those_drawn(round: &Round, (label, whose): (&str, &[u8])) -> bool {
     let every = (round.a_day / DRAWN_A_DAY).max(1);
-    let [a, b, c, d, e, f, g, h, ..] = hash("porc/v1 drawn", &[&round.value, group.as_bytes()]);
+    let [a, b, c, d, e, f, g, h, ..] = hash(label, &[&round.value, whose]);
     u64::from_le_bytes([a, b, c, d, e, f, g, h]) % every == 0
 }
 
@@ -146,7 +161,8 @@ mod test {
                 capacity.push(number);
             }
             let new = duties(&round(number), "west", false);
-            assert_eq!(new, Duty::ALL, "a new node is probed at once");
+            let both = [Duty::Alive, Duty::Capacity];
+            assert_eq!(new, both, "a new node is probed at once");
         }
         let daily: Vec<u64> = (0..10 * A_DAY).filter(|n| due(*n, "west", A_DAY)).collect();
         assert_eq!(daily.len(), 10);
@@ -166,6 +182,19 @@ mod test {
     }
 
     #[test]
+    fn a_stream_is_due_while_players_have_it_and_in_rounds_that_are_drawn() {
+        let node = KeyId([4; 32]);
+        let drawn = |node: &KeyId| -> Vec<u64> {
+            let is = |number: &u64| stream_is_due(&round(*number), node, false);
+            (0..10 * A_DAY).filter(is).collect()
+        };
+        let of_node = drawn(&node);
+        assert!((8..=36).contains(&of_node.len()), "{of_node:?}");
+        assert_ne!(of_node, drawn(&KeyId([5; 32])), "each has its own");
+        assert!((0..100).all(|number| stream_is_due(&round(number), &node, true)));
+    }
+
+    #[test]
     fn names_are_names() {
         for duty in Duty::ALL {
             assert_eq!(Duty::of_name(duty.name()), Some(duty));
@@ -173,6 +202,7 @@ mod test {
         assert_eq!(Duty::of_name("sleep"), None);
         for name in [
             "alive",
+            "stream",
             "capacity",
             "capacity/GPU-1",
             "capacity/pci-0000:01:00.0",
@@ -184,13 +214,11 @@ mod test {
             "capacity/cpu",
             "capacity/",
             "alive/GPU-1",
+            "stream/GPU-1",
             "sleep/GPU-1",
         ] {
             assert_eq!(Due::of_name(none), None, "{none}");
         }
-        assert_eq!(
-            (Duty::Alive.checkers(3), Duty::Capacity.checkers(3)),
-            (1, 3)
-        );
+        assert_eq!(Duty::ALL.map(|duty| duty.checkers(3)), [1, 3, 1]);
     }
 }

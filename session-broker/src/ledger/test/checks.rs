@@ -109,8 +109,30 @@ fn hold(instance: &str, now_ms: u64) -> Op {
         key_id: "id of a".to_owned(),
         instance: instance.to_owned(),
         until_ms: now_ms + 100,
+        plays: None,
         now_ms,
     })
+}
+
+/// Since when it plays is remembered while it goes on saying so, and begins anew.
+async fn plays_since(store: &Store) {
+    let says = async |plays, now_ms| {
+        let said = check(CheckChange::Hold {
+            key_id: "id of a".to_owned(),
+            instance: "one".to_owned(),
+            until_ms: now_ms + 1_000,
+            plays,
+            now_ms,
+        });
+        assert_eq!(store.write(said).await, Applied::Done);
+        store.ledger.checkers().await.unwrap()[0].plays_since_ms
+    };
+    assert_eq!(says(None, 20_000).await, None);
+    assert_eq!(says(Some(true), 20_001).await, Some(20_001));
+    assert_eq!(says(Some(true), 20_500).await, Some(20_001));
+    assert_eq!(says(None, 20_600).await, Some(20_001));
+    assert_eq!(says(Some(false), 20_700).await, None);
+    assert_eq!(says(Some(true), 20_800).await, Some(20_800));
 }
 
 /// A token lets one key in; a copy of a checker holds its key for a while; who is shut out stays out.
@@ -155,6 +177,7 @@ pub(super) async fn a_checker_comes_in_once_and_runs_once(place: Place) {
         Applied::Done,
         "the first is gone"
     );
+    plays_since(&store).await;
     let out = check(CheckChange::Revoke {
         key_id: "id of a".to_owned(),
         at_ms: 7_000,
@@ -170,14 +193,12 @@ pub(super) async fn a_checker_comes_in_once_and_runs_once(place: Place) {
     assert!(revoked_s.is_some());
 }
 
-/// An assignment is settled once, and the same round assigns nobody twice.
-pub(super) async fn an_assignment_is_settled_once(place: Place) {
-    let store = Store::open(place).await;
-    let row = AssignmentRow {
+fn assigned(duty: &str) -> AssignmentRow {
+    AssignmentRow {
         round: 7,
         node_key: "n".to_owned(),
         node: nearlight_kit::ids::node(),
-        duty: "alive".to_owned(),
+        duty: duty.to_owned(),
         checker: "c".to_owned(),
         place: 0,
         due_ms: 100,
@@ -185,7 +206,14 @@ pub(super) async fn an_assignment_is_settled_once(place: Place) {
         state: AssignmentState::Due,
         why: String::new(),
         leaf: String::new(),
-    };
+        session: None,
+    }
+}
+
+/// An assignment is settled once, and the same round assigns nobody twice.
+pub(super) async fn an_assignment_is_settled_once(place: Place) {
+    let store = Store::open(place).await;
+    let row = assigned("alive");
     let assign = check(CheckChange::Assign(vec![row.clone()]));
     assert_eq!(store.write(assign.clone()).await, Applied::Done);
     assert_eq!(store.write(assign.clone()).await, Applied::Skipped);
@@ -231,4 +259,46 @@ pub(super) async fn an_assignment_is_settled_once(place: Place) {
         1,
         "what was missed stays"
     );
+}
+
+/// Of two players with one pass the first has a session; and what nobody could do is told apart from what was missed.
+pub(super) async fn a_stream_has_one_session_and_may_be_void(place: Place) {
+    let store = Store::open(place).await;
+    let row = assigned("stream");
+    let assign = check(CheckChange::Assign(vec![row.clone()]));
+    assert_eq!(store.write(assign).await, Applied::Done);
+    let play = |session: &SessionId| {
+        check(CheckChange::Play {
+            round: 7,
+            node_key: "n".to_owned(),
+            duty: "stream".to_owned(),
+            checker: "c".to_owned(),
+            session: session.clone(),
+        })
+    };
+    let (first, second) = (nearlight_kit::ids::session(), nearlight_kit::ids::session());
+    assert_eq!(store.write(play(&first)).await, Applied::Done);
+    assert_eq!(store.write(play(&second)).await, Applied::RaceLost);
+    let round = async || {
+        let all = AssignmentQuery::Round(7);
+        store.ledger.assignments(all).await.unwrap().remove(0)
+    };
+    assert_eq!(round().await.session, Some(first));
+    let void = check(CheckChange::Settle {
+        round: 7,
+        node_key: "n".to_owned(),
+        duty: "stream".to_owned(),
+        checker: "c".to_owned(),
+        state: AssignmentState::Void,
+        why: "no free slot".to_owned(),
+        leaf: String::new(),
+    });
+    assert_eq!(store.write(void.clone()).await, Applied::Done);
+    assert_eq!(store.write(void).await, Applied::Missing, "it is settled");
+    let found = round().await;
+    assert_eq!(
+        (found.state, found.why.as_str()),
+        (AssignmentState::Void, "no free slot")
+    );
+    assert_eq!(store.write(play(&second)).await, Applied::RaceLost);
 }

@@ -115,8 +115,11 @@ const HAS_CHECKER: &str = "
     SELECT c.revoked_s FROM checker c, {rows key_id text} WHERE c.key_id = r.key_id";
 
 const HOLD: &str = "
-    UPDATE checker SET instance = r.instance, instance_until_ms = r.until
-    FROM {rows key_id text, instance text, until bigint, now bigint}
+    UPDATE checker SET instance = r.instance, instance_until_ms = r.until,
+        plays_since_ms = CASE WHEN r.plays = 0 THEN 0
+            WHEN r.plays = 1 AND checker.plays_since_ms = 0 THEN r.now
+            ELSE checker.plays_since_ms END
+    FROM {rows key_id text, instance text, until bigint, plays bigint, now bigint}
     WHERE checker.key_id = r.key_id AND checker.revoked_s IS NULL
         AND (checker.instance = r.instance OR checker.instance_until_ms <= r.now)";
 
@@ -133,9 +136,17 @@ const ASSIGN: &str = "
         due_ms bigint, until_ms bigint, state text}
     WHERE TRUE ON CONFLICT (round, node_key, duty, checker) DO NOTHING";
 
+const PLAY: &str = "
+    UPDATE assignment SET session_id = r.session_id
+    FROM {rows round bigint, node_key text, duty text, checker text, session_id text}
+    WHERE assignment.round = r.round AND assignment.node_key = r.node_key
+        AND assignment.duty = r.duty AND assignment.checker = r.checker
+        AND assignment.state = 'due' AND assignment.session_id = ''";
+
 const SETTLE: &str = "
-    UPDATE assignment SET state = r.state, why = r.why, leaf = r.leaf
-    FROM {rows round bigint, node_key text, duty text, checker text, state text, why text, leaf text}
+    UPDATE assignment SET state = r.state, void = r.void, why = r.why, leaf = r.leaf
+    FROM {rows round bigint, node_key text, duty text, checker text, state text, void bigint,
+        why text, leaf text}
     WHERE assignment.round = r.round AND assignment.node_key = r.node_key
         AND assignment.duty = r.duty AND assignment.checker = r.checker
         AND assignment.state = 'due'";
@@ -181,11 +192,12 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
             key_id,
             instance,
             until_ms,
+            plays,
             now_ms,
         } => {
             let row = json!({
                 "key_id": Foreign(key_id), "instance": Foreign(instance), "until": ms(*until_ms),
-                "now": ms(*now_ms),
+                "plays": plays.map_or(-1, i64::from), "now": ms(*now_ms),
             });
             if tx.run(HOLD, &[&row]).await? > 0 {
                 return Ok(Applied::Done);
@@ -210,6 +222,20 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
             let rows: Vec<Value> = rows.iter().map(assignment_row).collect();
             let new = tx.run(ASSIGN, &rows).await?;
             Ok(done_or(new > 0, Applied::Skipped))
+        }
+        CheckChange::Play {
+            round,
+            node_key,
+            duty,
+            checker,
+            session,
+        } => {
+            let row = json!({
+                "round": ms(*round), "node_key": Foreign(node_key), "duty": Foreign(duty),
+                "checker": Foreign(checker), "session_id": session.as_str(),
+            });
+            let made = tx.run(PLAY, &[row]).await?;
+            Ok(done_or(made > 0, Applied::RaceLost))
         }
         CheckChange::Settle { .. } => settle(tx, change).await,
         CheckChange::Prune {
@@ -396,9 +422,10 @@ async fn settle(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreError
     else {
         return Ok(Applied::Missing);
     };
+    let (state, void) = state.in_ledger();
     let row = json!({
         "round": ms(*round), "node_key": Foreign(node_key), "duty": Foreign(duty),
-        "checker": Foreign(checker), "state": state.name(), "why": Foreign(why),
+        "checker": Foreign(checker), "state": state, "void": void, "why": Foreign(why),
         "leaf": Foreign(leaf),
     });
     let settled = tx.run(SETTLE, &[row]).await?;
@@ -416,6 +443,6 @@ fn assignment_row(row: &AssignmentRow) -> Value {
     json!({
         "round": ms(row.round), "node_key": row.node_key, "duty": row.duty, "checker": row.checker,
         "node_id": row.node.as_str(), "place": row.place, "due_ms": ms(row.due_ms),
-        "until_ms": ms(row.until_ms), "state": row.state.name(),
+        "until_ms": ms(row.until_ms), "state": row.state.in_ledger().0,
     })
 }

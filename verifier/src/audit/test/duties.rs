@@ -9,6 +9,8 @@ use nearlight_proof::receipt::predicate::Verdict as Settled;
 use nearlight_proof::receipt::statement::Countersign;
 use serde_json::{Value, json};
 
+mod streams;
+
 /// Two-hour rounds: twelve a day, so that some are due and some are not.
 const ROUND_MS: u64 = 2 * 3600 * 1000;
 const ROUND_S: u64 = ROUND_MS / 1000;
@@ -38,6 +40,7 @@ impl World {
             .map(|n| listed(&key(n).public(), Role::Checker, &format!("op{n}"), for_ever))
             .collect();
         keys.push(listed(&key(4).public(), Role::Referee, "broker", for_ever));
+        keys.push(listed(&key(5).public(), Role::Broker, "broker", for_ever));
         keys.push(listed(
             &key(9).public(),
             Role::Node,

@@ -1,10 +1,4 @@
-//! `checker run` as a process, against a broker of the test: stopped and killed in the middle, with a broker that is away,
-//! and with state that cannot be written.
-
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test says what it could not do by failing"
-)]
+//! A broker of the test, and a checker that came in there.
 
 use nearlight_proof::encoding::hex;
 use nearlight_proof::receipt::fixture::{Network, key};
@@ -17,52 +11,54 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_checker");
-const LONG_POLL: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_checker");
+pub(crate) const LONG_POLL: Duration = Duration::from_millis(200);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that came.
 #[derive(Clone, Debug)]
-struct Asked {
-    method: String,
-    path: String,
-    body: Value,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+    /// Whether it says that it plays streams.
+    pub(crate) plays: bool,
 }
 
 impl Asked {
-    fn instance(&self) -> Option<&str> {
+    pub(crate) fn instance(&self) -> Option<&str> {
         let (_, query) = self.path.split_once("instance=")?;
         query.split('&').next()
     }
 
-    fn is_for_assignments(&self) -> bool {
+    pub(crate) fn is_for_assignments(&self) -> bool {
         self.path.starts_with("/v1/checkers/me/assignments")
     }
 }
 
 /// What the broker of a test does.
 #[derive(Debug, Default)]
-struct Script {
+pub(crate) struct Script {
     /// Requests for assignments that find nobody.
-    away: usize,
+    pub(crate) away: usize,
     /// What is due.
-    due: Vec<Value>,
+    pub(crate) due: Vec<Value>,
     /// Whether a question whether a node is there is never answered; otherwise the connection breaks.
-    holds: bool,
+    pub(crate) holds: bool,
     /// The copy that has the key.
-    holder: Option<String>,
-    asked: Vec<Asked>,
+    pub(crate) holder: Option<String>,
+    pub(crate) asked: Vec<Asked>,
 }
 
 /// A broker of the test: it answers as the script says, and keeps what it was asked.
 #[derive(Clone)]
-struct Scripted {
-    script: Arc<(Mutex<Script>, Condvar)>,
-    url: String,
+pub(crate) struct Scripted {
+    pub(crate) script: Arc<(Mutex<Script>, Condvar)>,
+    pub(crate) url: String,
 }
 
 impl Scripted {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let broker = Self {
@@ -79,13 +75,13 @@ impl Scripted {
         broker
     }
 
-    fn change(&self, change: impl FnOnce(&mut Script)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.0.lock().unwrap());
         self.script.1.notify_all();
     }
 
     /// Waits until it is so; what was asked.
-    fn until(&self, what: &str, is: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
+    pub(crate) fn until(&self, what: &str, is: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
         let held = self.script.0.lock().unwrap();
         let waits = |script: &mut Script| !is(&script.asked);
         let (held, over) = self
@@ -105,13 +101,16 @@ impl Scripted {
         let (Some(method), Some(path)) = (words.next(), words.next()) else {
             return;
         };
-        let mut length = 0;
+        let (mut length, mut plays) = (0, false);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line).unwrap_or_default();
             if line.trim().is_empty() {
                 break;
             }
+            plays |= line
+                .to_ascii_lowercase()
+                .starts_with("nearlight-checker-plays:");
             if let Some(found) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = found.trim().parse().unwrap();
             }
@@ -122,6 +121,7 @@ impl Scripted {
             method,
             path,
             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            plays,
         };
         if asked.path.contains("&version=") {
             // As a broker does: who knows what is due waits for something else.
@@ -201,19 +201,19 @@ impl Scripted {
     }
 }
 
-fn problem(name: &str, detail: &str) -> Value {
+pub(crate) fn problem(name: &str, detail: &str) -> Value {
     json!({
         "type": format!("https://nearlight.dev/problems/{name}"), "name": name, "title": "x", "status": 403,
         "detail": detail, "instance": "req_1",
     })
 }
 
-fn network() -> Network {
+pub(crate) fn network() -> Network {
     // Round 1 began long ago.
     Network::new((1_000_000, 60_000), Vec::new(), &key(99))
 }
 
-fn joined() -> Value {
+pub(crate) fn joined() -> Value {
     let network = network();
     let envelope = network.anchor.sign(&key(99)).unwrap();
     json!({
@@ -227,7 +227,7 @@ fn joined() -> Value {
 }
 
 /// A question whether a node is there.
-fn duty(round: u64) -> Value {
+pub(crate) fn duty(round: u64) -> Value {
     let node = key(9).public();
     json!({
         "round": round, "duty": "alive", "node": nearlight_kit::ids::node(), "node_key_id": node.id(), "checker": "c",
@@ -238,13 +238,13 @@ fn duty(round: u64) -> Value {
 }
 
 /// A checker that has come in.
-struct Member {
-    dir: TempDir,
-    table_key: String,
+pub(crate) struct Member {
+    pub(crate) dir: TempDir,
+    pub(crate) table_key: String,
 }
 
 impl Member {
-    fn new(broker: &Scripted) -> Self {
+    pub(crate) fn new(broker: &Scripted) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let classes = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/gpu-classes.json");
         let table = dir.path().join("table");
@@ -273,15 +273,21 @@ impl Member {
         }
     }
 
-    fn run(&self) -> Running {
-        let mut command = Command::new(PROGRAM);
+    pub(crate) fn run(&self) -> Running {
+        self.run_as(Path::new(PROGRAM), &[])
+    }
+
+    /// Runs another copy of the program.
+    pub(crate) fn run_as(&self, program: &Path, flags: &[&str]) -> Running {
+        let mut command = Command::new(program);
         command
             .arg("--data")
             .arg(self.dir.path())
             .args(["run", "--table"]);
         command
             .arg(self.dir.path().join("table"))
-            .args(["--table-key", &self.table_key]);
+            .args(["--table-key", &self.table_key])
+            .args(flags);
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -290,7 +296,7 @@ impl Member {
     }
 }
 
-fn done(data: &Path, args: &[&str]) -> String {
+pub(crate) fn done(data: &Path, args: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .arg("--data")
         .arg(data)
@@ -302,10 +308,10 @@ fn done(data: &Path, args: &[&str]) -> String {
 }
 
 /// A checker at work; one that a test leaves behind is ended.
-struct Running(Option<Child>);
+pub(crate) struct Running(Option<Child>);
 
 impl Running {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.0.as_ref().unwrap().id().to_string();
         assert!(
             Command::new("kill")
@@ -317,7 +323,7 @@ impl Running {
     }
 
     /// Its end.
-    fn ended(mut self) -> Output {
+    pub(crate) fn ended(mut self) -> Output {
         self.0.take().unwrap().wait_with_output().unwrap()
     }
 }
@@ -331,115 +337,9 @@ impl Drop for Running {
     }
 }
 
-fn reports(asked: &[Asked]) -> Vec<&Value> {
+pub(crate) fn reports(asked: &[Asked]) -> Vec<&Value> {
     let reports = asked
         .iter()
         .filter(|of| of.path.starts_with("/v1/checkers/me/reports"));
     reports.map(|of| &of.body).collect()
-}
-
-fn is_asking(asked: &[Asked]) -> bool {
-    asked.iter().any(|of| of.path.ends_with("/alive"))
-}
-
-#[test]
-fn stopped_in_the_middle_it_says_what_it_missed_and_frees_its_key() {
-    let broker = Scripted::start();
-    let member = Member::new(&broker);
-    broker.change(|script| (script.due, script.holds) = (vec![duty(7)], true));
-    let running = member.run();
-    broker.until("the node to be asked", is_asking);
-    running.signal("-TERM");
-    let output = running.ended();
-    assert!(output.status.success(), "{output:?}");
-    let asked = broker.until("the key to be free", |asked| {
-        asked.iter().any(|of| of.method == "DELETE")
-    });
-    let said = reports(&asked);
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert_eq!(
-        (&said[0]["round"], &said[0]["outcome"]["is"]),
-        (&json!(7), &json!("missed"))
-    );
-    assert_eq!(said[0]["outcome"]["why"], "the checker was stopped");
-}
-
-#[test]
-fn a_broker_that_is_away_is_asked_until_it_is_back() {
-    let broker = Scripted::start();
-    let member = Member::new(&broker);
-    broker.change(|script| script.away = 2);
-    let running = member.run();
-    let count = |asked: &[Asked]| asked.iter().filter(|of| of.is_for_assignments()).count();
-    let asked = broker.until("it to be asked a third time", |asked| count(asked) >= 3);
-    assert!(reports(&asked).is_empty());
-    // Away once more, with something due: what is due is done once it is back.
-    let before = count(&asked);
-    broker.change(|script| (script.away, script.due) = (1, vec![duty(8)]));
-    let asked = broker.until("what is due to be reported", |asked| {
-        !reports(asked).is_empty()
-    });
-    assert!(count(&asked) > before);
-    let instances: std::collections::BTreeSet<_> =
-        asked.iter().filter_map(Asked::instance).collect();
-    assert_eq!(instances.len(), 1, "the same copy all the time");
-    running.signal("-TERM");
-    assert!(running.ended().status.success());
-}
-
-#[test]
-fn state_that_cannot_be_written_stops_nothing() {
-    let broker = Scripted::start();
-    let member = Member::new(&broker);
-    // Nothing can be put in the place of a directory, as nothing can be written to a disk that is full.
-    let running = member.run();
-    broker.until("the first question", |asked| {
-        asked.iter().any(Asked::is_for_assignments)
-    });
-    let state = member.dir.path().join("traffic.json");
-    // The program may be writing it at this moment.
-    while std::fs::create_dir_all(state.join("full")).is_err() {
-        let _ = std::fs::remove_file(&state);
-    }
-    broker.change(|script| script.due = vec![duty(7)]);
-    broker.until("a report", |asked| reports(asked).len() == 1);
-    broker.change(|script| script.due = vec![duty(8)]);
-    broker.until("another report", |asked| reports(asked).len() == 2);
-    running.signal("-TERM");
-    let output = running.ended();
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// Its key is held by the copy that was killed, until the broker's lease of it is over: it says so, and comes in after.
-#[test]
-fn killed_and_started_again_it_waits_for_its_lease_and_reports_once() {
-    let broker = Scripted::start();
-    let member = Member::new(&broker);
-    broker.change(|script| (script.due, script.holds) = (vec![duty(7)], true));
-    let running = member.run();
-    broker.until("the node to be asked", is_asking);
-    running.signal("-KILL");
-    assert!(!running.ended().status.success());
-    let output = member.run().ended();
-    assert_eq!(output.status.code(), Some(4), "{output:?}");
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("Another copy"),
-        "{output:?}"
-    );
-    broker.change(|script| (script.holder, script.holds) = (None, false));
-    let again = member.run();
-    let asked = broker.until("the duty to be reported", |asked| {
-        !reports(asked).is_empty()
-    });
-    assert_eq!(reports(&asked).len(), 1);
-    let instances: std::collections::BTreeSet<_> =
-        asked.iter().filter_map(Asked::instance).collect();
-    assert_eq!(instances.len(), 3, "each start is a copy of its own");
-    again.signal("-TERM");
-    assert!(again.ended().status.success());
-    assert_eq!(
-        reports(&broker.until("the end", |_| true)).len(),
-        1,
-        "never twice"
-    );
 }
