@@ -46,7 +46,8 @@ pub enum Command {
     Run(Box<RunCommand>),
     /// Play one session as a player does, now, and sign what its stream was like.
     Play(PlayArgs),
-    /// What this checker was assigned, what it missed and why.
+    /// What this checker was assigned, what it missed and why, how its word compares with what rounds came to, and what
+    /// it earned.
     Status,
 }
 

@@ -4,6 +4,7 @@ use checker::cli::{Cli, Command, RunCommand};
 use checker::failure::Failure;
 use checker::{beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic};
 use clap::Parser;
+use nearlight_protocol::problem::ProblemType;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -117,10 +118,20 @@ fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
 
 fn standing(data: &Path) -> Result<(), Failure> {
     let network = member::Network::load(data)?;
-    let standing = broker::Broker::new(&network.url, &network.token).standing();
-    let standing = standing.map_err(|error| Failure::Broker(error.to_string()))?;
+    let broker = broker::Broker::new(&network.url, &network.token);
+    let refused = |error: broker::Refused| Failure::Broker(error.to_string());
+    let standing = broker.standing().map_err(refused)?;
+    let account = match broker.account() {
+        Ok(account) => Some(account),
+        // An older broker has no such answer.
+        Err(broker::Refused::Said(ProblemType::NotFound, _)) => None,
+        Err(error) => return Err(refused(error)),
+    };
     let bytes = traffic::Traffic::open(data, None)?.bytes();
-    let text = status::lines(&standing, bytes);
+    let mut text = status::lines(&standing, bytes);
+    if let Some(account) = account {
+        text += &status::account(&account);
+    }
     say(format_args!("{}", text.trim_end()));
     Ok(())
 }

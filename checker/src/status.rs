@@ -1,11 +1,16 @@
-//! `checker status`: what this checker was assigned, what it missed and why.
+//! `checker status`: what this checker was assigned, what it missed and why; how often it said what rounds came to; and
+//! each reward by its formula (docs/proof.md, Stakes).
 
 use nearlight_proof::porc::schedule::{Due, Duty as Kind};
-use nearlight_protocol::checker::{Assignment, CheckerStanding};
+use nearlight_protocol::checker::{
+    Assignment, CheckerAccount, CheckerAgreement, CheckerStanding, RewardState,
+};
 use nearlight_protocol::unit::rfc3339;
 
 /// Missed ones that are shown.
 const MISSED_MAX: usize = 20;
+/// Rewards that are shown, and penalties.
+const REWARDS_MAX: usize = 20;
 
 /// For people.
 #[must_use]
@@ -34,6 +39,58 @@ pub fn lines(of: &CheckerStanding, bytes: u64) -> String {
     }
     out += &format!("{} MB sent and received in this month\n", bytes / 1_000_000);
     out
+}
+
+/// How its word compares with what its rounds came to, and what came of that.
+#[must_use]
+pub fn account(of: &CheckerAccount) -> String {
+    let CheckerAgreement {
+        days,
+        decided,
+        agreed,
+        refuted,
+    } = of.agreement;
+    let mut out = match decided {
+        0 => format!("no round that it had a seat in was decided in the last {days} days\n"),
+        // Rounded down: 100 % is all of them.
+        _ => format!(
+            "it said what {agreed} of {decided} decided rounds came to ({} %) in the last {days} days; execution refuted it in {refuted}\n",
+            agreed.saturating_mul(100) / decided
+        ),
+    };
+    out += &format!(
+        "stake {}, earned {} micro-units\nan accepted check earns {} micro-units from the pool, paid {} days after its round was decided if that stands; \
+         a refuted one costs {} of each 1000 at stake\n",
+        of.stake_micro.0, of.earned_micro.0, of.reward_micro.0, of.dispute_days, of.slash_permille
+    );
+    for reward in of.rewards.iter().take(REWARDS_MAX) {
+        let until = reward
+            .until_unix_ms
+            .map_or_else(String::new, |at| format!(" until {}", rfc3339(at)));
+        let state = match reward.state {
+            RewardState::Held => format!("held{until}"),
+            RewardState::Paid => "paid".to_owned(),
+            RewardState::Void => "void: its round came to something else".to_owned(),
+        };
+        let receipts = places(&reward.receipts);
+        out += &format!(
+            "+{} for {}, receipt {receipts}: {state}\n",
+            reward.amount_micro.0, reward.reason
+        );
+    }
+    for penalty in of.penalties.iter().take(REWARDS_MAX) {
+        let receipts = places(&penalty.receipts);
+        out += &format!(
+            "-{} for {}, receipt {receipts}\n",
+            penalty.amount_micro.0, penalty.reason
+        );
+    }
+    out
+}
+
+fn places(receipts: &[u64]) -> String {
+    let places: Vec<String> = receipts.iter().map(u64::to_string).collect();
+    places.join(", ")
 }
 
 /// How many of each state, of all and of each duty.
@@ -75,7 +132,64 @@ fn line(missed: &Assignment) -> String {
 #[cfg(test)]
 mod test {
     use super::*;
-    use nearlight_protocol::checker::Checker;
+    use nearlight_protocol::checker::{Checker, CheckerReward};
+    use nearlight_protocol::stake::StakeTransfer;
+    use nearlight_protocol::unit::U64;
+
+    #[test]
+    fn each_reward_is_told_with_its_formula_and_each_penalty_with_its_receipts() {
+        let reward = |state, receipt| CheckerReward {
+            receipts: vec![receipt],
+            amount_micro: U64(10),
+            state,
+            reason: "a check of round 7 that was accepted".to_owned(),
+            at_unix_ms: 0,
+            until_unix_ms: Some(1_000),
+        };
+        let mut of = CheckerAccount {
+            agreement: CheckerAgreement {
+                days: 30,
+                decided: 3,
+                agreed: 2,
+                refuted: 1,
+            },
+            stake_micro: U64(900),
+            earned_micro: U64(20),
+            reward_micro: U64(10),
+            slash_permille: 100,
+            dispute_days: 7,
+            rewards: vec![reward(RewardState::Held, 3), reward(RewardState::Void, 4)],
+            penalties: vec![StakeTransfer {
+                id: "slash".to_owned(),
+                kind: "posted".to_owned(),
+                debit: "checker/c".to_owned(),
+                credit: "slashed".to_owned(),
+                amount_micro: U64(100),
+                receipts: vec![5, 6],
+                reason: "execution refuted what it said of round 8".to_owned(),
+                at_unix_ms: 0,
+                until_unix_ms: None,
+            }],
+        };
+        let text = account(&of);
+        for says in [
+            "2 of 3 decided rounds came to (66 %)",
+            "earns 10 micro-units from the pool, paid 7 days after",
+            "+10 for a check of round 7 that was accepted, receipt 3: held until 1970-01-01T00:00:01",
+            "receipt 4: void",
+            "-100 for execution refuted what it said of round 8, receipt 5, 6",
+        ] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+        of.agreement = CheckerAgreement {
+            days: 30,
+            ..CheckerAgreement::default()
+        };
+        assert!(
+            account(&of).starts_with("no round"),
+            "nothing is divided by nothing"
+        );
+    }
 
     #[test]
     fn what_was_missed_is_said_with_why() {

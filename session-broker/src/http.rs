@@ -57,6 +57,7 @@ mod apps;
 mod audit;
 mod body;
 mod caller;
+mod checker_account;
 mod checkers;
 mod device;
 mod disputes;
@@ -353,6 +354,7 @@ fn checker_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(checkers::create_checker_token))
         .routes(routes!(checkers::join_checker, checkers::list_checkers))
         .routes(routes!(checkers::revoke_checker))
+        .routes(routes!(checker_account::my_account))
         .routes(routes!(checkers::give_licence, checkers::list_licences))
         .routes(routes!(checkers::revoke_licence))
         .routes(routes!(duties::my_assignments))

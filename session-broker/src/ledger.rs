@@ -110,7 +110,7 @@ pub use store::{OpenError, SqlLedger, change_beside, copy_file};
 pub use usage::{
     Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
 };
-pub use verdicts::{CheckRow, Folded, NewVerdicts, RoundOf, VerdictRow};
+pub use verdicts::{Agreement, CheckRow, Folded, NewVerdicts, RoundOf, VerdictRow};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 

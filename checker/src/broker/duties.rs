@@ -2,8 +2,8 @@
 
 use super::{ANSWER_BYTES_MAX, ANSWER_WITHIN, Broker, read};
 use nearlight_protocol::checker::{
-    Alive, AskAlive, CHECKER_PLAYS_HEADER, CheckerStanding, JoinChecker, JoinedChecker,
-    MyAssignments, Report,
+    Alive, AskAlive, CHECKER_PLAYS_HEADER, CheckerAccount, CheckerStanding, JoinChecker,
+    JoinedChecker, MyAssignments, Report,
 };
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -96,6 +96,14 @@ impl Broker {
     /// [`Refused`].
     pub fn standing(&self) -> Result<CheckerStanding, Refused> {
         self.send("GET", "/v1/checkers/me", None::<&()>, ANSWER_WITHIN)
+    }
+
+    /// How its word compares with what its rounds came to, and what came of that.
+    ///
+    /// # Errors
+    /// [`Refused`]; brokers of before do not know.
+    pub fn account(&self) -> Result<CheckerAccount, Refused> {
+        self.send("GET", "/v1/checkers/me/account", None::<&()>, ANSWER_WITHIN)
     }
 
     /// Asks a node whether it is there.

@@ -3,7 +3,8 @@
 //! Keys are Ed25519, 64 hex digits; a key's id is the SHA-256 of its bytes, 64 hex digits.
 
 use crate::id::NodeId;
-use crate::unit::UnixMillis;
+use crate::stake::StakeTransfer;
+use crate::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// What begins a checker's token.
@@ -286,6 +287,73 @@ pub struct CheckerStanding {
     pub checker: Checker,
     /// Its newest assignments, newest first.
     pub assignments: Vec<Assignment>,
+}
+
+/// `GET /v1/checkers/me/account`: how a checker's word compares with what rounds came to, and what came of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerAccount {
+    /// Its word, and what its rounds came to.
+    pub agreement: CheckerAgreement,
+    /// What it has at stake and nothing holds, micro-units.
+    #[schema(value_type = String)]
+    pub stake_micro: U64,
+    /// What it has earned and nobody has withdrawn, micro-units.
+    #[schema(value_type = String)]
+    pub earned_micro: U64,
+    /// What an accepted check earns now, micro-units (`checks.reward_micro`).
+    #[schema(value_type = String)]
+    pub reward_micro: U64,
+    /// What a refuted word costs now, thousandths of the free stake (`checks.slash_permille`).
+    pub slash_permille: u32,
+    /// For how long a reward is held after its round was decided, days (`checks.dispute_days`).
+    pub dispute_days: u32,
+    /// Its newest rewards, newest first.
+    pub rewards: Vec<CheckerReward>,
+    /// What was taken from its stake, newest first.
+    pub penalties: Vec<StakeTransfer>,
+}
+
+/// How often a checker said what a round came to, of the checks that it issued in the last days.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerAgreement {
+    /// How many days.
+    pub days: u32,
+    /// Rounds that are decided, and of which it said pass or fail from a seat of its own.
+    pub decided: u64,
+    /// Of those, rounds that came to what it said.
+    pub agreed: u64,
+    /// Of those, rounds in which execution refuted it.
+    pub refuted: u64,
+}
+
+/// What a check earned: `checks.reward_micro` of then, from `pool`, for a word that its round came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerReward {
+    /// The receipts that it is for, by their places in the log.
+    pub receipts: Vec<u64>,
+    /// Micro-units.
+    #[schema(value_type = String)]
+    pub amount_micro: U64,
+    /// Whether it is paid.
+    pub state: RewardState,
+    /// Why.
+    pub reason: String,
+    /// When the round was decided.
+    pub at_unix_ms: UnixMillis,
+    /// When one that is held is paid, if its round comes to the same then.
+    pub until_unix_ms: Option<UnixMillis>,
+}
+
+/// Where a reward is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewardState {
+    /// Held for the time of disputes.
+    Held,
+    /// Paid.
+    Paid,
+    /// Not paid: the round came to something else.
+    Void,
 }
 
 /// `GET /v1/assignments`: who was to check whom in a round, with what is needed to work it out again.

@@ -348,7 +348,7 @@ pub(super) async fn ask_alive(
 
 impl Api {
     /// The checker that asks.
-    async fn checker(&self, caller: &Caller) -> Result<CheckerRow, Refusal> {
+    pub(super) async fn checker(&self, caller: &Caller) -> Result<CheckerRow, Refusal> {
         caller.check(Permission::ProbeNodes)?;
         let none =
             || forbidden("The key is no checker's. A checker gets its own with `checker join`.");

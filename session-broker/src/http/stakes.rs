@@ -148,7 +148,7 @@ fn account(row: AccountRow) -> StakeAccount {
     }
 }
 
-fn transfer(row: TransferRow) -> StakeTransfer {
+pub(super) fn transfer(row: TransferRow) -> StakeTransfer {
     StakeTransfer {
         id: row.id,
         kind: row.kind,

@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::fault::FaultyLedger;
 use super::store::SqlLedger;
-use super::verdicts::{CheckRow, NewVerdicts, RoundOf, VerdictRow};
+use super::verdicts::{Agreement, CheckRow, NewVerdicts, RoundOf, VerdictRow};
 use futures_util::future::BoxFuture;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
@@ -33,6 +33,13 @@ pub trait VerdictReads {
 
     /// What checkers found, by the leaves of their receipts; those that count for nothing are left out.
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>>;
+
+    /// How a checker's word compares with what its rounds came to, of checks issued since then.
+    fn agreement(
+        &self,
+        checker: String,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Agreement, StoreError>>;
 }
 
 impl VerdictReads for SqlLedger {
@@ -59,6 +66,14 @@ impl VerdictReads for SqlLedger {
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
         Box::pin(checked(&self.readers, leaves))
     }
+
+    fn agreement(
+        &self,
+        checker: String,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Agreement, StoreError>> {
+        Box::pin(agreement(&self.readers, checker, since_s))
+    }
 }
 
 impl VerdictReads for FaultyLedger {
@@ -84,6 +99,14 @@ impl VerdictReads for FaultyLedger {
 
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
         self.inner.checked(leaves)
+    }
+
+    fn agreement(
+        &self,
+        checker: String,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Agreement, StoreError>> {
+        self.inner.agreement(checker, since_s)
     }
 }
 
@@ -159,6 +182,31 @@ async fn checked(pool: &AnyPool, leaves: Vec<String>) -> Result<Vec<CheckRow>, S
         }
     }
     Ok(found)
+}
+
+/// Of several checks of one round the first that is certain counts, as in the round.
+async fn agreement(pool: &AnyPool, checker: String, since_s: u64) -> Result<Agreement, StoreError> {
+    let counts = "
+        SELECT COUNT(*) AS decided,
+            COUNT(CASE WHEN v.finding = c.finding THEN 1 END) AS agreed,
+            COUNT(CASE WHEN v.liars LIKE '%' || c.checker || '%' THEN 1 END) AS refuted
+        FROM checked c JOIN verdict v ON v.node = c.node AND v.round = c.round AND v.gpu = c.gpu
+        WHERE c.checker = $1 AND c.issued_at_s >= $2 AND c.seat IS NOT NULL
+            AND c.finding <> 'inconclusive' AND v.finding <> 'inconclusive'
+            AND NOT EXISTS (SELECT 1 FROM checked e
+                WHERE e.node = c.node AND e.round = c.round AND e.gpu = c.gpu
+                    AND e.checker = c.checker AND e.place < c.place AND e.finding <> 'inconclusive')";
+    let row = sqlx::query(counts)
+        .bind(checker)
+        .bind(signed(since_s))
+        .fetch_one(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    Ok(Agreement {
+        decided: number(&row, "decided")?,
+        agreed: number(&row, "agreed")?,
+        refuted: number(&row, "refuted")?,
+    })
 }
 
 fn round_of(row: &AnyRow) -> Result<RoundOf, StoreError> {

@@ -23,6 +23,17 @@ impl RoundOf {
     }
 }
 
+/// How a checker's word compares with what its rounds came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Rounds that are decided, and of which it said pass or fail from a seat of its own.
+    pub decided: u64,
+    /// Of those, rounds that came to what it said.
+    pub agreed: u64,
+    /// Of those, rounds in which it was refuted.
+    pub refuted: u64,
+}
+
 /// What a checker found, of a receipt that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckRow {

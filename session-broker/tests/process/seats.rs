@@ -59,6 +59,43 @@ async fn is_found_by_its_id(client: &Client, id: &str, key: &SecretKey) {
     neither.refused(400, "bad-request");
 }
 
+/// Each sees how its word compares with what the round came to, and what came of that: the one who goes first, one whom
+/// nobody asked to stand in, and a stranger that was refuted.
+async fn are_told<'a>(at: &impl Fn(usize) -> &'a Member, (stranger, receipt): (&Member, u64)) {
+    let account = async |of: &Member| of.client.get("/v1/checkers/me/account").await.json();
+    let agreement = |of: &Value| {
+        let of = &of["agreement"];
+        ["decided", "agreed", "refuted"].map(|name| of[name].as_u64().unwrap())
+    };
+    let honest = account(at(0)).await;
+    assert_eq!(agreement(&honest), [1, 1, 0]);
+    assert_eq!(
+        (&honest["reward_micro"], &honest["earned_micro"]),
+        (&json!("10"), &json!("0"))
+    );
+    let rewards = honest["rewards"].as_array().unwrap();
+    assert_eq!(rewards.len(), 1, "{honest}");
+    assert_eq!(
+        (&rewards[0]["state"], &rewards[0]["amount_micro"]),
+        (&json!("held"), &json!("10"))
+    );
+    assert_eq!(rewards[0]["receipts"], json!([receipt]));
+    let behind = account(at(3)).await;
+    assert_eq!(
+        (agreement(&behind), &behind["rewards"]),
+        ([1, 0, 0], &json!([]))
+    );
+    let refuted = account(stranger).await;
+    assert_eq!(agreement(&refuted), [0, 0, 0], "it has no seat");
+    assert_eq!(
+        (
+            &refuted["stake_micro"],
+            &refuted["penalties"][0]["amount_micro"]
+        ),
+        (&json!("900"), &json!("100"))
+    );
+}
+
 #[tokio::test]
 async fn who_was_not_to_check_outvotes_nobody() {
     let rig = rig().await;
@@ -122,6 +159,10 @@ async fn who_was_not_to_check_outvotes_nobody() {
     let after = standing(&rig, &name, "the standing", |_| true).await;
     assert_eq!(after["verdicts"], passed["verdicts"]);
     assert_eq!(after["rank_permille"], passed["rank_permille"]);
+
+    are_told(&at, (strangers[0], places[1])).await;
+    let refused = admin.get("/v1/checkers/me/account").await;
+    refused.refused(403, "forbidden");
 }
 
 /// A round that the network never had, of a value that somebody made up: three keys together make no verdict.

@@ -1,7 +1,7 @@
 //! Verdicts: what follows from a piece of the log is written once, and read back.
 
 use super::*;
-use crate::ledger::{CheckRow, Folded, RoundOf, VerdictReads, VerdictRow};
+use crate::ledger::{Agreement, CheckRow, Folded, RoundOf, VerdictReads, VerdictRow};
 
 fn of(node: &str, round: u64) -> RoundOf {
     RoundOf {
@@ -105,7 +105,57 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     assert_eq!(ledger.new_verdicts(5, 0).await.unwrap().rows.len(), 0);
     let of_node = ledger.verdicts_of("n".to_owned(), 9).await.unwrap();
     assert_eq!(of_node.len(), 1);
+    first_words_are_compared(&store).await;
+
     let leaves = vec!["leaf 3".to_owned(), "leaf 9".to_owned()];
     let found = ledger.checked(leaves).await.unwrap();
     assert_eq!((found.len(), found[0].place), (1, 3));
+}
+
+/// The first word of a round counts, from a seat; what is not decided, and what is old, does not.
+async fn first_words_are_compared(store: &Store) {
+    let said = |place, round, finding: &str| CheckRow {
+        checker: "c".to_owned(),
+        ..check(place, round, finding)
+    };
+    let checks = vec![
+        said(10, 11, "inconclusive"),
+        said(11, 11, "pass"),
+        said(12, 11, "fail"),
+        said(13, 12, "fail"),
+        said(14, 13, "pass"),
+        CheckRow {
+            seat: None,
+            ..said(15, 14, "pass")
+        },
+    ];
+    let undecided = VerdictRow {
+        finding: "inconclusive".to_owned(),
+        ..verdict("n", 13, "split", &[14])
+    };
+    let refuted = VerdictRow {
+        liars: vec!["c".to_owned()],
+        ..verdict("n", 12, "settled", &[13])
+    };
+    let decided = [11, 14].map(|round| verdict("n", round, "passed", &[round]));
+    let verdicts = [vec![undecided, refuted], decided.to_vec()].concat();
+    assert_eq!(
+        store.write(fold(5, 20, checks, verdicts)).await,
+        Applied::Done
+    );
+    let agreement = async |since_s| {
+        store
+            .ledger
+            .agreement("c".to_owned(), since_s)
+            .await
+            .unwrap()
+    };
+    let all = Agreement {
+        decided: 2,
+        agreed: 1,
+        refuted: 1,
+    };
+    assert_eq!(agreement(0).await, all);
+    assert_eq!(agreement(112).await.decided, 1, "the older one is left out");
+    assert_eq!(agreement(1_000).await, Agreement::default());
 }

@@ -39,6 +39,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
         LikeAbsent(JSON, r#"{"token":"nlc_guessed","key":"x","signature":"x"}"#),
     ),
     ("get", "/v1/checkers/me", AdminOnly(JSON, "")),
+    ("get", "/v1/checkers/me/account", AdminOnly(JSON, "")),
     ("get", "/v1/checkers/me/assignments", AdminOnly(JSON, "")),
     ("delete", "/v1/checkers/me/instance", AdminOnly(JSON, "")),
     (
