@@ -5,7 +5,7 @@ import { makeKey, sampleOf, Witness } from "../src/session/witness.ts";
 import { digest } from "../src/stream/stats.ts";
 import { Spread, Tally, textOf } from "../src/stream/tally.ts";
 import type { Quality } from "../src/wire/quality.ts";
-import { howItWent } from "../src/ui/how-it-went.tsx";
+import { howItRanks, howItWent } from "../src/ui/how-it-went.tsx";
 
 /** core/proof's tests read the same file. */
 const vector = raw as unknown as { readonly quality: Quality; readonly text: string };
@@ -103,5 +103,11 @@ describe("the end screen", () => {
     const little = { ...quality, seconds: 9, freezes: 0, input_us: [0, 0] as const, rtt_us: [400, 900] as const };
     expect(howItWent(little)).toBe("9 seconds at 60 pictures a second, less than 1 ms to the node and back, no freeze.");
     expect(howItWent({ ...quality, seconds: 3 * 3600 + 120 })).toContain("3 h 2 min at");
+  });
+  it("says in plain words how the node ranks, and nothing where nobody checks", () => {
+    expect(howItRanks({ gate: "proven", rank_permille: 812 })).toBe("The node passes its checks: rank 812 of 1000.");
+    expect(howItRanks({ gate: "unproven", rank_permille: 0 })).toContain("No check has passed the node yet");
+    expect(howItRanks({ gate: "failing", rank_permille: 40 })).toContain("has failed its last checks");
+    expect(howItRanks({ gate: "unchecked", rank_permille: 0 })).toBe("");
   });
 });

@@ -1,13 +1,16 @@
 /** How a session went, in plain words, and where its receipt is once there is one. */
 import type { Quality } from "../wire/quality.ts";
+import type { NodeRank } from "../wire/types.ts";
 import type { Chronicle } from "./chronicle.ts";
 
 export function HowItWent({ chronicle }: { readonly chronicle: Chronicle }) {
   const [quality, receipt] = [chronicle.summary.value, chronicle.receipt.value];
   if (!quality) return null;
+  const ranks = receipt?.node_rank ? howItRanks(receipt.node_rank) : "";
   return (
     <div class="how-it-went">
       <p data-how="words">{howItWent(quality)}</p>
+      {ranks && <p data-how="rank">{ranks}</p>}
       {receipt && (
         <p data-how="receipt">
           {AGREEMENT[receipt.agreement] ?? ""}{" "}
@@ -37,6 +40,20 @@ export function howItWent(quality: Quality): string {
     freezes(quality.freezes),
   ];
   return `${parts.filter(Boolean).join(", ")}.`;
+}
+
+/** What checks say of the node, in one line; nothing where nobody checks. */
+export function howItRanks({ gate, rank_permille }: NodeRank): string {
+  switch (gate) {
+    case "unchecked":
+      return "";
+    case "unproven":
+      return "No check has passed the node yet, so it takes few players at a time.";
+    case "failing":
+      return "The node has failed its last checks, and takes no new players until it passes.";
+    case "proven":
+      return `The node passes its checks: rank ${rank_permille} of 1000.`;
+  }
 }
 
 function ms(us: number): string {

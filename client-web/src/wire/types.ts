@@ -633,7 +633,23 @@ salt: string,
 /**
  * `agree`, `disagree` or `edge-only`: whether player and node measured the same.
  */
-agreement: string, };
+agreement: string, 
+/**
+ * How the session's node stands now; absent if nobody remembers which it was.
+ */
+node_rank?: NodeRank, };
+
+export type NodeRank = { 
+/**
+ * What its receipts open to it.
+ */
+gate: NodeGate, 
+/**
+ * Its rank, thousandths (docs/proof.md has the formula).
+ */
+rank_permille: number, };
+
+export type NodeGate = "unchecked" | "unproven" | "proven" | "failing";
 
 export type Directory = { 
 /**

@@ -3,6 +3,7 @@
 //! Samples are text, byte for byte as they are signed; docs/receipts.md specifies them.
 
 use crate::id::SessionId;
+use crate::standing::NodeRank;
 use crate::unit::U64;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,10 @@ pub struct SessionReceipt {
     pub salt: String,
     /// `agree`, `disagree` or `edge-only`: whether player and node measured the same.
     pub agreement: String,
+    /// How the session's node stands now; absent if nobody remembers which it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub node_rank: Option<NodeRank>,
 }
 
 /// What a node has measured of a session so far.

@@ -24,8 +24,21 @@ pub struct NodeStanding {
     pub advice: Vec<String>,
 }
 
+/// How a node stands, in short.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
+pub struct NodeRank {
+    /// What its receipts open to it.
+    pub gate: NodeGate,
+    /// Its rank, thousandths (docs/proof.md has the formula).
+    pub rank_permille: u32,
+}
+
 /// What a node's receipts open to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeGate {
     /// Too few checkers are there: nobody's rank helps or harms.

@@ -8,7 +8,7 @@
 
 use crate::{
     api, app, attach, control, id, identity, keycode, limits, notice, placement, problem, quality,
-    receipt, region, stage,
+    receipt, region, stage, standing,
 };
 use std::fmt::Write as _;
 use ts_rs::TS;
@@ -91,6 +91,8 @@ fn generated_types_are_up_to_date() {
         problem::Problem,
         quality::PlayerSaid,
         quality::SessionReceipt,
+        standing::NodeRank,
+        standing::NodeGate,
         receipt::Directory,
         receipt::Receipt,
         receipt::ReceiptList,

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Signer } from "../harness/receipts.js";
 import { Rig } from "../harness/rig.js";
 import { ARTEFACTS, BINARIES } from "../harness/stack.js";
 import { until, window } from "../harness/until.js";
@@ -32,6 +33,7 @@ function bodyOf(envelope: string): Played {
 }
 
 rig.test("a played session has a receipt that both sides signed, and the end screen leads to it", async () => {
+  for (const operator of ["north", "east", "west"]) await new Signer().letIn(rig.stack, "checker", operator);
   const player = await rig.player();
   const { id } = await player.play({ app: "calibrate" });
   const none = await player.api<{ detail: string }>("GET", `/v1/sessions/${id}/receipt`);
@@ -43,6 +45,8 @@ rig.test("a played session has a receipt that both sides signed, and the end scr
   await player.phase("ended");
   const link = player.page.locator('[data-action="verify"]');
   await until("the end screen to lead to the receipt", async () => (await link.count()) === 1, { within_ms: 60_000 });
+  // Three checkers make ranks count; none of them has passed this node.
+  assert.match(await player.page.locator('[data-how="rank"]').innerText(), /^No check has passed the node yet/);
   const words = await player.page.locator('[data-how="words"]').innerText();
   assert.match(words, /^\d+ seconds at \d+ pictures a second, .*freezes?\.$/);
   await player.page.screenshot({ path: join(ARTEFACTS, "session-receipt-end.png") });

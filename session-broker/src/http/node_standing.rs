@@ -14,7 +14,7 @@ use axum::extract::State;
 use nearlight_proof::porc::rank::{Gate, Rank};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::Problem;
-use nearlight_protocol::standing::{NodeGate, NodeStanding, NodeVerdict};
+use nearlight_protocol::standing::{NodeGate, NodeRank, NodeStanding, NodeVerdict};
 use std::sync::Arc;
 
 /// Verdicts that are shown.
@@ -67,6 +67,18 @@ pub(super) async fn show_standing(
         lately,
         advice,
     }))
+}
+
+impl Api {
+    /// How a node stands, in short.
+    pub(super) async fn node_rank(&self, node: &NodeId) -> Result<NodeRank, Refusal> {
+        let key = key_of(self, node).await?;
+        let (gate, rank) = gate_of(self.verdicts.as_deref(), key.as_deref());
+        Ok(NodeRank {
+            gate,
+            rank_permille: rank.permille,
+        })
+    }
 }
 
 /// The id of the node's receipt key.

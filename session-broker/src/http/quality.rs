@@ -64,12 +64,22 @@ pub(super) async fn show_session_receipt(
     // What is another's is answered like what is not there.
     let is_theirs = |row: &SessionReceiptRow| caller.whose().takes(&row.user, row.tenant.as_ref());
     match row {
-        Some(row) if is_theirs(&row) => Ok(Json(SessionReceipt {
-            index: row.place,
-            leaf: row.leaf,
-            salt: row.salt,
-            agreement: row.agreement,
-        })),
+        Some(row) if is_theirs(&row) => {
+            // Sessions that are over are remembered for an hour.
+            let session = api.sessions.directory().session(&id);
+            let node = session.and_then(|session| session.view.borrow().node.clone());
+            let node_rank = match node {
+                Some(node) => Some(api.node_rank(&node).await?),
+                None => None,
+            };
+            Ok(Json(SessionReceipt {
+                index: row.place,
+                leaf: row.leaf,
+                salt: row.salt,
+                agreement: row.agreement,
+                node_rank,
+            }))
+        }
         Some(_) => Err(not_found("session")),
         None => {
             api.knows_of(&caller, &id).await?;

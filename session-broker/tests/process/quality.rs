@@ -189,6 +189,10 @@ async fn a_played_session_has_a_receipt_that_a_stranger_verifies() {
     played.answers(signs(&statement)).await;
     let (place, shown) = played.receipt().await;
     assert_eq!(place["agreement"], "agree");
+    assert_eq!(
+        place["node_rank"],
+        json!({ "gate": "unchecked", "rank_permille": 0 })
+    );
     let (statement, session) = read(&shown);
     assert_eq!(session.agreement, Agreement::Agree);
     assert_eq!(session.player.len(), 1);
