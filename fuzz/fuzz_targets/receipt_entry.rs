@@ -1,7 +1,9 @@
-//! Entries of a log: an envelope that is taken is written as it was read, and its statement, too; so is a sample.
+//! Entries of a log: an envelope that is taken is written as it was read, and its statement, too; so is a sample, and a
+//! checker's pass.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use nearlight_proof::porw::pass::Pass;
 use nearlight_proof::receipt::quality::Quality;
 use nearlight_proof::receipt::{Envelope, Statement};
 
@@ -16,6 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
     // What a player's page says it measured.
     if let Some(quality) = std::str::from_utf8(bytes).ok().and_then(Quality::read) {
         assert_eq!(quality.text().as_bytes(), bytes);
+    }
+    // What a program that plays for a checker shows.
+    if let Some(pass) = std::str::from_utf8(bytes).ok().and_then(Pass::parse) {
+        assert_eq!(pass.to_string().as_bytes(), bytes);
     }
     if let Ok(value) = nearlight_proof::canon::parse(bytes) {
         assert_eq!(nearlight_proof::canon::to_bytes(&value), bytes);

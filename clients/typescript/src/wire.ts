@@ -314,6 +314,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/checkers/me/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the word of the checker that asks compares with what its rounds came to, its stake and its rewards. */
+        get: operations["my_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/checkers/me/assignments": {
         parameters: {
             query?: never;
@@ -1756,7 +1773,7 @@ export interface components {
             checker: string;
             /** @description From when. */
             due_unix_ms: components["schemas"]["u64"];
-            /** @description `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs. */
+            /** @description `alive`, `capacity`, `capacity/GPU` of one of the node's GPUs, or `stream`. */
             duty: string;
             /** @description The leaf of its receipt, if it has one. */
             leaf: string;
@@ -1774,11 +1791,11 @@ export interface components {
              * @description The round that it follows from.
              */
             round: number;
-            /** @description `due`, `done` or `missed`. */
+            /** @description `due`, `done`, `missed`, or `void`: nobody could do it, and nobody stands in. */
             state: string;
             /** @description Until when. */
             until_unix_ms: components["schemas"]["u64"];
-            /** @description Why it was missed. */
+            /** @description Why it was missed, or void. */
             why: string;
         };
         /**
@@ -1887,16 +1904,83 @@ export interface components {
             operator: string;
             /**
              * Format: int64
+             * @description Since when it has said each time that it plays streams, Unix seconds: it has a decoder.
+             */
+            plays_since_s?: number | null;
+            /**
+             * Format: int64
              * @description Since when not any more, Unix seconds.
              */
             revoked_s?: number | null;
             /** @description Whether a copy of it was heard of lately. */
             running: boolean;
         };
+        /** @description `GET /v1/checkers/me/account`: how a checker's word compares with what rounds came to, and what came of that. */
+        CheckerAccount: {
+            /** @description Its word, and what its rounds came to. */
+            agreement: components["schemas"]["CheckerAgreement"];
+            /**
+             * Format: int32
+             * @description For how long a reward is held after its round was decided, days (`checks.dispute_days`).
+             */
+            dispute_days: number;
+            /** @description What it has earned and nobody has withdrawn, micro-units. */
+            earned_micro: string;
+            /** @description What was taken from its stake, newest first. */
+            penalties: components["schemas"]["StakeTransfer"][];
+            /** @description What an accepted check earns now, micro-units (`checks.reward_micro`). */
+            reward_micro: string;
+            /** @description Its newest rewards, newest first. */
+            rewards: components["schemas"]["CheckerReward"][];
+            /**
+             * Format: int32
+             * @description What a refuted word costs now, thousandths of the free stake (`checks.slash_permille`).
+             */
+            slash_permille: number;
+            /** @description What it has at stake and nothing holds, micro-units. */
+            stake_micro: string;
+        };
+        /** @description How often a checker said what a round came to, of the checks that it issued in the last days. */
+        CheckerAgreement: {
+            /**
+             * Format: int64
+             * @description Of those, rounds that came to what it said.
+             */
+            agreed: number;
+            /**
+             * Format: int32
+             * @description How many days.
+             */
+            days: number;
+            /**
+             * Format: int64
+             * @description Rounds that are decided, and of which it said pass or fail from a seat of its own.
+             */
+            decided: number;
+            /**
+             * Format: int64
+             * @description Of those, rounds in which execution refuted it.
+             */
+            refuted: number;
+        };
         /** @description `GET /v1/checkers`. */
         CheckerList: {
             /** @description All that ever came in, oldest first. */
             checkers: components["schemas"]["Checker"][];
+        };
+        /** @description What a check earned: `checks.reward_micro` of then, from `pool`, for a word that its round came to. */
+        CheckerReward: {
+            /** @description Micro-units. */
+            amount_micro: string;
+            /** @description When the round was decided. */
+            at_unix_ms: components["schemas"]["u64"];
+            /** @description Why. */
+            reason: string;
+            /** @description The receipts that it is for, by their places in the log. */
+            receipts: number[];
+            /** @description Whether it is paid. */
+            state: components["schemas"]["RewardState"];
+            until_unix_ms?: components["schemas"]["u64"] | null;
         };
         /** @description `GET /v1/checkers/me`: a checker's own standing. */
         CheckerStanding: {
@@ -2283,6 +2367,8 @@ export interface components {
         };
         /** @description An assignment with what its checker needs for it. */
         Duty: components["schemas"]["Assignment"] & {
+            /** @description What is played, of a stream: an entry of the catalogue. */
+            app?: string | null;
             /** @description The root over the checkers of the round. */
             checkers: string;
             /** @description The class of the table that its GPU is held to. */
@@ -2864,6 +2950,16 @@ export interface components {
             /** @description All nodes. */
             nodes: components["schemas"]["Node"][];
         };
+        /** @description How a node stands, in short. */
+        NodeRank: {
+            /** @description What its receipts open to it. */
+            gate: components["schemas"]["NodeGate"];
+            /**
+             * Format: int32
+             * @description Its rank, thousandths (docs/proof.md has the formula).
+             */
+            rank_permille: number;
+        };
         /** @description How a node stands. */
         NodeStanding: {
             /** @description What would raise it, as sentences; none if nothing does. */
@@ -3387,6 +3483,11 @@ export interface components {
          */
         RestartPolicy: "never" | "on-failure" | "always";
         /**
+         * @description Where a reward is.
+         * @enum {string}
+         */
+        RewardState: "held" | "paid" | "void";
+        /**
          * @description What a caller is. What each may do is one table: session-broker/src/access.rs.
          * @enum {string}
          */
@@ -3416,7 +3517,7 @@ export interface components {
         };
         /** @description `GET /v1/assignments`: who was to check whom in a round, with what is needed to work it out again. */
         RoundAssignments: {
-            /** @description The assignments, by node, duty and place. */
+            /** @description The assignments, by node, duty and place; those of streams once they are settled or over. */
             assignments: components["schemas"]["Assignment"][];
             /** @description When it began. */
             began_unix_ms: components["schemas"]["u64"];
@@ -3424,7 +3525,7 @@ export interface components {
             checkers: components["schemas"]["Checker"][];
             /** @description The root over the checkers of then. */
             checkers_root: string;
-            /** @description How many checkers each duty takes: `alive`, then `capacity`. */
+            /** @description How many checkers each duty takes: `alive`, `capacity`, `stream`; 0 of what is not checked. */
             committees: number[];
             /**
              * Format: int64
@@ -3507,6 +3608,7 @@ export interface components {
             index: number;
             /** @description Its leaf, 64 hex digits. */
             leaf: string;
+            node_rank?: components["schemas"]["NodeRank"] | null;
             /**
              * @description With the session's id, what its subject is a commitment to: 64 hex digits. Whoever is told both can
              *     say that the receipt is this session's.
@@ -4658,6 +4760,35 @@ export interface operations {
             };
         };
     };
+    my_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Of the last 30 days; of transfers the newest. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckerAccount"];
+                };
+            };
+            /** @description `forbidden`: the key is no checker's. `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     my_assignments: {
         parameters: {
             query: {
@@ -4668,7 +4799,10 @@ export interface operations {
                 /** @description Seconds to wait, at most 30; 0 without it. */
                 wait_s?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Any value: the checker plays streams, and may be assigned some. */
+                "nearlight-checker-plays"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6258,6 +6392,8 @@ export interface operations {
             header: {
                 /** @description 1 to 128 visible characters of your choice. The same key and body answer the same session, so that asking again is safe. */
                 "idempotency-key": string;
+                /** @description The pass of a checker that is assigned a stream: the session is made on that node, in a free slot, or not at all (docs/proof.md). */
+                "nearlight-stream-pass"?: string | null;
             };
             path?: never;
             cookie?: never;

@@ -143,6 +143,10 @@ class Checker(TypedDict):
     """
     Who runs it.
     """
+    plays_since_s: NotRequired[int | None]
+    """
+    Since when it has said each time that it plays streams, Unix seconds: it has a decoder.
+    """
     revoked_s: NotRequired[int | None]
     """
     Since when not any more, Unix seconds.
@@ -150,6 +154,29 @@ class Checker(TypedDict):
     running: bool
     """
     Whether a copy of it was heard of lately.
+    """
+
+
+class CheckerAgreement(TypedDict):
+    """
+    How often a checker said what a round came to, of the checks that it issued in the last days.
+    """
+
+    agreed: int
+    """
+    Of those, rounds that came to what it said.
+    """
+    days: int
+    """
+    How many days.
+    """
+    decided: int
+    """
+    Rounds that are decided, and of which it said pass or fail from a seat of its own.
+    """
+    refuted: int
+    """
+    Of those, rounds in which execution refuted it.
     """
 
 
@@ -858,6 +885,21 @@ class NodeGpu(TypedDict):
     """
 
 
+class NodeRank(TypedDict):
+    """
+    How a node stands, in short.
+    """
+
+    gate: NodeGate
+    """
+    What its receipts open to it.
+    """
+    rank_permille: int
+    """
+    Its rank, thousandths (docs/proof.md has the formula).
+    """
+
+
 NodeStatus: TypeAlias = Literal['online', 'draining', 'offline', 'revoked']
 """
 Whether a node can be used.
@@ -1257,6 +1299,12 @@ When a job is started again.
 """
 
 
+RewardState: TypeAlias = Literal['held', 'paid', 'void']
+"""
+Where a reward is.
+"""
+
+
 Role: TypeAlias = Literal['guest', 'player', 'tenant', 'operator', 'admin']
 """
 What a caller is. What each may do is one table: session-broker/src/access.rs.
@@ -1333,6 +1381,7 @@ class SessionReceipt(TypedDict):
     """
     Its leaf, 64 hex digits.
     """
+    node_rank: NotRequired[NodeRank | None]
     salt: str
     """
     With the session's id, what its subject is a commitment to: 64 hex digits. Whoever is told both can
@@ -1981,7 +2030,7 @@ class Assignment(TypedDict):
     """
     duty: str
     """
-    `alive`, `capacity`, or `capacity/GPU` of one of the node's GPUs.
+    `alive`, `capacity`, `capacity/GPU` of one of the node's GPUs, or `stream`.
     """
     leaf: str
     """
@@ -2005,7 +2054,7 @@ class Assignment(TypedDict):
     """
     state: str
     """
-    `due`, `done` or `missed`.
+    `due`, `done`, `missed`, or `void`: nobody could do it, and nobody stands in.
     """
     until_unix_ms: U64
     """
@@ -2013,7 +2062,7 @@ class Assignment(TypedDict):
     """
     why: str
     """
-    Why it was missed.
+    Why it was missed, or void.
     """
 
 
@@ -2109,6 +2158,34 @@ class Chain(TypedDict):
     """
     How long a round is, milliseconds.
     """
+
+
+class CheckerReward(TypedDict):
+    """
+    What a check earned: `checks.reward_micro` of then, from `pool`, for a word that its round came to.
+    """
+
+    amount_micro: str
+    """
+    Micro-units.
+    """
+    at_unix_ms: U64
+    """
+    When the round was decided.
+    """
+    reason: str
+    """
+    Why.
+    """
+    receipts: list[int]
+    """
+    The receipts that it is for, by their places in the log.
+    """
+    state: RewardState
+    """
+    Whether it is paid.
+    """
+    until_unix_ms: NotRequired[U64 | None]
 
 
 class CheckerStanding(TypedDict):
@@ -2308,6 +2385,7 @@ Duty = TypedDict(
         'state': str,
         'until_unix_ms': U64,
         'why': str,
+        'app': NotRequired[str | None],
         'checkers': str,
         'class': NotRequired[str | None],
         'node_key': str,
@@ -3032,7 +3110,7 @@ class RoundAssignments(TypedDict):
 
     assignments: list[Assignment]
     """
-    The assignments, by node, duty and place.
+    The assignments, by node, duty and place; those of streams once they are settled or over.
     """
     began_unix_ms: U64
     """
@@ -3048,7 +3126,7 @@ class RoundAssignments(TypedDict):
     """
     committees: list[int]
     """
-    How many checkers each duty takes: `alive`, then `capacity`.
+    How many checkers each duty takes: `alive`, `capacity`, `stream`; 0 of what is not checked.
     """
     round: int
     """
@@ -3506,6 +3584,45 @@ class BeaconRound(TypedDict):
     value: str
     """
     Its value, 64 hex digits.
+    """
+
+
+class CheckerAccount(TypedDict):
+    """
+    `GET /v1/checkers/me/account`: how a checker's word compares with what rounds came to, and what came of that.
+    """
+
+    agreement: CheckerAgreement
+    """
+    Its word, and what its rounds came to.
+    """
+    dispute_days: int
+    """
+    For how long a reward is held after its round was decided, days (`checks.dispute_days`).
+    """
+    earned_micro: str
+    """
+    What it has earned and nobody has withdrawn, micro-units.
+    """
+    penalties: list[StakeTransfer]
+    """
+    What was taken from its stake, newest first.
+    """
+    reward_micro: str
+    """
+    What an accepted check earns now, micro-units (`checks.reward_micro`).
+    """
+    rewards: list[CheckerReward]
+    """
+    Its newest rewards, newest first.
+    """
+    slash_permille: int
+    """
+    What a refuted word costs now, thousandths of the free stake (`checks.slash_permille`).
+    """
+    stake_micro: str
+    """
+    What it has at stake and nothing holds, micro-units.
     """
 
 
