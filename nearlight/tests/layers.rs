@@ -86,6 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "nearlight-kit",
             "nearlight-player",
+            "nearlight-proof",
             "nearlight-protocol",
             "nearlight-sim",
             "nearlight-stream",

@@ -56,8 +56,11 @@ impl Order {
         Some(next)
     }
 
-    /// When the next one that failed is due.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// When the next one that failed is due; `None` while as many are fetched as may be: the end of one is waited for.
+    pub(super) fn due(&self, at_a_time: usize) -> Option<Instant> {
+        if self.under_way.len() >= at_a_time {
+            return None;
+        }
         let waiting = self.failures.iter();
         let waiting = waiting.filter(|(image, _)| !self.under_way.contains(*image));
         waiting.map(|(_, failure)| failure.again_at).min()
@@ -138,6 +141,22 @@ mod test {
     }
 
     #[test]
+    fn what_is_due_waits_for_the_end_of_another_and_not_for_its_time() {
+        let now = Instant::now();
+        let mut order = order(&["a", "b"], &[]);
+        assert_eq!(order.next(1, now).as_deref(), Some("a"));
+        order.failed("a", "no such host".to_owned(), now);
+        let due = order.due(1).unwrap();
+        assert_eq!(order.next(1, now).as_deref(), Some("b"));
+        // Its time comes while the other takes long.
+        assert_eq!((order.next(1, due), order.due(1)), (None, None));
+        assert_eq!(order.due(2), Some(due));
+        order.fetched("b");
+        assert_eq!(order.due(1), Some(due));
+        assert_eq!(order.next(1, due).as_deref(), Some("a"));
+    }
+
+    #[test]
     fn before_the_broker_has_said_what_it_wants_nothing_may_go() {
         let mut order = Order::default();
         assert!(order.needs("a"));
@@ -157,8 +176,9 @@ mod test {
             // It holds nothing else up.
             assert_eq!(order.next(1, now).as_deref(), Some("b"));
             order.under_way.clear();
-            waits.push((order.due().unwrap() - now).as_secs());
-            now = order.due().unwrap();
+            let due = order.due(1).unwrap();
+            waits.push((due - now).as_secs());
+            now = due;
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600]);
         assert_eq!(order.faults()[0].detail, "no such host");

@@ -71,7 +71,7 @@ impl Puller {
                         settle(&mut order, &image, result);
                     }
                 }
-                () = until(order.due()) => {}
+                () = until(order.due(self.limits.pulls_max)) => {}
                 _ = look.tick() => {}
             }
             let here = self.runtime.images().await;

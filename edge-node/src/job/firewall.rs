@@ -114,7 +114,7 @@ impl Firewall {
         [to_host, further].map(|rule| rule.into_iter().map(str::to_owned).collect())
     }
 
-    /// Takes a job's rules away; and once its bridge is gone, what its engine may have left.
+    /// Takes a job's rules away, once its engine has no network for it; and what a killed engine may have left of that.
     pub(crate) async fn release(&self, session: &SessionId) -> io::Result<()> {
         let label = self.label(session);
         self.remove(session, |of| of == label).await
@@ -155,10 +155,14 @@ impl Firewall {
                 iptables(&["-X", &chain]).await?;
             }
         }
-        let bridge = network::bridge(session);
-        match is_there(&bridge) {
+        // The job may be another node's of this host by now, and its bridge.
+        let end = format!(":{session}");
+        let is_held = |line: &&str| {
+            label_of(line).is_some_and(|of| of.starts_with(OURS) && of.ends_with(&end))
+        };
+        match rest.iter().any(is_held) {
             true => Ok(()),
-            false => release_bridge(&bridge).await,
+            false => release_bridge(&network::bridge(session)).await,
         }
     }
 
@@ -173,19 +177,31 @@ impl Firewall {
     }
 }
 
-/// Whether this network namespace has an interface of this name.
+/// Whether this network namespace has an interface of this name. `/sys` may be another one's.
 fn is_there(interface: &str) -> bool {
-    let Ok(devices) = std::fs::read_to_string("/proc/self/net/dev") else {
-        // Nothing is taken from one that may be there.
-        return true;
-    };
+    let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     let mut names = devices.lines().filter_map(|line| line.split_once(':'));
     names.any(|(name, _)| name.trim() == interface)
 }
 
-/// Takes away what names a bridge that is gone. An engine puts rules beside each network that it makes; one that is
-/// killed at it knows nothing of them when it comes back. No other bridge ever has the name.
+/// Takes away the bridge of a network that its engine has no more, and what names it. An engine makes the bridge, puts
+/// rules beside it and then writes the network down; one that is killed at it knows nothing of them when it comes back.
+/// No other bridge ever has the name.
 async fn release_bridge(bridge: &str) -> io::Result<()> {
+    if is_there(bridge) {
+        // Whatever is on it goes on without.
+        let deleted = Command::new("ip")
+            .args(["link", "delete", "dev", bridge])
+            .output();
+        let why = match deleted.await {
+            Ok(said) if said.status.success() => None,
+            Ok(said) => Some(String::from_utf8_lossy(&said.stderr).trim().to_owned()),
+            Err(error) => Some(format!("ip (iproute2): {error}")),
+        };
+        if let Some(why) = why {
+            tracing::warn!(bridge, why, "a bridge that an engine has left stays");
+        }
+    }
     for table in ["filter", "nat"] {
         let rules = iptables(&["-t", table, "-S"]).await?;
         // Rules of ours are there before the bridge is.
@@ -331,12 +347,17 @@ mod test {
             .unwrap();
         firewall.release(&one).await.unwrap();
         assert!(iptables(&["-S"]).await.unwrap().contains(&bridge));
+        let mut ip = Command::new("ip");
+        let made = ip.args(["link", "add", &bridge, "type", "bridge"]).status();
+        assert!(made.await.unwrap().success());
+        assert!(is_there(&bridge));
         // What moved to another node of this host is that one's: the first one's end touches nothing of it.
         let other = Firewall {
             node: nearlight_kit::ids::node(),
         };
         other.take_over(&two).await.unwrap();
         assert_eq!(ours().await, 0);
+        assert!(!is_there(&bridge));
         let text = Reach::new(&Egress::default()).rules(&network::chain(&two), &other.label(&two));
         other.hold(&two, &text, None).await.unwrap();
         let of_other = || async {

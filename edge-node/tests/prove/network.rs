@@ -38,6 +38,8 @@ impl Site {
             data: self.dir.path().join(format!("checker-{n}")),
             gb_max: Some(10),
             url: None,
+            plays: false,
+            bind: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         let (url, of) = (format!("http://{}", self.broker.listen), settings.clone());
         let start = move || {
