@@ -53,14 +53,17 @@ impl Runner {
         self.broker.end(&probe.id);
         let found = found.map_err(|error| error.to_string())?;
         tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
-        let bytes = found.receipt.to_bytes();
+        let leaf = self.placed(duty, &found.receipt.to_bytes())?;
+        self.broker.keep(&found.evidence);
+        Ok(Outcome::Receipt { leaf })
+    }
+
+    /// Hands a receipt in until the log has it, or the duty is late.
+    pub(super) fn placed(&self, duty: &Duty, receipt: &[u8]) -> Result<String, String> {
         let mut failed = 0;
         loop {
-            match self.broker.place(&bytes) {
-                Ok(leaf) => {
-                    self.broker.keep(&found.evidence);
-                    return Ok(Outcome::Receipt { leaf });
-                }
+            match self.broker.place(receipt) {
+                Ok(leaf) => return Ok(leaf),
                 Err(why) if self.is_late(duty) => {
                     return Err(format!("the receipt was not taken: {why}"));
                 }

@@ -6,7 +6,7 @@
 //!
 //! **What it does not know:** whether a slot is free: the broker says so, and then nobody is at fault.
 
-use super::{Runner, backoff, lock, missed};
+use super::{Runner, lock, missed};
 use crate::play::{Game, played, signed};
 use nearlight_proof::porw::pass::Pass;
 use nearlight_protocol::checker::{Duty, Outcome};
@@ -78,19 +78,7 @@ impl Runner {
             );
         }
         tracing::info!(node = %of.node, round = of.round, finding = ?found.porw.finding, "played");
-        let mut failed = 0;
-        loop {
-            match self.broker.place(&found.bytes) {
-                Ok(leaf) => return Ok(Outcome::Receipt { leaf }),
-                Err(why) if self.is_late(duty) => {
-                    return Err(format!("the receipt was not taken: {why}"));
-                }
-                Err(error) => {
-                    tracing::warn!(error, "the receipt is not in the log yet");
-                    failed += 1;
-                    self.pause(backoff(failed, rand::rng().random()));
-                }
-            }
-        }
+        let leaf = self.placed(duty, &found.bytes)?;
+        Ok(Outcome::Receipt { leaf })
     }
 }

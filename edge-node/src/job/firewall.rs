@@ -5,7 +5,7 @@
 //! through first). Rules are in place before the bridge is.
 //!
 //! **Invariants.** Every rule of ours says whose it is: `nearlight:<node>:<session>`; no other is touched, but those
-//! that an engine which was killed has left for a job's bridge that is gone. Rules of one job change in one transaction.
+//! that an engine which was killed has left beside the bridge of a network that it has no more. Rules of one job change in one transaction.
 //!
 //! **What it does not know:** what a job may reach ([`super::egress`]).
 
