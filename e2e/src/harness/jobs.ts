@@ -17,10 +17,12 @@ export interface EndpointTicket {
   open_url: string;
 }
 
-/** Starts a recipe of configs/jobs as its user would, waits until it is ready, and answers its id. */
-export async function startRecipe(stack: Stack, name: string): Promise<string> {
-  const args = ["session", "start", "-f", join(ROOT, `configs/jobs/${name}/job.toml`)];
-  const { stdout } = await promisify(execFile)(join(BINARIES, "nearlight"), args, {
+/** A recipe of configs/jobs. */
+export const recipe = (name: string): string => join(ROOT, `configs/jobs/${name}/job.toml`);
+
+/** Starts a job from its file as its user would, waits until it is ready, and answers its id. */
+export async function startFile(stack: Stack, file: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(join(BINARIES, "nearlight"), ["session", "start", "-f", file], {
     timeout: 170_000,
     env: { ...process.env, NEARLIGHT_URL: stack.base, NEARLIGHT_TOKEN: stack.key },
   });

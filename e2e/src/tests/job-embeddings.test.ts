@@ -6,47 +6,19 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import OpenAI from "openai";
-import { describe } from "../harness/api.js";
+import { endpoint, recipe, startFile } from "../harness/jobs.js";
 import { Rig } from "../harness/rig.js";
-import { BINARIES, ROOT } from "../harness/stack.js";
 
 const MODEL = "all-MiniLM-L6-v2";
 const TEXTS = ["A man is eating food.", "A man eats something.", "The stock market fell today."];
-const MANIFEST = join(ROOT, "configs/jobs/embeddings/job.toml");
 /** The environment that `scripts/openai.sh` made. */
 const PYTHON = process.env["NEARLIGHT_PYTHON"] ?? "";
 
 const rig = Rig.forThisFile({ name: "job-embeddings", runtime: "docker" });
 
-interface Endpoint {
-  url: string;
-  ticket: string;
-}
-
-const cli = (args: string[]): Promise<{ stdout: string; stderr: string }> =>
-  promisify(execFile)(join(BINARIES, "nearlight"), args, {
-    timeout: 170_000,
-    env: { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key },
-  });
-
-/** Starts the job as its user would, and answers its id. */
-async function start(): Promise<string> {
-  const { stdout } = await cli(["session", "start", "-f", MANIFEST]);
-  const id = /ses_[0-9a-z]+/.exec(stdout)?.[0];
-  assert.ok(id, stdout);
-  rig.stack.remember(id);
-  assert.equal((await rig.stack.operator.session(id)).state.phase, "ready");
-  return id;
-}
-
-async function endpoint(id: string): Promise<Endpoint> {
-  const reply = await rig.stack.operator.request<Endpoint>("POST", `/v1/sessions/${id}/endpoint`, { json: {} });
-  assert.equal(reply.status, 201, describe(reply));
-  return reply.body;
-}
+const start = (): Promise<string> => startFile(rig.stack, recipe("embeddings"));
 
 /** Of vectors of unit length. */
 const cosine = (a: number[], b: number[]): number => a.reduce((sum, x, i) => sum + x * (b[i] ?? 0), 0);
@@ -71,7 +43,7 @@ print(json.dumps([entry.embedding for entry in answer.data]))
 
 rig.test("the official clients get embeddings from a job that was started for them", async () => {
   const id = await start();
-  const { url, ticket } = await endpoint(id);
+  const { url, ticket } = await endpoint(rig.stack, id);
   const base = new URL("v1", url).href;
 
   const client = new OpenAI({ baseURL: base, apiKey: ticket });
@@ -84,7 +56,7 @@ rig.test("the official clients get embeddings from a job that was started for th
   judge(JSON.parse(stdout) as number[][]);
 
   // Nobody without the ticket, nor with that of another session.
-  for (const apiKey of ["none", (await endpoint(await start())).ticket]) {
+  for (const apiKey of ["none", (await endpoint(rig.stack, await start())).ticket]) {
     const stranger = new OpenAI({ baseURL: base, apiKey, maxRetries: 0 });
     await assert.rejects(stranger.models.list(), (error: unknown) => error instanceof OpenAI.APIError && [401, 403].includes(error.status ?? 0));
   }

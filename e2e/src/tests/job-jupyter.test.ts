@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { endpoint, startRecipe } from "../harness/jobs.js";
+import { endpoint, recipe, startFile } from "../harness/jobs.js";
 import { Rig } from "../harness/rig.js";
 import { ARTEFACTS } from "../harness/stack.js";
 import { until } from "../harness/until.js";
@@ -26,7 +26,7 @@ function heard(page: Page): string[] {
 }
 
 rig.test("a browser opens JupyterLab by an address that works once, and its terminal and a kernel compute", async () => {
-  const id = await startRecipe(rig.stack, "jupyter");
+  const id = await startFile(rig.stack, recipe("jupyter"));
   const { open_url } = await endpoint(rig.stack, id);
   const context = await (await rig.browser()).newContext({ viewport: { width: 1280, height: 800 } });
   try {
