@@ -14,7 +14,8 @@ mod puller;
 mod room;
 
 pub(crate) use puller::{Found, Limits, Puller};
-pub(crate) use room::runs_out;
+pub(crate) use room::Arrival;
+use room::Arrivals;
 
 use nearlight_kit::files::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ pub(crate) struct Images {
     path: PathBuf,
     /// Held for a look-up, never across an await.
     kept: Mutex<Kept>,
+    arrivals: Arc<Arrivals>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +98,7 @@ impl Images {
                 fetched,
                 ..Kept::default()
             }),
+            arrivals: Arc::default(),
         })
     }
 
@@ -113,6 +116,11 @@ impl Images {
             images: self.clone(),
             image: image.to_owned(),
         }
+    }
+
+    /// An image that a session waits for is to come.
+    pub(crate) fn arrival(&self) -> Arrival {
+        self.arrivals.one()
     }
 
     /// It is being fetched: it is ours.

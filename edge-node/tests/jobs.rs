@@ -6,6 +6,8 @@
 mod clusters;
 #[path = "jobs/kept.rs"]
 mod kept;
+#[path = "jobs/lying_registry.rs"]
+mod lying_registry;
 #[path = "jobs/pull.rs"]
 mod pull;
 mod support;

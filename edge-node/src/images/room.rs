@@ -1,27 +1,97 @@
-//! Room on the disk while an image comes: how large it is only its registry knows, and a tenant names that.
+//! Room on the disk while images come: how large one is only its registry knows, and a tenant names that.
 //!
-//! **What it does not know:** who fetches it, and what is done about it.
+//! **Invariants.** The one that is given up is the one of which most has come: a layer without an end costs no
+//! other tenant theirs. After it the others have a moment, in which the engine removes what there is of it.
+//!
+//! **What it does not know:** who fetches an image, and what is done about it.
 
 use super::Limits;
 use crate::runtime::Runtime;
 use nix::sys::statvfs::statvfs;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Between two looks: at a gigabyte a second less than half of what stays free by default.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// For the engine to remove what it has of an image that was given up.
+const REMOVED_WITHIN: Duration = Duration::from_secs(2);
 const MIB: u64 = 1024 * 1024;
 
-/// Returns once the disk gets so full that an image that comes has to be given up, and says so.
-pub(crate) async fn runs_out(runtime: &dyn Runtime, limits: Limits) -> String {
-    let Some(store) = runtime.image_store().await else {
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let free = statvfs(&store).ok();
-        let free = free.map(|stat| stat.blocks_available() * stat.fragment_size() / MIB);
-        if let Some(why) = free.and_then(|mib| lacks(mib, limits)) {
-            return why;
+/// The images that come, and how much of each has.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals(Mutex<Coming>);
+
+#[derive(Debug, Default)]
+struct Coming {
+    bytes: BTreeMap<u64, u64>,
+    next: u64,
+    given_up: Option<Instant>,
+}
+
+/// One that comes, while this lives.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    arrivals: Arc<Arrivals>,
+    id: u64,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.arrivals.coming().bytes.remove(&self.id);
+    }
+}
+
+impl Arrivals {
+    fn coming(&self) -> MutexGuard<'_, Coming> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One is to come.
+    pub(crate) fn one(self: &Arc<Self>) -> Arrival {
+        let mut coming = self.coming();
+        let id = coming.next;
+        coming.next += 1;
+        coming.bytes.insert(id, 0);
+        let arrivals = self.clone();
+        drop(coming);
+        Arrival { arrivals, id }
+    }
+}
+
+impl Arrival {
+    /// So much of it is here.
+    pub(crate) fn has(&self, bytes: u64) {
+        self.arrivals.coming().bytes.insert(self.id, bytes);
+    }
+
+    /// Whether it is this one that has to go, now that one has to.
+    fn has_to_go(&self, now: Instant) -> bool {
+        let mut coming = self.arrivals.coming();
+        let is_soon = |then| now.duration_since(then) < REMOVED_WITHIN;
+        let largest = coming.bytes.iter().max_by_key(|(_, bytes)| **bytes);
+        if largest.is_none_or(|(id, _)| *id != self.id) || coming.given_up.is_some_and(is_soon) {
+            return false;
+        }
+        coming.given_up = Some(now);
+        true
+    }
+
+    /// Returns once the disk gets so full that this one has to be given up, and says so.
+    pub(crate) async fn runs_out(&self, runtime: &dyn Runtime, limits: Limits) -> String {
+        let Some(store) = runtime.image_store().await else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let free = statvfs(&store).ok();
+            let free = free.map(|stat| stat.blocks_available() * stat.fragment_size() / MIB);
+            if let Some(why) = free.and_then(|mib| lacks(mib, limits))
+                && self.has_to_go(Instant::now())
+            {
+                return why;
+            }
         }
     }
 }
@@ -55,5 +125,19 @@ mod test {
             ..limits
         };
         assert_eq!(lacks(0, none), None, "the operator wants it so");
+    }
+
+    #[test]
+    fn the_largest_goes_and_the_others_have_a_moment() {
+        let arrivals = Arc::<Arrivals>::default();
+        let (small, large) = (arrivals.one(), arrivals.one());
+        small.has(10);
+        large.has(11);
+        let now = Instant::now();
+        assert!(!small.has_to_go(now));
+        assert!(large.has_to_go(now));
+        drop(large);
+        assert!(!small.has_to_go(now + REMOVED_WITHIN / 2));
+        assert!(small.has_to_go(now + REMOVED_WITHIN), "it did not help");
     }
 }

@@ -13,6 +13,9 @@
 //! gets nothing: for another owner the whole file is fetched again, hashed, and not kept twice. What is on its way
 //! is its owner's, too: nobody goes on with another one's half, or waits for another one's server.
 //!
+//! A download that ends before it is whole leaves what has come, to be gone on with for a day; it counts as what is
+//! here does, and is the first to go.
+//!
 //! **Invariants.** A name without `.part` is whole, right and on the disk. What a live job uses stays. All files
 //! together stay below the limit. One owner fetches one file once at a time, however many of its jobs wait for it.
 
@@ -20,26 +23,26 @@ pub(crate) mod fetch;
 pub(crate) mod reach;
 pub(crate) mod shelf;
 
-use fetch::{FetchError, Fetcher, Target};
+use fetch::{FetchError, Fetcher, MakeRoom, Target};
 use nearlight_kit::files::write_atomic;
 use nearlight_protocol::job::Asset;
 use nearlight_protocol::limits::ASSETS_LISTED_MAX;
 use nearlight_protocol::volume::asset_name;
-use shelf::{NoRoom, Shelf};
+use shelf::{Gone, Shelf};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 /// Downloads at a time.
 const FETCHES_MAX: usize = 4;
 /// Of one owner: whoever has slow servers holds up nobody else.
 const FETCHES_OF_ONE_MAX: usize = 2;
-/// For how long a download that the agent's end cut off is gone on with.
+/// For how long a download that broke off is gone on with.
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 const MIB: u64 = 1024 * 1024;
 
@@ -51,12 +54,6 @@ pub(crate) enum AssetError {
         url: String,
         #[source]
         source: FetchError,
-    },
-    #[error("its asset {url}: {source}")]
-    Room {
-        url: String,
-        #[source]
-        source: NoRoom,
     },
     #[error("its asset {url} cannot be kept: {source}")]
     Disk {
@@ -103,12 +100,18 @@ impl Drop for InUse {
     }
 }
 
-/// Room that is set aside for a file until it is on the shelf, or will not be.
-struct Room<'a>(&'a Assets, String);
+/// Room that is set aside for a file while it is on its way.
+struct Room {
+    assets: Arc<Assets>,
+    file: String,
+}
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
-        self.0.shelf().unreserve(&self.1);
+        let left = fs::metadata(self.assets.dir.join(&self.file));
+        let left = left.map_or(0, |found| found.len());
+        let now = nearlight_kit::clock::unix_ms();
+        self.assets.shelf().broke_off(&self.file, left, now);
     }
 }
 
@@ -134,9 +137,12 @@ impl Assets {
         for entry in fs::read_dir(&dir)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let is_kept = name == "shelf.json" || shelf.has(&digest(&name));
-            if !is_kept && !is_fresh_part(&entry) {
-                fs::remove_file(entry.path())?;
+            if name == "shelf.json" || shelf.has(&digest(&name)) {
+                continue;
+            }
+            match fresh_part(&entry) {
+                Some((bytes, left_ms)) => shelf.broke_off(&name, bytes, left_ms),
+                None => fs::remove_file(entry.path())?,
             }
         }
         Ok(Arc::new(Self {
@@ -183,7 +189,11 @@ impl Assets {
     }
 
     /// Fetches what of a job's assets is not here. They have to be in use by then.
-    pub(crate) async fn fetch(&self, owner: &str, assets: &[Asset]) -> Result<(), AssetError> {
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        owner: &str,
+        assets: &[Asset],
+    ) -> Result<(), AssetError> {
         for asset in assets {
             self.fetch_one(owner, asset).await?;
         }
@@ -209,7 +219,7 @@ impl Assets {
         (done, total, whole)
     }
 
-    async fn fetch_one(&self, owner: &str, asset: &Asset) -> Result<(), AssetError> {
+    async fn fetch_one(self: &Arc<Self>, owner: &str, asset: &Asset) -> Result<(), AssetError> {
         let under_way = {
             let mut all = self
                 .under_way
@@ -229,16 +239,17 @@ impl Assets {
         let _own_slot = own_turns.acquire().await;
         let _slot = self.turns.acquire().await;
         let is_here = self.shelf().has(&asset.digest);
-        let _room = match is_here {
+        let room = match is_here {
             true => None,
-            false => Some(self.make_room(owner, asset)?),
+            false => Some(self.expect(owner, asset)?),
         };
         let stop = Stop(Arc::default());
         let target = Target {
             url: asset.url.clone(),
             digest: asset.digest.clone(),
             bytes_max: u64::from(asset.size_mib) * MIB,
-            part: (!is_here).then(|| part(&self.dir, owner, &asset.digest)),
+            part: room.as_ref().map(|room| self.dir.join(&room.file)),
+            make_room: self.make_room(owner, asset, is_here),
             done: under_way.done.clone(),
             stop: stop.0.clone(),
         };
@@ -248,7 +259,7 @@ impl Assets {
             // Nobody else writes the file before this thread has let go of it; whoever waits looks when it
             // is on the shelf.
             let fetched = fetcher.fetch(&target);
-            (fetched, (turn, entry))
+            (fetched, (room, turn, entry))
         });
         let (fetched, _held) = match fetched.await {
             Ok((fetched, held)) => (fetched, Some(held)),
@@ -280,7 +291,7 @@ impl Assets {
             url: asset.url.clone(),
             source,
         };
-        let part = part(&self.dir, owner, &asset.digest);
+        let part = self.dir.join(part_name(owner, &asset.digest));
         if !is_here && self.shelf().has(&asset.digest) {
             // Another owner was faster with the same bytes.
             fs::remove_file(part).map_err(disk)?;
@@ -293,47 +304,65 @@ impl Assets {
         let now = nearlight_kit::clock::unix_ms();
         let text = {
             let mut shelf = self.shelf();
+            shelf.broke_off(&part_name(owner, &asset.digest), 0, now);
             shelf.put(&asset.digest, bytes, owner, now);
             shelf.text()
         };
         write_atomic(&self.dir.join("shelf.json"), &text, 0o600).map_err(disk)
     }
 
-    /// Removes what was used longest ago, until there is room.
-    fn make_room(&self, owner: &str, asset: &Asset) -> Result<Room<'_>, AssetError> {
-        let name = asset_name(owner, &asset.digest);
-        let mut shelf = self.shelf();
-        let bytes = u64::from(asset.size_mib) * MIB;
-        let leave = shelf.reserve(&name, bytes);
-        let leave = leave.map_err(|source| AssetError::Room {
+    /// An asset is to come.
+    fn expect(self: &Arc<Self>, owner: &str, asset: &Asset) -> Result<Room, AssetError> {
+        let file = part_name(owner, &asset.digest);
+        let expected = (self.shelf()).expect(&file, u64::from(asset.size_mib) * MIB);
+        expected.map_err(|source| AssetError::Fetch {
             url: asset.url.clone(),
-            source,
+            source: source.into(),
         })?;
-        let room = Room(self, name);
-        for digest in leave {
-            tracing::info!(digest, "an asset goes, for another needs the room");
-            if let Err(error) = fs::remove_file(self.path(&digest)) {
-                tracing::error!(digest, %error, "an asset cannot be removed; the next start does");
-            }
+        let assets = self.clone();
+        Ok(Room { assets, file })
+    }
+
+    /// Removes what was used longest ago, as far as what comes needs it; one that is not kept needs nothing.
+    fn make_room(self: &Arc<Self>, owner: &str, asset: &Asset, is_here: bool) -> MakeRoom {
+        if is_here {
+            return Box::new(|_| Ok(()));
         }
-        Ok(room)
+        let (assets, file) = (self.clone(), part_name(owner, &asset.digest));
+        Box::new(move |bytes| {
+            let (gone, fits) = assets.shelf().comes(&file, bytes);
+            for one in gone {
+                let name = match one {
+                    Gone::Asset(digest) => path(&assets.dir, &digest),
+                    Gone::Part(name) => assets.dir.join(name),
+                };
+                tracing::info!(file = %name.display(), "an asset goes, for another needs the room");
+                if let Err(error) = fs::remove_file(&name) {
+                    tracing::error!(file = %name.display(), %error, "an asset cannot be removed; the next start does");
+                }
+            }
+            fits
+        })
     }
 }
 
-/// What was on its way a moment ago goes on; what was left for long is nobody's.
-fn is_fresh_part(entry: &fs::DirEntry) -> bool {
-    let age = entry.metadata().and_then(|found| found.modified());
-    let age = age.ok().and_then(|at| at.elapsed().ok());
-    entry.path().extension().is_some_and(|kind| kind == "part")
-        && age.is_some_and(|age| age < PART_KEPT)
+/// How much there is of what was on its way not long ago, and since when; what was left for long is nobody's.
+fn fresh_part(entry: &fs::DirEntry) -> Option<(u64, u64)> {
+    let found = entry.metadata().ok()?;
+    let left = found.modified().ok()?;
+    let is_part = entry.path().extension().is_some_and(|kind| kind == "part");
+    let is_fresh = left.elapsed().is_ok_and(|age| age < PART_KEPT);
+    let left_ms = left.duration_since(UNIX_EPOCH).ok()?.as_millis();
+    (is_part && is_fresh).then(|| (found.len(), u64::try_from(left_ms).unwrap_or_default()))
 }
 
 fn path(dir: &Path, digest: &str) -> PathBuf {
     dir.join(digest.strip_prefix("sha256:").unwrap_or(digest))
 }
 
-fn part(dir: &Path, owner: &str, digest: &str) -> PathBuf {
-    path(dir, digest).with_extension(format!("{owner}.part"))
+fn part_name(owner: &str, digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    format!("{hex}.{owner}.part")
 }
 
 fn digest(name: &str) -> String {

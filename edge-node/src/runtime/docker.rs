@@ -30,6 +30,11 @@ use std::path::PathBuf;
 pub(crate) const LABEL_SESSION: &str = "nearlight.session";
 pub(crate) const LABEL_EPOCH: &str = "nearlight.epoch";
 pub(crate) const LABEL_NODE: &str = "nearlight.node";
+/// What an engine says of itself that leaves images to containerd (the default from Docker 29 on), and where they are
+/// then; the engine does not say that.
+const CONTAINERD_STORE: &str = "io.containerd.snapshotter.v1";
+const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+
 /// What jobs have beside; an app's container has none.
 pub(crate) const LABEL_KIND: &str = "nearlight.kind";
 /// See [`LABEL_KIND`].
@@ -258,7 +263,13 @@ impl Runtime for Docker {
     fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>> {
         async {
             let info = bounded("say where it keeps images", self.engine.info()).await;
-            let root = PathBuf::from(info.ok()?.docker_root_dir?);
+            let info = info.ok()?;
+            let is_containerds = (info.driver_status.iter().flatten().flatten())
+                .any(|word| word == CONTAINERD_STORE);
+            let root = PathBuf::from(match is_containerds {
+                true => CONTAINERD_ROOT.to_owned(),
+                false => info.docker_root_dir?,
+            });
             // Of an engine elsewhere it is no directory here.
             root.is_dir().then_some(root)
         }

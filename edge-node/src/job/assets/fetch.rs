@@ -4,6 +4,7 @@
 //! comes is hashed as it is written; nothing says that it is right but its SHA-256 at the end.
 
 use super::reach::Allowed;
+use super::shelf::NoRoom;
 use nearlight_kit::network::Network;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -46,16 +47,30 @@ pub(crate) enum FetchError {
     Wrong(String),
     #[error("it leads to {0}, and only https addresses are followed, a few times")]
     Redirect(String),
-    #[error("it comes too slowly")]
+    #[error("it comes too slowly; the next job that wants it goes on where it stopped")]
     Slow,
+    #[error(transparent)]
+    Room(#[from] NoRoom),
     #[error("its job is gone")]
     Stopped,
     #[error("it cannot be written: {0}")]
     Host(#[source] io::Error),
 }
 
+impl FetchError {
+    /// Whether what has come is worth something to a later download.
+    fn may_go_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::Slow | Self::Room(_) | Self::Stopped
+        )
+    }
+}
+
+/// Makes room for a file of so many bytes.
+pub(crate) type MakeRoom = Box<dyn Fn(u64) -> Result<(), NoRoom> + Send>;
+
 /// What is to be fetched, and where to.
-#[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) url: String,
     /// `sha256:...`.
@@ -63,6 +78,8 @@ pub(crate) struct Target {
     pub(crate) bytes_max: u64,
     /// Where to; `None` to see only whether it can be fetched and is right.
     pub(crate) part: Option<PathBuf>,
+    /// Asked before bytes are written.
+    pub(crate) make_room: MakeRoom,
     /// Bytes so far.
     pub(crate) done: Arc<AtomicU64>,
     /// Set once nobody wants it any more.
@@ -101,8 +118,9 @@ impl Fetcher {
         let mut sink = Sink::open(target)?;
         let fetched = self.fill(target, &mut sink);
         if let Err(error) = fetched {
-            // Nobody counts what is not whole.
-            sink.forget();
+            if sink.length == 0 || !error.may_go_on() {
+                sink.forget();
+            }
             return Err(error);
         }
         sink.finish(&target.digest)
@@ -176,6 +194,8 @@ impl Fetcher {
                 Ok(read) => read,
                 Err(error) => return Err(Broken::Now(error.to_string())),
             };
+            (target.make_room)(sink.length + read as u64)
+                .map_err(|full| Broken::For(full.into()))?;
             sink.take(&piece[..read]).map_err(host)?;
             let came = sink.length.saturating_sub(sink.had);
             if is_too_slow(sink.began.elapsed(), came) {

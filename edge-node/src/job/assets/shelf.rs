@@ -1,7 +1,9 @@
 //! What a node has of assets, and what may go: bookkeeping, without a file.
 //!
-//! **Invariants.** What is here and what is on its way never exceed the limit together. Nothing that is held goes.
-//! Whatever goes was let go longest ago. An owner is listed for a file only after [`Shelf::put`] named it.
+//! **Invariants.** What is here, whole or not, never exceeds the limit. What is on its way may become as large as it
+//! was said to be, but nothing goes for it before its bytes come: a server that has nothing empties no shelf. Nothing
+//! that is held goes. Whatever goes was let go longest ago, and what is not whole goes first. An owner is listed for
+//! a file only after [`Shelf::put`] named it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,6 +26,30 @@ struct Entry {
     owners: BTreeSet<String>,
 }
 
+/// What is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Coming {
+    /// How large it may become.
+    bytes_max: u64,
+    came: u64,
+}
+
+/// What broke off, and may be gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    bytes: u64,
+    left_ms: u64,
+}
+
+/// What has to go for another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// By its digest.
+    Asset(String),
+    /// By its file's name.
+    Part(String),
+}
+
 /// Assets by digest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
@@ -31,8 +57,9 @@ pub(crate) struct Shelf {
     limit: u64,
     /// How many jobs use each.
     held: HashMap<String, usize>,
-    /// Bytes that are set aside for what is on its way.
-    reserved: HashMap<String, u64>,
+    /// By the names of their files.
+    coming: HashMap<String, Coming>,
+    parts: BTreeMap<String, Part>,
 }
 
 impl Shelf {
@@ -101,42 +128,80 @@ impl Shelf {
 
     fn used(&self) -> u64 {
         let here: u64 = self.entries.values().map(|entry| entry.bytes).sum();
-        here + self.reserved.values().sum::<u64>()
+        let parts: u64 = self.parts.values().map(|part| part.bytes).sum();
+        here + parts + self.coming.values().map(|coming| coming.came).sum::<u64>()
     }
 
-    /// Sets room aside for one that is to come. Returns what has to go for it, already forgotten here.
-    pub(crate) fn reserve(&mut self, digest: &str, bytes: u64) -> Result<Vec<String>, NoRoom> {
-        let mut idle: Vec<(u64, String)> = self
-            .entries
-            .iter()
-            .filter(|(other, _)| !self.held.contains_key(*other))
-            .map(|(other, entry)| (entry.used_ms, other.clone()))
-            .collect();
-        idle.sort_unstable();
-        let idle_bytes: u64 = idle.iter().map(|(_, idle)| self.entries[idle].bytes).sum();
-        let busy = self.used() - idle_bytes;
-        if busy + bytes > self.limit {
-            return Err(NoRoom {
-                limit_mib: self.limit >> 20,
-                held_mib: busy >> 20,
-                wanted_mib: bytes >> 20,
-            });
+    /// What nothing can take away: what jobs use, and what is on its way as large as it may become.
+    fn busy(&self) -> u64 {
+        let held = |(digest, _): &(&String, &Entry)| self.held.contains_key(*digest);
+        let held: u64 = (self.entries.iter().filter(held))
+            .map(|(_, entry)| entry.bytes)
+            .sum();
+        let most = |coming: &Coming| coming.bytes_max.max(coming.came);
+        held + self.coming.values().map(most).sum::<u64>()
+    }
+
+    fn no_room(&self, bytes: u64) -> NoRoom {
+        NoRoom {
+            limit_mib: self.limit >> 20,
+            held_mib: self.busy() >> 20,
+            wanted_mib: bytes >> 20,
         }
-        let mut leave = Vec::new();
-        for (_, other) in idle {
-            if self.used() + bytes <= self.limit {
-                break;
+    }
+
+    /// A file of up to so many bytes is to come, or to be gone on with.
+    pub(crate) fn expect(&mut self, file: &str, bytes_max: u64) -> Result<(), NoRoom> {
+        if self.busy() + bytes_max > self.limit {
+            return Err(self.no_room(bytes_max));
+        }
+        let came = self.parts.remove(file).map_or(0, |part| part.bytes);
+        let coming = Coming { bytes_max, came };
+        self.coming.insert(file.to_owned(), coming);
+        Ok(())
+    }
+
+    /// So much of it will have come. Returns what goes for that, already forgotten here, and whether there is room.
+    pub(crate) fn comes(&mut self, file: &str, came: u64) -> (Vec<Gone>, Result<(), NoRoom>) {
+        if let Some(coming) = self.coming.get_mut(file) {
+            coming.came = came;
+        }
+        let mut gone = Vec::new();
+        while self.used() > self.limit {
+            match self.first_to_go() {
+                Some(Gone::Part(name)) => {
+                    self.parts.remove(&name);
+                    gone.push(Gone::Part(name));
+                }
+                Some(Gone::Asset(digest)) => {
+                    self.entries.remove(&digest);
+                    gone.push(Gone::Asset(digest));
+                }
+                // A job took what was idle when this one was expected.
+                None => return (gone, Err(self.no_room(came))),
             }
-            self.entries.remove(&other);
-            leave.push(other);
         }
-        self.reserved.insert(digest.to_owned(), bytes);
-        Ok(leave)
+        (gone, Ok(()))
     }
 
-    /// What was to come has come, or will not.
-    pub(crate) fn unreserve(&mut self, digest: &str) {
-        self.reserved.remove(digest);
+    fn first_to_go(&self) -> Option<Gone> {
+        let part = self.parts.iter().min_by_key(|(_, part)| part.left_ms);
+        if let Some((name, _)) = part {
+            return Some(Gone::Part(name.clone()));
+        }
+        let idle = self.entries.iter();
+        let idle = idle.filter(|(digest, _)| !self.held.contains_key(*digest));
+        let oldest = idle.min_by_key(|(_, entry)| entry.used_ms);
+        oldest.map(|(digest, _)| Gone::Asset(digest.clone()))
+    }
+
+    /// It comes no more; so much of it is left on the disk.
+    pub(crate) fn broke_off(&mut self, file: &str, bytes: u64, now_ms: u64) {
+        self.coming.remove(file);
+        if bytes > 0 {
+            let left_ms = now_ms;
+            self.parts.insert(file.to_owned(), Part { bytes, left_ms });
+        }
     }
 
     /// It is here, and this owner has fetched all of it.
@@ -162,94 +227,140 @@ mod test {
     enum Step {
         Hold(u8),
         LetGo(u8),
-        Fetch {
-            digest: u8,
-            bytes: u64,
-            owner: u8,
-            comes: bool,
-        },
+        Expect { digest: u8, bytes: u64 },
+        Comes { digest: u8, came: u64 },
+        BreaksOff(u8),
+        IsWhole { digest: u8, owner: u8 },
         Reopen,
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let fetch = (0..6_u8, 1..80_u64, 0..3_u8, any::<bool>());
+        let digest = 0..6_u8;
         prop_oneof![
-            (0..6_u8).prop_map(Step::Hold),
-            (0..6_u8).prop_map(Step::LetGo),
-            fetch.prop_map(|(digest, bytes, owner, comes)| Step::Fetch {
-                digest,
-                bytes,
-                owner,
-                comes
-            }),
+            digest.clone().prop_map(Step::Hold),
+            digest.clone().prop_map(Step::LetGo),
+            (digest.clone(), 1..80_u64).prop_map(|(digest, bytes)| Step::Expect { digest, bytes }),
+            (digest.clone(), 1..80_u64).prop_map(|(digest, came)| Step::Comes { digest, came }),
+            digest.clone().prop_map(Step::BreaksOff),
+            (digest, 0..3_u8).prop_map(|(digest, owner)| Step::IsWhole { digest, owner }),
             Just(Step::Reopen),
         ]
     }
 
+    /// What a node does with a shelf, and what has to be true of it.
+    #[derive(Default)]
+    struct World {
+        shelf: Shelf,
+        held: BTreeMap<String, usize>,
+        rights: BTreeSet<(String, String)>,
+    }
+
+    impl World {
+        fn let_go(&mut self, digest: &str, now: u64) {
+            if let Some(uses) = self.held.get_mut(digest) {
+                *uses -= 1;
+                self.shelf.let_go(digest, now);
+            }
+            self.held.retain(|_, uses| *uses > 0);
+        }
+
+        fn expect(&mut self, digest: &str, bytes: u64) -> Result<(), TestCaseError> {
+            if self.shelf.has(digest) || self.shelf.coming.contains_key(digest) {
+                return Ok(());
+            }
+            let before = self.shelf.clone();
+            let expected = self.shelf.expect(digest, bytes);
+            prop_assert_eq!(expected.is_err(), before.busy() + bytes > LIMIT);
+            prop_assert_eq!(&self.shelf.entries, &before.entries, "nothing goes yet");
+            prop_assert_eq!(self.shelf.used(), before.used());
+            Ok(())
+        }
+
+        fn comes(&mut self, digest: &str, came: u64, now: u64) -> Result<(), TestCaseError> {
+            let Some(coming) = self.shelf.coming.get(digest).copied() else {
+                return Ok(());
+            };
+            let before = self.shelf.clone();
+            let (gone, fits) = self.shelf.comes(digest, came.min(coming.bytes_max));
+            for one in &gone {
+                let Gone::Asset(one) = one else { continue };
+                prop_assert!(!self.held.contains_key(one));
+                prop_assert!(self.shelf.parts.is_empty(), "what is not whole goes first");
+                let idle = self.shelf.entries.iter();
+                let mut idle = idle.filter(|(digest, _)| !self.held.contains_key(*digest));
+                prop_assert!(idle.all(|(_, left)| before.entries[one].used_ms <= left.used_ms));
+                self.rights.retain(|(_, of)| of != one);
+            }
+            if fits.is_err() {
+                // The caller writes nothing more.
+                self.shelf.broke_off(digest, coming.came, now);
+            }
+            Ok(())
+        }
+
+        fn is_whole(&mut self, digest: &str, owner: &str, now: u64) {
+            if let Some(coming) = self.shelf.coming.get(digest).copied() {
+                self.shelf.broke_off(digest, 0, now);
+                self.shelf.put(digest, coming.came, owner, now);
+            } else if self.shelf.has(digest) {
+                self.shelf.put(digest, 0, owner, now);
+            } else {
+                return;
+            }
+            self.rights.insert((owner.to_owned(), digest.to_owned()));
+        }
+
+        fn reopen(&mut self) {
+            let shelf = Shelf::read(&self.shelf.text(), LIMIT);
+            let old = std::mem::replace(&mut self.shelf, shelf);
+            self.shelf.held = old.held;
+            for (name, part) in old.parts {
+                self.shelf.broke_off(&name, part.bytes, part.left_ms);
+            }
+            for (name, coming) in old.coming {
+                self.shelf.broke_off(&name, coming.came, 0);
+            }
+        }
+
+        fn step(&mut self, step: &Step, now: u64) -> Result<(), TestCaseError> {
+            match step {
+                Step::Hold(n) => {
+                    self.shelf.hold(&n.to_string());
+                    *self.held.entry(n.to_string()).or_default() += 1;
+                }
+                Step::LetGo(n) => self.let_go(&n.to_string(), now),
+                Step::Expect { digest, bytes } => self.expect(&digest.to_string(), *bytes)?,
+                Step::Comes { digest, came } => self.comes(&digest.to_string(), *came, now)?,
+                Step::BreaksOff(n) => {
+                    let file = n.to_string();
+                    if let Some(coming) = self.shelf.coming.get(&file).copied() {
+                        self.shelf.broke_off(&file, coming.came, now);
+                    }
+                }
+                Step::IsWhole { digest, owner } => {
+                    self.is_whole(&digest.to_string(), &owner.to_string(), now);
+                }
+                Step::Reopen => self.reopen(),
+            }
+            prop_assert!(self.shelf.used() <= LIMIT);
+            for (digest, owner) in
+                (0..6_u8).flat_map(|digest| (0..3_u8).map(move |owner| (digest, owner)))
+            {
+                let (digest, owner) = (digest.to_string(), owner.to_string());
+                let has = self.shelf.size_for(&owner, &digest).is_some();
+                prop_assert_eq!(has, self.rights.contains(&(owner, digest)));
+            }
+            Ok(())
+        }
+    }
+
     proptest! {
         #[test]
-        fn nothing_held_goes_the_limit_holds_and_rights_are_earned(steps in prop::collection::vec(step(), 0..60)) {
-            let mut shelf = Shelf::read(b"", LIMIT);
-            let mut held = BTreeMap::<String, usize>::new();
-            let mut rights = BTreeSet::<(String, String)>::new();
-            for (now, step) in (0_u64..).zip(steps) {
-                match step {
-                    Step::Hold(n) => {
-                        shelf.hold(&n.to_string());
-                        *held.entry(n.to_string()).or_default() += 1;
-                    }
-                    Step::LetGo(n) => {
-                        if let Some(uses) = held.get_mut(&n.to_string()) {
-                            *uses -= 1;
-                            shelf.let_go(&n.to_string(), now);
-                        }
-                        held.retain(|_, uses| *uses > 0);
-                    }
-                    Step::Fetch { digest, bytes, owner, comes } => {
-                        let (digest, owner) = (digest.to_string(), owner.to_string());
-                        if shelf.has(&digest) {
-                            shelf.put(&digest, bytes, &owner, now);
-                            rights.insert((owner, digest));
-                            continue;
-                        }
-                        let before = shelf.clone();
-                        match shelf.reserve(&digest, bytes) {
-                            Ok(leave) => {
-                                for gone in &leave {
-                                    prop_assert!(!held.contains_key(gone));
-                                    rights.retain(|(_, of)| of != gone);
-                                }
-                                let oldest_left = shelf.entries.iter().filter(|(d, _)| !held.contains_key(*d)).map(|(_, e)| e.used_ms).min();
-                                for gone in &leave {
-                                    prop_assert!(oldest_left.is_none_or(|left| before.entries[gone].used_ms <= left));
-                                }
-                                prop_assert!(shelf.used() <= LIMIT);
-                                shelf.unreserve(&digest);
-                                if comes {
-                                    shelf.put(&digest, bytes, &owner, now);
-                                    rights.insert((owner, digest));
-                                }
-                            }
-                            Err(_) => {
-                                prop_assert_eq!(&shelf.entries, &before.entries);
-                                let busy: u64 = shelf.entries.iter().filter(|(d, _)| held.contains_key(*d)).map(|(_, e)| e.bytes).sum();
-                                prop_assert!(busy + bytes > LIMIT);
-                            }
-                        }
-                    }
-                    Step::Reopen => {
-                        let text = shelf.text();
-                        shelf = Shelf { held: shelf.held, ..Shelf::read(&text, LIMIT) };
-                    }
-                }
-                prop_assert!(shelf.used() <= LIMIT);
-                for digest in 0..6_u8 {
-                    for owner in 0..3_u8 {
-                        let (digest, owner) = (digest.to_string(), owner.to_string());
-                        let has = shelf.size_for(&owner, &digest).is_some();
-                        prop_assert_eq!(has, rights.contains(&(owner, digest)));
-                    }
-                }
+        fn nothing_held_goes_the_limit_holds_and_rights_are_earned(steps in prop::collection::vec(step(), 0..80)) {
+            let shelf = Shelf::read(b"", LIMIT);
+            let mut world = World { shelf, ..World::default() };
+            for (now, step) in (0_u64..).zip(&steps) {
+                world.step(step, now)?;
             }
         }
     }

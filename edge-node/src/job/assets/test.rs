@@ -107,28 +107,9 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
         return stream.flush();
     }
     match path.as_str() {
-        // A third of what is asked for, then the line is cut.
         "/breaks" | "/breaks-and-begins-again" => {
-            let goes_on = path == "/breaks";
-            let from = if goes_on { from } else { 0 };
-            let rest = &whole[from..];
-            let range = format!(
-                "Content-Length: {}\r\nContent-Range: bytes {from}-{}/{}\r\n",
-                rest.len(),
-                whole.len() - 1,
-                whole.len()
-            );
-            let answered = match from {
-                0 => head("200 OK", &plain),
-                _ => head("206 Partial Content", &range),
-            };
-            stream.write_all(answered.as_bytes())?;
-            let most = if times > 3 {
-                rest.len()
-            } else {
-                whole.len() / 3
-            };
-            stream.write_all(&rest[..most.min(rest.len())])?;
+            let from = if path == "/breaks" { from } else { 0 };
+            stream.write_all(&broken_off(&whole, from, times > 3))?;
         }
         // A piece, and then nothing before somebody has asked for another one.
         "/stuck" => {
@@ -137,6 +118,16 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
             stream.flush()?;
             let is_whole = |one: &String| one.starts_with("/whole");
             while !seen.lock().unwrap().iter().any(is_whole) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // A piece, and then so little that it takes hours.
+        "/trickle" => {
+            stream.write_all(head("200 OK", &plain).as_bytes())?;
+            stream.write_all(&whole[..1000])?;
+            for byte in whole[1000..].chunks(1) {
+                stream.write_all(byte)?;
+                stream.flush()?;
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
@@ -158,6 +149,22 @@ fn answer<S: Read + Write>(stream: &mut S, port: u16, seen: &Mutex<Vec<String>>)
         }
     }
     stream.flush()
+}
+
+/// An answer from `from` on: a third of the file and then the line is cut, or all that is asked for.
+fn broken_off(whole: &[u8], from: usize, is_whole: bool) -> Vec<u8> {
+    let (rest, length, last) = (&whole[from..], whole.len(), whole.len() - 1);
+    let head = match from {
+        0 => format!("200 OK\r\nContent-Length: {length}"),
+        _ => format!(
+            "206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{last}/{length}",
+            rest.len()
+        ),
+    };
+    let most = if is_whole { length } else { length / 3 };
+    let mut answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
+    answer.extend_from_slice(&rest[..most.min(rest.len())]);
+    answer
 }
 
 /// Where a path leads.
@@ -253,7 +260,9 @@ async fn what_an_agent_left_half_fetched_is_gone_on_with() {
     let assets = server.assets(dir.path(), 64);
     let asset = server.asset("/breaks");
     fs::write(
-        part(&dir.path().join("assets"), "a", &asset.digest),
+        dir.path()
+            .join("assets")
+            .join(part_name("a", &asset.digest)),
         &body()[..1000],
     )
     .unwrap();
@@ -353,7 +362,7 @@ async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
     // What another owner left on its way is no right either.
     let left = tempfile::tempdir().unwrap();
     let other = server.assets(left.path(), 64);
-    let whole = part(&left.path().join("assets"), "a", &theirs.digest);
+    let whole = (left.path().join("assets")).join(part_name("a", &theirs.digest));
     fs::write(whole, body()).unwrap();
     fetched(&other, "b", &server.asset("/none"))
         .await
@@ -420,12 +429,79 @@ async fn the_least_used_goes_and_what_a_job_uses_stays() {
     assert!(error.contains("do not fit"), "{error}");
     assert_eq!(files(dir.path()).len(), 2, "nothing went for nothing");
     drop(held);
-    let held_two = assets.used(std::slice::from_ref(&two));
     let error = fetched(&assets, "a", &large).await.unwrap_err();
     assert!(error.contains("404"), "{error}");
+    assert_eq!(
+        files(dir.path()).len(),
+        2,
+        "who has nothing to send empties no shelf"
+    );
+    // What comes takes the room of what was used longest ago, as far as it needs it.
+    let _held_two = assets.used(std::slice::from_ref(&two));
+    let endless = Asset {
+        size_mib: 4,
+        ..small(b"y", "/endless")
+    };
+    let error = fetched(&assets, "a", &endless).await.unwrap_err();
+    assert!(
+        error.contains("do not fit"),
+        "beside `two`, which is held: {error}"
+    );
+    let endless = Asset {
+        size_mib: 3,
+        ..endless
+    };
+    let error = fetched(&assets, "a", &endless).await.unwrap_err();
+    assert!(error.contains("larger than its size_mib"), "{error}");
     assert_eq!(
         files(dir.path()),
         [two.digest.trim_start_matches("sha256:")]
     );
-    drop(held_two);
+}
+
+#[tokio::test]
+async fn what_a_download_leaves_is_gone_on_with_and_is_the_first_to_go() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 3);
+    let wanted = [server.asset("/trickle")];
+    let left = part_name("a", &wanted[0].digest);
+    let held = assets.used(&wanted);
+    let (fetching, of) = (assets.clone(), wanted.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { fetching.fetch("a", &of).await });
+    while assets.progress("a", &wanted).0 < 1000 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tasks.shutdown().await;
+    drop(held);
+    // Whoever comes next asks for the rest alone.
+    let whole = server.asset("/whole");
+    fetched(&assets, "a", &whole).await.unwrap();
+    let requests = server.requests();
+    let [first, second] = &requests[..] else {
+        panic!("{requests:?}")
+    };
+    let from = second.strip_prefix("/whole ").unwrap();
+    assert!(
+        first == "/trickle 0" && from.parse::<usize>().unwrap() >= 1000,
+        "{requests:?}"
+    );
+    assert_eq!(fs::read(assets.path(&whole.digest)).unwrap(), body());
+
+    // Beside one that is half here there is room for another one only if it goes.
+    assets.shelf().broke_off(&left, 2 * MIB, 0);
+    fs::write(
+        dir.path().join("assets").join(&left),
+        vec![0; 2 * MIB as usize],
+    )
+    .unwrap();
+    let other = Asset {
+        digest: digest_of(b"wrong"),
+        size_mib: 1,
+        ..server.asset("/wrong")
+    };
+    fetched(&assets, "b", &other).await.unwrap();
+    assert!(!files(dir.path()).contains(&left));
+    assert!(assets.shelf().has(&whole.digest), "what is whole stays");
 }

@@ -42,8 +42,10 @@ impl Driver {
         let login = self.login.take();
         let mut coming = self.pulled.0.subscribe();
         self.chores.spawn(async move {
-            let tell = |now| {
+            let arrival = images.arrival();
+            let tell = |now: Pulled| {
                 images.fetching(&image);
+                arrival.has(now.done_bytes);
                 pulled.send_replace(Some(now));
             };
             let full = async {
@@ -51,7 +53,7 @@ impl Driver {
                 if coming.changed().await.is_err() {
                     return std::future::pending().await;
                 }
-                crate::images::runs_out(runtime.as_ref(), host.config.images).await
+                arrival.runs_out(runtime.as_ref(), host.config.images).await
             };
             let fetched = tokio::select! {
                 fetched = runtime.fetch(&image, login.as_ref(), &tell) => fetched,
