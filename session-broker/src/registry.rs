@@ -3,7 +3,7 @@
 //!
 //! A tenant names the registry, so what is asked is little and what comes back is less: one manifest,
 //! of which the SHA-256 is taken here; and, where a tenant wants signed images, their signatures
-//! (`signature`). No redirect is followed, but once that of a signature.
+//! (`signature`, `bundle`). No redirect is followed, but once that of a signature.
 //!
 //! **Invariants.** Nothing with a private address is asked, unless the configuration names it: neither
 //! the registry nor where that sends us for a token. A credential goes to the registry that it is for,
@@ -30,10 +30,13 @@ use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+mod bundle;
+mod challenge;
 #[cfg(test)]
 mod lies;
 mod signature;
 
+use challenge::{Challenge, TokenAt};
 pub(crate) use signature::{ImageKey, NotAKey};
 
 /// One answer; a manifest takes three of them at most.
@@ -51,6 +54,8 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+/// A list of manifests.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Where Docker's own registry answers.
 const DOCKER: (&[&str], &str) = (&["docker.io", "index.docker.io"], "registry-1.docker.io");
 /// What a reference without a tag means.
@@ -158,12 +163,7 @@ impl Registries {
         let turn = self.turn(owner)?;
         let asked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let manifest = match visit.manifest(&signature::tag_of(&digest)) {
-                Err(RegistryError::Refused(404)) => return Ok(false),
-                other => other?,
-            };
-            let fetch = |blob: &str| visit.blob(blob).ok();
-            Ok(signature::is_signed(&manifest, &digest, &key, fetch))
+            Ok(visit.has_bundle(&digest, &key)? || visit.has_signature(&digest, &key)?)
         });
         asked.await.map_err(silent)?
     }
@@ -239,6 +239,47 @@ impl Visit {
     fn manifest(&mut self, what: &str) -> Result<Vec<u8>, RegistryError> {
         let answer = self.get(&format!("manifests/{what}"), MANIFESTS)?;
         read(answer, MANIFEST_BYTES_MAX)
+    }
+
+    /// Whether one of the bundles that refer to the image signs it.
+    fn has_bundle(&mut self, digest: &str, key: &ImageKey) -> Result<bool, RegistryError> {
+        // A registry that does not know the question says so in many ways.
+        let listed = match self.get(&format!("referrers/{digest}"), INDEX) {
+            Ok(answer) => Some(read(answer, MANIFEST_BYTES_MAX)?),
+            Err(RegistryError::Refused(_)) => self.there(&bundle::tag_of(digest))?,
+            Err(error) => return Err(error),
+        };
+        for referrer in bundle::referrers(&listed.unwrap_or_default()) {
+            let Some(manifest) = self.there(&referrer)? else {
+                continue;
+            };
+            for blob in bundle::bundles(&manifest) {
+                let fetched = self.blob(&blob).ok();
+                let fetched = fetched.filter(|bytes| digest_of(bytes) == blob);
+                if fetched.is_some_and(|bytes| bundle::signs(&bytes, digest, key)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the image has a signature beside it, as older cosigns make them.
+    fn has_signature(&mut self, digest: &str, key: &ImageKey) -> Result<bool, RegistryError> {
+        let Some(manifest) = self.there(&signature::tag_of(digest))? else {
+            return Ok(false);
+        };
+        let fetch = |blob: &str| self.blob(blob).ok();
+        Ok(signature::is_signed(&manifest, digest, key, fetch))
+    }
+
+    /// A manifest, if there is one.
+    fn there(&mut self, what: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        match self.manifest(what) {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(RegistryError::Refused(404)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// A small blob. Registries keep these elsewhere and send us there: once, without what we said to them.
@@ -339,53 +380,6 @@ struct Given {
     access_token: Option<String>,
 }
 
-/// What a registry wants to hear.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    /// The login.
-    Basic,
-    /// A token.
-    Bearer(TokenAt),
-}
-
-/// Where a token is to be had.
-#[derive(Debug, PartialEq, Eq)]
-struct TokenAt {
-    realm: String,
-    service: Option<String>,
-    scope: Option<String>,
-}
-
-impl Challenge {
-    /// `Bearer realm="...",service="...",scope="..."`, or `Basic realm="..."`.
-    fn parse(text: &str) -> Option<Self> {
-        let (scheme, mut rest) = text.split_once(' ')?;
-        if scheme.eq_ignore_ascii_case("basic") {
-            return Some(Self::Basic);
-        }
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let (mut realm, mut service, mut scope) = (None, None, None);
-        while let Some((name, after)) = rest.split_once("=\"") {
-            let (value, after) = after.split_once('"')?;
-            let value = Some(value.to_owned());
-            match name.trim_matches([' ', ',']) {
-                "realm" => realm = value,
-                "service" => service = value,
-                "scope" => scope = value,
-                _ => {}
-            }
-            rest = after;
-        }
-        Some(Self::Bearer(TokenAt {
-            realm: realm?,
-            service,
-            scope,
-        }))
-    }
-}
-
 fn read(answer: Response<Body>, most: u64) -> Result<Vec<u8>, RegistryError> {
     let mut body = Vec::new();
     let mut reader = answer.into_body().into_reader().take(most + 1);
@@ -399,24 +393,6 @@ fn read(answer: Response<Body>, most: u64) -> Result<Vec<u8>, RegistryError> {
 #[cfg(test)]
 mod test {
     use super::*;
-
-    #[test]
-    fn a_challenge_says_what_is_wanted() {
-        let text = "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",\
-                    scope=\"repository:a/b:pull\"";
-        let expected = Challenge::Bearer(TokenAt {
-            realm: "https://auth.example/token".to_owned(),
-            service: Some("registry.example".to_owned()),
-            scope: Some("repository:a/b:pull".to_owned()),
-        });
-        assert_eq!(Challenge::parse(text), Some(expected));
-        let basic = Challenge::parse("Basic realm=\"x\"");
-        assert_eq!(basic, Some(Challenge::Basic));
-        for none in ["Digest realm=\"x\"", "Bearer", "Bearer service=\"x\""] {
-            assert_eq!(Challenge::parse(none), None, "{none}");
-        }
-        assert_eq!(Challenge::parse("Bearer realm=\"x"), None);
-    }
 
     #[test]
     fn a_login_goes_over_tls_or_to_a_registry_of_ours_on_this_machine() {

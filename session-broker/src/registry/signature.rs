@@ -1,4 +1,4 @@
-//! Signatures of images as cosign makes them with a key: simple signing, read and verified.
+//! Signatures of images as cosign made them with a key before version 3: simple signing, read and verified.
 //!
 //! Beside an image with the digest `sha256:HEX` its repository has a tag `sha256-HEX.sig`, a manifest whose
 //! layers are payloads; a layer's annotation is the signature of its payload: base64 of an ECDSA P-256
@@ -51,7 +51,7 @@ impl ImageKey {
             .ok_or(NotAKey)
     }
 
-    fn verifies(&self, payload: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn verifies(&self, payload: &[u8], signature: &[u8]) -> bool {
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.0);
         key.verify(payload, signature).is_ok()
     }
@@ -127,20 +127,23 @@ fn speaks_of(payload: &[u8], digest: &str) -> bool {
     payload.is_ok_and(|of| of.critical.kind == TYPE && of.critical.image.digest == digest)
 }
 
+/// A new key: what signs with it, and its public half.
+#[cfg(test)]
+pub(super) fn pair() -> (impl Fn(&[u8]) -> Vec<u8>, ImageKey) {
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+    let (rng, with) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(with, &rng).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(with, pkcs8.as_ref(), &rng).unwrap();
+    let key = ImageKey(pair.public_key().as_ref().to_vec());
+    let sign = move |bytes: &[u8]| pair.sign(&rng, bytes).unwrap().as_ref().to_vec();
+    (sign, key)
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
-    use ring::rand::SystemRandom;
-    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
     use serde_json::json;
-
-    fn pair() -> (EcdsaKeyPair, ImageKey) {
-        let (rng, with) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(with, &rng).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(with, pkcs8.as_ref(), &rng).unwrap();
-        let key = ImageKey(pair.public_key().as_ref().to_vec());
-        (pair, key)
-    }
 
     fn payload(digest: &str, kind: &str) -> Vec<u8> {
         let payload = json!({
@@ -168,15 +171,14 @@ mod test {
 
     #[test]
     fn what_is_signed_is_these_bytes_about_this_image_with_this_key() {
-        let ((pair, key), (_, other)) = (pair(), pair());
+        let ((sign, key), (_, other)) = (pair(), pair());
         let digest = digest_of(b"image");
         let good = payload(&digest, TYPE);
-        let sign = |payload: &[u8]| pair.sign(&SystemRandom::new(), payload).unwrap();
         let signature = sign(&good);
         let signed = |manifest: &[u8], digest: &str, key: &ImageKey, blob: &[u8]| {
             is_signed(manifest, digest, key, |_| Some(blob.to_vec()))
         };
-        let of_good = manifest(&good, signature.as_ref());
+        let of_good = manifest(&good, &signature);
         assert!(signed(&of_good, &digest, &key, &good));
         assert!(!signed(&of_good, &digest, &other, &good), "another key");
         assert!(
@@ -190,7 +192,7 @@ mod test {
             b"{}".to_vec(),
             payload("sha256:0", TYPE),
         ] {
-            let manifest = manifest(&wrong, sign(&wrong).as_ref());
+            let manifest = manifest(&wrong, &sign(&wrong));
             assert!(!signed(&manifest, &digest, &key, &wrong));
         }
         for manifest in [&b"{}"[..], b"[]", b"", br#"{"layers":[{"digest":"x"}]}"#] {

@@ -5,6 +5,8 @@ use crate::http::{Answer, Client};
 use crate::isolation::tenant;
 use crate::jobs::{ask, edge, ended, job, traces_of};
 use crate::rig::{Rig, id};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use nearlight_protocol::work::PullLogin;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -111,7 +113,12 @@ impl Registry {
     /// Puts a manifest there; its digest.
     pub(crate) async fn manifest(&self, repository: &str, tag: &str, manifest: &str) -> String {
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let kind = [("content-type", "application/vnd.oci.image.manifest.v1+json")];
+        let value: Value = serde_json::from_str(manifest).unwrap();
+        let kind = value["mediaType"].as_str();
+        let kind = [(
+            "content-type",
+            kind.unwrap_or("application/vnd.oci.image.manifest.v1+json"),
+        )];
         let put = self.client().request("PUT", &path, &kind, manifest).await;
         assert_eq!(put.status, 201, "{put:?}");
         digest_of(manifest)
@@ -281,7 +288,48 @@ async fn set_policy(client: &Client, policy: &Value) -> Answer {
         .await
 }
 
-/// Signs `digest` as cosign does, with the private key in `dir`.
+/// The private key's signature, in base64.
+fn signature(dir: &std::path::Path, bytes: &[u8]) -> String {
+    std::fs::write(dir.join("payload"), bytes).unwrap();
+    let args = [
+        "dgst", "-sha256", "-sign", "key.pem", "-out", "sig", "payload",
+    ];
+    openssl(dir, &args);
+    STANDARD.encode(std::fs::read(dir.join("sig")).unwrap())
+}
+
+/// A manifest of one layer, beside the image; answers its digest and size.
+async fn beside(
+    registry: &Registry,
+    tag: &str,
+    layer: (&str, &str),
+    more: (&str, Value),
+) -> (String, usize) {
+    let (kind, text) = layer;
+    let config = registry.blob("team/server", "{}").await;
+    let mut layer = json!({
+        "mediaType": kind,
+        "digest": registry.blob("team/server", text).await,
+        "size": text.len(),
+    });
+    let mut manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2 },
+    });
+    match more.0 {
+        "annotations" => layer["annotations"] = more.1,
+        name => manifest[name] = more.1,
+    }
+    manifest["layers"] = json!([layer]);
+    let text = manifest.to_string();
+    let digest = digest_of(&text);
+    let tag = if tag.is_empty() { &digest } else { tag };
+    registry.manifest("team/server", tag, &text).await;
+    (digest, text.len())
+}
+
+/// Signs `digest` as cosign did before version 3, with the private key in `dir`.
 async fn sign(registry: &Registry, dir: &std::path::Path, digest: &str) {
     let payload = json!({
         "critical": {
@@ -292,34 +340,54 @@ async fn sign(registry: &Registry, dir: &std::path::Path, digest: &str) {
         "optional": null,
     })
     .to_string();
-    std::fs::write(dir.join("payload"), &payload).unwrap();
-    let args = [
-        "dgst", "-sha256", "-sign", "key.pem", "-out", "sig", "payload",
-    ];
-    openssl(dir, &args);
-    use base64::Engine;
-    let signature = std::fs::read(dir.join("sig")).unwrap();
-    let signature = base64::engine::general_purpose::STANDARD.encode(signature);
-    let blob = registry.blob("team/server", &payload).await;
-    let config = registry.blob("team/server", "{}").await;
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": config,
-            "size": 2,
-        },
-        "layers": [{
-            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
-            "digest": blob,
-            "size": payload.len(),
-            "annotations": { "dev.cosignproject.cosign/signature": signature },
-        }],
-    });
+    let signature =
+        json!({ "dev.cosignproject.cosign/signature": signature(dir, payload.as_bytes()) });
     let tag = format!("{}.sig", digest.replace(':', "-"));
+    let layer = (
+        "application/vnd.dev.cosign.simplesigning.v1+json",
+        &*payload,
+    );
+    beside(registry, &tag, layer, ("annotations", signature)).await;
+}
+
+/// Has a bundle refer to `digest`, as cosign does from version 3 on where a registry has no referrers; such as its
+/// signature.
+async fn refer(registry: &Registry, dir: &std::path::Path, digest: &str, predicate: &str) {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": digest.trim_start_matches("sha256:") }, "annotations": {} }],
+        "predicateType": predicate,
+        "predicate": {},
+    })
+    .to_string();
+    let kind = "application/vnd.in-toto+json";
+    let signed = format!(
+        "DSSEv1 {} {kind} {} {statement}",
+        kind.len(),
+        statement.len()
+    );
+    let bundle = json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": { "publicKey": { "hint": "x" } },
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&statement),
+            "payloadType": kind,
+            "signatures": [{ "sig": signature(dir, signed.as_bytes()) }],
+        },
+    })
+    .to_string();
+    let of = "application/vnd.oci.image.manifest.v1+json";
+    let subject = json!({ "mediaType": of, "digest": digest, "size": 1 });
+    let layer = ("application/vnd.dev.sigstore.bundle.v0.3+json", &*bundle);
+    let (referrer, size) = beside(registry, "", layer, ("subject", subject)).await;
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{ "mediaType": of, "digest": referrer, "size": size }],
+    });
+    let tag = digest.replace(':', "-");
     registry
-        .manifest("team/server", &tag, &manifest.to_string())
+        .manifest("team/server", &tag, &index.to_string())
         .await;
 }
 
@@ -330,7 +398,7 @@ async fn a_tenants_policy_says_whose_images_run_and_who_has_to_have_signed_them(
     };
     let signed = registry.image("team/server", "1", "{}").await;
     let config = r#"{"os":"linux"}"#;
-    registry.image("team/server", "2", config).await;
+    let newer = registry.image("team/server", "2", config).await;
     let (rig, mut edge) = rig_for(&registry).await;
     let (_, _, client) = tenant(&rig, "a").await;
     assert_eq!(log_in(&client, registry.at, PASSWORD).await.status, 204);
@@ -376,6 +444,13 @@ async fn a_tenants_policy_says_whose_images_run_and_who_has_to_have_signed_them(
     assert_eq!(ask(&client, &image("1")).await.status, 201);
     edge.start_next().await;
     ask(&client, &image("2")).await.refused(400, "bad-request");
+    let attests = "https://slsa.dev/provenance/v1";
+    refer(&registry, keys.path(), &newer, attests).await;
+    ask(&client, &image("2")).await.refused(400, "bad-request");
+    let signs = "https://sigstore.dev/cosign/sign/v1";
+    refer(&registry, keys.path(), &newer, signs).await;
+    assert_eq!(ask(&client, &image("2")).await.status, 201);
+    edge.start_next().await;
 
     // Another key, and what is none.
     openssl(keys.path(), &make);
@@ -389,6 +464,7 @@ async fn a_tenants_policy_says_whose_images_run_and_who_has_to_have_signed_them(
     ask(&client, &image("1")).await.refused(400, "bad-request");
     let none = json!({ "key": "x" });
     set_policy(&client, &none).await.refused(400, "bad-request");
+    ask(&client, &image("2")).await.refused(400, "bad-request");
     assert_eq!(set_policy(&client, &json!({})).await.status, 204);
     assert_eq!(ask(&client, &image("2")).await.status, 201);
 }
