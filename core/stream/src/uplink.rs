@@ -7,6 +7,9 @@
 //! send together is what the uplink carries. Queues on lines of their own differ. From then on each
 //! gets a max-min fair share, the estimate probes upwards slowly, and it is forgotten once it is no
 //! limit.
+//!
+//! **Watchers come last.** Their shares are of what the players leave, and what they say of their queues counts for
+//! nothing: whoever has a watch link lowers nobody's picture. The least share is theirs all the same.
 
 /// Share of the uplink that is given away: the rest is for feedback, sound and bursts.
 const USABLE: f64 = 0.95;
@@ -28,9 +31,11 @@ const QUEUE_APART_SHARE: u32 = 4;
 /// The least share, kbit/s.
 const KBPS_LEAST: u32 = 150;
 
-/// One session, as of now.
+/// Somebody who is sent a picture, as of now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
+    /// Whether only watching a session that somebody else plays.
+    pub is_watcher: bool,
     /// What it could use, kbit/s, were the uplink no limit.
     pub kbps_wanted: u32,
     /// What it sends, kbit/s.
@@ -68,7 +73,7 @@ impl Uplink {
         self.configured.or(self.measured.map(|kbps| kbps as u32))
     }
 
-    /// Looks at all sessions and writes what each may send into `shares`, in their order; `None` is
+    /// Looks at all of them and writes what each may send into `shares`, in their order; `None` is
     /// no limit. To be called a few times a second.
     pub fn share(&mut self, demands: &[Demand], now_us: u64, shares: &mut Vec<Option<u32>>) {
         shares.clear();
@@ -80,8 +85,14 @@ impl Uplink {
             return;
         };
         let usable = (f64::from(kbps) * USABLE) as u32;
-        let level = fair_level(demands, usable).max(KBPS_LEAST);
-        shares.resize(demands.len(), Some(level));
+        let of = |is_watcher| move |demand: &&Demand| demand.is_watcher == is_watcher;
+        let players = demands.iter().filter(of(false));
+        let level = fair_level(players.clone(), usable).max(KBPS_LEAST);
+        let taken: u32 = players.map(|player| player.kbps_wanted.min(level)).sum();
+        let watchers = demands.iter().filter(of(true));
+        let left = fair_level(watchers, usable.saturating_sub(taken)).max(KBPS_LEAST);
+        let share = |demand: &Demand| Some(if demand.is_watcher { left } else { level });
+        shares.extend(demands.iter().map(share));
     }
 
     fn measure(&mut self, demands: &[Demand], now_us: u64) {
@@ -104,10 +115,11 @@ impl Uplink {
             return;
         };
         *measured *= 1.0 + PROBE * seconds;
-        if total > *measured * IDLE_SHARE && demands.len() >= FULL_MIN {
+        let players = demands.iter().filter(|demand| !demand.is_watcher).count();
+        if total > *measured * IDLE_SHARE && players >= FULL_MIN {
             self.idle_since_us = None;
         } else if now_us.saturating_sub(*self.idle_since_us.get_or_insert(now_us)) > FORGET_AFTER_US
-            || demands.len() < FULL_MIN
+            || players < FULL_MIN
         {
             self.measured = None;
             self.idle_since_us = None;
@@ -115,9 +127,9 @@ impl Uplink {
     }
 }
 
-/// Whether enough of those who send see the same queue.
+/// Whether enough of the players who are sent something see the same queue.
 fn is_one_queue(demands: &[Demand]) -> bool {
-    let sending = demands.iter().filter(|d| d.kbps_sent > 0);
+    let sending = (demands.iter()).filter(|d| d.kbps_sent > 0 && !d.is_watcher);
     let queues = || {
         let queues = sending.clone().map(|d| d.queue_us);
         queues.filter(|queue| *queue >= QUEUE_US_MIN)
@@ -132,8 +144,8 @@ fn is_one_queue(demands: &[Demand]) -> bool {
 
 /// The level of max-min fairness: who wants less gets that, and all others get as much as each
 /// other.
-fn fair_level(demands: &[Demand], usable: u32) -> u32 {
-    let mut wanted: Vec<u32> = demands.iter().map(|d| d.kbps_wanted).collect();
+fn fair_level<'a>(demands: impl Iterator<Item = &'a Demand>, usable: u32) -> u32 {
+    let mut wanted: Vec<u32> = demands.map(|d| d.kbps_wanted).collect();
     wanted.sort_unstable();
     let mut left = usable;
     for (i, want) in wanted.iter().enumerate() {
@@ -155,10 +167,43 @@ mod test {
 
     fn demand(kbps_wanted: u32, kbps_sent: u32, queue_us: u32) -> Demand {
         Demand {
+            is_watcher: false,
             kbps_wanted,
             kbps_sent,
             queue_us,
         }
+    }
+
+    fn watcher(kbps_wanted: u32, queue_us: u32) -> Demand {
+        Demand {
+            is_watcher: true,
+            ..demand(kbps_wanted, kbps_wanted, queue_us)
+        }
+    }
+
+    #[test]
+    fn watchers_have_what_the_players_leave_and_lower_nobody() {
+        let mut uplink = Uplink::new(Some(20_000));
+        let mut shares = Vec::new();
+        let player = demand(8_000, 8_000, 0);
+        let mut all = vec![watcher(8_000, 0); 16];
+        all.push(player);
+        uplink.share(&all, 0, &mut shares);
+        assert!(shares[16].unwrap() >= 8_000, "{shares:?}");
+        assert_eq!(shares[0], Some((19_000 - 8_000) / 16));
+        uplink.share(
+            &[demand(30_000, 19_000, 0), watcher(8_000, 0)],
+            0,
+            &mut shares,
+        );
+        assert_eq!(shares, [Some(19_000), Some(KBPS_LEAST)]);
+        // Their word on queues is none.
+        let mut uplink = Uplink::new(None);
+        let liars = [watcher(100, 30_000), watcher(100, 30_000), player];
+        for look in 1..4 * u64::from(FULL_LOOKS) {
+            uplink.share(&liars, look * 250_000, &mut shares);
+        }
+        assert_eq!((uplink.kbps(), &shares[..]), (None, &[None; 3][..]));
     }
 
     #[test]
@@ -211,7 +256,7 @@ mod test {
             wanted in proptest::collection::vec(0_u32..20_000, 1..6),
         ) {
             let demands: Vec<Demand> = wanted.iter().map(|w| demand(*w, *w, 0)).collect();
-            let level = fair_level(&demands, uplink);
+            let level = fair_level(demands.iter(), uplink);
             let used: u64 = wanted.iter().map(|w| u64::from((*w).min(level))).sum();
             prop_assert!(used <= u64::from(uplink));
             let everybody = wanted.iter().all(|w| *w <= level);

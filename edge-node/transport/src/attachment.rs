@@ -422,7 +422,8 @@ impl Attachment {
     /// What it would have of the node's uplink; `None` while it sends nothing.
     pub(crate) fn demand(&mut self, now: Instant) -> Option<Demand> {
         let sends = self.is_connected() && self.video.is_some();
-        sends.then(|| self.flow.demand(self.clock.micros(now)))
+        let is_watcher = self.kind != Kind::Player;
+        sends.then(|| self.flow.demand(self.clock.micros(now), is_watcher))
     }
 
     /// Its share of the node's uplink, kbit/s.

@@ -241,9 +241,10 @@ impl Flow {
     }
 
     /// What it would have of the node's uplink.
-    pub(crate) fn demand(&mut self, now_us: u64) -> Demand {
+    pub(crate) fn demand(&mut self, now_us: u64, is_watcher: bool) -> Demand {
         let useful = wire_kbps(self.rates.kbps_max.min(self.ladder.kbps_useful()));
         Demand {
+            is_watcher,
             kbps_wanted: useful.min(self.wish_kbps.unwrap_or(u32::MAX)),
             kbps_sent: self.controller.kbps_sent(now_us),
             queue_us: self.estimate.queue_us,
@@ -359,7 +360,7 @@ mod test {
         let state = flow.state(Repair::Rtx);
         assert_eq!(state.limited_by, LimitedBy::Capacity);
         assert!(state.queue_ms > 0);
-        assert!(flow.demand(400_000).queue_us > 0);
+        assert!(flow.demand(400_000, false).queue_us > 0);
     }
 
     #[test]
@@ -410,6 +411,6 @@ mod test {
         assert_eq!((target.scale_percent, target.fps_max), (50, 30));
         assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Player);
         flow.set_wish(0, 0, 0);
-        assert_eq!(flow.demand(0).kbps_wanted, wire_kbps(12_000));
+        assert_eq!(flow.demand(0, false).kbps_wanted, wire_kbps(12_000));
     }
 }

@@ -8,7 +8,8 @@
 //! ([`Session::encoding`]), and told to let go of every key when the player leaves.
 //!
 //! A watcher cannot hurt the player: it has no input, its key frames are few
-//! (`limits::WATCHER_KEY_FRAME_INTERVAL`), and what its path does not carry is dropped for it alone.
+//! (`limits::WATCHER_KEY_FRAME_INTERVAL`), what its path does not carry is dropped for it alone, and of the node's
+//! uplink it has what the players leave.
 
 use super::{Reactor, SessionKey};
 use crate::attachment::Kind;
