@@ -20,8 +20,9 @@ pub(crate) const WORKER_BACKLOG_BYTES_MAX: usize = 512 * 1024;
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 2048;
 /// Largest RTP packet sent: libwebrtc's own 1200, below any tunnel's MTU.
 pub(crate) const PACKET_BYTES: usize = 1200;
-/// What of [`PACKET_BYTES`] is no payload: RTP header 12, extension block 4 + 8, SRTP tag 16.
-pub(crate) const PACKET_OVERHEAD_BYTES: usize = 40;
+/// What of [`PACKET_BYTES`] is no payload: RTP header 12, extension block 4 + 8, SRTP tag 16, and 2 for the number of
+/// one that is sent again.
+pub(crate) const PACKET_OVERHEAD_BYTES: usize = 42;
 
 /// Least rate of an attachment, whatever its path does, kbit/s: sound, and a picture that moves.
 pub(crate) const KBPS_MIN: u32 = 200;

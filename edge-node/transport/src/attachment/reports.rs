@@ -7,7 +7,7 @@
 //! (PLI, FIR, NACK, losses, round trip) must reach the loop without a compound packet being routed
 //! by its first SSRC.
 //!
-//! The transport-wide numbers, of the picture and of the sound, are here because every packet passes
+//! The transport-wide numbers, of the picture, of the sound, and of what repairs the picture, are here because every packet passes
 //! here anyway, and because ours cost no allocation for each.
 //!
 //! It sits between the resender and the wire, so that it counts retransmissions too. It talks
@@ -114,6 +114,8 @@ struct Sending {
     octets: u32,
     /// The header extension for the transport-wide number, where the viewer takes one.
     number_id: Option<u8>,
+    /// Whether it has sender reports: what repairs another stream has that one's time.
+    is_reported: bool,
 }
 
 impl Reports {
@@ -176,7 +178,11 @@ impl Reports {
     fn report(&mut self, now: Instant) {
         let ntp_time = self.ntp(now);
         let us = self.clock.micros(now);
-        for stream in self.streams.iter().filter(|stream| stream.packets > 0) {
+        for stream in self
+            .streams
+            .iter()
+            .filter(|stream| stream.is_reported && stream.packets > 0)
+        {
             let report = SenderReport {
                 ssrc: stream.ssrc,
                 ntp_time,
@@ -304,21 +310,31 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Reports {
 }
 
 impl Interceptor for Reports {
+    /// A stream, and what repairs it: those `rtc` names with the stream alone.
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        let known = self.streams.iter().any(|s| s.ssrc == info.ssrc);
-        if !known && self.streams.len() < STREAMS_MAX && info.clock_rate > 0 {
-            self.streams.push(Sending {
-                ssrc: info.ssrc,
-                rate: info.clock_rate,
-                packets: 0,
-                octets: 0,
-                number_id: number_id(info),
-            });
+        if info.clock_rate == 0 {
+            return;
+        }
+        let repairs = info.ssrc_rtx.into_iter().chain(info.ssrc_fec);
+        let repairs = repairs.map(|ssrc| (ssrc, false));
+        for (ssrc, is_reported) in std::iter::once((info.ssrc, true)).chain(repairs) {
+            let known = self.streams.iter().any(|stream| stream.ssrc == ssrc);
+            if !known && self.streams.len() < STREAMS_MAX {
+                self.streams.push(Sending {
+                    ssrc,
+                    rate: info.clock_rate,
+                    packets: 0,
+                    octets: 0,
+                    number_id: number_id(info),
+                    is_reported,
+                });
+            }
         }
     }
 
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        self.streams.retain(|stream| stream.ssrc != info.ssrc);
+        let of_it = [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec];
+        (self.streams).retain(|stream| !of_it.contains(&Some(stream.ssrc)));
     }
 
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}

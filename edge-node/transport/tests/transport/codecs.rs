@@ -64,7 +64,7 @@ fn received(codec: VideoCodec, units: Units) -> Vec<Vec<Bytes>> {
         let [packet] = viewer.packets(1).try_into().unwrap();
         let same = *timestamp.get_or_insert(packet.header.timestamp) == packet.header.timestamp;
         assert!(same, "a picture's packets have one time");
-        assert!(packet.payload.len() <= 1160);
+        assert!(packet.payload.len() <= 1158);
         let open = pictures.len() - 1;
         pictures[open].push(packet.payload);
         if packet.header.marker {

@@ -77,10 +77,11 @@ impl<'a> Encoder<'a> {
         self.frame += 1;
         let bytes = self.target.kbps as usize * 1000 / 8 / 60;
         let key = std::mem::take(&mut self.key);
-        self.worker.show(self.frame, key, bytes);
         let pts_us = u64::from(self.frame) * 10_000;
         let data = vec![0xf4; 160];
+        // Before a picture that may fill the queue: a sound that is lost is not sent again.
         self.worker.say(&FromWorker::Audio { pts_us, data });
+        self.worker.show(self.frame, key, bytes);
     }
 }
 

@@ -31,13 +31,13 @@ fn frames_arrive_whole_with_the_time_of_their_commit() {
     for frame in 1..=20 {
         worker.show(frame, frame == 1, 5000);
     }
-    // 5000 bytes are five fragments of 1160 at most.
+    // 5000 bytes are five fragments of 1158 at most.
     let packets = viewer.packets(100);
     for (i, packet) in packets.iter().enumerate() {
         let frame = u32::try_from(i / 5).unwrap() + 1;
         assert_eq!(packet.header.timestamp, timestamp(frame), "packet {i}");
         assert_eq!(packet.header.marker, i % 5 == 4, "packet {i}");
-        assert!(packet.payload.len() <= 1160);
+        assert!(packet.payload.len() <= 1158);
         let first = packets[0].header.sequence_number;
         let expected = first.wrapping_add(u16::try_from(i).unwrap());
         assert_eq!(packet.header.sequence_number, expected);

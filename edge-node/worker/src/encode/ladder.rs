@@ -1,8 +1,8 @@
 //! The encoders we know and how each is told the same thing: one reference, no B-frames, key frames
 //! on request only, constant bit rate with a buffer of a few frames.
 //!
-//! In order: hardware that makes AV1, HEVC, H.264, then software that makes H.264, VP8, VP9. A
-//! viewer's own order decides between codecs; within one codec the first that works is taken. An
+//! In order: hardware that makes AV1, HEVC, H.264, then software that makes H.264, VP8, VP9. Of the
+//! codecs that a viewer takes the first in this order that works is chosen, and of its encoders the first. An
 //! element that is not installed, or whose hardware is missing, fails its probe and is left out;
 //! slow software codecs stay out unless they encode 720p at 60 frames a second with time to spare.
 //!

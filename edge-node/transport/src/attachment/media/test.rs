@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::counting::allocations;
-use crate::picture::Cutter;
+use crate::picture::{Cutter, PAYLOAD_BYTES};
 use nearlight_protocol::worker;
 
 fn unit(bytes: usize) -> worker::Video {
@@ -42,7 +42,8 @@ fn cutting_allocates_for_the_frame_and_not_for_its_packets() {
         let count = allocations(|| picture = Some(cutter.cut(unit)));
         // The list of payloads, the buffer of the fragments, and the two owners that share them out.
         assert!(count <= 6, "{count} for {bytes} bytes");
-        assert_eq!(picture.unwrap().payloads.len(), bytes.div_ceil(1158));
+        let fragments = bytes.div_ceil(PAYLOAD_BYTES - 2);
+        assert_eq!(picture.unwrap().payloads.len(), fragments);
     }
 }
 

@@ -56,6 +56,37 @@ fn a_sender_report_relates_the_two_clocks_exactly() {
 }
 
 #[test]
+fn what_repairs_a_stream_is_numbered_with_it_and_has_no_reports_of_its_own() {
+    let (mut reports, _, now) = reports();
+    let info = StreamInfo {
+        ssrc: 8,
+        ssrc_rtx: Some(9),
+        ssrc_fec: Some(10),
+        clock_rate: 90_000,
+        rtp_header_extensions: vec![RTPHeaderExtension {
+            uri: TRANSPORT_CC_URI.to_owned(),
+            id: 5,
+        }],
+        ..StreamInfo::default()
+    };
+    reports.bind_local_stream(&info);
+    for (ssrc, number) in [(8, 0_u16), (9, 1), (10, 2), (8, 3)] {
+        reports.handle_write(tagged(now, media(ssrc))).unwrap();
+        let Some(Packet::Rtp(rtp)) = reports.poll_write().map(|sent| sent.message.packet) else {
+            panic!("it is passed on");
+        };
+        let stamped = rtp.header.get_extension(5).unwrap();
+        assert_eq!(stamped[..], number.to_be_bytes(), "{ssrc}");
+    }
+    reports.handle_timeout(now).unwrap();
+    let report = sender_report(&mut reports).unwrap();
+    assert_eq!((report.ssrc, report.packet_count), (8, 2));
+    assert!(sender_report(&mut reports).is_none());
+    reports.unbind_local_stream(&info);
+    assert_eq!(reports.streams.len(), 1);
+}
+
+#[test]
 fn the_round_trip_is_what_is_left_of_the_time_since_the_report() {
     let (mut reports, signals, now) = reports();
     reports.handle_write(tagged(now, media(7))).unwrap();
