@@ -16,7 +16,7 @@ mod volume;
 
 pub use checker::CheckerCommand;
 pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
-pub use inside::{Copy, Exec, Logs};
+pub use inside::{AskEndpoint, Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
 pub use stake::StakeCommand;
@@ -282,6 +282,8 @@ pub enum SessionCommand {
         /// Which.
         session: SessionId,
     },
+    /// Print where a job is reached, and a ticket for it.
+    Endpoint(AskEndpoint),
     /// Show what a job's program wrote.
     Logs(Logs),
     /// Run a command in a job, as if it ran here.

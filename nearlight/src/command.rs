@@ -191,6 +191,7 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
                 terminal::result(format_args!("{session} is ending"));
             }
         }
+        SessionCommand::Endpoint(args) => job::endpoint(args, broker)?,
         SessionCommand::Logs(args) => return inside::logs(args, broker),
         SessionCommand::Cp(args) => return inside::copy(args, broker),
         // Its status is another one: it is asked for apart.

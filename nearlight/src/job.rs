@@ -4,13 +4,15 @@
 //! **What it does not know:** what is right in a spec beyond what [`JobSpec::fault`] says; the broker has
 //! the last word.
 
-use crate::cli::{Broker, SecretArg, SecretFrom, Start};
+use crate::cli::{AskEndpoint, Broker, SecretArg, SecretFrom, Start};
 use crate::client::Client;
 use crate::command::{CommandError, describe, show};
 use crate::compose::{self, Finding, SecretSource};
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{CreateSession, EndReason, SavesWish, Session, SessionState};
+use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
 use nearlight_protocol::job::{JobFault, JobSpec};
+use nearlight_protocol::unit::rfc3339;
 use nearlight_protocol::work::Secrets;
 use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
@@ -306,6 +308,29 @@ const fn is_on_its_way(state: &SessionState) -> bool {
         | SessionState::Detached
         | SessionState::Ended { .. } => false,
     }
+}
+
+/// `session endpoint`: where a job is reached, and a ticket for it.
+pub(crate) fn endpoint(args: &AskEndpoint, broker: &Broker) -> Result<(), CommandError> {
+    let expires_s = args.expires.map(u32::try_from).transpose();
+    let wanted = CreateEndpoint {
+        port: args.port.clone(),
+        expires_s: expires_s.unwrap_or(Some(u32::MAX)),
+    };
+    let path = format!("/v1/sessions/{}/endpoint", args.session);
+    let found: Endpoint = Client::new(broker)?.post(&path, &wanted)?;
+    show(broker, &found, || in_lines(&found));
+    Ok(())
+}
+
+fn in_lines(found: &Endpoint) -> String {
+    format!(
+        "address     {}\nticket      {}\nworks until {}\nin browsers {} (once)\n",
+        found.url,
+        found.ticket,
+        rfc3339(found.expires_at),
+        found.open_url
+    )
 }
 
 #[cfg(test)]

@@ -22,6 +22,19 @@ pub struct Logs {
     pub replica: Option<u32>,
 }
 
+/// `nearlight session endpoint`.
+#[derive(Debug, Args)]
+pub struct AskEndpoint {
+    /// Which.
+    pub session: SessionId,
+    /// The port's name; the job's first one where it is left out.
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<String>,
+    /// How long the ticket works, such as 90s, 10m, 2h or 1d; an hour where it is left out.
+    #[arg(long, value_name = "TIME", value_parser = long_seconds)]
+    pub expires: Option<u64>,
+}
+
 /// `nearlight session exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
