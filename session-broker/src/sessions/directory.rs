@@ -307,17 +307,22 @@ impl Directory {
     }
 
     /// The image that nodes built as `name`, a `NAME:TAG`: by its id, the one that most attached
-    /// nodes have.
+    /// nodes have. Those that are vetted decide, if any has one: whoever joins has no say in what runs elsewhere.
     pub(crate) fn built_image(&self, name: &str) -> Option<String> {
         let fleet = self.read_fleet();
-        let mut found: BTreeMap<&str, u32> = BTreeMap::new();
-        let online = fleet.built.iter().filter(|(node, _)| {
-            let status = fleet.nodes.get(*node).map(|node| node.status);
-            matches!(status, Some(NodeStatus::Online | NodeStatus::Draining))
-        });
-        for image in online.flat_map(|(_, images)| images) {
-            if image.split_once('@').is_some_and(|(of, _)| of == name) {
-                *found.entry(image).or_default() += 1;
+        let mut found: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for (node, images) in &fleet.built {
+            let Some(node) = fleet.nodes.get(node) else {
+                continue;
+            };
+            if !matches!(node.status, NodeStatus::Online | NodeStatus::Draining) {
+                continue;
+            }
+            let is_of = |image: &&String| image.split_once('@').is_some_and(|(of, _)| of == name);
+            for image in images.iter().filter(is_of) {
+                let (vetted, all) = found.entry(image).or_default();
+                *vetted += u32::from(node.vetted);
+                *all += 1;
             }
         }
         let most = found.into_iter().max_by_key(|(_, nodes)| *nodes);

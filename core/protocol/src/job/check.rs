@@ -285,7 +285,7 @@ fn egress(spec: &JobSpec) -> Checked {
             is_network(entry) || is_host_and_port(entry),
             format!("egress.allow[{i}]"),
             format!(
-                "`{entry}` is neither a host name with a port, such as pypi.org:443, nor a network, such as 203.0.113.0/24"
+                "`{entry}` is neither a host name with a port, such as pypi.org:443, nor an IPv4 network, such as 203.0.113.0/24"
             ),
         )?;
     }
@@ -297,9 +297,9 @@ fn is_network(entry: &str) -> bool {
         return false;
     };
     match (address.parse(), number(length)) {
+        // A job's network has no IPv6.
         (Ok(std::net::IpAddr::V4(_)), Some(length)) => (8..=32).contains(&length),
-        (Ok(std::net::IpAddr::V6(_)), Some(length)) => (16..=128).contains(&length),
-        (Err(_), _) | (_, None) => false,
+        (Ok(std::net::IpAddr::V6(_)) | Err(_), _) | (_, None) => false,
     }
 }
 

@@ -19,7 +19,7 @@ fn whole() -> Value {
             { "name": "metrics", "port": 9000, "access": "cluster" }
         ],
         "time": { "start_s": 600, "idle_s": 900, "max_s": 86400, "stop_s": 30, "queue_s": 120 },
-        "egress": { "allow": ["huggingface.co:443", "203.0.113.0/24", "2001:db8::/32"] },
+        "egress": { "allow": ["huggingface.co:443", "203.0.113.0/24"] },
         "place": { "regions": ["fra"], "price_max": 5, "trust": "any", "runtime": "runsc", "secrets_on_unvetted": true },
         "volumes": [{ "name": "cache", "path": "/var/cache/models", "size_mib": 1024 }],
         "assets": [{ "url": "https://models.example/w.safetensors", "digest": DIGEST, "size_mib": 10, "path": "/models/w" }],
@@ -149,6 +149,7 @@ fn each_fault_of_what_is_around_it_is_found_and_says_where() {
             "egress.allow[0]",
         ),
         ("/egress/allow", json!(["0.0.0.0/0"]), "egress.allow[0]"),
+        ("/egress/allow", json!(["2001:db8::/32"]), "egress.allow[0]"),
         ("/egress/allow", json!(["example.org"]), "egress.allow[0]"),
         ("/volumes/0/name", json!("a/b"), "volumes[0].name"),
         ("/volumes/0/path", json!("/a/../b"), "volumes[0].path"),

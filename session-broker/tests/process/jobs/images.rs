@@ -184,3 +184,24 @@ async fn an_image_that_nodes_built_is_pinned_to_its_id_and_runs_where_it_is() {
     let started = first.start_next().await;
     assert_eq!(started.start.session.to_string(), named);
 }
+
+#[tokio::test]
+async fn nodes_that_nobody_vetted_do_not_decide_what_a_name_is() {
+    let rig = Rig::start().await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let [ours, theirs] = ["1a", "2b"].map(|id| format!("tools:latest@sha256:{}", id.repeat(32)));
+    let built = |image: &str| Node {
+        images: vec!["tools:latest".to_owned(), image.to_owned()],
+        ..job_node(&rig, 1)
+    };
+    let mut joined = Vec::new();
+    for _ in 0..3 {
+        let node = built(&theirs);
+        joined.push(rig.attach(&node, Vec::new()).await);
+        rig.online(&node).await;
+    }
+    let mut edge = edge_of(&rig, built(&ours)).await;
+    assert_eq!(ask(&client, &of("tools")).await.status, 201);
+    let started = edge.start_next().await;
+    assert_eq!(started.start.work.job().unwrap().image, ours);
+}
