@@ -20,6 +20,7 @@
 //! **What it does not know:** the broker, who asks on a tunnel.
 
 pub(crate) mod adopt;
+pub(crate) mod ahead;
 pub(crate) mod assets;
 pub(crate) mod devices;
 pub(crate) mod driver;

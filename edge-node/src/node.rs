@@ -97,7 +97,7 @@ impl Node {
             room: rooms,
             agent: address.clone(),
         };
-        let (known, storing) = storing(&host, &address);
+        let (known, storing) = storing(&host, &address, &wanted, &shutdown);
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -189,11 +189,18 @@ async fn admin(
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
 }
 
-/// Who keeps the volumes of tenants, and how it hears which the broker knows.
+/// Who keeps the volumes of tenants, and how it hears which the broker knows. What jobs may want is fetched ahead.
 fn storing(
     host: &Arc<Host>,
     agent: &mpsc::Sender<Message>,
+    wanted: &watch::Sender<ImagesWanted>,
+    shutdown: &Shutdown,
 ) -> (watch::Sender<Option<VolumesKnown>>, job::keeper::Keeper) {
+    let ahead = job::ahead::Ahead {
+        host: host.clone(),
+        wanted: wanted.subscribe(),
+    };
+    shutdown.spawn(ahead.run(shutdown.token()));
     let (told, known) = watch::channel(None);
     let (host, agent) = (host.clone(), agent.clone());
     (told, job::keeper::Keeper { host, known, agent })

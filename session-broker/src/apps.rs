@@ -6,6 +6,7 @@
 //!
 //! **What it does not know:** nodes, sessions, who may change apps.
 
+use crate::ahead::Ahead;
 use crate::catalogue::Catalogue;
 use crate::ledger::{AppChange, AppRow, Ledger, Op, StoreError};
 use crate::time::Clock;
@@ -110,6 +111,8 @@ impl LiveApp {
 pub(crate) struct Apps {
     /// Held for a look-up, never across an await.
     known: RwLock<Known>,
+    /// What jobs want beside.
+    ahead: Ahead,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +129,7 @@ impl Apps {
     /// [`StoreError`] if the ledger fails.
     pub(crate) async fn open(
         catalogue: &Catalogue,
+        ahead: Ahead,
         ledger: &Arc<dyn Ledger>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
@@ -138,7 +142,10 @@ impl Apps {
             audit: None,
         };
         ledger.write(vec![op]).await?;
-        let apps = Self::default();
+        let apps = Self {
+            ahead,
+            ..Self::default()
+        };
         apps.look(ledger.as_ref()).await?;
         Ok(apps)
     }
@@ -205,9 +212,21 @@ impl Apps {
         self.all().get(id).cloned()
     }
 
-    /// What a node of this metro and with this GPU is to have.
-    pub(crate) fn images_for(&self, metro: &str, gpu: GpuClass) -> ImagesWanted {
-        images_for(self.all().values(), metro, gpu)
+    /// What is fetched for jobs before they come.
+    pub(crate) fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
+    /// What a node of this metro and with this GPU is to have; last what jobs want, if it takes any.
+    pub(crate) fn images_for(&self, metro: &str, gpu: GpuClass, takes_jobs: bool) -> ImagesWanted {
+        let mut wanted = images_for(self.all().values(), metro, gpu);
+        if takes_jobs {
+            let ahead = self.ahead.images.iter().cloned();
+            wanted.pull.extend(ahead);
+            wanted.pull.truncate(IMAGES_WANTED_MAX);
+            wanted.assets.clone_from(&self.ahead.assets);
+        }
+        wanted
     }
 
     /// All apps as they are live, games first, each shelf by title.
@@ -260,7 +279,12 @@ pub(crate) fn images_for<'a>(
     pull.truncate(IMAGES_WANTED_MAX);
     keep.truncate(IMAGES_WANTED_MAX);
     warm.truncate(WARM_WANTED_MAX);
-    ImagesWanted { pull, keep, warm }
+    ImagesWanted {
+        pull,
+        keep,
+        warm,
+        assets: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -363,5 +387,37 @@ mod test {
         };
         apps.learn(3, all(&gone));
         assert_eq!(apps.app(&"demo".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_jobs_want_ahead_is_fetched_last_and_where_jobs_run() {
+        let asset = nearlight_protocol::job::Asset {
+            url: "https://models.example/w".to_owned(),
+            digest: format!("sha256:{}", "0a".repeat(32)),
+            size_mib: 1,
+            path: "/w".to_owned(),
+        };
+        let apps = Apps {
+            ahead: Ahead {
+                images: vec!["registry.example/server:1".to_owned()],
+                assets: vec![asset.clone()],
+            },
+            ..Apps::default()
+        };
+        let live = LiveApp {
+            live: spec("registry.example/app:1"),
+            staged: BTreeMap::new(),
+            newest: None,
+            former: None,
+        };
+        apps.learn(1, [(live.live.id.clone(), live)].into());
+        let wanted = apps.images_for("a", GpuClass::None, true);
+        let expected = ["registry.example/app:1", "registry.example/server:1"];
+        assert_eq!(
+            (&wanted.pull[..], &wanted.assets[..]),
+            (&expected.map(str::to_owned)[..], &[asset][..])
+        );
+        let without = apps.images_for("a", GpuClass::None, false);
+        assert_eq!((without.pull.len(), without.assets.len()), (1, 0));
     }
 }

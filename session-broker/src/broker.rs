@@ -4,6 +4,7 @@
 //! finish; the owner stops; the ledger's writer commits what it has and closes. Sessions are not
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
+use crate::ahead::Ahead;
 use crate::apps::Apps;
 use crate::budgets;
 use crate::catalogue::Catalogue;
@@ -307,7 +308,7 @@ async fn seed(
     clock: Clock,
 ) -> anyhow::Result<Arc<Apps>> {
     let catalogue = Catalogue::load(config.apps.as_deref())?;
-    let apps = Apps::open(&catalogue, ledger, clock).await?;
+    let apps = Apps::open(&catalogue, Ahead::load(&config.prefetch)?, ledger, clock).await?;
     if let Some(file) = &config.rates {
         rates::add(ledger, file, clock.unix_ms()).await?;
     }

@@ -84,6 +84,8 @@ pub struct Config {
     pub turn: Option<TurnSettings>,
     /// What the volumes of one tenant's jobs may have together, MiB.
     pub volumes_mib_max: u64,
+    /// Files of jobs whose images and assets nodes fetch ahead.
+    pub prefetch: Vec<PathBuf>,
     /// The endpoint of jobs, if there is one.
     pub jobs: Option<JobsSettings>,
     /// Where nodes dial tunnels to this very broker; `None` for where they dialled it.
@@ -188,6 +190,7 @@ impl TryFrom<Parsed> for Config {
             volumes_mib_max: parsed.jobs.volumes_mib_max,
             jobs: parsed.jobs.checked()?,
             tunnel_address: parsed.jobs.tunnel_address()?,
+            prefetch: parsed.jobs.prefetch,
             sessions: parsed.sessions,
             control: parsed.control,
             name,

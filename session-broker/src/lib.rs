@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod ahead;
 mod apps;
 pub mod backup;
 pub mod broker;

@@ -23,6 +23,7 @@
 //!
 //! **What it does not know:** HTTP, cookies, SDP.
 
+use crate::ahead::Ahead;
 use crate::budgets::Due;
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
@@ -41,7 +42,7 @@ use nearlight_protocol::limits::SPARE_KEYBOARD_LAYOUT;
 use nearlight_protocol::placement::{Excluded, LatencyStep};
 use nearlight_protocol::region::PlacedIn;
 use nearlight_protocol::standing::Lately;
-use nearlight_protocol::volume::{asset_name, owner};
+use nearlight_protocol::volume::owner;
 use nearlight_protocol::work::{AppWork, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -398,12 +399,13 @@ fn request_for_job(
     spec: &JobSpec,
     cap: Option<PriceCap>,
     waited_ms: u64,
+    ahead: &Ahead,
 ) -> SessionRequest {
     let mut request = request_of_job(spec);
     if let Some(job) = &mut request.job {
         job.cap = cap;
         let owner = owner(row.tenant.as_ref(), &row.user);
-        let names = spec.assets.iter().map(|a| asset_name(&owner, &a.digest));
+        let names = spec.assets.iter().map(|a| ahead.name(&owner, &a.digest));
         job.assets = names.collect();
     }
     SessionRequest {

@@ -221,6 +221,10 @@ pub struct ImagesWanted {
     /// [`crate::limits::WARM_WANTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warm: Vec<WarmWanted>,
+    /// Assets of jobs to be fetched for everybody ([`crate::volume::EVERYBODY`]), most wanted first; at most
+    /// [`crate::limits::ASSETS_WANTED_MAX`]. Their paths mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<crate::job::Asset>,
 }
 
 /// Desktops to be kept ready for an app.

@@ -84,6 +84,9 @@ pub const WARM_PER_APP_MAX: u32 = 16;
 /// Apps for which a broker wants a node to keep desktops ready.
 pub const WARM_WANTED_MAX: usize = 64;
 
+/// Assets that a node is asked to have ahead of jobs, at most.
+pub const ASSETS_WANTED_MAX: usize = 64;
+
 /// Versions of an app that are shown, the newest; and those in use.
 pub const APP_VERSIONS_SHOWN_MAX: usize = 50;
 /// Beacons of one answer of `GET /v1/regions`: a browser times them all before it plays.

@@ -18,6 +18,9 @@ pub fn is_owner(text: &str) -> bool {
     text.parse::<TenantId>().is_ok() || text.parse::<UserId>().is_ok()
 }
 
+/// In place of an owner: what the operator of the network has nodes fetch ahead of jobs is everybody's.
+pub const EVERYBODY: &str = "everybody";
+
 /// The name under which an inventory lists an asset: whoever has fetched it, and its digest. That
 /// one tenant has a file says nothing of another's right to it.
 pub fn asset_name(owner: &str, digest: &str) -> String {

@@ -1,6 +1,6 @@
 /**
- * llama.cpp as a job, with weights that are no part of its image: the node fetches them once, by digest, and the
- * answers come token by token. The model is a small one whose answers are known by hand (e2e/python).
+ * llama.cpp as a job, with weights that are no part of its image: the node fetches them once, by digest and ahead of
+ * any job, and the answers come token by token. The model is a small one whose answers are known by hand (e2e/python).
  */
 
 import assert from "node:assert/strict";
@@ -15,6 +15,7 @@ import { create, endpoint, recipe, startFile } from "../harness/jobs.js";
 import { Mirror } from "../harness/mirror.js";
 import { Rig } from "../harness/rig.js";
 import { ROOT } from "../harness/stack.js";
+import { until } from "../harness/until.js";
 
 /** The environment that `scripts/openai.sh` made. */
 const PYTHON = process.env["NEARLIGHT_PYTHON"] ?? "";
@@ -34,16 +35,6 @@ const model = weights();
 const DIGEST = `sha256:${createHash("sha256").update(model).digest("hex")}`;
 const mirror = await Mirror.start({ "model.gguf": model });
 
-const rig = Rig.forThisFile({
-  name: "job-llama",
-  runtime: "docker",
-  config: ["[edge-node.jobs]", 'asset_networks = ["127.0.0.0/8"]', `asset_roots = "${mirror.roots}"`],
-});
-after(() => {
-  mirror.stop();
-  rmSync(dir, { recursive: true });
-});
-
 /** The recipe, with other weights. */
 const manifest = join(dir, "job.toml");
 const lines = {
@@ -58,7 +49,18 @@ const text = Object.entries(lines).reduce((text, [name, line]) => {
 }, readFileSync(recipe("llama"), "utf8"));
 writeFileSync(manifest, text);
 
-rig.test("a language model answers token by token, from weights that the node fetched once", async () => {
+const rig = Rig.forThisFile({
+  name: "job-llama",
+  runtime: "docker",
+  config: ["[session-broker.jobs]", `prefetch = ["${manifest}"]`, "[edge-node.jobs]", 'asset_networks = ["127.0.0.0/8"]', `asset_roots = "${mirror.roots}"`],
+});
+after(() => {
+  mirror.stop();
+  rmSync(dir, { recursive: true });
+});
+
+rig.test("a language model answers token by token, from weights that the node fetched ahead", async () => {
+  await until("the node to fetch them", () => Promise.resolve(mirror.asked.length > 0));
   const id = await startFile(rig.stack, manifest);
   const { url, ticket } = await endpoint(rig.stack, id);
   const client = new OpenAI({ baseURL: new URL("v1", url).href, apiKey: ticket });
@@ -76,7 +78,7 @@ rig.test("a language model answers token by token, from weights that the node fe
   }
   assert.deepEqual(pieces, [...ANSWER], "each token is a piece of its own");
 
-  // Another job of the same tenant has the weights without a second download.
+  // Nor did this job fetch them, nor does another one.
   const again = await startFile(rig.stack, manifest);
   assert.deepEqual(mirror.asked, ["/model.gguf"]);
   for (const session of [id, again]) {

@@ -5,7 +5,7 @@ use crate::meters;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{FromEdge, ImagesWanted, RunningSession, SessionReport};
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::limits::{IMAGES_WANTED_MAX, WARM_WANTED_MAX};
+use nearlight_protocol::limits::{ASSETS_WANTED_MAX, IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -117,5 +117,6 @@ pub(super) fn bounded(mut wanted: ImagesWanted) -> ImagesWanted {
     wanted.pull.truncate(IMAGES_WANTED_MAX);
     wanted.keep.truncate(IMAGES_WANTED_MAX);
     wanted.warm.truncate(WARM_WANTED_MAX);
+    wanted.assets.truncate(ASSETS_WANTED_MAX);
     wanted
 }

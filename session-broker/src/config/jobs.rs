@@ -24,6 +24,7 @@ pub struct JobsFile {
     pub public_port: u16,
     pub tunnel_address: String,
     pub volumes_mib_max: u64,
+    pub prefetch: Vec<PathBuf>,
 }
 
 /// What the broker runs with.

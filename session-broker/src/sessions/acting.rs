@@ -295,7 +295,11 @@ impl Owner {
     fn show_images(&self, node: &NodeId) {
         if let (Some(stream), Some(known)) = (self.fleet.online(node), self.fleet.get(node)) {
             let row = &known.row;
-            let wanted = self.apps.images_for(&row.region, row.inventory.gpu);
+            let wanted = (self.apps).images_for(
+                &row.region,
+                row.inventory.gpu,
+                row.inventory.jobs.is_some(),
+            );
             stream.send(ToEdge::Images(wanted));
         }
     }

@@ -132,7 +132,13 @@ impl Owner {
             return None;
         }
         let waited_ms = now.millis_since(row.created_at);
-        let mut request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+        let mut request = request_for_job(
+            row,
+            spec,
+            self.price_cap(spec),
+            waited_ms,
+            self.apps.ahead(),
+        );
         // Of two who have waited long each has nodes of its own.
         let others = self.holds.all.iter().flat_map(|(_, hold)| hold.nodes());
         request.held_against = others.cloned().collect();

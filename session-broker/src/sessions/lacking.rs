@@ -60,7 +60,8 @@ impl Owner {
             Work::App(work) => request_for(row, &work.app, 0),
             Work::Job(spec) => {
                 let plan = self.volume_plan(row).ok()?;
-                let request = request_for_job(row, spec, self.price_cap(spec), 0);
+                let request =
+                    request_for_job(row, spec, self.price_cap(spec), 0, self.apps.ahead());
                 with_volumes(request, &plan)
             }
         };

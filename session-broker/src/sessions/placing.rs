@@ -261,7 +261,13 @@ impl Owner {
         waited_ms: u64,
     ) -> Decided {
         let mut chance = |n: usize| rand::random_range(0..n);
-        let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+        let request = request_for_job(
+            row,
+            spec,
+            self.price_cap(spec),
+            waited_ms,
+            self.apps.ahead(),
+        );
         let mut request = with_volumes(request, plan);
         request.held_against = self.held_against(row, &request);
         let policy = &self.policy_chosen;

@@ -158,7 +158,13 @@ impl Owner {
                 if plan.on.as_ref().is_some_and(|(node, _)| *node != view.id) {
                     return Opening::No;
                 }
-                let request = request_for_job(row, spec, self.price_cap(spec), waited_ms);
+                let request = request_for_job(
+                    row,
+                    spec,
+                    self.price_cap(spec),
+                    waited_ms,
+                    self.apps.ahead(),
+                );
                 let mut request = with_volumes(request, &plan);
                 request.held_against = self.held_against(row, &request);
                 return opening(view, &request, &self.policy_chosen);

@@ -379,6 +379,21 @@ async fn who_knows_a_digest_and_cannot_fetch_it_gets_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_fetched_for_everybody_is_anybodys_by_its_digest() {
+    use nearlight_protocol::volume::EVERYBODY;
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let assets = server.assets(dir.path(), 64);
+    fetched(&assets, EVERYBODY, &server.asset("/whole"))
+        .await
+        .unwrap();
+    fetched(&assets, "a", &server.asset("/none")).await.unwrap();
+    assert_eq!(server.requests(), ["/whole 0"]);
+    let digest = digest_of(&body());
+    assert_eq!(assets.listed(), [format!("everybody/{digest}")]);
+}
+
+#[tokio::test]
 async fn a_job_that_goes_ends_its_download() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
