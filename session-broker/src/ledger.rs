@@ -103,7 +103,7 @@ pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
-pub use share::{BrokerId, BrokerRow, Losses, Member, NotABroker};
+pub use share::{Basis, BrokerId, BrokerRow, Losses, Member, NotABroker};
 pub use source::LedgerAt;
 pub use stakes::{AccountRow, Amount, Move, OUTSIDE, POOL, SLASHED, Transfer, TransferRow};
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -119,14 +119,18 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// Applies `ops` in one transaction. One answer an op, in order.
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 
-    /// As [`Ledger::write`], of a broker about what it holds. `losses` is how often it knows that
-    /// others took nodes from it: if that is not all, nothing is written, and it gets its changes back
-    /// ([`StoreError::Lost`]).
+    /// As [`Ledger::write`], of a broker about what it holds. If more has happened to that than `basis`
+    /// says, nothing is written: where others took nodes, it gets its changes back ([`StoreError::Lost`]);
+    /// where the ledger went back, it has to load again, as after any [`StoreError::NotApplied`].
     fn write_as_holder(
         &self,
         ops: Vec<Op>,
-        losses: u64,
+        basis: Basis,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
+
+    /// How often the ledger was found to have gone back behind what this broker had committed. Asked before
+    /// what is held is read: what is read may be from after the next setback, but not from before this one.
+    fn setbacks(&self) -> u64;
 
     /// Whether the last write failed for a reason of the ledger's own, such as a full disk.
     fn is_failing(&self) -> bool;

@@ -24,6 +24,7 @@ const NODES: &str = "broker_nodes";
 const STREAMS: &str = "broker_control_streams_total";
 const WHEP: &str = "broker_whep_relay_seconds";
 const RELOADS: &str = "broker_ledger_reloads_total";
+const SETBACKS: &str = "broker_ledger_setbacks_total";
 const PEERS: &str = "broker_peers";
 const GIVEN_UP: &str = "broker_peers_given_up_total";
 const SENT_AWAY: &str = "broker_nodes_sent_away";
@@ -59,6 +60,10 @@ pub(crate) fn describe() {
     describe_counter!(
         RELOADS,
         "Times the broker forgot what it believed and loaded again."
+    );
+    describe_counter!(
+        SETBACKS,
+        "Times the ledger was found to have gone back behind what this broker had committed."
     );
     describe_gauge!(TUNNELS, "Tunnels to nodes of jobs.");
     describe_histogram!(
@@ -134,6 +139,10 @@ pub(crate) fn ledger_commit(took: Duration, ops: usize, done: bool) {
 pub(crate) fn ledger_durable(setting: &'static str, value: &str, durable: bool) {
     let labels = [("setting", setting.to_owned()), ("value", value.to_owned())];
     gauge!(LEDGER_DURABLE, &labels).set(f64::from(u8::from(durable)));
+}
+
+pub(crate) fn ledger_set_back() {
+    counter!(SETBACKS).increment(1);
 }
 
 pub(crate) fn ledger_reload() {

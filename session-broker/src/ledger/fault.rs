@@ -1,7 +1,7 @@
 //! A ledger that fails on demand, for tests of what the broker does then.
 
 use super::{
-    AppRow, Applied, AssignmentQuery, AssignmentRow, BrokerId, BrokerRow, Budgeted, CardRow,
+    AppRow, Applied, AssignmentQuery, AssignmentRow, Basis, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
     DirectoryKey, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
     LicenceRow, Loaded, LogChange, LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId,
@@ -69,7 +69,7 @@ impl FaultyLedger {
     fn meet(
         &self,
         ops: Vec<Op>,
-        losses: Option<u64>,
+        basis: Option<Basis>,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
         // Upkeep comes when it likes; a test means what its caller has asked for.
         let upkeep = |op: &Op| {
@@ -104,8 +104,8 @@ impl FaultyLedger {
             if armed == Fault::Fails as u8 || is_full {
                 return Err(StoreError::NotApplied(sqlx::Error::WorkerCrashed));
             }
-            let applied = match losses {
-                Some(losses) => self.inner.write_as_holder(ops, losses).await,
+            let applied = match basis {
+                Some(basis) => self.inner.write_as_holder(ops, basis).await,
                 None => self.inner.write(ops).await,
             };
             if armed == Fault::FailsButApplied as u8 {
@@ -124,9 +124,13 @@ impl Ledger for FaultyLedger {
     fn write_as_holder(
         &self,
         ops: Vec<Op>,
-        losses: u64,
+        basis: Basis,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
-        self.meet(ops, Some(losses))
+        self.meet(ops, Some(basis))
+    }
+
+    fn setbacks(&self) -> u64 {
+        self.inner.setbacks()
     }
 
     fn is_failing(&self) -> bool {

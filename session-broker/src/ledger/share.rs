@@ -12,7 +12,8 @@
 //! **A holder finds out before it writes.** Whoever takes a node counts up the loser's `losses`, in the
 //! row that each transaction of the loser changes first: so the two transactions do not overlap, and
 //! the loser's next one sees the number. What it meant to write as a holder is handed back
-//! ([`StoreError::Lost`]) until it knows what it lost.
+//! ([`StoreError::Lost`]) until it knows what it lost. So is what it meant to write before it knew that the
+//! ledger itself went back ([`super::writer`]): both are its [`Basis`].
 
 use super::batch::Answers;
 use super::phase_row::{int, ms, parse, to_ms};
@@ -76,6 +77,15 @@ pub struct Member {
     pub address: String,
     /// The public key of what it signs, a JWK (RFC 8037).
     pub jwk: String,
+}
+
+/// What a holder's changes go by: what it knows to have happened, behind its back, to what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// How often others took nodes from it.
+    pub losses: u64,
+    /// How often the ledger went back behind what it had committed.
+    pub setbacks: u64,
 }
 
 /// A broker that has ever written to the ledger.

@@ -2,7 +2,7 @@
 
 use super::dialect::Engine;
 use super::schema::{MIGRATIONS, migrations};
-use super::share::{self, BrokerId, BrokerRow, Losses, Member};
+use super::share::{self, Basis, BrokerId, BrokerRow, Losses, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
 use super::writer::{Job, WAITING_MAX, Writer};
@@ -27,8 +27,8 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, Row};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,6 +47,8 @@ pub struct SqlLedger {
     clock: Clock,
     /// What became of the last write.
     failing: AtomicBool,
+    /// How often its writer found that the ledger went back.
+    setbacks: Arc<AtomicU64>,
     /// When the last write was asked for that succeeded. Held to look at it, or to move it on.
     written: Mutex<Instant>,
 }
@@ -145,6 +147,7 @@ impl SqlLedger {
         let id = me.id.clone();
         let writer = Writer::open(source, tx, me, shutdown.token()).await;
         let writer = writer.map_err(|source| OpenError::Term { name, source })?;
+        let setbacks = writer.setbacks();
         let (sender, jobs) = mpsc::channel(WAITING_MAX);
         shutdown.spawn(writer.run(jobs));
         Ok(Self {
@@ -154,6 +157,7 @@ impl SqlLedger {
             me: id,
             clock,
             failing: AtomicBool::new(false),
+            setbacks,
             written: Mutex::new(Instant::now()),
         })
     }
@@ -165,11 +169,15 @@ impl SqlLedger {
         read::Snapshot::of(&self.readers, self.engine).await
     }
 
-    async fn hand_in(&self, ops: Vec<Op>, losses: Option<u64>) -> Result<Vec<Applied>, StoreError> {
+    async fn hand_in(
+        &self,
+        ops: Vec<Op>,
+        basis: Option<Basis>,
+    ) -> Result<Vec<Applied>, StoreError> {
         let asked = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.writer
-            .send(Job { ops, losses, reply })
+            .send(Job { ops, basis, reply })
             .await
             .map_err(|_| StoreError::Closed)?;
         let done = answer.await.map_err(|_| StoreError::Closed)?;
@@ -301,9 +309,13 @@ impl Ledger for SqlLedger {
     fn write_as_holder(
         &self,
         ops: Vec<Op>,
-        losses: u64,
+        basis: Basis,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
-        Box::pin(self.hand_in(ops, Some(losses)))
+        Box::pin(self.hand_in(ops, Some(basis)))
+    }
+
+    fn setbacks(&self) -> u64 {
+        self.setbacks.load(Ordering::SeqCst)
     }
 
     fn is_failing(&self) -> bool {

@@ -137,6 +137,7 @@ suite! {
     identity::a_guest_that_logs_in_becomes_the_player => a_guest_that_logs_in_becomes_the_player,
     identity::old_lines_of_the_audit_log_and_logins_that_are_over_go => old_lines_of_the_audit_log_and_logins_that_are_over_go,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,
+    writers::what_a_holder_believed_before_the_ledger_went_back_is_not_written => what_a_holder_believed_before_the_ledger_went_back_is_not_written,
     sharing::a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first => a_node_that_is_taken_brings_its_sessions_and_its_loser_finds_out_first,
     sharing::what_a_broker_reads_of_its_own_is_of_one_moment => what_a_broker_reads_of_its_own_is_of_one_moment,
     sharing::an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_it => an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_it,

@@ -11,8 +11,12 @@
 //!                                 +-- the row `writer` says what became of it -- In doubt
 //! ```
 //!
-//! **A ledger that is behind.** After a failover to a standby that lagged, the row has a lower seq than this
-//! writer left there. Nothing is written on top of that: the caller is told, and reads everything anew.
+//! **A ledger that went back.** After a failover to a standby that lagged, or the restore of a back-up, the row
+//! has a lower seq than this writer left there. That is counted, a setback, and every change of a holder says
+//! how many its broker knew of when it read what it holds: with fewer, nothing of it is written. So it does not
+//! matter whose change finds out first; another task's must not leave the holder with what it believed. A
+//! standby has a prefix of what was committed: as long as the row is as it was left, nothing that this broker
+//! wrote or read before its last transaction is missing.
 //!
 //! **The turn.** Each transaction first moves `writer.seq` on, if term and seq are what this writer
 //! left there. So a broker whose ledger another one of its name has opened since, or that its peers gave
@@ -28,12 +32,14 @@
 
 use super::batch;
 use super::dialect::Engine;
-use super::share::{BrokerId, Member};
+use super::share::{Basis, BrokerId, Member};
 use super::source::Source;
 use super::tx::Tx;
 use super::{Applied, Op, StoreError};
 use serde::Serialize;
 use sqlx::Row;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -97,12 +103,23 @@ struct Introduction<'a> {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) ops: Vec<Op>,
-    /// Of a holder: how often it knows that others took nodes from it.
-    pub(super) losses: Option<u64>,
+    /// Of a holder: what its changes go by.
+    pub(super) basis: Option<Basis>,
     pub(super) reply: oneshot::Sender<Result<Vec<Applied>, StoreError>>,
 }
 
 type Answers = Vec<Vec<Applied>>;
+
+/// What is not known of the writer's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Nothing: it is as it was left.
+    None,
+    /// Whether the last commit is in it, which had no answer.
+    Commit,
+    /// What became of it: it was not as it was left.
+    Row,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -115,8 +132,9 @@ pub(super) struct Writer {
     seq: i64,
     /// Transactions of this process.
     done: i64,
-    /// Whether the last commit had no answer.
-    in_doubt: bool,
+    doubt: Doubt,
+    /// How often the ledger was found to have gone back behind `seq`.
+    setbacks: Arc<AtomicU64>,
     /// Cancelled once another broker has the ledger.
     superseded: CancellationToken,
 }
@@ -145,9 +163,15 @@ impl Writer {
             seq: row.get("seq"),
             tx: Some(tx),
             done: 0,
-            in_doubt: false,
+            doubt: Doubt::None,
+            setbacks: Arc::default(),
             superseded,
         })
+    }
+
+    /// Counts, from now on, how often the ledger was set back.
+    pub(super) fn setbacks(&self) -> Arc<AtomicU64> {
+        self.setbacks.clone()
     }
 
     /// Commits what waits, as one transaction at a time, until every sender is gone.
@@ -216,7 +240,7 @@ impl Writer {
         self.settle().await?;
         let mut tx = self.connected().await?;
         let (turn, engine, me) = (self.turn(), self.source.engine, &self.me);
-        let done = self.done;
+        let (done, setbacks) = (self.done, self.setbacks.load(Ordering::SeqCst));
         let changes = async {
             if engine == Engine::Postgres && (done.count_ones() == 1 || done % PLANS_EVERY == 0) {
                 match tx.forget_plans().await {
@@ -230,7 +254,7 @@ impl Writer {
             let Some(row) = taken.first() else {
                 return Ok(None);
             };
-            hand_back(group, row.get("losses"));
+            hand_back(group, row.get("losses"), setbacks);
             let lists: Vec<&[Op]> = group.iter().map(|job| job.ops.as_slice()).collect();
             batch::apply(&mut tx, me, &lists).await.map(Some)
         };
@@ -239,7 +263,7 @@ impl Writer {
         match changed {
             Ok(Some(answers)) => self.commit(tx, answers).await,
             Ok(None) => {
-                self.in_doubt = true;
+                self.doubt = Doubt::Row;
                 self.give_back(tx).await;
                 self.settle().await?;
                 Err(not_as_left())
@@ -269,13 +293,12 @@ impl Writer {
             "a commit without an answer: asking the ledger what became of it"
         );
         let before = self.seq;
-        self.in_doubt = true;
+        self.doubt = Doubt::Commit;
         let until = Instant::now() + RECONNECT_WITHIN;
         loop {
             match self.settle().await {
                 Ok(()) if self.seq == before + 1 => return Ok(answers),
                 Ok(()) if self.seq == before => return Err(not_applied(error)),
-                // A standby that was behind is the ledger now: what was acked before is not there.
                 Ok(()) => return Err(not_as_left()),
                 Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                 Err(_) if Instant::now() < until => tokio::time::sleep(RECONNECT_EVERY).await,
@@ -286,7 +309,7 @@ impl Writer {
 
     /// Finds out what the ledger has of ours, if that is in doubt.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        if !self.in_doubt {
+        if self.doubt == Doubt::None {
             return Ok(());
         }
         let mut tx = self.connected().await?;
@@ -307,9 +330,32 @@ impl Writer {
             self.superseded.cancel();
             return Err(StoreError::Superseded);
         }
-        self.seq = row.get("seq");
-        self.in_doubt = false;
+        let there: i64 = row.get("seq");
+        let is_as_left = match self.doubt {
+            Doubt::None | Doubt::Commit => (self.seq..=self.seq + 1).contains(&there),
+            Doubt::Row => false,
+        };
+        if !is_as_left {
+            self.set_back_to(there);
+        }
+        self.seq = there;
+        self.doubt = Doubt::None;
         Ok(())
+    }
+
+    /// What was acked before is not there.
+    fn set_back_to(&mut self, there: i64) {
+        tracing::error!(
+            ledger = self.source.name,
+            left = self.seq,
+            found = there,
+            "the ledger went back behind what this broker had committed: a standby that lagged is the \
+             primary now, or a back-up was restored; what is held here is read anew"
+        );
+        crate::metrics::ledger_set_back();
+        self.setbacks.fetch_add(1, Ordering::SeqCst);
+        // What its connection knows to be there may not be.
+        self.tx = None;
     }
 
     fn turn(&self) -> Turn<'_> {
@@ -361,13 +407,18 @@ impl Writer {
     }
 }
 
-/// Takes those out of the group who believe that they hold what was taken from them.
-fn hand_back(group: &mut Vec<Job>, losses: i64) {
-    let knows = |job: &Job| {
-        job.losses
-            .is_none_or(|known| i64::try_from(known) == Ok(losses))
+/// Takes those out of the group who believe that they hold what was taken from them, or what the ledger had
+/// before it went back.
+fn hand_back(group: &mut Vec<Job>, losses: i64, setbacks: u64) {
+    let of_before = |job: &mut Job| job.basis.is_some_and(|basis| basis.setbacks != setbacks);
+    for job in group.extract_if(.., of_before) {
+        let _ = job.reply.send(Err(not_as_left()));
+    }
+    let has_lost = |job: &mut Job| {
+        job.basis
+            .is_some_and(|basis| i64::try_from(basis.losses) != Ok(losses))
     };
-    for job in group.extract_if(.., |job| !knows(job)) {
+    for job in group.extract_if(.., has_lost) {
         let _ = job.reply.send(Err(StoreError::Lost(job.ops)));
     }
 }

@@ -16,7 +16,7 @@ use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
 use crate::fleet::Fleet;
-use crate::ledger::{BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
+use crate::ledger::{Basis, BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
 use crate::rates::Prices;
@@ -105,8 +105,8 @@ pub(crate) struct Owner {
     pub(super) deferred: VecDeque<EdgeEvent>,
     /// What it has of brokers that share its ledger, if it is not alone.
     pub(super) sharing: Option<Sharing>,
-    /// How often it knows that others took nodes from it.
-    pub(super) losses: u64,
+    /// What it knows to have happened to what it holds.
+    pub(super) basis: Basis,
     /// Boxed: a table that grows moves what it holds, and 30,000 entries are 50 ms of a turn.
     pub(super) sessions: HashMap<SessionId, Box<Entry>>,
     pub(super) fleet: Fleet,
@@ -183,7 +183,7 @@ impl Owner {
             edges: parts.edges,
             deferred: VecDeque::new(),
             sharing: parts.sharing.map(Sharing::from),
-            losses: 0,
+            basis: Basis::default(),
             sessions: HashMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
@@ -457,6 +457,8 @@ impl Owner {
             let before = MonoTime(now.0.saturating_sub(PRUNE_AGE_MS * 1000));
             turn.push(Op::Prune { before }, Then::Nothing);
         }
+        // What was read before the ledger went back must not be told for longer than need be.
+        turn.is_beat |= self.ledger.setbacks() != self.basis.setbacks;
         self.look_around(turn, self.housekeepings);
         self.set_gauges();
     }

@@ -374,7 +374,7 @@ impl Owner {
     pub(super) async fn write(&mut self, mut ops: Vec<Op>) -> Result<Vec<Applied>, StoreError> {
         let mut void: Vec<Option<Applied>> = vec![None; ops.len()];
         loop {
-            let error = match self.ledger.write_as_holder(ops, self.losses).await {
+            let error = match self.ledger.write_as_holder(ops, self.basis).await {
                 Ok(mut applied) => {
                     for (applied, void) in applied.iter_mut().zip(void) {
                         if let Some(void) = void {
@@ -411,7 +411,7 @@ impl Owner {
     async fn learn_losses(&mut self) -> Result<Lost, StoreError> {
         let after = self.sharing.as_ref().map_or(0, |s| s.last_move);
         let losses = self.ledger.losses(after).await?;
-        self.losses = losses.count;
+        self.basis.losses = losses.count;
         if let Some(sharing) = &mut self.sharing {
             sharing.last_move = losses.last_move;
         }
@@ -421,10 +421,11 @@ impl Owner {
         Ok(lost)
     }
 
-    /// Forgets how often nodes were taken from this broker: what it loads next is what is left.
+    /// Forgets what has happened to what this broker holds: what it loads next is what is left.
     pub(super) async fn count_losses(&mut self) -> Result<(), StoreError> {
+        self.basis.setbacks = self.ledger.setbacks();
         let losses = self.ledger.losses(0).await?;
-        self.losses = losses.count;
+        self.basis.losses = losses.count;
         if let Some(sharing) = &mut self.sharing {
             sharing.last_move = losses.last_move;
         }

@@ -15,6 +15,7 @@ mod cut_off;
 mod gone;
 mod moves;
 mod nearness;
+mod set_back;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 

@@ -6,10 +6,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-const SOCKET: &str = ".s.PGSQL.5432";
+pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
 /// The way. It ends with this.
 pub(crate) struct Line {
+    /// The directory of its socket.
+    pub(crate) dir: PathBuf,
     /// What a broker is given for its ledger.
     pub(crate) url: String,
     cut: watch::Sender<bool>,
@@ -22,6 +24,9 @@ impl Line {
         let own = dir.join("ledger");
         std::fs::create_dir_all(&own).unwrap();
         let listener = UnixListener::bind(own.join(SOCKET)).unwrap();
+        // PostgreSQL's standbys come as another user.
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(own.join(SOCKET), all).unwrap();
         let cut = watch::Sender::new(false);
         let gate = cut.clone();
         let accepting = async move {
@@ -38,6 +43,7 @@ impl Line {
                 "postgres://nearlight@localhost/postgres?host={}",
                 own.display()
             ),
+            dir: own,
             cut,
             _task: Shutdown::new().spawn(accepting),
         }

@@ -57,15 +57,26 @@ impl Postgres {
 
     /// A standby of it, which is dropped with the answer.
     pub(crate) fn standby(&self) -> Self {
+        self.standby_by(&self.socket())
+    }
+
+    /// As [`Postgres::standby`], which reaches it by the socket in that directory.
+    pub(crate) fn standby_by(&self, sockets: &Path) -> Self {
         let dir = PathBuf::from(format!("{}.standby", self.dir.display()));
-        let [of, new] = [&self.dir, &dir].map(|dir| dir.to_str().unwrap());
-        let output = Self::script(&["standby", of, new, &format!("{of}/socket")]);
+        let [of, new, by] = [&self.dir, &dir, sockets].map(|dir| dir.to_str().unwrap());
+        let output = Self::script(&["standby", of, new, by]);
         let url = output.lines().nth(1).unwrap().to_owned();
         Self { dir, url }
     }
 
+    /// kill -9; its standby is the primary from now on.
+    pub(crate) fn fail_over_to(&self, standby: &Self) {
+        Self::script(&["kill", self.dir.to_str().unwrap()]);
+        Self::script(&["promote", standby.dir.to_str().unwrap()]);
+    }
+
     /// The directory of its socket.
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.join("socket")
     }
 
@@ -143,6 +154,25 @@ impl Shared {
         let both = [by("a").await, by("b").await];
         met(&[&both[0].0, &both[1].0]).await;
         both
+    }
+
+    /// Starts one that shares the ledger with nobody.
+    pub(crate) async fn alone(&self, ledger: &str) -> Program {
+        let own = self.dir.path().join("alone");
+        std::fs::create_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink(self.pki(), own.join("pki")).unwrap();
+        Program::start_with(&own, &["--ledger", ledger]).await
+    }
+
+    /// A directory for the test's own, which other users reach as well: PostgreSQL is not root.
+    pub(crate) fn open_dir(&self, name: &str) -> PathBuf {
+        let own = self.dir.path().join(name);
+        std::fs::create_dir(&own).unwrap();
+        for dir in [self.dir.path(), &own] {
+            let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(dir, all).unwrap();
+        }
+        own
     }
 
     pub(crate) fn pki(&self) -> PathBuf {

@@ -66,7 +66,11 @@ pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds
         billed_until: MonoTime(10_000),
         at: MonoTime(10_000),
     };
-    let late = two.a.ledger.write_as_holder(vec![release], 0).await;
+    let late = two
+        .a
+        .ledger
+        .write_as_holder(vec![release], Basis::default())
+        .await;
     assert!(
         matches!(&late, Err(StoreError::Lost(ops)) if ops.len() == 1),
         "{late:?}"
@@ -75,7 +79,11 @@ pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds
     two.a.session().await;
     let losses = two.a.ledger.losses(0).await.unwrap();
     assert_eq!((losses.count, &losses.nodes), (1, &vec![node.id.clone()]));
-    let knows = two.a.ledger.write_as_holder(Vec::new(), losses.count).await;
+    let basis = Basis {
+        losses: losses.count,
+        setbacks: two.a.ledger.setbacks(),
+    };
+    let knows = two.a.ledger.write_as_holder(Vec::new(), basis).await;
     assert!(knows.is_ok());
     let none = two.a.ledger.losses(losses.last_move).await.unwrap();
     assert_eq!(none.nodes, []);

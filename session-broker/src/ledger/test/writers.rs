@@ -28,6 +28,40 @@ pub(super) async fn a_broker_that_was_superseded_writes_no_more(place: Place) {
     );
 }
 
+/// As after a failover to a standby that lagged. Who finds out first holds nothing; so nobody tells who does.
+pub(super) async fn what_a_holder_believed_before_the_ledger_went_back_is_not_written(
+    place: Place,
+) {
+    let store = Store::open(place.clone()).await;
+    let believed = Basis {
+        losses: 0,
+        setbacks: store.ledger.setbacks(),
+    };
+    store.session().await;
+    let mut beside = place.connect().await;
+    let back = sqlx::raw_sql("DELETE FROM session; UPDATE writer SET seq = seq - 1");
+    back.execute(&mut beside).await.unwrap();
+    let found = store.ledger.write(Vec::new()).await;
+    assert!(matches!(found, Err(StoreError::NotApplied(_))), "{found:?}");
+
+    for _ in 0..2 {
+        let of_before = vec![create(&session(), "before", None)];
+        let late = store.ledger.write_as_holder(of_before, believed).await;
+        assert!(matches!(late, Err(StoreError::NotApplied(_))), "{late:?}");
+    }
+    let free = store.ledger.write(Vec::new()).await;
+    assert!(free.is_ok(), "what goes by no belief is written: {free:?}");
+    let knows = Basis {
+        losses: 0,
+        setbacks: store.ledger.setbacks(),
+    };
+    assert_eq!(knows.setbacks, believed.setbacks + 1);
+    let of_now = vec![create(&session(), "now", None)];
+    let written = store.ledger.write_as_holder(of_now, knows).await;
+    assert_eq!(written.unwrap(), [Applied::Done]);
+    assert_eq!(store.loaded().await.sessions.len(), 1);
+}
+
 pub(super) async fn a_schema_that_needs_a_newer_broker_is_refused(place: Place) {
     let store = Store::open(place.clone()).await;
     drop(store.ledger);

@@ -1,0 +1,98 @@
+//! A failover to a standby that lagged: what was committed last is not in the ledger any more.
+
+use super::{path, reach};
+use crate::http::Client;
+use crate::line::{Line, SOCKET};
+use crate::rig::{eventually, id};
+use crate::shared::{Postgres, Shared};
+use nearlight_protocol::api::EndReason;
+use std::path::{Path, PathBuf};
+
+/// A broker's way to whichever PostgreSQL is the primary.
+struct Way {
+    dir: PathBuf,
+    url: String,
+}
+
+impl Way {
+    fn in_dir(dir: &Path) -> Self {
+        let url = format!(
+            "postgres://nearlight@localhost/postgres?host={}",
+            dir.display()
+        );
+        let dir = dir.to_owned();
+        Self { dir, url }
+    }
+
+    fn lead_to(&self, primary: &Postgres) {
+        let socket = self.dir.join(SOCKET);
+        // Fails where it led nowhere before.
+        let _ = std::fs::remove_file(&socket);
+        std::os::unix::fs::symlink(primary.socket().join(SOCKET), socket).unwrap();
+    }
+}
+
+/// It is a guest's request that finds out, before the broker has anything to write of what it holds. Were it
+/// to go on with what it believes, one session would run in the ledger for ever, and the other one would be
+/// without a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_read_anew_whoever_finds_out_that_the_ledger_went_back() {
+    let Some(shared) = Shared::new() else { return };
+    let replication = Line::to(shared.postgres.socket(), &shared.open_dir("replication"));
+    let standby = shared.postgres.standby_by(&replication.dir);
+    let way = Way::in_dir(&shared.open_dir("way"));
+    way.lead_to(&shared.postgres);
+    let broker = shared.alone(&way.url).await;
+    let (first, second) = (
+        Client::guest(broker.listen).await,
+        Client::guest(broker.listen).await,
+    );
+    let mut edge = shared.edge(2, &broker, &[&first, &second]).await;
+    let ended = id(&first.create("demo").await);
+    let started = edge.start_next().await;
+    reach(&first, &ended, "ready").await;
+    eventually("the standby to have it", || async {
+        standby.ask("SELECT COUNT(*) FROM session WHERE phase = 'ready'") == "1"
+    })
+    .await;
+
+    // The standby hears nothing of what comes now: one ends, another one begins.
+    replication.cut();
+    assert_eq!(first.delete(&path(&ended)).await.status, 202);
+    assert_eq!(edge.stop_next(&started).await, EndReason::PlayerEnded);
+    reach(&first, &ended, "ended").await;
+    let begun = id(&second.create("demo").await);
+    let runs = edge.start_next().await;
+    reach(&second, &begun, "ready").await;
+    tokio::task::block_in_place(|| {
+        shared.postgres.fail_over_to(&standby);
+        way.lead_to(&standby);
+    });
+    let third = Client::nobody(broker.listen);
+    eventually("a change that is not of a holder", || async {
+        third.get("/v1/whoami").await.status == 200
+    })
+    .await;
+
+    // Everybody attaches again. What the node runs is back, and what it does not run is over.
+    while edge.next_or_closed().await.is_some() {}
+    let mut node = edge.node.clone();
+    node.epoch = runs.grant.epoch;
+    let mut edge = shared
+        .attach(&node, &broker, vec![runs.running(false)])
+        .await;
+    reach(&second, &begun, "ready").await;
+    reach(&first, &ended, "ended").await;
+    eventually("the ledger to say the same", || async {
+        let said = standby.ask("SELECT session_id, phase FROM session");
+        said.contains(&format!("{begun}|ready")) && said.contains(&format!("{ended}|ended"))
+    })
+    .await;
+    assert_eq!(second.delete(&path(&begun)).await.status, 202);
+    assert_eq!(edge.stop_next(&runs).await, EndReason::PlayerEnded);
+    let claims = "SELECT COUNT(*) FROM claim WHERE released_ms IS NULL";
+    eventually("every claim to be released", || async {
+        standby.ask(claims) == "0"
+    })
+    .await;
+}
