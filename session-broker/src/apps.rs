@@ -115,10 +115,19 @@ pub(crate) struct Apps {
     ahead: Ahead,
 }
 
+/// Which of the ledger's states apps were read from, later ones being more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AppsRevision {
+    /// How often the ledger had gone back: it counts changes anew from there.
+    setbacks: u64,
+    /// How often apps were changed.
+    changes: u64,
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    /// How often apps were changed when this was read; `None` before the first reading.
-    changes: Option<u64>,
+    /// What this was read from; `None` before the first reading.
+    revision: Option<AppsRevision>,
     apps: Arc<BTreeMap<AppId, LiveApp>>,
 }
 
@@ -155,23 +164,26 @@ impl Apps {
     /// # Errors
     /// [`StoreError`] if it cannot be read; what was known stays.
     pub(crate) async fn look(&self, ledger: &dyn Ledger) -> Result<(), StoreError> {
-        let changes = ledger.app_changes().await?;
-        if self.changes() == Some(changes) {
+        let revision = AppsRevision {
+            setbacks: ledger.setbacks(),
+            changes: ledger.app_changes().await?,
+        };
+        if self.revision() == Some(revision) {
             return Ok(());
         }
         let rows = ledger.apps().await?;
         let apps = rows
             .iter()
             .filter_map(|row| Some((row.id.clone(), LiveApp::of(row)?)));
-        self.learn(changes, apps.collect());
+        self.learn(revision, apps.collect());
         Ok(())
     }
 
-    fn learn(&self, changes: u64, apps: BTreeMap<AppId, LiveApp>) {
+    fn learn(&self, revision: AppsRevision, apps: BTreeMap<AppId, LiveApp>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.changes.is_none_or(|former| former < changes) {
+        if known.revision.is_none_or(|former| former < revision) {
             *known = Known {
-                changes: Some(changes),
+                revision: Some(revision),
                 apps: Arc::new(apps),
             };
         }
@@ -195,10 +207,10 @@ impl Apps {
         }
     }
 
-    /// How often apps were changed when they were read last.
-    pub(crate) fn changes(&self) -> Option<u64> {
+    /// What they were read from.
+    pub(crate) fn revision(&self) -> Option<AppsRevision> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.changes
+        known.revision
     }
 
     /// All of them.
@@ -378,15 +390,20 @@ mod test {
             let live = LiveApp::of(row).map(|app| (row.id.clone(), app));
             live.into_iter().collect()
         };
-        apps.learn(2, all(&row(&[("a", 2)])));
-        apps.learn(1, BTreeMap::new());
+        let read = |setbacks, changes| AppsRevision { setbacks, changes };
+        apps.learn(read(0, 2), all(&row(&[("a", 2)])));
+        apps.learn(read(0, 1), BTreeMap::new());
         assert_eq!(apps.by_title().len(), 1);
         let gone = AppRow {
             withdrawn: true,
             ..row(&[])
         };
-        apps.learn(3, all(&gone));
+        apps.learn(read(0, 3), all(&gone));
         assert_eq!(apps.app(&"demo".parse().unwrap()), None);
+        // The ledger went back, and the withdrawal with it.
+        apps.learn(read(1, 2), all(&row(&[("a", 2)])));
+        apps.learn(read(0, 4), BTreeMap::new());
+        assert_eq!(apps.by_title().len(), 1);
     }
 
     #[test]

@@ -407,7 +407,7 @@ impl<'a> Level<'a> {
         nodes::raise_epochs(tx, &self.epochs).await?;
         nodes::seen(tx, &self.seen).await?;
         claims::release(tx, &self.releases).await?;
-        claims::reserve(tx, reserves, &fresh, answers).await?;
+        claims::reserve(tx, reserves, &fresh, me, answers).await?;
         sessions::save_phases(tx, self.phases).await?;
         usage::begin(tx, &self.usages).await?;
         orders::push(tx, &self.stops, answers).await?;

@@ -30,12 +30,15 @@
 //!
 //! **Invariant.** A caller gets `Ok` only for what is on the disk.
 
+mod failure;
+
 use super::batch;
 use super::dialect::Engine;
-use super::share::{Basis, BrokerId, Member};
+use super::share::{Basis, Member};
 use super::source::Source;
 use super::tx::Tx;
 use super::{Applied, Op, StoreError};
+use failure::{Kind, kind, not_applied, not_as_left, unknown, within};
 use serde::Serialize;
 use sqlx::Row;
 use std::sync::Arc;
@@ -54,9 +57,6 @@ const TRIES_MAX: u32 = 8;
 /// seconds. Callers of the API wait for 10 s.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(6);
 const RECONNECT_EVERY: Duration = Duration::from_millis(200);
-/// How long a transaction may take before its connection is given up. Only engines across a network
-/// are: a file's transaction cannot be abandoned, only waited for.
-const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 
 /// Plans are made once and kept, and the planner looks at how large the tables are when it makes them:
 /// so they are made anew whenever so many transactions have doubled, and every so many.
@@ -121,10 +121,19 @@ enum Doubt {
     Row,
 }
 
+/// How the ledger was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// With what this writer committed, and perhaps with its last commit.
+    AsLeft,
+    /// Without what it had acked.
+    SetBack,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
-    me: BrokerId,
+    me: Member,
     source: Source,
     tx: Option<Tx>,
     term: i64,
@@ -147,20 +156,12 @@ impl Writer {
         me: Member,
         superseded: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let introduction = Introduction {
-            writer_id: me.id.as_str(),
-            address: &me.address,
-            jwk: &me.jwk,
-        };
-        let rows = tx.ask(TAKE_TERM, &[introduction]).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| StoreError::Corrupt("the ledger gives no term".to_owned()))?;
+        let (term, seq) = take_term(&mut tx, &me).await?;
         Ok(Self {
-            me: me.id,
+            me,
             source,
-            term: row.get("term"),
-            seq: row.get("seq"),
+            term,
+            seq,
             tx: Some(tx),
             done: 0,
             doubt: Doubt::None,
@@ -199,7 +200,7 @@ impl Writer {
             }
         }
         let turn = Turn {
-            writer_id: self.me.as_str(),
+            writer_id: self.me.id.as_str(),
             term: self.term,
             seq: self.seq,
         };
@@ -239,7 +240,7 @@ impl Writer {
     async fn attempt(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
         self.settle().await?;
         let mut tx = self.connected().await?;
-        let (turn, engine, me) = (self.turn(), self.source.engine, &self.me);
+        let (turn, engine, me) = (self.turn(), self.source.engine, &self.me.id);
         let (done, setbacks) = (self.done, self.setbacks.load(Ordering::SeqCst));
         let changes = async {
             if engine == Engine::Postgres && (done.count_ones() == 1 || done % PLANS_EVERY == 0) {
@@ -297,9 +298,9 @@ impl Writer {
         let until = Instant::now() + RECONNECT_WITHIN;
         loop {
             match self.settle().await {
-                Ok(()) if self.seq == before + 1 => return Ok(answers),
-                Ok(()) if self.seq == before => return Err(not_applied(error)),
-                Ok(()) => return Err(not_as_left()),
+                Ok(Found::AsLeft) if self.seq > before => return Ok(answers),
+                Ok(Found::AsLeft) => return Err(not_applied(error)),
+                Ok(Found::SetBack) => return Err(not_as_left()),
                 Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                 Err(_) if Instant::now() < until => tokio::time::sleep(RECONNECT_EVERY).await,
                 Err(_) => return Err(unknown(error)),
@@ -308,9 +309,9 @@ impl Writer {
     }
 
     /// Finds out what the ledger has of ours, if that is in doubt.
-    async fn settle(&mut self) -> Result<(), StoreError> {
+    async fn settle(&mut self) -> Result<Found, StoreError> {
         if self.doubt == Doubt::None {
-            return Ok(());
+            return Ok(Found::AsLeft);
         }
         let mut tx = self.connected().await?;
         let (turn, engine) = (self.turn(), self.source.engine);
@@ -322,29 +323,38 @@ impl Writer {
                 return Err(error);
             }
         };
-        self.tx = Some(tx);
-        let Some(row) = rows.first() else {
-            return Err(StoreError::Corrupt("the ledger has no writer".to_owned()));
-        };
-        if row.get::<i64, _>("term") != self.term {
+        let row = rows.first();
+        let (term, there) = row.map_or((0, 0), |row| (row.get("term"), row.get("seq")));
+        if term > self.term {
             self.superseded.cancel();
             return Err(StoreError::Superseded);
         }
-        let there: i64 = row.get("seq");
         let is_as_left = match self.doubt {
             Doubt::None | Doubt::Commit => (self.seq..=self.seq + 1).contains(&there),
             Doubt::Row => false,
         };
-        if !is_as_left {
-            self.set_back_to(there);
+        if term == self.term && is_as_left {
+            self.tx = Some(tx);
+            self.seq = there;
+            self.doubt = Doubt::None;
+            return Ok(Found::AsLeft);
         }
-        self.seq = there;
+        self.doubt = Doubt::Row;
+        let (term, there) = if term < self.term {
+            // It went back to before this broker was started.
+            within(engine, take_term(&mut tx, &self.me)).await?
+        } else {
+            (term, there)
+        };
+        self.set_back_to(there);
+        (self.term, self.seq) = (term, there);
         self.doubt = Doubt::None;
-        Ok(())
+        // What its connection knows to be there may not be: that goes, too.
+        Ok(Found::SetBack)
     }
 
     /// What was acked before is not there.
-    fn set_back_to(&mut self, there: i64) {
+    fn set_back_to(&self, there: i64) {
         tracing::error!(
             ledger = self.source.name,
             left = self.seq,
@@ -354,13 +364,11 @@ impl Writer {
         );
         crate::metrics::ledger_set_back();
         self.setbacks.fetch_add(1, Ordering::SeqCst);
-        // What its connection knows to be there may not be.
-        self.tx = None;
     }
 
     fn turn(&self) -> Turn<'_> {
         Turn {
-            writer_id: self.me.as_str(),
+            writer_id: self.me.id.as_str(),
             term: self.term,
             seq: self.seq,
         }
@@ -407,6 +415,20 @@ impl Writer {
     }
 }
 
+/// Introduces this broker. Its term, and the transactions of it that are in the ledger.
+async fn take_term(tx: &mut Tx, me: &Member) -> Result<(i64, i64), StoreError> {
+    let introduction = Introduction {
+        writer_id: me.id.as_str(),
+        address: &me.address,
+        jwk: &me.jwk,
+    };
+    let rows = tx.ask(TAKE_TERM, &[introduction]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| StoreError::Corrupt("the ledger gives no term".to_owned()))?;
+    Ok((row.get("term"), row.get("seq")))
+}
+
 /// Takes those out of the group who believe that they hold what was taken from them, or what the ledger had
 /// before it went back.
 fn hand_back(group: &mut Vec<Job>, losses: i64, setbacks: u64) {
@@ -420,75 +442,5 @@ fn hand_back(group: &mut Vec<Job>, losses: i64, setbacks: u64) {
     };
     for job in group.extract_if(.., has_lost) {
         let _ = job.reply.send(Err(StoreError::Lost(job.ops)));
-    }
-}
-
-/// A connection that answers no more is given up, unless its transaction cannot be abandoned.
-async fn within<T>(
-    engine: Engine,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match engine {
-        Engine::Sqlite => work.await,
-        Engine::Postgres => tokio::time::timeout(TRANSACTION_WITHIN, work)
-            .await
-            .unwrap_or_else(|_| {
-                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                Err(StoreError::NotApplied(sqlx::Error::Io(late)))
-            }),
-    }
-}
-
-/// Nothing was written, and whoever meant to write has to read everything anew.
-fn not_as_left() -> StoreError {
-    StoreError::NotApplied(sqlx::Error::Protocol(
-        "the ledger is not as this broker left it".to_owned(),
-    ))
-}
-
-fn not_applied(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Unknown(source) => StoreError::NotApplied(source),
-        other => other,
-    }
-}
-
-fn unknown(error: StoreError) -> StoreError {
-    match error {
-        StoreError::NotApplied(source) => StoreError::Unknown(source),
-        other => other,
-    }
-}
-
-/// What a failure means for another try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// The engine undid it: again at once.
-    Undone,
-    /// The engine is not there: again in a while.
-    Gone,
-    /// It would fail again.
-    Final,
-}
-
-fn kind(error: &StoreError) -> Kind {
-    let StoreError::NotApplied(source) = error else {
-        return Kind::Final;
-    };
-    match source {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => Kind::Gone,
-        sqlx::Error::Database(error) => match error.code().as_deref() {
-            // Serialisation failure, deadlock, lock timeout; SQLITE_BUSY and its kin.
-            Some("40001" | "40P01" | "55P03" | "5" | "261" | "517") => Kind::Undone,
-            // Connection exceptions, shutdown, crash, starting up, too many connections.
-            Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
-                Kind::Gone
-            }
-            // A connection that ended because it stood idle in a transaction; a read-only standby
-            // that is about to be the primary.
-            Some("25P03" | "25006") => Kind::Gone,
-            Some(_) | None => Kind::Final,
-        },
-        _ => Kind::Final,
     }
 }

@@ -138,7 +138,7 @@ impl Owner {
                     if self.has_volumes(&session) || has_storage(&order) {
                         self.read_volumes().await;
                     }
-                    self.requeue(&session, now);
+                    self.lost_its_claim(&session, now).await;
                     touched.insert(session);
                 }
             },
@@ -225,7 +225,26 @@ impl Owner {
         self.set_deadline(&id);
     }
 
-    /// Its claim came to nothing: it is next again.
+    /// Its claim came to nothing: it is next again, if it is this broker's at all. That it was given to
+    /// this broker may be lost, with nothing that this broker wrote.
+    pub(super) async fn lost_its_claim(&mut self, id: &SessionId, now: MonoTime) {
+        let is_held = match self.sharing {
+            None => true,
+            Some(_) => match self.ledger.session(id.clone()).await {
+                Ok(Some((_, holder))) => self.is_me(&holder),
+                Ok(None) => false,
+                // The next try finds out.
+                Err(_) => true,
+            },
+        };
+        if is_held {
+            self.requeue(id, now);
+        } else {
+            self.drop_session(id);
+        }
+    }
+
+    /// It is next again.
     pub(super) fn requeue(&mut self, id: &SessionId, now: MonoTime) {
         let entry = self.sessions.get(id);
         if let Some(phase) = entry.map(|e| e.life.phase().clone()) {
@@ -306,10 +325,10 @@ impl Owner {
 
     /// Tells every node, if apps have changed since.
     pub(super) fn show_new_images(&mut self) {
-        if self.images_shown == self.apps.changes() {
+        if self.images_shown == self.apps.revision() {
             return;
         }
-        self.images_shown = self.apps.changes();
+        self.images_shown = self.apps.revision();
         let nodes: Vec<NodeId> = self.fleet.iter().map(|node| node.row.id.clone()).collect();
         for node in nodes {
             self.show_images(&node);

@@ -11,7 +11,7 @@ use super::turn::{New, Then, Turn};
 use super::volumes::Volumes;
 use super::waiting::Line;
 use super::{Create, CreateError, Directory, EndError, Request};
-use crate::apps::Apps;
+use crate::apps::{Apps, AppsRevision};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
@@ -139,13 +139,13 @@ pub(crate) struct Owner {
     pub(super) nearness: Arc<Nearness>,
     /// When readers were told last of nodes that have changed.
     published_at: MonoTime,
-    /// The changes of apps since which everybody was due once.
-    pub(super) tried_apps: Option<u64>,
+    /// The apps since which everybody was due once.
+    pub(super) tried_apps: Option<AppsRevision>,
     /// The queue's revision of which those who wait were told.
     pub(super) told: u64,
     housekeepings: u32,
-    /// The changes of apps of which nodes were told.
-    pub(super) images_shown: Option<u64>,
+    /// The apps of which nodes were told.
+    pub(super) images_shown: Option<AppsRevision>,
     /// A read failed within a turn: at its end everything is loaded again.
     pub(super) doubt: Option<StoreError>,
     pub(super) stop: CancellationToken,

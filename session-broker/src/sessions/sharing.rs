@@ -469,7 +469,7 @@ impl Owner {
     }
 
     /// Forgets a session that another broker holds. Whoever watches it finds out.
-    fn drop_session(&mut self, id: &SessionId) {
+    pub(super) fn drop_session(&mut self, id: &SessionId) {
         self.queue.remove(id);
         if let Some(entry) = self.sessions.remove(id)
             && let Some(at) = entry.deadline

@@ -245,7 +245,7 @@ impl Owner {
             for node in nodes {
                 self.read_back(&node).await;
             }
-            self.requeue(&head, now);
+            self.lost_its_claim(&head, now).await;
             return;
         };
         let node = &replicas[0].0.node;

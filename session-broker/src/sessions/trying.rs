@@ -40,9 +40,9 @@ impl Owner {
             self.fleet.forget_openings();
             return;
         }
-        let changes = self.apps.changes();
-        if self.tried_apps != changes {
-            self.tried_apps = changes;
+        let revision = self.apps.revision();
+        if self.tried_apps != revision {
+            self.tried_apps = revision;
             self.queue.try_all();
         }
         self.offer_openings(now, turn);

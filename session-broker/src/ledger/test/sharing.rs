@@ -137,6 +137,23 @@ pub(super) async fn a_session_is_given_while_it_waits_and_to_a_broker_that_is_th
     assert_eq!(of_a.len(), 1);
 }
 
+/// Who was given a session believes so, and after a failover the ledger does not: the giver has it, and places it.
+pub(super) async fn i2_a_session_is_claimed_by_who_holds_it(place: Place) {
+    let two = Two::open(place).await;
+    let node = two.b.node(1, 1000).await;
+    let waiting = two.a.session().await;
+    let claim = || op(&reserve(&node, 0, &waiting));
+    assert_eq!(two.b.write(claim()).await, Applied::RaceLost);
+    let now = two.b.ledger.node(node.id.clone()).await.unwrap().unwrap();
+    assert_eq!(now, node, "nothing was taken");
+    let give = Op::GiveSession {
+        session: waiting.id.clone(),
+        to: "b".parse().unwrap(),
+    };
+    assert_eq!(two.a.write(give).await, Applied::Done);
+    assert!(ordered(&two.b.write(claim()).await));
+}
+
 pub(super) async fn a_broker_that_is_seized_loses_everything_and_its_voice(place: Place) {
     let two = Two::open(place).await;
     let (node, session, _) = two.running().await;

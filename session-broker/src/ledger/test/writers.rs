@@ -28,6 +28,28 @@ pub(super) async fn a_broker_that_was_superseded_writes_no_more(place: Place) {
     );
 }
 
+/// Whoever had its name before is superseded by it as it was at first.
+pub(super) async fn a_broker_whose_start_the_ledger_lost_takes_a_term_anew(place: Place) {
+    let before = Store::open(place.clone()).await;
+    let store = Store::open(place.clone()).await;
+    let mut beside = place.connect().await;
+    for back in ["UPDATE writer SET term = 1", "DELETE FROM writer"] {
+        let setbacks = store.ledger.setbacks();
+        sqlx::raw_sql(back).execute(&mut beside).await.unwrap();
+        let found = store.ledger.write(Vec::new()).await;
+        assert!(matches!(found, Err(StoreError::NotApplied(_))), "{found:?}");
+        assert_eq!(store.ledger.setbacks(), setbacks + 1);
+        store.session().await;
+        assert!(!store.shutdown.token().is_cancelled());
+    }
+    sqlx::raw_sql("UPDATE writer SET term = 2")
+        .execute(&mut beside)
+        .await
+        .unwrap();
+    let late = before.ledger.write(Vec::new()).await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+}
+
 /// As after a failover to a standby that lagged. Who finds out first holds nothing; so nobody tells who does.
 pub(super) async fn what_a_holder_believed_before_the_ledger_went_back_is_not_written(
     place: Place,

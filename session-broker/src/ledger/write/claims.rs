@@ -9,7 +9,7 @@ use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::{PhaseRow, epoch_column, int, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::Tx;
-use crate::ledger::{Applied, Reserve, StoreError};
+use crate::ledger::{Applied, BrokerId, Reserve, StoreError};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
@@ -36,12 +36,14 @@ const TAKE_SLOTS: &str = "
         AND {still slot.listed = 1}
     RETURNING slot.slot_id AS won";
 
+/// Of who holds it: that it was given to this broker may be lost, and the giver then has it (docs/adr/0049).
 const TAKE_SESSIONS: &str = "
     UPDATE session SET phase = r.phase, since_ms = r.since_ms, node_id = r.node_id,
         slot_id = r.slot_id, epoch = r.epoch
     FROM {rows session_id text, phase text, since_ms bigint, node_id text, slot_id text,
-        epoch bigint}
+        epoch bigint, holder text}
     WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
+        AND {still session.holder = r.holder}
     RETURNING session.session_id AS won";
 
 const INSERT: &str = "
@@ -98,6 +100,7 @@ pub(super) struct Wanted<'a> {
     slot_id: &'a str,
     node_id: &'a str,
     session_id: &'a str,
+    holder: &'a str,
     epoch: i64,
     rev: i64,
     cpu_milli: u32,
@@ -128,12 +131,14 @@ impl<'a> Wanted<'a> {
         at: At,
         reserve: &'a Reserve,
         create: Option<&'a Create<'a>>,
+        me: &'a BrokerId,
     ) -> Result<Self, StoreError> {
         let phase = PhaseRow::of(&reserve.phase, reserve.at)?;
         Ok(Self {
             slot_id: reserve.claim.slot.as_str(),
             node_id: reserve.claim.node.as_str(),
             session_id: reserve.session.as_str(),
+            holder: me.as_str(),
             epoch: epoch_column(reserve.claim.epoch)?,
             rev: int(reserve.capacity_rev)?,
             cpu_milli: reserve.cpu_milli,
@@ -172,11 +177,12 @@ pub(crate) async fn reserve<'a>(
     tx: &mut Tx,
     reserves: Vec<(At, &'a Reserve)>,
     fresh: &Fresh<'a>,
+    me: &'a BrokerId,
     answers: &mut Answers,
 ) -> Result<(), StoreError> {
     let mut rows: Vec<New<'_>> = Vec::new();
     let wanted = reserves.into_iter();
-    let wanted = wanted.map(|(at, r)| Wanted::new(at, r, fresh.get(&at).copied()));
+    let wanted = wanted.map(|(at, r)| Wanted::new(at, r, fresh.get(&at).copied(), me));
     let mut wanted: Vec<Wanted<'_>> = wanted.collect::<Result<_, _>>()?;
     // Nodes that did not carry all at once: theirs are tried one by one.
     let mut singly: HashSet<&str> = HashSet::new();

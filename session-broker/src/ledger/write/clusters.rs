@@ -99,7 +99,7 @@ async fn claimed(
     reserves.sort_unstable_by(|a, b| a.claim.slot.cmp(&b.claim.slot));
     let wanted = reserves.into_iter().map(|reserve| {
         let create = of_session.get(&reserve.session).copied();
-        Wanted::new(at, reserve, create)
+        Wanted::new(at, reserve, create, me)
     });
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     if !claims::take_all(tx, wanted).await? {

@@ -1,6 +1,6 @@
 //! A failover to a standby that lagged: what was committed last is not in the ledger any more.
 
-use super::{path, reach};
+use super::{at, of, path, reach};
 use crate::http::Client;
 use crate::line::{Line, SOCKET};
 use crate::rig::{eventually, id};
@@ -95,4 +95,26 @@ async fn what_is_held_is_read_anew_whoever_finds_out_that_the_ledger_went_back()
         standby.ask(claims) == "0"
     })
     .await;
+}
+
+/// Its holder gave it away, and that is lost with the moments before a failover, but nothing that the other
+/// broker wrote: so this one sees nothing of it, and must not place what it does not hold.
+#[tokio::test]
+async fn a_session_whose_giving_was_lost_is_placed_by_who_holds_it() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let session = id(&guest.create("demo").await);
+    reach(&guest, &session, "queued").await;
+    shared.postgres.ask("UPDATE session SET holder = 'b'");
+
+    // The other one finds it among what is its own, and gives it to where there is room.
+    let mut edge = shared.edge(1, &a, &[]).await;
+    let started = edge.start_next().await;
+    assert_eq!(of(&started), session);
+    for broker in [&a, &b] {
+        reach(&at(&guest, broker), &session, "ready").await;
+    }
+    let said = "SELECT holder, (SELECT COUNT(*) FROM claim) FROM session";
+    assert_eq!(shared.postgres.ask(said), "a|1");
 }
