@@ -44,7 +44,7 @@ pub fn decide(
             let ranked: Vec<Why> = best.found().iter().map(|found| found.why).collect();
             let taken = &best.found()[pick(&ranked, policy.best_few, chance)];
             return Decision::Place {
-                node: taken.id.clone(),
+                node: taken.id().clone(),
                 why: taken.why,
                 step: rules.step,
             };

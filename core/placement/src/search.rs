@@ -3,7 +3,7 @@
 use crate::index::FleetIndex;
 use crate::index::Near;
 use crate::index::block::{Column, Key, lanes};
-use crate::index::cell::{Block, Cell};
+use crate::index::cell::{Block, Cell, Whose};
 use crate::score::{DESKTOP, GPU, IMAGE, Why};
 use crate::sieve::Rules;
 use nearlight_protocol::app::GpuClass;
@@ -13,10 +13,16 @@ use std::cmp::Ordering;
 /// A candidate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'a> {
-    pub(crate) id: &'a NodeId,
     pub(crate) why: Why,
     points: u32,
-    key: Key,
+    whose: Whose<'a>,
+}
+
+impl<'a> Found<'a> {
+    /// The node.
+    pub(crate) fn id(&self) -> &'a NodeId {
+        self.whose.id()
+    }
 }
 
 /// The best few so far, best first.
@@ -43,10 +49,12 @@ impl<'a> Best<'a> {
         self.found.len() >= self.few
     }
 
-    /// Whether nobody with so many points or more, and with such a key or a later one, is wanted.
-    fn beats(&self, points: u32, key: Key) -> bool {
+    /// Whether nobody with so many points or more, and with such a key or a later one, is wanted. The key is
+    /// read where it decides.
+    fn beats(&self, points: u32, key: impl FnOnce() -> Key) -> bool {
         match self.found.get(self.few - 1) {
-            Some(last) => (points, key) > (last.points, last.key),
+            Some(last) if points == last.points => key() > last.whose.key(),
+            Some(last) => points > last.points,
             None => false,
         }
     }
@@ -70,8 +78,9 @@ impl<'a> Best<'a> {
 /// Fewest points first. The id decides between equals, so that it does not matter which node came
 /// first.
 fn order(a: &Found<'_>, b: &Found<'_>) -> Ordering {
-    let by_key = a.points.cmp(&b.points).then(a.key.cmp(&b.key));
-    by_key.then_with(|| a.id.cmp(b.id))
+    let by_key = || a.whose.key().cmp(&b.whose.key());
+    let by_points = a.points.cmp(&b.points).then_with(by_key);
+    by_points.then_with(|| a.id().cmp(b.id()))
 }
 
 /// The best few for a request. `looked` are the cells that were considered, for whoever goes on.
@@ -130,7 +139,7 @@ fn search_cell<'a>(
             true => rules.waits_at_least(&named(), able),
             false => 0,
         };
-        if best.beats(rtt + waits + head.floor, head.key) {
+        if best.beats(rtt + waits + head.floor, || head.key) {
             continue;
         }
         let able = able & block.at_least(Column::Vram, request.vram_mib, able);
@@ -186,7 +195,7 @@ fn offer_lanes<'a>(
         let is_ready = (ready >> lane) & 1 == 1;
         let desktop = if is_ready { 0 } else { DESKTOP };
         let floor = points + desktop + block.columns.floor(lane);
-        if !best.beats(floor, block.key(lane)) {
+        if !best.beats(floor, || block.whose(lane).key()) {
             let known = Why { desktop, ..known };
             best.offer(score(block, lane, rules, known));
         }
@@ -219,9 +228,8 @@ fn score<'a>(block: &Block<'a>, lane: usize, rules: &Rules<'_>, known: Why) -> F
         ..known
     };
     Found {
-        id: block.id(lane),
         points: why.points(),
-        key: block.key(lane),
+        whose: block.whose(lane),
         why,
     }
 }

@@ -131,6 +131,26 @@ struct Card {
     jobs: Option<Box<JobHost>>,
 }
 
+/// A node of which nothing was read yet: its key and its id have a line of memory each, and most candidates
+/// need neither.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    key: &'a Key,
+    card: &'a Option<Card>,
+}
+
+impl<'a> Whose<'a> {
+    /// Where it stands among equals.
+    pub(crate) fn key(self) -> Key {
+        *self.key
+    }
+
+    pub(crate) fn id(self) -> &'a NodeId {
+        let card = self.card.as_ref();
+        &card.expect("a lane in `used` has a node").id
+    }
+}
+
 /// The numbers of a node's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowNames {
@@ -158,9 +178,12 @@ impl<'a> Block<'a> {
         &self.rows[lane]
     }
 
-    /// Where the node on a lane that is used stands among equals.
-    pub(crate) fn key(&self, lane: usize) -> Key {
-        self.keys[lane]
+    /// The node on a lane that is used.
+    pub(crate) fn whose(&self, lane: usize) -> Whose<'a> {
+        Whose {
+            key: &self.keys[lane],
+            card: &self.cards[lane],
+        }
     }
 
     /// Lanes whose value is at least `need`. Others than `asked` may be anything.
@@ -221,8 +244,7 @@ impl<'a> Block<'a> {
 
     /// The node on a lane that is used.
     pub(crate) fn id(&self, lane: usize) -> &'a NodeId {
-        let card = self.cards[lane].as_ref();
-        &card.expect("a lane in `used` has a node").id
+        self.whose(lane).id()
     }
 }
 
@@ -434,7 +456,7 @@ impl Cell {
                 let floor = open.then(|| block.rows[lane].standing.floor());
                 assert_eq!(block.columns.floor(lane), floor.unwrap_or(u32::MAX));
                 if let Some(card) = &block.cards[lane] {
-                    assert_eq!(block.key(lane), block::key(&card.id));
+                    assert_eq!(block.whose(lane).key(), block::key(&card.id));
                     for column in Column::ALL {
                         let value = block.columns.value(column, lane);
                         assert_eq!(block.rows[lane].value(column), value, "{column:?}");

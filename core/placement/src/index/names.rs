@@ -101,8 +101,19 @@ impl Tagged<'_> {
     }
 }
 
+/// Where a block stands among those that have a name: no later than its number, and no earlier than that
+/// less the blocks that have not. So of a name that nearly all have, and a search asks for again and again,
+/// it is found at once.
 fn position(blocks: &[(u32, u64)], block: usize) -> Result<usize, usize> {
-    blocks.binary_search_by_key(&number(block), |(block, _)| *block)
+    let block = number(block);
+    let Some((last, _)) = blocks.last().filter(|(last, _)| *last >= block) else {
+        return Err(blocks.len());
+    };
+    let without = *last as usize + 1 - blocks.len();
+    let from = (block as usize).saturating_sub(without);
+    let to = blocks.len().min(block as usize + 1);
+    let found = blocks[from..to].binary_search_by_key(&block, |(block, _)| *block);
+    found.map(|at| from + at).map_err(|at| from + at)
 }
 
 fn number(block: usize) -> u32 {
@@ -124,6 +135,18 @@ mod test {
         assert_eq!(names.id("a"), None);
         assert_eq!(names.take("c"), a, "the number is used again");
         assert_eq!((names.id("c"), names.len()), (Some(a), 2));
+    }
+
+    #[test]
+    fn a_block_stands_where_a_search_finds_it() {
+        for having in 0_u32..1 << 8 {
+            let numbers = (0..8).filter(|block| having >> block & 1 == 1);
+            let blocks: Vec<(u32, u64)> = numbers.map(|block| (block, 1)).collect();
+            for block in 0..10 {
+                let found = blocks.binary_search_by_key(&number(block), |(block, _)| *block);
+                assert_eq!(position(&blocks, block), found, "{block} in {blocks:?}");
+            }
+        }
     }
 
     #[test]
