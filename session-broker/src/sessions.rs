@@ -49,6 +49,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 mod acting;
+mod claimed;
 mod directory;
 mod driving;
 mod edges;

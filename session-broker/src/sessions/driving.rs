@@ -201,11 +201,13 @@ impl Owner {
         }
     }
 
-    /// Keeps queue, deadlines and the list of ended sessions in step with a session's phase.
+    /// Keeps queue, deadlines, and the lists of claims and of ended sessions in step with a session's phase.
     pub(super) fn note(&mut self, id: &SessionId, phase: &Phase, now: MonoTime) {
         let Some(entry) = self.sessions.get_mut(id) else {
             return;
         };
+        let at = entry.life.held().map(|held| &held.claim.node);
+        self.claimed.moved(id, &mut entry.listed_at, at);
         match phase {
             Phase::Queued => {
                 if matches!(entry.placement, Placement::Placed { .. }) {

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) life: Lifecycle,
     /// The deadline that the owner's timer has for it.
     pub(super) deadline: Option<MonoTime>,
+    /// The node where it is listed as having a claim.
+    pub(super) listed_at: Option<NodeId>,
     /// When it ended or was found ended.
     pub(super) ended_at: Option<MonoTime>,
     /// Since when it has its slot; of one that was loaded, since when it is there.
@@ -73,6 +75,7 @@ impl Entry {
             row,
             life,
             deadline: None,
+            listed_at: None,
             ended_at: None,
             place,
             watchers: 0,
@@ -92,6 +95,7 @@ impl Entry {
         self.row = row;
         self.said_ready = false;
         self.deadline = None;
+        self.listed_at = None;
     }
 
     /// What readers get.

@@ -1,5 +1,6 @@
 //! The owner task: takes what waits, decides, commits, acts.
 
+use super::claimed::Claimed;
 use super::entry::Entry;
 use super::fate::Clusters;
 use super::holding::Holds;
@@ -109,6 +110,8 @@ pub(crate) struct Owner {
     pub(super) basis: Basis,
     /// Boxed: a table that grows moves what it holds, and 30,000 entries are 50 ms of a turn.
     pub(super) sessions: HashMap<SessionId, Box<Entry>>,
+    /// Sessions by the node of their claim.
+    pub(super) claimed: Claimed,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) holds: Holds,
@@ -185,6 +188,7 @@ impl Owner {
             sharing: parts.sharing.map(Sharing::from),
             basis: Basis::default(),
             sessions: HashMap::new(),
+            claimed: Claimed::default(),
             fleet: Fleet::default(),
             queue: Queue::default(),
             holds: Holds::default(),
@@ -433,7 +437,7 @@ impl Owner {
             && now.millis_since(at) >= keep_ms
         {
             self.ended.pop_front();
-            self.sessions.remove(&id);
+            self.forget_entry(&id);
             self.directory.forget(&id);
         }
         if self.housekeepings.is_multiple_of(SEEN_EVERY) {

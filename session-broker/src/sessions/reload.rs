@@ -1,5 +1,6 @@
 //! Loading what the ledger has: at the start, and whenever a commit's outcome is not known.
 
+use super::claimed::Claimed;
 use super::entry::Entry;
 use super::fate::Clusters;
 use super::owner::Owner;
@@ -31,6 +32,7 @@ impl Owner {
 
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
+        self.claimed = Claimed::default();
         self.clusters = Clusters::default();
         self.deadlines.clear();
         self.ended.clear();

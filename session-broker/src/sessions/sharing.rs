@@ -439,15 +439,19 @@ impl Owner {
 
     /// Nodes are another broker's, with whatever has a claim on them. Returns those sessions.
     ///
-    /// All sessions are asked, and not the nodes for whom they hold: this broker may know of a claim
-    /// there and not have the node, or the node's row from before a claim.
     pub(super) fn let_go(&mut self, nodes: &HashSet<NodeId>) -> Vec<SessionId> {
         let claims_there = |entry: &Entry| {
             let held = entry.life.held();
             held.is_some_and(|held| nodes.contains(&held.claim.node))
         };
-        let there = self.sessions.iter().filter(|(_, e)| claims_there(e));
-        let sessions: Vec<SessionId> = there.map(|(id, _)| id.clone()).collect();
+        let listed = nodes.iter().flat_map(|node| self.claimed.at(node));
+        let there = listed.filter(|id| self.sessions.get(*id).is_some_and(|e| claims_there(e)));
+        let sessions: Vec<SessionId> = there.cloned().collect();
+        debug_assert_eq!(
+            sessions.len(),
+            self.sessions.values().filter(|e| claims_there(e)).count(),
+            "whoever has a claim on a node is listed there"
+        );
         crate::metrics::moved("lost", sessions.len());
         for session in &sessions {
             self.drop_session(session);
@@ -471,12 +475,20 @@ impl Owner {
     /// Forgets a session that another broker holds. Whoever watches it finds out.
     pub(super) fn drop_session(&mut self, id: &SessionId) {
         self.queue.remove(id);
-        if let Some(entry) = self.sessions.remove(id)
+        if let Some(entry) = self.forget_entry(id)
             && let Some(at) = entry.deadline
         {
             self.deadlines.remove(&(at, id.clone()));
         }
         self.directory.forget(id);
         self.links.session_over(id);
+    }
+
+    pub(super) fn forget_entry(&mut self, id: &SessionId) -> Option<Box<Entry>> {
+        let entry = self.sessions.remove(id)?;
+        if let Some(node) = &entry.listed_at {
+            self.claimed.gone(id, node);
+        }
+        Some(entry)
     }
 }
