@@ -81,13 +81,13 @@ async fn what_is_held_is_read_anew_whoever_finds_out_that_the_ledger_went_back()
     let mut edge = shared
         .attach(&node, &broker, vec![runs.running(false)])
         .await;
-    reach(&second, &begun, "ready").await;
-    reach(&first, &ended, "ended").await;
-    eventually("the ledger to say the same", || async {
+    eventually("the ledger to say so", || async {
         let said = standby.ask("SELECT session_id, phase FROM session");
         said.contains(&format!("{begun}|ready")) && said.contains(&format!("{ended}|ended"))
     })
     .await;
+    reach(&second, &begun, "ready").await;
+    reach(&first, &ended, "ended").await;
     assert_eq!(second.delete(&path(&begun)).await.status, 202);
     assert_eq!(edge.stop_next(&runs).await, EndReason::PlayerEnded);
     let claims = "SELECT COUNT(*) FROM claim WHERE released_ms IS NULL";
