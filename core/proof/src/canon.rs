@@ -3,7 +3,8 @@
 //! Members are sorted by their names as UTF-16, strings are escaped as little as JSON allows, and
 //! numbers are written as ECMAScript writes them. [`parse`] takes a document that is in this form
 //! already and refuses every other, duplicate names and white space with it: what is signed has one
-//! spelling. [`strict`] is narrower still, for documents of ours: integers and strings, no floats.
+//! spelling. [`strict`] is narrower still, for documents of ours: integers and strings, no floats. [`ordered`] writes
+//! types of ours without a tree of values.
 //!
 //! **What it does not know:** what a document means.
 
@@ -11,6 +12,7 @@ use crate::INTEGER_MAX;
 use serde_json::Value;
 
 mod number;
+pub mod ordered;
 
 /// The deepest nesting that [`parse`] takes.
 pub const DEPTH_MAX: usize = 32;

@@ -52,7 +52,15 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
 /// Exactly `N` bytes from lower-case hex.
 #[must_use]
 pub fn array_from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    from_hex(text)?.try_into().ok()
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
 }
 
 /// A number in decimal: digits alone, no leading zero.

@@ -3,11 +3,12 @@
 //! An entry of a log is an envelope in RFC 8785 form, with one or two signatures, each with the full
 //! id of its key: no byte of it is free. What a signature covers is [`pae`], never the JSON around.
 
-use crate::canon;
-use crate::encoding::{base64, from_base64};
+use crate::canon::{self, ordered};
+use crate::encoding::{array_from_base64, base64, from_base64};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::log::tile::ENTRY_BYTES_MAX;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The type of a payload that is an in-toto Statement.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -39,6 +40,24 @@ pub struct Envelope {
     pub signatures: Vec<(KeyId, [u8; 64])>,
 }
 
+/// An envelope as it is written.
+#[derive(Serialize, Deserialize)]
+struct Form<'a> {
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    #[serde(borrow, rename = "payloadType")]
+    payload_type: Cow<'a, str>,
+    #[serde(borrow)]
+    signatures: Vec<Signature<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Signature<'a> {
+    keyid: KeyId,
+    #[serde(borrow)]
+    sig: Cow<'a, str>,
+}
+
 impl Envelope {
     /// An envelope that nobody has signed yet.
     #[must_use]
@@ -58,41 +77,41 @@ impl Envelope {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EnvelopeError::Length);
         }
-        let value = canon::strict(bytes)?;
-        Self::from_value(&value)
-            .filter(|envelope| envelope.to_bytes() == bytes)
-            .ok_or(EnvelopeError::Members)
+        // What is written anew from what was understood must be what was read: one form, nothing twice, nothing skipped.
+        match Self::read(bytes).filter(|envelope| envelope.to_bytes() == bytes) {
+            Some(envelope) => Ok(envelope),
+            None => Err(canon::strict(bytes).map_or_else(Into::into, |_| EnvelopeError::Members)),
+        }
     }
 
-    fn from_value(value: &Value) -> Option<Self> {
-        let signatures = value["signatures"].as_array()?;
-        let one = |signature: &Value| {
-            let key = KeyId::from_hex(signature["keyid"].as_str()?)?;
-            Some((
-                key,
-                crate::encoding::array_from_base64(signature["sig"].as_str()?)?,
-            ))
-        };
-        let envelope = Self {
-            payload_type: value["payloadType"].as_str()?.to_owned(),
-            payload: from_base64(value["payload"].as_str()?)?,
-            signatures: signatures.iter().map(one).collect::<Option<_>>()?,
-        };
-        (1..=SIGNATURES_MAX)
-            .contains(&envelope.signatures.len())
-            .then_some(envelope)
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let form: Form<'_> = serde_json::from_slice(bytes).ok()?;
+        if !(1..=SIGNATURES_MAX).contains(&form.signatures.len()) {
+            return None;
+        }
+        let signatures = form.signatures.iter();
+        let one =
+            |signature: &Signature<'_>| Some((signature.keyid, array_from_base64(&signature.sig)?));
+        Some(Self {
+            payload_type: form.payload_type.into_owned(),
+            payload: from_base64(&form.payload)?,
+            signatures: signatures.map(one).collect::<Option<_>>()?,
+        })
     }
 
     /// The entry of a log that this envelope is.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let one = |(key, signature): &(KeyId, [u8; 64])| json!({ "keyid": key.to_string(), "sig": base64(signature) });
-        let signatures: Vec<_> = self.signatures.iter().map(one).collect();
-        canon::to_bytes(&json!({
-            "payload": base64(&self.payload),
-            "payloadType": self.payload_type,
-            "signatures": signatures,
-        }))
+        let one = |(key, signature): &(KeyId, [u8; 64])| Signature {
+            keyid: *key,
+            sig: base64(signature).into(),
+        };
+        let form = Form {
+            payload: base64(&self.payload).into(),
+            payload_type: (&*self.payload_type).into(),
+            signatures: self.signatures.iter().map(one).collect(),
+        };
+        ordered::write(&form).expect("it has no numbers, and its members are in order")
     }
 
     /// Adds a signature.
@@ -126,6 +145,7 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod test {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn the_encoding_of_the_dsse_vector() {

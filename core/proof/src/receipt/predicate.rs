@@ -5,13 +5,22 @@
 
 use super::quality::Quality;
 use super::session::Session;
-use super::statement::StatementError;
 use crate::key::KeyId;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+/// The kinds, as their predicates' types end.
+pub(super) const KINDS: [&str; 6] = [
+    "porc/v1",
+    "porw/v1",
+    "session/v1",
+    "verdict/v1",
+    "revoke/v1",
+    "dispute/v1",
+];
 
 /// The body of a receipt, by its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Predicate {
     /// A proof of render capacity.
     Porc(Box<Porc>),
@@ -57,20 +66,20 @@ pub struct Elapsed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sizes {
-    /// Rows of the square matrices.
-    pub rows: u32,
     /// Blocks of 64 KiB.
     pub blocks: u32,
+    /// Frames in a row.
+    pub frames: u32,
     /// Chains of reads side by side.
     pub lanes: u32,
     /// Reads of each chain.
     pub reads: u32,
-    /// Frames in a row.
-    pub frames: u32,
-    /// Tiles of a frame.
-    pub tiles: u32,
+    /// Rows of the square matrices.
+    pub rows: u32,
     /// Steps of the march.
     pub steps: u32,
+    /// Tiles of a frame.
+    pub tiles: u32,
 }
 
 /// The ratios to the reference of the class, thousandths.
@@ -89,96 +98,96 @@ pub struct Ratios {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Porc {
-    /// Round of the beacon.
-    pub round: u64,
     /// The beacon's value for the round.
     pub beacon: KeyId,
-    /// Which GPU of the node, as its own id.
-    pub gpu: String,
-    /// The class of the table that it is held to.
-    pub class: String,
-    /// SHA-256 of the signed table.
-    pub table: KeyId,
-    /// Which probe.
-    pub probe: String,
     /// The root over the checkers that could have been assigned.
     pub checkers: KeyId,
-    /// The checker's nonce, revealed.
-    pub nonce: KeyId,
-    /// The checker's read secret, revealed.
-    pub read_secret: KeyId,
-    /// The checker's secret that the openings follow from, revealed.
-    pub open_secret: KeyId,
-    /// Sizes of the legs.
-    pub sizes: Sizes,
-    /// Root over the rows of C.
-    pub matrix_root: KeyId,
-    /// Root over the blocks.
-    pub fill_root: KeyId,
-    /// Root over the running values of the reads.
-    pub read_root: KeyId,
-    /// Root over the frames.
-    pub frame_root: KeyId,
+    /// The class of the table that it is held to.
+    pub class: String,
     /// Times of the legs.
     pub elapsed: Elapsed,
-    /// Ratios of the legs.
-    pub ratios: Ratios,
-    /// The least ratio, thousandths: the result.
-    pub score_permille: u32,
+    /// Root over the blocks.
+    pub fill_root: KeyId,
     /// How it ended.
     pub finding: Finding,
+    /// Root over the frames.
+    pub frame_root: KeyId,
+    /// Which GPU of the node, as its own id.
+    pub gpu: String,
+    /// Root over the rows of C.
+    pub matrix_root: KeyId,
+    /// The checker's nonce, revealed.
+    pub nonce: KeyId,
+    /// The checker's secret that the openings follow from, revealed.
+    pub open_secret: KeyId,
+    /// Which probe.
+    pub probe: String,
+    /// Ratios of the legs.
+    pub ratios: Ratios,
+    /// Root over the running values of the reads.
+    pub read_root: KeyId,
+    /// The checker's read secret, revealed.
+    pub read_secret: KeyId,
     /// Why it did not pass, as a sentence; empty if it passed.
     pub reason: String,
+    /// Round of the beacon.
+    pub round: u64,
+    /// The least ratio, thousandths: the result.
+    pub score_permille: u32,
+    /// Sizes of the legs.
+    pub sizes: Sizes,
+    /// SHA-256 of the signed table.
+    pub table: KeyId,
 }
 
 /// A probe of rendering work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Porw {
-    /// Salted commitment to the session that was played.
-    pub session: KeyId,
     /// The catalogue app.
     pub app: String,
+    /// How it ended.
+    pub finding: Finding,
     /// SHA-256 of the recorded input.
     pub input: KeyId,
     /// Markers of the session that were found, of so many looked for.
     pub markers: [u32; 2],
     /// What was measured.
     pub quality: Quality,
-    /// How it ended.
-    pub finding: Finding,
     /// Why it did not pass, as a sentence; empty if it passed.
     pub reason: String,
+    /// Salted commitment to the session that was played.
+    pub session: KeyId,
 }
 
 /// What a round's reports come to, or how a dispute ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
-    /// The leaves of the receipts that were weighed.
-    pub receipts: Vec<KeyId>,
     /// The leaf of the dispute that it ends, if it ends one.
     pub dispute: Option<KeyId>,
     /// How the node stands.
     pub finding: Finding,
-    /// The score that counts, thousandths; the least of those that agree.
-    pub score_permille: u32,
     /// Whoever claimed what re-execution refuted.
     pub liars: Vec<KeyId>,
-    /// Which step was re-executed, if there was a referee; empty if all agreed.
-    pub step: String,
     /// Why, as a sentence.
     pub reason: String,
+    /// The leaves of the receipts that were weighed.
+    pub receipts: Vec<KeyId>,
+    /// The score that counts, thousandths; the least of those that agree.
+    pub score_permille: u32,
+    /// Which step was re-executed, if there was a referee; empty if all agreed.
+    pub step: String,
 }
 
 /// A receipt or a key is void. The subject says which: a leaf, or a key id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
-    /// Why, as a sentence.
-    pub reason: String,
     /// From when on, Unix seconds.
     pub from_s: u64,
+    /// Why, as a sentence.
+    pub reason: String,
 }
 
 /// A receipt is contested. The subject is its leaf.
@@ -203,34 +212,5 @@ impl Predicate {
             Self::Revoke(_) => "revoke/v1",
             Self::Dispute(_) => "dispute/v1",
         }
-    }
-
-    pub(super) fn from_value(kind: &str, body: Value) -> Result<Self, StatementError> {
-        let read = match kind {
-            "porc/v1" => serde_json::from_value(body).map(Self::Porc),
-            "porw/v1" => serde_json::from_value(body).map(Self::Porw),
-            "session/v1" => serde_json::from_value(body).map(Self::Session),
-            "verdict/v1" => serde_json::from_value(body).map(Self::Verdict),
-            "revoke/v1" => serde_json::from_value(body).map(Self::Revoke),
-            "dispute/v1" => serde_json::from_value(body).map(Self::Dispute),
-            _ => return Err(StatementError::Kind),
-        };
-        let read = read.map_err(|_| StatementError::Shape)?;
-        match &read {
-            Self::Session(session) if !session.holds() => Err(StatementError::Shape),
-            _ => Ok(read),
-        }
-    }
-
-    pub(super) fn to_value(&self) -> Option<Value> {
-        let written = match self {
-            Self::Porc(body) => serde_json::to_value(body),
-            Self::Porw(body) => serde_json::to_value(body),
-            Self::Session(body) => serde_json::to_value(body),
-            Self::Verdict(body) => serde_json::to_value(body),
-            Self::Revoke(body) => serde_json::to_value(body),
-            Self::Dispute(body) => serde_json::to_value(body),
-        };
-        written.ok()
     }
 }

@@ -30,26 +30,26 @@ const FPS_MAX: u64 = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// Seconds that were measured.
-    pub seconds: u32,
-    /// Frames that the player's program decoded; of the node, frames that it sent.
-    pub frames: u64,
-    /// Frames a second, thousandths.
-    pub fps_milli: u32,
-    /// Time between frames, microseconds.
-    pub pace_us: [u32; 2],
-    /// Freezes: more than 200 ms without a frame. A picture that stands still has them, too.
-    pub freezes: u32,
-    /// Width and height of the picture.
-    pub size: [u32; 2],
     /// Time to encode, microseconds.
     pub encode_us: [u32; 2],
-    /// From input to picture, microseconds.
-    pub input_us: [u32; 2],
-    /// Round trip, 50th and 95th percentile, microseconds.
-    pub rtt_us: [u32; 2],
     /// The encoder.
     pub encoder: String,
+    /// Frames a second, thousandths.
+    pub fps_milli: u32,
+    /// Frames that the player's program decoded; of the node, frames that it sent.
+    pub frames: u64,
+    /// Freezes: more than 200 ms without a frame. A picture that stands still has them, too.
+    pub freezes: u32,
+    /// From input to picture, microseconds.
+    pub input_us: [u32; 2],
+    /// Time between frames, microseconds.
+    pub pace_us: [u32; 2],
+    /// Round trip, 50th and 95th percentile, microseconds.
+    pub rtt_us: [u32; 2],
+    /// Seconds that were measured.
+    pub seconds: u32,
+    /// Width and height of the picture.
+    pub size: [u32; 2],
 }
 
 impl Quality {
@@ -120,10 +120,10 @@ impl Quality {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlayerSample {
-    /// What.
-    pub quality: Quality,
     /// The key that it made for the session, 64 hex digits; empty if it has none.
     pub key: String,
+    /// What.
+    pub quality: Quality,
     /// Its signature over the text, 128 hex digits; empty if it has none.
     pub signature: String,
 }

@@ -27,22 +27,22 @@ const RTT_APART_US: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// The node's key.
-    pub node: KeyId,
-    /// When it was begun to play, Unix seconds.
-    pub started_at_s: u64,
-    /// When it was over, Unix seconds.
-    pub stopped_at_s: u64,
-    /// The root over what the node measured by each minute of play, and at the end.
-    pub segments: KeyId,
-    /// What the node measured.
-    pub edge: Quality,
-    /// What the player's side measured, one for each page that played it.
-    pub player: Vec<PlayerSample>,
     /// Whether they agree.
     pub agreement: Agreement,
     /// In what they differ.
     pub differs: Vec<Difference>,
+    /// What the node measured.
+    pub edge: Quality,
+    /// The node's key.
+    pub node: KeyId,
+    /// What the player's side measured, one for each page that played it.
+    pub player: Vec<PlayerSample>,
+    /// The root over what the node measured by each minute of play, and at the end.
+    pub segments: KeyId,
+    /// When it was begun to play, Unix seconds.
+    pub started_at_s: u64,
+    /// When it was over, Unix seconds.
+    pub stopped_at_s: u64,
 }
 
 /// Whether both sides say the same, within the tolerance.

@@ -1,14 +1,18 @@
 //! What a receipt says: an in-toto Statement v1 in RFC 8785 form, with integers and strings only.
 //!
 //! One subject; a [`Head`] that every kind shares; and the kind's own [`Predicate`]. A member that
-//! is not of the kind is refused, so a newer kind has a new type and never a new member.
+//! is not of the kind is refused, so a newer kind has a new type and never a new member. Fields are
+//! declared in the order in which they are written ([`ordered`]).
 
 use super::envelope::{Envelope, IN_TOTO};
-use super::predicate::Predicate;
-use crate::canon;
+use super::predicate::{KINDS, Predicate};
+use crate::canon::{self, CanonError, ordered};
+use crate::encoding::hex;
 use crate::key::KeyId;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
 
 /// The type of an in-toto Statement.
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
@@ -20,7 +24,7 @@ const PREDICATE_BASE: &str = "https://nearlight.dev/";
 pub enum StatementError {
     /// Not in RFC 8785 form, or with floats.
     #[error("the statement: {0}")]
-    Form(#[from] canon::CanonError),
+    Form(#[from] CanonError),
     /// The payload is no in-toto Statement, or has another shape than ours have.
     #[error(
         "the payload is no in-toto Statement with one subject and a predicate of a known shape"
@@ -72,30 +76,30 @@ pub const EVIDENCE_MAX: usize = 320;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// SHA-256 of its bytes.
-    pub sha256: KeyId,
     /// How many bytes.
     pub bytes: u64,
     /// Until when it is kept, Unix seconds.
     pub kept_until_s: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: KeyId,
 }
 
 /// What every predicate has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// The key that issues it, and signs first.
-    pub issuer: KeyId,
-    /// When, Unix seconds.
-    pub issued_at_s: u64,
-    /// Whether the node signs, too.
-    pub countersign: Countersign,
     /// How much stands behind it.
     pub assurance: Assurance,
+    /// Whether the node signs, too.
+    pub countersign: Countersign,
     /// What a reader must not conclude, as sentences.
     pub does_not_prove: Vec<String>,
     /// What it rests on.
     pub evidence: Vec<Evidence>,
+    /// When, Unix seconds.
+    pub issued_at_s: u64,
+    /// The key that issues it, and signs first.
+    pub issuer: KeyId,
 }
 
 /// A statement: the payload of a receipt.
@@ -115,48 +119,59 @@ impl Statement {
     /// # Errors
     /// Every [`StatementError`].
     pub fn parse(envelope: &Envelope) -> Result<Self, StatementError> {
-        let value = canon::strict(&envelope.payload)?;
-        if envelope.payload_type != IN_TOTO || value["_type"] != STATEMENT {
-            return Err(StatementError::Shape);
-        }
-        let kind = value["predicateType"]
-            .as_str()
-            .ok_or(StatementError::Shape)?;
-        let kind = kind
-            .strip_prefix(PREDICATE_BASE)
-            .ok_or(StatementError::Kind)?;
-        let body = value["predicate"]["body"].clone();
-        let predicate = Predicate::from_value(kind, body)?;
-        // What is written anew from what was understood must be what was read: nothing is skipped.
-        Self::from_value(&value, predicate)
-            .filter(|statement| statement.to_value().as_ref() == Some(&value))
-            .ok_or(StatementError::Shape)
+        let payload = envelope.payload.as_slice();
+        // What is written anew from what was understood must be what was read: one form, nothing twice, nothing skipped.
+        let read = Self::read(payload).filter(|statement| {
+            envelope.payload_type == IN_TOTO && statement.to_bytes().as_deref() == Ok(payload)
+        });
+        read.ok_or_else(|| why_not(payload))
     }
 
-    fn from_value(value: &Value, predicate: Predicate) -> Option<Self> {
-        let subject = &value["subject"][0];
-        let head = serde_json::from_value(value["predicate"]["head"].clone()).ok()?;
-        let sha256 = KeyId::from_hex(subject["digest"]["sha256"].as_str()?)?;
-        let subject = Subject {
-            name: subject["name"].as_str()?.to_owned(),
-            sha256,
-        };
-        Some(Self {
-            subject,
-            head,
-            predicate,
+    fn read(payload: &[u8]) -> Option<Self> {
+        let typed: Typed<'_> = serde_json::from_slice(payload).ok()?;
+        match typed.predicate_type.strip_prefix(PREDICATE_BASE)? {
+            "porc/v1" => Self::of(payload, Predicate::Porc),
+            "porw/v1" => Self::of(payload, Predicate::Porw),
+            "session/v1" => Self::of(payload, Predicate::Session),
+            "verdict/v1" => Self::of(payload, Predicate::Verdict),
+            "revoke/v1" => Self::of(payload, Predicate::Revoke),
+            "dispute/v1" => Self::of(payload, Predicate::Dispute),
+            _ => None,
+        }
+        .filter(|read| match &read.predicate {
+            Predicate::Session(session) => session.holds(),
+            _ => true,
         })
     }
 
-    fn to_value(&self) -> Option<Value> {
-        let body = self.predicate.to_value()?;
-        let digest = json!({ "sha256": self.subject.sha256.to_string() });
-        Some(json!({
-            "_type": STATEMENT,
-            "subject": [{ "name": self.subject.name, "digest": digest }],
-            "predicateType": format!("{PREDICATE_BASE}{}", self.predicate.kind()),
-            "predicate": { "head": serde_json::to_value(&self.head).ok()?, "body": body },
-        }))
+    fn of<B: DeserializeOwned>(payload: &[u8], kind: fn(B) -> Predicate) -> Option<Self> {
+        let form: Form<'_, B, Head> = serde_json::from_slice(payload).ok()?;
+        let [about] = form.subject;
+        Some(Self {
+            subject: Subject {
+                name: about.name.into_owned(),
+                sha256: about.digest.sha256,
+            },
+            head: form.predicate.head,
+            predicate: kind(form.predicate.body),
+        })
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, CanonError> {
+        ordered::write(&Form {
+            statement_type: STATEMENT.into(),
+            predicate: Said {
+                body: &self.predicate,
+                head: &self.head,
+            },
+            predicate_type: format!("{PREDICATE_BASE}{}", self.predicate.kind()).into(),
+            subject: [About {
+                digest: Digest {
+                    sha256: self.subject.sha256,
+                },
+                name: (&*self.subject.name).into(),
+            }],
+        })
     }
 
     /// An envelope with this statement, which nobody has signed yet.
@@ -164,22 +179,92 @@ impl Statement {
     /// # Errors
     /// [`StatementError::Form`] for a number of more than 53 bits.
     pub fn envelope(&self) -> Result<Envelope, StatementError> {
-        let bytes = canon::to_bytes(&self.to_value().ok_or(StatementError::Shape)?);
-        canon::strict(&bytes)?;
-        Ok(Envelope::new(IN_TOTO, bytes))
+        Ok(Envelope::new(IN_TOTO, self.to_bytes()?))
     }
 }
 
+/// Why a payload that could not be read is no statement of ours.
+fn why_not(payload: &[u8]) -> StatementError {
+    let value = match canon::strict(payload) {
+        Ok(value) => value,
+        Err(error) => return error.into(),
+    };
+    let kind = value["predicateType"].as_str();
+    let of_ours = value["_type"] == STATEMENT;
+    let known = |kind: &str| {
+        let kind = kind.strip_prefix(PREDICATE_BASE);
+        kind.is_some_and(|kind| KINDS.contains(&kind))
+    };
+    match kind {
+        Some(kind) if of_ours && !known(kind) => StatementError::Kind,
+        _ => StatementError::Shape,
+    }
+}
+
+/// A statement as it is written.
+#[derive(Serialize, Deserialize)]
+struct Form<'a, B, H> {
+    #[serde(borrow, rename = "_type")]
+    statement_type: Cow<'a, str>,
+    predicate: Said<B, H>,
+    #[serde(borrow, rename = "predicateType")]
+    predicate_type: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: [About<'a>; 1],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Said<B, H> {
+    body: B,
+    head: H,
+}
+
+#[derive(Serialize, Deserialize)]
+struct About<'a> {
+    digest: Digest,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Digest {
+    sha256: KeyId,
+}
+
+/// Of which kind it says that it is.
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow, rename = "predicateType")]
+    predicate_type: Cow<'a, str>,
+}
+
 impl Serialize for KeyId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for KeyId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text)
-            .ok_or_else(|| serde::de::Error::custom("not 64 lower-case hex digits"))
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Digits)
     }
 }
+
+/// What reads a [`KeyId`].
+struct Digits;
+
+impl Visitor<'_> for Digits {
+    type Value = KeyId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("64 lower-case hex digits")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<KeyId, E> {
+        KeyId::from_hex(text).ok_or_else(|| E::custom("not 64 lower-case hex digits"))
+    }
+}
+
+#[cfg(test)]
+#[path = "statement/test.rs"]
+mod test;

@@ -64,8 +64,19 @@ pub fn admit(envelope: &[u8], directory: &Directory) -> Result<Statement, Box<Re
     Later::admitted(envelope, directory).map(|admitted| admitted.statement)
 }
 
+/// The same of an entry that the caller knows, by its leaf, to be one that was admitted: its form and whose keys.
+/// Signatures that were good are, whatever became of the directory, and are not verified once more.
+///
+/// # Errors
+/// The report.
+pub fn readmit(envelope: &[u8], directory: &Directory) -> Result<Statement, Box<Report>> {
+    Later::taken(envelope, directory, true).map(|taken| taken.statement)
+}
+
 struct Run<'a> {
     given: &'a Given<'a>,
+    /// Whether its signatures are known to be good.
+    readmits: bool,
     checks: Vec<Check>,
     warnings: Vec<Warning>,
     witnessed: Option<Witnessed>,
@@ -75,6 +86,7 @@ impl<'a> Run<'a> {
     fn new(given: &'a Given<'a>) -> Self {
         Self {
             given,
+            readmits: false,
             checks: Vec::new(),
             warnings: Vec::new(),
             witnessed: None,
@@ -184,6 +196,10 @@ impl<'a> Run<'a> {
         Ok((key, entry))
     }
 
+    fn is_signed(&self, envelope: &Envelope, key: &PublicKey) -> bool {
+        self.readmits || envelope.signed_by(key)
+    }
+
     fn issuer_signature(
         &mut self,
         envelope: &Envelope,
@@ -194,7 +210,7 @@ impl<'a> Run<'a> {
             .signatures
             .first()
             .is_some_and(|(id, _)| *id == issuer.id());
-        if !first || !envelope.signed_by(issuer) {
+        if !first || !self.is_signed(envelope, issuer) {
             let why = "the issuer's signature is missing or does not fit; do not use the receipt";
             return self.fail(CheckName::IssuerSignature, why, Outcome::Forged);
         }
@@ -245,7 +261,7 @@ impl<'a> Run<'a> {
             .signatures
             .get(1)
             .is_some_and(|(signer, _)| signer == id);
-        if !second || !envelope.signed_by(key) {
+        if !second || !self.is_signed(envelope, key) {
             let why = "the node's signature does not fit; do not use the receipt";
             return self.fail(name, why, Outcome::Forged);
         }
@@ -406,6 +422,10 @@ impl Later {
     /// # Errors
     /// The report of one that does not count ends with the check that failed.
     pub fn admitted(envelope: &[u8], directory: &Directory) -> Result<Self, Box<Report>> {
+        Self::taken(envelope, directory, false)
+    }
+
+    fn taken(envelope: &[u8], directory: &Directory, again: bool) -> Result<Self, Box<Report>> {
         let policy = Policy::default();
         let given = Given {
             policy: &policy,
@@ -414,6 +434,7 @@ impl Later {
             later: &[],
         };
         let mut run = Run::new(&given);
+        run.readmits = again;
         match run.signed(envelope) {
             Ok((statement, entry)) => Ok(Self {
                 leaf: KeyId(leaf(envelope)),

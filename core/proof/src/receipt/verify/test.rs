@@ -373,3 +373,28 @@ fn later_entries_change_the_standing() {
         (Outcome::Valid, vec![Warning::LaterIgnored])
     );
 }
+
+/// What is known to have been admitted is asked everything but for its signatures.
+#[test]
+fn an_entry_that_was_admitted_is_read_again_without_its_signatures() {
+    let directory = directory_with(|_| {});
+    let receipt = receipt();
+    let admitted = admit(&receipt, &directory).unwrap();
+    assert_eq!(readmit(&receipt, &directory).unwrap(), admitted);
+    let mut envelope = Envelope::parse(&receipt).unwrap();
+    envelope.signatures[0].1[0] ^= 1;
+    let flipped = envelope.to_bytes();
+    let refused = admit(&flipped, &directory).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Forged);
+    assert_eq!(readmit(&flipped, &directory).unwrap(), admitted);
+    // Who signed is still asked: so many, these, and known.
+    envelope.signatures.swap(0, 1);
+    let refused = readmit(&envelope.to_bytes(), &directory).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Forged);
+    envelope.signatures.remove(0);
+    let refused = readmit(&envelope.to_bytes(), &directory).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Forged);
+    let none = directory_with(|keys| keys.retain(|entry| entry.role != Role::Checker));
+    let refused = readmit(&receipt, &none).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::UnknownKey);
+}
