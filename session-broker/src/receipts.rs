@@ -45,16 +45,18 @@ pub(crate) use witnesses::LINES_BYTES_MAX;
 
 use crate::checks::ChainSecret;
 use crate::config::LogSettings;
-use crate::ledger::{Ledger, StoreError};
+use crate::ledger::{Ledger, ReceiptQuery, StoreError};
 use crate::time::Clock;
 use batch::Job;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::note::Note;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
+use nearlight_proof::log::tree;
 use nearlight_proof::receipt::statement::Statement;
 use sequencer::Sequencer;
 use std::io;
@@ -138,6 +140,17 @@ pub(crate) struct Shown {
     pub(crate) envelope: Vec<u8>,
     /// Its `.tlog-proof`.
     pub(crate) proof: String,
+}
+
+/// An entry that stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Where, from zero.
+    pub(crate) place: u64,
+    /// Its leaf, hex.
+    pub(crate) leaf: String,
+    /// As it was taken.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The log as the rest of the broker has it.
@@ -312,11 +325,28 @@ impl Receipts {
         )
     }
 
-    /// The entries from a place on, as far as the log shows them and no farther than their bundle goes.
-    pub(crate) async fn entries_from(&self, place: u64) -> Result<Vec<Vec<u8>>, LogError> {
+    /// The entries from a place on, as far as the log shows them and no farther than their bundle goes: each is
+    /// the one that the ledger has there, and so was admitted.
+    pub(crate) async fn entries_from(&self, place: u64) -> Result<Vec<Placed>, LogError> {
         let size = self.published().map_or(0, |published| published.size);
         let read = move |store: &dyn Store| reader::entries_from(store, size, place);
-        Ok(blocking(&self.store, read).await?)
+        let entries = blocking(&self.store, read).await?;
+        let rows = self.ledger.receipts(ReceiptQuery {
+            before: Some(place + entries.len() as u64),
+            max: u32::try_from(entries.len()).unwrap_or(u32::MAX),
+            ..ReceiptQuery::default()
+        });
+        let rows = rows.await?;
+        let whole = rows.len() == entries.len();
+        // Newest first.
+        let placed = (place..).zip(entries).zip(rows.into_iter().rev());
+        let placed = placed.map(|((place, bytes), row)| {
+            let same = row.place == place && row.leaf == hex(&tree::leaf(&bytes));
+            let leaf = row.leaf;
+            same.then_some(Placed { place, leaf, bytes })
+        });
+        let all: Option<Vec<Placed>> = placed.collect();
+        all.filter(|_| whole).ok_or(LogError::Damaged(size))
     }
 
     /// The entry at a place with its proof under the checkpoint that is shown.

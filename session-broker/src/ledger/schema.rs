@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 29] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 30] = [
     (
         1,
         "ledger",
@@ -127,6 +127,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 29] = [
         34,
         "streams",
         include_str!("../../migrations/0034_streams.sql"),
+    ),
+    (
+        37,
+        "evidence",
+        include_str!("../../migrations/0037_evidence.sql"),
     ),
 ];
 

@@ -27,6 +27,7 @@ use nearlight_proof::log::note::Note;
 use nearlight_proof::log::tile::{self, Tile};
 use nearlight_proof::log::tree::{self, Hash, LogHasher};
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -209,7 +210,7 @@ impl Sequencer {
         }
         let from = (head.edge.size(), head.edge.root());
         let entries = || batch.entries.iter().map(|entry| entry.bytes.as_slice());
-        let too_long = || LogError::from(std::io::Error::other("an entry is too long"));
+        let too_long = || LogError::from(io::Error::other("an entry is too long"));
         let objects = head.edge.append(entries()).ok_or_else(too_long)?;
         let to = (head.edge.size(), head.edge.root());
         let staged = stage::object(from.0, (to.0, &to.1), entries()).ok_or_else(too_long)?;
@@ -304,7 +305,7 @@ impl Sequencer {
         };
         self.ledger.write(vec![begin]).await?;
         let row = self.ledger.receipt_log().await?;
-        row.ok_or_else(|| LogError::from(std::io::Error::other("the ledger begins no log")))
+        row.ok_or_else(|| LogError::from(io::Error::other("the ledger begins no log")))
     }
 
     /// More was published than the ledger has: it was restored, or failed over to a copy that was behind.
@@ -317,11 +318,7 @@ impl Sequencer {
         let (from, to) = ((edge.size(), edge.root()), (newest.size, newest.root));
         let whole = move |store: &dyn Store| {
             let now = Edge::load(to.0, store)?.is_some_and(|edge| edge.root() == to.1);
-            let path = reader::consistency(store, from.0, to.0)?;
-            Ok(now
-                && path.is_some_and(|path| {
-                    tree::extends::<LogHasher>((from.0, &from.1), (to.0, &to.1), &path)
-                }))
+            Ok(now && leads(store, from, to)?)
         };
         if !blocking(&self.store, whole).await? {
             return Err(behind);
@@ -336,7 +333,7 @@ impl Sequencer {
             let upto = to.0.min(first + BATCH_MAX as u64);
             let read = move |store: &dyn Store| {
                 let entries = (first..upto).map(|place| reader::entry(store, to.0, place));
-                entries.collect::<std::io::Result<Option<Vec<Vec<u8>>>>>()
+                entries.collect::<io::Result<Option<Vec<Vec<u8>>>>>()
             };
             let entries = blocking(&self.store, read).await?;
             let entries = entries.ok_or_else(|| behind.clone())?;
@@ -347,6 +344,10 @@ impl Sequencer {
             let bytes = entries.iter().map(|entry| entry.bytes.as_slice());
             edge.append(bytes).ok_or_else(|| behind.clone())?;
             let after = (edge.size(), edge.root());
+            // Bundles are not tiles: what they hold is what was published, or the ledger is told nothing.
+            if !blocking(&self.store, move |store| leads(store, after, to)).await? {
+                return Err(behind);
+            }
             let batch = Batch {
                 entries: entries.iter().collect(),
             };
@@ -390,7 +391,7 @@ impl Sequencer {
             size: head.edge.size(),
             root: head.edge.root(),
         };
-        let unsigned = || std::io::Error::other("the log's origin is no name for a key");
+        let unsigned = || io::Error::other("the log's origin is no name for a key");
         let note = checkpoint.sign(&self.keys.log).ok_or_else(unsigned)?;
         let (size, kept) = (checkpoint.size, note.clone());
         let keep = move |store: &dyn Store| checkpoints::keep(store, size, &kept);
@@ -403,4 +404,12 @@ impl Sequencer {
         })));
         Ok(())
     }
+}
+
+/// Whether the tree of `from` is the beginning of that of `to`, whose tiles the store has.
+fn leads(store: &dyn Store, from: (u64, Hash), to: (u64, Hash)) -> io::Result<bool> {
+    let path = reader::consistency(store, from.0, to.0)?;
+    let extends =
+        |path: Vec<Hash>| tree::extends::<LogHasher>((from.0, &from.1), (to.0, &to.1), &path);
+    Ok(path.is_some_and(extends))
 }

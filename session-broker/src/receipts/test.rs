@@ -12,6 +12,7 @@ use crate::ledger::{
 use fragile::{Ends, Fragile};
 use nearlight_proof::encoding::hex;
 use nearlight_proof::log::checkpoint::Checkpoint;
+use nearlight_proof::log::tile;
 use nearlight_proof::log::tree::{Hash, LogHasher, extends, leaf, root};
 use nearlight_proof::receipt::directory::{Directory as KeyDirectory, Role};
 use nearlight_proof::receipt::envelope::Envelope;
@@ -320,8 +321,10 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     };
     let answers = replica.append(&real(0..3)).await;
     log.note(&replica, &answers);
-    let [live, copy] = ["ledger.sqlite", "copy.sqlite"].map(|name| log.dir.path().join(name));
+    let files = ["ledger.sqlite", "copy.sqlite", "older.sqlite"];
+    let [live, copy, older] = files.map(|name| log.dir.path().join(name));
     copy_file(&live, &copy).await.unwrap();
+    copy_file(&live, &older).await.unwrap();
     let answers = replica.append(&real(3..8)).await;
     log.note(&replica, &answers);
     drop(replica);
@@ -342,6 +345,27 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     log.note(&again, &answers);
     log.check();
     drop((former, again));
+
+    // Another entry in the bundle, under the tiles that were published.
+    let bundle = |range| tile::bundle(real(range).iter().map(|entry| &*entry.bytes)).unwrap();
+    let path = Tile::within(10, 0, 0).unwrap().bundle_path();
+    let good = bundle(0..10);
+    let bad = [bundle(0..9), bundle(90..91)].concat();
+    let store = Directory::new(log.tiles());
+    assert_eq!(store.get(&path).unwrap(), Some(good.clone()));
+    store.put(&[Object::new(path.clone(), bad)]).unwrap();
+    let (ledger, _tasks) = open(&older).await;
+    log.ledger = ledger;
+    let mut behind = log.healthy();
+    behind.sequencer.look(false).await;
+    assert!(behind.shown.borrow().is_none(), "it signs nothing");
+    assert_eq!(log.ledger.receipt_log().await.unwrap().unwrap().size, 3);
+    drop(behind);
+    store.put(&[Object::new(path, good)]).unwrap();
+    let mut again = log.healthy();
+    again.sequencer.look(false).await;
+    assert_eq!(again.shown.borrow().clone().unwrap().size, 10);
+    drop(again);
 
     // A checkpoint alone, without what it speaks of.
     let keys = Keys::of(&[1; 32]);

@@ -3,6 +3,7 @@
 use super::fold::{self, Disputed, Entry, Rounds, Settling};
 use super::{VerdictError, Verdicts, stakes};
 use crate::ledger::{CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, Transfer, VerdictRow};
+use crate::receipts::Placed;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::round::Round;
 use nearlight_proof::receipt::directory::{Directory, Role};
@@ -40,7 +41,7 @@ impl Verdicts {
     pub(super) async fn fold(
         &self,
         from: u64,
-        entries: Vec<Vec<u8>>,
+        entries: Vec<Placed>,
     ) -> Result<Folded, VerdictError> {
         let keys = self.receipts.keys().await?;
         let chain = self.checks.begun_chain().await?;
@@ -55,8 +56,8 @@ impl Verdicts {
             ..Folded::default()
         };
         let (mut begun, mut ending) = (Vec::new(), Vec::new());
-        for (place, bytes) in (from..).zip(&entries) {
-            match fold::read(place, bytes, &rounds) {
+        for entry in entries {
+            match fold::read(entry, &rounds) {
                 Some(Entry::Check(check)) => folded.checks.push(check),
                 Some(Entry::Dispute(dispute)) => begun.push(dispute),
                 Some(Entry::Verdict(verdict)) => ending.push(verdict),
