@@ -127,14 +127,7 @@ struct Broken {
 /// # Errors
 /// Nothing could be tried.
 pub fn run(args: &Args) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(every(args))?;
-    #[allow(clippy::print_stdout, reason = "the report")]
-    {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    }
+    let report = crate::report::measured(every(args))?;
     Ok(report.broken.is_empty())
 }
 

@@ -12,6 +12,7 @@ pub mod path;
 pub mod proxy;
 pub mod receipts;
 pub mod recording;
+mod report;
 pub mod sessions;
 pub mod stream;
 pub mod streams;

@@ -99,6 +99,8 @@ struct Report {
     /// While they were sent as fast as could be.
     broker_cores: f64,
     broker_ms_each: f64,
+    /// Of this program, meanwhile.
+    client_cores: f64,
     broker_rss_kib: u64,
     fdatasync_ms_p50: f64,
     /// Building the log before, seconds.
@@ -110,29 +112,12 @@ struct Report {
 /// # Errors
 /// Nothing could be measured.
 pub fn run(args: &Args) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(measure(args))?;
-    #[allow(clippy::print_stdout, reason = "the report")]
-    {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    }
+    let report = crate::report::measured(measure(args))?;
     Ok(report.missing == 0)
 }
 
 async fn measure(args: &Args) -> Result<Report> {
-    std::fs::create_dir_all(&args.data)?;
-    let program = match &args.broker {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("session-broker"),
-    };
-    let setup = Setup {
-        program,
-        data: std::path::absolute(&args.data)?,
-        node_listen: None,
-        ledger: None,
-    };
+    let setup = Setup::on(&args.data, args.broker.as_deref(), None)?;
     let sync_ms = sync_ms(&setup.data)?;
     let network = Network::new();
     let begun = begin(&setup, &network).await?;
@@ -155,10 +140,11 @@ async fn measure(args: &Args) -> Result<Report> {
     let (pid, sent) = (broker.pid()?, Arc::new(sent));
     let to = (broker.listen, key.as_str());
     let mut tally = load(args, to, &sent, (0..timed, Some(args.rate))).await?;
-    let (cpu_before, began) = (cpu_s(pid)?, Instant::now());
+    let own = std::process::id();
+    let (cpu_before, own_before, began) = (cpu_s(pid)?, cpu_s(own)?, Instant::now());
     let flood = load(args, to, &sent, (timed..count, None)).await?;
     let flood_s = began.elapsed().as_secs_f64();
-    let broker_s = cpu_s(pid)? - cpu_before;
+    let (broker_s, own_s) = (cpu_s(pid)? - cpu_before, cpu_s(own)? - own_before);
     let broker_rss_kib = resident_kib(pid)?;
     broker.kill().await?;
 
@@ -187,6 +173,7 @@ async fn measure(args: &Args) -> Result<Report> {
         missing,
         broker_cores: broker_s / flood_s,
         broker_ms_each: broker_s * 1000.0 / flooded.max(1) as f64,
+        client_cores: own_s / flood_s,
         broker_rss_kib,
         fdatasync_ms_p50: sync_ms,
         bulk_s,

@@ -115,29 +115,12 @@ struct Report {
 /// # Errors
 /// Nothing could be measured.
 pub fn run(args: &Args) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(measure(args))?;
-    #[allow(clippy::print_stdout, reason = "the report")]
-    {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    }
+    let report = crate::report::measured(measure(args))?;
     Ok(report.missing == 0)
 }
 
 async fn measure(args: &Args) -> Result<Report> {
-    std::fs::create_dir_all(&args.data)?;
-    let program = match &args.broker {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("session-broker"),
-    };
-    let setup = Setup {
-        program,
-        data: std::path::absolute(&args.data)?,
-        node_listen: None,
-        ledger: args.ledger.clone(),
-    };
+    let setup = Setup::on(&args.data, args.broker.as_deref(), args.ledger.as_deref())?;
     let sync_ms = sync_ms(&setup.data)?;
     let broker = Process::start(&setup).await?;
     let shape = Shape {

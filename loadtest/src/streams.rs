@@ -111,29 +111,12 @@ struct Window {
 /// # Errors
 /// Nothing could be measured.
 pub fn run(args: &Args) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(measure(args))?;
-    #[allow(clippy::print_stdout, reason = "the report")]
-    {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    }
+    crate::report::measured(measure(args))?;
     Ok(true)
 }
 
 async fn measure(args: &Args) -> Result<Report> {
-    std::fs::create_dir_all(&args.data)?;
-    let program = match &args.broker {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("session-broker"),
-    };
-    let mut setup = Setup {
-        program,
-        data: std::path::absolute(&args.data)?,
-        ledger: args.ledger.clone(),
-        node_listen: None,
-    };
+    let mut setup = Setup::on(&args.data, args.broker.as_deref(), args.ledger.as_deref())?;
     let broker = Process::start(&setup).await?;
     setup.node_listen = Some(broker.node_listen);
     let pid = broker.pid()?;

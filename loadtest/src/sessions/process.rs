@@ -22,6 +22,18 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// On data of its own, with the program at `broker` or the one beside this one.
+    pub(crate) fn on(data: &Path, broker: Option<&Path>, ledger: Option<&str>) -> Result<Self> {
+        std::fs::create_dir_all(data)?;
+        let beside = || anyhow::Ok(std::env::current_exe()?.with_file_name("session-broker"));
+        Ok(Self {
+            program: broker.map_or_else(beside, |program| Ok(program.to_owned()))?,
+            data: std::path::absolute(data)?,
+            node_listen: None,
+            ledger: ledger.map(str::to_owned),
+        })
+    }
+
     pub(crate) fn pki(&self) -> PathBuf {
         self.data.join("pki")
     }
