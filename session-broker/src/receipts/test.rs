@@ -23,6 +23,7 @@ use std::sync::mpsc as std_mpsc;
 use tempfile::TempDir;
 
 mod directory;
+mod entries;
 mod fragile;
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@ use crate::ledger::ReceiptQuery;
 use nearlight_proof::encoding::sha256;
 use nearlight_proof::key::SecretKey;
 
-fn started(log: &Log) -> (Arc<Receipts>, Arc<dyn Ledger>) {
+pub(super) fn started(log: &Log) -> (Arc<Receipts>, Arc<dyn Ledger>) {
     let settings = LogSettings {
         dir: log.tiles(),
         origin: Some("log.example".to_owned()),
