@@ -98,6 +98,7 @@ pub use outside::{
 };
 pub use read_receipts::log_size_beside;
 pub use read_stakes::StakeReads;
+pub(crate) use read_verdicts::RoundSeen;
 pub use read_verdicts::VerdictReads;
 pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,

@@ -1,12 +1,16 @@
 //! Reading back what the ledger has of verdicts.
 
 use super::StoreError;
+use super::dialect::Engine;
 use super::fault::FaultyLedger;
 use super::store::SqlLedger;
+use super::tx::json;
 use super::verdicts::{Agreement, CheckRow, NewVerdicts, RoundOf, VerdictRow};
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{AnyPool, Row};
+use sqlx::{AnyPool, AssertSqlSafe, Row};
+use std::collections::HashMap;
 
 /// What a round has come to, if it has, and what its checkers found, in the order of the log.
 pub(crate) type RoundSeen = (Option<VerdictRow>, Vec<CheckRow>);
@@ -23,6 +27,13 @@ pub trait VerdictReads {
 
     /// What a round has come to, and what its checkers found, in the order of the log.
     fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>>;
+
+    /// What rounds have come to, each named once as the ledger keeps it, and what their checkers found, in the order
+    /// of the log. Of what it has nothing is left out.
+    fn rounds(
+        &self,
+        of: Vec<RoundOf>,
+    ) -> BoxFuture<'_, Result<HashMap<RoundOf, RoundSeen>, StoreError>>;
 
     /// The verdicts about the node with this key, newest first, `max` of them.
     fn verdicts_of(
@@ -52,7 +63,17 @@ impl VerdictReads for SqlLedger {
     }
 
     fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>> {
-        Box::pin(round(&self.readers, of))
+        Box::pin(async move {
+            let seen = rounds((&self.readers, self.engine), &[of]).await?;
+            Ok(seen.into_values().next().unwrap_or_default())
+        })
+    }
+
+    fn rounds(
+        &self,
+        of: Vec<RoundOf>,
+    ) -> BoxFuture<'_, Result<HashMap<RoundOf, RoundSeen>, StoreError>> {
+        Box::pin(async move { rounds((&self.readers, self.engine), &of).await })
     }
 
     fn verdicts_of(
@@ -87,6 +108,13 @@ impl VerdictReads for FaultyLedger {
 
     fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>> {
         self.inner.round(of)
+    }
+
+    fn rounds(
+        &self,
+        of: Vec<RoundOf>,
+    ) -> BoxFuture<'_, Result<HashMap<RoundOf, RoundSeen>, StoreError>> {
+        self.inner.rounds(of)
     }
 
     fn verdicts_of(
@@ -133,28 +161,50 @@ async fn new(pool: &AnyPool, after: u64, since_s: u64) -> Result<NewVerdicts, St
     Ok(NewVerdicts { next, rows })
 }
 
-async fn round(
-    pool: &AnyPool,
-    of: RoundOf,
-) -> Result<(Option<VerdictRow>, Vec<CheckRow>), StoreError> {
-    let verdicts = "SELECT * FROM verdict WHERE node = $1 AND round = $2 AND gpu = $3";
-    let row = sqlx::query(verdicts)
-        .bind(of.node.clone())
-        .bind(signed(of.round))
-        .bind(of.gpu_as_kept())
-        .fetch_optional(pool)
-        .await
-        .map_err(StoreError::NotApplied)?;
-    let checks = "SELECT * FROM checked WHERE node = $1 AND round = $2 AND gpu = $3 ORDER BY place";
-    let checks = sqlx::query(checks)
-        .bind(of.node.clone())
-        .bind(signed(of.round))
-        .bind(of.gpu_as_kept())
-        .fetch_all(pool)
-        .await
-        .map_err(StoreError::NotApplied)?;
-    let row = row.as_ref().map(verdict).transpose()?;
-    Ok((row, checks.iter().map(check).collect::<Result<_, _>>()?))
+const VERDICTS_OF: &str = "
+    SELECT v.* FROM {rows node text, round bigint, gpu text} CROSS JOIN verdict v
+    WHERE v.node = r.node AND v.round = r.round AND v.gpu = r.gpu";
+
+const CHECKS_OF: &str = "
+    SELECT c.* FROM {rows node text, round bigint, gpu text} CROSS JOIN checked c
+    WHERE c.node = r.node AND c.round = r.round AND c.gpu = r.gpu ORDER BY c.place";
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    node: &'a str,
+    round: i64,
+    gpu: String,
+}
+
+/// In two statements, however many rounds there are.
+async fn rounds(
+    (pool, engine): (&AnyPool, Engine),
+    of: &[RoundOf],
+) -> Result<HashMap<RoundOf, RoundSeen>, StoreError> {
+    let asked = of.iter().map(|of| Asked {
+        node: &of.node,
+        round: signed(of.round),
+        gpu: of.gpu_as_kept(),
+    });
+    let asked = json(&asked.collect::<Vec<_>>())?;
+    let ask = async |statement: &str| {
+        // Made of a constant of ours alone.
+        let sql = AssertSqlSafe(engine.render(statement));
+        let rows = sqlx::query(sql).bind(asked.clone()).fetch_all(pool).await;
+        rows.map_err(StoreError::NotApplied)
+    };
+    let mut seen: HashMap<RoundOf, RoundSeen> = HashMap::new();
+    for row in ask(VERDICTS_OF).await? {
+        let verdict = verdict(&row)?;
+        let of = verdict.of.clone();
+        seen.entry(of).or_default().0 = Some(verdict);
+    }
+    for row in ask(CHECKS_OF).await? {
+        let check = check(&row)?;
+        let of = check.of.clone();
+        seen.entry(of).or_default().1.push(check);
+    }
+    Ok(seen)
 }
 
 async fn of_node(pool: &AnyPool, node: String, max: u32) -> Result<Vec<VerdictRow>, StoreError> {

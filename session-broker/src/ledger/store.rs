@@ -41,7 +41,7 @@ const READER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct SqlLedger {
     pub(super) readers: AnyPool,
-    engine: Engine,
+    pub(super) engine: Engine,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
     clock: Clock,
@@ -139,6 +139,8 @@ impl SqlLedger {
         let readers = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(READER_WITHIN)
+            // A file does not go away as a server does, and asking costs as much as most reads.
+            .test_before_acquire(source.engine == Engine::Postgres)
             .connect_with(source.read.clone())
             .await
             .map_err(open)?;

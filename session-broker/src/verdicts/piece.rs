@@ -2,15 +2,19 @@
 
 use super::fold::{self, Disputed, Entry, Rounds, Settling};
 use super::{VerdictError, Verdicts, stakes};
-use crate::ledger::{CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, Transfer, VerdictRow};
+use crate::ledger::{
+    CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, RoundSeen, Transfer, VerdictRow,
+};
 use crate::receipts::Placed;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::round::Round;
 use nearlight_proof::receipt::directory::{Directory, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A round while a piece is gone through.
 struct Open {
+    /// Whether the ledger had anything of it before the piece.
+    is_known: bool,
     before: Option<VerdictRow>,
     checks: Vec<CheckRow>,
     settled: Option<(Round, u64)>,
@@ -19,6 +23,16 @@ struct Open {
 }
 
 impl Open {
+    fn of((before, checks): RoundSeen) -> Self {
+        Self {
+            is_known: before.is_some() || !checks.is_empty(),
+            before,
+            checks,
+            settled: None,
+            strangers: Vec::new(),
+        }
+    }
+
     /// Whether there is anything to say of the round: a receipt without a seat alone makes none.
     fn is_round(&self) -> bool {
         let seated = self.checks.iter().any(|check| check.seat.is_some());
@@ -69,11 +83,7 @@ impl Verdicts {
                 .disputes
                 .extend(self.begun(dispute, &folded.checks).await?);
         }
-        let mut rounds: BTreeMap<RoundOf, Open> = BTreeMap::new();
-        for check in &folded.checks {
-            let open = self.open(&mut rounds, &check.of).await?;
-            open.checks.push(check.clone());
-        }
+        let mut rounds = self.opened(&folded.checks).await?;
         for verdict in ending {
             let Some(dispute) = self.disputed(&verdict, &folded.disputes).await? else {
                 continue;
@@ -145,20 +155,31 @@ impl Verdicts {
         Ok(known.filter(|dispute| dispute.verdict.is_none()))
     }
 
+    /// The rounds of new checks, with these.
+    async fn opened(&self, new: &[CheckRow]) -> Result<BTreeMap<RoundOf, Open>, VerdictError> {
+        let of: BTreeSet<RoundOf> = new.iter().map(|check| check.of.clone()).collect();
+        let mut seen = self.ledger.rounds(of.iter().cloned().collect()).await?;
+        let open = |of: RoundOf| {
+            let open = Open::of(seen.remove(&of).unwrap_or_default());
+            (of, open)
+        };
+        let mut rounds: BTreeMap<RoundOf, Open> = of.into_iter().map(open).collect();
+        for check in new {
+            if let Some(open) = rounds.get_mut(&check.of) {
+                open.checks.push(check.clone());
+            }
+        }
+        Ok(rounds)
+    }
+
     async fn open<'a>(
         &self,
         rounds: &'a mut BTreeMap<RoundOf, Open>,
         of: &RoundOf,
     ) -> Result<&'a mut Open, VerdictError> {
         if !rounds.contains_key(of) {
-            let (before, checks) = self.ledger.round(of.clone()).await?;
-            let open = Open {
-                before,
-                checks,
-                settled: None,
-                strangers: Vec::new(),
-            };
-            rounds.insert(of.clone(), open);
+            let seen = self.ledger.round(of.clone()).await?;
+            rounds.insert(of.clone(), Open::of(seen));
         }
         Ok(rounds.get_mut(of).expect("it was put in above"))
     }
@@ -183,7 +204,11 @@ impl Verdicts {
         let Some((_, node)) = known else {
             return Ok(Vec::new());
         };
-        let pending = self.ledger.pending_of(after.of.clone()).await?;
+        let pending = match open.is_known {
+            true => self.ledger.pending_of(after.of.clone()).await?,
+            // Nothing has followed from it yet.
+            false => Vec::new(),
+        };
         let changed = stakes::Changed {
             before: open.before.as_ref(),
             after,

@@ -84,13 +84,25 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     };
     let (row, checks) = ledger.round(asked).await.unwrap();
     let row = row.unwrap();
-    assert_eq!((row.state.as_str(), row.places), ("passed", vec![2, 3]));
+    assert_eq!((row.state.as_str(), &row.places), ("passed", &vec![2, 3]));
     assert_eq!(row.liars, ["l"]);
     let places: Vec<u64> = checks.iter().map(|check| check.place).collect();
     assert_eq!(places, [2, 3]);
     let seats: Vec<Option<u32>> = checks.iter().map(|check| check.seat).collect();
     assert_eq!(seats, [Some(4), None]);
     assert_eq!(checks[0].of, read(of("n", 7)));
+    // Several in one: each has its own, and what is not there is left out.
+    let several = vec![read(of("n", 7)), read(of("m", 6)), read(of("n", 8))];
+    let mut seen = ledger.rounds(several).await.unwrap();
+    let (same, same_checks) = seen.remove(&read(of("n", 7))).unwrap();
+    assert_eq!((same.as_ref(), &same_checks), (Some(&row), &checks));
+    let (other, no_checks) = seen.remove(&read(of("m", 6))).unwrap();
+    assert_eq!(
+        (other.unwrap().state.as_str(), no_checks),
+        ("failed", vec![])
+    );
+    assert!(seen.is_empty());
+    assert!(ledger.rounds(Vec::new()).await.unwrap().is_empty());
     let (none, no_checks) = ledger.round(of("n", 8)).await.unwrap();
     assert_eq!((none, no_checks.len()), (None, 0));
 
