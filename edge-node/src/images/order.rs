@@ -117,7 +117,7 @@ mod test {
         order.want(ImagesWanted {
             pull: owned(pull),
             keep: owned(keep),
-            warm: Vec::new(),
+            ..ImagesWanted::default()
         });
         order
     }
