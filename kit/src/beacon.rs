@@ -5,6 +5,7 @@
 //! and reads no cookie, and its answer has no content, so pages of any origin may ask. Without a certificate
 //! only pages on plain http, or on this machine, may: browsers block the rest.
 
+use crate::public_tls::{PublicTls, PublicTlsError};
 use crate::shutdown::Shutdown;
 use axum::body::Body;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, HeaderName};
@@ -13,13 +14,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,18 +46,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Why there is no beacon.
 #[derive(Debug, thiserror::Error)]
 pub enum BeaconError {
-    /// A file holds no certificate or key.
-    #[error("{} holds no usable certificate or key", file.display())]
-    Pem {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: rustls_pki_types::pem::Error,
-    },
-    /// They do not go together.
-    #[error("the beacon's certificate and key do not go together")]
-    Pair(#[source] rustls::Error),
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] PublicTlsError),
     /// It cannot listen.
     #[error("cannot listen on {at}; is the port free?")]
     Listen {
@@ -74,7 +63,7 @@ pub enum BeaconError {
 /// A beacon's listener, bound.
 pub struct Beacon {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Arc<PublicTls>>,
 }
 
 impl std::fmt::Debug for Beacon {
@@ -92,14 +81,14 @@ impl Beacon {
         at: SocketAddr,
         certificate: Option<(&Path, &Path)>,
     ) -> Result<Self, BeaconError> {
-        let tls = certificate
-            .map(|(chain, key)| tls(chain, key))
+        let certificate = certificate
+            .map(|(chain, key)| PublicTls::open(chain, key))
             .transpose()?;
         let listener = TcpListener::bind(at).await;
         let listener = listener.map_err(|source| BeaconError::Listen { at, source })?;
         Ok(Self {
             listener,
-            tls: tls.map(TlsAcceptor::from),
+            certificate,
         })
     }
 
@@ -114,6 +103,10 @@ impl Beacon {
     /// Answers until the shutdown.
     pub async fn run(self, shutdown: Shutdown) {
         let stop = shutdown.token();
+        let tls = self.certificate.as_ref().map(|certificate| {
+            shutdown.spawn(certificate.clone().keep(stop.clone()));
+            certificate.acceptor(&[b"http/1.1"])
+        });
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = tokio::select! {
@@ -128,7 +121,7 @@ impl Beacon {
                     continue;
                 }
             };
-            let (tls, stop) = (self.tls.clone(), stop.clone());
+            let (tls, stop) = (tls.clone(), stop.clone());
             shutdown.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -150,24 +143,6 @@ impl Beacon {
         stream.set_nodelay(true)?;
         Ok((stream, place))
     }
-}
-
-fn tls(chain_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, BeaconError> {
-    let pem = |file: &Path| {
-        let file = file.to_owned();
-        move |source| BeaconError::Pem { file, source }
-    };
-    let chain = CertificateDer::pem_file_iter(chain_file)
-        .and_then(Iterator::collect)
-        .map_err(pem(chain_file))?;
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(pem(key_file))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-    let mut config = config.map_err(BeaconError::Pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>) {

@@ -13,6 +13,17 @@ pub struct Network {
     bits: u8,
 }
 
+/// Who an address counts as: itself, and of IPv6 its network, for a host has 2^64 of them.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
 /// A text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no network; write one as 10.2.0.0/16")]

@@ -10,6 +10,7 @@
 //! | see metrics | | | | x | x | nodes:read |
 //! | see sessions | own | own | its tenant's | own | all | sessions:read |
 //! | change sessions | own | own | its tenant's | own | all | sessions:write |
+//! | call jobs | own | own | its tenant's | own | all | endpoint, sessions:write |
 //! | start jobs | | | its tenant's | own | all | sessions:write |
 //! | enter jobs: commands, files | | | its tenant's | own | own | sessions:enter |
 //! | see volumes | | | its tenant's | own | all | sessions:read |
@@ -51,6 +52,8 @@ pub enum Permission {
     SeeSessions,
     /// Start, attach to, share and end sessions within reach.
     ChangeSessions,
+    /// Talk to jobs within reach, and make tickets for that.
+    CallJobs,
     /// Start jobs.
     StartJobs,
     /// Run commands in jobs, and copy files out of them and into them: within the tenant that a job is of, whatever
@@ -80,7 +83,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SeeApps,
         Self::ChangeApps,
         Self::SeeNodes,
@@ -89,6 +92,7 @@ impl Permission {
         Self::SeeMetrics,
         Self::SeeSessions,
         Self::ChangeSessions,
+        Self::CallJobs,
         Self::StartJobs,
         Self::EnterJobs,
         Self::SeeVolumes,
@@ -106,8 +110,11 @@ impl Permission {
     /// Whether a caller of this role may, as far as its reach goes.
     pub const fn is_of(self, role: Role) -> bool {
         match self {
-            Self::SeeApps | Self::SeeNodes | Self::SeeSessions | Self::ChangeSessions => match role
-            {
+            Self::SeeApps
+            | Self::SeeNodes
+            | Self::SeeSessions
+            | Self::ChangeSessions
+            | Self::CallJobs => match role {
                 Role::Guest | Role::Player | Role::Tenant | Role::Operator | Role::Admin => true,
             },
             Self::StartJobs | Self::EnterJobs | Self::SeeVolumes | Self::DeleteVolumes => {
@@ -151,6 +158,7 @@ impl Permission {
             Self::ChangeSessions | Self::StartJobs | Self::DeleteVolumes => {
                 Some(Scope::SessionsWrite)
             }
+            Self::CallJobs => Some(Scope::Endpoint),
             Self::EnterJobs => Some(Scope::SessionsEnter),
             Self::SeeKeys | Self::SeeTenants => Some(Scope::KeysRead),
             Self::ChangeKeys => Some(Scope::KeysWrite),
@@ -159,6 +167,13 @@ impl Permission {
             }
             Self::SeeUsage => Some(Scope::UsageRead),
         }
+    }
+
+    /// Whether a key with this scope, and no other, has it.
+    fn is_in(self, scope: Scope) -> bool {
+        // Whoever may end a job, or change who reaches it, may talk to it.
+        let implied = self == Self::CallJobs && scope == Scope::SessionsWrite;
+        implied || self.scope().is_none_or(|of| of == scope)
     }
 
     const fn bit(self) -> u32 {
@@ -196,8 +211,9 @@ impl Permissions {
     /// What `role` allows, as far as `scopes` name it; without any, all of it.
     pub fn of(role: Role, scopes: &[Scope]) -> Self {
         let allowed = |permission: &Permission| {
-            let scope = permission.scope();
-            let named = scopes.is_empty() || scope.is_none_or(|scope| scopes.contains(&scope));
+            let is_free = permission.scope().is_none();
+            let named =
+                scopes.is_empty() || is_free || scopes.iter().any(|scope| permission.is_in(*scope));
             permission.is_of(role) && named
         };
         let bits = Permission::ALL.into_iter().filter(allowed);
@@ -237,7 +253,7 @@ mod test {
             Permission::ALL.into_iter().filter(has).collect::<Vec<_>>()
         };
         use Permission::*;
-        let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions];
+        let players = [SeeApps, SeeNodes, SeeSessions, ChangeSessions, CallJobs];
         assert_eq!(of(Role::Guest), players);
         assert_eq!(of(Role::Player), players);
         let operators = [
@@ -249,6 +265,7 @@ mod test {
             SeeMetrics,
             SeeSessions,
             ChangeSessions,
+            CallJobs,
             StartJobs,
             EnterJobs,
             SeeVolumes,
@@ -261,6 +278,7 @@ mod test {
             SeeNodes,
             SeeSessions,
             ChangeSessions,
+            CallJobs,
             StartJobs,
             EnterJobs,
             SeeVolumes,
@@ -290,14 +308,29 @@ mod test {
             for scope in Scope::ALL {
                 let part = Permissions::of(role, &[scope]);
                 assert!(whole.cover(part), "{role:?} {scope:?}");
-                let other = Permission::ALL.into_iter().find(|permission| {
-                    let of_scope = permission.scope().is_none_or(|of| of == scope);
-                    part.has(*permission) && !of_scope
-                });
+                let other = Permission::ALL
+                    .into_iter()
+                    .find(|permission| part.has(*permission) && !permission.is_in(scope));
                 assert_eq!(other, None, "{role:?} {scope:?}");
             }
             assert_eq!(Permissions::of(role, &Scope::ALL), whole);
         }
+    }
+
+    #[test]
+    fn a_key_for_endpoints_calls_jobs_and_changes_no_session() {
+        let calls = Permissions::of(Role::Tenant, &[Scope::Endpoint]);
+        assert!(calls.has(Permission::CallJobs));
+        for other in [
+            Permission::SeeSessions,
+            Permission::ChangeSessions,
+            Permission::StartJobs,
+            Permission::EnterJobs,
+        ] {
+            assert!(!calls.has(other), "{other:?}");
+        }
+        let writes = Permissions::of(Role::Tenant, &[Scope::SessionsWrite]);
+        assert!(writes.cover(calls), "who may end a job may call it");
     }
 
     #[test]

@@ -12,12 +12,9 @@ use crate::checks::{self, Checks};
 use crate::config::{Config, NearnessSettings};
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
-use crate::endpoint::{self, Jobs, Site};
+use crate::endpoint::{self, Jobs};
 use crate::enrol::{Registrar, Standings};
-use crate::http::{
-    self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Room, jobs_tls,
-    public_tls,
-};
+use crate::http::{self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Room};
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::node_keys::NodeKeys;
@@ -39,8 +36,10 @@ use crate::watch::WatchLinks;
 use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
+use nearlight_kit::endpoint::site::Site;
 use nearlight_kit::network::Network;
 use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
+use nearlight_kit::public_tls::PublicTls;
 use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -239,16 +238,15 @@ async fn bind_jobs(
     let Some(jobs) = &config.jobs else {
         return Ok(None);
     };
-    let tls = jobs.tls.as_ref().map(jobs_tls).transpose()?;
-    let is_secure = tls.is_some();
+    let files = jobs.certificate.as_ref();
+    let tls = files.map(|(cert, key)| PublicTls::open(cert, key));
+    let tls = tls.transpose()?;
     let (room, proxies) = (Room::of(&config.limits), Proxies::new(&config.proxies));
     let listener = PublicListener::bind(jobs.listen, tls, room, proxies).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", jobs.listen))?;
     let at = listener.local_addr()?;
     broker.jobs_listen = Some(at);
-    let port = jobs.public_port.unwrap_or(at.port());
-    let site = Site::new(&jobs.domain, port, is_secure);
-    Ok(Some((listener.for_jobs(shutdown), site)))
+    Ok(Some((listener.for_jobs(shutdown), jobs.site(at.port()))))
 }
 
 async fn open_ledger(
@@ -470,7 +468,10 @@ async fn listen(
     identity: &Arc<ServerIdentity>,
     joining: Option<&Joining>,
 ) -> anyhow::Result<(Broker, PublicListener, NodeListener)> {
-    let tls = config.tls.as_ref().map(public_tls).transpose()?;
+    let tls = config.tls.as_ref();
+    let tls = tls
+        .map(|files| PublicTls::open(&files.cert, &files.key))
+        .transpose()?;
     let (room, proxies) = (Room::of(&config.limits), Proxies::new(&config.proxies));
     let public = PublicListener::bind(config.listen, tls, room, proxies)
         .await

@@ -4,6 +4,7 @@
 use crate::ledger::{BrokerId, LedgerAt};
 use bounds::{at_least, check_control, check_limits, check_times};
 use nearlight_kit::config::ConfigError;
+use nearlight_kit::endpoint::listen::Listen;
 use nearlight_kit::join::{ADDRESSES_MAX, is_address};
 use nearlight_kit::network::Network;
 use serde::Serialize;
@@ -21,7 +22,7 @@ mod parsed;
 mod turn;
 
 pub use checks::Checks;
-pub use jobs::{JobsFile, JobsSettings};
+pub use jobs::JobsFile;
 pub use log::{LogFile, LogSettings, WitnessSettings};
 pub use nearness::{
     GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
@@ -87,7 +88,7 @@ pub struct Config {
     /// Files of jobs whose images and assets nodes fetch ahead.
     pub prefetch: Vec<PathBuf>,
     /// The endpoint of jobs, if there is one.
-    pub jobs: Option<JobsSettings>,
+    pub jobs: Option<Listen>,
     /// Where nodes dial tunnels to this very broker; `None` for where they dialled it.
     pub tunnel_address: Option<String>,
     /// Sessions' times.

@@ -8,32 +8,30 @@
 //!     `--401, 404                                     `--503, 410
 //! ```
 //!
-//! - [`site`]: which host is which session's, and the other way round.
-//! - [`right`]: what a request shows, and whether that opens the port.
-//! - [`serve`]: one request, step by step; [`onward`]: what of its head goes on, and of the answer's back;
-//!   [`upgrade`]: one that changes the protocol; [`forward`]: one for another broker's session.
+//! - [`nearlight_kit::endpoint`]: which host is which session's, what a request shows, and whether that opens the
+//!   port: nodes with an address of their own do the same.
+//! - [`serve`]: one request, step by step; [`permit`]: whether it is for this caller; [`onward`]: its head on the
+//!   tunnel; [`upgrade`]: one that changes the protocol; [`forward`]: one for another broker's session.
 //!
-//! **Invariants.** Each session is an origin of its own: its cookie is of no use to another, its pages cannot
-//! call the API (which refuses foreign origins, [`crate::http`]), and what a page of another origin sends with
-//! a visitor's cookie is refused. Tickets, keys and cookies of ours never reach a container, and no container
-//! learns a caller's address. Nothing of a body is gathered. What is forwarded is not forwarded again (I6).
-//! A request that may not know of a session is answered as if there were none.
+//! **Invariants.** Besides those of [`nearlight_kit::endpoint`]: a job's pages cannot call the API, which refuses
+//! foreign origins ([`crate::http`]). Nothing of a body is gathered. What is forwarded is not forwarded again (I6).
+//! A request that may not know of a session is answered as if there were none. A ticket ends with the key or the login
+//! that asked for it.
 //!
 //! **What it does not know:** what a job is, what it says, how a node reaches it.
 
 mod forward;
 mod onward;
-mod right;
+mod permit;
 mod serve;
-mod site;
 mod upgrade;
 
 pub(crate) use forward::of_peer;
 pub(crate) use serve::router;
-pub(crate) use site::Site;
 
 use crate::http::Api;
 use crate::tunnels::Tunnels;
+use nearlight_kit::endpoint::site::Site;
 use nearlight_kit::shutdown::Shutdown;
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@
 use crate::apps::Apps;
 use crate::checks::Checks;
 use crate::config::{CallerLimits, SessionTimes};
-use crate::endpoint::Site;
+
 use crate::enrol::Registrar;
 use crate::ledger::Ledger;
 use crate::nearness::Nearness;
@@ -41,6 +41,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderValue;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
+use nearlight_kit::endpoint::site::Site;
 use nearlight_kit::network::Network;
 use nearlight_kit::problem::{ProblemResponse, request_id};
 use nearlight_protocol::limits::API_BODY_BYTES_MAX;
@@ -115,7 +116,7 @@ pub(crate) use identities::Identities;
 pub(crate) use inside::Inside;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
-pub(crate) use serve::{Peer, PublicListener, Room, converse, jobs_tls, public_tls};
+pub(crate) use serve::{Peer, PublicListener, Room, converse};
 
 /// What every handler has.
 #[derive(Debug)]

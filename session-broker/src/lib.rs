@@ -62,7 +62,6 @@ mod secret;
 mod sessions;
 mod stakes;
 mod tunnels;
-mod uploading;
 mod usage;
 mod verdicts;
 mod watch;

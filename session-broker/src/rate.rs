@@ -3,23 +3,11 @@
 use nearlight_protocol::unit::MonoTime;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 /// Callers remembered at a time. Past it the full buckets go; if none is full, the caller is let
 /// through, since a flood from so many addresses is not for this layer to stop.
 const CALLERS_MAX: usize = 65_536;
-
-/// Whose rate an address has: its own, and of IPv6 the network's, for a host has 2^64 of them.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
 
 /// A rate for each caller of kind `K`.
 #[derive(Debug)]

@@ -1,11 +1,10 @@
 //! Secrets that callers show: made from chance, looked up by their hash.
 
 use crate::ledger::{CredentialHash, Secret};
+pub(crate) use nearlight_protocol::identity::KEY_PREFIX;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 
-/// What an API key starts with.
-pub(crate) const KEY_PREFIX: &str = "nlk_";
 /// Characters behind it, of five bits each: 200 bits, of which [`SHOWN_CHARS`] may be known.
 const KEY_CHARS: usize = 40;
 /// Keys that were made before had so many.

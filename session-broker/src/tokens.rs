@@ -13,7 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use nearlight_kit::files::write_atomic;
-use nearlight_protocol::grant::{ENDPOINT_TYP, GRANT_TYP, Grant, ISSUER, TICKET_TYP};
+use nearlight_protocol::endpoint::EndpointClaims;
+use nearlight_protocol::grant::{
+    ENDPOINT_SCOPED_TYP, ENDPOINT_TYP, GRANT_TYP, Grant, ISSUER, TICKET_TYP,
+};
 use nearlight_protocol::id::{SessionId, UserId};
 use nearlight_protocol::unit::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -89,28 +92,6 @@ pub struct TicketClaims {
     pub exp_ms: UnixMillis,
     /// Whether it ends another attachment.
     pub take_over: bool,
-}
-
-/// The claims of an endpoint ticket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointClaims {
-    /// [`ISSUER`].
-    pub iss: String,
-    /// The one session that it opens.
-    pub aud: SessionId,
-    /// Its port, as callers name it; empty for the first.
-    pub port: String,
-    /// Who asked for it.
-    pub sub: UserId,
-    /// Its id.
-    pub jti: String,
-    /// When it was signed.
-    pub iat_ms: UnixMillis,
-    /// When it is void.
-    pub exp_ms: UnixMillis,
-    /// It is for an address: spent once, for a cookie that works until then. It opens nothing itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cookie_until_ms: Option<UnixMillis>,
 }
 
 /// What a browser keeps while its player is at the provider.
@@ -267,7 +248,7 @@ impl Signer {
 
     /// Signs an endpoint ticket.
     pub fn endpoint_ticket(&self, claims: &EndpointClaims) -> String {
-        self.encode(ENDPOINT_TYP, claims)
+        self.encode(claims.typ(), claims)
     }
 
     /// The endpoint ticket in `token`, if we signed it. Its session, port and time are the caller's to
@@ -276,7 +257,8 @@ impl Signer {
     /// # Errors
     /// [`TokenError`] for anything else.
     pub fn verify_endpoint_ticket(&self, token: &str) -> Result<EndpointClaims, TokenError> {
-        self.decode(ENDPOINT_TYP, token)
+        let scoped = self.decode(ENDPOINT_SCOPED_TYP, token);
+        scoped.or_else(|_| self.decode(ENDPOINT_TYP, token))
     }
 
     /// Signs what a browser keeps while its player is at the provider.
@@ -348,12 +330,6 @@ impl TicketClaims {
         }
         Ok(())
     }
-}
-
-/// Whether a token says that it is an endpoint ticket, whoever signed it.
-pub(crate) fn is_endpoint_ticket(token: &str) -> bool {
-    let header = jsonwebtoken::decode_header(token);
-    header.is_ok_and(|header| header.typ.as_deref() == Some(ENDPOINT_TYP))
 }
 
 #[cfg(test)]

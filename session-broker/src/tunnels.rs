@@ -23,6 +23,7 @@ mod pool;
 mod waiting;
 
 use crate::enrol::Standings;
+use crate::http::Peer;
 use crate::ledger::Standing;
 use crate::probes::Probes;
 use crate::sessions::Directory;
@@ -59,6 +60,9 @@ pub(crate) enum TunnelError {
     /// The session has as many requests under way as it may.
     #[error("the session has too many requests under way")]
     Crowded,
+    /// A stranger's address has as many under way as one may.
+    #[error("the address has too many requests under way")]
+    Share,
     /// The node's control stream is down, or it does not dial.
     #[error("there is no tunnel to the node")]
     Unreachable,
@@ -118,14 +122,15 @@ impl Tunnels {
     }
 
     /// Sends a request to the node, and returns the head of its answer; what is returned beside it is held
-    /// until the body is through.
+    /// until the body is through. `stranger` is who asks, where anybody may: an address has a share of the session's.
     pub(crate) async fn send(
         self: &Arc<Self>,
         place: &Place,
+        stranger: Option<Peer>,
         request: Request<Body>,
     ) -> Result<(Response<Incoming>, Busy), TunnelError> {
         let pool = self.pool_of(place);
-        let sent = self.send_by(&pool, request).await;
+        let sent = self.send_by(&pool, stranger, request).await;
         if sent.is_err() {
             self.forget_unused(&pool);
         }
@@ -135,9 +140,10 @@ impl Tunnels {
     async fn send_by(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
+        stranger: Option<Peer>,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Busy), TunnelError> {
-        let admitted = pool.admit().ok_or(TunnelError::Crowded)?;
+        let admitted = pool.admit(stranger)?;
         let until = Instant::now() + TUNNEL_WITHIN;
         loop {
             let (mut tunnel, busy) = self.tunnel(pool, until).await?;

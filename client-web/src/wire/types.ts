@@ -459,7 +459,7 @@ login_path: string | null, };
 
 export type Role = "guest" | "player" | "tenant" | "operator" | "admin";
 
-export type Scope = "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:probe" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
+export type Scope = "admin" | "apps:write" | "endpoint" | "keys:read" | "keys:write" | "nodes:probe" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
 
 export type LoginOptions = { 
 /**

@@ -61,9 +61,16 @@ export class Session implements AsyncDisposable {
     return this;
   }
 
-  /** Where the job is reached, and what opens it: `new OpenAI({ baseURL: url + "v1", apiKey: ticket })`. */
-  async endpoint(port?: string, expiresS?: number): Promise<Schemas["Endpoint"]> {
-    const body = { ...(port !== undefined && { port }), ...(expiresS !== undefined && { expires_s: expiresS }) };
+  /**
+   * Where the job is reached, and what opens it: `new OpenAI({ baseURL: url + "v1", apiKey: ticket })`. `scope` is what the
+   * ticket is for, such as `{ methods: ["GET", "HEAD"], path: "/v1" }`. `direct_url`, if there is one, is the job's node's own.
+   */
+  async endpoint(
+    port?: string,
+    expiresS?: number,
+    scope: { methods?: string[]; path?: string } = {},
+  ): Promise<Schemas["Endpoint"]> {
+    const body = { ...(port !== undefined && { port }), ...(expiresS !== undefined && { expires_s: expiresS }), ...scope };
     return taken(this.api.POST("/v1/sessions/{id}/endpoint", { ...this.#path, body: body as Schemas["CreateEndpoint"] }));
   }
 

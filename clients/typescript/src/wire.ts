@@ -2093,6 +2093,20 @@ export interface components {
              */
             expires_s: number | null;
             /**
+             * @description The methods that the ticket is for, such as `GET`, `HEAD` and `OPTIONS`; all where it is left out. A change
+             *     of the protocol, such as to WebSocket, goes by the name of `CONNECT`, for what comes after it may be
+             *     anything.
+             * @default null
+             */
+            methods: string[] | null;
+            /**
+             * @description The path that the ticket is for, with all below it, such as `/v1`; all where it is left out. Segments of
+             *     letters, digits and `-._~`, none of them `.` or `..`. Requests with paths that programs read in more than one
+             *     way (`//`, `..`, `%2e`, `%2f`, ...) are refused.
+             * @default null
+             */
+            path: string | null;
+            /**
              * @description The port's name; the job's first one where it is left out.
              * @default null
              */
@@ -2398,6 +2412,14 @@ export interface components {
         EndReason: "player-ended" | "app-exited" | "app-crashed" | "app-out-of-memory" | "app-start-failed" | "start-timeout" | "image-missing" | "runtime-failed" | "desktop-violation" | "worker-crashed" | "encoder-failed" | "idle-timeout" | "time-limit" | "detached-timeout" | "job-done" | "job-failed" | "job-out-of-memory" | "job-start-timeout" | "job-unhealthy" | "asset-missing" | "volume-lost" | "queue-timeout" | "budget-reached" | "preempted" | "cluster-ended" | "node-lost" | "node-drained" | "internal";
         /** @description Where a job is reached, and the right to. */
         Endpoint: {
+            direct_expires_at?: components["schemas"]["u64"] | null;
+            /** @description The address for a browser there. It works once, within a minute, too. */
+            direct_open_url?: string | null;
+            /**
+             * @description The same job at its node, if that has an address of its own: nothing is in between, and it goes on while
+             *     no broker answers. It takes tickets and no API keys. When the job moves it answers no more: ask again.
+             */
+            direct_url?: string | null;
             /** @description It is void from then on. */
             expires_at: components["schemas"]["u64"];
             /**
@@ -2407,10 +2429,11 @@ export interface components {
             open_url: string;
             /**
              * @description EdDSA JWT for one port of one session: `Authorization: Bearer`, as often as needed. It is
-             *     what programs take for an API key. The job never sees it.
+             *     what programs take for an API key. The job never sees it. It ends before its time with the key or the login
+             *     that asked for it.
              */
             ticket: string;
-            /** @description The address, with a slash at the end: an origin of its own. */
+            /** @description The address, with a slash at the end: an origin of its own. It stays what it is wherever the job goes. */
             url: string;
         };
         /** @description A piece of evidence by its name. */
@@ -3550,7 +3573,7 @@ export interface components {
          * @description What a key may be used for, within what its role allows.
          * @enum {string}
          */
-        Scope: "admin" | "apps:write" | "keys:read" | "keys:write" | "nodes:probe" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
+        Scope: "admin" | "apps:write" | "endpoint" | "keys:read" | "keys:write" | "nodes:probe" | "nodes:read" | "nodes:write" | "sessions:enter" | "sessions:read" | "sessions:write" | "usage:read";
         /** @description A session as its owner sees it: the answer to create, get and list, and every server-sent event. */
         Session: {
             /** @description The catalogue entry, of an app. */

@@ -106,14 +106,18 @@ test("an endpoint is an address and a ticket, and the end of a block ends the se
     { status: 200, body: view("ready") },
     {},
     { status: 201, body: made },
+    { status: 201, body: { ...made, direct_url: "https://ses-1.node/" } },
     { status: 202, body: view("ending", { reason: "player-ended" }) },
   );
   {
     await using session = await client(server).sessions.get("ses_1");
-    const { url, ticket } = await session.endpoint("web", 60);
-    assert.deepEqual([url, ticket], [made.url, "t"]);
+    const { url, ticket, direct_url } = await session.endpoint("web", 60);
+    assert.deepEqual([url, ticket, direct_url], [made.url, "t", undefined]);
+    const scoped = await session.endpoint(undefined, undefined, { methods: ["GET"], path: "/v1" });
+    assert.equal(scoped.direct_url, "https://ses-1.node/");
   }
   assert.deepEqual(server.asked[2]?.body, { port: "web", expires_s: 60 });
+  assert.deepEqual(server.asked[3]?.body, { methods: ["GET"], path: "/v1" });
   assert.equal(server.asked.at(-1)?.method, "DELETE");
 });
 

@@ -15,6 +15,7 @@
 
 use crate::api::{EndReason, StartProgress};
 use crate::app::{DisplayMode, GpuClass};
+use crate::endpoint::DirectSite;
 use crate::enrol::Renewed;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
@@ -434,6 +435,9 @@ pub struct JobHost {
     /// Its volumes, all of them; `None` from one that keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<VolumeHeld>>,
+    /// Where its jobs are reached without a broker in between, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<DirectSite>,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.

@@ -15,6 +15,9 @@ pub const TICKET_TYP: &str = "nearlight-ticket+jwt";
 
 /// The `typ` header of an endpoint ticket, which opens a port of a job.
 pub const ENDPOINT_TYP: &str = "nearlight-endpoint+jwt";
+/// The `typ` header of one with a scope, or for an address at a node. Brokers before that knew neither: with a type
+/// of its own they refuse what they would have taken for a whole ticket.
+pub const ENDPOINT_SCOPED_TYP: &str = "nearlight-endpoint-scoped+jwt";
 
 /// The right of one session to one slot of one node, under one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

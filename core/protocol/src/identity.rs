@@ -7,6 +7,9 @@ use crate::id::{KeyId, TenantId, UserId};
 use crate::unit::{U64, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+/// What an API key starts with.
+pub const KEY_PREFIX: &str = "nlk_";
+
 /// What a key may be used for, within what its role allows.
 #[derive(
     Clone,
@@ -29,6 +32,9 @@ pub enum Scope {
     /// Add versions of apps, and roll them out.
     #[serde(rename = "apps:write")]
     AppsWrite,
+    /// Talk to jobs, and make tickets for that. `sessions:write` has it as well.
+    #[serde(rename = "endpoint")]
+    Endpoint,
     /// See keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -60,9 +66,10 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their names.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Admin,
         Self::AppsWrite,
+        Self::Endpoint,
         Self::KeysRead,
         Self::KeysWrite,
         Self::NodesProbe,
@@ -79,6 +86,7 @@ impl Scope {
         match self {
             Self::Admin => "admin",
             Self::AppsWrite => "apps:write",
+            Self::Endpoint => "endpoint",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
             Self::NodesProbe => "nodes:probe",

@@ -165,6 +165,7 @@ impl Jobs {
             assets: self.assets.listed(),
             volumes: Some(self.volumes.held()),
             engine: self.engine_id.clone(),
+            direct: None,
         }
     }
 

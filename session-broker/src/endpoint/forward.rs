@@ -5,7 +5,6 @@
 
 use super::Jobs;
 use super::serve::{Asked, Given, nothing};
-use super::site::Target;
 use crate::http::{CLIENT, Elsewhere};
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
+use nearlight_kit::endpoint::site::Target;
 use nearlight_kit::hop::{strip_connection, strip_ours};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_kit::splice::splice;

@@ -1,24 +1,24 @@
 //! One request to a job, step by step.
 
-use super::onward::{host_of, is_ambiguous, to_caller, to_node, uri_to_node};
-use super::right::{Shown, access, cookie, is_own_doing, opens, shown};
-use super::site::Target;
+use super::onward::to_node;
 use super::{Jobs, forward, upgrade};
 use crate::http::Peer;
 use crate::sessions::JobEndpoint;
 use crate::tunnels::{Busy, Place, TunnelError};
-use crate::uploading::Uploading;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header, request};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
-use nearlight_kit::hop::upgrade_of;
+use nearlight_kit::endpoint::head::{change_of, host_of, is_ambiguous, to_caller, uri_onward};
+use nearlight_kit::endpoint::right::{Shown, access, shown};
+use nearlight_kit::endpoint::site::Target;
 use nearlight_kit::problem::{ProblemResponse, handed_on};
+use nearlight_kit::uploading::Uploading;
 use nearlight_protocol::api::SessionState;
 use nearlight_protocol::job::PortAccess;
 use nearlight_protocol::problem::ProblemType;
@@ -61,7 +61,7 @@ pub(super) struct What {
     pub(super) host: Authority,
     pub(super) target: Target,
     pub(super) peer: Peer,
-    changes: bool,
+    pub(super) changes: bool,
 }
 
 async fn answer(State(jobs): State<Arc<Jobs>>, request: Request) -> Response<Body> {
@@ -104,10 +104,7 @@ impl Jobs {
     /// Who is asked for what; `None` if that is nobody.
     fn read(&self, mut request: Request, given: Option<Given>) -> Option<Asked> {
         let peer = Peer::of(request.extensions());
-        let is_http1 = request.version() == Version::HTTP_11;
-        let to = upgrade_of(request.headers())
-            .filter(|to| is_http1 && upgrade::may(to, request.headers()));
-        let change = to.map(|to| (to, hyper::upgrade::on(&mut request)));
+        let change = change_of(&mut request);
         let (head, body) = request.into_parts();
         if head.method == Method::CONNECT {
             return None;
@@ -143,15 +140,18 @@ impl Jobs {
             return Ok(instead);
         }
         let place = ready_at(endpoint)?;
+        // Whom nobody knows has a share, that there is something left for the others.
+        let is_stranger = is_open && !self.knows(&what, &shown, endpoint);
+        let stranger = is_stranger.then_some(what.peer);
         let request = self.to_node(&what, &shown, place)?;
         if let Some(change) = change {
-            return upgrade::ask(self, request, change, place).await;
+            return upgrade::ask(self, request, change, (place, stranger)).await;
         }
         let (head, ()) = request.into_parts();
         let body = Body::new(Uploading::new(body, UPLOAD_IDLE_MAX));
         let sent = self
             .tunnels
-            .send(place, Request::from_parts(head, body))
+            .send(place, stranger, Request::from_parts(head, body))
             .await;
         let (answer, busy) = sent.map_err(|error| unanswered(&error))?;
         Ok(back(answer, busy))
@@ -165,7 +165,7 @@ impl Jobs {
         place: &Place,
     ) -> Result<axum::http::Request<()>, ProblemResponse> {
         let scheme = self.site.scheme();
-        let uri = uri_to_node(&what.head.uri, &what.host, scheme);
+        let uri = uri_onward(&what.head.uri, &what.host, scheme);
         let mut request = axum::http::Request::new(());
         *request.method_mut() = what.head.method.clone();
         *request.uri_mut() =
@@ -173,89 +173,6 @@ impl Jobs {
         let headers = what.head.headers.clone();
         *request.headers_mut() = to_node(headers, shown, (&what.target, place), scheme);
         Ok(request)
-    }
-
-    /// What is answered in place of the job, if it is not for this caller. Whoever shows a key that
-    /// holds, and may not know of the session, is answered as if there were none.
-    async fn permit(
-        &self,
-        what: &What,
-        shown: &Shown,
-        endpoint: &JobEndpoint,
-    ) -> Result<Option<Response<Body>>, ProblemResponse> {
-        let now_ms = self.api.clock.unix_ms();
-        let of = (&what.target, &*endpoint.ports);
-        let opened = |token: &str| opens(&self.api.signer, token, of, now_ms);
-        let is_right =
-            |token: &String| opened(token).is_some_and(|right| right.cookie_until_ms.is_none());
-        match shown {
-            Shown::Key(key) => {
-                let is_theirs = self.api.key_opens(key, endpoint, what.peer).await?;
-                Ok((!is_theirs).then(nothing))
-            }
-            Shown::Ticket(ticket) if is_right(ticket) => Ok(None),
-            Shown::Cookies(cookies) if cookies.iter().any(is_right) => {
-                let origin = format!("{}://{}", self.site.scheme(), what.host);
-
-                if is_own_doing(&what.head.headers, &origin, what.changes) {
-                    return Ok(None);
-                }
-                Err(ProblemResponse::new(
-                    ProblemType::OriginRefused,
-                    "The request comes from a page of another origin. Send a ticket in place of the \
-                     cookie.",
-                ))
-            }
-            Shown::Address(ticket, rest) => {
-                let claims =
-                    opened(ticket).and_then(|claims| Some((claims.cookie_until_ms?, claims)));
-                let reads = matches!(what.head.method, Method::GET | Method::HEAD);
-                let Some((until_ms, claims)) = claims.filter(|_| reads) else {
-                    return Err(
-                        self.refused(what.peer, "The address has worked, or its time is over.")
-                    );
-                };
-                if !self.api.spend_address(&claims).await? {
-                    return Err(self.refused(what.peer, "The address has worked; it works once."));
-                }
-                let kept = self
-                    .api
-                    .signer
-                    .endpoint_ticket(&crate::tokens::EndpointClaims {
-                        exp_ms: until_ms,
-                        cookie_until_ms: None,
-                        ..claims
-                    });
-                let for_s = until_ms.saturating_sub(now_ms) / 1000;
-                let cookie = cookie(&kept, for_s, self.site.is_secure());
-                let headers = [
-                    (header::LOCATION, rest.clone()),
-                    (header::SET_COOKIE, cookie),
-                    (header::CACHE_CONTROL, "no-store".to_owned()),
-                    (header::REFERRER_POLICY, "no-referrer".to_owned()),
-                ];
-                Ok(Some((StatusCode::SEE_OTHER, headers).into_response()))
-            }
-            Shown::Ticket(_) | Shown::Cookies(_) => Err(self.refused(
-                what.peer,
-                "The ticket is expired, or for another session or port.",
-            )),
-            Shown::Nothing => Err(self.refused(what.peer, "The job is not for everybody.")),
-        }
-    }
-
-    /// A caller who shows nothing that opens the port. Guesses have a rate.
-    fn refused(&self, peer: Peer, why: &str) -> ProblemResponse {
-        if let Err(too_many) = self.api.guessed(peer) {
-            return too_many;
-        }
-        ProblemResponse::new(
-            ProblemType::Unauthenticated,
-            format!(
-                "{why} Ask for a ticket with POST to the session's `endpoint` and send it as \
-                 `Authorization: Bearer`, or open its `open_url` in the browser."
-            ),
-        )
     }
 }
 
@@ -293,6 +210,12 @@ pub(super) fn unanswered(error: &TunnelError) -> ProblemResponse {
         TunnelError::Crowded => ProblemResponse::new(
             ProblemType::TooManyRequests,
             "The job has as many requests under way as it may. Come back in 1 s.",
+        )
+        .retry_after_s(1),
+        TunnelError::Share => ProblemResponse::new(
+            ProblemType::TooManyRequests,
+            "Your address has as many requests under way at this job as one may have without a ticket. Come \
+             back in 1 s.",
         )
         .retry_after_s(1),
         TunnelError::Unreachable => unreachable(),

@@ -1,45 +1,32 @@
 //! A request that changes the protocol: HTTP/1.1 with the caller, an extended CONNECT on the tunnel.
 //!
-//! **Invariants.** No HTTP/2 is carried inside (`h2c`): what it would ask is not seen here. A change comes
-//! without a body.
+//! **Invariant.** What comes after the change is not looked at, so whoever asks for it has the right to all of that.
 
 use super::Jobs;
-use super::onward::to_caller;
 use super::serve::{back, unanswered};
+use crate::http::Peer;
 use crate::tunnels::Place;
 use axum::body::Body;
-use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
-};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use nearlight_kit::endpoint::head::to_caller;
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_kit::splice::splice;
 use nearlight_protocol::tunnel::{METHOD, STATUS, UPGRADE, UPGRADE_TO};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Whether a protocol is passed on; a request for another one is answered without the change, as
-/// RFC 9110 section 7.8 allows.
-pub(super) fn may(to: &HeaderValue, headers: &HeaderMap) -> bool {
-    let is_http = to.as_bytes().to_ascii_lowercase().starts_with(b"h2")
-        || to.as_bytes().to_ascii_lowercase().starts_with(b"http");
-    let length = headers.get(header::CONTENT_LENGTH);
-    let has_body = length.is_some_and(|length| length != "0")
-        || headers.contains_key(header::TRANSFER_ENCODING);
-    !is_http && !has_body
-}
-
 /// Asks the job to change the protocol, and joins both connections if it does.
 pub(super) async fn ask(
     jobs: &Arc<Jobs>,
     request: Request<()>,
     (to, caller): (HeaderValue, OnUpgrade),
-    place: &Place,
+    (place, stranger): (&Place, Option<Peer>),
 ) -> Result<Response<Body>, ProblemResponse> {
     let mut request = request.map(|()| Body::empty());
     mark(&mut request, to.clone());
-    let sent = jobs.tunnels.send(place, request).await;
+    let sent = jobs.tunnels.send(place, stranger, request).await;
     let (mut answer, busy) = sent.map_err(|error| unanswered(&error))?;
     if answer.status() != StatusCode::OK {
         let status = answer
@@ -83,31 +70,4 @@ fn mark(request: &mut Request<Body>, to: HeaderValue) {
     *request.method_mut() = Method::CONNECT;
     let protocol = Protocol::from_static(UPGRADE);
     request.extensions_mut().insert(protocol);
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn no_http_is_carried_inside_and_no_body_comes_with_a_change() {
-        let check = |to: &str, lines: &[(&'static str, &str)], expected: bool| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(*name, value.parse().unwrap());
-            }
-            assert_eq!(
-                may(&to.parse().unwrap(), &headers),
-                expected,
-                "{to} {lines:?}"
-            );
-        };
-        check("websocket", &[], true);
-        check("tcp", &[("content-length", "0")], true);
-        check("h2c", &[], false);
-        check("H2C", &[], false);
-        check("HTTP/2.0", &[], false);
-        check("websocket", &[("content-length", "5")], false);
-        check("websocket", &[("transfer-encoding", "chunked")], false);
-    }
 }

@@ -4,6 +4,7 @@
 //! them a claim has is written with it.
 
 use super::node::FleetNode;
+use nearlight_kit::endpoint::site::is_domain;
 use nearlight_placement::{NodeState, SessionRequest, choose_gpus};
 use nearlight_protocol::api::NodeGpu;
 use nearlight_protocol::control::{Gpu, JobHost};
@@ -81,6 +82,7 @@ pub(super) fn of(jobs: &JobHost) -> &[Gpu] {
 
 /// Leaves of what a node says it has what can be told apart, and as much as is kept.
 pub(crate) fn keep_distinct(jobs: &mut JobHost) {
+    jobs.direct.take_if(|direct| !is_domain(&direct.domain));
     let mut seen = BTreeSet::new();
     jobs.gpus.retain(|gpu| {
         let is_name = (1..=UUID_BYTES_MAX).contains(&gpu.uuid.len());

@@ -289,6 +289,7 @@ fn without_assets(jobs: &JobHost) -> JobHost {
         assets: Vec::new(),
         engine: jobs.engine.clone(),
         volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
+        direct: jobs.direct.clone(),
     }
 }
 

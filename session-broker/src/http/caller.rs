@@ -6,13 +6,15 @@ use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unau
 use super::serve::Peer;
 use crate::access::{Permission, Permissions, Reach};
 use crate::ledger::{AuditRow, Credential, CredentialHash, IdentityChange, Op, OwnerId};
-use crate::rate::network_of;
 use crate::secret::credential_hash;
 use crate::sessions::{ShownSession, Whose};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_kit::network::network_of;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::{AuditAction, AuditOutcome};
@@ -237,6 +239,41 @@ impl Api {
             // The ledger is away: who was let in stays.
             Err(_) => true,
         }
+    }
+
+    /// Whether whoever asked for a ticket may still be let in: by the hash of what they showed, as the ticket has
+    /// it. One without is of a broker that did not write it.
+    pub(crate) async fn maker_holds(&self, by: &str, peer: Peer) -> Result<bool, Refusal> {
+        if by.is_empty() {
+            return Ok(true);
+        }
+        let hash = URL_SAFE_NO_PAD.decode(by).ok();
+        let Some(hash) = hash.and_then(|hash| CredentialHash::try_from(hash).ok()) else {
+            return Ok(false);
+        };
+        let asked = match self.identities.known(&hash, self.clock.now()) {
+            Known::Holds(who) => return Ok(self.is_in_force(&who)),
+            Known::InDoubt(asked) => asked,
+            Known::Nothing(asked) => {
+                // Tickets of a key that is void cost whoever goes on sending them.
+                self.within_rate(RateKey::of(peer))?;
+                asked
+            }
+        };
+        // The ledger is away: who was let in stays.
+        let Ok(found) = self.ledger.credential(hash).await else {
+            return Ok(true);
+        };
+        let found = found.map(Arc::new);
+        let holds = found.as_ref().is_some_and(|who| self.is_in_force(who));
+        self.identities.keep(&hash, found, asked, self.clock.now());
+        Ok(holds)
+    }
+
+    fn is_in_force(&self, who: &Credential) -> bool {
+        let now_ms = self.clock.unix_ms();
+        who.expires_ms.is_none_or(|end_ms| end_ms > now_ms)
+            && who.tenant.as_ref().is_none_or(|of| !of.suspended)
     }
 
     /// A session within the caller's reach. What is not is answered like what does not exist.

@@ -8,7 +8,7 @@
 use super::body::JsonBody;
 use super::problem::{Refusal, bad_request, enrol_refused, not_found, too_many};
 use crate::enrol::Registrar;
-use crate::rate::{RateLimit, network_of};
+use crate::rate::RateLimit;
 use crate::time::Clock;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware::from_fn;
@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nearlight_kit::network::network_of;
 use nearlight_kit::problem::{ProblemResponse, request_id};
 use nearlight_protocol::enrol::{
     ENROL_PATH, Enrol, Enrolled, NONCE_PATH, RENEW_PATH, RenewLate, RenewNonce, Renewed,

@@ -10,18 +10,21 @@ use crate::access::Permission;
 use crate::ledger::{Applied, BrokerId, Op, SpentTicket};
 use crate::peers::PeerClient;
 use crate::sessions::JobEndpoint;
-use crate::tokens::EndpointClaims;
+use crate::tunnels::Place;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_kit::endpoint::site::Site;
 use nearlight_protocol::api::{SessionKind, SessionState};
-use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
+use nearlight_protocol::endpoint::scope::TicketScope;
+use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint, EndpointClaims};
 use nearlight_protocol::grant::ISSUER;
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::limits::ENDPOINT_TICKET_S_MAX;
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
 
 /// How long a ticket works if its caller does not say.
@@ -47,7 +50,7 @@ pub(super) async fn create_endpoint(
     SessionPath(id): SessionPath,
     JsonBody(body): JsonBody<CreateEndpoint>,
 ) -> Result<(StatusCode, Json<Endpoint>), Refusal> {
-    let session = api.session_of(&caller, Permission::ChangeSessions, &id)?;
+    let session = api.session_of(&caller, Permission::CallJobs, &id)?;
     if session.view.borrow().kind == SessionKind::App {
         return Err(bad_request(
             "The session runs an app. Only jobs have an endpoint; an app is played with a ticket of \
@@ -74,31 +77,28 @@ pub(super) async fn create_endpoint(
             "`expires_s` must be 1 to {ENDPOINT_TICKET_S_MAX}."
         )));
     }
+    let scope = TicketScope::asked(body.methods, body.path);
+    let scope = scope.map_err(|error| bad_request(format!("{error}.")))?;
     let now = api.clock.unix_ms();
     let claims = EndpointClaims {
         iss: ISSUER.to_owned(),
         aud: id.clone(),
-        port: port.clone(),
+        port,
+        by: URL_SAFE_NO_PAD.encode(caller.who.hash),
         sub: caller.user,
-        jti: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
+        jti: ticket_id(),
         iat_ms: now,
         exp_ms: now + u64::from(for_s) * 1000,
         cookie_until_ms: None,
+        node: None,
+        scope,
     };
-    let url = site.url(&id, &port);
-    let once = EndpointClaims {
-        jti: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
-        exp_ms: now + u64::from(api.ticket_s.min(for_s)) * 1000,
-        cookie_until_ms: Some(claims.exp_ms),
-        ..claims.clone()
-    };
-    let endpoint = Endpoint {
-        open_url: site.url_once(&id, &port, &api.signer.endpoint_ticket(&once)),
-        ticket: api.signer.endpoint_ticket(&claims),
-        expires_at: claims.exp_ms,
-        url,
-    };
+    let endpoint = api.addresses(site, claims, endpoint.place.as_ref());
     Ok((StatusCode::CREATED, Json(endpoint)))
+}
+
+fn ticket_id() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
 /// The name of a port that callers may use; empty for the first.
@@ -128,6 +128,41 @@ pub(crate) struct Elsewhere {
 }
 
 impl Api {
+    /// The addresses of a job for whoever has a ticket of these claims.
+    fn addresses(&self, site: &Site, claims: EndpointClaims, place: Option<&Place>) -> Endpoint {
+        let of = (&claims.aud, claims.port.as_str());
+        let once = |node: Option<&NodeId>, until_ms: UnixMillis| {
+            let within_ms = u64::from(self.ticket_s) * 1000;
+            self.signer.endpoint_ticket(&EndpointClaims {
+                jti: ticket_id(),
+                exp_ms: claims.exp_ms.min(claims.iat_ms + within_ms),
+                cookie_until_ms: Some(until_ms),
+                node: node.cloned(),
+                ..claims.clone()
+            })
+        };
+        let path = claims.scope.path.as_str();
+        let direct = place.and_then(|place| {
+            let of_node = self.sessions.directory().direct_site(&place.node)?;
+            // A node that says it is here would get what is meant for here.
+            let direct = Site::new(&of_node.domain, of_node.port, of_node.secure);
+            (!site.overlaps(&direct)).then_some((direct, &place.node))
+        });
+        let until_ms = claims.direct_until_ms();
+        let direct_open_url = direct
+            .as_ref()
+            .map(|(direct, node)| direct.url_once(of, path, &once(Some(node), until_ms)));
+        Endpoint {
+            url: site.url(of.0, of.1),
+            open_url: site.url_once(of, path, &once(None, claims.exp_ms)),
+            ticket: self.signer.endpoint_ticket(&claims),
+            expires_at: claims.exp_ms,
+            direct_url: direct.as_ref().map(|(direct, _)| direct.url(of.0, of.1)),
+            direct_open_url,
+            direct_expires_at: direct.is_some().then_some(until_ms),
+        }
+    }
+
     /// Whether the owner of an API key may talk to a session's job.
     pub(crate) async fn key_opens(
         &self,
@@ -136,7 +171,7 @@ impl Api {
         peer: Peer,
     ) -> Result<bool, Refusal> {
         let caller = self.key_owner(key, peer).await?;
-        caller.check(Permission::ChangeSessions)?;
+        caller.check(Permission::CallJobs)?;
         Ok(endpoint.is_of(caller.whose()))
     }
 

@@ -179,7 +179,7 @@ impl Api {
             let value = HeaderValue::from_str(&value).map_err(ProblemResponse::internal)?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let sent = self.inside.tunnels.send(place, request).await;
+        let sent = self.inside.tunnels.send(place, None, request).await;
         let (answer, busy) = sent.map_err(|error| unanswered(&error))?;
         if answer.status().is_success() {
             return Ok((answer, busy));
@@ -211,7 +211,7 @@ fn check_job(session: &ShownSession) -> Result<(), Refusal> {
 
 fn unanswered(error: &TunnelError) -> Refusal {
     match error {
-        TunnelError::Crowded => ProblemResponse::new(
+        TunnelError::Crowded | TunnelError::Share => ProblemResponse::new(
             ProblemType::TooManyRequests,
             "The job has as many requests under way as it may. Come back in 1 s.",
         )

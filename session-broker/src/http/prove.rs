@@ -206,9 +206,9 @@ impl Api {
                 .headers_mut()
                 .insert(HeaderName::from_static(name), value);
         }
-        let sent = self.inside.tunnels().send(place, request).await;
+        let sent = self.inside.tunnels().send(place, None, request).await;
         let (answer, busy) = sent.map_err(|error| match error {
-            TunnelError::Crowded => too_many(1),
+            TunnelError::Crowded | TunnelError::Share => too_many(1),
             TunnelError::Unreachable => node_unreachable(),
             TunnelError::BrokeOff(cause) => ProblemResponse::new(
                 ProblemType::NodeUnreachable,

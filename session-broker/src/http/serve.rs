@@ -4,7 +4,7 @@
 //! to be taken have deadlines. An answer may take as long as it likes, as events do. One address has a
 //! part of the connections alone ([`Room`]).
 
-use crate::config::TlsFiles;
+use crate::config::CallerLimits;
 use crate::proxied::{Proxies, ProxyError};
 use axum::Router;
 use axum::http::{Extensions, StatusCode};
@@ -15,10 +15,10 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nearlight_kit::patient::Patient;
+use nearlight_kit::public_tls::PublicTls;
+use nearlight_kit::room::Addresses;
 use nearlight_kit::shutdown::Shutdown;
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use nearlight_kit::streams;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,14 +30,25 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-mod room;
-mod streams;
+/// How many connections one listener takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// At a time; past it new ones wait.
+    pub(crate) connections: usize,
+    /// At a time of one address; past it new ones are closed. 0: as many as there are.
+    pub(crate) per_address: usize,
+}
 
-use room::Addresses;
-pub(crate) use room::Room;
+impl Room {
+    /// What the configuration says of the listeners that anyone reaches.
+    pub(crate) fn of(limits: &CallerLimits) -> Self {
+        Self {
+            connections: limits.connections_max,
+            per_address: limits.address_connections_max,
+        }
+    }
+}
 
-/// The protocol in ALPN.
-const H2: &[u8] = b"h2";
 /// For the TLS handshake, and for the head of a request: who is slower only holds a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// Header lines of one request. Browsers send about 20.
@@ -73,53 +84,10 @@ impl Peer {
     }
 }
 
-/// Why the public listener has no TLS.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// A file holds no certificate or key.
-    #[error("{file} holds no usable certificate or key")]
-    Pem {
-        /// Which.
-        file: String,
-        /// Why.
-        #[source]
-        source: rustls_pki_types::pem::Error,
-    },
-    /// They do not go together.
-    #[error("tls.cert and tls.key do not go together")]
-    Pair(#[from] rustls::Error),
-}
-
-/// TLS for browsers, from PEM files.
-pub(crate) fn public_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let pem = |file: &std::path::Path| {
-        let file = file.display().to_string();
-        move |source| TlsError::Pem { file, source }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(pem(&files.cert))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// The same for the endpoint of jobs, where callers may speak HTTP/2.
-pub(crate) fn jobs_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::clone(&*public_tls(files)?);
-    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// The public listener, bound and not yet accepting.
 pub(crate) struct PublicListener {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<PublicTls>>,
     connections: Arc<Semaphore>,
     addresses: Addresses,
     proxies: Proxies,
@@ -135,15 +103,15 @@ impl std::fmt::Debug for PublicListener {
 impl PublicListener {
     pub(crate) async fn bind(
         at: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<PublicTls>>,
         room: Room,
         proxies: Proxies,
     ) -> std::io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(at).await?,
-            tls: tls.map(TlsAcceptor::from),
+            tls,
             connections: Arc::new(Semaphore::new(room.connections)),
-            addresses: Addresses::new(room),
+            addresses: Addresses::new(room.per_address),
             proxies,
             streams: None,
         })
@@ -164,8 +132,15 @@ impl PublicListener {
     pub(crate) async fn run(self, service: Router, shutdown: Shutdown) {
         let stop = shutdown.token();
         let open = TaskTracker::new();
+        let tls = self.tls.as_ref().map(|tls| {
+            shutdown.spawn(tls.clone().keep(stop.clone()));
+            match &self.streams {
+                Some(_) => tls.acceptor(&streams::PROTOCOLS),
+                None => tls.acceptor(&[b"http/1.1"]),
+            }
+        });
         while let Some((tcp, peer, permit)) = self.accept(&stop).await {
-            let (service, tls, stop) = (service.clone(), self.tls.clone(), stop.clone());
+            let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
             let (proxies, streams) = (self.proxies.clone(), self.streams.clone());
             let addresses = self.addresses.clone();
             let served = async move {
@@ -179,7 +154,10 @@ impl PublicListener {
                     return;
                 };
                 match streams {
-                    Some(tasks) => streams::serve(tcp, tls, peer, service, (tasks, stop)).await,
+                    Some(tasks) => {
+                        let service = from(peer, service);
+                        streams::serve(tcp, tls, service, (tasks, streams::TAKEN_WITHIN)).await;
+                    }
                     None => serve(tcp, tls, peer, service, (stop, PATIENCE)).await,
                 }
             };
@@ -300,6 +278,23 @@ async fn talk<S>(
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// The service, told where requests come from.
+fn from(
+    peer: SocketAddr,
+    service: Router,
+) -> impl Service<
+    hyper::Request<Incoming>,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future: Send,
+> {
+    let service = TowerToHyperService::new(service);
+    service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        service.call(request)
+    })
 }
 
 /// What the head of a request takes on the wire, nearly.

@@ -5,8 +5,9 @@ use super::Placement;
 use crate::control::Stream;
 use crate::fleet::{Changed, ChangedView, RemoteNews};
 use crate::ledger::BrokerId;
-use nearlight_placement::{FleetIndex, NodeView, Policy, SessionRequest};
+use nearlight_placement::{FleetIndex, NodeView, Policy, SessionRequest, Trust};
 use nearlight_protocol::api::{Node, NodeStatus, Session, SessionKind};
+use nearlight_protocol::endpoint::DirectSite;
 use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::job::{ImageRef, Port};
 use nearlight_protocol::region::RegionState;
@@ -91,6 +92,8 @@ struct ShownFleet {
     regions: BTreeMap<String, RegionCounts>,
     /// Images that nodes built themselves, of each node that has any: `NAME:TAG@sha256:ID`.
     built: HashMap<NodeId, Vec<String>>,
+    /// Where callers reach the jobs of a node that was vetted, of each that has such an address.
+    direct: HashMap<NodeId, DirectSite>,
 }
 
 /// A node that has a player's saves.
@@ -154,6 +157,16 @@ impl NodeCounts {
 }
 
 impl ShownFleet {
+    fn note(&mut self, view: &NodeView) {
+        self.note_images(view);
+        // Callers are not sent to addresses that anybody may name.
+        let offered = view.jobs.as_ref().filter(|_| view.trust != Trust::Open);
+        match offered.and_then(|jobs| jobs.direct.clone()) {
+            Some(direct) => self.direct.insert(view.id.clone(), direct),
+            None => self.direct.remove(&view.id),
+        };
+    }
+
     fn note_images(&mut self, view: &NodeView) {
         let built = view.images.iter().filter(|image| is_built(image));
         let built: Vec<String> = built.cloned().collect();
@@ -292,6 +305,11 @@ impl Directory {
         })
     }
 
+    /// Where callers reach a node's jobs without a broker in between, if anywhere.
+    pub(crate) fn direct_site(&self, node: &NodeId) -> Option<DirectSite> {
+        self.read_fleet().direct.get(node).cloned()
+    }
+
     /// How many nodes there are.
     pub(crate) fn node_counts(&self) -> NodeCounts {
         self.read_fleet().counts
@@ -373,9 +391,10 @@ impl Directory {
                 _ if node.status == NodeStatus::Revoked => {
                     fleet.index.remove(&node.id);
                     fleet.built.remove(&node.id);
+                    fleet.direct.remove(&node.id);
                 }
                 ChangedView::Whole(view) => {
-                    fleet.note_images(&view);
+                    fleet.note(&view);
                     fleet.index.put(&view);
                 }
                 ChangedView::State(state) => {
@@ -393,7 +412,7 @@ impl Directory {
         for (id, shared) in news {
             match shared {
                 Some((holder, shared)) => {
-                    fleet.note_images(&shared.view);
+                    fleet.note(&shared.view);
                     fleet.index.put(&shared.view);
                     fleet.holders.insert(id, holder);
                     fleet.show(Arc::new(shared.node));
@@ -402,6 +421,7 @@ impl Directory {
                     fleet.index.remove(&id);
                     fleet.holders.remove(&id);
                     fleet.built.remove(&id);
+                    fleet.direct.remove(&id);
                     if let Some(former) = fleet.nodes.remove(&id) {
                         fleet.uncount(&former);
                     }

@@ -3,15 +3,19 @@
 //! **Invariant.** What is chosen is counted under the same lock, so that no tunnel is taken for idle that
 //! was just chosen.
 
-use super::Place;
+use super::{Place, TunnelError};
+use crate::http::Peer;
 use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
+use nearlight_kit::room::{Addresses, Counted};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Requests of one session under way at a time.
 pub(super) const REQUESTS_MAX: usize = 256;
+/// Of them those of one address that nobody knows: half, so that no one caller of a public port keeps out the rest.
+const STRANGER_MAX: usize = REQUESTS_MAX / 2;
 /// Tunnels of one session.
 const TUNNELS_MAX: usize = 6;
 /// Requests on each tunnel before another one is asked for: they share its window, and a packet that
@@ -29,6 +33,7 @@ const _: () = assert!(BUSY_MAX < nearlight_protocol::tunnel::STREAMS_MAX as usiz
 pub(super) struct Pool {
     pub(super) place: Place,
     requests: Arc<Semaphore>,
+    strangers: Addresses,
     /// Held for a look-up, never across an await.
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -36,13 +41,13 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    tunnels: Vec<Counted>,
+    tunnels: Vec<Used>,
     dialling: usize,
     numbers: u64,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Used {
     tunnel: Tunnel,
     busy: Arc<AtomicUsize>,
 }
@@ -54,11 +59,18 @@ pub(super) struct Tunnel {
     pub(super) sender: SendRequest<Body>,
 }
 
+/// A request's place among those of its session, and of whoever asks.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    _session: OwnedSemaphorePermit,
+    _stranger: Option<Counted>,
+}
+
 /// A request that is under way on a tunnel, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Busy {
     on: Arc<AtomicUsize>,
-    _admitted: Option<OwnedSemaphorePermit>,
+    _admitted: Option<Admitted>,
 }
 
 impl Busy {
@@ -70,7 +82,7 @@ impl Busy {
         }
     }
 
-    pub(super) fn with(mut self, admitted: OwnedSemaphorePermit) -> Self {
+    pub(super) fn with(mut self, admitted: Admitted) -> Self {
         self._admitted = Some(admitted);
         self
     }
@@ -123,14 +135,22 @@ impl Pool {
         Self {
             place,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            strangers: Addresses::new(STRANGER_MAX),
             state: Mutex::default(),
             changed: watch::Sender::new(()),
         }
     }
 
-    /// Room for one more request of the session.
-    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        self.requests.clone().try_acquire_owned().ok()
+    /// Room for one more request of the session, and of the stranger who asks.
+    pub(super) fn admit(&self, stranger: Option<Peer>) -> Result<Admitted, TunnelError> {
+        let requests = self.requests.clone().try_acquire_owned();
+        let session = requests.map_err(|_| TunnelError::Crowded)?;
+        let stranger =
+            stranger.map(|peer| self.strangers.count(peer.0.ip()).ok_or(TunnelError::Share));
+        Ok(Admitted {
+            _session: session,
+            _stranger: stranger.transpose()?,
+        })
     }
 
     /// Wakes up when a tunnel came, or none did.
@@ -178,7 +198,7 @@ impl Pool {
         state.dialling -= 1;
         state.numbers += 1;
         let number = state.numbers;
-        state.tunnels.push(Counted {
+        state.tunnels.push(Used {
             tunnel: Tunnel { number, sender },
             busy: Arc::default(),
         });
@@ -224,6 +244,34 @@ impl Pool {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_protocol::id::{NodeId, SessionId};
+    use nearlight_session::Epoch;
+
+    #[test]
+    fn a_stranger_has_half_of_the_sessions_requests_and_leaves_the_rest() {
+        let pool = Pool::new(Place {
+            session: SessionId::from_parts(1, [0; 10]),
+            node: NodeId::from_parts(1, [0; 10]),
+            epoch: Epoch(1),
+        });
+        let peer = |text: &str| Some(Peer(text.parse().unwrap()));
+        let (one, same, other) = (
+            peer("192.0.2.1:1"),
+            peer("192.0.2.1:2"),
+            peer("192.0.2.2:1"),
+        );
+        let mut held: Vec<Admitted> = (0..STRANGER_MAX)
+            .map(|_| pool.admit(one).unwrap())
+            .collect();
+        assert!(matches!(pool.admit(same), Err(TunnelError::Share)));
+        held.push(pool.admit(other).unwrap());
+        // Who shows a ticket is no stranger, however many they are.
+        let known = REQUESTS_MAX - held.len();
+        held.extend((0..known).map(|_| pool.admit(None).unwrap()));
+        assert!(matches!(pool.admit(None), Err(TunnelError::Crowded)));
+        held.clear();
+        assert!(pool.admit(one).is_ok(), "what is over is given back");
+    }
 
     #[test]
     fn the_idlest_tunnel_takes_it_and_more_are_dialled_while_all_are_busy() {

@@ -111,7 +111,7 @@ async fn what_a_node_runs_is_told_of_its_end_and_that_it_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Program::start(dir.path()).await;
     let client = admin(dir.path(), broker.listen);
-    let mut three = Three::on(dir.path(), &broker, &client).await;
+    let mut three = Box::pin(Three::on(dir.path(), &broker, &client)).await;
     let all = three.ids();
 
     // A slip of the pen takes nothing back.
@@ -163,7 +163,7 @@ async fn a_moment_outlives_the_broker_that_was_told_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Program::start(dir.path()).await;
     let client = admin(dir.path(), broker.listen);
-    let mut three = Three::on(dir.path(), &broker, &client).await;
+    let mut three = Box::pin(Three::on(dir.path(), &broker, &client)).await;
     let all = three.ids();
     let hour = json!({ "reclaim_s": 3600 });
     assert_eq!(drain(&client, &three.node, &hour).await.status, 204);

@@ -74,6 +74,13 @@ impl Rig {
         Self::start_in(dir, config, wall).await
     }
 
+    /// Stops the broker, and starts none.
+    #[allow(dead_code, reason = "for tests of nodes, which go on without one")]
+    pub(crate) async fn stop(&self) {
+        self.shutdown.0.token().cancel();
+        self.shutdown.0.drain(PATIENCE).await;
+    }
+
     async fn start_in(dir: TempDir, parsed: Parsed, wall: WallClock) -> Self {
         let config = Config::try_from(parsed.clone()).unwrap();
         let shutdown = Shutdown::new();

@@ -201,14 +201,28 @@ class Session:
             breaks += 1
         return self
 
-    def endpoint(self, port: str | None = None, *, expires_s: int | None = None) -> Endpoint:
-        """Where the job is reached, and a ticket that works for an hour, or for `expires_s`."""
-        made = self._endpoint(port, expires_s)
-        return Endpoint(made["url"], made["ticket"])
+    def endpoint(
+        self,
+        port: str | None = None,
+        *,
+        expires_s: int | None = None,
+        methods: list[str] | None = None,
+        path: str | None = None,
+        direct: bool = False,
+    ) -> Endpoint:
+        """Where the job is reached, and a ticket that works for an hour, or for `expires_s`.
+
+        `methods` and `path` are what the ticket is for: `methods=["GET", "HEAD"], path="/v1"`. With `direct` the address
+        is the job's node's own, if it has one: nothing is in between. There a ticket works for an hour at most; when the
+        job moves, ask again.
+        """
+        made = self._endpoint(port, expires_s, methods, path)
+        url = made.get("direct_url") if direct else None
+        return Endpoint(url or made["url"], made["ticket"])
 
     def open_url(self, port: str | None = None) -> str:
         """An address of the job for a browser. It works once, within a minute."""
-        return self._endpoint(port, None)["open_url"]
+        return self._endpoint(port)["open_url"]
 
     def logs(self, *, follow: bool = False, tail: int | None = None) -> Iterator[dict[str, Any]]:
         """What the job's program wrote, each line once: `at`, `stream` and `text`; with `follow` until the job is over.
@@ -276,8 +290,14 @@ class Session:
     def _path(self) -> str:
         return f"/v1/sessions/{quote(self.id, safe='')}"
 
-    def _endpoint(self, port: str | None, expires_s: int | None) -> wire.Endpoint:
-        asked = {"port": port, "expires_s": expires_s}
+    def _endpoint(
+        self,
+        port: str | None,
+        expires_s: int | None = None,
+        methods: list[str] | None = None,
+        path: str | None = None,
+    ) -> wire.Endpoint:
+        asked = {"port": port, "expires_s": expires_s, "methods": methods, "path": path}
         body = {name: value for name, value in asked.items() if value is not None}
         # Another ticket changes nothing.
         made = self._http.request("POST", f"{self._path}/endpoint", json=body, repeatable=True)

@@ -260,6 +260,18 @@ class CreateEndpoint(TypedDict, closed=True):
     """
     Seconds for which the ticket works; an hour where it is left out.
     """
+    methods: NotRequired[list[str] | None]
+    """
+    The methods that the ticket is for, such as `GET`, `HEAD` and `OPTIONS`; all where it is left out. A change
+    of the protocol, such as to WebSocket, goes by the name of `CONNECT`, for what comes after it may be
+    anything.
+    """
+    path: NotRequired[str | None]
+    """
+    The path that the ticket is for, with all below it, such as `/v1`; all where it is left out. Segments of
+    letters, digits and `-._~`, none of them `.` or `..`. Requests with paths that programs read in more than one
+    way (`//`, `..`, `%2e`, `%2f`, ...) are refused.
+    """
     port: NotRequired[str | None]
     """
     The port's name; the job's first one where it is left out.
@@ -1352,7 +1364,7 @@ goes on there, unless it is to begin without them.
 """
 
 
-Scope: TypeAlias = Literal['admin', 'apps:write', 'keys:read', 'keys:write', 'nodes:probe', 'nodes:read', 'nodes:write', 'sessions:enter', 'sessions:read', 'sessions:write', 'usage:read']
+Scope: TypeAlias = Literal['admin', 'apps:write', 'endpoint', 'keys:read', 'keys:write', 'nodes:probe', 'nodes:read', 'nodes:write', 'sessions:enter', 'sessions:read', 'sessions:write', 'usage:read']
 """
 What a key may be used for, within what its role allows.
 """
@@ -2399,6 +2411,16 @@ class Endpoint(TypedDict):
     Where a job is reached, and the right to.
     """
 
+    direct_expires_at: NotRequired[U64 | None]
+    direct_open_url: NotRequired[str | None]
+    """
+    The address for a browser there. It works once, within a minute, too.
+    """
+    direct_url: NotRequired[str | None]
+    """
+    The same job at its node, if that has an address of its own: nothing is in between, and it goes on while
+    no broker answers. It takes tickets and no API keys. When the job moves it answers no more: ask again.
+    """
     expires_at: U64
     """
     It is void from then on.
@@ -2411,11 +2433,12 @@ class Endpoint(TypedDict):
     ticket: str
     """
     EdDSA JWT for one port of one session: `Authorization: Bearer`, as often as needed. It is
-    what programs take for an API key. The job never sees it.
+    what programs take for an API key. The job never sees it. It ends before its time with the key or the login
+    that asked for it.
     """
     url: str
     """
-    The address, with a slash at the end: an origin of its own.
+    The address, with a slash at the end: an origin of its own. It stays what it is wherever the job goes.
     """
 
 

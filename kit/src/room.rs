@@ -1,53 +1,33 @@
-//! How many connections there may be: of all callers together, and of each address.
+//! How many connections, or requests, there may be of each address.
 //!
-//! **Invariant.** An address is in the table only while it has connections, so the table is no larger than
-//! the number of connections.
+//! **Invariant.** An address is in the table only while it has some, so the table is no larger than
+//! their number.
 
-use crate::config::CallerLimits;
-use crate::rate::network_of;
+use crate::network::network_of;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many connections one listener takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    /// At a time; past it new ones wait.
-    pub(crate) connections: usize,
-    /// At a time of one address, or of one network of IPv6; past it new ones are closed. 0: as many as
-    /// there are.
-    pub(crate) per_address: usize,
-}
-
-impl Room {
-    /// What the configuration says of the listeners that anyone reaches.
-    pub(crate) fn of(limits: &CallerLimits) -> Self {
-        Self {
-            connections: limits.connections_max,
-            per_address: limits.address_connections_max,
-        }
-    }
-}
-
-/// The connections of each address.
+/// What each address has open.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses {
+pub struct Addresses {
     most: usize,
     /// Held to count, never across an await.
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A connection that is counted until this is dropped.
+/// A connection or a request, counted until this is dropped.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub struct Counted {
     of: Addresses,
     address: IpAddr,
 }
 
 impl Addresses {
-    pub(super) fn new(room: Room) -> Self {
+    /// At most so many of one address, or of one network of IPv6. 0: as many as there are.
+    pub fn new(per_address: usize) -> Self {
         Self {
-            most: match room.per_address {
+            most: match per_address {
                 0 => usize::MAX,
                 most => most,
             },
@@ -55,8 +35,8 @@ impl Addresses {
         }
     }
 
-    /// Counts a connection of `address`; `None` if it has as many as it may have.
-    pub(super) fn count(&self, address: IpAddr) -> Option<Counted> {
+    /// Counts one of `address`; `None` if it has as many as it may have.
+    pub fn count(&self, address: IpAddr) -> Option<Counted> {
         let address = network_of(address.to_canonical());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
@@ -87,16 +67,9 @@ impl Drop for Counted {
 mod test {
     use super::*;
 
-    fn addresses(per_address: usize) -> Addresses {
-        Addresses::new(Room {
-            connections: 16,
-            per_address,
-        })
-    }
-
     #[test]
     fn an_address_has_its_number_and_gets_it_back() {
-        let addresses = addresses(2);
+        let addresses = Addresses::new(2);
         let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let first = addresses.count(one).unwrap();
         let second = addresses.count("::ffff:192.0.2.1".parse().unwrap());
@@ -110,10 +83,10 @@ mod test {
 
     #[test]
     fn a_network_of_ipv6_is_one_address_and_none_is_no_limit() {
-        let limited = addresses(1);
+        let limited = Addresses::new(1);
         let _first = limited.count("2001:db8::1".parse().unwrap()).unwrap();
         assert!(limited.count("2001:db8::2".parse().unwrap()).is_none());
-        let unlimited = addresses(0);
+        let unlimited = Addresses::new(0);
         let all: Vec<_> = (0..64)
             .map(|_| unlimited.count("192.0.2.1".parse().unwrap()))
             .collect();

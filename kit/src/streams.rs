@@ -1,28 +1,40 @@
-//! Connections to the endpoint of jobs: HTTP/1.1 with changes of protocol, or HTTP/2, and bodies that go
+//! Connections of callers to jobs: HTTP/1.1 with changes of protocol, or HTTP/2, and bodies that go
 //! on for as long as something moves.
+//!
+//! **Invariant.** Whoever takes nothing of an answer for a while is cut: a connection by its socket ([`Patient`]), a
+//! stream of HTTP/2 by itself ([`stall`]), for its caller may answer pings and take nothing all the same.
+//!
+//! **What it does not know:** who asks, for what.
 
-use super::{H2, HEAD_WITHIN, HEADERS_MAX, Peer};
-use axum::Router;
+mod stall;
+
+use crate::patient::Patient;
+use crate::read_ahead::ReadAhead;
+use crate::shutdown::Shutdown;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use nearlight_kit::patient::Patient;
-use nearlight_kit::read_ahead::ReadAhead;
-use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
+/// What is agreed on in TLS (RFC 7301), the better one first.
+pub const PROTOCOLS: [&[u8]; 2] = [H2, b"http/1.1"];
+const H2: &[u8] = b"h2";
+/// For the TLS handshake, and for the head of a request: who is slower only holds a connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// Header lines of one request. Browsers send about 20.
+const HEADERS_MAX: usize = 100;
 /// A caller who takes nothing for so long is gone: what it holds is given back.
-const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// For requests under way, once the broker stops.
+pub const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// For requests under way, once the program stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Between two pings of HTTP/2, and for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -37,28 +49,44 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const STREAMS_MAX: u32 = 128;
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Serves one connection to its end.
-pub(super) async fn serve(
+/// What answers requests.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Serves one connection to its end, or until `tasks` stop. A caller who takes nothing for `taken` is cut.
+pub async fn serve(
     tcp: TcpStream,
     tls: Option<TlsAcceptor>,
-    peer: SocketAddr,
-    service: Router,
-    (tasks, stop): (Shutdown, CancellationToken),
+    service: impl Answers,
+    (tasks, taken): (Shutdown, Duration),
 ) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let socket = ReadAhead::new(Patient::new(tcp, TAKEN_WITHIN));
+    let socket = ReadAhead::new(Patient::new(tcp, taken));
     let Some(tls) = tls else {
-        return http1(socket, peer, service, stop).await;
+        return http1(socket, service, tasks).await;
     };
     match tokio::time::timeout(HEAD_WITHIN, tls.accept(socket)).await {
         Ok(Ok(mut stream)) => {
             stream.get_mut().0.by(READ_AHEAD_BYTES);
             if stream.get_ref().1.alpn_protocol() == Some(H2) {
-                http2(stream, peer, service, (tasks, stop)).await;
+                http2(stream, service, (tasks, taken)).await;
             } else {
-                http1(stream, peer, service, stop).await;
+                http1(stream, service, tasks).await;
             }
         }
         Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
@@ -66,16 +94,17 @@ pub(super) async fn serve(
     }
 }
 
-async fn http1<S>(socket: S, peer: SocketAddr, service: Router, stop: CancellationToken)
+async fn http1<S>(socket: S, service: impl Answers, tasks: Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stop = tasks.token();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), from(peer, service))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -91,15 +120,16 @@ where
     }
 }
 
-async fn http2<S>(
-    socket: S,
-    peer: SocketAddr,
-    service: Router,
-    (tasks, stop): (Shutdown, CancellationToken),
-) where
+async fn http2<S>(socket: S, service: impl Answers, (tasks, taken): (Shutdown, Duration))
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = http2::Builder::new(tasks)
+    let stop = tasks.token();
+    let service = service_fn(move |request| {
+        let answering = service.call(request);
+        async move { Ok::<_, Infallible>(answering.await?.map(stall::watched)) }
+    });
+    let connection = http2::Builder::new(stall::Streams::new(tasks, taken))
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN)
@@ -108,7 +138,7 @@ async fn http2<S>(
         .max_concurrent_streams(STREAMS_MAX)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(ENDPOINT_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), from(peer, service));
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -123,19 +153,5 @@ async fn http2<S>(
     }
 }
 
-/// The service, told where requests come from.
-fn from(
-    peer: SocketAddr,
-    service: Router,
-) -> impl Service<
-    hyper::Request<Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
-    Future: Send,
-> {
-    let service = TowerToHyperService::new(service);
-    service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        service.call(request)
-    })
-}
+#[cfg(test)]
+mod test;

@@ -10,10 +10,24 @@ use nearlight_protocol::id::SessionId;
 
 /// Between a port's name and its session.
 const BETWEEN: &str = "--";
+/// A host name has 253, of which a port's and a session's names take up to 64.
+const DOMAIN_BYTES_MAX: usize = 180;
+
+/// Whether sessions can have their hosts below a name.
+pub fn is_domain(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= DOMAIN_BYTES_MAX && name.split('.').all(is_label)
+}
 
 /// Where sessions have their hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Site {
+pub struct Site {
     /// In lower case, without a port.
     domain: String,
     /// `None` for the scheme's own.
@@ -23,15 +37,16 @@ pub(crate) struct Site {
 
 /// What a host stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) session: SessionId,
+pub struct Target {
+    /// Whose it is.
+    pub session: SessionId,
     /// Empty for the first.
-    pub(super) port: String,
+    pub port: String,
 }
 
 impl Site {
     /// Hosts below `domain`, reached at `port`.
-    pub(crate) fn new(domain: &str, port: u16, is_secure: bool) -> Self {
+    pub fn new(domain: &str, port: u16, is_secure: bool) -> Self {
         let usual = if is_secure { 443 } else { 80 };
         Self {
             domain: domain.to_ascii_lowercase(),
@@ -41,17 +56,30 @@ impl Site {
     }
 
     /// Whether callers come over TLS.
-    pub(crate) const fn is_secure(&self) -> bool {
+    pub const fn is_secure(&self) -> bool {
         self.is_secure
     }
 
     /// The scheme that callers use.
-    pub(super) const fn scheme(&self) -> &'static str {
+    pub const fn scheme(&self) -> &'static str {
         if self.is_secure { "https" } else { "http" }
     }
 
+    /// Whether hosts of one may be the other's.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let is_below = |one: &str, other: &str| {
+            let rest = one.strip_suffix(other);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        // On one machine every port is a place of its own.
+        let is_local = !self.is_secure && !other.is_secure && self.port != other.port;
+        let is_either =
+            is_below(&self.domain, &other.domain) || is_below(&other.domain, &self.domain);
+        is_either && !is_local
+    }
+
     /// The address of a session's port; empty for the first.
-    pub(crate) fn url(&self, session: &SessionId, port: &str) -> String {
+    pub fn url(&self, session: &SessionId, port: &str) -> String {
         let label = session.as_str().replace('_', "-");
         let of_port = match port {
             "" => String::new(),
@@ -63,13 +91,19 @@ impl Site {
         format!("{}://{of_port}{label}.{}{at}/", self.scheme(), self.domain)
     }
 
-    /// The address that works once for a browser.
-    pub(crate) fn url_once(&self, session: &SessionId, port: &str, ticket: &str) -> String {
-        with_ticket(&self.url(session, port), ticket)
+    /// The address that works once for a browser: of the first page that its ticket is for.
+    pub fn url_once(
+        &self,
+        (session, port): (&SessionId, &str),
+        path: &str,
+        ticket: &str,
+    ) -> String {
+        let url = self.url(session, port);
+        with_ticket(&format!("{url}{}", path.trim_start_matches('/')), ticket)
     }
 
     /// What a host stands for. Its port is the caller's own: a tunnel of theirs may have another.
-    pub(super) fn find(&self, host: &Authority) -> Option<Target> {
+    pub fn find(&self, host: &Authority) -> Option<Target> {
         if host.as_str().contains('@') {
             return None;
         }
@@ -119,6 +153,37 @@ mod test {
             local.url(&session(), "web"),
             format!("http://web--{label}.localhost:8081/")
         );
+    }
+
+    #[test]
+    fn sites_that_share_hosts_overlap() {
+        let site = |domain, port, secure| Site::new(domain, port, secure);
+        let here = site("jobs.example.org", 443, true);
+        assert!(here.overlaps(&site("JOBS.example.org", 8443, true)));
+        assert!(here.overlaps(&site("a.jobs.example.org", 443, true)));
+        assert!(here.overlaps(&site("example.org", 443, true)));
+        assert!(!here.overlaps(&site("node-jobs.example.org", 443, true)));
+        let local = site("localhost", 8081, false);
+        assert!(local.overlaps(&site("localhost", 8081, false)));
+        assert!(!local.overlaps(&site("localhost", 8082, false)));
+    }
+
+    #[test]
+    fn a_domain_is_a_host_name() {
+        for name in [
+            "localhost",
+            "jobs.example.org",
+            "a-1.example",
+            "Jobs.Example",
+        ] {
+            assert!(is_domain(name), "{name}");
+        }
+        let long = format!("{}.org", "a.".repeat(100));
+        for name in [
+            "", ".", "a..b", ".a", "a.", "-a", "a-.b", "a b", "a/b", "a:1", "a@b", &long,
+        ] {
+            assert!(!is_domain(name), "{name}");
+        }
     }
 
     #[test]

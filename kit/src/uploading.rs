@@ -1,4 +1,4 @@
-//! A body on its way to a node, counted. One that stands still has ended, and one that is too long.
+//! A body on its way to a job, counted. One that stands still has ended, and one that is too long.
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// The body, and what it is held to.
-pub(crate) struct Uploading {
+#[derive(Debug)]
+pub struct Uploading {
     body: Body,
     idle_max: Duration,
     idle: Pin<Box<Sleep>>,
@@ -20,7 +21,7 @@ pub(crate) struct Uploading {
 
 impl Uploading {
     /// One of which nothing may be missing for so long.
-    pub(crate) fn new(body: Body, idle_max: Duration) -> Self {
+    pub fn new(body: Body, idle_max: Duration) -> Self {
         Self {
             body,
             idle_max,
@@ -31,12 +32,12 @@ impl Uploading {
     }
 
     /// It may have no more bytes than that.
-    pub(crate) fn at_most(self, bytes_max: u64) -> Self {
+    pub fn at_most(self, bytes_max: u64) -> Self {
         Self { bytes_max, ..self }
     }
 
     /// The bytes that have come, also once it has been given away.
-    pub(crate) fn counted(&self) -> Arc<AtomicU64> {
+    pub fn counted(&self) -> Arc<AtomicU64> {
         self.counted.clone()
     }
 }

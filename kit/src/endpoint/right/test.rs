@@ -1,12 +1,15 @@
 //! What is taken for ours, and what opens.
 
 use super::*;
-use nearlight_protocol::grant::ISSUER;
+use axum::http::Request;
+use nearlight_protocol::endpoint::scope::TicketScope;
+use nearlight_protocol::grant::{GRANT_TYP, ISSUER};
 use nearlight_protocol::id::{SessionId, UserId};
 
-fn signer() -> Signer {
-    let dir = tempfile::tempdir().unwrap();
-    Signer::open(&dir.path().join("key")).unwrap()
+/// What looks like a token of this kind; who signed it is looked at elsewhere.
+fn token(typ: &str) -> String {
+    let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}"}}"#);
+    format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header))
 }
 
 fn claims() -> EndpointClaims {
@@ -19,6 +22,9 @@ fn claims() -> EndpointClaims {
         iat_ms: 0,
         exp_ms: 1000,
         cookie_until_ms: None,
+        by: String::new(),
+        node: None,
+        scope: TicketScope::default(),
     }
 }
 
@@ -41,7 +47,11 @@ fn port(name: &str, access: PortAccess) -> Port {
 
 #[test]
 fn ours_is_told_from_what_is_the_jobs_own() {
-    let ticket = signer().endpoint_ticket(&claims());
+    let ticket = token(ENDPOINT_TYP);
+    assert!(is_ticket(&token(ENDPOINT_SCOPED_TYP)));
+    for other in [&token(GRANT_TYP), "", "a.b.c", "its-own"] {
+        assert!(!is_ticket(other), "{other}");
+    }
     let check = |lines: &[(&'static str, &str)], uri: &str, expected: Shown| {
         assert_eq!(
             shown(&headers(lines), &uri.parse().unwrap(), false),
@@ -101,39 +111,73 @@ fn nothing_of_ours_reaches_a_container() {
     check(&[("cookie", &ours)], &Shown::Nothing, &[]);
 }
 
-#[test]
-fn a_ticket_opens_one_port_of_one_session_for_a_time() {
-    let signer = signer();
-    let ports = [
-        port("api", PortAccess::Ticket),
-        port("ui", PortAccess::Ticket),
-    ];
-    let target = |name: &str| Target {
-        session: claims().aud,
+/// Whether `claims` open the port of this name.
+fn check_opens(
+    claims: &EndpointClaims,
+    (name, request): (&str, Request<()>),
+    now_ms: u64,
+    expected: Result<(), Closed>,
+) {
+    let target = Target {
+        session: self::claims().aud,
         port: name.to_owned(),
     };
-    let check = |claims: &EndpointClaims, name: &str, now_ms: u64, expected: bool| {
-        let token = signer.endpoint_ticket(claims);
-        let opened = opens(&signer, &token, (&target(name), &ports), now_ms);
-        assert_eq!(opened.is_some(), expected, "{claims:?} {name} {now_ms}");
+    let changes = request.headers().contains_key("upgrade");
+    let head = request.into_parts().0;
+    let opened = opens(claims, (&target, "api"), (&head, changes), now_ms);
+    assert_eq!(opened, expected, "{claims:?} {name} {now_ms} {head:?}");
+}
+
+#[test]
+fn a_ticket_opens_one_port_of_one_session_for_a_time() {
+    let check = |claims: &EndpointClaims, name: &str, now_ms: u64, expected| {
+        check_opens(claims, (name, Request::new(())), now_ms, expected);
     };
-    check(&claims(), "", 999, true);
-    check(&claims(), "api", 999, true);
-    check(&claims(), "ui", 999, false);
-    check(&claims(), "", 1000, false);
+    check(&claims(), "", 999, Ok(()));
+    check(&claims(), "api", 999, Ok(()));
+    check(&claims(), "ui", 999, Err(Closed::Elsewhere));
+    check(&claims(), "", 1000, Err(Closed::Expired));
     let of_ui = EndpointClaims {
         port: "ui".to_owned(),
         ..claims()
     };
-    check(&of_ui, "ui", 0, true);
-    check(&of_ui, "", 0, false);
+    check(&of_ui, "ui", 0, Ok(()));
+    check(&of_ui, "", 0, Err(Closed::Elsewhere));
     let of_other = EndpointClaims {
         aud: SessionId::from_parts(9, [0; 10]),
         ..claims()
     };
-    check(&of_other, "", 0, false);
-    let foreign = self::signer().endpoint_ticket(&claims());
-    assert!(opens(&signer, &foreign, (&target(""), &ports), 0).is_none());
+    check(&of_other, "", 0, Err(Closed::Elsewhere));
+    let once = EndpointClaims {
+        cookie_until_ms: Some(2000),
+        ..claims()
+    };
+    check(&once, "", 0, Err(Closed::Once));
+}
+
+#[test]
+fn a_ticket_with_a_scope_opens_nothing_beside_it() {
+    let methods = Some(vec!["GET".to_owned()]);
+    let reads = EndpointClaims {
+        scope: TicketScope::asked(methods, Some("/v1".to_owned())).unwrap(),
+        ..claims()
+    };
+    let check = |method: &str, uri: &str, line: Option<&str>, expected| {
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(name) = line {
+            request = request.header(name, "websocket");
+        }
+        let request = request.body(()).unwrap();
+        check_opens(&reads, ("", request), 0, expected);
+    };
+    check("GET", "/v1/models?page=../2", None, Ok(()));
+    check("POST", "/v1/models", None, Err(Closed::Scope));
+    check("GET", "/admin", None, Err(Closed::Scope));
+    check("GET", "/v1/%2e%2e/admin", None, Err(Closed::Scope));
+    check("GET", "/v1/live", Some("upgrade"), Err(Closed::Scope));
+    for name in OVERRIDES {
+        check("GET", "/v1/models", Some(name), Err(Closed::Scope));
+    }
 }
 
 #[test]

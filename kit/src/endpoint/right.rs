@@ -8,12 +8,22 @@
 //! of other jobs are of the same *site*, which SameSite does not tell apart.
 
 use super::site::Target;
-use crate::secret::KEY_PREFIX;
-use crate::tokens::{EndpointClaims, Signer, is_endpoint_ticket};
-use axum::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use crate::problem::ProblemResponse;
+use axum::body::Body;
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, request};
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_protocol::endpoint::EndpointClaims;
+use nearlight_protocol::grant::{ENDPOINT_SCOPED_TYP, ENDPOINT_TYP};
+use nearlight_protocol::identity::KEY_PREFIX;
 use nearlight_protocol::job::{Port, PortAccess};
+use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::unit::UnixMillis;
+use serde::Deserialize;
 
 /// The cookie, where browsers come over TLS: no other host can set it (RFC 6265bis section 4.1.3.2).
 const COOKIE_SECURE: &str = "__Host-nearlight-endpoint";
@@ -27,7 +37,7 @@ const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What a request shows of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub enum Shown {
     /// An API key.
     Key(String),
     /// An endpoint ticket.
@@ -41,12 +51,12 @@ pub(super) enum Shown {
 }
 
 /// What a request shows.
-pub(super) fn shown(headers: &HeaderMap, uri: &Uri, is_secure: bool) -> Shown {
+pub fn shown(headers: &HeaderMap, uri: &Uri, is_secure: bool) -> Shown {
     if let Some(token) = bearer(headers) {
         if token.starts_with(KEY_PREFIX) {
             return Shown::Key(token.to_owned());
         }
-        if is_endpoint_ticket(token) {
+        if is_ticket(token) {
             return Shown::Ticket(token.to_owned());
         }
     }
@@ -63,7 +73,7 @@ pub(super) fn shown(headers: &HeaderMap, uri: &Uri, is_secure: bool) -> Shown {
 }
 
 /// Takes out what [`shown`] found: none of it is the container's.
-pub(super) fn strip(headers: &mut HeaderMap, shown: &Shown) {
+pub fn strip(headers: &mut HeaderMap, shown: &Shown) {
     if matches!(shown, Shown::Key(_) | Shown::Ticket(_)) {
         headers.remove(AUTHORIZATION);
     }
@@ -88,7 +98,7 @@ pub(super) fn strip(headers: &mut HeaderMap, shown: &Shown) {
 }
 
 /// Who may use a port; `None` if there is none. What a broker does not know of ports, the node does.
-pub(super) fn access(ports: &[Port], name: &str) -> Option<PortAccess> {
+pub fn access(ports: &[Port], name: &str) -> Option<PortAccess> {
     if ports.is_empty() {
         return Some(PortAccess::Ticket);
     }
@@ -100,33 +110,100 @@ pub(super) fn access(ports: &[Port], name: &str) -> Option<PortAccess> {
     access.filter(|access| *access != PortAccess::Cluster)
 }
 
-/// Whether two names are of one port: the first has none, or its own.
-fn is_same_port(ports: &[Port], one: &str, other: &str) -> bool {
-    let first = ports.first().map_or("", |port| &port.name);
-    let name = |name: &'_ str| {
-        if name.is_empty() {
-            first.to_owned()
-        } else {
-            name.to_owned()
-        }
-    };
+/// Whether two names are of one port: the first has none, or its own; `first` is its own.
+fn is_same_port(first: &str, one: &str, other: &str) -> bool {
+    let name = |name: &'_ str| if name.is_empty() { first } else { name }.to_owned();
     name(one) == name(other)
 }
 
-/// The ticket in a token, if it opens this port now.
-pub(super) fn opens(
-    signer: &Signer,
-    token: &str,
-    (target, ports): (&Target, &[Port]),
+/// Why a ticket does not open a port for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// It is for another session or port.
+    #[error("it is for another session or port")]
+    Elsewhere,
+    /// Its time is over.
+    #[error("it is expired")]
+    Expired,
+    /// It is an address's: it opens nothing itself.
+    #[error("it is for an address that works once")]
+    Once,
+    /// It is for other methods, or other paths.
+    #[error("it is for other methods or paths")]
+    Scope,
+}
+
+/// Whether a ticket whose signature holds is for this port of this session, where the job's `first` port is called
+/// so; whatever is asked there, and whenever.
+pub fn is_for(claims: &EndpointClaims, target: &Target, first: &str) -> bool {
+    claims.aud == target.session && is_same_port(first, &claims.port, &target.port)
+}
+
+/// Headers that some programs take for the method or the path. A ticket with a scope opens nothing to whoever sends
+/// them: it is the request's own that were looked at.
+const OVERRIDES: [&str; 5] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Whether it opens the port for a request now; `changes` if that asks for a change of the protocol.
+///
+/// # Errors
+/// [`Closed`] if it does not.
+pub fn opens(
+    claims: &EndpointClaims,
+    (target, first): (&Target, &str),
+    (head, changes): (&request::Parts, bool),
     now_ms: UnixMillis,
-) -> Option<EndpointClaims> {
-    let claims = signer.verify_endpoint_ticket(token).ok()?;
-    let is_here = claims.aud == target.session && is_same_port(ports, &claims.port, &target.port);
-    (is_here && now_ms < claims.exp_ms).then_some(claims)
+) -> Result<(), Closed> {
+    if !is_for(claims, target, first) {
+        return Err(Closed::Elsewhere);
+    }
+    if now_ms >= claims.exp_ms {
+        return Err(Closed::Expired);
+    }
+    if claims.cookie_until_ms.is_some() {
+        return Err(Closed::Once);
+    }
+    let scope = &claims.scope;
+    let overrides = || {
+        OVERRIDES
+            .iter()
+            .any(|name| head.headers.contains_key(*name))
+    };
+    let permits = scope.permits(head.method.as_str(), head.uri.path(), changes)
+        && (scope.is_whole() || !overrides());
+    permits.then_some(()).ok_or(Closed::Scope)
+}
+
+/// What the first of several cookies opens; or else what keeps the last one from it.
+///
+/// # Errors
+/// [`Closed`] if none opens anything.
+pub fn any_opens<T>(
+    cookies: &[String],
+    mut opens: impl FnMut(&str) -> Result<T, Closed>,
+) -> Result<T, Closed> {
+    let mut kept = Closed::Elsewhere;
+    for cookie in cookies {
+        match opens(cookie) {
+            Ok(opened) => return Ok(opened),
+            Err(closed) => kept = closed,
+        }
+    }
+    Err(kept)
+}
+
+/// The name of a job's first port; empty where it is not known.
+pub fn first_of(ports: &[Port]) -> &str {
+    ports.first().map_or("", |port| &port.name)
 }
 
 /// Whether what comes with a cookie is the visitor's own doing.
-pub(super) fn is_own_doing(headers: &HeaderMap, origin: &str, changes_protocol: bool) -> bool {
+pub fn is_own_doing(headers: &HeaderMap, origin: &str, changes_protocol: bool) -> bool {
     let text = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
     if let Some(of) = text(&ORIGIN) {
         return of.eq_ignore_ascii_case(origin.as_bytes());
@@ -141,15 +218,35 @@ pub(super) fn is_own_doing(headers: &HeaderMap, origin: &str, changes_protocol: 
     }
 }
 
+/// The answer to a request that a ticket's scope does not have.
+pub fn beyond_scope() -> ProblemResponse {
+    ProblemResponse::new(
+        ProblemType::Forbidden,
+        "The ticket is for other methods or paths of this job, and for no path with `//`, `..`, escaped slashes or \
+         dots, or `X-HTTP-Method-Override`. Ask for one with these `methods` and this `path`, or without them.",
+    )
+}
+
+/// The answer to an address that works once: back to where it leads, with a cookie that stands for `ticket`.
+pub fn exchanged(ticket: &str, for_s: u64, is_secure: bool, to: &str) -> Response<Body> {
+    let headers = [
+        (LOCATION, to.to_owned()),
+        (SET_COOKIE, cookie(ticket, for_s, is_secure)),
+        (CACHE_CONTROL, "no-store".to_owned()),
+        (REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
 /// The cookie that stands for a ticket.
-pub(super) fn cookie(ticket: &str, for_s: u64, is_secure: bool) -> String {
+fn cookie(ticket: &str, for_s: u64, is_secure: bool) -> String {
     let name = cookie_name(is_secure);
     let secure = if is_secure { "; Secure" } else { "" };
     format!("{name}={ticket}; Path=/; HttpOnly; SameSite=Lax; Max-Age={for_s}{secure}")
 }
 
 /// An address that works once.
-pub(super) fn with_ticket(url: &str, ticket: &str) -> String {
+pub fn with_ticket(url: &str, ticket: &str) -> String {
     format!("{url}?{PARAMETER}={ticket}")
 }
 
@@ -159,6 +256,19 @@ const fn cookie_name(is_secure: bool) -> &'static str {
     } else {
         COOKIE_PLAIN
     }
+}
+
+/// Whether a token says that it is an endpoint ticket, whoever signed it.
+fn is_ticket(token: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Header {
+        typ: Option<String>,
+    }
+    let head = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(head).ok();
+    let header = header.and_then(|json| serde_json::from_slice::<Header>(&json).ok());
+    let typ = header.and_then(|header| header.typ);
+    matches!(typ.as_deref(), Some(ENDPOINT_TYP | ENDPOINT_SCOPED_TYP))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -175,7 +285,7 @@ fn parameter(uri: &Uri) -> Option<(String, String)> {
         let value = pair
             .strip_prefix(PARAMETER)
             .and_then(|rest| rest.strip_prefix('='));
-        value.is_some_and(is_endpoint_ticket)
+        value.is_some_and(is_ticket)
     };
     let ticket = query.split('&').find(is_ticket)?;
     let rest: Vec<&str> = query.split('&').filter(|pair| !is_ticket(pair)).collect();
