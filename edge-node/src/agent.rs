@@ -45,6 +45,7 @@ use crate::session::host::Host;
 use crate::session::machine::{Ending, Event};
 use crate::session::record::Record;
 use crate::streams::CounterBoard;
+use crate::tunnel::TicketKeys;
 use crate::warm::Room;
 use live::Live;
 pub(crate) use live::SessionView;
@@ -108,6 +109,7 @@ pub(crate) struct Parts {
     pub(crate) known: watch::Sender<Option<VolumesKnown>>,
     /// What sessions leave over.
     pub(crate) room: watch::Sender<Room>,
+    pub(crate) keys: TicketKeys,
     pub(crate) shutdown: Shutdown,
     pub(crate) inbox: mpsc::Receiver<Message>,
     /// The other end of `inbox`, for the tasks that the agent starts.
@@ -133,7 +135,7 @@ pub(crate) struct Agent {
     sessions: BTreeMap<SessionId, Live>,
     board: Board,
     watched: Watched,
-    keys: Option<GrantKeys>,
+    keys: TicketKeys,
     link: Link,
     grace: Duration,
     draining: bool,
@@ -168,7 +170,7 @@ impl Agent {
             sessions: BTreeMap::new(),
             board: Board::default(),
             watched: Watched::default(),
-            keys: None,
+            keys: parts.keys,
             link: Link::Down {
                 since: Instant::now(),
             },
@@ -318,7 +320,7 @@ impl Agent {
                 out,
             } => {
                 match GrantKeys::from_jwks(&welcome.jwks) {
-                    Ok(keys) => self.keys = Some(keys),
+                    Ok(keys) => self.keys.set(keys),
                     Err(error) => {
                         tracing::error!(%error, "no grant can be verified; orders to start are denied")
                     }

@@ -3,8 +3,11 @@
 //! [`parsed`] mirrors the file; [`Config`] is what passed the checks, with every derived value
 //! filled in. Nothing reads a setting from anywhere else.
 
+mod direct;
+
 use crate::args::Args;
 use crate::images::Limits;
+use nearlight_kit::endpoint::listen::Listen;
 use nearlight_protocol::limits::NODE_NAME_BYTES_MAX;
 use nearlight_protocol::plain::is_plain_text;
 use serde::Serialize;
@@ -65,6 +68,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// What browsers time, if this node has one.
     pub beacon: Option<BeaconConfig>,
+    /// Where callers of jobs are taken, if this node has an address of its own for them.
+    pub direct: Option<Listen>,
     /// Where everything is kept.
     pub data: PathBuf,
     /// Where sockets are.
@@ -138,6 +143,9 @@ pub enum ConfigError {
     /// Assets cannot be fetched from it.
     #[error("`jobs.asset_networks`: {0}")]
     AssetNetworks(String),
+    /// The listener for callers of jobs would not work.
+    #[error("`jobs.direct.{0}` {1}")]
+    Direct(&'static str, String),
     /// The beacon would not work.
     #[error("`beacon` {0}")]
     Beacon(String),
@@ -239,6 +247,7 @@ mod parsed {
         pub(super) asset_networks: Vec<String>,
         pub(super) asset_roots: PathBuf,
         pub(super) gpus: ForJobs,
+        pub(super) direct: super::direct::DirectFile,
     }
 
     #[derive(Debug, Deserialize)]
@@ -333,6 +342,7 @@ impl Config {
             worker_threads: derive(file.worker.threads, host.cores.clamp(1, 4)),
             admin: args.admin.unwrap_or(file.admin.listen),
             beacon: beacon(file.beacon)?,
+            direct: file.jobs.direct.checked()?,
             data,
             run,
             pki: absolute(&args.pki)?,

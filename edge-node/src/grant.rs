@@ -3,12 +3,16 @@
 //! **Invariant.** A [`Grant`] that comes out of [`GrantKeys::verify`] was signed by a key of the
 //! broker as a grant (not as a ticket), for this node, for one of its slots.
 //!
+//! Endpoint tickets are signed with the same keys, and checked here where callers reach jobs at this node.
+//!
 //! **What it does not know:** epochs. The journal decides whether a grant is too old.
 
 use crate::identity::Identity;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
-use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
+use nearlight_protocol::endpoint::EndpointClaims;
+use nearlight_protocol::grant::{ENDPOINT_SCOPED_TYP, ENDPOINT_TYP, GRANT_TYP, Grant, ISSUER};
+use serde::de::DeserializeOwned;
 
 /// Bytes of a public key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
@@ -23,7 +27,7 @@ pub(crate) struct GrantKeys {
 /// Why a grant is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GrantError {
-    /// It is no token, or its header is not that of a grant.
+    /// It is no token, or its header is not that of what is asked for.
     #[error("it is not a grant")]
     NotAGrant,
     /// No key of the broker made the signature, or a claim is missing.
@@ -67,15 +71,31 @@ impl GrantKeys {
 
     /// Checks a grant for `node`.
     pub(crate) fn verify(&self, token: &str, node: &Identity) -> Result<Grant, GrantError> {
+        check_addressee(self.claims(token, &[GRANT_TYP])?, node)
+    }
+
+    /// Checks an endpoint ticket. Its session, port and time are the caller's to check.
+    pub(crate) fn verify_ticket(&self, token: &str) -> Result<EndpointClaims, GrantError> {
+        self.claims(token, &[ENDPOINT_TYP, ENDPOINT_SCOPED_TYP])
+    }
+
+    /// The claims of a token of one of these types, if a key of the broker signed it.
+    fn claims<T: DeserializeOwned>(&self, token: &str, types: &[&str]) -> Result<T, GrantError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| GrantError::NotAGrant)?;
-        if header.typ.as_deref() != Some(GRANT_TYP) {
+        if !header
+            .typ
+            .as_deref()
+            .is_some_and(|typ| types.contains(&typ))
+        {
             return Err(GrantError::NotAGrant);
         }
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.set_issuer(&[ISSUER]);
-        // Age is the epoch's business: a grant is valid until its slot has a newer one.
+        // Age is the epoch's business: a grant is valid until its slot has a newer one. Tickets have a time of
+        // their own.
         rules.set_required_spec_claims(&["iss"]);
         rules.validate_exp = false;
+        rules.validate_aud = false;
 
         let mut refusal = GrantError::NotAGrant;
         let fitting = self
@@ -83,8 +103,8 @@ impl GrantKeys {
             .iter()
             .filter(|(kid, _)| header.kid.is_none() || kid.is_none() || *kid == header.kid);
         for (_, key) in fitting {
-            match jsonwebtoken::decode::<Grant>(token, key, &rules) {
-                Ok(token) => return check_addressee(token.claims, node),
+            match jsonwebtoken::decode::<T>(token, key, &rules) {
+                Ok(token) => return Ok(token.claims),
                 Err(error) => refusal = GrantError::Invalid(error),
             }
         }

@@ -61,6 +61,7 @@ async fn run(config: Config) -> anyhow::Result<Drained> {
             "rtc_port": node.rtc_port,
             "admin": node.admin,
             "beacon": node.beacon,
+            "direct": node.direct,
         }}));
     }
     Ok(node.stopped().await)

@@ -16,6 +16,7 @@ const START_SECONDS: &str = "edge_session_start_seconds";
 const FAULT: &str = "edge_fault";
 const ATTACHED: &str = "edge_control_attached";
 const ATTACHES: &str = "edge_control_attaches_total";
+const DIRECT: &str = "edge_direct_requests_total";
 
 const GPU_MEMORY: &str = "edge_gpu_memory_used_bytes";
 const GPU_BUSY: &str = "edge_gpu_busy_ratio";
@@ -51,6 +52,10 @@ pub(crate) fn describe() {
     describe_gpus();
     describe_gauge!(ATTACHED, "Whether the control stream is up");
     describe_counter!(ATTACHES, "Times that the control stream came up");
+    describe_counter!(
+        DIRECT,
+        "Requests of callers to jobs at this node itself, by whether the job answered"
+    );
 }
 
 /// Of GPUs for jobs and MIG slices, by UUID. What a driver does not tell is not there.
@@ -160,6 +165,11 @@ pub(crate) fn start_denied(reason: nearlight_protocol::control::DenyReason) {
 
 pub(crate) fn fault(is_there: bool) {
     metrics::gauge!(FAULT).set(f64::from(u8::from(is_there)));
+}
+
+/// A caller at this node was answered by a job, or refused.
+pub(crate) fn direct(outcome: &'static str) {
+    metrics::counter!(DIRECT, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn control_attached(attached: bool) {

@@ -14,7 +14,7 @@ use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::prover::{Prover, ReceiptKey, devices};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
-use crate::tunnel::{Endpoints, Tunnels};
+use crate::tunnel::{Direct, Endpoints, TicketKeys, Tunnels};
 use crate::warm::{Keeper, Room, Warm};
 use crate::{admin, adopt, cgroup, encoders, gpu, identity, meters, preflight, runtime, streams};
 use anyhow::Context;
@@ -40,6 +40,8 @@ pub struct Node {
     pub admin: SocketAddr,
     /// Where the beacon is, if there is one.
     pub beacon: Option<SocketAddr>,
+    /// Where callers of jobs are taken, if they are.
+    pub direct: Option<SocketAddr>,
     ready: oneshot::Receiver<()>,
     shutdown: Shutdown,
     _lock: identity::DataLock,
@@ -57,7 +59,8 @@ impl Node {
         prepare(&config)?;
 
         let runtime = runtime::open(&config, &identity.node).await?;
-        let machine = look(&mut config, &identity.node, runtime.name(), root).await;
+        let mut machine = look(&mut config, &identity.node, runtime.name(), root).await;
+        let direct = direct(&config, &mut machine.inventory).await?;
         let prover = prover(&config, (key, &mut dialler), &machine.gpus, &shutdown).await;
 
         let (address, inbox) = mpsc::channel(AGENT_INBOX_MAX);
@@ -83,13 +86,7 @@ impl Node {
 
         let found = adopt::find(&host, &journal).await?;
         let (wanted, wishes) = watch::channel(ImagesWanted::default());
-        let puller = Puller {
-            runtime: runtime.clone(),
-            images,
-            limits: host.config.images,
-            wanted: wishes,
-            agent: address.clone(),
-        };
+        let puller = puller(&host, (runtime.clone(), images), wishes, &address);
         let (room, rooms) = watch::channel(Room::default());
         let keeper = Keeper {
             host: host.clone(),
@@ -98,6 +95,8 @@ impl Node {
             agent: address.clone(),
         };
         let (known, storing) = storing(&host, &address, &wanted, &shutdown);
+        let keys = TicketKeys::default();
+        let direct = serve_direct(direct, (&identity.node, &host, &keys), &shutdown)?;
         let (told_ready, ready) = oneshot::channel();
         let id = identity.node.clone();
         let mut agent = Agent::new(Parts {
@@ -109,6 +108,7 @@ impl Node {
             wanted,
             known,
             room,
+            keys,
             shutdown: shutdown.clone(),
             inbox,
             address: address.clone(),
@@ -128,6 +128,7 @@ impl Node {
             rtc_port,
             admin,
             beacon,
+            direct,
             ready,
             shutdown,
             _lock: lock,
@@ -187,6 +188,22 @@ async fn admin(
     let at = config.admin;
     let served = admin::serve(at, agent.clone(), shutdown).await;
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
+}
+
+/// Who fetches the images that the broker wants to be here.
+fn puller(
+    host: &Host,
+    (runtime, images): (Arc<dyn runtime::Runtime>, Arc<Images>),
+    wanted: watch::Receiver<ImagesWanted>,
+    agent: &mpsc::Sender<Message>,
+) -> Puller {
+    Puller {
+        runtime,
+        images,
+        limits: host.config.images,
+        wanted,
+        agent: agent.clone(),
+    }
 }
 
 /// Who keeps the volumes of tenants, and how it hears which the broker knows. What jobs may want is fetched ahead.
@@ -263,6 +280,31 @@ async fn beacon(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<S
     let beacon = Beacon::bind(wanted.listen, certificate).await?;
     let at = beacon.local_addr()?;
     shutdown.spawn(beacon.run(shutdown.clone()));
+    Ok(Some(at))
+}
+
+/// Binds where callers of jobs are taken, if this node takes jobs, and any callers; brokers are told of it.
+async fn direct(config: &Config, inventory: &mut Inventory) -> anyhow::Result<Option<Direct>> {
+    let Some((wanted, jobs)) = config.direct.as_ref().zip(inventory.jobs.as_mut()) else {
+        return Ok(None);
+    };
+    let direct = Direct::bind(wanted).await?;
+    jobs.direct = Some(direct.site());
+    Ok(Some(direct))
+}
+
+/// Takes callers of jobs, if there is a listener for them. Where that is.
+fn serve_direct(
+    direct: Option<Direct>,
+    (node, host, keys): (&NodeId, &Arc<Host>, &TicketKeys),
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(direct) = direct else {
+        return Ok(None);
+    };
+    let at = direct.local_addr()?;
+    let endpoints = host.tunnels.endpoints().clone();
+    shutdown.spawn(direct.run(node.clone(), endpoints, keys.clone(), shutdown.clone()));
     Ok(Some(at))
 }
 

@@ -11,6 +11,7 @@
 //! - [`serve`]: HTTP/2 on it, with the roles turned round: the broker asks, the node answers.
 //! - [`containers`]: the connections to them.
 //! - [`inside`]: what is asked of the node itself about a container, such as its log; or of its prover.
+//! - [`direct`]: callers at this node itself, where it has an address and a certificate.
 //! - [`proxy`]: one request, on to the container and back; [`upgrade`]: one that changes the protocol.
 //!
 //! **Invariants.** A tunnel carries requests of the one session that it was asked for, under the epoch
@@ -18,10 +19,11 @@
 //! read stops whoever writes, by HTTP/2's windows one way and TCP's the other. A caller who leaves is
 //! noticed by the container: its connection closes. Containers do not learn who asks.
 //!
-//! **What it does not know:** who may ask (the broker does), what a job is, what the bytes mean.
+//! **What it does not know:** who may ask on a tunnel (the broker does), what a job is, what the bytes mean.
 
 mod containers;
 mod dial;
+mod direct;
 mod endpoints;
 mod inside;
 mod proxy;
@@ -29,6 +31,7 @@ mod serve;
 mod upgrade;
 
 pub use dial::Way;
+pub use direct::{Direct, TicketKeys};
 pub use endpoints::Endpoints;
 pub(crate) use inside::{Asked, Entered, Entrance, Inside, Service};
 pub use serve::Tunnels;

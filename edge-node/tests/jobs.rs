@@ -4,6 +4,8 @@
 
 #[path = "jobs/clusters.rs"]
 mod clusters;
+#[path = "jobs/direct.rs"]
+mod direct;
 #[path = "jobs/kept.rs"]
 mod kept;
 #[path = "jobs/lying_registry.rs"]

@@ -125,8 +125,8 @@ impl Agent {
 
     fn verify(&self, start: &Start) -> Result<Grant, Denied> {
         let invalid = |detail: String| denied(DenyReason::GrantInvalid, detail);
-        let keys = self
-            .keys
+        let keys = self.keys.latest();
+        let keys = keys
             .as_ref()
             .ok_or_else(|| invalid("the broker's welcome had no usable key".to_owned()))?;
         let grant = keys

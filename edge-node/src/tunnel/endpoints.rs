@@ -8,19 +8,24 @@
 
 use super::containers::{Containers, containers};
 use super::inside::{Entered, Inside};
+use nearlight_kit::problem::ProblemResponse;
+use nearlight_kit::room::{Addresses, Counted};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::PortAccess;
+use nearlight_protocol::problem::ProblemType;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Requests to one port at a time, of all brokers: a container that hangs must not hold memory of
 /// ours without a bound.
 const REQUESTS_MAX: usize = 512;
+/// Of them those of one address that nobody knows and that reached this node itself; a broker has a share of its own.
+const STRANGER_MAX: usize = 128;
 
 /// The table of endpoints.
 #[derive(Debug)]
@@ -57,7 +62,16 @@ pub(super) struct PortAt {
     pub(super) address: SocketAddr,
     pub(super) access: PortAccess,
     pub(super) containers: Containers,
-    pub(super) places: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    /// Of them those of callers whom nobody knows.
+    strangers: Addresses,
+}
+
+/// A request's place at a port, and among those of its address.
+#[derive(Debug)]
+pub(super) struct Place {
+    _port: OwnedSemaphorePermit,
+    _stranger: Option<Counted>,
 }
 
 /// Why a request has no way to a container.
@@ -110,6 +124,7 @@ impl Endpoints {
             access,
             containers: containers(&self.shutdown),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            strangers: Addresses::new(STRANGER_MAX),
         });
         let opened = Opened {
             epoch,
@@ -233,6 +248,11 @@ impl Opened {
         if self.epoch.is_some() && self.epoch != epoch {
             return Err(Missing::Epoch);
         }
+        self.named(name)
+    }
+
+    /// The port of this name, under whatever epoch runs; without a name the first one.
+    pub(super) fn named(&self, name: &str) -> Result<&PortAt, Missing> {
         let found = match name {
             "" => self.ports.first(),
             name => self.ports.iter().find(|port| port.name == name),
@@ -241,6 +261,32 @@ impl Opened {
         let found = found.filter(|port| port.access != PortAccess::Cluster);
         found.ok_or(Missing::Port)
     }
+}
+
+impl PortAt {
+    /// Room for one more request, and for the stranger who asks.
+    pub(super) fn place(&self, stranger: Option<IpAddr>) -> Result<Place, ProblemResponse> {
+        let port = self.places.clone().try_acquire_owned();
+        let port = port.map_err(|_| {
+            crowded("The job has as many requests under way as its node allows. Come back in 1 s.")
+        })?;
+        let stranger = stranger.map(|address| {
+            self.strangers.count(address).ok_or_else(|| {
+                crowded(
+                    "Your address has as many requests under way at this job as one may have without a ticket. \
+                     Come back in 1 s.",
+                )
+            })
+        });
+        Ok(Place {
+            _port: port,
+            _stranger: stranger.transpose()?,
+        })
+    }
+}
+
+fn crowded(detail: &str) -> ProblemResponse {
+    ProblemResponse::new(ProblemType::TooManyRequests, detail).retry_after_s(1)
 }
 
 #[cfg(test)]
@@ -280,6 +326,21 @@ mod test {
         check(Some(7), "rendezvous", Err(Missing::Port));
         check(Some(6), "", Err(Missing::Epoch));
         check(None, "", Err(Missing::Epoch));
+    }
+
+    #[test]
+    fn a_stranger_has_a_share_of_a_ports_requests() {
+        let opened = table().get(&session()).unwrap();
+        let port = opened.named("page").unwrap();
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let held: Vec<Place> = (0..STRANGER_MAX)
+            .map(|_| port.place(Some(one)).unwrap())
+            .collect();
+        assert!(port.place(Some(one)).is_err());
+        assert!(port.place(Some(other)).is_ok());
+        assert!(port.place(None).is_ok(), "who has a ticket is no stranger");
+        drop(held);
+        assert!(port.place(Some(one)).is_ok());
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! One request: from the tunnel to the container, and the answer back.
+//! One request: from a tunnel, or from a caller at this node, to the container, and the answer back.
 
-use super::endpoints::{Missing, Opened, PortAt};
+use super::endpoints::{Missing, Opened, Place, PortAt};
 use super::{Endpoints, inside, upgrade};
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// To the head of the answer, once nothing of the request moves any more. Models think for minutes.
@@ -55,7 +55,7 @@ pub(super) async fn answer(
 }
 
 /// Why there is no port: the container is there and does not listen yet, or there is none.
-fn not_open(endpoints: &Endpoints, session: &SessionId) -> ProblemResponse {
+pub(super) fn not_open(endpoints: &Endpoints, session: &SessionId) -> ProblemResponse {
     match endpoints.here(session) {
         Some(_) => ProblemResponse::new(
             ProblemType::JobNotReady,
@@ -81,8 +81,7 @@ async fn ask(
     tasks: Shutdown,
 ) -> Result<Response<Body>, ProblemResponse> {
     let port = port_of(request.headers(), &session, &opened).map_err(missing)?;
-    let place = port.places.clone().try_acquire_owned();
-    let place = place.map_err(|_| crowded())?;
+    let place = port.place(None)?;
     opened.seen.fetch_add(1, Ordering::Relaxed);
     if request.method() == Method::CONNECT {
         let protocol = request.extensions_mut().remove::<Protocol>();
@@ -92,6 +91,18 @@ async fn ask(
         }
         return upgrade::ask(request, (&opened, port), place, tasks).await;
     }
+    hand_on(request, (&opened, port), place).await
+}
+
+/// Hands a request on to the container, and its answer back; `place` is held until that is through.
+pub(super) async fn hand_on<B>(
+    request: Request<B>,
+    (opened, port): (&Arc<Opened>, &PortAt),
+    place: Place,
+) -> Result<Response<Body>, ProblemResponse>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     let moved = Arc::new(Moved::now());
     let (head, body) = request.into_parts();
     let body = Flow::new(body, opened.clone(), moved.clone(), None);
@@ -208,14 +219,6 @@ pub(super) fn missing(why: Missing) -> ProblemResponse {
     }
 }
 
-fn crowded() -> ProblemResponse {
-    ProblemResponse::new(
-        ProblemType::TooManyRequests,
-        "The job has as many requests under way as its node allows. Come back in 1 s.",
-    )
-    .retry_after_s(1)
-}
-
 fn broken(error: &hyper_util::client::legacy::Error) -> ProblemResponse {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     let detail = if error.is_connect() {
@@ -267,20 +270,15 @@ impl Moved {
 
 /// A body on its way: piece by piece, none is kept. What it holds is given back with it.
 #[derive(Debug)]
-struct Flow {
-    body: Incoming,
+struct Flow<B> {
+    body: B,
     opened: Arc<Opened>,
     moved: Arc<Moved>,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
-impl Flow {
-    fn new(
-        body: Incoming,
-        opened: Arc<Opened>,
-        moved: Arc<Moved>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+impl<B> Flow<B> {
+    fn new(body: B, opened: Arc<Opened>, moved: Arc<Moved>, place: Option<Place>) -> Self {
         Self {
             body,
             opened,
@@ -290,14 +288,14 @@ impl Flow {
     }
 }
 
-impl hyper::body::Body for Flow {
-    type Data = axum::body::Bytes;
-    type Error = hyper::Error;
+impl<B: hyper::body::Body + Unpin> hyper::body::Body for Flow<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.opened.seen.fetch_add(1, Ordering::Relaxed);
         self.moved.touch();

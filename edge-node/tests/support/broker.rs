@@ -3,6 +3,7 @@
 use super::line::{self, Line};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::AppSpec;
@@ -10,6 +11,8 @@ use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport,
     Start, ToEdge, USED_FEATURE, Welcome,
 };
+use nearlight_protocol::endpoint::EndpointClaims;
+use nearlight_protocol::endpoint::scope::TicketScope;
 use nearlight_protocol::grant::{GRANT_TYP, Grant, ISSUER};
 use nearlight_protocol::id::{NodeId, SessionId, SlotId};
 use nearlight_protocol::unit::U64;
@@ -163,6 +166,27 @@ impl Broker {
     }
 
     /// An order to start.
+    /// An endpoint ticket for a session's first port, for an hour.
+    pub fn ticket(&self, session: &SessionId) -> String {
+        let now_ms = WallClock::system().unix_ms();
+        let claims = EndpointClaims {
+            iss: ISSUER.to_owned(),
+            aud: session.clone(),
+            port: String::new(),
+            sub: user(),
+            jti: "t".to_owned(),
+            iat_ms: now_ms,
+            exp_ms: now_ms + 3_600_000,
+            cookie_until_ms: None,
+            by: String::new(),
+            node: None,
+            scope: TicketScope::default(),
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(claims.typ().to_owned());
+        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+    }
+
     pub fn start(&self, session: &SessionId, slot: &SlotId, epoch: u64, app: AppSpec) -> Order {
         Order::Start(Box::new(Start {
             session: session.clone(),

@@ -26,9 +26,11 @@ mod rig;
 
 mod balancer;
 mod brokers;
+mod direct;
 mod ends;
 mod heads;
 mod rights;
+mod scopes;
 mod streams;
 mod tls;
 mod upstream;

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_node::tunnel::{Endpoints, Tunnels, Way};
+use edge_node::tunnel::{Direct, Endpoints, TicketKeys, Tunnels, Way};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) rig: Rig,
     pub(crate) node: Node,
     pub(crate) table: Arc<Endpoints>,
+    /// The broker's, as the node has them.
+    pub(crate) keys: TicketKeys,
     /// Of sessions that were started.
     pub(crate) grants: Arc<Mutex<HashMap<SessionId, Grant>>>,
     /// Orders that the node does not carry out, while it is told to hold them.
@@ -65,6 +67,11 @@ impl World {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Parsed)) -> Self {
+        Self::start_as(change, None).await
+    }
+
+    /// One whose node takes callers itself, too.
+    pub(crate) async fn start_as(change: impl FnOnce(&mut Parsed), direct: Option<Direct>) -> Self {
         let rig = Rig::start_with(|parsed| {
             parsed.jobs.listen = "127.0.0.1:0".to_owned();
             change(parsed);
@@ -74,6 +81,7 @@ impl World {
             jobs: Some(JobHost {
                 runtimes: vec![ContainerRuntime::Runc],
                 disk_mib: 65_536,
+                direct: direct.as_ref().map(Direct::site),
                 ..JobHost::default()
             }),
             ..rig.node(4)
@@ -81,6 +89,12 @@ impl World {
         let (shutdown, tasks) = (Shutdown::new(), Shutdown::new());
         let (table, tunnels) = tunnels(&rig, &node, &shutdown);
         let edge = rig.attach(&node, Vec::new()).await;
+        let keys = TicketKeys::default();
+        assert!(keys.learn(&edge.welcome.as_ref().unwrap().jwks));
+        if let Some(direct) = direct {
+            let serves = (node.id.clone(), table.clone(), keys.clone());
+            shutdown.spawn(direct.run(serves.0, serves.1, serves.2, shutdown.clone()));
+        }
         let (hold, held) = mpsc::channel(64);
         let holds = Arc::<std::sync::atomic::AtomicBool>::default();
         let grants = Arc::<Mutex<HashMap<_, _>>>::default();
@@ -107,6 +121,7 @@ impl World {
             rig,
             node,
             table,
+            keys,
             grants,
             held,
             holds,
