@@ -316,6 +316,8 @@ pub(crate) fn endpoint(args: &AskEndpoint, broker: &Broker) -> Result<(), Comman
     let wanted = CreateEndpoint {
         port: args.port.clone(),
         expires_s: expires_s.unwrap_or(Some(u32::MAX)),
+        methods: (!args.methods.is_empty()).then(|| args.methods.clone()),
+        path: args.path.clone(),
     };
     let path = format!("/v1/sessions/{}/endpoint", args.session);
     let found: Endpoint = Client::new(broker)?.post(&path, &wanted)?;
@@ -324,8 +326,12 @@ pub(crate) fn endpoint(args: &AskEndpoint, broker: &Broker) -> Result<(), Comman
 }
 
 fn in_lines(found: &Endpoint) -> String {
+    let direct = found.direct_url.as_ref().map_or_else(String::new, |url| {
+        let until = found.direct_expires_at.map(rfc3339).unwrap_or_default();
+        format!("at its node {url} until {until}\n")
+    });
     format!(
-        "address     {}\nticket      {}\nworks until {}\nin browsers {} (once)\n",
+        "address     {}\nticket      {}\nworks until {}\nin browsers {} (once)\n{direct}",
         found.url,
         found.ticket,
         rfc3339(found.expires_at),

@@ -427,7 +427,11 @@ mod test {
             newest: None,
             former: None,
         };
-        apps.learn(1, [(live.live.id.clone(), live)].into());
+        let revision = AppsRevision {
+            setbacks: 0,
+            changes: 1,
+        };
+        apps.learn(revision, [(live.live.id.clone(), live)].into());
         let wanted = apps.images_for("a", GpuClass::None, true);
         let expected = ["registry.example/app:1", "registry.example/server:1"];
         assert_eq!(

@@ -33,6 +33,12 @@ pub struct AskEndpoint {
     /// How long the ticket works, such as 90s, 10m, 2h or 1d; an hour where it is left out.
     #[arg(long, value_name = "TIME", value_parser = long_seconds)]
     pub expires: Option<u64>,
+    /// A method that the ticket is for, such as GET; several times for several, all where it is left out.
+    #[arg(long = "method", value_name = "METHOD")]
+    pub methods: Vec<String>,
+    /// The path that the ticket is for, with all below it; all where it is left out.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
 }
 
 /// `nearlight session exec`.
