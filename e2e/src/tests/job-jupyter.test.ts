@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { endpoint, recipe, startFile } from "../harness/jobs.js";
+import { create, endpoint, recipe, startFile } from "../harness/jobs.js";
 import { Rig } from "../harness/rig.js";
 import { ARTEFACTS } from "../harness/stack.js";
 import { until } from "../harness/until.js";
@@ -74,3 +74,32 @@ rig.test("a browser opens JupyterLab by an address that works once, and its term
   await rig.stack.operator.end(id);
   await rig.stack.operator.reachEnd(id);
 }, 400_000);
+
+rig.test("a job's page cannot call the API as whoever looks at it", async () => {
+  const command = ["python3", "-m", "http.server", "8000", "--directory", "/etc/jupyter"];
+  const port = { name: "http", port: 8000, health: { path: "/", every_s: 1 } };
+  const { id } = await create(rig.stack, { image: "nearlight/job-jupyter:1", command, ports: [port] });
+  await rig.stack.operator.reach(id, ["ready"]);
+  const { open_url } = await endpoint(rig.stack, id);
+  const player = await rig.player();
+  const page = await player.context.newPage();
+  await page.goto(open_url);
+  const tried = await page.evaluate(async (api) => {
+    const ask = (mode: RequestMode, headers: Record<string, string>): Promise<unknown> =>
+      fetch(`${api}/v1/sessions`, { method: "POST", mode, credentials: "include", headers, body: JSON.stringify({ app: "calibrate" }) }).then(
+        (answer) => answer.status,
+        String,
+      );
+    return [
+      await ask("cors", { "content-type": "application/json", "idempotency-key": "a" }),
+      await ask("cors", { "content-type": "text/plain" }),
+      // This one is sent without a question, and its answer is kept from the page.
+      await ask("no-cors", { "content-type": "text/plain" }),
+    ];
+  }, rig.stack.base);
+  assert.deepEqual(tried, new Array(3).fill("TypeError: Failed to fetch"));
+  const { body } = await player.api<{ sessions: unknown[] }>("GET", "/v1/sessions");
+  assert.deepEqual(body.sessions, [], "the visitor, who is a guest there, has started nothing");
+  await rig.stack.operator.end(id);
+  await rig.stack.operator.reachEnd(id);
+}, 200_000);
