@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
@@ -41,6 +41,8 @@ pub(crate) use signature::{ImageKey, NotAKey};
 
 /// One answer; a manifest takes three of them at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// All that refers to an image.
+const REFERRERS_WITHIN: Duration = Duration::from_secs(20);
 /// Questions at a time: each has a thread.
 const QUESTIONS_MAX: usize = 16;
 /// Those of one owner: whoever names registries that are slow holds up nobody else.
@@ -249,8 +251,13 @@ impl Visit {
             Err(RegistryError::Refused(_)) => self.there(&bundle::tag_of(digest))?,
             Err(error) => return Err(error),
         };
+        let began = Instant::now();
         for referrer in bundle::referrers(&listed.unwrap_or_default()) {
-            let Some(manifest) = self.there(&referrer)? else {
+            if began.elapsed() > REFERRERS_WITHIN {
+                return Err(silent("it has many referrers, and is slow"));
+            }
+            // One that cannot be had is no signature; another one may be.
+            let Ok(Some(manifest)) = self.there(&referrer) else {
                 continue;
             };
             for blob in bundle::bundles(&manifest) {

@@ -9,7 +9,8 @@
 //! limit.
 //!
 //! **Watchers come last.** Their shares are of what the players leave, and what they say of their queues counts for
-//! nothing: whoever has a watch link lowers nobody's picture. The least share is theirs all the same.
+//! nothing: where the uplink is known, whoever has a watch link lowers nobody's picture. The least share is theirs all
+//! the same. The uplink of a lone player is not measured.
 
 /// Share of the uplink that is given away: the rest is for feedback, sound and bursts.
 const USABLE: f64 = 0.95;

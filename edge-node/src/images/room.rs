@@ -80,12 +80,14 @@ impl Arrival {
 
     /// Returns once the disk gets so full that this one has to be given up, and says so.
     pub(crate) async fn runs_out(&self, runtime: &dyn Runtime, limits: Limits) -> String {
-        let Some(store) = runtime.image_store().await else {
-            return std::future::pending().await;
-        };
+        let mut store = None;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let free = statvfs(&store).ok();
+            if store.is_none() {
+                // An engine that is elsewhere has none here; one that is busy answers the next time.
+                store = runtime.image_store().await;
+            }
+            let free = store.as_ref().and_then(|store| statvfs(store).ok());
             let free = free.map(|stat| stat.blocks_available() * stat.fragment_size() / MIB);
             if let Some(why) = free.and_then(|mib| lacks(mib, limits))
                 && self.has_to_go(Instant::now())

@@ -270,7 +270,7 @@ impl Moved {
 
 /// A body on its way: piece by piece, none is kept. What it holds is given back with it.
 #[derive(Debug)]
-struct Flow<B> {
+pub(super) struct Flow<B> {
     body: B,
     opened: Arc<Opened>,
     moved: Arc<Moved>,
@@ -278,7 +278,12 @@ struct Flow<B> {
 }
 
 impl<B> Flow<B> {
-    fn new(body: B, opened: Arc<Opened>, moved: Arc<Moved>, place: Option<Place>) -> Self {
+    pub(super) fn new(
+        body: B,
+        opened: Arc<Opened>,
+        moved: Arc<Moved>,
+        place: Option<Place>,
+    ) -> Self {
         Self {
             body,
             opened,

@@ -6,7 +6,7 @@
 
 use super::containers::Containers;
 use super::endpoints::{Opened, Place, PortAt};
-use super::proxy::{Moved, headers_of, uri_of, within};
+use super::proxy::{Flow, Moved, headers_of, uri_of, within};
 use axum::body::Body;
 use axum::http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response,
@@ -66,7 +66,10 @@ pub(super) async fn ask_for_caller(
     let (mut head, answered) = change(asked, to.clone(), port).await?;
     let (container, changed_to) = match answered {
         Answered::Changed(container, to) => (container, to),
-        Answered::Refused(body) => return Ok(Response::from_parts(head, body)),
+        Answered::Refused(body) => {
+            let body = Flow::new(body, opened.clone(), Arc::new(Moved::now()), Some(place));
+            return Ok(Response::from_parts(head, Body::new(body)));
+        }
     };
     let upgrade = HeaderValue::from_static("upgrade");
     head.headers.insert(header::CONNECTION, upgrade);

@@ -18,7 +18,7 @@ pub(crate) const WORKER_BACKLOG_BYTES_MAX: usize = 512 * 1024;
 
 /// Largest datagram taken in. Browsers keep to an MTU of 1200 to 1500.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 2048;
-/// Largest RTP packet sent: libwebrtc's own 1200, below any tunnel's MTU.
+/// Largest RTP packet sent of picture and sound: libwebrtc's own 1200, below any tunnel's MTU. FlexFEC's have 30 more.
 pub(crate) const PACKET_BYTES: usize = 1200;
 /// What of [`PACKET_BYTES`] is no payload: RTP header 12, extension block 4 + 8, SRTP tag 16, and 2 for the number of
 /// one that is sent again.

@@ -139,13 +139,21 @@ pub fn is_for(claims: &EndpointClaims, target: &Target, first: &str) -> bool {
     claims.aud == target.session && is_same_port(first, &claims.port, &target.port)
 }
 
-/// Headers that some programs take for the method or the path. A ticket with a scope opens nothing to whoever sends
-/// them: it is the request's own that were looked at.
-const OVERRIDES: [&str; 5] = [
+/// Headers that some programs take for the method or the path, or for another path (WebDAV), also with underscores in
+/// place of hyphens. A ticket with a scope opens nothing to whoever sends them: it is the request's own that were
+/// looked at.
+const OVERRIDES: [&str; 12] = [
+    "destination",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-original-uri",
     "x-original-url",
+    "x-rewrite-uri",
     "x-rewrite-url",
 ];
 
@@ -169,11 +177,8 @@ pub fn opens(
         return Err(Closed::Once);
     }
     let scope = &claims.scope;
-    let overrides = || {
-        OVERRIDES
-            .iter()
-            .any(|name| head.headers.contains_key(*name))
-    };
+    let is_override = |name: &HeaderName| OVERRIDES.contains(&&*name.as_str().replace('_', "-"));
+    let overrides = || head.headers.keys().any(is_override);
     let permits = scope.permits(head.method.as_str(), head.uri.path(), changes)
         && (scope.is_whole() || !overrides());
     permits.then_some(()).ok_or(Closed::Scope)

@@ -251,18 +251,20 @@ impl Api {
         let Some(hash) = hash.and_then(|hash| CredentialHash::try_from(hash).ok()) else {
             return Ok(false);
         };
-        let asked = match self.identities.known(&hash, self.clock.now()) {
+        let (asked, was_let_in) = match self.identities.known(&hash, self.clock.now()) {
             Known::Holds(who) => return Ok(self.is_in_force(&who)),
-            Known::InDoubt(asked) => asked,
+            Known::InDoubt(asked) => (asked, true),
             Known::Nothing(asked) => {
                 // Tickets of a key that is void cost whoever goes on sending them.
                 self.within_rate(RateKey::of(peer))?;
-                asked
+                (asked, false)
             }
         };
-        // The ledger is away: who was let in stays.
-        let Ok(found) = self.ledger.credential(hash).await else {
-            return Ok(true);
+        let found = match self.ledger.credential(hash).await {
+            Ok(found) => found,
+            // The ledger is away: who was let in stays.
+            Err(_) if was_let_in => return Ok(true),
+            Err(error) => return Err(store_failed(&error)),
         };
         let found = found.map(Arc::new);
         let holds = found.as_ref().is_some_and(|who| self.is_in_force(who));

@@ -144,9 +144,11 @@ impl Api {
         let path = claims.scope.path.as_str();
         let direct = place.and_then(|place| {
             let of_node = self.sessions.directory().direct_site(&place.node)?;
-            // A node that says it is here would get what is meant for here.
+            // A node that says it is here would get what is meant for here; and no ticket goes out in the clear, but on
+            // a machine where the broker's own do.
             let direct = Site::new(&of_node.domain, of_node.port, of_node.secure);
-            (!site.overlaps(&direct)).then_some((direct, &place.node))
+            let is_plain = direct.scheme() == "http" && site.scheme() != "http";
+            (!site.overlaps(&direct) && !is_plain).then_some((direct, &place.node))
         });
         let until_ms = claims.direct_until_ms();
         let direct_open_url = direct

@@ -67,10 +67,15 @@ impl TicketScope {
         self.methods.is_empty() && self.path.is_empty()
     }
 
-    /// Whether a request is within it; `changes` if it asks for a change of the protocol.
+    /// Whether a request is within it; `changes` if it asks for a change of the protocol. A server that does not
+    /// change answers the request as it is, so its method has to be permitted, too; `GET` is how a change is asked for.
     pub fn permits(&self, method: &str, path: &str, changes: bool) -> bool {
-        let method = if changes { CHANGE } else { method };
-        let has_method = self.methods.is_empty() || self.methods.iter().any(|one| one == method);
+        let has =
+            |method: &str| self.methods.is_empty() || self.methods.iter().any(|m| m == method);
+        let has_method = match changes {
+            true => has(CHANGE) && (method == "GET" || has(method)),
+            false => has(method),
+        };
         has_method && self.has_path(path)
     }
 
@@ -126,6 +131,7 @@ fn is_segment(segment: &str) -> bool {
         return false;
     }
     let mut bytes = segment.bytes();
+    let mut read = Vec::with_capacity(segment.len());
     while let Some(byte) = bytes.next() {
         let byte = match byte {
             b'%' => match escaped(bytes.next(), bytes.next()) {
@@ -137,8 +143,10 @@ fn is_segment(segment: &str) -> bool {
         if byte == b'\\' || byte.is_ascii_control() {
             return false;
         }
+        read.push(byte);
     }
-    true
+    // What is no UTF-8 some read as dots and slashes all the same (overlong forms).
+    std::str::from_utf8(&read).is_ok()
 }
 
 fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
@@ -173,6 +181,11 @@ mod test {
         assert!(!reads.permits("get", "/", false));
         assert!(!reads.permits("GET", "/", true), "WebSocket can write");
         assert!(scope(&["CONNECT"], "").permits("GET", "/", true));
+        // A server that does not change answers what was asked.
+        assert!(!scope(&["CONNECT", "GET"], "").permits("DELETE", "/", true));
+        assert!(scope(&["CONNECT", "DELETE"], "").permits("DELETE", "/", true));
+        assert!(!scope(&[], "/v1").permits("GET", "/v1/%c0%ae%c0%ae/admin", false));
+        assert!(scope(&[], "/v1").permits("GET", "/v1/%c3%a4", false));
     }
 
     #[test]

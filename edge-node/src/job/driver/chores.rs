@@ -59,6 +59,7 @@ impl Driver {
                 fetched = runtime.fetch(&image, login.as_ref(), &tell) => fetched,
                 detail = full => Err(RuntimeError::ImageMissing { image: image.clone(), detail }),
             };
+            drop(arrival);
             if let Err(error) = fetched {
                 return Done::ImageLooked(Err(error));
             }

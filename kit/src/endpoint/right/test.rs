@@ -177,6 +177,8 @@ fn a_ticket_with_a_scope_opens_nothing_beside_it() {
     check("GET", "/v1/live", Some("upgrade"), Err(Closed::Scope));
     for name in OVERRIDES {
         check("GET", "/v1/models", Some(name), Err(Closed::Scope));
+        let spelled = name.replace('-', "_");
+        check("GET", "/v1/models", Some(&spelled), Err(Closed::Scope));
     }
 }
 
