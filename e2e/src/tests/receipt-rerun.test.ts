@@ -62,8 +62,15 @@ rig.test(
       },
       { within_ms: 300_000 },
     );
-    // By its place in the log, with the evidence beside that.
-    const agrees = await rerun(String(found.index));
+    // By its place in the log, with the evidence beside that; a checker hands that in after its receipt.
+    const agrees = await until(
+      "the evidence to be there",
+      async () => {
+        const now = await rerun(String(found.index));
+        return !now.said.includes("never handed in") && now;
+      },
+      { within_ms: 120_000 },
+    );
     console.log(`# ${agrees.said.replaceAll("\n", "\n# ")}`);
     assert.equal(agrees.status, 0, agrees.said);
     assert.match(agrees.said, /^AGREES/);

@@ -4,7 +4,7 @@
 //! nothing sorted. Whoever reads such a type and writes it again has checked with one comparison that the bytes
 //! are in the one form, that nothing stands twice, and that nothing was skipped.
 //!
-//! **Invariant.** What [`write`] gives out, [`super::strict`] takes: a number of more than 53 bits, a float, and a
+//! **Invariant.** What [`write()`] gives out, [`super::strict`] takes: a number of more than 53 bits, a float, and a
 //! member that is not behind the one before it are errors here, too.
 
 use super::CanonError;
