@@ -4,13 +4,16 @@
  */
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { promisify } from "node:util";
 import { describe } from "../harness/api.js";
 import { create, endpoint } from "../harness/jobs.js";
 import { Rig } from "../harness/rig.js";
+import { BINARIES } from "../harness/stack.js";
 
 const IMAGE = "nearlight/job-jupyter:1";
 /** Millionths a second: of the slot, for nothing else costs anything here. */
@@ -26,6 +29,14 @@ after(() => rmSync(dir, { recursive: true }));
 const SMALL = { cpu_milli: 200, mem_mib: 128, disk_mib: 0 };
 const job = (command: string[], more: object = {}): object => ({ image: IMAGE, command, resources: SMALL, ...more });
 const shell = (script: string): string[] => ["sh", "-c", script];
+
+const cli = async (args: string[]): Promise<string> => {
+  const { stdout } = await promisify(execFile)(join(BINARIES, "nearlight"), args, {
+    timeout: 120_000,
+    env: { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key },
+  });
+  return stdout;
+};
 
 interface Line {
   session: string;
@@ -80,4 +91,15 @@ rig.test("a volume has in the next job what the last one wrote", async () => {
   assert.match(await run("echo kept > /work/here"), /^job-done/);
   assert.match(await run("grep -qx kept /work/here && touch /work/again"), /^job-done/);
   assert.match(await run("test -e /work/again && test ! -e /work/never"), /^job-done/);
+});
+
+rig.test("a job whose node takes its machine back is told in its container, and ends as preempted", async () => {
+  const waits = shell("until [ -e /run/nearlight/ending ]; do sleep 0.2; done; cat /run/nearlight/ending; sleep 600");
+  const { id } = await create(rig.stack, job(waits, { time: { stop_s: 1 } }));
+  await rig.stack.operator.reach(id, ["ready"]);
+  const log = cli(["session", "logs", "--follow", id]);
+  const [node] = await rig.stack.operator.nodes();
+  await cli(["node", "drain", node?.id ?? "", "--reclaim", "5s"]);
+  assert.equal((await rig.stack.operator.reachEnd(id)).reason, "preempted");
+  assert.match(await log, /"reason":"preempted","ends_unix_ms":\d+/);
 });
