@@ -5,8 +5,9 @@ use super::entry::{Entry, label};
 use super::owner::Owner;
 use super::turn::{New, Then, Turn};
 use super::{CreateError, EndError, Placement};
-use crate::ledger::{Applied, OutboxRow};
+use crate::ledger::{Applied, NodeRow, OutboxRow};
 use nearlight_protocol::api::Session;
+use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::{MonoTime, U64};
@@ -313,12 +314,8 @@ impl Owner {
     /// Tells a node which images it is to have.
     fn show_images(&self, node: &NodeId) {
         if let (Some(stream), Some(known)) = (self.fleet.online(node), self.fleet.get(node)) {
-            let row = &known.row;
-            let wanted = (self.apps).images_for(
-                &row.region,
-                row.inventory.gpu,
-                row.inventory.jobs.is_some(),
-            );
+            let (region, gpu, takes_jobs) = wants(&known.row);
+            let wanted = self.apps.images_for(&region, gpu, takes_jobs);
             stream.send(ToEdge::Images(wanted));
         }
     }
@@ -337,13 +334,18 @@ impl Owner {
 
     /// Takes the node as the ledger has it, if it is still held here.
     pub(super) async fn read_back(&mut self, node: &NodeId) {
-        if self.fleet.get(node).is_none() {
+        let Some(before) = self.fleet.get(node).map(|known| wants(&known.row)) else {
             return;
-        }
+        };
         match self.ledger.node(node.clone()).await {
             Ok(Some(row)) => {
                 let now = self.clock.now();
+                let is_other = wants(&row) != before;
                 self.fleet.set_row(row, now);
+                // A new node says what it is only after it was told what to have.
+                if is_other {
+                    self.show_images(node);
+                }
             }
             // Another broker has it: the next transaction says so.
             Ok(None) => tracing::info!(node_id = %node, "the node is not held here any more"),
@@ -351,6 +353,12 @@ impl Owner {
             Err(error) => self.doubt = Some(error),
         }
     }
+}
+
+/// What decides on the images that a node is to have.
+fn wants(row: &NodeRow) -> (String, GpuClass, bool) {
+    let inventory = &row.inventory;
+    (row.region.clone(), inventory.gpu, inventory.jobs.is_some())
 }
 
 fn has_storage(order: &OutboxRow) -> bool {
