@@ -81,15 +81,23 @@ export class Rig {
     });
   }
 
-  /** Ends every session that the node still has, and waits until nothing of them is left. */
+  /**
+   * Ends every session that the broker or the node still has, and waits until nothing of them is left. Both are asked
+   * anew each time: one that was created a moment ago comes to the node later than the first look.
+   */
   async endEverything(): Promise<void> {
     const { stack } = this;
-    const sessions = await stack.edgeSessions();
-    for (const { session } of sessions) await stack.operator.end(session);
-    await until("the node to have no session", async () => (await stack.edgeSessions()).length === 0, {
-      within_ms: 30_000,
-      instead: () => stack.edgeSessions(),
-    });
+    const asked = new Set<string>();
+    await until(
+      "no session to be left",
+      async () => {
+        const left = await stack.liveSessions();
+        for (const id of left) if (!asked.has(id)) await stack.operator.end(id);
+        for (const id of left) asked.add(id);
+        return left.length === 0;
+      },
+      { within_ms: 30_000, instead: () => stack.edgeSessions() },
+    );
     await until("nothing of the sessions to be left", () => stack.leftovers().length === 0, {
       within_ms: 15_000,
       instead: () => stack.leftovers(),

@@ -145,6 +145,14 @@ export class Stack {
     return sessions;
   }
 
+  /** The sessions that have not ended for the broker, and those that the node has. */
+  async liveSessions(): Promise<string[]> {
+    const known = await this.operator.sessions();
+    const live = known.filter(({ state }) => state.phase !== "ended").map(({ id }) => id);
+    for (const id of live) this.seenSessions.add(id);
+    return [...new Set([...live, ...(await this.edgeSessions()).map(({ session }) => session)])];
+  }
+
   async edgeSession(id: string): Promise<EdgeSession> {
     const found = (await this.edgeSessions()).find(({ session }) => session === id);
     if (!found) throw new Error(`the edge node has no session ${id}`);
