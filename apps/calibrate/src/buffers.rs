@@ -1,16 +1,16 @@
-//! Two buffers in one shared memory file, each of which remembers what it has not got yet.
+//! Two buffers in one shared memory file, each of which remembers what it shows.
 //!
-//! Rows are written with `pwrite` rather than through a mapping: no unsafe code, and a plain
-//! picture changes so few rows that the copy does not show.
+//! The picture is painted in the buffer itself. Writing a whole one of 720p with `pwrite` took 1.0 ms beside
+//! 0.36 ms of painting it elsewhere, most of that for the kernel to find 900 pages one by one.
 
 use crate::canvas::{Canvas, Rect};
+use crate::picture::{Model, Picture};
 use crate::window::Window;
 use anyhow::{Context, Result};
+use memmap2::MmapMut;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
-use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use wayland_client::QueueHandle;
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
@@ -25,10 +25,13 @@ pub(crate) struct BufferId {
 /// The buffers of one size of the picture.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    file: File,
+    memory: MmapMut,
+    /// Of one buffer.
     bytes: usize,
     generation: u32,
     slots: [Slot; 2],
+    /// What the buffer shows that was lent last.
+    shown: Option<Model>,
 }
 
 #[derive(Debug)]
@@ -36,12 +39,11 @@ struct Slot {
     buffer: WlBuffer,
     /// The compositor has it.
     busy: bool,
-    /// Rows that changed since it was written.
-    stale: Vec<Range<usize>>,
+    shown: Option<Model>,
 }
 
 impl Buffers {
-    /// Buffers for pictures of this size, all of which is stale.
+    /// Buffers for pictures of this size, which show nothing yet.
     pub(crate) fn new(
         shm: &WlShm,
         queue: &QueueHandle<Window>,
@@ -50,6 +52,7 @@ impl Buffers {
     ) -> Result<Self> {
         let bytes = width * height * 4;
         let file = shared_file(2 * bytes as u64)?;
+        let memory = map(&file)?;
         let size = i32::try_from(2 * bytes).context("the display is too large")?;
         let pool = shm.create_pool(file.as_fd(), size, queue, ());
         let slot = |slot: usize| Slot {
@@ -63,15 +66,16 @@ impl Buffers {
                 BufferId { generation, slot },
             ),
             busy: false,
-            stale: std::iter::once(0..height).collect(),
+            shown: None,
         };
         let slots = [slot(0), slot(1)];
         pool.destroy();
         Ok(Self {
-            file,
+            memory,
             bytes,
             generation,
             slots,
+            shown: None,
         })
     }
 
@@ -87,25 +91,22 @@ impl Buffers {
         self.slots.iter().any(|slot| !slot.busy)
     }
 
-    /// Brings a free buffer up to date, `damage` being what changed last, and lends it out.
-    pub(crate) fn write(&mut self, canvas: &Canvas, damage: &[Rect]) -> Result<Option<&WlBuffer>> {
-        for slot in &mut self.slots {
-            slot.stale
-                .extend(damage.iter().map(|r| r.y..r.y + r.height));
-            merge(&mut slot.stale);
-        }
-        let Some(place) = self.slots.iter().position(|slot| !slot.busy) else {
-            return Ok(None);
-        };
+    /// Paints `model` in a free buffer and lends that out, with what differs from the one before.
+    pub(crate) fn lend(
+        &mut self,
+        picture: &Picture,
+        model: Model,
+    ) -> Option<(&WlBuffer, Vec<Rect>)> {
+        let place = self.slots.iter().position(|slot| !slot.busy)?;
         let slot = &mut self.slots[place];
-        for rows in slot.stale.drain(..) {
-            let (offset, bytes) = canvas.rows(rows);
-            self.file
-                .write_all_at(bytes, (place * self.bytes + offset) as u64)
-                .context("cannot write to shared memory")?;
-        }
+        let bytes = &mut self.memory[place * self.bytes..][..self.bytes];
+        let mut canvas = Canvas::over(bytes, picture.size());
+        picture.paint(&mut canvas, slot.shown.as_ref(), &model);
+        let damage = picture.damage(self.shown.as_ref(), &model);
         slot.busy = true;
-        Ok(Some(&slot.buffer))
+        slot.shown = Some(model.clone());
+        self.shown = Some(model);
+        Some((&slot.buffer, damage))
     }
 }
 
@@ -127,27 +128,11 @@ pub(crate) fn shared_file(bytes: u64) -> Result<File> {
     Ok(file)
 }
 
-/// Sorts ranges of rows and joins those that touch.
-fn merge(ranges: &mut Vec<Range<usize>>) {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
-    for range in ranges.drain(..).filter(|range| !range.is_empty()) {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            Some(_) | None => joined.push(range),
-        }
-    }
-    *ranges = joined;
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn touching_rows_are_joined() {
-        let mut ranges = vec![30..40, 0..10, 5..20, 20..25, 50..50];
-        merge(&mut ranges);
-        assert_eq!(ranges, [0..25, 30..40]);
-    }
+/// The memory of a file that this program made, and keeps as long as it is.
+#[expect(unsafe_code, reason = "memory that is shared with another process")]
+fn map(file: &File) -> Result<MmapMut> {
+    // SAFETY: the file is ours and never gets shorter. The compositor has it too, and reads it while
+    // it holds a buffer, which nobody paints in then; a torn pixel is all that could come of it.
+    let memory = unsafe { MmapMut::map_mut(file) };
+    memory.context("cannot map the memory for a picture")
 }

@@ -29,30 +29,43 @@ impl Rect {
     }
 }
 
-/// The pixels.
+/// The pixels, in memory that belongs to someone else.
 #[derive(Debug)]
-pub(crate) struct Canvas {
+pub(crate) struct Canvas<'a> {
     width: usize,
     height: usize,
-    bytes: Vec<u8>,
+    bytes: &'a mut [u8],
 }
 
-impl Canvas {
-    /// A black picture.
-    pub(crate) fn new(width: usize, height: usize) -> Self {
+impl<'a> Canvas<'a> {
+    /// A picture of this size in `bytes`, which has four for each pixel.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub(crate) fn over(bytes: &'a mut [u8], (width, height): (usize, usize)) -> Self {
+        assert_eq!(bytes.len(), width * height * 4, "{width}x{height}");
         Self {
             width,
             height,
-            bytes: vec![0; width * height * 4],
+            bytes,
         }
     }
 
     /// Paints the part of `rect` that is inside the picture.
     pub(crate) fn fill(&mut self, rect: Rect, colour: Colour) {
         let (columns, rows) = self.clip(rect);
+        let (left, right) = (columns.start * 4, columns.end * 4);
+        let first = rows.start;
         for y in rows {
-            for pixel in self.row_mut(y)[columns.start * 4..columns.end * 4].chunks_exact_mut(4) {
-                pixel.copy_from_slice(&colour);
+            // The first row pixel by pixel, the others from it: a flip of a whole picture is as
+            // fast as memory is.
+            if y == first {
+                for pixel in self.row_mut(y)[left..right].chunks_exact_mut(4) {
+                    pixel.copy_from_slice(&colour);
+                }
+            } else {
+                let (above, row) = self.bytes.split_at_mut(y * self.width * 4);
+                row[left..right].copy_from_slice(&above[first * self.width * 4..][left..right]);
             }
         }
     }
@@ -61,19 +74,6 @@ impl Canvas {
     pub(crate) fn row_mut(&mut self, y: usize) -> &mut [u8] {
         let stride = self.width * 4;
         &mut self.bytes[y * stride..][..stride]
-    }
-
-    /// The bytes of some rows, and how far from the picture's start they are.
-    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> (usize, &[u8]) {
-        let stride = self.width * 4;
-        let end = rows.end.min(self.height) * stride;
-        let start = (rows.start * stride).min(end);
-        (start, &self.bytes[start..end])
-    }
-
-    /// Width and height, pixels.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
     }
 
     fn clip(&self, rect: Rect) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
@@ -89,12 +89,23 @@ mod test {
 
     #[test]
     fn painting_outside_changes_nothing_outside() {
-        let mut canvas = Canvas::new(4, 3);
+        let mut bytes = [0; 4 * 3 * 4];
+        let mut canvas = Canvas::over(&mut bytes, (4, 3));
         canvas.fill(Rect::new(3, 2, 100, 100), rgb(1, 2, 3));
         canvas.fill(Rect::new(100, 100, 1, 1), rgb(9, 9, 9));
-        let (start, last) = canvas.rows(2..9);
-        assert_eq!(start, 32);
-        assert_eq!(last, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 1, 0xff]);
-        assert!(canvas.rows(0..2).1.iter().all(|byte| *byte == 0));
+        let (others, last) = bytes.split_at(11 * 4);
+        assert_eq!(last, [3, 2, 1, 0xff]);
+        assert!(others.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn every_row_of_a_part_has_the_colour() {
+        let mut bytes = [0; 5 * 4 * 4];
+        Canvas::over(&mut bytes, (5, 4)).fill(Rect::new(1, 1, 3, 2), rgb(1, 2, 3));
+        for (place, pixel) in bytes.chunks_exact(4).enumerate() {
+            let inside = (1..4).contains(&(place % 5)) && (1..3).contains(&(place / 5));
+            let expected = if inside { rgb(1, 2, 3) } else { [0; 4] };
+            assert_eq!(pixel, expected, "{place}");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! The whole picture: where its parts are, and how it gets from one commit to the next by painting
-//! only what changed.
+//! The whole picture: where its parts are, and how it gets from what a canvas shows to what it is to
+//! show by painting only what changed.
 //!
-//! docs/calibrate.md specifies the places. It knows nothing of Wayland.
+//! docs/calibrate.md specifies the places. It knows nothing of Wayland, and not which canvas shows what.
 
 use crate::barcode::{self, Cells, Payload, flag};
 use crate::canvas::{Canvas, Colour, Rect, rgb};
@@ -27,14 +27,29 @@ pub(crate) struct Model {
     pub(crate) lines: Vec<String>,
 }
 
-/// The picture as it was shown last.
+/// How models look at one size.
 #[derive(Debug)]
 pub(crate) struct Picture {
     layout: Layout,
-    canvas: Canvas,
     scene: Scene,
     font: Font,
-    shown: Option<Model>,
+}
+
+/// What of a picture differs from another one's.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Whole,
+    /// A row of the barcode: the bits of the cells that changed, the leftmost one highest.
+    Cells {
+        y: usize,
+        changed: u32,
+    },
+    /// The bar, which was where this commit has it.
+    Bar {
+        before: u32,
+    },
+    Line(usize),
+    Scene,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,37 +104,19 @@ impl Layout {
 }
 
 impl Picture {
-    /// A picture of this size that shows nothing yet.
-    pub(crate) fn new(width: usize, height: usize, kind: Kind, seed: u64) -> Self {
+    /// Pictures of this size.
+    pub(crate) fn new((width, height): (usize, usize), kind: Kind, seed: u64) -> Self {
         let layout = Layout::new(width, height, kind);
         Self {
             layout,
-            canvas: Canvas::new(width, height),
             scene: Scene::new(kind, seed, layout.scene),
             font: Font::new(),
-            shown: None,
         }
     }
 
-    /// Paints `model`, and says what differs from the commit before.
-    pub(crate) fn show(&mut self, mut model: Model) -> Vec<Rect> {
-        model.lines.truncate(self.layout.lines);
-        let light = model.payload.flags & flag::LIGHT;
-        let before = self
-            .shown
-            .take()
-            .filter(|shown| shown.payload.flags & flag::LIGHT == light);
-        let damage = match before {
-            Some(shown) => self.change(&shown, &model),
-            None => self.repaint(&model),
-        };
-        self.shown = Some(model);
-        damage
-    }
-
-    /// The pixels.
-    pub(crate) fn canvas(&self) -> &Canvas {
-        &self.canvas
+    /// Width and height, pixels.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.layout.width, self.layout.height)
     }
 
     /// How many lines of text it shows.
@@ -127,72 +124,107 @@ impl Picture {
         self.layout.lines
     }
 
-    fn repaint(&mut self, model: &Model) -> Vec<Rect> {
-        let whole = self.layout.whole();
-        self.canvas.fill(whole, background(model));
-        let cells = model.payload.cells();
-        self.cells(&cells.map(|row| !row), &cells);
-        self.canvas
-            .fill(self.layout.bar(model.payload.counter), BAR);
-        for number in 0..model.lines.len() {
-            self.line(number, model);
+    /// Paints `model` on a canvas that shows `shown`, or anything.
+    pub(crate) fn paint(&self, canvas: &mut Canvas<'_>, shown: Option<&Model>, model: &Model) {
+        for part in self.parts(shown, model) {
+            self.paint_part(canvas, part, model);
         }
-        let place = self.layout.scene;
-        self.scene
-            .paint(&mut self.canvas, place, model.payload.counter);
-        vec![whole]
     }
 
-    fn change(&mut self, old: &Model, new: &Model) -> Vec<Rect> {
-        let mut damage = self.cells(&old.payload.cells(), &new.payload.cells());
-        let bars = [old, new].map(|model| self.layout.bar(model.payload.counter));
-        if bars[0] != bars[1] {
-            self.canvas.fill(bars[0], background(new));
-            self.canvas.fill(bars[1], BAR);
-            damage.extend(bars);
-        }
-        for number in 0..old.lines.len().max(new.lines.len()) {
-            if old.lines.get(number) != new.lines.get(number) {
-                self.line(number, new);
-                damage.push(self.layout.line(number));
-            }
-        }
-        let place = self.layout.scene;
-        if self.scene.moves() && old.payload.counter != new.payload.counter {
-            self.scene
-                .paint(&mut self.canvas, place, new.payload.counter);
-            damage.push(place);
-        }
-        damage
+    /// Where `model` may differ from `shown`.
+    pub(crate) fn damage(&self, shown: Option<&Model>, model: &Model) -> Vec<Rect> {
+        let parts = self.parts(shown, model).into_iter();
+        parts.flat_map(|part| self.places(part, model)).collect()
     }
 
-    fn cells(&mut self, old: &Cells, new: &Cells) -> Vec<Rect> {
-        let cell = self.layout.cell;
-        let mut damage = Vec::new();
-        for (y, (old, new)) in old.iter().zip(new).enumerate() {
-            let changed = old ^ new;
-            for x in (0..barcode::COLUMNS).filter(|x| changed << x >> 31 == 1) {
-                let colour = if new << x >> 31 == 1 { WHITE } else { BLACK };
-                let place = Rect::new(x * cell, y * cell, cell, cell);
-                self.canvas.fill(place, colour);
-            }
-            if changed != 0 {
+    fn parts(&self, shown: Option<&Model>, model: &Model) -> Vec<Part> {
+        let Some(shown) = shown.filter(|shown| background(shown) == background(model)) else {
+            return vec![Part::Whole];
+        };
+        let rows = shown.payload.cells().into_iter().zip(model.payload.cells());
+        let mut parts: Vec<Part> = (rows.enumerate())
+            .map(|(y, (old, new))| (y, old ^ new))
+            .filter(|(_, changed)| *changed != 0)
+            .map(|(y, changed)| Part::Cells { y, changed })
+            .collect();
+        let (before, counter) = (shown.payload.counter, model.payload.counter);
+        if self.layout.bar(before) != self.layout.bar(counter) {
+            parts.push(Part::Bar { before });
+        }
+        let lines = shown.lines.len().max(model.lines.len());
+        let lines = 0..lines.min(self.layout.lines);
+        parts.extend(
+            lines
+                .filter(|number| shown.lines.get(*number) != model.lines.get(*number))
+                .map(Part::Line),
+        );
+        if self.scene.moves() && before != counter {
+            parts.push(Part::Scene);
+        }
+        parts
+    }
+
+    fn places(&self, part: Part, model: &Model) -> Vec<Rect> {
+        let layout = &self.layout;
+        match part {
+            Part::Whole => vec![layout.whole()],
+            Part::Cells { y, changed } => {
+                let cell = layout.cell;
                 let first = changed.leading_zeros() as usize;
                 let last = barcode::COLUMNS - changed.trailing_zeros() as usize;
-                damage.push(Rect::new(
+                vec![Rect::new(
                     first * cell,
                     y * cell,
                     (last - first) * cell,
                     cell,
-                ));
+                )]
             }
+            Part::Bar { before } => vec![layout.bar(before), layout.bar(model.payload.counter)],
+            Part::Line(number) => vec![layout.line(number)],
+            Part::Scene => vec![layout.scene],
         }
-        damage
     }
 
-    fn line(&mut self, number: usize, model: &Model) {
+    fn paint_part(&self, canvas: &mut Canvas<'_>, part: Part, model: &Model) {
+        let Layout { scene, .. } = self.layout;
+        let counter = model.payload.counter;
+        match part {
+            Part::Whole => {
+                canvas.fill(self.layout.whole(), background(model));
+                for y in 0..barcode::ROWS {
+                    self.cells(canvas, y, u32::MAX, &model.payload.cells());
+                }
+                canvas.fill(self.layout.bar(counter), BAR);
+                for number in 0..model.lines.len().min(self.layout.lines) {
+                    self.line(canvas, number, model);
+                }
+                self.scene.paint(canvas, scene, counter);
+            }
+            Part::Cells { y, changed } => self.cells(canvas, y, changed, &model.payload.cells()),
+            Part::Bar { before } => {
+                canvas.fill(self.layout.bar(before), background(model));
+                canvas.fill(self.layout.bar(counter), BAR);
+            }
+            Part::Line(number) => self.line(canvas, number, model),
+            Part::Scene => self.scene.paint(canvas, scene, counter),
+        }
+    }
+
+    fn cells(&self, canvas: &mut Canvas<'_>, y: usize, changed: u32, cells: &Cells) {
+        let cell = self.layout.cell;
+        for x in (0..barcode::COLUMNS).filter(|x| changed << x >> 31 == 1) {
+            let colour = if cells[y] << x >> 31 == 1 {
+                WHITE
+            } else {
+                BLACK
+            };
+            canvas.fill(Rect::new(x * cell, y * cell, cell, cell), colour);
+        }
+    }
+
+    fn line(&self, canvas: &mut Canvas<'_>, number: usize, model: &Model) {
         let place = self.layout.line(number);
-        self.canvas.fill(place, background(model));
+        canvas.fill(place, background(model));
         let Some(text) = model.lines.get(number) else {
             return;
         };
@@ -201,7 +233,6 @@ impl Picture {
         } else {
             DARK
         };
-        let canvas = &mut self.canvas;
         let left = self.layout.cell;
         self.font.each_dot(text, |x, y, side| {
             canvas.fill(Rect::new(left + x, place.y + y, side, side), ink);

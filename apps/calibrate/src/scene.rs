@@ -46,7 +46,7 @@ impl Scene {
     }
 
     /// Paints commit number `counter`.
-    pub(crate) fn paint(&self, canvas: &mut Canvas, place: Rect, counter: u32) {
+    pub(crate) fn paint(&self, canvas: &mut Canvas<'_>, place: Rect, counter: u32) {
         match self {
             Self::Plain => {}
             Self::Noise { seed } => noise(*seed, canvas, place, counter),
@@ -55,7 +55,7 @@ impl Scene {
     }
 }
 
-fn noise(seed: u64, canvas: &mut Canvas, place: Rect, counter: u32) {
+fn noise(seed: u64, canvas: &mut Canvas<'_>, place: Rect, counter: u32) {
     let mut random = Random::new(seed ^ u64::from(counter) << 32);
     for top in (0..place.height).step_by(NOISE_BLOCK) {
         for left in (0..place.width).step_by(NOISE_BLOCK) {
@@ -112,7 +112,7 @@ impl Landscape {
         }
     }
 
-    fn paint(&self, canvas: &mut Canvas, place: Rect, counter: u32) {
+    fn paint(&self, canvas: &mut Canvas<'_>, place: Rect, counter: u32) {
         let height = self.rows.len();
         for (y, ground) in self.rows.iter().enumerate() {
             let speed = SPEED_FAR * height + (SPEED_NEAR - SPEED_FAR) * y;
@@ -143,7 +143,14 @@ impl Landscape {
     }
 }
 
-fn disc(canvas: &mut Canvas, place: Rect, left: usize, top: usize, side: usize, colour: [u8; 4]) {
+fn disc(
+    canvas: &mut Canvas<'_>,
+    place: Rect,
+    left: usize,
+    top: usize,
+    side: usize,
+    colour: [u8; 4],
+) {
     let radius = side as f32 / 2.0;
     for y in 0..side {
         let up = y as f32 + 0.5 - radius;
@@ -219,9 +226,10 @@ mod test {
 
     fn painted(kind: Kind, seed: u64, counter: u32) -> Vec<u8> {
         let place = Rect::new(0, 0, 320, 120);
-        let mut canvas = Canvas::new(320, 120);
+        let mut bytes = vec![0; 320 * 120 * 4];
+        let mut canvas = Canvas::over(&mut bytes, (320, 120));
         Scene::new(kind, seed, place).paint(&mut canvas, place, counter);
-        canvas.rows(0..120).1.to_vec()
+        bytes
     }
 
     #[test]

@@ -153,8 +153,7 @@ impl Window {
         let model = self
             .state
             .commit(picture.lines(), self.clicker.is_playing());
-        let damage = picture.show(model);
-        let Some(buffer) = buffers.write(picture.canvas(), &damage)? else {
+        let Some((buffer, damage)) = buffers.lend(picture, model) else {
             return Ok(());
         };
         self.surface.attach(Some(buffer), 0, 0);
@@ -256,14 +255,13 @@ impl Window {
 
     /// The compositor said how large the window is: makes the picture anew if that changed.
     fn configured(&mut self) -> Result<()> {
-        let current = self.picture.as_ref().map(|(p, _)| p.canvas().size());
+        let current = self.picture.as_ref().map(|(p, _)| p.size());
         if current != Some(self.size) {
-            let (width, height) = self.size;
             let Style { scene, seed, .. } = self.style;
             self.name_picture();
             self.generation += 1;
             let buffers = Buffers::new(&self.shm, &self.queue, self.size, self.generation)?;
-            self.picture = Some((Picture::new(width, height, scene, seed), buffers));
+            self.picture = Some((Picture::new(self.size, scene, seed), buffers));
         }
         self.due();
         Ok(())
