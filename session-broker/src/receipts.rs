@@ -107,6 +107,16 @@ pub(crate) enum LogError {
         /// What the ledger has.
         size: u64,
     },
+    /// The ledger went back, and what it lost is in the tiles: the sequencer tells it again at its next look.
+    #[error(
+        "the ledger has {size} of the {published} entries that the log published, as after a failover; it catches up from the tiles"
+    )]
+    CatchingUp {
+        /// What was published.
+        published: u64,
+        /// What the ledger has.
+        size: u64,
+    },
     /// The broker stops.
     #[error("the broker is stopping")]
     Closed,
@@ -202,8 +212,7 @@ impl Receipts {
             changes: AtomicU64::new(0),
             witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),
         });
-        let shared = settings.is_shared;
-        shutdown.spawn(sequencer.run(queue, shared, shutdown.token()));
+        shutdown.spawn(sequencer.run(queue, shutdown.token()));
         shutdown.spawn(directory::keep(receipts.clone(), shutdown.token()));
         shutdown.spawn(evidence::keep(receipts.clone(), shutdown.token()));
         shutdown.spawn(witnesses::keep(receipts.clone(), shutdown.token()));
@@ -331,12 +340,23 @@ impl Receipts {
         let size = self.published().map_or(0, |published| published.size);
         let read = move |store: &dyn Store| reader::entries_from(store, size, place);
         let entries = blocking(&self.store, read).await?;
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = place + entries.len() as u64;
         let rows = self.ledger.receipts(ReceiptQuery {
-            before: Some(place + entries.len() as u64),
+            before: Some(end),
             max: u32::try_from(entries.len()).unwrap_or(u32::MAX),
             ..ReceiptQuery::default()
         });
         let rows = rows.await?;
+        let known = rows.first().map_or(0, |row| row.place + 1);
+        if known < end {
+            return Err(LogError::CatchingUp {
+                published: size,
+                size: known,
+            });
+        }
         let whole = rows.len() == entries.len();
         // Newest first.
         let placed = (place..).zip(entries).zip(rows.into_iter().rev());

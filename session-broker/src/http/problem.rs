@@ -216,6 +216,7 @@ pub(super) fn log_failed(error: LogError) -> Refusal {
         | LogError::OtherKey
         | LogError::Damaged(_)
         | LogError::Behind { .. }
+        | LogError::CatchingUp { .. }
         | LogError::Closed => log_not_yet().caused_by(error),
     }
 }

@@ -40,7 +40,7 @@ const BATCH_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How often a round is tried: the ledger's own patience comes on top.
 const TRIES_MAX: u32 = 4;
-/// How often is looked whether another broker appended, or the log can be loaded at last.
+/// How often is looked whether another broker appended, the ledger went back, or the log can be loaded at last.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the log has signed last.
@@ -100,14 +100,8 @@ impl Sequencer {
         }
     }
 
-    /// Gives places until the shutdown; what waits then has them, too. `shared` is whether other brokers
-    /// append.
-    pub(super) async fn run(
-        mut self,
-        mut jobs: mpsc::Receiver<Job>,
-        shared: bool,
-        stop: CancellationToken,
-    ) {
+    /// Gives places until the shutdown; what waits then has them, too.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let first = tokio::select! {
@@ -118,7 +112,7 @@ impl Sequencer {
                     jobs.recv().await
                 }
                 _ = look.tick() => {
-                    self.look(shared).await;
+                    self.look().await;
                     continue;
                 }
             };
@@ -136,15 +130,14 @@ impl Sequencer {
         }
     }
 
-    /// Loads the log if it is not known, or another broker appended.
-    pub(super) async fn look(&mut self, shared: bool) {
-        if self.head.is_some() && !shared {
-            return;
-        }
+    /// Loads the log if it is not known, or is not what the ledger has: another broker appended, or the ledger
+    /// went back.
+    pub(super) async fn look(&mut self) {
         let looked = async {
             if let Some(head) = &self.head {
                 let row = self.ledger.receipt_log().await?;
-                if row.is_some_and(|row| row.size == head.edge.size()) {
+                let (size, root) = (head.edge.size(), hex(&head.edge.root()));
+                if row.is_some_and(|row| row.size == size && row.root == root) {
                     return Ok(());
                 }
             }

@@ -6,8 +6,8 @@ use super::sequencer::Sequencer;
 use super::store::Object;
 use super::*;
 use crate::ledger::{
-    DirectoryKey, Fault, FaultyLedger, LedgerAt, LogChange, Member, Op, ReceiptRow, SqlLedger,
-    copy_file,
+    DirectoryKey, Fault, FaultyLedger, LedgerAt, LogChange, LogRow, Member, Op, ReceiptRow,
+    SqlLedger, copy_file,
 };
 use fragile::{Ends, Fragile};
 use nearlight_proof::encoding::hex;
@@ -18,6 +18,7 @@ use nearlight_proof::receipt::directory::{Directory as KeyDirectory, Role};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Dispute, Predicate};
 use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Statement, Subject};
+use sqlx::Connection;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 use tempfile::TempDir;
@@ -68,6 +69,24 @@ impl Log {
             sequencer: Sequencer::new(parts.0, parts.1, Clock::start(), (published, seen_max)),
             shown,
         }
+    }
+
+    /// What a standby that lagged has of it.
+    async fn go_back_to(&self, row: &LogRow) {
+        let back = format!(
+            "UPDATE receipt_log SET size = {}, root = '{}'; DELETE FROM receipt WHERE place >= {0}",
+            row.size, row.root
+        );
+        self.change(back).await;
+    }
+
+    /// Past the ledger.
+    async fn change(&self, sql: String) {
+        let file = self.dir.path().join("ledger.sqlite");
+        let url = format!("sqlite://{}", file.display());
+        let mut beside = sqlx::AnyConnection::connect(&url).await.unwrap();
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        sql.execute(&mut beside).await.unwrap();
     }
 
     fn healthy(&self) -> Replica {
@@ -212,14 +231,14 @@ async fn a_crash_at_any_write_loses_nothing_and_contradicts_nothing() {
             next += 150;
             let store = Fragile::new(&log.tiles());
             let mut replica = log.replica(store.clone());
-            replica.sequencer.look(false).await;
+            replica.sequencer.look().await;
             let writes = store.state.lock().unwrap().writes;
             store.state.lock().unwrap().dies_at = Some((writes + write, ends));
             let answers = replica.append(&batch).await;
             log.note(&replica, &answers);
             let died = store.state.lock().unwrap().dead;
             let mut again = log.healthy();
-            again.sequencer.look(false).await;
+            again.sequencer.look().await;
             log.note(&again, &[]);
             let answers = again.append(&batch).await;
             assert!(answers.iter().all(Option::is_some), "{ends:?} {write}");
@@ -248,7 +267,7 @@ async fn a_paused_replica_never_forks_the_log() {
         for write in 0..8 {
             let store = Fragile::new(&log.tiles());
             let (mut paused, mut other) = (log.replica(store.clone()), log.healthy());
-            paused.sequencer.look(false).await;
+            paused.sequencer.look().await;
             let (told, reached) = std_mpsc::channel();
             let (go, wait) = std_mpsc::channel();
             let at = store.state.lock().unwrap().writes + write;
@@ -269,7 +288,7 @@ async fn a_paused_replica_never_forks_the_log() {
             let (paused, answers) = pausing.await.unwrap();
             assert!(answers.iter().all(Option::is_some), "{ends:?} {write}");
             log.note(&paused, &answers);
-            other.sequencer.look(true).await;
+            other.sequencer.look().await;
             log.note(&other, &[]);
             log.check();
         }
@@ -286,7 +305,7 @@ async fn a_paused_replica_never_forks_the_log() {
 async fn a_swap_in_doubt_is_looked_up_and_never_guessed() {
     let mut log = Log::new().await;
     let mut replica = log.healthy();
-    replica.sequencer.look(false).await;
+    replica.sequencer.look().await;
     for (n, fault) in [Fault::Fails, Fault::FailsButApplied]
         .into_iter()
         .enumerate()
@@ -333,7 +352,7 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     let (restored, _tasks) = open(&copy).await;
     let former = std::mem::replace(&mut log.ledger, restored);
     let mut again = log.healthy();
-    again.sequencer.look(false).await;
+    again.sequencer.look().await;
     let shown = again.shown.borrow().clone().unwrap();
     assert_eq!(shown.size, 8, "what was published is there");
     let known = log
@@ -358,13 +377,13 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     let (ledger, _tasks) = open(&older).await;
     log.ledger = ledger;
     let mut behind = log.healthy();
-    behind.sequencer.look(false).await;
+    behind.sequencer.look().await;
     assert!(behind.shown.borrow().is_none(), "it signs nothing");
     assert_eq!(log.ledger.receipt_log().await.unwrap().unwrap().size, 3);
     drop(behind);
     store.put(&[Object::new(path, good)]).unwrap();
     let mut again = log.healthy();
-    again.sequencer.look(false).await;
+    again.sequencer.look().await;
     assert_eq!(again.shown.borrow().clone().unwrap().size, 10);
     drop(again);
 
@@ -381,9 +400,35 @@ async fn a_ledger_that_is_behind_catches_up_from_the_tiles_or_signs_nothing() {
     let (ledger, _tasks) = open(&copy).await;
     log.ledger = ledger;
     let mut behind = log.healthy();
-    behind.sequencer.look(false).await;
+    behind.sequencer.look().await;
     assert!(behind.shown.borrow().is_none(), "it signs nothing");
     assert_eq!(behind.append(&real(20..21)).await, [None]);
+}
+
+/// The database of a running broker fails over, and nothing is appended: verdicts wait for what is missing.
+#[tokio::test]
+async fn a_ledger_that_goes_back_beside_a_log_that_stands_still_catches_up() {
+    let mut log = Log::new().await;
+    let mut replica = log.healthy();
+    let real = |range: std::ops::Range<u64>| -> Vec<Entry> {
+        range
+            .map(|n| Entry::read(signed(&dispute(n))).unwrap())
+            .collect()
+    };
+    let answers = replica.append(&real(0..3)).await;
+    log.note(&replica, &answers);
+    let before = log.ledger.receipt_log().await.unwrap().unwrap();
+    let answers = replica.append(&real(3..8)).await;
+    log.note(&replica, &answers);
+    log.go_back_to(&before).await;
+    replica.sequencer.look().await;
+    log.note(&replica, &[]);
+    let now = log.ledger.receipt_log().await.unwrap().unwrap();
+    assert_eq!(now.size, 8);
+    let last = real(7..8)[0].row.leaf.clone();
+    let known = log.ledger.logged(vec![last.clone()]).await.unwrap();
+    assert_eq!(known, [(last, 7)]);
+    log.check();
 }
 
 #[tokio::test]
@@ -400,7 +445,7 @@ async fn tiles_that_are_not_the_ledgers_are_damage() {
     let object = Object::new("tile/0/000.p/5".to_owned(), vec![7; 160]);
     Directory::new(log.tiles()).put(&[object]).unwrap();
     let mut again = log.healthy();
-    again.sequencer.look(false).await;
+    again.sequencer.look().await;
     assert!(again.shown.borrow().is_none());
 }
 

@@ -39,3 +39,28 @@ async fn an_entry_is_the_one_that_the_ledger_has_at_its_place() {
     assert!(matches!(read, Err(LogError::Damaged(_))), "{read:?}");
     log.shutdown.token().cancel();
 }
+
+/// After a failover to a ledger that was behind, tiles are whole: who is told to restore them from a back-up loses
+/// what nobody else has.
+#[tokio::test]
+async fn entries_that_the_ledger_does_not_have_yet_are_no_damage() {
+    let log = Log::new().await;
+    let (receipts, _ledger) = started(&log);
+    for n in 0..3 {
+        let entry = Entry::read(signed(&dispute(n))).unwrap();
+        receipts.append(entry).await.unwrap();
+    }
+    let size = receipts.published().unwrap().size;
+    for has in [size - 1, 1, 0] {
+        let lost = format!("DELETE FROM receipt WHERE place >= {has}");
+        log.change(lost).await;
+        for place in [0, 1] {
+            let read = receipts.entries_from(place).await;
+            assert!(
+                matches!(read, Err(LogError::CatchingUp { size: of, .. }) if of == has),
+                "{read:?}"
+            );
+        }
+    }
+    log.shutdown.token().cancel();
+}
