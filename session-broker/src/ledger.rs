@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod apps;
+mod basis;
 mod batch;
 mod checks;
 mod dialect;
@@ -80,6 +81,7 @@ mod write;
 mod writer;
 
 pub use apps::{AppChange, AppRow, VersionRow};
+pub use basis::{Basis, HandedBack};
 pub use checks::{
     AssignmentQuery, AssignmentRow, AssignmentState, ChainRow, CheckChange, CheckerJoins,
     CheckerRow, CheckerTokenRow, LicenceRow, NodeKey, NodeKeyRow,
@@ -104,7 +106,7 @@ pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
-pub use share::{Basis, BrokerId, BrokerRow, Losses, Member, NotABroker};
+pub use share::{BrokerId, BrokerRow, Member, NotABroker};
 pub use source::LedgerAt;
 pub use stakes::{AccountRow, Amount, Move, OUTSIDE, POOL, SLASHED, Transfer, TransferRow};
 pub use store::{OpenError, SqlLedger, change_beside, copy_file};
@@ -121,8 +123,9 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 
     /// As [`Ledger::write`], of a broker about what it holds. If more has happened to that than `basis`
-    /// says, nothing is written: where others took nodes, it gets its changes back ([`StoreError::Lost`]);
-    /// where the ledger went back, it has to load again, as after any [`StoreError::NotApplied`].
+    /// says, nothing is written: where others took nodes, or a session that is to end is another broker's, it
+    /// gets its changes back ([`StoreError::Lost`]); where the ledger went back, it has to load again, as after
+    /// any [`StoreError::NotApplied`].
     fn write_as_holder(
         &self,
         ops: Vec<Op>,
@@ -130,7 +133,7 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>>;
 
     /// How often the ledger was found to have gone back behind what this broker had committed. Asked before
-    /// what is held is read: what is read may be from after the next setback, but not from before this one.
+    /// anything is read: what is read may be from after the next setback, but not from before this one.
     fn setbacks(&self) -> u64;
 
     /// Whether the last write failed for a reason of the ledger's own, such as a full disk.
@@ -140,7 +143,8 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     fn silent_for(&self) -> Duration;
 
     /// Everything that this broker holds, as of one moment: sessions that live or ended after
-    /// `ended_after_ms`, nodes, unacked orders.
+    /// `ended_after_ms`, nodes, unacked orders. What is read is committed with it, and [`Loaded::basis`] is what
+    /// its changes go by.
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
     /// One node, if this broker holds it.
@@ -149,6 +153,10 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// One node, the sessions that hold a claim on it, and its unacked orders, as of one moment; nothing
     /// if another broker holds it.
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>>;
+
+    /// As [`Ledger::of_node`], for who believes to hold it and finds another broker there: that may be lost with
+    /// the moments before a failover. What is read is committed with it, as in [`Ledger::load`].
+    fn surely_of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
     /// One session, and which broker holds it.
     fn session(
@@ -168,9 +176,6 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
 
     /// Every broker that has ever written to the ledger.
     fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>>;
-
-    /// What others took from this broker after that move.
-    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>>;
 
     /// Whose credential this is the hash of, unless it was revoked.
     fn credential(
@@ -361,10 +366,10 @@ pub enum StoreError {
     /// Another broker has opened the ledger since; this one must not go on.
     #[error("another broker has taken the ledger over")]
     Superseded,
-    /// Others took nodes from this broker, and it did not know. Nothing was written; these are the
-    /// changes.
-    #[error("another broker has taken nodes from this one")]
-    Lost(Vec<Op>),
+    /// The broker does not hold all that it believes to hold. Nothing was written; these are the changes, and
+    /// what it did not know.
+    #[error("another broker has what this one believes to hold")]
+    Lost(Box<HandedBack>),
     /// The writer is gone: the broker is stopping.
     #[error("the ledger is closed")]
     Closed,
@@ -647,6 +652,8 @@ pub struct Loaded {
     pub nodes: Vec<NodeRow>,
     /// Unacked orders, oldest first.
     pub outbox: Vec<OutboxRow>,
+    /// What changes of all this go by; of one node's nothing.
+    pub basis: Basis,
 }
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ impl<'a> Level<'a> {
                 starts_denied,
                 at: changed,
             } => {
-                let save = sessions::SavePhase::new(session, phase, *starts_denied, *changed)?;
+                let save =
+                    sessions::SavePhase::new((session, me), phase, *starts_denied, *changed)?;
                 self.phases.add(save);
             }
             Op::ReturnQuota { user, tenant, .. } => {
@@ -173,7 +174,7 @@ impl<'a> Level<'a> {
             Op::Log { change, audit } => self.log.push((at, change, audit.as_deref())),
             Op::Check { change, audit } => self.checks.push((at, change, audit.as_deref())),
             Op::SetEdition { session, app } => {
-                self.editions.push(apps::SetEdition::new(session, app)?);
+                self.editions.push(apps::SetEdition::new(session, app, me)?);
             }
             _ => self.take_rest(me, at, op)?,
         }
@@ -328,9 +329,9 @@ impl<'a> Level<'a> {
                     .map(|(node, heard)| nodes::Seen::new(node, *heard, *seen));
                 self.seen.extend(seen);
             }
-            Op::GiveSession { session, to } => {
-                self.given.push((at, share::GiveSession::new(session, to)))
-            }
+            Op::GiveSession { session, to } => self
+                .given
+                .push((at, share::GiveSession::new(session, to, me))),
             Op::HoldNode { node, at: attached } => {
                 let hold = share::HoldNode::new(node, me, *attached);
                 self.held.push((at, hold));

@@ -4,10 +4,9 @@ use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Basis, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
     DirectoryKey, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
-    LicenceRow, Loaded, LogChange, LogRow, Losses, NodeKeyRow, NodeRow, Of, Op, OwnerId,
-    ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow,
-    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
-    WebhookRow,
+    LicenceRow, Loaded, LogChange, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery,
+    ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket,
+    StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
@@ -145,6 +144,10 @@ impl Ledger for FaultyLedger {
         self.inner.of_node(node)
     }
 
+    fn surely_of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        self.inner.surely_of_node(node)
+    }
+
     fn session(
         &self,
         session: SessionId,
@@ -166,10 +169,6 @@ impl Ledger for FaultyLedger {
 
     fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {
         self.inner.brokers()
-    }
-
-    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>> {
-        self.inner.losses(after_move)
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {

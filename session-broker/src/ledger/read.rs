@@ -1,8 +1,8 @@
 //! Reading rows back, each validated on the way.
 //!
-//! What takes several statements, and is held in memory as one thing, is read as of one moment
-//! ([`Snapshot`]): a node that another broker takes between two of them would leave its sessions here
-//! without it.
+//! What takes several statements, and is held in memory as one thing, is read as of one moment: a node that
+//! another broker takes between two of them would leave its sessions here without it. That is a [`Snapshot`], or
+//! the writer's own transaction ([`super::basis`]).
 
 use super::dialect::Engine;
 use super::identity::priority;
@@ -67,25 +67,25 @@ impl Snapshot {
         begun.map(Self).map_err(StoreError::NotApplied)
     }
 
-    fn connection(&mut self) -> &mut AnyConnection {
+    pub(super) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.0
-    }
-
-    /// What a statement with one value returns.
-    async fn rows(
-        &mut self,
-        text: AssertSqlSafe<String>,
-        value: &str,
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        let query = sqlx::query(text).bind(value);
-        let rows = query.fetch_all(self.connection()).await;
-        rows.map_err(StoreError::NotApplied)
     }
 }
 
-/// See [`super::Ledger::load`].
+/// What a statement with one value returns.
+async fn rows_of(
+    at: &mut AnyConnection,
+    text: AssertSqlSafe<String>,
+    value: &str,
+) -> Result<Vec<AnyRow>, StoreError> {
+    let query = sqlx::query(text).bind(value);
+    let rows = query.fetch_all(at).await;
+    rows.map_err(StoreError::NotApplied)
+}
+
+/// See [`super::Ledger::load`]. In a transaction whose reads are of one moment.
 pub(super) async fn load(
-    mut at: Snapshot,
+    at: &mut AnyConnection,
     holder: &BrokerId,
     ended_after_ms: UnixMillis,
     now: MonoTime,
@@ -96,38 +96,39 @@ pub(super) async fn load(
     let mut sessions = sqlx::query(sessions_where(&live))
         .bind(ms(ended_after_ms))
         .bind(holder.as_str())
-        .fetch_all(at.connection())
+        .fetch_all(&mut *at)
         .await
         .map_err(StoreError::NotApplied)?
         .iter()
         .map(|row| session(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = at.rows(orders_where(HELD), holder.as_str()).await?;
+    let outbox = rows_of(at, orders_where(HELD), holder.as_str()).await?;
     Ok(Loaded {
         sessions,
-        nodes: nodes(&mut at, Of::Holder(holder)).await?,
+        nodes: nodes(at, Of::Holder(holder)).await?,
         outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
+        ..Loaded::default()
     })
 }
 
 const ON_NODE: &str = "s.session_id IN (SELECT c.session_id FROM claim c
     WHERE c.node_id = $1 AND c.released_ms IS NULL)";
 
-/// See [`super::Ledger::of_node`].
+/// See [`super::Ledger::of_node`]. In a transaction whose reads are of one moment.
 pub(super) async fn of_node(
-    mut at: Snapshot,
+    at: &mut AnyConnection,
     node: &NodeId,
     holder: &BrokerId,
     now: MonoTime,
 ) -> Result<Loaded, StoreError> {
-    let nodes = nodes(&mut at, Of::Node(node, holder)).await?;
+    let nodes = nodes(at, Of::Node(node, holder)).await?;
     if nodes.is_empty() {
         return Ok(Loaded::default());
     }
-    let sessions = at.rows(sessions_where(ON_NODE), node.as_str()).await?;
+    let sessions = rows_of(at, sessions_where(ON_NODE), node.as_str()).await?;
     let outbox = orders_where("o.node_id = $1");
-    let outbox = at.rows(outbox, node.as_str()).await?;
+    let outbox = rows_of(at, outbox, node.as_str()).await?;
     Ok(Loaded {
         sessions: sessions
             .iter()
@@ -135,6 +136,7 @@ pub(super) async fn of_node(
             .collect::<Result<_, _>>()?,
         nodes,
         outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
+        ..Loaded::default()
     })
 }
 
@@ -213,7 +215,7 @@ const GPUS: &str = "
     FROM node n JOIN claim_gpu g ON g.node_id = n.node_id";
 
 impl Of<'_> {
-    async fn fetch(self, at: &mut Snapshot, what: &str) -> Result<Vec<AnyRow>, StoreError> {
+    async fn fetch(self, at: &mut AnyConnection, what: &str) -> Result<Vec<AnyRow>, StoreError> {
         // Made of constants of this file alone.
         let text = |condition: &str| AssertSqlSafe(format!("{what} WHERE {condition}"));
         let query = match self {
@@ -222,13 +224,13 @@ impl Of<'_> {
                 .bind(node.as_str())
                 .bind(holder.as_str()),
         };
-        let rows = query.fetch_all(at.connection()).await;
+        let rows = query.fetch_all(at).await;
         rows.map_err(StoreError::NotApplied)
     }
 }
 
 /// Nodes that a broker holds, by id.
-pub(super) async fn nodes(at: &mut Snapshot, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
+pub(super) async fn nodes(at: &mut AnyConnection, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
     let rows = of.fetch(at, NODES).await?;
     let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
     // Engines sort text each in its own way.

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 30] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 31] = [
     (
         1,
         "ledger",
@@ -133,6 +133,7 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 30] = [
         "evidence",
         include_str!("../../migrations/0037_evidence.sql"),
     ),
+    (39, "runs", include_str!("../../migrations/0039_runs.sql")),
 ];
 
 /// All of them, as an engine reads them.

@@ -11,9 +11,8 @@
 //!
 //! **A holder finds out before it writes.** Whoever takes a node counts up the loser's `losses`, in the
 //! row that each transaction of the loser changes first: so the two transactions do not overlap, and
-//! the loser's next one sees the number. What it meant to write as a holder is handed back
-//! ([`StoreError::Lost`]) until it knows what it lost. So is what it meant to write before it knew that the
-//! ledger itself went back ([`super::writer`]): both are its [`Basis`].
+//! the loser's next one sees the number. What it meant to write as a holder is handed back with what it lost
+//! ([`super::basis`]).
 
 use super::batch::Answers;
 use super::phase_row::{int, ms, parse, to_ms};
@@ -79,15 +78,6 @@ pub struct Member {
     pub jwk: String,
 }
 
-/// What a holder's changes go by: what it knows to have happened, behind its back, to what it holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Basis {
-    /// How often others took nodes from it.
-    pub losses: u64,
-    /// How often the ledger went back behind what it had committed.
-    pub setbacks: u64,
-}
-
 /// A broker that has ever written to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerRow {
@@ -126,10 +116,11 @@ const NOTE_MOVES: &str = "
     INSERT INTO node_move (node_id, lost_by, moved_ms)
     SELECT r.node_id, r.former, r.at FROM {rows node_id text, former text, at bigint} WHERE TRUE";
 
-/// Only while it waits, and only to one that is there.
+/// Only while it waits, by who holds it, and only to one that is there.
 const GIVE: &str = "
-    UPDATE session SET holder = r.holder FROM {rows session_id text, holder text}
+    UPDATE session SET holder = r.holder FROM {rows session_id text, holder text, giver text}
     WHERE session.session_id = r.session_id AND {still session.phase = 'queued'}
+        AND {still session.holder = r.giver}
         AND EXISTS (SELECT 1 FROM writer w WHERE w.writer_id = r.holder AND {still w.stopped = 0})
     RETURNING session.session_id AS won";
 
@@ -234,18 +225,21 @@ pub(super) async fn hold_nodes(
 pub(super) struct GiveSession<'a> {
     session_id: &'a str,
     holder: &'a str,
+    giver: &'a str,
 }
 
 impl<'a> GiveSession<'a> {
-    pub(super) fn new(session: &'a SessionId, to: &'a BrokerId) -> Self {
+    pub(super) fn new(session: &'a SessionId, to: &'a BrokerId, giver: &'a BrokerId) -> Self {
         Self {
             session_id: session.as_str(),
             holder: to.as_str(),
+            giver: giver.as_str(),
         }
     }
 }
 
-/// [`Applied::RaceLost`] for one that stays: its new holder is not there, or it waits no longer.
+/// [`Applied::RaceLost`] for one that stays: its new holder is not there, it waits no longer, or whoever gives
+/// it does not hold it.
 pub(super) async fn give_sessions(
     tx: &mut Tx,
     given: &[(At, GiveSession<'_>)],
@@ -330,48 +324,6 @@ pub(super) async fn brokers(pool: &AnyPool) -> Result<Vec<BrokerRow>, StoreError
             })
         })
         .collect()
-}
-
-/// What was taken from a broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// How many times by now.
-    pub count: u64,
-    /// The nodes, since the move that was asked for.
-    pub nodes: Vec<NodeId>,
-    /// The last move.
-    pub last_move: u64,
-}
-
-const LOSSES: &str = "SELECT losses FROM writer WHERE writer_id = $1";
-
-const MOVES: &str = "
-    SELECT move_id, node_id FROM node_move WHERE lost_by = $1 AND move_id > $2 ORDER BY move_id";
-
-/// The count is read first: a move that comes between the two is found again, and twice is harmless.
-pub(super) async fn losses(
-    pool: &AnyPool,
-    of: &BrokerId,
-    after: u64,
-) -> Result<Losses, StoreError> {
-    let asked = sqlx::query(LOSSES).bind(of.as_str()).fetch_one(pool).await;
-    let row = asked.map_err(StoreError::NotApplied)?;
-    let unsigned = |n: i64| u64::try_from(n).unwrap_or_default();
-    let mut losses = Losses {
-        count: unsigned(row.get("losses")),
-        nodes: Vec::new(),
-        last_move: after,
-    };
-    let moves = sqlx::query(MOVES).bind(of.as_str()).bind(int(after)?);
-    for row in moves
-        .fetch_all(pool)
-        .await
-        .map_err(StoreError::NotApplied)?
-    {
-        losses.last_move = unsigned(row.get("move_id"));
-        losses.nodes.push(parse(row.get("node_id"))?);
-    }
-    Ok(losses)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The ledger in an engine: one writer, a few readers.
 
+use super::basis::Basis;
 use super::dialect::Engine;
 use super::schema::{MIGRATIONS, migrations};
-use super::share::{self, Basis, BrokerId, BrokerRow, Losses, Member};
+use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
-use super::writer::{Job, WAITING_MAX, Writer};
+use super::writer::{Done, Job, Reads, WAITING_MAX, What, Writer};
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
     CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryKey, DirectoryRows,
@@ -171,15 +172,29 @@ impl SqlLedger {
         read::Snapshot::of(&self.readers, self.engine).await
     }
 
+    /// Reads in a transaction of the writer's, which is committed with it.
+    async fn read_in_a_turn(&self, what: What) -> Result<Loaded, StoreError> {
+        let now = self.clock.now();
+        let reads = Some(Reads { what, now });
+        let done = self.hand_in(Vec::new(), None, reads).await?;
+        Ok(done.loaded.unwrap_or_default())
+    }
+
     async fn hand_in(
         &self,
         ops: Vec<Op>,
         basis: Option<Basis>,
-    ) -> Result<Vec<Applied>, StoreError> {
+        reads: Option<Reads>,
+    ) -> Result<Done, StoreError> {
         let asked = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.writer
-            .send(Job { ops, basis, reply })
+            .send(Job {
+                ops,
+                basis,
+                reads,
+                reply,
+            })
             .await
             .map_err(|_| StoreError::Closed)?;
         let done = answer.await.map_err(|_| StoreError::Closed)?;
@@ -305,7 +320,7 @@ pub(super) async fn of_schema(at: &LedgerAt, version: i64) -> AnyConnection {
 
 impl Ledger for SqlLedger {
     fn write(&self, ops: Vec<Op>) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
-        Box::pin(self.hand_in(ops, None))
+        Box::pin(async move { Ok(self.hand_in(ops, None, None).await?.applied) })
     }
 
     fn write_as_holder(
@@ -313,7 +328,7 @@ impl Ledger for SqlLedger {
         ops: Vec<Op>,
         basis: Basis,
     ) -> BoxFuture<'_, Result<Vec<Applied>, StoreError>> {
-        Box::pin(self.hand_in(ops, Some(basis)))
+        Box::pin(async move { Ok(self.hand_in(ops, Some(basis), None).await?.applied) })
     }
 
     fn setbacks(&self) -> u64 {
@@ -330,31 +345,26 @@ impl Ledger for SqlLedger {
     }
 
     fn load(&self, ended_after_ms: UnixMillis) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        Box::pin(async move {
-            // After it nothing of ours is in doubt: what is read now is what will be.
-            self.write(Vec::new()).await?;
-            read::load(
-                self.snapshot().await?,
-                &self.me,
-                ended_after_ms,
-                self.clock.now(),
-            )
-            .await
-        })
+        Box::pin(self.read_in_a_turn(What::All { ended_after_ms }))
     }
 
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
         Box::pin(async move {
             let of = read::Of::Node(&node, &self.me);
-            Ok(read::nodes(&mut self.snapshot().await?, of).await?.pop())
+            let mut at = self.snapshot().await?;
+            Ok(read::nodes(at.connection(), of).await?.pop())
         })
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         Box::pin(async move {
-            let at = self.snapshot().await?;
-            read::of_node(at, &node, &self.me, self.clock.now()).await
+            let mut at = self.snapshot().await?;
+            read::of_node(at.connection(), &node, &self.me, self.clock.now()).await
         })
+    }
+
+    fn surely_of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        Box::pin(self.read_in_a_turn(What::Node(node)))
     }
 
     fn session(
@@ -381,10 +391,6 @@ impl Ledger for SqlLedger {
 
     fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {
         Box::pin(share::brokers(&self.readers))
-    }
-
-    fn losses(&self, after_move: u64) -> BoxFuture<'_, Result<Losses, StoreError>> {
-        Box::pin(share::losses(&self.readers, &self.me, after_move))
     }
 
     fn credential(

@@ -76,6 +76,11 @@ impl Tx {
         self.learned.push(name.to_owned());
     }
 
+    /// To read within the open transaction.
+    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
     }

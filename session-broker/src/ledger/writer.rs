@@ -18,12 +18,15 @@
 //! standby has a prefix of what was committed: as long as the row is as it was left, nothing that this broker
 //! wrote or read before its last transaction is missing.
 //!
-//! **The turn.** Each transaction first moves `writer.seq` on, if term and seq are what this writer
+//! **The turn.** Each transaction first moves `writer.seq` on, if run, term and seq are what this writer
 //! left there. So a broker whose ledger another one of its name has opened since, or that its peers gave
 //! up for dead (a hang, a network that came back), changes nothing any more:
 //! [`StoreError::Superseded`]. And a commit whose answer was lost is
 //! not guessed at: reading the row waits for the transaction that holds it, and tells.
-//! The row also says how often others took nodes from this broker: see [`super::share`].
+//! The row also says how often others took nodes from this broker: see [`super::basis`].
+//!
+//! **The run** is a word that this process made up. A ledger that went back behind its start gives its term to
+//! the next one that takes one, a broker of its name or who seizes it: the same number, and not this run.
 //!
 //! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), and, for a
 //! while, an engine that is not there: nothing was written, so nothing can be doubled.
@@ -31,20 +34,22 @@
 //! **Invariant.** A caller gets `Ok` only for what is on the disk.
 
 mod failure;
+mod job;
 
-use super::batch;
+use super::StoreError;
 use super::dialect::Engine;
-use super::share::{Basis, Member};
+use super::share::Member;
 use super::source::Source;
 use super::tx::Tx;
-use super::{Applied, Op, StoreError};
 use failure::{Kind, kind, not_applied, not_as_left, unknown, within};
+use job::{Answers, carry_out, leave_out};
+pub(super) use job::{Done, Job, Reads, What};
 use serde::Serialize;
 use sqlx::Row;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Lists of changes that wait for the writer. Past it callers wait to hand theirs over.
@@ -63,31 +68,35 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(200);
 const PLANS_EVERY: i64 = 4096;
 
 const TAKE_TERM: &str = "
-    INSERT INTO writer (writer_id, term, seq, address, jwk)
-    SELECT r.writer_id, 1, 0, r.address, r.jwk FROM {rows writer_id text, address text, jwk text}
+    INSERT INTO writer (writer_id, term, seq, address, jwk, run)
+    SELECT r.writer_id, 1, 0, r.address, r.jwk, r.run
+    FROM {rows writer_id text, address text, jwk text, run text}
     WHERE TRUE ON CONFLICT (writer_id) DO UPDATE SET term = writer.term + 1,
-        address = excluded.address, jwk = excluded.jwk, stopped = 0
+        address = excluded.address, jwk = excluded.jwk, run = excluded.run, stopped = 0
     RETURNING term, seq";
 
 const TAKE_TURN: &str = "
-    UPDATE writer SET seq = writer.seq + 1 FROM {rows writer_id text, term bigint, seq bigint}
+    UPDATE writer SET seq = writer.seq + 1
+    FROM {rows writer_id text, run text, term bigint, seq bigint}
     WHERE writer.writer_id = r.writer_id AND writer.term = r.term AND writer.seq = r.seq
+        AND writer.run = r.run
     RETURNING writer.seq AS seq, writer.losses AS losses";
 
 /// It has stopped: its peers need not wait for it.
 const LEAVE: &str = "
-    UPDATE writer SET stopped = 1 FROM {rows writer_id text, term bigint, seq bigint}
-    WHERE writer.writer_id = r.writer_id AND writer.term = r.term";
+    UPDATE writer SET stopped = 1 FROM {rows writer_id text, run text, term bigint}
+    WHERE writer.writer_id = r.writer_id AND writer.term = r.term AND writer.run = r.run";
 
 /// Changes nothing, but waits for whoever holds the row.
 const LOOK: &str = "
     UPDATE writer SET seq = writer.seq FROM {rows writer_id text}
     WHERE writer.writer_id = r.writer_id
-    RETURNING writer.term AS term, writer.seq AS seq";
+    RETURNING writer.term AS term, writer.seq AS seq, writer.run AS run";
 
 #[derive(Debug, Serialize)]
 struct Turn<'a> {
     writer_id: &'a str,
+    run: &'a str,
     term: i64,
     seq: i64,
 }
@@ -97,18 +106,8 @@ struct Introduction<'a> {
     writer_id: &'a str,
     address: &'a str,
     jwk: &'a str,
+    run: &'a str,
 }
-
-/// Changes of one caller.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) ops: Vec<Op>,
-    /// Of a holder: what its changes go by.
-    pub(super) basis: Option<Basis>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Applied>, StoreError>>,
-}
-
-type Answers = Vec<Vec<Applied>>;
 
 /// What is not known of the writer's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +133,8 @@ enum Found {
 #[derive(Debug)]
 pub(super) struct Writer {
     me: Member,
+    /// This process, among all of its name.
+    run: String,
     source: Source,
     tx: Option<Tx>,
     term: i64,
@@ -156,9 +157,11 @@ impl Writer {
         me: Member,
         superseded: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let (term, seq) = take_term(&mut tx, &me).await?;
+        let run = format!("{:032x}", rand::random::<u128>());
+        let (term, seq) = take_term(&mut tx, &me, &run).await?;
         Ok(Self {
             me,
+            run,
             source,
             term,
             seq,
@@ -193,19 +196,16 @@ impl Writer {
                 Ok(answers) => {
                     for (job, answer) in group.into_iter().zip(answers) {
                         // A caller that went away does not need its answer.
-                        let _ = job.reply.send(Ok(answer));
+                        let _ = job.reply.send(answer.map_err(|why| why.of(job.ops)));
                     }
                 }
                 Err(error) => self.fail(group, error),
             }
         }
-        let turn = Turn {
-            writer_id: self.me.id.as_str(),
-            term: self.term,
-            seq: self.seq,
+        let Some(mut tx) = self.tx.take() else {
+            return;
         };
-        let Some(mut tx) = self.tx else { return };
-        if let Err(error) = tx.run(LEAVE, &[turn]).await {
+        if let Err(error) = tx.run(LEAVE, &[self.turn()]).await {
             tracing::debug!(%error, "could not say that this broker stops");
         }
         if let Err(error) = tx.close().await {
@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// Tries once. Who writes as a holder of what was taken from it leaves the group.
+    /// Tries once. Who goes by a ledger of before leaves the group.
     async fn attempt(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
         self.settle().await?;
         let mut tx = self.connected().await?;
@@ -255,9 +255,10 @@ impl Writer {
             let Some(row) = taken.first() else {
                 return Ok(None);
             };
-            hand_back(group, row.get("losses"), setbacks);
-            let lists: Vec<&[Op]> = group.iter().map(|job| job.ops.as_slice()).collect();
-            batch::apply(&mut tx, me, &lists).await.map(Some)
+            leave_out(group, setbacks);
+            let losses = u64::try_from(row.get::<i64, _>("losses")).unwrap_or_default();
+            let writes = carry_out(&mut tx, me, group, (losses, setbacks));
+            writes.await.map(Some)
         };
         let changed = within(engine, changes).await;
         self.done += 1;
@@ -325,7 +326,8 @@ impl Writer {
         };
         let row = rows.first();
         let (term, there) = row.map_or((0, 0), |row| (row.get("term"), row.get("seq")));
-        if term > self.term {
+        let is_of_this_run = row.is_some_and(|row| row.get::<&str, _>("run") == self.run);
+        if term > self.term || term == self.term && !is_of_this_run {
             self.superseded.cancel();
             return Err(StoreError::Superseded);
         }
@@ -342,7 +344,7 @@ impl Writer {
         self.doubt = Doubt::Row;
         let (term, there) = if term < self.term {
             // It went back to before this broker was started.
-            within(engine, take_term(&mut tx, &self.me)).await?
+            within(engine, take_term(&mut tx, &self.me, &self.run)).await?
         } else {
             (term, there)
         };
@@ -369,6 +371,7 @@ impl Writer {
     fn turn(&self) -> Turn<'_> {
         Turn {
             writer_id: self.me.id.as_str(),
+            run: &self.run,
             term: self.term,
             seq: self.seq,
         }
@@ -416,31 +419,16 @@ impl Writer {
 }
 
 /// Introduces this broker. Its term, and the transactions of it that are in the ledger.
-async fn take_term(tx: &mut Tx, me: &Member) -> Result<(i64, i64), StoreError> {
+async fn take_term(tx: &mut Tx, me: &Member, run: &str) -> Result<(i64, i64), StoreError> {
     let introduction = Introduction {
         writer_id: me.id.as_str(),
         address: &me.address,
         jwk: &me.jwk,
+        run,
     };
     let rows = tx.ask(TAKE_TERM, &[introduction]).await?;
     let row = rows
         .first()
         .ok_or_else(|| StoreError::Corrupt("the ledger gives no term".to_owned()))?;
     Ok((row.get("term"), row.get("seq")))
-}
-
-/// Takes those out of the group who believe that they hold what was taken from them, or what the ledger had
-/// before it went back.
-fn hand_back(group: &mut Vec<Job>, losses: i64, setbacks: u64) {
-    let of_before = |job: &mut Job| job.basis.is_some_and(|basis| basis.setbacks != setbacks);
-    for job in group.extract_if(.., of_before) {
-        let _ = job.reply.send(Err(not_as_left()));
-    }
-    let has_lost = |job: &mut Job| {
-        job.basis
-            .is_some_and(|basis| i64::try_from(basis.losses) != Ok(losses))
-    };
-    for job in group.extract_if(.., has_lost) {
-        let _ = job.reply.send(Err(StoreError::Lost(job.ops)));
-    }
 }

@@ -5,14 +5,14 @@ use super::entry::{Entry, label};
 use super::owner::Owner;
 use super::turn::{New, Then, Turn};
 use super::{CreateError, EndError, Placement};
-use crate::ledger::{Applied, NodeRow, OutboxRow};
+use crate::ledger::{Applied, Loaded, NodeRow, OutboxRow, SessionRow, StoreError};
 use nearlight_protocol::api::Session;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{Order, ToEdge};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::{MonoTime, U64};
 use nearlight_session::Claim;
-use nearlight_session::lifecycle::{Event, Outcome};
+use nearlight_session::lifecycle::{Event, Outcome, Phase};
 use std::collections::{BTreeSet, HashSet};
 use tokio::sync::oneshot;
 
@@ -161,7 +161,8 @@ impl Owner {
             Then::Held(node) => self.held(node, &applied, touched).await,
             Then::Given { session, to, node } => {
                 let is_given = applied == Applied::Done;
-                self.given(&session, (to, node), is_given, now, replies);
+                self.given(&session, (to, node), is_given, now, replies)
+                    .await;
                 touched.insert(session);
             }
             Then::Look => self.look().await,
@@ -226,23 +227,50 @@ impl Owner {
         self.set_deadline(&id);
     }
 
-    /// Its claim came to nothing: it is next again, if it is this broker's at all. That it was given to
-    /// this broker may be lost, with nothing that this broker wrote.
+    /// Its claim, or its giving, came to nothing: it is next again, if it waits and is this broker's at all. That
+    /// it was given to this broker may be lost, with nothing that this broker wrote; and whoever believed to hold
+    /// it may have ended it.
     pub(super) async fn lost_its_claim(&mut self, id: &SessionId, now: MonoTime) {
-        let is_held = match self.sharing {
-            None => true,
-            Some(_) => match self.ledger.session(id.clone()).await {
-                Ok(Some((_, holder))) => self.is_me(&holder),
-                Ok(None) => false,
-                // The next try finds out.
-                Err(_) => true,
-            },
-        };
-        if is_held {
+        if self.sharing.is_none() {
             self.requeue(id, now);
-        } else {
-            self.drop_session(id);
+            return;
         }
+        match self.ledger.session(id.clone()).await {
+            Ok(Some((row, holder))) if self.is_me(&holder) => match row.phase {
+                Phase::Queued => self.requeue(id, now),
+                Phase::Ended { .. } => self.found_ended(row, now),
+                // What waits here holds a claim there. No broker does that to another one.
+                Phase::Placing { .. }
+                | Phase::Starting { .. }
+                | Phase::Ready { .. }
+                | Phase::Playing { .. }
+                | Phase::Detached { .. }
+                | Phase::Ending { .. } => {
+                    let text = format!("{id} waits, and holds a claim");
+                    self.doubt = Some(StoreError::Corrupt(text));
+                }
+            },
+            Ok(_) => self.drop_session(id),
+            // The next try finds out.
+            Err(_) => self.requeue(id, now),
+        }
+    }
+
+    /// A session that waits is over in the ledger: whoever watches it is told so.
+    fn found_ended(&mut self, row: SessionRow, now: MonoTime) {
+        self.queue.remove(&row.id);
+        let former = self.forget_entry(&row.id);
+        let former = former.map(|entry| (row.id.clone(), entry));
+        if let Some((id, entry)) = &former
+            && let Some(at) = entry.deadline
+        {
+            self.deadlines.remove(&(at, id.clone()));
+        }
+        let loaded = Loaded {
+            sessions: vec![row],
+            ..Loaded::default()
+        };
+        self.take_in(loaded, &mut former.into_iter().collect(), now);
     }
 
     /// It is next again.

@@ -1,8 +1,15 @@
-//! What other brokers took from this one, and what becomes of changes that were meant for it.
+//! What others took from this broker, or it never had, and what becomes of changes that were meant for it.
 
-use crate::ledger::{Applied, Op};
+use super::entry::Entry;
+use super::owner::Owner;
+use crate::ledger::{Applied, AuditRow, HandedBack, IdentityChange, Op, StoreError};
 use nearlight_protocol::id::{NodeId, SessionId};
+use nearlight_protocol::identity::AuditAction;
+use nearlight_protocol::unit::MonoTime;
 use std::collections::HashSet;
+
+/// What the edge of a node that another broker holds waits before it dials again.
+const MOVED_RETRY_S: u32 = 1;
 
 /// What others took.
 #[derive(Debug, Default)]
@@ -26,6 +33,11 @@ impl Lost {
             }
         }
         new
+    }
+
+    fn is_of_lost(&self, audit: &AuditRow) -> bool {
+        let is_end = audit.action == AuditAction::SessionEnd;
+        is_end && self.sessions.iter().any(|id| id.as_str() == audit.subject)
     }
 
     /// What came of a change that is not this broker's to make any more.
@@ -59,6 +71,11 @@ impl Lost {
             | Op::GiveSession { session, .. } => {
                 self.sessions.contains(session).then_some(Applied::Missing)
             }
+            // Whoever holds it notes who ended it.
+            Op::Identity {
+                change: IdentityChange::Nothing,
+                audit: Some(audit),
+            } => self.is_of_lost(audit).then_some(Applied::Missing),
             Op::Notify(notice) => {
                 let of = notice.session.as_ref();
                 let is_lost = of.is_some_and(|session| self.sessions.contains(session));
@@ -98,12 +115,102 @@ impl Lost {
     }
 }
 
+impl Owner {
+    /// Writes as the holder of what this broker holds. What turns out to be another one's is let go,
+    /// and what was meant for it comes to nothing.
+    pub(super) async fn write(&mut self, mut ops: Vec<Op>) -> Result<Vec<Applied>, StoreError> {
+        let mut void: Vec<Option<Applied>> = vec![None; ops.len()];
+        loop {
+            let error = match self.ledger.write_as_holder(ops, self.basis).await {
+                Ok(mut applied) => {
+                    for (applied, void) in applied.iter_mut().zip(void) {
+                        if let Some(void) = void {
+                            *applied = void;
+                        }
+                    }
+                    return Ok(applied);
+                }
+                Err(error) => error,
+            };
+            let StoreError::Lost(back) = error else {
+                return Err(error);
+            };
+            let HandedBack {
+                ops: unwritten,
+                basis,
+                nodes,
+                sessions,
+            } = *back;
+            ops = unwritten;
+            self.basis = basis;
+            let mut lost = Lost {
+                nodes: nodes.into_iter().collect(),
+                ..Lost::default()
+            };
+            lost.sessions.extend(self.let_go(&lost.nodes));
+            lost.sessions.extend(sessions.iter().cloned());
+            // What ended in this very turn holds nothing in memory any more; in the ledger it is the
+            // other broker's, which will end it itself.
+            for session in lost.widen(&ops).iter().chain(&sessions) {
+                self.ended.retain(|(_, over)| over != session);
+                self.drop_session(session);
+            }
+            for session in &sessions {
+                tracing::warn!(session_id = %session, "the session was to end here, and is another \
+                    broker's: that it was given to this one is lost");
+            }
+            for (op, void) in ops.iter_mut().zip(&mut void) {
+                if let Some(instead) = lost.answer(op) {
+                    *void = Some(instead);
+                    *op = Op::SeenNodes {
+                        nodes: Vec::new(),
+                        at: MonoTime(0),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Nodes are another broker's, with whatever has a claim on them. Returns those sessions.
+    pub(super) fn let_go(&mut self, nodes: &HashSet<NodeId>) -> Vec<SessionId> {
+        let claims_there = |entry: &Entry| {
+            let held = entry.life.held();
+            held.is_some_and(|held| nodes.contains(&held.claim.node))
+        };
+        let listed = nodes.iter().flat_map(|node| self.claimed.at(node));
+        let there = listed.filter(|id| self.sessions.get(*id).is_some_and(|e| claims_there(e)));
+        let sessions: Vec<SessionId> = there.cloned().collect();
+        debug_assert_eq!(
+            sessions.len(),
+            self.sessions.values().filter(|e| claims_there(e)).count(),
+            "whoever has a claim on a node is listed there"
+        );
+        crate::metrics::moved("lost", sessions.len());
+        for session in &sessions {
+            self.drop_session(session);
+        }
+        for node in nodes {
+            tracing::info!(node_id = %node, sessions = sessions.len(), of_nodes = nodes.len(),
+                "the node is another broker's now");
+            if let Some(stream) = self.fleet.get(node).and_then(|n| n.link.stream()) {
+                stream.go_away(MOVED_RETRY_S);
+            }
+            self.directory.set_stream(node, None);
+            let news = self.fleet.let_go(node);
+            self.directory.show_remote(news);
+            if let Some(sharing) = &self.sharing {
+                sharing.hub.left(node);
+            }
+        }
+        sessions
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
     use nearlight_protocol::api::EndReason;
     use nearlight_protocol::control::Order;
-    use nearlight_protocol::unit::MonoTime;
     use nearlight_session::lifecycle::Phase;
     use nearlight_session::{Claim, Epoch};
 

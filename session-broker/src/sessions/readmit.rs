@@ -150,8 +150,14 @@ impl Owner {
         }
         let row = match self.ledger.session(id.clone()).await {
             Ok(Some((row, holder))) if self.is_me(&holder) => row,
-            // Another broker has the node, and its end, or the next transaction fails.
-            Ok(_) => return,
+            // Another broker has the node; or had, before the ledger went back.
+            Ok(_) => {
+                match self.ledger.surely_of_node(node).await {
+                    Ok(loaded) => self.adopt("taken", loaded).await,
+                    Err(error) => self.doubt = Some(error),
+                }
+                return;
+            }
             Err(error) => {
                 self.doubt = Some(error);
                 return;

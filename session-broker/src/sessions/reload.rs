@@ -25,8 +25,8 @@ impl Owner {
     /// No control stream is up afterwards: each edge attaches again and says what it runs.
     pub(super) async fn load(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        self.count_losses().await?;
         let loaded = self.ledger.load(self.listed_since(now)).await?;
+        self.basis = loaded.basis;
         self.standings.learn(self.ledger.standings().await?);
         self.volumes = Volumes::of(self.ledger.volumes(None).await?);
 

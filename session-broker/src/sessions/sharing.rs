@@ -7,12 +7,12 @@
 
 use super::acting::Created;
 use super::entry::Entry;
-use super::lost::Lost;
 use super::owner::{Owner, SharingParts};
 use super::taken_by;
+use super::trying::LOST_AGAIN_MS;
 use super::turn::{Then, Turn};
 use super::waiting::Occupancy;
-use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow, StoreError};
+use crate::ledger::{Applied, BrokerId, BrokerRow, Loaded, Op, SessionRow};
 use crate::peers::{Courier, Hub, Item, Offer, PeerEvent};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
@@ -26,8 +26,6 @@ use tokio::sync::mpsc;
 const LOOK_EVERY: u32 = 5;
 /// Housekeepings between two tellings of what streams showed.
 const RTTS_EVERY: u32 = 5;
-/// What the edge of a node that another broker holds waits before it dials again.
-const MOVED_RETRY_S: u32 = 1;
 
 /// What an owner knows of its peers.
 #[derive(Debug)]
@@ -43,8 +41,6 @@ pub(super) struct Sharing {
     pub(super) busy: HashMap<BrokerId, Occupancy>,
     /// How many wait here, as the peers were told last.
     pub(super) told: usize,
-    /// The last node that was found to be taken.
-    last_move: u64,
 }
 
 impl From<SharingParts> for Sharing {
@@ -58,7 +54,6 @@ impl From<SharingParts> for Sharing {
             waiting: HashMap::new(),
             busy: HashMap::new(),
             told: 0,
-            last_move: 0,
         }
     }
 }
@@ -215,7 +210,7 @@ impl Owner {
     }
 
     /// The ledger says that a session is another broker's now, or that it stays.
-    pub(super) fn given(
+    pub(super) async fn given(
         &mut self,
         id: &SessionId,
         (to, node): (BrokerId, Option<NodeId>),
@@ -224,7 +219,7 @@ impl Owner {
         replies: &mut Vec<Created>,
     ) {
         if !is_given {
-            self.requeue(id, now);
+            self.not_given(id, now).await;
             return;
         }
         let shown = self.sessions.get(id).map(|entry| entry.shown());
@@ -242,7 +237,18 @@ impl Owner {
         }
     }
 
-    /// Once in a while, looks for what was given to this broker without its knowing.
+    /// It stays, if it is here at all: whoever was to have it is not there. That is known here before long, and
+    /// there is no use in trying every turn until then.
+    async fn not_given(&mut self, id: &SessionId, now: MonoTime) {
+        self.lost_its_claim(id, now).await;
+        if self.queue.contains(id) {
+            let again = now.plus_millis(LOST_AGAIN_MS);
+            self.queue.in_vain(id, Some(again));
+        }
+    }
+
+    /// Once in a while, looks for what was given to this broker without its knowing, and for what it believes to
+    /// have been given.
     pub(super) fn look_around(&mut self, turn: &mut Turn, housekeepings: u32) {
         if self.sharing.is_none() {
             return;
@@ -257,7 +263,8 @@ impl Owner {
         }
     }
 
-    /// Takes up every session that is this broker's and waits.
+    /// Takes up every session that is this broker's and waits, and forgets those that are not, and wait here: that
+    /// they were given to this broker is lost. What waits here is in the ledger, as far as it is this broker's.
     pub(super) async fn look(&mut self) {
         let waiting = match self.ledger.waiting().await {
             Ok(waiting) => waiting,
@@ -270,6 +277,13 @@ impl Owner {
             }
         };
         let now = self.clock.now();
+        let held: HashSet<&SessionId> = waiting.iter().map(|row| &row.id).collect();
+        let believed = self.queue.iter().filter(|id| !held.contains(id));
+        let believed: Vec<SessionId> = believed.cloned().collect();
+        for id in believed {
+            tracing::warn!(session_id = %id, "the session waits here, and not in the ledger");
+            self.lost_its_claim(&id, now).await;
+        }
         for row in waiting {
             self.take_up(row, None, now);
         }
@@ -302,7 +316,12 @@ impl Owner {
                 return;
             }
         }
-        match self.ledger.of_node(node).await {
+        let read = match self.ledger.of_node(node.clone()).await {
+            // Another broker was quick; or was, before the ledger went back.
+            Ok(loaded) if loaded.nodes.is_empty() => self.ledger.surely_of_node(node).await,
+            read => read,
+        };
+        match read {
             Ok(loaded) => {
                 let sessions: Vec<SessionId> =
                     loaded.sessions.iter().map(|row| row.id.clone()).collect();
@@ -338,7 +357,7 @@ impl Owner {
     }
 
     /// Takes what is new of `loaded` into memory.
-    async fn adopt(&mut self, how: &'static str, mut loaded: Loaded) {
+    pub(super) async fn adopt(&mut self, how: &'static str, mut loaded: Loaded) {
         let now = self.clock.now();
         loaded
             .sessions
@@ -369,107 +388,9 @@ impl Owner {
         }
     }
 
-    /// Writes as the holder of what this broker holds. What turns out to be another one's is let go,
-    /// and what was meant for it comes to nothing.
-    pub(super) async fn write(&mut self, mut ops: Vec<Op>) -> Result<Vec<Applied>, StoreError> {
-        let mut void: Vec<Option<Applied>> = vec![None; ops.len()];
-        loop {
-            let error = match self.ledger.write_as_holder(ops, self.basis).await {
-                Ok(mut applied) => {
-                    for (applied, void) in applied.iter_mut().zip(void) {
-                        if let Some(void) = void {
-                            *applied = void;
-                        }
-                    }
-                    return Ok(applied);
-                }
-                Err(error) => error,
-            };
-            let StoreError::Lost(back) = error else {
-                return Err(error);
-            };
-            ops = back;
-            let mut lost = self.learn_losses().await?;
-            // What ended in this very turn holds nothing in memory any more; in the ledger it is the
-            // other broker's, which will end it itself.
-            for session in lost.widen(&ops) {
-                self.ended.retain(|(_, over)| *over != session);
-                self.drop_session(&session);
-            }
-            for (op, void) in ops.iter_mut().zip(&mut void) {
-                if let Some(instead) = lost.answer(op) {
-                    *void = Some(instead);
-                    *op = Op::SeenNodes {
-                        nodes: Vec::new(),
-                        at: MonoTime(0),
-                    };
-                }
-            }
-        }
-    }
-
-    async fn learn_losses(&mut self) -> Result<Lost, StoreError> {
-        let after = self.sharing.as_ref().map_or(0, |s| s.last_move);
-        let losses = self.ledger.losses(after).await?;
-        self.basis.losses = losses.count;
-        if let Some(sharing) = &mut self.sharing {
-            sharing.last_move = losses.last_move;
-        }
-        let mut lost = Lost::default();
-        lost.nodes.extend(losses.nodes);
-        lost.sessions.extend(self.let_go(&lost.nodes));
-        Ok(lost)
-    }
-
-    /// Forgets what has happened to what this broker holds: what it loads next is what is left.
-    pub(super) async fn count_losses(&mut self) -> Result<(), StoreError> {
-        self.basis.setbacks = self.ledger.setbacks();
-        let losses = self.ledger.losses(0).await?;
-        self.basis.losses = losses.count;
-        if let Some(sharing) = &mut self.sharing {
-            sharing.last_move = losses.last_move;
-        }
-        Ok(())
-    }
-
     /// Whether that is this broker.
     pub(super) fn is_me(&self, holder: &BrokerId) -> bool {
         self.sharing.as_ref().is_none_or(|s| s.me == *holder)
-    }
-
-    /// Nodes are another broker's, with whatever has a claim on them. Returns those sessions.
-    ///
-    pub(super) fn let_go(&mut self, nodes: &HashSet<NodeId>) -> Vec<SessionId> {
-        let claims_there = |entry: &Entry| {
-            let held = entry.life.held();
-            held.is_some_and(|held| nodes.contains(&held.claim.node))
-        };
-        let listed = nodes.iter().flat_map(|node| self.claimed.at(node));
-        let there = listed.filter(|id| self.sessions.get(*id).is_some_and(|e| claims_there(e)));
-        let sessions: Vec<SessionId> = there.cloned().collect();
-        debug_assert_eq!(
-            sessions.len(),
-            self.sessions.values().filter(|e| claims_there(e)).count(),
-            "whoever has a claim on a node is listed there"
-        );
-        crate::metrics::moved("lost", sessions.len());
-        for session in &sessions {
-            self.drop_session(session);
-        }
-        for node in nodes {
-            tracing::info!(node_id = %node, sessions = sessions.len(), of_nodes = nodes.len(),
-                "the node is another broker's now");
-            if let Some(stream) = self.fleet.get(node).and_then(|n| n.link.stream()) {
-                stream.go_away(MOVED_RETRY_S);
-            }
-            self.directory.set_stream(node, None);
-            let news = self.fleet.let_go(node);
-            self.directory.show_remote(news);
-            if let Some(sharing) = &self.sharing {
-                sharing.hub.left(node);
-            }
-        }
-        sessions
     }
 
     /// Forgets a session that another broker holds. Whoever watches it finds out.

@@ -30,7 +30,7 @@ const OFFERED_MAX: usize = 32_768;
 /// Those in front who are told anew, every few seconds, what they wait for.
 const TOLD_ANEW_MAX: usize = 16;
 /// When a session is tried again that lost what it was to get, milliseconds.
-const LOST_AGAIN_MS: u64 = 1000;
+pub(super) const LOST_AGAIN_MS: u64 = 1000;
 
 impl Owner {
     /// Offers nodes that have improved to those who wait, and tries who is due.

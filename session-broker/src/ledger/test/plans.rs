@@ -3,11 +3,11 @@
 use super::Store;
 use super::place::Server;
 use crate::ledger::dialect::Engine;
-use crate::ledger::share;
 use crate::ledger::source::Source;
 use crate::ledger::write::{
     apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes, webhooks,
 };
+use crate::ledger::{basis, share};
 use sqlx::{AssertSqlSafe, Row};
 
 /// A table is walked for a join filter, and without an index.
@@ -23,6 +23,7 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
     let mut writer = source.connect().await.unwrap();
     let statements = [
         apps::BY_KEY,
+        basis::BY_KEY,
         claims::BY_KEY,
         gpus::BY_KEY,
         jobs::BY_KEY,

@@ -1,7 +1,8 @@
 //! Brokers that share a ledger: whose is what, and who finds out.
 
-use super::place::Place;
+use super::place::{Place, Server};
 use super::*;
+use sqlx::Row;
 
 /// Two brokers on one ledger.
 struct Two {
@@ -31,6 +32,17 @@ impl Two {
     async fn hold(&self, node: &NodeRow) -> Applied {
         let (node, at) = (node.id.clone(), MonoTime(9_000));
         self.b.write(Op::HoldNode { node, at }).await
+    }
+}
+
+async fn write_by(store: &Store, ops: Vec<Op>, basis: Basis) -> Result<Vec<Applied>, StoreError> {
+    store.ledger.write_as_holder(ops, basis).await
+}
+
+fn handed_back(written: Result<Vec<Applied>, StoreError>) -> HandedBack {
+    match written {
+        Err(StoreError::Lost(back)) => *back,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -66,27 +78,14 @@ pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds
         billed_until: MonoTime(10_000),
         at: MonoTime(10_000),
     };
-    let late = two
-        .a
-        .ledger
-        .write_as_holder(vec![release], Basis::default())
-        .await;
-    assert!(
-        matches!(&late, Err(StoreError::Lost(ops)) if ops.len() == 1),
-        "{late:?}"
-    );
+    let late = write_by(&two.a, vec![release], Basis::default()).await;
+    let back = handed_back(late);
+    assert_eq!((back.ops.len(), &back.nodes), (1, &vec![node.id.clone()]));
+    assert_eq!(back.basis.losses, 1);
     // What it writes for others than itself is not held up.
     two.a.session().await;
-    let losses = two.a.ledger.losses(0).await.unwrap();
-    assert_eq!((losses.count, &losses.nodes), (1, &vec![node.id.clone()]));
-    let basis = Basis {
-        losses: losses.count,
-        setbacks: two.a.ledger.setbacks(),
-    };
-    let knows = two.a.ledger.write_as_holder(Vec::new(), basis).await;
-    assert!(knows.is_ok());
-    let none = two.a.ledger.losses(losses.last_move).await.unwrap();
-    assert_eq!(none.nodes, []);
+    let knows = write_by(&two.a, Vec::new(), back.basis).await;
+    assert_eq!(knows.unwrap(), []);
 
     let of_b = two.b.loaded().await;
     assert_eq!(of_b.nodes.len(), 1);
@@ -97,9 +96,39 @@ pub(super) async fn a_node_that_is_taken_brings_its_sessions_and_its_loser_finds
         Some(&claim),
         "the claim still holds"
     );
-    assert_eq!(two.a.loaded().await.nodes.len(), 0);
+    let of_a = two.a.loaded().await;
+    assert_eq!((of_a.nodes.len(), of_a.basis), (0, back.basis));
     assert_eq!(two.hold(&node).await, Applied::Done, "once more is no harm");
-    assert_eq!(two.a.ledger.losses(0).await.unwrap().count, 1);
+    let knows = write_by(&two.a, Vec::new(), back.basis).await;
+    assert_eq!(knows.unwrap(), []);
+}
+
+/// Who learned that a node was taken, of a ledger that went back behind that: as many were taken again, but others.
+pub(super) async fn what_was_learned_of_what_is_lost_is_not_gone_by(place: Place) {
+    let two = Two::open(place.clone()).await;
+    let (node, _, _) = two.running().await;
+    let other = two.a.node(1, 1000).await;
+    let mut beside = place.connect().await;
+    assert_eq!(two.hold(&node).await, Applied::Done);
+    let seq = row_of(&two.b, "a").await.seq;
+    let back = handed_back(write_by(&two.a, Vec::new(), Basis::default()).await);
+    assert_eq!(back.nodes, [node.id]);
+
+    let went_back = format!(
+        "UPDATE node SET holder = 'a'; UPDATE session SET holder = 'a'; DELETE FROM node_move;
+         UPDATE writer SET losses = 0, seq = {seq} WHERE writer_id = 'a'"
+    );
+    let went_back = sqlx::raw_sql(sqlx::AssertSqlSafe(went_back));
+    went_back.execute(&mut beside).await.unwrap();
+    assert_eq!(two.hold(&other).await, Applied::Done);
+    let of_before = vec![create(&session(), "before", None)];
+    let late = write_by(&two.a, of_before, back.basis).await;
+    assert!(matches!(late, Err(StoreError::NotApplied(_))), "{late:?}");
+    assert_eq!(two.a.ledger.setbacks(), 1);
+    let loaded = two.a.loaded().await;
+    assert_eq!((loaded.nodes.len(), loaded.sessions.len()), (1, 1));
+    let knows = write_by(&two.a, Vec::new(), loaded.basis).await;
+    assert_eq!(knows.unwrap(), []);
 }
 
 pub(super) async fn a_session_is_given_while_it_waits_and_to_a_broker_that_is_there(place: Place) {
@@ -152,6 +181,65 @@ pub(super) async fn i2_a_session_is_claimed_by_who_holds_it(place: Place) {
     };
     assert_eq!(two.a.write(give).await, Applied::Done);
     assert!(ordered(&two.b.write(claim()).await));
+}
+
+/// Otherwise it is over in the ledger while it runs at who holds it, and its places are given back twice.
+pub(super) async fn i4_a_session_is_ended_and_given_by_who_holds_it(place: Place) {
+    let two = Two::open(place).await;
+    let user = nearlight_kit::ids::user();
+    let mine = |user: &UserId| SessionRow {
+        user: user.clone(),
+        ..session()
+    };
+    let waiting = mine(&user);
+    let created = two.a.write(create(&waiting, "k", Some(1))).await;
+    assert_eq!(created, Applied::Done);
+    let lost = session();
+    let of_b = two.b.loaded().await.basis;
+    let end = |row: &SessionRow| {
+        vec![
+            Op::ReturnQuota {
+                session: row.id.clone(),
+                user: row.user.clone(),
+                tenant: None,
+            },
+            Op::SavePhase {
+                session: row.id.clone(),
+                phase: Phase::Ended {
+                    reason: EndReason::PlayerEnded,
+                    detail: String::new(),
+                },
+                starts_denied: 0,
+                at: MonoTime(3_000),
+            },
+        ]
+    };
+    // One that is the other broker's, and one that is not there at all.
+    for believed in [&waiting, &lost] {
+        let ops = [end(believed), end(believed)].concat();
+        let back = handed_back(write_by(&two.b, ops, of_b).await);
+        assert_eq!((back.ops.len(), back.basis), (4, of_b));
+        assert!(back.sessions.iter().all(|id| *id == believed.id));
+        assert!(!back.sessions.is_empty());
+    }
+    let give = Op::GiveSession {
+        session: waiting.id.clone(),
+        to: "b".parse().unwrap(),
+    };
+    assert_eq!(two.b.write(give).await, Applied::RaceLost);
+    // Nor by a change that nobody has looked at.
+    two.b.write(end(&waiting).remove(1)).await;
+    let there = two.a.ledger.session(waiting.id.clone()).await.unwrap();
+    let (row, holder) = there.unwrap();
+    assert_eq!((row.phase, holder.as_str()), (Phase::Queued, "a"));
+    let second = two.b.write(create(&mine(&user), "k2", Some(1))).await;
+    assert_eq!(second, Applied::QuotaUsedUp, "its place is taken");
+
+    let of_a = two.a.loaded().await.basis;
+    let ended = write_by(&two.a, end(&waiting), of_a).await;
+    assert_eq!(ended.unwrap(), [Applied::Done, Applied::Done]);
+    let second = two.b.write(create(&mine(&user), "k2", Some(1))).await;
+    assert_eq!(second, Applied::Done);
 }
 
 pub(super) async fn a_broker_that_is_seized_loses_everything_and_its_voice(place: Place) {
@@ -219,32 +307,65 @@ pub(super) async fn a_new_node_that_attaches_to_two_brokers_is_the_firsts(place:
     assert_eq!(two.b.loaded().await.nodes.len(), 0);
 }
 
-/// A broker that starts reads its sessions, its orders and its nodes, while others go on taking.
-pub(super) async fn what_a_broker_reads_of_its_own_is_of_one_moment(place: Place) {
+/// What it reads of one node is nothing, rather than what another broker does with it.
+pub(super) async fn what_a_broker_reads_of_one_node_is_its_own(place: Place) {
     let two = Two::open(place).await;
     let (node, session, claim) = two.running().await;
-    let now = MonoTime(9_000);
-    let a: BrokerId = "a".parse().unwrap();
-    let mut reading = two.a.ledger.snapshot().await.unwrap();
-    let nodes = read::nodes(&mut reading, read::Of::Holder(&a)).await;
-    assert_eq!(nodes.unwrap().len(), 1);
-
     assert_eq!(two.hold(&node).await, Applied::Done);
-    let of_b = two.b.loaded().await;
-    assert_eq!(of_b.sessions.len(), 1);
-    let rest = read::load(reading, &a, 0, now).await.unwrap();
-    assert_eq!(rest.sessions[0].id, session.id);
-    assert_eq!((rest.nodes.len(), rest.outbox.len()), (1, 1));
-
-    // And what it reads of one node is nothing, rather than what another broker does with it.
-    let none = two.a.ledger.of_node(node.id.clone()).await.unwrap();
     let len = |of: &Loaded| (of.nodes.len(), of.sessions.len(), of.outbox.len());
-    assert_eq!(len(&none), (0, 0, 0));
+    for none in [
+        two.a.ledger.of_node(node.id.clone()).await,
+        two.a.ledger.surely_of_node(node.id.clone()).await,
+    ] {
+        assert_eq!(len(&none.unwrap()), (0, 0, 0));
+    }
+    let seq = row_of(&two.a, "b").await.seq;
+    let surely = two.b.ledger.surely_of_node(node.id.clone()).await;
+    assert_eq!(len(&surely.unwrap()), (1, 1, 1));
+    assert_eq!(row_of(&two.a, "b").await.seq, seq + 1, "with a turn");
     assert_eq!(two.a.ledger.node(node.id.clone()).await.unwrap(), None);
     let all = two.b.ledger.of_node(node.id.clone()).await.unwrap();
     assert_eq!(len(&all), (1, 1, 1));
     let held = all.nodes[0].slots[&claim.slot].held_by.clone().unwrap();
     assert_eq!((held.session, held.epoch), (session.id, claim.epoch));
+}
+
+/// Whether somebody waits for a lock that another one has.
+const WAITS: &str = "SELECT COUNT(*) AS n FROM pg_locks WHERE NOT granted";
+
+/// A broker reads its sessions, its orders and its nodes one after the other. A node that were taken in between
+/// would leave its sessions with two brokers; and one whose taking were read, and then lost, would be nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_a_node_from_a_broker_that_reads_what_it_holds() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let place = server.database("reads").await;
+    let two = Two::open(place.clone()).await;
+    let (node, session, _) = two.running().await;
+    let (mut held_up, mut beside) = (place.connect().await, place.connect().await);
+    let hold_up = "BEGIN; LOCK TABLE node IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(hold_up).execute(&mut held_up).await.unwrap();
+
+    let is_held_up = async {
+        while {
+            let row = sqlx::raw_sql(WAITS).fetch_one(&mut beside).await.unwrap();
+            row.get::<i64, _>("n") == 0
+        } {
+            tokio::task::yield_now().await;
+        }
+        // What whoever takes or seizes has to change first.
+        let take = "SELECT 1 FROM writer WHERE writer_id = 'a' FOR UPDATE NOWAIT";
+        let taken = sqlx::raw_sql(take).execute(&mut beside).await;
+        assert!(taken.is_err(), "it is in the way: {taken:?}");
+        sqlx::raw_sql("COMMIT").execute(&mut held_up).await.unwrap();
+    };
+    let (loaded, ()) = tokio::join!(two.a.loaded(), is_held_up);
+    let whose = |loaded: &Loaded| (loaded.nodes[0].id.clone(), loaded.sessions[0].id.clone());
+    assert_eq!(whose(&loaded), (node.id.clone(), session.id));
+    assert_eq!(two.hold(&node).await, Applied::Done);
+    let back = handed_back(write_by(&two.a, Vec::new(), loaded.basis).await);
+    assert_eq!(back.nodes, [node.id]);
 }
 
 /// Epochs are a slot's, so two runs of one session may have the same one.

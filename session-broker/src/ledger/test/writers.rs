@@ -2,7 +2,7 @@
 
 use super::place::{Place, Server};
 use super::*;
-use sqlx::Connection;
+use sqlx::{Connection, Row};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
@@ -50,15 +50,57 @@ pub(super) async fn a_broker_whose_start_the_ledger_lost_takes_a_term_anew(place
     assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
 }
 
+/// The ledger went back behind the start of one that hangs; another one of its name has the same term now, and as
+/// many transactions. Whoever started last goes on.
+pub(super) async fn a_term_that_is_given_twice_is_whose_it_was_given_last(place: Place) {
+    let before = Store::open(place.clone()).await;
+    let mut beside = place.connect().await;
+    let run = "SELECT run FROM writer";
+    let row = sqlx::raw_sql(run).fetch_one(&mut beside).await.unwrap();
+    let run: String = row.get("run");
+    let hung = Store::open(place.clone()).await;
+    let back = format!("UPDATE writer SET term = 1, run = '{run}'");
+    let back = sqlx::raw_sql(sqlx::AssertSqlSafe(back));
+    back.execute(&mut beside).await.unwrap();
+    let later = Store::open(place).await;
+
+    for old in [&hung, &before] {
+        let late = old.ledger.write(Vec::new()).await;
+        assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+        assert!(old.shutdown.token().is_cancelled(), "it stops");
+    }
+    later.session().await;
+    assert_eq!(later.ledger.setbacks(), 0);
+    assert!(!later.shutdown.token().is_cancelled());
+}
+
+/// It was cut off, and given up in a ledger that had gone back behind its start: its own term, and not its run.
+pub(super) async fn a_broker_that_is_seized_in_a_ledger_behind_its_start_stops(place: Place) {
+    let a = Store::open_as(place.clone(), member("a", "a:1")).await;
+    let b = Store::open_as(place.clone(), member("b", "b:1")).await;
+    let mut beside = place.connect().await;
+    let back = "UPDATE writer SET term = 0, run = '' WHERE writer_id = 'a'";
+    sqlx::raw_sql(back).execute(&mut beside).await.unwrap();
+    let brokers = b.ledger.brokers().await.unwrap();
+    let gone = brokers
+        .into_iter()
+        .find(|row| row.member.id.as_str() == "a");
+    let seize = Op::SeizeBroker {
+        gone: Box::new(gone.unwrap()),
+        ended_after_ms: 0,
+    };
+    assert_eq!(b.write(seize).await, Applied::Done);
+    let late = a.ledger.write(Vec::new()).await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+    assert!(a.shutdown.token().is_cancelled(), "it stops");
+}
+
 /// As after a failover to a standby that lagged. Who finds out first holds nothing; so nobody tells who does.
 pub(super) async fn what_a_holder_believed_before_the_ledger_went_back_is_not_written(
     place: Place,
 ) {
     let store = Store::open(place.clone()).await;
-    let believed = Basis {
-        losses: 0,
-        setbacks: store.ledger.setbacks(),
-    };
+    let believed = store.loaded().await.basis;
     store.session().await;
     let mut beside = place.connect().await;
     let back = sqlx::raw_sql("DELETE FROM session; UPDATE writer SET seq = seq - 1");
@@ -73,10 +115,7 @@ pub(super) async fn what_a_holder_believed_before_the_ledger_went_back_is_not_wr
     }
     let free = store.ledger.write(Vec::new()).await;
     assert!(free.is_ok(), "what goes by no belief is written: {free:?}");
-    let knows = Basis {
-        losses: 0,
-        setbacks: store.ledger.setbacks(),
-    };
+    let knows = store.loaded().await.basis;
     assert_eq!(knows.setbacks, believed.setbacks + 1);
     let of_now = vec![create(&session(), "now", None)];
     let written = store.ledger.write_as_holder(of_now, knows).await;

@@ -10,7 +10,7 @@ use crate::ledger::phase_row::{hex, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::write::{identity, sessions};
-use crate::ledger::{Applied, StoreError};
+use crate::ledger::{Applied, BrokerId, StoreError};
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::id::{AppId, SessionId, UserId};
 use nearlight_protocol::unit::MonoTime;
@@ -86,9 +86,11 @@ const WITHDRAW: &str = "
         AND EXISTS (SELECT 1 FROM app_version v WHERE v.app_id = app.app_id
             AND v.version = app.live_version AND v.by_user IS NULL)";
 
+/// Of who holds it, as its claim is.
 const SET_EDITION: &str = "
-    UPDATE session SET app_digest = r.app_digest FROM {rows session_id text, app_digest text}
-    WHERE session.session_id = r.session_id";
+    UPDATE session SET app_digest = r.app_digest
+    FROM {rows session_id text, app_digest text, holder text}
+    WHERE session.session_id = r.session_id AND {still session.holder = r.holder}";
 
 /// What finds rows by their keys.
 #[cfg(test)]
@@ -256,6 +258,7 @@ async fn seed(tx: &mut Tx, apps: &[Arc<AppSpec>], at: MonoTime) -> Result<Applie
 #[derive(Debug)]
 pub(crate) struct SetEdition<'a> {
     session: &'a str,
+    holder: &'a str,
     digest: String,
     app: String,
 }
@@ -264,10 +267,12 @@ impl<'a> SetEdition<'a> {
     pub(in crate::ledger) fn new(
         session: &'a SessionId,
         app: &AppSpec,
+        holder: &'a BrokerId,
     ) -> Result<Self, StoreError> {
         let app = json(app)?;
         Ok(Self {
             session: session.as_str(),
+            holder: holder.as_str(),
             digest: digest(&app),
             app,
         })
@@ -278,6 +283,7 @@ pub(crate) async fn set_editions(tx: &mut Tx, sets: &[SetEdition<'_>]) -> Result
     #[derive(Serialize)]
     struct Set<'a> {
         session_id: &'a str,
+        holder: &'a str,
         app_digest: &'a str,
     }
     for set in sets {
@@ -287,6 +293,7 @@ pub(crate) async fn set_editions(tx: &mut Tx, sets: &[SetEdition<'_>]) -> Result
         .iter()
         .map(|set| Set {
             session_id: set.session,
+            holder: set.holder,
             app_digest: &set.digest,
         })
         .collect();

@@ -58,7 +58,8 @@ const ADD_EDITIONS: &str = "
     INSERT INTO app_edition (digest, app) SELECT r.digest, r.app FROM {rows digest text, app text}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
-/// Of an ended session the last node stays on record.
+/// Of who holds it: that it was given to this broker may be lost, and the giver then has it (docs/adr/0049). Of an
+/// ended session the last node stays on record.
 const SAVE_PHASES: &str = "
     UPDATE session SET phase = r.phase, since_ms = r.since_ms, ready_ms = r.ready_ms,
         node_id = COALESCE(r.node_id, session.node_id), slot_id = r.slot_id, epoch = r.epoch,
@@ -66,8 +67,9 @@ const SAVE_PHASES: &str = "
         ended_ms = r.ended_ms
     FROM {rows session_id text, phase text, since_ms bigint, ready_ms bigint, node_id text,
         slot_id text, epoch bigint, viewer text, reason text, detail text, starts_denied bigint,
-        ended_ms bigint}
-    WHERE session.session_id = r.session_id AND {still session.phase <> 'ended'}";
+        ended_ms bigint, holder text}
+    WHERE session.session_id = r.session_id AND {still session.phase <> 'ended'}
+        AND {still session.holder = r.holder}";
 
 /// What finds rows by their keys.
 #[cfg(test)]
@@ -355,6 +357,7 @@ async fn answer_again(
 #[derive(Debug, Serialize)]
 pub(crate) struct SavePhase<'a> {
     session_id: &'a str,
+    holder: &'a str,
     starts_denied: u8,
     #[serde(flatten)]
     row: PhaseRow,
@@ -362,13 +365,14 @@ pub(crate) struct SavePhase<'a> {
 
 impl<'a> SavePhase<'a> {
     pub(in crate::ledger) fn new(
-        session: &'a SessionId,
+        (session, holder): (&'a SessionId, &'a BrokerId),
         phase: &Phase,
         starts_denied: u8,
         at: MonoTime,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             session_id: session.as_str(),
+            holder: holder.as_str(),
             starts_denied,
             row: PhaseRow::of(phase, at)?,
         })

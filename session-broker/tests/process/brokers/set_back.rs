@@ -118,3 +118,67 @@ async fn a_session_whose_giving_was_lost_is_placed_by_who_holds_it() {
     let said = "SELECT holder, (SELECT COUNT(*) FROM claim) FROM session";
     assert_eq!(shared.postgres.ask(said), "a|1");
 }
+
+/// The other one, which gave it, has it. Were it ended here, it would be over in the ledger while it runs there,
+/// and its place in the quota would be given back twice.
+#[tokio::test]
+async fn a_session_whose_giving_was_lost_is_not_ended_by_who_believes_to_hold_it() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let session = id(&guest.create("demo").await);
+    reach(&guest, &session, "queued").await;
+    // Nobody finds it there and gives it back meanwhile.
+    shared.postgres.ask("UPDATE session SET holder = 'c'");
+    assert_ne!(guest.delete(&path(&session)).await.status, 202);
+    let said = "SELECT phase, holder, (SELECT used FROM quota) FROM session";
+    assert_eq!(shared.postgres.ask(said), "queued|c|1");
+
+    let mut edge = shared.edge(1, &b, &[&guest]).await;
+    shared.postgres.ask("UPDATE session SET holder = 'b'");
+    let started = edge.start_next().await;
+    assert_eq!(of(&started), session);
+    for broker in [&a, &b] {
+        reach(&at(&guest, broker), &session, "ready").await;
+    }
+    assert_eq!(guest.delete(&path(&session)).await.status, 202);
+    assert_eq!(edge.stop_next(&started).await, EndReason::PlayerEnded);
+    reach(&guest, &session, "ended").await;
+    assert_eq!(shared.postgres.ask(said), "ended|b|0");
+}
+
+/// Nothing is tried for it, so no claim finds out. Its player must not be told for ever that it waits.
+#[tokio::test]
+async fn a_session_whose_giving_was_lost_is_let_go_by_who_believes_to_hold_it() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, _b) = shared.two().await;
+    let guest = Client::guest(a.listen).await;
+    let session = id(&guest.create("demo").await);
+    reach(&guest, &session, "queued").await;
+    shared.postgres.ask("UPDATE session SET holder = 'c'");
+    eventually("it to be let go", || async {
+        guest.get(&path(&session)).await.at("/state/phase") != "queued"
+    })
+    .await;
+}
+
+/// Who believed to hold it ended it, as brokers did before they looked. Tried every turn, its claim would take the
+/// only slot each time, and be lost.
+#[tokio::test]
+async fn a_session_that_waits_and_is_over_in_the_ledger_holds_nobody_up() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, _b) = shared.two().await;
+    let (first, second) = (Client::guest(a.listen).await, Client::guest(a.listen).await);
+    let over = id(&first.create("demo").await);
+    reach(&first, &over, "queued").await;
+    let waits = id(&second.create("demo").await);
+    reach(&second, &waits, "queued").await;
+    let end = "UPDATE session SET phase = 'ended', reason = 'player-ended', ended_ms = since_ms";
+    let end = format!("{end} WHERE session_id = '{over}'");
+    shared.postgres.ask(&end);
+
+    let mut edge = shared.edge(1, &a, &[]).await;
+    assert_eq!(of(&edge.start_next().await), waits);
+    reach(&first, &over, "ended").await;
+    reach(&second, &waits, "ready").await;
+}
