@@ -24,6 +24,8 @@ mod link;
 mod load;
 
 use crate::agent::Message;
+use crate::gpu::board::Board;
+use crate::gpu::telling::Telling;
 use crate::limits::CONTROL_OUT_MAX;
 use crate::runtime::Runtime;
 use crate::streams::CounterBoard;
@@ -36,6 +38,22 @@ use nearlight_protocol::enrol::RENEW_FEATURE;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// What heartbeats tell of, beside the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauges {
+    /// The streams to viewers.
+    pub(crate) counters: CounterBoard,
+    /// The GPUs for jobs, if this node takes any.
+    pub(crate) gpus: Option<Arc<Board>>,
+}
+
+impl Gauges {
+    /// Those of this node.
+    pub(crate) const fn new(counters: CounterBoard, gpus: Option<Arc<Board>>) -> Self {
+        Self { counters, gpus }
+    }
+}
 
 /// What the control stream tells the agent.
 #[derive(Debug)]
@@ -62,7 +80,7 @@ pub(crate) enum Event {
 /// Keeps the stream up until the agent is gone and everything it said is sent.
 pub(crate) async fn run(
     dialler: Dialler,
-    (runtime, counters): (Arc<dyn Runtime>, CounterBoard),
+    (runtime, gauges): (Arc<dyn Runtime>, Gauges),
     agent: mpsc::Sender<Message>,
 ) {
     let mut backoff = Backoff::new();
@@ -74,13 +92,7 @@ pub(crate) async fn run(
         let end = match dialled {
             Ok(dialled) => {
                 backoff.welcomed(&dialled.welcome);
-                attached(
-                    dialled,
-                    dialler.certificate(),
-                    (&runtime, &counters),
-                    &agent,
-                )
-                .await
+                attached(dialled, dialler.certificate(), (&runtime, &gauges), &agent).await
             }
             Err(error) => error.into(),
         };
@@ -113,7 +125,7 @@ pub(crate) async fn run(
 async fn attached(
     dialled: dial::Dialled,
     certificate: &Arc<Certificate>,
-    (runtime, counters): (&Arc<dyn Runtime>, &CounterBoard),
+    (runtime, gauges): (&Arc<dyn Runtime>, &Gauges),
     agent: &mpsc::Sender<Message>,
 ) -> LinkEnd {
     let images = runtime.images().await;
@@ -134,7 +146,8 @@ async fn attached(
         outbox,
         heartbeat,
         images,
-        counters: counters.clone(),
+        counters: gauges.counters.clone(),
+        gpus: Telling::new(gauges.gpus.clone()),
         renewal: Renewal::new(certificate.clone(), renews),
     };
     let end = link.run(runtime.as_ref(), agent).await;

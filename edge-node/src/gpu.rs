@@ -12,6 +12,7 @@ mod health;
 mod nvml;
 mod reading;
 pub(crate) mod share;
+pub(crate) mod telling;
 pub(crate) mod watch;
 
 pub(crate) use board::Used;
@@ -183,6 +184,8 @@ impl Gpus {
                 vram_mib: u32::try_from(gpu.vram_mib.unwrap_or(0)).unwrap_or(u32::MAX),
                 compute_capability: gpu.compute_capability,
                 sick: String::new(),
+                encodes: Some(gpu.encodes),
+                slice_of: gpu.parent.clone(),
             })
         });
         known.take(NODE_GPUS_MAX).collect()

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Message, Parts};
 use crate::config::Config;
-use crate::control::{self, Certificate, Dialler};
+use crate::control::{self, Certificate, Dialler, Gauges};
 use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
@@ -117,7 +117,8 @@ impl Node {
         found.hand_over(&mut agent);
 
         // The control stream outlives the agent by what it still has to say.
-        shutdown.spawn(control::run(dialler, (runtime, counters), address.clone()));
+        let gauges = Gauges::new(counters, board.clone());
+        shutdown.spawn(control::run(dialler, (runtime, gauges), address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));

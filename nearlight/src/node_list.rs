@@ -2,7 +2,7 @@
 
 use crate::cli::Broker;
 use crate::client::{Client, ClientError};
-use crate::{command, table};
+use crate::{command, node_show, table};
 use nearlight_protocol::api::{Node, NodeList};
 
 /// # Errors
@@ -22,6 +22,7 @@ pub(crate) fn show(broker: &Broker) -> Result<(), ClientError> {
                 format!("{}/{}", node.slots_free, node.slots_total),
                 node.runtime.clone(),
                 node.encoders.join(" "),
+                node_show::in_short(&node.gpus),
                 key_of(node),
             ]
         })
@@ -42,7 +43,7 @@ pub(crate) fn show(broker: &Broker) -> Result<(), ClientError> {
     });
     let faults: String = faults.collect();
     let head = [
-        "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS", "KEY",
+        "NODE", "NAME", "REGION", "STATUS", "VETTED", "FREE", "RUNTIME", "ENCODERS", "GPUS", "KEY",
     ];
     command::show(broker, &list, || {
         let table = table::lay_out(head, &rows);

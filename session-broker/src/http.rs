@@ -261,7 +261,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(regions::list_regions))
         .routes(routes!(regions::beacon))
         .routes(routes!(node_admin::create_join_token))
-        .routes(routes!(node_admin::revoke_node))
+        .routes(routes!(nodes::show_node, node_admin::revoke_node))
         .routes(routes!(node_admin::drain_node, node_admin::undrain_node))
         .routes(routes!(node_admin::vet_node, node_admin::unvet_node))
         .routes(routes!(probe::probe_node))

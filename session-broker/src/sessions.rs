@@ -56,6 +56,7 @@ mod edges;
 mod endpoint;
 mod entry;
 mod fate;
+mod gpus;
 mod holding;
 mod lacking;
 mod lately;

@@ -174,7 +174,7 @@ mod test {
             model: model.to_owned(),
             vram_mib,
             compute_capability,
-            sick: String::new(),
+            ..Gpu::default()
         }
     }
 

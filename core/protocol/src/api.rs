@@ -4,6 +4,7 @@ pub use crate::attach::{CreateTicket, IceServer, Ticket};
 
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
 use crate::control::ImageFault;
+use crate::gpu::GpuReading;
 use crate::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId, WatchLinkId};
 use crate::identity::Scope;
 use crate::job::JobSpec;
@@ -538,6 +539,25 @@ pub struct NodeGpu {
     /// Why it takes no further job; empty if it is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sick: String,
+    /// Its CUDA compute capability, times ten: 90 for 9.0; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<u32>,
+    /// Whether it encodes video beside what it computes; absent where its node does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encodes: Option<bool>,
+    /// Of a MIG slice: the UUID of the GPU that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice_of: Option<String>,
+    /// The session that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub session: Option<SessionId>,
+    /// What its node read of it last; in the answer for one node alone, while it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<GpuReading>,
+    /// When that was told: a node tells it once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<UnixMillis>,
 }
 
 /// Whether a node can be used.

@@ -17,6 +17,7 @@ use crate::api::{EndReason, StartProgress};
 use crate::app::{DisplayMode, GpuClass};
 use crate::endpoint::DirectSite;
 use crate::enrol::Renewed;
+use crate::gpu::GpuSeen;
 use crate::id::{AppId, AttachmentId, NodeId, RequestId, SessionId, SlotId, TunnelId, WatchLinkId};
 use crate::job::ContainerRuntime;
 use crate::quality::{Countersigned, Measured};
@@ -455,6 +456,12 @@ pub struct Gpu {
     /// Why it takes nothing: ECC faults, a fatal XID, fallen off the bus. Empty if it is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sick: String,
+    /// Whether it encodes video beside what it computes; `None` from an agent that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encodes: Option<bool>,
+    /// Of a MIG slice: the UUID of the GPU that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice_of: Option<String>,
 }
 
 /// Capacity for one session.
@@ -490,6 +497,9 @@ pub struct Heartbeat {
     /// [`crate::limits::HEARTBEAT_RTTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rtts: Vec<SessionRtt>,
+    /// What was read of the GPUs for jobs, now and then: at most [`crate::limits::NODE_GPUS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuSeen>,
 }
 
 /// The round trip of a stream.

@@ -30,6 +30,7 @@ pub mod control;
 pub mod dispute;
 pub mod endpoint;
 pub mod enrol;
+pub mod gpu;
 pub mod grant;
 pub mod id;
 pub mod identity;

@@ -107,3 +107,7 @@ pub const USAGE_DAYS_MAX: u64 = 400;
 /// GPUs, MIG slices one by one, that a node offers to jobs at most: eight of today's largest in seven
 /// slices each are 56.
 pub const NODE_GPUS_MAX: usize = 64;
+/// Processes of one GPU that a node tells of, most memory first.
+pub const GPU_PROCESSES_MAX: usize = 16;
+/// Different XIDs of one GPU that a node tells of.
+pub const GPU_XIDS_MAX: usize = 16;

@@ -5,6 +5,7 @@ use super::certificate::Certificate;
 use super::dial::Socket;
 use super::load::Load;
 use crate::agent::Message;
+use crate::gpu::telling::Telling;
 use crate::limits::{SEND_DEADLINE, SILENT_HEARTBEATS_MAX};
 use crate::runtime::Runtime;
 use crate::streams::CounterBoard;
@@ -35,6 +36,7 @@ pub(super) struct Link {
     pub(super) heartbeat: Duration,
     pub(super) images: Vec<String>,
     pub(super) counters: CounterBoard,
+    pub(super) gpus: Telling,
     pub(super) renewal: Renewal,
 }
 
@@ -263,6 +265,7 @@ impl Link {
     async fn beat(&mut self, load: &mut Load) -> Result<(), LinkEnd> {
         let heartbeat = Heartbeat {
             rtts: self.counters.round_trips(),
+            gpus: self.gpus.due(Instant::now()),
             ..load.sample()
         };
         self.say(&FromEdge::Heartbeat(heartbeat)).await?;

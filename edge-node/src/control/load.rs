@@ -30,7 +30,7 @@ impl Load {
         Heartbeat {
             cpu_milli_used,
             mem_mib_available: mem_mib("MemAvailable:").unwrap_or(0),
-            rtts: Vec::new(),
+            ..Heartbeat::default()
         }
     }
 }

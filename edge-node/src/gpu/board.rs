@@ -12,8 +12,10 @@
 
 use super::health::{Fault, fault, leftover};
 use super::reading::Reading;
+use super::telling;
 use crate::meters;
 use nearlight_protocol::control::Gpu;
+use nearlight_protocol::gpu::GpuSeen;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::usage::UsageFacts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,6 +246,16 @@ impl Board {
             ..unit.gpu.clone()
         };
         self.with(|units| units.iter().map(shown).collect())
+    }
+
+    /// What the last look read of those that it found.
+    pub(crate) fn seen(&self) -> Vec<GpuSeen> {
+        let was_read = |unit: &&Unit| !unit.missing && unit.reading != Reading::default();
+        let seen = |unit: &Unit| GpuSeen {
+            uuid: unit.gpu.uuid.clone(),
+            reading: telling::on_the_wire(&unit.reading, &unit.xids),
+        };
+        self.with(|units| units.iter().filter(was_read).map(seen).collect())
     }
 
     /// Whether a session may have these.

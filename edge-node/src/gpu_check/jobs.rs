@@ -325,7 +325,7 @@ mod test {
             model: "NVIDIA L4".to_owned(),
             vram_mib: 23_034,
             compute_capability: 89,
-            sick: String::new(),
+            ..Gpu::default()
         }
     }
 

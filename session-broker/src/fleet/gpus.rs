@@ -8,11 +8,10 @@ use nearlight_kit::endpoint::site::is_domain;
 use nearlight_placement::{NodeState, SessionRequest, choose_gpus};
 use nearlight_protocol::api::NodeGpu;
 use nearlight_protocol::control::{Gpu, JobHost};
+use nearlight_protocol::gpu::is_gpu_uuid;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::NODE_GPUS_MAX;
 use std::collections::BTreeSet;
-
-/// Longest UUID that is kept, bytes: NVML's have forty.
-const UUID_BYTES_MAX: usize = 96;
 
 impl FleetNode {
     /// The GPUs that claims have, a bit each. A claim that does not name its own, of a broker that knew
@@ -42,8 +41,23 @@ impl FleetNode {
             vram_mib: gpu.vram_mib,
             taken: (free >> at) & 1 == 0,
             sick: gpu.sick.clone(),
+            compute_capability: Some(gpu.compute_capability).filter(|known| *known > 0),
+            encodes: gpu.encodes,
+            slice_of: gpu.slice_of.clone(),
+            session: self.holder_of(gpu),
+            // Told by [`crate::sessions`], of one node.
+            reading: None,
+            read_at: None,
         });
         shown.collect()
+    }
+
+    /// The session whose claim names it.
+    fn holder_of(&self, gpu: &Gpu) -> Option<SessionId> {
+        let mut held = self
+            .claims()
+            .filter(|held| held.gpu_uuids.contains(&gpu.uuid));
+        held.next().map(|held| held.session.clone())
     }
 
     /// The UUIDs of the GPUs that a session gets here; `None` if they are too few.
@@ -84,9 +98,9 @@ pub(super) fn of(jobs: &JobHost) -> &[Gpu] {
 pub(crate) fn keep_distinct(jobs: &mut JobHost) {
     jobs.direct.take_if(|direct| !is_domain(&direct.domain));
     let mut seen = BTreeSet::new();
-    jobs.gpus.retain(|gpu| {
-        let is_name = (1..=UUID_BYTES_MAX).contains(&gpu.uuid.len());
-        is_name && seen.insert(gpu.uuid.clone())
+    jobs.gpus.retain_mut(|gpu| {
+        gpu.slice_of.take_if(|whole| !is_gpu_uuid(whole));
+        is_gpu_uuid(&gpu.uuid) && seen.insert(gpu.uuid.clone())
     });
     jobs.gpus.truncate(NODE_GPUS_MAX);
 }
@@ -119,8 +133,10 @@ mod test {
     fn an_agent_of_before_gives_none_and_what_cannot_be_told_apart_counts_once() {
         let mut jobs = host(&["GPU-1", "", "GPU-1", "GPU-2"]);
         jobs.gpus.extend(host(&[&"x".repeat(97)]).gpus);
+        jobs.gpus[0].slice_of = Some("x".repeat(97));
         keep_distinct(&mut jobs);
         assert_eq!(of(&jobs).len(), 2);
+        assert_eq!(of(&jobs)[0].slice_of, None);
         jobs.gives_gpus = false;
         assert!(of(&jobs).is_empty());
         let many: Vec<String> = (0..100).map(|n| format!("GPU-{n}")).collect();

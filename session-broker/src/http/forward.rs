@@ -15,7 +15,9 @@ use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
 use crate::secret::{KEY_PREFIX, credential_hash};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
+use axum::http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request,
+};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER, current_request};
@@ -54,6 +56,13 @@ pub(crate) struct Region {
 /// The request comes from another broker, which a caller had asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forwarded;
+
+impl Forwarded {
+    /// Whether a request is such a one.
+    pub(super) fn is(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some()
+    }
+}
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +113,7 @@ pub(super) async fn to_holder(
     let Some(subject) = subject(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
-    let is_forwarded = request.extensions().get::<Forwarded>().is_some();
+    let is_forwarded = Forwarded::is(request.extensions());
     let from = Peer::of(request.extensions());
     let holder = match api.holder(region, &subject, from, is_forwarded).await {
         Ok(None) => return next.run(request).await,
@@ -278,15 +287,39 @@ impl Api {
         headers: &HeaderMap,
         from: Peer,
     ) -> Option<Response> {
-        let region = self.region.as_ref()?;
         let subject = Subject::Session(session.clone());
-        let holder = self.holder(region, &subject, from, false).await.ok()??;
+        let asked = (method, path);
+        self.ask_holder_of(&subject, asked, headers, from).await
+    }
+
+    /// What the broker that a node is attached to says of the node to the same caller; `None` if that is this
+    /// broker, or none, or it does not answer or know the question.
+    pub(super) async fn ask_node_holder(
+        &self,
+        node: &NodeId,
+        headers: &HeaderMap,
+        from: Peer,
+    ) -> Option<Response> {
+        let path = format!("/v1/nodes/{node}");
+        let (subject, asked) = (Subject::Node(node.clone()), (Method::GET, path.as_str()));
+        self.ask_holder_of(&subject, asked, headers, from).await
+    }
+
+    async fn ask_holder_of(
+        &self,
+        subject: &Subject,
+        (method, path): (Method, &str),
+        headers: &HeaderMap,
+        from: Peer,
+    ) -> Option<Response> {
+        let region = self.region.as_ref()?;
+        let holder = self.holder(region, subject, from, false).await.ok()??;
         let request = Request::builder().method(method).uri(path);
         let request = request.body(()).ok()?;
         let (mut head, ()) = request.into_parts();
         head.headers = headers.clone();
         let asked = (&head, Bytes::new());
-        let answer = self.forward(region, &subject, holder, asked, from).await;
+        let answer = self.forward(region, subject, holder, asked, from).await;
         answer.ok().filter(|answer| answer.status().is_success())
     }
 }

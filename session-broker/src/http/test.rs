@@ -48,7 +48,7 @@ const PATHS: [(&str, &[&str]); 86] = [
     ("/v1/login/options", &["get"]),
     ("/v1/logout", &["post"]),
     ("/v1/nodes", &["get"]),
-    ("/v1/nodes/{node}", &["delete"]),
+    ("/v1/nodes/{node}", &["delete", "get"]),
     ("/v1/nodes/{node}/alive", &["post"]),
     ("/v1/nodes/{node}/drain", &["delete", "post"]),
     ("/v1/nodes/{node}/probe", &["post"]),

@@ -2,6 +2,7 @@
 //! for look-ups, and to take in what has changed.
 
 use super::Placement;
+use super::gpus::GpusRead;
 use crate::control::Stream;
 use crate::fleet::{Changed, ChangedView, RemoteNews};
 use crate::ledger::BrokerId;
@@ -22,6 +23,8 @@ use tokio::sync::watch;
 pub(crate) struct Directory {
     sessions: RwLock<Shown>,
     fleet: RwLock<ShownFleet>,
+    /// What attached nodes say that they have read of their GPUs.
+    pub(super) gpus: GpusRead,
 }
 
 #[derive(Debug, Default)]
@@ -217,6 +220,7 @@ impl Directory {
                 policy,
                 ..ShownFleet::default()
             }),
+            gpus: GpusRead::default(),
         }
     }
 
@@ -282,6 +286,14 @@ impl Directory {
     /// All nodes, sorted by id.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.read_fleet().nodes.values().cloned().collect()
+    }
+
+    /// One node, with what it has read of its GPUs if it is attached here.
+    pub(crate) fn node(&self, node: &NodeId) -> Option<Node> {
+        let shown = self.read_fleet().nodes.get(node).cloned()?;
+        let mut shown = Arc::unwrap_or_clone(shown);
+        self.gpus.tell(&mut shown);
+        Some(shown)
     }
 
     /// Which other broker holds a node.
@@ -376,6 +388,7 @@ impl Directory {
     }
 
     pub(super) fn set_stream(&self, node: &NodeId, stream: Option<Arc<Stream>>) {
+        self.gpus.forget(node);
         let mut shown = self.write();
         match stream {
             Some(stream) => shown.streams.insert(node.clone(), stream),

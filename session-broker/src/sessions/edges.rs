@@ -121,6 +121,7 @@ impl Owner {
             EdgeMessage::Heartbeat(heartbeat) => {
                 tracing::trace!(node_id = %node, ?heartbeat, "heartbeat");
                 self.note_round_trips(node, &heartbeat.rtts);
+                self.directory.gpus.note(node, heartbeat.gpus, now);
             }
             EdgeMessage::Ack { command, outcome } => {
                 self.take_ack(node, command, outcome, now, turn);

@@ -106,6 +106,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("post", "/v1/logout", OwnOnly),
     ("get", "/v1/nodes", TellsNothing),
     ("delete", "/v1/nodes/{node}", AdminOnly(JSON, "")),
+    ("get", "/v1/nodes/{node}", LikeAbsent(JSON, "")),
     (
         "post",
         "/v1/nodes/{node}/alive",

@@ -160,7 +160,7 @@ async fn a_job_goes_where_it_costs_no_more_than_it_may() {
             model: format!("NVIDIA {model}"),
             vram_mib: 24_000,
             compute_capability: 89,
-            sick: String::new(),
+            ..Gpu::default()
         };
         Node {
             jobs: Some(JobHost {

@@ -3,7 +3,9 @@
 use super::placing::waits_for;
 use super::*;
 use crate::edge::Started;
-use nearlight_protocol::control::Gpu;
+use crate::shared::{Shared, online};
+use nearlight_protocol::control::{FromEdge, Gpu, Heartbeat};
+use nearlight_protocol::gpu::{GpuProcess, GpuReading, GpuSeen};
 
 fn gpu(uuid: &str, model: &str, vram_mib: u32) -> Gpu {
     Gpu {
@@ -11,7 +13,7 @@ fn gpu(uuid: &str, model: &str, vram_mib: u32) -> Gpu {
         model: model.to_owned(),
         vram_mib,
         compute_capability: 90,
-        sick: String::new(),
+        ..Gpu::default()
     }
 }
 
@@ -157,10 +159,7 @@ async fn a_gpu_that_falls_sick_takes_no_job_any_more_and_what_runs_goes_on() {
     for gpu in &mut ill.jobs.as_mut().unwrap().gpus {
         gpu.sick = "XID 48: double bit ECC error".to_owned();
     }
-    edge.send(nearlight_protocol::control::FromEdge::Inventory(
-        ill.inventory(),
-    ))
-    .await;
+    edge.send(FromEdge::Inventory(ill.inventory())).await;
     let shown = async || {
         let nodes = rig.admin().get("/v1/nodes").await;
         nodes.at("/nodes/0/gpus/1/sick")
@@ -174,11 +173,127 @@ async fn a_gpu_that_falls_sick_takes_no_job_any_more_and_what_runs_goes_on() {
     let nodes = rig.admin().get("/v1/nodes").await;
     assert_eq!(nodes.at("/nodes/0/gpus/0/taken"), "true");
     assert_eq!(nodes.at("/nodes/0/gpus/1/taken"), "false");
-    edge.send(nearlight_protocol::control::FromEdge::Inventory(
-        node.inventory(),
-    ))
-    .await;
+    edge.send(FromEdge::Inventory(node.inventory())).await;
     let next = edge.start_next().await;
     assert_eq!(next.start.session.to_string(), waits);
     assert_eq!(given(&next), ["GPU-2"], "the first one's job goes on");
+}
+
+/// A heartbeat that says what was read of a GPU: as many MiB in use.
+pub(crate) fn heartbeat(uuid: &str, mib: u32) -> FromEdge {
+    let process = GpuProcess {
+        pid: 4711,
+        vram_mib_used: Some(mib),
+    };
+    FromEdge::Heartbeat(Heartbeat {
+        gpus: vec![GpuSeen {
+            uuid: uuid.to_owned(),
+            reading: GpuReading {
+                vram_mib_used: Some(mib),
+                busy_percent: Some(63),
+                ecc_uncorrected: Some(0),
+                xids: vec![31],
+                processes: Some(vec![process]),
+                ..GpuReading::default()
+            },
+        }],
+        ..Heartbeat::default()
+    })
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_a_node_read_of_its_gpus_and_who_has_them() {
+    let rig = Rig::start().await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let slice = Gpu {
+        uuid: "MIG-2".to_owned(),
+        encodes: Some(false),
+        slice_of: Some("GPU-9".to_owned()),
+        ..h100(1)
+    };
+    let small = gpu("GPU-1", "NVIDIA L4", 23_034);
+    let node = gpu_node(&rig, 2, vec![small, slice]);
+    let mut edge = edge_of(&rig, node.clone()).await;
+    let path = format!("/v1/nodes/{}", node.id);
+    let shown = async || rig.admin().get(&path).await;
+    assert_eq!(shown().await.at("/gpus/1/slice_of"), "GPU-9");
+    assert_eq!(shown().await.at("/gpus/1/encodes"), "false");
+    assert_eq!(shown().await.at("/gpus/1/compute_capability"), "90");
+    let first = shown().await.json()["gpus"][0].clone();
+    for unknown in ["encodes", "slice_of", "session", "reading", "read_at"] {
+        assert!(first.get(unknown).is_none(), "{unknown}: {first}");
+    }
+    ask(&client, &wants(json!({ "count": 1 }))).await;
+    let started = edge.start_next().await;
+    assert_eq!(given(&started), ["GPU-1"]);
+    edge.send(heartbeat("GPU-0", 1)).await;
+    edge.send(heartbeat("GPU-1", 9_000)).await;
+    eventually("what was read to be shown", || async {
+        shown().await.at("/gpus/0/reading/vram_mib_used") == "9000"
+    })
+    .await;
+    let seen = shown().await;
+    let session = started.start.session.to_string();
+    assert_eq!(seen.at("/gpus/0/session"), session);
+    let reading = json!({
+        "vram_mib_used": 9_000, "busy_percent": 63, "ecc_uncorrected": 0, "xids": [31],
+        "processes": [{ "pid": 4711, "vram_mib_used": 9_000 }],
+    });
+    assert_eq!(seen.json()["gpus"][0]["reading"], reading);
+    assert!(seen.json()["gpus"][0]["read_at"].is_u64(), "{seen:?}");
+    let other = seen.json()["gpus"][1].clone();
+    assert!(other.get("reading").is_none(), "{other}");
+    // The list is of the whole fleet, and tells no more of each than it changes seldom.
+    let list = rig.admin().get("/v1/nodes").await.json();
+    assert_eq!(list["nodes"][0]["gpus"][0]["session"], json!(session));
+    assert!(
+        list["nodes"][0]["gpus"][0].get("reading").is_none(),
+        "{list}"
+    );
+    // Nobody else sees any of it.
+    let public = client.get(&path).await;
+    assert_eq!(public.status, 200, "{public:?}");
+    assert!(public.json().get("gpus").is_none(), "{public:?}");
+    let nobody = format!("/v1/nodes/nod_{}", "0".repeat(26));
+    rig.admin().get(&nobody).await.refused(404, "not-found");
+    // What was read is the stream's, and goes with it.
+    drop(edge);
+    eventually("it to be forgotten", || async {
+        let seen = shown().await.json();
+        seen["status"] == "offline" && seen["gpus"][0].get("reading").is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_read_of_gpus_is_told_at_every_broker_of_the_region() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let (here, there) = (shared.admin("a", &a), shared.admin("b", &b));
+    let node = Node {
+        jobs: Some(JobHost {
+            gpus: vec![h100(1)],
+            gives_gpus: true,
+            ..host()
+        }),
+        ..Node::new(&shared.pki(), 1)
+    };
+    let mut edge = shared.attach(&node, &b, Vec::new()).await;
+    online(&here, &node).await;
+    edge.send(heartbeat("GPU-1", 700)).await;
+    let path = format!("/v1/nodes/{}", node.id);
+    for broker in [&there, &here] {
+        eventually("what was read to be shown", || async {
+            let shown = broker.get(&path).await;
+            shown.at("/gpus/0/reading/vram_mib_used") == "700"
+        })
+        .await;
+    }
+    // Without the broker that hears the node, the other one still says what it is.
+    b.kill().await;
+    eventually("the rest to be shown", || async {
+        let shown = here.get(&path).await.json();
+        shown["gpus"][0]["uuid"] == "GPU-1" && shown["gpus"][0].get("reading").is_none()
+    })
+    .await;
 }
