@@ -15,7 +15,9 @@ mod stake;
 mod volume;
 
 pub use checker::CheckerCommand;
-pub use identity::{AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand};
+pub use identity::{
+    AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand, TenantLimits,
+};
 pub use inside::{AskEndpoint, Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};

@@ -131,13 +131,16 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
     match command {
         TenantCommand::Create {
             name,
-            sessions_max,
+            limits,
             priority,
             budget_micro_per_month,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
-                sessions_max: *sessions_max,
+                sessions_max: limits.sessions_max,
+                gpus_max: limits.gpus_max,
+                cpu_milli_max: limits.cpu_milli_max,
+                mem_mib_max: limits.mem_mib_max,
                 suspended: false,
                 priority: *priority,
                 budget_micro_per_month: *budget_micro_per_month,
@@ -148,50 +151,65 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
         TenantCommand::List => {
             let list: TenantList = client.get("/v1/tenants")?;
             let rows: Vec<_> = list.tenants.iter().map(tenant_row).collect();
-            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "BUDGET", "STATE"];
-            show(broker, &list, || table::lay_out(head, &rows));
+            show(broker, &list, || table::lay_out(TENANT_HEAD, &rows));
         }
         TenantCommand::Set {
             tenant,
             name,
-            sessions_max,
+            limits,
             suspended,
             priority,
             budget_micro_per_month,
         } => {
             let settings = TenantSettings {
                 name: name.clone(),
-                sessions_max: *sessions_max,
+                sessions_max: limits.sessions_max,
+                gpus_max: limits.gpus_max,
+                cpu_milli_max: limits.cpu_milli_max,
+                mem_mib_max: limits.mem_mib_max,
                 suspended: *suspended,
                 priority: *priority,
                 budget_micro_per_month: *budget_micro_per_month,
             };
             let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
-            let head = ["TENANT", "NAME", "SESSIONS", "AT MOST", "BUDGET", "STATE"];
             show(broker, &changed, || {
-                table::lay_out(head, &[tenant_row(&changed)])
+                table::lay_out(TENANT_HEAD, &[tenant_row(&changed)])
             });
         }
     }
     Ok(())
 }
 
-fn tenant_row(tenant: &Tenant) -> [String; 6] {
+const TENANT_HEAD: [&str; 8] = [
+    "TENANT", "NAME", "SESSIONS", "GPUS", "CORES", "MIB", "BUDGET", "STATE",
+];
+
+fn tenant_row(tenant: &Tenant) -> [String; 8] {
     let budget = tenant.budget_micro_per_month.map(crate::usage::amount);
-    let limit = tenant.sessions_max.map(|max| max.to_string());
+    let count = |n: u32| n.to_string();
+    let cores = |milli: u32| format!("{}.{}", milli / 1000, milli % 1000 / 100);
+    let state = match tenant.suspended {
+        true => "suspended",
+        false => "active",
+    };
     [
         tenant.id.to_string(),
         tenant.name.clone(),
-        tenant.sessions_used.to_string(),
-        limit.unwrap_or_else(|| "-".to_owned()),
+        of_most(tenant.sessions_used, tenant.sessions_max, count),
+        of_most(tenant.gpus_used, tenant.gpus_max, count),
+        of_most(tenant.cpu_milli_used, tenant.cpu_milli_max, cores),
+        of_most(tenant.mem_mib_used, tenant.mem_mib_max, count),
         budget.unwrap_or_else(|| "-".to_owned()),
-        if tenant.suspended {
-            "suspended"
-        } else {
-            "active"
-        }
-        .to_owned(),
+        state.to_owned(),
     ]
+}
+
+/// `2/8`; `2` where there is no limit.
+fn of_most(used: u32, max: Option<u32>, text: impl Fn(u32) -> String) -> String {
+    match max {
+        Some(max) => format!("{}/{}", text(used), text(max)),
+        None => text(used),
+    }
 }
 
 /// Makes, lists, rotates and revokes keys.

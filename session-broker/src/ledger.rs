@@ -67,6 +67,7 @@ mod read_verdicts;
 mod read_volumes;
 mod read_webhooks;
 mod receipts;
+mod resources;
 mod schema;
 mod share;
 mod source;
@@ -106,6 +107,7 @@ pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
+pub use resources::{Amounts, Beyond, Resource};
 pub use share::{BrokerId, BrokerRow, Member, NotABroker};
 pub use source::LedgerAt;
 pub use stakes::{AccountRow, Amount, Move, OUTSIDE, POOL, SLASHED, Transfer, TransferRow};

@@ -27,7 +27,7 @@ use crate::ahead::Ahead;
 use crate::budgets::Due;
 use crate::control::EdgeEvent;
 use crate::enrol::StandingChange;
-use crate::ledger::{AuditRow, Idempotency, Sealed, SessionRow, Wish};
+use crate::ledger::{AuditRow, Beyond, Idempotency, Sealed, SessionRow, Wish};
 use crate::rates::Prices;
 use crate::verdicts::Ranks;
 use nearlight_placement::{
@@ -124,6 +124,9 @@ pub(crate) enum CreateError {
     /// The quota of the user's tenant is used up.
     #[error("the tenant's quota is used up")]
     TenantQuota,
+    /// It asks for more than the user's tenant may have together.
+    #[error("{0}")]
+    BeyondTenant(Beyond),
     /// The tenant has spent its month's budget.
     #[error("the tenant's budget is spent")]
     BudgetSpent,

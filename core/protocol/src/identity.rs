@@ -2,6 +2,10 @@
 //!
 //! A secret stands in [`NewKey`] and [`DeviceLoginState`] alone, and only in the answer that makes it.
 
+mod tenant;
+
+pub use tenant::{Tenant, TenantList, TenantSettings};
+
 use crate::api::Role;
 use crate::id::{KeyId, TenantId, UserId};
 use crate::unit::{U64, UnixMillis};
@@ -158,59 +162,6 @@ impl std::str::FromStr for Priority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a priority is low, normal or high")]
 pub struct UnknownPriority;
-
-/// `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TenantSettings {
-    /// Its name, unlike every other's: 1 to 80 characters.
-    #[schema(min_length = 1, max_length = 80)]
-    pub name: String,
-    /// Sessions that its members hold at a time, queued ones counted; no limit without it.
-    #[serde(default)]
-    pub sessions_max: Option<u32>,
-    /// Whether its members are turned away. Their sessions go on.
-    #[serde(default)]
-    pub suspended: bool,
-    /// Where its members stand in the queue.
-    #[serde(default)]
-    pub priority: Priority,
-    /// What its members may spend together in a calendar month (UTC), millionths of the currency's unit; no
-    /// limit without it. When it is spent, their sessions end and no new ones begin.
-    #[serde(default)]
-    pub budget_micro_per_month: Option<u64>,
-}
-
-/// A tenant: an organisation whose members see each other's sessions, and nobody else's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Tenant {
-    /// Its id.
-    #[schema(value_type = String)]
-    pub id: TenantId,
-    /// Its name.
-    pub name: String,
-    /// Sessions that its members may hold at a time.
-    pub sessions_max: Option<u32>,
-    /// Sessions that they hold.
-    pub sessions_used: u32,
-    /// Whether its members are turned away.
-    pub suspended: bool,
-    /// Where its members stand in the queue.
-    #[serde(default)]
-    pub priority: Priority,
-    /// What its members may spend together in a calendar month, millionths of the currency's unit.
-    #[serde(default)]
-    pub budget_micro_per_month: Option<u64>,
-    /// When it was made.
-    pub created_unix_ms: UnixMillis,
-}
-
-/// `GET /v1/tenants`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct TenantList {
-    /// Those that the caller may see, oldest first.
-    pub tenants: Vec<Tenant>,
-}
 
 /// `POST /v1/keys`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

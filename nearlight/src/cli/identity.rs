@@ -38,9 +38,9 @@ pub enum TenantCommand {
     Create {
         /// Its name.
         name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
+        /// What its members may have together.
+        #[command(flatten)]
+        limits: TenantLimits,
         /// Where its members stand in the queue: low, normal or high.
         #[arg(long, default_value = "normal")]
         priority: Priority,
@@ -57,9 +57,9 @@ pub enum TenantCommand {
         /// Its name.
         #[arg(long)]
         name: String,
-        /// Sessions that its members may hold together.
-        #[arg(long, value_name = "N")]
-        sessions_max: Option<u32>,
+        /// What its members may have together.
+        #[command(flatten)]
+        limits: TenantLimits,
         /// Turn its members away. Their sessions go on.
         #[arg(long)]
         suspended: bool,
@@ -70,6 +70,23 @@ pub enum TenantCommand {
         #[arg(long, value_name = "MICRO")]
         budget_micro_per_month: Option<u64>,
     },
+}
+
+/// What the members of a tenant may have together, sessions that wait counted; no limit where nothing is said.
+#[derive(Debug, Args)]
+pub struct TenantLimits {
+    /// Sessions that its members may hold together.
+    #[arg(long, value_name = "N")]
+    pub sessions_max: Option<u32>,
+    /// GPUs that their jobs may have together, slices counted like whole ones.
+    #[arg(long, value_name = "N")]
+    pub gpus_max: Option<u32>,
+    /// CPU that their sessions may have together, thousandths of a core.
+    #[arg(long, value_name = "MILLI")]
+    pub cpu_milli_max: Option<u32>,
+    /// Memory that they may have together, MiB.
+    #[arg(long, value_name = "MIB")]
+    pub mem_mib_max: Option<u32>,
 }
 
 /// `nearlight key`.

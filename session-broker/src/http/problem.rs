@@ -135,6 +135,10 @@ pub(super) fn create_refused(error: CreateError) -> Refusal {
             "Your tenant's members hold as many sessions as they may, waiting ones counted. End \
              one first, or ask the operator for more.",
         ),
+        CreateError::BeyondTenant(beyond) => ProblemResponse::new(
+            ProblemType::QuotaExceeded,
+            format!("{beyond}. End a session, ask for less, or ask the operator for more."),
+        ),
         CreateError::BudgetSpent => ProblemResponse::new(
             ProblemType::BudgetReached,
             "What your tenant may spend in this month is spent. It begins anew with the next month (UTC), \

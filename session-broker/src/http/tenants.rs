@@ -5,7 +5,7 @@ use super::body::{JsonBody, TenantPath, checked_name};
 use super::caller::Caller;
 use super::problem::{Refusal, bad_request, name_taken, not_found, store_failed};
 use crate::access::{Permission, Reach};
-use crate::ledger::{Applied, IdentityChange, Of, Op, TenantRow};
+use crate::ledger::{Amounts, Applied, IdentityChange, Of, Op, TenantRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -41,6 +41,8 @@ pub(super) async fn create_tenant(
         name: checked_name(&body.name)?,
         sessions_max: body.sessions_max,
         sessions_used: 0,
+        max: limits(&body),
+        used: Amounts::default(),
         suspended: body.suspended,
         priority: body.priority,
         budget_micro_month: checked_budget(body.budget_micro_per_month)?,
@@ -103,6 +105,7 @@ pub(super) async fn change_tenant(
     let tenant = TenantRow {
         name,
         sessions_max: body.sessions_max,
+        max: limits(&body),
         suspended: body.suspended,
         priority: body.priority,
         budget_micro_month: checked_budget(body.budget_micro_per_month)?,
@@ -114,6 +117,28 @@ pub(super) async fn change_tenant(
     };
     api.change_tenant(&caller, action, change, &tenant).await?;
     Ok(Json(tenant.into()))
+}
+
+/// What a tenant's sessions may have together.
+const fn limits(body: &TenantSettings) -> Amounts<Option<u32>> {
+    Amounts {
+        gpus: body.gpus_max,
+        cpu_milli: body.cpu_milli_max,
+        mem_mib: body.mem_mib_max,
+    }
+}
+
+/// For the audit log.
+fn limits_text(max: &Amounts<Option<u32>>) -> String {
+    let limits = [
+        (max.gpus, "GPUs"),
+        (max.cpu_milli, "thousandths of a core"),
+        (max.mem_mib, "MiB of memory"),
+    ];
+    let set = limits
+        .iter()
+        .filter_map(|(max, what)| Some((*max.as_ref()?, what)));
+    set.map(|(max, what)| format!(", {max} {what}")).collect()
 }
 
 /// A budget as JSON carries it whole, and the ledger too.
@@ -160,7 +185,9 @@ impl Api {
         let budget = tenant.budget_micro_month;
         let budget = budget.map(|micro| format!(", {micro} millionths a month"));
         let budget = budget.unwrap_or_default();
-        let detail = format!("{}{limit}{suspended}{priority}{budget}", tenant.name);
+        let resources = limits_text(&tenant.max);
+        let name = &tenant.name;
+        let detail = format!("{name}{limit}{resources}{suspended}{priority}{budget}");
         let audit = Some(caller.audit(self, action, &tenant.id, detail));
         match self.change(Op::Identity { change, audit }).await? {
             Applied::Missing => Err(not_found("tenant")),
@@ -173,6 +200,7 @@ impl Api {
             | Applied::KeyReused
             | Applied::QuotaUsedUp
             | Applied::TenantQuotaUsedUp
+            | Applied::BeyondTenant(_)
             | Applied::RaceLost
             | Applied::TicketSpent
             | Applied::Skipped => Ok(()),
@@ -191,11 +219,18 @@ impl Api {
 
 impl From<TenantRow> for Tenant {
     fn from(row: TenantRow) -> Self {
+        let narrow = |sum: u64| u32::try_from(sum).unwrap_or(u32::MAX);
         Self {
             id: row.id,
             name: row.name,
             sessions_max: row.sessions_max,
             sessions_used: row.sessions_used,
+            gpus_max: row.max.gpus,
+            gpus_used: narrow(row.used.gpus),
+            cpu_milli_max: row.max.cpu_milli,
+            cpu_milli_used: narrow(row.used.cpu_milli),
+            mem_mib_max: row.max.mem_mib,
+            mem_mib_used: narrow(row.used.mem_mib),
             suspended: row.suspended,
             priority: row.priority,
             budget_micro_per_month: row.budget_micro_month,

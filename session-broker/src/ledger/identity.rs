@@ -5,6 +5,7 @@
 //! was made.
 
 use super::StoreError;
+use super::resources::Amounts;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, TenantId, UserId};
 use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope};
@@ -81,6 +82,10 @@ pub struct TenantRow {
     /// Sessions that they hold.
     pub sessions_used: u32,
     /// Whether its members are turned away.
+    /// What their sessions may have together.
+    pub max: Amounts<Option<u32>>,
+    /// What their sessions have.
+    pub used: Amounts<u64>,
     pub suspended: bool,
     /// Where its members stand in the queue.
     pub priority: Priority,

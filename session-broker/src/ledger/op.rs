@@ -1,9 +1,9 @@
 //! What callers ask of the ledger, and what came of it.
 
 use super::{
-    AppChange, AuditRow, Bill, BrokerId, BrokerRow, CheckChange, Credential, CredentialHash,
-    IdentityChange, JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim, Redeemed, SessionRow,
-    SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
+    AppChange, AuditRow, Beyond, Bill, BrokerId, BrokerRow, CheckChange, Credential,
+    CredentialHash, IdentityChange, JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim,
+    Redeemed, SessionRow, SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -455,6 +455,8 @@ pub enum Applied {
     QuotaUsedUp,
     /// The quota of the user's tenant is.
     TenantQuotaUsedUp,
+    /// It asks for more than the user's tenant may have together.
+    BeyondTenant(Beyond),
     /// Another one has that name.
     NameTaken,
     /// Somebody else was first: the slot, its epoch or the node's capacity is not what it was.

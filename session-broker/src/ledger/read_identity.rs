@@ -4,6 +4,7 @@ use super::StoreError;
 use super::identity::priority;
 use super::identity::{Credential, CredentialHash, KeyRow, Membership, Of, TenantRow};
 use super::phase_row::{hex, ms, parse};
+use super::resources::Amounts;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, UserId};
 use nearlight_protocol::identity::{AuditEntry, Scope};
@@ -98,7 +99,13 @@ fn of_key(hash: CredentialHash, row: &AnyRow) -> Result<Credential, StoreError> 
 }
 
 const TENANTS: &str = "
-    SELECT t.*, q.used FROM tenant t LEFT JOIN quota q ON q.user_id = t.tenant_id";
+    SELECT t.*, q.used, h.gpus_used, h.cpu_milli_used, h.mem_mib_used FROM tenant t
+    LEFT JOIN quota q ON q.user_id = t.tenant_id
+    LEFT JOIN (SELECT s.tenant_id, CAST(SUM(s.gpus) AS BIGINT) AS gpus_used,
+            CAST(SUM(s.cpu_milli) AS BIGINT) AS cpu_milli_used,
+            CAST(SUM(s.mem_mib) AS BIGINT) AS mem_mib_used
+        FROM session s WHERE s.tenant_id IS NOT NULL AND s.ended_ms IS NULL GROUP BY s.tenant_id) h
+        ON h.tenant_id = t.tenant_id";
 
 /// See [`super::Ledger::tenants`].
 pub(super) async fn tenants(pool: &AnyPool, of: Of) -> Result<Vec<TenantRow>, StoreError> {
@@ -123,11 +130,22 @@ pub(super) async fn tenants(pool: &AnyPool, of: Of) -> Result<Vec<TenantRow>, St
 }
 
 fn tenant(row: &AnyRow) -> Result<TenantRow, StoreError> {
+    let sum = |column: &str| time(row.get::<Option<i64>, _>(column).unwrap_or(0));
     Ok(TenantRow {
         id: parse(row.get("tenant_id"))?,
         name: row.get("name"),
         sessions_max: number(row.get("sessions_max"))?,
         sessions_used: number(row.get("used"))?.unwrap_or(0),
+        max: Amounts {
+            gpus: number(row.get("gpus_max"))?,
+            cpu_milli: number(row.get("cpu_milli_max"))?,
+            mem_mib: number(row.get("mem_mib_max"))?,
+        },
+        used: Amounts {
+            gpus: sum("gpus_used")?,
+            cpu_milli: sum("cpu_milli_used")?,
+            mem_mib: sum("mem_mib_used")?,
+        },
         suspended: row.get::<Option<i64>, _>("suspended_ms").is_some(),
         priority: priority(row.get("priority"))?,
         budget_micro_month: row

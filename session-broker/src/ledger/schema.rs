@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 31] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 32] = [
     (
         1,
         "ledger",
@@ -132,6 +132,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 31] = [
         37,
         "evidence",
         include_str!("../../migrations/0037_evidence.sql"),
+    ),
+    (
+        38,
+        "resources of tenants",
+        include_str!("../../migrations/0038_tenant_resources.sql"),
     ),
     (39, "runs", include_str!("../../migrations/0039_runs.sql")),
 ];

@@ -32,6 +32,7 @@ mod place;
 mod plans;
 mod readmit;
 mod receipts;
+mod resources;
 mod saves;
 mod sharing;
 mod stakes;
@@ -133,6 +134,12 @@ suite! {
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
     identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
     identity::a_tenants_quota_is_taken_with_the_session_and_given_back => a_tenants_quota_is_taken_with_the_session_and_given_back,
+    resources::a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_says_how_many => a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_says_how_many,
+    resources::a_cluster_that_is_placed_counts_once => a_cluster_that_is_placed_counts_once,
+    resources::cpu_and_memory_of_a_tenant_are_limited_alike => cpu_and_memory_of_a_tenant_are_limited_alike,
+    resources::of_two_brokers_that_take_a_tenants_last_gpus_at_once_one_is_refused => of_two_brokers_that_take_a_tenants_last_gpus_at_once_one_is_refused,
+    resources::what_comes_back_from_a_grant_counts_for_its_tenant => what_comes_back_from_a_grant_counts_for_its_tenant,
+    resources::what_ran_before_there_were_such_limits_counts => what_ran_before_there_were_such_limits_counts,
     identity::a_tenants_name_is_its_own => a_tenants_name_is_its_own,
     identity::a_guest_that_logs_in_becomes_the_player => a_guest_that_logs_in_becomes_the_player,
     identity::old_lines_of_the_audit_log_and_logins_that_are_over_go => old_lines_of_the_audit_log_and_logins_that_are_over_go,

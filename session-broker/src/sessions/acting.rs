@@ -126,6 +126,7 @@ impl Owner {
                 | Applied::KeyReused
                 | Applied::QuotaUsedUp
                 | Applied::TenantQuotaUsedUp
+                | Applied::BeyondTenant(_)
                 | Applied::NameTaken
                 | Applied::RaceLost
                 | Applied::TicketSpent
@@ -199,6 +200,7 @@ impl Owner {
             Applied::KeyReused => CreateError::KeyReused,
             Applied::QuotaUsedUp => CreateError::Quota,
             Applied::TenantQuotaUsedUp => CreateError::TenantQuota,
+            Applied::BeyondTenant(beyond) => CreateError::BeyondTenant(beyond),
             Applied::Done
             | Applied::Ordered { .. }
             | Applied::OrderedAll { .. }

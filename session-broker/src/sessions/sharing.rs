@@ -308,6 +308,7 @@ impl Owner {
             | Applied::KeyReused
             | Applied::QuotaUsedUp
             | Applied::TenantQuotaUsedUp
+            | Applied::BeyondTenant(_)
             | Applied::NameTaken
             | Applied::TicketSpent
             | Applied::Skipped => {

@@ -23,7 +23,7 @@ fn job(replicas: u32) -> SessionRow {
 }
 
 /// The claims of a cluster at these slots of these nodes, as the rows have them.
-fn together(head: &SessionRow, at: &[(&NodeRow, usize)], run: u32) -> ReserveCluster {
+pub(super) fn together(head: &SessionRow, at: &[(&NodeRow, usize)], run: u32) -> ReserveCluster {
     let spec = head.work.job().unwrap();
     let mut taken: HashMap<&NodeId, u64> = HashMap::new();
     let (mut reserves, mut members) = (Vec::new(), Vec::new());
@@ -59,7 +59,7 @@ fn together(head: &SessionRow, at: &[(&NodeRow, usize)], run: u32) -> ReserveClu
     }
 }
 
-fn op_of(cluster: &ReserveCluster) -> Op {
+pub(super) fn op_of(cluster: &ReserveCluster) -> Op {
     Op::ReserveCluster(Box::new(cluster.clone()))
 }
 

@@ -5,12 +5,18 @@ use super::*;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope};
 
-fn tenant_row(name: &str) -> TenantRow {
+pub(super) fn tenant_row(name: &str) -> TenantRow {
     TenantRow {
         id: nearlight_kit::ids::tenant(),
         name: name.to_owned(),
         sessions_max: Some(1),
         sessions_used: 0,
+        max: Amounts {
+            gpus: Some(2),
+            cpu_milli: Some(64_000),
+            mem_mib: None,
+        },
+        used: Amounts::default(),
         suspended: false,
         priority: Priority::Normal,
         budget_micro_month: Some(9_000_000),
@@ -42,7 +48,7 @@ fn secret(n: u8) -> Secret {
     }
 }
 
-fn change(change: IdentityChange) -> Op {
+pub(super) fn change(change: IdentityChange) -> Op {
     let audit = AuditRow {
         at_ms: 1,
         request: "req".to_owned(),

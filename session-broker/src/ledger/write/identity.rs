@@ -17,10 +17,11 @@ use serde::Serialize;
 
 const ADD_TENANT: &str = "
     INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms, priority,
-        budget_micro_month)
-    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority, r.budget
+        budget_micro_month, gpus_max, cpu_milli_max, mem_mib_max)
+    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority, r.budget,
+        r.gpus_max, r.cpu_milli_max, r.mem_mib_max
     FROM {rows tenant_id text, name text, sessions_max bigint, at bigint, suspended_ms bigint,
-        priority bigint, budget bigint}
+        priority bigint, budget bigint, gpus_max bigint, cpu_milli_max bigint, mem_mib_max bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 const NAME_OF_ANOTHER: &str = "
@@ -29,11 +30,12 @@ const NAME_OF_ANOTHER: &str = "
 
 const SET_TENANT: &str = "
     UPDATE tenant SET name = r.name, sessions_max = r.sessions_max, priority = r.priority,
-        budget_micro_month = r.budget,
+        budget_micro_month = r.budget, gpus_max = r.gpus_max,
+        cpu_milli_max = r.cpu_milli_max, mem_mib_max = r.mem_mib_max,
         suspended_ms = CASE WHEN r.suspended_ms IS NULL THEN NULL
             ELSE COALESCE(tenant.suspended_ms, r.suspended_ms) END
     FROM {rows tenant_id text, name text, sessions_max bigint, suspended_ms bigint,
-        priority bigint, budget bigint}
+        priority bigint, budget bigint, gpus_max bigint, cpu_milli_max bigint, mem_mib_max bigint}
     WHERE tenant.tenant_id = r.tenant_id";
 
 const ADMINS: &str = "
@@ -306,6 +308,9 @@ struct Tenant<'a> {
     suspended_ms: Option<i64>,
     priority: i64,
     budget: Option<i64>,
+    gpus_max: Option<u32>,
+    cpu_milli_max: Option<u32>,
+    mem_mib_max: Option<u32>,
 }
 
 impl<'a> Tenant<'a> {
@@ -318,6 +323,9 @@ impl<'a> Tenant<'a> {
             suspended_ms: tenant.suspended.then_some(ms(at_ms)),
             priority: priority_value(tenant.priority),
             budget: tenant.budget_micro_month.map(ms),
+            gpus_max: tenant.max.gpus,
+            cpu_milli_max: tenant.max.cpu_milli,
+            mem_mib_max: tenant.max.mem_mib,
         }
     }
 }

@@ -1,13 +1,16 @@
 //! How many sessions a user or a tenant holds at once: taken with a session's row, given back when it is
-//! ending.
+//! ending. And what a tenant's sessions have together, which their rows say.
 
-use super::sessions::Creates;
+use super::sessions::{Create, Creates};
 use crate::ledger::StoreError;
+use crate::ledger::plan::At;
+use crate::ledger::resources::{Amounts, Beyond};
 use crate::ledger::tx::Tx;
 use nearlight_protocol::id::{TenantId, UserId};
 use serde::Serialize;
 use sqlx::Row;
-use std::collections::{BTreeMap, HashSet};
+use sqlx::any::AnyRow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub(super) const OPEN: &str = "
     INSERT INTO quota (user_id, used) SELECT r.user_id, 0 FROM {rows user_id text}
@@ -21,6 +24,17 @@ pub(super) const TAKE: &str = "
 pub(super) const RETURN: &str = "
     UPDATE quota SET used = CASE WHEN quota.used > r.n THEN quota.used - r.n ELSE 0 END
     FROM {rows user_id text, n bigint} WHERE quota.user_id = r.user_id";
+
+/// Tenants with a limit beside the number of sessions, and what their live sessions have.
+pub(super) const TENANTS_HAVE: &str = "
+    SELECT t.tenant_id, t.gpus_max, t.cpu_milli_max, t.mem_mib_max,
+        CAST(COALESCE(SUM(s.gpus), 0) AS BIGINT) AS gpus,
+        CAST(COALESCE(SUM(s.cpu_milli), 0) AS BIGINT) AS cpu_milli,
+        CAST(COALESCE(SUM(s.mem_mib), 0) AS BIGINT) AS mem_mib
+    FROM {rows tenant_id text} JOIN tenant t ON t.tenant_id = r.tenant_id
+    LEFT JOIN session s ON s.tenant_id = t.tenant_id AND s.ended_ms IS NULL
+    WHERE t.gpus_max IS NOT NULL OR t.cpu_milli_max IS NOT NULL OR t.mem_mib_max IS NOT NULL
+    GROUP BY t.tenant_id, t.gpus_max, t.cpu_milli_max, t.mem_mib_max";
 
 /// Whose quota it is.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +102,74 @@ async fn take_together(
     taken.extend(rows.iter().map(|row| row.get::<String, _>("user_id")));
     wanted.retain(|quota| !taken.contains(quota.user_id));
     Ok(())
+}
+
+#[derive(Debug, Serialize)]
+struct Tenant<'a> {
+    tenant_id: &'a str,
+}
+
+/// Those whose tenants may have what they ask for, one by one in their order, and those that ask for too much.
+pub(super) async fn within_tenants<'a>(
+    tx: &mut Tx,
+    creates: Creates<'a>,
+) -> Result<(Creates<'a>, Vec<(&'a (At, Create<'a>), Beyond)>), StoreError> {
+    let tenants: BTreeSet<&str> = creates.iter().filter_map(|(_, c)| c.tenant()).collect();
+    if tenants.is_empty() {
+        return Ok((creates, Vec::new()));
+    }
+    let tenants = tenants.into_iter().map(|tenant_id| Tenant { tenant_id });
+    let tenants: Vec<Tenant<'_>> = tenants.collect();
+    let mut limited = BTreeMap::new();
+    for row in tx.ask(TENANTS_HAVE, &tenants).await? {
+        let tenant: String = row.get("tenant_id");
+        limited.insert(tenant, (limits(&row)?, used(&row)?));
+    }
+    let (mut within, mut beyond) = (Vec::new(), Vec::new());
+    for create in creates {
+        let of = create.1.tenant().and_then(|tenant| limited.get_mut(tenant));
+        let Some((max, used)) = of else {
+            within.push(create);
+            continue;
+        };
+        let asked = create.1.asked();
+        match max.beyond(used, &asked) {
+            Some(lack) => beyond.push((create, lack)),
+            None => {
+                *used = used.and(&asked);
+                within.push(create);
+            }
+        }
+    }
+    Ok((within, beyond))
+}
+
+fn limits(row: &AnyRow) -> Result<Amounts<Option<u32>>, StoreError> {
+    let max = |column: &str| {
+        let max = row.get::<Option<i64>, _>(column).map(u32::try_from);
+        max.transpose().map_err(|_| out_of_range(column))
+    };
+    Ok(Amounts {
+        gpus: max("gpus_max")?,
+        cpu_milli: max("cpu_milli_max")?,
+        mem_mib: max("mem_mib_max")?,
+    })
+}
+
+fn used(row: &AnyRow) -> Result<Amounts<u64>, StoreError> {
+    let sum = |column: &str| {
+        let sum = u64::try_from(row.get::<i64, _>(column));
+        sum.map_err(|_| out_of_range(column))
+    };
+    Ok(Amounts {
+        gpus: sum("gpus")?,
+        cpu_milli: sum("cpu_milli")?,
+        mem_mib: sum("mem_mib")?,
+    })
+}
+
+fn out_of_range(column: &str) -> StoreError {
+    StoreError::Corrupt(format!("{column} is out of range"))
 }
 
 /// A place that a user or a tenant has again.

@@ -43,14 +43,16 @@ const TAKE_CAPACITY: &str = "
 const INSERT_SESSION: &str = "
     INSERT INTO session (session_id, user_id, tenant_id, app_id, app_digest, display_width,
         display_height, display_hz, keyboard_layout, created_ms, phase, since_ms, ready_ms, node_id,
-        slot_id, epoch, viewer, detail, starts_denied, holder, kind)
+        slot_id, epoch, viewer, detail, starts_denied, holder, kind, gpus, cpu_milli, mem_mib)
     SELECT r.session_id, r.user_id, r.tenant_id, r.app_id, r.app_digest, r.display_width,
         r.display_height, r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms,
-        r.ready_ms, r.node_id, r.slot_id, r.epoch, r.viewer, '', 0, r.holder, r.kind
+        r.ready_ms, r.node_id, r.slot_id, r.epoch, r.viewer, '', 0, r.holder, r.kind, r.gpus,
+        r.cpu_milli, r.mem_mib
     FROM {rows session_id text, user_id text, tenant_id text, app_id text, app_digest text,
         display_width bigint, display_height bigint, display_hz bigint, keyboard_layout text,
         created_ms bigint, phase text, since_ms bigint, ready_ms bigint, node_id text, slot_id text,
-        epoch bigint, viewer text, holder text, kind text}
+        epoch bigint, viewer text, holder text, kind text, gpus bigint, cpu_milli bigint,
+        mem_mib bigint}
     WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// A slot with a live claim conflicts, too.

@@ -8,6 +8,7 @@ use crate::ledger::dialect::Foreign;
 use crate::ledger::identity::priority_value;
 use crate::ledger::phase_row::{PhaseRow, hex, parse, to_ms};
 use crate::ledger::plan::At;
+use crate::ledger::resources::{self, Amounts};
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::{Tx, json};
 use crate::ledger::{Applied, Idempotency, SessionRow, StoreError, Wish};
@@ -42,16 +43,16 @@ const INSERT: &str = "
     INSERT INTO session (session_id, user_id, app_id, app_digest, display_width, display_height,
         display_hz, keyboard_layout, created_ms, phase, since_ms, node_id, slot_id, epoch, detail,
         starts_denied, holder, tenant_id, wish,
-        priority, kind)
+        priority, kind, gpus, cpu_milli, mem_mib)
     SELECT r.session_id, r.user_id, r.app_id, r.app_digest, r.display_width, r.display_height,
         r.display_hz, r.keyboard_layout, r.created_ms, r.phase, r.since_ms, r.node_id, r.slot_id,
         r.epoch, r.detail, r.starts_denied, r.holder, r.tenant_id, r.wish,
-        r.priority, r.kind
+        r.priority, r.kind, r.gpus, r.cpu_milli, r.mem_mib
     FROM {rows session_id text, user_id text, app_id text, app_digest text, display_width bigint,
         display_height bigint, display_hz bigint, keyboard_layout text, created_ms bigint,
         phase text, since_ms bigint, node_id text, slot_id text, epoch bigint, detail text,
         starts_denied bigint, holder text, tenant_id text, wish text,
-        priority bigint, kind text}
+        priority bigint, kind text, gpus bigint, cpu_milli bigint, mem_mib bigint}
     WHERE TRUE";
 
 const ADD_EDITIONS: &str = "
@@ -99,6 +100,9 @@ pub(crate) struct Create<'a> {
     wish: String,
     priority: i64,
     kind: &'static str,
+    gpus: u64,
+    cpu_milli: u64,
+    mem_mib: u64,
     #[serde(skip)]
     phase: PhaseRow,
     /// The app's description; empty for a job.
@@ -133,6 +137,11 @@ impl<'a> Create<'a> {
             display,
             keyboard_layout,
         } = Columns::of(&row.work)?;
+        // A replica's are its cluster's, on the row of the first.
+        let asked = match row.is_member() {
+            true => Amounts::default(),
+            false => resources::asked(&row.work),
+        };
         Ok(Self {
             session_id: row.id.as_str(),
             user_id: row.user.as_str(),
@@ -150,6 +159,9 @@ impl<'a> Create<'a> {
             holder: holder.as_str(),
             wish: wish_text(&row.wish)?,
             priority: priority_value(row.priority),
+            gpus: asked.gpus,
+            cpu_milli: asked.cpu_milli,
+            mem_mib: asked.mem_mib,
             app,
             job: Job::of(row)?,
             key: Foreign(&idempotency.key),
@@ -157,6 +169,27 @@ impl<'a> Create<'a> {
             caps: quotas.map(|quota| quota.map_or(i64::MAX, i64::from)),
             counts_as: row.work.job().map_or(1, |spec| spec.replicas().into()),
         })
+    }
+
+    /// The places that it took of these holders' quotas, one by one.
+    fn places(&self, of: [Option<&'a str>; 2]) -> impl Iterator<Item = quotas::Return<'a>> {
+        let places = usize::try_from(self.counts_as).unwrap_or(0);
+        let of = of.into_iter().flatten();
+        of.flat_map(move |holder| std::iter::repeat_n(holder, places).map(quotas::Return::to))
+    }
+
+    /// The tenant that it counts for.
+    pub(super) const fn tenant(&self) -> Option<&'a str> {
+        self.tenant_id
+    }
+
+    /// What it asks for.
+    pub(super) const fn asked(&self) -> Amounts<u64> {
+        Amounts {
+            gpus: self.gpus,
+            cpu_milli: self.cpu_milli,
+            mem_mib: self.mem_mib,
+        }
     }
 
     /// Whose quota it needs a place in, and how large that is.
@@ -259,14 +292,23 @@ pub(crate) async fn admit<'a>(
     }
     let (within, beyond) = quotas::take(tx, first, Holder::User).await?;
     let (within, beyond_tenants) = quotas::take(tx, within, Holder::Tenant).await?;
-    let returned = beyond_tenants.iter().flat_map(|(_, c)| {
-        let places = usize::try_from(c.counts_as).unwrap_or(0);
-        std::iter::repeat_n(c.user_id, places).map(quotas::Return::to)
-    });
-    quotas::give_back(tx, returned.collect()).await?;
-    let refused = beyond.iter().chain(&beyond_tenants);
+    // After the tenant's row in `quota` is this transaction's: whoever asks beside it waits, and sees this one's.
+    let (within, lacking) = quotas::within_tenants(tx, within).await?;
+    let mut returned = Vec::new();
+    for (_, create) in &beyond_tenants {
+        returned.extend(create.places([Some(create.user_id), None]));
+    }
+    for ((_, create), _) in &lacking {
+        returned.extend(create.places([Some(create.user_id), create.tenant_id]));
+    }
+    quotas::give_back(tx, returned).await?;
+    let lacking_alone = lacking.iter().map(|(create, _)| create);
+    let refused = beyond.iter().chain(&beyond_tenants).chain(lacking_alone);
     let keys: Vec<Key<'_>> = refused.map(|(_, create)| Key::of(create)).collect();
     tx.run(RETURN_KEYS, &keys).await?;
+    for ((at, _), beyond) in lacking {
+        answers.set(*at, Applied::BeyondTenant(beyond));
+    }
     for (at, _) in beyond {
         answers.set(*at, Applied::QuotaUsedUp);
     }

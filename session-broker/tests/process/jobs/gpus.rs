@@ -297,3 +297,44 @@ async fn what_is_read_of_gpus_is_told_at_every_broker_of_the_region() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_tenant_has_no_more_gpus_than_it_may_and_is_told_what_it_has() {
+    let rig = Rig::start().await;
+    let (owner, _, client) = tenant(&rig, "a").await;
+    let path = format!("/v1/tenants/{owner}");
+    let set = async |body: Value| {
+        let json = [("content-type", "application/json")];
+        let admin = rig.admin();
+        admin.request("PUT", &path, &json, &body.to_string()).await
+    };
+    let limited = set(json!({ "name": "a", "gpus_max": 3, "mem_mib_max": 4096 })).await;
+    assert_eq!(limited.at("/gpus_max"), "3", "{limited:?}");
+    let first = ask(&client, &wants(json!({ "count": 2 }))).await;
+    let session = id(&first);
+    let beyond = ask(&client, &wants(json!({ "count": 2 }))).await;
+    beyond.refused(429, "quota-exceeded");
+    let says = beyond.at("/detail");
+    assert!(says.contains("3 GPUs at once"), "{says}");
+    assert!(says.contains("has 2; this asks for 2"), "{says}");
+    let memory = job(&json!({ "resources": { "disk_mib": 0, "mem_mib": 3500 } }));
+    let beyond = ask(&client, &memory).await;
+    beyond.refused(429, "quota-exceeded");
+    assert!(
+        beyond.at("/detail").contains("4096 MiB of memory"),
+        "{beyond:?}"
+    );
+    // It sees what it has, and another one has its own.
+    let own = client.get("/v1/tenants").await;
+    let used = ["gpus_used", "cpu_milli_used", "mem_mib_used"];
+    let used = used.map(|key| own.at(&format!("/tenants/0/{key}")));
+    assert_eq!(used, ["2", "1000", "1024"]);
+    let (_, _, other) = tenant(&rig, "b").await;
+    id(&ask(&other, &wants(json!({ "count": 8 }))).await);
+    client.delete(&format!("/v1/sessions/{session}")).await;
+    ended(&client, &session).await;
+    id(&ask(&client, &wants(json!({ "count": 3 }))).await);
+    let log = rig.admin().get("/v1/audit").await;
+    let noted = log.json().to_string();
+    assert!(noted.contains("a, 3 GPUs, 4096 MiB of memory"), "{noted}");
+}
