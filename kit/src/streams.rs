@@ -2,10 +2,12 @@
 //! on for as long as something moves.
 //!
 //! **Invariant.** Whoever takes nothing of an answer for a while is cut: a connection by its socket ([`Patient`]), a
-//! stream of HTTP/2 by itself ([`stall`]), for its caller may answer pings and take nothing all the same.
+//! stream of HTTP/2 by itself ([`stall`]), for its caller may answer pings and take nothing all the same. And whoever
+//! asks for nothing is: a place among the connections is held by requests, and not by pings.
 //!
 //! **What it does not know:** who asks, for what.
 
+pub mod ending;
 mod stall;
 
 use crate::patient::Patient;
@@ -19,7 +21,6 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
 use std::convert::Infallible;
-use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -34,6 +35,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 const HEADERS_MAX: usize = 100;
 /// A caller who takes nothing for so long is gone: what it holds is given back.
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// A connection of HTTP/2 that has no request for so long is over: its pings say that somebody is there, and not
+/// what for. One of HTTP/1.1 has [`HEAD_WITHIN`] for the next one.
+const UNUSED_WITHIN: Duration = Duration::from_secs(120);
 /// For requests under way, once the program stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Between two pings of HTTP/2, and for the answer.
@@ -66,6 +70,15 @@ impl<S> Answers for S where
 {
 }
 
+/// For how long a connection of HTTP/2 may stand still.
+#[derive(Clone, Copy, Debug)]
+struct Stillness {
+    /// A stream of which nothing is taken.
+    taken: Duration,
+    /// All of it, without a stream.
+    unused: Duration,
+}
+
 /// Serves one connection to its end, or until `tasks` stop. A caller who takes nothing for `taken` is cut.
 pub async fn serve(
     tcp: TcpStream,
@@ -84,7 +97,11 @@ pub async fn serve(
         Ok(Ok(mut stream)) => {
             stream.get_mut().0.by(READ_AHEAD_BYTES);
             if stream.get_ref().1.alpn_protocol() == Some(H2) {
-                http2(stream, service, (tasks, taken)).await;
+                let still = Stillness {
+                    taken,
+                    unused: UNUSED_WITHIN,
+                };
+                http2(stream, service, (tasks, still)).await;
             } else {
                 http1(stream, service, tasks).await;
             }
@@ -106,21 +123,19 @@ where
         .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let rest = tokio::time::timeout(FINISH_WITHIN, connection);
-            rest.await.unwrap_or(Ok(()))
-        }
-    };
+    let ended = ending::to_its_end(
+        connection,
+        |connection| connection.graceful_shutdown(),
+        stop.cancelled(),
+        FINISH_WITHIN,
+    )
+    .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
 }
 
-async fn http2<S>(socket: S, service: impl Answers, (tasks, taken): (Shutdown, Duration))
+async fn http2<S>(socket: S, service: impl Answers, (tasks, still): (Shutdown, Stillness))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -129,7 +144,9 @@ where
         let answering = service.call(request);
         async move { Ok::<_, Infallible>(answering.await?.map(stall::watched)) }
     });
-    let connection = http2::Builder::new(stall::Streams::new(tasks, taken))
+    let streams = stall::Streams::new(tasks, still.taken);
+    let unused = streams.unused(still.unused);
+    let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN)
@@ -139,15 +156,19 @@ where
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(ENDPOINT_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let rest = tokio::time::timeout(FINISH_WITHIN, connection);
-            rest.await.unwrap_or(Ok(()))
+    let due = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = unused => tracing::debug!("a connection has no request"),
         }
     };
+    let ended = ending::to_its_end(
+        connection,
+        |connection| connection.graceful_shutdown(),
+        due,
+        FINISH_WITHIN,
+    )
+    .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }

@@ -6,13 +6,13 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_kit::streams::ending::to_its_end;
 use nearlight_protocol::control::OpenTunnel;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
 use nearlight_protocol::tunnel::{
     FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES,
 };
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -132,16 +132,14 @@ async fn serve(
         .max_header_list_size(ENDPOINT_HEAD_BYTES_MAX)
         .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = either(&closed, &stop) => {
-            // GoAway: the broker asks nothing more here.
-            connection.as_mut().graceful_shutdown();
-            let rest = tokio::time::timeout(FINISH_WITHIN, connection);
-            rest.await.unwrap_or(Ok(()))
-        }
-    };
+    // GoAway: the broker asks nothing more here.
+    let ended = to_its_end(
+        connection,
+        |connection| connection.graceful_shutdown(),
+        either(&closed, &stop),
+        FINISH_WITHIN,
+    )
+    .await;
     ended.map_err(io::Error::other)
 }
 

@@ -10,6 +10,8 @@
 //! the connection, so that it is the time between the two that is the caller's. A body that has nothing to say for
 //! hours is no caller's fault: that is the time from being asked to giving.
 //!
+//! A connection without a stream is told, too ([`Streams::unused`]): pings keep it, and nobody uses it.
+//!
 //! **What it does not know:** what is in a frame, how much of one was taken. Frames are 64 KiB at most.
 
 use crate::shutdown::Shutdown;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How often of its time a stream is looked at: it is cut a quarter late at the most.
@@ -36,12 +39,55 @@ tokio::task_local! {
 pub(super) struct Streams {
     tasks: Shutdown,
     taken: Duration,
+    /// How many there are.
+    live: Arc<watch::Sender<usize>>,
+}
+
+/// A stream that is there.
+struct Live(Arc<watch::Sender<usize>>);
+
+impl Live {
+    fn new(of: &Arc<watch::Sender<usize>>) -> Self {
+        of.send_modify(|live| *live += 1);
+        Self(of.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.send_modify(|live| *live -= 1);
+    }
 }
 
 impl Streams {
     /// As tasks of `tasks`; one of which nothing is taken for `taken` is cut.
     pub(super) fn new(tasks: Shutdown, taken: Duration) -> Self {
-        Self { tasks, taken }
+        Self {
+            tasks,
+            taken,
+            live: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    /// Returns once there was no stream for that long.
+    pub(super) fn unused(&self, within: Duration) -> impl Future<Output = ()> + use<> {
+        let mut live = self.live.subscribe();
+        async move {
+            loop {
+                let is_used = *live.borrow_and_update() > 0;
+                let change = live.changed();
+                let changed = match is_used {
+                    true => Ok(change.await),
+                    false => tokio::time::timeout(within, change).await,
+                };
+                match changed {
+                    Ok(Ok(())) => {}
+                    // The connection is gone, and has nobody to be told.
+                    Ok(Err(_)) => std::future::pending().await,
+                    Err(_elapsed) => return,
+                }
+            }
+        }
     }
 }
 
@@ -51,8 +97,9 @@ where
 {
     fn execute(&self, stream: F) {
         let frames = Arc::new(Frames::new());
-        let taken = self.taken;
+        let (taken, live) = (self.taken, Live::new(&self.live));
         self.tasks.spawn(FRAMES.scope(frames.clone(), async move {
+            let _live = live;
             tokio::select! {
                 () = stream => {}
                 // Dropped, it resets itself.

@@ -27,20 +27,41 @@ async fn caller<F>(window: u32, taken: Duration, answer: F) -> SendRequest<Body>
 where
     F: Fn() -> Body + Send + Sync + 'static,
 {
+    let still = Stillness {
+        taken,
+        unused: NEVER,
+    };
+    connect(window, still, answer).await.0
+}
+
+/// The same, with what is cancelled at the end of the connection.
+async fn connect<F>(
+    window: u32,
+    still: Stillness,
+    answer: F,
+) -> (SendRequest<Body>, CancellationToken)
+where
+    F: Fn() -> Body + Send + Sync + 'static,
+{
     let (near, far) = duplex(1 << 20);
     let tasks = Shutdown::new();
     let service = service_fn(move |_: Request<Incoming>| {
         let answer = Response::new(answer());
         async move { Ok::<_, Infallible>(answer) }
     });
-    tasks.spawn(http2(near, service, (tasks.clone(), taken)));
+    tasks.spawn(http2(near, service, (tasks.clone(), still)));
     let handshake = client::Builder::new(tasks.clone())
         .initial_stream_window_size(window)
         .handshake(TokioIo::new(far));
     let (sender, connection) = handshake.await.unwrap();
+    let over = CancellationToken::new();
+    let told = over.clone().drop_guard();
     // It answers pings, whatever its streams do.
-    tasks.spawn(connection);
-    sender
+    tasks.spawn(async move {
+        let _told = told;
+        connection.await
+    });
+    (sender, over)
 }
 
 async fn ask(sender: &mut SendRequest<Body>) -> Incoming {
@@ -115,4 +136,36 @@ async fn who_has_time_is_not_cut() {
     // Who leaves is not waited for.
     drop(body);
     dropped.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_ends_and_one_with_a_silent_one_goes_on() {
+    let still = Stillness {
+        taken: NEVER,
+        unused: A_WHILE,
+    };
+    let said = CancellationToken::new();
+    let waits = said.clone();
+    let silent = move || {
+        let waits = waits.clone();
+        Body::from_stream(stream::once(async move {
+            waits.cancelled().await;
+            Ok::<_, Infallible>(PIECE)
+        }))
+    };
+    let (mut used, over) = connect(64 * 1024, still, silent).await;
+    let body = ask(&mut used).await;
+    // One that never asked, and one that has asked before.
+    let (idle, idle_over) = connect(64 * 1024, still, Body::empty).await;
+    idle_over.cancelled().await;
+    let (mut asked, asked_over) = connect(64 * 1024, still, || Body::from("a")).await;
+    let read = ask(&mut asked).await.collect().await.unwrap();
+    assert_eq!(read.to_bytes(), "a");
+    asked_over.cancelled().await;
+    assert!(idle.is_closed() && asked.is_closed());
+    assert!(!over.is_cancelled(), "it has a stream");
+    said.cancel();
+    let read = body.collect().await.unwrap().to_bytes();
+    assert_eq!(read.len(), PIECE.len());
+    over.cancelled().await;
 }

@@ -23,13 +23,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nearlight_kit::network::network_of;
 use nearlight_kit::problem::{ProblemResponse, request_id};
+use nearlight_kit::streams::ending::to_its_end;
 use nearlight_protocol::enrol::{
     ENROL_PATH, Enrol, Enrolled, NONCE_PATH, RENEW_PATH, RenewLate, RenewNonce, Renewed,
 };
 use nearlight_protocol::limits::ENROL_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -109,16 +109,14 @@ impl Door {
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = tokio::time::sleep(OPEN_WITHIN) => Ok(()),
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                let last = tokio::time::timeout(HEAD_WITHIN, connection);
-                last.await.unwrap_or(Ok(()))
-            }
-        };
+        let ended = to_its_end(
+            connection,
+            |connection| connection.graceful_shutdown(),
+            stop.cancelled(),
+            HEAD_WITHIN,
+        );
+        let ended = tokio::time::timeout(OPEN_WITHIN, ended).await;
+        let ended = ended.unwrap_or(Ok(()));
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "somebody left the door");
         }

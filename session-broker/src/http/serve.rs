@@ -18,9 +18,8 @@ use nearlight_kit::patient::Patient;
 use nearlight_kit::public_tls::PublicTls;
 use nearlight_kit::room::Addresses;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_kit::streams;
+use nearlight_kit::streams::{self, ending::to_its_end};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -266,15 +265,13 @@ async fn talk<S>(
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let rest = tokio::time::timeout(patience.finish, connection);
-            rest.await.unwrap_or(Ok(()))
-        }
-    };
+    let ended = to_its_end(
+        connection,
+        |connection| connection.graceful_shutdown(),
+        stop.cancelled(),
+        patience.finish,
+    )
+    .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
