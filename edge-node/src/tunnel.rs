@@ -12,7 +12,8 @@
 //! - [`containers`]: the connections to them.
 //! - [`inside`]: what is asked of the node itself about a container, such as its log; or of its prover.
 //! - [`direct`]: callers at this node itself, where it has an address and a certificate.
-//! - [`proxy`]: one request, on to the container and back; [`upgrade`]: one that changes the protocol.
+//! - [`proxy`]: one request, on to the container and back; [`flow`]: a body on its
+//!   way; [`upgrade`]: a request that changes the protocol.
 //!
 //! **Invariants.** A tunnel carries requests of the one session that it was asked for, under the epoch
 //! that the node runs. Nothing is gathered: each piece of a body goes on as it comes, and whoever does not
@@ -25,6 +26,7 @@ mod containers;
 mod dial;
 mod direct;
 mod endpoints;
+mod flow;
 mod inside;
 mod proxy;
 mod serve;

@@ -1,12 +1,13 @@
 //! One request: from a tunnel, or from a caller at this node, to the container, and the answer back.
 
 use super::endpoints::{Missing, Opened, Place, PortAt};
+use super::flow::{Flow, Moved};
 use super::{Endpoints, inside, upgrade};
 use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use nearlight_kit::hop::{strip_client, strip_connection, strip_ours};
 use nearlight_kit::problem::ProblemResponse;
@@ -17,10 +18,8 @@ use nearlight_protocol::tunnel::{EPOCH, GREETING, INSIDE, OWN, PORT, SESSION, UP
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -241,77 +240,4 @@ fn silent() -> ProblemResponse {
             HEAD_WITHIN.as_secs()
         ),
     )
-}
-
-/// When something of a request moved last.
-#[derive(Debug)]
-pub(super) struct Moved {
-    start: Instant,
-    after_ms: AtomicU64,
-}
-
-impl Moved {
-    pub(super) fn now() -> Self {
-        Self {
-            start: Instant::now(),
-            after_ms: AtomicU64::new(0),
-        }
-    }
-
-    fn touch(&self) {
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.after_ms.store(ms, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
-    }
-}
-
-/// A body on its way: piece by piece, none is kept. What it holds is given back with it.
-#[derive(Debug)]
-pub(super) struct Flow<B> {
-    body: B,
-    opened: Arc<Opened>,
-    moved: Arc<Moved>,
-    _place: Option<Place>,
-}
-
-impl<B> Flow<B> {
-    pub(super) fn new(
-        body: B,
-        opened: Arc<Opened>,
-        moved: Arc<Moved>,
-        place: Option<Place>,
-    ) -> Self {
-        Self {
-            body,
-            opened,
-            moved,
-            _place: place,
-        }
-    }
-}
-
-impl<B: hyper::body::Body + Unpin> hyper::body::Body for Flow<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.opened.seen.fetch_add(1, Ordering::Relaxed);
-        self.moved.touch();
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -23,8 +23,8 @@ const TUNNELS_MAX: usize = 256;
 /// Between two pings, and for the answer: a broker that is gone is noticed, whatever is between.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// For requests under way, once the tunnel has to go.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// For requests under way, once the tunnel has to go, or their endpoint is closed.
+pub(super) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// What one stream holds that waits for the broker, bytes.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 

@@ -6,7 +6,8 @@
 
 use super::containers::Containers;
 use super::endpoints::{Opened, Place, PortAt};
-use super::proxy::{Flow, Moved, headers_of, uri_of, within};
+use super::flow::{Flow, Moved};
+use super::proxy::{headers_of, uri_of, within};
 use axum::body::Body;
 use axum::http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response,
