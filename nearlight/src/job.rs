@@ -328,7 +328,9 @@ pub(crate) fn endpoint(args: &AskEndpoint, broker: &Broker) -> Result<(), Comman
 fn in_lines(found: &Endpoint) -> String {
     let direct = found.direct_url.as_ref().map_or_else(String::new, |url| {
         let until = found.direct_expires_at.map(rfc3339).unwrap_or_default();
-        format!("at its node {url} until {until}\n")
+        let ticket = found.direct_ticket.as_ref();
+        let ticket = ticket.map_or_else(String::new, |ticket| format!("with ticket {ticket}\n"));
+        format!("at its node {url} until {until}\n{ticket}")
     });
     format!(
         "address     {}\nticket      {}\nworks until {}\nin browsers {} (once)\n{direct}",

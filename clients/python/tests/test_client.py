@@ -139,15 +139,19 @@ def test_what_is_not_ready_in_time_is_ended() -> None:
 
 def test_an_endpoint_is_an_address_and_a_ticket_and_the_end_of_a_block_ends_the_session() -> None:
     made = {"url": "http://ses-1.localhost/", "ticket": "t", "expires_at": 1, "open_url": "http://once/"}
-    of_node = {**made, "direct_url": "https://ses-1.node/"}
+    before = {**made, "direct_url": "https://ses-1.node/"}
+    of_node = {**before, "direct_ticket": "of-node"}
     answers = [Answer(200, view("ready")), Answer(None), *[Answer(201, made)] * 3, Answer(201, of_node)]
+    answers += [Answer(201, of_node), Answer(201, before)]
     answers.append(Answer(202, view("ending")))
     with serving(*answers) as server, client(server).sessions.get("ses_1") as session:
         url, ticket = session.endpoint("web", expires_s=60)
         assert session.open_url() == "http://once/"
         assert session.endpoint(direct=True).url == url, "where the node has none"
         scoped = session.endpoint(methods=["GET"], path="/v1", direct=True)
-    assert scoped.url == "https://ses-1.node/"
+        assert session.endpoint().ticket == "t", "the node's is for the node alone"
+        assert session.endpoint(direct=True).ticket == "t", "of a broker that makes none for nodes"
+    assert (scoped.url, scoped.ticket) == ("https://ses-1.node/", "of-node")
     assert server.asked[5].body == {"methods": ["GET"], "path": "/v1"}
     assert (url, ticket) == ("http://ses-1.localhost/", "t")
     assert server.asked[2].body == {"port": "web", "expires_s": 60}

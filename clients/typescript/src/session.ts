@@ -63,7 +63,8 @@ export class Session implements AsyncDisposable {
 
   /**
    * Where the job is reached, and what opens it: `new OpenAI({ baseURL: url + "v1", apiKey: ticket })`. `scope` is what the
-   * ticket is for, such as `{ methods: ["GET", "HEAD"], path: "/v1" }`. `direct_url`, if there is one, is the job's node's own.
+   * ticket is for, such as `{ methods: ["GET", "HEAD"], path: "/v1" }`. `direct_url`, if there is one, is the job's node's own,
+   * and `direct_ticket` opens it and nothing else.
    */
   async endpoint(
     port?: string,

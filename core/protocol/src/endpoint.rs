@@ -53,11 +53,16 @@ pub struct Endpoint {
     #[ts(optional)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_url: Option<String>,
+    /// The ticket for that address, and for no other: until `direct_expires_at`, whatever becomes of what asked for it.
+    /// Whoever runs the node sees it.
+    #[ts(optional)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_ticket: Option<String>,
     /// The address for a browser there. It works once, within a minute, too.
     #[ts(optional)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_open_url: Option<String>,
-    /// There the ticket is void from then on, an hour after it was made at the latest: a node does not
+    /// There tickets are void from then on, an hour after it was made at the latest: a node does not
     /// hear that a key was revoked.
     #[ts(type = "number", optional)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +92,7 @@ pub struct EndpointClaims {
     /// SHA-256 of the secret that asked for it, in base64url: it ends with that. Brokers before did not write it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
-    /// The address is at this node, and not at a broker.
+    /// It is for this node's own address, and for no broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// What it is for.

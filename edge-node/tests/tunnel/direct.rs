@@ -4,8 +4,8 @@
 use crate::http::PATIENCE;
 use crate::rig::eventually;
 use crate::upstream::Upstream;
-use crate::world::{World, read, tickets};
-use axum::body::Body;
+use crate::world::{World, bearer, host_of, read, tickets};
+use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode, Uri};
 use edge_node::tunnel::Direct;
 use futures_util::{SinkExt, StreamExt};
@@ -131,10 +131,6 @@ impl Caller {
     }
 }
 
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_go_both_ways_as_they_come() {
     let (here, upstream) = (Here::start().await, Upstream::http().await);
@@ -152,13 +148,7 @@ async fn bodies_go_both_ways_as_they_come() {
     let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["target"], "/a?b=c");
     let headers = seen["headers"].as_array().unwrap();
-    let host = endpoint
-        .direct_url
-        .as_ref()
-        .unwrap()
-        .split('/')
-        .nth(2)
-        .unwrap();
+    let host = host_of(endpoint.direct_url.as_ref().unwrap());
     assert!(headers.contains(&json!(["host", host])), "{seen}");
     assert!(
         headers.contains(&json!(["x-forwarded-proto", "https"])),
@@ -196,13 +186,7 @@ async fn a_websocket_goes_through() {
     let (echo, _echo) = Upstream::echo().await;
     let session = here.world.job(&[("ws", echo)]).await;
     let endpoint = here.endpoint(&session).await;
-    let host = endpoint
-        .direct_url
-        .as_ref()
-        .unwrap()
-        .split('/')
-        .nth(2)
-        .unwrap();
+    let host = host_of(endpoint.direct_url.as_ref().unwrap());
     let stream = here.connect(host, b"http/1.1").await;
     let mut request = format!("wss://{host}/any").into_client_request().unwrap();
     let with = bearer(&endpoint.ticket).parse().unwrap();
@@ -402,13 +386,7 @@ async fn the_host_says_which_session_is_asked() {
     let (here, upstream) = (Here::start().await, Upstream::http().await);
     let session = here.world.job(&[("api", upstream.at)]).await;
     let endpoint = here.endpoint(&session).await;
-    let host = endpoint
-        .direct_url
-        .as_ref()
-        .unwrap()
-        .split('/')
-        .nth(2)
-        .unwrap();
+    let host = host_of(endpoint.direct_url.as_ref().unwrap());
     let stream = here.connect(host, b"http/1.1").await;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     Shutdown::new().spawn(connection);
@@ -419,4 +397,80 @@ async fn the_host_says_which_session_is_asked() {
         .unwrap();
     let other = sender.send_request(request).await.unwrap();
     assert_eq!(read(other).await.0, 404, "the host says which session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_ticket_is_for_its_node_alone() {
+    let (here, upstream) = (Here::start().await, Upstream::http().await);
+    let session = here.world.job(&[("api", upstream.at)]).await;
+    let endpoint = here.endpoint(&session).await;
+    let direct = endpoint.direct_ticket.clone().unwrap();
+    assert_eq!(here.caller(&endpoint).await.status(&direct).await, 200);
+    let at_broker = here.world.caller_of(&endpoint.url);
+    let with = |ticket: &str| at_broker.with("authorization", &bearer(ticket));
+    let (status, said) = with(&direct).get("/").await;
+    assert_eq!(status, 401, "its operator has seen it: {said}");
+    assert_eq!(with(&endpoint.ticket).get("/").await.0, 200);
+    // A node that is not the one it is for, with the same broker's keys.
+    let elsewhere = Here::start().await;
+    let path = "/.well-known/jwks.json";
+    let keys: serde_json::Value = jwks(&here.world, path).await;
+    assert!(elsewhere.world.keys.learn(&keys));
+    let ports = tickets(&[("api", upstream.at)]);
+    elsewhere.world.table.open(session.clone(), ports);
+    let mut other = elsewhere.caller(&endpoint).await;
+    assert_eq!(other.status(&direct).await, 401);
+    assert_eq!(
+        other.status(&endpoint.ticket).await,
+        200,
+        "as programs of before"
+    );
+    // It has the scope that was asked for.
+    let reads = json!({ "methods": ["GET"], "path": "/v1" });
+    let reads = here.world.endpoint(&session, reads).await;
+    let direct = bearer(reads.direct_ticket.as_ref().unwrap());
+    let mut caller = here.caller(&reads).await;
+    let lines = [("authorization", direct.as_str())];
+    assert_eq!(caller.get("/v1/a", &lines).await.0, 200);
+    assert_eq!(caller.get("/a", &lines).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_caller_reads_at_the_node_is_cut_though_the_container_goes_on() {
+    let (here, upstream) = (Here::start().await, Upstream::http().await);
+    let session = here.world.job(&[("api", upstream.at)]).await;
+    let endpoint = here.endpoint(&session).await;
+    let bearer = bearer(&endpoint.ticket);
+    let lines = [("authorization", bearer.as_str())];
+    let mut caller = here.caller(&endpoint).await;
+    // Events of which the second one never comes, and an upload that has no end.
+    let events = caller.send("GET", "/events", (&lines, Body::empty())).await;
+    let mut events = events.into_body();
+    assert!(events.frame().await.unwrap().is_ok());
+    let (upload, uploads) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let uploads = futures_util::stream::unfold(uploads, |mut uploads| async move {
+        Some((uploads.recv().await?, uploads))
+    });
+    let mut second = here.caller(&endpoint).await;
+    let body = Body::from_stream(uploads);
+    let token = bearer.clone();
+    let uploading = Shutdown::new().spawn(async move {
+        let url = format!("{}up", second.url);
+        let request = Request::post(url).header("authorization", token).body(body);
+        second.sender.send_request(request.unwrap()).await
+    });
+    upload.send(Ok(Bytes::from_static(b"a"))).await.unwrap();
+    here.world.table.close(&session);
+    let cut = tokio::time::timeout(PATIENCE, events.frame()).await;
+    assert!(
+        cut.expect("it is cut").unwrap().is_err(),
+        "and not taken for whole"
+    );
+    let answered = tokio::time::timeout(PATIENCE, uploading).await;
+    let answered = answered.expect("the upload ends").unwrap();
+    assert!(
+        answered.is_ok_and(|answer| answer.status() == 410),
+        "its head was waited for"
+    );
+    drop(upload);
 }

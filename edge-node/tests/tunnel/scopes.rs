@@ -1,25 +1,13 @@
 //! Tickets for a part of a job, and their end; keys that may call jobs and nothing else.
 
 use crate::upstream::Upstream;
-use crate::world::{Caller, World};
+use crate::world::{Caller, World, bearer};
 use axum::body::Body;
-use serde_json::{Value, json};
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
+use serde_json::json;
 
 async fn status(caller: &Caller, method: &str, path: &str) -> u16 {
     let request = caller.request(method, path).body(Body::empty()).unwrap();
     caller.send(request).await.status().as_u16()
-}
-
-/// A key of the tenant `tenant`, by its id and its secret.
-async fn key(world: &World, tenant: &str, scopes: Value) -> (String, String) {
-    let body = json!({ "name": "k", "role": "tenant", "tenant": tenant, "scopes": scopes });
-    let key = world.rig.admin().post_json("/v1/keys", &body).await;
-    assert_eq!(key.status, 201, "{key:?}");
-    (key.at("/key/id"), key.at("/secret"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,16 +71,9 @@ async fn a_ticket_for_some_methods_and_paths_opens_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_ends_with_the_key_that_asked_for_it() {
     let (mut world, upstream) = (World::start().await, Upstream::http().await);
-    let admin = world.rig.admin();
-    let made = admin
-        .post_json("/v1/tenants", &json!({ "name": "a" }))
-        .await;
-    let tenant = made.at("/id");
-    let (revoked, secret) = key(&world, &tenant, json!([])).await;
-    let (_, other) = key(&world, &tenant, json!([])).await;
-    let with = |secret: &str| world.rig.nobody().with("authorization", &bearer(secret));
-    let (first, second) = (with(&secret), with(&other));
-    world.owner = first;
+    let [(revoked, secret), (_, other)] = world.keys_of_a_tenant([&[], &[]]).await;
+    let second = world.client_with(&other);
+    world.owner = world.client_with(&secret);
     let session = world.job(&[("api", upstream.at)]).await;
     let of_first = world.endpoint(&session, json!({})).await;
     world.owner = second;
@@ -102,6 +83,7 @@ async fn a_ticket_ends_with_the_key_that_asked_for_it() {
     let (one, two) = (by(&of_first.ticket), by(&of_second.ticket));
     let (_, query) = of_first.open_url.split_once('?').unwrap();
     assert_eq!(status(&one, "GET", "/").await, 200);
+    let admin = world.rig.admin();
     let gone = admin.delete(&format!("/v1/keys/{revoked}")).await;
     assert_eq!(gone.status, 204, "{gone:?}");
     assert_eq!(status(&one, "GET", "/").await, 401);
@@ -112,16 +94,9 @@ async fn a_ticket_ends_with_the_key_that_asked_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_for_endpoints_calls_jobs_and_changes_none() {
     let (mut world, upstream) = (World::start().await, Upstream::http().await);
-    let admin = world.rig.admin();
-    let made = admin
-        .post_json("/v1/tenants", &json!({ "name": "a" }))
-        .await;
-    let tenant = made.at("/id");
-    let (_, whole) = key(&world, &tenant, json!([])).await;
-    let (_, calls) = key(&world, &tenant, json!(["endpoint"])).await;
-    let with = |secret: &str| world.rig.nobody().with("authorization", &bearer(secret));
-    let (owner, calling) = (with(&whole), with(&calls));
-    world.owner = owner;
+    let [(_, whole), (_, calls)] = world.keys_of_a_tenant([&[], &["endpoint"]]).await;
+    let calling = world.client_with(&calls);
+    world.owner = world.client_with(&whole);
     let session = world.job(&[("api", upstream.at)]).await;
     let url = world.endpoint(&session, json!({})).await.url;
     let caller = world.caller_of(&url);
@@ -135,4 +110,34 @@ async fn a_key_for_endpoints_calls_jobs_and_changes_none() {
     let endpoint = world.endpoint(&session, json!({})).await;
     let by_ticket = caller.with("authorization", &bearer(&endpoint.ticket));
     assert_eq!(status(&by_ticket, "GET", "/").await, 200);
+}
+
+/// As `session-broker/src/tunnels/pool.rs` has it.
+const STRANGER_MAX: usize = 128;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_whose_key_is_gone_makes_nobody_known_at_a_public_port() {
+    let (mut world, upstream) = (World::start().await, Upstream::http().await);
+    let [(id, secret)] = world.keys_of_a_tenant([&[]]).await;
+    world.owner = world.client_with(&secret);
+    let session = world.public_job(upstream.at).await;
+    let endpoint = world.endpoint(&session, json!({})).await;
+    let stranger = world.caller_of(&endpoint.url);
+    let known = stranger.with("authorization", &bearer(&endpoint.ticket));
+    let mut held = Vec::new();
+    for _ in 0..STRANGER_MAX {
+        let hangs = stranger.request("GET", "/hang?begin");
+        let answer = stranger.send(hangs.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), 200);
+        held.push(answer);
+    }
+    assert_eq!(
+        status(&stranger, "GET", "/").await,
+        429,
+        "its address has its share"
+    );
+    assert_eq!(status(&known, "GET", "/").await, 200);
+    let gone = world.rig.admin().delete(&format!("/v1/keys/{id}")).await;
+    assert_eq!(gone.status, 204, "{gone:?}");
+    assert_eq!(status(&known, "GET", "/").await, 429);
 }

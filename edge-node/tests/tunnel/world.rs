@@ -139,17 +139,35 @@ impl World {
 
     /// A job that was asked for.
     pub(crate) async fn asked(&self) -> SessionId {
+        self.asked_with(json!([])).await
+    }
+
+    /// The same, whose spec has these ports.
+    async fn asked_with(&self, ports: serde_json::Value) -> SessionId {
         let image = format!("registry.example/team/server@sha256:{}", "0a".repeat(32));
         let key = nearlight_kit::ids::request().to_string();
         let client = self.owner.with("idempotency-key", &key);
-        let body = json!({ "job": { "image": image } });
+        let body = json!({ "job": { "image": image, "ports": ports } });
         let session = id(&client.post_json("/v1/sessions", &body).await);
         session.parse().unwrap()
     }
 
     /// A session that is ready, and has no ports yet.
     pub(crate) async fn ready(&self) -> SessionId {
-        let session = self.asked().await;
+        self.ready_with(json!([])).await
+    }
+
+    /// The same, with a public port at the broker and at the node.
+    pub(crate) async fn public_job(&self, at: SocketAddr) -> SessionId {
+        let port = json!({ "name": "web", "port": 80, "access": "public" });
+        let session = self.ready_with(json!([port])).await;
+        let ports = vec![("web".to_owned(), at, PortAccess::Public)];
+        self.table.open(session.clone(), ports);
+        session
+    }
+
+    async fn ready_with(&self, ports: serde_json::Value) -> SessionId {
+        let session = self.asked_with(ports).await;
         let path = format!("/v1/sessions/{session}");
         eventually("the session to be ready", || async {
             self.owner.get(&path).await.at("/state/phase") == "ready"
@@ -170,18 +188,52 @@ impl World {
     pub(crate) async fn caller(&self, session: &SessionId) -> Caller {
         let endpoint = self.endpoint(session, json!({})).await;
         self.caller_of(&endpoint.url)
-            .with("authorization", &format!("Bearer {}", endpoint.ticket))
+            .with("authorization", &bearer(&endpoint.ticket))
+    }
+
+    /// Keys of a tenant that has no other, one for each of these scopes: their ids, and who asks with them.
+    pub(crate) async fn keys_of_a_tenant<const N: usize>(
+        &self,
+        scopes: [&[&str]; N],
+    ) -> [(String, String); N] {
+        let admin = self.rig.admin();
+        let made = admin
+            .post_json("/v1/tenants", &json!({ "name": "a" }))
+            .await;
+        let tenant = made.at("/id");
+        let mut keys = Vec::new();
+        for scopes in scopes {
+            let body = json!({ "name": "k", "role": "tenant", "tenant": tenant, "scopes": scopes });
+            let key = admin.post_json("/v1/keys", &body).await;
+            assert_eq!(key.status, 201, "{key:?}");
+            keys.push((key.at("/key/id"), key.at("/secret")));
+        }
+        keys.try_into().unwrap()
+    }
+
+    /// Whoever asks the broker with a key.
+    pub(crate) fn client_with(&self, secret: &str) -> Client {
+        self.rig.nobody().with("authorization", &bearer(secret))
     }
 
     /// A caller who shows nothing.
     pub(crate) fn caller_of(&self, url: &str) -> Caller {
-        let host = url.split('/').nth(2).unwrap();
         Caller {
             at: self.rig.broker.jobs_listen.unwrap(),
-            host: host.to_owned(),
+            host: host_of(url).to_owned(),
             headers: Vec::new(),
         }
     }
+}
+
+/// As `Authorization` has it.
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// The host of an address.
+pub(crate) fn host_of(url: &str) -> &str {
+    url.split('/').nth(2).unwrap()
 }
 
 pub(crate) fn tickets(ports: &[(&str, SocketAddr)]) -> Vec<(String, SocketAddr, PortAccess)> {

@@ -19,16 +19,51 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_protocol::endpoint::EndpointClaims;
 use nearlight_protocol::grant::{ENDPOINT_SCOPED_TYP, ENDPOINT_TYP};
+use nearlight_protocol::id::NodeId;
 use nearlight_protocol::identity::KEY_PREFIX;
 use nearlight_protocol::job::{Port, PortAccess};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::unit::UnixMillis;
 use serde::Deserialize;
 
-/// The cookie, where browsers come over TLS: no other host can set it (RFC 6265bis section 4.1.3.2).
-const COOKIE_SECURE: &str = "__Host-nearlight-endpoint";
-/// The cookie on loopback.
-const COOKIE_PLAIN: &str = "nearlight-endpoint";
+/// Which cookie stands for a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jar {
+    /// Browsers come over TLS: no other host can set it (RFC 6265bis section 4.1.3.2).
+    Secure,
+    /// A broker's on loopback.
+    Broker,
+    /// A node's on loopback. Its host is the broker's there, and a browser keeps one cookie of a name for all ports of
+    /// a host.
+    Node,
+}
+
+impl Jar {
+    const ALL: [Self; 3] = [Self::Secure, Self::Broker, Self::Node];
+
+    /// A broker's.
+    pub const fn of_broker(is_secure: bool) -> Self {
+        if is_secure {
+            Self::Secure
+        } else {
+            Self::Broker
+        }
+    }
+
+    /// A node's.
+    pub const fn of_node(is_secure: bool) -> Self {
+        if is_secure { Self::Secure } else { Self::Node }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-nearlight-endpoint",
+            Self::Broker => "nearlight-endpoint",
+            Self::Node => "nearlight-endpoint-node",
+        }
+    }
+}
+
 /// The parameter of an address that works once.
 const PARAMETER: &str = "ticket";
 
@@ -51,7 +86,7 @@ pub enum Shown {
 }
 
 /// What a request shows.
-pub fn shown(headers: &HeaderMap, uri: &Uri, is_secure: bool) -> Shown {
+pub fn shown(headers: &HeaderMap, uri: &Uri, jar: Jar) -> Shown {
     if let Some(token) = bearer(headers) {
         if token.starts_with(KEY_PREFIX) {
             return Shown::Key(token.to_owned());
@@ -63,7 +98,7 @@ pub fn shown(headers: &HeaderMap, uri: &Uri, is_secure: bool) -> Shown {
     if let Some((ticket, rest)) = parameter(uri) {
         return Shown::Address(ticket, rest);
     }
-    let cookies = pairs(headers).filter(|(name, _)| *name == cookie_name(is_secure));
+    let cookies = pairs(headers).filter(|(name, _)| *name == jar.name());
     let cookies: Vec<String> = cookies.map(|(_, value)| value.to_owned()).collect();
     if cookies.is_empty() {
         Shown::Nothing
@@ -80,7 +115,7 @@ pub fn strip(headers: &mut HeaderMap, shown: &Shown) {
     if !headers.contains_key(COOKIE) {
         return;
     }
-    let is_ours = |name: &str| name == COOKIE_SECURE || name == COOKIE_PLAIN;
+    let is_ours = |name: &str| Jar::ALL.iter().any(|jar| jar.name() == name);
     let kept = raw_pairs(headers).filter(|pair| !is_ours(name_of(pair)));
     let kept: Vec<&[u8]> = kept
         .map(<[u8]>::trim_ascii)
@@ -137,6 +172,12 @@ pub enum Closed {
 /// so; whatever is asked there, and whenever.
 pub fn is_for(claims: &EndpointClaims, target: &Target, first: &str) -> bool {
     claims.aud == target.session && is_same_port(first, &claims.port, &target.port)
+}
+
+/// Whether a ticket is for here: `node` is the node that is asked, `None` a broker. One that names no node is taken by
+/// all: brokers and programs of before know no other.
+pub fn is_here(claims: &EndpointClaims, node: Option<&NodeId>) -> bool {
+    claims.node.is_none() || claims.node.as_ref() == node
 }
 
 /// Headers that some programs take for the method or the path, or for another path (WebDAV), also with underscores in
@@ -233,10 +274,10 @@ pub fn beyond_scope() -> ProblemResponse {
 }
 
 /// The answer to an address that works once: back to where it leads, with a cookie that stands for `ticket`.
-pub fn exchanged(ticket: &str, for_s: u64, is_secure: bool, to: &str) -> Response<Body> {
+pub fn exchanged(ticket: &str, for_s: u64, jar: Jar, to: &str) -> Response<Body> {
     let headers = [
         (LOCATION, to.to_owned()),
-        (SET_COOKIE, cookie(ticket, for_s, is_secure)),
+        (SET_COOKIE, cookie(ticket, for_s, jar)),
         (CACHE_CONTROL, "no-store".to_owned()),
         (REFERRER_POLICY, "no-referrer".to_owned()),
     ];
@@ -244,23 +285,15 @@ pub fn exchanged(ticket: &str, for_s: u64, is_secure: bool, to: &str) -> Respons
 }
 
 /// The cookie that stands for a ticket.
-fn cookie(ticket: &str, for_s: u64, is_secure: bool) -> String {
-    let name = cookie_name(is_secure);
-    let secure = if is_secure { "; Secure" } else { "" };
+fn cookie(ticket: &str, for_s: u64, jar: Jar) -> String {
+    let name = jar.name();
+    let secure = if jar == Jar::Secure { "; Secure" } else { "" };
     format!("{name}={ticket}; Path=/; HttpOnly; SameSite=Lax; Max-Age={for_s}{secure}")
 }
 
 /// An address that works once.
 pub fn with_ticket(url: &str, ticket: &str) -> String {
     format!("{url}?{PARAMETER}={ticket}")
-}
-
-const fn cookie_name(is_secure: bool) -> &'static str {
-    if is_secure {
-        COOKIE_SECURE
-    } else {
-        COOKIE_PLAIN
-    }
 }
 
 /// Whether a token says that it is an endpoint ticket, whoever signed it.

@@ -7,7 +7,8 @@ use crate::sessions::JobEndpoint;
 use axum::body::Body;
 use axum::http::{Method, Response};
 use nearlight_kit::endpoint::right::{
-    Closed, Shown, any_opens, beyond_scope, exchanged, first_of, is_for, is_own_doing, opens,
+    Closed, Jar, Shown, any_opens, beyond_scope, exchanged, first_of, is_for, is_here,
+    is_own_doing, opens,
 };
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::endpoint::EndpointClaims;
@@ -54,15 +55,19 @@ impl Jobs {
         }
     }
 
-    /// Whether a caller whom nobody asks shows a ticket all the same.
-    pub(super) fn knows(&self, what: &What, shown: &Shown, endpoint: &JobEndpoint) -> bool {
-        match shown {
-            Shown::Ticket(ticket) => self.opened(ticket, what, endpoint).is_ok(),
+    /// Whether a caller whom nobody asks shows a ticket all the same, whose maker still may. Where that cannot be said
+    /// they are let in as a stranger.
+    pub(super) async fn knows(&self, what: &What, shown: &Shown, endpoint: &JobEndpoint) -> bool {
+        let opened = match shown {
+            Shown::Ticket(ticket) => self.opened(ticket, what, endpoint),
             Shown::Cookies(cookies) => {
-                any_opens(cookies, |cookie| self.opened(cookie, what, endpoint)).is_ok()
+                any_opens(cookies, |cookie| self.opened(cookie, what, endpoint))
             }
-            Shown::Address(..) | Shown::Key(_) | Shown::Nothing => false,
-        }
+            Shown::Address(..) | Shown::Key(_) | Shown::Nothing => return false,
+        };
+        let Ok(claims) = opened else { return false };
+        let holds = self.api.maker_holds(&claims.by, what.peer).await;
+        holds.unwrap_or(false)
     }
 
     /// The ticket in a token, if it opens the port for this request.
@@ -74,6 +79,9 @@ impl Jobs {
     ) -> Result<EndpointClaims, Closed> {
         let claims = self.api.signer.verify_endpoint_ticket(token);
         let claims = claims.map_err(|_| Closed::Elsewhere)?;
+        if !is_here(&claims, None) {
+            return Err(Closed::Elsewhere);
+        }
         let (of, asked) = (
             (&what.target, first_of(&endpoint.ports)),
             (&what.head, what.changes),
@@ -109,8 +117,8 @@ impl Jobs {
         let now_ms = self.api.clock.unix_ms();
         let claims = self.api.signer.verify_endpoint_ticket(ticket).ok();
         let claims = claims.filter(|claims| {
-            let is_here = is_for(claims, &what.target, first_of(&endpoint.ports));
-            is_here && now_ms < claims.exp_ms && claims.node.is_none()
+            let is_this = is_for(claims, &what.target, first_of(&endpoint.ports));
+            is_this && now_ms < claims.exp_ms && is_here(claims, None)
         });
         let reads = matches!(what.head.method, Method::GET | Method::HEAD);
         let claims = claims.and_then(|claims| Some((claims.cookie_until_ms?, claims)));
@@ -129,7 +137,12 @@ impl Jobs {
             ..claims
         });
         let for_s = until_ms.saturating_sub(now_ms) / 1000;
-        Ok(exchanged(&kept, for_s, self.site.is_secure(), rest))
+        Ok(exchanged(
+            &kept,
+            for_s,
+            Jar::of_broker(self.site.is_secure()),
+            rest,
+        ))
     }
 
     /// A caller who shows nothing that opens the port. Guesses have a rate.

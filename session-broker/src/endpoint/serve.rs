@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use nearlight_kit::endpoint::head::{change_of, host_of, is_ambiguous, to_caller, uri_onward};
-use nearlight_kit::endpoint::right::{Shown, access, shown};
+use nearlight_kit::endpoint::right::{Jar, Shown, access, shown};
 use nearlight_kit::endpoint::site::Target;
 use nearlight_kit::problem::{ProblemResponse, handed_on};
 use nearlight_kit::uploading::Uploading;
@@ -134,14 +134,15 @@ impl Jobs {
         let Some(access) = access(&endpoint.ports, &what.target.port) else {
             return Ok(nothing());
         };
-        let shown = shown(&what.head.headers, &what.head.uri, self.site.is_secure());
+        let jar = Jar::of_broker(self.site.is_secure());
+        let shown = shown(&what.head.headers, &what.head.uri, jar);
         let is_open = access == PortAccess::Public && !matches!(shown, Shown::Address(..));
         if !is_open && let Some(instead) = self.permit(&what, &shown, endpoint).await? {
             return Ok(instead);
         }
         let place = ready_at(endpoint)?;
         // Whom nobody knows has a share, that there is something left for the others.
-        let is_stranger = is_open && !self.knows(&what, &shown, endpoint);
+        let is_stranger = is_open && !self.knows(&what, &shown, endpoint).await;
         let stranger = is_stranger.then_some(what.peer);
         let request = self.to_node(&what, &shown, place)?;
         if let Some(change) = change {

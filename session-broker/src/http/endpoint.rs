@@ -160,6 +160,14 @@ impl Api {
             ticket: self.signer.endpoint_ticket(&claims),
             expires_at: claims.exp_ms,
             direct_url: direct.as_ref().map(|(direct, _)| direct.url(of.0, of.1)),
+            direct_ticket: direct.as_ref().map(|(_, node)| {
+                self.signer.endpoint_ticket(&EndpointClaims {
+                    jti: ticket_id(),
+                    exp_ms: until_ms,
+                    node: Some((*node).clone()),
+                    ..claims.clone()
+                })
+            }),
             direct_open_url,
             direct_expires_at: direct.is_some().then_some(until_ms),
         }

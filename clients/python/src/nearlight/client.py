@@ -213,12 +213,14 @@ class Session:
         """Where the job is reached, and a ticket that works for an hour, or for `expires_s`.
 
         `methods` and `path` are what the ticket is for: `methods=["GET", "HEAD"], path="/v1"`. With `direct` the address
-        is the job's node's own, if it has one: nothing is in between. There a ticket works for an hour at most; when the
-        job moves, ask again.
+        is the job's node's own, if it has one, and the ticket is for that alone: nothing is in between. It works for an
+        hour at most; when the job moves, ask again.
         """
         made = self._endpoint(port, expires_s, methods, path)
         url = made.get("direct_url") if direct else None
-        return Endpoint(url or made["url"], made["ticket"])
+        if url is None:
+            return Endpoint(made["url"], made["ticket"])
+        return Endpoint(url, made.get("direct_ticket") or made["ticket"])
 
     def open_url(self, port: str | None = None) -> str:
         """An address of the job for a browser. It works once, within a minute."""

@@ -15,7 +15,8 @@ use nearlight_kit::endpoint::head::{
     change_of, host_of, is_ambiguous, onward, to_caller, uri_onward,
 };
 use nearlight_kit::endpoint::right::{
-    Closed, Shown, any_opens, beyond_scope, exchanged, is_for, is_own_doing, opens, shown,
+    Closed, Jar, Shown, any_opens, beyond_scope, exchanged, is_for, is_here, is_own_doing, opens,
+    shown,
 };
 use nearlight_kit::endpoint::site::Target;
 use nearlight_kit::problem::ProblemResponse;
@@ -100,7 +101,7 @@ impl Callers {
         let host = host_of(&head)?;
         Some(Asked {
             target: self.site.find(&host)?,
-            shown: shown(&head.headers, &head.uri, self.site.is_secure()),
+            shown: shown(&head.headers, &head.uri, self.jar()),
             head,
             body,
             change,
@@ -169,6 +170,7 @@ impl Callers {
         let now_ms = self.clock.unix_ms();
         let first = first_of(opened);
         let opens = |claims: Option<EndpointClaims>| {
+            let claims = claims.filter(|claims| is_here(claims, Some(&self.node)));
             let mut claims = claims.ok_or(Closed::Elsewhere)?;
             claims.exp_ms = claims.direct_until_ms();
             let head = (&asked.head, asked.change.is_some());
@@ -224,7 +226,11 @@ impl Callers {
             ..claims
         });
         let for_s = until_ms.saturating_sub(now_ms) / 1000;
-        Ok(exchanged(&kept, for_s, self.site.is_secure(), rest))
+        Ok(exchanged(&kept, for_s, self.jar(), rest))
+    }
+
+    const fn jar(&self) -> Jar {
+        Jar::of_node(self.site.is_secure())
     }
 
     /// Whether a caller shows a ticket for a session, whatever its port.

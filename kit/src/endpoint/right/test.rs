@@ -54,7 +54,7 @@ fn ours_is_told_from_what_is_the_jobs_own() {
     }
     let check = |lines: &[(&'static str, &str)], uri: &str, expected: Shown| {
         assert_eq!(
-            shown(&headers(lines), &uri.parse().unwrap(), false),
+            shown(&headers(lines), &uri.parse().unwrap(), Jar::Broker),
             expected
         );
     };
@@ -71,8 +71,9 @@ fn ours_is_told_from_what_is_the_jobs_own() {
     );
     check(&[("authorization", "Bearer its-own")], "/", Shown::Nothing);
     check(&[("authorization", "Basic abc")], "/", Shown::Nothing);
-    let planted = format!("a=b; {COOKIE_PLAIN}=planted");
-    let cookie = format!("{COOKIE_PLAIN}={ticket}");
+    let name = Jar::Broker.name();
+    let planted = format!("a=b; {name}=planted");
+    let cookie = format!("{name}={ticket}");
     check(
         &[
             ("authorization", "Bearer its-own"),
@@ -101,8 +102,8 @@ fn nothing_of_ours_reaches_a_container() {
     check(&[auth], &Shown::Ticket(String::new()), &[]);
     check(&[auth], &Shown::Key(String::new()), &[]);
     check(&[auth], &Shown::Nothing, &[auth]);
-    let cookies = format!("a=b;{COOKIE_SECURE}=t; c=d");
-    let ours = format!("{COOKIE_PLAIN}=t");
+    let cookies = format!("a=b;{}=t; c=d", Jar::Secure.name());
+    let ours = format!("{}=t", Jar::Broker.name());
     check(
         &[auth, ("cookie", &cookies), ("cookie", &ours)],
         &Shown::Cookies(Vec::new()),
@@ -238,10 +239,48 @@ fn a_cookie_is_not_for_pages_of_other_origins() {
 
 #[test]
 fn the_cookie_is_for_one_host_and_no_script() {
-    let secure = cookie("t", 60, true);
+    let secure = cookie("t", 60, Jar::Secure);
     assert_eq!(
         secure,
         "__Host-nearlight-endpoint=t; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure"
     );
-    assert!(!cookie("t", 60, false).contains("Secure"));
+    assert!(!cookie("t", 60, Jar::Broker).contains("Secure"));
+}
+
+/// A broker and a node on one machine have one host, and a browser one cookie of a name for both.
+#[test]
+fn on_loopback_a_broker_and_a_node_have_a_cookie_each_and_a_job_sees_neither() {
+    let [broker, node] = [Jar::of_broker(false), Jar::of_node(false)];
+    let both = [(broker, "of-broker"), (node, "of-node")];
+    let sent = both.map(|(jar, value)| {
+        let cookie = cookie(value, 60, jar);
+        cookie.split(';').next().unwrap().to_owned()
+    });
+    let sent = format!("own=1; {}", sent.join("; "));
+    let mut headers = headers(&[("cookie", &sent)]);
+    for (jar, value) in both {
+        let found = shown(&headers, &"/".parse().unwrap(), jar);
+        assert_eq!(found, Shown::Cookies(vec![value.to_owned()]), "{jar:?}");
+    }
+    strip(&mut headers, &Shown::Nothing);
+    assert_eq!(headers["cookie"], "own=1");
+    assert_eq!(
+        Jar::of_broker(true),
+        Jar::of_node(true),
+        "their hosts differ"
+    );
+}
+
+#[test]
+fn a_ticket_for_a_node_is_for_no_broker_and_no_other_node() {
+    let [one, other] = [1, 2].map(|n| NodeId::from_parts(n, [0; 10]));
+    let of_node = EndpointClaims {
+        node: Some(one.clone()),
+        ..claims()
+    };
+    assert!(is_here(&of_node, Some(&one)));
+    assert!(!is_here(&of_node, Some(&other)) && !is_here(&of_node, None));
+    // Those of before name none.
+    let plain = claims();
+    assert!(is_here(&plain, None) && is_here(&plain, Some(&one)));
 }
