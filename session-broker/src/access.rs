@@ -208,13 +208,12 @@ impl Reach {
 pub struct Permissions(u32);
 
 impl Permissions {
-    /// What `role` allows, as far as `scopes` name it; without any, all of it.
-    pub fn of(role: Role, scopes: &[Scope]) -> Self {
+    /// What `role` allows, as far as `scopes` name it; all of it where there are none to name it.
+    pub fn of(role: Role, scopes: Option<&[Scope]>) -> Self {
         let allowed = |permission: &Permission| {
             let is_free = permission.scope().is_none();
-            let named =
-                scopes.is_empty() || is_free || scopes.iter().any(|scope| permission.is_in(*scope));
-            permission.is_of(role) && named
+            let named = |scopes: &[Scope]| scopes.iter().any(|scope| permission.is_in(*scope));
+            permission.is_of(role) && (is_free || scopes.is_none_or(named))
         };
         let bits = Permission::ALL.into_iter().filter(allowed);
         Self(bits.fold(0, |all, permission| all | permission.bit()))
@@ -248,7 +247,7 @@ mod test {
     #[test]
     fn each_role_may_what_the_table_says_and_nothing_else() {
         let of = |role| {
-            let permissions = Permissions::of(role, &[]);
+            let permissions = Permissions::of(role, None);
             let has = |permission: &Permission| permissions.has(*permission);
             Permission::ALL.into_iter().filter(has).collect::<Vec<_>>()
         };
@@ -304,22 +303,22 @@ mod test {
     #[test]
     fn a_scope_takes_away_and_never_adds() {
         for role in Role::ALL {
-            let whole = Permissions::of(role, &[]);
+            let whole = Permissions::of(role, None);
             for scope in Scope::ALL {
-                let part = Permissions::of(role, &[scope]);
+                let part = Permissions::of(role, Some(&[scope]));
                 assert!(whole.cover(part), "{role:?} {scope:?}");
                 let other = Permission::ALL
                     .into_iter()
                     .find(|permission| part.has(*permission) && !permission.is_in(scope));
                 assert_eq!(other, None, "{role:?} {scope:?}");
             }
-            assert_eq!(Permissions::of(role, &Scope::ALL), whole);
+            assert_eq!(Permissions::of(role, Some(&Scope::ALL)), whole);
         }
     }
 
     #[test]
     fn a_key_for_endpoints_calls_jobs_and_changes_no_session() {
-        let calls = Permissions::of(Role::Tenant, &[Scope::Endpoint]);
+        let calls = Permissions::of(Role::Tenant, Some(&[Scope::Endpoint]));
         assert!(calls.has(Permission::CallJobs));
         for other in [
             Permission::SeeSessions,
@@ -329,14 +328,16 @@ mod test {
         ] {
             assert!(!calls.has(other), "{other:?}");
         }
-        let writes = Permissions::of(Role::Tenant, &[Scope::SessionsWrite]);
+        let writes = Permissions::of(Role::Tenant, Some(&[Scope::SessionsWrite]));
         assert!(writes.cover(calls), "who may end a job may call it");
     }
 
     #[test]
     fn who_has_all_of_a_scope_is_said_to_have_it() {
-        let tenant = Permissions::of(Role::Tenant, &[Scope::SessionsRead, Scope::Admin]);
+        let nothing = Permissions::of(Role::Admin, Some(&[]));
+        assert_eq!(nothing.scopes(), [], "of a key whose scopes nobody knows");
+        let tenant = Permissions::of(Role::Tenant, Some(&[Scope::SessionsRead, Scope::Admin]));
         assert_eq!(tenant.scopes(), [Scope::SessionsRead]);
-        assert!(!tenant.cover(Permissions::of(Role::Tenant, &[])));
+        assert!(!tenant.cover(Permissions::of(Role::Tenant, None)));
     }
 }

@@ -70,7 +70,7 @@ fn first_key(prefix: String, now_ms: UnixMillis) -> KeyRow {
         tenant: None,
         name: "bootstrap".to_owned(),
         role: Role::Admin,
-        scopes: Vec::new(),
+        scopes: None,
         prefix,
         sessions_max: None,
         created_ms: now_ms,

@@ -66,7 +66,7 @@ impl Caller {
         Self {
             user: who.user.clone(),
             role: who.role,
-            permissions: Permissions::of(who.role, &who.scopes),
+            permissions: Permissions::of(who.role, who.scopes.as_deref()),
             users: users.cloned().collect(),
             who,
             peer,

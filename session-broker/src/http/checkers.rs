@@ -372,7 +372,7 @@ fn api_key(key_id: &str, secret: &str, now_ms: u64) -> KeyRow {
         tenant: None,
         name: format!("checker {}", key_id.get(..16).unwrap_or_default()),
         role: Role::Operator,
-        scopes: vec![Scope::NodesProbe],
+        scopes: Some(vec![Scope::NodesProbe]),
         prefix: secret::kept(secret).prefix,
         sessions_max: None,
         created_ms: now_ms,

@@ -14,7 +14,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, TenantId};
-use nearlight_protocol::identity::{ApiKey, AuditAction, CreateKey, KeyList, NewKey, RotateKey};
+use nearlight_protocol::identity::{
+    ApiKey, AuditAction, CreateKey, KeyList, NewKey, RotateKey, Scope,
+};
 use nearlight_protocol::limits::KEY_OVERLAP_S_MAX;
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
@@ -91,14 +93,22 @@ fn tenant_of(caller: &Caller, body: &CreateKey) -> Result<Option<TenantId>, Refu
 
 /// What the key will be allowed.
 fn checked_scopes(body: &CreateKey) -> Result<Permissions, Refusal> {
-    let whole = Permissions::of(body.role, &[]).scopes();
+    let whole = Permissions::of(body.role, None).scopes();
     if let Some(scope) = body.scopes.iter().find(|scope| !whole.contains(scope)) {
         let (role, scope) = (body.role.name(), scope.name());
         return Err(bad_request(format!(
             "The role `{role}` has nothing of the scope `{scope}`."
         )));
     }
-    Ok(Permissions::of(body.role, &body.scopes))
+    Ok(Permissions::of(body.role, scopes_of(body).as_deref()))
+}
+
+/// In a request none are all that the role allows.
+fn scopes_of(body: &CreateKey) -> Option<Vec<Scope>> {
+    let mut scopes = body.scopes.clone();
+    scopes.sort_unstable();
+    scopes.dedup();
+    (!scopes.is_empty()).then_some(scopes)
 }
 
 fn new_key(
@@ -111,16 +121,13 @@ fn new_key(
     }
     let secret = secret::new_key();
     let now_ms = api.clock.unix_ms();
-    let mut scopes = body.scopes.clone();
-    scopes.sort_unstable();
-    scopes.dedup();
     let key = KeyRow {
         id: nearlight_kit::ids::key(),
         user: nearlight_kit::ids::user(),
         tenant,
         name: checked_name(&body.name)?,
         role: body.role,
-        scopes,
+        scopes: scopes_of(body),
         prefix: secret::kept(&secret).prefix,
         sessions_max: body.sessions_max,
         created_ms: now_ms,
@@ -191,7 +198,7 @@ pub(super) async fn rotate_key(
     // Whoever gets the new secret may what the key may.
     if !caller
         .permissions
-        .cover(Permissions::of(key.role, &key.scopes))
+        .cover(Permissions::of(key.role, key.scopes.as_deref()))
     {
         api.note_denied(&caller, action, id.as_str()).await?;
         return Err(forbidden("The key is allowed more than you are."));
@@ -284,7 +291,7 @@ fn told(status: StatusCode, key: KeyRow, secret: String) -> Response {
 impl From<KeyRow> for ApiKey {
     fn from(row: KeyRow) -> Self {
         Self {
-            scopes: Permissions::of(row.role, &row.scopes).scopes(),
+            scopes: Permissions::of(row.role, row.scopes.as_deref()).scopes(),
             id: row.id,
             name: row.name,
             user: row.user,

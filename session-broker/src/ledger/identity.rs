@@ -27,8 +27,9 @@ pub struct Credential {
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// What it may be used for; without any, for all that its role allows.
-    pub scopes: Vec<Scope>,
+    /// What it may be used for; without, for all that its role allows. Of a key that names only what this broker
+    /// does not know it is nothing.
+    pub scopes: Option<Vec<Scope>>,
     /// The API key.
     pub key: Option<KeyId>,
     /// Its tenant.
@@ -48,7 +49,7 @@ impl Credential {
             former: Vec::new(),
             name: name.to_owned(),
             role,
-            scopes: Vec::new(),
+            scopes: None,
             key: None,
             tenant: None,
             sessions_max: None,
@@ -81,11 +82,11 @@ pub struct TenantRow {
     pub sessions_max: Option<u32>,
     /// Sessions that they hold.
     pub sessions_used: u32,
-    /// Whether its members are turned away.
     /// What their sessions may have together.
     pub max: Amounts<Option<u32>>,
     /// What their sessions have.
     pub used: Amounts<u64>,
+    /// Whether its members are turned away.
     pub suspended: bool,
     /// Where its members stand in the queue.
     pub priority: Priority,
@@ -108,8 +109,9 @@ pub struct KeyRow {
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// What it may be used for; without any, for all that its role allows.
-    pub scopes: Vec<Scope>,
+    /// What it may be used for; without, for all that its role allows. Of a key that names only what this broker
+    /// does not know it is nothing.
+    pub scopes: Option<Vec<Scope>>,
     /// The first characters of its newest secret.
     pub prefix: String,
     /// Sessions that its user may hold.

@@ -84,7 +84,7 @@ fn of_key(hash: CredentialHash, row: &AnyRow) -> Result<Credential, StoreError> 
     let ends: [Option<i64>; 2] = [row.get("expires_ms"), row.get("secret_until")];
     let ends = ends.into_iter().flatten().min().map(time).transpose()?;
     Ok(Credential {
-        scopes: scopes(row.get("scopes"))?,
+        scopes: scopes(row.get("scopes")),
         key: Some(parse(row.get("key_id"))?),
         tenant: tenant.map(membership).transpose()?,
         sessions_max: number(row.get("sessions_max"))?,
@@ -200,7 +200,7 @@ fn key(row: &AnyRow) -> Result<KeyRow, StoreError> {
         tenant: tenant.map(parse).transpose()?,
         name: row.get("name"),
         role: role(row.get("role"))?,
-        scopes: scopes(row.get("scopes"))?,
+        scopes: scopes(row.get("scopes")),
         prefix: row.get::<Option<String>, _>("prefix").unwrap_or_default(),
         sessions_max: number(row.get("sessions_max"))?,
         created_ms: time(row.get("created_ms"))?,
@@ -249,8 +249,12 @@ fn role(text: &str) -> Result<Role, StoreError> {
     parse(text)
 }
 
-fn scopes(text: &str) -> Result<Vec<Scope>, StoreError> {
-    text.split_whitespace().map(parse).collect()
+/// Those that this broker knows: what a newer one has written beside them allows nothing here. A key of which none is
+/// known allows nothing at all.
+fn scopes(text: &str) -> Option<Vec<Scope>> {
+    let mut names = text.split_whitespace().peekable();
+    names.peek()?;
+    Some(names.filter_map(|name| name.parse().ok()).collect())
 }
 
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {

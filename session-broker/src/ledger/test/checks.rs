@@ -80,7 +80,7 @@ fn joins(token: u8, key: &str, at_ms: u64) -> Op {
         tenant: None,
         name: "checker".to_owned(),
         role: Role::Operator,
-        scopes: vec![Scope::NodesProbe],
+        scopes: Some(vec![Scope::NodesProbe]),
         prefix: "nlk_x".to_owned(),
         sessions_max: None,
         created_ms: at_ms,

@@ -31,7 +31,7 @@ fn key_row(role: Role, tenant: Option<&TenantRow>) -> KeyRow {
         tenant: tenant.map(|row| row.id.clone()),
         name: "k\0".to_owned(),
         role,
-        scopes: vec![Scope::KeysRead, Scope::SessionsWrite],
+        scopes: Some(vec![Scope::KeysRead, Scope::SessionsWrite]),
         prefix: "nlk_abc".to_owned(),
         sessions_max: Some(7),
         created_ms: 2,
@@ -343,4 +343,37 @@ pub(super) async fn old_lines_of_the_audit_log_and_logins_that_are_over_go(place
     );
     store.write(prune(2_000, 1_001_000)).await;
     assert_eq!((store.noted().await, store.who(1).await), (0, None));
+}
+
+pub(super) async fn a_key_with_scopes_of_a_newer_broker_is_read_and_allows_what_is_known(
+    place: Place,
+) {
+    let store = Store::open(place).await;
+    let [known, unknown, all] = [0; 3].map(|_| key_row(Role::Operator, None));
+    for (key, n) in [&known, &unknown, &all].into_iter().zip(1..) {
+        store.write(add_key(key, n)).await;
+    }
+    let mut beside = store.place.connect().await;
+    for (key, scopes) in [
+        (&known, "sessions:read new:read"),
+        (&unknown, "new:read new:write"),
+        (&all, ""),
+    ] {
+        let text = format!(
+            "UPDATE api_key SET scopes = '{scopes}' WHERE key_id = '{}'",
+            key.id
+        );
+        let update = sqlx::AssertSqlSafe(text);
+        sqlx::raw_sql(update).execute(&mut beside).await.unwrap();
+    }
+    let allowed = async |n| store.who(n).await.unwrap().scopes;
+    assert_eq!(allowed(1).await, Some(vec![Scope::SessionsRead]));
+    assert_eq!(
+        allowed(2).await,
+        Some(Vec::new()),
+        "and not all of its role"
+    );
+    assert_eq!(allowed(3).await, None);
+    let keys = store.ledger.keys(Of::Everyone, None, 10).await.unwrap();
+    assert_eq!(keys.len(), 3, "the list has them");
 }

@@ -345,7 +345,8 @@ struct Key<'a> {
 
 impl<'a> Key<'a> {
     fn of(key: &'a KeyRow) -> Self {
-        let scopes: Vec<&str> = key.scopes.iter().map(|scope| Scope::name(*scope)).collect();
+        let scopes = key.scopes.iter().flatten();
+        let scopes: Vec<&str> = scopes.map(|scope| Scope::name(*scope)).collect();
         Self {
             key_id: key.id.as_str(),
             user_id: key.user.as_str(),
