@@ -22,20 +22,50 @@ const BETWEEN_NEIGHBOURS: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// What programs in between write of whoever asks.
-const OF_THE_CLIENT: [HeaderName; 12] = [
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-by"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
+/// What programs in between write of whoever asks and how, also with underscores in place of hyphens: programs that
+/// take headers by CGI's names read both alike. Proxies, content networks and clouds have names of their own, and a
+/// program in a container that believes one of them would believe the caller.
+const OF_THE_CLIENT: [&str; 40] = [
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
+    "client-ip",
+    "cloudfront-viewer-address",
+    "do-connecting-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "forwarded-for-ip",
+    "front-end-https",
+    "proxy-client-ip",
+    "remote-addr",
+    "true-client-ip",
+    "via",
+    "wl-proxy-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-nf-client-connection-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-vercel-forwarded-for",
 ];
 
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
@@ -63,19 +93,25 @@ pub fn strip_connection(headers: &mut HeaderMap) {
 
 /// Takes out what says who asks.
 pub fn strip_client(headers: &mut HeaderMap) {
-    for name in &OF_THE_CLIENT {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| match name.contains('_') {
+        true => is_of_the_client(&name.replace('_', "-")),
+        false => is_of_the_client(name),
+    });
+}
+
+fn is_of_the_client(name: &str) -> bool {
+    OF_THE_CLIENT.binary_search(&name).is_ok()
 }
 
 /// Takes out headers of ours.
 pub fn strip_ours(headers: &mut HeaderMap) {
-    let ours: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(HEADER_PREFIX))
-        .cloned()
-        .collect();
-    for name in &ours {
+    remove_where(headers, |name| name.starts_with(HEADER_PREFIX));
+}
+
+fn remove_where(headers: &mut HeaderMap, is_so: impl Fn(&str) -> bool) {
+    let names = headers.keys().filter(|name| is_so(name.as_str()));
+    let names: Vec<HeaderName> = names.cloned().collect();
+    for name in &names {
         headers.remove(name);
     }
 }
@@ -151,6 +187,22 @@ mod test {
         ]);
         strip_connection(&mut all);
         assert_eq!(names(&all), ["content-length"]);
+    }
+
+    #[test]
+    fn whatever_says_who_asks_goes_no_further() {
+        assert!(OF_THE_CLIENT.is_sorted(), "it is searched by halves");
+        for name in OF_THE_CLIENT {
+            let other = name.replace('-', "_");
+            let mut all = headers(&[(name, "192.0.2.1"), (&other, "192.0.2.1"), ("accept", "a")]);
+            strip_client(&mut all);
+            assert_eq!(names(&all), ["accept"], "{name}");
+        }
+        // What only looks like it is the program's own.
+        let own = ["x-forwarded-custom", "x-client", "viable", "x_real"];
+        let mut all = headers(&own.map(|name| (name, "1")));
+        strip_client(&mut all);
+        assert_eq!(all.len(), own.len());
     }
 
     #[test]

@@ -60,6 +60,7 @@ mod body;
 mod caller;
 mod checker_account;
 mod checkers;
+mod cookies;
 mod device;
 mod disputes;
 mod door;

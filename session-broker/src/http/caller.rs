@@ -1,6 +1,7 @@
 //! Who asks: a guest or a player by cookie, or an API key. Secrets are looked up by their hash.
 
 use super::Api;
+use super::cookies::{self, GUEST, PLAYER};
 use super::identities::Known;
 use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
@@ -10,7 +11,7 @@ use crate::secret::credential_hash;
 use crate::sessions::{ShownSession, Whose};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,10 +23,6 @@ use nearlight_protocol::limits::GUEST_SESSIONS_MAX;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The guest's cookie.
-pub(super) const GUEST_COOKIE: &str = "nearlight_guest";
-/// The cookie of a player who logged in.
-pub(super) const PLAYER_COOKIE: &str = "nearlight_player";
 /// Longest secret that is worth hashing.
 const SECRET_BYTES_MAX: usize = 256;
 
@@ -182,10 +179,7 @@ impl Api {
         if let Some(key) = bearer(headers) {
             return self.key_owner(key, peer).await.map(Some);
         }
-        for name in [PLAYER_COOKIE, GUEST_COOKIE] {
-            let Some(secret) = cookie(headers, name) else {
-                continue;
-            };
+        for secret in cookies::shown(headers, [PLAYER, GUEST], self.https) {
             let found = self.look_up(credential_hash_of(secret)?, peer).await?;
             let allowed = |who: &Arc<Credential>| who.role != Role::Guest || self.guests;
             if let Some(who) = found.filter(allowed) {
@@ -419,16 +413,4 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The cookie of this name.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == wanted)
-        .map(|(_, secret)| secret)
 }

@@ -9,7 +9,8 @@
 //! browser back. It is `Lax`, for it has to; the player's cookie is `Strict` again.
 
 use super::Api;
-use super::caller::{Caller, GUEST_COOKIE, PLAYER_COOKIE, RateKey, bearer, cookie};
+use super::caller::{Caller, RateKey, bearer};
+use super::cookies::{self, ATTEMPT, GUEST, Kept, PLAYER};
 use super::problem::{Refusal, bad_request, not_found, too_many};
 use super::serve::Peer;
 use crate::ledger::{Applied, AuditRow, IdentityChange, Login, Op};
@@ -18,7 +19,7 @@ use crate::secret::credential_hash;
 use crate::tokens::LoginClaims;
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
-use axum::http::header::{HOST, LOCATION, SET_COOKIE};
+use axum::http::header::{HOST, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -36,8 +37,6 @@ const LOGIN_PATH: &str = "/v1/login";
 const CALLBACK_PATH: &str = "/v1/login/callback";
 /// Where a login that came to nothing ends: the lobby says so.
 const FAILED: &str = "/?login=failed";
-/// The cookie of an attempt.
-const ATTEMPT_COOKIE: &str = "nearlight_login";
 /// For how long one may stay at the provider.
 const ATTEMPT_S: u64 = 600;
 /// Seconds after which a provider that is away, or busy, may be asked again.
@@ -98,8 +97,7 @@ pub(super) async fn begin_login(
         exp_ms: api.clock.unix_ms() + ATTEMPT_S * 1000,
     };
     let token = api.signer.login(&claims);
-    let attempt = api.cookie(ATTEMPT_COOKIE, &token, LOGIN_PATH, "Lax", ATTEMPT_S)?;
-    go(&at, [attempt])
+    api.go(&at, &[(ATTEMPT, &token, ATTEMPT_S)])
 }
 
 #[derive(Deserialize)]
@@ -134,15 +132,15 @@ pub(super) async fn finish_login(
     let Query(answered) = answered.map_err(|error| bad_request(format!("{error}.")))?;
     let peer = Peer::of(&extensions);
     api.within_rate(RateKey::of(peer))?;
-    let over = api.cookie(ATTEMPT_COOKIE, "", LOGIN_PATH, "Lax", 0)?;
+    let over = (ATTEMPT, "", 0);
     let Some(claims) = api.attempt(&headers, answered.state.as_deref()) else {
         tracing::info!("a browser came back from the provider that had not left, or too late");
-        return go(FAILED, [over]);
+        return api.go(FAILED, &[over]);
     };
     let Some(code) = answered.code else {
         let error = answered.error.unwrap_or_default();
         tracing::info!(error, "the provider identified nobody");
-        return go(FAILED, [over]);
+        return api.go(FAILED, &[over]);
     };
     let attempt = Attempt {
         state: claims.state,
@@ -154,15 +152,14 @@ pub(super) async fn finish_login(
         Ok(identified) => identified,
         Err(error @ (OidcError::Provider(_) | OidcError::Token(_))) => {
             tracing::warn!(%error, "nobody was identified");
-            return go(FAILED, [over]);
+            return api.go(FAILED, &[over]);
         }
         Err(error @ OidcError::Busy) => return Err(provider_failed(error)),
     };
     let days = u64::from(provider.settings().login_days);
     let player = api.log_in(identified, claims.guest, days, peer).await?;
-    let player = api.cookie(PLAYER_COOKIE, &player, "/", "Strict", days * 24 * 3600)?;
-    let guest = api.cookie(GUEST_COOKIE, "", "/", "Strict", 0)?;
-    go(&claims.back, [over, player, guest])
+    let player = (PLAYER, player.as_str(), days * 24 * 3600);
+    api.go(&claims.back, &[over, player, (GUEST, "", 0)])
 }
 
 /// Ends this browser's or program's login. Sessions go on, and are there after the next one.
@@ -182,7 +179,8 @@ pub(super) async fn logout(
 ) -> Result<Response, Refusal> {
     let peer = Peer::of(&extensions);
     api.within_rate(RateKey::of(peer))?;
-    if let Some(secret) = cookie(&headers, PLAYER_COOKIE).or_else(|| bearer(&headers)) {
+    let shown = cookies::shown(&headers, [PLAYER], api.https);
+    for secret in shown.chain(bearer(&headers)) {
         let who = api.cookie_owner(secret, peer).await?;
         // Keys are revoked, by whoever may.
         if let Some(who) = who.filter(|who| who.key.is_none()) {
@@ -197,8 +195,9 @@ pub(super) async fn logout(
             api.change(op).await?;
         }
     }
-    let over = api.cookie(PLAYER_COOKIE, "", "/", "Strict", 0)?;
-    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, over)]).into_response())
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cookies::set(response.headers_mut(), PLAYER, ("", 0), api.https)?;
+    Ok(response)
 }
 
 impl Api {
@@ -225,10 +224,12 @@ impl Api {
 
     /// The attempt with which this browser left, if `state` is its own.
     fn attempt(&self, headers: &HeaderMap, state: Option<&str>) -> Option<LoginClaims> {
-        let claims = self.signer.verify_login(cookie(headers, ATTEMPT_COOKIE)?);
-        let claims = claims.ok()?;
-        let in_time = claims.exp_ms > self.clock.unix_ms();
-        (in_time && state == Some(claims.state.as_str())).then_some(claims)
+        let mut shown = cookies::shown(headers, [ATTEMPT], self.https);
+        shown.find_map(|token| {
+            let claims = self.signer.verify_login(token).ok()?;
+            let in_time = claims.exp_ms > self.clock.unix_ms();
+            (in_time && state == Some(claims.state.as_str())).then_some(claims)
+        })
     }
 
     /// Notes a login, durably; the secret of its cookie, or of its program.
@@ -274,19 +275,16 @@ impl Api {
         }
     }
 
-    fn cookie(
-        &self,
-        name: &str,
-        value: &str,
-        path: &str,
-        same_site: &str,
-        age_s: u64,
-    ) -> Result<HeaderValue, Refusal> {
-        let secure = if self.https { "; Secure" } else { "" };
-        let text = format!(
-            "{name}={value}; Path={path}; HttpOnly; SameSite={same_site}; Max-Age={age_s}{secure}"
-        );
-        HeaderValue::from_str(&text).map_err(ProblemResponse::internal)
+    /// Sends a browser elsewhere, with cookies to keep for so long.
+    fn go(&self, to: &str, kept: &[(Kept, &str, u64)]) -> Result<Response, Refusal> {
+        let mut response = StatusCode::SEE_OTHER.into_response();
+        let headers = response.headers_mut();
+        let to = HeaderValue::from_str(to).map_err(ProblemResponse::internal)?;
+        headers.insert(LOCATION, to);
+        for (kept, value, age_s) in kept {
+            cookies::set(headers, *kept, (value, *age_s), self.https)?;
+        }
+        Ok(response)
     }
 }
 
@@ -302,18 +300,6 @@ pub(super) fn provider_failed(error: OidcError) -> Refusal {
             .retry_after_s(PROVIDER_RETRY_S)
         }
     }
-}
-
-/// Sends a browser elsewhere.
-fn go<const N: usize>(to: &str, cookies: [HeaderValue; N]) -> Result<Response, Refusal> {
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    let headers = response.headers_mut();
-    let to = HeaderValue::from_str(to).map_err(ProblemResponse::internal)?;
-    headers.insert(LOCATION, to);
-    for cookie in cookies {
-        headers.append(SET_COOKIE, cookie);
-    }
-    Ok(response)
 }
 
 /// The page to come back to: a path of ours, and never another site's address.

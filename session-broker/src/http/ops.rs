@@ -127,7 +127,7 @@ pub(super) fn describe_security(described: &mut OpenApi) {
         )
     };
     let cookie = ApiKeyValue::with_description(
-        super::caller::GUEST_COOKIE,
+        super::cookies::GUEST.name,
         "A guest's cookie, from GET /v1/whoami.",
     );
     let components = described.components.get_or_insert_default();

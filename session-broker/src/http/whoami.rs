@@ -1,25 +1,24 @@
 //! `GET /v1/whoami`: who the caller is. Whoever is nobody becomes a guest here.
 
 use super::Api;
-use super::caller::{Caller, GUEST_COOKIE, RateKey};
+use super::caller::{Caller, RateKey};
+use super::cookies::{self, GUEST, PLAYER};
 use super::problem::{Refusal, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::ledger::{Credential, Op};
 use crate::secret::credential_hash;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::SET_COOKIE;
-use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nearlight_kit::problem::ProblemResponse;
 use nearlight_protocol::api::{Role, WhoAmI};
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
 
 /// A year: a guest's saves are found again.
-const COOKIE_AGE_S: u32 = 365 * 24 * 3600;
+const COOKIE_AGE_S: u64 = 365 * 24 * 3600;
 
 /// Who you are. A caller without key or cookie is made a guest, by cookie, where guests are taken.
 #[utoipa::path(
@@ -39,11 +38,14 @@ pub(super) async fn whoami(
 ) -> Result<Response, Refusal> {
     let peer = Peer::of(&extensions);
     if let Some(caller) = api.caller(&headers, peer).await? {
-        return Ok(Json(answer(&api, &caller)).into_response());
+        let mut response = Json(answer(&api, &caller)).into_response();
+        api.keep_better(&caller, &headers, response.headers_mut())?;
+        return Ok(response);
     }
-    let (caller, cookie) = api.new_guest(peer).await?;
+    let (caller, secret) = api.new_guest(peer).await?;
     let mut response = Json(answer(&api, &caller)).into_response();
-    response.headers_mut().insert(SET_COOKIE, cookie);
+    let kept = (secret.as_str(), COOKIE_AGE_S);
+    cookies::set(response.headers_mut(), GUEST, kept, api.https)?;
     Ok(response)
 }
 
@@ -60,7 +62,7 @@ fn answer(api: &Api, caller: &Caller) -> WhoAmI {
 }
 
 impl Api {
-    async fn new_guest(&self, peer: Peer) -> Result<(Caller, HeaderValue), Refusal> {
+    async fn new_guest(&self, peer: Peer) -> Result<(Caller, String), Refusal> {
         if !self.guests {
             return Err(unauthenticated(
                 "This broker takes no guests. Log in, or send `Authorization: Bearer` with an API \
@@ -81,12 +83,28 @@ impl Api {
         };
         let written = self.ledger.write(vec![add]).await;
         written.map_err(|e| store_failed(&e))?;
-        let secure = if self.https { "; Secure" } else { "" };
-        let cookie = format!(
-            "{GUEST_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; \
-             Max-Age={COOKIE_AGE_S}{secure}"
-        );
-        let cookie = HeaderValue::from_str(&cookie).map_err(ProblemResponse::internal)?;
-        Ok((Caller::new(Arc::new(credential), peer), cookie))
+        Ok((Caller::new(Arc::new(credential), peer), secret))
+    }
+
+    /// Has a browser keep a cookie of this host alone, if it is known by one that another host could have set.
+    fn keep_better(
+        &self,
+        caller: &Caller,
+        shown: &HeaderMap,
+        answer: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
+        let (kept, age_s) = match (caller.role, caller.who.expires_ms) {
+            (Role::Guest, _) => (GUEST, COOKIE_AGE_S),
+            (_, Some(until_ms)) => {
+                let left_ms = until_ms.saturating_sub(self.clock.unix_ms());
+                (PLAYER, left_ms / 1000)
+            }
+            (_, None) => return Ok(()),
+        };
+        let is_theirs = |secret: &str| credential_hash(secret) == caller.who.hash;
+        match cookies::plain_alone(shown, kept, self.https, is_theirs) {
+            Some(secret) => cookies::set(answer, kept, (secret, age_s), self.https),
+            None => Ok(()),
+        }
     }
 }

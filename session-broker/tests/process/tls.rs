@@ -1,5 +1,6 @@
 //! The public listener over TLS.
 
+use crate::http::Answer;
 use crate::rig::Rig;
 use nearlight_kit::pki;
 use rustls_pki_types::ServerName;
@@ -23,16 +24,47 @@ async fn browsers_are_served_over_tls_and_their_cookie_stays_there() {
     };
     let rig = Rig::start_with(|config| config.tls = files).await;
 
-    let tcp = TcpStream::connect(rig.broker.listen).await.unwrap();
     let trusting = pki::client_config(keys.path(), "public").unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let tls = TlsConnector::from(trusting)
-        .connect(name, tcp)
-        .await
-        .unwrap();
-    let answer = rig.nobody().over(tls, "/v1/whoami").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.header("set-cookie").unwrap().contains("; Secure"));
+    let whoami = async |cookies: &str| {
+        let tcp = TcpStream::connect(rig.broker.listen).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(trusting.clone());
+        let tls = connector.connect(name, tcp).await.unwrap();
+        let client = rig.nobody().with("cookie", cookies);
+        let answer = client.over(tls, "/v1/whoami").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer
+    };
+    let kept = |answer: &Answer| -> Vec<String> {
+        let set = answer.headers.iter();
+        let set = set.filter(|(name, _)| name == "set-cookie");
+        let pairs = set.map(|(_, value)| {
+            assert!(value.contains("; Secure"), "{value}");
+            value.split(';').next().unwrap().to_owned()
+        });
+        pairs.collect()
+    };
+    let one = whoami("").await;
+    let [own, plain] = &kept(&one)[..] else {
+        panic!("{one:?}");
+    };
+    assert!(own.starts_with("__Host-nearlight_guest="), "{own}");
+    assert_eq!(
+        own,
+        &format!("__Host-{plain}"),
+        "brokers of before know it, too"
+    );
+    // What another host could have set is nobody beside it.
+    let other = kept(&whoami("").await)[1].clone();
+    for planted in [other.clone(), other.replace("guest", "player")] {
+        let who = whoami(&format!("{planted}; {own}")).await;
+        assert_eq!(who.at("/user"), one.at("/user"), "{planted}");
+    }
+    // Who was known before has one of this host alone from now on.
+    let known = whoami(plain).await;
+    assert_eq!(known.at("/user"), one.at("/user"));
+    assert_eq!(kept(&known), kept(&one));
+    assert_eq!(kept(&whoami(own).await), Vec::<String>::new());
 
     let plain = rig.nobody().get("/healthz").await;
     assert_eq!(plain.status, 0, "no plain http beside it");
