@@ -786,7 +786,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** One node. To operators and administrators it shows what the list does not: what the node read of its GPUs last. */
+        get: operations["show_node"];
         put?: never;
         post?: never;
         /** Shuts a node out for good: its stream closes, its sessions end, and it is never taken again. */
@@ -2416,6 +2417,11 @@ export interface components {
             /** @description The address for a browser there. It works once, within a minute, too. */
             direct_open_url?: string | null;
             /**
+             * @description The ticket for that address, and for no other: until `direct_expires_at`, whatever becomes of what asked for it.
+             *     Whoever runs the node sees it.
+             */
+            direct_ticket?: string | null;
+            /**
              * @description The same job at its node, if that has an address of its own: nothing is in between, and it goes on while
              *     no broker answers. It takes tickets and no API keys. When the job moves it answers no more: ask again.
              */
@@ -2492,6 +2498,52 @@ export interface components {
              * @description Memory that each of them has at least, MiB.
              */
             vram_mib?: number;
+        };
+        /** @description A process that computes on a GPU: of the session that has the GPU, if one has. */
+        GpuProcess: {
+            /**
+             * Format: int32
+             * @description As the node's host numbers it.
+             */
+            pid: number;
+            /**
+             * Format: int32
+             * @description Memory that it has there, MiB.
+             */
+            vram_mib_used?: number | null;
+        };
+        /** @description One look at a GPU, or at a MIG slice of one. */
+        GpuReading: {
+            /**
+             * Format: int32
+             * @description Share of the last moments in which something was computed, per cent.
+             */
+            busy_percent?: number | null;
+            /**
+             * Format: int32
+             * @description Errors that ECC could not correct since the driver was loaded; absent where there is no ECC.
+             */
+            ecc_uncorrected?: number | null;
+            /**
+             * Format: int32
+             * @description The same since the GPU was made.
+             */
+            ecc_uncorrected_ever?: number | null;
+            /**
+             * @description The processes that compute on it, most memory first; at most [`GPU_PROCESSES_MAX`]. Absent where the driver
+             *     does not tell.
+             */
+            processes?: components["schemas"]["GpuProcess"][] | null;
+            /**
+             * Format: int32
+             * @description Memory that is allocated, MiB.
+             */
+            vram_mib_used?: number | null;
+            /**
+             * @description The driver's error numbers (XIDs) since the node's agent started, each once, lowest first; at most
+             *     [`GPU_XIDS_MAX`].
+             */
+            xids?: number[];
         };
         /** @description A health check: `GET path` answers 200 to 399. */
         Health: {
@@ -2954,10 +3006,23 @@ export interface components {
         NodeGate: "unchecked" | "unproven" | "proven" | "failing";
         /** @description A GPU of a node, or a MIG slice of one, that jobs have for themselves. */
         NodeGpu: {
+            /**
+             * Format: int32
+             * @description Its CUDA compute capability, times ten: 90 for 9.0; absent where it is not known.
+             */
+            compute_capability?: number | null;
+            /** @description Whether it encodes video beside what it computes; absent where its node does not say. */
+            encodes?: boolean | null;
             /** @description Its model as NVML has it. */
             model: string;
+            read_at?: components["schemas"]["u64"] | null;
+            reading?: components["schemas"]["GpuReading"] | null;
+            /** @description The session that has it. */
+            session?: string | null;
             /** @description Why it takes no further job; empty if it is well. */
             sick?: string;
+            /** @description Of a MIG slice: the UUID of the GPU that it is a part of. */
+            slice_of?: string | null;
             /** @description Whether a job has it. */
             taken: boolean;
             /** @description Its UUID as NVML has it. */
@@ -3808,10 +3873,40 @@ export interface components {
              * @description What its members may spend together in a calendar month, millionths of the currency's unit.
              */
             budget_micro_per_month?: number | null;
+            /**
+             * Format: int32
+             * @description CPU that their sessions may have at a time, thousandths of a core.
+             */
+            cpu_milli_max?: number | null;
+            /**
+             * Format: int32
+             * @description CPU that those which wait or run ask for, thousandths of a core.
+             */
+            cpu_milli_used?: number;
             /** @description When it was made. */
             created_unix_ms: components["schemas"]["u64"];
+            /**
+             * Format: int32
+             * @description GPUs that their jobs may have at a time.
+             */
+            gpus_max?: number | null;
+            /**
+             * Format: int32
+             * @description GPUs that those which wait or run ask for.
+             */
+            gpus_used?: number;
             /** @description Its id. */
             id: string;
+            /**
+             * Format: int32
+             * @description Memory that their sessions may have at a time, MiB.
+             */
+            mem_mib_max?: number | null;
+            /**
+             * Format: int32
+             * @description Memory that those which wait or run ask for, MiB.
+             */
+            mem_mib_used?: number;
             /** @description Its name. */
             name: string;
             /** @description Where its members stand in the queue. */
@@ -3842,6 +3937,22 @@ export interface components {
              *     limit without it. When it is spent, their sessions end and no new ones begin.
              */
             budget_micro_per_month?: number | null;
+            /**
+             * Format: int32
+             * @description CPU that its members' sessions have at a time, counted alike, thousandths of a core.
+             */
+            cpu_milli_max?: number | null;
+            /**
+             * Format: int32
+             * @description GPUs that its members' jobs have at a time, those of waiting ones counted, of a cluster those of all replicas;
+             *     no limit without it.
+             */
+            gpus_max?: number | null;
+            /**
+             * Format: int32
+             * @description Memory that they have at a time, counted alike, MiB.
+             */
+            mem_mib_max?: number | null;
             /** @description Its name, unlike every other's: 1 to 80 characters. */
             name: string;
             /** @description Where its members stand in the queue. */
@@ -5763,6 +5874,38 @@ export interface operations {
                 };
             };
             /** @description `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The node. */
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The node. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description `not-found`, `unauthenticated`, `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -604,6 +604,54 @@ class GpuNeed(TypedDict, closed=True):
     """
 
 
+class GpuProcess(TypedDict):
+    """
+    A process that computes on a GPU: of the session that has the GPU, if one has.
+    """
+
+    pid: int
+    """
+    As the node's host numbers it.
+    """
+    vram_mib_used: NotRequired[int | None]
+    """
+    Memory that it has there, MiB.
+    """
+
+
+class GpuReading(TypedDict):
+    """
+    One look at a GPU, or at a MIG slice of one.
+    """
+
+    busy_percent: NotRequired[int | None]
+    """
+    Share of the last moments in which something was computed, per cent.
+    """
+    ecc_uncorrected: NotRequired[int | None]
+    """
+    Errors that ECC could not correct since the driver was loaded; absent where there is no ECC.
+    """
+    ecc_uncorrected_ever: NotRequired[int | None]
+    """
+    The same since the GPU was made.
+    """
+    processes: NotRequired[list[GpuProcess] | None]
+    """
+    The processes that compute on it, most memory first; at most [`GPU_PROCESSES_MAX`]. Absent where the driver
+    does not tell.
+    """
+    vram_mib_used: NotRequired[int | None]
+    """
+    Memory that is allocated, MiB.
+    """
+    xids: NotRequired[list[int]]
+    """
+    The driver's error numbers (XIDs) since the node's agent started, each once, lowest first; at most
+    [`GPU_XIDS_MAX`].
+    """
+
+
 class Health(TypedDict, closed=True):
     """
     A health check: `GET path` answers 200 to 399.
@@ -868,33 +916,6 @@ NodeGate: TypeAlias = Literal['unchecked', 'unproven', 'proven', 'failing']
 """
 What a node's receipts open to it.
 """
-
-
-class NodeGpu(TypedDict):
-    """
-    A GPU of a node, or a MIG slice of one, that jobs have for themselves.
-    """
-
-    model: str
-    """
-    Its model as NVML has it.
-    """
-    sick: NotRequired[str]
-    """
-    Why it takes no further job; empty if it is well.
-    """
-    taken: bool
-    """
-    Whether a job has it.
-    """
-    uuid: str
-    """
-    Its UUID as NVML has it.
-    """
-    vram_mib: int
-    """
-    Its memory, MiB.
-    """
 
 
 class NodeRank(TypedDict):
@@ -1611,6 +1632,19 @@ class TenantSettings(TypedDict, closed=True):
     """
     What its members may spend together in a calendar month (UTC), millionths of the currency's unit; no
     limit without it. When it is spent, their sessions end and no new ones begin.
+    """
+    cpu_milli_max: NotRequired[int | None]
+    """
+    CPU that its members' sessions have at a time, counted alike, thousandths of a core.
+    """
+    gpus_max: NotRequired[int | None]
+    """
+    GPUs that its members' jobs have at a time, those of waiting ones counted, of a cluster those of all replicas;
+    no limit without it.
+    """
+    mem_mib_max: NotRequired[int | None]
+    """
+    Memory that they have at a time, counted alike, MiB.
     """
     name: str
     """
@@ -2416,6 +2450,11 @@ class Endpoint(TypedDict):
     """
     The address for a browser there. It works once, within a minute, too.
     """
+    direct_ticket: NotRequired[str | None]
+    """
+    The ticket for that address, and for no other: until `direct_expires_at`, whatever becomes of what asked for it.
+    Whoever runs the node sees it.
+    """
     direct_url: NotRequired[str | None]
     """
     The same job at its node, if that has an address of its own: nothing is in between, and it goes on while
@@ -2704,100 +2743,48 @@ class NewWatchLink(TypedDict):
     """
 
 
-class Node(TypedDict):
+class NodeGpu(TypedDict):
     """
-    One node as everyone may see it.
-    """
-
-    build: str
-    """
-    The build it runs.
-    """
-    encoders: list[str]
-    """
-    Video encoders that worked when they were probed, best first, such as `x264enc`.
-    """
-    fault: NotRequired[str]
-    """
-    Why it can start nothing at the moment; empty if it can. Only operators and administrators see it.
-    """
-    gpu: GpuClass
-    """
-    What it has.
-    """
-    gpu_models: list[str]
-    """
-    GPU models, as it claims.
-    """
-    gpus: NotRequired[list[NodeGpu]]
-    """
-    The GPUs that it gives to jobs. Only operators and administrators see them.
-    """
-    id: str
-    """
-    Its id.
-    """
-    image_faults: NotRequired[list[ImageFault]]
-    """
-    Images that it was to fetch ahead of sessions and could not. Only operators and administrators
-    see it.
-    """
-    name: str
-    """
-    Its name for people.
-    """
-    operator: NotRequired[str]
-    """
-    Who runs it, as the directory of keys has it.
-    """
-    receipt_key: NotRequired[str]
-    """
-    The key that it signs receipts with, 64 hex digits; receipts name it by `receipt_key_id`.
-    """
-    receipt_key_id: NotRequired[str]
-    """
-    SHA-256 of that key: what `GET /v1/receipts?node=` takes.
-    """
-    reclaim_at: NotRequired[U64 | None]
-    region: str
-    """
-    Where it is, as its operator says.
-    """
-    runtime: str
-    """
-    How it runs apps: `docker` or `sandbox`.
-    """
-    slots_free: int
-    """
-    Slots free now.
-    """
-    slots_total: int
-    """
-    Slots in all.
-    """
-    status: NodeStatus
-    """
-    Whether its control stream is up, and whether it takes sessions.
-    """
-    uplink_kbps: NotRequired[int | None]
-    """
-    What its uplink carries for sessions, kbit/s, as it is configured or measured.
-    """
-    vetted: NotRequired[bool]
-    """
-    Whether the operator of this network has vetted it: jobs go to such nodes, unless they say
-    otherwise.
+    A GPU of a node, or a MIG slice of one, that jobs have for themselves.
     """
 
-
-class NodeList(TypedDict):
+    compute_capability: NotRequired[int | None]
     """
-    `GET /v1/nodes`.
+    Its CUDA compute capability, times ten: 90 for 9.0; absent where it is not known.
     """
-
-    nodes: list[Node]
+    encodes: NotRequired[bool | None]
     """
-    All nodes.
+    Whether it encodes video beside what it computes; absent where its node does not say.
+    """
+    model: str
+    """
+    Its model as NVML has it.
+    """
+    read_at: NotRequired[U64 | None]
+    reading: NotRequired[GpuReading | None]
+    session: NotRequired[str | None]
+    """
+    The session that has it.
+    """
+    sick: NotRequired[str]
+    """
+    Why it takes no further job; empty if it is well.
+    """
+    slice_of: NotRequired[str | None]
+    """
+    Of a MIG slice: the UUID of the GPU that it is a part of.
+    """
+    taken: bool
+    """
+    Whether a job has it.
+    """
+    uuid: str
+    """
+    Its UUID as NVML has it.
+    """
+    vram_mib: int
+    """
+    Its memory, MiB.
     """
 
 
@@ -3249,13 +3236,37 @@ class Tenant(TypedDict):
     """
     What its members may spend together in a calendar month, millionths of the currency's unit.
     """
+    cpu_milli_max: NotRequired[int | None]
+    """
+    CPU that their sessions may have at a time, thousandths of a core.
+    """
+    cpu_milli_used: NotRequired[int]
+    """
+    CPU that those which wait or run ask for, thousandths of a core.
+    """
     created_unix_ms: U64
     """
     When it was made.
     """
+    gpus_max: NotRequired[int | None]
+    """
+    GPUs that their jobs may have at a time.
+    """
+    gpus_used: NotRequired[int]
+    """
+    GPUs that those which wait or run ask for.
+    """
     id: str
     """
     Its id.
+    """
+    mem_mib_max: NotRequired[int | None]
+    """
+    Memory that their sessions may have at a time, MiB.
+    """
+    mem_mib_used: NotRequired[int]
+    """
+    Memory that those which wait or run ask for, MiB.
     """
     name: str
     """
@@ -3736,6 +3747,103 @@ class JobSpec(TypedDict, closed=True):
     volumes: NotRequired[list[Volume]]
     """
     Directories that outlive it.
+    """
+
+
+class Node(TypedDict):
+    """
+    One node as everyone may see it.
+    """
+
+    build: str
+    """
+    The build it runs.
+    """
+    encoders: list[str]
+    """
+    Video encoders that worked when they were probed, best first, such as `x264enc`.
+    """
+    fault: NotRequired[str]
+    """
+    Why it can start nothing at the moment; empty if it can. Only operators and administrators see it.
+    """
+    gpu: GpuClass
+    """
+    What it has.
+    """
+    gpu_models: list[str]
+    """
+    GPU models, as it claims.
+    """
+    gpus: NotRequired[list[NodeGpu]]
+    """
+    The GPUs that it gives to jobs. Only operators and administrators see them.
+    """
+    id: str
+    """
+    Its id.
+    """
+    image_faults: NotRequired[list[ImageFault]]
+    """
+    Images that it was to fetch ahead of sessions and could not. Only operators and administrators
+    see it.
+    """
+    name: str
+    """
+    Its name for people.
+    """
+    operator: NotRequired[str]
+    """
+    Who runs it, as the directory of keys has it.
+    """
+    receipt_key: NotRequired[str]
+    """
+    The key that it signs receipts with, 64 hex digits; receipts name it by `receipt_key_id`.
+    """
+    receipt_key_id: NotRequired[str]
+    """
+    SHA-256 of that key: what `GET /v1/receipts?node=` takes.
+    """
+    reclaim_at: NotRequired[U64 | None]
+    region: str
+    """
+    Where it is, as its operator says.
+    """
+    runtime: str
+    """
+    How it runs apps: `docker` or `sandbox`.
+    """
+    slots_free: int
+    """
+    Slots free now.
+    """
+    slots_total: int
+    """
+    Slots in all.
+    """
+    status: NodeStatus
+    """
+    Whether its control stream is up, and whether it takes sessions.
+    """
+    uplink_kbps: NotRequired[int | None]
+    """
+    What its uplink carries for sessions, kbit/s, as it is configured or measured.
+    """
+    vetted: NotRequired[bool]
+    """
+    Whether the operator of this network has vetted it: jobs go to such nodes, unless they say
+    otherwise.
+    """
+
+
+class NodeList(TypedDict):
+    """
+    `GET /v1/nodes`.
+    """
+
+    nodes: list[Node]
+    """
+    All nodes.
     """
 
 
