@@ -42,8 +42,6 @@ pub struct LogSettings {
     pub origin: Option<String>,
     /// Who runs it.
     pub operator: String,
-    /// Whether other brokers append, too.
-    pub is_shared: bool,
     /// Who cosigns checkpoints.
     #[serde(skip)]
     pub witnesses: Vec<WitnessSettings>,
@@ -84,7 +82,6 @@ impl LogFile {
             dir,
             origin,
             operator: self.operator.clone(),
-            is_shared,
             witnesses: self.witnesses()?,
             quorum: self.quorum,
         }))

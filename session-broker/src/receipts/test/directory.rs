@@ -11,7 +11,6 @@ pub(super) fn started(log: &Log) -> (Arc<Receipts>, Arc<dyn Ledger>) {
         dir: log.tiles(),
         origin: Some("log.example".to_owned()),
         operator: "near".to_owned(),
-        is_shared: false,
         witnesses: Vec::new(),
         quorum: 0,
     };
