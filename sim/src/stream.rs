@@ -12,11 +12,13 @@
 //! models leave out, the tests with real browsers have.
 
 mod browser;
+mod crowd;
 mod encoder;
 mod outcome;
 mod sender;
 mod stalls;
 
+pub use crowd::{Crowd, Crowded};
 pub use outcome::{Outcome, Span};
 pub use stalls::Stalls;
 

@@ -3,7 +3,7 @@
 //! `cargo run -p nearlight-sim --example stream -- <scenario> <seed>` shows such a run.
 
 use nearlight_sim::path::{Burst, Conditions};
-use nearlight_sim::stream::{Outcome, Scenario, Span, Stalls};
+use nearlight_sim::stream::{Crowd, Outcome, Scenario, Span, Stalls};
 
 const SEEDS: std::ops::Range<u64> = 1..5;
 
@@ -280,4 +280,89 @@ fn a_path_that_dies_for_a_while_is_used_again() {
             7_000.0,
         )
     });
+}
+
+/// Players of 8 Mbit/s and watchers of the first of them behind an uplink of 20.
+fn crowd(players: usize, watchers: usize) -> Crowd {
+    Crowd {
+        uplink: Scenario {
+            kbps_max: 8_000,
+            ..Scenario::bottleneck(20_000, 100_000)
+        },
+        configured: None,
+        players,
+        watchers,
+        line: None,
+    }
+}
+
+/// The player's kbit/s that many watchers leave it at least, and the longest freeze, microseconds. A node with
+/// sixteen watchers of 8 Mbit/s each on 20 is short of room for their key frames alone.
+const WATCHED: [(usize, Option<u32>, f64, u64); 4] = [
+    (3, Some(20_000), 7_000.0, 250_000),
+    (3, None, 7_000.0, 250_000),
+    (8, None, 7_000.0, 250_000),
+    (16, None, 4_500.0, 2_000_000),
+];
+
+#[test]
+fn watchers_lower_no_player_whether_somebody_configured_the_uplink_or_not() {
+    for (watchers, configured, least_kbps, freeze_us_max) in WATCHED {
+        for seed in SEEDS {
+            let crowded = Crowd {
+                configured,
+                ..crowd(1, watchers)
+            }
+            .run(seed);
+            let player = &crowded.viewers[0];
+            let settled = Span::seconds(20, 60);
+            let name = format!("{watchers} watchers, {configured:?}, seed {seed}");
+            let useful = player.useful_kbps(settled);
+            assert!(
+                useful >= least_kbps,
+                "{name}: {useful:.0} kbit/s\n{}",
+                player.trace()
+            );
+            let freeze_us = player.freeze_us(&[settled]);
+            assert!(
+                freeze_us <= freeze_us_max,
+                "{name}: {freeze_us} us\n{}",
+                player.trace()
+            );
+            // What one player and its watchers saw is told to nobody.
+            assert_eq!(crowded.told, [(0, configured)], "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_player_whose_own_line_is_full_has_it_whoever_watches() {
+    let line = Scenario::bottleneck(5_000, 100_000);
+    for seed in SEEDS {
+        let crowded = Crowd {
+            uplink: Scenario {
+                kbps_max: 8_000,
+                ..Scenario::bottleneck(200_000, 100_000)
+            },
+            line: Some(line.clone()),
+            ..crowd(1, 4)
+        }
+        .run(seed);
+        let player = &crowded.viewers[0];
+        let share = player.useful_kbps(Span::seconds(5, 60)) / 5_000.0;
+        assert!(
+            share >= 0.9,
+            "seed {seed}: {share:.2} of the line\n{}",
+            player.trace()
+        );
+        // And so do those who watch, for nothing is full for seconds on end.
+        for watcher in &crowded.viewers[1..] {
+            let fps = watcher.fps(Span::seconds(5, 60));
+            assert!(
+                fps >= 50.0,
+                "seed {seed}: {fps:.1} fps\n{}",
+                watcher.trace()
+            );
+        }
+    }
 }

@@ -3,14 +3,19 @@
 //! Each session has a controller of its own, and would find its share of a common bottleneck by
 //! pushing the others: slowly, unfairly, and with everybody's queue. So the sessions share one
 //! estimate. It is configured, or measured: packets that wait in one queue wait equally long, so when
-//! several sessions see the same queue for seconds on end, it is that of the uplink, and what they
-//! send together is what the uplink carries. Queues on lines of their own differ. From then on each
+//! several sessions see the same queue again and again, it is that of the uplink, and what they
+//! send together is what the uplink carries. Queues on lines of their own differ. (A queue that several
+//! controllers share comes and goes every other second, for they back off together.) From then on each
 //! gets a max-min fair share, the estimate probes upwards slowly, and it is forgotten once it is no
 //! limit.
 //!
-//! **Watchers come last.** Their shares are of what the players leave, and what they say of their queues counts for
-//! nothing: where the uplink is known, whoever has a watch link lowers nobody's picture. The least share is theirs all
-//! the same. The uplink of a lone player is not measured.
+//! **Watchers come last.** Their shares are of what the players leave, and their word can take from watchers alone:
+//! where the uplink is known, whoever has a watch link lowers nobody's picture. The least share is theirs all the same.
+//!
+//! **Who measures.** Several players that see one queue agree on an uplink: it limits all, and the node may be told. A
+//! player that is alone and a watcher that sees the same queue agree on one, too, but at the watchers' expense: it
+//! lowers no player and is not told. If all watchers hide their queues, the uplink stays unknown, and everybody's
+//! congestion control is left to share it.
 
 /// Share of the uplink that is given away: the rest is for feedback, sound and bursts.
 const USABLE: f64 = 0.95;
@@ -19,11 +24,17 @@ const PROBE: f64 = 0.02;
 /// A measured uplink of which less than this share is wanted for so long is forgotten.
 const IDLE_SHARE: f64 = 0.7;
 const FORGET_AFTER_US: u64 = 30_000_000;
-/// Sessions that must see the same queue for it to be the uplink's: as many, this share of those that
-/// send, for so many looks in a row.
+/// One of which watchers would use more, had they pictures that are whole, is forgotten after so long all the same: the
+/// line may have become wider. If it has not, the queue says so within some seconds.
+const RETRY_AFTER_US: u64 = 120_000_000;
+/// Players that must see the same queue for it to be the uplink's: as many, this share of those that
+/// are sent something, at so many of the last looks.
 const FULL_MIN: usize = 2;
 const FULL_SHARE: f64 = 0.6;
 const FULL_LOOKS: u32 = 8;
+const LOOKS: u32 = 20;
+/// The weight of one look in what is sent on average: that of two seconds and a half.
+const SENT_WEIGHT: f64 = 0.1;
 /// A queue that says something, and how far two views of one may be apart: by so much, or by this
 /// share of the longer.
 const QUEUE_US_MIN: u32 = 8_000;
@@ -49,12 +60,32 @@ pub struct Demand {
 #[derive(Clone, Debug)]
 pub struct Uplink {
     configured: Option<u32>,
-    measured: Option<f64>,
+    measured: Option<Measured>,
     updated_us: u64,
-    /// Looks in a row at which the sessions saw the same queue.
-    looks: u32,
+    /// Who saw one queue last, and at which of the last looks: a bit each, the newest lowest.
+    witness: Witness,
+    sights: u32,
+    /// What all are sent, on average over some seconds, kbit/s; `None` before the first look.
+    sent: Option<f64>,
     /// Since when a measured uplink has been no limit.
     idle_since_us: Option<u64>,
+}
+
+/// What the uplink was measured to carry.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    kbps: f64,
+    by: Witness,
+}
+
+/// Who sees a queue that may be the uplink's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Witness {
+    Nobody,
+    /// The only player and a watcher.
+    OnePlayer,
+    /// Several, who see the same one.
+    Players,
 }
 
 impl Uplink {
@@ -64,14 +95,17 @@ impl Uplink {
             configured: kbps,
             measured: None,
             updated_us: 0,
-            looks: 0,
+            witness: Witness::Nobody,
+            sights: 0,
+            sent: None,
             idle_since_us: None,
         }
     }
 
-    /// What it carries, configured or measured; `None` while unknown.
+    /// What it carries, configured or measured by several players; `None` while unknown.
     pub fn kbps(&self) -> Option<u32> {
-        self.configured.or(self.measured.map(|kbps| kbps as u32))
+        let agreed = self.measured.filter(|m| m.by == Witness::Players);
+        self.configured.or(agreed.map(|m| m.kbps as u32))
     }
 
     /// Looks at all of them and writes what each may send into `shares`, in their order; `None` is
@@ -81,7 +115,8 @@ impl Uplink {
         if self.configured.is_none() {
             self.measure(demands, now_us);
         }
-        let Some(kbps) = self.kbps() else {
+        let suspected = self.measured.map(|m| m.kbps as u32);
+        let Some(kbps) = self.configured.or(suspected) else {
             shares.resize(demands.len(), None);
             return;
         };
@@ -92,54 +127,109 @@ impl Uplink {
         let taken: u32 = players.map(|player| player.kbps_wanted.min(level)).sum();
         let watchers = demands.iter().filter(of(true));
         let left = fair_level(watchers, usable.saturating_sub(taken)).max(KBPS_LEAST);
-        let share = |demand: &Demand| Some(if demand.is_watcher { left } else { level });
+        let level = self.kbps().map(|_| level);
+        let share = |demand: &Demand| match demand.is_watcher {
+            true => Some(left),
+            false => level,
+        };
         shares.extend(demands.iter().map(share));
+    }
+
+    /// Notes a look. Looks of one kind say nothing of another; one at which nobody saw a queue is among both.
+    fn see(&mut self, witness: Witness) {
+        let is_other = witness != Witness::Nobody && witness != self.witness;
+        if is_other {
+            (self.witness, self.sights) = (witness, 0);
+        }
+        let seen = u32::from(witness != Witness::Nobody);
+        self.sights = (self.sights << 1 | seen) & ((1 << LOOKS) - 1);
     }
 
     fn measure(&mut self, demands: &[Demand], now_us: u64) {
         let seconds = now_us.saturating_sub(self.updated_us).min(1_000_000) as f64 / 1e6;
         self.updated_us = now_us;
-        self.looks = if is_one_queue(demands) {
-            self.looks.saturating_add(1)
-        } else {
-            0
-        };
-        let total: f64 = demands.iter().map(|d| f64::from(d.kbps_sent)).sum();
-        if self.looks >= FULL_LOOKS {
-            // They may be backing off already, so what they send now is likely too little.
-            let before = self.measured.unwrap_or(total);
-            self.measured = Some(total.max(before * 0.8).min(before.max(1.0)));
+        self.see(witness(demands));
+        let now: f64 = demands.iter().map(|d| f64::from(d.kbps_sent)).sum();
+        let before = self.sent.unwrap_or(now);
+        let total = before + SENT_WEIGHT * (now - before);
+        self.sent = Some(total);
+        if self.sights.count_ones() >= FULL_LOOKS {
+            // They may be backing off already, so what they send is likely too little.
+            let before = self.measured.map_or(total, |m| m.kbps);
+            self.measured = Some(Measured {
+                kbps: total.max(before * 0.8).min(before.max(1.0)),
+                by: self.witness,
+            });
             self.idle_since_us = None;
+            // What they see next is of the shares that follow.
+            self.sights = 0;
             return;
         }
         let Some(measured) = &mut self.measured else {
             return;
         };
-        *measured *= 1.0 + PROBE * seconds;
-        let players = demands.iter().filter(|demand| !demand.is_watcher).count();
-        if total > *measured * IDLE_SHARE && players >= FULL_MIN {
+        let idle = measured.kbps * IDLE_SHARE;
+        if demands.len() < FULL_MIN {
+            // Nobody is left to share it with.
+            (self.measured, self.idle_since_us) = (None, None);
+        } else if total > idle {
+            measured.kbps *= 1.0 + PROBE * seconds;
             self.idle_since_us = None;
-        } else if now_us.saturating_sub(*self.idle_since_us.get_or_insert(now_us)) > FORGET_AFTER_US
-            || players < FULL_MIN
-        {
-            self.measured = None;
-            self.idle_since_us = None;
+        } else {
+            // What is not used is not known to be there, so it does not grow either.
+            let after_us = match used(demands) > idle {
+                true => RETRY_AFTER_US,
+                false => FORGET_AFTER_US,
+            };
+            let since_us = *self.idle_since_us.get_or_insert(now_us);
+            if now_us.saturating_sub(since_us) > after_us {
+                (self.measured, self.idle_since_us) = (None, None);
+            }
         }
     }
 }
 
-/// Whether enough of the players who are sent something see the same queue.
-fn is_one_queue(demands: &[Demand]) -> bool {
-    let sending = (demands.iter()).filter(|d| d.kbps_sent > 0 && !d.is_watcher);
+/// What all would use now, kbit/s: a watcher is sent what a player is, were there room, and lacks most of it while its
+/// picture is broken.
+fn used(demands: &[Demand]) -> f64 {
+    let players = demands.iter().filter(|d| !d.is_watcher);
+    let picture = players.map(|d| d.kbps_sent).max().unwrap_or(0);
+    let used = |d: &Demand| match d.is_watcher {
+        true => d.kbps_sent.max(picture.min(d.kbps_wanted)),
+        false => d.kbps_sent,
+    };
+    demands.iter().map(|d| f64::from(used(d))).sum()
+}
+
+/// Whether a lone player sees the queue that a watcher sees, or enough of several the same one.
+fn witness(demands: &[Demand]) -> Witness {
+    let sent = demands.iter().filter(|d| d.kbps_sent > 0);
+    let players = sent.clone().filter(|d| !d.is_watcher);
     let queues = || {
-        let queues = sending.clone().map(|d| d.queue_us);
+        let queues = players.clone().map(|d| d.queue_us);
         queues.filter(|queue| *queue >= QUEUE_US_MIN)
     };
-    let (count, all) = (queues().count(), sending.clone().count());
+    let (count, all) = (queues().count(), players.clone().count());
+    if let (Some(queue), 1, 1) = (queues().next(), count, all) {
+        let mut watchers = sent.filter(|d| d.is_watcher);
+        let agrees = watchers.any(|d| is_one(queue.max(d.queue_us), queue.min(d.queue_us)));
+        return match agrees {
+            true => Witness::OnePlayer,
+            false => Witness::Nobody,
+        };
+    }
     if count < FULL_MIN || (count as f64) < all as f64 * FULL_SHARE {
-        return false;
+        return Witness::Nobody;
     }
     let (longest, shortest) = (queues().max().unwrap_or(0), queues().min().unwrap_or(0));
+    match is_one(longest, shortest) {
+        true => Witness::Players,
+        false => Witness::Nobody,
+    }
+}
+
+/// Whether two queues may be two views of one.
+fn is_one(longest: u32, shortest: u32) -> bool {
     longest - shortest <= QUEUE_APART_US.max(longest / QUEUE_APART_SHARE)
 }
 
@@ -207,6 +297,119 @@ mod test {
         assert_eq!((uplink.kbps(), &shares[..]), (None, &[None; 3][..]));
     }
 
+    /// So many looks at the same demands, four a second.
+    fn look(
+        uplink: &mut Uplink,
+        now_us: &mut u64,
+        demands: &[Demand],
+        times: u32,
+    ) -> Vec<Option<u32>> {
+        let mut shares = Vec::new();
+        for _ in 0..times {
+            *now_us += 250_000;
+            uplink.share(demands, *now_us, &mut shares);
+        }
+        shares
+    }
+
+    #[test]
+    fn a_lone_player_that_sees_a_queue_is_given_way_by_watchers_and_lowered_by_nobody() {
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
+        let mut all = vec![watcher(4_000, 0); 4];
+        all.push(demand(8_000, 4_000, 30_000));
+        let shares = look(&mut uplink, &mut now, &all, 4 * LOOKS);
+        assert_eq!(
+            shares, [None; 5],
+            "a queue that no watcher sees is the player's own"
+        );
+        all[1].queue_us = 27_000;
+        let shares = look(&mut uplink, &mut now, &all, FULL_LOOKS - 1);
+        assert_eq!(shares, [None; 5], "a moment may be chance");
+        let shares = look(&mut uplink, &mut now, &all, 1);
+        // They send 20 Mbit/s together: what 19 leave beside the player's 8.
+        assert_eq!(shares[..4], [Some((19_000 - 8_000) / 4); 4]);
+        assert_eq!(shares[4], None, "the line may be its own");
+        assert_eq!(uplink.kbps(), None, "one player's word closes no node");
+        // They came down and the queue is gone: they stay down while all of it is used.
+        all[..4].fill(watcher(2_750, 0));
+        all[4] = demand(8_000, 8_000, 0);
+        let shares = look(&mut uplink, &mut now, &all, 8);
+        assert!(
+            shares[0].unwrap() < 4_000 && shares[4].is_none(),
+            "{shares:?}"
+        );
+        // They are sent next to nothing of what the player is, for their pictures are broken: still no room for all.
+        all[..4].fill(Demand {
+            kbps_sent: 300,
+            ..watcher(8_000, 0)
+        });
+        let shares = look(&mut uplink, &mut now, &all, 400);
+        assert!(shares[0].is_some(), "not forgotten");
+        let shares = look(&mut uplink, &mut now, &all, 100);
+        assert_eq!(shares[0], None, "but tried again now and then");
+        // One that is left alone has nothing to share.
+        all[1].queue_us = 27_000;
+        all[4] = demand(8_000, 4_000, 30_000);
+        assert!(look(&mut uplink, &mut now, &all, FULL_LOOKS)[0].is_some());
+        assert_eq!(look(&mut uplink, &mut now, &all[4..], 1), [None]);
+        all[4].queue_us = 0;
+        assert_eq!(look(&mut uplink, &mut now, &all, 1), [None; 5]);
+    }
+
+    #[test]
+    fn an_uplink_stays_measured_when_the_second_player_leaves_its_watchers() {
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
+        let mut all = vec![watcher(1_000, 0); 16];
+        all.push(demand(8_000, 2_000, 30_000));
+        all[0].queue_us = 29_000;
+        let one = all.clone();
+        all.push(demand(8_000, 2_000, 28_000));
+        look(&mut uplink, &mut now, &all, FULL_LOOKS);
+        assert_eq!(uplink.kbps(), Some(20_000));
+        let shares = look(&mut uplink, &mut now, &one, 1);
+        assert!(uplink.kbps().is_some());
+        assert!(
+            shares[0].unwrap() < 1_000 && shares[16].unwrap() >= 8_000,
+            "{shares:?}"
+        );
+        // What it sees from now on may be its own line's: told no more, and no limit to it.
+        let shares = look(&mut uplink, &mut now, &one, FULL_LOOKS);
+        assert_eq!((uplink.kbps(), shares[16]), (None, None));
+        assert!(shares[0].is_some());
+    }
+
+    #[test]
+    fn a_queue_that_comes_and_goes_is_one_all_the_same() {
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
+        let full = [demand(8_000, 5_000, 40_000), demand(8_000, 5_000, 38_000)];
+        let gone = [demand(8_000, 5_000, 0), demand(8_000, 5_000, 0)];
+        for _ in 0..3 {
+            look(&mut uplink, &mut now, &gone, 4);
+            assert_eq!(uplink.kbps(), None);
+            look(&mut uplink, &mut now, &full, 3);
+        }
+        assert!(uplink.kbps().is_some_and(|kbps| kbps < 10_100));
+        // Seldom is not often enough.
+        let mut uplink = Uplink::new(None);
+        for _ in 0..20 {
+            look(&mut uplink, &mut now, &gone, 6);
+            look(&mut uplink, &mut now, &full, 2);
+        }
+        assert_eq!(uplink.kbps(), None);
+    }
+
+    #[test]
+    fn where_two_play_and_one_sees_a_queue_it_is_that_players_line() {
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
+        let all = [
+            demand(8_000, 4_000, 30_000),
+            demand(8_000, 100, 0),
+            watcher(4_000, 0),
+        ];
+        let shares = look(&mut uplink, &mut now, &all, 4 * FULL_LOOKS);
+        assert_eq!(shares, [None; 3]);
+    }
+
     #[test]
     fn a_third_session_on_twenty_megabits_lowers_all_fairly() {
         let mut uplink = Uplink::new(Some(20_000));
@@ -223,15 +426,9 @@ mod test {
 
     #[test]
     fn an_uplink_is_measured_when_several_are_full_and_forgotten_when_none_is() {
-        let mut uplink = Uplink::new(None);
-        let mut shares = Vec::new();
-        let mut now = 0;
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
         let mut look = |uplink: &mut Uplink, demands: &[Demand], times: u32| {
-            for _ in 0..times {
-                now += 250_000;
-                uplink.share(demands, now, &mut shares);
-            }
-            shares.clone()
+            look(uplink, &mut now, demands, times)
         };
         let one = [demand(8_000, 4_000, 30_000), demand(8_000, 8_000, 0)];
         look(&mut uplink, &one, 50);
@@ -243,8 +440,10 @@ mod test {
         look(&mut uplink, &same, FULL_LOOKS - 1);
         assert_eq!(uplink.kbps(), None, "a moment may be chance");
         let shares = look(&mut uplink, &same, 1);
-        assert_eq!(uplink.kbps(), Some(10_000));
-        assert_eq!(shares, [Some(4_750); 2]);
+        // What they sent on average over the last seconds, when it was more.
+        let kbps = uplink.kbps().unwrap();
+        assert!((10_000..11_000).contains(&kbps), "{kbps}");
+        assert_eq!(shares, [Some((f64::from(kbps) * USABLE) as u32 / 2); 2]);
         let shares = look(&mut uplink, &[demand(8_000, 2_000, 0); 2], 200);
         assert_eq!(uplink.kbps(), None);
         assert_eq!(shares, [None; 2]);

@@ -428,7 +428,7 @@ impl Attachment {
 
     /// Its share of the node's uplink, kbit/s.
     pub(crate) fn set_uplink(&mut self, kbps: Option<u32>) {
-        self.flow.set_uplink(kbps);
+        self.flow.set_uplink(kbps, self.kind == Kind::Watcher);
     }
 
     /// How the stream goes.

@@ -7,6 +7,7 @@ use nearlight_stream::congestion::{Config, Controller, Kind};
 use nearlight_stream::key_frames::KeyFrames;
 use nearlight_stream::ladder::{Display, Ladder};
 use nearlight_stream::pacing::Pacer;
+use nearlight_stream::uplink::Demand;
 use std::collections::VecDeque;
 
 /// Payload of a full packet, and what the wire carries beside it: RTP, extensions, SRTP, UDP, IP.
@@ -24,6 +25,15 @@ const AGAIN_BYTES_MIN: u64 = 12_000;
 const QUIET_FPS: u32 = 10;
 /// Between two key frames.
 const KEY_FRAME_US: u64 = 300_000;
+/// Between two that a watcher may wish for.
+const WATCHER_WISH_US: u64 = 10_000_000;
+
+/// What the encoder made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picture {
+    bytes: u32,
+    key: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -43,6 +53,11 @@ pub(super) struct Sender {
     tick_due_us: u64,
     held_until_us: u64,
     key_wanted: bool,
+    /// A watcher's: its picture is broken until the next key frame, and when it may wish for one.
+    awaits_key: bool,
+    wish_us: u64,
+    /// What a watcher may be sent at most, kbit/s.
+    kbps_most: u32,
     frame: u64,
     number: u64,
     sequence: u16,
@@ -80,6 +95,9 @@ impl Sender {
             tick_due_us: 0,
             held_until_us: 0,
             key_wanted: true,
+            awaits_key: true,
+            wish_us: 0,
+            kbps_most: u32::MAX,
             frame: 0,
             number: 0,
             sequence: 65_000,
@@ -112,15 +130,36 @@ impl Sender {
 
     fn adapt(&mut self, now_us: u64) {
         let estimate = self.controller.estimate(now_us);
-        self.pacer
-            .set(estimate.kbps_pacing, estimate.burst_bytes, now_us);
+        let pacing = estimate.kbps_pacing.min(self.kbps_most);
+        self.pacer.set(pacing, estimate.burst_bytes, now_us);
         if let Some(target) = self.ladder.next(estimate.kbps_media, now_us) {
             self.kbps = target.kbps;
             self.fps = target.fps_max;
         }
     }
 
-    pub(super) fn encode(&mut self, now_us: u64, outcome: &mut Outcome) {
+    /// What it would have of an uplink that it shares.
+    pub(super) fn demand(&mut self, is_watcher: bool, kbps_max: u32, now_us: u64) -> Demand {
+        Demand {
+            is_watcher,
+            kbps_wanted: kbps_max.min(self.ladder.kbps_useful()) * 108 / 100,
+            kbps_sent: self.controller.kbps_sent(now_us),
+            queue_us: self.controller.estimate(now_us).queue_us,
+        }
+    }
+
+    /// Its share of that uplink. A watcher has no encoder that follows: its pacer keeps to the share.
+    pub(super) fn set_uplink(&mut self, kbps: Option<u32>, is_watcher: bool) {
+        self.controller.set_uplink(kbps);
+        self.kbps_most = kbps.filter(|_| is_watcher).unwrap_or(u32::MAX);
+    }
+
+    /// Somebody who sees the same pictures needs a key frame.
+    pub(super) fn want_key_frame(&mut self, now_us: u64) {
+        self.key_wanted |= self.keys.want(KEY_FRAME_US, 0, now_us);
+    }
+
+    fn tick(&mut self, now_us: u64, outcome: &mut Outcome) {
         if now_us >= self.tick_due_us {
             self.tick_due_us = now_us + TICK_US;
             self.controller.on_tick(now_us);
@@ -129,8 +168,45 @@ impl Sender {
             outcome.target(now_us, self.kbps, self.controller.kbps_rate());
             outcome.path(now_us, self.controller.estimate(now_us).kbps_path);
         }
+    }
+
+    /// A watcher's turn, with the picture that was made for the player, if there is one: it goes out, or
+    /// is dropped for this watcher alone. Says whether it wishes for a key frame.
+    pub(super) fn watch(
+        &mut self,
+        picture: Option<Picture>,
+        now_us: u64,
+        outcome: &mut Outcome,
+    ) -> bool {
+        self.tick(now_us, outcome);
+        let Some(picture) = picture else {
+            return false;
+        };
+        let mut frames: Vec<u64> = self
+            .waiting
+            .iter()
+            .map(|(frame, ..)| frame.number)
+            .collect();
+        frames.dedup();
+        let waiting = self.waiting_bytes();
+        let admitted = self.pacer.admits(waiting, frames.len(), now_us);
+        self.awaits_key = !admitted || (self.awaits_key && !picture.key);
+        if !self.awaits_key {
+            self.cut(picture, now_us);
+            return false;
+        }
+        let wishes = admitted && now_us >= self.wish_us;
+        if wishes {
+            self.wish_us = now_us + WATCHER_WISH_US;
+        }
+        wishes
+    }
+
+    /// Makes the next picture, if it is time.
+    pub(super) fn encode(&mut self, now_us: u64, outcome: &mut Outcome) -> Option<Picture> {
+        self.tick(now_us, outcome);
         if now_us < self.frame_due_us {
-            return;
+            return None;
         }
         let waiting = self.waiting_bytes();
         let blind = self.controller.estimate(now_us).blind;
@@ -139,7 +215,7 @@ impl Sender {
             outcome.held(now_us);
         }
         if now_us < self.held_until_us || blind {
-            return;
+            return None;
         }
         // The frame that waited for the hold to end is encoded now; the rhythm goes on.
         let quiet = self.flips.filter(|_| now_us < self.flips_until_us);
@@ -161,6 +237,14 @@ impl Sender {
             self.flip_due_us = now_us + every_us;
             bytes = flip_bytes;
         }
+        let picture = Picture { bytes, key };
+        self.cut(picture, now_us);
+        Some(picture)
+    }
+
+    /// Queues the packets of a picture.
+    fn cut(&mut self, picture: Picture, now_us: u64) {
+        let Picture { bytes, key } = picture;
         let packets = u64::from(bytes.div_ceil(PAYLOAD_BYTES));
         self.frame += 1;
         let frame = Frame {

@@ -65,6 +65,8 @@ pub(crate) struct Flow {
     /// When the path was last full.
     congested_us: Option<u64>,
     paces: bool,
+    /// The most that packets may leave at, kbit/s.
+    pace_most: u32,
     estimate: Estimate,
     round_trip_us: u64,
     steer_at_us: u64,
@@ -95,6 +97,7 @@ impl Flow {
             arrears: Arrears::default(),
             congested_us: None,
             paces,
+            pace_most: u32::MAX,
             estimate,
             round_trip_us: 0,
             steer_at_us: now_us,
@@ -206,8 +209,8 @@ impl Flow {
             self.congested_us = Some(now_us);
         }
         let estimate = &self.estimate;
-        self.pacer
-            .set(estimate.kbps_pacing, estimate.burst_bytes, now_us);
+        let pacing = estimate.kbps_pacing.min(self.pace_most);
+        self.pacer.set(pacing, estimate.burst_bytes, now_us);
         // Before the first target there is no encoder to tell.
         self.ladder.given()?;
         let kbps = self.estimate.kbps_media.min(self.rates.kbps_max);
@@ -235,9 +238,11 @@ impl Flow {
         });
     }
 
-    /// The share of the node's uplink.
-    pub(crate) fn set_uplink(&mut self, kbps: Option<u32>) {
+    /// The share of the node's uplink. A player's encoder follows it; a watcher has none that does, so its
+    /// packets leave no faster, and what does not fit is dropped for it alone.
+    pub(crate) fn set_uplink(&mut self, kbps: Option<u32>, is_watcher: bool) {
         self.controller.set_uplink(kbps);
+        self.pace_most = kbps.filter(|_| is_watcher).unwrap_or(u32::MAX);
     }
 
     /// What it would have of the node's uplink.
