@@ -149,6 +149,8 @@ pub(crate) struct Attachment {
     /// The input that the last frame sent had seen.
     marked_input_us: u64,
     channels: Option<Channels>,
+    /// Packets that were asked for again and numbered, did not leave, and will be reported as lost.
+    unsent: u64,
     gate: Gate,
     outbox: Outbox,
     streams: Streams,
@@ -209,6 +211,7 @@ impl Attachment {
             marked_input_us: 0,
             channels: peer
                 .channels
+            unsent: 0,
                 .map(|(motion, control)| Channels::new(motion, control)),
             gate: Gate::new(per_second),
             outbox: Outbox::default(),
@@ -252,6 +255,11 @@ impl Attachment {
     pub(crate) fn is_connected(&self) -> bool {
         self.phase == Phase::Connected
     }
+    /// Whether its pictures are followed by repair packets now.
+    pub(crate) fn protects(&self) -> bool {
+        self.video.as_ref().is_some_and(VideoStream::protects)
+    }
+
 
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving { .. } | Phase::Over)
@@ -288,7 +296,11 @@ impl Attachment {
             self.signals.copies.store(plan.copies.into(), Relaxed);
         }
         let packets = self.signals.feedback_packets.swap(0, Relaxed);
-        (packets, self.signals.feedback_lost.swap(0, Relaxed))
+        let lost = self.signals.feedback_lost.swap(0, Relaxed);
+        // What has a number and was not sent is reported as lost, and the path lost none of it.
+        let unsent = self.unsent.min(lost);
+        self.unsent -= unsent;
+        (packets.saturating_sub(unsent), lost - unsent)
     }
 
     /// When to call [`Self::pump`] at the latest.
@@ -461,3 +473,7 @@ fn write(connection: &mut RTCPeerConnection, now: Instant, message: RTCMessage) 
 #[cfg(test)]
 #[path = "attachment/test.rs"]
 mod test;
+#[cfg(test)]
+mod cost;
+#[cfg(test)]
+mod rig;

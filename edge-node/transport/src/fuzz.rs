@@ -7,7 +7,7 @@ use crate::attachment::peer::{Context, Peer, credentials};
 use crate::clock::Clock;
 use crate::limits::{INPUTS_PER_SECOND, REMOTE_CANDIDATES_MAX};
 use crate::net::stun::{Binding, is_stun};
-use crate::picture::{Cutter, PAYLOAD_BYTES};
+use crate::picture::{Cutter, PAYLOAD_BYTES, PROTECTED_PAYLOAD_BYTES};
 use crate::routes::{AttachmentKey, Routes};
 use crate::sdp::offer::{Offer, Role};
 use crate::sdp::{answer, fragment};
@@ -141,12 +141,16 @@ pub fn gate(messages: &[(bool, &[u8])]) {
 }
 
 /// Access units of a worker, one after the other, as `(key frame, unit)`: each is cut into packets
-/// that fit, or into none.
+/// that fit, or into none, every other one as it is with repair packets.
 pub fn access_units(codec: u8, units: &[(bool, &[u8])]) {
     let codec = ENCODERS[usize::from(codec) % ENCODERS.len()];
     let mut cutter = Cutter::new(codec);
     for (frame, (key, unit)) in (1..).zip(units) {
-        let picture = cutter.cut(Video {
+        let bytes_max = match frame % 2 {
+            0 => PROTECTED_PAYLOAD_BYTES,
+            _ => PAYLOAD_BYTES,
+        };
+        let video = Video {
             codec,
             key: *key,
             frame,
@@ -156,8 +160,9 @@ pub fn access_units(codec: u8, units: &[(bool, &[u8])]) {
             input_us: 0,
             input_host_us: 0,
             data: unit.to_vec(),
-        });
-        let fits = |payload: &Bytes| (1..=PAYLOAD_BYTES).contains(&payload.len());
+        };
+        let picture = cutter.cut(video, bytes_max);
+        let fits = |payload: &Bytes| (1..=bytes_max).contains(&payload.len());
         assert!(picture.payloads.iter().all(fits), "{codec:?}");
     }
 }

@@ -27,8 +27,8 @@
 //!
 //! **Allocation.** For a frame our own code allocates a list and a buffer that its packets share;
 //! for a packet nothing but the list of header extensions that `rtc`'s header wants (a test counts
-//! both). `rtc` allocates for each packet the marshalled and the encrypted one. See
-//! docs/adr/0001-transport.md for what that costs.
+//! both). `rtc` allocates six times for each packet; another test holds them, by the functions that
+//! do it. See docs/performance.md, and docs/adr/0001-transport.md for what that costs.
 //!
 //! **Does not know** who may attach: tickets, owners and origins are the broker's and the agent's.
 

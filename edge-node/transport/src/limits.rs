@@ -18,11 +18,14 @@ pub(crate) const WORKER_BACKLOG_BYTES_MAX: usize = 512 * 1024;
 
 /// Largest datagram taken in. Browsers keep to an MTU of 1200 to 1500.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 2048;
-/// Largest RTP packet sent of picture and sound: libwebrtc's own 1200, below any tunnel's MTU. FlexFEC's have 30 more.
+/// Largest RTP packet sent: libwebrtc's own 1200, below any tunnel's MTU.
 pub(crate) const PACKET_BYTES: usize = 1200;
 /// What of [`PACKET_BYTES`] is no payload: RTP header 12, extension block 4 + 8, SRTP tag 16, and 2 for the number of
 /// one that is sent again.
 pub(crate) const PACKET_OVERHEAD_BYTES: usize = 42;
+/// The same of a packet that is protected: what repairs it has an RTP header 12, an extension block 4 + 4, FlexFEC's
+/// header 24 and an SRTP tag 16 around the protected one's extension block and payload.
+pub(crate) const PROTECTED_OVERHEAD_BYTES: usize = 72;
 
 /// Least rate of an attachment, whatever its path does, kbit/s: sound, and a picture that moves.
 pub(crate) const KBPS_MIN: u32 = 200;

@@ -1,11 +1,12 @@
 //! An access unit, cut into RTP payloads once for everybody who sees it.
 //!
 //! Owns the way in which a session's codec is cut. The payloads are shared, not copied: what differs
-//! between viewers is the RTP header, which each attachment makes for itself.
+//! between viewers is the RTP header, which each attachment makes for itself. While one of them has repair
+//! packets, all get payloads that are as much smaller as those packets are larger than what they protect.
 
 use crate::attachment::outbox::Frame;
 use crate::clock::rtp_timestamp;
-use crate::limits::{PACKET_BYTES, PACKET_OVERHEAD_BYTES};
+use crate::limits::{PACKET_BYTES, PACKET_OVERHEAD_BYTES, PROTECTED_OVERHEAD_BYTES};
 use bytes::Bytes;
 use nearlight_protocol::worker::{Video, VideoCodec};
 use rtc::rtp::codec::av1::Av1Payloader;
@@ -19,6 +20,8 @@ mod h265;
 mod vp9;
 
 pub(crate) const PAYLOAD_BYTES: usize = PACKET_BYTES - PACKET_OVERHEAD_BYTES;
+/// Payload of a packet that repair packets protect.
+pub(crate) const PROTECTED_PAYLOAD_BYTES: usize = PACKET_BYTES - PROTECTED_OVERHEAD_BYTES;
 
 /// An access unit, ready to be put into packets.
 #[derive(Clone, Debug)]
@@ -68,16 +71,16 @@ impl Cutter {
         self.codec
     }
 
-    /// Cuts an access unit of this cutter's codec.
-    pub(crate) fn cut(&mut self, video: Video) -> Picture {
+    /// Cuts an access unit of this cutter's codec, into payloads of at most so many bytes.
+    pub(crate) fn cut(&mut self, video: Video, bytes_max: usize) -> Picture {
         let unit = Bytes::from(video.data);
-        let mut payloads = Vec::with_capacity(unit.len() / PAYLOAD_BYTES + 4);
+        let mut payloads = Vec::with_capacity(unit.len() / bytes_max + 4);
         match &mut self.way {
-            Way::H264 => h264::cut(&unit, PAYLOAD_BYTES, &mut payloads),
-            Way::H265 => h265::cut(&unit, PAYLOAD_BYTES, &mut payloads),
-            Way::Vp9(numbers) => numbers.cut(&unit, video.key, PAYLOAD_BYTES, &mut payloads),
+            Way::H264 => h264::cut(&unit, bytes_max, &mut payloads),
+            Way::H265 => h265::cut(&unit, bytes_max, &mut payloads),
+            Way::Vp9(numbers) => numbers.cut(&unit, video.key, bytes_max, &mut payloads),
             Way::Rtc(payloader) => {
-                let cut = || payloader.payload(PAYLOAD_BYTES, &unit);
+                let cut = || payloader.payload(bytes_max, &unit);
                 // `rtc` trusts the lengths within a unit, and a worker may be in a hostile app's
                 // hands.
                 match catch_unwind(AssertUnwindSafe(cut)) {
@@ -126,7 +129,7 @@ mod test {
             input_host_us: 0,
             data: unit.to_vec(),
         };
-        cutter.cut(video).payloads.len()
+        cutter.cut(video, PAYLOAD_BYTES).payloads.len()
     }
 
     #[test]

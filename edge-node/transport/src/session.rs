@@ -9,7 +9,7 @@
 use crate::clock::span;
 use crate::counters::Counters;
 use crate::limits::{INPUT_SEEN_INTERVAL, KEY_FRAME_INTERVAL, WATCHER_KEY_FRAME_INTERVAL};
-use crate::picture::{Cutter, Picture};
+use crate::picture::{Cutter, PAYLOAD_BYTES, PROTECTED_PAYLOAD_BYTES, Picture};
 use crate::quality::Measure;
 use crate::routes::AttachmentKey;
 use crate::worker_link::WorkerLink;
@@ -75,14 +75,18 @@ impl Session {
         }
     }
 
-    /// Cuts an access unit into payloads, for everybody.
-    pub(crate) fn cut(&mut self, video: Video) -> Picture {
+    /// Cuts an access unit into payloads, for everybody; `protected` if somebody has repair packets for it.
+    pub(crate) fn cut(&mut self, video: Video, protected: bool) -> Picture {
         let fits = |cutter: &Cutter| cutter.codec() == video.codec;
         let cutter = match self.cutter.take().filter(fits) {
             Some(cutter) => cutter,
             None => Cutter::new(video.codec),
         };
-        self.cutter.insert(cutter).cut(video)
+        let bytes_max = match protected {
+            true => PROTECTED_PAYLOAD_BYTES,
+            false => PAYLOAD_BYTES,
+        };
+        self.cutter.insert(cutter).cut(video, bytes_max)
     }
 
     /// Notes the input that a picture answers. If it is the first to do so: how long the app took,

@@ -153,6 +153,11 @@ impl Protection {
         }
     }
 
+    /// Whether there are any.
+    pub(crate) fn is_on(&self) -> bool {
+        self.percent > 0
+    }
+
     /// Protects the packets of a frame; appends the repair packets that are due behind it.
     pub(crate) fn protect(&mut self, frame: &[rtp::Packet], repair: &mut Vec<rtp::Packet>) {
         if self.percent == 0 || frame.is_empty() {

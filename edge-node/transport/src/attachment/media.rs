@@ -97,6 +97,11 @@ impl VideoStream {
         }
     }
 
+    /// Whether repair packets follow now.
+    pub(crate) fn protects(&self) -> bool {
+        self.protection.as_ref().is_some_and(Protection::is_on)
+    }
+
     /// The packets of a picture, and the repair packets that are due behind it. A picture that is
     /// none makes none.
     pub(crate) fn packets(&mut self, picture: &Picture) -> impl Iterator<Item = rtp::Packet> {

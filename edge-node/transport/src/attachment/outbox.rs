@@ -92,9 +92,11 @@ impl Outbox {
         self.again.bytes
     }
 
-    /// Forgets what was asked for again.
-    pub(crate) fn clear_again(&mut self) {
+    /// Forgets what was asked for again; returns how many packets that were.
+    pub(crate) fn clear_again(&mut self) -> u64 {
+        let packets = u64::try_from(self.again.packets.len()).unwrap_or(0);
         self.again = Lane::default();
+        packets
     }
 
     /// Frames that are not wholly sent.

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::net::ports::Ports;
-use crate::picture::Cutter;
+use crate::picture::{Cutter, PAYLOAD_BYTES};
 use nearlight_protocol::notice::DetachReason;
 use nearlight_protocol::worker::Video;
 use std::time::Duration;
@@ -83,7 +83,7 @@ fn a_viewer_that_never_connects_is_dropped_after_its_deadline() {
 #[test]
 fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
     let mut bench = bench();
-    let picture = Cutter::new(VideoCodec::VP8).cut(Video {
+    let video = Video {
         codec: VideoCodec::VP8,
         key: true,
         frame: 1,
@@ -93,7 +93,8 @@ fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
         input_us: 0,
         input_host_us: 0,
         data: vec![1; 100],
-    });
+    };
+    let picture = Cutter::new(VideoCodec::VP8).cut(video, PAYLOAD_BYTES);
     let refused = bench.attachment.send_video(bench.start, &picture);
     assert_eq!(refused, Err(VideoDropReason::NoAttachment));
     assert!(!bench.attachment.send_audio(bench.start, 1, Bytes::new()));

@@ -170,7 +170,12 @@ impl Reactor {
             session.counters.drop_video(reason, 1);
             return;
         }
-        let picture = session.cut(video);
+        let mut viewers = session.current.iter().chain(&session.watchers);
+        let is_protected = viewers.any(|key| {
+            let viewer = self.viewers.get(key);
+            viewer.is_some_and(|viewer| viewer.attachment.protects())
+        });
+        let picture = session.cut(video, is_protected);
         self.show_player(key, &picture, now);
         self.show_watchers(key, &picture, now);
     }

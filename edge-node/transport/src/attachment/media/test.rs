@@ -39,7 +39,7 @@ fn cutting_allocates_for_the_frame_and_not_for_its_packets() {
     for bytes in [1_000, 17_000, 170_000] {
         let unit = unit(bytes);
         let mut picture = None;
-        let count = allocations(|| picture = Some(cutter.cut(unit)));
+        let count = allocations(|| picture = Some(cutter.cut(unit, PAYLOAD_BYTES)));
         // The list of payloads, the buffer of the fragments, and the two owners that share them out.
         assert!(count <= 6, "{count} for {bytes} bytes");
         let fragments = bytes.div_ceil(PAYLOAD_BYTES - 2);
@@ -49,7 +49,7 @@ fn cutting_allocates_for_the_frame_and_not_for_its_packets() {
 
 #[test]
 fn a_packet_allocates_the_list_of_its_header_extensions_and_nothing_else() {
-    let picture = Cutter::new(VideoCodec::H264).cut(unit(17_000));
+    let picture = Cutter::new(VideoCodec::H264).cut(unit(17_000), PAYLOAD_BYTES);
     let mut stream = stream(Some(49));
     let mut play = |percent: u8| {
         stream.protect(percent);
