@@ -28,6 +28,13 @@ const PACKETS: Readonly<Record<string, Packet>> = {
   touch: packet(0xffff_ffff, 14000n, { kind: "touch", id: 9, phase: 2, x: 5, y: 6 }),
   display: packet(15, 15000n, { kind: "display", width: 2560, height: 1440, hz: 144 }),
   phase: packet(17, 17000n, { kind: "phase", shiftUs: -4000 }),
+  shown: packet(18, 18000n, {
+    kind: "shown",
+    frames: [
+      { decodeMs: 1.5, presentMs: 0x0403 / 100 },
+      { decodeMs: -1, presentMs: 5_000 },
+    ],
+  }),
   wish: packet(16, 16000n, { kind: "wish", kbpsMax: 0x01_02_03, heightMax: 720, fpsMax: 60 }),
 };
 

@@ -58,6 +58,22 @@ describe("the latency ledger", () => {
       expect(p50).toEqual({ input: 3, render: 7, capture: 1, encode: 2, pace: 1, network: 4, decode: 2, present: 8 });
     }
   });
+  it("tells each frame's own stages once, and no more frames than one packet takes", () => {
+    const ledger = new LatencyLedger();
+    const show = (rtp: number): void => {
+      ledger.mark(mark(rtp, 1_210));
+      ledger.presented(shown(rtp, 228));
+    };
+    show(1);
+    expect(ledger.takeShown()).toEqual([]);
+    // Without the node's clock nobody knows when the frame came.
+    ledger.pong(100_000, 1_104_000, 108);
+    for (let rtp = 2; rtp < 202; rtp += 1) show(rtp);
+    const frames = ledger.takeShown();
+    expect(frames).toHaveLength(64);
+    expect(frames[0]).toEqual({ decodeMs: 2, presentMs: 8 });
+    expect(ledger.takeShown()).toEqual([]);
+  });
   it("counts an input once, in the first frame that has it", () => {
     const ledger = new LatencyLedger();
     ledger.pong(0, 0, 0);

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use nearlight_protocol::input::{Event, Packet};
 use nearlight_protocol::limits::{
     CLIPBOARD_BYTES_MAX, DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX, DISPLAY_SIDE_MIN, GAMEPAD_SEATS,
-    INPUT_PACKET_BYTES_MAX, TEXT_BYTES_MAX,
+    INPUT_PACKET_BYTES_MAX, SHOWN_FRAMES_MAX, TEXT_BYTES_MAX,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -19,6 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         Event::Clipboard(text) => assert!(text.len() <= CLIPBOARD_BYTES_MAX),
         Event::Layout(name) => assert!(name.is_ascii() && name.len() <= 32),
         Event::Gamepad { seat, .. } => assert!(*seat < GAMEPAD_SEATS),
+        Event::Shown(frames) => assert!((1..=SHOWN_FRAMES_MAX).contains(&frames.len())),
         Event::Display { width, height, hz } => {
             let sides = DISPLAY_SIDE_MIN..=DISPLAY_SIDE_MAX;
             assert!(sides.contains(&u32::from(*width)) && sides.contains(&u32::from(*height)));

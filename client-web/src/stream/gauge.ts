@@ -4,7 +4,7 @@
  *
  * Owns: the ledger, the count of presented frames, the alarm. Does not know: how it is drawn.
  */
-import type { Mark } from "../wire/codec.ts";
+import type { Mark, Shown } from "../wire/codec.ts";
 import type { StreamState } from "../wire/types.ts";
 import { Alarm } from "./alarm.ts";
 import { diagnose, roundTrips, type Diagnosis, type Fault, type Medium, type RoundTrips } from "./diagnosis.ts";
@@ -36,6 +36,8 @@ export type GaugeEvents = {
   readonly answered: (answered: Answered) => void;
   /** Frames had better come so many microseconds later. */
   readonly shift: (shiftUs: number) => void;
+  /** What the browser's own stages took of frames of the last second. */
+  readonly shown: (frames: readonly Shown[]) => void;
 };
 
 export class Gauge {
@@ -62,7 +64,12 @@ export class Gauge {
       },
       signal,
     );
-    pollStats(peer, (stream) => events.measured(this.#second(stream)), signal);
+    const second = (stream: StreamStats): void => {
+      events.measured(this.#second(stream));
+      const shown = this.#ledger.takeShown();
+      if (shown.length > 0) events.shown(shown);
+    };
+    pollStats(peer, second, signal);
   }
 
   marked(mark: Mark): void {

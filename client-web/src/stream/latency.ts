@@ -8,8 +8,8 @@
  *
  * Does not know: WebRTC, the DOM, the time.
  */
-import type { Mark } from "../wire/codec.ts";
-import { STAGES } from "../wire/constants.ts";
+import type { Mark, Shown } from "../wire/codec.ts";
+import { SHOWN_FRAMES_MAX, STAGES } from "../wire/constants.ts";
 
 export type Stage = (typeof STAGES)[number];
 
@@ -61,6 +61,7 @@ export class LatencyLedger {
   readonly #presented = new Map<number, Presented>();
   #pings: Ping[] = [];
   #lastInputUs = 0;
+  #shown: Shown[] = [];
   readonly #answered: (answered: Answered) => void;
 
   constructor(answered: (answered: Answered) => void = () => undefined) {
@@ -107,6 +108,13 @@ export class LatencyLedger {
     };
   }
 
+  /** The browser's own stages of the newest frames since the last call, for the node. */
+  takeShown(): readonly Shown[] {
+    const shown = this.#shown.slice(-SHOWN_FRAMES_MAX);
+    this.#shown = [];
+    return shown;
+  }
+
   /** The round trips of the last pings, oldest first. */
   roundTripsMs(): readonly number[] {
     return this.#pings.map(({ rttMs }) => rttMs);
@@ -137,6 +145,9 @@ export class LatencyLedger {
       const ms = stages[stage];
       if (ms !== null) this.#add(stage, ms);
     }
+    if (stages.decode === null || stages.present === null) return;
+    if (this.#shown.length >= WINDOW) this.#shown.shift();
+    this.#shown.push({ decodeMs: stages.decode, presentMs: stages.present });
   }
 
   /** What spans both clocks: the stages between node and browser, and the totals. */

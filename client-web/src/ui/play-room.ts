@@ -12,7 +12,7 @@ import { Runner } from "../session/runner.ts";
 import { ceilingOf, displayLimits, wishOf, type Ceiling } from "../stream/choices.ts";
 import { Gauge, metered, type Measured } from "../stream/gauge.ts";
 import type { Link } from "../stream/link.ts";
-import { QUIET, type InputEvent } from "../wire/codec.ts";
+import { QUIET, type InputEvent, type Shown } from "../wire/codec.ts";
 import type { EndReason, Notice, Session } from "../wire/types.ts";
 import type { Deps } from "./app.tsx";
 import { publishPhase, publishStats } from "./beacon.ts";
@@ -191,6 +191,7 @@ export class PlayRoom {
       frame: () => this.chronicle.frame(this.#runner.state.name === "attaching" ? shown : null),
       answered: this.chronicle.answered,
       shift: (shiftUs: number) => this.#send({ kind: "phase", shiftUs }, performance.now()),
+      shown: (frames: readonly Shown[]) => this.#send({ kind: "shown", frames }, performance.now()),
     };
     this.#linked = { link, end, gauge: new Gauge(link.peer, stage.video, events, end.signal) };
   }

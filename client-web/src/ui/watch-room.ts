@@ -76,6 +76,7 @@ export class WatchRoom {
       answered: () => undefined,
       // The display's clock is the player's.
       shift: () => undefined,
+      shown: () => undefined,
     };
     new Gauge(link.peer, stage.video, events, end.signal);
   }

@@ -37,10 +37,14 @@ export type InputEvent =
   | { readonly kind: "touch"; readonly id: number; readonly phase: TouchPhase; readonly x: number; readonly y: number }
   | { readonly kind: "display"; readonly width: number; readonly height: number; readonly hz: number }
   | { readonly kind: "wish"; readonly kbpsMax: number; readonly heightMax: number; readonly fpsMax: number }
-  | { readonly kind: "phase"; readonly shiftUs: number };
+  | { readonly kind: "phase"; readonly shiftUs: number }
+  | { readonly kind: "shown"; readonly frames: readonly Shown[] };
+
+/** What the browser's own stages took of a frame. */
+export type Shown = { readonly decodeMs: number; readonly presentMs: number };
 
 /** What is sent without the player doing anything. */
-export const QUIET: ReadonlySet<InputEvent["kind"]> = new Set(["ping", "release-all", "layout", "display", "wish", "phase"]);
+export const QUIET: ReadonlySet<InputEvent["kind"]> = new Set(["ping", "release-all", "layout", "display", "wish", "phase", "shown"]);
 
 export type Packet = { readonly seq: number; readonly clientUs: bigint; readonly event: InputEvent };
 
@@ -77,6 +81,7 @@ const KIND: Readonly<Record<InputEvent["kind"], number>> = {
   display: 0x0d,
   wish: 0x0e,
   phase: 0x0f,
+  shown: 0x10,
 };
 
 /** The packet as bytes. Values out of range are clamped: a packet that we make is always valid. */
@@ -122,6 +127,8 @@ function bodyBytes(event: InputEvent): number {
       return 8;
     case "phase":
       return 2;
+    case "shown":
+      return 4 * event.frames.length;
     case "release-all":
     case "ping":
     case "text":
@@ -141,6 +148,9 @@ const u16 = (value: number): number => clamp(value, 0, 0xffff);
 const i16 = (value: number): number => clamp(value, -0x8000, 0x7fff);
 const i32 = (value: number): number => clamp(value, -0x8000_0000, 0x7fff_ffff);
 
+const writeU16s = (view: DataView, values: readonly number[]): void =>
+  values.forEach((value, i) => view.setUint16(HEADER_BYTES + 2 * i, u16(value), true));
+
 function writeBody(view: DataView, event: InputEvent): void {
   const at = HEADER_BYTES;
   switch (event.kind) {
@@ -149,9 +159,7 @@ function writeBody(view: DataView, event: InputEvent): void {
       view.setUint8(at + 2, event.pressed ? 1 : 0);
       return;
     case "pointer-absolute":
-      view.setUint16(at, u16(event.x), true);
-      view.setUint16(at + 2, u16(event.y), true);
-      return;
+      return writeU16s(view, [event.x, event.y]);
     case "pointer-relative":
       view.setInt32(at, i32(event.dx), true);
       view.setInt32(at + 4, i32(event.dy), true);
@@ -179,10 +187,9 @@ function writeBody(view: DataView, event: InputEvent): void {
       view.setUint16(at + 4, u16(event.y), true);
       return;
     case "display":
-      view.setUint16(at, u16(event.width), true);
-      view.setUint16(at + 2, u16(event.height), true);
-      view.setUint16(at + 4, u16(event.hz), true);
-      return;
+      return writeU16s(view, [event.width, event.height, event.hz]);
+    case "shown":
+      return writeU16s(view, event.frames.flatMap((frame) => [frame.decodeMs * 100, frame.presentMs * 100]));
     case "wish":
       view.setUint32(at, clamp(event.kbpsMax, 0, 0xffff_ffff), true);
       view.setUint16(at + 4, u16(event.heightMax), true);

@@ -5,6 +5,7 @@ export const CONTROL_CHANNEL = 1;
 export const CLIPBOARD_BYTES_MAX = 61440;
 export const TEXT_BYTES_MAX = 1024;
 export const WATCH_LINK_S_MAX = 86400;
+export const SHOWN_FRAMES_MAX = 64;
 
 /** Where the time goes from an input to its picture, in the order of the way. */
 export const STAGES = ["input", "render", "capture", "encode", "pace", "network", "decode", "present"] as const;

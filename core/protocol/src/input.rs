@@ -17,6 +17,7 @@
 //! 0x0d Display          [width u16][height u16][hz u16]        pixels and Hz that the screen wants
 //! 0x0e Wish             [kbps_max u32][height_max u16][fps_max u16]   0: no limit
 //! 0x0f Phase            [shift_us i16]                         frames are wanted so much later
+//! 0x10 Shown            [1..=64 x (decode u16, present u16)]   1/100 ms, of frames that were shown
 //! ```
 //!
 //! `seq` counts per channel from 1 and only orders [`Event::PointerAbsolute`], whose stale packets
@@ -25,6 +26,10 @@
 //! [`Event::PointerAbsolute`], [`Event::PointerRelative`] and [`Event::Ping`] travel on `motion`,
 //! everything else on `control`. A button carries the position it happened at, for the motion that
 //! led there may be lost or late.
+
+mod shown;
+
+pub use shown::Shown;
 
 use crate::bytes::Reader;
 use crate::limits::{
@@ -140,6 +145,8 @@ pub enum Event {
         /// Microseconds later; negative is sooner.
         shift_us: i16,
     },
+    /// What the browser's stages took of frames that it has shown, those of about a second.
+    Shown(Vec<Shown>),
 }
 
 /// What a finger did.
@@ -249,6 +256,7 @@ impl Packet {
                 out.extend(fps_max.to_le_bytes());
             }
             Event::Phase { shift_us } => out.extend(shift_us.to_le_bytes()),
+            Event::Shown(frames) => frames.iter().for_each(|frame| frame.encode(&mut out)),
         }
         out
     }
@@ -293,6 +301,7 @@ impl Event {
                 | Self::Display { .. }
                 | Self::Wish { .. }
                 | Self::Phase { .. }
+                | Self::Shown(_)
         )
     }
 
@@ -313,6 +322,7 @@ impl Event {
             Self::Display { .. } => 0x0d,
             Self::Wish { .. } => 0x0e,
             Self::Phase { .. } => 0x0f,
+            Self::Shown(_) => 0x10,
         }
     }
 
@@ -393,6 +403,7 @@ impl Event {
             0x0f => Self::Phase {
                 shift_us: field(r.i16())?,
             },
+            0x10 => Self::Shown(shown::decode(r)?),
             other => return Err(DecodeError::Kind(other)),
         })
     }

@@ -12,6 +12,8 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 pub const CONTROL_OUTBOX_MAX: usize = 64;
 /// Largest input packet on a data channel, bytes: a full clipboard and its header.
 pub const INPUT_PACKET_BYTES_MAX: usize = CLIPBOARD_BYTES_MAX + 32;
+/// Frames of which one packet says how they were shown.
+pub const SHOWN_FRAMES_MAX: usize = 64;
 /// Largest clipboard text either way, bytes of UTF-8.
 pub const CLIPBOARD_BYTES_MAX: usize = 60 * 1024;
 /// Largest composed text (IME) in one input packet, bytes of UTF-8.

@@ -140,6 +140,12 @@ fn generated_constants_are_up_to_date() {
         limits::WATCH_LINK_S_MAX
     )
     .unwrap();
+    writeln!(
+        out,
+        "export const SHOWN_FRAMES_MAX = {};",
+        limits::SHOWN_FRAMES_MAX
+    )
+    .unwrap();
     let stages = stage::Stage::ALL.map(|stage| format!("\"{}\"", stage.name()));
     let stages = stages.join(", ");
     writeln!(

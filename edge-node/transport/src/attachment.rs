@@ -37,6 +37,7 @@ use crate::sdp::offer::{Credentials, Offer};
 use bytes::Bytes;
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::AttachmentId;
+use nearlight_protocol::input::Shown;
 use nearlight_protocol::notice::{Notice, StreamState};
 use nearlight_protocol::worker::{Target, VideoCodec};
 use nearlight_stream::uplink::Demand;
@@ -107,6 +108,8 @@ pub(crate) enum Effect {
     },
     /// The player's screen wants another display.
     Display(DisplayMode),
+    /// The player's browser has shown some frames so.
+    Shown(Vec<Shown>),
     /// The kernel has all of this frame.
     FrameSent {
         /// The frame.
@@ -146,11 +149,13 @@ pub(crate) struct Attachment {
     /// When it is over in any case.
     expires: Option<Instant>,
     awaits_key: bool,
+    /// Packets that were asked for again and numbered, did not leave, and will be reported as lost.
+    unsent: u64,
+    /// Frames that were sent, and of which the viewer has not said how they were shown.
+    frames_untold: usize,
     /// The input that the last frame sent had seen.
     marked_input_us: u64,
     channels: Option<Channels>,
-    /// Packets that were asked for again and numbered, did not leave, and will be reported as lost.
-    unsent: u64,
     gate: Gate,
     outbox: Outbox,
     streams: Streams,
@@ -208,10 +213,11 @@ impl Attachment {
             trains: None,
             expires: (kind == Kind::LineCheck).then(|| now + LINE_CHECK_DEADLINE),
             awaits_key: true,
+            unsent: 0,
+            frames_untold: 0,
             marked_input_us: 0,
             channels: peer
                 .channels
-            unsent: 0,
                 .map(|(motion, control)| Channels::new(motion, control)),
             gate: Gate::new(per_second),
             outbox: Outbox::default(),
@@ -252,14 +258,14 @@ impl Attachment {
         self.video.as_ref().map(VideoStream::codec)
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.phase == Phase::Connected
-    }
     /// Whether its pictures are followed by repair packets now.
     pub(crate) fn protects(&self) -> bool {
         self.video.as_ref().is_some_and(VideoStream::protects)
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
 
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving { .. } | Phase::Over)
@@ -471,9 +477,9 @@ fn write(connection: &mut RTCPeerConnection, now: Instant, message: RTCMessage) 
 }
 
 #[cfg(test)]
-#[path = "attachment/test.rs"]
-mod test;
-#[cfg(test)]
 mod cost;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+#[path = "attachment/test.rs"]
+mod test;

@@ -3,6 +3,7 @@
 
 use crate::counters::{Counters, FlowGauges, VideoDropReason};
 use metrics::{Counter, Gauge, Histogram, Unit};
+use nearlight_protocol::input::Shown;
 use nearlight_protocol::stage::Stage;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ pub fn describe_metrics() {
     describe_histogram!(
         STAGE,
         Unit::Seconds,
-        "Where a frame, and the input that it answers, spent their time, by stage."
+        "Where a frame, and the input that it answers, spent their time, by stage; decode and present are players' words."
     );
 }
 
@@ -119,6 +120,8 @@ pub(crate) struct Meters {
     encode: Histogram,
     pace: Histogram,
     network: Histogram,
+    decode: Histogram,
+    present: Histogram,
 }
 
 impl Meters {
@@ -158,6 +161,8 @@ impl Meters {
             encode: stage(Stage::Encode),
             pace: stage(Stage::Pace),
             network: stage(Stage::Network),
+            decode: stage(Stage::Decode),
+            present: stage(Stage::Present),
         }
     }
 
@@ -237,6 +242,12 @@ impl Meters {
 
     pub(crate) fn pace(&self, took: Duration) {
         self.pace.record(took);
+    }
+
+    /// How the player's browser showed a frame, in its own words.
+    pub(crate) fn shown(&self, frame: &Shown) {
+        self.decode.record(frame.decode());
+        self.present.record(frame.present());
     }
 
     /// One way is taken for half the round trip.

@@ -124,6 +124,23 @@ fn samples() -> Vec<(&'static str, Packet)> {
             ),
         ),
         ("phase", at(17, 17_000, Event::Phase { shift_us: -4_000 })),
+        (
+            "shown",
+            at(
+                18,
+                18_000,
+                Event::Shown(vec![
+                    Shown {
+                        decode: 150,
+                        present: 0x0403,
+                    },
+                    Shown {
+                        decode: 0,
+                        present: u16::MAX,
+                    },
+                ]),
+            ),
+        ),
     ]
 }
 

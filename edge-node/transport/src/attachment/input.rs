@@ -5,11 +5,11 @@
 
 use crate::limits::{STRIKE_WINDOW, STRIKES_MAX};
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::input::{Event, Packet};
+use nearlight_protocol::input::{Event, Packet, Shown};
 use std::time::{Duration, Instant};
 
 /// What to do with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Hand it to the worker.
     Forward {
@@ -32,6 +32,8 @@ pub(crate) enum Verdict {
     },
     /// What the player's screen shows best.
     Display(DisplayMode),
+    /// How the player's browser showed some frames.
+    Shown(Vec<Shown>),
     /// No input packet, or too many a second: drop it.
     Drop,
     /// No input packet, once too often: end the attachment.
@@ -91,6 +93,7 @@ impl Gate {
                 height: height.into(),
                 hz: hz.into(),
             }),
+            Event::Shown(frames) => Verdict::Shown(frames),
             event => Verdict::Forward {
                 activity: event.is_activity(),
             },
@@ -179,6 +182,18 @@ mod test {
             hz: 120,
         });
         assert_eq!(gate.judge(Instant::now(), false, &display), expected);
+    }
+
+    #[test]
+    fn what_the_browser_measured_does_not_go_to_the_app() {
+        let mut gate = Gate::new(100);
+        let frames = vec![Shown {
+            decode: 200,
+            present: 800,
+        }];
+        let said = packet(Event::Shown(frames.clone()));
+        let verdict = gate.judge(Instant::now(), false, &said);
+        assert_eq!(verdict, Verdict::Shown(frames));
     }
 
     #[test]

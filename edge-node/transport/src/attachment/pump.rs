@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Rounds of "drain, handle, drain" in one pump: one answers the other a few times at most.
 const ROUNDS_MAX: usize = 16;
+/// Frames that were sent of which a viewer may still say how they were shown: those of some seconds.
+const UNTOLD_MAX: usize = 512;
 /// A timer that is always due must not spin the loop.
 const SOONEST: Duration = Duration::from_millis(1);
 
@@ -208,6 +210,7 @@ impl Attachment {
         }
         while let Some(frame) = self.outbox.sent_frame() {
             counters.video_sent += 1;
+            self.frames_untold = (self.frames_untold + 1).min(UNTOLD_MAX);
             let sent_us = self.clock.now_us();
             self.effects.push(Effect::FrameSent { frame, sent_us });
             let answers = std::mem::replace(&mut self.marked_input_us, frame.input_us);
@@ -294,7 +297,10 @@ impl Attachment {
         self.heard = now;
         match self.gate.judge(now, message.is_string, &message.data) {
             // Only a player's hands reach the app.
-            Verdict::Forward { .. } | Verdict::Wish { .. } | Verdict::Display(_)
+            Verdict::Forward { .. }
+            | Verdict::Wish { .. }
+            | Verdict::Display(_)
+            | Verdict::Shown(_)
                 if self.kind != Kind::Player =>
             {
                 counters.input_rejected += 1;
@@ -323,6 +329,13 @@ impl Attachment {
             Verdict::Display(mode) => {
                 counters.input_packets += 1;
                 self.effects.push(Effect::Display(mode));
+            }
+            Verdict::Shown(mut frames) => {
+                counters.input_packets += 1;
+                // Its word is taken for frames that it was sent, once each.
+                frames.truncate(self.frames_untold);
+                self.frames_untold -= frames.len();
+                self.effects.push(Effect::Shown(frames));
             }
             Verdict::Drop => counters.input_rejected += 1,
             Verdict::StrikeOut => {

@@ -53,6 +53,7 @@ impl Reactor {
                 self.tell_worker(session_key, &ToWorker::Hold { until_us });
             }
             Effect::Display(mode) => self.tell_worker(session_key, &ToWorker::Display(mode)),
+            Effect::Shown(frames) => frames.iter().for_each(|frame| self.meters.shown(frame)),
             Effect::FrameSent { frame, sent_us } => {
                 let took = span(frame.encoded_us, sent_us).filter(|_| kind == Kind::Player);
                 if let Some(took) = took {

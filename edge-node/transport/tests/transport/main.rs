@@ -16,6 +16,8 @@ mod network;
 #[cfg(test)]
 mod playing;
 #[cfg(test)]
+mod stages;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod watchers;

@@ -109,7 +109,7 @@ impl Desktop {
             Event::Clipboard(text) => self.offer_clipboard(text),
             Event::Layout(layout) => self.change_layout(layout),
             // The agent answers these. The others are reserved: counted, nothing to inject into.
-            Event::Ping | Event::Display { .. } | Event::Wish { .. } => false,
+            Event::Ping | Event::Display { .. } | Event::Wish { .. } | Event::Shown(_) => false,
             Event::Gamepad { .. } | Event::Touch { .. } => true,
             Event::Phase { shift_us } => {
                 self.frames.pacer.shift(shift_us.into());
@@ -354,6 +354,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Display { .. } => "display",
         Event::Wish { .. } => "wish",
         Event::Phase { .. } => "phase",
+        Event::Shown(_) => "shown",
     }
 }
 
