@@ -25,6 +25,16 @@ export function streamState(player: Player, wanted: (state: StreamState) => bool
   );
 }
 
+/** Waits until the overlay, which is open, says of a player's stream what is `wanted`. */
+export function diagnosed(player: Player, what: string, wanted: (said: { grade: string | null; fault: string | null }) => boolean): Promise<unknown> {
+  const verdict = player.page.locator("[data-testid=stats] [data-testid=diagnosis]");
+  const said = async (): Promise<{ grade: string | null; fault: string | null }> => ({
+    grade: await verdict.getAttribute("data-grade"),
+    fault: await verdict.getAttribute("data-fault"),
+  });
+  return until(what, async () => wanted(await said()), { within_ms: 90_000, every_ms: 250, instead: said });
+}
+
 /** A player's stream, from one look to the next. */
 export class Streaming {
   private constructor(
