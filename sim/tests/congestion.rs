@@ -336,6 +336,24 @@ fn watchers_lower_no_player_whether_somebody_configured_the_uplink_or_not() {
 }
 
 #[test]
+fn three_players_find_the_uplink_that_they_share_and_are_lowered_alike() {
+    for seed in SEEDS {
+        let crowded = crowd(3, 0).run(seed);
+        let found = crowded.told.iter().any(|(_, kbps)| kbps.is_some());
+        assert!(found, "seed {seed}: nobody found it");
+        let settled = Span::seconds(20, 60);
+        let useful = |viewer: &Outcome| viewer.useful_kbps(settled);
+        let shares: Vec<f64> = crowded.viewers.iter().map(useful).collect();
+        let least = shares.iter().copied().fold(f64::MAX, f64::min);
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        assert!(
+            least >= 5_000.0 && least >= 0.85 * most,
+            "seed {seed}: {shares:?}"
+        );
+    }
+}
+
+#[test]
 fn a_player_whose_own_line_is_full_has_it_whoever_watches() {
     let line = Scenario::bottleneck(5_000, 100_000);
     for seed in SEEDS {
