@@ -3,6 +3,8 @@
 //! Owns the sessions that it starts, and ends them, also when it fails or is told to stop. One thread
 //! a session; all measure the same window, over which the CPU of the node's processes is taken.
 
+#[cfg(test)]
+mod codecs;
 mod report;
 mod session;
 

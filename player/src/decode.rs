@@ -80,6 +80,65 @@ impl Readings {
     }
 }
 
+/// How a codec is decoded.
+struct Way {
+    name: &'static str,
+    caps: &'static str,
+    /// With what links it to the decoder.
+    parser: &'static str,
+    /// In the order in which they are tried.
+    decoders: &'static [&'static str],
+    packages: &'static str,
+}
+
+impl Way {
+    const fn of(codec: Codec) -> Self {
+        match codec {
+            Codec::H264 => Self {
+                name: "H.264",
+                caps: "video/x-h264,stream-format=byte-stream,alignment=au",
+                parser: "h264parse !",
+                decoders: &["avdec_h264", "openh264dec"],
+                packages: "gstreamer1.0-libav or gstreamer1.0-plugins-bad",
+            },
+            Codec::Vp8 => Self {
+                name: "VP8",
+                caps: "video/x-vp8",
+                parser: "",
+                decoders: &["vp8dec"],
+                packages: "gstreamer1.0-plugins-good",
+            },
+            Codec::H265 => Self {
+                name: "HEVC",
+                caps: "video/x-h265,stream-format=byte-stream,alignment=au",
+                parser: "h265parse !",
+                decoders: &["avdec_h265", "libde265dec"],
+                packages: "gstreamer1.0-libav or gstreamer1.0-plugins-bad",
+            },
+            Codec::Av1 => Self {
+                name: "AV1",
+                caps: "video/x-av1,stream-format=obu-stream,alignment=tu",
+                parser: "av1parse !",
+                decoders: &["dav1ddec", "av1dec"],
+                packages: "gstreamer1.0-plugins-bad",
+            },
+            Codec::Vp9 => Self {
+                name: "VP9",
+                caps: "video/x-vp9",
+                parser: "",
+                decoders: &["vp9dec"],
+                packages: "gstreamer1.0-plugins-good",
+            },
+        }
+    }
+
+    fn decoder(&self) -> Result<&'static str> {
+        let found =
+            (self.decoders.iter().copied()).find(|name| gst::ElementFactory::find(name).is_some());
+        found.with_context(|| format!("no {} decoder: install {}", self.name, self.packages))
+    }
+}
+
 /// A picture that came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -118,23 +177,13 @@ impl Decoder {
     /// As [`Decoder::new`].
     pub fn watched(codec: Codec, display_width: u32, mut watch: Watch) -> Result<Self> {
         gst::init()?;
-        let (caps, chain) = match codec {
-            Codec::H264 => {
-                let decoders = ["avdec_h264", "openh264dec"];
-                let found = decoders
-                    .into_iter()
-                    .find(|name| gst::ElementFactory::find(name).is_some());
-                let decoder = found.context(
-                    "no H.264 decoder: install gstreamer1.0-libav or gstreamer1.0-plugins-bad",
-                )?;
-                let caps = "video/x-h264,stream-format=byte-stream,alignment=au";
-                (caps, format!("h264parse ! {decoder}"))
-            }
-            Codec::Vp8 => ("video/x-vp8", "vp8dec".to_owned()),
-        };
+        let way = Way::of(codec);
         let text = format!(
-            "appsrc name=in format=time caps={caps} ! {chain} ! video/x-raw,format=I420 \
-             ! appsink name=out sync=false"
+            "appsrc name=in format=time caps={} ! {} {} ! video/x-raw,format=I420 \
+             ! appsink name=out sync=false",
+            way.caps,
+            way.parser,
+            way.decoder()?
         );
         let pipeline = gst::parse::launch(&text)?;
         let pipeline = pipeline.downcast::<gst::Pipeline>();

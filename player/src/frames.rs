@@ -4,12 +4,21 @@
 //! retransmission brings it or [`PATIENCE_US`] is over. Then everything up to the next key frame is
 //! given up: what follows refers to what is lost.
 
-use bytes::{Bytes, BytesMut};
+// By their paths, so that a fuzz target can take this file.
+#[path = "frames/av1.rs"]
+mod av1;
+#[path = "frames/h264.rs"]
+mod h264;
+#[path = "frames/h265.rs"]
+mod h265;
+#[path = "frames/unpack.rs"]
+mod unpack;
+
+use bytes::Bytes;
+use nearlight_protocol::worker::VideoCodec;
 use rtc::rtp::Packet;
-use rtc::rtp::codec::h264::H264Packet;
-use rtc::rtp::codec::vp8::Vp8Packet;
-use rtc::rtp::packetizer::Depacketizer;
 use std::collections::BTreeMap;
+use unpack::Unpack;
 
 /// How long a missing packet is waited for.
 pub const PATIENCE_US: u64 = 500_000;
@@ -42,7 +51,7 @@ pub struct Frame {
     pub rtp_timestamp: u32,
     /// Whether it refers to nothing before it.
     pub key: bool,
-    /// As a decoder takes it: Annex B for H.264.
+    /// As a decoder takes it: Annex B for H.264 and HEVC, a temporal unit with its delimiter for AV1.
     pub data: Bytes,
     /// When its last packet to arrive arrived.
     pub at_us: u64,
@@ -57,18 +66,12 @@ pub enum Out {
     Broken,
 }
 
-enum Unpack {
-    H264(H264Packet),
-    Vp8(Vp8Packet),
-}
-
 /// See the module.
 pub struct Assembler {
     unpack: Unpack,
     /// Extended sequence number of the next packet in order; `None` before the first.
     next: Option<u64>,
     held: BTreeMap<u64, (Packet, u64)>,
-    unit: BytesMut,
     unit_at_us: u64,
     /// Waiting for a key frame.
     broken: bool,
@@ -77,22 +80,12 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// For H.264.
-    pub fn h264() -> Self {
-        Self::of(Unpack::H264(H264Packet::default()))
-    }
-
-    /// For VP8.
-    pub fn vp8() -> Self {
-        Self::of(Unpack::Vp8(Vp8Packet::default()))
-    }
-
-    fn of(unpack: Unpack) -> Self {
+    /// For one codec.
+    pub fn new(codec: VideoCodec) -> Self {
         Self {
-            unpack,
+            unpack: Unpack::new(codec),
             next: None,
             held: BTreeMap::new(),
-            unit: BytesMut::new(),
             unit_at_us: 0,
             broken: true,
             newest: 0,
@@ -128,7 +121,7 @@ impl Assembler {
                 }
                 self.tally.lost += number - self.next.unwrap_or(number);
                 self.next = Some(number);
-                self.unit.clear();
+                self.unpack.tear();
                 let already = std::mem::replace(&mut self.broken, true);
                 if !already {
                     return Some(Out::Broken);
@@ -153,29 +146,15 @@ impl Assembler {
     }
 
     fn add(&mut self, packet: &Packet, at_us: u64) -> Option<Frame> {
-        let part = match &mut self.unpack {
-            Unpack::H264(unpack) => unpack.depacketize(&packet.payload),
-            Unpack::Vp8(unpack) => unpack.depacketize(&packet.payload),
-        };
-        // Padding has no payload, and what is torn by a loss no meaning.
-        if let Ok(part) = part {
-            self.unit.extend_from_slice(&part);
-        }
+        self.unpack.add(&packet.payload);
         self.unit_at_us = self.unit_at_us.max(at_us);
         if !packet.header.marker {
             return None;
         }
-        let data = self.unit.split().freeze();
         let at_us = std::mem::take(&mut self.unit_at_us);
-        let key = match self.unpack {
-            Unpack::H264(_) => has_nal(&data, IDR),
-            // The inverse of the key frame flag is bit 0 (RFC 6386 section 9.1).
-            Unpack::Vp8(_) => data.first().is_some_and(|byte| byte & 1 == 0),
-        };
-        if data.is_empty() {
-            return None;
-        }
-        if self.broken && !(key && self.stands_alone(&data)) {
+        let unit = self.unpack.take()?;
+        // What was sent before we listened is missing, and nothing says so.
+        if self.broken && !(unit.key && unit.stands_alone) {
             self.tally.spoiled += 1;
             return None;
         }
@@ -183,19 +162,10 @@ impl Assembler {
         self.tally.frames += 1;
         Some(Frame {
             rtp_timestamp: packet.header.timestamp,
-            key,
-            data,
+            key: unit.key,
+            data: unit.data,
             at_us,
         })
-    }
-
-    /// Whether a key frame is whole. What was sent before we listened is missing, and nothing says so: of
-    /// H.264 the parameter sets come first.
-    fn stands_alone(&self, key: &[u8]) -> bool {
-        match self.unpack {
-            Unpack::H264(_) => has_nal(key, SPS),
-            Unpack::Vp8(_) => true,
-        }
     }
 
     /// The number nearest to the newest one that ends in `sequence`.
@@ -215,16 +185,6 @@ impl std::fmt::Debug for Assembler {
             .field("tally", &self.tally)
             .finish_non_exhaustive()
     }
-}
-
-/// A slice of an IDR picture, and a sequence parameter set: types of NAL units (H.264 table 7-1).
-const IDR: u8 = 5;
-const SPS: u8 = 7;
-
-/// Whether an access unit in Annex B has a NAL unit of this type.
-fn has_nal(unit: &[u8], kind: u8) -> bool {
-    unit.windows(4)
-        .any(|w| w[..3] == [0, 0, 1] && w[3] & 31 == kind)
 }
 
 #[cfg(test)]
@@ -261,7 +221,7 @@ mod test {
 
     #[test]
     fn frames_come_in_order_over_the_wrap_and_start_with_a_key_frame() {
-        let mut assembler = Assembler::h264();
+        let mut assembler = Assembler::new(VideoCodec::H264);
         assembler.push(packet(65_533, SLICE), 0);
         assembler.push(packet(65_534, KEY), 1);
         assembler.push(packet(0, SLICE), 2);
@@ -274,7 +234,7 @@ mod test {
 
     #[test]
     fn a_key_frame_whose_beginning_was_sent_before_we_listened_is_none() {
-        let mut assembler = Assembler::h264();
+        let mut assembler = Assembler::new(VideoCodec::H264);
         let mut torn = packet(7, SLICE);
         torn.payload = Bytes::from(vec![KEY, 1, 2, 3]);
         assembler.push(torn, 0);
@@ -286,8 +246,58 @@ mod test {
     }
 
     #[test]
+    fn what_is_left_of_a_vp8_or_vp9_frame_is_no_key_frame_whatever_it_looks_like() {
+        // A frame of two packets whose second begins with a byte that a key frame could begin with.
+        for (codec, begins, goes_on) in [
+            (
+                VideoCodec::VP8,
+                [0x10, 0, 1, 2, 3, 4],
+                [0x00, 0, 1, 2, 3, 4],
+            ),
+            (
+                VideoCodec::VP9,
+                [0x08, 0x80, 1, 2, 3, 4],
+                [0x04, 0x80, 1, 2, 3, 4],
+            ),
+        ] {
+            let part = |sequence: u16, payload: [u8; 6], marker| {
+                let mut packet = packet(sequence, 0);
+                packet.payload = Bytes::copy_from_slice(&payload);
+                packet.header.marker = marker;
+                packet
+            };
+            let mut assembler = Assembler::new(codec);
+            // The first packet that comes is the end of a frame that was sent before.
+            assembler.push(part(1, goes_on, true), 0);
+            // Of the next one the beginning is lost.
+            assembler.push(part(3, goes_on, true), 0);
+            assert_eq!(frames(&mut assembler, PATIENCE_US), [0; 0], "{codec:?}");
+            assert!(assembler.needs_key());
+            // Lost packets before a key frame are none of it.
+            assembler.push(part(6, begins, false), PATIENCE_US);
+            assembler.push(part(7, goes_on, true), PATIENCE_US);
+            assert_eq!(frames(&mut assembler, 2 * PATIENCE_US), [7], "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn vp9_goes_on_for_more_pictures_than_a_packet_may_refer_to() {
+        let mut assembler = Assembler::new(VideoCodec::VP9);
+        for sequence in 1..=10 {
+            let mut packet = packet(sequence, 0);
+            let head: &[u8] = match sequence {
+                1 => &[0x98, 0x80, 1, 0x82],
+                _ => &[0xd8, 0x80, 1, 2, 0x86],
+            };
+            packet.payload = Bytes::copy_from_slice(head);
+            assembler.push(packet, 0);
+        }
+        assert_eq!(frames(&mut assembler, 0), (1..=10).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_missing_packet_is_waited_for_and_may_come_late() {
-        let mut assembler = Assembler::h264();
+        let mut assembler = Assembler::new(VideoCodec::H264);
         assembler.push(packet(1, KEY), 0);
         assembler.push(packet(3, SLICE), 10);
         assert_eq!(frames(&mut assembler, 20), [1]);
@@ -299,7 +309,7 @@ mod test {
 
     #[test]
     fn what_refers_to_a_lost_packet_is_spoiled_until_a_key_frame() {
-        let mut assembler = Assembler::h264();
+        let mut assembler = Assembler::new(VideoCodec::H264);
         assembler.push(packet(1, KEY), 0);
         assembler.push(packet(3, SLICE), 10);
         assert_eq!(frames(&mut assembler, PATIENCE_US), [1]);
@@ -312,7 +322,7 @@ mod test {
 
     #[test]
     fn a_frame_of_many_packets_has_the_time_of_the_last_to_come() {
-        let mut assembler = Assembler::h264();
+        let mut assembler = Assembler::new(VideoCodec::H264);
         let part = |sequence: u16, header: u8, marker: bool| {
             let mut part = packet(sequence, 0);
             // FU-A of an IDR slice.

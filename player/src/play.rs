@@ -174,10 +174,7 @@ impl<'a> Probe<'a> {
             wish,
             viewer,
             payload_type,
-            assembler: match codec {
-                Codec::H264 => Assembler::h264(),
-                Codec::Vp8 => Assembler::vp8(),
-            },
+            assembler: Assembler::new(codec.into()),
             decoder: Decoder::watched(codec, DISPLAY.width, watch)?,
             answers,
             collect: Collect::default(),

@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use nearlight_protocol::input::{self, Packet as Input};
 use nearlight_protocol::notice::{Mark, Notice};
+use nearlight_protocol::worker::VideoCodec;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -47,6 +48,24 @@ pub enum Codec {
     H264,
     /// VP8.
     Vp8,
+    /// HEVC, main profile.
+    H265,
+    /// AV1, main profile.
+    Av1,
+    /// VP9, profile 0.
+    Vp9,
+}
+
+impl From<Codec> for VideoCodec {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::H264 => Self::H264,
+            Codec::Vp8 => Self::VP8,
+            Codec::H265 => Self::H265,
+            Codec::Av1 => Self::AV1,
+            Codec::Vp9 => Self::VP9,
+        }
+    }
 }
 
 /// What a viewer is to be.

@@ -107,10 +107,7 @@ fn visit(run: &Run<'_>, session: &SessionId, way: Way, stay_us: u64) -> Result<u
 }
 
 fn first_picture(codec: Codec, viewer: &Viewer) -> Result<u64> {
-    let mut assembler = match codec {
-        Codec::H264 => Assembler::h264(),
-        Codec::Vp8 => Assembler::vp8(),
-    };
+    let mut assembler = Assembler::new(codec.into());
     let began_us = clock::micros();
     let mut asked_us = began_us;
     loop {

@@ -119,10 +119,7 @@ impl<'a> Thread<'a> {
         Ok(Self {
             plan,
             viewer,
-            assembler: match plan.codec {
-                Codec::H264 => Assembler::h264(),
-                Codec::Vp8 => Assembler::vp8(),
-            },
+            assembler: Assembler::new(plan.codec.into()),
             decoder: plan.decode.then(decoder).transpose()?,
             recorder: plan.record.as_deref().map(Recorder::create).transpose()?,
             collect: Collect::default(),

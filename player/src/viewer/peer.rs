@@ -15,7 +15,8 @@ use rtc::peer_connection::configuration::interceptor_registry::{
     configure_nack, configure_rtcp_reports, configure_twcc_receiver_only,
 };
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_FLEX_FEC03, MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_FLEX_FEC03, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS,
+    MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -228,6 +229,12 @@ fn media_engine(codec: Codec) -> Result<MediaEngine> {
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
         ),
         Codec::Vp8 => (MIME_TYPE_VP8, ""),
+        Codec::H265 => (
+            MIME_TYPE_HEVC,
+            "level-id=120;profile-id=1;tier-flag=0;tx-mode=SRST",
+        ),
+        Codec::Av1 => (MIME_TYPE_AV1, "level-idx=8;profile=0;tier=0"),
+        Codec::Vp9 => (MIME_TYPE_VP9, "profile-id=0"),
     };
     for (name, format, payload_type) in [(name, format, 102), (MIME_TYPE_RTX, "apt=102", 103)] {
         let parameters = parameters(name, 90_000, 0, format, payload_type);
