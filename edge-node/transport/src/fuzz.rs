@@ -1,24 +1,34 @@
 //! Entrances for the fuzz targets in `fuzz/`: each takes what a stranger may send, and asserts what
 //! must hold whatever it is. No part of the crate's API.
 
-use crate::attachment::congestion::Rates;
+use crate::attachment::congestion::{Flow, Rates};
 use crate::attachment::input::{Gate, Verdict};
 use crate::attachment::peer::{Context, Peer, credentials};
+use crate::attachment::reports::{Reports, Signals};
+use crate::attachment::resend::{BURST, Resender, Rtx};
+use crate::attachment::wire::Tag;
 use crate::clock::Clock;
 use crate::limits::{INPUTS_PER_SECOND, REMOTE_CANDIDATES_MAX};
 use crate::net::stun::{Binding, is_stun};
 use crate::picture::{Cutter, PAYLOAD_BYTES, PROTECTED_PAYLOAD_BYTES};
 use crate::routes::{AttachmentKey, Routes};
-use crate::sdp::offer::{Offer, Role};
+use crate::sdp::offer::{Offer, Role, TRANSPORT_CC_URI};
 use crate::sdp::{answer, fragment};
 use crate::worker_link::WorkerLink;
 use bytes::Bytes;
-use nearlight_protocol::input::Packet;
+use nearlight_protocol::input;
 use nearlight_protocol::worker::{FromWorker, Video, VideoCodec, frame_len};
+use nearlight_stream::congestion::Kind;
+use rtc::interceptor::{
+    AttributedPacket, Interceptor, Packet, RTPHeaderExtension, StreamInfo, TaggedPacket,
+};
+use rtc::rtcp;
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 const ENCODERS: [VideoCodec; 5] = [
@@ -89,6 +99,125 @@ pub fn stun(datagram: &[u8]) {
     assert!(!binding.is_authentic("a password that is in no seed", &*CONTEXT.crypto));
 }
 
+/// What a viewer reports, compound by compound and ten milliseconds apart, after two hundred packets of a picture: read by
+/// the interceptors and the controller, as after decryption.
+pub fn rtcp(compounds: &[&[u8]]) {
+    const SENT: u16 = 200;
+    let mut viewer = Reporting::new();
+    for number in 0..SENT {
+        viewer.send(number);
+    }
+    for compound in compounds {
+        viewer.now += Duration::from_millis(10);
+        let mut compound = *compound;
+        let Ok(packets) = rtcp::packet::unmarshal(&mut compound) else {
+            continue;
+        };
+        if !packets.is_empty() {
+            viewer.report(packets);
+        }
+    }
+    // Half of what was sent, beyond a burst, and all of it known to the controller.
+    assert!(viewer.again <= u32::from(SENT) / 2 + BURST);
+}
+
+/// The node's reading of one viewer's reports.
+struct Reporting {
+    now: Instant,
+    signals: Arc<Signals>,
+    reports: Reports,
+    resender: Resender,
+    flow: Flow,
+    again: u32,
+}
+
+impl Reporting {
+    const SSRC: u32 = 7;
+    const RTX: Rtx = Rtx {
+        ssrc: 8,
+        payload_type: 97,
+    };
+
+    fn new() -> Self {
+        let (now, clock) = (Instant::now(), CONTEXT.clock);
+        let signals = Arc::new(Signals::default());
+        let mut reports = Reports::new(Arc::clone(&signals), clock, now);
+        reports.bind_local_stream(&StreamInfo {
+            ssrc: Self::SSRC,
+            ssrc_rtx: Some(Self::RTX.ssrc),
+            clock_rate: 90_000,
+            rtp_header_extensions: vec![RTPHeaderExtension {
+                uri: TRANSPORT_CC_URI.to_owned(),
+                id: 5,
+            }],
+            ..StreamInfo::default()
+        });
+        let resender = Resender::new(Arc::clone(&signals), Self::SSRC, 96, Some(Self::RTX), None);
+        Self {
+            now,
+            signals,
+            reports,
+            resender,
+            flow: Flow::new(CONTEXT.rates, true, clock.micros(now)),
+            again: 0,
+        }
+    }
+
+    fn tagged(&self, packet: Packet) -> TaggedPacket {
+        TaggedPacket {
+            now: self.now,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(packet),
+        }
+    }
+
+    fn send(&mut self, sequence_number: u16) {
+        let mut packet = rtc::rtp::Packet::default();
+        packet.header.ssrc = Self::SSRC;
+        packet.header.sequence_number = sequence_number;
+        packet.payload = Bytes::from_static(&[0; 1_000]);
+        let packet = self.tagged(Packet::Rtp(packet));
+        self.resender.handle_write(packet).expect("it is kept");
+        self.flush();
+    }
+
+    /// What goes out leaves, with the number that it was given.
+    fn flush(&mut self) {
+        while let Some(packet) = self.resender.poll_write() {
+            self.reports.handle_write(packet).expect("it is numbered");
+        }
+        while let Some(packet) = self.reports.poll_write() {
+            let Packet::Rtp(rtp) = &packet.message.packet else {
+                continue;
+            };
+            let again = rtp.header.ssrc == Self::RTX.ssrc;
+            self.again += u32::from(again);
+            let number = rtp.header.get_extension(5).expect("every packet has one");
+            let tag = Tag {
+                kind: if again { Kind::Retransmit } else { Kind::Video },
+                sequence: Some(u16::from_be_bytes([number[0], number[1]])),
+                bytes: 1_068,
+            };
+            self.flow.left(&tag, CONTEXT.clock.micros(self.now));
+        }
+    }
+
+    fn report(&mut self, packets: Vec<Box<dyn rtcp::Packet>>) {
+        let packet = self.tagged(Packet::Rtcp(packets));
+        self.reports.handle_read(packet).expect("it is read");
+        while let Some(packet) = self.reports.poll_read() {
+            self.resender.handle_read(packet).expect("it is read");
+        }
+        while self.resender.poll_read().is_some() {}
+        self.flush();
+        let now_us = CONTEXT.clock.micros(self.now);
+        self.flow.steer(&self.signals, now_us);
+        let gauges = self.flow.gauges();
+        assert!(gauges.loss_permille <= 1_000 && gauges.rtt_us <= 30_000_000);
+        assert!(self.flow.room(now_us) < usize::MAX);
+    }
+}
+
 /// Viewers that come, prove an address and go, as `(step, viewer, address)`, against two plain maps.
 pub fn routes(steps: &[(u8, u8, u8)]) {
     let mut routes = Routes::default();
@@ -131,7 +260,9 @@ pub fn gate(messages: &[(bool, &[u8])]) {
     let mut gate = Gate::new(INPUTS_PER_SECOND);
     for (text, message) in messages {
         now += Duration::from_millis(250);
-        let packet = (!text).then(|| Packet::decode(message).ok()).flatten();
+        let packet = (!text)
+            .then(|| input::Packet::decode(message).ok())
+            .flatten();
         match gate.judge(now, *text, message) {
             Verdict::Drop => {}
             Verdict::StrikeOut => assert!(packet.is_none()),

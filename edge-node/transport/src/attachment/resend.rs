@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 /// Packets kept: a second and a half at 8 Mbit/s. A power of two.
 const KEPT: usize = 1024;
 /// Packets that may be resent at once, when none were for a while.
-const BURST: u32 = 256;
+pub(crate) const BURST: u32 = 256;
 /// Packets sent for each that may be resent.
 const SENT_PER_RESENT: u32 = 2;
 /// The time between two answers for one packet while no round trip is known, and the least.

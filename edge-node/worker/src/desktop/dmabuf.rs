@@ -6,9 +6,10 @@
 //! Whatever passes is imported at once; what the driver refuses is answered with `failed`, or ends
 //! an app that asked for no answer (`create_immed`), as the protocol has it.
 
+mod params;
+
 use super::Desktop;
 use super::gpu::Gpu;
-use super::layout::is_out_of_bounds;
 use crate::limits::{DMABUF_PARAMS_MAX, DMABUFS_MAX};
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Buffer, Format};
@@ -155,16 +156,13 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for Desktop {
 /// The protocol error for a request that smithay would get wrong, if it is one.
 fn refusal(request: &Request) -> Option<(Error, String)> {
     match *request {
-        Request::Add { offset, stride, .. } if offset.checked_add(stride).is_none() => {
-            let what = format!("a plane at {offset} with rows of {stride} bytes");
+        Request::Add { offset, stride, .. } => {
+            let what = params::plane_refusal(offset, stride)?;
             Some((Error::OutOfBounds, what))
         }
         Request::Create { width, height, .. } | Request::CreateImmed { width, height, .. } => {
-            let what = || {
-                let what = format!("a buffer of {width} x {height} pixels");
-                (Error::InvalidDimensions, what)
-            };
-            is_out_of_bounds(width, height).then(what)
+            let what = params::sides_refusal(width, height)?;
+            Some((Error::InvalidDimensions, what))
         }
         _ => None,
     }

@@ -145,7 +145,15 @@ fn sizes_that_no_buffer_has() {
 
 #[test]
 fn planes_outside_their_memory() {
-    for (offset, stride) in [(u32::MAX, 1), (1, u32::MAX), (0, 1 << 30), (1 << 30, 4)] {
+    for (offset, stride) in [
+        (u32::MAX, 1),
+        (1, u32::MAX),
+        (0, 1 << 30),
+        (1 << 30, 4),
+        (1 << 31, 4),
+        (i32::MAX as u32 - 3, 4),
+        (0, 0),
+    ] {
         is_cut_off(Error::OutOfBounds, move |program| {
             let params = program.params();
             params.add(file().as_fd(), 0, offset, stride, 0, 0);
