@@ -9,6 +9,7 @@ import { until } from "../harness/until.js";
 
 const rig = Rig.forThisFile({ name: "calibrate-input" });
 
+const STAGES = ["input", "render", "capture", "encode", "pace", "network", "decode", "present"];
 const PRESSES = 50;
 /** Names of `KeyboardEvent.code` that calibrate gives no meaning of its own. */
 const PLAIN_KEYS = ["KeyA", "KeyZ", "Digit1", "Digit0", "Space", "Enter", "ArrowLeft", "ArrowUp", "Tab", "Backspace", "Slash", "ShiftLeft", "ControlRight"];
@@ -42,6 +43,14 @@ rig.test("each of 50 key presses flips the picture", async () => {
     assert.equal(after.inputs, (before.inputs + 1) % 256, `one press of ${key}, one input`);
     assert.equal(after.code, KEYS.get(key), `the code of ${key}`);
   }
+  // Where the answers spent their time is the node's to tell, the browser's part included.
+  const counted = (metrics: string, stage: string): boolean =>
+    new RegExp(`^edge_stage_seconds_count\\{[^}]*stage="${stage}"[^}]*\\} [1-9]`, "m").test(metrics);
+  const missing = async (): Promise<string[]> => {
+    const metrics = await rig.stack.edgeMetrics();
+    return STAGES.filter((stage) => !counted(metrics, stage));
+  };
+  await until("every stage to be in the node's metrics", async () => (await missing()).length === 0, { instead: missing });
 });
 
 rig.test("each of 50 clicks flips the picture", async () => {
