@@ -180,7 +180,8 @@ pub(crate) async fn node(rig: &Rig, n: u8) -> (Edge, SecretKey) {
 
 /// Waits until one of the members has such a duty; who, and the duty.
 pub(crate) async fn due<'a>(members: &'a [Member], kind: &str) -> (&'a Member, Value) {
-    for _ in 0..2_000 {
+    // Of several checkers one is drawn a round, so a single one may be passed over many times.
+    for _ in 0..12_000 {
         for member in members {
             let duties = member.duties().await;
             if let Some(duty) = duties.into_iter().find(|duty| duty["duty"] == kind) {
