@@ -16,8 +16,10 @@
 //! **Invariants.**
 //! - Nodes are sent away only while a peer can write and this broker cannot. If the ledger is down for all,
 //!   or no peer answers, they stay: what runs there outlives it.
-//! - Nothing is remembered: each look decides anew. So a peer that goes down, too, is no longer a reason to
-//!   refuse nodes.
+//! - Nothing is remembered but the last look: each decides anew. So a peer that goes down, too, is no longer
+//!   a reason to refuse nodes.
+//! - Two looks in a row have to find it: brokers come back one after another to a ledger that was down for
+//!   all, and the last of them is not cut off.
 //! - Whether a peer can write is tried while it is asked. What it wrote last would not do: when the ledger
 //!   goes down, some broker has always written later than another.
 //!
@@ -63,6 +65,7 @@ impl Lease {
     /// Watches until the shutdown.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut tried = None;
+        let mut found_before = false;
         let mut beat = tokio::time::interval(LOOK_EVERY);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -70,10 +73,12 @@ impl Lease {
                 beat.tick().await;
                 self.is_over(&mut tried).await && self.another_can_write().await
             };
-            let away = tokio::select! {
-                away = look => away,
+            let found = tokio::select! {
+                found = look => found,
                 () = stop.cancelled() => return,
             };
+            let away = found && found_before;
+            found_before = found;
             let changed = self
                 .away
                 .send_if_modified(|was| std::mem::replace(was, away) != away);
