@@ -72,18 +72,22 @@ async function beside(file: string): Promise<{ failed: Failure[]; report: string
   return { failed, report: await report };
 }
 
-const rank = (file: string): string => (file.startsWith(MEANWHILE) ? ` ${file}` : file);
-const inTurn = chosen.filter((file) => file !== BESIDE).sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
-const other = chosen.includes(BESIDE) ? beside(BESIDE) : undefined;
-for (const file of inTurn) {
+/** Runs a file, and once more if something failed. */
+async function inTurn(file: string): Promise<void> {
   console.log(`# ${file}`);
   if ((await measured(file)).length > 0) second = second.concat(await failures(file));
 }
-if (other) {
-  const { failed, report } = await other;
+
+const others = chosen.filter((file) => file !== BESIDE).sort();
+const [same, rest] = [others.filter((file) => file.startsWith(MEANWHILE)), others.filter((file) => !file.startsWith(MEANWHILE))];
+const cycles = chosen.includes(BESIDE) ? beside(BESIDE) : undefined;
+for (const file of same) await inTurn(file);
+if (cycles) {
+  const { failed, report } = await cycles;
   console.log(`# ${BESIDE}, beside the others\n${report}`);
   if (failed.length > 0) second = second.concat(await failures(BESIDE));
 }
+for (const file of rest) await inTurn(file);
 const slowest = [...took_s].sort(([, a], [, b]) => b - a).map(([file, s]) => `${file.replace(".test.js", "")} ${s}`);
 console.log(`# seconds: ${slowest.join(", ")}`);
 const flaky = first.filter(({ file, name }) => !second.some((other) => other.file === file && other.name === name));

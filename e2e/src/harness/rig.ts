@@ -96,7 +96,7 @@ export class Rig {
         for (const id of left) asked.add(id);
         return left.length === 0;
       },
-      { within_ms: 30_000, instead: () => stack.edgeSessions() },
+      { within_ms: 30_000, instead: async () => ({ left: await stack.liveSessions(), node: await stack.edgeSessions() }) },
     );
     await until("nothing of the sessions to be left", () => stack.leftovers().length === 0, {
       within_ms: 15_000,
