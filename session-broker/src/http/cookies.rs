@@ -5,7 +5,9 @@
 //! written beside it for brokers of before, and read where there is none with the prefix, for whoever was known before.
 //! Both go with the next release.
 //!
-//! **Invariant.** Whoever shows a cookie with the prefix that holds is nobody else by a plain one, whatever that is of.
+//! **Invariants.** Whoever shows a cookie with the prefix that holds is nobody else by a plain one, whatever that is of.
+//! Of a login under way the one with the prefix alone counts: a plain one could be of somebody else's login, and end as
+//! that somebody's cookie under the better name.
 //!
 //! **What it does not know:** what a secret stands for.
 
@@ -56,6 +58,12 @@ pub(super) fn shown<const N: usize>(
     let prefixed = of.map(|kept| value_of(headers, PREFIX, kept.name).filter(|_| https));
     let plain = of.map(|kept| value_of(headers, "", kept.name));
     prefixed.into_iter().chain(plain).flatten()
+}
+
+/// What only this host can have set; over plain http, what there is. For what may be begun anew, and that another
+/// host must not choose.
+pub(super) fn own(headers: &HeaderMap, kept: Kept, https: bool) -> Option<&str> {
+    value_of(headers, if https { PREFIX } else { "" }, kept.name)
 }
 
 /// The secret by which a browser is known, if it comes in the plain cookie alone where there could be the other.
@@ -133,6 +141,22 @@ mod test {
         check(own, false, &[]);
         check("a=b; nearlight_guest=x; nearlight_guest=y", false, &["x"]);
         check("Xnearlight_guest=x", false, &[]);
+    }
+
+    #[test]
+    fn over_tls_a_login_that_another_host_has_planted_is_none() {
+        let check = |cookies: &str, https, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, cookies.parse().unwrap());
+            assert_eq!(own(&headers, ATTEMPT, https), expected, "{cookies}");
+        };
+        let planted = "nearlight_login=planted";
+        check(planted, true, None);
+        let both = format!("{planted}; __Host-nearlight_login=own");
+        check(&both, true, Some("own"));
+        check(planted, false, Some("planted"));
+        // Over plain http anybody can set one with the prefix.
+        check("__Host-nearlight_login=x", false, None);
     }
 
     #[test]

@@ -222,14 +222,13 @@ impl Api {
         Ok(format!("{scheme}://{host}{CALLBACK_PATH}"))
     }
 
-    /// The attempt with which this browser left, if `state` is its own.
+    /// The attempt with which this browser left, if `state` is its own. One begun at a broker of before, which writes
+    /// no cookie that counts here, is begun again.
     fn attempt(&self, headers: &HeaderMap, state: Option<&str>) -> Option<LoginClaims> {
-        let mut shown = cookies::shown(headers, [ATTEMPT], self.https);
-        shown.find_map(|token| {
-            let claims = self.signer.verify_login(token).ok()?;
-            let in_time = claims.exp_ms > self.clock.unix_ms();
-            (in_time && state == Some(claims.state.as_str())).then_some(claims)
-        })
+        let token = cookies::own(headers, ATTEMPT, self.https)?;
+        let claims = self.signer.verify_login(token).ok()?;
+        let in_time = claims.exp_ms > self.clock.unix_ms();
+        (in_time && state == Some(claims.state.as_str())).then_some(claims)
     }
 
     /// Notes a login, durably; the secret of its cookie, or of its program.
