@@ -137,6 +137,12 @@ impl Tunnels {
         sent
     }
 
+    /// Whether a stranger's address has as many requests of the session under way as one may.
+    pub(crate) fn is_share_used_up(&self, place: &Place, stranger: Peer) -> bool {
+        let pool = self.pools().get(&place.session).cloned();
+        pool.is_some_and(|pool| pool.is_share_used_up(stranger))
+    }
+
     async fn send_by(
         self: &Arc<Self>,
         pool: &Arc<Pool>,

@@ -56,8 +56,14 @@ impl Jobs {
     }
 
     /// Whether a caller whom nobody asks shows a ticket all the same, whose maker still may. Where that cannot be said
-    /// they are let in as a stranger.
-    pub(super) async fn knows(&self, what: &What, shown: &Shown, endpoint: &JobEndpoint) -> bool {
+    /// they are let in as a stranger. The ledger is asked only where it matters, for whom the strangers' share is
+    /// `used_up`: a page of a hundred pieces with an old cookie is no hundred look-ups.
+    pub(super) async fn knows(
+        &self,
+        what: &What,
+        shown: &Shown,
+        (endpoint, used_up): (&JobEndpoint, bool),
+    ) -> bool {
         let opened = match shown {
             Shown::Ticket(ticket) => self.opened(ticket, what, endpoint),
             Shown::Cookies(cookies) => {
@@ -66,6 +72,9 @@ impl Jobs {
             Shown::Address(..) | Shown::Key(_) | Shown::Nothing => return false,
         };
         let Ok(claims) = opened else { return false };
+        if !used_up {
+            return self.api.maker_held(&claims.by).unwrap_or(false);
+        }
         let holds = self.api.maker_holds(&claims.by, what.peer).await;
         holds.unwrap_or(false)
     }

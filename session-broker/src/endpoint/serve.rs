@@ -142,7 +142,8 @@ impl Jobs {
         }
         let place = ready_at(endpoint)?;
         // Whom nobody knows has a share, that there is something left for the others.
-        let is_stranger = is_open && !self.knows(&what, &shown, endpoint).await;
+        let used_up = is_open && self.tunnels.is_share_used_up(place, what.peer);
+        let is_stranger = is_open && !self.knows(&what, &shown, (endpoint, used_up)).await;
         let stranger = is_stranger.then_some(what.peer);
         let request = self.to_node(&what, &shown, place)?;
         if let Some(change) = change {

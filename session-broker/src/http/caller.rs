@@ -180,7 +180,7 @@ impl Api {
             return self.key_owner(key, peer).await.map(Some);
         }
         for secret in cookies::shown(headers, [PLAYER, GUEST], self.https) {
-            let found = self.look_up(credential_hash_of(secret)?, peer).await?;
+            let found = self.cookie_owner(secret, peer).await?;
             let allowed = |who: &Arc<Credential>| who.role != Role::Guest || self.guests;
             if let Some(who) = found.filter(allowed) {
                 return self.let_in(who, peer).map(Some);
@@ -189,18 +189,23 @@ impl Api {
         Ok(None)
     }
 
-    /// Whose cookie this is, whatever they may do.
+    /// Whose cookie this is, whatever they may do. One that cannot be ours is nobody's: anybody may have set it.
     pub(super) async fn cookie_owner(
         &self,
         secret: &str,
         peer: Peer,
     ) -> Result<Option<Arc<Credential>>, Refusal> {
-        self.look_up(credential_hash_of(secret)?, peer).await
+        match credential_hash_of(secret) {
+            Some(hash) => self.look_up(hash, peer).await,
+            None => Ok(None),
+        }
     }
 
     /// The caller of an API key.
     pub(super) async fn key_owner(&self, key: &str, peer: Peer) -> Result<Caller, Refusal> {
-        let found = self.look_up(credential_hash_of(key)?, peer).await?;
+        let too_long = || unauthenticated("The secret is longer than any of ours.");
+        let hash = credential_hash_of(key).ok_or_else(too_long)?;
+        let found = self.look_up(hash, peer).await?;
         let wrong = || {
             unauthenticated(
                 "The API key is not one of ours, or is no longer valid. Ask whoever gave it to you for a new one.",
@@ -238,11 +243,10 @@ impl Api {
     /// Whether whoever asked for a ticket may still be let in: by the hash of what they showed, as the ticket has
     /// it. One without is of a broker that did not write it.
     pub(crate) async fn maker_holds(&self, by: &str, peer: Peer) -> Result<bool, Refusal> {
-        if by.is_empty() {
-            return Ok(true);
+        if let Some(holds) = self.maker_held(by) {
+            return Ok(holds);
         }
-        let hash = URL_SAFE_NO_PAD.decode(by).ok();
-        let Some(hash) = hash.and_then(|hash| CredentialHash::try_from(hash).ok()) else {
+        let Some(hash) = hash_by(by) else {
             return Ok(false);
         };
         let (asked, was_let_in) = match self.identities.known(&hash, self.clock.now()) {
@@ -264,6 +268,22 @@ impl Api {
         let holds = found.as_ref().is_some_and(|who| self.is_in_force(who));
         self.identities.keep(&hash, found, asked, self.clock.now());
         Ok(holds)
+    }
+
+    /// The same, as far as it was looked up of late: nothing is asked.
+    pub(crate) fn maker_held(&self, by: &str) -> Option<bool> {
+        if by.is_empty() {
+            return Some(true);
+        }
+        let now = self.clock.now();
+        match hash_by(by) {
+            None => Some(false),
+            Some(hash) if self.identities.is_void(&hash, now) => Some(false),
+            Some(hash) => match self.identities.known(&hash, now) {
+                Known::Holds(who) => Some(self.is_in_force(&who)),
+                Known::InDoubt(_) | Known::Nothing(_) => None,
+            },
+        }
     }
 
     fn is_in_force(&self, who: &Credential) -> bool {
@@ -400,12 +420,15 @@ impl Api {
     }
 }
 
-/// The hash of a secret; of one that is too long to be ours, that of none.
-fn credential_hash_of(secret: &str) -> Result<CredentialHash, Refusal> {
-    if secret.len() > SECRET_BYTES_MAX {
-        return Err(unauthenticated("The secret is longer than any of ours."));
-    }
-    Ok(credential_hash(secret))
+/// The hash in a ticket, of what its maker showed.
+fn hash_by(by: &str) -> Option<CredentialHash> {
+    let hash = URL_SAFE_NO_PAD.decode(by).ok()?;
+    CredentialHash::try_from(hash).ok()
+}
+
+/// The hash of a secret; `None` of one that is too long to be ours.
+fn credential_hash_of(secret: &str) -> Option<CredentialHash> {
+    (secret.len() <= SECRET_BYTES_MAX).then(|| credential_hash(secret))
 }
 
 /// The token of `Authorization: Bearer`.

@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** A credential is believed for [`FRESH`]: so long after another broker has voided it,
 //! at the most, this one still takes it. What this broker voids is looked up again at once, also where a
-//! look-up was under way meanwhile.
+//! look-up was under way meanwhile. What was looked up and not found is remembered for as long, for whoever asks for it
+//! ([`Identities::is_void`]).
 
 use crate::ledger::{Credential, CredentialHash};
 use nearlight_protocol::id::KeyId;
@@ -28,6 +29,8 @@ pub(crate) struct Identities {
 #[derive(Debug, Default)]
 struct State {
     cached: HashMap<CredentialHash, Kept>,
+    /// What was not found, and until when that is believed. At most [`CACHED_MAX`], too.
+    void: HashMap<CredentialHash, MonoTime>,
     /// Counts the times at which everything was put in doubt.
     doubts: u64,
     used: HashMap<KeyId, UnixMillis>,
@@ -66,6 +69,11 @@ impl Identities {
         }
     }
 
+    /// Whether a look-up of late found nothing. A secret that is made from now on is another one.
+    pub(super) fn is_void(&self, hash: &CredentialHash, now: MonoTime) -> bool {
+        self.lock().void.get(hash).is_some_and(|until| *until > now)
+    }
+
     /// Takes what a look-up found; `None` if nothing.
     pub(super) fn keep(
         &self,
@@ -75,19 +83,21 @@ impl Identities {
         now: MonoTime,
     ) {
         let mut state = self.lock();
+        let fresh = MonoTime(now.0.saturating_add(FRESH.as_micros() as u64));
         let Some(credential) = found else {
             state.cached.remove(hash);
+            if state.void.len() >= CACHED_MAX {
+                state.void.clear();
+            }
+            state.void.insert(*hash, fresh);
             return;
         };
+        state.void.remove(hash);
         if state.cached.len() >= CACHED_MAX {
             state.cached.clear();
         }
         // Something was voided since the look-up began: this may be it.
-        let until = if asked.0 == state.doubts {
-            MonoTime(now.0.saturating_add(FRESH.as_micros() as u64))
-        } else {
-            now
-        };
+        let until = if asked.0 == state.doubts { fresh } else { now };
         state.cached.insert(*hash, Kept { credential, until });
     }
 
@@ -95,6 +105,7 @@ impl Identities {
     pub(super) fn doubt(&self) {
         let mut state = self.lock();
         state.doubts += 1;
+        state.void.clear();
         for kept in state.cached.values_mut() {
             kept.until = MonoTime::default();
         }
@@ -142,6 +153,25 @@ mod test {
         assert!(matches!(known(later), Known::InDoubt(_)));
         identities.doubt();
         assert!(matches!(known(MonoTime(1)), Known::InDoubt(_)));
+    }
+
+    #[test]
+    fn what_was_not_found_is_remembered_for_a_while_and_not_after_a_change() {
+        let identities = Identities::default();
+        let hash = [1; 32];
+        let Known::Nothing(asked) = identities.known(&hash, MonoTime(0)) else {
+            panic!("nothing is known");
+        };
+        assert!(!identities.is_void(&hash, MonoTime(0)));
+        let find = |found| identities.keep(&hash, found, asked, MonoTime(0));
+        find(None);
+        assert!(identities.is_void(&hash, MonoTime(1)));
+        assert!(!identities.is_void(&hash, MonoTime(FRESH.as_micros() as u64)));
+        find(Some(credential()));
+        assert!(!identities.is_void(&hash, MonoTime(1)));
+        find(None);
+        identities.doubt();
+        assert!(!identities.is_void(&hash, MonoTime(1)));
     }
 
     #[test]

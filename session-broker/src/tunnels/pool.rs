@@ -153,6 +153,11 @@ impl Pool {
         })
     }
 
+    /// Whether there is no room for one more of this stranger's.
+    pub(super) fn is_share_used_up(&self, stranger: Peer) -> bool {
+        self.strangers.count(stranger.0.ip()).is_none()
+    }
+
     /// Wakes up when a tunnel came, or none did.
     pub(super) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -264,6 +269,8 @@ mod test {
             .map(|_| pool.admit(one).unwrap())
             .collect();
         assert!(matches!(pool.admit(same), Err(TunnelError::Share)));
+        let used_up = [one, other].map(|peer| pool.is_share_used_up(peer.unwrap()));
+        assert_eq!(used_up, [true, false]);
         held.push(pool.admit(other).unwrap());
         // Who shows a ticket is no stranger, however many they are.
         let known = REQUESTS_MAX - held.len();
