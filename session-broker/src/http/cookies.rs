@@ -3,11 +3,12 @@
 //! Where browsers come over TLS a cookie has the prefix `__Host-`: no other host can set it (RFC 6265bis section
 //! 4.1.3.2), and the pages of jobs are on hosts beside ours. It wins over the plain one of the same name, which is
 //! written beside it for brokers of before, and read where there is none with the prefix, for whoever was known before.
-//! Both go with the next release.
+//! It is written until the next release, and read for as long as a guest of before may have one: a year from this one.
 //!
 //! **Invariants.** Whoever shows a cookie with the prefix that holds is nobody else by a plain one, whatever that is of.
 //! Of a login under way the one with the prefix alone counts: a plain one could be of somebody else's login, and end as
-//! that somebody's cookie under the better name.
+//! that somebody's cookie under the better name. And no plain one is ever written again with the prefix: nothing says
+//! whether it was ours to begin with. Who has none but it goes on by it, and gets the better one by logging in.
 //!
 //! **What it does not know:** what a secret stands for.
 
@@ -64,18 +65,6 @@ pub(super) fn shown<const N: usize>(
 /// host must not choose.
 pub(super) fn own(headers: &HeaderMap, kept: Kept, https: bool) -> Option<&str> {
     value_of(headers, if https { PREFIX } else { "" }, kept.name)
-}
-
-/// The secret by which a browser is known, if it comes in the plain cookie alone where there could be the other.
-pub(super) fn plain_alone(
-    headers: &HeaderMap,
-    kept: Kept,
-    https: bool,
-    is_theirs: impl Fn(&str) -> bool,
-) -> Option<&str> {
-    let plain = value_of(headers, "", kept.name).filter(|secret| https && is_theirs(secret))?;
-    let prefixed = value_of(headers, PREFIX, kept.name);
-    (!prefixed.is_some_and(is_theirs)).then_some(plain)
 }
 
 /// Has a browser keep it, for so long; with no time, forget it.

@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::caller::{Caller, RateKey};
-use super::cookies::{self, GUEST, PLAYER};
+use super::cookies::{self, GUEST};
 use super::problem::{Refusal, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::ledger::{Credential, Op};
@@ -38,9 +38,8 @@ pub(super) async fn whoami(
 ) -> Result<Response, Refusal> {
     let peer = Peer::of(&extensions);
     if let Some(caller) = api.caller(&headers, peer).await? {
-        let mut response = Json(answer(&api, &caller)).into_response();
-        api.keep_better(&caller, &headers, response.headers_mut())?;
-        return Ok(response);
+        // Under the name that it came by: a plain cookie may be of another host's choice, however old it is.
+        return Ok(Json(answer(&api, &caller)).into_response());
     }
     let (caller, secret) = api.new_guest(peer).await?;
     let mut response = Json(answer(&api, &caller)).into_response();
@@ -84,27 +83,5 @@ impl Api {
         let written = self.ledger.write(vec![add]).await;
         written.map_err(|e| store_failed(&e))?;
         Ok((Caller::new(Arc::new(credential), peer), secret))
-    }
-
-    /// Has a browser keep a cookie of this host alone, if it is known by one that another host could have set.
-    fn keep_better(
-        &self,
-        caller: &Caller,
-        shown: &HeaderMap,
-        answer: &mut HeaderMap,
-    ) -> Result<(), Refusal> {
-        let (kept, age_s) = match (caller.role, caller.who.expires_ms) {
-            (Role::Guest, _) => (GUEST, COOKIE_AGE_S),
-            (_, Some(until_ms)) => {
-                let left_ms = until_ms.saturating_sub(self.clock.unix_ms());
-                (PLAYER, left_ms / 1000)
-            }
-            (_, None) => return Ok(()),
-        };
-        let is_theirs = |secret: &str| credential_hash(secret) == caller.who.hash;
-        match cookies::plain_alone(shown, kept, self.https, is_theirs) {
-            Some(secret) => cookies::set(answer, kept, (secret, age_s), self.https),
-            None => Ok(()),
-        }
     }
 }

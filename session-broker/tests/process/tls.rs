@@ -60,11 +60,23 @@ async fn browsers_are_served_over_tls_and_their_cookie_stays_there() {
         let who = whoami(&format!("{planted}; {own}")).await;
         assert_eq!(who.at("/user"), one.at("/user"), "{planted}");
     }
-    // Who was known before has one of this host alone from now on.
+    // Who was known before goes on, and no plain cookie becomes one that another host could not have set.
     let known = whoami(plain).await;
     assert_eq!(known.at("/user"), one.at("/user"));
-    assert_eq!(kept(&known), kept(&one));
-    assert_eq!(kept(&whoami(own).await), Vec::<String>::new());
+    for shown in [plain.clone(), other.replace("guest", "player"), own.clone()] {
+        let answer = whoami(&shown).await;
+        assert_eq!(kept(&answer), Vec::<String>::new(), "{shown}");
+    }
+
+    // One that is none of ours is passed over, whatever its length.
+    let long = format!("nearlight_player={}", "x".repeat(300));
+    let who = whoami(&format!("{long}; {own}")).await;
+    assert_eq!(who.at("/user"), one.at("/user"));
+    let new = whoami(&long).await;
+    assert!(
+        kept(&new)[0].starts_with("__Host-nearlight_guest="),
+        "{new:?}"
+    );
 
     let plain = rig.nobody().get("/healthz").await;
     assert_eq!(plain.status, 0, "no plain http beside it");
