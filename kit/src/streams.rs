@@ -3,7 +3,8 @@
 //!
 //! **Invariant.** Whoever takes nothing of an answer for a while is cut: a connection by its socket ([`Patient`]), a
 //! stream of HTTP/2 by itself ([`stall`]), for its caller may answer pings and take nothing all the same. And whoever
-//! asks for nothing is: a place among the connections is held by requests, and not by pings.
+//! asks for nothing is told to go away: a place among the connections is held by requests, and not by pings. A request
+//! that was on its way then is answered, whatever it takes; only a stop of the program has a time for it.
 //!
 //! **What it does not know:** who asks, for what.
 
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 /// What is agreed on in TLS (RFC 7301), the better one first.
 pub const PROTOCOLS: [&[u8]; 2] = [H2, b"http/1.1"];
@@ -38,11 +40,14 @@ pub const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// A connection of HTTP/2 that has no request for so long is over: its pings say that somebody is there, and not
 /// what for. One of HTTP/1.1 has [`HEAD_WITHIN`] for the next one.
 const UNUSED_WITHIN: Duration = Duration::from_secs(120);
-/// For requests under way, once the program stops.
+/// For requests under way, once the program stops, and for no other end.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Between two pings of HTTP/2, and for the answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// For a connection that was told to go away, once it has no request: who has heard it is gone by then, with what is
+/// left of the last answer.
+const GONE_WITHIN: Duration = TAKEN_WITHIN;
 /// What is read of a connection at once, bytes: a record of TLS, and the next one's beginning.
 const READ_AHEAD_BYTES: usize = 18 * 1024;
 /// What one connection holds of a body, bytes.
@@ -70,13 +75,17 @@ impl<S> Answers for S where
 {
 }
 
-/// For how long a connection of HTTP/2 may stand still.
+/// For how long a connection of HTTP/2 may stand still, and finish.
 #[derive(Clone, Copy, Debug)]
 struct Stillness {
     /// A stream of which nothing is taken.
     taken: Duration,
     /// All of it, without a stream.
     unused: Duration,
+    /// The same once it was told to go away.
+    gone: Duration,
+    /// What is under way, once the program stops.
+    finish: Duration,
 }
 
 /// Serves one connection to its end, or until `tasks` stop. A caller who takes nothing for `taken` is cut.
@@ -100,6 +109,8 @@ pub async fn serve(
                 let still = Stillness {
                     taken,
                     unused: UNUSED_WITHIN,
+                    gone: GONE_WITHIN,
+                    finish: FINISH_WITHIN,
                 };
                 http2(stream, service, (tasks, still)).await;
             } else {
@@ -127,7 +138,7 @@ where
         connection,
         |connection| connection.graceful_shutdown(),
         stop.cancelled(),
-        FINISH_WITHIN,
+        stopped(&stop, FINISH_WITHIN),
     )
     .await;
     if let Err(error) = ended {
@@ -146,6 +157,7 @@ where
     });
     let streams = stall::Streams::new(tasks, still.taken);
     let unused = streams.unused(still.unused);
+    let gone = streams.unused(still.gone);
     let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -162,16 +174,29 @@ where
             () = unused => tracing::debug!("a connection has no request"),
         }
     };
+    // Its caller may have asked before hearing that it is to go: that request is answered like any other.
+    let over = async {
+        tokio::select! {
+            () = stopped(&stop, still.finish) => {}
+            () = gone => {}
+        }
+    };
     let ended = ending::to_its_end(
         connection,
         |connection| connection.graceful_shutdown(),
         due,
-        FINISH_WITHIN,
+        over,
     )
     .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// The program stops, and what was under way had its time.
+async fn stopped(stop: &CancellationToken, within: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(within).await;
 }
 
 #[cfg(test)]

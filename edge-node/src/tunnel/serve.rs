@@ -2,6 +2,7 @@
 
 use super::dial::Socket;
 use super::{Endpoints, Entrance, Way, proxy};
+use crate::limits::DRAIN_STOP_GRACE;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,8 +24,8 @@ const TUNNELS_MAX: usize = 256;
 /// Between two pings, and for the answer: a broker that is gone is noticed, whatever is between.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// For requests under way, once the tunnel has to go, or their endpoint is closed.
-pub(super) const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// For requests under way, once the node stops, or their endpoint is closed by whoever says nothing else.
+pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// What one stream holds that waits for the broker, bytes.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 
@@ -132,12 +133,19 @@ async fn serve(
         .max_header_list_size(ENDPOINT_HEAD_BYTES_MAX)
         .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), answer);
+    // Bodies of a session that is gone end by themselves, the last ones after that long.
+    let over = async {
+        tokio::select! {
+            () = gone(&stop) => {}
+            () = tokio::time::sleep(DRAIN_STOP_GRACE) => {}
+        }
+    };
     // GoAway: the broker asks nothing more here.
     let ended = to_its_end(
         connection,
         |connection| connection.graceful_shutdown(),
         either(&closed, &stop),
-        FINISH_WITHIN,
+        over,
     )
     .await;
     ended.map_err(io::Error::other)

@@ -6,7 +6,7 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::client::conn::http2 as client;
 use hyper::client::conn::http2::SendRequest;
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const SOON: Duration = Duration::from_millis(40);
@@ -30,6 +30,8 @@ where
     let still = Stillness {
         taken,
         unused: NEVER,
+        gone: NEVER,
+        finish: NEVER,
     };
     connect(window, still, answer).await.0
 }
@@ -143,6 +145,8 @@ async fn a_connection_without_a_request_ends_and_one_with_a_silent_one_goes_on()
     let still = Stillness {
         taken: NEVER,
         unused: A_WHILE,
+        gone: A_WHILE,
+        finish: NEVER,
     };
     let said = CancellationToken::new();
     let waits = said.clone();
@@ -168,4 +172,132 @@ async fn a_connection_without_a_request_ends_and_one_with_a_silent_one_goes_on()
     let read = body.collect().await.unwrap().to_bytes();
     assert_eq!(read.len(), PIECE.len());
     over.cancelled().await;
+}
+
+/// A caller of [`http2`] that speaks in frames: it hears when it is to go away.
+struct Frames(DuplexStream);
+
+impl Frames {
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    const PING: u8 = 6;
+    const DATA: u8 = 0;
+    const END_STREAM: u8 = 1;
+    const ACK: u8 = 1;
+
+    async fn connect(mut far: DuplexStream) -> Self {
+        far.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        let mut this = Self(far);
+        this.say(4, 0, 0, &[]).await;
+        this
+    }
+
+    async fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// A request without a body: GET, http, `/`, `a` as indexed fields and a literal (RFC 7541).
+    async fn ask(&mut self, stream: u32) {
+        let head = [0x82, 0x86, 0x84, 0x41, 1, b'a'];
+        self.say(Self::HEADERS, 4 | Self::END_STREAM, stream, &head)
+            .await;
+    }
+
+    /// The next frame: what it is, its flags, how it goes on. `None` at the end of the connection.
+    async fn hear(&mut self) -> Option<(u8, u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((head[3], head[4], payload))
+    }
+
+    /// The payload of the next frame of this kind.
+    async fn until(&mut self, kind: u8) -> (u8, Vec<u8>) {
+        loop {
+            let (is, flags, payload) = self.hear().await.expect("the connection goes on");
+            if is == kind {
+                return (flags, payload);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_when_its_connection_is_to_go_is_answered_whatever_it_takes() {
+    let (near, far) = duplex(1 << 20);
+    let tasks = Shutdown::new();
+    let asked = CancellationToken::new();
+    let (hears, heard) = (CancellationToken::new(), asked.clone());
+    let waits = hears.clone();
+    let late = service_fn(move |_: Request<Incoming>| {
+        let (heard, waits) = (heard.clone(), waits.clone());
+        async move {
+            heard.cancel();
+            waits.cancelled().await;
+            Ok::<_, Infallible>(Response::new(Body::from("late")))
+        }
+    });
+    // A connection that had a time to finish would have none.
+    let still = Stillness {
+        taken: NEVER,
+        unused: SOON,
+        gone: NEVER,
+        finish: Duration::ZERO,
+    };
+    tasks.spawn(http2(near, late, (tasks.clone(), still)));
+    let mut caller = Frames::connect(far).await;
+    caller.until(Frames::GOAWAY).await;
+    // It was sent before that was heard: the ping that asks whether it was is answered after it.
+    caller.ask(1).await;
+    asked.cancelled().await;
+    let (mut said, mut ended) = (Vec::new(), false);
+    while let Some((kind, flags, payload)) = caller.hear().await {
+        match kind {
+            Frames::PING if flags & Frames::ACK == 0 => {
+                caller.say(Frames::PING, Frames::ACK, 0, &payload).await;
+            }
+            // For good: nothing that is asked from now on is heard.
+            Frames::GOAWAY => hears.cancel(),
+            Frames::DATA => {
+                said.extend(payload);
+                ended |= flags & Frames::END_STREAM != 0;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((said.as_slice(), ended), (&b"late"[..], true));
+}
+
+#[tokio::test]
+async fn who_is_told_to_go_and_asks_for_nothing_does_not_stay_by_not_answering() {
+    let (near, far) = duplex(1 << 20);
+    let tasks = Shutdown::new();
+    let none = service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let still = Stillness {
+        taken: NEVER,
+        unused: SOON,
+        gone: SOON,
+        finish: NEVER,
+    };
+    tasks.spawn(http2(near, none, (tasks.clone(), still)));
+    let mut caller = Frames::connect(far).await;
+    caller.until(Frames::GOAWAY).await;
+    // It answers the pings that keep a connection, and not the one that asks whether it has heard.
+    const WHETHER_HEARD: &[u8] = &[0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
+    while let Some((kind, flags, payload)) = caller.hear().await {
+        let is_kept = kind == Frames::PING && flags & Frames::ACK == 0;
+        if is_kept && payload != WHETHER_HEARD {
+            caller.say(Frames::PING, Frames::ACK, 0, &payload).await;
+        }
+    }
 }

@@ -113,7 +113,7 @@ impl Door {
             connection,
             |connection| connection.graceful_shutdown(),
             stop.cancelled(),
-            HEAD_WITHIN,
+            async { tokio::time::sleep(HEAD_WITHIN).await },
         );
         let ended = tokio::time::timeout(OPEN_WITHIN, ended).await;
         let ended = ended.unwrap_or(Ok(()));

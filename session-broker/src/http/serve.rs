@@ -269,7 +269,7 @@ async fn talk<S>(
         connection,
         |connection| connection.graceful_shutdown(),
         stop.cancelled(),
-        patience.finish,
+        async { tokio::time::sleep(patience.finish).await },
     )
     .await;
     if let Err(error) = ended {
