@@ -71,6 +71,7 @@ fn first_key(prefix: String, now_ms: UnixMillis) -> KeyRow {
         name: "bootstrap".to_owned(),
         role: Role::Admin,
         scopes: None,
+        is_beyond: false,
         prefix,
         sessions_max: None,
         created_ms: now_ms,

@@ -373,6 +373,7 @@ fn api_key(key_id: &str, secret: &str, now_ms: u64) -> KeyRow {
         name: format!("checker {}", key_id.get(..16).unwrap_or_default()),
         role: Role::Operator,
         scopes: Some(vec![Scope::NodesProbe]),
+        is_beyond: false,
         prefix: secret::kept(secret).prefix,
         sessions_max: None,
         created_ms: now_ms,

@@ -128,6 +128,7 @@ fn new_key(
         name: checked_name(&body.name)?,
         role: body.role,
         scopes: scopes_of(body),
+        is_beyond: false,
         prefix: secret::kept(&secret).prefix,
         sessions_max: body.sessions_max,
         created_ms: now_ms,
@@ -202,6 +203,12 @@ pub(super) async fn rotate_key(
     {
         api.note_denied(&caller, action, id.as_str()).await?;
         return Err(forbidden("The key is allowed more than you are."));
+    }
+    if key.is_beyond {
+        return Err(forbidden(
+            "The key names scopes that this broker does not know, so that whether it is allowed more than you are \
+             cannot be said here. Rotate it once all brokers run the version that made it, or make a new key.",
+        ));
     }
     let overlap_s = body.overlap_s.unwrap_or(OVERLAP_S);
     if overlap_s > KEY_OVERLAP_S_MAX {

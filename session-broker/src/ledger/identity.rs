@@ -112,6 +112,8 @@ pub struct KeyRow {
     /// What it may be used for; without, for all that its role allows. Of a key that names only what this broker
     /// does not know it is nothing.
     pub scopes: Option<Vec<Scope>>,
+    /// Whether it names scopes that this broker does not know, too: `scopes` is less than what it allows elsewhere.
+    pub is_beyond: bool,
     /// The first characters of its newest secret.
     pub prefix: String,
     /// Sessions that its user may hold.

@@ -201,6 +201,7 @@ fn key(row: &AnyRow) -> Result<KeyRow, StoreError> {
         name: row.get("name"),
         role: role(row.get("role"))?,
         scopes: scopes(row.get("scopes")),
+        is_beyond: is_beyond(row.get("scopes")),
         prefix: row.get::<Option<String>, _>("prefix").unwrap_or_default(),
         sessions_max: number(row.get("sessions_max"))?,
         created_ms: time(row.get("created_ms"))?,
@@ -255,6 +256,12 @@ fn scopes(text: &str) -> Option<Vec<Scope>> {
     let mut names = text.split_whitespace().peekable();
     names.peek()?;
     Some(names.filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Whether a newer broker has written some that this one does not know.
+fn is_beyond(text: &str) -> bool {
+    let mut names = text.split_whitespace();
+    names.any(|name| name.parse::<Scope>().is_err())
 }
 
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {

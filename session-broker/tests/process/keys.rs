@@ -5,6 +5,7 @@ use crate::isolation::{bearer, tenant};
 use crate::rig::{Rig, eventually, id, parsed};
 use serde_json::{Value, json};
 use session_broker::ledger::Fault;
+use sqlx::ConnectOptions;
 use std::path::Path;
 use tokio::process::Command;
 
@@ -91,6 +92,28 @@ async fn a_rotated_key_has_two_secrets_for_a_while() {
         .post_json(&path, &long)
         .await
         .refused(400, "bad-request");
+}
+
+#[tokio::test]
+async fn a_key_with_scopes_of_a_newer_broker_is_not_rotated_here() {
+    let rig = Rig::start().await;
+    let (id, client) = key(&rig, &json!({ "name": "k", "role": "operator" })).await;
+    sqlx::any::install_default_drivers();
+    let file = rig.dir.path().join("data/ledger.sqlite");
+    let options: sqlx::any::AnyConnectOptions =
+        format!("sqlite://{}", file.display()).parse().unwrap();
+    let mut beside = options.connect().await.unwrap();
+    sqlx::query("UPDATE api_key SET scopes = 'sessions:read new:write' WHERE key_id = $1")
+        .bind(id.as_str())
+        .execute(&mut beside)
+        .await
+        .unwrap();
+    let path = format!("/v1/keys/{id}/rotate");
+    let refused = rig.admin().post_json(&path, &json!({})).await;
+    refused.refused(403, "forbidden");
+    assert_eq!(client.get("/v1/whoami").await.at("/key"), id, "as before");
+    let revoked = rig.admin().delete(&format!("/v1/keys/{id}")).await;
+    assert_eq!(revoked.status, 204, "{revoked:?}");
 }
 
 #[tokio::test]

@@ -81,6 +81,7 @@ fn joins(token: u8, key: &str, at_ms: u64) -> Op {
         name: "checker".to_owned(),
         role: Role::Operator,
         scopes: Some(vec![Scope::NodesProbe]),
+        is_beyond: false,
         prefix: "nlk_x".to_owned(),
         sessions_max: None,
         created_ms: at_ms,

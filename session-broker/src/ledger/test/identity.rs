@@ -32,6 +32,7 @@ fn key_row(role: Role, tenant: Option<&TenantRow>) -> KeyRow {
         name: "k\0".to_owned(),
         role,
         scopes: Some(vec![Scope::KeysRead, Scope::SessionsWrite]),
+        is_beyond: false,
         prefix: "nlk_abc".to_owned(),
         sessions_max: Some(7),
         created_ms: 2,
@@ -376,4 +377,8 @@ pub(super) async fn a_key_with_scopes_of_a_newer_broker_is_read_and_allows_what_
     assert_eq!(allowed(3).await, None);
     let keys = store.ledger.keys(Of::Everyone, None, 10).await.unwrap();
     assert_eq!(keys.len(), 3, "the list has them");
+    for (key, is_beyond) in [(&known, true), (&unknown, true), (&all, false)] {
+        let found = keys.iter().find(|found| found.id == key.id);
+        assert_eq!(found.map(|found| found.is_beyond), Some(is_beyond));
+    }
 }
