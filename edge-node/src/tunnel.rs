@@ -36,4 +36,5 @@ pub use dial::Way;
 pub use direct::{Direct, TicketKeys};
 pub use endpoints::Endpoints;
 pub(crate) use inside::{Asked, Entered, Entrance, Inside, Service};
+pub(crate) use serve::FINISH_WITHIN;
 pub use serve::Tunnels;

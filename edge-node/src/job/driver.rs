@@ -7,6 +7,7 @@
 //! **Invariant.** A chore of one run of the container is not heard in the next: each says which run it is of.
 
 mod chores;
+mod finish;
 mod used;
 mod view;
 
@@ -457,12 +458,6 @@ impl Driver {
         });
         let at = (self.record.session.clone(), self.record.epoch.0);
         self.host.tunnels.endpoints().open_at(at, ports.collect());
-    }
-
-    fn close_ports(&mut self) {
-        let endpoints = self.host.tunnels.endpoints();
-        endpoints.close(&self.record.session);
-        self.seen = endpoints.seen(&self.record.session);
     }
 
     async fn tell(&self, report: SessionReport) {

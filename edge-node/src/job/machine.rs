@@ -170,6 +170,14 @@ impl Machine {
         &self.state
     }
 
+    /// Why it ends, once it does.
+    pub(crate) fn ends(&self) -> Option<EndReason> {
+        let State::Ending(ending) = &self.state else {
+            return None;
+        };
+        Some(ending.reason)
+    }
+
     /// How often its container was started again.
     pub(crate) fn restarts(&self) -> u32 {
         self.restarts

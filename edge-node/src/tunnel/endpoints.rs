@@ -8,6 +8,7 @@
 
 use super::containers::{Containers, containers};
 use super::inside::{Entered, Inside};
+use super::serve::FINISH_WITHIN;
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_kit::room::{Addresses, Counted};
 use nearlight_kit::shutdown::Shutdown;
@@ -17,7 +18,8 @@ use nearlight_protocol::problem::ProblemType;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +55,8 @@ pub(super) struct Opened {
     /// Counts up with what moves.
     pub(super) seen: AtomicU64,
     pub(super) closed: CancellationToken,
+    /// For what is under way, once it is closed; set by then.
+    finish: OnceLock<Duration>,
 }
 
 /// A port.
@@ -131,6 +135,7 @@ impl Endpoints {
             ports: ports.collect(),
             seen: AtomicU64::new(0),
             closed: CancellationToken::new(),
+            finish: OnceLock::new(),
         };
         let mut open = self.write();
         let entry = open.entry(session).or_default();
@@ -195,10 +200,17 @@ impl Endpoints {
         }
     }
 
-    /// Closes a session's endpoint, if it has one: what is under way is cut.
+    /// Closes a session's endpoint, if it has one: what is under way is cut after [`FINISH_WITHIN`].
     pub fn close(&self, session: &SessionId) {
+        self.close_within(session, FINISH_WITHIN);
+    }
+
+    /// The same, with `finish` for what is under way.
+    pub(crate) fn close_within(&self, session: &SessionId, finish: Duration) {
         self.take(session, |entry| {
-            entry.ports.take().map(|of| of.closed.clone())
+            let opened = entry.ports.take()?;
+            opened.finish.get_or_init(|| finish);
+            Some(opened.closed.clone())
         });
     }
 
@@ -243,6 +255,11 @@ impl Endpoints {
 }
 
 impl Opened {
+    /// What is under way has so long once it is closed.
+    pub(super) fn finish(&self) -> Duration {
+        self.finish.get().copied().unwrap_or(FINISH_WITHIN)
+    }
+
     /// The port of a request that names `epoch`; without a name the first one.
     pub(super) fn port(&self, epoch: Option<u64>, name: &str) -> Result<&PortAt, Missing> {
         if self.epoch.is_some() && self.epoch != epoch {

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!   flows --ends--> over
-//!     `--its endpoint is closed--> closing --FINISH_WITHIN--> cut: an error, so that nobody takes it for whole
+//!     `--its endpoint is closed--> closing --Opened::finish--> cut: an error, so that nobody takes it for whole
 //! ```
 //!
-//! **Invariant.** No body outlives its endpoint by more than [`FINISH_WITHIN`], whatever its container does: a container has `time.stop_s`
-//! to end, and a session that is over on this node is served no longer. What holds a place gives it back with the body.
+//! **Invariant.** No body outlives its endpoint by more than whoever closed it has said, whatever its container does: a
+//! container has `time.stop_s` to end, and a session that is over on this node is served no longer. What holds a place
+//! gives it back with the body.
 //!
 //! **What it does not know:** which way the body goes, what carries it.
 
 use super::endpoints::{Opened, Place};
-use super::serve::FINISH_WITHIN;
 use axum::BoxError;
 use hyper::body::{Frame, SizeHint};
 use std::future::Future;
@@ -71,19 +71,10 @@ impl<B> Flow<B> {
         moved: Arc<Moved>,
         place: Option<Place>,
     ) -> Self {
-        Self::cut_after(FINISH_WITHIN, body, opened, (moved, place))
-    }
-
-    fn cut_after(
-        within: Duration,
-        body: B,
-        opened: Arc<Opened>,
-        (moved, place): (Arc<Moved>, Option<Place>),
-    ) -> Self {
-        let closed = opened.closed.clone();
+        let of = opened.clone();
         let due = async move {
-            closed.cancelled().await;
-            tokio::time::sleep(within).await;
+            of.closed.cancelled().await;
+            tokio::time::sleep(of.finish()).await;
         };
         Self {
             body,
@@ -150,9 +141,8 @@ mod test {
 
     const NEVER: Duration = Duration::from_secs(3600);
 
-    fn flow(body: Body, opened: &Arc<Opened>, within: Duration) -> Flow<Body> {
-        let with = (Arc::new(Moved::now()), None);
-        Flow::cut_after(within, body, opened.clone(), with)
+    fn flow(body: Body, opened: &Arc<Opened>) -> Flow<Body> {
+        Flow::new(body, opened.clone(), Arc::new(Moved::now()), None)
     }
 
     /// One that never ends, and one that says nothing after its first piece.
@@ -174,9 +164,9 @@ mod test {
     async fn a_body_ends_a_while_after_its_endpoint_whatever_its_container_does() {
         for body in bodies() {
             let (table, session, opened) = opened();
-            let mut flow = flow(body, &opened, Duration::from_millis(20));
+            let mut flow = flow(body, &opened);
             assert!(flow.frame().await.unwrap().is_ok());
-            table.close(&session);
+            table.close_within(&session, Duration::from_millis(20));
             let cut = loop {
                 let frame = flow.frame().await;
                 match frame.expect("it is cut, and does not end as if it were whole") {
@@ -193,8 +183,8 @@ mod test {
     #[tokio::test]
     async fn what_a_container_that_ends_has_said_arrives() {
         let (table, session, opened) = opened();
-        let flow = flow(Body::from("all of it"), &opened, NEVER);
-        table.close(&session);
+        let flow = flow(Body::from("all of it"), &opened);
+        table.close_within(&session, NEVER);
         let read = flow.collect().await.unwrap().to_bytes();
         assert_eq!(read, "all of it");
     }
