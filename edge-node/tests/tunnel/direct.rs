@@ -425,6 +425,12 @@ async fn a_direct_ticket_is_for_its_node_alone() {
         200,
         "as programs of before"
     );
+    elsewhere.world.table.close(&session);
+    let gone = [
+        other.status(&direct).await,
+        other.status(&endpoint.ticket).await,
+    ];
+    assert_eq!(gone, [404, 410], "whose node it is not hears nothing");
     // It has the scope that was asked for.
     let reads = json!({ "methods": ["GET"], "path": "/v1" });
     let reads = here.world.endpoint(&session, reads).await;

@@ -233,14 +233,16 @@ impl Callers {
         Jar::of_node(self.site.is_secure())
     }
 
-    /// Whether a caller shows a ticket for a session, whatever its port.
+    /// Whether a caller shows a ticket for a session at this node, whatever its port.
     fn is_known(&self, asked: &Asked) -> bool {
         let claims = match &asked.shown {
             Shown::Ticket(ticket) => self.keys.verify(ticket),
             Shown::Cookies(cookies) => cookies.iter().find_map(|one| self.visits.ticket_of(one)),
             Shown::Address(..) | Shown::Key(_) | Shown::Nothing => None,
         };
-        claims.is_some_and(|claims| claims.aud == asked.target.session)
+        claims.is_some_and(|claims| {
+            claims.aud == asked.target.session && is_here(&claims, Some(&self.node))
+        })
     }
 }
 
