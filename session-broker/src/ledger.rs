@@ -66,6 +66,7 @@ mod read_usage;
 mod read_verdicts;
 mod read_volumes;
 mod read_webhooks;
+mod readers;
 mod receipts;
 mod resources;
 mod schema;

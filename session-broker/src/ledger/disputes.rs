@@ -47,11 +47,11 @@ pub enum DisputeBy {
 
 impl DisputeReads for SqlLedger {
     fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
-        Box::pin(open(&self.readers, max))
+        self.readers.read(move |at| open(at, max))
     }
 
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
-        Box::pin(one(&self.readers, by))
+        self.readers.read(move |at| one(at, by.clone()))
     }
 }
 

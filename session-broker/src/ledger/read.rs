@@ -26,7 +26,10 @@ use std::collections::BTreeMap;
 
 /// A session with the text of its app or job.
 const SESSION: &str = "
-    SELECT s.*, a.app, j.spec, j.moves, k.sealed, m.cluster_id, m.cluster_run, m.cluster_rank
+    SELECT s.session_id, s.user_id, s.tenant_id, s.holder, s.priority, s.kind, s.wish, s.created_ms,
+        s.display_width, s.display_height, s.display_hz, s.keyboard_layout, s.phase, s.since_ms,
+        s.ready_ms, s.node_id, s.slot_id, s.epoch, s.viewer, s.reason, s.detail, s.starts_denied,
+        s.ended_ms, a.app, j.spec, j.moves, k.sealed, m.cluster_id, m.cluster_run, m.cluster_rank
     FROM session s
     LEFT JOIN app_edition a ON a.digest = s.app_digest
     LEFT JOIN job_spec j ON j.session_id = s.session_id

@@ -99,7 +99,10 @@ fn of_key(hash: CredentialHash, row: &AnyRow) -> Result<Credential, StoreError> 
 }
 
 const TENANTS: &str = "
-    SELECT t.*, q.used, h.gpus_used, h.cpu_milli_used, h.mem_mib_used FROM tenant t
+    SELECT t.tenant_id, t.name, t.sessions_max, t.gpus_max, t.cpu_milli_max, t.mem_mib_max,
+        t.suspended_ms, t.priority, t.budget_micro_month, t.created_ms, q.used, h.gpus_used,
+        h.cpu_milli_used, h.mem_mib_used
+    FROM tenant t
     LEFT JOIN quota q ON q.user_id = t.tenant_id
     LEFT JOIN (SELECT s.tenant_id, CAST(SUM(s.gpus) AS BIGINT) AS gpus_used,
             CAST(SUM(s.cpu_milli) AS BIGINT) AS cpu_milli_used,
@@ -159,7 +162,8 @@ fn tenant(row: &AnyRow) -> Result<TenantRow, StoreError> {
 /// Ids are ASCII of one length, so that text order is their order in the "C" collation alone; the
 /// engine compares, and pages follow its order.
 const KEYS: &str = "
-    SELECT k.*, (SELECT s.prefix FROM api_key_secret s WHERE s.key_id = k.key_id
+    SELECT k.key_id, k.user_id, k.tenant_id, k.name, k.role, k.scopes, k.sessions_max, k.created_ms,
+        k.expires_ms, k.last_used_ms, k.revoked_ms, (SELECT s.prefix FROM api_key_secret s WHERE s.key_id = k.key_id
         ORDER BY s.created_ms DESC, s.hash LIMIT 1) AS prefix
     FROM api_key k WHERE k.key_id > $1";
 

@@ -35,7 +35,7 @@ pub trait StakeReads {
 
 impl StakeReads for SqlLedger {
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
-        Box::pin(accounts(&self.readers))
+        self.readers.read(accounts)
     }
 
     fn transfers(
@@ -43,7 +43,8 @@ impl StakeReads for SqlLedger {
         account: String,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
-        Box::pin(transfers(&self.readers, account, max))
+        self.readers
+            .read(move |at| transfers(at, account.clone(), max))
     }
 
     fn due_transfers(
@@ -51,11 +52,11 @@ impl StakeReads for SqlLedger {
         now_ms: UnixMillis,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
-        Box::pin(due(&self.readers, now_ms, max))
+        self.readers.read(move |at| due(at, now_ms, max))
     }
 
     fn pending_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
-        Box::pin(pending_of(&self.readers, round))
+        self.readers.read(move |at| pending_of(at, round.clone()))
     }
 }
 

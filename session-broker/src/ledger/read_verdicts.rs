@@ -59,12 +59,12 @@ impl VerdictReads for SqlLedger {
         after: u64,
         since_s: u64,
     ) -> BoxFuture<'_, Result<NewVerdicts, StoreError>> {
-        Box::pin(new(&self.readers, after, since_s))
+        self.readers.read(move |at| new(at, after, since_s))
     }
 
     fn round(&self, of: RoundOf) -> BoxFuture<'_, Result<RoundSeen, StoreError>> {
         Box::pin(async move {
-            let seen = rounds((&self.readers, self.engine), &[of]).await?;
+            let seen = self.rounds(vec![of]).await?;
             Ok(seen.into_values().next().unwrap_or_default())
         })
     }
@@ -73,7 +73,10 @@ impl VerdictReads for SqlLedger {
         &self,
         of: Vec<RoundOf>,
     ) -> BoxFuture<'_, Result<HashMap<RoundOf, RoundSeen>, StoreError>> {
-        Box::pin(async move { rounds((&self.readers, self.engine), &of).await })
+        self.readers.read(move |at| {
+            let of = of.clone();
+            async move { rounds((at, self.engine), &of).await }
+        })
     }
 
     fn verdicts_of(
@@ -81,11 +84,11 @@ impl VerdictReads for SqlLedger {
         node: String,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<VerdictRow>, StoreError>> {
-        Box::pin(of_node(&self.readers, node, max))
+        self.readers.read(move |at| of_node(at, node.clone(), max))
     }
 
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
-        Box::pin(checked(&self.readers, leaves))
+        self.readers.read(move |at| checked(at, leaves.clone()))
     }
 
     fn agreement(
@@ -93,7 +96,8 @@ impl VerdictReads for SqlLedger {
         checker: String,
         since_s: u64,
     ) -> BoxFuture<'_, Result<Agreement, StoreError>> {
-        Box::pin(agreement(&self.readers, checker, since_s))
+        self.readers
+            .read(move |at| agreement(at, checker.clone(), since_s))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::basis::Basis;
 use super::dialect::Engine;
+use super::readers::Readers;
 use super::schema::{MIGRATIONS, migrations};
 use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
@@ -24,24 +25,18 @@ use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
-use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyConnection, AnyPool, Row};
+use sqlx::{AnyConnection, Row};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Readers: HTTP looks up credentials and tickets that are not cached.
-const READERS: u32 = 2;
-/// How long a reader waits for a connection.
-const READER_WITHIN: Duration = Duration::from_secs(5);
-
 /// A ledger in SQLite or in PostgreSQL.
 #[derive(Debug)]
 pub struct SqlLedger {
-    pub(super) readers: AnyPool,
+    pub(super) readers: Readers,
     pub(super) engine: Engine,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
@@ -137,14 +132,7 @@ impl SqlLedger {
             }
         }
         tracing::info!(ledger = name, ?durability, "ledger opened");
-        let readers = AnyPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READER_WITHIN)
-            // A file does not go away as a server does, and asking costs as much as most reads.
-            .test_before_acquire(source.engine == Engine::Postgres)
-            .connect_with(source.read.clone())
-            .await
-            .map_err(open)?;
+        let readers = Readers::open(&source).await.map_err(open)?;
         let engine = source.engine;
         let tx = Tx::new(engine, connection);
         let id = me.id.clone();
@@ -167,11 +155,6 @@ impl SqlLedger {
 }
 
 impl SqlLedger {
-    /// Readers whose reads are of one moment.
-    pub(super) async fn snapshot(&self) -> Result<read::Snapshot, StoreError> {
-        read::Snapshot::of(&self.readers, self.engine).await
-    }
-
     /// Reads in a transaction of the writer's, which is committed with it.
     async fn read_in_a_turn(&self, what: What) -> Result<Loaded, StoreError> {
         let now = self.clock.now();
@@ -349,17 +332,23 @@ impl Ledger for SqlLedger {
     }
 
     fn node(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeRow>, StoreError>> {
-        Box::pin(async move {
-            let of = read::Of::Node(&node, &self.me);
-            let mut at = self.snapshot().await?;
-            Ok(read::nodes(at.connection(), of).await?.pop())
+        self.readers.read(move |at| {
+            let node = node.clone();
+            async move {
+                let of = read::Of::Node(&node, &self.me);
+                let mut at = read::Snapshot::of(at, self.engine).await?;
+                Ok(read::nodes(at.connection(), of).await?.pop())
+            }
         })
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        Box::pin(async move {
-            let mut at = self.snapshot().await?;
-            read::of_node(at.connection(), &node, &self.me, self.clock.now()).await
+        self.readers.read(move |at| {
+            let node = node.clone();
+            async move {
+                let mut at = read::Snapshot::of(at, self.engine).await?;
+                read::of_node(at.connection(), &node, &self.me, self.clock.now()).await
+            }
         })
     }
 
@@ -371,11 +360,15 @@ impl Ledger for SqlLedger {
         &self,
         session: SessionId,
     ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>> {
-        Box::pin(async move { read::one_session(&self.readers, &session, self.clock.now()).await })
+        self.readers.read(move |at| {
+            let session = session.clone();
+            async move { read::one_session(at, &session, self.clock.now()).await }
+        })
     }
 
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
-        Box::pin(async move { read::waiting(&self.readers, &self.me, self.clock.now()).await })
+        self.readers
+            .read(|at| read::waiting(at, &self.me, self.clock.now()))
     }
 
     fn live_of(
@@ -383,21 +376,23 @@ impl Ledger for SqlLedger {
         holder: BrokerId,
         user: Option<UserId>,
     ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
-        Box::pin(async move {
+        self.readers.read(move |at| {
+            let (holder, user) = (holder.clone(), user.clone());
             let now = self.clock.now();
-            read::live_of(&self.readers, &holder, user.as_ref(), now).await
+            async move { read::live_of(at, &holder, user.as_ref(), now).await }
         })
     }
 
     fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {
-        Box::pin(share::brokers(&self.readers))
+        self.readers.read(share::brokers)
     }
 
     fn credential(
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
-        Box::pin(read_identity::credential(&self.readers, hash))
+        self.readers
+            .read(move |at| read_identity::credential(at, hash))
     }
 
     fn newest_save(
@@ -405,55 +400,62 @@ impl Ledger for SqlLedger {
         user: UserId,
         app: AppId,
     ) -> BoxFuture<'_, Result<Option<SavedAt>, StoreError>> {
-        Box::pin(read_saves::newest_save(&self.readers, user, app))
+        self.readers
+            .read(move |at| read_saves::newest_save(at, user.clone(), app.clone()))
     }
 
     fn has_key(&self, user: UserId, key: String) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(read_saves::has_key(&self.readers, user, key))
+        self.readers
+            .read(move |at| read_saves::has_key(at, user.clone(), key.clone()))
     }
 
     fn spent_ticket(
         &self,
         ticket: String,
     ) -> BoxFuture<'_, Result<Option<SpentTicket>, StoreError>> {
-        Box::pin(read_access::spent_ticket(&self.readers, ticket))
+        self.readers
+            .read(move |at| read_access::spent_ticket(at, ticket.clone()))
     }
 
     fn watch_link(
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<WatchLinkRow>, StoreError>> {
-        Box::pin(read_access::watch_link(&self.readers, hash))
+        self.readers
+            .read(move |at| read_access::watch_link(at, hash))
     }
 
     fn watch_links(
         &self,
         now_ms: UnixMillis,
     ) -> BoxFuture<'_, Result<Vec<WatchLinkRow>, StoreError>> {
-        Box::pin(read_access::watch_links(&self.readers, now_ms))
+        self.readers
+            .read(move |at| read_access::watch_links(at, now_ms))
     }
 
     fn join_token(
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<JoinTokenRow>, StoreError>> {
-        Box::pin(read_enrolment::join_token(&self.readers, hash))
+        self.readers
+            .read(move |at| read_enrolment::join_token(at, hash))
     }
 
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Decided)>, StoreError>> {
-        Box::pin(read_enrolment::standings(&self.readers))
+        self.readers.read(read_enrolment::standings)
     }
 
     fn app_changes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(read_apps::changes(&self.readers))
+        self.readers.read(read_apps::changes)
     }
 
     fn apps(&self) -> BoxFuture<'_, Result<Vec<AppRow>, StoreError>> {
-        Box::pin(read_apps::apps(&self.readers))
+        self.readers.read(read_apps::apps)
     }
 
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
-        Box::pin(read_identity::tenants(&self.readers, of))
+        self.readers
+            .read(move |at| read_identity::tenants(at, of.clone()))
     }
 
     fn keys(
@@ -462,7 +464,8 @@ impl Ledger for SqlLedger {
         after: Option<KeyId>,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
-        Box::pin(read_identity::keys(&self.readers, of, after, max))
+        self.readers
+            .read(move |at| read_identity::keys(at, of.clone(), after.clone(), max))
     }
 
     fn audit(
@@ -470,31 +473,37 @@ impl Ledger for SqlLedger {
         before: Option<u64>,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
-        Box::pin(read_identity::audit(&self.readers, before, max))
+        self.readers
+            .read(move |at| read_identity::audit(at, before, max))
     }
 
     fn volumes(&self, owner: Option<String>) -> BoxFuture<'_, Result<Vec<VolumeRow>, StoreError>> {
-        Box::pin(read_volumes::volumes(&self.readers, owner))
+        self.readers
+            .read(move |at| read_volumes::volumes(at, owner.clone()))
     }
 
     fn usage(&self, session: SessionId) -> BoxFuture<'_, Result<Vec<Usage>, StoreError>> {
-        Box::pin(read::usage(&self.readers, session))
+        self.readers
+            .read(move |at| read::usage(at, session.clone()))
     }
 
     fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
-        Box::pin(read_usage::lines(&self.readers, of))
+        self.readers
+            .read(move |at| read_usage::lines(at, of.clone()))
     }
 
     fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
-        Box::pin(read_usage::cards(&self.readers))
+        self.readers.read(read_usage::cards)
     }
 
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
-        Box::pin(read_usage::budgeted(&self.readers, &self.me))
+        self.readers
+            .read(move |at| read_usage::budgeted(at, &self.me))
     }
 
     fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>> {
-        Box::pin(read_outside::registries(&self.readers, owner))
+        self.readers
+            .read(move |at| read_outside::registries(at, owner.clone()))
     }
 
     fn registry(
@@ -502,15 +511,18 @@ impl Ledger for SqlLedger {
         owner: OwnerId,
         registry: String,
     ) -> BoxFuture<'_, Result<RegistryKnown, StoreError>> {
-        Box::pin(read_outside::known(&self.readers, owner, registry))
+        self.readers
+            .read(move |at| read_outside::known(at, owner.clone(), registry.clone()))
     }
 
     fn image_policy(&self, owner: OwnerId) -> BoxFuture<'_, Result<ImagePolicy, StoreError>> {
-        Box::pin(read_outside::policy(&self.readers, owner))
+        self.readers
+            .read(move |at| read_outside::policy(at, owner.clone()))
     }
 
     fn webhook(&self, owner: OwnerId) -> BoxFuture<'_, Result<Option<WebhookRow>, StoreError>> {
-        Box::pin(read_webhooks::webhook(&self.readers, owner))
+        self.readers
+            .read(move |at| read_webhooks::webhook(at, owner.clone()))
     }
 
     fn deliveries(
@@ -518,76 +530,90 @@ impl Ledger for SqlLedger {
         owner: OwnerId,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
-        Box::pin(read_webhooks::deliveries(&self.readers, owner, max))
+        self.readers
+            .read(move |at| read_webhooks::deliveries(at, owner.clone(), max))
     }
 
     fn receipt_log(&self) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
         Box::pin(async move {
             // After it nothing of ours is in doubt: what is read now is what will be.
             self.write(Vec::new()).await?;
-            read_receipts::log(&self.readers).await
+            self.readers.read(read_receipts::log).await
         })
     }
 
     fn logged(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
-        Box::pin(async move { read_receipts::logged(&self.readers, &leaves).await })
+        self.readers.read(move |at| {
+            let leaves = leaves.clone();
+            async move { read_receipts::logged(at, &leaves).await }
+        })
     }
 
     fn receipts(&self, of: ReceiptQuery) -> BoxFuture<'_, Result<Vec<ReceiptRow>, StoreError>> {
-        Box::pin(read_receipts::receipts(&self.readers, of))
+        self.readers
+            .read(move |at| read_receipts::receipts(at, of.clone()))
     }
 
     fn session_receipts(
         &self,
         sessions: Vec<SessionId>,
     ) -> BoxFuture<'_, Result<Vec<SessionReceiptRow>, StoreError>> {
-        Box::pin(async move { read_receipts::of_sessions(&self.readers, &sessions).await })
+        self.readers.read(move |at| {
+            let sessions = sessions.clone();
+            async move { read_receipts::of_sessions(at, &sessions).await }
+        })
     }
 
     fn evidence(&self, sha256: String) -> BoxFuture<'_, Result<Option<EvidenceRow>, StoreError>> {
-        Box::pin(async move { read_receipts::evidence(&self.readers, &sha256).await })
+        self.readers.read(move |at| {
+            let sha256 = sha256.clone();
+            async move { read_receipts::evidence(at, &sha256).await }
+        })
     }
 
     fn directory(&self) -> BoxFuture<'_, Result<DirectoryRows, StoreError>> {
-        Box::pin(read_receipts::directory(&self.readers))
+        self.readers.read(read_receipts::directory)
     }
 
     fn directory_serial(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(read_receipts::directory_serial(&self.readers))
+        self.readers.read(read_receipts::directory_serial)
     }
 
     fn checker_keys(&self) -> BoxFuture<'_, Result<Vec<DirectoryKey>, StoreError>> {
-        Box::pin(read_receipts::checker_keys(&self.readers))
+        self.readers.read(read_receipts::checker_keys)
     }
 
     fn node_keys(&self, now_s: u64) -> BoxFuture<'_, Result<Vec<NodeKeyRow>, StoreError>> {
-        Box::pin(read_checks::node_keys(&self.readers, now_s))
+        self.readers
+            .read(move |at| read_checks::node_keys(at, now_s))
     }
 
     fn licences(&self) -> BoxFuture<'_, Result<Vec<LicenceRow>, StoreError>> {
-        Box::pin(read_checks::licences(&self.readers))
+        self.readers.read(read_checks::licences)
     }
 
     fn checker_token(
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<CheckerTokenRow>, StoreError>> {
-        Box::pin(read_checks::checker_token(&self.readers, hash))
+        self.readers
+            .read(move |at| read_checks::checker_token(at, hash))
     }
 
     fn checkers(&self) -> BoxFuture<'_, Result<Vec<CheckerRow>, StoreError>> {
-        Box::pin(read_checks::checkers(&self.readers))
+        self.readers.read(read_checks::checkers)
     }
 
     fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>> {
-        Box::pin(read_checks::chain(&self.readers))
+        self.readers.read(read_checks::chain)
     }
 
     fn assignments(
         &self,
         of: AssignmentQuery,
     ) -> BoxFuture<'_, Result<Vec<AssignmentRow>, StoreError>> {
-        Box::pin(read_checks::assignments(&self.readers, of))
+        self.readers
+            .read(move |at| read_checks::assignments(at, of.clone()))
     }
 
     fn due_deliveries(
@@ -596,8 +622,7 @@ impl Ledger for SqlLedger {
         of_owner: u32,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
-        Box::pin(async move {
-            read_webhooks::due(&self.readers, &self.me, now_ms, [of_owner, max]).await
-        })
+        self.readers
+            .read(move |at| read_webhooks::due(at, &self.me, now_ms, [of_owner, max]))
     }
 }

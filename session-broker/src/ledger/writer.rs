@@ -28,8 +28,9 @@
 //! **The run** is a word that this process made up. A ledger that went back behind its start gives its term to
 //! the next one that takes one, a broker of its name or who seizes it: the same number, and not this run.
 //!
-//! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), and, for a
-//! while, an engine that is not there: nothing was written, so nothing can be doubled.
+//! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), what it refuses on this
+//! connection because a newer broker changed a table ([`super::readers`]), and, for a while, an engine that is not
+//! there: nothing was written, so nothing can be doubled.
 //!
 //! **Invariant.** A caller gets `Ok` only for what is on the disk.
 
@@ -38,6 +39,7 @@ mod job;
 
 use super::StoreError;
 use super::dialect::Engine;
+use super::readers::is_plan_void;
 use super::share::Member;
 use super::source::Source;
 use super::tx::Tx;
@@ -272,6 +274,12 @@ impl Writer {
             }
             Err(error) => {
                 self.give_back(tx).await;
+                if is_plan_void(&error) {
+                    tracing::info!(
+                        "a newer broker has changed the ledger's tables: connecting anew"
+                    );
+                    self.tx = None;
+                }
                 Err(error)
             }
         }

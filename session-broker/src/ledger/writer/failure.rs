@@ -2,6 +2,7 @@
 
 use crate::ledger::StoreError;
 use crate::ledger::dialect::Engine;
+use crate::ledger::readers::is_plan_void;
 use std::time::Duration;
 
 /// How long a transaction may take before its connection is given up. Only engines across a network
@@ -61,6 +62,8 @@ pub(super) fn kind(error: &StoreError) -> Kind {
         return Kind::Final;
     };
     match source {
+        // With its connection.
+        _ if is_plan_void(error) => Kind::Undone,
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => Kind::Gone,
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // Serialisation failure, deadlock, lock timeout; SQLITE_BUSY and its kin.
