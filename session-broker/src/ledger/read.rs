@@ -270,14 +270,16 @@ pub(super) async fn nodes(at: &mut AnyConnection, of: Of<'_>) -> Result<Vec<Node
     Ok(nodes)
 }
 
-/// Says of each claim which GPUs it has.
+/// Says of each claim which GPUs it has. `nodes` are sorted by id.
 fn name_gpus(nodes: &mut [NodeRow], gpus: &[AnyRow]) -> Result<(), StoreError> {
     for row in gpus {
         let of: NodeId = parse(row.get("node_id"))?;
         let slot: SlotId = parse(row.get("slot_id"))?;
         let epoch = epoch_value(row.get("epoch"))?;
-        let node = nodes.iter_mut().find(|node| node.id == of);
-        let slot = node.and_then(|node| node.slots.get_mut(&slot));
+        let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
+            continue;
+        };
+        let slot = nodes[at].slots.get_mut(&slot);
         let held = slot.and_then(|slot| slot.held_by.as_mut());
         if let Some(held) = held.filter(|held| held.epoch == epoch) {
             held.gpu_uuids.push(row.get("gpu_uuid"));

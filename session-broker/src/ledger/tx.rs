@@ -76,6 +76,20 @@ impl Tx {
         self.learned.push(name.to_owned());
     }
 
+    /// Says that the open transaction reads all that a broker holds. Such rows are fetched and taken in between two
+    /// statements, and of a large broker that takes longer than one that only writes may stand idle: it would be
+    /// ended, and tried again with the same end. So it may stand as long as a transaction may take altogether; a broker
+    /// that hangs just then holds up whoever gives it up for that long.
+    pub(super) async fn reads_at_length(&mut self) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => {
+                self.plain("SET LOCAL idle_in_transaction_session_timeout = '30s'")
+                    .await
+            }
+        }
+    }
+
     /// To read within the open transaction.
     pub(super) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection

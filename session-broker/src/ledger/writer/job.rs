@@ -118,6 +118,7 @@ async fn load(
     match what {
         What::Node(node) => read::of_node(tx.connection(), node, me, *now).await,
         What::All { ended_after_ms } => {
+            tx.reads_at_length().await?;
             let loaded = read::load(tx.connection(), me, *ended_after_ms, *now).await?;
             let basis = basis::now(tx, me, losses, setbacks).await?;
             Ok(Loaded { basis, ..loaded })
