@@ -10,7 +10,7 @@
 //!
 //! **What it does not know:** how a session ends, who may ask for one.
 
-use crate::ledger::{Ledger, Of, StoreError, UsageLine, UsageQuery};
+use crate::ledger::{Ledger, StoreError, UsageLine, UsageQuery};
 use crate::rates::Prices;
 use crate::sessions::Sessions;
 use crate::time::Clock;
@@ -98,10 +98,8 @@ async fn look(
     now_ms: UnixMillis,
 ) -> Result<Vec<Due>, StoreError> {
     let budgeted = ledger.budgeted().await?;
-    let limited = ledger.tenants(Of::Everyone).await?.into_iter();
-    let limited: HashMap<TenantId, u64> = limited
-        .filter_map(|tenant| Some((tenant.id, tenant.budget_micro_month?)))
-        .collect();
+    let limited = ledger.tenant_budgets().await?.into_iter();
+    let limited: HashMap<TenantId, u64> = limited.collect();
     tenants.retain(|tenant, _| limited.contains_key(tenant));
     if budgeted.is_empty() && limited.is_empty() {
         return Ok(Vec::new());

@@ -222,6 +222,10 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// Tenants, oldest first.
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>>;
 
+    /// What tenants may spend in a month, of those that may not spend what they like. Every broker asks every few
+    /// seconds, so nothing is summed up for it.
+    fn tenant_budgets(&self) -> BoxFuture<'_, Result<Vec<(TenantId, u64)>, StoreError>>;
+
     /// Keys behind `after`, oldest first, `max` of them.
     fn keys(
         &self,

@@ -9,7 +9,7 @@ use super::{
     StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
 };
 use futures_util::future::BoxFuture;
-use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
@@ -228,6 +228,10 @@ impl Ledger for FaultyLedger {
 
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
         self.inner.tenants(of)
+    }
+
+    fn tenant_budgets(&self) -> BoxFuture<'_, Result<Vec<(TenantId, u64)>, StoreError>> {
+        self.inner.tenant_budgets()
     }
 
     fn keys(

@@ -6,7 +6,7 @@ use super::identity::{Credential, CredentialHash, KeyRow, Membership, Of, Tenant
 use super::phase_row::{hex, ms, parse};
 use super::resources::Amounts;
 use nearlight_protocol::api::Role;
-use nearlight_protocol::id::{KeyId, UserId};
+use nearlight_protocol::id::{KeyId, TenantId, UserId};
 use nearlight_protocol::identity::{AuditEntry, Scope};
 use nearlight_protocol::unit::{U64, UnixMillis};
 use sqlx::any::AnyRow;
@@ -130,6 +130,19 @@ pub(super) async fn tenants(pool: &AnyPool, of: Of) -> Result<Vec<TenantRow>, St
     // Engines sort text each in its own way.
     tenants.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(tenants)
+}
+
+/// See [`super::Ledger::tenant_budgets`].
+pub(super) async fn tenant_budgets(pool: &AnyPool) -> Result<Vec<(TenantId, u64)>, StoreError> {
+    let limited = "
+        SELECT t.tenant_id, t.budget_micro_month FROM tenant t WHERE t.budget_micro_month IS NOT NULL";
+    let rows = sqlx::query(limited).fetch_all(pool).await;
+    let rows = rows.map_err(StoreError::NotApplied)?;
+    let budget = |row: &AnyRow| {
+        let budget = time(row.get("budget_micro_month"))?;
+        Ok((parse(row.get("tenant_id"))?, budget))
+    };
+    rows.iter().map(budget).collect()
 }
 
 fn tenant(row: &AnyRow) -> Result<TenantRow, StoreError> {

@@ -21,7 +21,7 @@ use super::{
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
 use nearlight_kit::shutdown::Shutdown;
-use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, UserId};
+use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
@@ -456,6 +456,10 @@ impl Ledger for SqlLedger {
     fn tenants(&self, of: Of) -> BoxFuture<'_, Result<Vec<TenantRow>, StoreError>> {
         self.readers
             .read(move |at| read_identity::tenants(at, of.clone()))
+    }
+
+    fn tenant_budgets(&self) -> BoxFuture<'_, Result<Vec<(TenantId, u64)>, StoreError>> {
+        self.readers.read(read_identity::tenant_budgets)
     }
 
     fn keys(

@@ -72,9 +72,10 @@ async fn everything(store: &Store, session: &SessionRow, node: &NodeId) -> Strin
         let live = ledger.live_of(broker, None).await.unwrap();
         let waiting = ledger.waiting().await.unwrap();
         let tenants = ledger.tenants(Of::Everyone).await.unwrap();
+        let budgets = ledger.tenant_budgets().await.unwrap();
         let keys = ledger.keys(Of::Everyone, None, 10).await.unwrap();
         assert!(one.is_some() && live.len() == 1 && waiting.len() == 1 && tenants.len() == 1);
-        let rest = (of_node.nodes, one, live, waiting, tenants, keys);
+        let rest = (of_node.nodes, one, live, waiting, tenants, budgets, keys);
         format!("{rest:?}")
     };
     // At once, so that each of the connections has read each of them.
