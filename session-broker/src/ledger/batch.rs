@@ -11,6 +11,7 @@ use super::write::{
     quotas, readmit, receipts, saves, sessions, upkeep, usage, volumes, webhooks,
 };
 use super::{Applied, Notice, Op, Readmit, Reserve, ReserveCluster, StoreError};
+use nearlight_session::lifecycle::Phase;
 use std::collections::HashMap;
 
 /// What came of the changes of a group, by where they stand.
@@ -49,6 +50,8 @@ struct Level<'a> {
     releases: Vec<claims::Release<'a>>,
     reserves: Vec<(At, &'a Reserve)>,
     phases: sessions::Phases<'a>,
+    /// Of sessions that are over: what they had, the next ones may have.
+    ends: sessions::Phases<'a>,
     usages: Vec<usage::Begin<'a>>,
     cards: Vec<usage::PutCard<'a>>,
     budgets: Vec<usage::SetBudget<'a>>,
@@ -121,7 +124,7 @@ impl<'a> Level<'a> {
             } => {
                 let save =
                     sessions::SavePhase::new((session, me), phase, *starts_denied, *changed)?;
-                self.phases.add(save);
+                self.phases_like(phase).add(save);
             }
             Op::ReturnQuota { user, tenant, .. } => {
                 let returned = quotas::Return::of(user, tenant.as_ref());
@@ -388,6 +391,14 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
+    /// Those that are saved together with such a one.
+    const fn phases_like(&mut self, phase: &Phase) -> &mut sessions::Phases<'a> {
+        match matches!(phase, Phase::Ended { .. }) {
+            true => &mut self.ends,
+            false => &mut self.phases,
+        }
+    }
+
     /// In the order of [`super::plan`]'s ranks.
     async fn carry_out(
         self,
@@ -397,6 +408,7 @@ impl<'a> Level<'a> {
     ) -> Result<(), StoreError> {
         let mut rows = Vec::new();
         quotas::give_back(tx, self.quotas).await?;
+        sessions::save_phases(tx, self.ends).await?;
         let admitted = sessions::admit(tx, &self.creates, answers).await?;
         let reserves = with_session(self.reserves, answers);
         let fresh = with_claim(admitted, &reserves, &mut rows);

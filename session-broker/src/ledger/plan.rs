@@ -7,10 +7,11 @@
 //! several changes of that thing ([`Thing::is_shared`]). Otherwise the later one is a level higher.
 //!
 //! **Invariant.** Carrying out the levels in turn has the outcome of carrying out the changes one by
-//! one in the order of the group. One liberty: a place that is given back to a quota may serve a
-//! session that was asked for a moment earlier, in the same group.
+//! one in the order of the group. One liberty: a place that is given back to a quota, and what a session of a tenant
+//! had that ends, may serve a session that was asked for a moment earlier, in the same group.
 
-use super::{Idempotency, Op, Readmit, Reserve, SessionRow};
+use super::{Idempotency, IdentityChange, Op, Readmit, Reserve, SessionRow};
+use nearlight_session::lifecycle::Phase;
 use std::collections::HashMap;
 
 /// Where a change stands: the list, and its place in the list.
@@ -44,6 +45,8 @@ enum Thing<'a> {
     Slot(&'a str),
     Key(&'a str, &'a str),
     Quota(&'a str),
+    /// What the live sessions of tenants have together, and may have.
+    Sums,
     Ticket(&'a str),
     Credential(&'a [u8; 32]),
     /// What was decided about a node.
@@ -65,12 +68,12 @@ impl Thing<'_> {
     /// Whether one statement of the same kind carries several changes of it, in their order.
     fn is_shared(self, op: &Op) -> bool {
         match (self, op) {
-            (Self::Quota(_), Op::CreateSession { .. })
+            (Self::Quota(_) | Self::Sums, Op::CreateSession { .. })
             | (Self::Node(_), Op::Reserve(_) | Op::Release { .. })
             | (Self::Session(_), Op::SavePhase { .. })
             | (Self::Usage(_), Op::BeginUsage { .. })
             | (Self::Rates, Op::PutRateCard { .. })
-            | (Self::Identity, Op::Identity { .. })
+            | (Self::Identity | Self::Sums, Op::Identity { .. })
             | (Self::Apps, Op::App { .. })
             | (Self::Outside, Op::Outside { .. } | Op::Notify(_))
             | (Self::Log, Op::Log { .. } | Op::Check { .. })
@@ -85,6 +88,7 @@ impl Thing<'_> {
 fn rank(op: &Op) -> u8 {
     match op {
         Op::ReturnQuota { .. } => 0,
+        Op::SavePhase { phase, .. } if is_over(phase) => 0,
         Op::CreateSession { .. } => 1,
         Op::GiveSession { .. } => 2,
         Op::SetEdition { .. } => 3,
@@ -143,6 +147,8 @@ pub(super) fn levels<'a>(group: &[&'a [Op]]) -> Vec<Vec<(At, &'a Op)>> {
             } else {
                 let least = |thing: &Thing<'a>| match last.get(thing) {
                     None => 0,
+                    // The liberty: else a session that ends would wait for every one that was asked for before.
+                    Some(_) if *thing == Thing::Sums && gives_back(change) => 0,
                     Some((level, by)) if *by < rank => *level,
                     Some((level, by)) if *by == rank && thing.is_shared(change) => *level,
                     Some((level, _)) => level + 1,
@@ -150,7 +156,9 @@ pub(super) fn levels<'a>(group: &[&'a [Op]]) -> Vec<Vec<(At, &'a Op)>> {
                 things.iter().map(least).max().unwrap_or(0).max(floor)
             };
             for thing in things {
-                last.insert(thing, (level, rank));
+                let now = (level, rank);
+                let last = last.entry(thing).or_insert(now);
+                *last = now.max(*last);
             }
             if levels.len() <= level {
                 levels.resize_with(level + 1, Vec::new);
@@ -168,8 +176,20 @@ fn touches_everything(op: &Op) -> bool {
     )
 }
 
+fn is_over(phase: &Phase) -> bool {
+    matches!(phase, Phase::Ended { .. })
+}
+
+/// Whether a tenant may have more afterwards, and never less.
+fn gives_back(op: &Op) -> bool {
+    matches!(op, Op::SavePhase { .. })
+}
+
 fn things(op: &Op) -> Vec<Thing<'_>> {
     match op {
+        Op::SavePhase { session, phase, .. } if is_over(phase) => {
+            vec![Thing::Session(session.as_str()), Thing::Sums]
+        }
         Op::CreateSession {
             row, idempotency, ..
         } => things_of_new(row, idempotency),
@@ -222,6 +242,10 @@ fn things(op: &Op) -> Vec<Thing<'_>> {
             vec![Thing::Standing(node.as_str()), Thing::Node(node.as_str())]
         }
         Op::AddCredential { credential, .. } => vec![Thing::Credential(&credential.hash)],
+        Op::Identity {
+            change: IdentityChange::AddTenant(_) | IdentityChange::SetTenant { .. },
+            ..
+        } => vec![Thing::Identity, Thing::Sums],
         Op::Identity { .. } => vec![Thing::Identity],
         Op::App { .. } => vec![Thing::Apps],
         Op::PutRateCard { .. } => vec![Thing::Rates],
@@ -276,7 +300,7 @@ fn things_of_new<'a>(row: &'a SessionRow, idempotency: &'a Idempotency) -> Vec<T
         Thing::Quota(row.user.as_str()),
     ]
     .into_iter()
-    .chain(tenant.map(|tenant| Thing::Quota(tenant.as_str())))
+    .chain(tenant.flat_map(|tenant| [Thing::Quota(tenant.as_str()), Thing::Sums]))
     .collect()
 }
 

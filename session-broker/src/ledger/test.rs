@@ -135,6 +135,7 @@ suite! {
     identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
     identity::a_tenants_quota_is_taken_with_the_session_and_given_back => a_tenants_quota_is_taken_with_the_session_and_given_back,
     resources::a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_says_how_many => a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_says_how_many,
+    resources::what_frees_a_tenants_gpus_just_before_counts_in_the_same_group => what_frees_a_tenants_gpus_just_before_counts_in_the_same_group,
     resources::a_cluster_that_is_placed_counts_once => a_cluster_that_is_placed_counts_once,
     resources::cpu_and_memory_of_a_tenant_are_limited_alike => cpu_and_memory_of_a_tenant_are_limited_alike,
     resources::of_two_brokers_that_take_a_tenants_last_gpus_at_once_one_is_refused => of_two_brokers_that_take_a_tenants_last_gpus_at_once_one_is_refused,

@@ -122,6 +122,50 @@ pub(super) async fn a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_
     assert_eq!(shown(&store).await.used.gpus, 6);
 }
 
+pub(super) async fn what_frees_a_tenants_gpus_just_before_counts_in_the_same_group(place: Place) {
+    let store = Store::open(place).await;
+    let tenant = tenant(&store, gpus(2)).await;
+    let rows: Vec<SessionRow> = (0..4).map(|_| job(&tenant, 2, 1)).collect();
+    assert_eq!(
+        store.write(create(&rows[0], "a", None)).await,
+        Applied::Done
+    );
+    let group = vec![end(&rows[0]), create(&rows[1], "b", None)];
+    let applied = store.ledger.write(group).await.unwrap();
+    assert_eq!(applied, [Applied::Done, Applied::Done], "one has ended");
+    // A limit that is raised counts for what comes after it, and not for what came before.
+    let raise = change(IdentityChange::SetTenant {
+        tenant: TenantRow {
+            max: gpus(4),
+            ..tenant.clone()
+        },
+        at: MonoTime(1),
+    });
+    let group = vec![
+        create(&rows[2], "c", None),
+        raise,
+        create(&rows[3], "d", None),
+    ];
+    let applied = store.ledger.write(group).await.unwrap();
+    let full = beyond(Resource::Gpus, 2, 2, 2);
+    assert_eq!(applied, [full, Applied::Done, Applied::Done]);
+    assert_eq!(shown(&store).await.used.gpus, 4);
+}
+
+/// Else a burst of both would be a statement for each.
+#[test]
+fn sessions_that_end_wait_for_none_that_was_asked_for_before() {
+    let tenant = tenant_row("a");
+    let ends = (0..4).map(|_| end(&job(&tenant, 1, 1)));
+    let new = ["a", "b", "c", "d"].map(|key| create(&job(&tenant, 1, 1), key, None));
+    let group: Vec<Op> = new
+        .into_iter()
+        .zip(ends)
+        .flat_map(<[Op; 2]>::from)
+        .collect();
+    assert_eq!(plan::levels(&[&group]).len(), 1);
+}
+
 pub(super) async fn a_cluster_that_is_placed_counts_once(place: Place) {
     let store = Store::open(place).await;
     let node = store.node(2, 9_000).await;
