@@ -79,6 +79,7 @@ pub(in crate::ledger) const BY_KEY: &[&str] = &[
     RETURN_KEYS,
     quotas::TAKE,
     quotas::RETURN,
+    quotas::TENANTS_HAVE,
     SAVE_PHASES,
 ];
 
