@@ -1,9 +1,9 @@
 //! When the next packets may leave, and whether another frame may join those that wait.
 //!
 //! A leaky bucket: what has left drains at the pacing rate, and more may leave once little enough is
-//! left in it. Sound and control pass by, though they fill it too. The bucket's depth is a burst of
-//! a few packets, so that a run of them can go to the kernel at once, or a whole frame while the path
-//! shows no queue.
+//! left in it. Sound and control pass by, though they fill it too, up to [`DEBT_US_MAX`]: after that the
+//! picture owes them no more. The bucket's depth is a burst of a few packets, so that a run of them can go
+//! to the kernel at once, or a whole frame while the path shows no queue.
 //!
 //! **Back-pressure goes to the encoder.** A frame that was encoded and is dropped breaks the chain of
 //! references and costs a key frame, many frames' worth; one that was never encoded costs nothing.
@@ -21,6 +21,10 @@ const FRAMES_WAITING_MIN: usize = 2;
 const BACKLOG_US_MAX: u64 = 50_000;
 /// Waiting shorter than that needs no hold: the next frame is not here before it is over.
 const HOLD_FROM_US: u64 = 6_000;
+
+/// What passes by fills the bucket beyond a burst by what drains in so long at most, so that the picture comes
+/// back soon after it, or after a time of a lower rate.
+const DEBT_US_MAX: f64 = 500_000.0;
 
 /// The bucket.
 #[derive(Clone, Debug)]
@@ -73,7 +77,9 @@ impl Pacer {
     /// Notes bytes that left, asked for or not.
     pub fn on_sent(&mut self, bytes: usize, now_us: u64) {
         self.drain(now_us);
-        self.level += bytes as f64;
+        let most = self.burst() + self.rate * DEBT_US_MAX;
+        // What is there is not forgiven, only nothing added.
+        self.level = (self.level + bytes as f64).min(most.max(self.level));
     }
 
     /// When there is room for half a burst, so that each wake is worth it.
@@ -131,6 +137,17 @@ mod test {
         assert!(pacer.room(0) > 0);
         pacer.set(8_000, 0, 0);
         assert_eq!(pacer.room(0), 0);
+    }
+
+    #[test]
+    fn what_passes_by_keeps_the_picture_back_for_a_while_at_most() {
+        let mut pacer = Pacer::new(160, 0);
+        for _ in 0..1_000 {
+            pacer.on_sent(240, 0);
+        }
+        assert_eq!(pacer.room(0), 0);
+        assert_eq!(pacer.room(500_000), 0);
+        assert!(pacer.room(560_000) > 1_000);
     }
 
     #[test]

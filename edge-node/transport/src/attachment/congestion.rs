@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A viewer that reports nothing (no transport-wide feedback) keeps the rate that it began with, and
-//! gets its packets unpaced beyond a burst; nothing here then holds the encoder.
+//! gets its packets unpaced; nothing here then holds the encoder. A watcher's share of the uplink holds
+//! for it all the same.
 //!
 //! **Owns** no packet and no socket: it is told what left, and says what may.
 
@@ -19,7 +20,7 @@ use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::notice::{LimitedBy, Repair, StreamState};
 use nearlight_protocol::worker::Target;
 use nearlight_stream::arrears::Arrears;
-use nearlight_stream::congestion::{Config, Controller, Estimate};
+use nearlight_stream::congestion::{Config, Controller, Estimate, Kind};
 use nearlight_stream::ladder::{Display, Ladder, Wish};
 use nearlight_stream::pacing::Pacer;
 use nearlight_stream::uplink::Demand;
@@ -126,12 +127,32 @@ impl Flow {
                 .controller
                 .on_sent_unnumbered(tag.bytes, tag.kind, now_us),
         }
-        self.pacer.on_sent(tag.bytes as usize, now_us);
+        // A share is the picture's: sound goes beside it, or fills a narrow one alone.
+        let beside = matches!(tag.kind, Kind::Audio | Kind::Control);
+        if !(beside && self.has_share()) {
+            self.pacer.on_sent(tag.bytes as usize, now_us);
+        }
+    }
+
+    /// Whether only so much of the uplink is its.
+    fn has_share(&self) -> bool {
+        self.pace_most < u32::MAX
+    }
+
+    /// Whether its picture leaves at a rate: the path's, the share's, or the lower one.
+    fn is_paced(&self) -> bool {
+        self.paces || self.has_share()
+    }
+
+    /// That rate, kbit/s. Nothing is known of the path of a viewer that reports nothing.
+    fn kbps_pacing(&self) -> u32 {
+        let path = self.paces.then_some(self.estimate.kbps_pacing);
+        path.unwrap_or(u32::MAX).min(self.pace_most)
     }
 
     /// Bytes of the picture that may leave now.
     pub(crate) fn room(&mut self, now_us: u64) -> usize {
-        if self.paces {
+        if self.is_paced() {
             self.pacer.room(now_us)
         } else {
             usize::MAX
@@ -150,15 +171,15 @@ impl Flow {
 
     /// Whether another frame may join those that wait.
     pub(crate) fn admits(&mut self, waiting: usize, frames: usize, now_us: u64) -> bool {
-        !self.paces || self.pacer.admits(waiting, frames, now_us)
+        !self.is_paced() || self.pacer.admits(waiting, frames, now_us)
     }
 
     /// Bytes that were asked for again that may wait, so that they are not late when they leave.
     pub(crate) fn again_bytes_max(&self) -> usize {
-        if !self.paces {
+        if !self.is_paced() {
             return usize::MAX;
         }
-        let kbps = u64::from(self.estimate.kbps_pacing);
+        let kbps = u64::from(self.kbps_pacing());
         let bytes = kbps * AGAIN_US_MAX / 8_000;
         usize::try_from(bytes)
             .unwrap_or(usize::MAX)
@@ -208,9 +229,12 @@ impl Flow {
         if self.controller.is_congested() {
             self.congested_us = Some(now_us);
         }
-        let estimate = &self.estimate;
-        let pacing = estimate.kbps_pacing.min(self.pace_most);
-        self.pacer.set(pacing, estimate.burst_bytes, now_us);
+        let burst_bytes = if self.paces {
+            self.estimate.burst_bytes
+        } else {
+            0
+        };
+        self.pacer.set(self.kbps_pacing(), burst_bytes, now_us);
         // Before the first target there is no encoder to tell.
         self.ladder.given()?;
         let kbps = self.estimate.kbps_media.min(self.rates.kbps_max);
@@ -322,7 +346,7 @@ fn wire_kbps(media: u32) -> u32 {
 #[cfg(test)]
 mod test {
     use super::*;
-    use nearlight_stream::congestion::{Kind, Outcome};
+    use nearlight_stream::congestion::Outcome;
 
     const RATES: Rates = Rates {
         kbps_start: 8_000,
@@ -377,6 +401,48 @@ mod test {
         assert_eq!(flow.room(5_000_000), usize::MAX);
         assert!(flow.admits(1_000_000, 10, 5_000_000));
         assert_eq!(flow.hold(1_000_000, 5_000_000), None);
+    }
+
+    #[test]
+    fn a_watcher_keeps_to_its_share_whether_it_reports_or_not_and_sound_takes_none_of_it() {
+        for paces in [false, true] {
+            let signals = Signals::default();
+            let mut flow = Flow::new(RATES, paces, 0);
+            flow.set_uplink(Some(150), true);
+            flow.steer(&signals, 100_000);
+            let (mut picture, mut frames) = (0, 0);
+            for ms in 100..10_100_u64 {
+                let now_us = ms * 1_000;
+                // Sound of 192 kbit/s, more than the whole share.
+                if ms % 10 == 0 {
+                    let sound = Tag {
+                        kind: Kind::Audio,
+                        sequence: None,
+                        bytes: 240,
+                    };
+                    flow.left(&sound, now_us);
+                    flow.steer(&signals, now_us);
+                }
+                frames += u64::from(flow.admits(20_000, 2, now_us));
+                while flow.room(now_us) > 0 {
+                    let tag = Tag {
+                        kind: Kind::Video,
+                        sequence: None,
+                        bytes: 1_200,
+                    };
+                    flow.left(&tag, now_us);
+                    picture += 1_200;
+                }
+            }
+            // Ten seconds of 150 kbit/s, and a burst.
+            assert!((180_000..205_000).contains(&picture), "{paces} {picture}");
+            assert_eq!(frames, 0, "what waits would be late");
+            assert_eq!(flow.again_bytes_max(), AGAIN_BYTES_MIN);
+            // No share, no limit but the path's.
+            flow.set_uplink(None, true);
+            flow.steer(&signals, 20_000_000);
+            assert_eq!(flow.room(20_000_000) == usize::MAX, !paces);
+        }
     }
 
     #[test]
