@@ -33,8 +33,8 @@ const FULL_MIN: usize = 2;
 const FULL_SHARE: f64 = 0.6;
 const FULL_LOOKS: u32 = 8;
 const LOOKS: u32 = 20;
-/// The weight of one look in what is sent on average: that of two seconds and a half.
-const SENT_WEIGHT: f64 = 0.1;
+/// Over how long what is sent is averaged, seconds.
+const SENT_SECONDS: f64 = 2.5;
 /// A queue that says something, and how far two views of one may be apart: by so much, or by this
 /// share of the longer.
 const QUEUE_US_MIN: u32 = 8_000;
@@ -146,12 +146,18 @@ impl Uplink {
     }
 
     fn measure(&mut self, demands: &[Demand], now_us: u64) {
-        let seconds = now_us.saturating_sub(self.updated_us).min(1_000_000) as f64 / 1e6;
+        let elapsed = now_us.saturating_sub(self.updated_us) as f64 / 1e6;
+        let seconds = elapsed.min(1.0);
         self.updated_us = now_us;
+        let unseen = self.sights == 0;
         self.see(witness(demands));
         let now: f64 = demands.iter().map(|d| f64::from(d.kbps_sent)).sum();
         let before = self.sent.unwrap_or(now);
-        let total = before + SENT_WEIGHT * (now - before);
+        let mut total = before - (now - before) * (-elapsed / SENT_SECONDS).exp_m1();
+        if unseen && self.sights != 0 {
+            // The first to see a queue: the time before, when less was sent, says nothing of what fits.
+            total = total.max(now);
+        }
         self.sent = Some(total);
         if self.sights.count_ones() >= FULL_LOOKS {
             // They may be backing off already, so what they send is likely too little.
@@ -396,6 +402,15 @@ mod test {
             look(&mut uplink, &mut now, &full, 2);
         }
         assert_eq!(uplink.kbps(), None);
+    }
+
+    #[test]
+    fn players_who_start_at_once_on_an_idle_node_are_measured_by_what_they_send() {
+        let (mut uplink, mut now) = (Uplink::new(None), 0);
+        look(&mut uplink, &mut now, &[], 40);
+        let both = [demand(8_000, 5_000, 40_000), demand(8_000, 5_000, 38_000)];
+        look(&mut uplink, &mut now, &both, FULL_LOOKS);
+        assert_eq!(uplink.kbps(), Some(10_000));
     }
 
     #[test]
