@@ -217,7 +217,8 @@ fn witness(demands: &[Demand]) -> Witness {
     };
     let (count, all) = (queues().count(), players.clone().count());
     if let (Some(queue), 1, 1) = (queues().next(), count, all) {
-        let mut watchers = sent.filter(|d| d.is_watcher);
+        // No queue agrees with a short one: a watcher's jitter is no word.
+        let mut watchers = sent.filter(|d| d.is_watcher && d.queue_us >= QUEUE_US_MIN);
         let agrees = watchers.any(|d| is_one(queue.max(d.queue_us), queue.min(d.queue_us)));
         return match agrees {
             true => Witness::OnePlayer,
@@ -328,6 +329,12 @@ mod test {
             shares, [None; 5],
             "a queue that no watcher sees is the player's own"
         );
+        // A short one beside one of a player that is hardly longer is no queue, but jitter.
+        all[4].queue_us = QUEUE_US_MIN;
+        all[1].queue_us = QUEUE_US_MIN - 1;
+        let shares = look(&mut uplink, &mut now, &all, 4 * LOOKS);
+        assert_eq!(shares, [None; 5]);
+        all[4].queue_us = 30_000;
         all[1].queue_us = 27_000;
         let shares = look(&mut uplink, &mut now, &all, FULL_LOOKS - 1);
         assert_eq!(shares, [None; 5], "a moment may be chance");
