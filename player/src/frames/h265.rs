@@ -6,9 +6,9 @@ const START_CODE: [u8; 4] = [0, 0, 0, 1];
 /// Payload structures, by the type of their header.
 const AGGREGATION: u8 = 48;
 const FRAGMENT: u8 = 49;
-/// Where the types of pictures end at which decoding can begin start, and the sequence parameter set (H.265 table 7-1).
+/// Types of pictures at which decoding can begin, and of the parameter sets: video, sequence, picture (H.265 table 7-1).
 const IRAP: std::ops::RangeInclusive<u8> = 16..=21;
-const SPS: u8 = 33;
+const PARAMETERS: [u8; 3] = [32, 33, 34];
 /// Flag of a fragment that begins a NAL unit, and its type.
 const FRAGMENT_BEGINS: u8 = 0x80;
 const FRAGMENT_TYPE: u8 = 0x3f;
@@ -58,9 +58,10 @@ pub(super) fn is_key(unit: &[u8]) -> bool {
     kinds(unit).any(|kind| IRAP.contains(&kind))
 }
 
-/// Whether it has its parameters with it.
+/// Whether it has all its parameters with it: each set may come in a packet of its own, and the first of them be missing.
 pub(super) fn has_parameters(unit: &[u8]) -> bool {
-    kinds(unit).any(|kind| kind == SPS)
+    let has = |set| kinds(unit).any(|kind| kind == set);
+    PARAMETERS.into_iter().all(has)
 }
 
 fn kinds(unit: &[u8]) -> impl Iterator<Item = u8> {
@@ -107,7 +108,11 @@ mod test {
     #[test]
     fn a_key_frame_has_an_irap_slice() {
         assert!(is_key(&[0, 0, 0, 1, 0x42, 1, 0, 0, 1, 0x28, 1]));
-        assert!(has_parameters(&[0, 0, 0, 1, 0x42, 1]));
+        let (vps, sps, pps) = ([0, 0, 1, 0x40, 1], [0, 0, 1, 0x42, 1], [0, 0, 1, 0x44, 1]);
+        assert!(has_parameters(&[vps, sps, pps].concat()));
+        for two in [[vps, sps], [vps, pps], [sps, pps]] {
+            assert!(!has_parameters(&two.concat()));
+        }
         assert!(!is_key(&[0, 0, 1, 0x02, 1, 9]));
     }
 }
