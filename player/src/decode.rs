@@ -230,7 +230,8 @@ impl Decoder {
             buffer.set_pts(pts);
         }
         self.given += 1;
-        let waiting = self.given - self.readings().decoded;
+        // One unit may give more than one picture.
+        let waiting = self.given.saturating_sub(self.readings().decoded);
         anyhow::ensure!(
             waiting < WAITING_MAX,
             "the decoder is {waiting} pictures behind: decode fewer sessions with --decode"
