@@ -122,14 +122,17 @@ impl Assembler {
                 self.tally.lost += number - self.next.unwrap_or(number);
                 self.next = Some(number);
                 self.unpack.tear();
-                let already = std::mem::replace(&mut self.broken, true);
-                if !already {
+                if self.breaks() {
                     return Some(Out::Broken);
                 }
             }
             let (packet, at_us) = self.held.remove(&number)?;
             self.next = Some(number + 1);
-            if let Some(frame) = self.add(&packet, at_us) {
+            // The rest of a frame with a hole in it is no frame.
+            if self.unpack.add(&packet.payload).is_err() && self.breaks() {
+                return Some(Out::Broken);
+            }
+            if let Some(frame) = self.added(&packet, at_us) {
                 return Some(Out::Frame(frame));
             }
         }
@@ -145,8 +148,12 @@ impl Assembler {
         self.tally
     }
 
-    fn add(&mut self, packet: &Packet, at_us: u64) -> Option<Frame> {
-        self.unpack.add(&packet.payload);
+    /// Nothing can be shown until a key frame comes; says whether that is new.
+    fn breaks(&mut self) -> bool {
+        !std::mem::replace(&mut self.broken, true)
+    }
+
+    fn added(&mut self, packet: &Packet, at_us: u64) -> Option<Frame> {
         self.unit_at_us = self.unit_at_us.max(at_us);
         if !packet.header.marker {
             return None;
@@ -293,6 +300,63 @@ mod test {
             assembler.push(packet, 0);
         }
         assert_eq!(frames(&mut assembler, 0), (1..=10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_is_a_hole_in_its_frame() {
+        let mut assembler = Assembler::new(VideoCodec::H264);
+        let mut torn = packet(2, SLICE);
+        // STAP-A that says more than there is.
+        torn.payload = Bytes::from(vec![0x78, 0, 9, 0x41]);
+        torn.header.marker = false;
+        assembler.push(packet(1, KEY), 0);
+        assembler.push(torn, 0);
+        assembler.push(packet(3, SLICE), 0);
+        assembler.push(packet(4, KEY), 0);
+        assert_eq!(frames(&mut assembler, 0), [1, u32::MAX, 4]);
+        assert_eq!((assembler.tally().spoiled, assembler.tally().lost), (1, 0));
+    }
+
+    #[test]
+    fn a_unit_that_never_ends_is_given_up() {
+        // FU-A that goes on, and an element of AV1 that does.
+        for (codec, head) in [(VideoCodec::H264, [0x7c, 5]), (VideoCodec::AV1, [0xd0, 0])] {
+            let mut assembler = Assembler::new(codec);
+            let mut first = packet(0, KEY);
+            if codec == VideoCodec::AV1 {
+                first.payload = Bytes::from(vec![0x10, 0x08, 7]);
+            }
+            assembler.push(first, 0);
+            assert_eq!(frames(&mut assembler, 0), [0]);
+            let mut payload = vec![7; 60_000];
+            payload[..2].copy_from_slice(&head);
+            let payload = Bytes::from(payload);
+            let mut broken = 0;
+            for sequence in 1..=300 {
+                let mut part = packet(sequence, 0);
+                part.header.marker = false;
+                part.payload = payload.clone();
+                if codec == VideoCodec::AV1 && sequence == 1 {
+                    part.payload = Bytes::from(vec![0x50, 0x30, 1]);
+                }
+                assembler.push(part, 0);
+                broken += frames(&mut assembler, 0).len();
+            }
+            assert_eq!(broken, 1, "{codec:?}");
+            assert!(assembler.needs_key());
+        }
+    }
+
+    #[test]
+    fn what_is_open_at_the_end_of_an_av1_unit_is_none_of_the_next() {
+        let mut assembler = Assembler::new(VideoCodec::AV1);
+        // A sequence header, and a frame that would go on; then the rest of one that never began.
+        for (sequence, payload) in [(1, &[0x60, 2, 0x08, 7, 2, 0x30, 1][..]), (2, &[0x90, 9])] {
+            let mut packet = packet(sequence, 0);
+            packet.payload = Bytes::copy_from_slice(payload);
+            assembler.push(packet, 0);
+        }
+        assert_eq!(frames(&mut assembler, 0), [1]);
     }
 
     #[test]

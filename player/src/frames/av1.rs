@@ -20,6 +20,11 @@ const TILE_LIST: u8 = 8;
 pub(super) struct Elements(Option<BytesMut>);
 
 impl Elements {
+    /// Bytes of it that are here.
+    pub(super) fn open_len(&self) -> usize {
+        self.0.as_ref().map_or(0, BytesMut::len)
+    }
+
     /// What a payload completes; `None` if it is none.
     pub(super) fn unpacked(&mut self, payload: &[u8]) -> Option<Bytes> {
         let (head, mut rest) = payload.split_first()?;

@@ -1,7 +1,8 @@
 //! Access units out of the payloads of their packets, codec by codec, as a decoder takes them: Annex B, a temporal
 //! unit, or a frame.
 //!
-//! Pure. A unit whose beginning never came is torn, and no key frame, whatever its bytes look like.
+//! Pure. A unit whose beginning never came is torn, and no key frame, whatever its bytes look like. One with a payload
+//! that cannot be read has a hole, and one longer than any picture has no end: both are given up ([`Unreadable`]).
 
 use super::{av1, h264, h265};
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,13 @@ const DELIMITER: [u8; 2] = [0x12, 0];
 const SEQUENCE_HEADER: u8 = 1;
 /// Aggregation header: the first element goes on with one of the packet before.
 const CONTINUES: u8 = 0x80;
+
+/// The longest unit, bytes; more means that its end is never marked.
+const UNIT_MAX: usize = 8 << 20;
+
+/// The unit that the payload is of cannot be had whole, and was forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
 
 /// See the module.
 pub(super) struct Unpack {
@@ -71,9 +79,9 @@ impl Unpack {
     }
 
     /// Adds the next packet's payload. What is padding, or torn by a loss, adds nothing.
-    pub(super) fn add(&mut self, payload: &Bytes) {
+    pub(super) fn add(&mut self, payload: &Bytes) -> Result<(), Unreadable> {
         if payload.is_empty() {
-            return;
+            return Ok(());
         }
         let first = std::mem::take(&mut self.first);
         let (part, begins) = match &mut self.way {
@@ -94,8 +102,11 @@ impl Unpack {
                 (unpack.unpacked(payload), begins)
             }
         };
+        let held = self.unit.len() + self.open_len();
+        let part = part.filter(|part| held + part.len() <= UNIT_MAX);
         let Some(part) = part else {
-            return;
+            self.tear();
+            return Err(Unreadable);
         };
         if first {
             self.begun = begins;
@@ -104,6 +115,15 @@ impl Unpack {
             self.unit.extend_from_slice(&DELIMITER);
         }
         self.unit.extend_from_slice(&part);
+        Ok(())
+    }
+
+    /// Bytes of what goes on in the next packet.
+    fn open_len(&self) -> usize {
+        match &self.way {
+            Way::Av1(unpack) => unpack.open_len(),
+            _ => 0,
+        }
     }
 
     /// The unit, whose last packet was added; `None` if there is nothing in it.
@@ -111,6 +131,10 @@ impl Unpack {
         let data = self.unit.split().freeze();
         let begun = std::mem::take(&mut self.begun);
         self.first = true;
+        if let Way::Av1(unpack) = &mut self.way {
+            // Nothing goes on in the next unit.
+            *unpack = av1::Elements::default();
+        }
         if data.is_empty() {
             return None;
         }
