@@ -67,6 +67,20 @@ describe("what a new attachment is told", () => {
     link.close();
   });
 
+  it("says how frames were shown only to a node that says that it hears it", () => {
+    const { link, motion, control } = linked();
+    motion.open();
+    control.open();
+    const shown: InputEvent = { kind: "shown", frames: [{ decodeMs: 1, presentMs: 2 }] };
+    control.hear(READY);
+    expect(link.send(shown, 0)).toBe(false);
+    expect(link.send(WISH, 0)).toBe(true);
+    control.hear(JSON.stringify({ notice: "ready", hears_shown: true }));
+    expect(link.send(shown, 0)).toBe(true);
+    expect(control.sent).toHaveLength(2);
+    link.close();
+  });
+
   it("is said to a node of an older version, which has no greeting", () => {
     const { link, motion, control, ready } = linked();
     motion.open();

@@ -193,7 +193,7 @@ impl Viewer {
                 Some(Arrival::State(RTCPeerConnectionState::Failed)) => {
                     bail!("the node does not answer ICE checks")
                 }
-                Some(Arrival::Notice(Notice::Ready)) => heard = true,
+                Some(Arrival::Notice(Notice::Ready { .. })) => heard = true,
                 Some(_) => {}
                 None => bail!("no connection within {CONNECT_DEADLINE:?}"),
             }

@@ -50,6 +50,7 @@ export class Link {
   #motionSeq = 0;
   #controlSeq = 0;
   #ready = false;
+  #hearsShown = false;
   #answers = false;
   #unanswered = 0;
   #pending: { candidate: string; mid: string | null }[] = [];
@@ -98,6 +99,8 @@ export class Link {
     const motion = event.kind === "pointer-absolute" || event.kind === "pointer-relative" || event.kind === "ping";
     const channel = motion ? this.#motion : this.#control;
     if (channel.readyState !== "open" || !(motion || this.#ready)) return false;
+    // A node of before takes it for a breach, and three that come at once after a stall end the attachment.
+    if (event.kind === "shown" && !this.#hearsShown) return false;
     if (channel.bufferedAmount > (motion ? MOTION_BUFFERED_MAX : CONTROL_BUFFERED_MAX)) {
       if (!motion) this.#lose();
       return false;
@@ -161,6 +164,7 @@ export class Link {
         }
       } else if (typeof data === "string") {
         const notice = parseNotice(data);
+        if (notice?.notice === "ready") this.#hearsShown = notice.hears_shown;
         if (notice) this.#events.notice(notice);
       }
     };

@@ -25,7 +25,7 @@ export function parseNotice(json: string): Notice | null {
   if (!isRecord(value)) return null;
   switch (value["notice"]) {
     case "ready":
-      return { notice: "ready" };
+      return { notice: "ready", hears_shown: value["hears_shown"] === true };
     case "cursor": {
       const cursor = parseCursor(value["cursor"]);
       return cursor && { notice: "cursor", cursor };

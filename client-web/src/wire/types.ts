@@ -719,7 +719,11 @@ about: string,
  */
 issued_at_s: number, };
 
-export type Notice = { "notice": "ready" } | { "notice": "cursor", 
+export type Notice = { "notice": "ready", 
+/**
+ * It takes [`crate::input::Event::Shown`]. One that does not say so may take three of them for a breach.
+ */
+hears_shown: boolean, } | { "notice": "cursor", 
 /**
  * Its shape.
  */

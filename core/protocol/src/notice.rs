@@ -36,7 +36,11 @@ pub const CONTROL_CHANNEL: u16 = 1;
 #[serde(tag = "notice", rename_all = "kebab-case")]
 pub enum Notice {
     /// The edge listens: the first notice, and what a player waits for before it says anything.
-    Ready,
+    Ready {
+        /// It takes [`crate::input::Event::Shown`]. One that does not say so may take three of them for a breach.
+        #[serde(default)]
+        hears_shown: bool,
+    },
     /// The cursor that the app wants.
     Cursor {
         /// Its shape.

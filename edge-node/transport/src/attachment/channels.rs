@@ -79,7 +79,7 @@ impl Channels {
         let Talk::Waits(waiting) = std::mem::replace(&mut self.talk, Talk::Begun) else {
             return;
         };
-        let greeting = serde_json::to_string(&Notice::Ready).ok();
+        let greeting = serde_json::to_string(&Notice::Ready { hears_shown: true }).ok();
         for json in greeting.into_iter().chain(waiting) {
             self.say(connection, now, json);
         }

@@ -1,11 +1,12 @@
 //! The gate that a viewer's messages pass: decoded once, counted, and let through within limits.
 //!
 //! Pure. Three malformed messages within a second end the attachment: a browser of ours never sends
-//! one, so it is another program, or a version that we cannot understand.
+//! one, so it is another program, or a version that we cannot understand. A kind that we do not know is none of
+//! them: a later player may have more to say.
 
 use crate::limits::{STRIKE_WINDOW, STRIKES_MAX};
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::input::{Event, Packet, Shown};
+use nearlight_protocol::input::{DecodeError, Event, Packet, Shown};
 use std::time::{Duration, Instant};
 
 /// What to do with a message.
@@ -70,7 +71,11 @@ impl Gate {
         let packet = if text {
             None
         } else {
-            Packet::decode(message).ok()
+            match Packet::decode(message) {
+                // A later player's: it may speak of what we know nothing of, and means no harm.
+                Err(DecodeError::Kind(_)) => return Verdict::Drop,
+                packet => packet.ok(),
+            }
         };
         let Some(packet) = packet else {
             return self.strike(now);
@@ -208,6 +213,20 @@ mod test {
         assert_eq!(gate.judge(now, false, b""), Verdict::Drop);
         assert_eq!(gate.judge(now, false, b""), Verdict::Drop);
         assert_eq!(gate.judge(now, false, b""), Verdict::StrikeOut);
+    }
+
+    #[test]
+    fn what_a_later_player_says_is_dropped_without_strikes_and_within_the_budget() {
+        let now = Instant::now();
+        let mut gate = Gate::new(10);
+        let mut unknown = packet(Event::Ping);
+        unknown[1] = 0x7f;
+        for _ in 0..10 {
+            assert_eq!(gate.judge(now, false, &unknown), Verdict::Drop);
+        }
+        let motion = packet(Event::PointerRelative { dx: 1, dy: 1 });
+        assert_eq!(gate.judge(now, false, &motion), Verdict::Drop);
+        assert_eq!(gate.strike(now), Verdict::Drop, "the first one");
     }
 
     #[test]

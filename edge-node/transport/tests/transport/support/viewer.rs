@@ -333,7 +333,7 @@ impl Viewer {
     pub(crate) fn wait_ready(&mut self) {
         assert_eq!(
             self.any_notice(),
-            Notice::Ready,
+            Notice::Ready { hears_shown: true },
             "nothing is said before it"
         );
     }
@@ -354,7 +354,7 @@ impl Viewer {
     pub(crate) fn notice(&mut self) -> Notice {
         loop {
             let notice = self.any_notice();
-            if !matches!(notice, Notice::Ready | Notice::Stream { .. }) {
+            if !matches!(notice, Notice::Ready { .. } | Notice::Stream { .. }) {
                 return notice;
             }
         }
