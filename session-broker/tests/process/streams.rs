@@ -45,6 +45,8 @@ impl World {
     async fn begin(slots: usize) -> Self {
         let rig = Rig::start_with(|config| {
             config.checks.round_s = 3;
+            // The node of these tests sends none, and is to be there for as long as draws take.
+            config.control.heartbeat_s = 60;
             config.checks.capacity_s = 900;
             config.checks.stream_app = "demo".to_owned();
             config.limits.requests_burst = 5000;
