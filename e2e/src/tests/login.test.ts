@@ -202,7 +202,7 @@ test("an administrator logs in by key, makes a tenant with keys, and reads what 
   assert.equal((await json<WhoAmI>("whoami")).role, "admin");
 
   const tenant = await json<{ id: string }>("tenant", "create", "acme", "--sessions-max", "5");
-  assert.match(await run("tenant", "list"), /acme +0 +5 +- +active/);
+  assert.match(await run("tenant", "list"), /acme +0\/5 +0 +0\.0 +0 +- +active/);
   const made = await json<NewKey>("key", "create", "ci", "--role", "tenant", "--tenant", tenant.id, "--scope", "sessions:read");
   assert.equal(made.key.tenant, tenant.id);
   const rotated = await json<NewKey>("key", "rotate", made.key.id, "--overlap-s", "0");
