@@ -5,6 +5,8 @@
 //! given up: what follows refers to what is lost.
 
 // By their paths, so that a fuzz target can take this file.
+#[path = "frames/annex_b.rs"]
+mod annex_b;
 #[path = "frames/av1.rs"]
 mod av1;
 #[path = "frames/h264.rs"]

@@ -1,9 +1,9 @@
 //! H.264 from RTP payloads (RFC 6184, packetization-mode 1) to Annex B. Pure, and our own: `rtc`'s trusts
 //! the lengths within a payload.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use super::annex_b;
+use bytes::{BufMut, Bytes};
 
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const TYPE_MASK: u8 = 0x1f;
 /// The types of NAL units that travel alone, and the payload structures that are sent.
 const SINGLE: std::ops::RangeInclusive<u8> = 1..=23;
@@ -18,26 +18,14 @@ const SPS: u8 = 7;
 /// What a payload adds to its access unit; `None` if it is none.
 pub(super) fn unpacked(payload: &[u8]) -> Option<Bytes> {
     let (first, body) = payload.split_first()?;
-    let mut out = BytesMut::with_capacity(payload.len() + START_CODE.len());
+    let mut out = annex_b::room(payload);
     match first & TYPE_MASK {
-        kind if SINGLE.contains(&kind) => {
-            out.put_slice(&START_CODE);
-            out.put_slice(payload);
-        }
-        STAP_A => {
-            let mut rest = body;
-            while let Some((len, after)) = rest.split_first_chunk::<2>() {
-                let len = usize::from(u16::from_be_bytes(*len));
-                let (unit, after) = after.split_at_checked(len).filter(|_| len > 0)?;
-                out.put_slice(&START_CODE);
-                out.put_slice(unit);
-                rest = after;
-            }
-        }
+        kind if SINGLE.contains(&kind) => annex_b::put(payload, &mut out),
+        STAP_A => annex_b::put_aggregated(body, 1, &mut out)?,
         FU_A => {
             let (head, part) = body.split_first()?;
             if head & FRAGMENT_BEGINS != 0 {
-                out.put_slice(&START_CODE);
+                out.put_slice(&annex_b::START_CODE);
                 out.put_u8(first & !TYPE_MASK | head & TYPE_MASK);
             }
             out.put_slice(part);
@@ -63,8 +51,7 @@ pub(super) fn has_parameters(unit: &[u8]) -> bool {
 }
 
 fn has(unit: &[u8], kind: u8) -> bool {
-    let mut starts = unit.windows(4).filter(|w| w[..3] == [0, 0, 1]);
-    starts.any(|w| w[3] & TYPE_MASK == kind)
+    annex_b::headers(unit).any(|header| header & TYPE_MASK == kind)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! HEVC from RTP payloads (RFC 7798, one stream, no DONL) to Annex B. Pure.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use super::annex_b;
+use bytes::{BufMut, Bytes};
 
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
 /// Payload structures, by the type of their header.
 const AGGREGATION: u8 = 48;
 const FRAGMENT: u8 = 49;
@@ -18,32 +18,20 @@ pub(super) fn unpacked(payload: &[u8]) -> Option<Bytes> {
     let [first, second, body @ ..] = payload else {
         return None;
     };
-    let mut out = BytesMut::with_capacity(payload.len() + START_CODE.len());
+    let mut out = annex_b::room(payload);
     match kind(*first) {
-        AGGREGATION => {
-            let mut rest = body;
-            while let Some((len, after)) = rest.split_first_chunk::<2>() {
-                let len = usize::from(u16::from_be_bytes(*len));
-                let (unit, after) = after.split_at_checked(len).filter(|_| len >= 2)?;
-                out.put_slice(&START_CODE);
-                out.put_slice(unit);
-                rest = after;
-            }
-        }
+        AGGREGATION => annex_b::put_aggregated(body, 2, &mut out)?,
         FRAGMENT => {
             let (head, part) = body.split_first()?;
             if head & FRAGMENT_BEGINS != 0 {
-                out.put_slice(&START_CODE);
+                out.put_slice(&annex_b::START_CODE);
                 out.put_u8(first & 0x81 | (head & FRAGMENT_TYPE) << 1);
                 out.put_u8(*second);
             }
             out.put_slice(part);
         }
         50.. => return None,
-        _ => {
-            out.put_slice(&START_CODE);
-            out.put_slice(payload);
-        }
+        _ => annex_b::put(payload, &mut out),
     }
     Some(out.freeze())
 }
@@ -65,8 +53,7 @@ pub(super) fn has_parameters(unit: &[u8]) -> bool {
 }
 
 fn kinds(unit: &[u8]) -> impl Iterator<Item = u8> {
-    let starts = unit.windows(4).filter(|w| w[..3] == [0, 0, 1]);
-    starts.map(|w| kind(w[3]))
+    annex_b::headers(unit).map(kind)
 }
 
 fn kind(header: u8) -> u8 {
