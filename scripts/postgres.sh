@@ -38,12 +38,24 @@ as_owner() {
     fi
 }
 
+# Sets BLOCKED to the topmost folder on the way to DIR that keeps the owner out, if one does.
+find_blocked() {
+    local dir=$1
+    while ! as_owner test -x "$dir"; do
+        BLOCKED=$dir
+        dir=$(dirname "$dir")
+    done
+}
+
 start() {
     local dir=${1:-}
     [ -n "$dir" ] || dir=$(mktemp -d /tmp/nearlight-postgres.XXXXXX)
     mkdir -p "$dir/socket"
     chmod 755 "$dir"
     [ "$(id -u)" != 0 ] || chown -R "$owner" "$dir"
+    BLOCKED=
+    find_blocked "$dir"
+    [ -z "$BLOCKED" ] || die "PostgreSQL runs as the user $owner, who may not enter $BLOCKED" "Move the checkout to where everybody may, such as /srv, or: chmod o+x $BLOCKED"
     if [ ! -e "$dir/data/PG_VERSION" ]; then
         as_owner "$BIN/initdb" --pgdata "$dir/data" --username nearlight --auth trust \
             --encoding UTF8 --locale C --no-sync >"$dir/initdb.log" 2>&1 \
