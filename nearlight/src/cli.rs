@@ -16,7 +16,8 @@ mod volume;
 
 pub use checker::CheckerCommand;
 pub use identity::{
-    AdminCommand, CreateKey, KeyCommand, Login, Logout, TenantCommand, TenantLimits,
+    AdminCommand, ChangeTenant, CreateKey, KeyCommand, Limit, Login, Logout, TenantCommand,
+    TenantLimits,
 };
 pub use inside::{AskEndpoint, Copy, Exec, Logs};
 pub use outside::{RegistryCommand, WebhookCommand};
@@ -31,7 +32,7 @@ Exit status:
   2    wrong usage
   3    no broker answers
   4    the broker refused; the message says why
-  5    the session ended before it could be played, or the job before it was ready
+  5    the job ended before it was ready
   126  session exec: the command could not be started, or was ended
   130  stopped at once by a second Ctrl-C
 `session exec` ends with the status of its command.";
@@ -50,7 +51,7 @@ pub struct Cli {
 pub enum Command {
     /// Run every role on this machine.
     Up(Up),
-    /// Start an app and print the link that plays it.
+    /// Print the address at which a browser plays an app.
     Play(Play),
     /// List, start, stop and explain sessions.
     Session {
@@ -182,7 +183,8 @@ pub enum Command {
 /// `nearlight up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Address of the lobby and the API. Plain http, so loopback; TLS is set in the broker's file.
+    /// Address of the lobby and the API. Plain http, so loopback: for TLS run the roles by themselves
+    /// (docs/operations.md).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// Where everything is kept: keys, ledger, saves, root file systems.
@@ -585,7 +587,8 @@ pub struct Latency {
 impl Latency {
     /// Where the lobby is.
     pub fn broker_url(&self) -> String {
-        crate::client::broker_url(self.url.as_deref(), &self.data)
+        let named = self.url.clone();
+        named.unwrap_or_else(|| crate::target::url_of(&self.data))
     }
 }
 

@@ -2,18 +2,17 @@
 
 use crate::cli::Broker;
 use crate::profile::{ProfileError, Profiles};
+use crate::target::{self, Target};
 use nearlight_protocol::inside::ARCHIVE_TYPE;
 use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
-/// Where `nearlight up` listens unless it is told otherwise.
-const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// Where `nearlight up` keeps everything unless it is told otherwise.
 pub(crate) const DEFAULT_DATA: &str = "data";
 /// How long an answer may take. The event stream may last: its pings keep it alive.
@@ -60,6 +59,16 @@ pub enum ClientError {
         "the API key has a character that no key has, such as a space or a line end; look at --token, NEARLIGHT_TOKEN, or where else it comes from"
     )]
     BadKey,
+    /// A profile was named, and the address of another broker.
+    #[error(
+        "the profile is for {of}, and --url or NEARLIGHT_URL names {named}; leave one of the two out"
+    )]
+    ProfileElsewhere {
+        /// Where the profile's broker is.
+        of: String,
+        /// The other one.
+        named: String,
+    },
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -71,6 +80,22 @@ pub enum ClientError {
     NoKey(PathBuf),
 }
 
+impl ClientError {
+    /// Whether what was asked for may have been done all the same.
+    fn leaves_open(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken(_) => true,
+            Self::Foreign { status, .. } => *status >= 500 || (200..300).contains(status),
+            Self::Problem(problem) => problem.status >= 500,
+            Self::BadUrl(_)
+            | Self::BadKey
+            | Self::ProfileElsewhere { .. }
+            | Self::Profile(_)
+            | Self::NoKey(_) => false,
+        }
+    }
+}
+
 /// What to say where whoever answers at an https address does not speak TLS.
 fn of_another_scheme(url: &str, error: &ureq::Error) -> &'static str {
     // As rustls words it, whichever error carries it.
@@ -78,23 +103,6 @@ fn of_another_scheme(url: &str, error: &ureq::Error) -> &'static str {
     match url.starts_with("https://") && plain {
         true => ". What answers there speaks http: try the address with http://",
         false => "",
-    }
-}
-
-/// The broker that the command line names: `url`, or that of the `nearlight up` under `data`.
-pub fn broker_url(url: Option<&str>, data: &Path) -> String {
-    match url {
-        Some(url) => url.to_owned(),
-        None => crate::up::running_url(data).unwrap_or_else(|| DEFAULT_URL.to_owned()),
-    }
-}
-
-/// The key without what is around it: what is in it goes into a header.
-fn plain_key(key: &str) -> Result<&str, ClientError> {
-    let key = key.trim();
-    match key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(key),
-        false => Err(ClientError::BadKey),
     }
 }
 
@@ -110,7 +118,7 @@ impl Client {
     /// A client for the broker that the command line or the environment names, a profile's otherwise,
     /// or that of the `nearlight up` under the data directory.
     pub fn new(broker: &Broker) -> Result<Self, ClientError> {
-        let data = broker.data.clone().unwrap_or_else(|| DEFAULT_DATA.into());
+        let data = target::data_of(broker);
         let client = Self::for_anyone(broker)?;
         match client.key.is_empty() {
             true => Err(ClientError::NoKey(data.join("dev.key"))),
@@ -120,25 +128,8 @@ impl Client {
 
     /// The same for what anybody may ask: without a key where there is none.
     pub fn for_anyone(broker: &Broker) -> Result<Self, ClientError> {
-        let profiles = Profiles::load()?;
-        let profile = match (&broker.profile, &broker.url, &broker.data) {
-            (Some(name), _, _) => Some(profiles.named(name)?),
-            (None, None, None) => profiles.current(),
-            (None, _, _) => None,
-        };
-        let data = broker.data.clone().unwrap_or_else(|| DEFAULT_DATA.into());
-        let given = broker.url.as_deref();
-        let url = given.or(profile.map(|of| of.url.as_str()));
-        let url = broker_url(url, &data);
-        let key = broker.token.as_deref().or_else(|| profiles.key_for(&url));
-        let key = match key {
-            Some(key) => key.to_owned(),
-            None => std::fs::read_to_string(data.join("dev.key")).unwrap_or_default(),
-        };
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(ClientError::BadUrl(url));
-        }
-        Ok(Self::with_key(&url, plain_key(&key)?))
+        let target = Target::of(broker, &Profiles::load()?)?;
+        Ok(Self::with_key(&target.url, &target.key))
     }
 
     /// A client for the broker at `url` with this key.
@@ -186,15 +177,37 @@ impl Client {
         }
     }
 
-    /// POST with a fresh Idempotency-Key.
+    /// POST.
     pub fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
+        self.post_as(nearlight_kit::ids::request().as_str(), path, body)
+    }
+
+    /// POST of what is done once for its Idempotency-Key, or for an id in its body, however often it is asked for:
+    /// asked for once more where no answer came, or one that does not know.
+    pub fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let key = nearlight_kit::ids::request();
+        match self.post_as(key.as_str(), path, body) {
+            Err(error) if error.leaves_open() => self.post_as(key.as_str(), path, body),
+            outcome => outcome,
+        }
+    }
+
+    fn post_as<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let request = self.agent.post(self.url(path));
-        let request = self.asked(request.header("Idempotency-Key", key.as_str()));
+        let request = self.asked(request.header("Idempotency-Key", key));
         self.json(path, request.send_json(body))
     }
 
@@ -217,6 +230,16 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let request = self.asked(self.agent.put(self.url(path)));
+        self.json(path, request.send_json(body))
+    }
+
+    /// PATCH of what is said; what is left out stays.
+    pub fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self.asked(self.agent.patch(self.url(path)));
         self.json(path, request.send_json(body))
     }
 
@@ -384,22 +407,6 @@ impl Client {
         ClientError::Foreign {
             url: self.url(path),
             status,
-        }
-    }
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn a_key_that_is_no_header_is_named() {
-        assert_eq!(plain_key("nlk_a\n").unwrap(), "nlk_a");
-        for key in ["nlk_a\nb", "nlk a", "nlk_é"] {
-            assert!(
-                matches!(plain_key(key), Err(ClientError::BadKey)),
-                "{key:?}"
-            );
         }
     }
 }

@@ -8,17 +8,16 @@ use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::{JoinError, join};
 use crate::profile::ProfileError;
-use crate::terminal::{self, Progress};
+use crate::terminal;
 use crate::{dispute, node_list, node_show, node_status, table};
 use nearlight_protocol::api::{
-    CreateJoinToken, CreateSession, DrainNode, NewJoinToken, SavesWish, Session, SessionList,
-    SessionState, StartProgress, WaitsFor,
+    AppList, CreateJoinToken, CreateSession, DrainNode, NewJoinToken, SavesWish, Session,
+    SessionList, SessionState, StartProgress, WaitsFor,
 };
 use nearlight_protocol::id::{AppId, NodeId};
 use nearlight_protocol::placement::Placement;
 use nearlight_protocol::work::Secrets;
 use serde::Serialize;
-use std::ops::ControlFlow;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +93,19 @@ pub enum CommandError {
     /// The key of images cannot be read.
     #[error("the key that images are signed with cannot be read")]
     NoImageKey(#[source] std::io::Error),
+    /// A key of no characters.
+    #[error(
+        "no key was given; paste it, or name a file with --key-file, or log in as a player with --device"
+    )]
+    EmptyKey,
+    /// The catalogue does not have it.
+    #[error("there is no app `{asked}`; there are: {there}")]
+    NoApp {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        there: String,
+    },
     /// Somebody refused, in the browser.
     #[error("the login was refused in the browser")]
     LoginDenied,
@@ -116,48 +128,25 @@ pub enum CommandError {
     StreamEnded,
 }
 
-/// Starts an app, shows its progress and prints the link that plays it.
+/// Prints the address at which a browser plays an app: the lobby, with that app in view. The session is started there,
+/// for it belongs to who starts it: one that an API key started is nobody's in a browser.
 pub fn play(play: &Play) -> Result<(), CommandError> {
     let client = Client::new(&play.broker)?;
-    let created = create(&client, &play.app, None)?;
-    let mut last = None;
-    let mut progress = Progress::default();
-    client.events(
-        &format!("/v1/sessions/{}/events", created.id),
-        |session: Session| {
-            if play.broker.json {
-                terminal::json(&session);
-            } else {
-                progress.show(format!("{}: {}", session.title, describe(&session.state)));
-            }
-            let waiting = matches!(
-                session.state,
-                SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. }
-            );
-            last = Some(session);
-            if waiting {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    drop(progress);
-    let session = last.ok_or(CommandError::StreamEnded)?;
-    match &session.state {
-        SessionState::Ended { detail, .. } => Err(CommandError::Ended(detail.clone())),
-        SessionState::Ending { reason } => Err(CommandError::Ended(reason.sentence().to_owned())),
-        SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. } => {
-            Err(CommandError::StreamEnded)
-        }
-        SessionState::Ready | SessionState::Playing | SessionState::Detached => {
-            // With --json the last event said it.
-            if !play.broker.json {
-                terminal::result(client.url(&session.play_path));
-            }
-            Ok(())
-        }
+    let list: AppList = client.get("/v1/apps")?;
+    let Some(app) = list.apps.iter().find(|app| app.id == play.app) else {
+        let names: Vec<_> = list.apps.iter().map(|app| app.id.as_str()).collect();
+        return Err(CommandError::NoApp {
+            asked: play.app.to_string(),
+            there: names.join(", "),
+        });
+    };
+    if !app.available {
+        terminal::note("no node can run it at the moment; `nearlight node list` shows them");
     }
+    let url = client.url(&format!("/?app={}", app.id));
+    let shown = serde_json::json!({ "app": app.id, "available": app.available, "url": url });
+    show(&play.broker, &shown, || format!("{url}\n"));
+    Ok(())
 }
 
 /// Lists, starts, stops and explains sessions.
@@ -324,7 +313,7 @@ fn create(client: &Client, app: &AppId, budget_micro: Option<u64>) -> Result<Ses
         saves: SavesWish::default(),
         budget_micro,
     };
-    client.post("/v1/sessions", &request)
+    client.post_once("/v1/sessions", &request)
 }
 
 /// The query of a list, escaped as forms are.

@@ -63,6 +63,7 @@ fn is_passing(error: &ClientError) -> bool {
         ),
         ClientError::Foreign { .. }
         | ClientError::BadKey
+        | ClientError::ProfileElsewhere { .. }
         | ClientError::BadUrl(_)
         | ClientError::Profile(_)
         | ClientError::NoKey(_) => false,

@@ -36,6 +36,7 @@ impl Failure {
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
                 | CommandError::NoKey(_)
+                | CommandError::EmptyKey
                 | CommandError::NoPassword(_)
                 | CommandError::NoImageKey(_)
                 | CommandError::LoginDenied
@@ -67,6 +68,7 @@ impl Failure {
             },
             Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,
+            Self::Command(CommandError::NoApp { .. }) => 4,
             Self::Command(CommandError::Ended(_)) => 5,
         }
     }
@@ -92,7 +94,7 @@ impl Failure {
 fn client_status(error: &ClientError) -> u8 {
     match error {
         ClientError::Broken(_) | ClientError::NoKey(_) | ClientError::Profile(_) => 1,
-        ClientError::BadKey | ClientError::BadUrl(_) => 2,
+        ClientError::BadKey | ClientError::ProfileElsewhere { .. } | ClientError::BadUrl(_) => 2,
         ClientError::Unreachable { .. } | ClientError::Foreign { .. } => 3,
         ClientError::Problem(_) => 4,
     }

@@ -1,14 +1,15 @@
 //! Who one is, and who else may come in: `login`, `logout`, `whoami`, `tenant`, `key`, `admin`.
 
-use crate::cli::{AdminCommand, Broker, KeyCommand, Login, Logout, TenantCommand};
+use crate::cli::{AdminCommand, Broker, ChangeTenant, KeyCommand, Login, Logout, TenantCommand};
 use crate::client::{Client, ClientError};
 use crate::command::{CommandError, show, wire_name};
 use crate::profile::{Profile, Profiles};
+use crate::target::plain_key;
 use crate::{device, table, terminal};
 use nearlight_protocol::api::WhoAmI;
 use nearlight_protocol::identity::{
     ApiKey, AuditEntry, AuditPage, CreateKey, KeyList, NewKey, RotateKey, Scope, Tenant,
-    TenantList, TenantSettings,
+    TenantChange, TenantList, TenantSettings,
 };
 use nearlight_protocol::limits::PAGE_ENTRIES_MAX;
 use std::io::{BufRead, IsTerminal};
@@ -32,9 +33,13 @@ pub fn login(login: &Login) -> Result<(), CommandError> {
         None if login.device => device::log_in(url)?,
         None => asked_for(url)?,
     };
+    let key = plain_key(&key)?;
+    if key.is_empty() {
+        return Err(CommandError::EmptyKey);
+    }
     let profile = Profile {
         url: url.to_owned(),
-        key: key.trim().to_owned(),
+        key: key.to_owned(),
     };
     let who: WhoAmI = Client::with_key(&profile.url, &profile.key).get("/v1/whoami")?;
     let name = login.profile.as_deref().unwrap_or(host);
@@ -153,31 +158,28 @@ pub fn tenant(command: &TenantCommand, broker: &Broker) -> Result<(), CommandErr
             let rows: Vec<_> = list.tenants.iter().map(tenant_row).collect();
             show(broker, &list, || table::lay_out(TENANT_HEAD, &rows));
         }
-        TenantCommand::Set {
-            tenant,
-            name,
-            limits,
-            suspended,
-            priority,
-            budget_micro_per_month,
-        } => {
-            let settings = TenantSettings {
-                name: name.clone(),
-                sessions_max: limits.sessions_max,
-                gpus_max: limits.gpus_max,
-                cpu_milli_max: limits.cpu_milli_max,
-                mem_mib_max: limits.mem_mib_max,
-                suspended: *suspended,
-                priority: *priority,
-                budget_micro_per_month: *budget_micro_per_month,
-            };
-            let changed: Tenant = client.put(&format!("/v1/tenants/{tenant}"), &settings)?;
+        TenantCommand::Set { tenant, change } => {
+            let change = changes(change);
+            let changed: Tenant = client.patch(&format!("/v1/tenants/{tenant}"), &change)?;
             show(broker, &changed, || {
                 table::lay_out(TENANT_HEAD, &[tenant_row(&changed)])
             });
         }
     }
     Ok(())
+}
+
+fn changes(of: &ChangeTenant) -> TenantChange {
+    TenantChange {
+        name: of.name.clone(),
+        sessions_max: of.sessions_max.map(|limit| limit.0),
+        gpus_max: of.gpus_max.map(|limit| limit.0),
+        cpu_milli_max: of.cpu_milli_max.map(|limit| limit.0),
+        mem_mib_max: of.mem_mib_max.map(|limit| limit.0),
+        suspended: of.suspended,
+        priority: of.priority,
+        budget_micro_per_month: of.budget_micro_per_month.map(|limit| limit.0),
+    }
 }
 
 const TENANT_HEAD: [&str; 8] = [

@@ -91,7 +91,7 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
         saves: SavesWish::default(),
         budget_micro: start.budget_micro,
     };
-    let created: Session = client.post("/v1/sessions", &request)?;
+    let created: Session = client.post_once("/v1/sessions", &request)?;
     if start.detach {
         show(broker, &created, || format!("{}\n", created.id));
         return Ok(());

@@ -87,9 +87,15 @@ pub fn join(broker: &Broker, force: bool) -> Result<(), JoinError> {
     // What belongs to the node of before. Its saves stay.
     remove(&edge.join("node.json"))?;
     let config = data.join("edge-node.toml");
-    write_atomic(&config, settings(&enrolled, &address).as_bytes(), 0o644)
-        .map_err(file(&config))?;
+    let former = configure(&config, &settings(&enrolled, &address), &address)?;
     remove(&pending)?;
+    if let Some(former) = former {
+        terminal::note(format_args!(
+            "the settings of before are in {}; copy what you had added into {}",
+            former.display(),
+            config.display()
+        ));
+    }
     say(broker, &enrolled, [&config, &edge, &pki]);
     Ok(())
 }
@@ -135,6 +141,31 @@ fn settings(enrolled: &Enrolled, address: &str) -> String {
          # sources; this file is laid over its defaults.\n{all}",
         enrolled.node
     )
+}
+
+/// Writes the settings, unless there are some for this broker already, which their operator may have added to.
+/// Those for another one are kept beside; where, if there were any.
+fn configure(path: &Path, settings: &str, address: &str) -> Result<Option<PathBuf>, JoinError> {
+    let former = match std::fs::read_to_string(path) {
+        Ok(former) => Some(former),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(file(path)(error)),
+    };
+    let mut kept = None;
+    if let Some(former) = former {
+        let table = former.parse::<toml::Table>().unwrap_or_default();
+        let broker = table
+            .get("broker")
+            .and_then(|of| of.get("address")?.as_str());
+        if broker == Some(address) {
+            return Ok(None);
+        }
+        let beside = path.with_extension("toml.before");
+        write_atomic(&beside, former.as_bytes(), 0o644).map_err(file(&beside))?;
+        kept = Some(beside);
+    }
+    write_atomic(path, settings.as_bytes(), 0o644).map_err(file(path))?;
+    Ok(kept)
 }
 
 fn say(broker: &Broker, enrolled: &Enrolled, [config, edge, pki]: [&Path; 3]) {
@@ -188,6 +219,21 @@ mod test {
         assert!(!table.contains_key("name"));
         enrolled.name = "attic".to_owned();
         assert_eq!(read(&enrolled).unwrap()["name"].as_str(), Some("attic"));
+    }
+
+    #[test]
+    fn what_an_operator_added_to_the_settings_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge-node.toml");
+        let new = |address: &str| format!("[broker]\naddress = \"{address}\"\n");
+        assert_eq!(configure(&path, &new("a:1"), "a:1").unwrap(), None);
+        let added = format!("{}[jobs]\ncpu_milli = 4000\n", new("a:1"));
+        std::fs::write(&path, &added).unwrap();
+        assert_eq!(configure(&path, &new("a:1"), "a:1").unwrap(), None);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), added);
+        let beside = configure(&path, &new("b:1"), "b:1").unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(beside).unwrap(), added);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), new("b:1"));
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub mod profile;
 pub mod receipt;
 pub mod stake;
 pub mod table;
+mod target;
 pub mod terminal;
 pub mod up;
 pub mod usage;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
+        Ok(0) if !terminal::is_whole() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             terminal::note(format_args!("nearlight: {failure}"));

@@ -43,6 +43,14 @@ pub enum ProfileError {
     /// There is no such profile.
     #[error("there is no profile `{0}`; `nearlight login URL --profile {0}` makes it")]
     Unknown(String),
+    /// More than one could be meant.
+    #[error("several profiles are for {url}; choose one with --profile: {names}")]
+    Several {
+        /// The broker.
+        url: String,
+        /// What they are called.
+        names: String,
+    },
 }
 
 /// A broker and a key for it.
@@ -62,6 +70,11 @@ pub struct Profiles {
     pub current: Option<String>,
     /// By name.
     pub profiles: BTreeMap<String, Profile>,
+}
+
+/// Whether two addresses are the same broker's.
+pub(crate) fn same_broker(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
 }
 
 /// Where this user's profiles and what is remembered beside them are.
@@ -136,14 +149,31 @@ impl Profiles {
         self.profiles.get(self.current.as_ref()?)
     }
 
-    /// The key for the broker at `url`, if some profile has one.
-    pub fn key_for(&self, url: &str) -> Option<&str> {
-        let at =
-            |profile: &&Profile| profile.url.trim_end_matches('/') == url.trim_end_matches('/');
-        self.profiles
-            .values()
-            .find(at)
-            .map(|found| found.key.as_str())
+    /// The key for the broker at `url`, if some profile has one: the current one's, or that of the only one.
+    ///
+    /// # Errors
+    /// [`ProfileError::Several`].
+    pub fn key_for(&self, url: &str) -> Result<Option<&str>, ProfileError> {
+        let current = self.current().filter(|of| same_broker(&of.url, url));
+        if let Some(profile) = current {
+            return Ok(Some(&profile.key));
+        }
+        let of_it = self
+            .profiles
+            .iter()
+            .filter(|(_, of)| same_broker(&of.url, url));
+        let mut found: Vec<_> = of_it.collect();
+        match (found.pop(), found.as_slice()) {
+            (None, _) => Ok(None),
+            (Some((_, profile)), []) => Ok(Some(&profile.key)),
+            (Some(last), others) => {
+                let names = others.iter().chain([&last]).map(|(name, _)| name.as_str());
+                Err(ProfileError::Several {
+                    url: url.to_owned(),
+                    names: names.collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
     }
 
     /// Takes a profile in, as the current one.
@@ -177,8 +207,11 @@ mod test {
         profiles.put("a", profile("https://a"));
         profiles.put("b", profile("https://b/"));
         assert_eq!(profiles.current().unwrap().url, "https://b/");
-        assert_eq!(profiles.key_for("https://b"), Some("key of https://b/"));
-        assert_eq!(profiles.key_for("https://c"), None);
+        assert_eq!(
+            profiles.key_for("https://b").unwrap(),
+            Some("key of https://b/")
+        );
+        assert_eq!(profiles.key_for("https://c").unwrap(), None);
         let written = toml::to_string(&profiles).unwrap();
         assert_eq!(toml::from_str::<Profiles>(&written).unwrap(), profiles);
         assert_eq!(profiles.remove(None), Some("b".to_owned()));

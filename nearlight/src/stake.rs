@@ -39,7 +39,7 @@ pub fn stake(command: &StakeCommand, broker: &Broker) -> Result<(), CommandError
         account: account.clone(),
         amount_micro: U64(amount_micro),
     };
-    let now: StakeAccount = client.post("/v1/stakes", &body)?;
+    let now: StakeAccount = client.post_once("/v1/stakes", &body)?;
     show(broker, &now, || accounts(std::slice::from_ref(&now)));
     Ok(())
 }

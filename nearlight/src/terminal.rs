@@ -1,7 +1,8 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 //!
-//! A reader that has gone away (`nearlight app list | head -1`) is no error: what cannot be printed
-//! is dropped.
+//! A reader that has gone away (`nearlight app list | head -1`) is no error: what it does not read is dropped.
+//! Anything else that keeps a result from being written, such as a full disk, is told, and is the command's exit
+//! status ([`is_whole`]): a month's usage that ends in the middle, or a secret that is shown once, is not "done".
 //!
 //! **Invariant.** What is said for people does nothing to their terminal: brokers, nodes and jobs put words
 //! into it. What a job itself prints (`session logs`, `session exec`) is its own, and passes as it is.
@@ -10,12 +11,28 @@ use nearlight_protocol::plain::is_plain;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A line of the result, on stdout.
 pub fn result(line: impl Display) {
     let mut stdout = io::stdout().lock();
-    // See the module's documentation: a reader that has gone away is no error.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+}
+
+/// Whether everything that was to be printed as a result was, as far as somebody read it.
+pub fn is_whole() -> bool {
+    !CUT_SHORT.load(Ordering::Relaxed)
+}
+
+static CUT_SHORT: AtomicBool = AtomicBool::new(false);
+
+fn written(outcome: io::Result<()>) {
+    let Err(error) = outcome else { return };
+    if error.kind() != io::ErrorKind::BrokenPipe && !CUT_SHORT.swap(true, Ordering::Relaxed) {
+        note(format_args!(
+            "nearlight: the result cannot be written, and is cut short: {error}"
+        ));
+    }
 }
 
 /// The result for programs, on stdout: one value a line.
@@ -47,10 +64,8 @@ pub fn text(lines: &str) {
         true => harmless(lines),
         false => lines.to_owned(),
     };
-    // As above.
-    let _ = stdout
-        .write_all(lines.as_bytes())
-        .and_then(|()| stdout.flush());
+    let all = stdout.write_all(lines.as_bytes());
+    written(all.and_then(|()| stdout.flush()));
 }
 
 /// One line on stderr that changes in place on a terminal; elsewhere a line for each change.

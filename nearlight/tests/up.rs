@@ -193,7 +193,7 @@ fn it_says_ready_and_stops_the_edge_before_the_broker() {
     assert!(ready.starts_with("ready http://127.0.0.1:"), "{ready}");
     let curl = up.line();
     assert!(
-        curl.starts_with("curl ") && curl.contains("dev.key"),
+        curl.starts_with("curl ") && curl.contains("/v1/apps") && curl.contains("dev.key"),
         "{curl}"
     );
     up.signal(Signal::SIGTERM);
@@ -352,4 +352,16 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
         "session-broker down",
     ];
     assert_eq!(log[4..], end, "{log:?}");
+}
+
+#[test]
+fn tls_is_refused_with_what_to_do_instead() {
+    let machine = Machine::new();
+    let config = machine.path("config.toml");
+    fs::write(&config, "[session-broker.tls]\ncert = \"a\"\nkey = \"b\"\n").unwrap();
+    let up = machine.up(&["--config", config.to_str().unwrap()]);
+    let (status, said) = up.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("run the roles by themselves"), "{said}");
+    assert_eq!(machine.log(), [""; 0], "nothing was started");
 }

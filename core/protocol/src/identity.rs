@@ -4,7 +4,7 @@
 
 mod tenant;
 
-pub use tenant::{Tenant, TenantList, TenantSettings};
+pub use tenant::{Tenant, TenantChange, TenantList, TenantSettings};
 
 use crate::api::Role;
 use crate::id::{KeyId, TenantId, UserId};

@@ -203,17 +203,32 @@ test("an administrator logs in by key, makes a tenant with keys, and reads what 
 
   const tenant = await json<{ id: string }>("tenant", "create", "acme", "--sessions-max", "5");
   assert.match(await run("tenant", "list"), /acme +0\/5 +0 +0\.0 +0 +- +active/);
+  await run("tenant", "set", tenant.id, "--gpus-max", "4", "--suspended");
+  assert.match(await run("tenant", "list"), /acme +0\/5 +0\/4 .* suspended/);
+  await run("tenant", "set", tenant.id, "--gpus-max", "none", "--suspended=false");
+  assert.match(await run("tenant", "list"), /acme +0\/5 +0 +0\.0 +0 +- +active/);
   const made = await json<NewKey>("key", "create", "ci", "--role", "tenant", "--tenant", tenant.id, "--scope", "sessions:read");
   assert.equal(made.key.tenant, tenant.id);
   const rotated = await json<NewKey>("key", "rotate", made.key.id, "--overlap-s", "0");
   const as = (secret: string) => fetch(`${stack.base}/v1/sessions`, { headers: { authorization: `Bearer ${secret}` } });
   assert.deepEqual([(await as(made.secret)).status, (await as(rotated.secret)).status], [401, 200]);
+
+  // Two profiles of one broker: each is its own.
+  writeFileSync(join(files, "ci"), rotated.secret, { mode: 0o600 });
+  await run("login", stack.base, "--key-file", join(files, "ci"), "--profile", "ci");
+  assert.equal((await json<WhoAmI>("whoami")).role, "tenant");
+  const administrator = new URL(stack.base).host;
+  assert.equal((await json<WhoAmI>("whoami", "--profile", administrator)).role, "admin");
+  await assert.rejects(run("whoami", "--profile", "ci", "--url", "http://127.0.0.1:9"), /leave one of the two out/);
+  await run("login", stack.base, "--key-file", join(files, "key"));
+  assert.equal((await json<WhoAmI>("whoami")).role, "admin");
+
   await run("key", "revoke", made.key.id);
   assert.equal((await as(rotated.secret)).status, 401);
   assert.match(await run("key", "list"), /ci +tenant .* revoked/);
-  const log = await json<{ entries: { action: string }[] }>("admin", "audit", "--limit", "5");
+  const log = await json<{ entries: { action: string }[] }>("admin", "audit", "--limit", "7");
   const actions = log.entries.map(({ action }) => action);
-  assert.deepEqual(actions, ["key-revoke", "key-rotate", "key-create", "tenant-create", "bootstrap"]);
+  assert.deepEqual(actions, ["key-revoke", "key-rotate", "key-create", "tenant-change", "tenant-change", "tenant-create", "bootstrap"]);
   await run("logout");
   await assert.rejects(run("whoami"), /no API key/);
 });

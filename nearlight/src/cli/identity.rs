@@ -6,6 +6,7 @@ use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, TenantId};
 use nearlight_protocol::identity::{Priority, Scope};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// `nearlight login`.
 #[derive(Debug, Args)]
@@ -50,26 +51,59 @@ pub enum TenantCommand {
     },
     /// Every tenant.
     List,
-    /// Change a tenant as a whole: what is left out is not set.
+    /// Change what is named here of a tenant; the rest stays.
     Set {
         /// Which.
         tenant: TenantId,
-        /// Its name.
-        #[arg(long)]
-        name: String,
-        /// What its members may have together.
         #[command(flatten)]
-        limits: TenantLimits,
-        /// Turn its members away. Their sessions go on.
-        #[arg(long)]
-        suspended: bool,
-        /// Where its members stand in the queue: low, normal or high.
-        #[arg(long, default_value = "normal")]
-        priority: Priority,
-        /// What they may spend in a calendar month, millionths of the currency's unit.
-        #[arg(long, value_name = "MICRO")]
-        budget_micro_per_month: Option<u64>,
+        change: ChangeTenant,
     },
+}
+
+/// `nearlight tenant set`: at least one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct ChangeTenant {
+    /// Its name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Sessions that its members may hold together, or `none` for no limit.
+    #[arg(long, value_name = "N|none")]
+    pub sessions_max: Option<Limit<u32>>,
+    /// GPUs that their jobs may have together, slices counted like whole ones, or `none`.
+    #[arg(long, value_name = "N|none")]
+    pub gpus_max: Option<Limit<u32>>,
+    /// CPU that their sessions may have together, thousandths of a core, or `none`.
+    #[arg(long, value_name = "MILLI|none")]
+    pub cpu_milli_max: Option<Limit<u32>>,
+    /// Memory that they may have together, MiB, or `none`.
+    #[arg(long, value_name = "MIB|none")]
+    pub mem_mib_max: Option<Limit<u32>>,
+    /// Turn its members away, while their sessions go on; `--suspended=false` lets them in again.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub suspended: Option<bool>,
+    /// Where its members stand in the queue: low, normal or high.
+    #[arg(long)]
+    pub priority: Option<Priority>,
+    /// What they may spend in a calendar month, millionths of the currency's unit, or `none`.
+    #[arg(long, value_name = "MICRO|none")]
+    pub budget_micro_per_month: Option<Limit<u64>>,
+}
+
+/// A number, or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit<T>(pub Option<T>);
+
+impl<T: FromStr> FromStr for Limit<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().map_err(|_| "neither a number nor `none`")?;
+        Ok(Self(Some(number)))
+    }
 }
 
 /// What the members of a tenant may have together, sessions that wait counted; no limit where nothing is said.

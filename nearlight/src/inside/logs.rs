@@ -80,6 +80,7 @@ fn is_passing(error: &ClientError) -> bool {
         ClientError::Foreign { .. }
         | ClientError::BadUrl(_)
         | ClientError::BadKey
+        | ClientError::ProfileElsewhere { .. }
         | ClientError::Profile(_)
         | ClientError::NoKey(_) => false,
     }

@@ -144,6 +144,12 @@ impl Prepared {
                 Some(toml::Value::Table(section)) => section,
                 Some(_) => bail!("{path}: {role} must be a section: [{role}]"),
             };
+            if section.contains_key("tls") && role == "session-broker" {
+                bail!(
+                    "{path}: `nearlight up` serves plain http on this machine and takes no [session-broker.tls]; \
+                     run the roles by themselves for that (docs/operations.md), or put a proxy before it"
+                );
+            }
             if let (Some(count), "edge-node") = (self.up.slots, role) {
                 let slots = section.entry("slots").or_insert(toml::Table::new().into());
                 let slots = slots.as_table_mut();

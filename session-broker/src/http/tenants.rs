@@ -11,7 +11,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nearlight_protocol::id::TenantId;
-use nearlight_protocol::identity::{AuditAction, Priority, Tenant, TenantList, TenantSettings};
+use nearlight_protocol::identity::{
+    AuditAction, Priority, Tenant, TenantChange, TenantList, TenantSettings,
+};
 use nearlight_protocol::limits::BUDGET_MICRO_MAX;
 use nearlight_protocol::problem::Problem;
 use std::sync::Arc;
@@ -80,12 +82,12 @@ pub(super) async fn list_tenants(
     Ok(Json(TenantList { tenants }))
 }
 
-/// Changes a tenant as a whole: what is left out is not set.
+/// Changes what is said of a tenant: what is left out stays, `null` lifts a limit.
 #[utoipa::path(
-    put, path = "/v1/tenants/{id}", tag = "identity",
+    patch, path = "/v1/tenants/{id}", tag = "identity",
     security(("api_key" = [])),
     params(("id" = String, Path, description = "The tenant.")),
-    request_body = TenantSettings,
+    request_body = TenantChange,
     responses(
         (status = 200, body = Tenant, description = "The tenant as it is now."),
         (status = "default", body = Problem, content_type = "application/problem+json",
@@ -96,21 +98,25 @@ pub(super) async fn change_tenant(
     State(api): State<Arc<Api>>,
     caller: Caller,
     TenantPath(id): TenantPath,
-    JsonBody(body): JsonBody<TenantSettings>,
+    JsonBody(body): JsonBody<TenantChange>,
 ) -> Result<Json<Tenant>, Refusal> {
     let action = AuditAction::TenantChange;
     api.check_noted(&caller, Permission::ChangeTenants, action, id.as_str())
         .await?;
-    let name = checked_name(&body.name)?;
-    let tenant = TenantRow {
-        name,
-        sessions_max: body.sessions_max,
-        max: limits(&body),
-        suspended: body.suspended,
-        priority: body.priority,
-        budget_micro_month: checked_budget(body.budget_micro_per_month)?,
-        ..api.tenant(&id).await?
-    };
+    let mut tenant = api.tenant(&id).await?;
+    if let Some(name) = &body.name {
+        tenant.name = checked_name(name)?;
+    }
+    if let Some(budget) = body.budget_micro_per_month {
+        tenant.budget_micro_month = checked_budget(budget)?;
+    }
+    let changed = |limit: &mut Option<u32>, to: Option<Option<u32>>| *limit = to.unwrap_or(*limit);
+    changed(&mut tenant.sessions_max, body.sessions_max);
+    changed(&mut tenant.max.gpus, body.gpus_max);
+    changed(&mut tenant.max.cpu_milli, body.cpu_milli_max);
+    changed(&mut tenant.max.mem_mib, body.mem_mib_max);
+    tenant.suspended = body.suspended.unwrap_or(tenant.suspended);
+    tenant.priority = body.priority.unwrap_or(tenant.priority);
     let change = IdentityChange::SetTenant {
         tenant: tenant.clone(),
         at: api.clock.now(),

@@ -79,7 +79,7 @@ const PATHS: [(&str, &[&str]); 86] = [
     ("/v1/sessions/{id}/whep/{attachment}", &["delete", "patch"]),
     ("/v1/stakes", &["get", "post"]),
     ("/v1/tenants", &["get", "post"]),
-    ("/v1/tenants/{id}", &["put"]),
+    ("/v1/tenants/{id}", &["patch"]),
     ("/v1/usage", &["get"]),
     ("/v1/volumes", &["get"]),
     ("/v1/volumes/{id}", &["delete", "get"]),

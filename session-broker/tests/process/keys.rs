@@ -222,15 +222,27 @@ async fn a_tenant_has_a_quota_can_be_suspended_and_keeps_its_name() {
     );
 
     let path = format!("/v1/tenants/{tenant_id}");
-    let put = |body: Value| {
+    let patch = |body: Value| {
         let (admin, path) = (rig.admin(), path.clone());
         let json = [("content-type", "application/json")];
-        async move { admin.request("PUT", &path, &json, &body.to_string()).await }
+        async move {
+            admin
+                .request("PATCH", &path, &json, &body.to_string())
+                .await
+        }
     };
-    let suspended = put(json!({ "name": "b", "sessions_max": 3, "suspended": true })).await;
+    let suspended =
+        patch(json!({ "sessions_max": 3, "budget_micro_per_month": 9, "suspended": true })).await;
     assert_eq!(suspended.at("/suspended"), "true", "{suspended:?}");
     one.get("/v1/sessions").await.refused(403, "forbidden");
-    put(json!({ "name": "b", "sessions_max": 3 })).await;
+    // What is left out stays as it is, and `null` lifts a limit, but is no name.
+    let resumed = patch(json!({ "suspended": false, "budget_micro_per_month": null })).await;
+    assert_eq!(resumed.at("/name"), "a", "{resumed:?}");
+    assert_eq!(resumed.at("/sessions_max"), "3", "{resumed:?}");
+    assert_eq!(resumed.at("/budget_micro_per_month"), "null", "{resumed:?}");
+    patch(json!({ "name": null }))
+        .await
+        .refused(400, "bad-request");
     assert_eq!(two.create("demo").await.status, 201, "the quota was raised");
 }
 

@@ -227,7 +227,7 @@ async fn a_tenant_of_high_priority_waits_before_others_and_each_change_of_place_
     let changed = rig
         .admin()
         .request(
-            "PUT",
+            "PATCH",
             &path,
             &[("content-type", "application/json")],
             &settings.to_string(),

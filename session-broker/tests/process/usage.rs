@@ -426,7 +426,7 @@ async fn a_tenant_that_has_spent_its_month_is_stopped_until_it_may_spend_more() 
         let headers = [("content-type", "application/json")];
         let admin = rig.admin();
         let set = admin
-            .request("PUT", &path, &headers, &body.to_string())
+            .request("PATCH", &path, &headers, &body.to_string())
             .await;
         assert_eq!(
             set.at("/budget_micro_per_month"),

@@ -3,9 +3,9 @@
 use super::Priority;
 use crate::id::TenantId;
 use crate::unit::UnixMillis;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
+/// `POST /v1/tenants`: what a tenant is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantSettings {
@@ -35,6 +35,82 @@ pub struct TenantSettings {
     /// limit without it. When it is spent, their sessions end and no new ones begin.
     #[serde(default)]
     pub budget_micro_per_month: Option<u64>,
+}
+
+/// `PATCH /v1/tenants/{id}`: what changes of a tenant, as a JSON merge patch (RFC 7396). What is left out stays as
+/// it is, so that who changes one limit, or knows of fewer of them, lifts no other; `null` lifts one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantChange {
+    /// See [`TenantSettings::name`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = String, min_length = 1, max_length = 80)]
+    pub name: Option<String>,
+    /// See [`TenantSettings::sessions_max`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>)]
+    pub sessions_max: Option<Option<u32>>,
+    /// See [`TenantSettings::gpus_max`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>)]
+    pub gpus_max: Option<Option<u32>>,
+    /// See [`TenantSettings::cpu_milli_max`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>)]
+    pub cpu_milli_max: Option<Option<u32>>,
+    /// See [`TenantSettings::mem_mib_max`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>)]
+    pub mem_mib_max: Option<Option<u32>>,
+    /// See [`TenantSettings::suspended`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = bool)]
+    pub suspended: Option<bool>,
+    /// See [`TenantSettings::priority`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Priority)]
+    pub priority: Option<Priority>,
+    /// See [`TenantSettings::budget_micro_per_month`].
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u64>)]
+    pub budget_micro_per_month: Option<Option<u64>>,
+}
+
+/// A member that stands there, be it `null`.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// A tenant: an organisation whose members see each other's sessions, and nobody else's.

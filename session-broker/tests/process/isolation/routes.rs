@@ -197,7 +197,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/v1/tenants", TellsNothing),
     ("post", "/v1/tenants", AdminOnly(JSON, r#"{"name":"c"}"#)),
     (
-        "put",
+        "patch",
         "/v1/tenants/{id}",
         AdminOnly(JSON, r#"{"name":"c"}"#),
     ),

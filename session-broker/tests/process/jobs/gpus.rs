@@ -306,7 +306,9 @@ async fn a_tenant_has_no_more_gpus_than_it_may_and_is_told_what_it_has() {
     let set = async |body: Value| {
         let json = [("content-type", "application/json")];
         let admin = rig.admin();
-        admin.request("PUT", &path, &json, &body.to_string()).await
+        admin
+            .request("PATCH", &path, &json, &body.to_string())
+            .await
     };
     let limited = set(json!({ "name": "a", "gpus_max": 3, "mem_mib_max": 4096 })).await;
     assert_eq!(limited.at("/gpus_max"), "3", "{limited:?}");
