@@ -9,7 +9,7 @@ const vectors = raw as unknown as readonly Vector[];
 const edge = ({ state, event }: Vector): string => `${state.name} ${event.name}`;
 
 const EVENTS: readonly Event["name"][] = [
-  "session-seen", "open-refused", "attach-refused", "attach-progressed", "picture-shown", "peer-lost",
+  "session-seen", "open-refused", "attach-refused", "end-refused", "attach-progressed", "picture-shown", "peer-lost",
   "detach-noticed", "end-noticed", "retry-due", "retry-asked", "take-over-asked", "reattach-asked", "end-asked",
 ];
 

@@ -10,6 +10,7 @@
  *     v                                  |  +---- retry ---- reconnecting
  *  refused <-----------------------------+        playing --taken over--> detached
  *  any of them --session ending / ended--> ending --> ended
+ *  waiting, elsewhere, detached, ending --the session is gone--> refused
  * ```
  *
  * Invariants: `ended` and `refused` keep no timer, feed or peer; a take-over happens only when a
@@ -19,6 +20,7 @@
 import type { DetachReason, EndReason, SessionState } from "../wire/types.ts";
 import type { Refusal } from "./refusal.ts";
 import { backoffMs } from "./backoff.ts";
+import { attachOutlook, passes } from "./outlook.ts";
 
 export type AttachStep = "ticket" | "offer" | "transport" | "picture";
 
@@ -45,6 +47,7 @@ export type Event =
   | { readonly name: "session-seen"; readonly session: SessionState }
   | { readonly name: "open-refused"; readonly refusal: Refusal }
   | { readonly name: "attach-refused"; readonly refusal: Refusal }
+  | { readonly name: "end-refused"; readonly refusal: Refusal }
   | { readonly name: "attach-progressed"; readonly step: AttachStep }
   | { readonly name: "picture-shown" }
   | { readonly name: "peer-lost"; readonly cause: LossCause }
@@ -60,13 +63,13 @@ export type Event =
 export type Effect =
   /** Ask for the session once; answers session-seen or open-refused. */
   | { readonly name: "open" }
-  /** Keep watching it; answers session-seen. */
+  /** Keep watching it; answers session-seen, and open-refused where its events break off. */
   | { readonly name: "watch" }
   | { readonly name: "attach"; readonly takeOver: boolean }
   | { readonly name: "drop-peer" }
   | { readonly name: "retry-in"; readonly ms: number }
   | { readonly name: "cancel-retry" }
-  /** Ask the broker to end the session. */
+  /** Ask the broker to end the session; answers end-refused, or by what is watched. */
   | { readonly name: "end" }
   /** Nothing more will happen: close the feed. */
   | { readonly name: "unwatch" };
@@ -116,54 +119,30 @@ function follow(session: SessionState, attempt: number): Step {
 /** What a refusal of our wish to attach means. */
 function onAttachRefused(attempt: number, refusal: Refusal): Step {
   const wait = refusal.retryAfterMs ?? backoffMs(attempt);
-  switch (refusal.name) {
-    case "attached-elsewhere":
+  const outlook = attachOutlook(refusal);
+  switch (outlook) {
+    case "elsewhere":
       return step({ name: "elsewhere" }, { name: "drop-peer" });
-    case "session-ended":
-    case "session-not-ready":
-      // The session knows better; its state decides where we go.
+    case "ask":
       return step({ name: "opening", attempt: attempt + 1 }, { name: "drop-peer" }, { name: "retry-in", ms: wait });
-    case "node-unreachable":
-    case "ticket-invalid":
-      return reconnect(attempt + 1, "refused", wait);
-    case "internal":
-    case "offline":
-    case "too-many-requests":
-      return reconnect(attempt + 1, "broker", wait);
-    case "bad-request":
-    case "body-too-large":
-    case "budget-reached":
-    case "evidence-expired":
-    case "forbidden":
-    case "job-not-ready":
-    case "log-unavailable":
-    case "receipt-refused":
-    case "job-unreachable":
-    case "join-token-invalid":
-    case "node-revoked":
-    case "garbled":
-    case "idempotency-conflict":
-    case "invalid-offer":
-    case "link-ended":
-    case "method-not-allowed":
-    case "name-taken":
-    case "not-found":
-    case "origin-refused":
-    case "provider-unreachable":
-    case "quota-exceeded":
-    case "save-elsewhere":
-    case "session-lost":
-    case "unauthenticated":
-    case "unsupported-media-type":
+    case "refused":
+    case "broker":
+      return reconnect(attempt + 1, outlook, wait);
+    case "none":
       return refuse(refusal);
   }
 }
 
 function onOpenRefused(attempt: number, refusal: Refusal): Step {
-  const again = ["offline", "internal", "too-many-requests", "node-unreachable"].includes(refusal.name);
-  if (!again) return refuse(refusal);
+  if (!passes(refusal)) return refuse(refusal);
   return step({ name: "opening", attempt: attempt + 1 }, { name: "retry-in", ms: refusal.retryAfterMs ?? backoffMs(attempt) });
 }
+
+/** Where all that we know of the session comes from the broker: one that it does not know any more is over for us. */
+const goneOrStay = <S extends State>(state: S, { refusal }: { readonly refusal: Refusal }): Step =>
+  passes(refusal) ? step(state) : refuse(refusal);
+/** The events of a line that was cut may be long in coming: ask. */
+const lookAgain = <S extends State>(state: S): Step => step(state, { name: "open" });
 
 function onDetachNoticed(reason: DetachReason): Step {
   if (reason === "node-restarting") return reconnect(1, "node-restarting");
@@ -182,6 +161,8 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
   },
   waiting: {
     "session-seen": (_, event) => follow(event.session, 1),
+    "open-refused": goneOrStay,
+    "retry-asked": lookAgain,
     "end-asked": endAsked,
   },
   attaching: {
@@ -213,19 +194,24 @@ const TABLE: { readonly [S in State["name"]]: Row<S> } = {
   },
   elsewhere: {
     "session-seen": (state, event) => overOrStay(state, event.session),
+    "open-refused": goneOrStay,
+    "retry-asked": lookAgain,
     "take-over-asked": () => attach(1, true),
     "end-asked": endAsked,
   },
   detached: {
     "session-seen": (state, event) => overOrStay(state, event.session),
+    "open-refused": goneOrStay,
+    "retry-asked": lookAgain,
     "take-over-asked": () => attach(1, true),
     "end-asked": endAsked,
   },
   ending: {
     "session-seen": (state, event) => (event.session.phase === "ended" ? end(event.session.reason) : step(state)),
     "end-noticed": (_, event) => end(event.reason),
+    "open-refused": goneOrStay,
     // The wish to end did not arrive: show why, and let the person try again.
-    "open-refused": (_, event) => refuse(event.refusal),
+    "end-refused": (_, event) => refuse(event.refusal),
   },
   ended: {},
   refused: {

@@ -12,6 +12,7 @@ import type { Api } from "./api.ts";
 import { beginAttach, type Attempt, type HeldAttachment } from "./attach.ts";
 import { DEADLINES } from "./deadlines.ts";
 import { watchSession } from "./feed.ts";
+import type { Refusal } from "./refusal.ts";
 import { handle, START, type AttachStep, type Effect, type Event, type State } from "./machine.ts";
 
 export type Listener = {
@@ -141,13 +142,17 @@ export class Runner {
   async #end(): Promise<void> {
     const result = await this.#api.end(this.session);
     if (result.ok) this.#watch();
-    else this.dispatch({ name: "open-refused", refusal: result.refusal });
+    else this.dispatch({ name: "end-refused", refusal: result.refusal });
   }
 
   #watch(): void {
     if (this.#feed) return;
     this.#feed = new AbortController();
-    watchSession(this.#api.eventsPath(this.session), (session) => this.#saw(session), this.#feed.signal);
+    const heard = {
+      seen: (session: Session) => this.#saw(session),
+      refused: (refusal: Refusal) => this.dispatch({ name: "open-refused", refusal }),
+    };
+    watchSession(this.#api, this.session, heard, this.#feed.signal);
   }
 
   #saw(session: Session): void {
