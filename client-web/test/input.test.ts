@@ -128,6 +128,7 @@ describe("the keyboard", () => {
   const sent: InputEvent[] = [];
   const shortcuts: Shortcut[] = [];
   let pasting: (() => void) | null = null;
+  let live: boolean;
   let target: EventTarget;
   let keyboard: Keyboard;
   beforeEach(() => {
@@ -135,8 +136,10 @@ describe("the keyboard", () => {
     sent.length = 0;
     shortcuts.length = 0;
     pasting = null;
+    live = true;
     target = new EventTarget();
     keyboard = new Keyboard((event) => sent.push(event), {
+      live: () => live,
       shortcut: (shortcut) => shortcuts.push(shortcut),
       paste: (go) => (pasting = go),
     });
@@ -163,6 +166,20 @@ describe("the keyboard", () => {
     keyboard.forget();
     key("keyup", "KeyB");
     expect(keys()).toEqual(["+48"]);
+  });
+  it("takes no key from the browser while the app is out of sight, but its own", () => {
+    key("keydown", "KeyW");
+    live = false;
+    keyboard.forget();
+    for (const code of ["Tab", "Enter", "Escape", "F5", "ArrowLeft", "KeyW"]) {
+      expect(key("keydown", code).defaultPrevented, code).toBe(false);
+      expect(key("keyup", code).defaultPrevented, code).toBe(false);
+    }
+    key("keydown", "F11");
+    expect([keys(), shortcuts]).toEqual([["+17"], ["fullscreen"]]);
+    live = true;
+    key("keydown", "KeyW");
+    expect(keys()).toEqual(["+17", "+17"]);
   });
   it("leaves composition to the input method", () => {
     expect(key("keydown", "KeyA", { isComposing: true }).defaultPrevented).toBe(false);

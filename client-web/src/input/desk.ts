@@ -1,6 +1,7 @@
 /**
- * All of a player's devices on one stage. Wires the parts of this folder and owns the one rule
- * that spans them: whenever the page stops hearing the player, everything is let go.
+ * All of a player's devices on one stage. Wires the parts of this folder and owns the two rules
+ * that span them: whenever the page stops hearing the player, everything is let go; and while
+ * something else is over the picture, keys and pointer are the browser's.
  */
 import type { Cursor } from "../wire/types.ts";
 import { Clipboard } from "./clipboard.ts";
@@ -23,6 +24,8 @@ export type Stage = {
 };
 
 export type DeskHooks = {
+  /** Whether the app is in sight, and what the player does is for it. */
+  readonly live: () => boolean;
   readonly shortcut: (shortcut: Shortcut) => void;
   readonly pointerLockWaits: (waiting: boolean) => void;
   readonly fullscreen: (on: boolean, keyboardLocked: boolean) => void;
@@ -35,15 +38,17 @@ export class Desk {
   readonly screen: Screen;
   readonly #stage: Stage;
   readonly #lock: PointerLock;
+  readonly #letGo: () => void;
 
   constructor(stage: Stage, sink: Sink, hooks: DeskHooks, signal: AbortSignal) {
     this.#stage = stage;
     this.clipboard = new Clipboard(sink);
     const keyboard = new Keyboard(sink, {
+      live: hooks.live,
       shortcut: hooks.shortcut,
       paste: (go) => this.clipboard.beforePaste(go),
     });
-    const pointer = new Pointer(stage.video, sink);
+    const pointer = new Pointer(stage.video, sink, hooks.live);
     this.#lock = new PointerLock(stage.surface, {
       waiting: hooks.pointerLockWaits,
       // With the keyboard lock the app has seen the key itself.
@@ -61,11 +66,11 @@ export class Desk {
     pollGamepads(sink, signal);
     guardLeaving(() => keyboard.modifierHeld && !this.fullscreen.keyboardLocked, signal);
 
-    const letGo = (): void => {
+    const letGo = (this.#letGo = (): void => {
       keyboard.forget();
       pointer.forget();
       sink({ kind: "release-all" }, performance.now());
-    };
+    });
     addEventListener("blur", letGo, { signal });
     addEventListener("pagehide", letGo, { signal });
     document.addEventListener("visibilitychange", () => document.hidden && letGo(), { signal });
@@ -91,8 +96,9 @@ export class Desk {
     this.#lock.free();
   }
 
-  /** Back to a plain pointer: the app is out of reach. */
+  /** Back to a plain pointer with nothing held: the app is out of reach. */
   reset(): void {
+    this.#letGo();
     this.#lock.want(false);
     this.#stage.surface.style.cursor = "";
   }

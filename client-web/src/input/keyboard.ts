@@ -2,8 +2,8 @@
  * The keyboard by place (KeyboardEvent.code), not by letter: the app's own layout makes the letter.
  *
  * Owns: which keys are down. Invariants: a key goes up as often as it went down, also when the
- * page loses focus; auto-repeat is the desktop's and is never sent. Our own shortcuts (Ctrl+Alt+S,
- * Ctrl+Alt+M, F11) are taken out before. Does not know: text composition (text.ts).
+ * page loses focus; auto-repeat is the desktop's and is never sent; where no app is in sight no key is taken from the
+ * browser. Our own shortcuts (Ctrl+Alt+S, Ctrl+Alt+M, F11) are taken out before. Does not know: text composition (text.ts).
  */
 import { KEYS } from "../wire/constants.ts";
 import type { Sink } from "./sink.ts";
@@ -11,6 +11,8 @@ import type { Sink } from "./sink.ts";
 export type Shortcut = "stats" | "menu" | "fullscreen";
 
 export type KeyboardHooks = {
+  /** Whether the keys are the app's now. */
+  readonly live: () => boolean;
   readonly shortcut: (shortcut: Shortcut) => void;
   /** Ctrl+V: true if the paste event should come first; `go` then presses the key. */
   readonly paste: (go: () => void) => void;
@@ -60,7 +62,7 @@ export class Keyboard {
       if (!event.repeat) this.#hooks.shortcut(shortcut);
       return;
     }
-    if (!KEYS.has(event.code)) return;
+    if (!KEYS.has(event.code) || !this.#hooks.live()) return;
     const pasting = isPaste(event);
     // The paste event is the browser's default action of the key.
     if (!pasting) event.preventDefault();
@@ -74,7 +76,7 @@ export class Keyboard {
   }
 
   #released(event: KeyboardEvent): void {
-    if (!KEYS.has(event.code)) return;
+    if (!KEYS.has(event.code) || !this.#hooks.live()) return;
     event.preventDefault();
     // macOS sends only one of the two for caps lock, Windows only this one for print screen.
     if (event.code === "CapsLock") return isApple() ? this.tap("CapsLock", event.timeStamp) : undefined;

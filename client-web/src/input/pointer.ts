@@ -3,8 +3,8 @@
  * is locked. A finger is a pointer with its left button, so that phones can click.
  *
  * Invariants: a button that went down here goes up, wherever that happens (pointer capture); a
- * button's packet carries its position and waits for no motion. Does not know: who locks the
- * pointer (pointer-lock.ts).
+ * button's packet carries its position and waits for no motion; where no app is in sight the mouse is the page's.
+ * Does not know: who locks the pointer (pointer-lock.ts).
  */
 import type { Position } from "../wire/codec.ts";
 import { pictureBox, toDisplay } from "./geometry.ts";
@@ -19,6 +19,7 @@ const SUBPIXELS = 256;
 export class Pointer {
   readonly #sink: Sink;
   readonly #video: HTMLVideoElement;
+  readonly #live: () => boolean;
   readonly #wheel = new WheelScale();
   /** The finger that moves the pointer; a second one is ignored. */
   #finger: number | null = null;
@@ -27,8 +28,10 @@ export class Pointer {
   #sentAt = 0;
   #timer: number | undefined;
 
-  constructor(video: HTMLVideoElement, sink: Sink) {
+  /** `live`: whether the pointer is the app's now. */
+  constructor(video: HTMLVideoElement, sink: Sink, live: () => boolean) {
     this.#video = video;
+    this.#live = live;
     this.#sink = sink;
   }
 
@@ -36,8 +39,8 @@ export class Pointer {
     // Raw updates come at once, pointermove waits for the next frame of the page.
     const move = "onpointerrawupdate" in stage && isSecureContext ? "pointerrawupdate" : "pointermove";
     const on = <K extends keyof HTMLElementEventMap>(name: K, then: (event: HTMLElementEventMap[K]) => void): void =>
-      stage.addEventListener(name, then, { signal, passive: false });
-    stage.addEventListener(move, (event) => this.#moved(event as PointerEvent), { signal });
+      stage.addEventListener(name, (event) => this.#live() && then(event), { signal, passive: false });
+    stage.addEventListener(move, (event) => this.#live() && this.#moved(event as PointerEvent), { signal });
     on("pointerdown", (event) => this.#pressed(event, stage));
     on("pointerup", (event) => this.#released(event));
     on("pointercancel", (event) => this.#released(event));
@@ -49,7 +52,7 @@ export class Pointer {
     on("mouseup", (event) => this.#button(event, false));
     on("touchstart", (event) => event.preventDefault());
     on("dragstart", (event) => event.preventDefault());
-    addEventListener("mouseup", (event) => event.target !== stage && this.#button(event, false), { signal });
+    addEventListener("mouseup", (event) => event.target !== stage && this.#live() && this.#button(event, false), { signal });
     signal.addEventListener("abort", () => clearTimeout(this.#timer));
   }
 

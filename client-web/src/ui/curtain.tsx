@@ -1,5 +1,6 @@
 /** Everything that is said instead of a picture: the start, a reconnect, the end, a refusal. */
 import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { State } from "../session/machine.ts";
 import { END_WORDS, isCalm, refusalWords } from "../session/words.ts";
 import type { App, DetachReason } from "../wire/types.ts";
@@ -17,9 +18,12 @@ type CurtainProps = { readonly room: PlayRoom; readonly app: App | undefined; re
 
 export function Curtain({ room, app, lobby }: CurtainProps) {
   const state = room.state.value;
+  const { phase } = room.phase.value;
+  const curtain = useRef<HTMLDivElement>(null);
+  useEffect(() => readFrom(curtain.current, phase === "reconnecting"), [phase]);
   if (state.name === "playing") return null;
   return (
-    <div class="curtain" data-state={state.name}>
+    <div class="curtain" ref={curtain} data-state={state.name}>
       {app && !room.hadPicture.value && <img class="curtain-art" src={app.picture} alt="" />}
       <div class="curtain-shade" />
       <div class="curtain-body">
@@ -27,6 +31,19 @@ export function Curtain({ room, app, lobby }: CurtainProps) {
       </div>
     </div>
   );
+}
+
+/**
+ * Moves the focus from the app to the heading of what came over it: Tab goes on to the buttons from there. Not to a
+ * button itself, for the next key may still be meant for the app. A menu that somebody uses keeps it; so does a drawer
+ * that stays open while the page reconnects.
+ */
+function readFrom(curtain: HTMLElement | null, drawerStays: boolean): void {
+  const heading = curtain?.querySelector("h1");
+  const busy = drawerStays ? ".dock, .toasts, .drawer" : ".dock, .toasts";
+  if (!heading || document.activeElement?.closest(busy)) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
 function Body({ state, room, app, lobby }: CurtainProps & { readonly state: State }) {

@@ -9,7 +9,7 @@ import { Desk } from "../input/desk.ts";
 import type { Shortcut } from "../input/keyboard.ts";
 import { START, type State } from "../session/machine.ts";
 import { Runner } from "../session/runner.ts";
-import { ceilingOf, displayLimits, wishOf, type Ceiling } from "../stream/choices.ts";
+import { ceilingOf, displayLimits, wishOf, type Ceiling, type Choices } from "../stream/choices.ts";
 import { Gauge, metered, type Measured } from "../stream/gauge.ts";
 import type { Link } from "../stream/link.ts";
 import { QUIET, type InputEvent, type Shown } from "../wire/codec.ts";
@@ -18,7 +18,7 @@ import type { Deps } from "./app.tsx";
 import { publishPhase, publishStats } from "./beacon.ts";
 import { Chronicle } from "./chronicle.ts";
 import { phaseOf } from "./phase.ts";
-import { choices, codec, keyboardLayout, statsShown } from "./prefs.ts";
+import { choices, codec, followChoices, keyboardLayout, statsShown } from "./prefs.ts";
 import { offerDataSaver } from "./saver.ts";
 import type { RoomStage } from "./room-stage.ts";
 import { playSound } from "./sound.ts";
@@ -67,6 +67,7 @@ export class PlayRoom {
     this.#stage = stage;
     const signal = this.#over.signal;
     const hooks = {
+      live: () => this.#runner.state.name === "playing",
       shortcut: (shortcut: Shortcut) => this.shortcut(shortcut),
       pointerLockWaits: (waiting: boolean) => void (this.lockWaits.value = waiting),
       fullscreen: (on: boolean, keyboardLocked: boolean) => void (this.fullscreen.value = { on, keyboardLocked }),
@@ -82,16 +83,12 @@ export class PlayRoom {
       publishPhase(phase, reason, phase === "playing" ? this.#runner.attachment : null);
     });
     // A choice made while playing holds at once; only another codec needs another attachment.
-    const stopWish = choices.subscribe((chosen) => {
+    const wish = (chosen: Choices): void => {
       this.#send(wishOf(chosen), performance.now());
       this.#desk?.screen.tell();
-    });
-    let preferred = codec.peek();
-    const stopCodec = codec.subscribe((chosen) => {
-      if (chosen !== preferred) this.#runner.dispatch({ name: "reattach-asked" });
-      preferred = chosen;
-    });
-    signal.addEventListener("abort", () => [stop, stopWish, stopCodec].forEach((end) => end()));
+    };
+    followChoices({ wish, codec: () => this.#runner.dispatch({ name: "reattach-asked" }) }, signal);
+    signal.addEventListener("abort", stop);
     showCrisp(stage.video, stage.surface, signal);
     this.#runner.start();
   }
@@ -122,7 +119,8 @@ export class PlayRoom {
     this.#desk?.type(this.typing.value);
   }
 
-  focus = (): void => this.#desk?.focus();
+  /** To the app, where there is one to be seen. */
+  focus = (): void => void (this.#runner.state.name === "playing" && this.#desk?.focus());
 
   setLayout(): void {
     this.#send({ kind: "layout", layout: keyboardLayout() }, performance.now());

@@ -57,7 +57,7 @@ export function Player({ session, deps, lobby }: PlayerProps) {
       <div
         class="surface"
         ref={surface}
-        tabIndex={0}
+        tabIndex={phase === "playing" ? 0 : -1}
         role="application"
         aria-label={`${title}. Keys and pointer go to the app. Control Alt M opens the menu.`}
       >

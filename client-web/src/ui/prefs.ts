@@ -63,6 +63,19 @@ export const codecs: readonly Codec[] = codecsIn(
 );
 export const codec = kept<Codec | null>("codec", null, isOneOf(CODECS));
 
+type ChoiceEvents = { readonly wish: (choices: Choices) => void; readonly codec: () => void };
+
+/** Tells what the stream may cost and show, at once and after each change; and of another codec than now. */
+export function followChoices(events: ChoiceEvents, signal: AbortSignal): void {
+  const stopWish = choices.subscribe(events.wish);
+  let preferred = codec.peek();
+  const stopCodec = codec.subscribe((chosen) => {
+    if (chosen !== preferred) events.codec();
+    preferred = chosen;
+  });
+  signal.addEventListener("abort", () => [stopWish, stopCodec].forEach((stop) => stop()));
+}
+
 void guessLayout().then((layout) => (guessedLayout.value = layout));
 
 export const keyboardLayout = (): string => chosenLayout.value ?? guessedLayout.value;

@@ -38,6 +38,16 @@ rig.test("a second tab of the owner is offered to take over, and does", async ()
   });
   await player.phase("detached");
   assert.equal(await player.reason(), "taken-over");
+  // No key takes the session by itself, and none is lost to the app that is gone: back by keyboard alone.
+  const focused = (): Promise<string> => player.page.evaluate(() => document.activeElement?.textContent ?? "");
+  assert.equal(await focused(), "Taken over");
+  await player.page.keyboard.press("Enter");
+  await player.page.keyboard.press("Tab");
+  assert.match(await focused(), /take over/i);
+  assert.equal(await player.page.evaluate(() => document.documentElement.dataset["phase"]), "detached");
+  await player.page.keyboard.press("Enter");
+  await player.enter();
+  assert.match(await player.page.evaluate(() => document.activeElement?.className ?? ""), /surface/, "the keys are the app's again");
 });
 
 rig.test("someone else who opens the link reads that it is not theirs", async () => {
