@@ -8,20 +8,21 @@ import { Api } from "./session/api.ts";
 import { HeldAttachment } from "./session/attach.ts";
 import { mountApp } from "./ui/app.tsx";
 
-const held = new HeldAttachment(sessionStorage);
+/** Reading `localStorage` or `sessionStorage` alone throws where a browser keeps nothing. */
+function storage(of: () => Storage): Storage | null {
+  try {
+    return of();
+  } catch {
+    return null;
+  }
+}
+const ofDevice = storage(() => localStorage);
+
+const held = new HeldAttachment(storage(() => sessionStorage));
 // A duplicated tab inherits the memory of the first one, whose attachment is not ours to give up.
 const [entry] = performance.getEntriesByType("navigation");
 const cameBack = entry instanceof PerformanceNavigationTiming && ["reload", "back_forward"].includes(entry.type);
 if (!cameBack) held.forget();
 
-/** Reading `localStorage` alone throws where a browser keeps nothing. */
-function deviceStore(): Storage | null {
-  try {
-    return localStorage;
-  } catch {
-    return null;
-  }
-}
-
 const root = document.getElementById("app");
-if (root) mountApp(root, { api: new Api(), held, checks: new KeptChecks(deviceStore()), rtts: new KeptRtts(deviceStore()) });
+if (root) mountApp(root, { api: new Api(), held, checks: new KeptChecks(ofDevice), rtts: new KeptRtts(ofDevice) });

@@ -41,3 +41,11 @@ test("a browser without locks still becomes a guest", async () => {
   expect((await new Api(site.fetch).whoami()).ok).toBe(true);
   expect(site.minted()).toBe(1);
 });
+
+test("a browser whose locks are blocked with the site's data becomes a guest, once", async () => {
+  const site = broker();
+  const request = () => Promise.reject(new DOMException("Access to the Locks API is denied.", "SecurityError"));
+  vi.stubGlobal("navigator", { locks: { request } });
+  expect((await new Api(site.fetch).whoami()).ok).toBe(true);
+  expect(site.minted()).toBe(1);
+});

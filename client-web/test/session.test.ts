@@ -86,6 +86,16 @@ describe("a held attachment", () => {
     expect(seen.map(({ path, init }) => `${init.method} ${path}`)).toEqual(["DELETE /v1/sessions/ses_1/whep/att_9"]);
     expect(new HeldAttachment(kept).id("ses_1")).toBeNull();
   });
+  it.each([
+    ["without a store", null],
+    ["with a full one", { getItem: () => null, setItem: () => { throw new DOMException("full", "QuotaExceededError"); }, removeItem: () => { throw new DOMException("closed", "SecurityError"); } }],
+  ])("lasts as long as the page %s", async (_, store) => {
+    const held = new HeldAttachment(store);
+    held.hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
+    expect(held.id("ses_1")).toBe("att_9");
+    expect(await held.release(broker(() => new Response(null, { status: 200 })).api)).toBe(true);
+    expect(held.id("ses_1")).toBeNull();
+  });
   it("is given up as the owner where its ticket is spent", async () => {
     const { api, seen } = broker(problem("ticket-invalid", 401), () => new Response(null, { status: 200 }));
     expect(await api.detach("/v1/sessions/ses_1/whep/att_9", "jwt")).toEqual({ ok: true, value: null });

@@ -19,14 +19,17 @@ const HELD_KEY = "nearlight.attachment";
 const RELEASE_TRIES = 10;
 const RELEASE_WAIT_MS = 200;
 
+type TabStore = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+
 /** The attachment that this tab holds, as far as it remembers. */
 export class HeldAttachment {
-  readonly #store: Storage;
+  readonly #store: TabStore | null;
   #held: Held | null;
 
-  constructor(store: Storage) {
+  /** `store` is null where the browser keeps nothing: a reload may then find itself attached elsewhere. */
+  constructor(store: TabStore | null) {
     this.#store = store;
-    this.#held = parseHeld(store.getItem(HELD_KEY));
+    this.#held = parseHeld(store?.getItem(HELD_KEY) ?? null);
   }
 
   id(session: string): string | null {
@@ -35,13 +38,21 @@ export class HeldAttachment {
 
   hold(held: Held): void {
     this.#held = held;
-    this.#store.setItem(HELD_KEY, JSON.stringify(held));
+    try {
+      this.#store?.setItem(HELD_KEY, JSON.stringify(held));
+    } catch {
+      // A full store, or one that was closed since: as if there were none.
+    }
   }
 
   /** Forgets it without telling anyone: it is over, or was never ours. */
   forget(): void {
     this.#held = null;
-    this.#store.removeItem(HELD_KEY);
+    try {
+      this.#store?.removeItem(HELD_KEY);
+    } catch {
+      // What cannot be forgotten is given up once more after a reload, which does no harm.
+    }
   }
 
   /**

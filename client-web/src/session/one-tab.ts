@@ -6,5 +6,16 @@
  */
 export async function oneTabAtATime<T>(ask: () => Promise<T>): Promise<T> {
   const locks: LockManager | undefined = globalThis.navigator?.locks;
-  return locks ? await locks.request("nearlight-guest", ask) : await ask();
+  if (!locks) return ask();
+  let granted = false;
+  try {
+    return await locks.request("nearlight-guest", () => {
+      granted = true;
+      return ask();
+    });
+  } catch (cause) {
+    // Where the site's data is blocked there are no locks either.
+    if (granted) throw cause;
+    return ask();
+  }
 }

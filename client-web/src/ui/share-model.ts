@@ -46,16 +46,24 @@ export class ShareModel {
 
   /** The address of a link that was made in this tab, or null. */
   address(link: string): string | null {
-    return sessionStorage.getItem(key(link));
+    try {
+      return made.get(link) ?? sessionStorage.getItem(key(link));
+    } catch {
+      return null;
+    }
   }
 }
 
 const key = (link: string): string => `nearlight.watch-link.${link}`;
 
+/** The addresses that were made since the page was loaded, for a browser that keeps nothing. */
+const made = new Map<string, string>();
+
 function remember(link: string, address: string): void {
+  made.set(link, address);
   try {
     sessionStorage.setItem(key(link), address);
   } catch {
-    // The tab keeps nothing: the address is on the clipboard, and a new link is a click away.
+    // It is known until the page is left: a new link is a click away.
   }
 }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import type { Browser, Page } from "playwright-core";
 import type { NewWatchLink } from "../../../client-web/src/wire/types.js";
+import { launchBlockingChromium } from "../harness/chromium.js";
 import { Picture } from "../harness/picture.js";
 import type { Player } from "../harness/player.js";
 import { installProbe } from "../harness/probe.js";
@@ -100,5 +101,29 @@ rig.test("only the owner makes links, and a link opens nothing but the picture",
   for (const [method, path] of [["GET", `/v1/sessions/${id}`], ["POST", `/v1/sessions/${id}/tickets`], ["DELETE", `/v1/sessions/${id}`]] as const) {
     const answer = await fetch(rig.stack.base + path, { method, headers: { authorization: `Bearer ${token}` } });
     assert.equal(answer.status, 401, `${method} ${path}`);
+  }
+
+  // Whoever blocks all sites' data sees what needs no identity, and is told why the rest does not work.
+  const { context, close } = await launchBlockingChromium(rig.stack.base);
+  try {
+    const page = await context.newPage();
+    await page.goto(url);
+    await until("the picture without any site data", () => page.evaluate(() => document.documentElement.dataset["phase"] === "watching"), { within_ms: 60_000 });
+    assert.equal(
+      await page.evaluate(() => {
+        try {
+          return sessionStorage.length;
+        } catch (cause) {
+          return cause instanceof DOMException ? cause.name : "";
+        }
+      }),
+      "SecurityError",
+    );
+    await page.goto("/");
+    const problem = page.locator('[data-problem="unauthenticated"]');
+    await problem.waitFor();
+    assert.match(await problem.innerText(), /cookies/);
+  } finally {
+    await close();
   }
 });
