@@ -10,8 +10,7 @@ import type {
   AppList, CreateSession, LoginOptions, NewWatchLink, NodeList, PlayerSaid, RegionList, Session, SessionList, SessionReceipt, Ticket, Watched,
   WatchLinkList, WhoAmI,
 } from "../wire/types.ts";
-import { backoffMs } from "./backoff.ts";
-import { oneTabAtATime } from "./one-tab.ts";
+import { askWho, oneTabAtATime } from "./one-tab.ts";
 import { refusalOf, refuse, type Result } from "./refusal.ts";
 
 /** Where an accepted offer lives. */
@@ -20,7 +19,6 @@ export type Accepted = { readonly sdp: string; readonly location: string; readon
 const DEADLINE_MS = 10_000;
 /** An offer is relayed to the node, which may be busy starting an encoder. */
 const OFFER_DEADLINE_MS = 15_000;
-const WHOAMI_TRIES = 3;
 
 type Call = {
   readonly method?: "GET" | "POST" | "PATCH" | "DELETE";
@@ -31,19 +29,25 @@ type Call = {
   readonly keepalive?: boolean;
   /** Sends no cookie, takes none, and makes nobody a guest. */
   readonly anonymous?: boolean;
+  /** Makes nobody a guest first. */
+  readonly asIs?: boolean;
 };
 
 export class Api {
   readonly #fetch: typeof fetch;
   #identity: Promise<Result<Response>> | null = null;
+  /** The broker knew us as a player: one whose login is over does not become a guest unasked. */
+  #player = false;
 
   constructor(fetcher: typeof fetch = (input, init) => fetch(input, init)) {
     this.#fetch = fetcher;
   }
 
   /** Who we are to the broker; makes a newcomer a guest. */
-  whoami(): Promise<Result<WhoAmI>> {
-    return oneTabAtATime(() => this.#json("/v1/whoami", {}));
+  async whoami(): Promise<Result<WhoAmI>> {
+    const who = await oneTabAtATime(() => this.#json<WhoAmI>("/v1/whoami", { asIs: true }));
+    if (who.ok) this.#player = who.value.role === "player";
+    return who;
   }
 
   /** How one can get in. Asks for no identity. */
@@ -52,8 +56,10 @@ export class Api {
   }
 
   /** Ends this browser's login. */
-  logOut(): Promise<Result<null>> {
-    return this.#done("/v1/logout", { method: "POST" });
+  async logOut(): Promise<Result<null>> {
+    const result = await this.#done("/v1/logout", { method: "POST", asIs: true });
+    if (result.ok) this.#player = false;
+    return result;
   }
 
   apps(): Promise<Result<AppList>> {
@@ -204,26 +210,18 @@ export class Api {
     }
   }
 
-  /** One request; on `unauthenticated` it becomes a guest once and asks again. */
+  /** One request; on `unauthenticated` whoever was no player becomes a guest once and asks again. */
   async #call(path: string, call: Call): Promise<Result<Response>> {
     const first = await this.#once(path, call);
-    const becomes = !call.anonymous && !call.headers?.["Authorization"];
+    const becomes = !call.anonymous && !call.asIs && !call.headers?.["Authorization"] && !this.#player;
     if (first.ok || first.refusal.name !== "unauthenticated" || !becomes) return first;
     const guest = await this.#becomeGuest();
     return guest.ok ? this.#once(path, call) : guest;
   }
 
   #becomeGuest(): Promise<Result<Response>> {
-    this.#identity ??= oneTabAtATime(() => this.#askWho(1)).finally(() => (this.#identity = null));
+    this.#identity ??= oneTabAtATime(() => askWho(() => this.#once("/v1/whoami", {}))).finally(() => (this.#identity = null));
     return this.#identity;
-  }
-
-  /** A broker that fails for a moment has not forgotten us: asks again, and says in the end why not. */
-  async #askWho(attempt: number): Promise<Result<Response>> {
-    const result = await this.#once("/v1/whoami", {});
-    if (result.ok || attempt === WHOAMI_TRIES || !["internal", "offline"].includes(result.refusal.name)) return result;
-    await new Promise((done) => setTimeout(done, backoffMs(attempt)));
-    return this.#askWho(attempt + 1);
   }
 
   async #once(path: string, call: Call): Promise<Result<Response>> {

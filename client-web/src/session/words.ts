@@ -73,7 +73,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   "session-not-ready": { title: "Not ready yet", advice: "The session is still starting." },
   "too-many-requests": { title: "A little too fast", advice: "The broker asks for a pause. Try again in a few seconds." },
   "ticket-invalid": { title: "The ticket is spent", advice: "Try again: a new one is asked for each time." },
-  unauthenticated: { title: "The broker does not know you any more", advice: "Sessions belong to this browser's cookie. If cookies are blocked, allow them for this site." },
+  unauthenticated: { title: "The broker does not know you any more", advice: "If you were logged in, go to the lobby and log in again. Sessions belong to this browser's cookie: if cookies are blocked, allow them for this site." },
   "unsupported-media-type": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
   offline: { title: "The broker does not answer", advice: "Check your connection. This page tries again by itself." },
   garbled: { title: "An answer that is not Nearlight's", advice: "Something between you and the broker answered instead of it: a proxy, or a login page of the network." },

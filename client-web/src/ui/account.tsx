@@ -2,7 +2,7 @@
 import type { LobbyModel } from "./lobby-model.ts";
 
 export function Account({ model }: { readonly model: LobbyModel }) {
-  const me = model.me.value;
+  const me = model.identity.me.value;
   if (me?.role === "player") {
     return (
       <div class="account" data-account="player">
@@ -15,7 +15,7 @@ export function Account({ model }: { readonly model: LobbyModel }) {
       </div>
     );
   }
-  const path = me ? me.login_path : model.loginPath.value;
+  const path = me ? me.login_path : model.identity.loginPath.value;
   if (path === null) return null;
   return (
     <a class="button small" data-action="log-in" href={path}>
@@ -24,20 +24,26 @@ export function Account({ model }: { readonly model: LobbyModel }) {
   );
 }
 
-/** Where no guests are taken, and nobody has logged in: the way in. */
+/** Where nobody has logged in who may ask for anything: the way in. */
 export function WayIn({ model }: { readonly model: LobbyModel }) {
-  const path = model.loginPath.value;
+  const { shut, loginPath, guests } = model.identity;
+  const over = shut.value === "login-over";
   return (
-    <section class="empty" data-problem="log-in">
-      <h2>Log in to play</h2>
-      <p>This Nearlight takes no guests.</p>
-      {path !== null && (
-        <p>
-          <a class="button primary" data-action="log-in" href={path}>
+    <section class="empty" data-problem={over ? "login-over" : "log-in"}>
+      <h2>{over ? "Your login is over" : "Log in to play"}</h2>
+      <p>{over ? "Your sessions and saves are kept. Log in to go on with them." : "This Nearlight takes no guests."}</p>
+      <p class="way-in">
+        {loginPath.value !== null && (
+          <a class="button primary" data-action="log-in" href={loginPath.value}>
             Log in
           </a>
-        </p>
-      )}
+        )}
+        {over && guests.value && (
+          <button type="button" class="button" data-action="become-guest" onClick={() => void model.becomeGuest()}>
+            Play as a guest
+          </button>
+        )}
+      </p>
     </section>
   );
 }

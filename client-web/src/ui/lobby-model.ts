@@ -6,7 +6,8 @@ import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api } from "../session/api.ts";
 import type { Refusal } from "../session/refusal.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
-import type { App, DisplayMode, Node, SavesWish, Session, WhoAmI } from "../wire/types.ts";
+import type { App, DisplayMode, Node, SavesWish, Session } from "../wire/types.ts";
+import { IdentityModel } from "./identity-model.ts";
 import type { LineModel } from "./line-model.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
 import type { RegionModel } from "./region-model.ts";
@@ -24,22 +25,17 @@ export class LobbyModel {
   /** The app that is being started, and what came of it. */
   readonly starting = signal<string | null>(null);
   readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
-  /** Who plays, once the broker has said so. */
-  readonly me = signal<WhoAmI | null>(null);
-  /** Where one logs in, for whom the broker does not know and takes as no guest. */
-  readonly loginPath = signal<string | null>(null);
-  /** The broker takes no guests, and this browser has not logged in. */
-  readonly shut = signal(false);
   /** The page was reached from a login that came to nothing. */
   readonly loginFailed = signal(new URLSearchParams(globalThis.location?.search ?? "").get("login") === "failed");
+  readonly identity: IdentityModel;
   readonly line: LineModel;
   readonly regions: RegionModel;
   readonly live = computed(() => this.sessions.value.filter(({ kind, state }) => kind !== "job" && state.phase !== "ended"));
   readonly #api: Api;
-  #known = false;
 
   constructor(api: Api, line: LineModel, regions: RegionModel) {
     this.#api = api;
+    this.identity = new IdentityModel(api);
     this.line = line;
     this.regions = regions;
   }
@@ -57,17 +53,30 @@ export class LobbyModel {
       if (!signal.aborted) timer = setTimeout(() => void round(), REFRESH_MS);
     };
     addEventListener("online", () => (this.regions.networkChanged(), void round()), { signal });
-    document.addEventListener("visibilitychange", () => !document.hidden && void round(), { signal });
+    const back = (): void => {
+      if (document.hidden) return;
+      this.identity.doubt();
+      void round();
+    };
+    document.addEventListener("visibilitychange", back, { signal });
+    addEventListener("focus", back, { signal });
     signal.addEventListener("abort", () => clearTimeout(timer));
     void round();
   }
 
   async refresh(): Promise<void> {
     // Once and alone: three calls of a newcomer would make three guests.
-    if (!this.#known && !(await this.#meet())) return;
+    if (!(await this.identity.meet())) return void (this.trouble.value = null);
     const calls = [this.#api.sessions(), this.#api.apps(), this.#api.nodes(), this.regions.refresh()] as const;
     const [sessions, apps, nodes] = await Promise.all(calls);
-    if (sessions.ok) this.sessions.value = sessions.value.sessions;
+    if (sessions.ok) {
+      this.sessions.value = sessions.value.sessions;
+      await this.identity.answered();
+    } else if (sessions.refusal.name === "unauthenticated" && !(await this.identity.refused())) {
+      this.sessions.value = [];
+      this.trouble.value = null;
+      return;
+    }
     if (apps.ok) this.apps.value = apps.value.apps;
     if (nodes.ok) this.nodes.value = nodes.value.nodes;
     const failed = [apps, nodes, sessions].find((result) => !result.ok);
@@ -75,33 +84,16 @@ export class LobbyModel {
     this.trouble.value = failed && !failed.ok ? failed.refusal : null;
   }
 
-  /** Learns who we are. False if there is nothing to ask for yet. */
-  async #meet(): Promise<boolean> {
-    const who = await this.#api.whoami();
-    if (who.ok) {
-      this.me.value = who.value;
-      this.#known = true;
-      this.shut.value = false;
-      return true;
-    }
-    // A broker that takes no guests says how one gets in; any other trouble shows with what follows.
-    const options = who.refusal.name === "unauthenticated" ? await this.#api.loginOptions() : null;
-    if (!options?.ok || options.value.guests) return true;
-    this.loginPath.value = options.value.login_path;
-    this.shut.value = true;
-    this.trouble.value = null;
-    return false;
+  async logOut(): Promise<void> {
+    const refusal = await this.identity.logOut();
+    if (refusal) return void (this.trouble.value = refusal);
+    this.sessions.value = [];
+    await this.refresh();
   }
 
-  async logOut(): Promise<void> {
-    const result = await this.#api.logOut();
-    if (!result.ok) {
-      this.trouble.value = result.refusal;
-      return;
-    }
-    this.#known = false;
-    this.me.value = null;
-    this.sessions.value = [];
+  /** A player whose login is over plays on without it. */
+  async becomeGuest(): Promise<void> {
+    this.identity.becomeGuest();
     await this.refresh();
   }
 

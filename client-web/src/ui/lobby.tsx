@@ -33,7 +33,7 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
         <Trouble model={model} />
         <LineStrip line={model.line} nodeName={(id) => model.node(id)?.name ?? "the node"} />
         <Running model={model} />
-        {model.shut.value ? (
+        {model.identity.shut.value ? (
           <WayIn model={model} />
         ) : apps === null ? (
           <Ghosts failed={model.trouble.value !== null} />

@@ -87,7 +87,13 @@ test("a guest who logs in is the same user, plays on, and is somebody else after
   await player.picture.watch();
   await player.picture.reading("a picture as a player", () => true);
 
+  // A login that is over makes nobody a guest unasked, and one that begins anew in another tab shows.
   await player.page.goto("/");
+  await player.page.locator('[data-account="player"]').waitFor();
+  await player.context.clearCookies({ name: "nearlight_player" });
+  await player.page.locator('[data-problem="login-over"] [data-action="become-guest"]').waitFor();
+  assert.equal(await cookie(player, "nearlight_guest"), undefined);
+  await player.context.addCookies(kept ? [kept] : []);
   await player.page.locator('[data-action="log-out"]').click();
   await player.page.locator('[data-action="log-in"]').waitFor();
   const later = await whoami(player);
