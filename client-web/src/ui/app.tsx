@@ -12,7 +12,6 @@ import { Player } from "./player.tsx";
 import { chosenRegion } from "./prefs.ts";
 import { RegionModel } from "./region-model.ts";
 import { path } from "./router.ts";
-import { Toasts } from "./toasts.tsx";
 import { Watch } from "./watch.tsx";
 
 export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly checks: KeptChecks; readonly rtts: KeptRtts };
@@ -25,12 +24,7 @@ export function mountApp(root: HTMLElement, deps: Deps): void {
     const watch = /^\/watch\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
     if (watch) return <Watch key={watch} token={watch} api={deps.api} />;
     const session = /^\/play\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];
-    return (
-      <>
-        {session ? <Player key={session} session={session} deps={deps} lobby={lobby} /> : <Lobby model={lobby} />}
-        <Toasts />
-      </>
-    );
+    return session ? <Player key={session} session={session} deps={deps} lobby={lobby} /> : <Lobby model={lobby} />;
   };
   render(<App />, root);
 }

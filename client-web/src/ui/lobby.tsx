@@ -13,6 +13,7 @@ import { Nodes } from "./nodes.tsx";
 import { chosenLayout, guessedLayout } from "./prefs.ts";
 import { RegionChoice } from "./regions.tsx";
 import { Running } from "./running.tsx";
+import { Toasts } from "./toasts.tsx";
 
 export function Lobby({ model }: { readonly model: LobbyModel }) {
   useEffect(() => {
@@ -56,6 +57,7 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
           <a href="/receipts">What the nodes can do, and how that was checked</a>
         </p>
       </footer>
+      <Toasts />
     </div>
   );
 }

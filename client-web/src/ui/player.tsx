@@ -12,6 +12,7 @@ import { statsShown } from "./prefs.ts";
 import { Settings } from "./settings.tsx";
 import { Share } from "./share.tsx";
 import { StatsPanel } from "./stats-panel.tsx";
+import { Toasts } from "./toasts.tsx";
 
 type PlayerProps = { readonly session: string; readonly deps: Deps; readonly lobby: LobbyModel };
 
@@ -79,6 +80,7 @@ export function Player({ session, deps, lobby }: PlayerProps) {
       <Dock room={room} title={title} drawer={drawer} />
       {drawer.value === "settings" && <Settings room={room} app={app} node={node} close={() => (drawer.value = null)} />}
       {drawer.value === "share" && <Share room={room} api={deps.api} session={session} close={() => (drawer.value = null)} />}
+      <Toasts done={room.focus} />
     </div>
   );
 }

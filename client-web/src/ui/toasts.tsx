@@ -1,4 +1,7 @@
-/** Short messages at the edge of the screen, read out by screen readers, gone by themselves. */
+/**
+ * Short messages at the edge of the screen, read out by screen readers, gone by themselves. Each page has one `Toasts`
+ * within what it makes fullscreen, for nothing beside that is painted then.
+ */
 import { signal } from "@preact/signals";
 
 type Toast = {
@@ -22,7 +25,8 @@ export function toast(text: string, action?: Toast["action"]): void {
 
 const dismiss = (id: number): void => void (toasts.value = toasts.value.filter((one) => one.id !== id));
 
-export function Toasts() {
+/** `done` is told once an offer was taken: its button goes, and the focus with it. */
+export function Toasts({ done }: { readonly done?: () => void }) {
   return (
     <div class="toasts" role="status" aria-live="polite">
       {toasts.value.map((one) => (
@@ -35,6 +39,7 @@ export function Toasts() {
               onClick={() => {
                 one.action?.run();
                 dismiss(one.id);
+                done?.();
               }}
             >
               {one.action.label}

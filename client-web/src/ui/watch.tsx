@@ -11,6 +11,7 @@ import { watchPhase } from "./phase.ts";
 import { muted, volume } from "./prefs.ts";
 import { navigate } from "./router.ts";
 import { soundBlocked } from "./sound.ts";
+import { Toasts } from "./toasts.tsx";
 import { WatchRoom } from "./watch-room.ts";
 
 export function Watch({ token, api }: { readonly token: string; readonly api: Api }) {
@@ -74,6 +75,7 @@ export function Watch({ token, api }: { readonly token: string; readonly api: Ap
         />
         {canFullscreen() && <DockButton action="fullscreen" icon="fullscreen" label="Full screen" onClick={fullscreen} />}
       </nav>
+      <Toasts />
     </div>
   );
 }

@@ -29,9 +29,17 @@ rig.test("others watch on a link, and can do nothing else, until it is revoked",
   const player = await rig.player();
   await player.play({ app: "calibrate" });
   await player.picture.watch();
+  // In full screen, where what is not within the player's element is not painted.
+  await player.page.keyboard.press("F11");
+  await player.page.waitForFunction(() => document.fullscreenElement !== null);
   await click(player.page, "share");
   await player.page.click('[data-action="make-link"]');
   await player.page.waitForSelector("[data-watch-link]");
+  await until("the toast to be on the screen", () => player.page.evaluate(() => {
+    const { x, y, width, height } = document.querySelector(".toast")?.getBoundingClientRect() ?? new DOMRect();
+    return document.elementFromPoint(x + width / 2, y + height / 2)?.closest(".toast") !== null;
+  }));
+  await player.page.evaluate(() => document.exitFullscreen());
   const address = await player.page.evaluate(() => navigator.clipboard.readText());
   assert.match(address, /\/watch\/[A-Za-z0-9_-]{20,}$/);
 
