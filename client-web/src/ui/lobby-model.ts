@@ -134,10 +134,11 @@ export class LobbyModel {
     else this.refused.value = { app, refusal: result.refusal };
   }
 
-  async end(session: string): Promise<void> {
+  /** Ends a session; why not, if the broker refuses. */
+  async end(session: string): Promise<Refusal | null> {
     const result = await this.#api.end(session);
-    if (!result.ok) this.trouble.value = result.refusal;
     await this.refresh();
+    return result.ok ? null : result.refusal;
   }
 }
 

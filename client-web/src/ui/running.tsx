@@ -1,8 +1,9 @@
 /** The player's running sessions: go on, or end them. */
-import { useSignal } from "@preact/signals";
-import { durationWords, STEP_WORDS, startStep } from "../session/words.ts";
+import { useMemo } from "preact/hooks";
+import { durationWords, refusalWords, STEP_WORDS, startStep } from "../session/words.ts";
 import type { Session } from "../wire/types.ts";
 import { Picture } from "./card.tsx";
+import { EndModel } from "./end-model.ts";
 import { Icon } from "./icons.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
 import { navigate } from "./router.ts";
@@ -23,8 +24,11 @@ export function Running({ model }: { readonly model: LobbyModel }) {
   );
 }
 
+const END_LABELS = { idle: "End", sure: "Really end?", ending: "Ending…" } as const;
+
 function Row({ session, model }: { readonly session: Session; readonly model: LobbyModel }) {
-  const ending = useSignal(false);
+  const end = useMemo(() => new EndModel(() => model.end(session.id)), [model, session.id]);
+  const refused = end.refused.value;
   const app = model.app(session.app);
   const resume = (): void => {
     unlockSound();
@@ -39,6 +43,11 @@ function Row({ session, model }: { readonly session: Session; readonly model: Lo
           {stateWords(session)}
           {session.watchers > 0 && ` · ${session.watchers} watch`}
         </p>
+        {refused && (
+          <p class="card-note" role="alert" data-problem={refused.name}>
+            <strong>Not ended: {refusalWords(refused).title}.</strong> {refusalWords(refused).advice}
+          </p>
+        )}
       </div>
       <button type="button" class="button primary" data-action="resume" aria-label={`Resume ${session.title}`} onClick={resume}>
         <Icon name="play" />
@@ -46,17 +55,16 @@ function Row({ session, model }: { readonly session: Session; readonly model: Lo
       </button>
       <button
         type="button"
-        class="button"
+        class={end.state.value === "sure" ? "button danger" : "button"}
         data-action="end"
-        aria-label={`End ${session.title}`}
-        disabled={ending.value}
-        onClick={() => {
-          ending.value = true;
-          void model.end(session.id);
-        }}
+        data-sure={end.state.value === "sure"}
+        aria-label={`${END_LABELS[end.state.value]} ${session.title}`}
+        disabled={end.state.value === "ending"}
+        onBlur={() => end.leave()}
+        onClick={() => void end.press()}
       >
         <Icon name="power" />
-        {ending.value ? "Ending…" : "End"}
+        {END_LABELS[end.state.value]}
       </button>
     </li>
   );
