@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Api } from "../src/session/api.ts";
-import { HeldAttachment } from "../src/session/attach.ts";
+import { beginAttach, HeldAttachment } from "../src/session/attach.ts";
+import { checkLine } from "../src/probe/check.ts";
 import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep, waitWords } from "../src/session/words.ts";
 import { phaseOf } from "../src/ui/phase.ts";
 
@@ -107,6 +108,24 @@ describe("a held attachment", () => {
     held.hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
     void held.release(new Api(() => new Promise(() => undefined)));
     expect(new HeldAttachment(kept).id("ses_1")).toBe("att_9");
+  });
+});
+
+describe("a browser without WebRTC", () => {
+  const nothing = (): void => undefined;
+  it("is refused in words of its own, and asks the broker for nothing", async () => {
+    const { api, seen } = broker();
+    const refused = await new Promise<string>((done) => {
+      const events = { progressed: nothing, lost: nothing, notice: nothing, mark: nothing, ready: nothing, foreignVersion: nothing };
+      const wish = { session: "ses_1", takeOver: false, codec: null, sampleKey: Promise.resolve("") };
+      const attempt = beginAttach(api, wish, new HeldAttachment(null), { ...events, refused: ({ name }) => done(name) });
+      expect(attempt.link).toBeNull();
+    });
+    expect([refused, seen]).toEqual(["no-webrtc", []]);
+    expect(refusalWords({ name: "no-webrtc", detail: "", instance: "", retryAfterMs: null }).advice).toMatch(/WebRTC/);
+  });
+  it("has a line check that ends", async () => {
+    expect(await checkLine(() => Promise.resolve(null), nothing, new AbortController().signal)).toEqual({ ok: false, why: "impossible" });
   });
 });
 

@@ -11,8 +11,9 @@ import { Collector, type Figures } from "./figures.ts";
 
 export type Checked =
   | { readonly ok: true; readonly figures: Figures }
-  /** `refused`: the broker or the node said no. `unreachable`: no packet came through. `stopped`: by us. */
-  | { readonly ok: false; readonly why: "refused" | "unreachable" | "stopped" };
+  /** `refused`: the broker or the node said no. `unreachable`: no packet came through. `stopped`: by us. `impossible`:
+   *  the browser makes no connections. */
+  | { readonly ok: false; readonly why: "refused" | "unreachable" | "stopped" | "impossible" };
 
 /** Posts the offer; null where it was refused. */
 export type Post = (sdp: string) => Promise<string | null>;
@@ -24,7 +25,8 @@ const CHECK_MS = 2_800;
 const REST_MS = 700;
 
 export async function checkLine(post: Post, progress: (share: number) => void, signal: AbortSignal): Promise<Checked> {
-  const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: [] });
+  const peer = makePeer();
+  if (peer === null) return { ok: false, why: "impossible" };
   const over = new AbortController();
   const stop = (): void => over.abort();
   signal.addEventListener("abort", stop, { signal: over.signal });
@@ -53,6 +55,14 @@ export async function checkLine(post: Post, progress: (share: number) => void, s
   } finally {
     over.abort();
     peer.close();
+  }
+}
+
+function makePeer(): RTCPeerConnection | null {
+  try {
+    return new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: [] });
+  } catch {
+    return null;
   }
 }
 

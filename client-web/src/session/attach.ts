@@ -7,7 +7,7 @@
  */
 import type { Notice } from "../wire/types.ts";
 import type { Mark } from "../wire/codec.ts";
-import { Link } from "../stream/link.ts";
+import { Link, type LinkEvents } from "../stream/link.ts";
 import type { Api } from "./api.ts";
 import type { Refusal } from "./refusal.ts";
 import type { AttachStep } from "./machine.ts";
@@ -88,7 +88,20 @@ export type AttachEvents = {
   readonly foreignVersion: () => void;
 };
 
-export type Attempt = { readonly link: Link; readonly close: () => void };
+/** `link` is null where the browser has none to give: the refusal follows. */
+export type Attempt = { readonly link: Link | null; readonly close: () => void };
+
+/** Of a browser without WebRTC, or with a policy against it. */
+export const NO_WEBRTC: Refusal = { name: "no-webrtc", detail: "", instance: "", retryAfterMs: null };
+
+/** The transport of an attempt, or null where the browser makes no connections. */
+export function makeLink(events: LinkEvents): Link | null {
+  try {
+    return new Link(events);
+  } catch {
+    return null;
+  }
+}
 
 export type AttachWish = {
   readonly session: string;
@@ -108,7 +121,8 @@ export function beginAttach(api: Api, { session, takeOver, codec, sampleKey }: A
   };
   const fragments: string[] = [];
   let send: ((fragment: string) => void) | null = null;
-  const link = new Link({
+  const close = (): void => void (over = true);
+  const link = makeLink({
     connected: live(() => events.progressed("picture")),
     lost: live(events.lost),
     notice: live(events.notice),
@@ -117,6 +131,10 @@ export function beginAttach(api: Api, { session, takeOver, codec, sampleKey }: A
     foreignVersion: live(events.foreignVersion),
     candidates: live((fragment) => (send ? send(fragment) : void fragments.push(fragment))),
   });
+  if (link === null) {
+    queueMicrotask(() => live(events.refused)(NO_WEBRTC));
+    return { link, close };
+  }
 
   /** Ours was given up a moment ago: "attached elsewhere" may still mean us. */
   const ticketFor = async (tries: number): ReturnType<Api["ticket"]> => {
@@ -152,7 +170,7 @@ export function beginAttach(api: Api, { session, takeOver, codec, sampleKey }: A
   return {
     link,
     close: () => {
-      over = true;
+      close();
       link.close();
     },
   };

@@ -41,6 +41,7 @@ export function attachOutlook({ name }: Refusal): AttachOutlook {
     case "link-ended":
     case "method-not-allowed":
     case "name-taken":
+    case "no-webrtc":
     case "not-found":
     case "origin-refused":
     case "provider-unreachable":

@@ -2,9 +2,10 @@
 import { isRecord } from "../wire/json.ts";
 import type { Problem, ProblemName } from "../wire/types.ts";
 
-/** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. */
+/** Why a call gave no result. `offline`: no answer at all. `garbled`: an answer that is not the API's. `no-webrtc`: the
+ *  browser makes no connection to ask for. */
 export type Refusal = {
-  readonly name: ProblemName | "offline" | "garbled";
+  readonly name: ProblemName | "offline" | "garbled" | "no-webrtc";
   readonly detail: string;
   /** The request id in the broker's log, or "". */
   readonly instance: string;

@@ -85,7 +85,7 @@ export class Runner {
   }
 
   send(event: InputEvent, atMs: number): boolean {
-    return this.#attempt?.link.send(event, atMs) ?? false;
+    return this.#attempt?.link?.send(event, atMs) ?? false;
   }
 
   /** The page goes away. The session stays, for its grace time. */

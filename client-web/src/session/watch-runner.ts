@@ -5,10 +5,11 @@
  * Owns: state, the current link, timers. Invariants: no input ever leaves this page; no identity is
  * asked for or sent. Does not know: how anything is drawn.
  */
-import { Link } from "../stream/link.ts";
+import type { Link } from "../stream/link.ts";
 import { assertNever } from "../wire/never.ts";
 import type { Watched } from "../wire/types.ts";
 import type { Accepted, Api } from "./api.ts";
+import { makeLink, NO_WEBRTC } from "./attach.ts";
 import { handleWatch, WATCH_START, type WatchEffect, type WatchEvent, type WatchState } from "./watch.ts";
 
 /** From the offer to the first picture: watchers share key frames, so one may take some seconds. */
@@ -108,7 +109,7 @@ export class WatchRunner {
     this.#deadline = setTimeout(() => this.dispatch({ name: "peer-lost", cause: "no-picture" }), PICTURE_DEADLINE_MS);
     let send: ((fragment: string) => void) | null = null;
     const early: string[] = [];
-    const link: Link = new Link({
+    const link: Link | null = makeLink({
       connected: () => undefined,
       lost: () => this.#ours(link) && this.dispatch({ name: "peer-lost", cause: "network" }),
       notice: (notice) => {
@@ -121,6 +122,7 @@ export class WatchRunner {
       foreignVersion: () => undefined,
       candidates: (fragment) => (send ? send(fragment) : void early.push(fragment)),
     });
+    if (link === null) return this.dispatch({ name: "attach-refused", refusal: NO_WEBRTC });
     this.#link = link;
     this.#changed();
     try {
@@ -146,8 +148,8 @@ export class WatchRunner {
     await link.accept(sdp);
   }
 
-  #ours(link: Link): boolean {
-    return this.#link === link && !this.#over.signal.aborted;
+  #ours(link: Link | null): boolean {
+    return link !== null && this.#link === link && !this.#over.signal.aborted;
   }
 
   #drop(): void {

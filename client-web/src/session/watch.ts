@@ -97,6 +97,7 @@ function onRefused(attempt: number, refusal: Refusal): WatchStep {
     case "invalid-offer":
     case "method-not-allowed":
     case "name-taken":
+    case "no-webrtc":
     case "origin-refused":
     case "provider-unreachable":
     case "quota-exceeded":

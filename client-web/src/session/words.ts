@@ -76,6 +76,7 @@ const REFUSAL_WORDS: Readonly<Record<Refusal["name"], Words>> = {
   unauthenticated: { title: "The broker does not know you any more", advice: "If you were logged in, go to the lobby and log in again. Sessions belong to this browser's cookie: if cookies are blocked, allow them for this site." },
   "unsupported-media-type": { title: "The broker did not understand", advice: "Reload the page: this client may be older than the broker." },
   offline: { title: "The broker does not answer", advice: "Check your connection. This page tries again by itself." },
+  "no-webrtc": { title: "This browser makes no video connections", advice: "WebRTC is switched off, or blocked by a policy or an extension. Allow it for this site, or use another browser." },
   garbled: { title: "An answer that is not Nearlight's", advice: "Something between you and the broker answered instead of it: a proxy, or a login page of the network." },
 };
 

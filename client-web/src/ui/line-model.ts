@@ -11,8 +11,8 @@ import { medium, metered } from "../stream/gauge.ts";
 import type { Node } from "../wire/types.ts";
 
 /** `busy`: the node checks others, or the broker asks for a pause. `refused`: it takes no checks.
- *  `unreachable`: no packet came through. */
-export type FailedCheck = "busy" | "refused" | "unreachable";
+ *  `unreachable`: no packet came through. `impossible`: the browser has no WebRTC. */
+export type FailedCheck = "busy" | "refused" | "unreachable" | "impossible";
 
 export type LineState =
   | { readonly name: "idle" }

@@ -22,6 +22,7 @@ const FAILED_WORDS: Readonly<Record<FailedCheck, string>> = {
   busy: "The node checks other lines at the moment. Try again in some seconds; playing works all the same.",
   refused: "The node took no check this time. Playing works all the same.",
   unreachable: "No packet came through to the node. If an app shows no picture either, a firewall between you blocks UDP.",
+  impossible: "WebRTC is switched off in this browser, or blocked by a policy or an extension. Nothing can be played until it is allowed for this site.",
 };
 
 type LineStripProps = { readonly line: LineModel; readonly nodeName: (id: string) => string };

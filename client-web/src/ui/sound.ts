@@ -30,6 +30,8 @@ async function play(): Promise<void> {
 
 /** Call inside a click: an element that played once may play again (Safari counts per element). */
 export function unlockSound(): void {
+  // Gone together with WebRTC in some browsers; the page of the session says so.
+  if (!("MediaStream" in globalThis)) return;
   element.srcObject = new MediaStream();
   void element.play().catch(() => undefined);
 }

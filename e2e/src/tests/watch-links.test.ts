@@ -119,6 +119,9 @@ rig.test("only the owner makes links, and a link opens nothing but the picture",
       }),
       "SecurityError",
     );
+    await page.addInitScript(() => Reflect.deleteProperty(globalThis, "RTCPeerConnection"));
+    await page.reload();
+    await until("words for a browser without WebRTC", () => page.evaluate(() => /WebRTC is switched off/.test(document.body.innerText)));
     await page.goto("/");
     const problem = page.locator('[data-problem="unauthenticated"]');
     await problem.waitFor();
