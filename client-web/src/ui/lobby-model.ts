@@ -5,6 +5,7 @@ import { computed, signal } from "@preact/signals";
 import { fitDisplay, pagePlace } from "../input/screen.ts";
 import type { Api } from "../session/api.ts";
 import type { Refusal } from "../session/refusal.ts";
+import { Wishes } from "../session/wish.ts";
 import { ceilingOf, displayLimits } from "../stream/choices.ts";
 import type { App, DisplayMode, Node, SavesWish, Session } from "../wire/types.ts";
 import { IdentityModel } from "./identity-model.ts";
@@ -32,6 +33,7 @@ export class LobbyModel {
   readonly regions: RegionModel;
   readonly live = computed(() => this.sessions.value.filter(({ kind, state }) => kind !== "job" && state.phase !== "ended"));
   readonly #api: Api;
+  readonly #wishes = new Wishes();
 
   constructor(api: Api, line: LineModel, regions: RegionModel) {
     this.#api = api;
@@ -128,7 +130,7 @@ export class LobbyModel {
     this.refused.value = null;
     const display = this.#display(app);
     const wish = { app, keyboard_layout: keyboardLayout(), ...(display && { display }), ...this.regions.wish(), ...(saves && { saves }) };
-    const result = await this.#api.create(wish, idempotencyKey());
+    const result = await this.#wishes.ask(wish, ({ body, key }) => this.#api.create(body, key));
     this.starting.value = null;
     if (result.ok) navigate(result.value.play_path);
     else this.refused.value = { app, refusal: result.refusal };
@@ -140,10 +142,4 @@ export class LobbyModel {
     await this.refresh();
     return result.ok ? null : result.refusal;
   }
-}
-
-/** randomUUID exists in secure contexts only; a plain-http address of the local network is none. */
-function idempotencyKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
