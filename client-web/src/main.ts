@@ -5,7 +5,7 @@ import "./ui/styles/player.css";
 import { KeptChecks } from "./probe/kept.ts";
 import { KeptRtts } from "./probe/kept-rtts.ts";
 import { Api } from "./session/api.ts";
-import { HeldAttachment } from "./session/attach.ts";
+import { HeldAttachment } from "./session/held.ts";
 import { mountApp } from "./ui/app.tsx";
 
 /** Reading `localStorage` or `sessionStorage` alone throws where a browser keeps nothing. */

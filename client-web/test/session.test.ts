@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Api } from "../src/session/api.ts";
-import { beginAttach, HeldAttachment } from "../src/session/attach.ts";
+import { beginAttach } from "../src/session/attach.ts";
+import { HeldAttachment } from "../src/session/held.ts";
 import { checkLine } from "../src/probe/check.ts";
 import { bytesWords, durationWords, END_WORDS, pulledShare, refusalWords, startStep, waitWords } from "../src/session/words.ts";
 import { phaseOf } from "../src/ui/phase.ts";
@@ -67,47 +68,6 @@ describe("the API", () => {
     expect(accepted).toEqual({ ok: true, value: { sdp: "v=0", location: "/v1/sessions/ses_1/whep/att_1", etag: '"e"' } });
     expect(seen[0]?.init.headers).toMatchObject({ "Idempotency-Key": "key-1", "Content-Type": "application/json" });
     expect(seen[1]?.init.headers).toMatchObject({ Authorization: "Bearer jwt", "Content-Type": "application/sdp" });
-  });
-});
-
-describe("a held attachment", () => {
-  const store = (): Storage => {
-    const map = new Map<string, string>();
-    return { getItem: (k: string) => map.get(k) ?? null, setItem: (k: string, v: string) => void map.set(k, v), removeItem: (k: string) => void map.delete(k) } as unknown as Storage;
-  };
-  it("is remembered over a reload, and given up once", async () => {
-    const kept = store();
-    new HeldAttachment(kept).hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
-    const again = new HeldAttachment(kept);
-    expect(again.id("ses_1")).toBe("att_9");
-    expect(again.id("ses_2")).toBeNull();
-    const { api, seen } = broker(() => new Response(null, { status: 200 }));
-    await again.release(api);
-    await again.release(api);
-    expect(seen.map(({ path, init }) => `${init.method} ${path}`)).toEqual(["DELETE /v1/sessions/ses_1/whep/att_9"]);
-    expect(new HeldAttachment(kept).id("ses_1")).toBeNull();
-  });
-  it.each([
-    ["without a store", null],
-    ["with a full one", { getItem: () => null, setItem: () => { throw new DOMException("full", "QuotaExceededError"); }, removeItem: () => { throw new DOMException("closed", "SecurityError"); } }],
-  ])("lasts as long as the page %s", async (_, store) => {
-    const held = new HeldAttachment(store);
-    held.hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
-    expect(held.id("ses_1")).toBe("att_9");
-    expect(await held.release(broker(() => new Response(null, { status: 200 })).api)).toBe(true);
-    expect(held.id("ses_1")).toBeNull();
-  });
-  it("is given up as the owner where its ticket is spent", async () => {
-    const { api, seen } = broker(problem("ticket-invalid", 401), () => new Response(null, { status: 200 }));
-    expect(await api.detach("/v1/sessions/ses_1/whep/att_9", "jwt")).toEqual({ ok: true, value: null });
-    expect(seen.map(({ init }) => Object.keys(init.headers ?? {}).includes("Authorization"))).toEqual([true, false]);
-  });
-  it("stays remembered while nobody answered, for the page that comes back", () => {
-    const kept = store();
-    const held = new HeldAttachment(kept);
-    held.hold({ session: "ses_1", location: "/v1/sessions/ses_1/whep/att_9", ticket: "jwt" });
-    void held.release(new Api(() => new Promise(() => undefined)));
-    expect(new HeldAttachment(kept).id("ses_1")).toBe("att_9");
   });
 });
 

@@ -1,82 +1,20 @@
 /**
  * One try to attach: give our own old attachment up, get a ticket, post the offer, connect.
  *
- * Owns: the attachment's address on the broker, kept in the tab so that a reload can give it up.
- * Invariant: an attachment of another tab is ended only by a ticket with `take_over`, which a
+ * Owns: the try. Invariant: an attachment of another tab is ended only by a ticket with `take_over`, which a
  * person asked for. Does not know: what comes after a failure (machine.ts).
  */
 import type { Notice } from "../wire/types.ts";
 import type { Mark } from "../wire/codec.ts";
 import { Link, type LinkEvents } from "../stream/link.ts";
 import type { Api } from "./api.ts";
+import type { HeldAttachment } from "./held.ts";
 import type { Refusal } from "./refusal.ts";
 import type { AttachStep } from "./machine.ts";
 
-type Held = { readonly session: string; readonly location: string; readonly ticket: string };
-
-const HELD_KEY = "nearlight.attachment";
 /** The broker learns from the node that our old attachment is gone; that takes a moment. */
 const RELEASE_TRIES = 10;
 const RELEASE_WAIT_MS = 200;
-
-type TabStore = Pick<Storage, "getItem" | "setItem" | "removeItem">;
-
-/** The attachment that this tab holds, as far as it remembers. */
-export class HeldAttachment {
-  readonly #store: TabStore | null;
-  #held: Held | null;
-
-  /** `store` is null where the browser keeps nothing: a reload may then find itself attached elsewhere. */
-  constructor(store: TabStore | null) {
-    this.#store = store;
-    this.#held = parseHeld(store?.getItem(HELD_KEY) ?? null);
-  }
-
-  id(session: string): string | null {
-    return this.#held?.session === session ? (this.#held.location.split("/").at(-1) ?? null) : null;
-  }
-
-  hold(held: Held): void {
-    this.#held = held;
-    try {
-      this.#store?.setItem(HELD_KEY, JSON.stringify(held));
-    } catch {
-      // A full store, or one that was closed since: as if there were none.
-    }
-  }
-
-  /** Forgets it without telling anyone: it is over, or was never ours. */
-  forget(): void {
-    this.#held = null;
-    try {
-      this.#store?.removeItem(HELD_KEY);
-    } catch {
-      // What cannot be forgotten is given up once more after a reload, which does no harm.
-    }
-  }
-
-  /**
-   * Gives it up on the broker, so that the next ticket needs no take-over; true if there was one. It
-   * is forgotten only with the answer: a page that goes away gets none, and asks again when it is back.
-   */
-  async release(api: Api): Promise<boolean> {
-    const held = this.#held;
-    if (!held) return false;
-    const result = await api.detach(held.location, held.ticket);
-    const unknown = !result.ok && ["offline", "internal", "node-unreachable", "too-many-requests"].includes(result.refusal.name);
-    if (this.#held === held && !unknown) this.forget();
-    return true;
-  }
-}
-
-function parseHeld(text: string | null): Held | null {
-  try {
-    const held = JSON.parse(text ?? "null") as Held | null;
-    return held && typeof held.location === "string" ? held : null;
-  } catch {
-    return null;
-  }
-}
 
 export type AttachEvents = {
   readonly progressed: (step: AttachStep) => void;

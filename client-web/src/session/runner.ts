@@ -9,10 +9,11 @@ import type { InputEvent, Mark } from "../wire/codec.ts";
 import type { Link } from "../stream/link.ts";
 import { assertNever } from "../wire/never.ts";
 import type { Api } from "./api.ts";
-import { beginAttach, type Attempt, type HeldAttachment } from "./attach.ts";
+import { beginAttach, type Attempt } from "./attach.ts";
 import { DEADLINES } from "./deadlines.ts";
 import { watchSession } from "./feed.ts";
 import type { Refusal } from "./refusal.ts";
+import type { HeldAttachment } from "./held.ts";
 import { handle, START, type AttachStep, type Effect, type Event, type State } from "./machine.ts";
 
 export type Listener = {

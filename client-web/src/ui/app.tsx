@@ -4,7 +4,7 @@ import { render, type ComponentType } from "preact";
 import type { KeptChecks } from "../probe/kept.ts";
 import type { KeptRtts } from "../probe/kept-rtts.ts";
 import type { Api } from "../session/api.ts";
-import type { HeldAttachment } from "../session/attach.ts";
+import type { HeldAttachment } from "../session/held.ts";
 import { LineModel } from "./line-model.ts";
 import { Lobby } from "./lobby.tsx";
 import { LobbyModel } from "./lobby-model.ts";

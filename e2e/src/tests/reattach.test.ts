@@ -31,6 +31,14 @@ rig.test("a second tab of the owner is offered to take over, and does", async ()
   const second = await player.context.newPage();
   await second.goto(session.play_path);
   await until("the second tab to say where it is played", () => second.evaluate(() => document.documentElement.dataset["phase"] === "elsewhere"));
+  // As a duplicate of the first tab is in some browsers: with its memory, and as if it had been reloaded.
+  const { attachment } = await player.page.evaluate(() => ({ ...document.documentElement.dataset }));
+  const memory = await player.page.evaluate(() => sessionStorage.getItem("nearlight.attachment") ?? "");
+  assert.ok(attachment && memory.includes(attachment));
+  await second.evaluate((kept) => sessionStorage.setItem("nearlight.attachment", kept), memory);
+  await second.reload();
+  await until("the duplicate to say where it is played", () => second.evaluate(() => document.documentElement.dataset["phase"] === "elsewhere"));
+  assert.equal(await player.page.evaluate(() => document.documentElement.dataset["attachment"]), attachment, "the first tab plays on");
   const takeOver = second.getByRole("button", { name: /take over/i });
   await takeOver.click({ timeout: 60_000 });
   await until("the second tab to show the picture", () => second.evaluate(() => (document.querySelector("video")?.videoWidth ?? 0) > 0), {
