@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { cssCursor } from "../src/input/cursor.ts";
-import { padState } from "../src/input/gamepad.ts";
+import { noticeGamepad } from "../src/input/gamepad.ts";
 import { pictureBox, toDisplay } from "../src/input/geometry.ts";
 import { Keyboard, type Shortcut } from "../src/input/keyboard.ts";
 import { layoutByLanguage, layoutByPrint, LAYOUTS } from "../src/input/layout.ts";
@@ -96,10 +96,15 @@ describe("the cursor", () => {
 });
 
 describe("gamepads", () => {
-  it("become bits and full-scale axes", () => {
-    const button = (pressed: boolean, value = Number(pressed)) => ({ pressed, touched: pressed, value });
-    const buttons = [button(true), button(false), button(false), button(false), button(false), button(false), button(true, 0.5), button(true)];
-    expect(padState({ buttons, axes: [-1, 0, 1, 0.5] })).toEqual({ buttons: 0b1100_0001, axes: [-32767, 0, 32767, 16384, 16384, 32767] });
+  afterEach(() => vi.unstubAllGlobals());
+  it("are told of once, and send nothing", () => {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    let found = 0;
+    noticeGamepad(() => (found += 1), new AbortController().signal);
+    page.dispatchEvent(new Event("gamepadconnected"));
+    page.dispatchEvent(new Event("gamepadconnected"));
+    expect(found).toBe(1);
   });
 });
 

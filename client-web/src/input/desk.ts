@@ -7,7 +7,7 @@ import type { Cursor } from "../wire/types.ts";
 import { Clipboard } from "./clipboard.ts";
 import { cssCursor } from "./cursor.ts";
 import { Fullscreen, guardLeaving } from "./fullscreen.ts";
-import { pollGamepads } from "./gamepad.ts";
+import { noticeGamepad } from "./gamepad.ts";
 import { Keyboard, type Shortcut } from "./keyboard.ts";
 import { Pointer } from "./pointer.ts";
 import { PointerLock } from "./pointer-lock.ts";
@@ -28,6 +28,8 @@ export type DeskHooks = {
   readonly live: () => boolean;
   readonly shortcut: (shortcut: Shortcut) => void;
   readonly pointerLockWaits: (waiting: boolean) => void;
+  /** The player took up a gamepad, which no app can be given. */
+  readonly gamepad: () => void;
   readonly fullscreen: (on: boolean, keyboardLocked: boolean) => void;
   readonly screenLimits: () => ScreenLimits;
 };
@@ -63,7 +65,7 @@ export class Desk {
     this.#lock.attach(signal);
     this.clipboard.attach(signal);
     this.fullscreen.attach(hooks.fullscreen, signal);
-    pollGamepads(sink, signal);
+    noticeGamepad(hooks.gamepad, signal);
     guardLeaving(() => keyboard.modifierHeld && !this.fullscreen.keyboardLocked, signal);
 
     const letGo = (this.#letGo = (): void => {

@@ -54,20 +54,20 @@ export function AppCard({ app, model }: { readonly app: App; readonly model: Lob
             <strong>{words.title}.</strong> {words.advice}
           </p>
         )}
-        {refused?.app === app.id && refused.refusal.name === "save-elsewhere" && <SaveChoice app={app} model={model} />}
+        {refused?.app === app.id && refused.refusal.name === "save-elsewhere" && <SaveChoice app={app.id} model={model} />}
       </div>
     </li>
   );
 }
 
 /** The saves are where nothing can be played now: the player decides. */
-function SaveChoice({ app, model }: { readonly app: App; readonly model: LobbyModel }) {
+export function SaveChoice({ app, model }: { readonly app: string; readonly model: LobbyModel }) {
   return (
     <div class="card-foot" data-choice="saves">
-      <button type="button" class="button small primary" data-action="wait-for-saves" onClick={() => void model.play(app.id, "wait")}>
+      <button type="button" class="button small primary" data-action="wait-for-saves" onClick={() => void model.play(app, "wait")}>
         Wait for my saves
       </button>
-      <button type="button" class="button small" data-action="begin-without-saves" onClick={() => void model.play(app.id, "without")}>
+      <button type="button" class="button small" data-action="begin-without-saves" onClick={() => void model.play(app, "without")}>
         Begin without
       </button>
     </div>

@@ -5,6 +5,7 @@ import type { State } from "../session/machine.ts";
 import { END_WORDS, isCalm, refusalWords } from "../session/words.ts";
 import type { App, DetachReason } from "../wire/types.ts";
 import { assertNever } from "../wire/never.ts";
+import { SaveChoice } from "./card.tsx";
 import { HowItWent } from "./how-it-went.tsx";
 import { Icon } from "./icons.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
@@ -187,10 +188,11 @@ function PlayAgain({ room, app, lobby }: CurtainProps) {
         {lobby.starting.value === null ? "Play again" : "Starting…"}
       </button>
       {refused?.app === id && (
-        <p class="panel-problem" role="alert">
+        <p class="panel-problem" role="alert" data-problem={refused.refusal.name}>
           {refusalWords(refused.refusal).title}. {refusalWords(refused.refusal).advice}
         </p>
       )}
+      {refused?.app === id && refused.refusal.name === "save-elsewhere" && <SaveChoice app={id} model={lobby} />}
     </>
   );
 }

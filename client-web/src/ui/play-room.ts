@@ -70,6 +70,7 @@ export class PlayRoom {
       live: () => this.#runner.state.name === "playing",
       shortcut: (shortcut: Shortcut) => this.shortcut(shortcut),
       pointerLockWaits: (waiting: boolean) => void (this.lockWaits.value = waiting),
+      gamepad: () => toast("Gamepads do not reach the app yet. Play with keyboard and mouse."),
       fullscreen: (on: boolean, keyboardLocked: boolean) => void (this.fullscreen.value = { on, keyboardLocked }),
       screenLimits: () => displayLimits(choices.peek(), this.#ceiling),
     };
