@@ -1,4 +1,5 @@
 /** One app of the catalogue. */
+import { useEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { refusalWords } from "../session/words.ts";
 import type { App } from "../wire/types.ts";
@@ -9,9 +10,16 @@ export function AppCard({ app, model }: { readonly app: App; readonly model: Lob
   const starting = model.starting.value;
   const refused = model.refused.value;
   const words = refused?.app === app.id ? refusalWords(refused.refusal) : null;
+  const card = useRef<HTMLLIElement>(null);
+  const named = model.named.value === app.id;
+  useEffect(() => {
+    if (!named) return;
+    card.current?.scrollIntoView({ block: "center" });
+    card.current?.querySelector<HTMLButtonElement>('[data-action="play"]')?.focus({ preventScroll: true });
+  }, [named]);
   const verb = app.shelf === "game" ? "Play" : "Open";
   return (
-    <li class="card" data-app={app.id} data-available={app.available}>
+    <li class="card" ref={card} data-app={app.id} data-available={app.available} data-named={named}>
       <Picture app={app} />
       <div class="card-body">
         <h3>{app.title}</h3>

@@ -10,6 +10,7 @@ import { ceilingOf, displayLimits } from "../stream/choices.ts";
 import type { App, DisplayMode, Node, SavesWish, Session } from "../wire/types.ts";
 import { IdentityModel } from "./identity-model.ts";
 import type { LineModel } from "./line-model.ts";
+import { namedApp } from "./named-app.ts";
 import { choices, keyboardLayout } from "./prefs.ts";
 import type { RegionModel } from "./region-model.ts";
 import { navigate } from "./router.ts";
@@ -28,6 +29,10 @@ export class LobbyModel {
   readonly refused = signal<{ readonly app: string; readonly refusal: Refusal } | null>(null);
   /** The page was reached from a login that came to nothing. */
   readonly loginFailed = signal(new URLSearchParams(globalThis.location?.search ?? "").get("login") === "failed");
+  /** The app that the page's address names; its card is shown, and starts by nothing but a click. */
+  readonly named = signal(namedApp(globalThis.location?.search ?? ""));
+  /** The one that it names and the catalogue does not have. */
+  readonly missing = computed(() => (this.apps.value !== null && !this.app(this.named.value ?? undefined) ? this.named.value : null));
   readonly identity: IdentityModel;
   readonly line: LineModel;
   readonly regions: RegionModel;

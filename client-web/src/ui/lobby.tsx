@@ -1,4 +1,5 @@
 /** The lobby: what can be played, what runs already, and where. */
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { LAYOUTS } from "../input/layout.ts";
 import { refusalWords } from "../session/words.ts";
@@ -9,6 +10,7 @@ import { AppCard, GhostCard } from "./card.tsx";
 import { Mark } from "./icons.tsx";
 import { LineStrip } from "./line.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
+import { missingWords } from "./named-app.ts";
 import { Nodes } from "./nodes.tsx";
 import { chosenLayout, guessedLayout } from "./prefs.ts";
 import { RegionChoice } from "./regions.tsx";
@@ -21,7 +23,10 @@ export function Lobby({ model }: { readonly model: LobbyModel }) {
     document.title = "Nearlight";
     publishPhase("lobby");
     model.watch(over.signal);
-    return () => over.abort();
+    return () => {
+      over.abort();
+      model.named.value = null;
+    };
   }, [model]);
   const apps = model.apps.value;
   return (
@@ -106,36 +111,48 @@ export const titleOf = (layout: string): string => LAYOUTS.find((one) => one.nam
 
 function Trouble({ model }: { readonly model: LobbyModel }) {
   const refusal = model.trouble.value;
-  if (!refusal && model.loginFailed.value) return <LoginFailed model={model} />;
-  if (!refusal) return null;
-  const words = refusalWords(refusal);
+  if (refusal) {
+    const words = refusalWords(refusal);
+    return (
+      <Banner problem={refusal.name} title={words.title} button={["retry", "Try now", () => void model.refresh()]}>
+        {words.advice}
+        {refusal.instance !== "" && <small> Request {refusal.instance}</small>}
+      </Banner>
+    );
+  }
+  if (model.loginFailed.value) {
+    return (
+      <Banner problem="login-failed" title="The login did not work" button={["dismiss", "All right", () => (model.loginFailed.value = false)]}>
+        Nobody was identified. Try again, or play on as you are.
+      </Banner>
+    );
+  }
+  const missing = model.missing.value;
+  if (missing === null || model.identity.shut.value) return null;
   return (
-    <section class="banner" role="alert" data-problem={refusal.name}>
-      <span class="pulse" />
-      <div>
-        <h2>{words.title}</h2>
-        <p>
-          {words.advice}
-          {refusal.instance !== "" && <small> Request {refusal.instance}</small>}
-        </p>
-      </div>
-      <button type="button" class="button" data-action="retry" onClick={() => void model.refresh()}>
-        Try now
-      </button>
-    </section>
+    <Banner problem="no-such-app" title="There is no such app here" button={["dismiss", "All right", () => (model.named.value = null)]}>
+      {missingWords(missing)}
+    </Banner>
   );
 }
 
-function LoginFailed({ model }: { readonly model: LobbyModel }) {
+type BannerProps = {
+  readonly problem: string;
+  readonly title: string;
+  readonly button: readonly [action: string, label: string, click: () => void];
+  readonly children: ComponentChildren;
+};
+
+function Banner({ problem, title, button: [action, label, click], children }: BannerProps) {
   return (
-    <section class="banner" role="alert" data-problem="login-failed">
+    <section class="banner" role="alert" data-problem={problem}>
       <span class="pulse" />
       <div>
-        <h2>The login did not work</h2>
-        <p>Nobody was identified. Try again, or play on as you are.</p>
+        <h2>{title}</h2>
+        <p>{children}</p>
       </div>
-      <button type="button" class="button" data-action="dismiss" onClick={() => (model.loginFailed.value = false)}>
-        All right
+      <button type="button" class="button" data-action={action} onClick={click}>
+        {label}
       </button>
     </section>
   );
