@@ -141,6 +141,9 @@ pub struct Controller {
     /// The newest feedback that said something new.
     heard_us: Option<u64>,
     halved_us: u64,
+    /// Packets that feedback has told of, and those of them that it called missing, since they were last taken.
+    told: u64,
+    missed: u64,
 }
 
 impl Controller {
@@ -168,6 +171,8 @@ impl Controller {
             rtt_us: None,
             heard_us: None,
             halved_us: 0,
+            told: 0,
+            missed: 0,
         }
     }
 
@@ -210,6 +215,8 @@ impl Controller {
         if arrived + missing == 0 {
             return;
         }
+        self.told += u64::from(arrived + missing - found);
+        self.missed = (self.missed + u64::from(missing)).saturating_sub(found.into());
         self.trains.close(now_us);
         self.losses.add(arrived, missing, found, now_us);
         self.heard_us = Some(now_us);
@@ -230,6 +237,13 @@ impl Controller {
         };
         self.steering.steer(&signals, self.ceiling(), now_us);
         self.bound();
+    }
+
+    /// Packets that left and that feedback has told of, each once, and those of them that it calls missing, since the
+    /// last call. One that got a number and never left is neither.
+    pub fn take_told(&mut self) -> (u64, u64) {
+        let told = std::mem::take(&mut self.told);
+        (told, std::mem::take(&mut self.missed).min(told))
     }
 
     /// Notes a round trip measured otherwise, such as by RTCP.

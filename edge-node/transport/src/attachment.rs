@@ -149,8 +149,6 @@ pub(crate) struct Attachment {
     /// When it is over in any case.
     expires: Option<Instant>,
     awaits_key: bool,
-    /// Packets that were asked for again and numbered, did not leave, and will be reported as lost.
-    unsent: u64,
     /// Frames that were sent, and of which the viewer has not said how they were shown.
     frames_untold: usize,
     /// The input that the last frame sent had seen.
@@ -213,7 +211,6 @@ impl Attachment {
             trains: None,
             expires: (kind == Kind::LineCheck).then(|| now + LINE_CHECK_DEADLINE),
             awaits_key: true,
-            unsent: 0,
             frames_untold: 0,
             marked_input_us: 0,
             channels: peer
@@ -287,7 +284,7 @@ impl Attachment {
         (us > 0).then_some(us)
     }
 
-    /// Packets that feedback spoke of and those that were lost, since the last call; reviews how
+    /// Packets that feedback told of and those that were lost, since the last call; reviews how
     /// losses are made good.
     pub(crate) fn take_feedback(&mut self, now: Instant) -> (u64, u64) {
         let congested = self.flow.is_congested(self.clock.micros(now));
@@ -301,12 +298,7 @@ impl Attachment {
             }
             self.signals.copies.store(plan.copies.into(), Relaxed);
         }
-        let packets = self.signals.feedback_packets.swap(0, Relaxed);
-        let lost = self.signals.feedback_lost.swap(0, Relaxed);
-        // What has a number and was not sent is reported as lost, and the path lost none of it.
-        let unsent = self.unsent.min(lost);
-        self.unsent -= unsent;
-        (packets.saturating_sub(unsent), lost - unsent)
+        self.flow.take_told()
     }
 
     /// When to call [`Self::pump`] at the latest.

@@ -180,3 +180,32 @@ fn a_quiet_picture_proves_nothing() {
     }
     assert!(controller.kbps_rate() <= 8_000);
 }
+
+#[test]
+fn packets_are_told_of_once_and_only_those_that_left() {
+    let mut controller = Controller::new(CONFIG, 0);
+    let tell = |controller: &mut Controller, sequences: &[u16], arrived_us: Option<u64>| {
+        let outcome = |sequence: &u16| Outcome {
+            sequence: *sequence,
+            arrived_us,
+        };
+        let outcomes: Vec<Outcome> = sequences.iter().map(outcome).collect();
+        controller.on_feedback(&outcomes, 40_000);
+    };
+    // Numbers 3 and 4 were given to packets that never left.
+    for sequence in [0, 1, 2, 5, 6] {
+        controller.on_sent(sequence, 1_000, Kind::Video, 1_000);
+    }
+    tell(&mut controller, &[0, 1], Some(20_000));
+    tell(&mut controller, &[2, 3, 4, 5, 6], None);
+    assert_eq!(controller.take_told(), (5, 3));
+    tell(&mut controller, &[3, 4, 5, 6], None);
+    assert_eq!(controller.take_told(), (0, 0));
+    // One that was called missing came late: it was counted, and as lost.
+    tell(&mut controller, &[5], Some(30_000));
+    assert_eq!(controller.take_told(), (0, 0));
+    controller.on_sent(7, 1_000, Kind::Video, 2_000);
+    tell(&mut controller, &[7], None);
+    tell(&mut controller, &[7], Some(30_000));
+    assert_eq!(controller.take_told(), (1, 0));
+}

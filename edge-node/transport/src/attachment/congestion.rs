@@ -286,6 +286,11 @@ impl Flow {
         if narrow { MARKS_FEW_EVERY } else { 1 }
     }
 
+    /// Packets that left and that feedback has told of, and those of them that were lost, since the last call.
+    pub(crate) fn take_told(&mut self) -> (u64, u64) {
+        self.controller.take_told()
+    }
+
     /// Whether the path is full, or was a moment ago, so that the losses that are known of are the
     /// queue's.
     pub(crate) fn is_congested(&self, now_us: u64) -> bool {

@@ -7,7 +7,7 @@ use crate::counting::{allocations, sites};
 use crate::limits::PACKET_BYTES;
 use crate::picture::{Cutter, PAYLOAD_BYTES, PROTECTED_PAYLOAD_BYTES};
 use nearlight_protocol::worker::Video;
-use nearlight_stream::congestion::Kind as Label;
+use nearlight_stream::congestion::{Kind as Label, Outcome};
 use std::collections::BTreeMap;
 
 fn picture(number: u32, bytes: usize, bytes_max: usize) -> Picture {
@@ -79,26 +79,50 @@ fn no_packet_is_larger_than_1200_bytes_repair_and_retransmission_included() {
     assert_eq!(longest(&rig, &again)["Retransmit"], PACKET_BYTES);
 }
 
+/// The transport-wide numbers of packets.
+fn told(rig: &Rig, packets: &[Vec<u8>]) -> Vec<u16> {
+    let number = |packet: &Vec<u8>| rig.attachment.streams.read(packet).sequence;
+    packets.iter().filter_map(number).collect()
+}
+
 #[test]
-fn what_is_not_sent_again_is_no_loss_of_the_path() {
+fn what_is_not_sent_again_is_no_loss_of_the_path_and_hides_none() {
     let mut rig = Rig::connected();
-    let picture = picture(1, 5 * PAYLOAD_BYTES, PAYLOAD_BYTES);
-    rig.attachment.send_video(rig.now, &picture).unwrap();
-    let sent = rig.drained();
+    let send = |rig: &mut Rig, number| {
+        let picture = picture(number, 5 * PAYLOAD_BYTES, PAYLOAD_BYTES);
+        rig.attachment.send_video(rig.now, &picture).unwrap();
+        rig.drained()
+    };
+    let first = send(&mut rig, 1);
     // A key frame comes: nothing before it is sent again.
     rig.attachment.awaits_key = true;
-    let (numbers, media_ssrc) = numbers(&rig, &sent);
+    let (numbers, media_ssrc) = numbers(&rig, &first);
     rig.asks_again(&numbers, media_ssrc);
     assert!(!longest(&rig, &rig.arrived()).contains_key("Retransmit"));
-    let count = numbers.len() as u64;
-    assert_eq!(rig.attachment.unsent, count);
-    rig.attachment.signals.feedback_packets.store(20, Relaxed);
-    rig.attachment
-        .signals
-        .feedback_lost
-        .store(count + 2, Relaxed);
-    assert_eq!(rig.attachment.take_feedback(rig.now), (20 - count, 2));
-    assert_eq!(rig.attachment.unsent, 0);
+    rig.attachment.awaits_key = false;
+    let second = send(&mut rig, 2);
+    let (before, after) = (told(&rig, &first), told(&rig, &second));
+    // What was not sent has numbers, too, between those of the pictures.
+    let unsent = (before[before.len() - 1] + 1)..after[0];
+    assert_eq!(unsent.len(), numbers.len());
+    let report = |rig: &mut Rig, numbers: &[u16], arrived_us: Option<u64>| {
+        let outcome = |sequence: &u16| Outcome {
+            sequence: *sequence,
+            arrived_us,
+        };
+        let outcomes = numbers.iter().map(outcome).collect();
+        rig.attachment.signals.reported(outcomes);
+        rig.pump();
+        rig.attachment.take_feedback(rig.now)
+    };
+    // The path lost two; what is said of them twice counts once.
+    let lost = report(&mut rig, &after[..2], None);
+    assert_eq!(lost, (2, 2));
+    assert_eq!(report(&mut rig, &after[..2], None), (0, 0));
+    let unsent: Vec<u16> = unsent.collect();
+    assert_eq!(report(&mut rig, &unsent, None), (0, 0));
+    let all = before.len() as u64;
+    assert_eq!(report(&mut rig, &before, Some(1_000)), (all, 0));
 }
 
 /// What each packet allocates, by the function that does it: docs/performance.md has the same table. The first is

@@ -92,11 +92,9 @@ impl Outbox {
         self.again.bytes
     }
 
-    /// Forgets what was asked for again; returns how many packets that were.
-    pub(crate) fn clear_again(&mut self) -> u64 {
-        let packets = u64::try_from(self.again.packets.len()).unwrap_or(0);
+    /// Forgets what was asked for again.
+    pub(crate) fn clear_again(&mut self) {
         self.again = Lane::default();
-        packets
     }
 
     /// Frames that are not wholly sent.

@@ -170,9 +170,7 @@ impl Attachment {
         let tag = self.streams.read(&packet);
         let again = tag.kind == congestion::Kind::Retransmit;
         let late = || self.awaits_key || self.outbox.again_bytes() > self.flow.again_bytes_max();
-        if again && late() {
-            self.unsent += 1;
-        } else {
+        if !(again && late()) {
             self.outbox.push(packet, tag);
         }
     }
@@ -185,7 +183,7 @@ impl Attachment {
         if !self.flow.is_hopeless(asked_bytes, now_us) {
             return;
         }
-        self.unsent += self.outbox.clear_again();
+        self.outbox.clear_again();
         self.signals.gave_up.store(1, Relaxed);
         self.awaits_key = true;
         self.effects.push(Effect::WantKeyFrame);

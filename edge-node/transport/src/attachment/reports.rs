@@ -59,9 +59,6 @@ pub(crate) struct Signals {
     pub(crate) retransmits: AtomicU64,
     /// Bytes of packets that were asked for and sent again, each once, since they were last taken.
     pub(crate) asked_bytes: AtomicU64,
-    /// Packets that transport-wide feedback spoke of, and those of them that did not arrive.
-    pub(crate) feedback_packets: AtomicU64,
-    pub(crate) feedback_lost: AtomicU64,
     /// The newest round trip, microseconds; 0 while unknown.
     pub(crate) round_trip_us: AtomicU64,
     /// How often what is asked for again is sent, at least once; the other way, from the loop.
@@ -149,11 +146,6 @@ impl Reports {
         } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             self.signals.key_frames_wanted.fetch_add(1, Relaxed);
         } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
-            let all = u64::from(feedback.packet_status_count);
-            let arrived = u64::try_from(feedback.recv_deltas.len()).unwrap_or(all);
-            self.signals.feedback_packets.fetch_add(all, Relaxed);
-            let lost = all.saturating_sub(arrived);
-            self.signals.feedback_lost.fetch_add(lost, Relaxed);
             self.signals.reported(outcomes(feedback));
         }
     }
