@@ -8,38 +8,16 @@
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { finished } from "node:stream/promises";
 import { PassThrough, type Writable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { run } from "node:test";
-import { tap } from "node:test/reporters";
+import { failures, type Failure } from "./harness/files.js";
 
 const DIRECTORY = join(import.meta.dirname, "tests");
 const BESIDE = "job-cycles.test.js";
 /** Files that run while that one does: of the same kind, and without pictures that have to come in time. */
 const MEANWHILE = "job-";
-
-/** One test that failed. */
-interface Failure {
-  file: string;
-  name: string;
-  why: string;
-}
-
-/** What failed in a file. Its report goes to `out`. */
-async function failures(file: string, out: Writable = process.stdout): Promise<Failure[]> {
-  const found: Failure[] = [];
-  const events = run({ files: [join(DIRECTORY, file)], concurrency: 1 });
-  events.on("test:fail", ({ name, details }) => {
-    const { cause, message } = details.error;
-    const why = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause ?? message);
-    found.push({ file, name, why });
-  });
-  const report = events.compose(tap);
-  report.pipe(out, { end: false });
-  await finished(report);
-  return found;
-}
+/** A file that has not ended by then hangs: no test of any may take half of it. */
+const FILE_MS_MAX = 30 * 60_000;
 
 function list(title: string, found: Failure[]): void {
   if (found.length > 0) console.log(`\n# ${title}`);
@@ -55,12 +33,16 @@ const took_s = new Map<string, number>();
 let first: Failure[] = [];
 let second: Failure[] = [];
 
-async function measured(file: string, out?: Writable): Promise<Failure[]> {
+async function measured(file: string, out: Writable = process.stdout): Promise<Failure[]> {
   const since = performance.now();
-  const failed = await failures(file, out);
+  const failed = await failures(join(DIRECTORY, file), out, FILE_MS_MAX);
   took_s.set(file, Math.round((performance.now() - since) / 1000));
   first = first.concat(failed);
   return failed;
+}
+
+function again(file: string): Promise<Failure[]> {
+  return failures(join(DIRECTORY, file), process.stdout, FILE_MS_MAX);
 }
 
 /** Runs a file beside others, and keeps its report until theirs cannot be mixed up with it. */
@@ -75,7 +57,7 @@ async function beside(file: string): Promise<{ failed: Failure[]; report: string
 /** Runs a file, and once more if something failed. */
 async function inTurn(file: string): Promise<void> {
   console.log(`# ${file}`);
-  if ((await measured(file)).length > 0) second = second.concat(await failures(file));
+  if ((await measured(file)).length > 0) second = second.concat(await again(file));
 }
 
 const others = chosen.filter((file) => file !== BESIDE).sort();
@@ -85,7 +67,7 @@ for (const file of same) await inTurn(file);
 if (cycles) {
   const { failed, report } = await cycles;
   console.log(`# ${BESIDE}, beside the others\n${report}`);
-  if (failed.length > 0) second = second.concat(await failures(BESIDE));
+  if (failed.length > 0) second = second.concat(await again(BESIDE));
 }
 for (const file of rest) await inTurn(file);
 const slowest = [...took_s].sort(([, a], [, b]) => b - a).map(([file, s]) => `${file.replace(".test.js", "")} ${s}`);
