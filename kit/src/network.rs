@@ -13,9 +13,10 @@ pub struct Network {
     bits: u8,
 }
 
-/// Who an address counts as: itself, and of IPv6 its network, for a host has 2^64 of them.
+/// Who an address counts as: itself, and of IPv6 its network, for a host has 2^64 of them. One of IPv4 counts as that
+/// also where a listener of both families, or a balancer, writes it as IPv6: they would all be one network.
 pub fn network_of(address: IpAddr) -> IpAddr {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -132,6 +133,15 @@ mod test {
         ] {
             assert!(!public(ip), "{ip}");
         }
+    }
+
+    #[test]
+    fn an_address_of_ipv4_counts_as_itself_however_it_is_written() {
+        let of = |ip: &str| network_of(ip.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.1"), "192.0.2.1");
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+        assert_eq!(of("2001:db8:1:2:3::4"), "2001:db8:1:2::");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Addresses {
 
     /// Counts one of `address`; `None` if it has as many as it may have.
     pub fn count(&self, address: IpAddr) -> Option<Counted> {
-        let address = network_of(address.to_canonical());
+        let address = network_of(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
         if *count >= self.most {
