@@ -64,6 +64,7 @@ mod cookies;
 mod device;
 mod disputes;
 mod door;
+mod doubt;
 mod duties;
 mod endpoint;
 mod events;

@@ -2,11 +2,13 @@
 
 use super::Api;
 use super::cookies::{self, GUEST, PLAYER};
-use super::identities::Known;
+use super::identities::{Known, Turn};
 use super::problem::{Refusal, forbidden, not_found, store_failed, too_many, unauthenticated};
 use super::serve::Peer;
 use crate::access::{Permission, Permissions, Reach};
-use crate::ledger::{AuditRow, Credential, CredentialHash, IdentityChange, Op, OwnerId};
+use crate::ledger::{
+    AuditRow, Credential, CredentialHash, IdentityChange, Op, OwnerId, StoreError,
+};
 use crate::secret::credential_hash;
 use crate::sessions::{ShownSession, Whose};
 use axum::extract::FromRequestParts;
@@ -229,12 +231,11 @@ impl Api {
         Ok(caller)
     }
 
-    /// Whether a caller of a while ago would still be let in.
+    /// Whether a caller of a while ago would still be let in. No rate stands in the way: nobody asks here for what
+    /// they do not know, and a flood of their own address' would keep them in.
     pub(super) async fn still_holds(&self, caller: &Caller) -> bool {
-        let found = self.look_up(caller.who.hash, caller.peer).await;
-        match found {
-            Ok(Some(who)) => who.tenant.as_ref().is_none_or(|of| !of.suspended),
-            Ok(None) => false,
+        match self.find(caller.who.hash).await {
+            Ok(found) => found.is_some_and(|who| self.is_in_force(&who)),
             // The ledger is away: who was let in stays.
             Err(_) => true,
         }
@@ -249,25 +250,14 @@ impl Api {
         let Some(hash) = hash_by(by) else {
             return Ok(false);
         };
-        let (asked, was_let_in) = match self.identities.known(&hash, self.clock.now()) {
-            Known::Holds(who) => return Ok(self.is_in_force(&who)),
-            Known::InDoubt(asked) => (asked, true),
-            Known::Nothing(asked) => {
-                // Tickets of a key that is void cost whoever goes on sending them.
-                self.within_rate(RateKey::of(peer))?;
-                (asked, false)
-            }
-        };
-        let found = match self.ledger.credential(hash).await {
-            Ok(found) => found,
+        // Tickets of a key that is void cost whoever goes on sending them.
+        let was_let_in = self.is_known_or_within_rate(&hash, peer)?;
+        match self.find(hash).await {
+            Ok(found) => Ok(found.is_some_and(|who| self.is_in_force(&who))),
             // The ledger is away: who was let in stays.
-            Err(_) if was_let_in => return Ok(true),
-            Err(error) => return Err(store_failed(&error)),
-        };
-        let found = found.map(Arc::new);
-        let holds = found.as_ref().is_some_and(|who| self.is_in_force(who));
-        self.identities.keep(&hash, found, asked, self.clock.now());
-        Ok(holds)
+            Err(_) if was_let_in => Ok(true),
+            Err(error) => Err(store_failed(&error)),
+        }
     }
 
     /// The same, as far as it was looked up of late: nothing is asked.
@@ -281,7 +271,7 @@ impl Api {
             Some(hash) if self.identities.is_void(&hash, now) => Some(false),
             Some(hash) => match self.identities.known(&hash, now) {
                 Known::Holds(who) => Some(self.is_in_force(&who)),
-                Known::InDoubt(_) | Known::Nothing(_) => None,
+                Known::InDoubt | Known::Nothing => None,
             },
         }
     }
@@ -399,24 +389,50 @@ impl Api {
         hash: CredentialHash,
         peer: Peer,
     ) -> Result<Option<Arc<Credential>>, Refusal> {
-        let holds = |who: &Arc<Credential>| {
-            let now_ms = self.clock.unix_ms();
-            who.expires_ms.is_none_or(|end_ms| end_ms > now_ms)
-        };
-        let asked = match self.identities.known(&hash, self.clock.now()) {
-            Known::Holds(who) => return Ok(Some(who).filter(holds)),
-            Known::InDoubt(asked) => asked,
-            Known::Nothing(asked) => {
-                // A guess costs its address, before it costs us.
-                self.within_rate(RateKey::of(peer))?;
-                asked
+        self.is_known_or_within_rate(&hash, peer)?;
+        let found = self.find(hash).await.map_err(|e| store_failed(&e))?;
+        let now_ms = self.clock.unix_ms();
+        Ok(found.filter(|who| who.expires_ms.is_none_or(|end_ms| end_ms > now_ms)))
+    }
+
+    /// Whether somebody was let in by this hash of late. A guess costs its address, before it costs us.
+    fn is_known_or_within_rate(&self, hash: &CredentialHash, peer: Peer) -> Result<bool, Refusal> {
+        match self.identities.known(hash, self.clock.now()) {
+            Known::Holds(_) | Known::InDoubt => Ok(true),
+            Known::Nothing => self.within_rate(RateKey::of(peer)).map(|()| false),
+        }
+    }
+
+    /// The credential of this hash, as it is or was of late. One look-up at a time: whoever asks meanwhile has what
+    /// comes of it.
+    async fn find(&self, hash: CredentialHash) -> Result<Option<Arc<Credential>>, Arc<StoreError>> {
+        loop {
+            let now = self.clock.now();
+            if let Known::Holds(who) = self.identities.known(&hash, now) {
+                return Ok(Some(who));
             }
-        };
-        let found = self.ledger.credential(hash).await;
-        let found = found.map_err(|e| store_failed(&e))?.map(Arc::new);
-        let now = self.clock.now();
-        self.identities.keep(&hash, found.clone(), asked, now);
-        Ok(found.filter(holds))
+            if self.identities.is_void(&hash, now) {
+                return Ok(None);
+            }
+            let look = match self.identities.turn(hash) {
+                Turn::Ours(look) => look,
+                Turn::Theirs(look) => match look.end().await {
+                    Some(error) => return Err(error),
+                    None => continue,
+                },
+            };
+            return match self.ledger.credential(hash).await.map_err(Arc::new) {
+                Ok(found) => {
+                    let found = found.map(Arc::new);
+                    look.found(found.clone(), self.clock.now());
+                    Ok(found)
+                }
+                Err(error) => {
+                    look.failed(error.clone());
+                    Err(error)
+                }
+            };
+        }
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! **Invariants.** A credential is believed for [`FRESH`]: so long after another broker has voided it,
 //! at the most, this one still takes it. What this broker voids is looked up again at once, also where a
-//! look-up was under way meanwhile. What was looked up and not found is remembered for as long, for whoever asks for it
-//! ([`Identities::is_void`]).
+//! look-up was under way meanwhile, and nothing else is. What was looked up and not found is remembered for as long
+//! ([`Identities::is_void`]): a secret that is made from then on is another one. A credential is looked up once at a time:
+//! whoever asks meanwhile waits for that, and has its failure, too.
 
-use crate::ledger::{Credential, CredentialHash};
+use super::doubt::{Doubt, Doubts};
+use crate::ledger::{Credential, CredentialHash, StoreError};
 use nearlight_protocol::id::KeyId;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// For how long a credential is believed.
 pub(crate) const FRESH: Duration = Duration::from_secs(3);
@@ -31,8 +34,9 @@ struct State {
     cached: HashMap<CredentialHash, Kept>,
     /// What was not found, and until when that is believed. At most [`CACHED_MAX`], too.
     void: HashMap<CredentialHash, MonoTime>,
-    /// Counts the times at which everything was put in doubt.
-    doubts: u64,
+    doubts: Doubts,
+    /// What is looked up now, with how its look-up failed.
+    looking: HashMap<CredentialHash, watch::Receiver<Failed>>,
     used: HashMap<KeyId, UnixMillis>,
 }
 
@@ -48,38 +52,100 @@ struct Kept {
 pub(super) enum Known {
     /// It holds.
     Holds(Arc<Credential>),
-    /// It was there; whether it still holds is to be looked up. With what [`Identities::keep`] needs.
-    InDoubt(Asked),
+    /// It was there; whether it still holds is to be looked up.
+    InDoubt,
     /// Nothing.
-    Nothing(Asked),
+    Nothing,
 }
 
-/// When a look-up began.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked(u64);
+/// Why a look-up found nothing out.
+type Failed = Option<Arc<StoreError>>;
+
+/// Whose it is to look a credential up.
+#[derive(Debug)]
+pub(super) enum Turn<'a> {
+    /// Whoever asked.
+    Ours(Look<'a>),
+    /// Somebody else's, who is at it.
+    Theirs(Theirs),
+}
+
+/// The only look-up of a credential. Dropped, it is the next one's turn.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    of: &'a Identities,
+    hash: CredentialHash,
+    /// Doubts that there were before it.
+    doubts: u64,
+    told: watch::Sender<Failed>,
+}
+
+/// Somebody else's look-up.
+#[derive(Debug)]
+pub(super) struct Theirs(watch::Receiver<Failed>);
+
+impl Theirs {
+    /// Waits for its end, and says how it failed.
+    pub(super) async fn end(mut self) -> Failed {
+        // Closed without a word it has found something out, or was given up.
+        let _ = self.0.changed().await;
+        self.0.borrow().clone()
+    }
+}
+
+impl Look<'_> {
+    /// Takes what it found; `None` if nothing.
+    pub(super) fn found(self, found: Option<Arc<Credential>>, now: MonoTime) {
+        self.of.keep(&self.hash, found, self.doubts, now);
+    }
+
+    /// The ledger did not answer.
+    pub(super) fn failed(self, error: Arc<StoreError>) {
+        self.told.send_replace(Some(error));
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.of.lock().looking.remove(&self.hash);
+    }
+}
 
 impl Identities {
     pub(super) fn known(&self, hash: &CredentialHash, now: MonoTime) -> Known {
-        let state = self.lock();
-        let asked = Asked(state.doubts);
-        match state.cached.get(hash) {
+        match self.lock().cached.get(hash) {
             Some(kept) if kept.until > now => Known::Holds(kept.credential.clone()),
-            Some(_) => Known::InDoubt(asked),
-            None => Known::Nothing(asked),
+            Some(_) => Known::InDoubt,
+            None => Known::Nothing,
         }
     }
 
-    /// Whether a look-up of late found nothing. A secret that is made from now on is another one.
+    /// Whether a look-up of late found nothing.
     pub(super) fn is_void(&self, hash: &CredentialHash, now: MonoTime) -> bool {
         self.lock().void.get(hash).is_some_and(|until| *until > now)
     }
 
-    /// Takes what a look-up found; `None` if nothing.
-    pub(super) fn keep(
+    /// Whose turn it is to look up what is not known.
+    pub(super) fn turn(&self, hash: CredentialHash) -> Turn<'_> {
+        let mut state = self.lock();
+        if let Some(theirs) = state.looking.get(&hash) {
+            return Turn::Theirs(Theirs(theirs.clone()));
+        }
+        let (told, heard) = watch::channel(None);
+        state.looking.insert(hash, heard);
+        Turn::Ours(Look {
+            of: self,
+            hash,
+            doubts: state.doubts.count(),
+            told,
+        })
+    }
+
+    fn keep(
         &self,
         hash: &CredentialHash,
         found: Option<Arc<Credential>>,
-        asked: Asked,
+        doubts: u64,
         now: MonoTime,
     ) {
         let mut state = self.lock();
@@ -96,19 +162,21 @@ impl Identities {
         if state.cached.len() >= CACHED_MAX {
             state.cached.clear();
         }
-        // Something was voided since the look-up began: this may be it.
-        let until = if asked.0 == state.doubts { fresh } else { now };
+        // It may have been voided since the look-up began.
+        let is_doubted = state.doubts.concern(doubts, hash, &credential);
+        let until = if is_doubted { now } else { fresh };
         state.cached.insert(*hash, Kept { credential, until });
     }
 
-    /// Something was voided or changed: everything is looked up again.
-    pub(super) fn doubt(&self) {
+    /// Something was voided or changed: what that concerns is looked up again.
+    pub(super) fn doubt(&self, doubt: Doubt) {
         let mut state = self.lock();
-        state.doubts += 1;
-        state.void.clear();
-        for kept in state.cached.values_mut() {
-            kept.until = MonoTime::default();
+        for (hash, kept) in &mut state.cached {
+            if doubt.concerns(hash, &kept.credential) {
+                kept.until = MonoTime::default();
+            }
         }
+        state.doubts.add(doubt);
     }
 
     /// Notes that a key was used.
@@ -130,59 +198,4 @@ impl Identities {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-    use nearlight_protocol::api::Role;
-
-    fn credential() -> Arc<Credential> {
-        let user = nearlight_kit::ids::user();
-        Arc::new(Credential::plain([1; 32], user, "guest", Role::Guest))
-    }
-
-    #[test]
-    fn a_credential_is_believed_for_a_while_and_not_after_a_doubt() {
-        let identities = Identities::default();
-        let hash = [1; 32];
-        let Known::Nothing(asked) = identities.known(&hash, MonoTime(0)) else {
-            panic!("nothing is known");
-        };
-        identities.keep(&hash, Some(credential()), asked, MonoTime(0));
-        let known = |at| identities.known(&hash, at);
-        assert!(matches!(known(MonoTime(1)), Known::Holds(_)));
-        let later = MonoTime(FRESH.as_micros() as u64);
-        assert!(matches!(known(later), Known::InDoubt(_)));
-        identities.doubt();
-        assert!(matches!(known(MonoTime(1)), Known::InDoubt(_)));
-    }
-
-    #[test]
-    fn what_was_not_found_is_remembered_for_a_while_and_not_after_a_change() {
-        let identities = Identities::default();
-        let hash = [1; 32];
-        let Known::Nothing(asked) = identities.known(&hash, MonoTime(0)) else {
-            panic!("nothing is known");
-        };
-        assert!(!identities.is_void(&hash, MonoTime(0)));
-        let find = |found| identities.keep(&hash, found, asked, MonoTime(0));
-        find(None);
-        assert!(identities.is_void(&hash, MonoTime(1)));
-        assert!(!identities.is_void(&hash, MonoTime(FRESH.as_micros() as u64)));
-        find(Some(credential()));
-        assert!(!identities.is_void(&hash, MonoTime(1)));
-        find(None);
-        identities.doubt();
-        assert!(!identities.is_void(&hash, MonoTime(1)));
-    }
-
-    #[test]
-    fn what_was_voided_during_a_look_up_is_not_believed() {
-        let identities = Identities::default();
-        let Known::Nothing(asked) = identities.known(&[1; 32], MonoTime(5)) else {
-            panic!("nothing is known");
-        };
-        identities.doubt();
-        identities.keep(&[1; 32], Some(credential()), asked, MonoTime(5));
-        let known = identities.known(&[1; 32], MonoTime(5));
-        assert!(matches!(known, Known::InDoubt(_)));
-    }
-}
+mod test;

@@ -42,6 +42,7 @@ pub(super) async fn create_key(
     caller: Caller,
     JsonBody(body): JsonBody<CreateKey>,
 ) -> Result<Response, Refusal> {
+    api.check_create_rate(&caller)?;
     let action = AuditAction::KeyCreate;
     api.check_noted(&caller, Permission::ChangeKeys, action, &body.name)
         .await?;
@@ -194,6 +195,7 @@ pub(super) async fn rotate_key(
     KeyPath(id): KeyPath,
     JsonBody(body): JsonBody<RotateKey>,
 ) -> Result<Response, Refusal> {
+    api.check_create_rate(&caller)?;
     let action = AuditAction::KeyRotate;
     let mut key = api.key_within_reach(&caller, action, &id).await?;
     // Whoever gets the new secret may what the key may.

@@ -13,7 +13,7 @@ use super::caller::{Caller, RateKey, bearer};
 use super::cookies::{self, ATTEMPT, GUEST, Kept, PLAYER};
 use super::problem::{Refusal, bad_request, not_found, too_many};
 use super::serve::Peer;
-use crate::ledger::{Applied, AuditRow, IdentityChange, Login, Op};
+use crate::ledger::{Applied, AuditRow, Credential, IdentityChange, Login, Op};
 use crate::oidc::{Attempt, Identified, OidcError, Provider};
 use crate::secret::credential_hash;
 use crate::tokens::LoginClaims;
@@ -182,8 +182,9 @@ pub(super) async fn logout(
     let shown = cookies::shown(&headers, [PLAYER], api.https);
     for secret in shown.chain(bearer(&headers)) {
         let who = api.cookie_owner(secret, peer).await?;
-        // Keys are revoked, by whoever may.
-        if let Some(who) = who.filter(|who| who.key.is_none()) {
+        // Keys are revoked, by whoever may; guests have no login that could end.
+        let has_login = |who: &Arc<Credential>| who.role == Role::Player && who.key.is_none();
+        if let Some(who) = who.filter(has_login) {
             let caller = Caller::new(who, peer);
             let op = Op::Identity {
                 audit: Some(caller.audit(&api, AuditAction::Logout, &caller.user, "")),

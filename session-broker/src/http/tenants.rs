@@ -3,6 +3,7 @@
 use super::Api;
 use super::body::{JsonBody, TenantPath, checked_name};
 use super::caller::Caller;
+use super::doubt::Doubt;
 use super::problem::{Refusal, bad_request, name_taken, not_found, store_failed};
 use crate::access::{Permission, Reach};
 use crate::ledger::{Amounts, Applied, IdentityChange, Of, Op, TenantRow};
@@ -215,9 +216,12 @@ impl Api {
 
     /// Makes a change of identity, durably; whatever it voids is void from now on.
     pub(super) async fn change(&self, op: Op) -> Result<Applied, Refusal> {
+        let doubt = Doubt::of(&op);
         let written = self.ledger.write(vec![op]).await;
         // Also if the ledger failed: what is there now is not known.
-        self.identities.doubt();
+        if let Some(doubt) = doubt {
+            self.identities.doubt(doubt);
+        }
         let applied = written.map_err(|e| store_failed(&e))?.pop();
         Ok(applied.unwrap_or(Applied::Missing))
     }

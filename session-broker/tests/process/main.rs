@@ -16,6 +16,7 @@ mod enrolment;
 mod evidence;
 mod explain;
 mod faults;
+mod flooding;
 mod held_up;
 mod http;
 mod isolation;
