@@ -72,8 +72,19 @@ describe("the tally", () => {
     tally.second(90_000, stream(5, 640), "", null);
     tally.second(91_000, stream(65, 640), "", null);
     const found = tally.quality();
-    expect(found).toMatchObject({ seconds: 4, frames: 255, fps_milli: 63_750, size: [640, 720], encoder: "x264enc" });
+    expect(found).toMatchObject({ seconds: 4, frames: 255, fps_milli: 60_000, size: [640, 720], encoder: "x264enc" });
     expect(Math.abs((found?.rtt_us[0] ?? 0) - 3_000)).toBeLessThan(190);
+  });
+
+  it("has the rate of the time that it counted, and not of whole seconds", () => {
+    const tally = new Tally();
+    // The first reading has a second's frames, and eleven and a half follow.
+    for (let half = 0; half <= 23; half += 1) tally.second(half * 500, stream(60 + half * 30), "", null);
+    expect(tally.quality()).toMatchObject({ seconds: 12, frames: 750, fps_milli: 60_000 });
+    const short = new Tally();
+    short.second(0, stream(1), "", null);
+    short.second(1_400, stream(85), "", null);
+    expect(short.quality()).toMatchObject({ seconds: 1, frames: 85, fps_milli: 60_000 });
   });
 
   it("calls more than 200 ms without a frame a freeze, but not while the page is hidden", () => {

@@ -325,8 +325,8 @@ impl<'a> Probe<'a> {
                 "the checker's decoder was {behind} pictures behind"
             ));
         }
-        let seconds = now_us.saturating_sub(self.begun_us.unwrap_or(now_us)) / 1_000_000;
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let played_us = now_us.saturating_sub(self.begun_us.unwrap_or(now_us));
+        let seconds = u32::try_from(played_us / 1_000_000).unwrap_or(u32::MAX);
         // By the pictures where they count presses, by the node's marks elsewhere.
         let mut input = Times::default();
         answers.times_us().iter().for_each(|us| input.add(*us));
@@ -338,7 +338,7 @@ impl<'a> Probe<'a> {
         let quality = Quality {
             seconds,
             frames: readings.decoded,
-            fps_milli: Quality::rate_milli(readings.decoded, seconds),
+            fps_milli: Quality::rate_milli_of(readings.decoded, played_us),
             pace_us: at(&collect.intervals, 0.99),
             freezes: u32::try_from(collect.freezes).unwrap_or(u32::MAX),
             size: answers.size(),

@@ -55,6 +55,8 @@ function middle(index: number): number {
 export class Tally {
   #elapsedMs = 0;
   #frames = 0;
+  /** Those of the time that is counted: the first ones of a connection came before it. */
+  #timedFrames = 0;
   #freezes = 0;
   #size: readonly [number, number] = [0, 0];
   #encoder = "";
@@ -92,7 +94,9 @@ export class Tally {
     if (before === null) this.#frames += stream.frames_decoded;
     else {
       this.#elapsedMs += Math.max(0, atMs - before.atMs);
-      this.#frames += Math.max(0, stream.frames_decoded - before.decoded);
+      const fresh = Math.max(0, stream.frames_decoded - before.decoded);
+      this.#frames += fresh;
+      this.#timedFrames += fresh;
     }
     if (stream.width && stream.height) this.#size = [stream.width, stream.height];
     if (encoder !== "") this.#encoder = encoder.replace(ODD, "").slice(0, ENCODER_CHARS_MAX);
@@ -106,7 +110,8 @@ export class Tally {
     return {
       seconds,
       frames: this.#frames,
-      fps_milli: Math.floor((this.#frames * 1000) / seconds),
+      // By the exact time: whole seconds would make a short session faster or slower than it was.
+      fps_milli: Math.floor((this.#timedFrames * 1_000_000) / this.#elapsedMs),
       pace_us: [this.#pace.percentileUs(50), this.#pace.percentileUs(99)],
       freezes: this.#freezes,
       size: this.#size,

@@ -186,7 +186,11 @@ fn quality_of(played: &Played) -> Quality {
     Quality {
         seconds: played.seconds,
         frames: played.frames,
-        fps_milli: Quality::rate_milli(played.frames, played.seconds),
+        fps_milli: match played.fps_milli {
+            // Nothing of a second yet.
+            0 => Quality::rate_milli(played.frames, played.seconds),
+            exact => exact,
+        },
         pace_us: played.pace_us,
         freezes: played.freezes,
         size: played.size,

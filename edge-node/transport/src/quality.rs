@@ -79,6 +79,9 @@ pub struct Played {
     pub seconds: u32,
     /// Frames sent to the player.
     pub frames: u64,
+    /// Frames a second, thousandths, by the exact time in which they were sent; 0 while there is none.
+    #[serde(default)]
+    pub fps_milli: u32,
     /// Between two frames, 50th and 99th percentile, microseconds.
     pub pace_us: [u32; 2],
     /// More than 200 ms without a frame.
@@ -98,6 +101,7 @@ pub struct Played {
 pub(crate) struct Measure {
     seconds: u32,
     frames: u64,
+    rate: Rate,
     freezes: u32,
     last_us: Option<u64>,
     size: [u32; 2],
@@ -105,6 +109,41 @@ pub(crate) struct Measure {
     pace: Spread,
     encode: Spread,
     rtt: Spread,
+}
+
+/// Frames and the very time that they took, from a player's first frame on. What is less than a second old when the player
+/// leaves is in neither.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    /// Since when there are frames that are not counted yet.
+    since_us: Option<u64>,
+    /// How many.
+    fresh: u64,
+    frames: u64,
+    us: u64,
+}
+
+impl Rate {
+    fn sent(&mut self, at_us: u64) {
+        match self.since_us {
+            // Time begins with it.
+            None => self.since_us = Some(at_us),
+            Some(_) => self.fresh += 1,
+        }
+    }
+
+    fn count(&mut self, now_us: u64) {
+        if let Some(since_us) = &mut self.since_us {
+            self.us += now_us.saturating_sub(*since_us);
+            *since_us = now_us;
+            self.frames += std::mem::take(&mut self.fresh);
+        }
+    }
+
+    fn milli(&self) -> u32 {
+        let rate = self.frames.saturating_mul(1_000_000_000) / self.us.max(1);
+        u32::try_from(rate).unwrap_or(u32::MAX)
+    }
 }
 
 impl Measure {
@@ -116,6 +155,7 @@ impl Measure {
     /// A frame was sent to the player.
     pub(crate) fn sent(&mut self, at_us: u64) {
         self.frames += 1;
+        self.rate.sent(at_us);
         if let Some(last) = self.last_us.replace(at_us) {
             let gap = at_us.saturating_sub(last);
             self.pace.add(gap);
@@ -126,10 +166,12 @@ impl Measure {
     /// The player is gone: the next one's first frame ends no gap.
     pub(crate) fn left(&mut self) {
         self.last_us = None;
+        (self.rate.since_us, self.rate.fresh) = (None, 0);
     }
 
     /// A second with a player.
-    pub(crate) fn second(&mut self, rtt_us: u32, size: [u32; 2], encoder: &str) {
+    pub(crate) fn second(&mut self, now_us: u64, rtt_us: u32, (size, encoder): ([u32; 2], &str)) {
+        self.rate.count(now_us);
         self.seconds = self.seconds.saturating_add(1);
         if rtt_us > 0 {
             self.rtt.add(rtt_us.into());
@@ -147,6 +189,7 @@ impl Measure {
         Played {
             seconds: self.seconds,
             frames: self.frames,
+            fps_milli: self.rate.milli(),
             pace_us: [self.pace.percentile(50), self.pace.percentile(99)],
             freezes: self.freezes,
             size: self.size,
@@ -200,11 +243,41 @@ mod test {
         assert_eq!((played.frames, played.freezes), (5, 1));
     }
 
+    /// Sixty a second, from 300 ms after the player came until 400 ms after the last second: 11 are counted, and some more frames.
+    #[test]
+    fn the_rate_is_of_the_time_in_which_frames_were_sent() {
+        let mut measure = Measure::default();
+        let frame = |n: u64| 300_000 + n * 50_000 / 3;
+        let mut next = 0;
+        let mut play = |measure: &mut Measure, until_us: u64| {
+            while frame(next) < until_us {
+                measure.sent(frame(next));
+                next += 1;
+            }
+        };
+        for second in 1..=11 {
+            play(&mut measure, second * 1_000_000);
+            measure.second(second * 1_000_000, 0, ([0, 0], ""));
+        }
+        play(&mut measure, 11_400_000);
+        measure.left();
+        let played = measure.played();
+        assert_eq!((played.seconds, played.frames), (11, 666));
+        assert!(played.fps_milli.abs_diff(60_000) < 100, "{played:?}");
+        assert_eq!(Measure::default().played().fps_milli, 0);
+
+        // A picture that stands still to the end counts.
+        measure.sent(20_000_000);
+        measure.second(31_000_000, 0, ([0, 0], ""));
+        let played = measure.played();
+        assert!(played.fps_milli.abs_diff(29_700) < 600, "{played:?}");
+    }
+
     #[test]
     fn the_last_picture_that_was_encoded_is_kept() {
         let mut measure = Measure::default();
-        measure.second(300, [1280, 720], "x264enc");
-        measure.second(0, [0, 0], "");
+        measure.second(0, 300, ([1280, 720], "x264enc"));
+        measure.second(0, 0, ([0, 0], ""));
         let played = measure.played();
         assert_eq!((played.seconds, played.size), (2, [1280, 720]));
         assert_eq!(played.encoder, "x264enc");

@@ -34,7 +34,7 @@ pub struct Quality {
     pub encode_us: [u32; 2],
     /// The encoder.
     pub encoder: String,
-    /// Frames a second, thousandths.
+    /// Frames a second, thousandths: by the exact time in which they were counted, where `seconds` are whole ones.
     pub fps_milli: u32,
     /// Frames that the player's program decoded; of the node, frames that it sent.
     pub frames: u64,
@@ -91,22 +91,30 @@ impl Quality {
         u32::try_from(rate).unwrap_or(u32::MAX)
     }
 
+    /// The same of so many in so many microseconds.
+    #[must_use]
+    pub fn rate_milli_of(frames: u64, us: u64) -> u32 {
+        let rate = frames.saturating_mul(1_000_000_000) / us.max(1);
+        u32::try_from(rate).unwrap_or(u32::MAX)
+    }
+
     /// Several pages' samples of one session together: counts are added, the size is the last one's, and
-    /// what cannot be added is the longest one's.
+    /// what cannot be added is the longest one's. Their rates are weighed by the time that each of them is of.
     #[must_use]
     pub fn joined(parts: &[&Self]) -> Option<Self> {
         let longest = parts.iter().max_by_key(|part| part.seconds)?;
         let last = parts.last()?;
-        let seconds = parts
-            .iter()
-            .fold(0_u32, |sum, part| sum.saturating_add(part.seconds));
-        let frames = parts
-            .iter()
-            .fold(0_u64, |sum, part| sum.saturating_add(part.frames));
+        let frames = frames_of(parts);
+        let us = parts.iter().map(|part| part.micros()).sum();
+        let together = u128::from(frames) * 1_000_000_000 / u128::max(us, 1);
+        let fps_milli = match parts {
+            [alone] => alone.fps_milli,
+            _ => u32::try_from(together).unwrap_or(u32::MAX),
+        };
         Some(Self {
-            seconds,
+            seconds: seconds_of(parts),
             frames,
-            fps_milli: Self::rate_milli(frames, seconds),
+            fps_milli,
             freezes: parts
                 .iter()
                 .fold(0, |sum, part| sum.saturating_add(part.freezes)),
@@ -114,6 +122,34 @@ impl Quality {
             ..(*longest).clone()
         })
     }
+
+    /// As [`Quality::joined`], with the rate as it was worked out before rates were exact: by whole seconds.
+    #[must_use]
+    pub fn joined_by_seconds(parts: &[&Self]) -> Option<Self> {
+        let fps_milli = Self::rate_milli(frames_of(parts), seconds_of(parts));
+        Self::joined(parts).map(|joined| Self {
+            fps_milli,
+            ..joined
+        })
+    }
+
+    /// The time that its rate is of, as rate and frames say.
+    fn micros(&self) -> u128 {
+        match self.fps_milli {
+            0 => u128::from(self.seconds) * 1_000_000,
+            fps_milli => u128::from(self.frames) * 1_000_000_000 / u128::from(fps_milli),
+        }
+    }
+}
+
+fn frames_of(parts: &[&Quality]) -> u64 {
+    let frames = parts.iter().map(|part| part.frames);
+    frames.fold(0, u64::saturating_add)
+}
+
+fn seconds_of(parts: &[&Quality]) -> u32 {
+    let seconds = parts.iter().map(|part| part.seconds);
+    seconds.fold(0, u32::saturating_add)
 }
 
 /// What a player's program measured.
@@ -233,7 +269,38 @@ mod test {
         let both = Quality::joined(&[&first, &second]).unwrap();
         assert_eq!((both.seconds, both.frames, both.freezes), (30, 1200, 2));
         assert_eq!((both.fps_milli, both.size), (40_000, [640, 720]));
+        assert_eq!(
+            Quality::joined_by_seconds(&[&first, &second]),
+            Some(both.clone())
+        );
         assert_eq!(both.rtt_us, [20, 20], "the longest one's");
         assert_eq!(Quality::joined(&[]), None);
+    }
+
+    /// A page counted 700 frames in 11.7 seconds, and says 11; another one 100 in 1.6.
+    #[test]
+    fn rates_are_of_the_time_in_which_frames_were_counted() {
+        let part = |seconds, frames, fps_milli| Quality {
+            seconds,
+            frames,
+            fps_milli,
+            ..Quality::default()
+        };
+        let (long, short) = (part(11, 700, 59_829), part(1, 100, 62_500));
+        let rate = |joined: Option<Quality>| joined.unwrap().fps_milli;
+        assert_eq!(rate(Quality::joined(&[&long])), 59_829, "its own word");
+        assert_eq!(
+            rate(Quality::joined(&[&long, &short])),
+            60_150,
+            "800 in 13.3 s"
+        );
+        assert_eq!(rate(Quality::joined_by_seconds(&[&long])), 63_636);
+        let nothing = part(0, 0, 0);
+        assert_eq!(rate(Quality::joined(&[&nothing, &nothing])), 0);
+        let absurd = part(u32::MAX, u64::MAX, 1);
+        assert!(
+            Quality::joined(&[&absurd, &absurd]).is_some(),
+            "and no overflow"
+        );
     }
 }

@@ -103,6 +103,10 @@ impl Session {
     #[must_use]
     pub fn new(edge: EdgeSide, player: Vec<PlayerSample>) -> Self {
         let differs = differences(&edge.quality, &player);
+        Self::differing(edge, player, differs)
+    }
+
+    fn differing(edge: EdgeSide, player: Vec<PlayerSample>, differs: Vec<Difference>) -> Self {
         Self {
             node: edge.node,
             started_at_s: edge.started_at_s,
@@ -119,15 +123,19 @@ impl Session {
         }
     }
 
-    /// Whether it says what follows from its columns, and each player's signature fits.
+    /// Whether it says what follows from its columns, and each player's signature fits. Receipts of before rates were exact
+    /// have what followed by whole seconds.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let again = Self::new(self.edge_side(), self.player.clone());
+        let follows = |rule: Joins| {
+            let differs = differences_by(&self.edge, &self.player, rule);
+            Self::differing(self.edge_side(), self.player.clone(), differs) == *self
+        };
         self.started_at_s <= self.stopped_at_s
             && self.player.len() <= SAMPLES_MAX
             && self.edge.is_sane()
             && self.player.iter().all(PlayerSample::holds)
-            && again == *self
+            && (follows(Quality::joined) || follows(Quality::joined_by_seconds))
     }
 
     /// The node's column.
@@ -147,8 +155,15 @@ impl Session {
 /// one of them did not measure.
 #[must_use]
 pub fn differences(edge: &Quality, player: &[PlayerSample]) -> Vec<Difference> {
+    differences_by(edge, player, Quality::joined)
+}
+
+/// How the samples of several pages are taken together.
+type Joins = fn(&[&Quality]) -> Option<Quality>;
+
+fn differences_by(edge: &Quality, player: &[PlayerSample], joins: Joins) -> Vec<Difference> {
     let parts: Vec<&Quality> = player.iter().map(|sample| &sample.quality).collect();
-    let Some(player) = Quality::joined(&parts) else {
+    let Some(player) = joins(&parts) else {
         return Vec::new();
     };
     let known = |a: u32, b: u32| a > 0 && b > 0;

@@ -25,7 +25,10 @@ fn quality(seconds: u32, frames: u64) -> Quality {
 }
 
 fn session(player: Vec<PlayerSample>) -> Session {
-    let edge = quality(63, 3790);
+    session_of(quality(63, 3790), player)
+}
+
+fn session_of(edge: Quality, player: Vec<PlayerSample>) -> Session {
     let side = EdgeSide {
         node: secret(10).public().id(),
         started_at_s: NOW - 70,
@@ -55,6 +58,18 @@ pub(super) fn cases() -> Vec<Case> {
     assert_eq!(agrees.agreement, Agreement::Agree);
     let differs = session(vec![page(quality(60, 1200))]);
     assert_eq!(differs.differs, [Difference::FrameRate]);
+    // 100 frames in 1.67 seconds: by whole seconds, as before rates were exact, they differ.
+    let exact = Quality {
+        fps_milli: 59_880,
+        ..quality(1, 100)
+    };
+    let short = session_of(quality(2, 120), vec![page(exact)]);
+    assert_eq!(short.agreement, Agreement::Agree);
+    let mut of_before = short.clone();
+    of_before.agreement = Agreement::Disagree;
+    of_before.differs = vec![Difference::FrameRate];
+    let mut of_neither = of_before.clone();
+    of_neither.differs = vec![Difference::FrameRate, Difference::Seconds];
     let mut coloured = differs.clone();
     (coloured.agreement, coloured.differs) = (Agreement::Agree, Vec::new());
     let mut forged = agrees.clone();
@@ -69,5 +84,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("a session that they differ on", differs),
         case("a session that says agree where they differ", coloured),
         case("a player's number that it did not sign", forged),
+        case("a session of part of a second more than it says", short),
+        case("the same by whole seconds", of_before),
+        case("the same by no rule", of_neither),
     ]
 }

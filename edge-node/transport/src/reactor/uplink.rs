@@ -100,6 +100,7 @@ impl Reactor {
     /// Tells every player how the stream goes, and the totals and metrics.
     pub(super) fn tell_streams(&mut self) {
         let mut notices = Vec::new();
+        let now_us = self.context.clock.now_us();
         for (key, session) in &mut self.sessions {
             let player = session.current.and_then(|key| self.viewers.get(&key));
             let player = player.filter(|viewer| viewer.attachment.is_connected());
@@ -112,7 +113,7 @@ impl Reactor {
                 let now = &session.worker_counters;
                 let size = [now.encoded_width, now.encoded_height];
                 let rtt_us = session.counters.flow.rtt_us;
-                session.measure.second(rtt_us, size, &now.encoder);
+                session.measure.second(now_us, rtt_us, (size, &now.encoder));
             }
             if let Some(player) = player {
                 let stream = complete(player.attachment.stream_state(), session);
