@@ -1,12 +1,14 @@
 //! One probe: secrets, steps, receipt. The decisions are core/proof's; here is the clock and the way. Those of a node's GPUs
-//! begin [`together`].
+//! begin [`together`]; of many that are under way a [`few`] open at a time.
 
+pub(crate) mod few;
 pub(crate) mod together;
 
 use crate::beacon::Beacon;
 use crate::broker::Broker;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
+use few::Few;
 use nearlight_kit::files::write_atomic;
 use nearlight_proof::key::{KeyId, PublicKey, SecretKey};
 use nearlight_proof::porc::committee::{Checker, set_root};
@@ -22,12 +24,13 @@ use nearlight_proof::receipt::statement::{Countersign, EVIDENCE_MAX, Evidence};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use together::{Place, Together};
 
 /// Bytes of a piece of evidence, and how many a receipt names.
 const PIECE_BYTES: usize = 60_000;
 /// How long evidence is asked to be kept, seconds: the time in which one can dispute.
 const EVIDENCE_S: u64 = 90 * 24 * 3600;
+/// Openings at a time: 17 MB each at full size, and up to three minutes on the way.
+pub(crate) const OPENINGS_MAX: usize = 4;
 
 /// What a probe came to.
 #[derive(Debug)]
@@ -184,11 +187,11 @@ pub fn examine(
         beacon: *beacon,
         checkers: KeyId(alone(key)),
     };
-    let alone = Together::of(1);
-    examine_as(broker, probe, key, (&wanted, alone.place()))
+    examine_as(broker, probe, key, (&wanted, &Few::of(1), || ()))
 }
 
-/// A probe that was opened, from its beginning to its receipt; its nonce is told when all that begin together have begun.
+/// A probe that was opened, from its beginning to its receipt. Once the node has begun its nonce is told when `meet` returns; a probe
+/// that ends before drops it.
 ///
 /// # Errors
 /// What keeps it from beginning.
@@ -196,14 +199,14 @@ pub(crate) fn examine_as(
     broker: &Broker,
     probe: &NewProbe,
     key: &SecretKey,
-    (wanted, together): (&Wanted<'_>, Place<'_>),
+    (wanted, openings, meet): (&Wanted<'_>, &Few, impl FnOnce()),
 ) -> Result<Found, Failure> {
     let node = PublicKey::from_hex(&probe.offer.receipt_key);
     let node = node.ok_or_else(|| Failure::Broker("the node's key is none".to_owned()))?;
     let begin = wanted.begin(&node, &probe.id);
     let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
     let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
-    let opening = ask_all(broker, &probe.id, &mut exam, together);
+    let opening = ask_all((broker, &probe.id), &mut exam, openings, meet);
     sign(broker, probe, (&exam, &opening), node.id())
 }
 
@@ -237,11 +240,20 @@ fn secrets() -> Secrets {
 }
 
 /// What was opened; nothing if that never came.
-fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>, together: Place<'_>) -> Vec<u8> {
-    let (mut opening, mut together) = (Vec::new(), Some(together));
+fn ask_all(
+    (broker, probe): (&Broker, &str),
+    exam: &mut Exam<'_>,
+    openings: &Few,
+    meet: impl FnOnce(),
+) -> Vec<u8> {
+    let (mut opening, mut meet) = (Vec::new(), Some(meet));
     let start = Instant::now();
     let now_us = || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    while let Some(ask) = exam.ask(now_us()) {
+    loop {
+        let room = (exam.due() == Some(Step::Open)).then(|| openings.enter());
+        let Some(ask) = exam.ask(now_us()) else {
+            return opening;
+        };
         let within = Duration::from_micros(ask.until_us.saturating_sub(now_us()));
         let bytes_max = exam.answer_bytes_max(ask.step);
         let answered = broker.step(probe, (ask.step, &ask.message), (within, bytes_max));
@@ -257,13 +269,14 @@ fn ask_all(broker: &Broker, probe: &str, exam: &mut Exam<'_>, together: Place<'_
             Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
             Err(miss) => exam.miss(miss),
         }
-        if let Some(together) = together.take()
+        drop(room);
+        // Whoever is out of it is waited for by nobody.
+        if let Some(meet) = meet.take()
             && exam.finding().is_none()
         {
-            together.wait();
+            meet();
         }
     }
-    opening
 }
 
 /// What a dispute over a failure takes, in pieces: the record of the probe, and what was opened if there is room for

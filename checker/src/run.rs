@@ -8,10 +8,10 @@
 //! ```
 //!
 //! [`alive`], [`capacity`] and [`stream`] are the duties. Each has workers of its own, so that a probe of minutes holds
-//! no question up whether a node is there.
+//! no question up whether a node is there; nodes that [`meetings`] wait for have some, too.
 //!
-//! **Invariants.** One node is probed at a time, all of its GPUs that are due at once: two nodes would measure each other,
-//! and GPUs one after the other could be one. A round's value is believed if it leads
+//! **Invariants.** GPUs of a node that are due are probed at once, and so are nodes that could be one machine: one after the
+//! other they could be one. Others are probed one at a time. A round's value is believed if it leads
 //! to the anchor that the checker was told when it came in. Each assignment is reported, whatever becomes of it; one
 //! that cannot be is another checker's once its time is over.
 //!
@@ -19,6 +19,7 @@
 
 mod alive;
 mod capacity;
+mod meetings;
 mod rounds;
 mod stream;
 
@@ -26,7 +27,11 @@ use crate::broker::{Broker, Refused};
 use crate::failure::Failure;
 use crate::keys;
 use crate::member::Network;
+use crate::probe::OPENINGS_MAX;
+use crate::probe::few::Few;
 use crate::traffic::Traffic;
+use meetings::Meetings;
+use nearlight_kit::clock::unix_ms;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::key::SecretKey;
 use nearlight_proof::porc::schedule::{Due, Duty as Kind};
@@ -37,7 +42,7 @@ use rounds::Rounds;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +51,8 @@ use tokio_util::sync::CancellationToken;
 const WAITING_MAX: usize = 16;
 /// Workers that ask whether nodes are there.
 const ASKERS: usize = 4;
+/// Workers that meet: those of one moment may still open when the next one begins.
+const MEETERS: usize = 3;
 /// How long the broker waits for something to be due, seconds.
 const POLL_S: u32 = 20;
 /// The shortest and the longest wait for a broker that is away.
@@ -101,6 +108,10 @@ pub struct Runner {
     under_way: Mutex<HashMap<Id, Duty>>,
     /// When a receipt was written last that a node does not answer, by its key.
     unreachable: Mutex<HashMap<String, Instant>>,
+    /// Nodes that are probed in a moment to come.
+    meetings: Meetings,
+    /// Openings that are under way.
+    openings: Few,
     /// Held while the program beside this one plays.
     playing: Mutex<()>,
     stop: CancellationToken,
@@ -190,6 +201,8 @@ impl Runner {
             traffic: Mutex::new(Traffic::open(data, settings.gb_max)?),
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
+            meetings: Meetings::default(),
+            openings: Few::of(OPENINGS_MAX),
             playing: Mutex::default(),
             stop,
             leaving: Leaving::default(),
@@ -207,6 +220,7 @@ impl Runner {
             probing: self.workers(1, Self::capacity),
             playing: self.workers(1, Self::stream),
         };
+        self.meeters();
         let mut version: Option<String> = None;
         let mut class = String::new();
         let mut failed = 0;
@@ -241,6 +255,7 @@ impl Runner {
     pub fn leave(&self) {
         self.stop.cancel();
         self.leaving.begin();
+        self.meetings.close();
         let left: Vec<Duty> = self.under_way().drain().map(|(_, duty)| duty).collect();
         // The program that plays is ended by whoever waits for it.
         drop(lock(&self.playing));
@@ -264,14 +279,30 @@ impl Runner {
             std::thread::spawn(move || {
                 while let Some((duties, class)) = next(&queue) {
                     work(&runner, &duties, &class);
-                    for duty in &duties {
-                        runner.under_way().remove(&id_of(duty));
-                    }
-                    runner.count();
+                    runner.done(duties.iter().map(id_of));
                 }
             });
         }
         sender
+    }
+
+    /// Threads that probe those that meet.
+    fn meeters(self: &Arc<Self>) {
+        for _ in 0..MEETERS {
+            let runner = self.clone();
+            std::thread::spawn(move || {
+                while let Some((moment_ms, met)) = runner.meetings.next(unix_ms) {
+                    let ids: Vec<Id> = met.iter().flat_map(|of| of.0.iter().map(id_of)).collect();
+                    runner.meet(moment_ms, met);
+                    runner.done(ids.into_iter());
+                }
+            });
+        }
+    }
+
+    fn done(&self, ids: impl Iterator<Item = Id>) {
+        ids.for_each(|id| drop(self.under_way().remove(&id)));
+        self.count();
     }
 
     /// Whether duties of one kind, of one node and round, are with a worker, or of no kind that this checker knows.
@@ -280,6 +311,7 @@ impl Runner {
         let Some(first) = duties.first() else {
             return true;
         };
+        let moment_ms = first.meets_unix_ms;
         let queue = match Due::of_name(&first.assignment.duty).map(|due| due.duty) {
             Some(Kind::Alive) => &to.asking,
             Some(Kind::Capacity) => &to.probing,
@@ -293,13 +325,15 @@ impl Runner {
         let ids: Vec<Id> = duties.iter().map(id_of).collect();
         self.under_way()
             .extend(ids.iter().cloned().zip(duties.iter().cloned()));
-        match queue.try_send((duties, class.to_owned())) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                ids.iter().for_each(|id| drop(self.under_way().remove(id)));
-                false
-            }
+        let work = (duties, class.to_owned());
+        let taken = match moment_ms {
+            Some(moment_ms) => self.meetings.add(moment_ms, work),
+            None => queue.try_send(work).is_ok(),
+        };
+        if !taken {
+            ids.iter().for_each(|id| drop(self.under_way().remove(id)));
         }
+        taken
     }
 
     /// Says what came of a duty, again and again until its time is over if the broker is away.
@@ -324,7 +358,7 @@ impl Runner {
     }
 
     fn is_late(&self, duty: &Duty) -> bool {
-        let now_ms = nearlight_kit::clock::unix_ms();
+        let now_ms = unix_ms();
         self.stop.is_cancelled() || now_ms >= duty.assignment.until_unix_ms
     }
 
@@ -335,10 +369,7 @@ impl Runner {
 
     /// Puts what was sent and received since on the disk.
     fn count(&self) {
-        let (bytes, now_s) = (
-            self.broker.take_bytes(),
-            nearlight_kit::clock::unix_ms() / 1000,
-        );
+        let (bytes, now_s) = (self.broker.take_bytes(), unix_ms() / 1000);
         if let Err(error) = lock(&self.traffic).add(bytes, now_s) {
             tracing::warn!(%error, "what was sent is not counted");
         }
@@ -412,87 +443,4 @@ fn backoff(failed: u32, chance: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-    use nearlight_protocol::checker::Assignment;
-
-    #[test]
-    fn a_broker_that_is_away_is_asked_less_and_less_and_never_by_all_at_once() {
-        assert_eq!(backoff(1, 1.0), Duration::from_secs(1));
-        assert_eq!(backoff(1, 0.0), Duration::from_millis(500));
-        assert_eq!(backoff(3, 1.0), Duration::from_secs(4));
-        assert_eq!(backoff(40, 1.0), BACKOFF.1);
-        assert!(backoff(4, 0.2) < backoff(4, 0.7));
-    }
-
-    fn duty(round: u64, node: &str, name: &str) -> Duty {
-        Duty {
-            assignment: Assignment {
-                round,
-                duty: name.to_owned(),
-                node: nearlight_kit::ids::node(),
-                node_key_id: node.to_owned(),
-                checker: String::new(),
-                place: 0,
-                due_unix_ms: 0,
-                until_unix_ms: 0,
-                state: "due".to_owned(),
-                why: String::new(),
-                leaf: String::new(),
-            },
-            value: String::new(),
-            checkers: String::new(),
-            node_key: String::new(),
-            class: None,
-            app: None,
-        }
-    }
-
-    #[test]
-    fn gpus_of_one_node_and_round_are_probed_together_and_nothing_else() {
-        let duties = [
-            (7, "a", "alive"),
-            (7, "a", "capacity/GPU-1"),
-            (7, "b", "capacity"),
-            (7, "a", "capacity/GPU-2"),
-            (8, "a", "capacity/GPU-1"),
-            (7, "b", "alive"),
-            (7, "a", "sleep"),
-        ];
-        let duties = duties.map(|(round, node, name)| duty(round, node, name));
-        let groups: Vec<Vec<String>> = together(duties.to_vec())
-            .into_iter()
-            .map(|group| group.into_iter().map(|of| of.assignment.duty).collect())
-            .collect();
-        let expected: [&[&str]; 6] = [
-            &["alive"],
-            &["capacity/GPU-1", "capacity/GPU-2"],
-            &["capacity"],
-            &["capacity/GPU-1"],
-            &["alive"],
-            &["sleep"],
-        ];
-        assert_eq!(groups, expected);
-    }
-
-    /// A wait of an hour ends when the checker is stopped, also one that begins afterwards.
-    #[test]
-    fn whoever_waits_is_woken_by_the_end() {
-        let hour = Duration::from_secs(3600);
-        let leaving = Arc::new(Leaving::default());
-        assert!(!leaving.wait(Duration::from_millis(1)));
-        let (waits, waited) = (leaving.clone(), leaving.clone());
-        let waiter = std::thread::spawn(move || waits.wait(hour));
-        waited.begin();
-        assert!(waiter.join().unwrap());
-        assert!(leaving.wait(hour));
-    }
-
-    #[test]
-    fn a_reason_is_short_and_on_one_line() {
-        let Outcome::Missed { why } = missed(&format!("a\n{}", "ä".repeat(400))) else {
-            panic!("another outcome");
-        };
-        assert!(why.len() <= WHY_BYTES_MAX && why.starts_with("aä"), "{why}");
-    }
-}
+mod test;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
-//! takes what checkers say of it. [`stream`] has what streams take beside: who can play, and passes to the node.
+//! takes what checkers say of it. [`meet`] has the moments in which nodes of one operator are told their nonces, [`stream`] has what
+//! streams take beside: who can play, and passes to the node.
 //!
 //! **Invariants.** A plan follows from the round's value, the set of checkers of its beginning, as the directory has it,
 //! and the node's key, so that anyone can work it out again. An assignment is settled once, by its own checker or by its end. What was missed
@@ -16,12 +17,14 @@
 
 mod chain;
 mod keep;
+mod meet;
 mod plan;
 mod report;
 mod stream;
 
 pub(crate) use chain::{Chain, ChainSecret};
 pub(crate) use keep::keep;
+pub(crate) use meet::{Meetings, is_probe};
 pub(crate) use report::NotTaken;
 pub(crate) use stream::NoPass;
 

@@ -1,55 +1,104 @@
-//! What a node can do: the probe of `run --once`, for each of its GPUs that is assigned, at once.
+//! What a node can do: the probe of `run --once`, for each of its GPUs that is assigned, at once; and for several nodes, each
+//! of which another checker may have, in one moment.
 
-use super::{Runner, backoff, lock, missed};
+use super::meetings::drawn;
+use super::{Runner, Work, backoff, lock, missed};
 use crate::beacon::Beacon;
 use crate::broker::Refused;
 use crate::failure::Failure;
 use crate::probe::together::{Place, Together};
 use crate::probe::{Wanted, examine_as};
+use nearlight_kit::clock::unix_ms;
 use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::exchange::exam::TALK_US;
 use nearlight_proof::porc::schedule::CPU;
 use nearlight_protocol::checker::{Duty, Outcome};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use rand::Rng;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a node may be busy without a session before its refusal goes on record.
-const BUSY_FOR: Duration = Duration::from_secs(60);
+/// How long a node may be busy without a session before its refusal goes on record, milliseconds.
+const BUSY_FOR_MS: u64 = 60_000;
+/// Nodes that are probed in one moment. Others of it come after.
+const AT_ONCE: usize = 64;
+
+/// What a probe waits for between its beginning and its nonce.
+struct Start<'a> {
+    /// The other GPUs of its node.
+    place: Place<'a>,
+    /// The moment, Unix milliseconds.
+    moment_ms: Option<u64>,
+}
+
+impl Start<'_> {
+    /// Until when a node may be busy without a session: where others wait for nobody it has to have begun in time, or is on
+    /// record as one that refused.
+    fn patient_until_ms(&self, now_ms: u64) -> u64 {
+        match self.moment_ms {
+            Some(moment_ms) => moment_ms.saturating_sub(TALK_US / 1000),
+            None => now_ms.saturating_add(BUSY_FOR_MS),
+        }
+    }
+}
 
 impl Runner {
     /// All GPUs of a node in the same moment: each is told its nonce when all have begun, so that no card of it answers for
     /// another.
     pub(super) fn capacity(&self, duties: &[Duty], class: &str) {
-        let together = Together::of(duties.len());
+        self.probe_all(&[(duties.to_vec(), class.to_owned())], None);
+    }
+
+    /// Nodes that may be one machine: each is told its nonce when all of its GPUs have begun, and not before the moment.
+    pub(super) fn meet(&self, moment_ms: u64, met: Vec<Work>) {
+        tracing::debug!(moment_ms, nodes = met.len(), "nodes meet");
+        for at_once in drawn(met).chunks(AT_ONCE) {
+            self.probe_all(at_once, Some(moment_ms));
+        }
+    }
+
+    fn probe_all(&self, nodes: &[Work], moment_ms: Option<u64>) {
+        let gates: Vec<Together> = nodes.iter().map(|of| Together::of(of.0.len())).collect();
         std::thread::scope(|scope| {
-            for duty in duties {
-                let place = together.place();
-                scope.spawn(move || {
-                    let class = duty.class.as_deref().unwrap_or(class);
-                    let outcome = self.probe(duty, class, place);
-                    let outcome = outcome.unwrap_or_else(|why| missed(&why));
-                    self.report(duty, outcome);
-                });
+            for ((duties, class), together) in nodes.iter().zip(&gates) {
+                for duty in duties {
+                    let place = together.place();
+                    let start = Start { place, moment_ms };
+                    scope.spawn(move || {
+                        let class = duty.class.as_deref().unwrap_or(class);
+                        let outcome = self.probe(duty, class, start);
+                        let outcome = outcome.unwrap_or_else(|why| missed(&why));
+                        self.report(duty, outcome);
+                    });
+                }
             }
         });
     }
 
-    fn probe(&self, duty: &Duty, class: &str, together: Place<'_>) -> Result<Outcome, String> {
+    fn probe(&self, duty: &Duty, class: &str, start: Start<'_>) -> Result<Outcome, String> {
         self.checked(duty)?;
-        let now_s = nearlight_kit::clock::unix_ms() / 1000;
-        if let Some(why) = lock(&self.traffic).is_over(now_s) {
+        if let Some(why) = lock(&self.traffic).is_over(unix_ms() / 1000) {
             return Err(why);
         }
         let wanted = self
             .wanted(duty, class)
             .map_err(|error| error.to_string())?;
-        let probe = self.opened(duty, wanted.gpu)?;
+        let probe = self.opened(duty, wanted.gpu, start.patient_until_ms(unix_ms()))?;
         if probe.offer.receipt_key != duty.node_key {
             self.broker.end(&probe.id);
             return Err("the node shows another key than the one that is assigned".to_owned());
         }
-        let found = examine_as(&self.broker, &probe, &self.key, (&wanted, together));
+        let meet = || {
+            start.place.wait();
+            let moment_ms = start.moment_ms.unwrap_or(0);
+            self.pause(Duration::from_millis(moment_ms.saturating_sub(unix_ms())));
+        };
+        let found = examine_as(
+            &self.broker,
+            &probe,
+            &self.key,
+            (&wanted, &self.openings, meet),
+        );
         self.broker.end(&probe.id);
         let found = found.map_err(|error| error.to_string())?;
         tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
@@ -77,20 +126,17 @@ impl Runner {
     }
 
     /// A probe of the node, once the others of the committee are through with it.
-    fn opened(&self, duty: &Duty, gpu: &str) -> Result<NewProbe, String> {
+    fn opened(&self, duty: &Duty, gpu: &str, patient_until_ms: u64) -> Result<NewProbe, String> {
         let wanted = CreateProbe {
             node: duty.assignment.node.clone(),
             // Brokers of before know no GPUs.
             gpu: (gpu != CPU).then(|| gpu.to_owned()),
         };
-        let patient_until = Instant::now() + BUSY_FOR;
         loop {
             match self.broker.begin(&wanted) {
                 // The node is giving up the probe before. With sessions, that it refuses goes on record.
                 Ok(probe)
-                    if probe.offer.busy
-                        && !probe.has_sessions
-                        && Instant::now() < patient_until =>
+                    if probe.offer.busy && !probe.has_sessions && unix_ms() < patient_until_ms =>
                 {
                     self.broker.end(&probe.id);
                     self.pause(backoff(0, rand::rng().random()));

@@ -220,6 +220,10 @@ pub struct Duty {
     /// What is played, of a stream: an entry of the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// When the node is told its nonce, of a probe that others of its operator's nodes have in the same moment. It has begun by
+    /// then. Without it the nonce is told as soon as all GPUs of the node have begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meets_unix_ms: Option<UnixMillis>,
 }
 
 /// `POST /v1/nodes/{node}/alive`: a checker asks whether a node is there.

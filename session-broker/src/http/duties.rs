@@ -9,7 +9,7 @@ use super::problem::{
 };
 use super::serve::Peer;
 use crate::access::Permission;
-use crate::checks::{SeenRound, SetKey};
+use crate::checks::{Meetings, SeenRound, SetKey, is_probe};
 use crate::ledger::{
     Applied, AssignmentQuery, AssignmentRow, AssignmentState, CheckChange, CheckerRow, Op,
 };
@@ -396,6 +396,7 @@ impl Api {
     async fn duties(&self, rows: Vec<AssignmentRow>) -> Result<Vec<Duty>, Refusal> {
         let checks = self.checks()?;
         let mut rounds: HashMap<u64, SeenRound> = HashMap::new();
+        let mut meetings: HashMap<u64, Meetings> = HashMap::new();
         let mut duties = Vec::new();
         for row in rows {
             if !rounds.contains_key(&row.round) {
@@ -407,6 +408,12 @@ impl Api {
             let Some((seen, key)) = rounds.get(&row.round).zip(key) else {
                 continue;
             };
+            if is_probe(&row) && !meetings.contains_key(&row.round) {
+                let met = checks.meetings(seen).await.map_err(checks_failed)?;
+                meetings.insert(row.round, met);
+            }
+            let met = meetings.get(&row.round);
+            let meets_unix_ms = met.and_then(|met| met.moment_ms(&row, &key.operator));
             let due = Due::of_name(&row.duty);
             let of_gpu = due.filter(|due| due.gpu != CPU);
             let class = of_gpu
@@ -421,6 +428,7 @@ impl Api {
             duties.push(Duty {
                 class,
                 app: app.map(str::to_owned),
+                meets_unix_ms,
                 value: hex(&seen.round.value),
                 checkers: seen.root.to_string(),
                 node_key: key.key.clone(),

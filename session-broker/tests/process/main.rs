@@ -25,6 +25,7 @@ mod keys;
 mod lifecycle;
 mod line;
 mod login;
+mod meeting;
 mod nearness;
 mod node_keys;
 mod pages;

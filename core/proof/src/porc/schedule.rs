@@ -7,7 +7,7 @@
 //! | stream | every round that begins while it has sessions; and rounds that the beacon draws | 1 |
 //!
 //! All nodes of a group (an operator) have their daily and their drawn rounds together, and so have all GPUs of a node
-//! ([`Due`]), so that one card cannot answer for two.
+//! ([`Due`]), so that one card cannot answer for two; [`super::meeting`] has the moments in which they are told their nonces.
 //!
 //! **What it does not know:** which nodes are attached, what they run, and what became of what was due.
 

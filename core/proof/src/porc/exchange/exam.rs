@@ -132,11 +132,18 @@ impl<'a> Exam<'a> {
         })
     }
 
+    /// What is asked next; `None` while something is, and once it is over.
+    #[must_use]
+    pub const fn due(&self) -> Option<Step> {
+        match self.state {
+            State::Due(step) => Some(step),
+            State::Asked(..) | State::Over(..) => None,
+        }
+    }
+
     /// The next question, asked now; `None` while one is open, and once it is over.
     pub fn ask(&mut self, now_us: u64) -> Option<Ask> {
-        let State::Due(step) = self.state else {
-            return None;
-        };
+        let step = self.due()?;
         let value = match step {
             Step::Fill => self.secrets.nonce,
             Step::Reads => self.secrets.read,

@@ -1,5 +1,5 @@
-//! One machine behind two nodes, or two GPUs of a node, that are due in one round. Whoever checks tells both their nonces in
-//! one moment, when both have begun: the machine does the work of both on one clock.
+//! One machine behind two nodes, or two GPUs of a node, that are due in one round. Both are told their nonces in one moment,
+//! when both have begun, by one checker or by two whose clocks are a little apart: the machine does the work of both on one clock.
 
 use super::node::{Cheat, Node};
 use super::{begin, checker, class, examine, secrets};
@@ -30,11 +30,19 @@ fn nodes(cheat: &Cheat) -> [Node; 2] {
 
 /// What two nodes of one machine come to, which takes so many thousandths of what the class's reference takes.
 fn of_one_machine(permille: u64, order: Order) -> [Porc; 2] {
-    let (key, class) = (checker(), class());
+    of_checkers_apart(permille, order, 0)
+}
+
+/// The same, each probed by a checker of its own, of which the second's clock is behind by so much.
+fn of_checkers_apart(permille: u64, order: Order, apart_us: u64) -> [Porc; 2] {
+    let (keys, class) = (
+        [1, 9].map(|seed| SecretKey::from_seed(&[seed; 32])),
+        class(),
+    );
     let mut nodes = nodes(&Cheat::Slower(permille));
     let exam = |n: usize| {
         let (number, of) = (n as u8 + 1, nodes[n].key.public());
-        Exam::new(begin(number), secrets(number), (&key, of), &class).unwrap()
+        Exam::new(begin(number), secrets(number), (&keys[n], of), &class).unwrap()
     };
     let mut exams = [exam(0), exam(1)];
     let mut at_us = BEGUN_US;
@@ -43,12 +51,14 @@ fn of_one_machine(permille: u64, order: Order) -> [Porc; 2] {
         let answer = node.answer(&mut at_us, ask.step, &ask.message).unwrap();
         exam.answer(BEGUN_US, &answer);
     }
-    // Asked in the same moment.
-    let mut asked = exams.each_mut().map(|exam| exam.ask(BEGUN_US));
+    // Asked in the same moment of their checkers' clocks.
+    let moments_us = [BEGUN_US, BEGUN_US + apart_us];
+    let mut asked = [0, 1].map(|n| exams[n].ask(moments_us[n]));
     let mut done_us = BEGUN_US;
     match order {
         Order::First(first) => {
             for n in [first, 1 - first] {
+                done_us = done_us.max(moments_us[n]);
                 while let Some(ask) = asked[n].take() {
                     let answer = nodes[n].answer(&mut done_us, ask.step, &ask.message);
                     exams[n].answer(done_us, &answer.unwrap());
@@ -57,6 +67,7 @@ fn of_one_machine(permille: u64, order: Order) -> [Porc; 2] {
             }
         }
         Order::InStep => {
+            done_us = BEGUN_US + apart_us;
             while asked.iter().any(Option::is_some) {
                 let mut answers = [None, None];
                 for n in [0, 1] {
@@ -103,6 +114,47 @@ fn one_prover_behind_two_nodes_is_late_for_one_of_them() {
                 }
             }
         }
+    }
+}
+
+/// Two checkers are never quite at once. Of what a leg may take, and the tenth of it by which their clocks differ, a machine of
+/// less than 2 / (1.25 + 0.1) times the reference's speed does not do two: 675 thousandths of its time.
+#[test]
+fn two_checkers_in_one_moment_catch_one_machine_though_their_clocks_differ() {
+    let apart_us = class().reference.render_us / 10;
+    for order in [Order::First(0), Order::First(1), Order::InStep] {
+        for permille in [1_000, 676] {
+            let found = of_checkers_apart(permille, order, apart_us);
+            let late = found.iter().filter(|porc| {
+                let is_late = porc.reason.contains("later than the class allows");
+                porc.finding == Finding::Fail && is_late
+            });
+            assert!(late.count() > 0, "{order:?} {permille}: {found:?}");
+        }
+    }
+}
+
+/// One after the other, as nodes of one operator were probed before: both in time.
+#[test]
+fn one_prover_stands_for_two_nodes_that_are_probed_in_turn() {
+    let far_apart_us = 10 * class().reference.render_us;
+    for porc in of_checkers_apart(1_000, Order::First(0), far_apart_us) {
+        assert_eq!(porc.finding, Finding::Pass, "{}", porc.reason);
+    }
+}
+
+/// Two honest nodes of one operator, each a machine of its own, are none the worse for meeting.
+#[test]
+fn two_machines_pass_in_one_moment() {
+    let (keys, class) = (
+        [1, 9].map(|seed| SecretKey::from_seed(&[seed; 32])),
+        class(),
+    );
+    for (n, node) in (1..).zip(&mut nodes(&Cheat::None)) {
+        let both = (&keys[usize::from(n) - 1], node.key.public());
+        let mut exam = Exam::new(begin(n), secrets(n), both, &class).unwrap();
+        examine(&mut exam, node);
+        assert_eq!(exam.result().unwrap().finding, Finding::Pass);
     }
 }
 
