@@ -600,6 +600,7 @@ def golden(vectors, same):
     golden_porc(vectors["porc"], same)
     golden_rounds(vectors["rounds"], same)
     golden_pages(vectors["directory_pages"], same)
+    golden_due(vectors["due"], same)
 
 
 def golden_pages(pages, same):
@@ -651,6 +652,66 @@ def golden_rounds(rounds, same):
         same(f"round: {case['name']}", [r["checker"] for r in weighing(reports, rounds["committee"])], case["weigh"])
         same(f"round comes to: {case['name']}", comes_to(reports, rounds["committee"]),
              (case["comes_to"], case["score_permille"]))
+
+
+def order_of(value, node, operator, checkers):
+    """Who may check a node in a round, first the one that goes first; never the node's own operator."""
+    pairs = {(bytes.fromhex(c["key_id"]), c["operator"]) for c in checkers}
+    leaves = [labelled("porc/v1 checker", key, name.encode()) for key, name in sorted(pairs)]
+    root = tree_root(commit_parent, leaves)
+    ranked = sorted((labelled("porc/v1 committee", value, node, root, key), key) for key, name in pairs if name != operator)
+    return [key.hex() for _, key in ranked]
+
+
+def drawn(value, node, a_day):
+    """Whether the round's value draws a node's stream: twice a day on average."""
+    return int.from_bytes(labelled("porw/v1 drawn", value, node)[:8], "little") % max(a_day // 2, 1) == 0
+
+
+def players(order, checkers, began_ms):
+    """Those of an order that could play a stream, as they had told before the round began."""
+    since = {c["key_id"]: c["plays_since_s"] for c in checkers}
+    return [key for key in order if since.get(key) is not None and (since[key] + 1) * 1000 < began_ms]
+
+
+def stream_is_wrong(rows, order, able, stand_ins):
+    """What of the assignments of a round's stream does not follow: one plays, the first that could, and others stand in."""
+    places = {key: place for place, key in enumerate(order)}
+    found = [["misplaced", r["checker"]] for r in rows if places.get(r["checker"]) != r["place"]]
+    before = min((r["place"] for r in rows), default=0)
+    found += [["passed-over", key] for key in order[:before] if key in able]
+    missed = sum(r["state"] == "missed" for r in rows)
+    return found + ([["stand-ins", None]] if len(rows) - 1 > min(missed, stand_ins) else [])
+
+
+def moments(meeting, node, began_ms, stand_ins):
+    """The cell of a node of a group that meets, and when the checkers of its committee tell it their nonces."""
+    cells = max(-(-meeting["probes"] // 128), 1)
+    cell = int.from_bytes(labelled("porc/v1 cell", bytes.fromhex(meeting["value"]), node)[:8], "little") % cells
+    part = meeting["window_ms"] // (meeting["committee"] * cells + stand_ins)
+    return cells, cell, [began_ms + min(30000, part // 2) + (place * cells + cell) * part
+                         for place in range(meeting["committee"])] + [None]
+
+
+def golden_due(due, same):
+    began, node, stand_ins, checkers = due["began_ms"], bytes.fromhex(due["node"]), due["stand_ins"], due["checkers"]
+    days = range(3 * due["a_day"])
+    values = (labelled("golden", struct.pack("<Q", n)) for n in days)
+    same("streams drawn in three days", [n for n, v in zip(days, values) if drawn(v, node, due["a_day"])], due["drawn"])
+    for case in due["streams"]:
+        value = bytes.fromhex(case["value"])
+        order = order_of(value, node, due["operator"], checkers)
+        asked = players(order, checkers, began)[:1 + stand_ins]
+        same(f"stream of round {case['round']}", (case["renders"] or drawn(value, node, due["a_day"]), order, asked),
+             (case["due"], case["order"], case["asked"]))
+    order = order_of(bytes.fromhex(due["told"]["value"]), node, due["operator"], checkers)
+    able = players(order, checkers, began)
+    for case in due["told"]["cases"]:
+        same(f"stream told: {case['name']}", stream_is_wrong(case["rows"], order, able, stand_ins), case["wrong"])
+    for meeting in due["meetings"]:
+        for one in meeting["nodes"]:
+            same(f"meeting of {meeting['probes']}", moments(meeting, bytes.fromhex(one["node"]), began, stand_ins),
+                 (meeting["cells"], one["cell"], one["moments_ms"]))
 
 
 def golden_porc(porc, same):

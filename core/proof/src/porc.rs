@@ -1,7 +1,7 @@
 //! Proof of render capacity: three timed legs over integers, the same on every GPU and CPU.
 //!
 //! In reading order: [`mixer`] (the arithmetic that all share), [`committee`] (who checks whom, and
-//! when), [`schedule`] (what is due), [`meeting`] (in which moment), [`alive`] (whether a node is there), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
+//! when), [`schedule`] (what is due), [`meeting`] (in which moment), [`streams`] (who plays), [`alive`] (whether a node is there), [`seed`] (what a challenge follows from), [`compute`], [`memory`] and [`render`] (the
 //! legs; each is its own oracle), [`commit`] (roots first, then what is opened), [`check`] (what a
 //! checker does with an opening), [`exchange`] (who says what, and when), [`score`], [`panel`] (who may speak), [`verdict`],
 //! [`round`] and [`rank`] (what becomes of a node's reports), [`referee`], [`contest`] and [`rerun`]
@@ -32,4 +32,5 @@ pub mod round;
 pub mod schedule;
 pub mod score;
 pub mod seed;
+pub mod streams;
 pub mod verdict;

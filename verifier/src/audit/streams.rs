@@ -13,9 +13,9 @@ use super::history::History;
 use super::told::{RoundTold, RowTold};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::key::KeyId;
-use nearlight_proof::porc::committee::STAND_INS;
 use nearlight_proof::porc::panel::Drawn;
 use nearlight_proof::porc::schedule::{Round, stream_is_due};
+use nearlight_proof::porc::streams::{Assigned, Wrong, wrong};
 use std::collections::BTreeSet;
 
 /// Rounds of streams that are asked for, the newest.
@@ -108,40 +108,42 @@ pub(super) fn held_against(
     (told, order): (&RoundTold, &[KeyId]),
     history: &History<'_>,
 ) -> Vec<String> {
-    let mut words = Vec::new();
-    for row in rows {
-        let place = order.iter().position(|key| *key == row.checker);
-        if place.is_none() || place != usize::try_from(row.place).ok() {
-            words.push(format!(
-                "checker {} was assigned, and was not to be",
-                row.checker
-            ));
-        }
+    let assigned: Vec<Assigned> = rows
+        .iter()
+        .map(|row| Assigned {
+            checker: row.checker,
+            place: row.place,
+            is_missed: row.state == "missed",
+        })
+        .collect();
+    let wrong = wrong(&assigned, order, |key| told.plays(key));
+    let mut words: Vec<String> = wrong.iter().map(in_words).collect();
+    for row in rows.iter().filter(|row| row.state == "done") {
         let holds = |(leaf, issuer, _): (KeyId, KeyId, u64)| {
             leaf.to_string() == row.leaf && issuer == row.checker
         };
-        if row.state == "done" && !history.streams().any(holds) {
+        if !history.streams().any(holds) {
             words.push(format!(
                 "checker {} is told to be done, and the log has no such receipt",
                 row.checker
             ));
         }
     }
-    let first = rows
-        .iter()
-        .filter_map(|row| usize::try_from(row.place).ok());
-    let before = first.min().unwrap_or_default().min(order.len());
-    for key in order[..before].iter().filter(|key| told.plays(key)) {
-        words.push(format!(
-            "checker {key} should have been assigned, and was not"
-        ));
-    }
-    let stand_ins = rows.len().saturating_sub(1);
-    let missed = rows.iter().filter(|row| row.state == "missed").count();
-    if stand_ins > missed.min(STAND_INS) {
-        words.push(format!("{stand_ins} stand in, and {missed} missed it"));
-    }
     words
+}
+
+fn in_words(wrong: &Wrong) -> String {
+    match wrong {
+        Wrong::Misplaced(checker) => {
+            format!("checker {checker} was assigned, and was not to be")
+        }
+        Wrong::PassedOver(checker) => {
+            format!("checker {checker} should have been assigned, and was not")
+        }
+        Wrong::StandIns { stand_in, missed } => {
+            format!("{stand_in} stand in, and {missed} missed it")
+        }
+    }
 }
 
 /// The round of the first receipt of a stream of the node.

@@ -4,6 +4,7 @@
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::committee::Checker;
+use nearlight_proof::porc::streams::could_play;
 use serde::Deserialize;
 
 /// The most that a committee may be said to have.
@@ -92,7 +93,7 @@ impl RoundTold {
     pub(super) fn plays(&self, checker: &KeyId) -> bool {
         let of = self.checkers.iter().find(|of| of.key_id == *checker);
         let since_s = of.and_then(|of| of.plays_since_s);
-        since_s.is_some_and(|since_s| since_s.saturating_add(1) * 1000 < self.began_ms)
+        since_s.is_some_and(|since_s| could_play(since_s, self.began_ms))
     }
 
     /// The assignments about a node.

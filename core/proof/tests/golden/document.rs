@@ -21,6 +21,7 @@ use nearlight_proof::receipt::verify::PolicySource;
 use nearlight_proof::receipt::{Directory, Given, verify};
 use serde_json::{Value, json};
 
+mod due;
 mod pages;
 mod played;
 mod rounds;
@@ -33,7 +34,7 @@ const TWO: [u8; 2] = [21, 23];
 pub(crate) fn document() -> String {
     let value = json!({
         "receipts": receipts(), "porc": porc(), "beacon_chain": beacon(), "rounds": rounds::rounds(),
-        "directory_pages": pages::pages(),
+        "directory_pages": pages::pages(), "due": due::due(),
     });
     let mut text = serde_json::to_string_pretty(&value).expect("plain JSON");
     text.push('\n');
