@@ -1,27 +1,33 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use nearlight_protocol::id::{AppId, NodeId, SessionId};
+use nearlight_protocol::id::AppId;
 use nearlight_protocol::limits::JOIN_TOKEN_S_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod bench;
 mod checker;
 mod identity;
 mod inside;
+mod node;
 mod outside;
 mod receipt;
+mod session;
 mod stake;
 mod volume;
 
+pub use bench::{BenchCommand, BenchMode, Latency};
 pub use checker::CheckerCommand;
 pub use identity::{
     AdminCommand, ChangeTenant, CreateKey, KeyCommand, Limit, Login, Logout, TenantCommand,
     TenantLimits,
 };
 pub use inside::{AskEndpoint, Copy, Exec, Logs};
+pub use node::{NodeCommand, TokenCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
+pub use session::{SecretArg, SecretFrom, SessionCommand, Start};
 pub use stake::StakeCommand;
 pub use volume::VolumeCommand;
 
@@ -257,210 +263,6 @@ pub struct Doctor {
     pub json: bool,
 }
 
-/// `nearlight session`.
-#[derive(Debug, Subcommand)]
-pub enum SessionCommand {
-    /// Your sessions.
-    List {
-        /// Only apps, or only jobs.
-        #[arg(long, value_parser = ["app", "job"])]
-        kind: Option<String>,
-        /// Only jobs with this label; several have to hold together.
-        #[arg(long = "label", value_name = "NAME=VALUE")]
-        labels: Vec<String>,
-    },
-    /// Start an app, and do not wait for it; or a job, and wait until it is ready.
-    Start(Start),
-    /// Print the job.toml of a compose file of one service, or all that stands in the way. Asks no broker.
-    Convert {
-        /// The compose file (.yaml, .yml).
-        file: PathBuf,
-    },
-    /// End a session.
-    Stop {
-        /// Which.
-        session: SessionId,
-    },
-    /// Say why a session runs where it does, or why it waits.
-    Explain {
-        /// Which.
-        session: SessionId,
-    },
-    /// Print where a job is reached, and a ticket for it.
-    Endpoint(AskEndpoint),
-    /// Show what a job's program wrote.
-    Logs(Logs),
-    /// Run a command in a job, as if it ran here.
-    Exec(Exec),
-    /// Copy files out of a job and into it.
-    Cp(Copy),
-}
-
-/// `nearlight session start`.
-#[derive(Debug, Args)]
-pub struct Start {
-    /// The app.
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub app: Option<AppId>,
-    /// The job: a TOML file, or a compose file (.yaml, .yml) of one service.
-    #[arg(short, long, value_name = "JOB.TOML")]
-    pub file: Option<PathBuf>,
-    /// The value of a secret of the job: @FILE as it is, env:VARIABLE, or - for a line on stdin.
-    #[arg(
-        long = "secret",
-        value_name = "NAME=@FILE|env:VARIABLE|-",
-        requires = "file",
-        conflicts_with = "app"
-    )]
-    pub secrets: Vec<SecretArg>,
-    /// Do not wait until the job is ready.
-    #[arg(long, requires = "file", conflicts_with = "app")]
-    pub detach: bool,
-    /// What it may cost, millionths of the currency's unit; then it ends.
-    #[arg(long, value_name = "MICRO")]
-    pub budget_micro: Option<u64>,
-}
-
-/// Where the value of a secret comes from. Never from the command line, which others on the machine read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretArg {
-    /// The secret's name.
-    pub name: String,
-    /// Where its value is.
-    pub from: SecretFrom,
-}
-
-/// Where the value of a secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretFrom {
-    /// In a file, all of it.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Env(String),
-    /// On stdin, a line.
-    Stdin,
-}
-
-impl std::str::FromStr for SecretArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const HOW: &str = "give NAME=@FILE, NAME=env:VARIABLE or NAME=- (stdin)";
-        let (name, from) = text.split_once('=').ok_or(HOW)?;
-        let from = match (from, from.strip_prefix('@'), from.strip_prefix("env:")) {
-            ("-", _, _) => SecretFrom::Stdin,
-            (_, Some(path), _) if !path.is_empty() => SecretFrom::File(path.into()),
-            (_, _, Some(variable)) if !variable.is_empty() => SecretFrom::Env(variable.to_owned()),
-            _ => return Err(HOW),
-        };
-        let name = name.to_owned();
-        (!name.is_empty()).then_some(Self { name, from }).ok_or(HOW)
-    }
-}
-
-/// `nearlight node`.
-#[derive(Debug, Subcommand)]
-pub enum NodeCommand {
-    /// Every node.
-    List,
-    /// One node: its GPUs for jobs, who has them, and what keeps it or one of them from work.
-    Show {
-        /// Which.
-        node: NodeId,
-    },
-    /// How a node stands: its checks and verdicts with their receipts, its rank, why placements pass it over,
-    /// and what would raise it.
-    Status {
-        /// Which [default: the one that this machine is, by the certificate under --data].
-        node: Option<NodeId>,
-    },
-    /// Contest a receipt of a check of a node, with the record of its probe and what was opened.
-    Dispute {
-        /// The receipt, by its place in the log.
-        receipt: u64,
-        /// What is wrong with it, in one sentence.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        /// A probe's record, then its opening; so on for further probes.
-        #[arg(long, value_name = "FILE")]
-        evidence: Vec<PathBuf>,
-    },
-    /// Show a dispute, and the verdict that ended it.
-    Disputed {
-        /// The dispute, by its place in the log.
-        dispute: u64,
-    },
-    /// Let a new node in.
-    Token {
-        /// What to do.
-        #[command(subcommand)]
-        command: TokenCommand,
-    },
-    /// Make this machine a node, with the join token in --token; its keys, identity and settings go
-    /// to --data.
-    Join {
-        /// Become a new node even if --data holds the identity of one.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Have a node take no new sessions; those that it runs go on, or end after a while.
-    Drain {
-        /// Which.
-        node: NodeId,
-        /// End what it runs in this time, such as 10m or 2h; whoever is there is told now. Jobs that may go on
-        /// elsewhere do.
-        #[arg(long, value_name = "TIME", value_parser = inside::long_seconds)]
-        reclaim: Option<u64>,
-        /// Why, for owners of jobs and the audit log.
-        #[arg(
-            long,
-            requires = "reclaim",
-            default_value = "",
-            value_name = "TEXT",
-            hide_default_value = true
-        )]
-        reason: String,
-    },
-    /// Have a drained node take sessions again.
-    Undrain {
-        /// Which.
-        node: NodeId,
-    },
-    /// Vet a node: jobs go to it that do not say that any node will do.
-    Vet {
-        /// Which.
-        node: NodeId,
-        /// It is not vetted any more; jobs that it runs go on.
-        #[arg(long)]
-        off: bool,
-    },
-    /// Shut a node out for good: its stream closes, its sessions end.
-    Revoke {
-        /// Which.
-        node: NodeId,
-    },
-}
-
-/// `nearlight node token`.
-#[derive(Debug, Subcommand)]
-pub enum TokenCommand {
-    /// Make a join token and print the command that uses it, once.
-    Create {
-        /// For how long it works, such as 90s, 15m or 1h; an hour at most.
-        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = seconds)]
-        ttl: u32,
-        /// The node's name for people.
-        #[arg(long, default_value = "")]
-        name: String,
-        /// The node's region.
-        #[arg(long, default_value = "")]
-        region: String,
-        /// Who runs the node, if not who runs the network: none of their checkers checks it.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        operator: String,
-    },
-}
-
 /// A time such as 90s, 15m or 1h, in seconds.
 fn seconds(text: &str) -> Result<u32, String> {
     let (number, unit_s) = match text.as_bytes().last() {
@@ -540,67 +342,6 @@ pub struct Broker {
     /// Print JSON, one value a line.
     #[arg(long, global = true)]
     pub json: bool,
-}
-
-/// `nearlight bench`.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// From a key press in a browser to the picture that answers it.
-    Latency(Latency),
-}
-
-/// `nearlight bench latency`.
-#[derive(Debug, Args)]
-pub struct Latency {
-    /// The broker [default: the one of the `nearlight up` under --data, or http://127.0.0.1:8080].
-    #[arg(long, env = "NEARLIGHT_URL", conflicts_with = "up")]
-    pub url: Option<String>,
-    /// Data directory of a `nearlight up` on this machine, to find its broker.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
-    /// Start a Nearlight of the bench's own, on free ports, and end it afterwards.
-    #[arg(long)]
-    pub up: bool,
-    /// An app that runs calibrate.
-    #[arg(long, default_value = "calibrate")]
-    pub app: AppId,
-    /// When the app answers: at once, with its next frame as games do, or one after the other.
-    #[arg(long, value_enum, default_value_t = BenchMode::Both)]
-    pub mode: BenchMode,
-    /// Sessions a mode: the phase between the clocks differs from session to session.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub sessions: u32,
-    /// Key presses a session, and as many on the local canvas.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub presses: u32,
-    /// Of the random intervals between presses.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// The Chromium to use [default: the first on PATH].
-    #[arg(long, value_name = "PATH")]
-    pub browser: Option<PathBuf>,
-    /// Where report.json, report.html and presses.csv go.
-    #[arg(long, value_name = "DIR", default_value = "target/bench/latency")]
-    pub out: PathBuf,
-}
-
-impl Latency {
-    /// Where the lobby is.
-    pub fn broker_url(&self) -> String {
-        let named = self.url.clone();
-        named.unwrap_or_else(|| crate::target::url_of(&self.data))
-    }
-}
-
-/// Which modes of calibrate to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum BenchMode {
-    /// Both.
-    Both,
-    /// Commits at once: the path alone.
-    Immediate,
-    /// Commits with the next frame callback.
-    Paced,
 }
 
 #[cfg(test)]
