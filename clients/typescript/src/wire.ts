@@ -1370,13 +1370,13 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Changes a tenant as a whole: what is left out is not set. */
-        put: operations["change_tenant"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        patch?: never;
+        /** Changes what is said of a tenant: what is left out stays, `null` lifts a limit. */
+        patch: operations["change_tenant"];
         trace?: never;
     };
     "/v1/usage": {
@@ -2388,6 +2388,7 @@ export interface components {
             checkers: string;
             /** @description The class of the table that its GPU is held to. */
             class?: string | null;
+            meets_unix_ms?: components["schemas"]["u64"] | null;
             /** @description The node's receipt key. */
             node_key: string;
             /** @description The round's value. */
@@ -3924,12 +3925,49 @@ export interface components {
             /** @description Whether its members are turned away. */
             suspended: boolean;
         };
+        /**
+         * @description `PATCH /v1/tenants/{id}`: what changes of a tenant, as a JSON merge patch (RFC 7396). What is left out stays as
+         *     it is, so that who changes one limit, or knows of fewer of them, lifts no other; `null` lifts one.
+         */
+        TenantChange: {
+            /**
+             * Format: int64
+             * @description See [`TenantSettings::budget_micro_per_month`].
+             */
+            budget_micro_per_month?: number | null;
+            /**
+             * Format: int32
+             * @description See [`TenantSettings::cpu_milli_max`].
+             */
+            cpu_milli_max?: number | null;
+            /**
+             * Format: int32
+             * @description See [`TenantSettings::gpus_max`].
+             */
+            gpus_max?: number | null;
+            /**
+             * Format: int32
+             * @description See [`TenantSettings::mem_mib_max`].
+             */
+            mem_mib_max?: number | null;
+            /** @description See [`TenantSettings::name`]. */
+            name?: string;
+            /** @description See [`TenantSettings::priority`]. */
+            priority?: components["schemas"]["Priority"];
+            /**
+             * Format: int32
+             * @description See [`TenantSettings::sessions_max`].
+             */
+            sessions_max?: number | null;
+            /** @description See [`TenantSettings::suspended`]. */
+            suspended?: boolean;
+        };
         /** @description `GET /v1/tenants`. */
         TenantList: {
             /** @description Those that the caller may see, oldest first. */
             tenants: components["schemas"]["Tenant"][];
         };
-        /** @description `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is. */
+        /** @description `POST /v1/tenants`: what a tenant is. */
         TenantSettings: {
             /**
              * Format: int64
@@ -7429,7 +7467,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["TenantSettings"];
+                "application/json": components["schemas"]["TenantChange"];
             };
         };
         responses: {

@@ -1623,9 +1623,49 @@ What checker and node say to each other.
 """
 
 
+class TenantChange(TypedDict, closed=True):
+    """
+    `PATCH /v1/tenants/{id}`: what changes of a tenant, as a JSON merge patch (RFC 7396). What is left out stays as
+    it is, so that who changes one limit, or knows of fewer of them, lifts no other; `null` lifts one.
+    """
+
+    budget_micro_per_month: NotRequired[int | None]
+    """
+    See [`TenantSettings::budget_micro_per_month`].
+    """
+    cpu_milli_max: NotRequired[int | None]
+    """
+    See [`TenantSettings::cpu_milli_max`].
+    """
+    gpus_max: NotRequired[int | None]
+    """
+    See [`TenantSettings::gpus_max`].
+    """
+    mem_mib_max: NotRequired[int | None]
+    """
+    See [`TenantSettings::mem_mib_max`].
+    """
+    name: NotRequired[str]
+    """
+    See [`TenantSettings::name`].
+    """
+    priority: NotRequired[Priority]
+    """
+    See [`TenantSettings::priority`].
+    """
+    sessions_max: NotRequired[int | None]
+    """
+    See [`TenantSettings::sessions_max`].
+    """
+    suspended: NotRequired[bool]
+    """
+    See [`TenantSettings::suspended`].
+    """
+
+
 class TenantSettings(TypedDict, closed=True):
     """
-    `POST /v1/tenants` and `PUT /v1/tenants/{id}`: what a tenant is.
+    `POST /v1/tenants`: what a tenant is.
     """
 
     budget_micro_per_month: NotRequired[int | None]
@@ -2434,6 +2474,7 @@ Duty = TypedDict(
         'app': NotRequired[str | None],
         'checkers': str,
         'class': NotRequired[str | None],
+        'meets_unix_ms': NotRequired[U64 | None],
         'node_key': str,
         'value': str,
     },
