@@ -54,9 +54,16 @@ export class LobbyModel {
   /** Keeps everything fresh until `signal` says stop; a hidden page asks for nothing. */
   watch(signal: AbortSignal): void {
     let timer: number | undefined;
+    let running = false;
     const round = async (): Promise<void> => {
+      if (running) return;
+      running = true;
       clearTimeout(timer);
-      if (!document.hidden) await this.refresh();
+      try {
+        if (!document.hidden) await this.refresh();
+      } finally {
+        running = false;
+      }
       if (!signal.aborted) timer = setTimeout(() => void round(), REFRESH_MS);
     };
     addEventListener("online", () => (this.regions.networkChanged(), void round()), { signal });
