@@ -1,7 +1,7 @@
 /** A wish for a session whose answer is lost, with a broker that keeps its word on keys. */
 import { expect, test } from "vitest";
 import type { Refusal, Result } from "../src/session/refusal.ts";
-import { Wishes, type Wish } from "../src/session/wish.ts";
+import { Wishes, wishWords, type Wish } from "../src/session/wish.ts";
 import type { Session } from "../src/wire/types.ts";
 
 /** Begins a session for each new key; `lost` answers do not arrive. */
@@ -46,4 +46,10 @@ test("a session that began unheard and is over does not stand in for a new one",
   await wishes.ask({ app: "freedoom" }, create);
   for (const one of begun.values()) Object.assign(one.session, { state: { phase: "ended", reason: "detached-timeout", detail: "" } });
   expect(id(await wishes.ask({ app: "freedoom" }, create))).toBe("ses_1");
+});
+
+test("whoever got no answer reads that pressing again is safe", () => {
+  const words = (name: Refusal["name"]) => wishWords({ name, detail: "", instance: "", retryAfterMs: null }).advice;
+  for (const name of ["offline", "garbled", "internal"] as const) expect(words(name)).toMatch(/not started twice/);
+  expect(words("quota-exceeded")).not.toMatch(/twice/);
 });

@@ -6,7 +6,8 @@
  * HTTP, who clicks.
  */
 import type { CreateSession, Session } from "../wire/types.ts";
-import type { Result } from "./refusal.ts";
+import type { Refusal, Result } from "./refusal.ts";
+import { refusalWords, type Words } from "./words.ts";
 
 export type Wish = { readonly body: CreateSession; readonly key: string };
 
@@ -19,7 +20,7 @@ export class Wishes {
     const wish = again ?? { body, key: newKey() };
     this.#open = wish;
     const result = await create(wish);
-    if (isAnswer(result)) this.#open = null;
+    if (result.ok || isAnswer(result.refusal)) this.#open = null;
     // What came of the first try is over meanwhile: whoever clicks now wants a new one.
     if (again && result.ok && result.value.state.phase === "ended") return this.ask(body, create);
     return result;
@@ -30,7 +31,13 @@ export class Wishes {
 const same = (one: CreateSession, other: CreateSession): boolean => one.app === other.app && one.saves === other.saves;
 
 /** Whether it is known now what became of the wish: a broker that broke off, or a proxy, says nothing of it. */
-const isAnswer = (result: Result<Session>): boolean => result.ok || !["offline", "garbled", "internal"].includes(result.refusal.name);
+const isAnswer = ({ name }: Refusal): boolean => !["offline", "garbled", "internal"].includes(name);
+
+/** What to say of a wish that came to nothing, or may have come to something unheard. */
+export function wishWords(refusal: Refusal): Words {
+  const words = refusalWords(refusal);
+  return isAnswer(refusal) ? words : { ...words, advice: "The app may have been started all the same. Press again: it is not started twice." };
+}
 
 /** randomUUID exists in secure contexts only; a plain-http address of the local network is none. */
 function newKey(): string {

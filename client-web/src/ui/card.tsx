@@ -1,7 +1,7 @@
 /** One app of the catalogue. */
 import { useEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
-import { refusalWords } from "../session/words.ts";
+import { wishWords } from "../session/wish.ts";
 import type { App } from "../wire/types.ts";
 import { Icon } from "./icons.tsx";
 import type { LobbyModel } from "./lobby-model.ts";
@@ -9,7 +9,7 @@ import type { LobbyModel } from "./lobby-model.ts";
 export function AppCard({ app, model }: { readonly app: App; readonly model: LobbyModel }) {
   const starting = model.starting.value;
   const refused = model.refused.value;
-  const words = refused?.app === app.id ? refusalWords(refused.refusal) : null;
+  const words = refused?.app === app.id ? wishWords(refused.refusal) : null;
   const card = useRef<HTMLLIElement>(null);
   const named = model.named.value === app.id;
   useEffect(() => {

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { State } from "../session/machine.ts";
+import { wishWords } from "../session/wish.ts";
 import { END_WORDS, isCalm, refusalWords } from "../session/words.ts";
 import type { App, DetachReason } from "../wire/types.ts";
 import { assertNever } from "../wire/never.ts";
@@ -189,7 +190,7 @@ function PlayAgain({ room, app, lobby }: CurtainProps) {
       </button>
       {refused?.app === id && (
         <p class="panel-problem" role="alert" data-problem={refused.refusal.name}>
-          {refusalWords(refused.refusal).title}. {refusalWords(refused.refusal).advice}
+          {wishWords(refused.refusal).title}. {wishWords(refused.refusal).advice}
         </p>
       )}
       {refused?.app === id && refused.refusal.name === "save-elsewhere" && <SaveChoice app={id} model={lobby} />}
