@@ -31,7 +31,7 @@ export function WayIn({ model }: { readonly model: LobbyModel }) {
   return (
     <section class="empty" data-problem={over ? "login-over" : "log-in"}>
       <h2>{over ? "Your login is over" : "Log in to play"}</h2>
-      <p>{over ? "Your sessions and saves are kept. Log in to go on with them." : "This Nearlight takes no guests."}</p>
+      <p>{over ? "Log in again to go on with your sessions and saves." : "This Nearlight takes no guests."}</p>
       <p class="way-in">
         {loginPath.value !== null && (
           <a class="button primary" data-action="log-in" href={loginPath.value}>

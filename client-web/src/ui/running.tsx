@@ -46,6 +46,7 @@ function Row({ session, model }: { readonly session: Session; readonly model: Lo
         {refused && (
           <p class="card-note" role="alert" data-problem={refused.name}>
             <strong>Not ended: {refusalWords(refused).title}.</strong> {refusalWords(refused).advice}
+            {refused.instance !== "" && <small> Request {refused.instance}</small>}
           </p>
         )}
       </div>
