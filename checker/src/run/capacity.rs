@@ -32,13 +32,14 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Until when a node may be busy without a session: where others wait for nobody it has to have begun in time, or is on
-    /// record as one that refused.
+    /// Until when a node may be busy without a session. For a moment that is to come it has to have begun in time, or is on record
+    /// as one that refused: others do not wait for it.
     fn patient_until_ms(&self, now_ms: u64) -> u64 {
-        match self.moment_ms {
-            Some(moment_ms) => moment_ms.saturating_sub(TALK_US / 1000),
-            None => now_ms.saturating_add(BUSY_FOR_MS),
-        }
+        let begins_ms = |moment_ms: u64| moment_ms.saturating_sub(TALK_US / 1000);
+        let in_time_ms = self.moment_ms.map(begins_ms);
+        in_time_ms
+            .filter(|until_ms| *until_ms > now_ms)
+            .unwrap_or_else(|| now_ms.saturating_add(BUSY_FOR_MS))
     }
 }
 
@@ -170,5 +171,23 @@ impl Runner {
             },
             checkers: KeyId::from_hex(&duty.checkers).ok_or_else(broken)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_node_is_waited_for_until_it_would_begin_too_late_for_its_moment() {
+        let together = Together::of(3);
+        let until = |moment_ms| {
+            let place = together.place();
+            let start = Start { place, moment_ms };
+            start.patient_until_ms(1_000_000)
+        };
+        assert_eq!(until(Some(1_030_000)), 1_015_000);
+        assert_eq!(until(Some(990_000)), 1_060_000, "it is over");
+        assert_eq!(until(None), 1_060_000);
     }
 }
