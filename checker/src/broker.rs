@@ -158,16 +158,16 @@ impl Broker {
 
     /// Puts evidence beside the log, once the receipt that names it stands there. What is not taken is said, and
     /// nothing else: the receipt is what counts.
-    pub fn keep(&self, evidence: &[Vec<u8>]) {
+    pub fn keep(&self, evidence: &[Vec<u8>], leaf: &str) {
         for piece in evidence {
-            let mut put = self.put_evidence(piece);
+            let mut put = self.put_evidence(piece, Some(leaf));
             // An opening of full size has more pieces than a broker takes at once.
             for _ in 0..EVIDENCE_TRIES {
                 if put.is_ok() {
                     break;
                 }
                 std::thread::sleep(EVIDENCE_PAUSE);
-                put = self.put_evidence(piece);
+                put = self.put_evidence(piece, Some(leaf));
             }
             if let Err(error) = put {
                 tracing::warn!(error, "a piece of evidence was not taken");
@@ -175,14 +175,18 @@ impl Broker {
         }
     }
 
-    /// Puts a piece of evidence beside the log, once its receipt stands there.
+    /// Puts a piece of evidence beside the log, once its receipt, which has this leaf, stands there.
     ///
     /// # Errors
     /// Why not, as a sentence.
-    pub fn put_evidence(&self, piece: &[u8]) -> Result<(), String> {
+    pub fn put_evidence(&self, piece: &[u8], leaf: Option<&str>) -> Result<(), String> {
         let sha256 = hex(&sha256(&[piece]));
         self.count(piece.len());
-        let request = self.agent.put(format!("{}/v1/evidence/{sha256}", self.url));
+        // Brokers of before know by the hash alone which receipt names it.
+        let named_by = leaf.map_or_else(String::new, |leaf| format!("?receipt={leaf}"));
+        let request = self
+            .agent
+            .put(format!("{}/v1/evidence/{sha256}{named_by}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let request = request.header("Content-Type", "application/octet-stream");
         let mut answer = request.send(piece).map_err(|error| error.to_string())?;

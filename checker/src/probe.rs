@@ -128,7 +128,7 @@ pub fn once(
     write_atomic(&args.out, &bytes, 0o644).map_err(file)?;
     found.logged = Some(broker.hand_in(&bytes).and_then(|place| {
         let mut pieces = found.evidence.iter();
-        pieces.try_for_each(|piece| broker.put_evidence(piece))?;
+        pieces.try_for_each(|piece| broker.put_evidence(piece, None))?;
         Ok(place)
     }));
     Ok(found)

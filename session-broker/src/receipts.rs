@@ -29,6 +29,7 @@ mod evidence;
 mod issue;
 mod keys;
 mod reader;
+mod recent;
 mod sequencer;
 mod stage;
 mod store;
@@ -58,6 +59,7 @@ use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
 use nearlight_proof::log::tree;
 use nearlight_proof::receipt::statement::Statement;
+use recent::Recent;
 use sequencer::Sequencer;
 use std::io;
 use std::sync::Arc;
@@ -177,6 +179,8 @@ pub(crate) struct Receipts {
     /// How often keys were changed here.
     changes: AtomicU64,
     witnesses: Witnesses,
+    /// What the newest receipts name.
+    recent: Recent,
 }
 
 impl Receipts {
@@ -210,6 +214,7 @@ impl Receipts {
             operator: settings.operator.clone(),
             known: Mutex::new(None),
             changes: AtomicU64::new(0),
+            recent: Recent::default(),
             witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),
         });
         shutdown.spawn(sequencer.run(queue, shutdown.token()));
@@ -222,6 +227,7 @@ impl Receipts {
     /// Appends an entry. Once this is `Ok`, nothing takes it back; the same entry has one place.
     pub(crate) async fn append(&self, entry: Entry) -> Result<Logged, LogError> {
         let (reply, answer) = oneshot::channel();
+        let evidence = entry.evidence.clone();
         self.jobs
             .try_send(Job { entry, reply })
             .map_err(|error| match error {
@@ -229,7 +235,11 @@ impl Receipts {
                 mpsc::error::TrySendError::Closed(_) => LogError::Closed,
             })?;
         match tokio::time::timeout(PLACED_WITHIN, answer).await {
-            Ok(answered) => answered.map_err(|_| LogError::Closed)?,
+            Ok(answered) => {
+                let logged = answered.map_err(|_| LogError::Closed)??;
+                self.recent.add(&evidence);
+                Ok(logged)
+            }
             // It may get its place yet; who asks again gets the same.
             Err(_elapsed) => Err(LogError::Busy),
         }

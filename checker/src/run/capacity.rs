@@ -104,7 +104,7 @@ impl Runner {
         let found = found.map_err(|error| error.to_string())?;
         tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
         let leaf = self.placed(duty, &found.receipt.to_bytes())?;
-        self.broker.keep(&found.evidence);
+        self.broker.keep(&found.evidence, &leaf);
         Ok(Outcome::Receipt { leaf })
     }
 

@@ -189,10 +189,19 @@ pub(super) async fn show_receipt(
     }))
 }
 
+/// Which receipt names a piece of evidence.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedBy {
+    /// Its leaf, 64 hex digits. Without it one of the newest receipts has to name the bytes.
+    receipt: Option<String>,
+}
+
 /// Puts what a receipt rests on beside the log. A receipt that stands there has to name it.
 #[utoipa::path(
     put, path = "/v1/evidence/{sha256}", tag = "log",
-    params(("sha256" = String, Path, description = "SHA-256 of the bytes, 64 hex digits.")),
+    params(("sha256" = String, Path, description = "SHA-256 of the bytes, 64 hex digits."), NamedBy),
     request_body(content = [u8], content_type = "application/octet-stream",
         description = "The bytes, at most 65,536 of them."),
     responses(
@@ -204,13 +213,17 @@ pub(super) async fn show_receipt(
 pub(super) async fn put_evidence(
     State(api): State<Arc<Api>>,
     Path(sha256): Path<String>,
+    query: Result<Query<NamedBy>, QueryRejection>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let log = api.log()?;
+    let receipt = asked(query)?.receipt;
     api.within_rate(RateKey::of(Peer::of(request.extensions())))?;
     check_type(request.headers(), "application/octet-stream")?;
     let body = bytes(request, &()).await?;
-    let put = log.put_evidence(&sha256, body.to_vec()).await;
+    let put = log
+        .put_evidence(&sha256, receipt.as_deref(), body.to_vec())
+        .await;
     put.map_err(evidence_refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

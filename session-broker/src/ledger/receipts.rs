@@ -81,7 +81,8 @@ pub struct Advance {
     pub to: (u64, String),
     /// The new entries.
     pub rows: Vec<ReceiptRow>,
-    /// What they rest on, each hash once.
+    /// What they rest on, each hash once. A ledger that one broker alone has does not keep it: see
+    /// [`LogChange::Evidence`].
     pub evidence: Vec<EvidenceRow>,
     /// When.
     pub at_ms: UnixMillis,
@@ -148,6 +149,9 @@ pub enum LogChange {
         /// As it is shown.
         note: String,
     },
+    /// A piece of evidence is here, that a receipt names: it is kept until then, or longer if it was to be. Rows are written as
+    /// pieces come, and not as receipts name them: hashes go everywhere in an index, and a receipt names six.
+    Evidence(EvidenceRow),
     /// Entries of the log were gone through; [`super::Applied::RaceLost`] if another broker did.
     Fold(Box<Folded>),
     /// Something moves between accounts.

@@ -90,6 +90,11 @@ impl Tx {
         }
     }
 
+    /// Whether other brokers may have the same ledger, also some of before.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres)
+    }
+
     /// To read within the open transaction.
     pub(super) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection

@@ -111,7 +111,7 @@ impl Receipts {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    fn now_s(&self) -> u64 {
+    pub(super) fn now_s(&self) -> u64 {
         self.clock.unix_ms() / 1000
     }
 

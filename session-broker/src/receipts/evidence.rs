@@ -1,8 +1,10 @@
 //! What receipts rest on, beside the log by its hash: taken once a receipt names it, kept as long as that
-//! says and at least for the time in which one can dispute, and then taken away.
+//! says and at least for the time in which one can dispute, and then taken away. The ledger has a row of each piece that is or was
+//! here; which receipts name it [`super::recent`] knows.
 
 use super::store::{Object, Store};
 use super::{LogError, Receipts, blocking};
+use crate::ledger::{EvidenceRow, LogChange, Op};
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::receipt::statement::Evidence;
 use std::sync::Arc;
@@ -20,7 +22,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EvidenceError {
     /// No receipt in the log names it.
-    #[error("no receipt in the log names this evidence; append the receipt first")]
+    #[error(
+        "no receipt of late names this evidence, and it is not here; append the receipt first, or name one that is older with `receipt`"
+    )]
     Unknown,
     /// It is not what the receipt says.
     #[error("these are not the bytes that the receipt names: their hash or length differs")]
@@ -44,52 +48,112 @@ pub(super) fn kept_until_s(issued_at_s: u64, piece: &Evidence) -> u64 {
 }
 
 impl Receipts {
-    /// Keeps a piece of evidence that a receipt names.
+    /// Keeps a piece of evidence that a receipt names: one of the newest, or that with this leaf.
     pub(crate) async fn put_evidence(
         &self,
         digest: &str,
+        leaf: Option<&str>,
         bytes: Vec<u8>,
     ) -> Result<(), EvidenceError> {
-        let row = self.named(digest).await?;
+        let known = self.row(digest).await?;
+        let named = match (leaf, &known) {
+            (Some(leaf), _) => self.named_by(leaf, digest).await?,
+            (None, Some(_)) => self.recent.find(digest),
+            (None, None) => self.named_of_late(digest).await?,
+        };
+        let rows = known.iter().chain(&named);
+        let row = rows.max_by_key(|row| row.kept_until_s);
+        let row = row.ok_or(EvidenceError::Unknown)?.clone();
+        if self.is_over(&row) {
+            return Err(EvidenceError::Expired);
+        }
         let digest = hex(&sha256(&[&bytes]));
         if row.sha256 != digest || row.bytes != bytes.len() as u64 {
             return Err(EvidenceError::Other);
         }
         let object = Object::new(path(&digest), bytes);
         let put = move |store: &dyn Store| store.put(&[object]);
-        Ok(blocking(&self.store, put).await.map_err(LogError::from)?)
+        blocking(&self.store, put).await.map_err(LogError::from)?;
+        if known.is_none_or(|known| known.kept_until_s < row.kept_until_s) {
+            self.note(row).await?;
+        }
+        Ok(())
     }
 
     /// A piece of evidence, by its SHA-256 in hex.
     pub(crate) async fn evidence(&self, digest: &str) -> Result<Vec<u8>, EvidenceError> {
-        let row = self.named(digest).await?;
-        let at = path(&row.sha256);
+        let row = self.row(digest).await?;
+        let row = row.or_else(|| self.recent.find(digest));
+        if row.as_ref().is_some_and(|row| self.is_over(row)) {
+            return Err(EvidenceError::Expired);
+        }
+        // A ledger that went back knows less than the store has.
+        let read = match is_digest(digest) {
+            true => self.stored(digest).await?,
+            false => None,
+        };
+        read.ok_or(match row {
+            Some(_) => EvidenceError::NotHere,
+            None => EvidenceError::Unknown,
+        })
+    }
+
+    async fn stored(&self, digest: &str) -> Result<Option<Vec<u8>>, LogError> {
+        let at = path(digest);
         let read = move |store: &dyn Store| store.get(&at);
-        let read = blocking(&self.store, read).await.map_err(LogError::from)?;
-        read.ok_or(EvidenceError::NotHere)
+        Ok(blocking(&self.store, read).await?)
     }
 
     async fn sweep(&self, part: u8) -> Result<(), LogError> {
         let folder = folder(&hex(&[part]));
         let list = move |store: &dyn Store| store.list(&folder);
         for digest in blocking(&self.store, list).await? {
-            if let Err(EvidenceError::Expired) = self.named(&digest).await {
-                let remove = move |store: &dyn Store| store.remove(&path(&digest));
-                blocking(&self.store, remove).await?;
+            match self.row(&digest).await? {
+                Some(row) if self.is_over(&row) => {
+                    let remove = move |store: &dyn Store| store.remove(&path(&digest));
+                    blocking(&self.store, remove).await?;
+                }
+                Some(_) => {}
+                None => self.readmit(digest).await?,
             }
         }
         Ok(())
     }
 
-    /// What the log has of it, unless its time is over.
-    async fn named(&self, digest: &str) -> Result<crate::ledger::EvidenceRow, EvidenceError> {
-        let row = self.ledger.evidence(digest.to_owned()).await;
-        let row = row.map_err(LogError::from)?.ok_or(EvidenceError::Unknown)?;
-        if row.kept_until_s <= self.clock.unix_ms() / 1000 {
-            return Err(EvidenceError::Expired);
+    /// What is here and has no row, as after a ledger that went back: for how long is not known, so for the longest time.
+    async fn readmit(&self, digest: String) -> Result<(), LogError> {
+        if let Some(bytes) = self.stored(&digest).await? {
+            self.note(EvidenceRow {
+                sha256: digest,
+                bytes: bytes.len() as u64,
+                kept_until_s: self.now_s().saturating_add(KEPT_S_MAX),
+            })
+            .await?;
         }
-        Ok(row)
+        Ok(())
     }
+
+    async fn note(&self, row: EvidenceRow) -> Result<(), LogError> {
+        let op = Op::Log {
+            change: LogChange::Evidence(row),
+            audit: None,
+        };
+        self.ledger.write(vec![op]).await?;
+        Ok(())
+    }
+
+    async fn row(&self, digest: &str) -> Result<Option<EvidenceRow>, LogError> {
+        Ok(self.ledger.evidence(digest.to_owned()).await?)
+    }
+
+    fn is_over(&self, row: &EvidenceRow) -> bool {
+        row.kept_until_s <= self.now_s()
+    }
+}
+
+/// Whether this is a hash as it is written: anything else is no name of an object.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn path(digest: &str) -> String {

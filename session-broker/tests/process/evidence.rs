@@ -1,6 +1,6 @@
 //! Evidence whose time is over, as whoever looks for it sees it.
 
-use crate::rig::Rig;
+use crate::rig::{Rig, eventually};
 use crate::verdicts::{hand_in, let_in};
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::KeyId;
@@ -53,4 +53,49 @@ async fn evidence_whose_time_is_over_is_gone_and_says_why() {
         .get(&path(b"never named"))
         .await
         .refused(404, "not-found");
+}
+
+/// Which receipt names a piece is in the tiles: a broker that was started since knows it of the newest, and of any other whose
+/// leaf it is told.
+#[tokio::test]
+async fn evidence_is_taken_after_a_restart_and_by_the_leaf_of_its_receipt() {
+    let rig = Rig::start().await;
+    let client = rig.nobody();
+    let_in(&rig.admin(), &[key(1)]).await;
+    let pieces: [&[u8]; 3] = [b"one", b"another", b"a third"];
+    let mut places = Vec::new();
+    for piece in pieces {
+        places.push(hand_in(&client, &receipt(1, piece)).await);
+    }
+    let rig = rig.restart().await;
+    let client = rig.nobody();
+    let newest = format!("/v1/receipts/{}", places[2]);
+    eventually("the log to be shown", async || {
+        client.get(&newest).await.status == 200
+    })
+    .await;
+    let path = |piece: &[u8]| format!("/v1/evidence/{}", hex(&sha256(&[piece])));
+    let put = async |piece: &[u8], receipt: Option<String>| {
+        let by = receipt.map_or_else(String::new, |leaf| format!("?receipt={leaf}"));
+        let path = format!("{}{by}", path(piece));
+        client.put_bytes(&path, BYTES, piece).await
+    };
+    let leaf_of = async |place: u64| {
+        let listed = client.get("/v1/receipts").await.json();
+        let all = listed["receipts"].as_array().unwrap();
+        let found = all.iter().find(|of| of["index"] == place);
+        found.unwrap()["leaf"].as_str().unwrap().to_owned()
+    };
+    let other = put(b"another", Some(leaf_of(places[2]).await)).await;
+    other.refused(404, "not-found");
+    let none = put(b"another", Some("0".repeat(64))).await;
+    none.refused(404, "not-found");
+    let by_leaf = put(b"another", Some(leaf_of(places[1]).await)).await;
+    assert_eq!(by_leaf.status, 204, "{by_leaf:?}");
+    let by_tiles = put(b"one", None).await;
+    assert_eq!(by_tiles.status, 204, "{by_tiles:?}");
+    put(b"never named", None).await.refused(404, "not-found");
+    for (piece, status) in [(pieces[0], 200), (pieces[1], 200), (pieces[2], 404)] {
+        assert_eq!(client.get(&path(piece)).await.status, status);
+    }
 }

@@ -126,6 +126,10 @@ async fn carry_out(tx: &mut Tx, change: &LogChange) -> Result<Applied, StoreErro
             let newer = tx.run(WITNESSED, &[row]).await?;
             Ok(done_or(newer > 0, Applied::Skipped))
         }
+        LogChange::Evidence(piece) => {
+            tx.run(ADD_EVIDENCE, &[Evidence::of(piece)]).await?;
+            Ok(Applied::Done)
+        }
         LogChange::Transfer(transfer) => super::stakes::transfer(tx, transfer).await,
         LogChange::Fold(folded) => super::verdicts::fold(tx, folded).await,
         LogChange::PutKey { key, most, at_s } => {
@@ -149,8 +153,11 @@ async fn advance(tx: &mut Tx, advance: &Advance) -> Result<Applied, StoreError> 
     }
     let rows: Vec<Receipt<'_>> = advance.rows.iter().map(Receipt::of).collect();
     tx.run(ADD_RECEIPTS, &rows).await?;
-    let evidence: Vec<Evidence<'_>> = advance.evidence.iter().map(Evidence::of).collect();
-    tx.run(ADD_EVIDENCE, &evidence).await?;
+    // A broker of before may share it, and takes no evidence that has no row.
+    if tx.is_shared() {
+        let evidence: Vec<Evidence<'_>> = advance.evidence.iter().map(Evidence::of).collect();
+        tx.run(ADD_EVIDENCE, &evidence).await?;
+    }
     Ok(Applied::Done)
 }
 
