@@ -45,6 +45,7 @@ mod revocation;
 mod rig;
 mod rotation;
 mod saves;
+mod scores;
 mod seats;
 mod shared;
 mod streams;

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.dsse.envelope.v1+json");
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
 
-fn checker(number: u8) -> SecretKey {
+pub(crate) fn checker(number: u8) -> SecretKey {
     SecretKey::from_seed(&[100 + number; 32])
 }
 
-fn node_key() -> SecretKey {
+pub(crate) fn node_key() -> SecretKey {
     SecretKey::from_seed(&[99; 32])
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn let_in(admin: &Client, checkers: &[SecretKey]) {
 }
 
 /// A node that has told its receipt key.
-async fn proving_node(rig: &Rig, slots: usize) -> crate::edge::Edge {
+pub(crate) async fn proving_node(rig: &Rig, slots: usize) -> crate::edge::Edge {
     let mut node = rig.node(slots);
     let key = node_key();
     node.receipt_key = Some(Box::new(ReceiptKeyClaim {
