@@ -4,7 +4,7 @@
 use super::{LOOK_EVERY, Site};
 use nearlight_proof::receipt::predicate::Finding;
 
-const MESA: &str = "adapter = \"llvmpipe\"";
+pub(super) const MESA: &str = "adapter = \"llvmpipe\"";
 
 impl Site {
     /// With Mesa's CPUs as GPUs, and what they are called.

@@ -11,6 +11,7 @@ use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::log::policy::Policy;
 use nearlight_proof::porc::committee::{self, Candidate, set_root};
+use nearlight_proof::porc::rerun::{Leg, Rerun};
 use nearlight_proof::receipt::directory::{Directory, Role};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate};
@@ -131,6 +132,63 @@ async fn three_checkers_are_assigned_a_new_node_and_a_stranger_verifies_what_the
     let anchor = Network::load(&checkers[0].settings.data).unwrap().anchor();
     rightful(&site, &porcs, (&node, operator), &anchor.unwrap()).await;
     one_copy_alone(checkers).await;
+}
+
+/// From the round to the receipt of each GPU: the checkers are assigned them all, Mesa's CPU proves each through Vulkan or GL, and
+/// a stranger verifies what was found, and computes it anew on a CPU.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn gpus_are_assigned_proved_by_shaders_and_verified_by_a_stranger() {
+    let changed = |parsed: &mut Parsed| {
+        parsed.checks.round_s = 4;
+        parsed.checks.gpu_class = "slow".to_owned();
+        parsed.checks.committee = 1;
+        parsed.checks.capacity_s = 600;
+    };
+    let site = Site::start_with(changed, super::gpu::MESA).await;
+    let _checker = site.checker(1).await;
+    let (mut key_id, mut key) = site.node_key().await;
+    while key.is_empty() {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+        (key_id, key) = site.node_key().await;
+    }
+    let mut found = site.receipts(&key_id).await;
+    while found.is_empty() {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+        found = site.receipts(&key_id).await;
+    }
+    let round = porc_of(&found[0]).1.round;
+    // All GPUs of the node are assigned to the checker, and each has its receipt.
+    let path = format!("/v1/assignments?round={round}");
+    let assigned = async || -> BTreeSet<String> {
+        let shown = site.call("GET", &path, "").await;
+        let rows = shown["assignments"].as_array().unwrap();
+        let duties = rows.iter().filter_map(|row| row["duty"].as_str());
+        let of_gpus = duties.filter_map(|duty| duty.strip_prefix("capacity/"));
+        of_gpus.map(str::to_owned).collect()
+    };
+    let gpus = assigned().await;
+    assert!(!gpus.is_empty());
+    assert!(
+        gpus.iter().all(|gpu| gpu.starts_with("adapter-")),
+        "{gpus:?}"
+    );
+    while found.len() < gpus.len() {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+        found = site.receipts(&key_id).await;
+    }
+    let node = PublicKey::from_hex(&key).unwrap();
+    verified(&site, &found, &node).await;
+    let mut proved = BTreeSet::new();
+    for (_, porc) in found.iter().map(porc_of) {
+        assert_eq!(porc.finding, Finding::Pass, "{}", porc.reason);
+        let rerun = Rerun::of(&porc, &node.id()).unwrap();
+        for leg in [Leg::Fill, Leg::Frames] {
+            let root = rerun.whole(leg);
+            assert_eq!(root.said, root.computed, "{leg:?} of {}", porc.gpu);
+        }
+        proved.insert(porc.gpu);
+    }
+    assert_eq!(proved, gpus);
 }
 
 /// A stranger: signatures, inclusion, and whose keys they are. Who runs the node.
