@@ -86,32 +86,57 @@ async fn rows_of(
     rows.map_err(StoreError::NotApplied)
 }
 
+/// What a broker holds, or what is on one of its nodes, as the engine has it: what is made of it needs no
+/// transaction to stay open.
+#[derive(Default)]
+pub(super) struct Rows {
+    sessions: Vec<AnyRow>,
+    outbox: Vec<AnyRow>,
+    nodes: NodeRows,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sessions = self.sessions.len();
+        let mut rows = f.debug_struct("Rows");
+        rows.field("sessions", &sessions).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    /// Each validated.
+    pub(super) fn read(&self, now: MonoTime) -> Result<Loaded, StoreError> {
+        let sessions = self.sessions.iter().map(|row| session(row, now));
+        let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(Loaded {
+            sessions,
+            nodes: self.nodes.read()?,
+            outbox: self.outbox.iter().map(order).collect::<Result<_, _>>()?,
+            ..Loaded::default()
+        })
+    }
+}
+
 /// See [`super::Ledger::load`]. In a transaction whose reads are of one moment.
-pub(super) async fn load(
+pub(super) async fn all(
     at: &mut AnyConnection,
     holder: &BrokerId,
     ended_after_ms: UnixMillis,
-    now: MonoTime,
-) -> Result<Loaded, StoreError> {
+) -> Result<Rows, StoreError> {
     // Each half finds its rows by an index.
     let ended = format!("{SESSION} WHERE s.ended_ms >= $1 AND s.holder = $2");
     let live = format!("s.ended_ms IS NULL AND s.holder = $2 UNION ALL {ended}");
-    let mut sessions = sqlx::query(sessions_where(&live))
+    let sessions = sqlx::query(sessions_where(&live))
         .bind(ms(ended_after_ms))
         .bind(holder.as_str())
         .fetch_all(&mut *at)
         .await
-        .map_err(StoreError::NotApplied)?
-        .iter()
-        .map(|row| session(row, now))
-        .collect::<Result<Vec<_>, _>>()?;
-    sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let outbox = rows_of(at, orders_where(HELD), holder.as_str()).await?;
-    Ok(Loaded {
+        .map_err(StoreError::NotApplied)?;
+    Ok(Rows {
         sessions,
-        nodes: nodes(at, Of::Holder(holder)).await?,
-        outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
-        ..Loaded::default()
+        outbox: rows_of(at, orders_where(HELD), holder.as_str()).await?,
+        nodes: NodeRows::fetch(at, Of::Holder(holder)).await?,
     })
 }
 
@@ -123,23 +148,16 @@ pub(super) async fn of_node(
     at: &mut AnyConnection,
     node: &NodeId,
     holder: &BrokerId,
-    now: MonoTime,
-) -> Result<Loaded, StoreError> {
-    let nodes = nodes(at, Of::Node(node, holder)).await?;
-    if nodes.is_empty() {
-        return Ok(Loaded::default());
+) -> Result<Rows, StoreError> {
+    let nodes = NodeRows::fetch(at, Of::Node(node, holder)).await?;
+    if nodes.nodes.is_empty() {
+        return Ok(Rows::default());
     }
-    let sessions = rows_of(at, sessions_where(ON_NODE), node.as_str()).await?;
     let outbox = orders_where("o.node_id = $1");
-    let outbox = rows_of(at, outbox, node.as_str()).await?;
-    Ok(Loaded {
-        sessions: sessions
-            .iter()
-            .map(|row| session(row, now))
-            .collect::<Result<_, _>>()?,
+    Ok(Rows {
+        sessions: rows_of(at, sessions_where(ON_NODE), node.as_str()).await?,
+        outbox: rows_of(at, outbox, node.as_str()).await?,
         nodes,
-        outbox: outbox.iter().map(order).collect::<Result<_, _>>()?,
-        ..Loaded::default()
     })
 }
 
@@ -234,40 +252,71 @@ impl Of<'_> {
 
 /// Nodes that a broker holds, by id.
 pub(super) async fn nodes(at: &mut AnyConnection, of: Of<'_>) -> Result<Vec<NodeRow>, StoreError> {
-    let rows = of.fetch(at, NODES).await?;
-    let mut nodes = rows.iter().map(node).collect::<Result<Vec<_>, _>>()?;
-    // Engines sort text each in its own way.
-    nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let slots = of.fetch(at, SLOTS).await?;
-    for row in &slots {
-        let of: NodeId = parse(row.get("node_id"))?;
-        let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
-            continue;
+    NodeRows::fetch(at, of).await?.read()
+}
+
+/// Nodes with what hangs on them.
+#[derive(Default)]
+struct NodeRows {
+    nodes: Vec<AnyRow>,
+    slots: Vec<AnyRow>,
+    gpus: Vec<AnyRow>,
+}
+
+impl NodeRows {
+    async fn fetch(at: &mut AnyConnection, of: Of<'_>) -> Result<Self, StoreError> {
+        let nodes = of.fetch(at, NODES).await?;
+        let slots = of.fetch(at, SLOTS).await?;
+        let has_gpus = slots.iter().any(|slot| {
+            let held: Option<i64> = slot.get("gpus");
+            held.is_some_and(|gpus| gpus > 0)
+        });
+        let gpus = match has_gpus {
+            true => of.fetch(at, GPUS).await?,
+            false => Vec::new(),
         };
-        let held_by = match row.get::<Option<&str>, _>("held_by") {
-            Some(session) => Some(HeldBy {
-                session: parse(session)?,
-                epoch: epoch_value(row.get("held_epoch"))?,
-                cpu_milli: unsigned(row.get("cpu_milli"))?,
-                mem_mib: unsigned(row.get("mem_mib"))?,
-                kbps: unsigned(row.get("kbps"))?,
-                disk_mib: unsigned(row.get("disk_mib"))?,
-                gpus: unsigned(row.get("gpus"))?,
-                gpu_uuids: Vec::new(),
-            }),
-            None => None,
-        };
-        let slot = SlotRow {
-            epoch: epoch_value(row.get("epoch"))?,
-            listed: row.get::<i64, _>("listed") != 0,
-            held_by,
-        };
-        nodes[at].slots.insert(parse(row.get("slot_id"))?, slot);
+        Ok(Self { nodes, slots, gpus })
     }
-    if nodes.iter().any(NodeRow::has_gpus_held) {
-        name_gpus(&mut nodes, &of.fetch(at, GPUS).await?)?;
+
+    fn read(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let nodes = self.nodes.iter().map(node);
+        let mut nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        // Engines sort text each in its own way.
+        nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        for row in &self.slots {
+            add_slot(&mut nodes, row)?;
+        }
+        name_gpus(&mut nodes, &self.gpus)?;
+        Ok(nodes)
     }
-    Ok(nodes)
+}
+
+/// Gives its node a slot. `nodes` are sorted by id.
+fn add_slot(nodes: &mut [NodeRow], row: &AnyRow) -> Result<(), StoreError> {
+    let of: NodeId = parse(row.get("node_id"))?;
+    let Ok(at) = nodes.binary_search_by(|n| n.id.cmp(&of)) else {
+        return Ok(());
+    };
+    let held_by = match row.get::<Option<&str>, _>("held_by") {
+        Some(session) => Some(HeldBy {
+            session: parse(session)?,
+            epoch: epoch_value(row.get("held_epoch"))?,
+            cpu_milli: unsigned(row.get("cpu_milli"))?,
+            mem_mib: unsigned(row.get("mem_mib"))?,
+            kbps: unsigned(row.get("kbps"))?,
+            disk_mib: unsigned(row.get("disk_mib"))?,
+            gpus: unsigned(row.get("gpus"))?,
+            gpu_uuids: Vec::new(),
+        }),
+        None => None,
+    };
+    let slot = SlotRow {
+        epoch: epoch_value(row.get("epoch"))?,
+        listed: row.get::<i64, _>("listed") != 0,
+        held_by,
+    };
+    nodes[at].slots.insert(parse(row.get("slot_id"))?, slot);
+    Ok(())
 }
 
 /// Says of each claim which GPUs it has. `nodes` are sorted by id.
@@ -289,13 +338,6 @@ fn name_gpus(nodes: &mut [NodeRow], gpus: &[AnyRow]) -> Result<(), StoreError> {
     let held = slots.filter_map(|slot| slot.held_by.as_mut());
     held.for_each(|held| held.gpu_uuids.sort_unstable());
     Ok(())
-}
-
-impl NodeRow {
-    fn has_gpus_held(&self) -> bool {
-        let mut held = self.slots.values().filter_map(|slot| slot.held_by.as_ref());
-        held.any(|held| held.gpus > 0)
-    }
 }
 
 pub(super) async fn usage(pool: &AnyPool, of: SessionId) -> Result<Vec<Usage>, StoreError> {

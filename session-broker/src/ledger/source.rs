@@ -16,11 +16,16 @@ const SQLITE_WRITER: &str = "
 /// A broker that hangs within a transaction holds up no other one, and waits for none for ever. It says
 /// its next statement within milliseconds, or it is not there: what it has locked (its own row, which
 /// whoever gives it up must change, and those of users that ask everywhere) is free before its peers
-/// give it up (`peers.dead_s`).
+/// give it up (`peers.dead_s`, 3 s at least). Who starts waits for longer than that for whoever changes the tables, or
+/// had its name and hangs; a writer at work does not ([`super::tx::Tx::wait_briefly`]).
 const POSTGRES_WRITER: &str = "
     SET idle_in_transaction_session_timeout = '2s';
     SET lock_timeout = '10s';
     SET statement_timeout = '30s'";
+
+/// While a broker that hangs has the engine waiting for it to take an answer, neither of the times above ends its
+/// transaction: the engine is in no statement, and not idle. Its system ends the connection.
+const POSTGRES_UNREAD: &str = "SET tcp_user_timeout = '5s'";
 
 /// The writer finds single rows by their keys, whatever the planner last heard of the tables' sizes;
 /// and plans each statement once. Engines that only speak PostgreSQL's protocol may know these not.
@@ -158,7 +163,7 @@ impl Source {
                 sqlx::raw_sql(POSTGRES_WRITER)
                     .execute(&mut connection)
                     .await?;
-                for setting in POSTGRES_PLANNER {
+                for setting in POSTGRES_PLANNER.into_iter().chain([POSTGRES_UNREAD]) {
                     if let Err(error) = sqlx::raw_sql(setting).execute(&mut connection).await {
                         tracing::debug!(setting, %error, "not known to the ledger's engine");
                     }

@@ -7,7 +7,7 @@ use super::schema::{MIGRATIONS, migrations};
 use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
-use super::writer::{Done, Job, Reads, WAITING_MAX, What, Writer};
+use super::writer::{Done, Job, WAITING_MAX, What, Writer};
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
     CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryKey, DirectoryRows,
@@ -45,8 +45,8 @@ pub struct SqlLedger {
     failing: AtomicBool,
     /// How often its writer found that the ledger went back.
     setbacks: Arc<AtomicU64>,
-    /// When the last write was asked for that succeeded. Held to look at it, or to move it on.
-    written: Mutex<Instant>,
+    /// When the last transaction of its writer began that was committed. Held to look at it, or to move it on.
+    written: Arc<Mutex<Instant>>,
 }
 
 /// Why a ledger cannot be opened.
@@ -138,7 +138,7 @@ impl SqlLedger {
         let id = me.id.clone();
         let writer = Writer::open(source, tx, me, shutdown.token()).await;
         let writer = writer.map_err(|source| OpenError::Term { name, source })?;
-        let setbacks = writer.setbacks();
+        let (setbacks, written) = (writer.setbacks(), writer.written());
         let (sender, jobs) = mpsc::channel(WAITING_MAX);
         shutdown.spawn(writer.run(jobs));
         Ok(Self {
@@ -149,7 +149,7 @@ impl SqlLedger {
             clock,
             failing: AtomicBool::new(false),
             setbacks,
-            written: Mutex::new(Instant::now()),
+            written,
         })
     }
 }
@@ -157,19 +157,18 @@ impl SqlLedger {
 impl SqlLedger {
     /// Reads in a transaction of the writer's, which is committed with it.
     async fn read_in_a_turn(&self, what: What) -> Result<Loaded, StoreError> {
-        let now = self.clock.now();
-        let reads = Some(Reads { what, now });
-        let done = self.hand_in(Vec::new(), None, reads).await?;
-        Ok(done.loaded.unwrap_or_default())
+        let done = self.hand_in(Vec::new(), None, Some(what)).await?;
+        let (rows, basis) = done.read.unwrap_or_default();
+        let loaded = rows.read(self.clock.now())?;
+        Ok(Loaded { basis, ..loaded })
     }
 
     async fn hand_in(
         &self,
         ops: Vec<Op>,
         basis: Option<Basis>,
-        reads: Option<Reads>,
+        reads: Option<What>,
     ) -> Result<Done, StoreError> {
-        let asked = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.writer
             .send(Job {
@@ -184,8 +183,6 @@ impl SqlLedger {
         match &done {
             Ok(_) => {
                 self.failing.store(false, Ordering::Relaxed);
-                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-                *written = asked.max(*written);
             }
             Err(StoreError::NotApplied(_) | StoreError::Unknown(_) | StoreError::Superseded) => {
                 self.failing.store(true, Ordering::Relaxed);
@@ -347,7 +344,8 @@ impl Ledger for SqlLedger {
             let node = node.clone();
             async move {
                 let mut at = read::Snapshot::of(at, self.engine).await?;
-                read::of_node(at.connection(), &node, &self.me, self.clock.now()).await
+                let rows = read::of_node(at.connection(), &node, &self.me).await?;
+                rows.read(self.clock.now())
             }
         })
     }

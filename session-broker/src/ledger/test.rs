@@ -27,6 +27,7 @@ mod group;
 mod identity;
 mod jobs;
 mod lives;
+mod locks;
 mod outside;
 mod place;
 mod plans;

@@ -50,6 +50,15 @@ impl Tx {
         self.plain("DISCARD PLANS").await
     }
 
+    /// Waits for rows that others have locked for a second at most, from now on: so a writer shows its peers several
+    /// times within the least `peers.dead_s` that it is there.
+    pub(super) async fn wait_briefly(&mut self) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => self.plain("SET lock_timeout = '1s'").await,
+        }
+    }
+
     pub(super) async fn rollback(&mut self) -> Result<(), StoreError> {
         self.plain("ROLLBACK").await
     }
@@ -74,20 +83,6 @@ impl Tx {
     /// The open transaction has written such a row, before any mark.
     pub(super) fn learn(&mut self, name: &str) {
         self.learned.push(name.to_owned());
-    }
-
-    /// Says that the open transaction reads all that a broker holds. Such rows are fetched and taken in between two
-    /// statements, and of a large broker that takes longer than one that only writes may stand idle: it would be
-    /// ended, and tried again with the same end. So it may stand as long as a transaction may take altogether; a broker
-    /// that hangs just then holds up whoever gives it up for that long.
-    pub(super) async fn reads_at_length(&mut self) -> Result<(), StoreError> {
-        match self.engine {
-            Engine::Sqlite => Ok(()),
-            Engine::Postgres => {
-                self.plain("SET LOCAL idle_in_transaction_session_timeout = '30s'")
-                    .await
-            }
-        }
     }
 
     /// Whether other brokers may have the same ledger, also some of before.

@@ -28,6 +28,11 @@
 //! **The run** is a word that this process made up. A ledger that went back behind its start gives its term to
 //! the next one that takes one, a broker of its name or who seizes it: the same number, and not this run.
 //!
+//! **Waiting for a row** that another broker's transaction holds. Engines across a network are told to wait a
+//! moment only ([`Tx::wait_briefly`]); then this writer shows its peers that it is there, with a transaction of nothing
+//! but its turn, and tries again. Else they would give up whoever waits for one that hangs. Nobody's rows are locked
+//! for longer than [`failure::TRANSACTION_WITHIN`], so nobody is waited for longer than that.
+//!
 //! **Tried again.** What an engine undid by itself (a deadlock, a serialisation failure), what it refuses on this
 //! connection because a newer broker changed a table ([`super::readers`]), and, for a while, an engine that is not
 //! there: nothing was written, so nothing can be doubled.
@@ -38,18 +43,19 @@ mod failure;
 mod job;
 
 use super::StoreError;
+use super::basis::News;
 use super::dialect::Engine;
 use super::readers::is_plan_void;
 use super::share::Member;
 use super::source::Source;
 use super::tx::Tx;
-use failure::{Kind, kind, not_applied, not_as_left, unknown, within};
+use failure::{Kind, TRANSACTION_WITHIN, kind, not_applied, not_as_left, unknown, within};
 use job::{Answers, carry_out, leave_out};
-pub(super) use job::{Done, Job, Reads, What};
+pub(super) use job::{Done, Job, What};
 use serde::Serialize;
 use sqlx::Row;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -147,6 +153,8 @@ pub(super) struct Writer {
     doubt: Doubt,
     /// How often the ledger was found to have gone back behind `seq`.
     setbacks: Arc<AtomicU64>,
+    /// When the last transaction began that was committed. Held to look at it, or to move it on.
+    written: Arc<Mutex<Instant>>,
     /// Cancelled once another broker has the ledger.
     superseded: CancellationToken,
 }
@@ -161,6 +169,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let run = format!("{:032x}", rand::random::<u128>());
         let (term, seq) = take_term(&mut tx, &me, &run).await?;
+        tx.wait_briefly().await?;
         Ok(Self {
             me,
             run,
@@ -171,6 +180,7 @@ impl Writer {
             done: 0,
             doubt: Doubt::None,
             setbacks: Arc::default(),
+            written: Arc::new(Mutex::new(Instant::now())),
             superseded,
         })
     }
@@ -178,6 +188,11 @@ impl Writer {
     /// Counts, from now on, how often the ledger was set back.
     pub(super) fn setbacks(&self) -> Arc<AtomicU64> {
         self.setbacks.clone()
+    }
+
+    /// When the last transaction began that was committed, from now on.
+    pub(super) fn written(&self) -> Arc<Mutex<Instant>> {
+        self.written.clone()
     }
 
     /// Commits what waits, as one transaction at a time, until every sender is gone.
@@ -197,8 +212,9 @@ impl Writer {
             match result {
                 Ok(answers) => {
                     for (job, answer) in group.into_iter().zip(answers) {
+                        let news = |news: News| StoreError::Lost(Box::new(news.with(job.ops)));
                         // A caller that went away does not need its answer.
-                        let _ = job.reply.send(answer.map_err(|why| why.of(job.ops)));
+                        let _ = job.reply.send(answer.map_err(news));
                     }
                 }
                 Err(error) => self.fail(group, error),
@@ -216,7 +232,7 @@ impl Writer {
     }
 
     async fn write(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
-        let gone_at = Instant::now() + RECONNECT_WITHIN;
+        let began = Instant::now();
         let mut tries = 0;
         loop {
             let error = match self.attempt(group).await {
@@ -230,17 +246,28 @@ impl Writer {
                     let pause = rand::random_range(0..5 << tries.min(5));
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
-                Kind::Gone if Instant::now() < gone_at => {
+                Kind::Held if began.elapsed() < TRANSACTION_WITHIN => self.show_itself().await?,
+                Kind::Gone if began.elapsed() < RECONNECT_WITHIN => {
                     tokio::time::sleep(RECONNECT_EVERY).await;
                 }
-                Kind::Undone | Kind::Gone | Kind::Final => return Err(error),
+                Kind::Undone | Kind::Held | Kind::Gone | Kind::Final => return Err(error),
             }
+        }
+    }
+
+    /// Moves this writer's row on, and nothing else: its peers see that it is there. What else is wrong than that
+    /// another one has its place, the next try finds.
+    async fn show_itself(&mut self) -> Result<(), StoreError> {
+        match self.attempt(&mut Vec::new()).await {
+            Err(StoreError::Superseded) => Err(StoreError::Superseded),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
     /// Tries once. Who goes by a ledger of before leaves the group.
     async fn attempt(&mut self, group: &mut Vec<Job>) -> Result<Answers, StoreError> {
         self.settle().await?;
+        let began = Instant::now();
         let mut tx = self.connected().await?;
         let (turn, engine, me) = (self.turn(), self.source.engine, &self.me.id);
         let (done, setbacks) = (self.done, self.setbacks.load(Ordering::SeqCst));
@@ -265,7 +292,11 @@ impl Writer {
         let changed = within(engine, changes).await;
         self.done += 1;
         match changed {
-            Ok(Some(answers)) => self.commit(tx, answers).await,
+            Ok(Some(answers)) => {
+                let answers = self.commit(tx, answers).await?;
+                *self.written.lock().unwrap_or_else(PoisonError::into_inner) = began;
+                Ok(answers)
+            }
             Ok(None) => {
                 self.doubt = Doubt::Row;
                 self.give_back(tx).await;
@@ -390,11 +421,13 @@ impl Writer {
             return Ok(tx);
         }
         let engine = self.source.engine;
-        let connection = within(engine, async {
+        let connected = within(engine, async {
             let connected = self.source.connect().await;
-            connected.map_err(StoreError::NotApplied)
+            let mut tx = Tx::new(engine, connected.map_err(StoreError::NotApplied)?);
+            tx.wait_briefly().await?;
+            Ok(tx)
         });
-        Ok(Tx::new(self.source.engine, connection.await?))
+        connected.await
     }
 
     /// Keeps a connection whose transaction can be rolled back.

@@ -60,6 +60,23 @@ impl Server {
         })
     }
 
+    /// The same, reached as from another machine.
+    pub(super) fn start_for_tcp() -> Option<Self> {
+        let mut server = Self::start()?;
+        let dir = server.dir.to_str().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        script(&["stop", dir]);
+        let file = server.dir.join("data/postgresql.conf");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let tcp = format!("{text}\nlisten_addresses = '127.0.0.1'\nport = {port}\n");
+        std::fs::write(&file, tcp).unwrap();
+        drop(free);
+        script(&["start", dir]);
+        server.url = format!("postgres://nearlight@127.0.0.1:{port}/postgres?sslmode=disable");
+        Some(server)
+    }
+
     pub(super) async fn database(&self, name: &str) -> Place {
         sqlx::any::install_default_drivers();
         // Names end after 63 bytes.

@@ -6,7 +6,6 @@ use super::place::Server;
 use super::*;
 use crate::ledger::dialect::Engine;
 use crate::ledger::source::Source;
-use crate::ledger::tx::Tx;
 use crate::ledger::write::{
     apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes, webhooks,
 };
@@ -130,24 +129,4 @@ async fn a_broker_reads_and_writes_on_while_a_newer_one_changes_its_tables() {
     };
     assert_eq!(store.write(save).await, Applied::Done);
     assert_eq!(store.ledger.setbacks(), 0);
-}
-
-#[tokio::test]
-async fn a_transaction_that_reads_all_may_stand_idle_for_longer_and_no_other_one() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let place = server.database("idle").await;
-    let source = Source::new(&place.at).unwrap();
-    let mut tx = Tx::new(Engine::Postgres, source.connect().await.unwrap());
-    let shown = async |tx: &mut Tx| {
-        let show = sqlx::raw_sql("SHOW idle_in_transaction_session_timeout");
-        let row = show.fetch_one(tx.connection()).await.unwrap();
-        row.get::<String, _>(0)
-    };
-    tx.begin().await.unwrap();
-    tx.reads_at_length().await.unwrap();
-    assert_eq!(shown(&mut tx).await, "30s");
-    tx.commit().await.unwrap();
-    assert_eq!(shown(&mut tx).await, "2s");
 }

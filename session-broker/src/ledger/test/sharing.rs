@@ -5,13 +5,13 @@ use super::*;
 use sqlx::Row;
 
 /// Two brokers on one ledger.
-struct Two {
-    a: Store,
-    b: Store,
+pub(super) struct Two {
+    pub(super) a: Store,
+    pub(super) b: Store,
 }
 
 impl Two {
-    async fn open(place: Place) -> Self {
+    pub(super) async fn open(place: Place) -> Self {
         Self {
             a: Store::open_as(place.clone(), member("a", "a:1")).await,
             b: Store::open_as(place, member("b", "b:1")).await,
@@ -19,7 +19,7 @@ impl Two {
     }
 
     /// A node of `a` with a session that holds its slot.
-    async fn running(&self) -> (NodeRow, SessionRow, Claim) {
+    pub(super) async fn running(&self) -> (NodeRow, SessionRow, Claim) {
         let node = self.a.node(1, 1000).await;
         let session = self.a.session().await;
         let reserve = reserve(&node, 0, &session);
@@ -29,9 +29,14 @@ impl Two {
         (node, session, claim)
     }
 
-    async fn hold(&self, node: &NodeRow) -> Applied {
+    pub(super) async fn hold(&self, node: &NodeRow) -> Applied {
         let (node, at) = (node.id.clone(), MonoTime(9_000));
         self.b.write(Op::HoldNode { node, at }).await
+    }
+
+    /// How far a broker's row has come.
+    pub(super) async fn seq(&self, name: &str) -> u64 {
+        row_of(&self.b, name).await.seq
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How long a transaction may take before its connection is given up. Only engines across a network
 /// are: a file's transaction cannot be abandoned, only waited for.
-const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection that answers no more is given up, unless its transaction cannot be abandoned.
 pub(super) async fn within<T>(
@@ -51,6 +51,8 @@ pub(super) fn unknown(error: StoreError) -> StoreError {
 pub(super) enum Kind {
     /// The engine undid it: again at once.
     Undone,
+    /// Another transaction holds a row, for longer than this one waits for it.
+    Held,
     /// The engine is not there: again in a while.
     Gone,
     /// It would fail again.
@@ -66,8 +68,9 @@ pub(super) fn kind(error: &StoreError) -> Kind {
         _ if is_plan_void(error) => Kind::Undone,
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => Kind::Gone,
         sqlx::Error::Database(error) => match error.code().as_deref() {
-            // Serialisation failure, deadlock, lock timeout; SQLITE_BUSY and its kin.
-            Some("40001" | "40P01" | "55P03" | "5" | "261" | "517") => Kind::Undone,
+            Some("55P03") => Kind::Held,
+            // Serialisation failure, deadlock; SQLITE_BUSY and its kin.
+            Some("40001" | "40P01" | "5" | "261" | "517") => Kind::Undone,
             // Connection exceptions, shutdown, crash, starting up, too many connections.
             Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
                 Kind::Gone

@@ -1,12 +1,17 @@
 //! What callers want of the writer, and how a group of them is carried out in an open transaction.
+//!
+//! What they read is handed to them as the engine has it: to make something of all that a large broker holds takes
+//! longer than a transaction may stand idle, and its row, which whoever takes a node from it has to change, would be
+//! locked meanwhile.
 
 use super::failure::not_as_left;
 use crate::ledger::basis::{self, Basis, News};
+use crate::ledger::read::{self, Rows};
 use crate::ledger::share::BrokerId;
 use crate::ledger::tx::Tx;
-use crate::ledger::{Applied, Loaded, Op, StoreError, batch, read};
+use crate::ledger::{Applied, Op, StoreError, batch};
 use nearlight_protocol::id::NodeId;
-use nearlight_protocol::unit::{MonoTime, UnixMillis};
+use nearlight_protocol::unit::UnixMillis;
 use tokio::sync::oneshot;
 
 /// Changes of one caller.
@@ -16,17 +21,11 @@ pub(in crate::ledger) struct Job {
     /// Of a holder: what its changes go by.
     pub(in crate::ledger) basis: Option<Basis>,
     /// What is to be read in the same transaction, after all changes of the group.
-    pub(in crate::ledger) reads: Option<Reads>,
+    pub(in crate::ledger) reads: Option<What>,
     pub(in crate::ledger) reply: oneshot::Sender<Result<Done, StoreError>>,
 }
 
-/// What is read of what the broker holds, as of now.
-#[derive(Clone, Debug)]
-pub(in crate::ledger) struct Reads {
-    pub(in crate::ledger) what: What,
-    pub(in crate::ledger) now: MonoTime,
-}
-
+/// What is read of what the broker holds.
 #[derive(Clone, Debug)]
 pub(in crate::ledger) enum What {
     /// Everything; of the sessions that are over, those that ended later.
@@ -39,29 +38,13 @@ pub(in crate::ledger) enum What {
 #[derive(Debug, Default)]
 pub(in crate::ledger) struct Done {
     pub(in crate::ledger) applied: Vec<Applied>,
-    /// What was to be read.
-    pub(in crate::ledger) loaded: Option<Loaded>,
+    /// What was to be read, and what goes by it.
+    pub(in crate::ledger) read: Option<(Rows, Basis)>,
 }
 
-/// Why one caller's changes came to nothing, while those of the others of its group were made.
-#[derive(Debug)]
-pub(super) enum Refused {
-    /// It has something to learn first.
-    News(News),
-    /// What it wanted to read is there, and cannot be read.
-    Corrupt(String),
-}
-
-impl Refused {
-    pub(super) fn of(self, ops: Vec<Op>) -> StoreError {
-        match self {
-            Self::News(news) => StoreError::Lost(Box::new(news.with(ops))),
-            Self::Corrupt(text) => StoreError::Corrupt(text),
-        }
-    }
-}
-
-pub(super) type Answers = Vec<Result<Done, Refused>>;
+/// For each caller: what came of its changes, or what it has to learn first, while those of the others of its group
+/// were made.
+pub(super) type Answers = Vec<Result<Done, News>>;
 
 /// Takes those out of the group who believe what the ledger had before it went back.
 pub(super) fn leave_out(group: &mut Vec<Job>, setbacks: u64) {
@@ -89,39 +72,35 @@ pub(super) async fn carry_out(
     let mut answers = Vec::with_capacity(group.len());
     for ((job, news), applied) in group.iter().zip(news).zip(applied) {
         answers.push(match (news, &job.reads) {
-            (Some(news), _) => Err(Refused::News(news)),
+            (Some(news), _) => Err(news),
             (None, None) => Ok(Done {
                 applied,
-                loaded: None,
+                read: None,
             }),
-            (None, Some(reads)) => match load(tx, me, reads, (losses, setbacks)).await {
-                Ok(loaded) => Ok(Done {
-                    applied,
-                    loaded: Some(loaded),
-                }),
-                // The engine has done its part.
-                Err(StoreError::Corrupt(text)) => Err(Refused::Corrupt(text)),
-                Err(error) => return Err(error),
-            },
+            (None, Some(what)) => Ok(Done {
+                applied,
+                read: Some(fetch(tx, me, what, (losses, setbacks)).await?),
+            }),
         });
     }
     Ok(answers)
 }
 
 /// What `me` holds, of the one moment of the open transaction.
-async fn load(
+async fn fetch(
     tx: &mut Tx,
     me: &BrokerId,
-    Reads { what, now }: &Reads,
+    what: &What,
     (losses, setbacks): (u64, u64),
-) -> Result<Loaded, StoreError> {
+) -> Result<(Rows, Basis), StoreError> {
     match what {
-        What::Node(node) => read::of_node(tx.connection(), node, me, *now).await,
+        What::Node(node) => {
+            let rows = read::of_node(tx.connection(), node, me).await?;
+            Ok((rows, Basis::default()))
+        }
         What::All { ended_after_ms } => {
-            tx.reads_at_length().await?;
-            let loaded = read::load(tx.connection(), me, *ended_after_ms, *now).await?;
-            let basis = basis::now(tx, me, losses, setbacks).await?;
-            Ok(Loaded { basis, ..loaded })
+            let rows = read::all(tx.connection(), me, *ended_after_ms).await?;
+            Ok((rows, basis::now(tx, me, losses, setbacks).await?))
         }
     }
 }
