@@ -14,8 +14,9 @@ use nearlight_protocol::identity::AuditEntry;
 use nearlight_protocol::registry::ImagePolicy;
 use nearlight_protocol::unit::UnixMillis;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// What goes wrong with the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,14 @@ pub struct FaultyLedger {
     log_armed: Arc<AtomicU8>,
     /// Whether the last write met [`Fault::Full`].
     is_full: Arc<AtomicBool>,
+    /// Whether the next read of a session, or of what a node runs, finds nothing.
+    reads_early: Arc<AtomicBool>,
+    /// For the next sure look at what a node runs.
+    look_armed: Arc<AtomicU8>,
+    /// Sure looks that were asked for.
+    looks: Arc<AtomicU64>,
+    /// Held while such looks take their time.
+    slow: Arc<Mutex<()>>,
 }
 
 impl FaultyLedger {
@@ -50,6 +59,10 @@ impl FaultyLedger {
             armed: Arc::default(),
             log_armed: Arc::default(),
             is_full: Arc::default(),
+            reads_early: Arc::default(),
+            look_armed: Arc::default(),
+            looks: Arc::default(),
+            slow: Arc::default(),
         }
     }
 
@@ -61,6 +74,31 @@ impl FaultyLedger {
     /// The next write of the log of receipts meets `fault`.
     pub fn arm_log(&self, fault: Fault) {
         self.log_armed.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// The next read of a session, or of what a node runs, finds nothing: as of a moment at which another broker
+    /// had it, before the ledger went back behind that.
+    pub fn read_early(&self) {
+        self.reads_early.store(true, Ordering::SeqCst);
+    }
+
+    /// The next sure look at what a node runs meets `fault`.
+    pub fn arm_look(&self, fault: Fault) {
+        self.look_armed.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// Sure looks have no answer while this is held.
+    pub async fn hold_up_looks(&self) -> OwnedMutexGuard<()> {
+        self.slow.clone().lock_owned().await
+    }
+
+    /// How many sure looks there were, answered or not.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
+    }
+
+    fn is_early(&self) -> bool {
+        self.reads_early.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -141,18 +179,32 @@ impl Ledger for FaultyLedger {
     }
 
     fn of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        self.inner.of_node(node)
+        match self.is_early() {
+            true => Box::pin(async { Ok(Loaded::default()) }),
+            false => self.inner.of_node(node),
+        }
     }
 
     fn surely_of_node(&self, node: NodeId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        self.inner.surely_of_node(node)
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            let _slow = self.slow.lock().await;
+            let armed = self.look_armed.swap(Fault::None as u8, Ordering::SeqCst);
+            match armed == Fault::None as u8 {
+                true => self.inner.surely_of_node(node).await,
+                false => Err(StoreError::NotApplied(sqlx::Error::WorkerCrashed)),
+            }
+        })
     }
 
     fn session(
         &self,
         session: SessionId,
     ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>> {
-        self.inner.session(session)
+        match self.is_early() {
+            true => Box::pin(async { Ok(None) }),
+            false => self.inner.session(session),
+        }
     }
 
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {

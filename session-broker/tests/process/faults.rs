@@ -5,6 +5,8 @@ use crate::rig::{Rig, eventually};
 use serde_json::json;
 use session_broker::ledger::Fault;
 
+mod looks;
+
 async fn create(guest: &Client, key: &str) -> crate::http::Answer {
     let guest = guest.with("idempotency-key", key);
     guest

@@ -58,10 +58,15 @@ impl Rig {
 
     /// Stops the broker, and starts another one on what it left.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, after a change while no broker is there.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Parsed)) -> Self {
         let Self {
             dir,
             wall,
-            config,
+            mut config,
             shutdown,
             ledger,
             faults,
@@ -71,6 +76,7 @@ impl Rig {
         drop((ledger, faults));
         shutdown.0.token().cancel();
         shutdown.0.drain(PATIENCE).await;
+        change(&mut config);
         Self::start_in(dir, config, wall).await
     }
 
