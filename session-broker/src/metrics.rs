@@ -191,8 +191,7 @@ pub(crate) fn nodes_sent_away(away: bool) {
     gauge!(SENT_AWAY).set(f64::from(u8::from(away)));
 }
 
-pub(crate) fn lease_lapsed(another_reaches: bool) {
-    let reached_by = if another_reaches { "another" } else { "none" };
+pub(crate) fn lease_lapsed(reached_by: &'static str) {
     counter!(LAPSES, "reached_by" => reached_by).increment(1);
 }
 

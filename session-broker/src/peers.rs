@@ -19,7 +19,8 @@
 //! one every two seconds: no clock but the observer's own counts. A ledger that cannot be read says
 //! nothing about anybody.
 //!
-//! **Who loses its way to the ledger** while others have theirs sends its nodes to them ([`lease`]).
+//! **Who loses its way to the ledger** while others have theirs sends its nodes to them, and has them try where it
+//! cannot know ([`lease`]).
 //!
 //! **What it does not know:** sessions' lives, placement.
 

@@ -103,6 +103,7 @@ impl Joining {
             ledger: ledger.clone(),
             peers: self.peers.clone(),
             lapses_after: self.dead_after,
+            node_grace: Duration::from_secs(api.times.node_grace_s.into()),
             away: self.away,
         };
         shutdown.spawn(lease.run(shutdown.token()));

@@ -42,9 +42,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const BUFFER_BYTES: usize = 4 * 1024;
 /// What an edge with the wrong certificate or version waits: a person has to act.
 const REFUSED_RETRY_S: u32 = 60;
-/// What an edge is told that comes to a broker which has lost the ledger, while others have not.
+/// What an edge is told that comes to a broker which has lost the ledger, while others have not, or may not.
 const CUT_OFF_DETAIL: &str =
-    "this broker does not reach its ledger and another one does; attach again, to that one";
+    "this broker does not reach its ledger, and another one may; attach again, to that one";
 /// Between two certificates that one stream is given.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 

@@ -50,7 +50,7 @@ pub(crate) struct Terms {
     /// TLS handshakes; more than attaches, for some only come to the door or are refused.
     handshakes: RateLimit<()>,
     accepts: RateLimit<()>,
-    /// Whether nodes are sent away, for another broker reaches the ledger and this one does not.
+    /// Whether nodes are sent away, for another broker reaches the ledger, or may, and this one does not.
     away: watch::Receiver<bool>,
     attached: AtomicU32,
 }

@@ -140,14 +140,25 @@ impl Node {
         at: SocketAddr,
         sessions: Vec<RunningSession>,
     ) -> Edge {
+        let attached = self.try_attach(pki, at, sessions).await;
+        attached.unwrap_or_else(|other| panic!("no welcome but {other:?}"))
+    }
+
+    /// As [`Node::attach`], or what the broker says instead of a welcome.
+    pub(crate) async fn try_attach(
+        &self,
+        pki: &Path,
+        at: SocketAddr,
+        sessions: Vec<RunningSession>,
+    ) -> Result<Edge, Box<ToEdge>> {
         let mut edge = self.dial(pki, at, &self.id).await;
         match edge.next().await {
             ToEdge::Welcome(welcome) => edge.welcome = Some(welcome),
-            other => panic!("no welcome but {other:?}"),
+            other => return Err(Box::new(other)),
         }
         edge.send(FromEdge::Inventory(self.inventory())).await;
         edge.send(FromEdge::Running { sessions }).await;
-        edge
+        Ok(edge)
     }
 
     pub(crate) fn inventory(&self) -> Inventory {

@@ -124,6 +124,11 @@ impl Shared {
 
     /// As [`Shared::broker`], with another way to the database.
     pub(crate) async fn broker_at(&self, name: &str, ledger: &str) -> Program {
+        self.broker_with(name, ledger, "").await
+    }
+
+    /// As [`Shared::broker_at`], with more of its configuration.
+    async fn broker_with(&self, name: &str, ledger: &str, more: &str) -> Program {
         let own = self.dir.path().join(name);
         std::fs::create_dir_all(&own).unwrap();
         // Fails where the broker was there before.
@@ -132,7 +137,7 @@ impl Shared {
         // All callers of a test share one address.
         let limits = "[limits]\nguests_burst = 200\ncreates_burst = 200\nrequests_burst = 2000\n";
         let peers = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
-        let text = format!("metrics_listen = \"127.0.0.1:0\"\n{limits}{peers}");
+        let text = format!("metrics_listen = \"127.0.0.1:0\"\n{limits}{peers}{more}");
         std::fs::write(&file, text).unwrap();
         let args = ["--config", file.to_str().unwrap(), "--ledger", ledger];
         Program::start_with(&own, &args).await
@@ -147,9 +152,14 @@ impl Shared {
 
     /// The same, each with a way to the database of its own that can be cut.
     pub(crate) async fn two_by_lines(&self) -> [(Program, Line); 2] {
+        self.two_by_lines_with("").await
+    }
+
+    /// As [`Shared::two_by_lines`], with more of their configuration.
+    pub(crate) async fn two_by_lines_with(&self, more: &str) -> [(Program, Line); 2] {
         let by = async |name: &str| {
             let line = Line::to(self.postgres.socket(), &self.dir.path().join(name));
-            (self.broker_at(name, &line.url).await, line)
+            (self.broker_with(name, &line.url, more).await, line)
         };
         let both = [by("a").await, by("b").await];
         met(&[&both[0].0, &both[1].0]).await;
