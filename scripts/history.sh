@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Breaks regions of its own, seed by seed, and checks what they promised: `loadtest history`.
 #
-#   scripts/history.sh FIRST COUNT [ARGS]   COUNT seeds from FIRST on; of five, three without a failover,
-#                                           one to a synchronous standby and one to a lagging one
+#   scripts/history.sh FIRST COUNT [ARGS]   COUNT seeds from FIRST on; of five, two in which all breaks but the
+#                                           database's place, one with a failover to a synchronous standby, one
+#                                           to a lagging one, and one of partitions, whose packets are dropped
 #
+# Partitions take root and iptables. Where there is neither, they are left out, and said to be.
 # It needs a release build (scripts/build.sh) and PostgreSQL. What breaks is kept in target/history, and the
 # command that does the same again is in the report.
 . "$(dirname "$0")/lib.sh"
@@ -13,18 +15,23 @@ first=${1:?usage: history.sh FIRST COUNT [ARGS]} count=${2:?usage: history.sh FI
 shift 2
 program=$CARGO_TARGET_DIR/release/loadtest
 
-# seeds FAILOVER FROM COUNT [ARGS]
+# seeds COUNT ARGS...: the next COUNT seeds.
 seeds() {
-    local failover=$1 from=$2 n=$3
-    shift 3
+    local n=$1 from=$first
+    shift
     [ "$n" -gt 0 ] || return 0
-    "$program" history --seeds "$from..$((from + n))" --failover "$failover" "$@"
+    first=$((first + n))
+    "$program" history --seeds "$from..$first" "$@"
 }
 
-synchronous=$((count / 5)) lagging=$((count / 5))
-none=$((count - synchronous - lagging))
+fifth=$((count / 5)) partitions=$((count / 5))
+if [ "$(id -u)" != 0 ] || ! have iptables || ! unshare --net true 2>/dev/null; then
+    [ $partitions = 0 ] || warn "no partitions: a network whose packets can be dropped takes root and iptables"
+    partitions=0
+fi
 status=0
-seeds none "$first" $none "$@" || status=1
-seeds synchronous $((first + none)) $synchronous "$@" || status=1
-seeds lagging $((first + none + synchronous)) $lagging "$@" || status=1
+seeds $((count - 2 * fifth - partitions)) --failover none "$@" || status=1
+seeds $fifth --failover synchronous "$@" || status=1
+seeds $fifth --failover lagging "$@" || status=1
+seeds $partitions --faults partitions "$@" || status=1
 exit $status

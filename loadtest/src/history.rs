@@ -2,8 +2,8 @@
 //!
 //! Real brokers on a real PostgreSQL; clients that create, look at and end sessions at any of them;
 //! scripted nodes with a journal ([`edge`]), and one that lies ([`hostile`]). Brokers, nodes and the
-//! database are killed and stopped, lines between them are cut one way or both, and the database may
-//! fail over. What is done is a function of the seed ([`plan`]); what happened is recorded ([`event`])
+//! database are killed and stopped, lines between them are cut one way or both ([`proxy`], or by packets:
+//! [`network`]), and the database may fail over. What is done is a function of the seed ([`plan`]); what happened is recorded ([`event`])
 //! and checked against the broker's promises ([`mod@check`]).
 
 mod books;
@@ -13,17 +13,18 @@ mod client;
 mod edge;
 mod event;
 mod hostile;
+mod network;
 mod plan;
 mod postgres;
 mod proxy;
 mod region;
 mod wire;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use check::{Given, check};
 use client::Client;
 use event::{Event, History};
-use plan::{Failover, Plan, Size};
+use plan::{Failover, Faults, Plan, Size};
 use region::{Programs, Region};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ pub struct Args {
     /// What becomes of the database in the middle of each run.
     #[arg(long, value_enum, default_value = "none")]
     failover: Failover,
+    /// What breaks.
+    #[arg(long, value_enum, default_value = "all")]
+    faults: Faults,
     /// Of a hundred sessions that are asked for, so many are gangs of two or three jobs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(..=100))]
     gangs: u8,
@@ -127,6 +131,14 @@ struct Broken {
 /// # Errors
 /// Nothing could be tried.
 pub fn run(args: &Args) -> Result<bool> {
+    if args.faults == Faults::Partitions {
+        ensure!(
+            args.failover == Failover::None && args.brokers >= 2,
+            "partitions are between brokers, two at least, and of a database that stays where it is"
+        );
+        // Before there is any other thread.
+        network::enter()?;
+    }
     let report = crate::report::measured(every(args))?;
     Ok(report.broken.is_empty())
 }
@@ -257,6 +269,7 @@ impl Args {
             edges: self.edges.into(),
             clients: self.clients.into(),
             failover: self.failover,
+            faults: self.faults,
             gangs: self.gangs,
         }
     }
@@ -274,16 +287,16 @@ impl Args {
 
     /// The command that does the same again.
     fn replay(&self, seed: u64) -> String {
-        let failover = serde_json::to_value(self.failover).unwrap_or_default();
+        let name = |value: serde_json::Result<serde_json::Value>| {
+            let value = value.unwrap_or_default();
+            value.as_str().unwrap_or_default().to_owned()
+        };
+        let failover = name(serde_json::to_value(self.failover));
+        let faults = name(serde_json::to_value(self.faults));
         format!(
             "loadtest history --seeds {seed} --seconds {} --brokers {} --edges {} --clients {} \
-             --failover {} --gangs {}",
-            self.seconds,
-            self.brokers,
-            self.edges,
-            self.clients,
-            failover.as_str().unwrap_or("none"),
-            self.gangs
+             --failover {failover} --faults {faults} --gangs {}",
+            self.seconds, self.brokers, self.edges, self.clients, self.gangs
         )
     }
 }

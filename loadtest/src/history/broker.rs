@@ -1,7 +1,8 @@
 //! A broker of the region: a real process, started again whenever it ends.
 
 use super::event::History;
-use super::plan::Way;
+use super::network::Network;
+use super::plan::{Faults, Way};
 use super::proxy::{End, Line};
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
@@ -68,6 +69,10 @@ pub(super) struct Setup {
     /// What all of the region share: CA, apps, key.
     pub(super) shared: PathBuf,
     pub(super) socket: PathBuf,
+    /// Its number.
+    pub(super) number: usize,
+    /// Of partitions, nobody takes the lines of [`Broker`]: it is in a network whose packets are dropped.
+    pub(super) faults: Faults,
 }
 
 impl Broker {
@@ -77,7 +82,12 @@ impl Broker {
         let ledger = Line::unix(&socket, Some(End::Unix(setup.socket.clone())))?;
         let (peers, address) = Line::tcp(None).await?;
         let peers = Arc::new(peers);
-        std::fs::write(setup.config(), super::region::config(&setup.name, address))?;
+        let at = match setup.faults {
+            Faults::All => (SocketAddr::from(([127, 0, 0, 1], 0)), address),
+            Faults::Partitions => [Network::peer_address(setup.number); 2].into(),
+        };
+        let config = super::region::config(&setup.name, setup.faults, at);
+        std::fs::write(setup.config(), config)?;
         let (blows, taken) = mpsc::channel(16);
         let (ready, at) = watch::channel(None);
         let mut task = JoinSet::new();
@@ -125,10 +135,13 @@ impl Setup {
             .append(true)
             .open(self.dir.join("broker.log"))?;
         let socket = self.dir.join("socket");
-        let url = format!(
-            "postgres://nearlight@localhost/postgres?host={}",
-            socket.display()
-        );
+        let url = match self.faults {
+            Faults::Partitions => Network::ledger_url(self.number),
+            Faults::All => format!(
+                "postgres://nearlight@localhost/postgres?host={}",
+                socket.display()
+            ),
+        };
         let mut child = Command::new(&self.program)
             .args(["--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
             .arg("--config")

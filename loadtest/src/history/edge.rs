@@ -33,9 +33,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// Between two attempts to attach, milliseconds.
 const AGAIN_MS: (u64, u64) = (50, 400);
-/// From the order to the first picture, and from there to an end by itself, milliseconds.
+/// From the order to the first picture, milliseconds.
 const READY_MS: (u64, u64) = (0, 300);
-const HOLD_MS: (u64, u64) = (500, 8000);
 /// Orders in a hundred that are refused; acks in a hundred that are lost with the stream.
 const REFUSED_PERCENT: u32 = 3;
 /// Jobs in a hundred that end badly; the others do well.
@@ -83,6 +82,8 @@ pub(super) struct Parts {
     pub(super) history: Arc<History>,
     pub(super) seen: Arc<Seen>,
     pub(super) rng: StdRng,
+    /// From the first picture to an end by itself, milliseconds.
+    pub(super) hold_ms: (u64, u64),
     pub(super) blows: mpsc::Receiver<Blow>,
 }
 
@@ -335,9 +336,10 @@ impl Edge {
     }
 
     fn begin(&mut self, slot: &SlotId, epoch: u64, start: &Start) {
+        let hold_ms = self.parts.hold_ms;
         let mut within = |(from, to)| Duration::from_millis(self.parts.rng.random_range(from..=to));
         let ready_at = Instant::now() + within(READY_MS);
-        let over_at = ready_at + within(HOLD_MS);
+        let over_at = ready_at + within(hold_ms);
         let ends_as = match start.work.job() {
             None => EndReason::AppExited,
             Some(_) if self.parts.rng.random_ratio(FAILED_PERCENT, 100) => EndReason::JobFailed,

@@ -14,6 +14,9 @@ const ASK_EVERY_MS: (u64, u64) = (20, 600);
 /// How long a process is stopped, or a line cut: about as long as a broker is given, and longer than a
 /// node's lease.
 const AWAY_MS: (u64, u64) = (300, 8000);
+/// How long a broker is cut off from everybody: longer than it is given, with its nodes' grace time, so that what
+/// may run elsewhere does.
+const CUT_OFF_MS: (u64, u64) = (20_000, 26_000);
 /// How long a killed process is down.
 const DOWN_MS: (u64, u64) = (0, 3000);
 
@@ -30,6 +33,8 @@ pub(super) struct Size {
     pub(super) clients: usize,
     /// What becomes of the database in the middle of the run.
     pub(super) failover: Failover,
+    /// What breaks.
+    pub(super) faults: Faults,
     /// Of a hundred sessions that are asked for, gangs.
     pub(super) gangs: u8,
 }
@@ -53,6 +58,35 @@ pub(super) enum Failover {
     Synchronous,
     /// A standby that lags takes over: what was acked meanwhile may be lost, and only that.
     Lagging,
+}
+
+/// What breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Faults {
+    /// Everything; lines are proxies that hold back what passes.
+    All,
+    /// Lines between brokers, and to the database, whose packets are dropped. In a network of the run's own.
+    Partitions,
+}
+
+impl Faults {
+    /// How long a node may be away and keep what it runs, seconds: whoever hears nothing needs longer to find out
+    /// that it is cut off than who hears that it is.
+    pub(super) const fn node_grace_s(self) -> u64 {
+        match self {
+            Self::All => 4,
+            Self::Partitions => 12,
+        }
+    }
+
+    /// From the first picture to an end by itself, milliseconds: what is cut off has to run for longer than that.
+    pub(super) const fn hold_ms(self) -> (u64, u64) {
+        match self {
+            Self::All => (500, 8000),
+            Self::Partitions => (500, 45_000),
+        }
+    }
 }
 
 /// The schedule.
@@ -161,6 +195,13 @@ pub(super) enum Fault {
         /// Whether the connections break then.
         breaks: bool,
     },
+    /// Nothing gets from a broker to PostgreSQL and to its peers, nor back; its nodes are there.
+    CutOff {
+        /// Which broker.
+        broker: usize,
+        /// Until it goes on.
+        for_ms: u64,
+    },
     /// kill -9 of an edge, with or without the machine that its sessions run on.
     KillEdge {
         /// Which.
@@ -232,6 +273,9 @@ fn steps(rng: &mut StdRng, size: Size) -> Vec<Step> {
 }
 
 fn faults(rng: &mut StdRng, size: Size) -> Vec<(u64, Fault)> {
+    if size.faults == Faults::Partitions {
+        return partitions(rng, size);
+    }
     let (mut at_ms, mut faults) = (0, Vec::new());
     // The last edge is always there, or nothing would be placed.
     let mut losable = size.edges.saturating_sub(1);
@@ -258,6 +302,43 @@ fn faults(rng: &mut StdRng, size: Size) -> Vec<(u64, Fault)> {
         faults.sort_by_key(|(at, _)| *at);
     }
     faults
+}
+
+/// A broker that is cut off first, then lines at random, most of them one way; brokers that are alone have no peers
+/// to be cut from.
+fn partitions(rng: &mut StdRng, size: Size) -> Vec<(u64, Fault)> {
+    let mut at_ms = within(rng, FAULT_EVERY_MS);
+    let (broker, for_ms) = (rng.random_range(0..size.brokers), within(rng, CUT_OFF_MS));
+    let mut faults = vec![(at_ms, Fault::CutOff { broker, for_ms })];
+    loop {
+        at_ms += within(rng, FAULT_EVERY_MS);
+        if at_ms >= size.ms {
+            return faults;
+        }
+        let broker = rng.random_range(0..size.brokers);
+        let for_ms = within(rng, AWAY_MS);
+        let way = match rng.random_range(0..5) {
+            0 | 1 => Way::Asking,
+            2 | 3 => Way::Answering,
+            _ => Way::Both,
+        };
+        let breaks = false;
+        let fault = match rng.random() {
+            true => Fault::CutLedger {
+                broker,
+                way,
+                for_ms,
+                breaks,
+            },
+            false => Fault::CutPeers {
+                broker,
+                way,
+                for_ms,
+                breaks,
+            },
+        };
+        faults.push((at_ms, fault));
+    }
 }
 
 fn fault(rng: &mut StdRng, size: Size, losable: &mut usize) -> Fault {
@@ -314,6 +395,7 @@ mod test {
         edges: 4,
         clients: 8,
         failover: Failover::Lagging,
+        faults: Faults::All,
         gangs: 30,
     };
 
@@ -343,6 +425,26 @@ mod test {
         assert!(gangs > 20 && kinds.len() == 4, "{gangs} {kinds:?}");
         let faults = |plan: &Plan| serde_json::to_string(&plan.faults).unwrap();
         assert_eq!(faults(&without), faults(&with));
+    }
+
+    #[test]
+    fn of_partitions_nothing_else_breaks_and_somebody_is_cut_off_for_as_long_as_matters() {
+        let size = Size {
+            failover: Failover::None,
+            faults: Faults::Partitions,
+            ..SIZE
+        };
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let faults = Plan::new(seed, size).faults;
+            let cut_off = |fault: &Fault| matches!(fault, Fault::CutOff { for_ms, .. } if *for_ms >= CUT_OFF_MS.0);
+            assert!(faults.iter().any(|(_, fault)| cut_off(fault)));
+            for (_, fault) in faults {
+                let json = serde_json::to_value(fault).unwrap();
+                kinds.insert(json["fault"].as_str().unwrap().to_owned());
+            }
+        }
+        assert!(kinds.iter().eq(["cut-ledger", "cut-off", "cut-peers"]));
     }
 
     #[test]

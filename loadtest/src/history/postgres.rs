@@ -58,6 +58,14 @@ impl Postgres {
         self.run("start", &[&primary]).await.map(drop)
     }
 
+    /// Has it listen on TCP, too.
+    pub(super) async fn speak_tcp(&self) -> Result<()> {
+        self.ask("ALTER SYSTEM SET listen_addresses = '*'").await?;
+        let primary = self.primary();
+        self.run("stop", &[&primary]).await?;
+        self.up().await
+    }
+
     /// kill -9.
     pub(super) async fn kill(&self) -> Result<()> {
         let primary = self.primary();

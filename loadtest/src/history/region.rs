@@ -6,7 +6,8 @@ use super::client::{APP, Callers};
 use super::edge::{self, Edge, Seen};
 use super::event::{Ask, Event, History};
 use super::hostile::Hostile;
-use super::plan::{Failover, Fault, Plan, Way};
+use super::network::{self, Network};
+use super::plan::{Failover, Fault, Faults, Plan, Way};
 use super::postgres::{Postgres, SOCKET};
 use super::proxy::{End, Line};
 use anyhow::{Context, Result, bail};
@@ -24,8 +25,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const SLOTS: usize = 6;
-/// How long a node may be away and keep what it runs.
-pub(super) const NODE_GRACE_S: u64 = 4;
 /// From the start of a run to its first request.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// By when each broker has written, and so heard what others took from it.
@@ -52,17 +51,24 @@ pub(super) struct Region {
     pub(super) liar: NodeId,
     /// From the primary to its standby.
     replication: Line,
+    /// Where lines are packets.
+    network: Option<Network>,
     /// Held while the database is being killed, started or replaced.
     database: Mutex<()>,
     pub(super) callers: Callers,
 }
 
 /// What a broker of the region is configured as.
-pub(super) fn config(name: &str, address: SocketAddr) -> String {
+pub(super) fn config(
+    name: &str,
+    faults: Faults,
+    (listen, address): (SocketAddr, SocketAddr),
+) -> String {
+    let node_grace_s = faults.node_grace_s();
     format!(
-        "[sessions]\nstart_s = 4\nstart_total_s = 8\nstop_s = 3\nnode_grace_s = {NODE_GRACE_S}\nskew_s = 1\n\
+        "[sessions]\nstart_s = 4\nstart_total_s = 8\nstop_s = 3\nnode_grace_s = {node_grace_s}\nskew_s = 1\n\
          [control]\nheartbeat_s = 1\n\
-         [peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\naddress = \"{address}\"\ndead_s = 3\n"
+         [peers]\nname = \"{name}\"\nlisten = \"{listen}\"\naddress = \"{address}\"\ndead_s = 3\n"
     )
 }
 
@@ -90,6 +96,11 @@ impl Region {
         }
         std::fs::write(shared.join("apps").join(format!("{APP}.toml")), app())?;
         let postgres = Postgres::start(&programs.postgres, dir).await?;
+        let is_filtered = plan.size.faults == Faults::Partitions;
+        let network = is_filtered.then(|| Network::of(plan.size.brokers));
+        if is_filtered {
+            postgres.speak_tcp().await?;
+        }
         let sockets = shared.join("replication");
         let replication = Line::unix(&sockets.join(SOCKET), Some(End::Unix(postgres.socket())))?;
         let brokers = brokers(programs, plan, dir, (&shared, &postgres), &history).await?;
@@ -111,6 +122,7 @@ impl Region {
             liars: JoinSet::new(),
             liar: nearlight_kit::ids::node(),
             replication,
+            network,
             database: Mutex::new(()),
         };
         let liar = region.attach(plan, &shared.join("pki"))?;
@@ -148,6 +160,7 @@ impl Region {
                 history: self.history.clone(),
                 seen: seen.clone(),
                 rng: rng(plan, n as u64),
+                hold_ms: plan.size.faults.hold_ms(),
                 blows: taken,
             };
             self.nodes.spawn(Edge::new(parts).run());
@@ -240,13 +253,31 @@ impl Region {
                 way,
                 for_ms,
                 breaks,
-            } => Broker::cut(&self.brokers[broker].ledger, way, ms(for_ms), breaks).await,
+            } => match &self.network {
+                None => Broker::cut(&self.brokers[broker].ledger, way, ms(for_ms), breaks).await,
+                Some(network) => {
+                    let ledger = network.cut_for(network::Line::Ledger, broker, way, ms(for_ms));
+                    ledger.await?;
+                }
+            },
             Fault::CutPeers {
                 broker,
                 way,
                 for_ms,
                 breaks,
-            } => Broker::cut(&self.brokers[broker].peers, way, ms(for_ms), breaks).await,
+            } => match &self.network {
+                None => Broker::cut(&self.brokers[broker].peers, way, ms(for_ms), breaks).await,
+                Some(network) => {
+                    let peers = network.cut_for(network::Line::Peers, broker, way, ms(for_ms));
+                    peers.await?;
+                }
+            },
+            Fault::CutOff { broker, for_ms } => {
+                let network = self.network.as_ref().context("lines are packets")?;
+                let cut = |line| network.cut_for(line, broker, Way::Both, ms(for_ms));
+                let both = [network::Line::Ledger, network::Line::Peers].map(cut);
+                futures_util::future::try_join_all(both).await?;
+            }
             Fault::KillEdge {
                 edge,
                 keeps,
@@ -362,6 +393,8 @@ async fn brokers(
             name,
             shared: shared.to_owned(),
             socket: postgres.socket(),
+            number: n,
+            faults: plan.size.faults,
         };
         let broker = Broker::new(setup, history.clone()).await?;
         // One after the other: the first makes the CA and the key that all share.

@@ -5,7 +5,7 @@
 
 use super::{ROUNDING_MS, Window};
 use crate::history::event::{Entry, Event, Part};
-use crate::history::region::NODE_GRACE_S;
+use crate::history::plan::Faults;
 use std::collections::HashMap;
 
 /// A replica that runs.
@@ -38,7 +38,9 @@ pub(super) fn runs(history: &[Entry], window: Window) -> Vec<String> {
             } => {
                 let given_up = |node: &str| {
                     let since = dead.get(node);
-                    since.is_some_and(|since| at_ms + ROUNDING_MS >= since + NODE_GRACE_S * 1000)
+                    since.is_some_and(|since| {
+                        at_ms + ROUNDING_MS >= since + Faults::All.node_grace_s() * 1000
+                    })
                 };
                 let others = running.values().filter(|other| {
                     other.part.gang == part.gang
