@@ -9,6 +9,7 @@ use nearlight_placement::{Decision, FleetIndex, Policy, SessionRequest, decide};
 use nearlight_sim::fleet::World;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::hash::{DefaultHasher, Hash};
 use std::time::Instant;
 
 mod fleet;
@@ -32,6 +33,8 @@ struct Measured {
     /// Of a claim or a release.
     claims: Vec<u64>,
     placed: [u64; 3],
+    /// Of every decision, in order: two programs that print the same decide alike.
+    digest: DefaultHasher,
     faults: Vec<String>,
 }
 
@@ -90,6 +93,9 @@ fn measure(
         if number == WARM_UP {
             measured.heartbeats.clear();
             measured.claims.clear();
+        }
+        if let Decision::Place { node, why, .. } = &decision {
+            (node.as_str(), why.points()).hash(&mut measured.digest);
         }
         if number >= WARM_UP {
             measured.decisions.push((class, took));

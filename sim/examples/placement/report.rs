@@ -5,6 +5,7 @@ use crate::fleet::Fleet;
 use crate::requests::Class;
 use nearlight_protocol::app::GpuClass;
 use serde_json::{Value, json};
+use std::hash::Hasher;
 use std::time::Duration;
 
 const CLASSES: [(Class, &str, u32); 3] = [
@@ -22,6 +23,7 @@ pub(crate) fn render(fleet: &Fleet, measured: &Measured, (seed, built): (u64, Du
         "broker.index_update_ns": mean(&measured.heartbeats),
         "index_update_ns_p99": quantile(measured.heartbeats.clone(), 0.99),
         "claim_ns": mean(&measured.claims),
+        "digest": format!("{:016x}", measured.digest.finish()),
         "faults": measured.faults,
     });
     let mut mix = serde_json::Map::new();
