@@ -234,6 +234,7 @@ export interface EdgeSession {
     audio_packets: number;
     audio_underrun_ms: number;
     encoder: string;
+    display: { width: number; height: number; hz: number } | null;
   } | null;
   transport: {
     video_in: number;

@@ -5,7 +5,12 @@ import { BARCODE } from "../harness/calibrate.js";
 import type { Player } from "../harness/player.js";
 import { Rig } from "../harness/rig.js";
 import { streamState } from "../harness/streaming.js";
-import { until } from "../harness/until.js";
+import { until, window } from "../harness/until.js";
+
+/** So long pictures are counted. */
+const COUNTED_MS = 10_000;
+/** A window so small that a machine of two cores draws, encodes and decodes 144 of its pictures a second. */
+const SMALL = { width: 960, height: 540 };
 
 const rig = Rig.forThisFile({ name: "stream-display", runtime: "docker" });
 
@@ -74,4 +79,43 @@ rig.test("what the player allows is what the node sends", async () => {
   await choose("bitrate", "");
   await choose("frame-rate", "");
   await told("more again", ({ kbps_target, fps_max }) => kbps_target > 2_000 && fps_max > 30);
+});
+
+/** Pictures that the app drew, and that were sent to its player, over some ten seconds. */
+async function counted(id: string): Promise<{ drawn: number; sent: number }> {
+  const count = async (): Promise<[number, number]> => {
+    const { worker, transport } = await rig.stack.edgeSession(id);
+    return [worker?.committed ?? 0, transport?.video_sent ?? 0];
+  };
+  const [drawn, sent] = await count();
+  await window(COUNTED_MS);
+  const [after, sentAfter] = await count();
+  return { drawn: after - drawn, sent: sentAfter - sent };
+}
+
+rig.test("a display of 120 or 144 Hz that the player chooses has more pictures of the same app", async () => {
+  const player = await rig.player();
+  await player.page.setViewportSize(SMALL);
+  const { id } = await player.play({ app: "calibrate" });
+  await player.picture.watch({ ...BARCODE, ...SMALL });
+  const { container, worker_pid } = await rig.stack.edgeSession(id);
+  await player.page.keyboard.press("Control+Alt+KeyM");
+  await player.page.locator("[data-action=settings]").click();
+  const usual = await counted(id);
+  // The totals come once a second: one more than those ten may be in a count.
+  const most = (hz: number): number => (hz * (COUNTED_MS + 1_500)) / 1000;
+  assert.ok(usual.drawn > 100 && usual.drawn <= most(60), `${usual.drawn} drawn at 60 Hz`);
+  for (const hz of [120, 144]) {
+    await player.page.locator("[data-field=frame-rate]").selectOption(String(hz));
+    await streamState(player, ({ fps_max }) => fps_max === hz, `${hz} pictures a second at most`);
+    const display = async (): Promise<unknown> => (await rig.stack.edgeSession(id)).worker?.display;
+    await until(`a display of ${hz} Hz`, async () => (await rig.stack.edgeSession(id)).worker?.display?.hz === hz, { instead: display });
+    const now = await counted(id);
+    const said = `at ${hz} Hz ${now.drawn} drawn and ${now.sent} sent, at 60 Hz ${usual.drawn} and ${usual.sent}`;
+    assert.ok(now.drawn > 1.3 * usual.drawn && now.sent > 1.3 * usual.sent, said);
+    assert.ok(now.drawn <= most(hz), `${said}: no more than the display has turns`);
+  }
+  const after = await rig.stack.edgeSession(id);
+  assert.deepEqual([after.container, after.worker_pid], [container, worker_pid], "nothing was started again");
+  assert.equal(after.transport?.attachments, 1, "nor was the player sent away");
 });
