@@ -293,6 +293,7 @@ fn crowd(players: usize, watchers: usize) -> Crowd {
         players,
         watchers,
         line: None,
+        watcher_line: None,
     }
 }
 
@@ -381,6 +382,80 @@ fn a_player_whose_own_line_is_full_has_it_whoever_watches() {
                 "seed {seed}: {fps:.1} fps\n{}",
                 watcher.trace()
             );
+        }
+    }
+}
+
+/// Neither do those lose their picture who watch over radios and slow lines, though their queues are at times as long
+/// as the player's.
+#[test]
+fn watchers_on_lines_of_their_own_keep_their_picture_whoever_plays_on_a_full_one() {
+    let slow = |kbps, jitter_us| {
+        let mut line = Scenario::bottleneck(kbps, 100_000);
+        line.steps[0].1.jitter_us = jitter_us;
+        line
+    };
+    for seed in SEEDS {
+        let crowded = Crowd {
+            uplink: Scenario {
+                kbps_max: 8_000,
+                ..Scenario::bottleneck(200_000, 100_000)
+            },
+            line: Some(slow(5_000, 3_000)),
+            watcher_line: Some(slow(6_000, 8_000)),
+            ..crowd(1, 4)
+        }
+        .run(seed);
+        let settled = Span::seconds(5, 60);
+        let share = crowded.viewers[0].useful_kbps(settled) / 5_000.0;
+        assert!(share >= 0.9, "seed {seed}: {share:.2} of the line");
+        for watcher in &crowded.viewers[1..] {
+            let kbps = watcher.useful_kbps(settled);
+            assert!(
+                kbps >= 2_500.0,
+                "seed {seed}: {kbps:.0} kbit/s\n{}",
+                watcher.trace()
+            );
+        }
+    }
+}
+
+/// A download of the house, for longer than what is measured lasts.
+#[test]
+fn two_players_beside_a_cubic_flow_on_their_uplink_keep_their_part_and_come_back_after_it() {
+    for queue_us in [100_000, 200_000] {
+        for seed in 1..4 {
+            let crowded = Crowd {
+                uplink: Scenario {
+                    kbps_max: 8_000,
+                    cubic_us: Some((15_000_000, 135_000_000)),
+                    length_us: 160_000_000,
+                    ..Scenario::bottleneck(20_000, queue_us)
+                },
+                ..crowd(2, 0)
+            }
+            .run(seed);
+            let name = format!("{queue_us} us, seed {seed}");
+            let trace = || crowded.viewers[0].trace();
+            let cubic = crowded.viewers[0].cubic_kbps(Span::seconds(20, 135));
+            // As much late as early, and as much as if nobody measured: no controller holds a third beside it.
+            for span in [Span::seconds(20, 60), Span::seconds(95, 135)] {
+                let each = crowded.viewers.iter().map(|v| v.useful_kbps(span));
+                let each: Vec<f64> = each.collect();
+                let least = each.iter().copied().fold(f64::MAX, f64::min);
+                let both: f64 = each.iter().sum();
+                assert!(
+                    least >= 1_200.0 && both >= 4_000.0,
+                    "{name}: {each:?}, Cubic {cubic:.0}\n{}",
+                    trace()
+                );
+            }
+            assert!(cubic >= 4_000.0, "{name}: Cubic has {cubic:.0}");
+            for player in &crowded.viewers {
+                let back = player.reached_us(7_000.0, 135_000_000);
+                let back = back.unwrap_or(u64::MAX);
+                assert!(back <= 145_000_000, "{name}: back at {back}\n{}", trace());
+            }
         }
     }
 }

@@ -2,9 +2,10 @@
 //! watchers of the first of them, who see its pictures.
 //!
 //! ```text
-//! player  ─> pacer ─┐                     ┌─> line of the first player ─> browser
+//! player  ─> pacer ─┐                     ┌─> a line of its own ─> browser
 //!    └─ watchers ─> ├─> uplink (one Path) ┤
-//! player  ─> pacer ─┘                     └─> browsers
+//! player  ─> pacer ─┤                     └─> browsers
+//! Cubic flow ───────┘
 //! ```
 //!
 //! Owns the loop; everybody's [`Outcome`] comes out, players first. Invariants: those of [`super`]. A
@@ -14,6 +15,7 @@
 use super::browser::Browser;
 use super::sender::{Picture, Sender};
 use super::{Outcome, Scenario, TICK_US};
+use crate::cubic::Cubic;
 use crate::path::{Fate, Path};
 use nearlight_stream::uplink::Uplink;
 
@@ -23,7 +25,8 @@ const SHARE_US: u64 = 250_000;
 /// Who is there, and what they share.
 #[derive(Clone, Debug)]
 pub struct Crowd {
-    /// The uplink, and everything that is the same for all: scene, rates, feedback, length.
+    /// The uplink, a Cubic flow beside them on it, and everything that is the same for all: scene, rates, feedback,
+    /// length.
     pub uplink: Scenario,
     /// What the node was told that the uplink carries, kbit/s.
     pub configured: Option<u32>,
@@ -33,12 +36,14 @@ pub struct Crowd {
     pub watchers: usize,
     /// A line of the first player's own behind the uplink.
     pub line: Option<Scenario>,
+    /// What the line of each watcher is like: its own, so that its jitter is.
+    pub watcher_line: Option<Scenario>,
 }
 
 /// What a run measured.
 #[derive(Debug)]
 pub struct Crowded {
-    /// Of each viewer, players first.
+    /// Of each viewer, players first; the Cubic flow is in the first one's.
     pub viewers: Vec<Outcome>,
     /// What the uplink was said to carry, kbit/s, and since when, microseconds.
     pub told: Vec<(u64, Option<u32>)>,
@@ -46,6 +51,8 @@ pub struct Crowded {
 
 struct Viewer {
     sender: Sender,
+    /// Behind the uplink.
+    line: Option<Path>,
     browser: Browser,
     outcome: Outcome,
 }
@@ -55,14 +62,10 @@ impl Crowd {
     pub fn run(&self, seed: u64) -> Crowded {
         let scenario = &self.uplink;
         let mut path = Path::new(scenario.steps[0].1, seed);
-        let mut line = (self.line.as_ref()).map(|line| Path::new(line.steps[0].1, seed));
         let mut viewers: Vec<Viewer> = (0..self.players + self.watchers)
-            .map(|number| Viewer {
-                sender: Sender::new(scenario, seed + number as u64),
-                browser: Browser::new(scenario.feedback_us, Vec::new()),
-                outcome: Outcome::default(),
-            })
+            .map(|number| self.viewer(number, seed + number as u64))
             .collect();
+        let mut cubic: Option<Cubic> = None;
         let mut uplink = Uplink::new(self.configured);
         let mut told = vec![(0, uplink.kbps())];
         for now_us in (0..scenario.length_us).step_by(TICK_US as usize) {
@@ -77,12 +80,33 @@ impl Crowd {
             let first = (now_us / TICK_US) as usize % viewers.len();
             for turn in 0..viewers.len() {
                 let number = (first + turn) % viewers.len();
-                let line = line.as_mut().filter(|_| number == 0);
-                viewers[number].send(&mut path, line, now_us);
+                viewers[number].send(&mut path, now_us);
+            }
+            let is_beside = |(from, to): (u64, u64)| (from..to).contains(&now_us);
+            if scenario.cubic_us.is_some_and(is_beside) {
+                let cubic = cubic.get_or_insert_with(|| Cubic::new(now_us));
+                let before = cubic.delivered_bytes();
+                cubic.step(now_us, &mut path, scenario.back_us);
+                let bytes = cubic.delivered_bytes() - before;
+                viewers[0].outcome.cubic(now_us, bytes);
             }
         }
         let viewers = viewers.into_iter().map(|viewer| viewer.outcome).collect();
         Crowded { viewers, told }
+    }
+
+    fn viewer(&self, number: usize, seed: u64) -> Viewer {
+        let line = match number {
+            0 => self.line.as_ref(),
+            _ if number >= self.players => self.watcher_line.as_ref(),
+            _ => None,
+        };
+        Viewer {
+            sender: Sender::new(&self.uplink, seed),
+            line: line.map(|line| Path::new(line.steps[0].1, seed)),
+            browser: Browser::new(self.uplink.feedback_us, Vec::new()),
+            outcome: Outcome::default(),
+        }
     }
 
     fn share(&self, uplink: &mut Uplink, viewers: &mut [Viewer], now_us: u64) {
@@ -121,8 +145,9 @@ impl Crowd {
 }
 
 impl Viewer {
-    fn send(&mut self, path: &mut Path, mut line: Option<&mut Path>, now_us: u64) {
+    fn send(&mut self, path: &mut Path, now_us: u64) {
         let (browser, outcome) = (&mut self.browser, &mut self.outcome);
+        let mut line = self.line.as_mut();
         self.sender.release(now_us, |packet, encoded_us| {
             outcome.paced(now_us, encoded_us);
             let mut fate = path.offer(now_us, packet.wire_bytes);
