@@ -170,11 +170,8 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
 /// found as after a crash of the whole agent.
 pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     tracing::error!(session_id = %known.session, "the session's task panicked; this is a bug, please report it");
-    let on_disk = Record::read_all(&host.config.data).unwrap_or_default();
-    let record = on_disk
-        .into_iter()
-        .find(|record| record.session == known.session)
-        .unwrap_or_else(|| known.clone());
+    let on_disk = Record::read(&host.config.data, &known.session);
+    let record = on_disk.unwrap_or_else(|| known.clone());
     let app = match host.runtime.running().await {
         Ok(apps) => apps
             .into_iter()

@@ -39,6 +39,7 @@ mod agent;
 
 mod adopt;
 mod job;
+mod left;
 mod prover;
 mod records;
 mod saves;

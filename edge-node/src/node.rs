@@ -10,6 +10,7 @@ use crate::inventory::Inventory;
 use crate::job;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
+use crate::left::Left;
 use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
 use crate::prover::{Prover, ReceiptKey, devices};
 use crate::session::host::Host;
@@ -58,8 +59,8 @@ impl Node {
         // Last of what fails for ordinary reasons: it leaves a directory behind.
         prepare(&config)?;
 
-        let runtime = runtime::open(&config, &identity.node).await?;
-        let mut machine = look(&mut config, &identity.node, runtime.name(), root).await;
+        let (left, runtime) = open_runtime(&mut config, &identity.node).await?;
+        let mut machine = look(&mut config, (&identity.node, &left), runtime.name(), root).await?;
         let direct = direct(&config, &mut machine.inventory).await?;
         let prover = prover(&config, (key, &mut dialler), &machine.gpus, &shutdown).await;
 
@@ -148,6 +149,18 @@ impl Node {
             .drain(DRAIN_DEADLINE + 2 * SEND_DEADLINE)
             .await
     }
+}
+
+/// Opens the runtime: the one that has what an earlier agent left, if that left anything.
+async fn open_runtime(
+    config: &mut Config,
+    node: &NodeId,
+) -> anyhow::Result<(Left, Arc<dyn runtime::Runtime>)> {
+    let left = Left::read(&config.data).context("cannot read the sessions' records")?;
+    config.runtime = left.runtime(config.runtime)?;
+    let runtime = runtime::open(config, node).await;
+    let runtime = runtime.with_context(|| left.why())?;
+    Ok((left, runtime))
 }
 
 /// Checks the machine. Before anything counts, too: what is counted without a recorder is lost, and stays so.
@@ -239,34 +252,49 @@ struct Hardware {
 }
 
 /// Looks at GPUs, at what jobs can have, and at encoders: these are of the GPUs that are left to games.
-async fn look(config: &mut Config, node: &NodeId, runtime: &'static str, root: bool) -> Hardware {
+async fn look(
+    config: &mut Config,
+    (node, left): (&NodeId, &Left),
+    runtime: &'static str,
+    root: bool,
+) -> anyhow::Result<Hardware> {
     let mut gpus = Gpus::probe();
-    let (jobs, offer) = jobs(config, node, (runtime, &mut gpus), root).await;
+    let (jobs, offer) = jobs(config, (node, left), (runtime, &mut gpus), root).await?;
     config.visible_gpus = gpus.visible_to_apps();
     let encoders = encoders::probe(config, root).await;
     let inventory = Inventory::new(config, &gpus, &encoders, runtime, offer);
-    Hardware {
+    Ok(Hardware {
         gpus,
         jobs,
         inventory,
-    }
+    })
 }
 
-/// What this node has for jobs, if it takes any.
+/// What this node has for jobs, if it takes any. It has to if an earlier agent left some: their containers run.
 async fn jobs(
     config: &Config,
-    node: &NodeId,
+    (node, left): (&NodeId, &Left),
     (runtime, gpus): (&str, &mut Gpus),
     root: bool,
-) -> (Option<Jobs>, Option<JobHost>) {
+) -> anyhow::Result<(Option<Jobs>, Option<JobHost>)> {
     match Jobs::open(config, node, (runtime, gpus), root).await {
         Ok(jobs) => {
             let offer = jobs.offer();
-            (Some(jobs), Some(offer))
+            Ok((Some(jobs), Some(offer)))
+        }
+        Err(why) if !left.jobs.is_empty() => {
+            Err(anyhow::Error::new(why).context(left.why()).context(
+                "let this node take jobs until they are over, or remove their containers \
+                 (docker rm -f nearlight-SESSION) and their records (jobs/SESSION.json in the data directory)",
+            ))
+        }
+        Err(why) if why.is_chosen() => {
+            tracing::info!(%why, "this node takes no jobs");
+            Ok((None, None))
         }
         Err(why) => {
-            tracing::info!(%why, "this node takes no jobs");
-            (None, None)
+            tracing::warn!(%why, "this node takes no jobs until it is started again");
+            Ok((None, None))
         }
     }
 }

@@ -28,9 +28,14 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The name of [`docker`].
+pub(crate) const DOCKER: &str = "docker";
+/// The name of [`sandbox`].
+pub(crate) const SANDBOX: &str = "sandbox";
+
 /// Runs apps. Each wait has a deadline, except [`Runtime::wait`], which waits for the app.
 pub trait Runtime: std::fmt::Debug + Send + Sync {
-    /// `docker` or `sandbox`, for the inventory.
+    /// `docker` or `sandbox`, for the inventory and for records.
     fn name(&self) -> &'static str;
 
     /// Images that are here.

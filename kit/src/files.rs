@@ -1,9 +1,13 @@
 //! Files that a reader finds either old or new, never half, whatever crashes in between.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Hexadecimal digits at the end of a draft's name.
+const DRAFT_DIGITS: usize = 16;
 
 /// Replaces `path` with `bytes` and gives it `mode`, so that after a crash or a power cut the file
 /// holds either its former or its new content in full.
@@ -19,6 +23,16 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let draft = Draft::create(directory, path, mode)?;
     draft.fill_and_rename(bytes, mode, path)?;
     File::open(directory)?.sync_all()
+}
+
+/// Whether a file's name is that of a draft of [`write_atomic`]: one that lies there was cut off before it became its
+/// target, and nobody wants it.
+pub fn is_draft(name: &OsStr) -> bool {
+    let hidden = name.to_str().and_then(|name| name.strip_prefix('.'));
+    let suffix = hidden.and_then(|name| Some(name.rsplit_once('.')?.1));
+    suffix.is_some_and(|suffix| {
+        suffix.len() == DRAFT_DIGITS && suffix.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 /// A file beside the target that disappears unless it becomes the target.
@@ -37,7 +51,7 @@ impl Draft {
             )
         })?;
         let suffix: u64 = rand::random();
-        let path = directory.join(format!(".{}.{suffix:016x}", name.display()));
+        let path = directory.join(format!(".{}.{suffix:0DRAFT_DIGITS$x}", name.display()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -97,6 +111,22 @@ mod test {
         assert!(write_atomic(&target, b"new", 0o600).is_err());
         assert_eq!(fs::read(target.join("content")).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_draft_is_known_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let draft = Draft::create(dir.path(), Path::new("ses_1.json"), 0o600).unwrap();
+        assert!(is_draft(draft.path.file_name().unwrap()));
+        for other in [
+            "ses_1.json",
+            ".ses_1.json",
+            ".0123456789abcdef",
+            "a.0123456789abcdef",
+            ".a.0123456789abcdeg",
+        ] {
+            assert!(!is_draft(OsStr::new(other)), "{other}");
+        }
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Agent {
             display: work.display,
             keyboard_layout: work.keyboard_layout,
             started_ms: nearlight_kit::clock::unix_ms(),
+            runtime: Some(self.host.runtime.name().to_owned()),
             worker: spare.as_ref().map(|spare| spare.worker.id()),
             running: None,
             ready: false,

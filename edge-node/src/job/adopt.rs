@@ -69,18 +69,8 @@ pub(crate) async fn find(
 ) -> Result<Found, AdoptError> {
     let records = Record::read_all(&host.config.data).map_err(AdoptError::Records)?;
     let mut found = Found::default();
+    // With a record there would be jobs, or no start (`crate::left`).
     let Some(jobs) = &host.jobs else {
-        for record in records {
-            // Its record stays, so that a node that takes jobs again clears it away.
-            tracing::error!(session_id = %record.session, "a job of an earlier agent may still run, and this node takes no jobs; let it take them again, or remove the container by hand");
-            if live.remove(&record.session).is_some() {
-                found.lost.push(lost(
-                    &record,
-                    EndReason::Internal,
-                    "this node takes no jobs any more",
-                ));
-            }
-        }
         return Ok(found);
     };
     let containers: BTreeMap<_, _> = jobs
@@ -156,11 +146,8 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     tracing::error!(session_id = %known.session, "the job's task panicked; this is a bug, please report it");
     host.tunnels.endpoints().close(&known.session);
     host.tunnels.endpoints().leave(&known.session);
-    let on_disk = Record::read_all(&host.config.data).unwrap_or_default();
-    let record = on_disk
-        .into_iter()
-        .find(|record| record.session == known.session);
-    let record = record.as_ref().unwrap_or(known);
+    let on_disk = Record::read(&host.config.data, &known.session);
+    let record = on_disk.as_ref().unwrap_or(known);
     if let Some(jobs) = &host.jobs {
         let at = (host.config.data.as_path(), record);
         teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;

@@ -137,7 +137,9 @@ impl Assets {
         for entry in fs::read_dir(&dir)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name == "shelf.json" || shelf.has(&digest(&name)) {
+            // What is no file is not ours: a disk that is mounted here has its own directories.
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if !is_file || name == "shelf.json" || shelf.has(&digest(&name)) {
                 continue;
             }
             match fresh_part(&entry) {

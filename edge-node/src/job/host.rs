@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::gpu::share::{self, ForJobs};
-use crate::runtime::RuntimeError;
+use crate::runtime::{DOCKER, RuntimeError};
 use nearlight_kit::network::Network;
 use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
@@ -92,6 +92,13 @@ pub(crate) enum NoJobs {
     Engine(#[from] RuntimeError),
 }
 
+impl NoJobs {
+    /// Whether the operator has chosen so, knowingly or by what is installed.
+    pub(crate) const fn is_chosen(&self) -> bool {
+        matches!(self, Self::NotWanted | Self::Sandbox | Self::NotRoot)
+    }
+}
+
 impl Jobs {
     /// Looks at what is here. `runtime` is the name of the one for apps.
     pub(crate) async fn open(
@@ -103,7 +110,7 @@ impl Jobs {
         if !config.jobs.take {
             return Err(NoJobs::NotWanted);
         }
-        if runtime != "docker" {
+        if runtime != DOCKER {
             return Err(NoJobs::Sandbox);
         }
         if !root {

@@ -7,7 +7,7 @@ use super::egress::Reach;
 use super::mesh::Mesh;
 use super::network::Subnet;
 use super::request::HOST_NAME;
-use crate::records;
+use crate::records::{self, OfSession};
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::{U64, UnixMillis};
@@ -74,10 +74,26 @@ impl Record {
         text
     }
 
+    /// The record of one session, if it is there and whole.
+    pub(crate) fn read(data: &Path, session: &SessionId) -> Option<Self> {
+        records::read(&directory(data), session)
+    }
+
     /// Every record on disk; see [`records::read_all`].
     pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
         records::read_all(&directory(data))
     }
+}
+
+impl OfSession for Record {
+    fn session(&self) -> &SessionId {
+        &self.session
+    }
+}
+
+/// The sessions that have a record, whole or not.
+pub(crate) fn sessions(data: &Path) -> io::Result<Vec<SessionId>> {
+    records::sessions(&directory(data))
 }
 
 /// Nothing of the session is left.

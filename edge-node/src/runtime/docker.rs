@@ -238,7 +238,7 @@ fn names(image: ImageSummary) -> Vec<String> {
 
 impl Runtime for Docker {
     fn name(&self) -> &'static str {
-        "docker"
+        super::DOCKER
     }
 
     fn images(&self) -> BoxFuture<'_, Vec<String>> {

@@ -301,7 +301,7 @@ impl Sandbox {
 
 impl Runtime for Sandbox {
     fn name(&self) -> &'static str {
-        "sandbox"
+        super::SANDBOX
     }
 
     fn images(&self) -> BoxFuture<'_, Vec<String>> {

@@ -5,8 +5,8 @@
 //! and its write is found by other marks: the container by its labels, the worker by its directory.
 
 use crate::process::ProcessId;
-use crate::records;
-use crate::runtime::AppRef;
+use crate::records::{self, OfSession};
+use crate::runtime::{AppRef, DOCKER, SANDBOX};
 use nearlight_protocol::app::{AppSpec, DisplayMode};
 use nearlight_protocol::id::{SessionId, SlotId, UserId};
 use nearlight_protocol::unit::{U64, UnixMillis};
@@ -43,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) dir: PathBuf,
     /// When it was started.
     pub(crate) started_ms: UnixMillis,
+    /// The name of the runtime that its app is started in. Agents before wrote none.
+    #[serde(default)]
+    pub(crate) runtime: Option<String>,
     /// The worker, once spawned.
     pub(crate) worker: Option<ProcessId>,
     /// The app, once started.
@@ -57,14 +60,34 @@ impl Record {
         self.kept_as.as_ref().unwrap_or(&self.session)
     }
 
+    /// The name of the runtime that its app is in, or will be.
+    pub(crate) fn runtime(&self) -> Option<&str> {
+        match &self.running {
+            Some(AppRef::Docker { .. }) => Some(DOCKER),
+            Some(AppRef::Sandbox { .. }) => Some(SANDBOX),
+            None => self.runtime.as_deref(),
+        }
+    }
+
     /// Puts it on disk.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         records::write(&directory(data), &self.session, self)
     }
 
+    /// The record of one session, if it is there and whole.
+    pub(crate) fn read(data: &Path, session: &SessionId) -> Option<Self> {
+        records::read(&directory(data), session)
+    }
+
     /// Every record on disk; see [`records::read_all`].
     pub(crate) fn read_all(data: &Path) -> io::Result<Vec<Self>> {
         records::read_all(&directory(data))
+    }
+}
+
+impl OfSession for Record {
+    fn session(&self) -> &SessionId {
+        &self.session
     }
 }
 
@@ -96,6 +119,7 @@ pub(crate) mod test {
             keyboard_layout: "us".to_owned(),
             dir: data.join(session.as_str()),
             started_ms: 1,
+            runtime: Some(DOCKER.to_owned()),
             worker: Some(ProcessId {
                 pid: 1,
                 start_ticks: 2,

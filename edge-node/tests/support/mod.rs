@@ -9,6 +9,7 @@
 )]
 
 pub mod broker;
+pub mod engine;
 pub mod jobs;
 pub mod line;
 pub mod node;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 /// How often a condition is looked at. Nothing depends on it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than anything takes; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Directories of a node, and the broker that it dials.
 pub struct Site {
@@ -22,7 +23,9 @@ pub struct Site {
     pub broker: Broker,
     /// More of its configuration.
     pub config: String,
-    runtime: &'static str,
+    pub runtime: &'static str,
+    /// The engine's socket, if it is not the usual one.
+    pub engine: Option<PathBuf>,
 }
 
 /// A running agent; killed when it is dropped.
@@ -44,6 +47,7 @@ impl Site {
             broker,
             config: String::new(),
             runtime,
+            engine: None,
         }
     }
 
@@ -63,7 +67,11 @@ impl Site {
             self.runtime, self.config
         );
         std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_edge-node"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-node"));
+        if let Some(engine) = &self.engine {
+            command.env("DOCKER_HOST", format!("unix://{}", engine.display()));
+        }
+        let mut child = command
             .arg("--config")
             .arg(config)
             .arg("--data")
