@@ -9,7 +9,7 @@
 //! - [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
 //! - [`fault`]: what is done while the journal cannot be written; [`quality`]: what was measured of sessions.
-//! - [`uplink`]: what is said to the broker, and what happens without one.
+//! - [`uplink`]: what is said to the broker, and what happens without one; [`showing`]: what it is shown of what runs.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
 //! replies it makes itself. A session is journalled before it is started and released after nothing
@@ -26,6 +26,7 @@ mod live;
 mod notices;
 mod orders;
 mod quality;
+mod showing;
 mod uplink;
 mod viewers;
 mod watched;
@@ -52,8 +53,8 @@ pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
-    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, QUALITY_FEATURE, SessionReport, ToEdge,
-    USED_FEATURE, WarmReady,
+    FAULT_FEATURE, FromEdge, Gpu, ImagesWanted, QUALITY_FEATURE, RUNNING_PARTS_FEATURE,
+    SessionReport, ToEdge, USED_FEATURE, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::U64;
@@ -145,6 +146,8 @@ pub(crate) struct Agent {
     broker_knows_faults: bool,
     /// Whether it hears what jobs use.
     broker_knows_used: bool,
+    /// Whether it takes what runs here in parts.
+    broker_takes_parts: bool,
     /// Whether it hears what sessions were like.
     broker_knows_quality: bool,
     samples: Samples,
@@ -179,6 +182,7 @@ impl Agent {
             fault: None,
             broker_knows_faults: false,
             broker_knows_used: false,
+            broker_takes_parts: false,
             broker_knows_quality: false,
             samples: Samples::default(),
         }
@@ -329,6 +333,7 @@ impl Agent {
                 let knows = |feature| welcome.features.iter().any(|f| f == feature);
                 self.broker_knows_faults = knows(FAULT_FEATURE);
                 self.broker_knows_used = knows(USED_FEATURE);
+                self.broker_takes_parts = knows(RUNNING_PARTS_FEATURE);
                 self.broker_knows_quality = knows(QUALITY_FEATURE);
                 self.inventory.images = images;
                 self.link = Link::Up(out);

@@ -8,6 +8,7 @@ use crate::job::keeper::Stored;
 use crate::journal::Journal;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::{self, ImageFault, JobHost, WarmReady};
+use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 
 /// What the node has beside its slots.
 #[derive(Clone, Debug)]
@@ -78,23 +79,58 @@ impl Inventory {
                 epoch: entry.epoch.into(),
             })
             .collect();
-        control::Inventory {
-            slots,
-            cpu_milli: self.cpu_milli,
-            mem_mib: self.mem_mib,
-            encode_cpu_milli: self.encode_cpu_milli,
-            gpu: self.gpu,
-            gpu_models: self.gpu_models.clone(),
-            encoders: self.encoders.clone(),
-            runtime: self.runtime.to_owned(),
-            images: self.images.clone(),
-            image_faults: self.image_faults.clone(),
-            fault: self.fault.clone(),
-            warm: self.warm.clone(),
-            uplink_kbps: self.uplink_kbps,
-            jobs: self.jobs.clone(),
-        }
+        fit(
+            control::Inventory {
+                slots,
+                cpu_milli: self.cpu_milli,
+                mem_mib: self.mem_mib,
+                encode_cpu_milli: self.encode_cpu_milli,
+                gpu: self.gpu,
+                gpu_models: self.gpu_models.clone(),
+                encoders: self.encoders.clone(),
+                runtime: self.runtime.to_owned(),
+                images: self.images.clone(),
+                image_faults: self.image_faults.clone(),
+                fault: self.fault.clone(),
+                warm: self.warm.clone(),
+                uplink_kbps: self.uplink_kbps,
+                jobs: self.jobs.clone(),
+            },
+            CONTROL_MESSAGE_BYTES_MAX - ENVELOPE_BYTES,
+        )
     }
+}
+
+/// What a message of an inventory has beside it.
+const ENVELOPE_BYTES: usize = 64;
+
+/// An inventory that one message takes. The longest of those lists goes by halves that cost a look where something
+/// is missing, and no more.
+fn fit(mut told: control::Inventory, bytes_max: usize) -> control::Inventory {
+    while bytes(&told) > bytes_max {
+        let mut none = Vec::new();
+        let assets = told
+            .jobs
+            .as_mut()
+            .map_or(&mut none, |jobs| &mut jobs.assets);
+        let lens = [told.images.len(), told.image_faults.len(), assets.len()];
+        // Of some that are alike the last: an asset that is not told is found all the same by who gets here.
+        match lens.into_iter().enumerate().max_by_key(|(_, len)| *len) {
+            Some((0, len @ 1..)) => told.images.truncate(len / 2),
+            Some((1, len @ 1..)) => told.image_faults.truncate(len / 2),
+            Some((_, len @ 1..)) => assets.truncate(len / 2),
+            // The stream says what it cannot send.
+            Some(_) | None => return told,
+        }
+        tracing::warn!(
+            "the inventory is too large for one message, and goes without some of what is here"
+        );
+    }
+    told
+}
+
+fn bytes(told: &control::Inventory) -> usize {
+    serde_json::to_string(told).map_or(0, |text| text.len())
 }
 
 /// CPU of a session whose pictures a GPU encodes: desktop, sound and packets.
@@ -131,6 +167,45 @@ mod test {
     use super::*;
     use crate::gpu::Gpu;
     use nearlight_protocol::worker::VideoCodec;
+
+    #[test]
+    fn an_inventory_fits_in_one_message_and_keeps_what_costs_most_to_miss() {
+        let host = crate::preflight::host();
+        let args = clap::Parser::parse_from(["edge-node"]);
+        let config = Config::load(&args, &host).unwrap();
+        let mut inventory = Inventory::new(
+            &config,
+            &Gpus::from(vec![]),
+            &[],
+            "docker",
+            Some(JobHost::default()),
+        );
+        inventory.images = (0..512)
+            .map(|n| format!("{n}{}", "i".repeat(400)))
+            .collect();
+        inventory.image_faults = (0..256)
+            .map(|n| ImageFault {
+                image: format!("{n}{}", "i".repeat(400)),
+                detail: "\"".repeat(400),
+            })
+            .collect();
+        let jobs = inventory.jobs.as_mut().unwrap();
+        jobs.assets = (0..512)
+            .map(|n| format!("{n}{}", "a".repeat(110)))
+            .collect();
+        let data = tempfile::tempdir().unwrap();
+        let journal = Journal::open(data.path(), &[]).unwrap();
+        let node = Identity {
+            node: nearlight_kit::ids::node(),
+            slots: Vec::new(),
+        };
+        let told = inventory.describe(&node, &journal);
+        let message = control::FromEdge::Inventory(told.clone());
+        let bytes = serde_json::to_string(&message).unwrap().len();
+        assert!(bytes <= CONTROL_MESSAGE_BYTES_MAX, "{bytes}");
+        assert!(told.images.len() >= 128 && !told.jobs.unwrap().assets.is_empty());
+        assert_eq!(told.images[..], inventory.images[..told.images.len()]);
+    }
 
     #[test]
     fn an_encoder_takes_what_a_slots_share_leaves_to_it() {

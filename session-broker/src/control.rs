@@ -30,8 +30,10 @@ const REVOKED_RETRY_S: u32 = 3600;
 mod connection;
 mod hello;
 mod listener;
+mod shown;
 mod stream;
 
-pub(crate) use connection::{EdgeEvent, EdgeMessage, ShownSession};
+pub(crate) use connection::{EdgeEvent, EdgeMessage};
 pub(crate) use listener::{NodeListener, Terms};
+pub(crate) use shown::ShownSession;
 pub(crate) use stream::{RelayError, Stream};

@@ -20,8 +20,8 @@ mod order;
 mod viewer;
 
 pub use hello::{
-    DEVICE_BYTES_MAX, FAULT_FEATURE, Hello, Proves, QUALITY_FEATURE, ReceiptKeyClaim, USED_FEATURE,
-    Welcome, is_device_id, receipt_key_proof,
+    DEVICE_BYTES_MAX, FAULT_FEATURE, Hello, Proves, QUALITY_FEATURE, RUNNING_PARTS_FEATURE,
+    ReceiptKeyClaim, USED_FEATURE, Welcome, is_device_id, receipt_key_proof,
 };
 pub use images::{ImageFault, ImagesWanted, WarmReady, WarmWanted};
 pub use inventory::{Gpu, Heartbeat, Inventory, JobHost, RunningSession, SessionRtt, Slot};
@@ -51,6 +51,13 @@ pub enum FromEdge {
     Hello(Hello),
     /// What the node has; after the welcome and whenever it changes.
     Inventory(Inventory),
+    /// Some of the sessions that the node still runs, of more than fit in one message: others follow at once, and
+    /// [`FromEdge::Running`] has the last. At most [`crate::limits::RUNNING_PARTS_MAX`], and only to a broker whose
+    /// welcome has [`RUNNING_PARTS_FEATURE`].
+    RunningPart {
+        /// One a session.
+        sessions: Vec<RunningSession>,
+    },
     /// The sessions that the node still runs, with their grants; after the welcome.
     Running {
         /// One a session.

@@ -91,6 +91,6 @@ pub enum GrantWork {
     },
 }
 
-/// The largest spec of a job that a grant carries, bytes of JSON: a node shows all grants at once when it
-/// attaches. A job with a larger one is stopped where its row is lost.
+/// The largest spec of a job that a grant carries, bytes of JSON: a node shows all grants when it
+/// attaches, in as many messages as that takes. A job with a larger one is stopped where its row is lost.
 pub const GRANT_JOB_BYTES_MAX: usize = 4096;

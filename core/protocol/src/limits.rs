@@ -8,6 +8,8 @@ pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const SDP_BYTES_MAX: usize = 48 * 1024;
 /// Largest message on the control stream, bytes.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Parts before the last one in which a node shows what it runs: 256 sessions with the largest grants are eight.
+pub const RUNNING_PARTS_MAX: usize = 16;
 /// Commands to one edge that wait for an acknowledgement; past it the stream closes and re-attaches.
 pub const CONTROL_OUTBOX_MAX: usize = 64;
 /// Largest input packet on a data channel, bytes: a full clipboard and its header.

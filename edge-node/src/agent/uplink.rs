@@ -3,7 +3,7 @@
 use super::Agent;
 use crate::meters;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, ImagesWanted, RunningSession, SessionReport};
+use nearlight_protocol::control::{FromEdge, ImagesWanted, SessionReport};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{ASSETS_WANTED_MAX, IMAGES_WANTED_MAX, WARM_WANTED_MAX};
 use nearlight_protocol::unit::U64;
@@ -22,22 +22,12 @@ impl Agent {
     /// On a fresh stream: everything that the broker should know.
     pub(super) fn introduce(&mut self) {
         self.say_inventory();
-        let sessions = self
-            .sessions
-            .iter()
-            .map(|(session, live)| RunningSession {
-                session: session.clone(),
-                grant: live.grant.clone(),
-                attached: live.app().is_some_and(|app| app.attachment.is_some()),
-                ready: live.ready,
-            })
-            .collect();
         self.tell_ended_samples();
         // The ends first: a session that is not among the running ones would be taken for lost.
         for message in self.board.ended() {
             self.say(message);
         }
-        self.say(FromEdge::Running { sessions });
+        self.show_running();
         for message in self.board.live() {
             self.say(message);
         }

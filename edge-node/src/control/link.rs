@@ -253,11 +253,12 @@ impl Link {
     async fn say(&mut self, message: &FromEdge) -> Result<(), LinkEnd> {
         let text = serde_json::to_string(message).map_err(LinkEnd::because)?;
         if text.len() > CONTROL_MESSAGE_BYTES_MAX {
+            // Without it the broker would go on with what it believes: a node that is not attached is seen.
             tracing::error!(
                 bytes = text.len(),
-                "a control message is too large and is dropped"
+                "a control message is too large; this is a bug, please report it"
             );
-            return Ok(());
+            return Err(LinkEnd::because("a message to the broker is too large"));
         }
         self.send(tungstenite::Message::text(text)).await
     }

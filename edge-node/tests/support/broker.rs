@@ -8,8 +8,8 @@ use nearlight_kit::pki;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{
-    AckOutcome, FAULT_FEATURE, FromEdge, Hello, Inventory, Order, RunningSession, SessionReport,
-    Start, ToEdge, USED_FEATURE, Welcome,
+    AckOutcome, FAULT_FEATURE, FromEdge, Hello, Inventory, Order, RUNNING_PARTS_FEATURE,
+    RunningSession, SessionReport, Start, ToEdge, USED_FEATURE, Welcome,
 };
 use nearlight_protocol::endpoint::EndpointClaims;
 use nearlight_protocol::endpoint::scope::TicketScope;
@@ -127,7 +127,9 @@ impl Broker {
             backoff_max_s: 1,
             grace_s,
             jwks: serde_json::json!({ "keys": [jwk] }),
-            features: [FAULT_FEATURE, USED_FEATURE].map(str::to_owned).to_vec(),
+            features: [FAULT_FEATURE, USED_FEATURE, RUNNING_PARTS_FEATURE]
+                .map(str::to_owned)
+                .to_vec(),
         };
         attached.line.say(ToEdge::Welcome(welcome)).await;
         attached.introduction().await;
@@ -277,6 +279,28 @@ impl Attached {
         }
     }
 
+    /// Why a session of an earlier agent ended, whether that was said before what runs or comes yet.
+    pub async fn end_of(&mut self, wanted: &SessionId) -> EndReason {
+        loop {
+            if let Some((_, reason)) = self.ended.iter().find(|(ended, _)| ended == wanted) {
+                return *reason;
+            }
+            if let FromEdge::Report {
+                session,
+                event: SessionReport::Ended { reason, .. },
+                ..
+            } = self.next().await
+            {
+                self.ended.push((session, reason));
+            }
+        }
+    }
+
+    /// What was shown of one session that runs; `None` of one that does not.
+    pub fn runs(&self, session: &SessionId) -> Option<&RunningSession> {
+        self.running.iter().find(|shown| shown.session == *session)
+    }
+
     async fn introduction(&mut self) {
         match self.next().await {
             FromEdge::Inventory(inventory) => self.inventory = inventory,
@@ -284,10 +308,16 @@ impl Attached {
         }
         loop {
             match self.next().await {
+                FromEdge::RunningPart { sessions } => self.running.extend(sessions),
                 FromEdge::Running { sessions } => {
-                    self.running = sessions;
+                    self.running.extend(sessions);
                     return;
                 }
+                // Of what ended, before its end.
+                FromEdge::Report {
+                    event: SessionReport::Used { .. },
+                    ..
+                } => {}
                 FromEdge::Report {
                     session,
                     event: SessionReport::Ended { reason, .. },

@@ -2,6 +2,7 @@
 
 use super::hello::check;
 use super::listener::Terms;
+use super::shown::{Shown, ShownSession, verify};
 use super::stream::Stream;
 use super::{REVOKED_DETAIL, REVOKED_RETRY_S};
 use crate::ledger::Standing;
@@ -13,10 +14,9 @@ use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
-    QUALITY_FEATURE, RunningSession, SessionReport, ToEdge, USED_FEATURE, Welcome,
+    QUALITY_FEATURE, RUNNING_PARTS_FEATURE, SessionReport, ToEdge, USED_FEATURE, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
-use nearlight_protocol::grant::Grant;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::limits::CONTROL_MESSAGE_BYTES_MAX;
 use nearlight_protocol::tunnel;
@@ -112,19 +112,6 @@ pub(crate) enum EdgeMessage {
     },
     /// It takes no more sessions.
     Draining,
-}
-
-/// A session that a node shows.
-#[derive(Debug)]
-pub(crate) struct ShownSession {
-    /// Which.
-    pub(crate) session: SessionId,
-    /// Its grant, if it is one of ours for this node and session.
-    pub(crate) grant: Option<Grant>,
-    /// Whether a viewer is attached.
-    pub(crate) attached: bool,
-    /// Whether it has shown a picture.
-    pub(crate) ready: bool,
 }
 
 /// Why a stream ended.
@@ -301,9 +288,15 @@ fn welcome(terms: &Terms) -> Welcome {
         backoff_max_s: terms.control.backoff_max_s,
         grace_s: terms.node_grace_s,
         jwks: terms.signer.jwks(),
-        features: [RENEW_FEATURE, FAULT_FEATURE, USED_FEATURE, QUALITY_FEATURE]
-            .map(str::to_owned)
-            .to_vec(),
+        features: [
+            RENEW_FEATURE,
+            FAULT_FEATURE,
+            USED_FEATURE,
+            QUALITY_FEATURE,
+            RUNNING_PARTS_FEATURE,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     }
 }
 
@@ -333,6 +326,7 @@ async fn read_all(
 ) -> Result<(), StreamError> {
     let dead_after = terms.control.dead_after();
     let mut renewed_at = None;
+    let mut shown = Shown::default();
     loop {
         let heard = tokio::time::timeout(dead_after, source.next()).await;
         let frame = match heard.map_err(|_| StreamError::Silent)? {
@@ -363,8 +357,13 @@ async fn read_all(
                 return Err(StreamError::Protocol("a second hello".to_owned()));
             }
             FromEdge::Inventory(inventory) => EdgeMessage::Inventory(Box::new(inventory)),
+            FromEdge::RunningPart { sessions } => {
+                shown.part(sessions)?;
+                continue;
+            }
             FromEdge::Running { sessions } => EdgeMessage::Running(
-                sessions
+                shown
+                    .all(sessions)
                     .into_iter()
                     .map(|shown| verify(shown, &stream.node, terms))
                     .collect(),
@@ -472,27 +471,4 @@ fn parse(frame: &Message) -> Result<Option<FromEdge>, StreamError> {
 
 fn to_json(message: &ToEdge) -> Result<String, StreamError> {
     serde_json::to_string(message).map_err(|error| StreamError::Protocol(error.to_string()))
-}
-
-/// A node's word for a session counts as much as our signature on it.
-fn verify(shown: RunningSession, node: &NodeId, terms: &Terms) -> ShownSession {
-    let grant = match terms.signer.verify_grant(&shown.grant) {
-        Ok(grant) if grant.node == *node && grant.session == shown.session => Some(grant),
-        Ok(_) => {
-            tracing::warn!(node_id = %node, session_id = %shown.session,
-                "the node shows a grant for something else");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(node_id = %node, session_id = %shown.session, %error,
-                "the node shows a session without a grant of ours");
-            None
-        }
-    };
-    ShownSession {
-        session: shown.session,
-        grant,
-        attached: shown.attached,
-        ready: shown.ready,
-    }
 }

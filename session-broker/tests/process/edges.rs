@@ -4,7 +4,7 @@ use crate::edge::{Edge, Node, Started};
 use crate::http::Client;
 use crate::rig::{Rig, eventually, id};
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, Order, RunningSession, ToEdge};
+use nearlight_protocol::control::{FromEdge, Order, RUNNING_PARTS_FEATURE, RunningSession, ToEdge};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{CONTROL_MESSAGE_BYTES_MAX, CONTROL_OUTBOX_MAX};
 use nearlight_protocol::unit::U64;
@@ -289,6 +289,37 @@ async fn a_node_that_makes_sessions_up_fills_its_outbox_and_no_more() {
     let rest = all.last().unwrap().clone();
     let mut edge = rig.attach(&node, vec![rest.clone()]).await;
     assert_eq!(ordered_stop(&mut edge).await.1, rest.session);
+}
+
+/// The grants of what a node runs may be more than one message.
+#[tokio::test]
+async fn what_a_node_shows_in_parts_is_one_list() {
+    let rig = Rig::start().await;
+    let node = rig.node(1);
+    let made_up = || RunningSession {
+        session: nearlight_kit::ids::session(),
+        grant: "forged".to_owned(),
+        attached: false,
+        ready: true,
+    };
+    let mut edge = rig.attach(&node, Vec::new()).await;
+    let features = edge.welcome.as_ref().map(|welcome| &welcome.features);
+    assert!(features.is_some_and(|all| all.iter().any(|f| f == RUNNING_PARTS_FEATURE)));
+    let all: Vec<_> = (0..3).map(|_| made_up()).collect();
+    for part in &all[..2] {
+        let sessions = vec![part.clone()];
+        edge.send(FromEdge::RunningPart { sessions }).await;
+    }
+    let sessions = all[2..].to_vec();
+    edge.send(FromEdge::Running { sessions }).await;
+    let mut stopped = Vec::new();
+    for _ in &all {
+        stopped.push(ordered_stop(&mut edge).await.1);
+    }
+    let mut shown: Vec<_> = all.into_iter().map(|shown| shown.session).collect();
+    stopped.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(stopped, shown);
 }
 
 /// The next message must be an order to stop.

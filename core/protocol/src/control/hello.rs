@@ -96,5 +96,8 @@ pub const FAULT_FEATURE: &str = "node-fault";
 /// In [`Welcome::features`]: the broker understands [`SessionReport::Used`].
 pub const USED_FEATURE: &str = "session-used";
 
+/// In [`Welcome::features`]: the broker takes [`FromEdge::RunningPart`].
+pub const RUNNING_PARTS_FEATURE: &str = "running-parts";
+
 /// The broker makes receipts of sessions: it hears [`FromEdge::Measured`] and [`FromEdge::Countersigned`].
 pub const QUALITY_FEATURE: &str = "session-quality";
