@@ -9,12 +9,18 @@
 //! | yes | live | runs | there | adopted; an app that is over ends it at once, with its own reason |
 //! | yes | live | runs | gone or never started | ended |
 //! | yes | live | gone | any | ended: worker crashed |
+//! | yes, and how it ended ([`crate::ended`]) | live | any | any | ended so: only the clearing away was cut off |
 //! | yes | not live | any | any | cleared away: it is over |
-//! | no | live | | any | ended: the node cannot know what it was |
+//! | no | live | | any | ended as it is written down; else the node cannot know what it was |
 //! | no | not live | | there | cleared away |
+//!
+//! What goes on is handed over at once, and so is what has ended: each of those is taken apart by a task of its own, and holds
+//! its slot until nothing of it is left.
 
 use crate::agent::Agent;
+use crate::ended::Ended;
 use crate::journal::Journal;
+use crate::limits::CLEAR_DEADLINE;
 use crate::process::Process;
 use crate::runtime::{AppRef, RuntimeError};
 use crate::session::host::Host;
@@ -37,28 +43,51 @@ pub(crate) enum AdoptError {
     /// The runtime does not say what it runs.
     #[error("cannot see what already runs: {0}")]
     Runtime(#[from] RuntimeError),
+    /// What no session holds cannot be removed.
+    #[error(
+        "cannot remove what an earlier agent left of {0}; see to the container engine, this node cannot start before"
+    )]
+    Stays(SessionId),
 }
 
 /// What was found of an earlier agent's sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     adopted: Vec<(Record, Process)>,
-    jobs: Vec<crate::job::record::Record>,
-    lost: Vec<(SessionId, U64, Ending)>,
+    over: Vec<(Record, Option<Process>, Ended)>,
+    jobs: crate::job::adopt::Found,
+    lost: Vec<Ended>,
+    /// Ends that may not have been heard of.
+    told: Vec<Ended>,
 }
 
 impl Found {
     /// Hands everything to the agent.
     pub(crate) fn hand_over(self, agent: &mut Agent) {
+        for ended in &self.told {
+            agent.remember(ended);
+        }
         for (record, worker) in self.adopted {
             agent.adopt(record, worker);
         }
-        for record in self.jobs {
+        for record in self.jobs.adopted {
             agent.adopt_job(record);
         }
-        for (session, epoch, ending) in self.lost {
-            agent.lost(&session, epoch, ending);
+        for (record, worker, ended) in self.over {
+            agent.clear_away(record, worker, &ended);
         }
+        for (record, ended) in self.jobs.over {
+            agent.clear_job_away(record, &ended);
+        }
+        for ended in &self.lost {
+            agent.lost(ended);
+        }
+    }
+
+    /// The records whose directories and control groups are still some session's.
+    fn owned(&self) -> impl Iterator<Item = &Record> {
+        let over = self.over.iter().map(|(record, ..)| record);
+        self.adopted.iter().map(|(record, _)| record).chain(over)
     }
 }
 
@@ -104,11 +133,20 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
         .map(|(session, epoch)| (session, epoch.into()))
         .collect();
 
-    let jobs = crate::job::adopt::find(host, &mut live).await?;
+    let endings = Ended::read_all(&host.config.data).map_err(AdoptError::Records)?;
+    let told = endings.iter().filter(|ended| {
+        let epoch = live.get(&ended.session);
+        epoch != Some(&ended.epoch)
+    });
+    let told = told.cloned().collect();
+    let endings: BTreeMap<_, _> = endings
+        .into_iter()
+        .map(|ended| (ended.session.clone(), ended))
+        .collect();
     let mut found = Found {
-        adopted: Vec::new(),
-        jobs: jobs.adopted,
-        lost: jobs.lost,
+        jobs: crate::job::adopt::find(host, &mut live, &endings).await?,
+        told,
+        ..Found::default()
     };
     for mut record in records {
         let journal_live = live.remove(&record.session).is_some();
@@ -122,48 +160,60 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
             None => None,
         };
         let app_recorded = record.running.is_some();
-        match judge(journal_live, worker.is_some(), app_recorded, app.is_some()) {
-            Verdict::Adopt => {
-                let worker = worker.expect("the verdict asked for it");
-                record.running = app;
-                found.adopted.push((record, worker));
-            }
-            verdict @ (Verdict::Lost(..) | Verdict::Over) => {
-                let reason = match verdict {
-                    Verdict::Lost(reason, _) => reason,
-                    Verdict::Adopt | Verdict::Over => EndReason::Internal,
-                };
+        let run = (&record.session, record.epoch);
+        let had_ended = endings.get(run.0).filter(|ended| ended.is_of(run.0, run.1));
+        let ended = match judge(journal_live, worker.is_some(), app_recorded, app.is_some()) {
+            Verdict::Over => {
                 let parts = Parts {
                     app,
                     worker,
                     connected: false,
                 };
-                tear_down(host, &record, parts, reason).await;
-                if let Verdict::Lost(reason, detail) = verdict {
-                    let ending = Ending {
-                        reason,
-                        detail: detail.to_owned(),
-                    };
-                    found.lost.push((record.session, record.epoch, ending));
-                }
+                in_time(run.0, tear_down(host, &record, parts, None)).await?;
+                continue;
+            }
+            Verdict::Adopt => had_ended.cloned(),
+            Verdict::Lost(reason, detail) => {
+                let detail = detail.to_owned();
+                let lost = || Ended::now(run, &Ending { reason, detail });
+                Some(had_ended.cloned().unwrap_or_else(lost))
+            }
+        };
+        record.running = app;
+        match (ended, worker) {
+            (Some(ended), worker) => found.over.push((record, worker, ended)),
+            (None, worker) => {
+                let worker = worker.expect("the verdict asked for it");
+                found.adopted.push((record, worker));
             }
         }
     }
 
     for app in apps.into_values().flatten() {
         tracing::warn!(?app, "removing an app that no session owns");
-        teardown::remove_app(host, &app).await;
+        teardown::remove_app(host, &app).await?;
     }
     clear_directories(host, &found).await;
     clear_cgroups(host, &found).await;
-    for (session, epoch) in live {
+    found.lost = without_record(live, &endings);
+    Ok(found)
+}
+
+/// Sessions that the journal has as running, of which nothing is left.
+fn without_record(
+    live: BTreeMap<SessionId, U64>,
+    endings: &BTreeMap<SessionId, Ended>,
+) -> Vec<Ended> {
+    let ended = |(session, epoch): (SessionId, U64)| {
+        let had_ended = endings.get(&session).cloned();
+        let had_ended = had_ended.filter(|ended| ended.is_of(&session, epoch));
         let ending = Ending {
             reason: EndReason::Internal,
             detail: "the node restarted and has no record of the session".to_owned(),
         };
-        found.lost.push((session, epoch, ending));
-    }
-    Ok(found)
+        had_ended.unwrap_or_else(|| Ended::now((&session, epoch), &ending))
+    };
+    live.into_iter().map(ended).collect()
 }
 
 /// What is left of a session whose task panicked. Its record is on disk; its worker and its app are
@@ -187,11 +237,23 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
         worker,
         connected: false,
     };
-    tear_down(host, &record, parts, EndReason::Internal).await;
-    Ending {
+    let ending = Ending {
         reason: EndReason::Internal,
         detail: "the session's task panicked".to_owned(),
-    }
+    };
+    let ended = Ended::now((&record.session, record.epoch), &ending);
+    tear_down(host, &record, parts, Some(ended)).await;
+    ending
+}
+
+/// What no session holds is cleared away before anything is started, or this node does not start: its slot may be
+/// anybody's.
+pub(crate) async fn in_time(
+    session: &SessionId,
+    clearing: impl Future<Output = ()>,
+) -> Result<(), AdoptError> {
+    let cleared = tokio::time::timeout(CLEAR_DEADLINE, clearing).await;
+    cleared.map_err(|_elapsed| AdoptError::Stays(session.clone()))
 }
 
 /// The session's app: the recorded one if it is there, else whatever carries its labels.
@@ -216,9 +278,8 @@ async fn clear_directories(host: &Host, found: &Found) {
         else {
             continue;
         };
-        let owned = |(record, _): &(Record, Process)| *record.desk_name() == session;
-        let is_job = found.jobs.iter().any(|job| job.session == session);
-        if is_job || found.adopted.iter().any(owned) {
+        let is_desk = found.owned().any(|record| *record.desk_name() == session);
+        if is_desk || found.jobs.owns(&session) {
             continue;
         }
         tracing::warn!(session_id = %session, "removing the directory of a session that is no more");
@@ -234,11 +295,11 @@ async fn clear_directories(host: &Host, found: &Found) {
 async fn clear_cgroups(host: &Host, found: &Found) {
     let Some(cgroups) = &host.cgroups else { return };
     for name in cgroups.names() {
-        let owned = |(record, _): &(Record, Process)| {
+        let is_of = |record: &Record| {
             let names = [&record.session, record.desk_name()];
             names.iter().any(|own| name.starts_with(own.as_str()))
         };
-        if found.adopted.iter().any(owned) {
+        if found.owned().any(is_of) {
             continue;
         }
         if let Err(error) = cgroups.find(&name).remove().await {

@@ -6,7 +6,7 @@
 //!   admin ----------questions------> '-------' --reports, acks, answers--> control stream
 //! ```
 //!
-//! - [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
+//! - [`adopted`]: what an earlier agent left; [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
 //! - [`fault`]: what is done while the journal cannot be written; [`quality`]: what was measured of sessions.
 //! - [`uplink`]: what is said to the broker, and what happens without one; [`showing`]: what it is shown of what runs.
@@ -21,6 +21,7 @@
 //!
 //! **What it does not know:** sockets, containers, how a session is started.
 
+mod adopted;
 mod fault;
 mod live;
 mod notices;
@@ -37,14 +38,12 @@ use crate::grant::GrantKeys;
 use crate::identity::Identity;
 use crate::images;
 use crate::inventory::Inventory;
-use crate::job;
 use crate::journal::Journal;
 use crate::limits::{DRAIN_DEADLINE, MEASURED_UPLINK_KBPS_MIN};
 use crate::meters;
-use crate::session::driver::{Driver, Update};
+use crate::session::driver::Update;
 use crate::session::host::Host;
 use crate::session::machine::{Ending, Event};
-use crate::session::record::Record;
 use crate::streams::CounterBoard;
 use crate::tunnel::TicketKeys;
 use crate::warm::Room;
@@ -57,7 +56,6 @@ use nearlight_protocol::control::{
     SessionReport, ToEdge, USED_FEATURE, WarmReady,
 };
 use nearlight_protocol::id::SessionId;
-use nearlight_protocol::unit::U64;
 use nearlight_protocol::volume::VolumesKnown;
 use quality::Samples;
 use std::collections::BTreeMap;
@@ -85,7 +83,7 @@ pub(crate) enum Message {
     /// Images, and which could not be had.
     Images(images::Found),
     /// What is kept for jobs.
-    Stored(job::keeper::Stored),
+    Stored(crate::job::keeper::Stored),
     /// Desktops that are ready.
     Warm(Vec<WarmReady>),
     /// The GPUs for jobs, of which some have changed.
@@ -186,38 +184,6 @@ impl Agent {
             broker_knows_quality: false,
             samples: Samples::default(),
         }
-    }
-
-    /// Takes over a session whose worker and app run.
-    pub(crate) fn adopt(&mut self, record: Record, worker: crate::process::Process) {
-        tracing::info!(session_id = %record.session, "session adopted");
-        meters::session_adopted();
-        let (driver, handle) = Driver::adopted(
-            self.host.clone(),
-            record.clone(),
-            self.address.clone(),
-            worker,
-        );
-        self.own(record, driver, handle);
-    }
-
-    /// Takes over a job whose container is there.
-    pub(crate) fn adopt_job(&mut self, record: job::record::Record) {
-        tracing::info!(session_id = %record.session, "job adopted");
-        meters::session_adopted();
-        self.take_gpus(&record);
-        let agent = self.address.clone();
-        let (driver, handle) =
-            job::driver::Driver::adopted(self.host.clone(), record.clone(), agent);
-        self.own_job(record, driver, handle);
-    }
-
-    /// Remembers, for the broker, a session that an earlier agent left and that is cleared away.
-    pub(crate) fn lost(&mut self, session: &SessionId, epoch: U64, ending: Ending) {
-        tracing::warn!(session_id = %session, reason = ?ending.reason, detail = %ending.detail, "session lost");
-        self.release(session);
-        meters::session_ended(ending.reason);
-        self.post(session, epoch, ended(ending));
     }
 
     /// Runs until the shutdown token is cancelled and the drain is done.

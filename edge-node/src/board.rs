@@ -2,12 +2,14 @@
 //!
 //! Reports are not queued. While no stream is up, and when one comes up, only the newest state of a
 //! session matters: how far it is, who is attached, how many watch, what it has used, or that it ended and why. Ended sessions are
-//! kept for a while, for a report that was sent may not have arrived.
+//! kept for a while, for a report that was sent may not have arrived; on disk too ([`crate::ended`]), for the next agent.
 //!
 //! **Invariant.** Bounded: one entry a live session, and the last
 //! [`ENDED_KEPT_MAX`] ended ones.
 
+use crate::ended::Ended;
 use crate::limits::ENDED_KEPT_MAX;
+use crate::session::machine::Ending;
 use nearlight_protocol::control::{FromEdge, SessionReport};
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::U64;
@@ -60,6 +62,16 @@ impl Board {
             }
         }
         message
+    }
+
+    /// Takes over what an earlier agent left of an end.
+    pub(crate) fn restore(&mut self, ended: &Ended) {
+        let (session, epoch) = (&ended.session, ended.epoch);
+        if let Some(facts) = ended.used {
+            self.post(session, epoch, SessionReport::Used { facts });
+        }
+        let Ending { reason, detail } = ended.ending();
+        self.post(session, epoch, SessionReport::Ended { reason, detail });
     }
 
     /// On a fresh stream, before it is said what runs: how the rest ended.
@@ -166,6 +178,23 @@ mod test {
         let last = [used(2), ended()].map(|event| report(&session, U64(1), event));
         assert_eq!(board.ended(), last, "what it had used is said first");
         assert!(board.end_of(&session).is_some());
+    }
+
+    #[test]
+    fn an_end_that_an_earlier_agent_left_is_said_with_what_was_used() {
+        let mut board = Board::default();
+        let session = nearlight_kit::ids::session();
+        let SessionReport::Used { facts } = used(3) else {
+            unreachable!()
+        };
+        let ending = Ending {
+            reason: EndReason::AppExited,
+            detail: String::new(),
+        };
+        board.restore(&Ended::now((&session, U64(1)), &ending).having_used(facts));
+        let expected = [used(3), ended()].map(|event| report(&session, U64(1), event));
+        assert_eq!(board.ended(), expected);
+        assert!(board.live().is_empty() && board.end_of(&session).is_some());
     }
 
     #[test]

@@ -38,12 +38,14 @@ mod journal;
 mod agent;
 
 mod adopt;
+mod ended;
 mod job;
 mod left;
 mod prover;
 mod records;
 mod saves;
 mod session;
+mod stubborn;
 pub mod tunnel;
 mod warm;
 

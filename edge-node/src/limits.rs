@@ -41,6 +41,8 @@ pub(crate) const LAST_WORDS_DEADLINE: Duration = Duration::from_millis(400);
 pub(crate) const APP_STOP_GRACE: Duration = Duration::from_secs(3);
 /// One request to the container engine that should be quick.
 pub(crate) const ENGINE_DEADLINE: Duration = Duration::from_secs(30);
+/// Removing what an earlier agent left and no session holds, of one session.
+pub(crate) const CLEAR_DEADLINE: Duration = Duration::from_secs(180);
 /// Asking whether a container engine is there at all.
 pub(crate) const ENGINE_PROBE_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two looks at an engine that went away.

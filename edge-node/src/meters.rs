@@ -5,6 +5,7 @@ use nearlight_protocol::api::EndReason;
 use std::time::Duration;
 
 const SESSIONS: &str = "edge_sessions";
+const STUCK: &str = "edge_sessions_stuck";
 const SLOTS: &str = "edge_slots";
 const DESKTOPS_READY: &str = "edge_desktops_ready";
 const TASKS: &str = "edge_tasks";
@@ -33,6 +34,10 @@ pub(crate) fn describe() {
     describe_gauge!(
         SESSIONS,
         "Sessions on this node, those that start or end too"
+    );
+    describe_gauge!(
+        STUCK,
+        "Sessions that have ended and whose container the engine does not remove"
     );
     describe_gauge!(SLOTS, "Slots of this node");
     describe_gauge!(
@@ -161,6 +166,11 @@ pub(crate) fn session_ended(reason: EndReason) {
 
 pub(crate) fn start_denied(reason: nearlight_protocol::control::DenyReason) {
     metrics::counter!(DENIED, "reason" => label(&reason)).increment(1);
+}
+
+/// One more session, or one less, whose container its engine does not remove.
+pub(crate) fn sessions_stuck(more: f64) {
+    metrics::gauge!(STUCK).increment(more);
 }
 
 pub(crate) fn fault(is_there: bool) {

@@ -293,10 +293,9 @@ async fn an_agent_that_is_killed_is_followed_by_one_that_adopts_its_jobs() {
     assert_eq!(get(&kept, "/read/run/secrets/TOKEN").await, secret("TOKEN"));
 
     let agent = site.agent();
-    let edge = site.broker.attach().await;
-    assert_eq!(edge.ended, [(gone.clone(), EndReason::JobFailed)]);
-    let shown: Vec<_> = edge.running.iter().map(|r| (&r.session, r.ready)).collect();
-    assert_eq!(shown, [(&kept, true)]);
+    let mut edge = site.broker.attach().await;
+    assert_eq!(edge.end_of(&gone).await, EndReason::JobFailed);
+    assert!(edge.runs(&kept).unwrap().ready);
     assert_eq!(get(&kept, "/read/run/secrets/TOKEN").await, secret("TOKEN"));
     let after: Vec<_> = before
         .into_iter()
@@ -315,11 +314,7 @@ async fn an_agent_that_is_killed_is_followed_by_one_that_adopts_its_jobs() {
     docker(&["kill", "-s", "KILL", &container(&kept)]).unwrap();
     let agent = site.agent();
     let mut edge = site.broker.attach().await;
-    let reason = match edge.ended.first() {
-        Some((_, reason)) => *reason,
-        None => edge.ended(&kept).await.0,
-    };
-    assert_eq!(reason, EndReason::JobFailed);
+    assert_eq!(edge.end_of(&kept).await, EndReason::JobFailed);
     until("nothing is left", || traces(&site).is_empty()).await;
     drop(agent);
 }
@@ -340,7 +335,7 @@ async fn what_an_agent_left_that_died_while_starting_a_job_is_cleared_away() {
     std::fs::write(&record, text.to_string()).unwrap();
     let agent = site.agent();
     let mut edge = site.broker.attach().await;
-    assert_eq!(edge.ended, [(session, EndReason::Internal)]);
+    assert_eq!(edge.end_of(&session).await, EndReason::Internal);
     assert_eq!(traces(&site), NOTHING);
 
     let session = ready(&site, &mut edge, 0, 2, served()).await;

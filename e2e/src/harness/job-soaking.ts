@@ -186,7 +186,9 @@ function loopsOf(id: string): string[] {
 
 function filesOf(dir: string, id: string): string[] {
   try {
-    return readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((file) => file.includes(id));
+    const files = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((file) => file.includes(id));
+    // How it ended is kept for the next agent.
+    return files.filter((file) => !file.startsWith("ended/"));
   } catch {
     // Something went while it was read.
     return ["(a directory that changes)"];

@@ -9,6 +9,7 @@
 //! | yes | live | recorded, there | gone | ended: the host was restarted |
 //! | yes | live | recorded, gone | any | ended: it was removed |
 //! | yes | live | never recorded | any | ended: it was being started |
+//! | yes, and how it ended ([`crate::ended`]) | live | any | any | ended so: only the clearing away was cut off |
 //! | yes | not live | any | any | cleared away: it is over |
 //! | no | live | any | any | ended, with the apps' ([`crate::adopt`]): the node cannot know what it was |
 //! | no | any | any | any | cleared away: container, network, rules, mounts and directory each have its name |
@@ -17,6 +18,7 @@ use super::host::Jobs;
 use super::record::Record;
 use super::{space, teardown};
 use crate::adopt::AdoptError;
+use crate::ended::Ended;
 use crate::limits::GPU_RELEASE_DEADLINE;
 use crate::session::host::Host;
 use crate::session::machine::Ending;
@@ -30,7 +32,17 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) adopted: Vec<Record>,
-    pub(crate) lost: Vec<(SessionId, U64, Ending)>,
+    /// To be taken apart, while they hold what they have.
+    pub(crate) over: Vec<(Record, Ended)>,
+}
+
+impl Found {
+    /// Whether a session's directory, container and rules are still some job's.
+    pub(crate) fn owns(&self, session: &SessionId) -> bool {
+        let over = self.over.iter().map(|(record, _)| record);
+        let mut all = self.adopted.iter().chain(over);
+        all.any(|record| record.session == *session)
+    }
 }
 
 /// What is to be done with a record.
@@ -66,6 +78,7 @@ fn judge(journal_live: bool, recorded: bool, there: bool, mounted: bool) -> Verd
 pub(crate) async fn find(
     host: &Host,
     live: &mut BTreeMap<SessionId, U64>,
+    endings: &BTreeMap<SessionId, Ended>,
 ) -> Result<Found, AdoptError> {
     let records = Record::read_all(&host.config.data).map_err(AdoptError::Records)?;
     let mut found = Found::default();
@@ -92,27 +105,29 @@ pub(crate) async fn find(
             record.spec.volumes.len(),
             !record.spec.secrets.is_empty(),
         );
-        let verdict = judge(journal_live, record.container.is_some(), there, mounted);
-        if verdict == Verdict::Adopt {
-            found.adopted.push(record);
+        let run = (&record.session, record.epoch);
+        let had_ended = endings.get(run.0).filter(|ended| ended.is_of(run.0, run.1));
+        if let (true, Some(ended)) = (journal_live, had_ended) {
+            found.over.push((record, ended.clone()));
             continue;
         }
-        let at = (host.config.data.as_path(), &record);
-        teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;
-        if let Verdict::Lost(reason, detail) = verdict {
-            found.lost.push(lost(&record, reason, detail));
+        match judge(journal_live, record.container.is_some(), there, mounted) {
+            Verdict::Adopt => found.adopted.push(record),
+            Verdict::Lost(reason, detail) => {
+                let detail = detail.to_owned();
+                let ended = Ended::now(run, &Ending { reason, detail });
+                found.over.push((record, ended));
+            }
+            Verdict::Over => {
+                let at = (host.config.data.as_path(), &record);
+                let how = (None, Duration::ZERO);
+                let torn = teardown::tear_down(jobs, host.runtime.as_ref(), at, how);
+                crate::adopt::in_time(&record.session, torn).await?;
+            }
         }
     }
     clear_orphans(host, jobs, &found, containers.into_values().collect()).await?;
     Ok(found)
-}
-
-fn lost(record: &Record, reason: EndReason, detail: &str) -> (SessionId, U64, Ending) {
-    let ending = Ending {
-        reason,
-        detail: detail.to_owned(),
-    };
-    (record.session.clone(), record.epoch, ending)
 }
 
 /// Containers, networks and rules that no job owns.
@@ -128,11 +143,12 @@ async fn clear_orphans(
         Err(error) => tracing::error!(%error, "cannot see which rules an earlier agent left"),
     }
     for session in named {
-        if found.adopted.iter().any(|record| record.session == session) {
+        if found.owns(&session) {
             continue;
         }
         tracing::warn!(session_id = %session, "removing a job that no session owns");
-        teardown::clear(jobs, &session, &host.config.run.join(session.as_str())).await;
+        let dir = host.config.run.join(session.as_str());
+        crate::adopt::in_time(&session, teardown::clear(jobs, &session, &dir)).await?;
     }
     for mesh in jobs.engine.meshes().await? {
         // One that replicas are on stays.
@@ -146,19 +162,22 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     tracing::error!(session_id = %known.session, "the job's task panicked; this is a bug, please report it");
     host.tunnels.endpoints().close(&known.session);
     host.tunnels.endpoints().leave(&known.session);
+    let ending = Ending {
+        reason: EndReason::Internal,
+        detail: "the job's task panicked".to_owned(),
+    };
     let on_disk = Record::read(&host.config.data, &known.session);
     let record = on_disk.as_ref().unwrap_or(known);
     if let Some(jobs) = &host.jobs {
         let at = (host.config.data.as_path(), record);
-        teardown::tear_down(jobs, host.runtime.as_ref(), at, Duration::ZERO).await;
+        let ended = Ended::now((&record.session, record.epoch), &ending);
+        let how = (Some(ended), Duration::ZERO);
+        teardown::tear_down(jobs, host.runtime.as_ref(), at, how).await;
         jobs.gpus
             .give_back(&known.session, GPU_RELEASE_DEADLINE)
             .await;
     }
-    Ending {
-        reason: EndReason::Internal,
-        detail: "the job's task panicked".to_owned(),
-    }
+    ending
 }
 
 #[cfg(test)]

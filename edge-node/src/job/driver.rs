@@ -7,6 +7,7 @@
 //! **Invariant.** A chore of one run of the container is not heard in the next: each says which run it is of.
 
 mod chores;
+mod ending;
 mod finish;
 mod used;
 mod view;
@@ -20,10 +21,7 @@ use super::record::Record;
 use super::{health, mesh, space, teardown};
 use crate::agent::Message;
 use crate::images::InUse;
-use crate::limits::{
-    DRAIN_STOP_GRACE, EGRESS_REFRESH_EVERY, ENGINE_DEADLINE, INPUT_SEEN_EVERY, SAMPLE_EVERY,
-    USED_TOLD_EVERY,
-};
+use crate::limits::{EGRESS_REFRESH_EVERY, INPUT_SEEN_EVERY, SAMPLE_EVERY, USED_TOLD_EVERY};
 use crate::runtime::{AppExit, AppRef, Pulled, RuntimeError};
 use crate::session::driver::{Update, View, stopped};
 use crate::session::host::Host;
@@ -117,6 +115,8 @@ pub(crate) struct Driver {
     pid: Option<i32>,
     agent: mpsc::Sender<Message>,
     start_began: Instant,
+    /// It is over already, and has yet to be taken apart.
+    over: Option<Ending>,
     /// Its image stays while it is here.
     _image: InUse,
     /// And its assets.
@@ -146,6 +146,17 @@ impl Driver {
         let rules = Rules::from(&record.spec);
         let machine = Machine::adopted(rules, record.restarts, record.ready);
         Self::new(host, (record, Secrets::default()), agent, machine)
+    }
+
+    /// A job of an earlier agent that is over: it is taken apart.
+    pub(crate) fn over(
+        host: Arc<Host>,
+        (record, ending): (Record, Ending),
+        agent: mpsc::Sender<Message>,
+    ) -> (Self, Handle) {
+        let (mut driver, handle) = Self::adopted(host, record, agent);
+        driver.over = Some(ending);
+        (driver, handle)
     }
 
     fn new(
@@ -181,6 +192,7 @@ impl Driver {
             pid: None,
             agent,
             start_began: Instant::now(),
+            over: None,
         };
         let handle = Handle {
             stop: stop_in,
@@ -192,17 +204,29 @@ impl Driver {
     /// Runs the job to its end; afterwards nothing of it is left.
     #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.record.session, image = %self.record.spec.image))]
     pub(crate) async fn run(mut self) -> Ending {
-        let mut ending = match self.begin().await {
-            Ok(()) => self.live().await,
-            Err(ending) => ending,
+        let (mut ending, was_over) = match self.over.take() {
+            Some(ending) => (ending, true),
+            None => (self.until_over().await, false),
         };
-        self.add_last_words(&mut ending).await;
-        self.sample_last().await;
-        self.end(&ending).await;
+        if !was_over {
+            self.add_last_words(&mut ending).await;
+            self.sample_last().await;
+        }
+        self.end(&ending, was_over).await;
         let gpus = self.give_gpus_back(&mut ending).await;
-        self.tell_used(gpus).await;
+        // Of one that was over the former agent knew, and wrote it down.
+        if !was_over {
+            self.tell_used(gpus).await;
+        }
         tracing::info!(reason = ?ending.reason, detail = %ending.detail, "job ended");
         ending
+    }
+
+    async fn until_over(&mut self) -> Ending {
+        match self.begin().await {
+            Ok(()) => self.live().await,
+            Err(ending) => ending,
+        }
     }
 
     async fn begin(&mut self) -> Result<(), Ending> {
@@ -383,61 +407,6 @@ impl Driver {
             Effect::TearDown(ending) => return Some(ending),
         }
         None
-    }
-
-    /// Of a job that did not end by itself, its log may say why it had to.
-    async fn add_last_words(&self, ending: &mut Ending) {
-        let wanted = matches!(
-            ending.reason,
-            EndReason::JobStartTimeout | EndReason::JobUnhealthy
-        );
-        if let (true, Some(jobs), Some(container)) =
-            (wanted, &self.host.jobs, &self.record.container)
-        {
-            let words = super::log::last_words(&jobs.engine, container).await;
-            ending.detail = with_words(&ending.detail, &words);
-        }
-    }
-
-    /// Takes everything apart. A start that is under way is waited for: a container that comes up after its
-    /// session is gone would be leaked.
-    async fn end(&mut self, ending: &Ending) {
-        self.show();
-        self.close_ports();
-        self.host.tunnels.endpoints().leave(&self.record.session);
-        self.stop_checks();
-        let outcome = async {
-            while self.launching {
-                match self.chores.join_next().await {
-                    Some(Ok(Done::Launched(launched))) => {
-                        self.launching = false;
-                        if let Ok(launched) = launched.0 {
-                            self.record.container = Some(launched.container);
-                        }
-                    }
-                    Some(Ok(_) | Err(_)) => {}
-                    None => self.launching = false,
-                }
-            }
-        };
-        if tokio::time::timeout(4 * ENGINE_DEADLINE, outcome)
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                "the engine never answered to a start; the next start of this node looks again"
-            );
-        }
-        self.chores.shutdown().await;
-        let grace = Duration::from_secs(self.record.spec.time.stop_s.into());
-        let grace = match ending.reason {
-            EndReason::NodeDrained => grace.min(DRAIN_STOP_GRACE),
-            _ => grace,
-        };
-        if let Some(jobs) = &self.host.jobs {
-            let at = (self.host.config.data.as_path(), &self.record);
-            teardown::tear_down(jobs, self.host.runtime.as_ref(), at, grace).await;
-        }
     }
 
     fn container_address(&self) -> Option<Ipv4Addr> {

@@ -1,33 +1,39 @@
 //! Takes a job apart, wherever it stands: called by its driver at its end, and by adoption for what an earlier
 //! agent left.
 //!
-//! The order: its container is asked to end and is removed, then its network, its rules, its directory with disk
-//! and secrets, its record. Each step is bounded and none hides another: what could not be removed is logged and
-//! found again at the next start.
+//! The order: how it ended is written down; its container is asked to end and is removed, then its network, its rules, its
+//! directory with disk and secrets, its record. **Until the container is gone nothing else goes**: its rules hold what may still run,
+//! and its record tells the next agent of it. The other steps are bounded and none hides another: what could not be
+//! removed is logged and found again at the next start.
 
 use super::host::Jobs;
 use super::mesh;
 use super::record::{self, Record};
 use super::space;
+use crate::ended::Ended;
 use crate::runtime::{AppRef, Runtime, RuntimeError};
+use crate::stubborn::until_gone;
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For which all of a job is tried to be removed from an engine that has a bad moment: one that died is started
+/// For which a job's networks are tried to be removed from an engine that has a bad moment: one that died is started
 /// again, and reads what it had.
 const REMOVE_FOR: Duration = Duration::from_secs(60);
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Leaves nothing of a job. Its container may run for `grace` after it was asked to end.
+/// Leaves nothing of a job; how it ended is on disk first, if that is known. Its container may run for `grace` after it was asked to end.
 pub(crate) async fn tear_down(
     jobs: &Jobs,
     runtime: &dyn Runtime,
     (data, record): (&Path, &Record),
-    grace: Duration,
+    (ended, grace): (Option<Ended>, Duration),
 ) {
     let session = &record.session;
+    if let Some(ended) = ended {
+        ended.keep(data).await;
+    }
     if let Some(container) = &record.container {
         stop(jobs, runtime, container, grace).await;
     }
@@ -68,11 +74,9 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
 /// Removes what there is of a session's job, whatever that is. What another node's agent at this engine has of it
 /// stays: it may have moved there.
 pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
+    let all = || jobs.engine.remove_all(session);
+    until_gone(session, "a job's container", all).await;
     let until = Instant::now() + REMOVE_FOR;
-    stubborn(session, until, "a container", || {
-        jobs.engine.remove_all(session)
-    })
-    .await;
     stubborn(session, until, "a network", || {
         jobs.engine.remove_network(session)
     })

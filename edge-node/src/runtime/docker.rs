@@ -189,8 +189,8 @@ impl Docker {
             .build();
         let remove = self.engine.remove_container(name, Some(options));
         match bounded("remove the container", remove).await {
-            // 404: it is gone. 409: somebody else is removing it.
-            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            // While somebody else is removing it (409), it is there.
+            Err(error) if status_of(&error) == Some(404) => Ok(()),
             other => other,
         }
     }

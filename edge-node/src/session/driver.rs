@@ -4,7 +4,10 @@
 //! time runs as a job beside the loop and comes back as a [`Job`]: the loop itself waits for nothing
 //! but the next event. Others hold a [`Handle`], and hear of it through the agent's inbox.
 
+mod view;
+
 use crate::agent::Message;
+use crate::ended::Ended;
 use crate::images::InUse;
 use crate::limits::{
     ADOPT_CONNECT_DEADLINE, ENGINE_DEADLINE, LAST_WORDS_DEADLINE, LOG_CHECK_EVERY,
@@ -28,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+pub(crate) use view::View;
 
 /// How others reach a session's task.
 #[derive(Debug)]
@@ -38,33 +42,6 @@ pub(crate) struct Handle {
     pub(crate) stop: watch::Sender<Option<EndReason>>,
     /// How it stands.
     pub(crate) view: watch::Receiver<View>,
-}
-
-/// How a session stands, for `/sessions`.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct View {
-    /// The state's name.
-    pub(crate) state: &'static str,
-    /// The container, where an engine runs the app.
-    pub(crate) container: Option<String>,
-    /// The app's first process, as this host numbers it.
-    pub(crate) container_pid: Option<i32>,
-    /// The worker's process.
-    pub(crate) worker_pid: Option<i32>,
-}
-
-impl View {
-    fn of(machine: &Machine, record: &Record, container_pid: Option<i32>) -> Self {
-        Self {
-            state: state_name(machine.state()),
-            container: match &record.running {
-                Some(AppRef::Docker { id }) => Some(id.clone()),
-                Some(AppRef::Sandbox { .. }) | None => None,
-            },
-            container_pid,
-            worker_pid: record.worker.map(|worker| worker.pid),
-        }
-    }
 }
 
 /// What a session's task tells the agent.
@@ -108,6 +85,8 @@ pub(crate) struct Driver {
     view: watch::Sender<View>,
     agent: mpsc::Sender<Message>,
     start_began: Instant,
+    /// It is over already, and has yet to be taken apart.
+    over: Option<Ending>,
     /// Its image stays while it is here.
     _image: InUse,
 }
@@ -145,6 +124,19 @@ impl Driver {
         Self::new(host, record, agent, machine, Vec::new(), Some(worker))
     }
 
+    /// A session of an earlier agent that is over: it is taken apart.
+    pub(crate) fn over(
+        host: Arc<Host>,
+        (record, ending): (Record, Ending),
+        agent: mpsc::Sender<Message>,
+        worker: Option<Process>,
+    ) -> (Self, Handle) {
+        let machine = Machine::adopted(record.ready);
+        let (mut driver, handle) = Self::new(host, record, agent, machine, Vec::new(), worker);
+        driver.over = Some(ending);
+        (driver, handle)
+    }
+
     fn new(
         host: Arc<Host>,
         record: Record,
@@ -174,6 +166,7 @@ impl Driver {
             view,
             agent,
             start_began: Instant::now(),
+            over: None,
         };
         let handle = Handle {
             events: events_in,
@@ -186,7 +179,17 @@ impl Driver {
     /// Runs the session to its end; afterwards nothing of it is left.
     #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.record.session, app = %self.record.app.id))]
     pub(crate) async fn run(mut self) -> Ending {
-        let ending = match self.begin().await {
+        let ending = match self.over.take() {
+            Some(ending) => ending,
+            None => self.until_over().await,
+        };
+        self.end(&ending).await;
+        tracing::info!(reason = ?ending.reason, detail = %ending.detail, "session ended");
+        ending
+    }
+
+    async fn until_over(&mut self) -> Ending {
+        match self.begin().await {
             Ok(()) => self.live().await,
             Err(error) => {
                 tracing::error!(%error, "cannot start the session's worker");
@@ -195,10 +198,7 @@ impl Driver {
                     detail: error.to_string(),
                 }
             }
-        };
-        self.end(&ending).await;
-        tracing::info!(reason = ?ending.reason, detail = %ending.detail, "session ended");
-        ending
+        }
     }
 
     async fn begin(&mut self) -> io::Result<()> {
@@ -369,7 +369,7 @@ impl Driver {
             .is_err()
         {
             tracing::error!(
-                "the engine never answered to a start; the next start of this node looks again"
+                "the engine never answered to a start; whatever comes of it is removed"
             );
         }
         // They hold the worker, which is waited for below.
@@ -379,7 +379,14 @@ impl Driver {
             worker: self.worker.take().and_then(Arc::into_inner),
             connected: self.connected,
         };
-        tear_down(&self.host, &self.record, parts, ending.reason).await;
+        let run = (&self.record.session, self.record.epoch);
+        tear_down(
+            &self.host,
+            &self.record,
+            parts,
+            Some(Ended::now(run, ending)),
+        )
+        .await;
     }
 
     fn plan(&self) -> io::Result<AppPlan> {
@@ -495,16 +502,5 @@ fn refusal(error: &RuntimeError) -> Ending {
     Ending {
         reason: error.reason(),
         detail: error.to_string(),
-    }
-}
-
-fn state_name(state: &State) -> &'static str {
-    match state {
-        State::StartingDesktop { .. } => "starting-desktop",
-        State::StartingApp { .. } => "starting-app",
-        State::WaitingForPicture => "waiting-for-picture",
-        State::Ready => "ready",
-        State::LastWords(_) => "last-words",
-        State::Ending(_) => "ending",
     }
 }

@@ -1,17 +1,20 @@
 //! Takes a session apart, wherever it stands: called by its driver at its end, and by adoption for
 //! what an earlier agent left.
 //!
-//! The order: the app is asked to end while its desktop is still there, so that it can save; the
-//! player is told; then app, worker, control groups, directory and record go. Each step is bounded
-//! and none hides another: what could not be removed is logged and found again at the next start.
+//! The order: how it ended is written down; the app is asked to end while its desktop is still there, so that it can
+//! save; the player is told; then app, worker, control groups, directory and record go. **Until the runtime has nothing of
+//! the app its record stays**, and the session holds its slot. The other steps are bounded and none hides another: what
+//! could not be removed is logged and found again at the next start.
 
+use crate::ended::Ended;
 use crate::limits::{APP_STOP_GRACE, WORKER_EXIT_DEADLINE};
 use crate::process::{Process, with_argument};
-use crate::runtime::AppRef;
+use crate::runtime::{AppRef, RuntimeError};
 use crate::session::dirs;
 use crate::session::host::Host;
 use crate::session::launch;
 use crate::session::record::{self, Record};
+use crate::stubborn::until_gone;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
@@ -32,8 +35,14 @@ pub(crate) struct Parts {
     pub(crate) connected: bool,
 }
 
-/// Leaves nothing of the session.
-pub(crate) async fn tear_down(host: &Host, record: &Record, parts: Parts, reason: EndReason) {
+/// Leaves nothing of the session; how it ended is on disk first, if that is known.
+pub(crate) async fn tear_down(host: &Host, record: &Record, parts: Parts, ended: Option<Ended>) {
+    let reason = ended
+        .as_ref()
+        .map_or(EndReason::Internal, |ended| ended.reason);
+    if let Some(ended) = ended {
+        ended.keep(&host.config.data).await;
+    }
     if let Some(app) = &parts.app {
         host.runtime.ask_to_end(app).await;
     }
@@ -42,28 +51,40 @@ pub(crate) async fn tear_down(host: &Host, record: &Record, parts: Parts, reason
         // Over its grace, the removal kills it.
         let over = host.runtime.wait(app);
         let _ = tokio::time::timeout(APP_STOP_GRACE, over).await;
-        remove_app(host, app).await;
+        if let Err(error) = remove_app(host, app).await {
+            tracing::error!(%error, ?app, "an app stays; it is removed once the runtime does so");
+        }
     }
     if let Some(worker) = &parts.worker {
         end_worker(worker, parts.connected).await;
     }
+    until_gone(&record.session, "an app", || remove_all(host, record)).await;
     sweep(host, record).await;
 }
 
 /// Removes an app, running or not, with a few attempts.
-pub(crate) async fn remove_app(host: &Host, app: &AppRef) {
-    for attempt in 1..=REMOVE_ATTEMPTS {
+pub(crate) async fn remove_app(host: &Host, app: &AppRef) -> Result<(), RuntimeError> {
+    for _ in 1..REMOVE_ATTEMPTS {
         match host.runtime.remove(app).await {
-            Ok(()) => return,
-            Err(error) if attempt == REMOVE_ATTEMPTS => {
-                tracing::error!(%error, ?app, "an app stays; the next start of this node removes it");
-            }
+            Ok(()) => return Ok(()),
             Err(error) => {
                 tracing::warn!(%error, ?app, "cannot remove an app; trying again");
                 tokio::time::sleep(REMOVE_PAUSE).await;
             }
         }
     }
+    host.runtime.remove(app).await
+}
+
+/// Removes whatever the runtime has of a session: of a start whose answer never came, too.
+async fn remove_all(host: &Host, record: &Record) -> Result<(), RuntimeError> {
+    for (session, app) in host.runtime.running().await? {
+        // A sandbox is known by its directory, and that may be older than the session.
+        if session == record.session || session == *record.desk_name() {
+            host.runtime.remove(&app).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn end_worker(worker: &Process, asked: bool) {

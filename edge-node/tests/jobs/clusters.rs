@@ -206,7 +206,7 @@ async fn a_replica_that_waits_in_vain_says_so_and_one_whose_agent_died_meanwhile
     drop(edge);
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
-    assert_eq!(edge.ended, [(all[1].clone(), EndReason::Internal)]);
+    assert_eq!(edge.end_of(&all[1]).await, EndReason::Internal);
     assert_eq!(traces(&site), NOTHING);
 
     // Nobody comes: it ends by itself. And whoever ends it meanwhile does not wait.

@@ -155,7 +155,7 @@ async fn an_agent_that_is_killed_leaves_a_volume_whole() {
     docker(&["rm", "-f", &container(&session)]).unwrap();
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
-    assert_eq!(edge.ended, [(session, EndReason::JobFailed)]);
+    assert_eq!(edge.end_of(&session).await, EndReason::JobFailed);
     assert_eq!(traces(&site), NOTHING);
     kept.is_new = false;
     let next = kept.ready(&site, &mut edge, 0, 2).await;

@@ -1,5 +1,5 @@
-//! A way to the container engine that a test can shut: what comes in while it is shut waits, as for an engine that
-//! hangs, and the engine itself and what runs in it are none the worse.
+//! A way to the container engine that a test can shut. What is asked meanwhile waits, as for an engine that hangs, or is
+//! cut off, as for one that is gone; the engine itself and what runs in it are none the worse.
 
 use super::line::KEEPER;
 use super::node::PATIENCE;
@@ -12,11 +12,19 @@ use tokio::sync::watch;
 
 const ENGINE: &str = "/var/run/docker.sock";
 
-/// The way; shut for good when it is dropped.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Open,
+    Hangs,
+    Gone,
+}
+
+/// The way.
 pub struct Way {
     pub socket: PathBuf,
-    open: Arc<watch::Sender<bool>>,
-    asked: Arc<watch::Sender<u32>>,
+    state: Arc<watch::Sender<State>>,
+    /// Requests that met it shut.
+    unheard: Arc<watch::Sender<u32>>,
 }
 
 impl Way {
@@ -25,54 +33,60 @@ impl Way {
         let socket = dir.join("engine.sock");
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let open = Arc::new(watch::channel(true).0);
-        let asked = Arc::new(watch::channel(0).0);
-        let (is_open, count) = (open.clone(), asked.clone());
+        let state = Arc::new(watch::channel(State::Open).0);
+        let unheard = Arc::new(watch::channel(0).0);
+        let (way, count) = (state.clone(), unheard.clone());
         // By a thread of its own: tests look at containers meanwhile.
         KEEPER.spawn(async move {
             let listener = UnixListener::from_std(listener).unwrap();
             while let Ok((agent, _)) = listener.accept().await {
-                let (is_open, count) = (is_open.clone(), count.clone());
+                let (way, count) = (way.clone(), count.clone());
                 KEEPER.spawn(async move {
                     // Either side may go at any time.
-                    let _ = relay(agent, &is_open, &count).await;
+                    let _ = relay(agent, &way, &count).await;
                 });
             }
         });
         Self {
             socket,
-            open,
-            asked,
+            state,
+            unheard,
         }
     }
 
-    pub fn shut(&self) {
-        self.open.send_replace(false);
+    /// The engine hangs from now on.
+    pub fn hang(&self) {
+        self.state.send_replace(State::Hangs);
+    }
+
+    /// The engine is gone from now on.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Gone);
     }
 
     pub fn reopen(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
     }
 
-    /// Waits until something has waited `more` times at the shut way from now on.
-    pub async fn waited_at(&self, more: u32) {
-        let mut asked = self.asked.subscribe();
-        let until = *asked.borrow() + more;
-        let waited = asked.wait_for(|asked| *asked >= until);
-        let waited = tokio::time::timeout(PATIENCE, waited).await;
-        waited.expect("nothing asks the engine").unwrap();
+    /// Waits until so many more requests have met it shut.
+    pub async fn unheard(&self, more: u32) {
+        let mut unheard = self.unheard.subscribe();
+        let until = *unheard.borrow() + more;
+        let met = unheard.wait_for(|unheard| *unheard >= until);
+        let met = tokio::time::timeout(PATIENCE, met).await;
+        met.expect("nothing asks the engine").unwrap();
     }
 }
 
 async fn relay(
     agent: UnixStream,
-    open: &watch::Sender<bool>,
-    asked: &watch::Sender<u32>,
+    way: &watch::Sender<State>,
+    unheard: &watch::Sender<u32>,
 ) -> io::Result<()> {
     let engine = UnixStream::connect(ENGINE).await?;
     let (mut from_agent, mut to_agent) = agent.into_split();
     let (mut from_engine, mut to_engine) = engine.into_split();
-    let mut is_open = open.subscribe();
+    let mut way = way.subscribe();
     let up = async {
         let mut bytes = vec![0; 16 * 1024];
         loop {
@@ -80,13 +94,15 @@ async fn relay(
             if read == 0 {
                 return to_engine.shutdown().await;
             }
-            if !*is_open.borrow() {
-                asked.send_modify(|asked| *asked += 1);
-                is_open
-                    .wait_for(|open| *open)
-                    .await
-                    .map_err(io::Error::other)?;
+            let now = *way.borrow_and_update();
+            if now != State::Open {
+                unheard.send_modify(|unheard| *unheard += 1);
             }
+            if now == State::Gone {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let open = way.wait_for(|state| *state == State::Open);
+            open.await.map_err(io::Error::other)?;
             to_engine.write_all(&bytes[..read]).await?;
         }
     };
