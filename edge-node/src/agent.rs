@@ -284,11 +284,7 @@ impl Agent {
 
     fn hear_control(&mut self, event: control::Event) {
         match event {
-            control::Event::Attached {
-                welcome,
-                images,
-                out,
-            } => {
+            control::Event::Attached { welcome, out } => {
                 match GrantKeys::from_jwks(&welcome.jwks) {
                     Ok(keys) => self.keys.set(keys),
                     Err(error) => {
@@ -301,16 +297,11 @@ impl Agent {
                 self.broker_knows_used = knows(USED_FEATURE);
                 self.broker_takes_parts = knows(RUNNING_PARTS_FEATURE);
                 self.broker_knows_quality = knows(QUALITY_FEATURE);
-                self.inventory.images = images;
                 self.link = Link::Up(out);
                 meters::control_attached(true);
                 tracing::info!(heartbeat_s = welcome.heartbeat_s, "attached to the broker");
                 self.forget_ends();
                 self.introduce();
-            }
-            control::Event::Images(images) => {
-                self.inventory.images = images;
-                self.say_inventory();
             }
             control::Event::Said(said) => self.hear_broker(*said),
             control::Event::Detached => self.link_down(),

@@ -13,7 +13,8 @@
 //!
 //! **Invariants.** One stream at a time. Its loss touches no session. What the broker says goes to
 //! the agent's inbox in order; what the agent says waits in a bounded queue, and an agent that
-//! finds it full closes the stream: on the next one the newest state is said afresh.
+//! finds it full closes the stream: on the next one the newest state is said afresh. Beside the broker nothing is
+//! waited for: an engine that hangs costs no heartbeat.
 //!
 //! **What it does not know:** what an order makes the agent do.
 
@@ -27,7 +28,6 @@ use crate::agent::Message;
 use crate::gpu::board::Board;
 use crate::gpu::telling::Telling;
 use crate::limits::CONTROL_OUT_MAX;
-use crate::runtime::Runtime;
 use crate::streams::CounterBoard;
 use backoff::Backoff;
 pub(crate) use certificate::Certificate;
@@ -62,15 +62,11 @@ pub(crate) enum Event {
     Attached {
         /// What it said.
         welcome: Box<Welcome>,
-        /// Images that are here.
-        images: Vec<String>,
         /// To the broker, until this stream ends.
         out: mpsc::Sender<FromEdge>,
     },
     /// It said something.
     Said(Box<ToEdge>),
-    /// The images that are here have changed.
-    Images(Vec<String>),
     /// The stream is over.
     Detached,
     /// The broker has shut this node out for good.
@@ -78,11 +74,7 @@ pub(crate) enum Event {
 }
 
 /// Keeps the stream up until the agent is gone and everything it said is sent.
-pub(crate) async fn run(
-    dialler: Dialler,
-    (runtime, gauges): (Arc<dyn Runtime>, Gauges),
-    agent: mpsc::Sender<Message>,
-) {
+pub(crate) async fn run(dialler: Dialler, gauges: Gauges, agent: mpsc::Sender<Message>) {
     let mut backoff = Backoff::new();
     loop {
         let dialled = tokio::select! {
@@ -92,7 +84,7 @@ pub(crate) async fn run(
         let end = match dialled {
             Ok(dialled) => {
                 backoff.welcomed(&dialled.welcome);
-                attached(dialled, dialler.certificate(), (&runtime, &gauges), &agent).await
+                attached(dialled, dialler.certificate(), &gauges, &agent).await
             }
             Err(error) => error.into(),
         };
@@ -125,17 +117,15 @@ pub(crate) async fn run(
 async fn attached(
     dialled: dial::Dialled,
     certificate: &Arc<Certificate>,
-    (runtime, gauges): (&Arc<dyn Runtime>, &Gauges),
+    gauges: &Gauges,
     agent: &mpsc::Sender<Message>,
 ) -> LinkEnd {
-    let images = runtime.images().await;
     let (out, outbox) = mpsc::channel(CONTROL_OUT_MAX);
     let heartbeat = Duration::from_secs(dialled.welcome.heartbeat_s.max(1).into());
     let features = &dialled.welcome.features;
     let renews = features.iter().any(|feature| feature == RENEW_FEATURE);
     let event = Event::Attached {
         welcome: Box::new(dialled.welcome),
-        images: images.clone(),
         out,
     };
     if agent.send(Message::Control(event)).await.is_err() {
@@ -145,12 +135,11 @@ async fn attached(
         socket: dialled.socket,
         outbox,
         heartbeat,
-        images,
         counters: gauges.counters.clone(),
         gpus: Telling::new(gauges.gpus.clone()),
         renewal: Renewal::new(certificate.clone(), renews),
     };
-    let end = link.run(runtime.as_ref(), agent).await;
+    let end = link.run(agent).await;
     // The agent is gone only when the process ends.
     let _ = agent.send(Message::Control(Event::Detached)).await;
     end

@@ -11,7 +11,7 @@ use crate::job;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::left::Left;
-use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, SEND_DEADLINE};
+use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, IMAGES_LISTED_MAX, SEND_DEADLINE};
 use crate::prover::{Prover, ReceiptKey, devices};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
@@ -69,11 +69,10 @@ impl Node {
         let transport = streams::start(&config, address.clone(), counters.clone())?;
         let rtc_port = transport.port();
         let (admin, beacon) = listen(&config, &address, &shutdown).await?;
-        let images = Images::open(&config.data);
         let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
         let host = Arc::new(Host {
             runtime: runtime.clone(),
-            images: images.clone(),
+            images: Images::open(&config.data),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: machine.gpus.for_apps(),
@@ -86,8 +85,9 @@ impl Node {
         });
 
         let found = adopt::find(&host, &journal).await?;
+        machine.inventory.images = images_here(runtime.as_ref()).await;
         let (wanted, wishes) = watch::channel(ImagesWanted::default());
-        let puller = puller(&host, (runtime.clone(), images), wishes, &address);
+        let puller = puller(&host, runtime, wishes, &address);
         let (room, rooms) = watch::channel(Room::default());
         let keeper = Keeper {
             host: host.clone(),
@@ -119,7 +119,7 @@ impl Node {
 
         // The control stream outlives the agent by what it still has to say.
         let gauges = Gauges::new(counters, board.clone());
-        shutdown.spawn(control::run(dialler, (runtime, gauges), address.clone()));
+        shutdown.spawn(control::run(dialler, gauges, address.clone()));
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));
@@ -204,16 +204,27 @@ async fn admin(
     served.with_context(|| format!("cannot listen on {at} (admin.listen)"))
 }
 
+/// What the first broker is told of images; whoever fetches them looks again soon.
+async fn images_here(runtime: &dyn runtime::Runtime) -> Vec<String> {
+    let listed = runtime.images().await;
+    let mut images = listed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the inventory begins without images");
+        Vec::new()
+    });
+    images.truncate(IMAGES_LISTED_MAX);
+    images
+}
+
 /// Who fetches the images that the broker wants to be here.
 fn puller(
     host: &Host,
-    (runtime, images): (Arc<dyn runtime::Runtime>, Arc<Images>),
+    runtime: Arc<dyn runtime::Runtime>,
     wanted: watch::Receiver<ImagesWanted>,
     agent: &mpsc::Sender<Message>,
 ) -> Puller {
     Puller {
         runtime,
-        images,
+        images: host.images.clone(),
         limits: host.config.images,
         wanted,
         agent: agent.clone(),

@@ -38,8 +38,8 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// `docker` or `sandbox`, for the inventory and for records.
     fn name(&self) -> &'static str;
 
-    /// Images that are here.
-    fn images(&self) -> BoxFuture<'_, Vec<String>>;
+    /// Images that are here, each under the names that the runtime lists it by.
+    fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>>;
 
     /// The directory where images lie, if they lie on this host.
     fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>>;

@@ -60,6 +60,30 @@ async fn an_agent_that_cannot_take_its_jobs_over_does_not_start_and_gives_none_u
 }
 
 #[tokio::test]
+async fn a_node_whose_engine_hangs_is_heard_and_hears_and_forgets_no_image() {
+    let Some(mut site) = docker_site().await else {
+        return;
+    };
+    let way = way(&mut site);
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    // Others make images and remove them meanwhile.
+    let has_ours = |edge: &Attached| {
+        let images = &edge.inventory.images;
+        images.iter().any(|image| image == support::IMAGE)
+    };
+    assert!(has_ours(&edge), "{:?}", edge.inventory.images);
+    way.hang();
+    // Whoever looks at images waits for the engine.
+    way.unheard(1).await;
+    let nobody = stop(&nearlight_kit::ids::session());
+    assert_eq!(edge.done(nobody).await, AckOutcome::Done);
+    drop(edge);
+    let edge = site.broker.attach().await;
+    assert!(has_ours(&edge), "{:?}", edge.inventory.images);
+}
+
+#[tokio::test]
 async fn a_session_whose_app_stays_holds_its_slot_until_it_is_gone() {
     let Some(mut site) = docker_site().await else {
         return;

@@ -287,7 +287,7 @@ async fn a_start_that_is_repeated_meets_its_own_name() {
 #[tokio::test]
 async fn images_are_listed_by_reference() {
     for bench in Bench::both().await {
-        let images = bench.runtime.images().await;
+        let images = bench.runtime.images().await.unwrap();
         assert!(
             images.iter().any(|image| image == IMAGE),
             "{}: {images:?}",

@@ -7,7 +7,6 @@ use super::load::Load;
 use crate::agent::Message;
 use crate::gpu::telling::Telling;
 use crate::limits::{SEND_DEADLINE, SILENT_HEARTBEATS_MAX};
-use crate::runtime::Runtime;
 use crate::streams::CounterBoard;
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::PendingKey;
@@ -20,9 +19,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::tungstenite;
 
-/// Between two looks at the images: somebody builds one now and then.
-const IMAGES_EVERY: Duration = Duration::from_secs(15);
-
 /// Between two looks at whether the certificate is due. By the time of day, for a host that sleeps
 /// wakes up late.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
@@ -34,7 +30,6 @@ pub(super) struct Link {
     pub(super) socket: Socket,
     pub(super) outbox: mpsc::Receiver<FromEdge>,
     pub(super) heartbeat: Duration,
-    pub(super) images: Vec<String>,
     pub(super) counters: CounterBoard,
     pub(super) gpus: Telling,
     pub(super) renewal: Renewal,
@@ -148,16 +143,10 @@ impl LinkEnd {
 
 impl Link {
     /// Moves messages both ways until the stream ends.
-    pub(super) async fn run(
-        mut self,
-        runtime: &dyn Runtime,
-        agent: &mpsc::Sender<Message>,
-    ) -> LinkEnd {
+    pub(super) async fn run(mut self, agent: &mpsc::Sender<Message>) -> LinkEnd {
         let mut load = Load::default();
         let mut beat = tokio::time::interval(self.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = tokio::time::interval(IMAGES_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = tokio::time::interval(CERTIFICATE_EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence_max = self.heartbeat * SILENT_HEARTBEATS_MAX;
@@ -180,7 +169,6 @@ impl Link {
                     Some(question) => self.say(&question).await,
                     None => Ok(()),
                 },
-                _ = look.tick() => self.look(runtime, agent).await,
                 () = tokio::time::sleep_until(heard + silence_max) => {
                     Err(LinkEnd::because("the broker has gone silent"))
                 }
@@ -273,20 +261,6 @@ impl Link {
         // Its pong is how a broker that has nothing to say is told from one that is dead.
         let ping = tungstenite::Message::Ping(Vec::new().into());
         self.send(ping).await
-    }
-
-    async fn look(
-        &mut self,
-        runtime: &dyn Runtime,
-        agent: &mpsc::Sender<Message>,
-    ) -> Result<(), LinkEnd> {
-        let images = runtime.images().await;
-        if images == self.images {
-            return Ok(());
-        }
-        self.images.clone_from(&images);
-        let taken = agent.send(Message::Control(Event::Images(images))).await;
-        taken.map_err(|_| LinkEnd::because("this node stops"))
     }
 
     async fn send(&mut self, message: tungstenite::Message) -> Result<(), LinkEnd> {

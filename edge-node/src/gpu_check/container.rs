@@ -80,7 +80,13 @@ enum Look {
 async fn look(gpus: &[AppGpu], run: &Path) -> Result<AppExit, Look> {
     let node = nearlight_kit::ids::node();
     let docker = Docker::open(&node).await.map_err(Look::NoEngine)?;
-    if !docker.images().await.iter().any(|image| image == IMAGE) {
+    if !docker
+        .images()
+        .await
+        .unwrap_or_default()
+        .iter()
+        .any(|image| image == IMAGE)
+    {
         return Err(Look::NoImage);
     }
     let session = nearlight_kit::ids::session();

@@ -10,6 +10,9 @@ const AGAIN_MIN: Duration = Duration::from_secs(10);
 /// At most.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
 
+/// What is said of why an image cannot be had, bytes.
+const FAULT_BYTES_MAX: usize = 400;
+
 /// An image that could not be had.
 #[derive(Clone, Debug)]
 struct Failure {
@@ -25,6 +28,8 @@ pub(super) struct Order {
     wanted: Option<ImagesWanted>,
     here: BTreeSet<String>,
     under_way: BTreeSet<String>,
+    /// What was fetched, and until when nobody asks for it again: an engine may not know it by that name yet.
+    rests: BTreeMap<String, Instant>,
     failures: BTreeMap<String, Failure>,
 }
 
@@ -42,13 +47,39 @@ impl Order {
         self.failures.retain(|image, _| !here.contains(image));
     }
 
+    /// What the broker names and a list of what is here does not: an engine lists an image under one of the names
+    /// that it goes by.
+    pub(super) fn unlisted(&self, listed: &[String]) -> Vec<String> {
+        let listed: BTreeSet<_> = listed.iter().collect();
+        let wanted = self.wanted.iter();
+        let named = wanted.flat_map(|wanted| wanted.pull.iter().chain(&wanted.keep));
+        let named: BTreeSet<_> = named.filter(|image| !listed.contains(image)).collect();
+        named.into_iter().cloned().collect()
+    }
+
+    /// At most so many of those that are here, to be told: first those that the broker names.
+    pub(super) fn told(&self, max: usize) -> Vec<String> {
+        let (named, others): (Vec<_>, Vec<_>) =
+            self.here.iter().partition(|image| self.is_named(image));
+        named.into_iter().chain(others).take(max).cloned().collect()
+    }
+
+    fn is_named(&self, image: &str) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|wanted| {
+            let mut named = wanted.pull.iter().chain(&wanted.keep);
+            named.any(|named| named == image)
+        })
+    }
+
     /// What to fetch now, if so many may be fetched at a time.
     pub(super) fn next(&mut self, at_a_time: usize, now: Instant) -> Option<String> {
         if self.under_way.len() >= at_a_time {
             return None;
         }
         let due = |image: &&String| {
-            let waits = self.failures.get(*image).is_some_and(|f| f.again_at > now);
+            let failed = self.failures.get(*image).is_some_and(|f| f.again_at > now);
+            let waits = failed || self.rests.get(*image).is_some_and(|until| *until > now);
             !waits && !self.here.contains(*image) && !self.under_way.contains(*image)
         };
         let next = self.wanted.as_ref()?.pull.iter().find(due)?.clone();
@@ -66,13 +97,17 @@ impl Order {
         waiting.map(|(_, failure)| failure.again_at).min()
     }
 
-    pub(super) fn fetched(&mut self, image: &str) {
+    pub(super) fn fetched(&mut self, image: &str, now: Instant) {
         self.under_way.remove(image);
+        self.rests.retain(|_, until| *until > now);
+        self.rests.insert(image.to_owned(), now + AGAIN_MIN);
         self.failures.remove(image);
         self.here.insert(image.to_owned());
     }
 
-    pub(super) fn failed(&mut self, image: &str, detail: String, now: Instant) {
+    pub(super) fn failed(&mut self, image: &str, mut detail: String, now: Instant) {
+        // A registry may say anything, and an inventory is one message.
+        detail.truncate(detail.floor_char_boundary(FAULT_BYTES_MAX));
         self.under_way.remove(image);
         let wanted = self.wanted.as_ref();
         if !wanted.is_some_and(|wanted| wanted.pull.iter().any(|name| name == image)) {
@@ -90,11 +125,7 @@ impl Order {
 
     /// Whether some version needs it, or may: an agent that has just begun removes nothing.
     pub(super) fn needs(&self, image: &str) -> bool {
-        let Some(wanted) = &self.wanted else {
-            return true;
-        };
-        let mut needed = wanted.pull.iter().chain(&wanted.keep);
-        needed.any(|needed| needed == image) || self.under_way.contains(image)
+        self.wanted.is_none() || self.is_named(image) || self.under_way.contains(image)
     }
 
     /// What could not be had, for the operator.
@@ -130,8 +161,8 @@ mod test {
         assert_eq!(order.next(1, now).as_deref(), Some("a"));
         assert_eq!(order.next(1, now), None);
         assert_eq!(order.next(2, now).as_deref(), Some("c"));
-        order.fetched("a");
-        order.fetched("c");
+        order.fetched("a", now);
+        order.fetched("c", now);
         assert_eq!(
             order.next(2, now),
             None,
@@ -151,9 +182,32 @@ mod test {
         // Its time comes while the other takes long.
         assert_eq!((order.next(1, due), order.due(1)), (None, None));
         assert_eq!(order.due(2), Some(due));
-        order.fetched("b");
+        order.fetched("b", now);
         assert_eq!(order.due(1), Some(due));
         assert_eq!(order.next(1, due).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_was_fetched_and_is_not_listed_is_not_fetched_over_and_over() {
+        let now = Instant::now();
+        let mut order = order(&["docker.io/a:1"], &["docker.io/b:1", "c:1"]);
+        let listed = ["a:1", "b:1", "c:1"].map(str::to_owned);
+        assert_eq!(order.unlisted(&listed), ["docker.io/a:1", "docker.io/b:1"]);
+        assert_eq!(order.next(1, now).as_deref(), Some("docker.io/a:1"));
+        order.fetched("docker.io/a:1", now);
+        order.found(listed.clone());
+        assert_eq!((order.next(1, now), order.due(1)), (None, None));
+        // An engine that was asked for it by that name knows it.
+        order.found(listed.into_iter().chain(["docker.io/a:1".to_owned()]));
+        assert_eq!(order.next(1, now + AGAIN_MAX), None);
+        assert_eq!(order.told(2), ["c:1", "docker.io/a:1"], "named ones first");
+        assert_eq!(order.told(9).len(), 4);
+        // Somebody has removed it.
+        order.found(["b:1".to_owned()]);
+        let later = now + AGAIN_MIN;
+        assert_eq!(order.next(1, later).as_deref(), Some("docker.io/a:1"));
+        order.failed("docker.io/a:1", "\u{e9}".repeat(1000), later);
+        assert!(order.faults()[0].detail.len() <= FAULT_BYTES_MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Images;
 use super::order::Order;
 use crate::agent::Message;
+use crate::limits::IMAGES_LISTED_MAX;
 use crate::runtime::{Pulled, Runtime, RuntimeError};
 use nearlight_protocol::control::{ImageFault, ImagesWanted};
 use nix::sys::statvfs::statvfs;
@@ -14,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks at what is here and at the disk.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks at what is here: somebody builds one now and then.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 const MIB: u64 = 1024 * 1024;
 
 /// What the operator allows.
@@ -56,7 +57,7 @@ impl Puller {
         let mut order = Order::default();
         let mut jobs: JoinSet<Job> = JoinSet::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut told = (Vec::new(), Vec::new());
+        let mut told = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -74,16 +75,18 @@ impl Puller {
                 () = until(order.due(self.limits.pulls_max)) => {}
                 _ = look.tick() => {}
             }
-            let here = self.runtime.images().await;
-            order.found(here.iter().cloned());
-            self.evict(&order).await;
-            self.fetch(&mut order, &mut jobs).await;
+            // An engine that does not answer says nothing of what it has: what it had last goes on to count.
+            if let Some(here) = self.look(&order).await {
+                order.found(here);
+                self.evict(&order).await;
+                self.fetch(&mut order, &mut jobs).await;
+            }
             if let Err(error) = self.images.save() {
                 tracing::warn!(%error, "cannot write down which images were fetched");
             }
-            let now = (here, order.faults());
-            if now != told {
-                told.clone_from(&now);
+            let now = (order.told(IMAGES_LISTED_MAX), order.faults());
+            if told.as_ref() != Some(&now) {
+                told = Some(now.clone());
                 let (images, faults) = now;
                 let found = Message::Images(Found { images, faults });
                 if self.agent.send(found).await.is_err() {
@@ -91,6 +94,23 @@ impl Puller {
                 }
             }
         }
+    }
+
+    /// What is here, under the names that the broker has for it too; `None` if the engine does not say.
+    async fn look(&self, order: &Order) -> Option<Vec<String>> {
+        let mut here = match self.runtime.images().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see which images are here");
+                return None;
+            }
+        };
+        for image in order.unlisted(&here) {
+            if self.runtime.image_bytes(&image).await.is_some() {
+                here.push(image);
+            }
+        }
+        Some(here)
     }
 
     async fn fetch(&self, order: &mut Order, jobs: &mut JoinSet<Job>) {
@@ -166,7 +186,7 @@ impl Puller {
 
 fn settle(order: &mut Order, image: &str, result: Result<(), RuntimeError>) {
     match result {
-        Ok(()) => order.fetched(image),
+        Ok(()) => order.fetched(image, Instant::now()),
         Err(error) => {
             tracing::warn!(image, %error, "an image cannot be fetched; trying again later");
             order.failed(image, error.to_string(), Instant::now());

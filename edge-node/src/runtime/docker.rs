@@ -241,21 +241,14 @@ impl Runtime for Docker {
         super::DOCKER
     }
 
-    fn images(&self) -> BoxFuture<'_, Vec<String>> {
+    fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>> {
         async {
             let list = self.engine.list_images(None::<ListImagesOptions>);
-            match bounded("list the images", list).await {
-                Ok(images) => {
-                    let mut tags: Vec<_> = images.into_iter().flat_map(names).collect();
-                    tags.sort();
-                    tags.truncate(crate::limits::IMAGES_LISTED_MAX);
-                    tags
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the inventory goes without images");
-                    Vec::new()
-                }
-            }
+            let images = bounded("list the images", list).await?;
+            let mut tags: Vec<_> = images.into_iter().flat_map(names).collect();
+            tags.sort();
+            tags.dedup();
+            Ok(tags)
         }
         .boxed()
     }

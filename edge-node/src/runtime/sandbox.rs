@@ -304,7 +304,7 @@ impl Runtime for Sandbox {
         super::SANDBOX
     }
 
-    fn images(&self) -> BoxFuture<'_, Vec<String>> {
+    fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>> {
         async {
             let mut images: Vec<_> = fs::read_dir(&self.rootfs)
                 .into_iter()
@@ -317,7 +317,7 @@ impl Runtime for Sandbox {
                 .map(|name| format!("nearlight/{name}:1"))
                 .collect();
             images.sort();
-            images
+            Ok(images)
         }
         .boxed()
     }
