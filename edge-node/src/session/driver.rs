@@ -218,15 +218,15 @@ impl Driver {
             WORKER_CONNECT_DEADLINE
         };
         if let Some(worker) = self.worker.clone() {
+            let (dir, id) = (self.record.dir.clone(), worker.id());
+            self.jobs.spawn(async move {
+                Job::WorkerConnected(launch::connect(&dir, id, connect_deadline).await)
+            });
             self.jobs.spawn(async move {
                 worker.exited().await;
                 Job::WorkerExited
             });
         }
-        let dir = self.record.dir.clone();
-        self.jobs.spawn(async move {
-            Job::WorkerConnected(launch::connect(&dir, connect_deadline).await)
-        });
         self.show();
         Ok(())
     }

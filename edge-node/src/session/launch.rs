@@ -3,7 +3,7 @@
 use crate::cgroup::{CPU_WEIGHT_FIRST, Ceiling};
 use crate::config::Config;
 use crate::limits::{WORKER_ADDRESS_BYTES_MAX, WORKER_FILES_MAX, WORKER_PIDS_MAX};
-use crate::process::{Launch, Limit, Process};
+use crate::process::{Launch, Limit, Process, ProcessId};
 use crate::session::dirs;
 use crate::session::host::Host;
 use crate::session::record::Record;
@@ -143,17 +143,35 @@ fn arguments(host: &Host, desk: Desk<'_>) -> Vec<OsString> {
     args
 }
 
-/// Connects to a worker's socket, which a fresh worker has yet to bind.
-pub(crate) async fn connect(dir: &Path, deadline: Duration) -> io::Result<UnixStream> {
+/// Connects to a worker's socket, which a fresh worker has yet to bind. The directory is the worker's to write: whoever
+/// listens there has to be it, and one that takes no connection holds nobody up.
+pub(crate) async fn connect(
+    dir: &Path,
+    worker: ProcessId,
+    deadline: Duration,
+) -> io::Result<UnixStream> {
     let path = dirs::agent_socket(dir);
     let attempts = async {
         loop {
-            match UnixStream::connect(&path) {
-                Ok(stream) => return Ok(stream),
+            match tokio::net::UnixStream::connect(&path).await {
+                Ok(stream) => {
+                    // unix(7): of the process that called listen(2).
+                    let listener = stream.peer_cred()?.pid();
+                    if listener != Some(worker.pid) || !worker.is_alive() {
+                        return Err(io::Error::new(
+                            io::ErrorKind::PermissionDenied,
+                            "somebody else listens at the worker's socket",
+                        ));
+                    }
+                    return stream.into_std();
+                }
                 Err(error)
                     if matches!(
                         error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::ConnectionRefused
+                            // Its queue of connections is full.
+                            | io::ErrorKind::WouldBlock
                     ) =>
                 {
                     tokio::time::sleep(CONNECT_POLL).await;
@@ -174,4 +192,63 @@ pub(crate) async fn connect(dir: &Path, deadline: Duration) -> io::Result<UnixSt
 /// The worker's control group.
 pub(crate) fn cgroup_name(desk: &SessionId) -> String {
     format!("{desk}-worker")
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+    use nix::sys::socket::{bind, listen, socket};
+    use std::os::fd::AsRawFd;
+
+    fn here() -> ProcessId {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        ProcessId::of(pid).unwrap()
+    }
+
+    fn desk() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dirs::desk(dir.path())).unwrap();
+        dir
+    }
+
+    #[tokio::test]
+    async fn whoever_listens_in_place_of_the_worker_is_not_taken_for_it() {
+        let dir = desk();
+        let _listener =
+            std::os::unix::net::UnixListener::bind(dirs::agent_socket(dir.path())).unwrap();
+        let deadline = Duration::from_secs(30);
+        connect(dir.path(), here(), deadline).await.unwrap();
+        let others = [
+            ProcessId { pid: 1, ..here() },
+            // One that had this pid before.
+            ProcessId {
+                start_ticks: here().start_ticks - 1,
+                ..here()
+            },
+        ];
+        for worker in others {
+            let refused = connect(dir.path(), worker, deadline).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_takes_no_connection_holds_nobody_up() {
+        let dir = desk();
+        let path = dirs::agent_socket(dir.path());
+        let kind = SockType::Stream;
+        let listener = socket(AddressFamily::Unix, kind, SockFlag::empty(), None).unwrap();
+        bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let wait = Duration::from_millis(50);
+        let mut queued = Vec::new();
+        let late = loop {
+            match connect(dir.path(), here(), wait).await {
+                Ok(stream) => queued.push(stream),
+                Err(late) => break late,
+            }
+        };
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
 }

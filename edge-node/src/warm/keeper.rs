@@ -5,7 +5,7 @@ use super::{Kind, Place, Spare};
 use crate::agent::Message;
 use crate::limits::{WARM_AGAIN, WORKER_CONNECT_DEADLINE};
 use crate::meters;
-use crate::process::Process;
+use crate::process::{Process, ProcessId};
 use crate::session::host::Host;
 use crate::session::launch::{self, Desk};
 use crate::session::teardown::discard_desk;
@@ -188,7 +188,8 @@ async fn start(
         Ok(worker) => worker,
         Err(error) => return give_up(host, &name, None, error).await,
     };
-    match tokio::time::timeout(WORKER_CONNECT_DEADLINE, greeted(&dir)).await {
+    let greeted = greeted(&dir, worker.id());
+    match tokio::time::timeout(WORKER_CONNECT_DEADLINE, greeted).await {
         Ok(Ok(stream)) => {
             let until = CancellationToken::new();
             let spare = Spare {
@@ -220,8 +221,8 @@ async fn give_up<T>(
 }
 
 /// The worker's first word is that its sockets are bound.
-async fn greeted(dir: &std::path::Path) -> io::Result<UnixStream> {
-    let stream = launch::connect(dir, WORKER_CONNECT_DEADLINE).await?;
+async fn greeted(dir: &std::path::Path, worker: ProcessId) -> io::Result<UnixStream> {
+    let stream = launch::connect(dir, worker, WORKER_CONNECT_DEADLINE).await?;
     stream.set_nonblocking(true)?;
     let mut stream = UnixStream::from_std(stream)?;
     let mut header = [0; 4];
