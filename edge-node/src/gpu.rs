@@ -14,6 +14,7 @@ mod reading;
 pub(crate) mod share;
 pub(crate) mod telling;
 pub(crate) mod watch;
+pub(crate) mod xids;
 
 pub(crate) use board::Used;
 #[cfg(test)]

@@ -13,6 +13,7 @@
 use super::health::{Fault, fault, leftover};
 use super::reading::Reading;
 use super::telling;
+use super::xids::{ByGpu, Xids};
 use crate::meters;
 use nearlight_protocol::control::Gpu;
 use nearlight_protocol::gpu::GpuSeen;
@@ -204,6 +205,8 @@ pub(crate) struct Board {
     units: Mutex<Vec<Unit>>,
     told: Mutex<Vec<Gpu>>,
     looks: watch::Sender<u64>,
+    /// Where XIDs are kept for the next agent.
+    kept: Option<Xids>,
 }
 
 impl Board {
@@ -223,7 +226,27 @@ impl Board {
             units: Mutex::new(gpus.iter().map(unit).collect()),
             told: Mutex::new(gpus),
             looks: watch::Sender::new(0),
+            kept: None,
         }
+    }
+
+    /// With the XIDs that an earlier agent saw; they are kept there for the next one, too.
+    pub(crate) fn keeping(mut self, (kept, seen): (Xids, ByGpu)) -> Self {
+        self.with(|units| {
+            for unit in units.iter_mut() {
+                unit.xids
+                    .extend(seen.get(&unit.gpu.uuid).into_iter().flatten());
+            }
+        });
+        // The first broker hears of it.
+        self.told = Mutex::new(self.offer());
+        self.kept = Some(kept);
+        self
+    }
+
+    fn xids(&self) -> ByGpu {
+        let of = |unit: &Unit| (unit.gpu.uuid.clone(), unit.xids.clone());
+        self.with(|units| units.iter().map(of).collect())
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Unit>) -> T) -> T {
@@ -287,6 +310,7 @@ impl Board {
 
     /// Takes a look in. An empty one says that nobody could look.
     pub(crate) fn look(&self, look: &Look) -> News {
+        let had = self.xids();
         let lost = self.with(|units| {
             for unit in units.iter_mut() {
                 unit.missing = !look.contains_key(&unit.gpu.uuid);
@@ -303,6 +327,10 @@ impl Board {
             let lost = units.iter().filter(ends);
             lost.filter_map(|unit| unit.holder.clone()).collect()
         });
+        let xids = self.xids();
+        if let Some(kept) = self.kept.as_ref().filter(|_| xids != had) {
+            kept.keep(xids);
+        }
         self.looks.send_modify(|looks| *looks += 1);
         News {
             offer: self.news(),

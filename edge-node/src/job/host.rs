@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::gpu::share::{self, ForJobs};
+use crate::gpu::xids::Xids;
 use crate::runtime::{DOCKER, RuntimeError};
 use nearlight_kit::network::Network;
 use nearlight_protocol::control::JobHost;
@@ -150,7 +151,7 @@ impl Jobs {
             volumes: Volumes::new(&config.data, config.jobs.volume_orphan_days),
             assets,
             changed: Notify::new(),
-            gpus: Arc::new(Board::new(gpus.for_jobs())),
+            gpus: Arc::new(Board::new(gpus.for_jobs()).keeping(Xids::open(&config.data))),
             cdi_dirs: about.cdi_dirs,
             engine,
             firewall,

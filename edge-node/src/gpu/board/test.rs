@@ -204,3 +204,18 @@ fn memory_is_what_programs_have_and_what_no_driver_tells_is_not_made_up() {
     assert_eq!(facts(&[whole, slice]), (Some(150), Some(150), None));
     assert_eq!(facts(&[whole, Used::default()]), (None, None, None));
 }
+
+#[test]
+fn a_gpu_that_must_be_reset_is_not_well_for_the_next_agent() {
+    let data = tempfile::tempdir().unwrap();
+    let former = board(&["a", "b"]).keeping(Xids::open(data.path()));
+    former.look(&look("a", 0, None, Some(95)));
+    let next = board(&["a", "b"]).keeping(Xids::open(data.path()));
+    let sick = |gpu: Gpu| !gpu.sick.is_empty();
+    assert_eq!(
+        next.offer().into_iter().map(sick).collect::<Vec<_>>(),
+        [true, false]
+    );
+    next.check(&names(&["a"]), 1).unwrap_err();
+    next.check(&names(&["b"]), 1).unwrap();
+}
