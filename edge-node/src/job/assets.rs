@@ -125,6 +125,14 @@ impl Drop for Stop {
 }
 
 impl Assets {
+    /// Disk that they take, MiB, before anybody opens them.
+    pub(crate) fn held_mib(data: &Path) -> u64 {
+        let files = fs::read_dir(data.join("assets")).into_iter().flatten();
+        let sizes = files.flatten().filter_map(|file| file.metadata().ok());
+        let sizes = sizes.filter(fs::Metadata::is_file);
+        sizes.map(|found| found.len()).sum::<u64>() / MIB
+    }
+
     /// What an earlier agent has fetched. What is not whole, or in no list, is not kept.
     pub(crate) fn open(data: &Path, limit_mib: u64, fetcher: Fetcher) -> io::Result<Arc<Self>> {
         let dir = data.join("assets");

@@ -124,6 +124,9 @@ impl Jobs {
         }
         let firewall = Firewall::open(node).await.map_err(NoJobs::Rules)?;
         let disks = space::disks(&config.data);
+        space::sweep_disks(&disks);
+        let volumes = Volumes::new(&config.data, config.jobs.volume_orphan_days);
+        volumes.sweep();
         let disk_mib = match mounts::try_disk(&disks, &config.run).await {
             Ok(()) => disk_mib(config.jobs.disk_mib, &disks, reserved_mib(&config.data)),
             Err(error) => {
@@ -148,7 +151,7 @@ impl Jobs {
         }
         let assets = assets(config).map_err(NoJobs::Assets)?;
         Ok(Self {
-            volumes: Volumes::new(&config.data, config.jobs.volume_orphan_days),
+            volumes,
             assets,
             changed: Notify::new(),
             gpus: Arc::new(Board::new(gpus.for_jobs()).keeping(Xids::open(&config.data))),
@@ -217,7 +220,7 @@ fn assets(config: &Config) -> io::Result<Arc<Assets>> {
     let jobs = &config.jobs;
     let fetcher = Fetcher::new(&jobs.asset_networks, jobs.asset_roots.as_deref())?;
     let limit_mib = match jobs.assets_mib {
-        0 => free_mib(&config.data) / 4,
+        0 => (free_mib(&config.data) + Assets::held_mib(&config.data)) / 4,
         wanted => wanted,
     };
     Assets::open(&config.data, limit_mib, fetcher)

@@ -8,6 +8,7 @@ use crate::session::host::Host;
 use nearlight_protocol::volume::{VolumeHeld, VolumesKnown};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What the node keeps.
@@ -43,18 +44,22 @@ impl Keeper {
         let mut told = Stored::of(jobs);
         // A volume that was in use when it was to go, and marks that grow old.
         let mut again = tokio::time::interval(VOLUMES_TIDY_EVERY);
+        // One at a time, beside the telling: to write over a large volume takes hours.
+        let (mut tidying, mut is_due) = (JoinSet::new(), false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = jobs.changed.notified() => {}
-                Ok(()) = self.known.changed() => {
-                    let known = self.known.borrow_and_update().clone();
-                    tidy(&self.host, known, &stop).await;
+                Ok(()) = self.known.changed() => is_due = true,
+                _ = again.tick() => is_due = true,
+                Some(tidied) = tidying.join_next() => if tidied.is_err() {
+                    tracing::error!("tidying volumes panicked; this is a bug, please report it");
                 }
-                _ = again.tick() => {
-                    let known = self.known.borrow().clone();
-                    tidy(&self.host, known, &stop).await;
-                }
+            }
+            if is_due && tidying.is_empty() {
+                is_due = false;
+                let known = self.known.borrow_and_update().clone();
+                tidy(&mut tidying, &self.host, known, &stop);
             }
             let stored = Stored::of(jobs);
             if stored != told {
@@ -67,15 +72,17 @@ impl Keeper {
     }
 }
 
-async fn tidy(host: &Arc<Host>, known: Option<VolumesKnown>, stop: &CancellationToken) {
+fn tidy(
+    tidying: &mut JoinSet<()>,
+    host: &Arc<Host>,
+    known: Option<VolumesKnown>,
+    stop: &CancellationToken,
+) {
     let Some(known) = known else { return };
     let (host, stop) = (host.clone(), stop.clone());
-    let tidied = tokio::task::spawn_blocking(move || {
+    tidying.spawn_blocking(move || {
         if let Some(jobs) = &host.jobs {
             jobs.volumes.tidy(&known, &stop);
         }
     });
-    if tidied.await.is_err() {
-        tracing::error!("tidying volumes panicked; this is a bug, please report it");
-    }
 }

@@ -6,11 +6,11 @@
 //!
 //! **Invariant.** Whatever is mounted below a job's directory is found by that path, and taken down with it.
 
-use crate::limits::{COMMAND_DEADLINE, DISK_MIB_MIN};
+use crate::limits::{COMMAND_DEADLINE, DISK_MIB_MIN, VOLUME_DETACH_DEADLINE};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,65 @@ pub(crate) async fn command(
         (Some(0), _) => Ok(()),
         (_, words) => Err(io::Error::other(format!("{program} failed: {words}"))),
     }
+}
+
+/// What flock(1) ends with if somebody else has the file.
+const TAKEN: i32 = 75;
+
+/// Runs a program of the host's that must not be killed while it writes a file, and has the file for itself meanwhile:
+/// whoever waits for it may go, by a deadline or with the whole agent, and it goes on. Its exit status, and its last
+/// words; `None` where another one still has the file.
+pub(crate) async fn unkilled(
+    program: &str,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    file: &Path,
+    deadline: Duration,
+) -> io::Result<Option<(Option<i32>, String)>> {
+    unkilled_after(program, args, (file, VOLUME_DETACH_DEADLINE), deadline).await
+}
+
+pub(super) async fn unkilled_after(
+    program: &str,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    (file, wait): (&Path, Duration),
+    deadline: Duration,
+) -> io::Result<Option<(Option<i32>, String)>> {
+    // Into memory: a pipe would end with whoever reads it, and the program by its next word.
+    let words = rustix::fs::memfd_create("words", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut words = fs::File::from(words);
+    let taken = TAKEN.to_string();
+    let wait_s = wait.as_secs_f32().to_string();
+    // In place of itself: the lock is the program's, and goes with it.
+    let mut child = tokio::process::Command::new("flock")
+        .args([
+            "--no-fork",
+            "--wait",
+            &wait_s,
+            "--conflict-exit-code",
+            &taken,
+        ])
+        .arg(file)
+        .arg(program)
+        .args(args)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(words.try_clone()?)
+        .stderr(words.try_clone()?)
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("flock: {error}")))?;
+    let ended = tokio::time::timeout(deadline, child.wait()).await;
+    let status = ended.map_err(|_elapsed| {
+        let late = format!("{program} did not end in time, and goes on");
+        io::Error::new(io::ErrorKind::TimedOut, late)
+    })??;
+    if status.code() == Some(TAKEN) {
+        return Ok(None);
+    }
+    let mut said = Vec::new();
+    words.seek(io::SeekFrom::Start(0))?;
+    words.read_to_end(&mut said)?;
+    Ok(Some((status.code(), crate::runtime::last_words(&said))))
 }
 
 /// Runs a program of the host's: its exit status, and its last words.

@@ -165,6 +165,16 @@ pub(crate) async fn make(wanted: &Wanted<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes disks that an earlier agent was making: one that is mounted has no file any more.
+pub(crate) fn sweep_disks(disks: &Path) {
+    for entry in fs::read_dir(disks).into_iter().flatten().flatten() {
+        tracing::warn!(file = %entry.path().display(), "removing a disk that was never mounted");
+        if let Err(error) = fs::remove_file(entry.path()) {
+            tracing::error!(file = %entry.path().display(), %error, "it stays");
+        }
+    }
+}
+
 async fn make_disk(wanted: &Wanted<'_>) -> io::Result<()> {
     let disks = disks(wanted.data);
     fs::create_dir_all(&disks)?;
@@ -217,7 +227,9 @@ pub(super) fn chown(path: &Path, who: &Who) -> io::Result<()> {
 
 /// Whether everything is still mounted that the job had; not after a restart of the host.
 pub(crate) fn is_whole(dir: &Path, disk_mib: u32, volumes: usize, has_secrets: bool) -> bool {
-    (0..volumes).all(|n| mounts::is_mounted(&volume(dir, n)))
+    // Of a job that has nothing mounted, its directory went with a restart of the host all the same.
+    hosts(dir).exists()
+        && (0..volumes).all(|n| mounts::is_mounted(&volume(dir, n)))
         && (disk_mib == 0 || mounts::is_mounted(&disk(dir)))
         && (!has_secrets || mounts::is_mounted(&secrets(dir)))
 }
@@ -321,6 +333,7 @@ mod test {
         make(&wanted).await.unwrap();
         assert!(is_whole(&dir, 0, 0, true) && !is_whole(&dir, 64, 0, true));
         assert!(!is_whole(&dir, 0, 1, true));
+        assert!(is_whole(&dir, 0, 0, false) && !is_whole(data.path(), 0, 0, false));
         let token = fs::metadata(secrets(&dir).join("TOKEN")).unwrap();
         assert_eq!(
             (token.uid(), token.gid(), token.mode() & 0o777),

@@ -7,7 +7,9 @@
 //! <vol>.wiping   deleted: no job gets it any more, and its bytes are being written over
 //! ```
 //!
-//! It is checked (`e2fsck -p`) before each mount, and never mounted twice: two mounts of one file destroy it.
+//! It is checked (`e2fsck -p`) before each mount, and never mounted twice: two mounts of one file destroy it. What checks
+//! it or makes it grow is never killed, and has it locked (flock(1)): a job, or an agent, that does not wait for that any
+//! more leaves it to its end, and until then nobody else gets the volume.
 //! What a mount leaves after a kill of the agent goes with the job's directory, as its disk does.
 //!
 //! **Invariants.** A volume that was here and is gone is never replaced by an empty one. What the ledger has
@@ -52,7 +54,9 @@ pub(crate) enum VolumeError {
     #[error("its volume `{0}` is not on this node any more")]
     Lost(String),
     /// Something still has it mounted.
-    #[error("its volume `{0}` is still mounted on this node")]
+    #[error(
+        "its volume `{0}` is still mounted on this node, or its file system is still looked over or grows"
+    )]
     Busy(String),
     /// Its file system cannot be put in order without a human.
     #[error("the file system of its volume `{name}` is damaged; e2fsck -p says: {words}")]
@@ -128,14 +132,16 @@ impl Volumes {
         }
         // Whoever grants it knows it, whatever the last list said.
         let _ = fs::remove_file(self.file(&grant.volume, "orphan"));
-        check(&file).await.map_err(|fault| match fault {
+        let fault = |fault| match fault {
+            Fault::Busy => VolumeError::Busy(name()),
             Fault::Damaged(words) => VolumeError::Damaged {
                 name: name(),
                 words,
             },
             Fault::Host(source) => host(source),
-        })?;
-        grow(&file, grant.size_mib).await.map_err(host)?;
+        };
+        check(&file).await.map_err(fault)?;
+        grow(&file, grant.size_mib).await.map_err(fault)?;
         mounts::attach(&file, at).await.map_err(host)?;
         own(&at.join(ROOT), who).map_err(host)
     }
@@ -160,6 +166,16 @@ impl Volumes {
             let _ = fs::remove_file(&new);
         }
         made
+    }
+
+    /// Removes what an earlier agent was making: it was never mounted, and has nothing of anybody's.
+    pub(crate) fn sweep(&self) {
+        for (volume, file) in self.files(&["new"]) {
+            tracing::warn!(volume_id = %volume, "removing a volume that was never made");
+            if let Err(error) = fs::remove_file(&file) {
+                tracing::error!(volume_id = %volume, %error, "it stays");
+            }
+        }
     }
 
     /// Wipes what the ledger has deleted, and what it has not known for days. Blocks for as long as writing
@@ -253,20 +269,26 @@ async fn reserve(file: &Path, mib: u32) -> io::Result<()> {
     reserved.await.map_err(io::Error::other)?
 }
 
-async fn grow(file: &Path, mib: u32) -> io::Result<()> {
+async fn grow(file: &Path, mib: u32) -> Result<(), Fault> {
     if size_mib(file) < mib {
-        reserve(file, mib).await?;
+        reserve(file, mib).await.map_err(Fault::Host)?;
     }
     // After a kill in between the file is larger than what is in it; where nothing is to do it is quick.
-    let (code, words) =
-        mounts::outcome("resize2fs", [file.as_os_str()], VOLUME_COMMAND_DEADLINE).await?;
-    match code {
-        Some(0) => Ok(()),
-        _ => Err(io::Error::other(format!("resize2fs failed: {words}"))),
+    let args = [file.as_os_str()];
+    let outcome = mounts::unkilled("resize2fs", args, file, VOLUME_COMMAND_DEADLINE).await;
+    match outcome.map_err(Fault::Host)? {
+        None => Err(Fault::Busy),
+        Some((Some(0), _)) => Ok(()),
+        Some((_, words)) => {
+            let failed = format!("resize2fs failed: {words}");
+            Err(Fault::Host(io::Error::other(failed)))
+        }
     }
 }
 
 enum Fault {
+    /// Something that was not waited for still works on it.
+    Busy,
     Damaged(String),
     Host(io::Error),
 }
@@ -274,14 +296,15 @@ enum Fault {
 /// Puts a file system in order, as far as that loses nothing (e2fsck(8): 0 well, 1 put in order).
 async fn check(file: &Path) -> Result<(), Fault> {
     let args = [std::ffi::OsStr::new("-p"), "-f".as_ref(), file.as_os_str()];
-    let outcome = mounts::outcome("e2fsck", args, VOLUME_COMMAND_DEADLINE).await;
+    let outcome = mounts::unkilled("e2fsck", args, file, VOLUME_COMMAND_DEADLINE).await;
     match outcome.map_err(Fault::Host)? {
-        (Some(0), _) => Ok(()),
-        (Some(1 | 2), words) => {
+        None => Err(Fault::Busy),
+        Some((Some(0), _)) => Ok(()),
+        Some((Some(1 | 2), words)) => {
             tracing::warn!(file = %file.display(), words, "the file system of a volume was put in order");
             Ok(())
         }
-        (_, words) => Err(Fault::Damaged(words)),
+        Some((_, words)) => Err(Fault::Damaged(words)),
     }
 }
 

@@ -134,3 +134,50 @@ async fn a_volume_is_put_in_order_grows_and_is_mounted_once() {
     let damaged = volumes.mount(&grant, &at, &who).await.unwrap_err();
     assert!(matches!(damaged, VolumeError::Damaged { .. }), "{damaged}");
 }
+
+#[test]
+fn what_was_being_made_takes_no_room_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = volumes(dir.path());
+    let [whole, half] = [(); 2].map(|()| nearlight_kit::ids::volume());
+    put(&volumes, &whole);
+    fs::write(volumes.file(&half, "new"), "half").unwrap();
+    volumes.sweep();
+    assert!(volumes.file(&whole, "img").exists() && !volumes.file(&half, "new").exists());
+    let disks = dir.path().join("disks");
+    fs::create_dir(&disks).unwrap();
+    fs::write(disks.join("ses"), "half").unwrap();
+    super::super::space::sweep_disks(&disks);
+    assert_eq!(fs::read_dir(&disks).unwrap().count(), 0);
+}
+
+/// An agent that was killed, or a job that was stopped, while the file system was looked over or grew.
+#[tokio::test]
+async fn a_volume_that_something_still_writes_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = volumes(dir.path());
+    let volume = nearlight_kit::ids::volume();
+    put(&volumes, &volume);
+    let file = volumes.file(&volume, "img");
+    // It ignores that nobody waits for it, says something, and has the file for itself meanwhile.
+    let script = "echo begun; while [ ! -e \"$0.go\" ]; do sleep 0.02; echo on; done; echo done > \"$0.done\"";
+    let args = [
+        std::ffi::OsStr::new("-c"),
+        script.as_ref(),
+        file.as_os_str(),
+    ];
+    let running = mounts::unkilled("sh", args, &file, Duration::from_secs(60));
+    let given_up = tokio::time::timeout(Duration::from_millis(200), running).await;
+    assert!(given_up.is_err(), "it goes on");
+    let wait = Duration::from_millis(200);
+    let busy = mounts::unkilled_after("true", [""; 0], (&file, wait), wait * 100).await;
+    assert!(busy.unwrap().is_none());
+    fs::write(dir.path().join(format!("volumes/{volume}.img.go")), "").unwrap();
+    let free = mounts::unkilled("true", [""; 0], &file, Duration::from_secs(60)).await;
+    assert_eq!(free.unwrap().unwrap().0, Some(0));
+    assert!(
+        dir.path()
+            .join(format!("volumes/{volume}.img.done"))
+            .exists()
+    );
+}
