@@ -98,17 +98,52 @@ pub(crate) fn start(
         | Event::Detached { .. }
         | Event::Watchers { .. }
         | Event::Uplink { .. }
-        | Event::InputSeen { .. } => {
-            if let Err(error) = inbox.try_send(Message::Transport(event)) {
-                tracing::error!(%error, "the agent does not keep up with its transport");
-            }
-        }
+        | Event::InputSeen { .. } => pass_on(&inbox, event),
     })
+}
+
+/// The transport waits for nobody. While the agent waits for its disk, that somebody plays is said again soon; what
+/// happens once, as that nobody plays any more, has the rest of the inbox for itself.
+fn pass_on(inbox: &mpsc::Sender<Message>, event: Event) {
+    let is_said_again = matches!(event, Event::InputSeen { .. });
+    if is_said_again && inbox.capacity() < inbox.max_capacity() / 2 {
+        return;
+    }
+    if let Err(error) = inbox.try_send(Message::Transport(event)) {
+        tracing::error!(%error, "the agent does not keep up with its transport");
+    }
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn what_is_said_again_takes_the_place_of_nothing_that_is_said_once() {
+        let (inbox, mut agent) = mpsc::channel(8);
+        let session = nearlight_kit::ids::session();
+        for _ in 0..100 {
+            let session = session.clone();
+            pass_on(&inbox, Event::InputSeen { session });
+        }
+        let attachment = nearlight_kit::ids::attachment();
+        pass_on(
+            &inbox,
+            Event::Detached {
+                session,
+                attachment,
+            },
+        );
+        let mut heard = Vec::new();
+        while let Ok(Message::Transport(event)) = agent.try_recv() {
+            heard.push(event);
+        }
+        assert!(
+            matches!(heard.last(), Some(Event::Detached { .. })),
+            "{heard:?}"
+        );
+        assert!(heard.len() > 1);
+    }
 
     #[test]
     fn a_round_trip_is_told_while_somebody_plays_and_without_the_queue() {

@@ -58,7 +58,7 @@ enum Done {
         container: String,
         result: Result<(), LaunchError>,
     },
-    Restarted(Result<(), RuntimeError>),
+    Restarted(Result<(), LaunchError>),
     Found(Option<i32>),
     Exited {
         run: u32,

@@ -2,8 +2,9 @@
 
 use super::used::sample_into;
 use super::{
-    AppRef, Arc, AssetError, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr, Pulled,
-    Reach, Record, Replica, health, launch, mesh, space, teardown, watch, with_words,
+    AppRef, Arc, AssetError, Done, Driver, Duration, EndReason, Ending, Host, Ipv4Addr,
+    LaunchError, Pulled, Reach, Record, Replica, health, launch, mesh, space, teardown, watch,
+    with_words,
 };
 use crate::gpu::Used;
 use crate::job::host::Jobs;
@@ -78,9 +79,10 @@ impl Driver {
     pub(super) fn spawn_start(&mut self) {
         let host = self.host.clone();
         if let Some(container) = self.record.container.clone() {
+            let (record, reach) = (self.record.clone(), self.reach.clone());
             self.chores.spawn(async move {
                 match &host.jobs {
-                    Some(jobs) => Done::Restarted(jobs.engine.start(&container).await),
+                    Some(jobs) => Done::Restarted(restart(jobs, &record, &reach, &container).await),
                     None => std::future::pending().await,
                 }
             });
@@ -227,6 +229,17 @@ impl Driver {
     }
 }
 
+/// Starts a container that was made, once its rules are in place: somebody may have removed some.
+async fn restart(
+    jobs: &Jobs,
+    record: &Record,
+    reach: &Reach,
+    container: &str,
+) -> Result<(), LaunchError> {
+    launch::hold(jobs, record, reach).await?;
+    Ok(jobs.engine.start(container).await?)
+}
+
 /// Fetches a job's assets, and tells how far that is.
 async fn fetch_assets(
     jobs: &Jobs,
@@ -257,8 +270,14 @@ async fn fetch_assets(
 /// Whatever happens to the host's rules, a job is held again within a minute.
 async fn refresh(host: &Arc<Host>, record: &Record, reach: &mut Reach, container: Ipv4Addr) {
     let Some(jobs) = &host.jobs else { return };
+    // Before names, which take their time: what is known of them holds until then.
+    let held = launch::hold(jobs, record, reach).await;
     let is_new = reach.has_names() && reach.resolve().await;
-    if let Err(error) = launch::hold(jobs, record, reach).await {
+    let held = match is_new {
+        true => launch::hold(jobs, record, reach).await,
+        false => held,
+    };
+    if let Err(error) = held {
         tracing::error!(session_id = %record.session, %error, "cannot put the rules of a job in order");
     }
     if is_new {
